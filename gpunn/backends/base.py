@@ -1,0 +1,397 @@
+"""The backend interface, and every operation in plain array-API calls.
+
+`Backend` runs on any mutable array-API namespace without further code. That makes it three things:
+the interface, the fallback for whatever a faster backend does not override, and the oracle that
+each override is tested against (on NumPy in float64).
+
+Conventions. Operations write into arrays they are given (`out`, `gradient`, ...) and return
+nothing. What changes from step to step (learning rate, step and pass numbers, position in the
+epoch) comes as a one-element array of the device, never as a Python number, so that a step can be
+recorded once and replayed. No operation waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+import numpy as np
+
+from gpunn.typing import Array, HostArray, Namespace, Shape
+
+if TYPE_CHECKING:
+    from gpunn.activations import Activation
+    from gpunn.losses import Loss
+    from gpunn.metrics import Metric
+    from gpunn.optimizers import Optimizer
+
+__all__ = ["Backend"]
+
+# Multiplier and shifts of "lowbias32", a 32-bit mixing function found by search for low bias
+# (Wellons 2018, "Prospecting for Hash Functions"), and 2^32 / golden ratio, made odd, which
+# spreads consecutive positions over the whole range (Knuth, TAOCP vol. 3, section 6.4).
+MIX_1, MIX_2, GOLDEN = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
+MASK_32 = 0xFFFFFFFF
+
+
+class Backend:
+    """Where arrays live and how they are computed with.
+
+    Parameters
+    ----------
+    xp : namespace
+        An array-API namespace whose arrays can be changed in place.
+    device : object
+        A device of that namespace; None is its default.
+    name : str
+        How this backend is asked for.
+
+    Attributes
+    ----------
+    xp : namespace
+        The array-API namespace. Plain functions of it may be used anywhere.
+    """
+
+    def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
+        self.xp = xp
+        self.device = device
+        self.name = name
+
+    def __repr__(self) -> str:
+        """Name the backend."""
+        return f"<gpunn backend {self.name!r}>"
+
+    # ------------------------------------------------------------------ placement and transfer
+
+    def describe(self) -> dict[str, str]:
+        """Return the backend's name, device and library versions, for a run's record."""
+        version = getattr(self.xp, "__version__", "unknown")
+        return {"backend": self.name, "device": str(self.device), "library": str(version)}
+
+    def dtype(self, name: str) -> Any:
+        """Return the namespace's own object for a type's name, such as "float32"."""
+        return getattr(self.xp, name)
+
+    def dtype_name(self, array: Array) -> str:
+        """Return the name of an array's type."""
+        return str(array.dtype).rpartition(".")[2]
+
+    def zeros(self, shape: Shape, dtype: str) -> Array:
+        """Return a new array of zeros."""
+        return self.xp.zeros(shape, dtype=self.dtype(dtype), device=self.device)
+
+    def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
+        """Return a host array on the device, converted to `dtype` if that is given.
+
+        Where the device is the host and nothing needs converting, this may be the same memory.
+        """
+        host = np.asarray(array)
+        converted = np.ascontiguousarray(host, dtype=dtype or host.dtype)
+        return self.xp.asarray(converted, device=self.device)
+
+    def copy_from_host(self, array: HostArray, out: Array) -> None:
+        """Copy a host array into an array of the device, converting its type."""
+        host = np.asarray(array, dtype=self.dtype_name(out))
+        out[...] = self.xp.asarray(host, device=self.device)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Return a copy of a device array as a NumPy array; waits for the device."""
+        return np.array(np.from_dlpack(array, device="cpu"), copy=True)
+
+    def copy(self, array: Array) -> Array:
+        """Return a copy on the device."""
+        return self.xp.asarray(array, copy=True)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done everything asked of it."""
+
+    def free_memory(self) -> int | None:
+        """Return the bytes free on a device with memory of its own, or None on the host's."""
+        return None
+
+    def nbytes(self, array: Array) -> int:
+        """Return the bytes of an array's elements."""
+        return int(array_api_compat.size(array) or 0) * np.dtype(self.dtype_name(array)).itemsize
+
+    # --------------------------------------------------------------------------- bookkeeping
+
+    def fill(self, out: Array, value: float) -> None:
+        """out = value."""
+        out[...] = value
+
+    def increment(self, counter: Array, amount: int) -> None:
+        """counter = counter + amount."""
+        counter += amount
+
+    def select(self, table: Array, index: Array, out: Array) -> None:
+        """out = table[index], with `index` of shape (1,)."""
+        out[...] = self.xp.take(table, index)
+
+    def add(self, values: Array, out: Array) -> None:
+        """out = out + values."""
+        out += values
+
+    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
+        """out[i] = source[order[start + i]], converted to out's type.
+
+        Parameters
+        ----------
+        source : array, shape (n, ...)
+        order : array of int64, shape (m,)
+            Row numbers of `source`.
+        start : array of int64, shape (1,)
+        out : array, shape (rows, ...)
+        """
+        xp = self.xp
+        positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
+        rows = xp.take(source, xp.take(order, positions), axis=0)
+        out[...] = xp.astype(rows, out.dtype)
+
+    def sum_weights(self, weights: Array, out: Array) -> None:
+        """out = sum of `weights`, shape (1,)."""
+        out[...] = self.xp.sum(weights, keepdims=True)
+
+    def count_finite(self, loss_sum: Array, out: Array) -> None:
+        """out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
+        out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
+
+    # ----------------------------------------------------------------------------- layers
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> None:
+        """out = a @ b, with either operand transposed first."""
+        left = a.T if transpose_a else a
+        right = b.T if transpose_b else b
+        out[...] = self.xp.matmul(left, right)
+
+    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
+        """z = z + bias; out = f(z).
+
+        With a bias, z is overwritten. `out` is z itself where the activation allows that.
+        """
+        if bias is not None:
+            z += bias
+        out[...] = activation.value(self.xp, z)
+
+    def activation_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+    ) -> None:
+        """gradient = gradient * f'(z); bias_gradient = its sum over the rows."""
+        gradient *= activation.derivative(self.xp, z, output)
+        if bias_gradient is not None:
+            bias_gradient[...] = self.xp.sum(gradient, axis=0)
+
+    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+        """out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
+
+        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
+        all in 32-bit arithmetic: the bits are the same on every backend.
+
+        Parameters
+        ----------
+        x : array
+        rate : float
+            In (0, 1).
+        key : int
+            32 bits that tell layers and seeds apart.
+        passes : array of int64, shape (1,)
+            Number of this forward pass.
+        """
+        xp = self.xp
+        size = int(array_api_compat.size(x) or 0)
+        position = xp.arange(size, dtype=xp.int64, device=self.device)
+        pass_key = self._mix((passes * GOLDEN & MASK_32) ^ key)
+        mixed = self._mix((position * GOLDEN & MASK_32) ^ pass_key)
+        kept = xp.reshape(mixed >= round(rate * 2**32), x.shape)
+        out[...] = xp.astype(kept, x.dtype) * x * (1 / (1 - rate))
+
+    def _mix(self, bits: Array) -> Array:
+        # In int64, since the standard's unsigned types are not everywhere complete: a product may
+        # wrap around, but its low 32 bits are right.
+        bits = bits ^ (bits >> 16)
+        bits = (bits * MIX_1) & MASK_32
+        bits = bits ^ (bits >> 15)
+        bits = (bits * MIX_2) & MASK_32
+        return bits ^ (bits >> 16)
+
+    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
+        """out = scale * x + offset, in out's type."""
+        out[...] = self.xp.astype(x, out.dtype) * scale + offset
+
+    def normalize(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        epsilon: float,
+        scale: Array | None,
+        shift: Array | None,
+        out: Array,
+    ) -> None:
+        """out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics."""
+        y = (x - mean) / self.xp.sqrt(variance + epsilon)
+        out[...] = y if scale is None or shift is None else scale * y + shift
+
+    def batch_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        running_mean: Array,
+        running_variance: Array,
+        momentum: float,
+        epsilon: float,
+        normalized: Array,
+        inverse_deviation: Array,
+        out: Array,
+    ) -> None:
+        """Normalize each column by its own mean and variance, and update the running averages.
+
+        normalized = (x - mean) * inverse_deviation;  out = scale * normalized + shift;
+        inverse_deviation = 1 / sqrt(variance + epsilon).
+        """
+        xp = self.xp
+        mean = xp.mean(x, axis=0)
+        centred = x - mean
+        variance = xp.mean(centred * centred, axis=0)
+        inverse_deviation[...] = 1 / xp.sqrt(variance + epsilon)
+        normalized[...] = centred * inverse_deviation
+        out[...] = scale * normalized + shift
+        running_mean[...] = momentum * running_mean + (1 - momentum) * mean
+        running_variance[...] = momentum * running_variance + (1 - momentum) * variance
+
+    def batch_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_deviation: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
+
+        dL/dx = scale * inverse_deviation * (g - mean(g) - n * mean(g * n)), the means over rows.
+        """
+        xp, rows = self.xp, gradient.shape[0]
+        scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
+        shift_gradient[...] = xp.sum(gradient, axis=0)
+        centred = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
+        gradient[...] = scale * inverse_deviation * centred
+
+    def layer_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_deviation: Array,
+        out: Array,
+    ) -> None:
+        """Normalize each row by its own mean and variance; as `batch_norm`, over the other axis."""
+        xp = self.xp
+        centred = x - xp.mean(x, axis=1, keepdims=True)
+        variance = xp.mean(centred * centred, axis=1, keepdims=True)
+        inverse_deviation[...] = 1 / xp.sqrt(variance + epsilon)
+        normalized[...] = centred * inverse_deviation
+        out[...] = scale * normalized + shift
+
+    def layer_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_deviation: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
+
+        With h = scale * g: dL/dx = inverse_deviation * (h - mean(h) - n * mean(h * n)), the means
+        over each row.
+        """
+        xp = self.xp
+        scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
+        shift_gradient[...] = xp.sum(gradient, axis=0)
+        h = scale * gradient
+        mean = xp.mean(h, axis=1, keepdims=True)
+        along = xp.mean(h * normalized, axis=1, keepdims=True)
+        gradient[...] = inverse_deviation * (h - mean - normalized * along)
+
+    # -------------------------------------------------------------- losses, metrics, updates
+
+    def loss(
+        self,
+        loss: Loss,
+        predictions: Array,
+        targets: Array,
+        weights: Array,
+        normalizer: Array,
+        gradient: Array | None,
+        loss_sum: Array,
+    ) -> None:
+        """Add the weighted loss of a batch to `loss_sum`, and give its gradient.
+
+        loss_sum = loss_sum + sum_i w_i l_i;
+        gradient[i, j] = w_i / normalizer * dl_i / dp_ij, and 0 if the normalizer is 0.
+
+        Parameters
+        ----------
+        predictions : array, shape (rows, outputs)
+        targets : array, shape (rows,) of int64 or (rows, outputs)
+        weights : array, shape (rows,)
+        normalizer : array, shape (1,)
+            Sum of the weights that the update is averaged over.
+        gradient : array, shape (rows, outputs), or None
+            None where only the loss is wanted.
+        loss_sum : array, shape (1,)
+        """
+        xp = self.xp
+        loss_sum += xp.sum(weights * loss.values(xp, predictions, targets), keepdims=True)
+        if gradient is not None:
+            some = xp.where(normalizer > 0, normalizer, xp.ones_like(normalizer))
+            share = (weights / some)[:, None]
+            gradient[...] = share * loss.gradients(xp, predictions, targets)
+
+    def metric(
+        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
+    ) -> None:
+        """summary = summary combined with that of this batch."""
+        batch = metric.measure(self.xp, predictions, targets, weights)
+        summary[...] = metric.combine(self.xp, summary, batch)
+
+    def clip(self, gradients: Array, max_norm: float) -> None:
+        """gradients = gradients * min(1, max_norm / ||gradients||)."""
+        xp = self.xp
+        norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
+        limit = xp.full_like(norm, max_norm)
+        gradients *= limit / xp.maximum(norm, limit)
+
+    def update(
+        self,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        """Do one update of the optimizer, after decaying the first `decayed` values."""
+        if optimizer.weight_decay and decayed:
+            values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
+        optimizer.update(self.xp, values, gradients, slots, learning_rate, step)

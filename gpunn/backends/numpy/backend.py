@@ -1,0 +1,347 @@
+"""NumPy's overrides of the operations that are worth it.
+
+Elementwise work goes through cache-sized chunks and scratch memory that is allocated once; matrix
+products go to NumPy's BLAS. Whatever isn't overridden here, and every activation, loss, metric or
+optimizer that isn't built in, runs as the base class defines it.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from gpunn.backends.base import GOLDEN, MASK_32, MIX_1, MIX_2, Backend
+from gpunn.backends.numpy.activations import PASSES
+from gpunn.backends.numpy.losses import COMPUTE
+from gpunn.backends.numpy.metrics import MEASURE
+from gpunn.backends.numpy.optimizers import UPDATE
+from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
+from gpunn.typing import Array
+
+if TYPE_CHECKING:
+    from gpunn.activations import Activation
+    from gpunn.losses import Loss
+    from gpunn.metrics import Metric
+    from gpunn.optimizers import Optimizer
+
+__all__ = ["NumpyBackend"]
+
+
+class NumpyBackend(Backend):
+    """Computes on the CPU with NumPy."""
+
+    def __init__(self) -> None:
+        super().__init__(xp, None, "numpy")
+        self._scratch = Scratch()
+
+    def describe(self) -> dict[str, str]:
+        return {
+            "backend": self.name,
+            "device": f"cpu ({platform.machine()})",
+            "library": f"numpy {np.__version__}",
+        }
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return np.array(array, copy=True)
+
+    # --------------------------------------------------------------------------- bookkeeping
+
+    def select(self, table: Array, index: Array, out: Array) -> None:
+        out[0] = table[int(index[0])]
+
+    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
+        first = int(start[0])
+        rows = order[first : first + out.shape[0]]
+        if source.dtype == out.dtype and out.flags.c_contiguous:
+            # Any mode but "raise" lets NumPy write into `out` without a buffer in between.
+            np.take(source, rows, axis=0, out=out, mode="clip")
+        else:
+            out[...] = source[rows]
+
+    # ----------------------------------------------------------------------------- layers
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> None:
+        np.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
+
+    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
+        passes = PASSES.get(type(activation))
+        if passes is None or not contiguous(z, out):
+            super().activate(activation, z, bias, out)
+            return
+        if bias is not None:
+            z += bias
+        forward, _ = passes
+        for z_piece, out_piece in chunks(z, out):
+            s = self._scratch("s", z_piece.shape, z.dtype)
+            t = self._scratch("t", z_piece.shape, z.dtype)
+            forward(activation, z_piece, out_piece, s, t)
+
+    def activation_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+    ) -> None:
+        passes = PASSES.get(type(activation))
+        if passes is None or not contiguous(z, output, gradient):
+            super().activation_gradient(activation, z, output, gradient, bias_gradient)
+            return
+        _, backward = passes
+        for z_piece, output_piece, gradient_piece in chunks(z, output, gradient):
+            s = self._scratch("s", z_piece.shape, z.dtype)
+            t = self._scratch("t", z_piece.shape, z.dtype)
+            backward(activation, z_piece, output_piece, gradient_piece, s, t)
+        if bias_gradient is not None:
+            np.add.reduce(gradient, axis=0, out=bias_gradient)
+
+    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+        if not contiguous(x, out):
+            super().dropout(x, rate, key, passes, out)
+            return
+        pass_key = mix_number((int(passes[0]) * GOLDEN & MASK_32) ^ key)
+        threshold, scale = round(rate * 2**32), 1 / (1 - rate)
+        unsigned = np.dtype(np.uint32)
+        within = self._positions()
+        start = 0
+        for x_piece, out_piece in chunks(x, out):
+            bits = self._scratch("bits", x_piece.shape, unsigned)
+            shifted = self._scratch("shifted", x_piece.shape, unsigned)
+            # (start + j) * GOLDEN, modulo 2^32
+            np.add(within[: bits.size], np.uint32(start * GOLDEN & MASK_32), out=bits)
+            bits ^= np.uint32(pass_key)
+            mix_in_place(bits, shifted)
+            kept = self._scratch("kept", x_piece.shape, np.dtype(np.bool))
+            np.greater_equal(bits, threshold, out=kept)
+            np.multiply(x_piece, kept, out=out_piece)
+            out_piece *= scale
+            start += bits.size
+
+    def _positions(self) -> Array:
+        within = self._scratch("positions_in_chunk", (CHUNK,), np.dtype(np.uint32))
+        if within[1] != GOLDEN:
+            within[...] = np.arange(CHUNK, dtype=np.uint32)
+            within *= np.uint32(GOLDEN)
+        return within
+
+    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
+        np.multiply(x, out.dtype.type(scale), out=out, casting="unsafe", dtype=out.dtype)
+        if offset:
+            out += offset
+
+    def normalize(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        epsilon: float,
+        scale: Array | None,
+        shift: Array | None,
+        out: Array,
+    ) -> None:
+        deviation = self._scratch("deviation", mean.shape, mean.dtype)
+        np.add(variance, epsilon, out=deviation)
+        np.sqrt(deviation, out=deviation)
+        np.subtract(x, mean, out=out)
+        out /= deviation
+        if scale is not None and shift is not None:
+            out *= scale
+            out += shift
+
+    def batch_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        running_mean: Array,
+        running_variance: Array,
+        momentum: float,
+        epsilon: float,
+        normalized: Array,
+        inverse_deviation: Array,
+        out: Array,
+    ) -> None:
+        mean = self._scratch("mean", scale.shape, scale.dtype)
+        variance = self._scratch("variance", scale.shape, scale.dtype)
+        np.mean(x, axis=0, out=mean)
+        np.subtract(x, mean, out=normalized)
+        np.multiply(normalized, normalized, out=out)
+        np.mean(out, axis=0, out=variance)
+        np.add(variance, epsilon, out=inverse_deviation)
+        np.sqrt(inverse_deviation, out=inverse_deviation)
+        np.divide(1, inverse_deviation, out=inverse_deviation)
+        normalized *= inverse_deviation
+        np.multiply(normalized, scale, out=out)
+        out += shift
+        for running, current in ((running_mean, mean), (running_variance, variance)):
+            running *= momentum
+            current *= 1 - momentum
+            running += current
+
+    def batch_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_deviation: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        rows = gradient.shape[0]
+        product = self._scratch("product", gradient.shape, gradient.dtype)
+        factor = self._scratch("factor", scale.shape, scale.dtype)
+        np.multiply(gradient, normalized, out=product)
+        np.add.reduce(product, axis=0, out=scale_gradient)
+        np.add.reduce(gradient, axis=0, out=shift_gradient)
+        np.divide(scale_gradient, rows, out=factor)
+        np.multiply(normalized, factor, out=product)
+        gradient -= product
+        np.divide(shift_gradient, rows, out=factor)
+        gradient -= factor
+        np.multiply(scale, inverse_deviation, out=factor)
+        gradient *= factor
+
+    def layer_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_deviation: Array,
+        out: Array,
+    ) -> None:
+        column = self._scratch("column", inverse_deviation.shape, x.dtype)
+        np.mean(x, axis=1, keepdims=True, out=column)
+        np.subtract(x, column, out=normalized)
+        np.vecdot(normalized, normalized, out=inverse_deviation[:, 0])
+        inverse_deviation /= x.shape[1]
+        inverse_deviation += epsilon
+        np.sqrt(inverse_deviation, out=inverse_deviation)
+        np.divide(1, inverse_deviation, out=inverse_deviation)
+        normalized *= inverse_deviation
+        np.multiply(normalized, scale, out=out)
+        out += shift
+
+    def layer_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_deviation: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        product = self._scratch("product", gradient.shape, gradient.dtype)
+        column = self._scratch("column", inverse_deviation.shape, gradient.dtype)
+        np.multiply(gradient, normalized, out=product)
+        np.add.reduce(product, axis=0, out=scale_gradient)
+        np.add.reduce(gradient, axis=0, out=shift_gradient)
+        gradient *= scale
+        np.vecdot(gradient, normalized, out=column[:, 0])
+        column /= gradient.shape[1]
+        np.multiply(normalized, column, out=product)
+        np.mean(gradient, axis=1, keepdims=True, out=column)
+        gradient -= column
+        gradient -= product
+        gradient *= inverse_deviation
+
+    # -------------------------------------------------------------- losses, metrics, updates
+
+    def loss(
+        self,
+        loss: Loss,
+        predictions: Array,
+        targets: Array,
+        weights: Array,
+        normalizer: Array,
+        gradient: Array | None,
+        loss_sum: Array,
+    ) -> None:
+        compute = COMPUTE.get(type(loss))
+        outputs = (predictions,) if gradient is None else (predictions, gradient)
+        if compute is None or not contiguous(*outputs):
+            super().loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)
+            return
+        rows = predictions.shape[0]
+        values = self._scratch("values", (rows,), predictions.dtype)
+        compute(loss, predictions, targets, values, gradient, self._scratch)
+        loss_sum += np.vecdot(values, weights)
+        if gradient is not None:
+            total = float(normalizer[0])
+            np.multiply(weights, 1 / total if total > 0 else 1.0, out=values)
+            gradient *= values[:, None]
+
+    def metric(
+        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
+    ) -> None:
+        measure = MEASURE.get(type(metric))
+        if measure is None or not contiguous(predictions):
+            super().metric(metric, predictions, targets, weights, summary)
+            return
+        values = self._scratch("values", weights.shape, predictions.dtype)
+        measure(metric, predictions, targets, values, self._scratch)
+        summary += np.vecdot(values, weights)
+
+    def clip(self, gradients: Array, max_norm: float) -> None:
+        norm = math.sqrt(float(np.vecdot(gradients, gradients)))
+        if not norm <= max_norm:  # so that a NaN spreads, as it does elsewhere
+            gradients *= max_norm / norm
+
+    def update(
+        self,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        compute = UPDATE.get(type(optimizer))
+        if compute is None:
+            super().update(optimizer, values, gradients, slots, learning_rate, step, decayed)
+            return
+        rate, number = float(learning_rate[0]), int(step[0])
+        if optimizer.weight_decay and decayed:
+            values[:decayed] *= 1 - rate * optimizer.weight_decay
+        state = [slots[name] for name in optimizer.slots]
+        for value_piece, gradient_piece, *state_pieces in chunks(values, gradients, *state):
+            s = self._scratch("s", value_piece.shape, values.dtype)
+            t = self._scratch("t", value_piece.shape, values.dtype)
+            compute(optimizer, value_piece, gradient_piece, state_pieces, rate, number, s, t)
+
+
+def mix_in_place(bits: Array, shifted: Array) -> None:
+    """Apply the mixing function of `gpunn.backends.base` to uint32 values."""
+    np.right_shift(bits, 16, out=shifted)
+    bits ^= shifted
+    bits *= np.uint32(MIX_1)
+    np.right_shift(bits, 15, out=shifted)
+    bits ^= shifted
+    bits *= np.uint32(MIX_2)
+    np.right_shift(bits, 16, out=shifted)
+    bits ^= shifted
+
+
+def mix_number(bits: int) -> int:
+    """Apply the mixing function of `gpunn.backends.base` to one number."""
+    bits ^= bits >> 16
+    bits = bits * MIX_1 & MASK_32
+    bits ^= bits >> 15
+    bits = bits * MIX_2 & MASK_32
+    return bits ^ (bits >> 16)

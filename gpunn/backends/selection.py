@@ -1,0 +1,102 @@
+"""Choosing a backend by name; nothing is ever chosen silently."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+
+from gpunn.backends.base import Backend
+from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
+
+__all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend"]
+
+VARIABLE = "GPUNN_BACKEND"
+NAMES = ("auto", "numpy", "cupy", "cupy:0")
+
+logger = logging.getLogger("gpunn")
+
+
+def choose_backend(argument: str | None = None, configured: str | None = None) -> str:
+    """Return the name that takes precedence.
+
+    An argument (or command-line option) comes before the variable GPUNN_BACKEND, that before a
+    configuration's key, and that before "auto".
+    """
+    return argument or os.environ.get(VARIABLE) or configured or "auto"
+
+
+def get_backend(backend: str | Backend | None = None) -> Backend:
+    """Return a backend.
+
+    Parameters
+    ----------
+    backend : str, Backend or None
+        "numpy" computes on the CPU; "cupy" on the current CUDA device and "cupy:1" on device
+        number 1; "auto" on a CUDA device if one is usable and on the CPU otherwise, which it says
+        once. None is what the environment variable GPUNN_BACKEND holds, or "auto". A backend is
+        returned as it is.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If CuPy, the driver, a CUDA library or the device is missing; the message says which, and
+        what to do. Nothing but "auto" ever falls back to the CPU.
+    ArgumentError
+        If there is no backend of that name.
+
+    Examples
+    --------
+    >>> get_backend("numpy")
+    <gpunn backend 'numpy'>
+    """
+    if isinstance(backend, Backend):
+        return backend
+    if backend is not None and not isinstance(backend, str):
+        raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
+    name = choose_backend(backend)
+    if name == "numpy":
+        return _numpy()
+    if name == "auto":
+        return _automatic()
+    match = re.fullmatch(r"cupy(?::(\d+))?", name)
+    if match is None:
+        origin = "backend" if backend else VARIABLE
+        raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
+    return _cupy(int(match[1]) if match[1] else None)
+
+
+def available_backends() -> list[str]:
+    """Return the names of all backends that work on this machine, such as ["numpy", "cupy:0"]."""
+    from gpunn.backends.cupy.diagnosis import usable_devices
+
+    return ["numpy", *(f"cupy:{index}" for index in usable_devices())]
+
+
+def _numpy() -> Backend:
+    from gpunn.backends.numpy import NumpyBackend
+
+    return NumpyBackend()
+
+
+def _cupy(device: int | None) -> Backend:
+    from gpunn.backends.cupy.diagnosis import require_device
+
+    require_device(device)
+    from gpunn.backends.cupy import CupyBackend
+
+    return CupyBackend(device)
+
+
+def _automatic() -> Backend:
+    try:
+        return _cupy(None)
+    except BackendUnavailableError as error:
+        _say_once(str(error))
+        return _numpy()
+
+
+@functools.cache
+def _say_once(reason: str) -> None:
+    logger.warning("gpunn: backend 'auto' chose 'numpy': %s", reason)

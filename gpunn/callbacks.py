@@ -1,0 +1,11 @@
+"""Callbacks under a short name; they are defined in `gpunn.training.callbacks`."""
+
+from gpunn.training.callbacks import (
+    Callback,
+    CSVLog,
+    EarlyStopping,
+    JSONLinesLog,
+    ModelCheckpoint,
+)
+
+__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint"]

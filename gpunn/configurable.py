@@ -1,0 +1,219 @@
+"""Objects that are their parameters: made from a name or a table, and described by one.
+
+Activations, initializers, layers, losses, metrics, optimizers, schedules and callbacks are
+dataclasses. `Configurable.config` turns one into plain data (for a model file or a run's record)
+and `resolve` makes one from what a user wrote: an object, a class, a name, or a name with
+parameters. A subclass needs no registration: once it is defined, its `name` is known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, TypeVar
+
+from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
+
+__all__ = [
+    "Configurable",
+    "check_fraction",
+    "check_integer",
+    "check_number",
+    "known",
+    "lookup",
+    "make",
+    "resolve",
+]
+
+
+class Configurable:
+    """Base of everything that a configuration can name.
+
+    Attributes
+    ----------
+    name : str
+        The name in configurations and model files. A class without one is abstract.
+    """
+
+    name: ClassVar[str] = ""
+
+    def config(self) -> dict[str, Any]:
+        """Return `{"name": ..., parameter: value, ...}` in plain, JSON-ready types."""
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        described = {field.name: _plain(getattr(self, field.name)) for field in fields}
+        return {"name": self.name, **described}
+
+
+Kind = TypeVar("Kind", bound=Configurable)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Configurable):
+        return value.config()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _subclasses(base: type[Kind]) -> Iterator[type[Kind]]:
+    for subclass in base.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)
+
+
+def known(base: type[Kind]) -> dict[str, type[Kind]]:
+    """Return every defined subclass of `base` that has a name, by that name."""
+    return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
+
+
+def lookup(
+    base: type[Kind], name: str, argument: str, *, allow_import: bool = False
+) -> type[Kind]:
+    """Return the subclass of `base` called `name`.
+
+    Parameters
+    ----------
+    base : type
+        The kind of object wanted, such as `Activation`.
+    name : str
+        A known name or, if `allow_import`, `"package.module:Class"`.
+    argument : str
+        What the caller calls this value, for the error message.
+    allow_import : bool
+        Whether a name may import code. Never true for names that come from a model file.
+
+    Raises
+    ------
+    ArgumentError
+        If no such class exists; the message offers the nearest name.
+    """
+    if allow_import and ":" in name:
+        module_name, _, class_name = name.partition(":")
+        try:
+            found = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError) as error:
+            raise ArgumentError(f"{argument}: can't import {name!r}: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, base)):
+            raise ArgumentError(f"{argument}: {name!r} is not a subclass of {base.__name__}")
+        return found
+    classes = known(base)
+    if name not in classes:
+        raise ArgumentError(
+            f"{argument}: there is no {base.__name__.lower()} {name!r}; {suggest(name, classes)}"
+        )
+    return classes[name]
+
+
+def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
+    """Return `cls(**parameters)`, with errors that name the parameter.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is unknown (with the nearest valid name), missing or impossible.
+    """
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    valid = [field.name for field in fields if field.init]
+    for parameter in parameters:
+        if parameter not in valid:
+            raise ArgumentError(
+                f"{argument}.{parameter}: {cls.name!r} has no such parameter; "
+                f"{suggest(parameter, valid)}"
+            )
+    for field in fields:
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and field.init and field.name not in parameters:
+            raise ArgumentError(f"{argument}.{field.name}: {cls.name!r} needs this parameter")
+    try:
+        return cls(**parameters)
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise ArgumentError(f"{argument}.{error}") from error
+
+
+def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
+    """Return the object of kind `base` that `value` stands for.
+
+    Parameters
+    ----------
+    base : type
+        The kind of object wanted.
+    value : object, class, str or mapping
+        An object of that kind, a class of it, a name, or a mapping with the key "name" and
+        parameters, such as `{"name": "leaky_relu", "slope": 0.1}`.
+    argument : str
+        What the caller calls this value, for the error message.
+    allow_import : bool
+        Whether a name may be an import path, "package.module:Class".
+
+    Raises
+    ------
+    ArgumentError
+        If the name or a parameter is unknown or impossible.
+    ArgumentTypeError
+        If `value` is none of the above.
+    """
+    if isinstance(value, base):
+        return value
+    if isinstance(value, type) and issubclass(value, base):
+        return make(value, {}, argument)
+    if isinstance(value, str):
+        return make(lookup(base, value, argument, allow_import=allow_import), {}, argument)
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        parameters = {key: item for key, item in value.items() if key != "name"}
+        cls = lookup(base, value["name"], argument, allow_import=allow_import)
+        return make(cls, parameters, argument)
+    kind = base.__name__
+    raise ArgumentTypeError(
+        f"{argument}: expected a name, a table with the key 'name', or {_article(kind)} {kind}; "
+        f"got {value!r}"
+    )
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "AEIOU" else "a"
+
+
+def check_number(
+    argument: str,
+    value: Any,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    below: float = math.inf,
+    at_most: float = math.inf,
+) -> float:
+    """Return `value` as a float, or raise an error that names `argument` and the valid range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        try:
+            value = value.__float__()  # a NumPy scalar: hyperparameters stay Python floats
+        except (AttributeError, TypeError, ValueError):
+            raise ArgumentTypeError(f"{argument}: expected a number; got {value!r}") from None
+    number = float(value)
+    if not (math.isfinite(number) and above < number < below and at_least <= number <= at_most):
+        limits = [
+            f"{sign} {limit:g}"
+            for sign, limit in ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
+            if math.isfinite(limit)
+        ]
+        expected = " and ".join(limits) or "a finite number"
+        raise ArgumentError(f"{argument}: expected {expected}; got {value!r}")
+    return number
+
+
+def check_fraction(argument: str, value: Any) -> float:
+    """Return `value` if 0 <= value < 1, or raise an error that names `argument`."""
+    return check_number(argument, value, at_least=0, below=1)
+
+
+def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
+    """Return `value` as an int, or raise an error that names `argument`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise ArgumentTypeError(f"{argument}: expected a whole number; got {value!r}")
+    number = int(value.__index__())
+    if number < at_least:
+        raise ArgumentError(f"{argument}: expected a whole number >= {at_least}; got {number}")
+    return number

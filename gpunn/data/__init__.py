@@ -1,0 +1,49 @@
+"""Data sets on the host: loaders for IDX, CSV, NPY and NPZ files, and bundled digits.
+
+The loaders return NumPy arrays and need no backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpunn.data.arrays import load_npy, load_npz
+    from gpunn.data.csv import CSVData, load_csv
+    from gpunn.data.digits import load_digits
+    from gpunn.data.idx import read_idx
+    from gpunn.data.mnist import load_mnist
+
+__all__ = [
+    "CSVData",
+    "load_csv",
+    "load_digits",
+    "load_mnist",
+    "load_npy",
+    "load_npz",
+    "read_idx",
+]
+
+# Imported at first use: zipfile, gzip and dataclasses would add a quarter to `import numpy`'s time.
+_MODULES = {
+    "CSVData": "csv",
+    "load_csv": "csv",
+    "load_digits": "digits",
+    "load_mnist": "mnist",
+    "load_npy": "arrays",
+    "load_npz": "arrays",
+    "read_idx": "idx",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,173 @@
+"""Loaders for NumPy's own files, NPY and NPZ, without pickle."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+
+import numpy as np
+
+from gpunn.data.idx import ByteStream, read_up_to
+from gpunn.errors import DataError, suggest
+
+__all__ = ["load_npy", "load_npz"]
+
+_ZIP_MAGIC = b"PK"
+_MAX_HEADER_BYTES = 2**16
+# Per version: bytes of the header's length, and NumPy's parser.
+_HEADER_FORMATS = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
+
+
+def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> np.ndarray:
+    """Load an NPY file, a large one as a read-only memory map.
+
+    Parameters
+    ----------
+    path : path-like
+        File written by `numpy.save`.
+    map_above : int
+        An array of more than so many bytes (256 MiB by default) is mapped into memory, so that
+        the operating system reads only the rows that are used.
+
+    Returns
+    -------
+    array
+        In the machine's byte order, unless it is mapped.
+
+    Raises
+    ------
+    DataError
+        If the file is not an NPY file, holds Python objects, is damaged, or is shorter or longer
+        than its header says.
+    OSError
+        If the file can't be opened.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        shape, fortran, dtype = _read_header(path, file)
+        start = file.tell()
+        expected = math.prod(shape) * dtype.itemsize
+        if size - start != expected:
+            raise DataError(
+                f"{path}: expected {expected} bytes for shape {shape} of {dtype} after the "
+                f"header, got {size - start} bytes"
+            )
+        if expected <= map_above:
+            return _read_items(path, file, shape, fortran, dtype)
+    mapped: np.ndarray = np.memmap(
+        path, dtype, mode="r", offset=start, shape=shape, order="F" if fortran else "C"
+    )
+    return mapped
+
+
+def load_npz(
+    path: str | os.PathLike[str], X: str = "X", y: str | None = "y"
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Load inputs and targets from an NPZ file.
+
+    Parameters
+    ----------
+    path : path-like
+        File written by `numpy.savez` or `numpy.savez_compressed`.
+    X : str
+        Name of the array of inputs in the file.
+    y : str or None
+        Name of the array of targets, or None where there are none.
+
+    Returns
+    -------
+    X : array
+        In the machine's byte order.
+    y : array or None
+        Likewise; None where no name was given.
+
+    Raises
+    ------
+    DataError
+        If the file has no array of such a name, is not an NPZ file, holds Python objects in one of
+        the two arrays, or is damaged.
+    OSError
+        If the file can't be opened.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        if file.read(6) == np.lib.format.MAGIC_PREFIX:
+            raise DataError(f"{path}: expected an NPZ file, got an NPY file; use load_npy")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return (
+                    _read_member(path, archive, X),
+                    None if y is None else _read_member(path, archive, y),
+                )
+        except (DataError, MemoryError):
+            raise
+        # zipfile meets damage with a dozen types of error, from struct.error to RuntimeError.
+        except Exception as error:
+            raise DataError(
+                f"{path}: expected an NPZ file, got one that is damaged or something else ({error})"
+            ) from error
+
+
+def _read_member(path: str, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+    if name not in members:
+        raise DataError(f"{path}: has no array {name!r}: {suggest(name, members)}")
+    place = f"{path}, array {name!r}"
+    with archive.open(members[name]) as stream:
+        return _read_items(place, stream, *_read_header(place, stream))
+
+
+def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool, np.dtype]:
+    prefix = stream.read(8)
+    if prefix[:2] == _ZIP_MAGIC:
+        raise DataError(f"{place}: expected an NPY file, got an NPZ file; use load_npz")
+    if len(prefix) < 8 or prefix[:6] != np.lib.format.MAGIC_PREFIX:
+        raise DataError(
+            f"{place}: expected NPY data, which begin with {np.lib.format.MAGIC_PREFIX!r} and a "
+            f"version, got {prefix!r}"
+        )
+    version = (prefix[6], prefix[7])
+    if version not in _HEADER_FORMATS:
+        raise DataError(f"{place}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}")
+    width, parse = _HEADER_FORMATS[version]
+    length = stream.read(width)
+    # Bounded, since reading allocates all that is asked for and the length can't be trusted.
+    header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
+    try:
+        shape, fortran, dtype = parse(io.BytesIO(length + header))
+    # The header is a Python literal, and NumPy passes on whatever its parser raises.
+    except Exception as error:
+        raise DataError(f"{place}: the NPY header is damaged ({error})") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{place}: holds Python objects (dtype {dtype}), which are never loaded, since that "
+            "could run code; save it again as an array of numbers"
+        )
+    if any(size < 0 for size in shape):
+        raise DataError(f"{place}: the NPY header is damaged (shape {shape})")
+    return shape, fortran, dtype
+
+
+def _read_items(
+    place: str, stream: ByteStream, shape: tuple[int, ...], fortran: bool, dtype: np.dtype
+) -> np.ndarray:
+    expected = math.prod(shape) * dtype.itemsize
+    content = read_up_to(stream, expected)
+    # Reading on to the end also makes zipfile compare its checksum.
+    if len(content) < expected or stream.read(1):
+        got = f"{len(content)} bytes" if len(content) < expected else "more"
+        raise DataError(
+            f"{place}: expected {expected} bytes for shape {shape} of {dtype} after the header, "
+            f"got {got}"
+        )
+    try:
+        items = np.ndarray(shape, dtype, content, order="F" if fortran else "C")
+    except ValueError as error:  # no items, yet sizes beyond what NumPy can index
+        raise DataError(f"{place}: shape {shape} is too large for an array") from error
+    return items if dtype.isnative else items.astype(dtype.newbyteorder("="))

@@ -1,0 +1,422 @@
+"""Loader for CSV files of numbers, with class labels or numbers as the target."""
+
+from __future__ import annotations
+
+import csv
+import math
+import operator
+import os
+from array import array
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import IO, Literal, TypeAlias
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+
+__all__ = ["CSVData", "load_csv"]
+
+_MISSING = ("", "NA", "N/A", "nan", "?")
+_BLOCK_CELLS = 2**16  # about 4 MB of Python strings
+_PLACES_SHOWN = 5
+
+_Row: TypeAlias = list[str]
+_Numbered: TypeAlias = tuple[int, _Row]
+"""The number of the line that a row ends on, and the row."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CSVData:
+    """What a CSV file holds.
+
+    Attributes
+    ----------
+    X : float array of shape (rows, features)
+        The features, in the order of `feature_names`.
+    y : array of shape (rows,) or None
+        The target: int64 codes where it is text (`classes[code]` is the text), int64 where every
+        cell is an integer, else floating-point numbers. None where no target was asked for.
+    feature_names : tuple of str
+        Column names; without a header the columns' numbers, counted from 0.
+    target_name : str or None
+        Name of the target column.
+    classes : tuple of str or None
+        The sorted distinct texts of a text target; None for any other.
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None
+    feature_names: tuple[str, ...]
+    target_name: str | None
+    classes: tuple[str, ...] | None
+
+
+def load_csv(
+    path: str | os.PathLike[str],
+    target: str | int | None,
+    *,
+    header: bool | Literal["auto"] = "auto",
+    delimiter: str = ",",
+    features: Sequence[str | int] | None = None,
+    dtype: str | np.dtype = "float32",
+    missing: Collection[str] = _MISSING,
+) -> CSVData:
+    """Load a CSV file in UTF-8.
+
+    Empty lines are skipped and spaces around cells ignored. Quoting is that of Python's `csv`
+    module: cells may be quoted with `"`, a quote inside being doubled.
+
+    Parameters
+    ----------
+    path : path-like
+        File to read.
+    target : str, int or None
+        Name or number of the column to predict. Numbers count from 0, or from the end where
+        negative: -1 is the last column. None if there is no target.
+    header : bool or "auto"
+        Whether the first row holds the columns' names. With "auto" it does if `target` or one of
+        `features` is a name, or if it has text above a number in the second row. A header of
+        nothing but numbers needs True.
+    delimiter : str
+        The one character between cells.
+    features : sequence of str and int, optional
+        Names or numbers of the columns to use as features, in this order. By default all but the
+        target.
+    dtype : "float32" or "float64"
+        Type of the features and of a floating-point target.
+    missing : collection of str
+        Cells that mean "no value", whatever their case; numbers, such as -999, in any spelling.
+        A cell that reads as NaN always does.
+
+    Returns
+    -------
+    CSVData
+
+    Raises
+    ------
+    DataError
+        If a value is missing, a feature is not a finite number (of the given type), a row has too
+        few or too many cells, the header names a column twice, a column does not exist, or the
+        file is empty, not in UTF-8 or wrongly quoted. The message names lines and columns.
+    ArgumentError
+        If another argument has a value that can't work.
+    ArgumentTypeError
+        If a column is given as neither name nor number.
+    OSError
+        If the file can't be opened.
+    """
+    path = os.fspath(path)
+    if header not in (True, False, "auto"):
+        raise ArgumentError(f'header: expected True, False or "auto", got {header!r}')
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
+        raise ArgumentError(
+            f"delimiter: expected one character other than a quote or line end, got {delimiter!r}"
+        )
+    if dtype not in (np.float32, np.float64, "float32", "float64"):
+        raise ArgumentError(f'dtype: expected "float32" or "float64", got {dtype!r}')
+    float_type = np.dtype(dtype)
+    for argument, value in (("features", features), ("missing", missing)):
+        if isinstance(value, str):
+            raise ArgumentTypeError(f"{argument}: expected a list, got the text {value!r}")
+    markers = frozenset(text.strip().casefold() for text in missing)
+
+    # Text in the target shows only on the way. The numbers read until then can't tell its
+    # spelling ("007" reads as 7), so the file is then read again, nearly always within one block.
+    def read(target_type: type[_NumericTarget] | type[_TextTarget]) -> CSVData:
+        parser = _Parser(path, float_type, markers)
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = _rows(path, file, delimiter)
+            table = _open_table(path, rows, target, features, header, parser)
+            return _read(table, target_type, parser)
+
+    try:
+        return read(_NumericTarget)
+    except _TextTargetError:
+        return read(_TextTarget)
+
+
+@dataclass(slots=True)
+class _Table:
+    """An open file whose columns are known; `rows` goes on at the first row of data."""
+
+    names: list[str]
+    features: list[int]
+    target: int | None
+    rows: Iterator[_Numbered]
+
+
+def _rows(path: str, file: IO[str], delimiter: str) -> Iterator[_Numbered]:
+    """Yield the rows that are not empty, all of one length, with their line numbers."""
+    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
+    width = 0
+    try:
+        for row in reader:
+            if not row or (len(row) == 1 and width != 1 and not row[0].strip()):
+                continue
+            width = width or len(row)
+            if len(row) != width:
+                raise DataError(
+                    f"{path}, line {reader.line_num}: expected {width} cells, as in the first row, "
+                    f"got {len(row)}; is {delimiter!r} the right delimiter?"
+                )
+            yield reader.line_num, row
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: expected text in UTF-8, got byte 0x{error.object[error.start]:02x} somewhere "
+            f"after line {reader.line_num} ({error.reason}); save the file as UTF-8"
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def _open_table(
+    path: str,
+    rows: Iterator[_Numbered],
+    target: str | int | None,
+    features: Sequence[str | int] | None,
+    header: bool | Literal["auto"],
+    parser: _Parser,
+) -> _Table:
+    first = list(islice(rows, 2))
+    if not first:
+        raise DataError(f"{path}: the file is empty")
+    top = [cell.strip() for cell in first[0][1]]
+    if header == "auto":
+        by_name = any(isinstance(column, str) for column in (target, *(features or ())))
+        header = by_name or (len(first) == 2 and parser.looks_like_header(top, first[1][1]))
+    if header:
+        del first[0]
+        names = top
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise DataError(f"{path}: the header names more than one column {repeated[0]!r}")
+        if not first:
+            raise DataError(f"{path}: there are no rows below the header")
+    else:
+        names = [str(number) for number in range(len(top))]
+
+    find = _column_finder(path, names if header else None, len(names))
+    target_column = None if target is None else find("target", target)
+    if features is None:
+        columns = [column for column in range(len(names)) if column != target_column]
+    else:
+        columns = [find("features", column) for column in features]
+        repeated = sorted({names[column] for column in columns if columns.count(column) > 1})
+        if repeated:
+            raise ArgumentError(f"features: column {repeated[0]!r} is given more than once")
+        if target_column in columns:
+            raise ArgumentError(f"features: column {names[target_column]!r} is the target")
+    if not columns:
+        raise DataError(f"{path}: no column is left for the features; columns: {names}")
+    return _Table(names, columns, target_column, chain(first, rows))
+
+
+def _column_finder(
+    path: str, header: list[str] | None, width: int
+) -> Callable[[str, str | int], int]:
+    def find(argument: str, column: str | int) -> int:
+        if isinstance(column, str):
+            if header is None:
+                raise ArgumentError(
+                    f"{argument}: expected a column's number, since header=False, got {column!r}"
+                )
+            if column not in header:
+                raise DataError(
+                    f"{argument}: {path} has no column {column!r}: {suggest(column, header)}"
+                )
+            return header.index(column)
+        try:
+            number = operator.index(column)
+        except TypeError:
+            number = None
+        if number is None or isinstance(column, bool):
+            raise ArgumentTypeError(
+                f"{argument}: expected a column's name or number, got {column!r}"
+            )
+        if not -width <= number < width:
+            raise DataError(
+                f"{argument}: {path} has {width} columns, numbered from 0, got {number}"
+            )
+        return number % width
+
+    return find
+
+
+def _read(
+    table: _Table, target_type: type[_NumericTarget] | type[_TextTarget], parser: _Parser
+) -> CSVData:
+    target_name = None if table.target is None else table.names[table.target]
+    y = None if target_name is None else target_type(target_name, parser)
+    # Grows in place: a list of blocks would need twice the memory when joined.
+    values = bytearray()
+    block_rows = max(1, _BLOCK_CELLS // len(table.names))
+    while block := list(islice(table.rows, block_rows)):
+        values += _feature_block(table, block, parser).data
+        if y is not None and table.target is not None:
+            y.add([line for line, _ in block], [row[table.target] for _, row in block])
+    parser.refuse_missing()
+    targets, classes = (None, None) if y is None else y.finish()
+    return CSVData(
+        X=np.frombuffer(values, parser.dtype).reshape(-1, len(table.features)),
+        y=targets,
+        feature_names=tuple(table.names[column] for column in table.features),
+        target_name=target_name,
+        classes=classes,
+    )
+
+
+def _feature_block(table: _Table, block: list[_Numbered], parser: _Parser) -> np.ndarray:
+    values = parser.floats([row[column] for _, row in block for column in table.features])
+    if values is not None:
+        return values
+    for line, row in block:
+        for column in table.features:
+            if parser.is_text(line, table.names[column], row[column]):
+                raise DataError(
+                    f"{parser.path}, line {line}: column {table.names[column]!r} is a feature and "
+                    f"must hold numbers, got {row[column]!r}; leave the column out with `features` "
+                    "or encode it as numbers"
+                )
+    return np.empty(0, parser.dtype)
+
+
+class _Parser:
+    """Converts cells to numbers, counts those without a value and says where the rest fail."""
+
+    def __init__(self, path: str, dtype: np.dtype, markers: frozenset[str]) -> None:
+        self.path = path
+        self.dtype = dtype
+        self._markers = markers
+        numbers = [_number(marker) for marker in markers]
+        self._missing_numbers = [number for number in numbers if number is not None]
+        self._missing = 0
+        self._places: list[str] = []
+
+    def floats(self, cells: Sequence[str]) -> np.ndarray | None:
+        """Convert all cells, or return None if one is not a finite number."""
+        if "_" in "".join(cells):  # Python reads 1_000 as a number, CSV files do not
+            return None
+        try:
+            numbers = np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            return None
+        if np.isin(numbers, self._missing_numbers).any():
+            return None
+        with np.errstate(over="ignore"):
+            values = numbers.astype(self.dtype)
+        return values if np.isfinite(values).all() else None
+
+    def is_missing(self, line: int, name: str, cell: str) -> bool:
+        """Say whether a cell has no value, and count it if so."""
+        number = _number(cell)
+        if number is None:
+            missing = cell.strip().casefold() in self._markers
+        else:
+            missing = math.isnan(number) or number in self._missing_numbers
+        if missing:
+            self._missing += 1
+            if len(self._places) < _PLACES_SHOWN:
+                self._places.append(f"line {line} column {name!r}")
+        return missing
+
+    def is_text(self, line: int, name: str, cell: str) -> bool:
+        """Say whether a cell is text. A missing value is counted, an infinite one refused."""
+        if self.is_missing(line, name, cell):
+            return False
+        number = _number(cell)
+        if number is not None and self.floats([cell]) is None:
+            raise DataError(
+                f"{self.path}, line {line}: column {name!r} must hold finite numbers of type "
+                f"{self.dtype}, got {cell!r}"
+            )
+        return number is None
+
+    def refuse_missing(self) -> None:
+        """Raise an error that lists the cells without a value, if any."""
+        if self._missing:
+            more = ", ..." if self._missing > len(self._places) else ""
+            raise DataError(
+                f"{self.path}: {self._missing} missing values: {', '.join(self._places)}{more}; "
+                "fill them in, or remove those rows or columns"
+            )
+
+    def looks_like_header(self, top: _Row, second: _Row) -> bool:
+        """Say whether the first row has text above a number."""
+        return any(
+            _number(text) is None
+            and text.casefold() not in self._markers
+            and _number(cell) is not None
+            for text, cell in zip(top, second, strict=True)
+        )
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+class _TextTargetError(Exception):
+    """The target column has a cell that is not a number."""
+
+
+class _NumericTarget:
+    """Collects a target of integers or floats; raises `_TextTargetError` at anything else."""
+
+    def __init__(self, name: str, parser: _Parser) -> None:
+        self._name = name
+        self._parser = parser
+        self._blocks: list[np.ndarray] = []
+
+    def add(self, lines: Sequence[int], cells: Sequence[str]) -> None:
+        values = self._parser.floats(cells)
+        if values is not None:
+            integers = _integers(cells)
+            self._blocks.append(values if integers is None else integers)
+            return
+        for line, cell in zip(lines, cells, strict=True):
+            if self._parser.is_text(line, self._name, cell):
+                raise _TextTargetError
+
+    def finish(self) -> tuple[np.ndarray, None]:
+        all_integers = all(block.dtype == np.int64 for block in self._blocks)
+        dtype = np.dtype(np.int64) if all_integers else self._parser.dtype
+        return np.concatenate([block.astype(dtype, copy=False) for block in self._blocks]), None
+
+
+def _integers(cells: Sequence[str]) -> np.ndarray | None:
+    """Convert all cells, or return None if one is not an integer of 64 bits."""
+    try:
+        return np.fromiter(map(int, cells), np.int64, len(cells))
+    except (ValueError, OverflowError):
+        return None
+
+
+class _TextTarget:
+    """Collects a target of class names."""
+
+    def __init__(self, name: str, parser: _Parser) -> None:
+        self._name = name
+        self._parser = parser
+        self._codes = array("q")
+        self._code_of: dict[str, int] = {}
+
+    def add(self, lines: Sequence[int], cells: Sequence[str]) -> None:
+        for line, cell in zip(lines, cells, strict=True):
+            text = cell.strip()
+            code = self._code_of.get(text)
+            if code is None:
+                if self._parser.is_missing(line, self._name, text):
+                    continue
+                code = self._code_of[text] = len(self._code_of)
+            self._codes.append(code)
+
+    def finish(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        # Codes were given in order of appearance; exchange them for places in the sorted list.
+        classes = sorted(self._code_of)
+        place = np.empty(len(classes), np.int64)
+        place[[self._code_of[name] for name in classes]] = np.arange(len(classes))
+        return place[np.frombuffer(self._codes, np.int64)], tuple(classes)

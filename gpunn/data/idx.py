@@ -1,0 +1,124 @@
+"""Reader for IDX files, the format in which MNIST and its relatives are distributed."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from typing import Protocol
+
+import numpy as np
+
+from gpunn.errors import DataError
+
+__all__ = ["ByteStream", "read_idx", "read_up_to"]
+
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_GZIP_MAGIC = b"\x1f\x8b"
+_MAX_DIMENSIONS = 64  # NumPy's own limit
+_CHUNK_BYTES = 2**18
+
+
+class ByteStream(Protocol):
+    """Anything that bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an IDX file, raw or compressed with gzip.
+
+    The format, which Y. LeCun, C. Cortes and C. Burges described with MNIST, is: two zero bytes,
+    a type code, the number of dimensions, each dimension's size as a big-endian 32-bit number,
+    then the items in row-major order, big-endian. Whether the file is compressed is told by its
+    first bytes, not by its name.
+
+    Memory is allocated only for bytes that are there, so a forged header costs nothing.
+
+    Parameters
+    ----------
+    path : path-like
+        File to read.
+
+    Returns
+    -------
+    array of the header's shape
+        In the machine's byte order: uint8, int8, int16, int32, float32 or float64.
+
+    Raises
+    ------
+    DataError
+        If the file is not an IDX file, is damaged, or is shorter or longer than its header says.
+    OSError
+        If the file can't be opened.
+    """
+    path = os.fspath(path)
+    with open(path, "rb") as file:
+        compressed = file.read(2) == _GZIP_MAGIC
+        file.seek(0)
+        if not compressed:
+            return _parse(path, file, os.fstat(file.fileno()).st_size)
+        try:
+            with gzip.GzipFile(fileobj=file) as stream:
+                return _parse(path, stream, None)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path}: the gzip stream is damaged ({error}); get the file again"
+            ) from error
+
+
+def _parse(path: str, stream: ByteStream, file_size: int | None) -> np.ndarray:
+    magic = stream.read(4)
+    if len(magic) < 4:
+        raise DataError(f"{path}: expected an IDX header of 4 bytes, got {len(magic)} bytes")
+    zeros, type_code, dimensions = magic[:2], magic[2], magic[3]
+    if zeros != b"\0\0":
+        raise DataError(
+            f"{path}: not an IDX file: expected it to begin with bytes 00 00, got {zeros.hex(' ')}"
+        )
+    if type_code not in _DTYPES:
+        known = ", ".join(f"0x{code:02x}" for code in _DTYPES)
+        raise DataError(f"{path}: expected one of the type codes {known}, got 0x{type_code:02x}")
+    if not 1 <= dimensions <= _MAX_DIMENSIONS:
+        raise DataError(f"{path}: expected 1 to {_MAX_DIMENSIONS} dimensions, got {dimensions}")
+    sizes = stream.read(4 * dimensions)
+    if len(sizes) < 4 * dimensions:
+        raise DataError(
+            f"{path}: expected {4 * dimensions} bytes with the sizes of {dimensions} dimensions, "
+            f"got {len(sizes)} bytes"
+        )
+
+    dtype = np.dtype(_DTYPES[type_code])
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+    expected = math.prod(shape) * dtype.itemsize
+    announced = f"{expected} bytes for shape {shape} of {dtype.newbyteorder('=')}"
+    if file_size is not None:
+        present = file_size - len(magic) - len(sizes)
+        if present != expected:
+            raise DataError(f"{path}: expected {announced} after the header, got {present} bytes")
+    body = read_up_to(stream, expected)
+    if len(body) < expected:
+        raise DataError(f"{path}: expected {announced} after the header, got {len(body)} bytes")
+    # Reading on to the end also makes gzip compare its checksum.
+    if stream.read(1):
+        raise DataError(f"{path}: expected {announced} after the header, got more")
+    try:
+        items = np.frombuffer(body, dtype).reshape(shape)
+    except ValueError:  # no items, yet the other sizes multiply to more than NumPy can index
+        raise DataError(f"{path}: shape {shape} is too large for an array") from None
+    return items if dtype.isnative else items.byteswap(inplace=True).view(dtype.newbyteorder("="))
+
+
+def read_up_to(stream: ByteStream, size: int) -> bytearray:
+    """Read `size` bytes, or fewer where the stream ends before.
+
+    The result grows as bytes arrive: `size` may come from a header that can't be trusted.
+    """
+    content = bytearray()
+    while len(content) < size:
+        chunk = stream.read(min(_CHUNK_BYTES, size - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    return content

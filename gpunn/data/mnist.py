@@ -1,0 +1,105 @@
+"""Loader for MNIST and other sets that come as the same four IDX files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gpunn.data.idx import read_idx
+from gpunn.errors import DataError
+
+__all__ = ["load_mnist"]
+
+_FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+
+
+def load_mnist(
+    folder: str | os.PathLike[str],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Load MNIST [1]_, or a set in the same format such as Fashion-MNIST [2]_.
+
+    Nothing is downloaded: `folder` must hold `train-images-idx3-ubyte`,
+    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each as it
+    is or compressed with gzip and named `.gz`. Where both are there, the uncompressed one is read.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder that holds the four files.
+
+    Returns
+    -------
+    X : uint8 array of shape (rows, height * width)
+        Training images, row by row; for MNIST (60000, 784) with values 0 to 255.
+    y : int64 array of shape (rows,)
+        Training labels.
+    X_test, y_test : arrays
+        The test images and labels, likewise; for MNIST 10000 rows.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, does not hold images or labels, or the files do not fit
+        one another.
+
+    References
+    ----------
+    .. [1] Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
+       recognition", Proceedings of the IEEE 86(11), 1998.
+    .. [2] H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv:1708.07747, 2017.
+    """
+    folder = Path(folder)
+    found = {name: _find(folder, name) for name in _FILES}
+    missing = [name for name, path in found.items() if path is None]
+    if missing:
+        why = "missing" if folder.is_dir() else "missing, for there is no such folder:"
+        raise DataError(
+            f"{folder}: {why} {', '.join(missing)} (each with or without .gz); "
+            "put the four IDX files of the set there"
+        )
+    images, labels, test_images, test_labels = (path for path in found.values() if path)
+    X, y = _read_part(images, labels)
+    X_test, y_test = _read_part(test_images, test_labels)
+    if X.shape[1:] != X_test.shape[1:]:
+        raise DataError(
+            f"{folder}: expected training and test images of one size, got "
+            f"{X.shape[1:]} in {images.name} and {X_test.shape[1:]} in {test_images.name}"
+        )
+    return _flatten(X), y, _flatten(X_test), y_test
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    candidates = (folder / name, folder / f"{name}.gz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
+    X = _read(images, 3, "images (rows, height, width)")
+    y = _read(labels, 1, "labels (rows,)")
+    if len(X) != len(y):
+        raise DataError(
+            f"{images}: {len(X)} images, but {labels.name} has {len(y)} labels; "
+            "the two files are not of one set"
+        )
+    return X, y.astype(np.int64)
+
+
+def _read(path: Path, dimensions: int, content: str) -> np.ndarray:
+    items = read_idx(path)
+    if items.ndim != dimensions or items.dtype != np.uint8:
+        raise DataError(
+            f"{path}: expected {content} as uint8, got shape {items.shape} as {items.dtype}"
+        )
+    return items
+
+
+def _flatten(images: np.ndarray) -> np.ndarray:
+    rows, height, width = images.shape
+    return images.reshape(rows, height * width)

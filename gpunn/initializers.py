@@ -1,0 +1,158 @@
+"""Initial values of parameters, drawn on the host so that every backend starts from the same bits.
+
+Weights have shape (inputs, outputs): fan_in is `shape[0]`, fan_out is `shape[1]`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.configurable import Configurable, check_number
+from gpunn.typing import Shape
+
+__all__ = [
+    "Glorot",
+    "He",
+    "Initializer",
+    "LeCun",
+    "Normal",
+    "Ones",
+    "Orthogonal",
+    "Uniform",
+    "Zeros",
+]
+
+
+class Initializer(Configurable):
+    """Draws the starting value of one parameter."""
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        """Return a float64 array of this shape; nothing but `generator` is random."""
+        raise NotImplementedError(f"{type(self).__name__} must define sample(generator, shape)")
+
+
+@dataclass(frozen=True)
+class Zeros(Initializer):
+    """All zero."""
+
+    name = "zeros"
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return np.zeros(shape)
+
+
+@dataclass(frozen=True)
+class Ones(Initializer):
+    """All one."""
+
+    name = "ones"
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return np.ones(shape)
+
+
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """N(mean, standard_deviation^2)."""
+
+    standard_deviation: float = 0.01
+    mean: float = 0.0
+
+    name = "normal"
+
+    def __post_init__(self) -> None:
+        check_number("standard_deviation", self.standard_deviation, at_least=0)
+        check_number("mean", self.mean)
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return generator.normal(self.mean, self.standard_deviation, shape)
+
+
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """U(-limit, limit)."""
+
+    limit: float = 0.05
+
+    name = "uniform"
+
+    def __post_init__(self) -> None:
+        check_number("limit", self.limit, at_least=0)
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return generator.uniform(-self.limit, self.limit, shape)
+
+
+@dataclass(frozen=True)
+class VarianceScaling(Initializer):
+    """Zero mean and the variance that `variance` gives, normal or uniform."""
+
+    uniform: bool = False
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        """Return the variance of one weight."""
+        raise NotImplementedError
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        variance = self.variance(shape[0], shape[-1])
+        if self.uniform:
+            limit = math.sqrt(3 * variance)
+            return generator.uniform(-limit, limit, shape)
+        return generator.normal(0.0, math.sqrt(variance), shape)
+
+
+@dataclass(frozen=True)
+class Glorot(VarianceScaling):
+    """Variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), for sigmoid, tanh and linear layers.
+
+    Uniform unless asked otherwise, as in the paper.
+    """
+
+    uniform: bool = True
+
+    name = "glorot"
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return 2 / (fan_in + fan_out)
+
+
+@dataclass(frozen=True)
+class He(VarianceScaling):
+    """Variance 2 / fan_in (He et al. 2015), for the ReLU family."""
+
+    name = "he"
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return 2 / fan_in
+
+
+@dataclass(frozen=True)
+class LeCun(VarianceScaling):
+    """Variance 1 / fan_in (LeCun et al. 1998), which SELU's constants assume."""
+
+    name = "lecun"
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return 1 / fan_in
+
+
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """gain * Q, Q having orthonormal rows or columns, whichever are fewer (Saxe et al. 2014)."""
+
+    gain: float = 1.0
+
+    name = "orthogonal"
+
+    def __post_init__(self) -> None:
+        check_number("gain", self.gain)
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        rows, columns = shape[0], math.prod(shape[1:])
+        normal = generator.normal(size=(max(rows, columns), min(rows, columns)))
+        Q, R = np.linalg.qr(normal)
+        Q *= np.sign(np.diag(R))  # makes Q uniform over the orthogonal group (Mezzadri 2007)
+        return self.gain * (Q if rows >= columns else Q.T).reshape(shape)

@@ -1,0 +1,134 @@
+"""What a layer is.
+
+A layer is a function y = f(x) of a batch whose first axis is the rows (samples), and the chain
+rule for it: `backward` turns dL/dy into dL/dx and leaves dL/d(parameter) in `self.gradients`. It
+computes with the operations of `workspace.backend` or with plain array-API functions
+(`workspace.backend.xp`) and keeps no arrays of its own but views of the network's parameters.
+
+A new layer is a dataclass:
+
+>>> from dataclasses import dataclass
+>>> @dataclass(eq=False)
+... class Halve(Layer):
+...     name = "halve"
+...     def forward(self, x, workspace):
+...         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+...         y[...] = 0.5 * x
+...         return y
+...     def backward(self, x, y, gradient, workspace, wants_input_gradient):
+...         gradient *= 0.5
+...         return gradient
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.configurable import Configurable
+from gpunn.errors import ArgumentError
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, HostArray, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Layer"]
+
+
+@dataclass(eq=False)
+class Layer(Configurable):
+    """Base of all layers.
+
+    Attributes
+    ----------
+    label : str
+        Name within the network, such as "dense_1"; given by the network unless set.
+    values, gradients : mapping of str to array
+        Live views of this layer's parameters and their gradients, given by the network.
+    key : int
+        A 32-bit number for this layer's random masks, given by the network.
+    takes_integers : bool
+        Whether x may be of an integer type, such as the uint8 pixels that `Rescaling` takes.
+    learns_from_inputs : bool
+        Whether `fit_inputs` has something to take from the training inputs.
+    """
+
+    takes_integers: ClassVar[bool] = False
+    learns_from_inputs: ClassVar[bool] = False
+
+    label: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.values: Mapping[str, Array] = {}
+        self.gradients: Mapping[str, Array] = {}
+        self.key = 0
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of one row of the output, from that of the input.
+
+        Raises
+        ------
+        ArgumentError
+            If the layer can't take such an input.
+        """
+        return input_shape
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        """Declare this layer's parameters."""
+        return []
+
+    def attach(
+        self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int
+    ) -> None:
+        """Take the views of the parameters; called once, by the network."""
+        self.values, self.gradients, self.key = values, gradients, key
+
+    def fit_inputs(self, X: HostArray) -> Mapping[str, np.ndarray]:
+        """Return values for parameters that are taken from the training inputs, before training."""
+        return {}
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        """Return y = f(x), in a buffer of the workspace."""
+        raise NotImplementedError(f"{type(self).__name__} must define forward")
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        """Return dL/dx from dL/dy, and set `self.gradients`.
+
+        Parameters
+        ----------
+        x, y : array
+            What `forward` took and returned.
+        gradient : array
+            dL/dy. This layer may overwrite it.
+        workspace : Workspace
+            The one of the forward pass.
+        wants_input_gradient : bool
+            False if nobody will look at dL/dx, so that it need not be computed.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define backward")
+
+    def config(self) -> dict[str, Any]:
+        """Return the layer's parameters in plain types."""
+        described = super().config()
+        if not self.label:
+            del described["label"]
+        return described
+
+
+def only_vectors(layer: Layer, input_shape: Shape) -> int:
+    """Return the number of features, or raise if a row is not a vector."""
+    if len(input_shape) != 1:
+        raise ArgumentError(
+            f"{layer.name}: expected rows that are vectors, shape (features,); got rows of shape "
+            f"{input_shape}. Put gpunn.layers.Flatten() in front"
+        )
+    return input_shape[0]

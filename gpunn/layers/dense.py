@@ -1,0 +1,151 @@
+"""The fully connected layer, and the neurons inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from gpunn.activations import Activation, ELU, GELU, Identity, LeakyReLU, Mish, ReLU, SELU, SiLU
+from gpunn.configurable import check_integer, resolve
+from gpunn.initializers import Glorot, He, Initializer, LeCun, Zeros
+from gpunn.layers.base import Layer, only_vectors
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Dense", "Neuron", "Neurons"]
+
+
+@dataclass(eq=False)
+class Dense(Layer):
+    """y = f(x W + b), with W of shape (inputs, units) and b of shape (units,).
+
+    Parameters
+    ----------
+    units : int
+        Number of neurons, which is the number of outputs.
+    activation : str, Activation or mapping
+        The function f, such as "relu".
+    bias : bool
+        Whether there is a b.
+    initializer : str, Initializer or mapping
+        Of W. "auto" is He for the ReLU family, LeCun for SELU and Glorot otherwise.
+    bias_initializer : str, Initializer or mapping
+        Of b.
+    """
+
+    units: int
+    activation: str | Activation = "identity"
+    bias: bool = True
+    initializer: str | Initializer = "auto"
+    bias_initializer: str | Initializer = "zeros"
+
+    name = "dense"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.units = check_integer("units", self.units)
+        self.f = self.activation = resolve(Activation, self.activation, "activation")
+        if self.initializer == "auto":
+            self.initializer = fitting_initializer(self.f)
+        self.initializer = resolve(Initializer, self.initializer, "initializer")
+        self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        only_vectors(self, input_shape)
+        return (self.units,)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        W = ParameterSpec("weights", (input_shape[0], self.units), self.initializer)  # type: ignore[arg-type]
+        b = ParameterSpec("biases", (self.units,), self.bias_initializer, decay=False)  # type: ignore[arg-type]
+        return [W, b] if self.bias else [W]
+
+    @property
+    def neurons(self) -> Neurons:
+        """The layer's neurons, each a live view of its column of W and its entry of b."""
+        return Neurons(self)
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        ops, rows = workspace.backend, x.shape[0]
+        z = workspace.rows(self, "preactivation", rows, (self.units,))
+        a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
+        ops.matmul(x, self.values["weights"], z)
+        ops.activate(self.f, z, self.values.get("biases"), a)
+        return a
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        ops, rows = workspace.backend, x.shape[0]
+        z = workspace.rows(self, "preactivation", rows, (self.units,))
+        ops.activation_gradient(self.f, z, y, gradient, self.gradients.get("biases"))  # dL/dz, dL/db
+        ops.matmul(x, gradient, self.gradients["weights"], transpose_a=True)
+        if not wants_input_gradient:
+            return gradient
+        input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
+        ops.matmul(gradient, self.values["weights"], input_gradient, transpose_b=True)
+        return input_gradient
+
+
+def fitting_initializer(activation: Activation) -> Initializer:
+    """Return the initializer that keeps the signal's variance through this activation."""
+    if isinstance(activation, SELU):
+        return LeCun()
+    if isinstance(activation, (ReLU, LeakyReLU, ELU, GELU, SiLU, Mish)):
+        return He()
+    return Glorot()
+
+
+class Neuron:
+    """One neuron of a layer: a = f(w . x + b).
+
+    Attributes
+    ----------
+    weights : array, shape (inputs, 1)
+        Live view: changing an entry changes the network.
+    bias : array, shape (1, 1)
+        Live view.
+    """
+
+    def __init__(self, layer: Dense, index: int) -> None:
+        weights = layer.values["weights"]
+        self.weights: Array = weights[:, index : index + 1]
+        self.bias: Array | None = None
+        if layer.bias:
+            self.bias = layer.values["biases"][None, index : index + 1]
+
+    def __repr__(self) -> str:
+        """Say how many inputs the neuron has."""
+        return f"Neuron({self.weights.shape[0]} inputs)"
+
+
+class Neurons(Sequence[Neuron]):
+    """The neurons of a layer, as a sequence."""
+
+    def __init__(self, layer: Dense) -> None:
+        self._layer = layer
+
+    def __len__(self) -> int:
+        """Return the number of neurons."""
+        return self._layer.units
+
+    @overload
+    def __getitem__(self, index: int) -> Neuron: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Neuron]: ...
+    def __getitem__(self, index: int | slice) -> Neuron | list[Neuron]:
+        """Return one neuron, or a list of them."""
+        positions = range(len(self))[index]
+        if isinstance(positions, range):
+            return [Neuron(self._layer, position) for position in positions]
+        return Neuron(self._layer, positions)
+
+    def __iter__(self) -> Iterator[Neuron]:
+        """Iterate over the neurons."""
+        return (Neuron(self._layer, position) for position in range(len(self)))

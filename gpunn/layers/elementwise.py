@@ -1,0 +1,151 @@
+"""Layers that act on each number by itself: activations, dropout, rescaling; and flattening."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gpunn import activations
+from gpunn.configurable import check_fraction, check_number, resolve
+from gpunn.layers.base import Layer
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
+
+
+@dataclass(eq=False)
+class Activation(Layer):
+    """y = f(x).
+
+    `Dense(units, activation=...)` does the same in one pass with the bias.
+    """
+
+    activation: str | activations.Activation = "relu"
+
+    name = "activation"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.activate(self.f, x, None, y)
+        return y
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        workspace.backend.activation_gradient(self.f, x, y, gradient, None)
+        return gradient
+
+
+@dataclass(eq=False)
+class Dropout(Layer):
+    """In training, each number is zeroed with probability `rate` and scaled by 1 / (1 - rate) else.
+
+    The mask is a hash of (seed, layer, pass, position), so it is the same on every backend, is
+    recomputed instead of stored, and a resumed run needs no generator's state. Outside training
+    y = x (Srivastava et al. 2014, in the inverted form).
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    """
+
+    rate: float = 0.5
+
+    name = "dropout"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("rate", self.rate)
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        if not (workspace.training and self.rate):
+            return x
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.dropout(x, self.rate, self.key, workspace.passes, y)
+        return y
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        if workspace.training and self.rate:
+            workspace.backend.dropout(gradient, self.rate, self.key, workspace.passes, gradient)
+        return gradient
+
+
+@dataclass(eq=False)
+class Rescaling(Layer):
+    """y = scale * x + offset, with x in any real type: uint8 pixels become floats on the device.
+
+    Parameters
+    ----------
+    scale : float
+        By default 1 / 255, which takes pixels to [0, 1].
+    offset : float
+    """
+
+    scale: float = 1 / 255
+    offset: float = 0.0
+
+    name = "rescaling"
+    takes_integers = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("scale", self.scale)
+        check_number("offset", self.offset)
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.rescale(x, self.scale, self.offset, y)
+        return y
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        gradient *= self.scale
+        return gradient
+
+
+@dataclass(eq=False)
+class Flatten(Layer):
+    """Each row becomes a vector, in row-major (C) order; a view, nothing is copied."""
+
+    name = "flatten"
+    takes_integers = True
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (math.prod(input_shape),)
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        return workspace.backend.xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        return workspace.backend.xp.reshape(gradient, x.shape)

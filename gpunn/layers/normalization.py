@@ -1,0 +1,194 @@
+"""Layers that centre and scale: batch and layer normalisation, and standardised inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.configurable import check_fraction, check_number
+from gpunn.data.preprocessing import column_statistics
+from gpunn.initializers import Ones, Zeros
+from gpunn.layers.base import Layer, only_vectors
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, HostArray, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["BatchNorm", "LayerNorm", "Standardization"]
+
+
+@dataclass(eq=False)
+class BatchNorm(Layer):
+    """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each feature over the batch.
+
+    In training, mean and variance (the biased one) are the batch's, and running averages follow
+    them: running <- momentum * running + (1 - momentum) * batch's. Outside training the running
+    averages are used (Ioffe & Szegedy 2015). Sample weights don't enter the averages.
+
+    Parameters
+    ----------
+    momentum : float
+        In [0, 1).
+    epsilon : float
+        Keeps a constant feature from dividing by zero.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    name = "batch_norm"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("momentum", self.momentum)
+        check_number("epsilon", self.epsilon, above=0)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        shape = (only_vectors(self, input_shape),)
+        return [
+            ParameterSpec("scale", shape, Ones(), decay=False),
+            ParameterSpec("shift", shape, Zeros(), decay=False),
+            ParameterSpec("running_mean", shape, Zeros(), trainable=False),
+            ParameterSpec("running_variance", shape, Ones(), trainable=False),
+        ]
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        values = self.values
+        if not workspace.training:
+            workspace.backend.normalize(
+                x,
+                values["running_mean"],
+                values["running_variance"],
+                self.epsilon,
+                values["scale"],
+                values["shift"],
+                y,
+            )
+            return y
+        workspace.backend.batch_norm(
+            x,
+            values["scale"],
+            values["shift"],
+            values["running_mean"],
+            values["running_variance"],
+            self.momentum,
+            self.epsilon,
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
+            workspace.fixed(self, "inverse_deviation", x.shape[1:]),
+            y,
+        )
+        return y
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        workspace.backend.batch_norm_gradient(
+            gradient,
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
+            workspace.fixed(self, "inverse_deviation", x.shape[1:]),
+            self.values["scale"],
+            self.gradients["scale"],
+            self.gradients["shift"],
+        )
+        return gradient
+
+
+@dataclass(eq=False)
+class LayerNorm(Layer):
+    """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each row over its features.
+
+    The same in training and outside it (Ba, Kiros & Hinton 2016).
+    """
+
+    epsilon: float = 1e-5
+
+    name = "layer_norm"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("epsilon", self.epsilon, above=0)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        shape = (only_vectors(self, input_shape),)
+        return [
+            ParameterSpec("scale", shape, Ones(), decay=False),
+            ParameterSpec("shift", shape, Zeros(), decay=False),
+        ]
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.layer_norm(
+            x,
+            self.values["scale"],
+            self.values["shift"],
+            self.epsilon,
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
+            workspace.rows(self, "inverse_deviation", x.shape[0], (1,)),
+            y,
+        )
+        return y
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        workspace.backend.layer_norm_gradient(
+            gradient,
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
+            workspace.rows(self, "inverse_deviation", x.shape[0], (1,)),
+            self.values["scale"],
+            self.gradients["scale"],
+            self.gradients["shift"],
+        )
+        return gradient
+
+
+@dataclass(eq=False)
+class Standardization(Layer):
+    """y = (x - mean) / sqrt(variance), with each feature's figures taken from the training data.
+
+    The figures are saved with the model, so raw data goes in wherever the model is used. The first
+    `Trainer.fit` takes them from its training rows (`Sequential.fit_inputs`). A constant feature
+    keeps the variance 1, so that it becomes 0 rather than infinite.
+    """
+
+    name = "standardization"
+    learns_from_inputs = True
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        shape = (only_vectors(self, input_shape),)
+        return [
+            ParameterSpec("mean", shape, Zeros(), trainable=False),
+            ParameterSpec("variance", shape, Ones(), trainable=False),
+        ]
+
+    def fit_inputs(self, X: HostArray) -> dict[str, np.ndarray]:
+        mean, deviation = column_statistics(X)
+        return {"mean": mean, "variance": deviation**2}
+
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        mean, variance = self.values["mean"], self.values["variance"]
+        workspace.backend.normalize(x, mean, variance, 0.0, None, None, y)
+        return y
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        gradient /= workspace.backend.xp.sqrt(self.values["variance"])
+        return gradient

@@ -1,0 +1,332 @@
+"""Loss functions and their gradients, written as the mathematics.
+
+A loss gives one number for each row (a sample) and that number's gradient with respect to the
+row's predictions. Weighting, averaging over the batch and summing up are the backend's business,
+the same for every loss: the loss of a batch is sum_i w_i l_i / sum_i w_i, with w_i = 1 by default.
+
+These definitions are what every backend must agree with; a backend may compute a built-in one
+faster. A new loss is a subclass with `values` and `gradients`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import device
+
+from gpunn.activations import sigmoid, softplus
+from gpunn.configurable import Configurable, check_fraction, check_number
+from gpunn.errors import ArgumentError, DataError
+from gpunn.typing import Array, Namespace
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "Huber",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Poisson",
+    "Quantile",
+    "SoftmaxCrossEntropy",
+]
+
+
+class Loss(Configurable):
+    """A cost of predictions of shape (rows, outputs), one value per row."""
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        """Return the loss of each row, shape (rows,)."""
+        raise NotImplementedError(f"{type(self).__name__} must define values")
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        """Return d values[i] / d predictions[i, j], shape (rows, outputs)."""
+        raise NotImplementedError(f"{type(self).__name__} must define gradients")
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        """Return host targets in the form that `values` takes, checked once for the whole set.
+
+        Parameters
+        ----------
+        y : ndarray
+            Targets as the user gave them; one entry or row for each sample.
+        outputs : int
+            Number of the network's outputs.
+
+        Returns
+        -------
+        ndarray
+            Real numbers of shape (rows, outputs).
+
+        Raises
+        ------
+        DataError
+            If the shape or type is wrong, or an entry is not finite.
+        """
+        return real_targets(y, outputs)
+
+    def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return each row's class as an integer, or None where this loss knows no classes."""
+        return None
+
+
+def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
+    """Return `y` as finite real numbers of shape (rows, outputs)."""
+    if y.dtype.kind not in "buif":
+        raise DataError(f"y: expected real numbers; got dtype {y.dtype}")
+    targets = y.reshape(-1, 1) if y.ndim == 1 and outputs == 1 else y
+    if targets.ndim != 2 or targets.shape[1] != outputs:
+        expected = "(rows,) or (rows, 1)" if outputs == 1 else f"(rows, {outputs})"
+        hint = (
+            f"; integer class labels need the loss 'softmax_cross_entropy', "
+            f"or one-hot targets such as numpy.eye({outputs})[y]"
+            if y.ndim == 1 and y.dtype.kind in "bui"
+            else ""
+        )
+        raise DataError(
+            f"y: this network has {outputs} output{'s' if outputs > 1 else ''}, so the targets "
+            f"must have shape {expected}; got {y.shape}{hint}"
+        )
+    if targets.dtype.kind == "f" and not np.isfinite(targets).all():
+        row = int(np.flatnonzero(~np.isfinite(targets).all(axis=1))[0])
+        raise DataError(f"y: expected finite numbers; row {row} holds {targets[row].tolist()}")
+    return targets
+
+
+@dataclass(frozen=True)
+class MeanSquaredError(Loss):
+    """l_i = mean_j (p_ij - t_ij)^2, or the sum over j.
+
+    Parameters
+    ----------
+    over_outputs : {"mean", "sum"}
+        "mean" makes the batch's loss the mean over all elements. "sum" is the tutorial's cost,
+        C = 1/m sum_i sum_j (p_ij - t_ij)^2, larger by the factor k, the number of outputs.
+    """
+
+    over_outputs: str = "mean"
+
+    name = "mean_squared_error"
+
+    def __post_init__(self) -> None:
+        if self.over_outputs not in ("mean", "sum"):
+            raise ArgumentError(
+                f"over_outputs: expected 'mean' or 'sum'; got {self.over_outputs!r}"
+            )
+
+    def scale(self, outputs: int) -> float:
+        """Return the factor of a row's sum of squares."""
+        return 1 / outputs if self.over_outputs == "mean" else 1.0
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        difference = predictions - targets
+        return self.scale(predictions.shape[1]) * xp.sum(difference * difference, axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return 2 * self.scale(predictions.shape[1]) * (predictions - targets)
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(Loss):
+    """l_i = mean_j |p_ij - t_ij|; the gradient at 0 is taken as 0."""
+
+    name = "mean_absolute_error"
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return xp.mean(xp.abs(predictions - targets), axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return xp.sign(predictions - targets) / predictions.shape[1]
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Squared near the target, absolute beyond `delta` (Huber 1964).
+
+    l_i = mean_j h(p_ij - t_ij), h(d) = d^2 / 2 for |d| <= delta, delta * (|d| - delta / 2) beyond.
+    """
+
+    delta: float = 1.0
+
+    name = "huber"
+
+    def __post_init__(self) -> None:
+        check_number("delta", self.delta, above=0)
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        distance = xp.abs(predictions - targets)
+        clipped = xp.minimum(distance, self.delta)
+        return xp.mean(clipped * (distance - 0.5 * clipped), axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        difference = predictions - targets
+        clipped = xp.minimum(xp.maximum(difference, -self.delta), self.delta)
+        return clipped / predictions.shape[1]
+
+
+def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
+    """Return rows of zeros with a one at each label, shape (rows, classes)."""
+    columns = xp.arange(classes, dtype=labels.dtype, device=device(labels))
+    return xp.astype(labels[:, None] == columns[None, :], dtype)
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy(Loss):
+    """l_i = -sum_j t_ij log softmax(p_i)_j, from logits p.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes
+        (Szegedy et al. 2016).
+
+    Notes
+    -----
+    Targets are integer labels of shape (rows,), or probabilities (one-hot included) of shape
+    (rows, classes). The gradient is softmax(p_i) - t_i.
+    """
+
+    label_smoothing: float = 0.0
+
+    name = "softmax_cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_fraction("label_smoothing", self.label_smoothing)
+
+    def probabilities(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        """Return the smoothed targets, shape (rows, classes)."""
+        classes = predictions.shape[1]
+        if targets.ndim == 1:
+            targets = one_hot(xp, targets, classes, predictions.dtype)
+        return (1 - self.label_smoothing) * targets + self.label_smoothing / classes
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        t = self.probabilities(xp, predictions, targets)
+        shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
+        log_sum = xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
+        return xp.sum(t * (log_sum - shifted), axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        t = self.probabilities(xp, predictions, targets)
+        exponential = xp.exp(predictions - xp.max(predictions, axis=1, keepdims=True))
+        return exponential / xp.sum(exponential, axis=1, keepdims=True) - t
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        """Return int64 labels of shape (rows,) or probabilities of shape (rows, outputs)."""
+        if outputs < 2:
+            raise DataError(
+                "softmax_cross_entropy needs a network with at least 2 outputs, one a class; this "
+                "one has 1. Add outputs, or use 'binary_cross_entropy'"
+            )
+        if y.dtype.kind in "OSUT":
+            raise DataError(
+                f"y: expected integer class labels; got dtype {y.dtype}. Number the classes first: "
+                "classes, y = numpy.unique(y, return_inverse=True)"
+            )
+        if y.ndim == 2 and y.shape[1] == outputs:
+            return self._check_probabilities(real_targets(y, outputs))
+        labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        if labels.ndim != 1 or labels.dtype.kind not in "bui":
+            raise DataError(
+                f"y: expected integer labels of shape (rows,) or probabilities of shape "
+                f"(rows, {outputs}); got shape {y.shape}, dtype {y.dtype}"
+            )
+        if labels.size and not (0 <= labels.min() and labels.max() < outputs):
+            wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
+            raise DataError(
+                f"y: labels must be from 0 to {outputs - 1}, since the network has {outputs} "
+                f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} ({wrong.size} such in all)"
+            )
+        return labels.astype(np.int64, copy=False)
+
+    @staticmethod
+    def _check_probabilities(targets: np.ndarray) -> np.ndarray:
+        off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > 1e-3
+        wrong = np.flatnonzero((targets < 0).any(axis=1) | off)
+        if wrong.size:
+            raise DataError(
+                "y: each row of probabilities must be >= 0 and sum to 1; "
+                f"row {wrong[0]} is {targets[wrong[0]].tolist()} ({wrong.size} such in all)"
+            )
+        return targets
+
+    def class_indices(self, targets: np.ndarray) -> np.ndarray:
+        return targets if targets.ndim == 1 else targets.argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij, from logits p and targets t in [0, 1].
+
+    With several outputs each is a yes-or-no question of its own (multilabel).
+    """
+
+    name = "binary_cross_entropy"
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return xp.mean(softplus(xp, predictions) - targets * predictions, axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return (sigmoid(xp, predictions) - targets) / predictions.shape[1]
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        targets = real_targets(y, outputs)
+        wrong = np.flatnonzero(((targets < 0) | (targets > 1)).any(axis=1))
+        if wrong.size:
+            raise DataError(
+                f"y: binary_cross_entropy needs targets in [0, 1]; row {wrong[0]} is "
+                f"{targets[wrong[0]].tolist()} ({wrong.size} such in all)"
+            )
+        return targets
+
+    def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
+        return (targets[:, 0] > 0.5).astype(np.int64) if targets.shape[1] == 1 else None
+
+
+@dataclass(frozen=True)
+class Poisson(Loss):
+    """l_i = mean_j exp(p_ij) - t_ij p_ij, for counts t with predictions p = log(rate).
+
+    The Poisson negative log-likelihood without log(t!), which does not depend on p.
+    """
+
+    name = "poisson"
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return xp.mean(xp.exp(predictions) - targets * predictions, axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return (xp.exp(predictions) - targets) / predictions.shape[1]
+
+    def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
+        targets = real_targets(y, outputs)
+        wrong = np.flatnonzero((targets < 0).any(axis=1))
+        if wrong.size:
+            raise DataError(
+                f"y: poisson needs counts >= 0; row {wrong[0]} is {targets[wrong[0]].tolist()}"
+            )
+        return targets
+
+
+@dataclass(frozen=True)
+class Quantile(Loss):
+    """l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p, least at the q-quantile of t.
+
+    The pinball loss of Koenker & Bassett 1978. The gradient at d = 0 is taken as 0.
+    """
+
+    quantile: float = 0.5
+
+    name = "quantile"
+
+    def __post_init__(self) -> None:
+        check_number("quantile", self.quantile, above=0, below=1)
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        d = targets - predictions
+        return xp.mean(xp.maximum(self.quantile * d, (self.quantile - 1) * d), axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        sign = xp.sign(predictions - targets)
+        # sign (1/2) + (1/2 - q) |sign|: 1 - q above the target, -q below it, 0 on it.
+        return (0.5 * sign + (0.5 - self.quantile) * sign * sign) / predictions.shape[1]

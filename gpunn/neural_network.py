@@ -1,0 +1,98 @@
+"""The network that a tutorial builds from nothing, made real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gpunn.backends import Backend
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Normal
+from gpunn.layers import Dense
+from gpunn.losses import MeanSquaredError
+from gpunn.network import Sequential
+from gpunn.optimizers import SGD
+from gpunn.training.trainer import Trainer
+from gpunn.typing import HostArray
+
+__all__ = ["NeuralNetwork"]
+
+
+class NeuralNetwork(Sequential):
+    """Layers of ReLU neurons, trained by mini-batch gradient descent on the squared error.
+
+    Weights start as N(0, 0.01^2), biases as 0, and every layer applies ReLU, the last one included.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of inputs, then the number of neurons of each layer, such as [784, 128, 10].
+    backend : str, Backend or None
+        Where to compute; see `gpunn.get_backend`.
+    seed : int
+        Of the initial weights.
+    dtype : {"float32", "float64"}
+
+    Examples
+    --------
+    >>> net = NeuralNetwork([3, 4, 2], backend="numpy")
+    >>> net.layers[0].neurons[3].weights.shape, net.layers[0].neurons[3].bias.shape
+    ((3, 1), (1, 1))
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        backend: str | Backend | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        if len(sizes) < 2:
+            raise ArgumentError(
+                "sizes: expected the number of inputs and at least one layer, such as "
+                f"[784, 128, 10]; got {list(sizes)}"
+            )
+        checked = [check_integer("sizes", size) for size in sizes]
+        layers = [Dense(units, "relu", initializer=Normal(0.01)) for units in checked[1:]]
+        super().__init__(layers, (checked[0],), backend, seed, dtype)
+
+    def train(
+        self,
+        X: HostArray,
+        y: HostArray,
+        *,
+        epochs: int,
+        learning_rate: float,
+        batch_size: int,
+        verbose: bool = True,
+    ) -> list[float]:
+        """Train by mini-batch gradient descent, visiting the rows in their order.
+
+        Each batch of m rows moves the parameters against the gradient of the tutorial's cost
+        C = 1/m sum_i sum_j (prediction_ij - y_ij)^2, which at the outputs is
+        2 (prediction - y) / m. After each epoch a line such as "Epoch 1/5, Loss: 0.123456" is
+        printed. That loss is the mean over all elements, batches weighted by their rows, so it is
+        smaller than the cost by the factor k, the number of outputs.
+
+        Parameters
+        ----------
+        X : array, shape (rows, inputs)
+        y : array, shape (rows, outputs)
+        epochs, batch_size : int
+        learning_rate : float
+        verbose : bool
+            Whether to print.
+
+        Returns
+        -------
+        list of float
+            The printed losses.
+        """
+        trainer = Trainer(self, MeanSquaredError(over_outputs="sum"), SGD(learning_rate))
+        losses = []
+        for epoch in range(check_integer("epochs", epochs)):
+            history = trainer.fit(X, y, batch_size=batch_size, shuffle=False, progress=False)
+            losses.append(history["loss"][-1] / self.output_shape[0])
+            if verbose:
+                print(f"Epoch {epoch + 1}/{epochs}, Loss: {losses[-1]:.6f}")
+        return losses

@@ -1,0 +1,250 @@
+"""Optimizers: one update of the flat vector of all parameters from the flat gradient.
+
+An optimizer sees vectors, never layers, and keeps no reference to them, so a copied model goes on
+training correctly. These definitions are what every backend must agree with; a backend may do a
+built-in one in one fused pass. A new optimizer is a subclass with `slots` and `update`.
+
+Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019):
+
+    values <- values * (1 - learning_rate * weight_decay), then the update,
+
+and leaves biases and normalisation parameters alone unless `decay_all` is set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gpunn.configurable import Configurable, check_fraction, check_number
+from gpunn.schedules import Schedule, as_schedule
+from gpunn.typing import Array, Namespace
+
+__all__ = ["SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
+
+
+@dataclass(eq=False)
+class Optimizer(Configurable):
+    """Base of all optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Step size, constant or as a function of time.
+    weight_decay : float
+        Decoupled decay, a rate per update relative to the learning rate.
+    decay_all : bool
+        Whether biases, scales and shifts decay too.
+    max_norm : float or None
+        If set, gradients are scaled down so that their global norm is at most this
+        (Pascanu et al. 2013): g <- g * min(1, max_norm / ||g||).
+
+    Attributes
+    ----------
+    slots : tuple of str
+        Names of the state vectors, each as long as the parameters and zero at first.
+    """
+
+    learning_rate: float | Schedule = 0.01
+    weight_decay: float = 0.0
+    decay_all: bool = False
+    max_norm: float | None = None
+
+    slots: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        self.learning_rate = as_schedule(self.learning_rate)
+        check_number("weight_decay", self.weight_decay, at_least=0)
+        if self.max_norm is not None:
+            check_number("max_norm", self.max_norm, above=0)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate as a function of time."""
+        return as_schedule(self.learning_rate)
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        """Change `values` and `slots` in place.
+
+        Parameters
+        ----------
+        values, gradients : array, shape (parameters,)
+        slots : mapping of str to array of shape (parameters,)
+        learning_rate : array, shape (1,), of the values' dtype
+        step : array, shape (1,), integer
+            Number of this update, from 1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define update")
+
+
+@dataclass(eq=False)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum in the form of Sutskever et al. 2013.
+
+    velocity <- momentum * velocity - learning_rate * g;  values <- values + velocity.
+    Nesterov's form adds momentum * velocity - learning_rate * g, with the new velocity.
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    name = "sgd"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("momentum", self.momentum)
+
+    @property
+    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Plain descent needs no state."""
+        return ("velocity",) if self.momentum else ()
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        change = -learning_rate * gradients
+        if self.momentum:
+            velocity = slots["velocity"]
+            velocity[...] = self.momentum * velocity + change
+            change = self.momentum * velocity + change if self.nesterov else velocity
+        values += change
+
+
+@dataclass(eq=False)
+class RMSprop(Optimizer):
+    """Gradient over its running root mean square (Tieleman & Hinton 2012).
+
+    square <- rho * square + (1 - rho) * g^2;
+    values <- values - learning_rate * g / (sqrt(square) + epsilon).
+    """
+
+    learning_rate: float | Schedule = 0.001
+    rho: float = 0.9
+    epsilon: float = 1e-8
+
+    name = "rmsprop"
+    slots: ClassVar[tuple[str, ...]] = ("square",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("rho", self.rho)
+        check_number("epsilon", self.epsilon, above=0)
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        square = slots["square"]
+        square[...] = self.rho * square + (1 - self.rho) * gradients * gradients
+        values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
+
+
+@dataclass(eq=False)
+class Adam(Optimizer):
+    """Adaptive moments with bias correction (Kingma & Ba 2015, algorithm 1).
+
+    mean   <- beta1 * mean   + (1 - beta1) * g
+    square <- beta2 * square + (1 - beta2) * g^2
+    values <- values - learning_rate * m / (sqrt(s) + epsilon),
+    with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t) at update t.
+    """
+
+    learning_rate: float | Schedule = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    name = "adam"
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("beta1", self.beta1)
+        check_fraction("beta2", self.beta2)
+        check_number("epsilon", self.epsilon, above=0)
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean, square = slots["mean"], slots["square"]
+        mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
+        square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
+        t = xp.astype(step, values.dtype)
+        m = mean / one_minus_power(xp, self.beta1, t)
+        s = square / one_minus_power(xp, self.beta2, t)
+        values -= learning_rate * m / (xp.sqrt(s) + self.epsilon)
+
+
+@dataclass(eq=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay on by default (Loshchilov & Hutter 2019)."""
+
+    weight_decay: float = 0.01
+
+    name = "adamw"
+
+
+@dataclass(eq=False)
+class Lion(Optimizer):
+    """The sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
+
+    values <- values - learning_rate * sign(beta1 * mean + (1 - beta1) * g)
+    mean   <- beta2 * mean + (1 - beta2) * g
+    """
+
+    learning_rate: float | Schedule = 0.0001
+    beta1: float = 0.9
+    beta2: float = 0.99
+
+    name = "lion"
+    slots: ClassVar[tuple[str, ...]] = ("mean",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("beta1", self.beta1)
+        check_fraction("beta2", self.beta2)
+
+    def update(
+        self,
+        xp: Namespace,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+    ) -> None:
+        mean = slots["mean"]
+        values -= learning_rate * xp.sign(self.beta1 * mean + (1 - self.beta1) * gradients)
+        mean[...] = self.beta2 * mean + (1 - self.beta2) * gradients
+
+
+def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
+    """Return 1 - beta^t without the cancellation that costs float32 four digits at t = 1."""
+    return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)

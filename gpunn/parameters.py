@@ -1,0 +1,161 @@
+"""One flat vector of values, one of gradients, and named views into both.
+
+An optimizer's update is one pass over the flat vectors, clipping is one dot product, a checkpoint
+is named views of one array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpunn.initializers import Initializer
+from gpunn.randomness import generator
+from gpunn.typing import Array, Shape
+
+if TYPE_CHECKING:
+    from gpunn.backends.base import Backend
+
+__all__ = ["ParameterSpec", "Parameters"]
+
+ALIGNMENT = 16
+"""Every view begins at a multiple of this many elements: 64 bytes in float32, a cache line, and
+what the fastest matrix products of CPU and GPU libraries ask for."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """What a layer declares about one of its arrays.
+
+    Parameters
+    ----------
+    name : str
+        Name within the layer, such as "weights".
+    shape : tuple of int
+    initializer : Initializer
+    decay : bool
+        Whether weight decay applies to it by default.
+    trainable : bool
+        False for what is carried along and saved but has no gradient, such as running means.
+    """
+
+    name: str
+    shape: Shape
+    initializer: Initializer
+    decay: bool = True
+    trainable: bool = True
+
+
+class Parameters:
+    """All arrays of a network, laid out in three flat vectors.
+
+    Attributes
+    ----------
+    values, gradients : array, shape (size,)
+        Trainable parameters and their gradients. Those that decay come first.
+    statistics : array
+        What is not trainable, laid out the same way.
+    decayed : int
+        Length of the leading segment that weight decay applies to.
+    count : int
+        Number of trainable parameters, padding left out.
+    """
+
+    def __init__(
+        self, specs: Mapping[str, ParameterSpec], backend: Backend, dtype: str, seed: int
+    ) -> None:
+        """Lay out and initialize what `specs` declares.
+
+        Parameters
+        ----------
+        specs : mapping of str to ParameterSpec
+            By full name, such as "dense_1.weights", in the network's order.
+        backend : Backend
+        dtype : str
+            "float32" or "float64".
+        seed : int
+            Each parameter is drawn from (seed, "weights", its position), in float64, so that
+            float32 and float64 networks start from the same numbers.
+        """
+        self._backend = backend
+        self.specs = dict(specs)
+        trainable = [name for name, spec in specs.items() if spec.trainable]
+        decaying = [name for name in trainable if specs[name].decay]
+        others = [name for name in trainable if not specs[name].decay]
+        carried = [name for name, spec in specs.items() if not spec.trainable]
+
+        self._offsets: dict[str, int] = {}
+        self.decayed = self._lay_out(decaying, 0)
+        size = self._lay_out(others, self.decayed)
+        self.values = backend.zeros((size,), dtype)
+        self.gradients = backend.zeros((size,), dtype)
+        self.statistics = backend.zeros((self._lay_out(carried, 0),), dtype)
+        self.count = sum(math.prod(specs[name].shape) for name in trainable)
+
+        self._views = {name: self._view(name, self._vector(name)) for name in specs}
+        self._gradient_views = {name: self._view(name, self.gradients) for name in trainable}
+        for position, (name, spec) in enumerate(specs.items()):
+            drawn = spec.initializer.sample(generator(seed, "weights", position), spec.shape)
+            self[name] = drawn
+
+    def _lay_out(self, names: Sequence[str], offset: int) -> int:
+        for name in names:
+            self._offsets[name] = offset
+            elements = math.prod(self.specs[name].shape)
+            offset += -(-elements // ALIGNMENT) * ALIGNMENT
+        return offset
+
+    def _vector(self, name: str) -> Array:
+        return self.values if self.specs[name].trainable else self.statistics
+
+    def _view(self, name: str, vector: Array) -> Array:
+        shape, offset = self.specs[name].shape, self._offsets[name]
+        flat = vector[offset : offset + math.prod(shape)]
+        return self._backend.xp.reshape(flat, shape)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the full names."""
+        return iter(self.specs)
+
+    def __len__(self) -> int:
+        """Return the number of named arrays."""
+        return len(self.specs)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the live view of one array."""
+        return self._views[name]
+
+    def __setitem__(self, name: str, value: np.ndarray) -> None:
+        """Copy a host array into one array."""
+        self._backend.copy_from_host(value, self._views[name])
+
+    def gradient(self, name: str) -> Array:
+        """Return the live view of one trainable array's gradient."""
+        return self._gradient_views[name]
+
+    def views(self, layer: str) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Return (values, gradients) of the layer called `layer`, by name within the layer."""
+        prefix = f"{layer}."
+        values = {n.removeprefix(prefix): v for n, v in self._views.items() if n.startswith(prefix)}
+        gradients = {
+            n.removeprefix(prefix): v
+            for n, v in self._gradient_views.items()
+            if n.startswith(prefix)
+        }
+        return values, gradients
+
+    def to_host(self) -> dict[str, np.ndarray]:
+        """Return a copy of every array as NumPy arrays."""
+        return {name: self._backend.to_host(view) for name, view in self._views.items()}
+
+    def snapshot(self) -> tuple[Array, Array]:
+        """Return a copy of (values, statistics) on the device."""
+        return self._backend.copy(self.values), self._backend.copy(self.statistics)
+
+    def restore(self, snapshot: tuple[Array, Array]) -> None:
+        """Take back what `snapshot` returned, in place."""
+        self.values[...], self.statistics[...] = snapshot

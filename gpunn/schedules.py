@@ -1,0 +1,278 @@
+"""Learning-rate schedules: the rate as a function of time, counted in epochs.
+
+Time is a real number, so a schedule means the same at every batch size. An update's time is its
+middle, (update + 1/2) / updates_per_epoch: no update falls on a boundary between epochs, a warm-up
+never begins with a rate of 0 and a cosine never ends with one. A new schedule is a subclass with
+`at`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.configurable import Configurable, check_integer, check_number, resolve
+from gpunn.monitor import direction, improved, improvement_start, monitored
+
+__all__ = [
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "InverseScaling",
+    "OneCycle",
+    "ReduceOnPlateau",
+    "Schedule",
+    "Step",
+    "WarmUp",
+    "as_schedule",
+]
+
+
+class Schedule(Configurable):
+    """The learning rate as a function of time."""
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        """Return the learning rate at each moment.
+
+        Parameters
+        ----------
+        time : ndarray of float64
+            Epochs since training began, fractions included.
+        duration : float
+            Epochs that training is planned to last.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
+
+    def observe(self, logs: Mapping[str, float]) -> None:
+        """Take note of an epoch's figures; most schedules don't care."""
+
+    def state(self) -> dict[str, float]:
+        """Return what `observe` has changed, for a checkpoint."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Take back what `state` returned."""
+
+
+def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
+    """Return the schedule that a number, name, table or schedule stands for."""
+    if isinstance(value, (str, Mapping, Schedule, type)):
+        return resolve(Schedule, value, argument)
+    return Constant(check_number(argument, value, at_least=0))
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate at all times."""
+
+    rate: float = 0.01
+
+    name = "constant"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return np.full_like(time, self.rate)
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """rate * factor^floor(time / every)."""
+
+    rate: float = 0.01
+    every: float = 10.0
+    factor: float = 0.1
+
+    name = "step"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+        check_number("every", self.every, above=0)
+        check_number("factor", self.factor, above=0)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return self.rate * self.factor ** np.floor(time / self.every)
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """rate * factor^time: multiplied by `factor` every epoch, smoothly."""
+
+    rate: float = 0.01
+    factor: float = 0.95
+
+    name = "exponential"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+        check_number("factor", self.factor, above=0)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return self.rate * self.factor**time
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """rate / (1 + time)^power."""
+
+    rate: float = 0.01
+    power: float = 0.5
+
+    name = "inverse_scaling"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+        check_number("power", self.power, at_least=0)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return self.rate / (1 + time) ** self.power
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from `rate` down to `final` over the training (Loshchilov & Hutter 2017).
+
+    final + (rate - final) * (1 + cos(pi * time / duration)) / 2; `final` afterwards.
+    """
+
+    rate: float = 0.01
+    final: float = 0.0
+
+    name = "cosine"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+        check_number("final", self.final, at_least=0)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return _cosine(self.rate, self.final, time / duration)
+
+
+def _cosine(start: float, end: float, part: np.ndarray) -> np.ndarray:
+    return end + (start - end) * (1 + np.cos(math.pi * np.clip(part, 0, 1))) / 2
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A linear rise from 0 over `epochs`, in front of another schedule, which starts after it."""
+
+    schedule: Schedule = field(default_factory=Constant)
+    epochs: float = 1.0
+
+    name = "warm_up"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schedule", as_schedule(self.schedule, "schedule"))
+        check_number("epochs", self.epochs, above=0)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        rise = np.minimum(time / self.epochs, 1)
+        after = self.schedule.at(np.maximum(time - self.epochs, 0), duration - self.epochs)
+        return rise * after
+
+    def observe(self, logs: Mapping[str, float]) -> None:
+        self.schedule.observe(logs)
+
+    def state(self) -> dict[str, float]:
+        return self.schedule.state()
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        self.schedule.restore(state)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """Up to `rate` and down again in one cycle over the training (Smith & Topin 2018).
+
+    Two half cosines: from rate / start_factor to `rate` over the first `rise` of the training,
+    then down to rate / final_factor.
+    """
+
+    rate: float = 0.01
+    rise: float = 0.3
+    start_factor: float = 25.0
+    final_factor: float = 1e4
+
+    name = "one_cycle"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+        check_number("rise", self.rise, above=0, below=1)
+        check_number("start_factor", self.start_factor, at_least=1)
+        check_number("final_factor", self.final_factor, at_least=1)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        part = time / duration
+        up = _cosine(self.rate / self.start_factor, self.rate, part / self.rise)
+        fall = (part - self.rise) / (1 - self.rise)
+        down = _cosine(self.rate, self.rate / self.final_factor, fall)
+        return np.where(part < self.rise, up, down)
+
+
+@dataclass(eq=False)
+class ReduceOnPlateau(Schedule):
+    """The rate times `factor` whenever the monitored figure has not improved for a while.
+
+    Parameters
+    ----------
+    rate : float
+        Rate to begin with.
+    monitor : str
+        A key of the epoch's figures, such as "val_loss".
+    mode : {"auto", "min", "max"}
+        Whether smaller or larger is better; "auto" takes larger for accuracies and R2.
+    factor : float
+        What the rate is multiplied by, between 0 and 1.
+    patience : int
+        Epochs without improvement before that happens.
+    min_delta : float
+        The least change that counts as an improvement.
+    min_rate : float
+        The rate never falls below this.
+    """
+
+    rate: float = 0.01
+    monitor: str = "val_loss"
+    mode: str = "auto"
+    factor: float = 0.1
+    patience: int = 5
+    min_delta: float = 1e-4
+    min_rate: float = 0.0
+
+    name = "reduce_on_plateau"
+
+    def __post_init__(self) -> None:
+        check_number("rate", self.rate, at_least=0)
+        check_number("factor", self.factor, above=0, below=1)
+        check_integer("patience", self.patience)
+        check_number("min_delta", self.min_delta, at_least=0)
+        check_number("min_rate", self.min_rate, at_least=0)
+        self._current = self.rate
+        self._direction = direction(self.mode, self.monitor)
+        self._best = improvement_start(self._direction)
+        self._waited = 0
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return np.full_like(time, self._current)
+
+    def observe(self, logs: Mapping[str, float]) -> None:
+        figure = monitored(logs, self.monitor)
+        if improved(self._direction, figure, self._best, self.min_delta):
+            self._best, self._waited = figure, 0
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            self._current = max(self._current * self.factor, self.min_rate)
+            self._waited = 0
+
+    def state(self) -> dict[str, float]:
+        return {"current": self._current, "best": self._best, "waited": self._waited}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        self._current, self._best = state["current"], state["best"]
+        self._waited = int(state["waited"])

@@ -1,0 +1,198 @@
+"""What happens beside training: stopping early, checkpoints, logs.
+
+The learning rate of each epoch is among its figures, so every log has it. A loss that is not a
+finite number always ends training (`DivergenceError`), callbacks or not. A new callback is a
+subclass of `Callback` with any of its three methods.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpunn.configurable import Configurable, check_integer, check_number
+from gpunn.errors import ArgumentError
+from gpunn.monitor import direction, improved, improvement_start, monitored
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint"]
+
+
+class Callback(Configurable):
+    """Base of all callbacks; every method does nothing."""
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch of a call of `fit`."""
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        """After each epoch, with its row of the history. Setting `trainer.stop_reason` ends it."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """After the last epoch, also when training was stopped or failed."""
+
+
+@dataclass(eq=False)
+class EarlyStopping(Callback):
+    """End training when a figure has not improved for a while, and go back to the best epoch.
+
+    Parameters
+    ----------
+    monitor : str
+        A figure of the epoch, such as "val_loss" or "val_accuracy".
+    mode : {"auto", "min", "max"}
+        Whether smaller or larger is better; "auto" takes larger for accuracies and R2.
+    patience : int
+        Epochs without improvement before training ends.
+    min_delta : float
+        The least change that counts as an improvement.
+    restore_best : bool
+        Whether parameters and optimizer go back to the best epoch's when training ends, for
+        whatever reason.
+
+    Attributes
+    ----------
+    best : float
+        The best figure.
+    best_epoch : int
+        Its epoch, from 1.
+    """
+
+    monitor: str = "val_loss"
+    mode: str = "auto"
+    patience: int = 10
+    min_delta: float = 0.0
+    restore_best: bool = True
+
+    name = "early_stopping"
+
+    def __post_init__(self) -> None:
+        check_integer("patience", self.patience)
+        check_number("min_delta", self.min_delta, at_least=0)
+        self._direction = direction(self.mode, self.monitor)
+        self._start()
+
+    def _start(self) -> None:
+        self.best = improvement_start(self._direction)
+        self.best_epoch = 0
+        self._snapshot: Any = None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._start()
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        figure = monitored(logs, self.monitor)
+        if improved(self._direction, figure, self.best, self.min_delta):
+            self.best, self.best_epoch = figure, trainer.epoch
+            if self.restore_best:
+                self._snapshot = trainer.snapshot()
+        elif trainer.epoch - self.best_epoch >= self.patience:
+            trainer.stop_reason = (
+                f"{self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.6g})"
+            )
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._snapshot is not None:
+            trainer.restore(self._snapshot)
+            self._snapshot = None
+
+
+@dataclass(eq=False)
+class ModelCheckpoint(Callback):
+    """Write the model, or a checkpoint to go on from, after each epoch.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write; "{epoch}" in it stands for the epoch's number.
+    monitor : str or None
+        If set, only epochs that improve on this figure are written.
+    mode : {"auto", "min", "max"}
+        As in `EarlyStopping`.
+    resumable : bool
+        Whether to write the optimizer's state too (`Trainer.load_checkpoint`).
+    """
+
+    path: str | Path
+    monitor: str | None = None
+    mode: str = "auto"
+    resumable: bool = False
+
+    name = "model_checkpoint"
+
+    def __post_init__(self) -> None:
+        self._direction = direction(self.mode, self.monitor or "")
+        self._best = improvement_start(self._direction)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        if self.monitor is not None:
+            figure = monitored(logs, self.monitor)
+            if not improved(self._direction, figure, self._best):
+                return
+            self._best = figure
+        path = Path(str(self.path).replace("{epoch}", str(trainer.epoch)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.resumable:
+            trainer.save_checkpoint(path)
+        else:
+            trainer.model.save(path)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "path": str(self.path)}
+
+
+@dataclass(eq=False)
+class JSONLinesLog(Callback):
+    """Append each epoch's figures to a file, one JSON object a line."""
+
+    path: str | Path
+
+    name = "json_lines_log"
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(logs)) + "\n")
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "path": str(self.path)}
+
+
+@dataclass(eq=False)
+class CSVLog(Callback):
+    """Append each epoch's figures to a CSV file, with a header if the file is new."""
+
+    path: str | Path
+
+    name = "csv_log"
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        path = Path(self.path)
+        columns = list(logs)
+        new = not path.exists() or path.stat().st_size == 0
+        if not new:
+            with open(path, newline="", encoding="utf-8") as file:
+                columns = next(csv.reader(file))
+            if set(columns) != set(logs):
+                raise ArgumentError(
+                    f"csv_log.path: {path} has the columns {columns}; this run has {list(logs)}. "
+                    "Choose another file"
+                )
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            if new:
+                writer.writeheader()
+            writer.writerow(logs)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "path": str(self.path)}

@@ -1,0 +1,73 @@
+"""Sums over batches, kept on the device and read by the host at report points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.backends import Backend
+from gpunn.metrics import Metric
+
+__all__ = ["Statistics"]
+
+
+class Statistics:
+    """Loss and metrics over an epoch.
+
+    On the device is one vector of (loss sum, weight sum, steps whose loss sum was finite,
+    summaries of the metrics). `collect` moves it into float64 totals on the host and starts it
+    anew, so that float32 sums stay short. That happens at fixed steps, whatever a clock says, so
+    that two runs agree bitwise.
+
+    Attributes
+    ----------
+    loss_sum, weight_sum, finite_steps : array, shape (1,)
+        Views of the vector.
+    summaries : list of array
+        Views of the vector, one a metric.
+    """
+
+    def __init__(
+        self, backend: Backend, dtype: str, metrics: Sequence[Metric], outputs: int
+    ) -> None:
+        self._backend = backend
+        self._metrics = metrics
+        self._bounds = np.cumsum([3, *(metric.size(outputs) for metric in metrics)])
+        self._vector = backend.zeros((int(self._bounds[-1]),), dtype)
+        self.loss_sum, self.weight_sum = self._vector[0:1], self._vector[1:2]
+        self.finite_steps = self._vector[2:3]
+        self.summaries = [
+            self._vector[int(start) : int(stop)]
+            for start, stop in zip(self._bounds, self._bounds[1:], strict=False)
+        ]
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self._backend.fill(self._vector, 0.0)
+        self._loss = self._weight = 0.0
+        self._totals = [np.zeros(int(summary.shape[0])) for summary in self.summaries]
+
+    def collect(self) -> int:
+        """Add the device's sums to the totals and return the number of steps with a finite loss.
+
+        This is the one place in training that waits for the device.
+        """
+        vector = self._backend.to_host(self._vector).astype(np.float64)
+        self._backend.fill(self._vector, 0.0)
+        self._loss += vector[0]
+        self._weight += vector[1]
+        for index, metric in enumerate(self._metrics):
+            summary = vector[self._bounds[index] : self._bounds[index + 1]]
+            self._totals[index] = metric.combine(np, self._totals[index], summary)
+        return int(vector[2])
+
+    def result(self) -> dict[str, float]:
+        """Return loss and metrics, by name, over everything collected since `reset`."""
+        if not self._weight:
+            return {}
+        figures = {"loss": float(self._loss / self._weight)}
+        for metric, total in zip(self._metrics, self._totals, strict=True):
+            figures[metric.name] = metric.result(total, self._weight)
+        return figures

@@ -1,0 +1,186 @@
+"""One training step: forward, loss, backward, update. It owns its buffers and allocates nothing.
+
+Everything that changes from step to step (which rows come next, the learning rate, the numbers of
+the update and of the pass) is a one-element array on the device that the step itself advances. So a
+step is the same sequence of operations on the same buffers every time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.data.batches import DeviceRows
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.network import Sequential
+from gpunn.optimizers import Optimizer
+from gpunn.training.statistics import Statistics
+from gpunn.typing import Array
+from gpunn.workspace import Workspace
+
+__all__ = ["BatchPass", "TrainStep"]
+
+
+class BatchPass:
+    """Takes the next batch of rows on the device through network, loss and metrics.
+
+    Attributes
+    ----------
+    statistics : Statistics
+        Loss and metrics so far.
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        batch_size: int,
+        *,
+        training: bool,
+    ) -> None:
+        self.model, self.loss, self.metrics = model, loss, metrics
+        self.batch_size = batch_size
+        self.ops = model.backend
+        self.workspace = Workspace(self.ops, model.dtype, batch_size, training=training)
+        self.statistics = Statistics(self.ops, model.dtype, metrics, model.output_shape[0])
+        self._start = self.ops.zeros((1,), "int64")
+        self._ones: dict[int, tuple[Array, Array]] = {}
+
+    def load(self, data: DeviceRows) -> None:
+        """Begin with the first of these rows."""
+        self.data = data
+        self.ops.fill(self._start, 0)
+
+    def unload(self) -> None:
+        """Let go of the rows, whose memory may be large."""
+        del self.data
+
+    def next_weights(self, rows: int) -> tuple[Array, Array]:
+        """Return the sample weights of the next `rows` rows and their sum, of shape (1,)."""
+        ops = self.ops
+        if self.data.weights is None:
+            if rows not in self._ones:
+                ones = ops.from_host(np.ones(rows), self.model.dtype)
+                self._ones[rows] = ones, ops.from_host(np.array([rows]), self.model.dtype)
+            return self._ones[rows]
+        weights = self.workspace.fixed(self, f"weights_of_{rows}_rows", (rows,))
+        total = self.workspace.fixed(self, "total_weight", (1,))
+        ops.gather_rows(self.data.weights, self.data.order, self._start, weights)
+        ops.sum_weights(weights, total)
+        return weights, total
+
+    def forward(
+        self, rows: int, weights: Array, normalizer: Array, gradient: Array | None
+    ) -> list[Array]:
+        """Run the next `rows` rows and return the outputs of all layers.
+
+        Loss and metrics are added to the statistics. `gradient` takes dL/d(predictions), L being
+        the sum of the weighted losses over `normalizer`; None if it isn't wanted.
+        """
+        ops, workspace, data, statistics = self.ops, self.workspace, self.data, self.statistics
+        x = workspace.rows(self, "x", rows, data.X.shape[1:], ops.dtype_name(data.X))
+        t = workspace.rows(self, "targets", rows, data.y.shape[1:], ops.dtype_name(data.y))
+        ops.gather_rows(data.X, data.order, self._start, x)
+        ops.gather_rows(data.y, data.order, self._start, t)
+        ops.increment(self._start, rows)
+        outputs = self.model.forward(x, workspace)
+        predictions = outputs[-1]
+        ops.loss(self.loss, predictions, t, weights, normalizer, gradient, statistics.loss_sum)
+        for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
+            ops.metric(metric, predictions, t, weights, summary)
+        return outputs
+
+    def evaluate(self, rows: int) -> None:
+        """Run the next `rows` rows for the statistics alone."""
+        weights, total = self.next_weights(rows)
+        self.forward(rows, weights, total, None)
+        self.ops.add(total, self.statistics.weight_sum)
+
+
+class TrainStep(BatchPass):
+    """Updates the parameters from the next batch.
+
+    Parameters
+    ----------
+    model, loss, optimizer, metrics
+    batch_size : int
+        Rows that go through the network at a time.
+    accumulation : int
+        Number of such passes whose gradients make up one update.
+
+    Attributes
+    ----------
+    slots : mapping of str to array
+        The optimizer's state on the device, each as long as the parameters.
+    updates : array, shape (1,), integer
+        Number of updates so far, on the device.
+    """
+
+    def __init__(
+        self,
+        model: Sequential,
+        loss: Loss,
+        optimizer: Optimizer,
+        metrics: Sequence[Metric],
+        batch_size: int,
+        accumulation: int = 1,
+    ) -> None:
+        super().__init__(model, loss, metrics, batch_size, training=True)
+        self.optimizer = optimizer
+        self.rows_per_update = batch_size * accumulation
+        parameters, ops = model.parameters, self.ops
+        size = parameters.values.shape[0]
+        self.slots = {name: ops.zeros((size,), model.dtype) for name in optimizer.slots}
+        self.updates = ops.zeros((1,), "int64")
+        self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
+        self._decayed = size if optimizer.decay_all else parameters.decayed
+        self._rate = ops.zeros((1,), model.dtype)
+        self._position = ops.zeros((1,), "int64")
+
+    def load_rates(self, learning_rates: np.ndarray) -> None:
+        """Take the learning rate of each update on the rows just loaded."""
+        self._rates = self.ops.from_host(learning_rates, self.model.dtype)
+        self.ops.fill(self._position, 0)
+
+    def update(self, rows: int) -> None:
+        """Do one update from the next `rows` rows, at most `rows_per_update`."""
+        ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
+        weights, total = self.next_weights(rows)
+        gradients = self._gradients(rows, weights, total)
+        if self.optimizer.max_norm is not None:
+            ops.clip(gradients, self.optimizer.max_norm)
+        ops.select(self._rates, self._position, self._rate)
+        ops.increment(self._position, 1)
+        ops.increment(self.updates, 1)
+        ops.update(
+            self.optimizer,
+            parameters.values,
+            gradients,
+            self.slots,
+            self._rate,
+            self.updates,
+            self._decayed,
+        )
+        ops.add(total, statistics.weight_sum)
+        ops.count_finite(statistics.loss_sum, statistics.finite_steps)
+
+    def _gradients(self, rows: int, weights: Array, total: Array) -> Array:
+        parameters = self.model.parameters
+        if self._accumulated is None:
+            self._backpropagate(rows, weights, total)
+            return parameters.gradients
+        self.ops.fill(self._accumulated, 0.0)
+        for start in range(0, rows, self.batch_size):
+            part = weights[start : start + self.batch_size]
+            self._backpropagate(part.shape[0], part, total)
+            self.ops.add(parameters.gradients, self._accumulated)
+        return self._accumulated
+
+    def _backpropagate(self, rows: int, weights: Array, total: Array) -> None:
+        self.ops.increment(self.workspace.passes, 1)
+        gradient = self.workspace.rows(self, "gradient", rows, self.model.output_shape)
+        outputs = self.forward(rows, weights, total, gradient)
+        self.model.backward(outputs, gradient, self.workspace)

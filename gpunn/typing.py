@@ -1,0 +1,14 @@
+"""Names for the types that annotations share."""
+
+from typing import Any, TypeAlias
+
+Array: TypeAlias = Any
+"""An array of a backend: NumPy's, CuPy's, or any other that follows the array-API standard."""
+
+HostArray: TypeAlias = Any
+"""A NumPy array, or anything `numpy.asarray` turns into one."""
+
+Namespace: TypeAlias = Any
+"""An array-API namespace: the module-like object that holds `exp`, `sum`, `matmul`, ..."""
+
+Shape: TypeAlias = tuple[int, ...]

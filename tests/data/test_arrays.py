@@ -1,0 +1,228 @@
+"""Loading NPY and NPZ files: round trips, memory maps, and files that must be refused."""
+
+import io
+import re
+import struct
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from gpunn.data import load_npy, load_npz
+from gpunn.errors import DataError
+
+MEGABYTE = 2**20
+DTYPES = ["?", "u1", "<i2", ">i4", "<i8", "<f4", ">f8", "<U3"]
+reuse_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+matrices = npst.arrays(
+    st.sampled_from(DTYPES).map(np.dtype),
+    npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+)
+
+
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def npy_header(text, version=(1, 0)):
+    """Return the start of an NPY file with any header, such as one that lies."""
+    length = struct.pack("<H" if version == (1, 0) else "<I", len(text))
+    return b"\x93NUMPY" + bytes(version) + length + text.encode()
+
+
+def forged(shape, descr="'<f8'"):
+    return npy_header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n")
+
+
+def write_npy(folder, content):
+    path = folder / "X.npy"
+    path.write_bytes(content)
+    return path
+
+
+def write_npz(folder, **members):
+    """Write an NPZ file from the raw contents of its members."""
+    path = folder / "set.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+def load_any(path):
+    return load_npz(path, y=None)[0] if path.suffix == ".npz" else load_npy(path)
+
+
+@pytest.fixture(params=["npy", "npz"])
+def write(request, tmp_path):
+    """Write NPY data as a file, or as the array X of an NPZ file."""
+    if request.param == "npy":
+        return lambda content: write_npy(tmp_path, content)
+    return lambda content: write_npz(tmp_path, X=content)
+
+
+def assert_same(result, array):
+    assert result.dtype == array.dtype.newbyteorder("=")
+    assert result.dtype.isnative
+    assert result.shape == array.shape
+    np.testing.assert_array_equal(result, array)
+
+
+@reuse_folder
+@given(array=matrices, fortran=st.booleans())
+def test_npy_round_trip(tmp_path, array, fortran):
+    array = np.asarray(array, order="F" if fortran else "C")
+    result = load_npy(write_npy(tmp_path, npy(array)))
+    assert_same(result, array)
+    assert result.flags.writeable
+
+
+@reuse_folder
+@given(X=matrices, y=matrices, compressed=st.booleans())
+def test_npz_round_trip(tmp_path, X, y, compressed):
+    path = tmp_path / "set.npz"
+    (np.savez_compressed if compressed else np.savez)(path, X=X, y=y, other=np.zeros(3))
+    for result, array in zip(load_npz(path), (X, y), strict=True):
+        assert_same(result, array)
+
+
+def test_npz_names(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, images=np.arange(6).reshape(2, 3), labels=np.array([1, 0]))
+    X, y = load_npz(path, X="images", y="labels")
+    assert X.shape == (2, 3)
+    assert y.tolist() == [1, 0]
+    assert load_npz(path, "images", None)[1] is None
+
+
+def test_npz_with_an_unknown_name(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, images=np.zeros(2), labels=np.zeros(2))
+    with pytest.raises(DataError, match="has no array 'image': did you mean 'images'"):
+        load_npz(path, "image", "labels")
+    with pytest.raises(DataError, match="has no array 'y': valid: 'images', 'labels'"):
+        load_npz(path, "images")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_large_npy_is_mapped(tmp_path, order):
+    array = np.asarray(np.arange(24.0).reshape(4, 6), order=order)
+    path = write_npy(tmp_path, npy(array))
+    in_memory, mapped = load_npy(path, map_above=192), load_npy(path, map_above=191)
+    assert not isinstance(in_memory, np.memmap)
+    assert isinstance(mapped, np.memmap)
+    assert mapped.mode == "r"
+    assert not mapped.flags.writeable
+    np.testing.assert_array_equal(mapped, array)
+
+
+@pytest.mark.parametrize("dtype", [object, [("a", "O"), ("b", "f8")]], ids=["plain", "structured"])
+def test_python_objects_are_refused(write, dtype):
+    path = write(npy(np.zeros(2, dtype)))
+    with pytest.raises(DataError, match=r"holds Python objects.*save it again"):
+        load_any(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected NPY data"),
+        (b"1.0,2.0\n3.0,4.0\n", "expected NPY data"),
+        (npy(np.zeros(3))[:7], "expected NPY data"),
+        (npy(np.zeros(3))[:8], "header is damaged"),
+        (npy(np.zeros(3))[:50], "header is damaged"),
+        (npy(np.zeros(3))[:-1], r"expected 24 bytes for shape \(3,\) of float64 .* got 23 bytes"),
+        (npy(np.zeros(3)) + b"1", r"expected 24 bytes .* got (25 bytes|more)"),
+        (npy_header("", version=(9, 1)), "expected NPY version 1.0 or 2.0, got 9.1"),
+        (npy_header("{'descr': '<f8'}\n"), "header is damaged"),
+        (npy_header("__import__('os').abort()\n"), "header is damaged"),
+        (npy_header("((((\n"), "header is damaged"),
+        (forged("(-1,)"), "header is damaged"),
+        (forged("(2.5,)"), "header is damaged"),
+        (forged("(3,)", "'<q9'"), "header is damaged"),
+        (forged(f"(0, {2**63}, {2**63})"), "header is damaged|too large for an array"),
+    ],
+)
+def test_malformed(write, content, message):
+    path = write(content)
+    with pytest.raises(DataError, match=re.escape(str(path)) + ".*" + message):
+        load_any(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        forged("(2147483648, 2147483648)"),
+        forged("(268435456,)"),
+        b"\x93NUMPY\2\0" + b"\xff" * 4 + b"{",
+    ],
+    ids=["astronomic shape", "large shape", "long header"],
+)
+def test_forged_header_allocates_nothing(write, content):
+    path = write(content)
+
+    def load():
+        with pytest.raises(DataError):
+            load_any(path)
+
+    load()  # what is imported or cached at first use doesn't count
+    tracemalloc.start()
+    try:
+        load()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < MEGABYTE
+
+
+@reuse_folder
+@given(data=st.data(), kind=st.sampled_from(["npy", "npz"]))
+@pytest.mark.filterwarnings("ignore:Reading `.npy` or `.npz` file required additional header")
+def test_any_change_gives_a_data_error_or_an_array(tmp_path, data, kind):
+    original = npy(np.arange(12, dtype="f4").reshape(3, 4))
+    path = write_npy(tmp_path, original) if kind == "npy" else write_npz(tmp_path, X=original)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)))])
+    try:
+        outcome = load_any(path)
+    except DataError as error:
+        outcome = str(error)
+    assert isinstance(outcome, np.ndarray) or str(path) in outcome
+
+
+def test_checksum_is_compared(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, X=np.arange(1000))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"damaged.*CRC"):
+        load_npz(path, y=None)
+
+
+def test_one_format_taken_for_the_other(tmp_path):
+    with pytest.raises(DataError, match="got an NPZ file; use load_npz"):
+        load_npy(write_npz(tmp_path, X=npy(np.zeros(3))))
+    with pytest.raises(DataError, match="got an NPY file; use load_npy"):
+        load_npz(write_npy(tmp_path, npy(np.zeros(3))))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"neither"])
+def test_not_an_npz_file(tmp_path, content):
+    path = write_npy(tmp_path, content)
+    with pytest.raises(DataError, match=re.escape(f"{path}: expected an NPZ file")):
+        load_npz(path)
+
+
+@pytest.mark.parametrize("load", [load_npy, load_npz])
+def test_missing_file(tmp_path, load):
+    with pytest.raises(FileNotFoundError, match="none"):
+        load(tmp_path / "none")

@@ -1,0 +1,189 @@
+"""Column statistics against exact arithmetic, and splits against their promises."""
+
+import math
+import tracemalloc
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from gpunn.data.preprocessing import column_statistics, split_rows
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
+
+
+def exact_statistics(column):
+    values = [Fraction(float(value)) for value in column]
+    mean = sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / len(values)
+    return float(mean), math.sqrt(variance)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_statistics_match_exact_arithmetic(data):
+    dtype = data.draw(st.sampled_from(["float64", "float32", "uint8", "int64", "bool"]))
+    elements = {
+        "float64": st.floats(-1e6, 1e6),
+        "float32": st.floats(-1e6, 1e6, width=32),
+        "int64": st.integers(-(2**40), 2**40),
+    }.get(dtype)
+    shapes = npst.array_shapes(min_dims=2, max_dims=2, max_side=8)
+    X = data.draw(npst.arrays(dtype, shapes, elements=elements))
+    chunk_rows = data.draw(st.integers(1, 9))
+
+    mean, deviation = column_statistics(X, chunk_rows)
+
+    assert mean.dtype == deviation.dtype == np.float64
+    for column in range(X.shape[1]):
+        exact_mean, exact_deviation = exact_statistics(X[:, column])
+        # The floor is for subnormal numbers, which have fewer digits.
+        rounding = max(1e-14 * float(np.abs(X[:, column].astype(float)).max()), 1e-300)
+        assert mean[column] == pytest.approx(exact_mean, rel=1e-12, abs=rounding)
+        if (X[:, column] == X[0, column]).all():
+            assert deviation[column] == 1
+        elif exact_deviation > 1e-150:  # below, squares underflow
+            assert deviation[column] == pytest.approx(exact_deviation, rel=1e-9, abs=rounding)
+
+
+def test_large_mean_does_not_cancel_the_deviation():
+    X = (1e9 + np.arange(1000) % 2)[:, None]
+    mean, deviation = column_statistics(X, chunk_rows=7)
+    assert mean[0] == 1e9 + 0.5
+    assert deviation[0] == pytest.approx(0.5, rel=1e-13)
+
+
+@pytest.mark.parametrize("value", [0, 0.1, -1e300, 1 / 3])
+def test_constant_column_has_deviation_1(value):
+    X = np.column_stack([np.full(1001, value), np.arange(1001)])
+    mean, deviation = column_statistics(X, chunk_rows=10)
+    assert mean[0] == value
+    assert deviation[0] == 1
+    assert deviation[1] != 1
+
+
+def test_input_is_not_changed():
+    X = np.arange(12.0).reshape(4, 3)
+    before = X.copy()
+    column_statistics(X)
+    np.testing.assert_array_equal(X, before)
+
+
+def test_memory_map_is_never_loaded_whole(tmp_path):
+    shape, size = (40_000, 100), 40_000 * 100 * 8
+    written = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, shape)
+    written[:] = np.arange(shape[0])[:, None]
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    tracemalloc.start()
+    try:
+        mean, _ = column_statistics(mapped, chunk_rows=1000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 5
+    np.testing.assert_allclose(mean, (shape[0] - 1) / 2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e200])
+@pytest.mark.parametrize("row", [0, 3])
+def test_values_without_statistics_are_located(value, row):
+    X = np.zeros((5, 4))
+    X[row, 2] = value
+    with pytest.raises(DataError, match=r"1 of 4 columns hold NaN.*the first is column 2"):
+        column_statistics(X, chunk_rows=2)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (np.zeros(3), r"at least one row, got shape \(3,\)"),
+        (np.zeros((0, 3)), r"at least one row, got shape \(0, 3\)"),
+        (np.zeros((2, 2), complex), "expected real numbers, got dtype complex128"),
+        (np.array([["a"]]), "expected real numbers, got dtype <U1"),
+    ],
+)
+def test_statistics_refuse_what_is_no_matrix(X, message):
+    with pytest.raises(DataError, match=message):
+        column_statistics(X)
+
+
+def test_statistics_refuse_chunks_without_rows():
+    with pytest.raises(ArgumentError, match="chunk_rows: expected at least 1, got 0"):
+        column_statistics(np.zeros((2, 2)), chunk_rows=0)
+
+
+@given(
+    rows=st.integers(2, 300),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**32),
+    classes=st.integers(1, 6) | st.none(),
+)
+def test_split_holds_each_row_once(rows, fraction, seed, classes):
+    held = math.ceil(round(fraction * rows, 6))
+    if held == rows:
+        return
+    labels = None if classes is None else np.arange(rows) % min(classes, rows // 2)
+
+    kept, held_out = split_rows(rows, fraction, seed, labels)
+
+    assert kept.dtype == held_out.dtype == np.int64
+    assert len(held_out) == held
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    np.testing.assert_array_equal(np.union1d(kept, held_out), np.arange(rows))
+    if labels is not None:
+        counts, held_counts = np.bincount(labels), np.bincount(labels[held_out], minlength=1)
+        held_counts = np.pad(held_counts, (0, len(counts) - len(held_counts)))
+        assert (np.abs(held_counts - counts * held / rows) < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "fraction", "held"), [(100, 0.07, 7), (1797, 0.2, 360), (5, 0.5, 3)]
+)
+def test_held_out_rows_are_rounded_up(rows, fraction, held):
+    assert len(split_rows(rows, fraction, seed=0)[1]) == held
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(100) % 3])
+def test_split_depends_on_the_seed_only(labels):
+    first, again, other = (split_rows(100, 0.3, seed, labels)[1] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(20) % 5])
+def test_each_row_is_held_out_equally_often(labels):
+    held = np.zeros(20)
+    for seed in range(2000):
+        held[split_rows(20, 0.25, seed, labels)[1]] += 1
+    # Binomial with 2000 draws of 1/4: mean 500, standard deviation 19.4; 5 of them either way.
+    assert (np.abs(held - 500) < 97).all()
+
+
+def test_string_labels():
+    labels = np.array(["cat", "dog"] * 10)
+    _, held_out = split_rows(20, 0.2, 0, labels)
+    assert sorted(labels[held_out]) == ["cat", "cat", "dog", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((10, 0, 0), ArgumentError, "fraction: expected more than 0 and less than 1, got 0"),
+        ((10, 1.0, 0), ArgumentError, "fraction: expected more than 0"),
+        ((10, math.nan, 0), ArgumentError, "fraction: expected more than 0"),
+        ((1, 0.5, 0), ArgumentError, "fraction: 0.5 of 1 rows leaves 0 and 1 rows"),
+        ((0, 0.5, 0), ArgumentError, "fraction: 0.5 of 0 rows leaves 0 and 0 rows"),
+        ((10, 0.5, -1), ArgumentError, "seed: expected at least 0, got -1"),
+        ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected an integer, got 10\.0"),
+        ((10, 0.5, "0"), ArgumentTypeError, "seed: expected an integer, got '0'"),
+        ((4, 0.5, 0, [0, 1, 0]), DataError, r"labels: expected shape \(4,\), got \(3,\)"),
+        ((3, 0.5, 0, [7, 8, 7]), DataError, "class 8 has only one row"),
+        ((3, 0.5, 0, ["a", "b", "a"]), DataError, "class 'b' has only one row"),
+    ],
+)
+def test_split_errors(arguments, error, message):
+    with pytest.raises(error, match=message):
+        split_rows(*arguments)
