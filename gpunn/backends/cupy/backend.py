@@ -1,0 +1,347 @@
+"""CuPy's overrides of the operations: one kernel, or very few, for each.
+
+Matrix products go to cuBLAS, in full precision unless the user sets CuPy's CUPY_TF32=1. Every
+activation, loss, metric or optimizer that isn't built in, and arrays that a kernel can't take
+(mixed types; for the raw kernels also strides), run as the base class defines it, on the device all
+the same. Nothing here waits for the device but the transfers to the host, and no kernel's operation
+allocates once its scratch memory has its size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat.cupy as xp
+import cupy
+import numpy as np
+
+from gpunn.backends.base import Backend
+from gpunn.backends.cupy.diagnosis import cuda_version
+from gpunn.backends.cupy.kernels import (
+    activations,
+    dropout,
+    losses,
+    metrics,
+    normalization,
+    optimizers,
+    rows,
+    sums,
+)
+from gpunn.backends.cupy.kernels.raw import C_TYPES
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.typing import Array, HostArray
+
+if TYPE_CHECKING:
+    from gpunn.activations import Activation
+    from gpunn.losses import Loss
+    from gpunn.metrics import Metric
+    from gpunn.optimizers import Optimizer
+
+__all__ = ["CupyBackend"]
+
+INT64 = np.dtype(np.int64)
+
+
+class CupyBackend(Backend):
+    """Computes on a CUDA device with CuPy.
+
+    Parameters
+    ----------
+    device : int or None
+        Number of the device; None is the current one.
+
+    Notes
+    -----
+    CUDA has a current device for each host thread, and a kernel must be launched on the one that
+    holds its arrays. Where the machine has one device there is nothing to do. Where it has several,
+    every operation first makes this backend's device current for the calling thread, and leaves it
+    so: networks on different devices may take turns, and plain functions of `xp` in a layer of your
+    own find the right device too. Work goes to the thread's current CuPy stream.
+    """
+
+    def __init__(self, device: int | None = None) -> None:
+        index = cupy.cuda.runtime.getDevice() if device is None else device
+        super().__init__(xp, cupy.cuda.Device(index), f"cupy:{index}")
+        self.device.use()
+        self._scratch = Scratch()
+        if cupy.cuda.runtime.getDeviceCount() > 1:
+            for name, value in vars(Backend).items():
+                if callable(value) and not name.startswith("_"):
+                    setattr(self, name, self._on_device(getattr(self, name)))
+
+    def _on_device(self, operation: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(operation)
+        def run(*arguments: Any, **options: Any) -> Any:
+            self.device.use()
+            return operation(*arguments, **options)
+
+        return run
+
+    # ------------------------------------------------------------------ placement and transfer
+
+    def describe(self) -> dict[str, str]:
+        properties = cupy.cuda.runtime.getDeviceProperties(self.device.id)
+        capability = f"{properties['major']}.{properties['minor']}"
+        memory = properties["totalGlobalMem"] / 2**30
+        return {
+            "backend": self.name,
+            "device": f"{properties['name'].decode()} "
+            f"(compute capability {capability}, {memory:.0f} GiB)",
+            "library": f"cupy {cupy.__version__}",
+            "driver": f"CUDA {cuda_version(cupy.cuda.runtime.driverGetVersion())}",
+            "runtime": f"CUDA {cuda_version(cupy.cuda.runtime.runtimeGetVersion())}",
+        }
+
+    def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
+        host = np.asarray(array, dtype=dtype, order="C")
+        # Not asarray, which goes through page-locked memory as large as the array and keeps it.
+        out = cupy.empty(host.shape, host.dtype)
+        out.set(host)
+        return out
+
+    def copy_from_host(self, array: HostArray, out: Array) -> None:
+        host = np.asarray(array, dtype=out.dtype)
+        if out.flags.c_contiguous and host.shape == out.shape:
+            out.set(host)
+        else:
+            out[...] = self.from_host(host)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        return np.asarray(cupy.asnumpy(array))
+
+    def synchronize(self) -> None:
+        self.device.synchronize()
+
+    def free_memory(self) -> int | None:
+        """Return the bytes free on the device, those that CuPy keeps for reuse included."""
+        free, _ = cupy.cuda.runtime.memGetInfo()
+        return int(free + cupy.get_default_memory_pool().free_bytes())
+
+    # --------------------------------------------------------------------------- bookkeeping
+
+    def select(self, table: Array, index: Array, out: Array) -> None:
+        rows.select(table, index, out)
+
+    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
+        rows.gather_rows(source, order, start, out)
+
+    def sum_weights(self, weights: Array, out: Array) -> None:
+        if contiguous(weights, out):
+            sums.set_sum(weights, weights.size, out)
+        else:
+            super().sum_weights(weights, out)
+
+    def count_finite(self, loss_sum: Array, out: Array) -> None:
+        rows.count_finite(loss_sum, out)
+
+    # ----------------------------------------------------------------------------- layers
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> None:
+        if contiguous(out) and of_one_type(a, b, out):
+            cupy.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
+        else:
+            super().matmul(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
+
+    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
+        arrays = (z, out) if bias is None else (z, out, bias)
+        if type(activation) in activations.FORMULAS and of_one_type(*arrays):
+            activations.forward(activation, z, bias, out)
+        else:
+            super().activate(activation, z, bias, out)
+
+    def activation_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+    ) -> None:
+        arrays = z, output, gradient
+        if type(activation) not in activations.FORMULAS or not of_one_type(*arrays):
+            super().activation_gradient(activation, z, output, gradient, bias_gradient)
+        elif bias_gradient is None:
+            activations.backward(activation, z, output, gradient)
+        elif gradient.ndim == 2 and contiguous(*arrays, bias_gradient):
+            activations.backward_with_bias(activation, z, output, gradient, bias_gradient)
+        else:
+            activations.backward(activation, z, output, gradient)
+            bias_gradient[...] = cupy.sum(gradient, axis=0)
+
+    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+        if of_one_type(x, out):
+            dropout.dropout(x, rate, key, passes, out)
+        else:
+            super().dropout(x, rate, key, passes, out)
+
+    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
+        rows.rescale(x, scale, offset, out)
+
+    def normalize(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        epsilon: float,
+        scale: Array | None,
+        shift: Array | None,
+        out: Array,
+    ) -> None:
+        given = [array for array in (scale, shift) if array is not None]
+        if of_one_type(x, mean, variance, out, *given):
+            normalization.normalize(x, mean, variance, epsilon, scale, shift, out)
+        else:
+            super().normalize(x, mean, variance, epsilon, scale, shift, out)
+
+    def batch_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        running_mean: Array,
+        running_variance: Array,
+        momentum: float,
+        epsilon: float,
+        normalized: Array,
+        inverse_deviation: Array,
+        out: Array,
+    ) -> None:
+        given = x, scale, shift, running_mean, running_variance
+        made = normalized, inverse_deviation, out
+        if contiguous(*given, *made):
+            normalization.batch_norm(*given, momentum, epsilon, *made)
+        else:
+            super().batch_norm(*given, momentum, epsilon, *made)
+
+    def batch_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_deviation: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        arrays = gradient, normalized, inverse_deviation, scale, scale_gradient, shift_gradient
+        if contiguous(*arrays):
+            normalization.batch_norm_gradient(*arrays)
+        else:
+            super().batch_norm_gradient(*arrays)
+
+    def layer_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_deviation: Array,
+        out: Array,
+    ) -> None:
+        given = x, scale, shift
+        made = normalized, inverse_deviation, out
+        if contiguous(*given, *made):
+            normalization.layer_norm(*given, epsilon, *made)
+        else:
+            super().layer_norm(*given, epsilon, *made)
+
+    def layer_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_deviation: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        arrays = gradient, normalized, inverse_deviation, scale, scale_gradient, shift_gradient
+        if contiguous(*arrays):
+            normalization.layer_norm_gradient(*arrays)
+        else:
+            super().layer_norm_gradient(*arrays)
+
+    # -------------------------------------------------------------- losses, metrics, updates
+
+    def loss(
+        self,
+        loss: Loss,
+        predictions: Array,
+        targets: Array,
+        weights: Array,
+        normalizer: Array,
+        gradient: Array | None,
+        loss_sum: Array,
+    ) -> None:
+        labels = type(loss) in losses.OF_LABELS
+        arrays = [predictions, weights, normalizer, loss_sum]
+        if gradient is not None:
+            arrays.append(gradient)
+        if type(loss) in losses.LOSSES and fitting(targets, labels, *arrays):
+            size = weights.size
+            weighted = self._scratch("weighted", size, weights.dtype)
+            losses.row_losses(loss, predictions, targets, weights, normalizer, gradient, weighted)
+            sums.add_sum(weighted, size, loss_sum)
+        else:
+            super().loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)
+
+    def metric(
+        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
+    ) -> None:
+        score = metrics.SCORES.get(type(metric))
+        if score is not None and fitting(targets, score.labels, predictions, weights, summary):
+            size = weights.size
+            weighted = self._scratch("weighted", size, weights.dtype)
+            metrics.row_scores(metric, predictions, targets, weights, weighted)
+            sums.add_sum(weighted, size, summary)
+        else:
+            super().metric(metric, predictions, targets, weights, summary)
+
+    def clip(self, gradients: Array, max_norm: float) -> None:
+        if contiguous(gradients):
+            parts = self._scratch("parts", sums.MAX_PARTS, gradients.dtype)
+            sums.clip(gradients, max_norm, parts)
+        else:
+            super().clip(gradients, max_norm)
+
+    def update(
+        self,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        known = type(optimizer) in optimizers.RULES
+        fused = known and of_one_type(values, gradients, learning_rate, *slots.values())
+        run = optimizers.update if fused else super().update
+        run(optimizer, values, gradients, slots, learning_rate, step, decayed)
+
+
+def of_one_type(*arrays: Array) -> bool:
+    """Return whether all arrays are of one type, float32 or float64."""
+    dtype = arrays[0].dtype
+    return dtype.kind == "f" and dtype in C_TYPES and all(a.dtype == dtype for a in arrays)
+
+
+def contiguous(*arrays: Array) -> bool:
+    """Return whether all arrays are C-contiguous and of one type: a raw kernel can take them."""
+    return of_one_type(*arrays) and all(a.flags.c_contiguous for a in arrays)
+
+
+def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
+    """Return whether a raw kernel can take the targets, integer labels if `labels`, and arrays."""
+    if targets.ndim == 2:
+        return contiguous(targets, *arrays)
+    return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)

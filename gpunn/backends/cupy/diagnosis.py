@@ -1,0 +1,323 @@
+"""What the CUDA backend needs, what of it is here, and what to do about the rest.
+
+Nothing here imports CuPy before it is asked to look, so all of it works on a machine without CuPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from gpunn.errors import BackendUnavailableError
+
+__all__ = ["Finding", "cuda_version", "findings", "require_device", "usable_devices"]
+
+PACKAGES = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
+"""Names under which CuPy is distributed; all of them bring the same package `cupy`."""
+
+LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
+"""CUDA libraries that the operations need, and the modules of `cupy.cuda` that load them."""
+
+INSUFFICIENT_DRIVER, NO_DEVICE = 35, 100
+"""cudaErrorInsufficientDriver, which is also what no driver at all gives, and cudaErrorNoDevice."""
+
+INSTALL = (
+    'pip install "gpunn[cuda13]", or "gpunn[cuda12]" where the driver is of CUDA 12; with '
+    '"gpunn[cuda13-toolkit]" or "gpunn[cuda12-toolkit]" NVIDIA\'s CUDA libraries come along'
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name, value : str
+        What it is, and what was found.
+    problem : str
+        What is wrong; empty if nothing is.
+    fix : str
+        What to do about it.
+    blocking : bool
+        Whether the CUDA backend can't be used because of the problem.
+    """
+
+    name: str
+    value: str
+    problem: str = ""
+    fix: str = ""
+    blocking: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problem
+
+    @property
+    def blocks(self) -> bool:
+        """Whether something is wrong that keeps the CUDA backend from being used."""
+        return self.blocking and not self.ok
+
+
+def findings() -> list[Finding]:
+    """Look at everything the CUDA backend needs, and run a first kernel.
+
+    Returns
+    -------
+    list of Finding
+        It ends early where something is missing that the rest depends on.
+    """
+    found = list(_environment())
+    if any(finding.blocks for finding in found):
+        return found
+    devices = _devices()
+    found += devices.values()
+    if any(finding.ok for finding in devices.values()):
+        found.append(_first_kernel())
+    return found
+
+
+def usable_devices() -> list[int]:
+    """Return the numbers of the CUDA devices that the backend can use."""
+    if any(finding.blocks for finding in _environment()):
+        return []
+    return [index for index, finding in _devices().items() if finding.ok]
+
+
+def require_device(index: int | None) -> None:
+    """Make sure that a CUDA device can be used.
+
+    Parameters
+    ----------
+    index : int or None
+        Number of the device; None is the current one.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it can't; the message names what is missing and what to do.
+    """
+    name = "cupy" if index is None else f"cupy:{index}"
+    found = []
+    for finding in _environment():
+        found.append(finding)
+        if finding.blocks:
+            raise _unavailable(name, found)
+    devices = _devices()
+    if index is None:
+        index = int(_cupy().cuda.runtime.getDevice())
+    if index not in devices:
+        listed = ", ".join(f"'cupy:{number}'" for number in devices)
+        raise BackendUnavailableError(
+            f"backend '{name}': there is no CUDA device number {index}. To fix it: use one of "
+            f"{listed}{_visible_devices()}"
+        )
+    if devices[index].blocks:
+        raise _unavailable(name, [*found, devices[index]])
+
+
+def _unavailable(name: str, found: list[Finding]) -> BackendUnavailableError:
+    """Return the error for the last finding; earlier problems may be its cause, and are named."""
+    last = found[-1]
+    suspects = "".join(f" ({finding.problem})" for finding in found[:-1] if not finding.ok)
+    return BackendUnavailableError(
+        f"backend '{name}': {last.problem}{suspects}. To fix it: {last.fix}"
+    )
+
+
+def _cupy() -> Any:
+    return importlib.import_module("cupy")
+
+
+def cuda_version(number: int) -> str:
+    """Return CUDA's version number 12040 as "12.4"."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def _environment() -> Iterator[Finding]:
+    """Look at what all devices share, until something is missing that the rest depends on."""
+    packages = _packages()
+    yield packages
+    imported = _import(packages)
+    yield imported
+    if not imported.ok:
+        return
+    driver = _driver()
+    yield driver
+    if driver.ok:
+        runtime = _cupy().cuda.runtime.runtimeGetVersion()
+        yield Finding("CUDA runtime", f"CUDA {cuda_version(runtime)}")
+        yield from (_library(name, module) for name, module in LIBRARIES.items())
+
+
+def _packages() -> Finding:
+    installed = {}
+    for package in PACKAGES:
+        try:
+            installed[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    value = ", ".join(f"{name} {number}" for name, number in installed.items()) or "none"
+    if len(installed) < 2:
+        return Finding("CuPy package", value)
+    return Finding(
+        "CuPy package",
+        value,
+        f"several packages overwrite each other's files: {value}",
+        f"pip uninstall {' '.join(installed)}; then {INSTALL}",
+        blocking=False,
+    )
+
+
+def _import(packages: Finding) -> Finding:
+    try:
+        cupy = _cupy()
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            return Finding("import cupy", "not found", "CuPy is not installed", INSTALL)
+        return _broken(error, packages)
+    except Exception as error:  # whatever a damaged installation raises
+        return _broken(error, packages)
+    return Finding("import cupy", str(cupy.__version__))
+
+
+def _broken(error: Exception, packages: Finding) -> Finding:
+    reason = _first_line(error.__cause__ or error)
+    fix = packages.fix or (
+        'if a CUDA library (lib....so) is missing, install "gpunn[cuda13-toolkit]" or '
+        '"gpunn[cuda12-toolkit]", whichever fits the CuPy package; otherwise uninstall CuPy, then '
+        f"{INSTALL}"
+    )
+    return Finding(
+        "import cupy", "fails", f"CuPy is installed but can't be imported: {reason}", fix
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _driver() -> Finding:
+    cuda = _cupy().cuda
+    try:
+        number = int(cuda.runtime.driverGetVersion())
+    except Exception:  # CuPy raises its own error class, which differs between releases
+        number = 0
+    value = f"CUDA {cuda_version(number)}" if number else "none"
+    if _is_available(cuda):
+        return Finding("NVIDIA driver", value)
+    problem, fix = _why_unavailable(cuda, number)
+    return Finding("NVIDIA driver", value, problem, fix)
+
+
+def _is_available(cuda: Any) -> bool:
+    try:
+        return bool(cuda.is_available())
+    except Exception:  # CuPy 13 raises where CuPy 14 returns False
+        return False
+
+
+def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str]:
+    """Return what keeps CUDA from working, and the fix."""
+    try:
+        status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
+    except Exception as error:  # as above
+        status, reason = getattr(error, "status", None), _first_line(error)
+    if not driver:
+        return (
+            "there is no NVIDIA driver here",
+            "install the driver of your GPU; a container needs access to the host's, as with "
+            "docker run --gpus all",
+        )
+    if status == INSUFFICIENT_DRIVER:
+        runtime = cuda_version(cuda.runtime.runtimeGetVersion())
+        return (
+            f"the NVIDIA driver is too old: it knows CUDA up to {cuda_version(driver)}, and this "
+            f"CuPy needs CUDA {runtime}",
+            "update the driver, or uninstall CuPy and install the one for its CUDA: "
+            f'pip install "gpunn[cuda{driver // 1000}]"',
+        )
+    if status == NO_DEVICE:
+        return (
+            "the NVIDIA driver finds no CUDA device",
+            f"check that nvidia-smi lists a GPU{_visible_devices()}",
+        )
+    return (
+        f"CUDA does not start: {reason}",
+        "check that nvidia-smi works; after an update of the driver, restart the machine",
+    )
+
+
+def _visible_devices() -> str:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return "" if visible is None else f" (CUDA_VISIBLE_DEVICES is {visible!r})"
+
+
+def _library(name: str, module: str) -> Finding:
+    try:
+        library = getattr(_cupy().cuda, module)
+        number = library.getVersion() if module == "nvrtc" else None
+    except Exception as error:  # as above
+        major = int(_cupy().cuda.runtime.runtimeGetVersion()) // 1000
+        return Finding(
+            name,
+            "missing",
+            f"the CUDA library {name} can't be loaded: {_first_line(error)}",
+            f'pip install "gpunn[cuda{major}-toolkit]", or install the CUDA toolkit {major} from '
+            "NVIDIA",
+        )
+    return Finding(name, "found" if number is None else ".".join(map(str, number)))
+
+
+def _devices() -> dict[int, Finding]:
+    """Look at each device."""
+    cupy = _cupy()
+    oldest = min(cupy.cuda.nvrtc.getSupportedArchs())
+    return {
+        index: _device(cupy.cuda.runtime.getDeviceProperties(index), index, oldest)
+        for index in range(cupy.cuda.runtime.getDeviceCount())
+    }
+
+
+def _device(properties: dict[str, Any], index: int, oldest: int) -> Finding:
+    major, minor = properties["major"], properties["minor"]
+    memory = properties["totalGlobalMem"] / 2**30
+    name = properties["name"].decode()
+    value = f"{name}, compute capability {major}.{minor}, {memory:.0f} GiB"
+    if 10 * major + minor >= oldest:
+        return Finding(f"device {index}", value)
+    least = f"{oldest // 10}.{oldest % 10}"
+    return Finding(
+        f"device {index}",
+        value,
+        f"CUDA device {index}, {name}, has compute capability {major}.{minor}, and this CUDA "
+        f"compiles for {least} and newer",
+        'use a newer device, or uninstall CuPy and pip install "gpunn[cuda12]", whose CUDA knows '
+        "older ones",
+    )
+
+
+def _first_kernel() -> Finding:
+    """Compile and run a kernel, for which CUDA's header files are needed as well."""
+    cupy = _cupy()
+    try:
+        kernel = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1", "gpunn_first_kernel")
+        result = float(kernel(cupy.ones(1, "float32"))[0])
+    except Exception as error:  # as above; compilers have errors of their own
+        return Finding(
+            "first kernel",
+            "fails",
+            f"a kernel can't be compiled and run: {_first_line(error)}",
+            'if a header file is missing, install "gpunn[cuda13-toolkit]" or '
+            '"gpunn[cuda12-toolkit]", whichever fits the CuPy package',
+        )
+    if result != 2:
+        problem = f"a kernel that adds 1 to 1 gives {result}"
+        return Finding("first kernel", "wrong", problem, "check the device and its driver")
+    return Finding("first kernel", "compiled and run")

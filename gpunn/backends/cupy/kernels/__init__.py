@@ -1,0 +1,14 @@
+"""CUDA source for the operations, one file a subject.
+
+Two forms are used. A `cupy.ElementwiseKernel` is an expression for one element; CuPy adds loops,
+broadcasting and strides, so it takes arrays of any layout. A raw kernel (see `raw`) is for threads
+that work together, on a sum over rows or columns, and takes contiguous arrays.
+
+CuPy compiles a kernel when it is first launched with some type, and keeps the result on disk.
+
+Sums are done in an order that the shapes alone decide, without atomics, so that two runs agree
+bitwise. Literals are written so that nothing in a float32 kernel is computed in double precision:
+whole numbers as they are, fractions as `(T)0.5`. CuPy compiles with `-ftz=true`: float32 numbers
+below 1.2e-38 count as zero. The compiler may contract a * b + c into one rounding, as it may not
+on the CPU.
+"""

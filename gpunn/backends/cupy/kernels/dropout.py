@@ -1,0 +1,47 @@
+"""Dropout, with the mask recomputed from a hash wherever it is needed."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import cupy
+
+from gpunn.backends.base import GOLDEN, MIX_1, MIX_2
+from gpunn.typing import Array
+
+__all__ = ["dropout"]
+
+# "lowbias32" (Wellons 2018, "Prospecting for Hash Functions") of positions spread by 2^32 / golden
+# ratio (Knuth, TAOCP vol. 3, section 6.4), in the 32-bit arithmetic that the base class emulates.
+# `i` is the element's number in row-major order, whatever the layout.
+MIX = f"""
+__device__ unsigned int mix(unsigned int bits) {{
+  bits = (bits ^ (bits >> 16)) * {MIX_1:#x}u;
+  bits = (bits ^ (bits >> 15)) * {MIX_2:#x}u;
+  return bits ^ (bits >> 16);
+}}
+"""
+OPERATION = f"""
+const unsigned int position = (unsigned int)i * {GOLDEN:#x}u;
+y = (T)(mix(position ^ pass_key) >= threshold) * x * scale;
+"""
+PASS_KEY = f"const unsigned int pass_key = mix((unsigned int)passes[0] * {GOLDEN:#x}u ^ key);"
+
+
+def dropout(x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+    """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x."""
+    dropout_kernel()(x, passes, key, round(rate * 2**32), 1 / (1 - rate), out)
+
+
+@functools.cache
+def dropout_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        # The threshold has 33 bits: a rate just below 1 rounds to 2^32.
+        "T x, raw int64 passes, uint32 key, uint64 threshold, T scale",
+        "T y",
+        OPERATION,
+        "gpunn_dropout",
+        preamble=MIX,
+        loop_prep=PASS_KEY,
+    )

@@ -1,0 +1,75 @@
+"""Raw kernels: how they are built, the parts they share, and the grids they run on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import cupy
+import numpy as np
+
+__all__ = ["C_TYPES", "NULL", "over_columns", "over_rows", "raw_kernel"]
+
+C_TYPES = {
+    np.dtype(np.float32): "float",
+    np.dtype(np.float64): "double",
+    np.dtype(np.int64): "long long",
+}
+
+NULL = 0
+"""Passed as 64 bits of zero, which a kernel reads as a null pointer."""
+
+LANES = 32  # threads of a warp
+ROWS = 4  # handled by a block, each by one warp
+STACK = 16  # threads of a block that share a column
+
+# Whoever calls one of these functions must do so with all threads of its warp or block.
+PRELUDE = r"""
+// The other lanes' values are taken in such an order that every lane ends with the same bits.
+__device__ T warp_sum(T v) {
+  for (int other = LANES / 2; other; other /= 2) v += __shfl_xor_sync(0xffffffff, v, other);
+  return v;
+}
+
+// Over the warps of a block with one row of threads. To be called once in a kernel.
+__device__ T block_sum(T v) {
+  __shared__ T parts[LANES];
+  const int lane = threadIdx.x % LANES, warps = blockDim.x / LANES;
+  v = warp_sum(v);
+  if (lane == 0) parts[threadIdx.x / LANES] = v;
+  __syncthreads();
+  return warp_sum(lane < warps ? parts[lane] : (T)0);
+}
+
+// Over the threads of a block that share threadIdx.x.
+__device__ T column_sum(T v) {
+  __shared__ T stack[STACK][LANES];
+  stack[threadIdx.y][threadIdx.x] = v;
+  __syncthreads();
+  T sum = 0;
+  for (int level = 0; level < STACK; ++level) sum += stack[level][threadIdx.x];
+  __syncthreads();  // the next call overwrites the stack
+  return sum;
+}
+"""
+
+
+@functools.cache
+def raw_kernel(name: str, source: str, **types: Any) -> Any:
+    """Return the kernel `name` of a CUDA source in which `types`, such as T, name number types."""
+    constants = f"enum {{ LANES = {LANES}, STACK = {STACK} }};\n"
+    typedefs = "".join(f"typedef {C_TYPES[dtype]} {alias};\n" for alias, dtype in types.items())
+    return cupy.RawKernel(constants + typedefs + PRELUDE + source, name)
+
+
+def over_rows(kernel: Any, rows: int, arguments: Sequence[Any]) -> None:
+    """Launch a kernel that gives each row the 32 lanes of one warp."""
+    if rows:
+        kernel((-(-rows // ROWS),), (LANES, ROWS), tuple(arguments))
+
+
+def over_columns(kernel: Any, columns: int, arguments: Sequence[Any]) -> None:
+    """Launch a kernel whose blocks take 32 columns each, with a stack of threads for each."""
+    if columns:
+        kernel((-(-columns // LANES),), (LANES, STACK), tuple(arguments))

@@ -1,0 +1,79 @@
+"""Sums over a whole vector, kept on the device."""
+
+from __future__ import annotations
+
+from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.typing import Array
+
+__all__ = ["MAX_PARTS", "add_sum", "clip", "set_sum"]
+
+THREADS = 256
+EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
+MAX_PARTS = 1024
+"""Blocks that share a long sum, each leaving one part of it."""
+
+SUM = r"""
+extern "C" __global__ void gpunn_%(name)s(const T* x, T* total, long long size) {
+  T sum = 0;
+  for (long long k = threadIdx.x; k < size; k += blockDim.x) sum += x[k];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) total[0] %(sign)s sum;
+}
+"""
+ADD_SUM = SUM % {"name": "add_sum", "sign": "+="}
+SET_SUM = SUM % {"name": "set_sum", "sign": "="}
+
+SUM_OF_SQUARES = r"""
+extern "C" __global__ void gpunn_sum_of_squares(const T* x, T* parts, long long size) {
+  const long long step = (long long)gridDim.x * blockDim.x;
+  T sum = 0;
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
+    sum += x[k] * x[k];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+"""
+# Every block sums the parts up for itself, in the same order: cheaper than one more launch.
+SHRINK = r"""
+extern "C" __global__ void gpunn_shrink(T* x, const T* parts, T limit, long long size) {
+  const long long step = (long long)gridDim.x * blockDim.x;
+  T sum = 0;
+  for (long long part = threadIdx.x; part < gridDim.x; part += blockDim.x) sum += parts[part];
+  const T norm = sqrt(block_sum(sum));
+  if (norm <= limit) return;  // not if the norm is NaN, which has to spread
+  const T factor = limit / norm;
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
+    x[k] *= factor;
+}
+"""
+
+
+def add_sum(values: Array, size: int, total: Array) -> None:
+    """Set total = total + sum of the first `size` values; `total` has shape (1,)."""
+    raw_kernel("gpunn_add_sum", ADD_SUM, T=values.dtype)((1,), (THREADS,), (values, total, size))
+
+
+def set_sum(values: Array, size: int, total: Array) -> None:
+    """Set total = sum of the first `size` values; `total` has shape (1,)."""
+    raw_kernel("gpunn_set_sum", SET_SUM, T=values.dtype)((1,), (THREADS,), (values, total, size))
+
+
+def clip(x: Array, max_norm: float, parts: Array) -> None:
+    """Set x = x * min(1, max_norm / ||x||).
+
+    Parameters
+    ----------
+    x : array
+        Contiguous.
+    max_norm : float
+    parts : array, shape (MAX_PARTS,)
+        Scratch.
+    """
+    dtype, size = x.dtype, x.size
+    blocks = min(-(-size // (THREADS * EACH)), MAX_PARTS)
+    if not blocks:
+        return
+    squares = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=dtype)
+    shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
+    squares((blocks,), (THREADS,), (x, parts, size))
+    shrink((blocks,), (THREADS,), (x, parts, dtype.type(max_norm), size))

@@ -1,0 +1,26 @@
+"""Device memory for intermediate results: allocated once, used by every step."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import cupy
+
+from gpunn.typing import Array
+
+__all__ = ["Scratch"]
+
+
+class Scratch(threading.local):
+    """Named buffers that grow to the largest size asked for; each thread has its own."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[str, Any], Array] = {}
+
+    def __call__(self, name: str, size: int, dtype: Any) -> Array:
+        """Return a vector of at least `size` elements; it lasts until `name` is asked for again."""
+        buffer = self._buffers.get((name, dtype))
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[name, dtype] = cupy.empty(size, dtype)
+        return buffer
