@@ -1,6 +1,8 @@
 """From host arrays to batches on the device: held there as a whole, or streamed in pieces.
 
-Either way a batch consists of the same rows, so results are identical; only memory differs.
+Either way a batch consists of the same rows, so results are identical; only memory differs. The
+device's arrays are allocated once and filled anew, so a step finds its rows at the same place every
+time.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.data.validation import release
+from gpunn.data.mapped import rows_of
 from gpunn.typing import Array
 
 __all__ = ["DeviceRows", "RowSource"]
@@ -34,7 +36,7 @@ class DeviceRows:
     order : array of int64
         Row numbers.
     rows : int
-        Length of `order`.
+        How many of them to visit, from the first.
     """
 
     X: Array
@@ -73,51 +75,75 @@ class RowSource:
     ) -> None:
         self.backend = backend
         self.X, self.y, self.weights = X, y, weights
-        self.rows = X.shape[0]
+        self.rows = int(X.shape[0])
         self.input_dtype, self.dtype = input_dtype, dtype
         self.target_dtype = "int64" if y.ndim == 1 else dtype
         self.stream = self._too_large() if stream is None else stream
         self._resident: tuple[Array, Array, Array | None] | None = None
+        self._buffers: dict[str, Array] = {}
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes that a row takes on the device."""
+        inputs = int(np.prod(self.X.shape[1:])) * np.dtype(self.input_dtype).itemsize
+        targets = int(np.prod(self.y.shape[1:])) * np.dtype(self.target_dtype).itemsize
+        return inputs + targets + (0 if self.weights is None else np.dtype(self.dtype).itemsize)
 
     def _too_large(self) -> bool:
+        if isinstance(self.X, np.memmap):
+            return True
         free = self.backend.free_memory()
-        size = self.X.size * np.dtype(self.input_dtype).itemsize
-        return isinstance(self.X, np.memmap) or (free is not None and size > DEVICE_SHARE * free)
+        return free is not None and self.rows * self.row_bytes > DEVICE_SHARE * free
 
-    def epoch(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
-        """Yield the rows in this order (as they are if None), in pieces of whole batches."""
+    def pieces(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
+        """Yield the rows with these numbers in this order, in pieces of whole batches.
+
+        Parameters
+        ----------
+        order : ndarray of int64 or None
+            Row numbers, each at most once; None is all rows as they are.
+        batch_size : int
+            Rows that are to be visited together. Only the last piece may end with fewer.
+
+        Notes
+        -----
+        The next piece takes the place of the one before it.
+        """
         if self.stream:
-            yield from self._pieces(order, batch_size)
+            yield from self._streamed(order, batch_size)
             return
         if self._resident is None:
-            self._resident = self._upload(self.X, self.y, self.weights)
-        positions = np.arange(self.rows) if order is None else order
+            weights = self.weights
+            self._resident = (
+                self.backend.from_host(self.X, self.input_dtype),
+                self.backend.from_host(self.y, self.target_dtype),
+                None if weights is None else self.backend.from_host(weights, self.dtype),
+            )
+        numbers = np.arange(self.rows) if order is None else order
         yield DeviceRows(
-            *self._resident, self.backend.from_host(positions, "int64"), len(positions)
+            *self._resident, self._filled("order", numbers, self.rows, "int64"), len(numbers)
         )
 
-    def _upload(
-        self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-    ) -> tuple[Array, Array, Array | None]:
-        ops = self.backend
-        device_weights = None if weights is None else ops.from_host(weights, self.dtype)
-        return (
-            ops.from_host(X, self.input_dtype),
-            ops.from_host(y, self.target_dtype),
-            device_weights,
-        )
-
-    def _pieces(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
-        row_bytes = max(1, self.X[:1].nbytes)
-        batches = max(1, STREAM_BYTES // (row_bytes * batch_size))
-        step = batches * batch_size
-        for start in range(0, self.rows, step):
-            stop = min(start + step, self.rows)
+    def _streamed(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
+        rows = self.rows if order is None else len(order)
+        batches = max(1, STREAM_BYTES // max(1, self.row_bytes * batch_size))
+        capacity = min(batches * batch_size, rows)
+        for start in range(0, rows, capacity):
+            stop = min(start + capacity, rows)
             chosen = slice(start, stop) if order is None else order[start:stop]
-            weights = None if self.weights is None else self.weights[chosen]
-            # A memory map's rows become ordinary memory before its pages are released.
-            X = np.array(self.X[chosen], dtype=self.input_dtype, subok=False)
-            device = self._upload(X, self.y[chosen], weights)
-            release(self.X)
-            positions = self.backend.from_host(np.arange(stop - start), "int64")
-            yield DeviceRows(*device, positions, stop - start)
+            X = self._filled("X", rows_of(self.X, chosen), capacity, self.input_dtype)
+            y = self._filled("y", rows_of(self.y, chosen), capacity, self.target_dtype)
+            weights = None
+            if self.weights is not None:
+                weights = self._filled("weights", self.weights[chosen], capacity, self.dtype)
+            numbers = self._filled("order", np.arange(stop - start), capacity, "int64")
+            yield DeviceRows(X, y, weights, numbers, stop - start)
+
+    def _filled(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
+        """Copy host values to the beginning of a device array of `capacity` rows."""
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.shape[0] < capacity:
+            buffer = self.backend.zeros((capacity, *values.shape[1:]), dtype)
+            self._buffers[name] = buffer
+        self.backend.copy_from_host(values, buffer[: len(values), ...])
+        return buffer

@@ -1,0 +1,81 @@
+"""Rows of memory-mapped files, read without the file becoming resident.
+
+Reading scattered rows through a map makes far more than those rows resident, since the system maps
+whole blocks of a file around each page that is touched. Reading them from the file does not.
+"""
+
+from __future__ import annotations
+
+import mmap
+from io import FileIO
+
+import numpy as np
+
+from gpunn.typing import Array
+
+__all__ = ["release", "rows_of"]
+
+
+def mapping_of(array: np.ndarray) -> mmap.mmap | None:
+    """Return the map that an array lies in, or None for ordinary memory.
+
+    A copy-on-write map ("c") counts as ordinary: it may hold changes that exist nowhere else.
+    """
+    if not isinstance(array, np.memmap) or array.mode not in ("r", "r+", "w+"):
+        return None
+    base = array.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def release(array: np.ndarray) -> None:
+    """Let the system take back the pages of a memory map that were read; a no-op otherwise."""
+    mapping = mapping_of(array)
+    if mapping is not None and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def rows_of(array: np.ndarray, chosen: slice | np.ndarray) -> np.ndarray:
+    """Return the chosen rows of an array, for a memory-mapped one as a copy read from its file.
+
+    Parameters
+    ----------
+    array : ndarray
+    chosen : slice or ndarray of int64
+        A slice has no step.
+    """
+    mapping = mapping_of(array)
+    if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:
+        return array[chosen]
+    numbers = range(*chosen.indices(array.shape[0])) if isinstance(chosen, slice) else chosen
+    rows = np.empty((len(numbers), *array.shape[1:]), array.dtype)
+    if rows.nbytes == 0:
+        return rows
+    start, stride = file_offset(array, mapping), array.strides[0]
+    with FileIO(array.filename) as file:
+        if isinstance(chosen, slice) and stride == array[0].nbytes:
+            file.seek(start + chosen.indices(array.shape[0])[0] * stride)
+            read_into(file, rows)
+            return rows
+        for row, number in zip(rows, numbers, strict=True):
+            file.seek(start + int(number) * stride)
+            read_into(file, row)
+    return rows
+
+
+def read_into(file: FileIO, out: Array) -> None:
+    """Fill `out` from the file's position."""
+    view = memoryview(out).cast("B")
+    while view:
+        count = file.readinto(view)
+        if not count:
+            raise EOFError(f"{file.name!r} has become shorter since it was memory-mapped")
+        view = view[count:]
+
+
+def file_offset(array: Array, mapping: mmap.mmap) -> int:
+    """Return where in its file an array begins; `array.offset` is wrong for slices."""
+    mapped_from = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
+    beginning: int = np.frombuffer(mapping, np.uint8).ctypes.data
+    return int(mapped_from + array.ctypes.data - beginning)

@@ -1,0 +1,101 @@
+import mmap
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpunn.data.mapped import release, rows_of
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Return a function that writes numbers to a file and maps them."""
+
+    def write(array, mode="r"):
+        np.save(tmp_path / "array.npy", array)
+        return np.load(tmp_path / "array.npy", mmap_mode=mode)
+
+    return write
+
+
+CHOICES = [slice(None), slice(3, 9), slice(5, 5), np.array([7, 0, 31, 7]), np.array([], np.int64)]
+VIEWS = {
+    "whole": np.s_[:],
+    "from the second row": np.s_[1:],
+    "every other row": np.s_[::2],
+    "some columns": np.s_[:, 1:3],
+    "scattered columns": np.s_[:, ::2],
+    "backwards": np.s_[::-1],
+}
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("chosen", CHOICES, ids=str)
+def test_rows_of_a_map_are_those_of_the_array(mapped, mode, view, chosen):
+    array = np.random.default_rng(0).random((64, 5))
+    rows = rows_of(mapped(array, mode)[VIEWS[view]], chosen)
+    np.testing.assert_array_equal(rows, array[VIEWS[view]][chosen])
+
+
+def test_rows_of_a_map_are_ordinary_memory(mapped):
+    rows = rows_of(mapped(np.zeros((8, 2))), np.array([1, 2]))
+    assert not isinstance(rows, np.memmap)
+
+
+def test_rows_of_a_map_include_changes_made_through_it(mapped):
+    X = mapped(np.zeros((8, 2)), "r+")
+    X[3] = 1
+    np.testing.assert_array_equal(rows_of(X, np.array([2, 3])), [[0, 0], [1, 1]])
+
+
+def test_rows_of_an_offset_map(tmp_path):
+    path = tmp_path / "X.bin"
+    np.arange(100_000, dtype=np.int16).tofile(path)
+    X = np.memmap(path, np.int16, "r", offset=2 * 7_001, shape=(900, 10))
+    np.testing.assert_array_equal(rows_of(X[5:], np.array([2]))[0], np.arange(7_071, 7_081))
+
+
+def test_rows_of_a_file_that_became_shorter(mapped):
+    X = mapped(np.zeros((8, 2)))
+    with open(X.filename, "r+b") as file:
+        file.truncate(150)
+    with pytest.raises(EOFError, match="shorter"):
+        rows_of(X, np.array([7]))
+
+
+@given(st.lists(st.integers(0, 19), max_size=40))
+def test_rows_of_ordinary_arrays(numbers):
+    array = np.arange(40).reshape(20, 2)
+    chosen = np.array(numbers, dtype=np.int64)
+    np.testing.assert_array_equal(rows_of(array, chosen), array[chosen])
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_release_changes_nothing(mapped, mode):
+    X = mapped(np.arange(4096.0).reshape(-1, 8), mode)
+    expected = np.array(X)
+    if mode != "r":
+        X[3] = expected[3] = -1
+    for part in (X, X[10:], X[:, 2]):
+        release(part)
+    np.testing.assert_array_equal(X, expected)
+
+
+@pytest.mark.parametrize(("mode", "released"), [("r", True), ("r+", True), ("c", False)])
+@pytest.mark.parametrize("part", [slice(None), slice(1, None)])
+def test_release_lets_go_of_maps_that_the_file_backs(mapped, monkeypatch, mode, released, part):
+    advice = []
+
+    class Map(mmap.mmap):
+        def madvise(self, option):
+            advice.append(option)
+
+    monkeypatch.setattr(mmap, "mmap", Map)
+    release(mapped(np.zeros((8, 8)), mode)[part])
+    assert advice == ([mmap.MADV_DONTNEED] if released else [])
+
+
+def test_release_ignores_ordinary_arrays():
+    release(np.zeros(3))
