@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_integer, resolve
+from gpunn.data.mapped import release
 from gpunn.data.validation import check_inputs
 from gpunn.errors import ArgumentError, suggest
-from gpunn.layers import Layer
+from gpunn.layers import Flatten, Layer
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
@@ -23,6 +25,11 @@ __all__ = ["Sequential"]
 
 DTYPES = ("float32", "float64")
 
+REMADE = frozenset(
+    ("backend", "layers", "labels", "shapes", "output_shape", "parameters", "_inference", "_lock")
+)
+"""Attributes that a copy makes for itself."""
+
 
 class Sequential:
     """Layers applied one after the other.
@@ -30,7 +37,8 @@ class Sequential:
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each takes the shape that the one before it gives; no layer may occur twice.
+        Each takes the shape that the one before it gives. A layer object belongs to one place in
+        one network.
     input_shape : tuple of int or int
         Shape of one row of the input, without the batch's axis.
     backend : str, Backend or None
@@ -39,6 +47,9 @@ class Sequential:
         Of the initial weights, the shuffles and the dropout masks.
     dtype : {"float32", "float64"}
         Type of parameters and activations.
+    values : mapping of str to array or None
+        Host arrays to begin with instead of newly drawn ones, by names such as "dense_1.weights":
+        all of `parameters`, and nothing else.
 
     Attributes
     ----------
@@ -54,19 +65,23 @@ class Sequential:
     Raises
     ------
     ArgumentError
-        If the layers don't fit one another; the message names the layer.
+        If the layers don't fit one another, or the values don't fit them; the message names the
+        layer or the array.
 
     Examples
     --------
     >>> import gpunn
     >>> model = gpunn.Sequential(
     ...     [gpunn.layers.Dense(4, activation="relu"), gpunn.layers.Dense(2)],
-    ...     input_shape=(3,), backend="numpy", seed=0)
+    ...     input_shape=(3,),
+    ...     backend="numpy",
+    ...     seed=0,
+    ... )
     >>> print(model.summary())
-    layer    name     output shape  parameters
-    dense_1  dense    (4,)                  16
-    dense_2  dense    (2,)                  10
-    total                                   26
+    layer    name   output shape  parameters
+    dense_1  dense  (4,)                  16
+    dense_2  dense  (2,)                  10
+    total                                 26
     """
 
     def __init__(
@@ -76,38 +91,51 @@ class Sequential:
         backend: str | Backend | None = None,
         seed: int = 0,
         dtype: str = "float32",
+        values: Mapping[str, HostArray] | None = None,
     ) -> None:
-        if not layers:
-            raise ArgumentError("layers: expected at least one layer; got none")
+        if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
+            raise ArgumentError(f"layers: expected a list of at least one layer; got {layers!r}")
         if dtype not in DTYPES:
             raise ArgumentError(f"dtype: there is no {dtype!r}; {suggest(str(dtype), DTYPES)}")
-        sizes = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+        sizes = input_shape if isinstance(input_shape, Sequence) else (input_shape,)
         self.input_shape = tuple(check_integer("input_shape", size) for size in sizes)
+        if not self.input_shape:
+            raise ArgumentError("input_shape: expected at least one size; got none")
         self.seed = check_integer("seed", seed, at_least=0)
-        self.dtype = dtype
+        self.dtype = str(dtype)
         self.layers = [
             resolve(Layer, layer, f"layers[{index}]") for index, layer in enumerate(layers)
         ]
-        if len({id(layer) for layer in self.layers}) < len(self.layers):
-            raise ArgumentError("layers: the same layer object occurs twice; make one for each")
+        check_unused(self.layers)
         self.backend = get_backend(backend)
         self.metadata: dict[str, Any] = {}
         self.labels = unique_labels(self.layers)
         self.shapes = self._infer_shapes()
         self.output_shape = self.shapes[-1]
-        self.parameters = Parameters(self._declarations(), self.backend, dtype, self.seed)
+        declarations = self._declarations()
+        if values is not None:
+            check_values(declarations, values)
+        self.parameters = Parameters(declarations, self.backend, self.dtype, self.seed, values)
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             key = int(generator(self.seed, "dropout", index).integers(2**32))
             layer.attach(*self.parameters.views(label), key)
         self.inputs_fitted = not any(layer.learns_from_inputs for layer in self.layers)
         self._inference: Workspace | None = None
+        self._lock = threading.Lock()
 
     def _infer_shapes(self) -> list[Shape]:
-        shapes, shape = [], self.input_shape
-        for label, layer in zip(self.labels, self.layers, strict=True):
+        shapes: list[Shape] = []
+        shape = self.input_shape
+        for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
+            before = self.layers[:index]
+            if layer.learns_from_inputs and not all(isinstance(one, Flatten) for one in before):
+                raise ArgumentError(
+                    f"layer {label!r}: learns from the network's inputs, so nothing but "
+                    "gpunn.layers.Flatten() may come before it"
+                )
             try:
+                layer.parameters(shape)
                 shape = layer.output_shape(shape)
-                layer.parameters(shapes[-1] if shapes else self.input_shape)
             except ArgumentError as error:
                 raise ArgumentError(f"layer {label!r}: {error}") from None
             shapes.append(shape)
@@ -178,18 +206,21 @@ class Sequential:
             If the shape or type does not fit the network, or a number is not finite.
         """
         batch_size = check_integer("batch_size", batch_size)
-        X = check_inputs(X, self.input_shape)
-        result = np.empty((X.shape[0], *self.output_shape), self.dtype)
-        workspace = self._inference_workspace(min(batch_size, max(X.shape[0], 1)))
-        dtype = self.input_dtype(X.dtype)
-        for start in range(0, X.shape[0], workspace.capacity):
-            rows = X[start : start + workspace.capacity]
-            outputs = self.forward(self.backend.from_host(rows, dtype), workspace)
-            result[start : start + rows.shape[0]] = self.backend.to_host(outputs[-1])
+        X = check_inputs(X, self.input_shape, "X", self.dtype)
+        rows, dtype = X.shape[0], self.input_dtype(X.dtype)
+        result = np.empty((rows, *self.output_shape), self.dtype)
+        # The workspace is shared by all calls, so two threads must take turns.
+        with self._lock:
+            workspace = self._inference_workspace(min(batch_size, max(rows, 1)))
+            for start in range(0, rows, batch_size):
+                stop = min(start + batch_size, rows)
+                x = self.backend.from_host(X[start:stop], dtype)
+                result[start:stop] = self.backend.to_host(self.forward(x, workspace)[-1])
+                release(X)
         return result
 
     def _inference_workspace(self, capacity: int) -> Workspace:
-        if self._inference is None or self._inference.capacity != capacity:
+        if self._inference is None or self._inference.capacity < capacity:
             self._inference = Workspace(self.backend, self.dtype, capacity)
         return self._inference
 
@@ -198,24 +229,30 @@ class Sequential:
 
         Small integers stay as they are where the first layer that computes is a `Rescaling`.
         """
-        for layer in self.layers:
-            if not layer.takes_integers or dtype.kind not in "ui" or dtype.itemsize > 2:
-                return self.dtype
-            if layer.output_shape(self.input_shape) == self.input_shape:
-                return dtype.name
-        return self.dtype
+        first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
+        small = dtype.kind in "ui" and dtype.itemsize <= 2
+        return dtype.name if small and first is not None and first.takes_integers else self.dtype
 
     def fit_inputs(self, X: HostArray) -> None:
         """Let layers that learn from the training inputs (`Standardization`) do so.
 
-        They must come first, with nothing but `Flatten` before them. `Trainer.fit` calls this once.
+        `Trainer.fit` calls this once.
+
+        Raises
+        ------
+        DataError
+            If the inputs don't fit the network, or hold numbers too large for their squares to be
+            summed up. Nothing has been changed then.
         """
-        X = check_inputs(X, self.input_shape)
-        for label, layer in zip(self.labels, self.layers, strict=True):
-            for name, value in layer.fit_inputs(X).items():
-                self.parameters[f"{label}.{name}"] = value
-            if layer.output_shape(self.input_shape) != self.input_shape:
-                X = X.reshape(X.shape[0], -1)
+        X = check_inputs(X, self.input_shape, "X", self.dtype)
+        found = {
+            f"{label}.{name}": value
+            for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True)
+            if layer.learns_from_inputs
+            for name, value in layer.fit_inputs(X.reshape(-1, *shape)).items()
+        }
+        for name, value in found.items():
+            self.parameters[name] = value
         self.inputs_fitted = True
 
     # --------------------------------------------------------------------------- description
@@ -259,7 +296,7 @@ class Sequential:
 
     # ------------------------------------------------------------------------------- copying
 
-    def to(self, backend: str | Backend) -> Sequential:
+    def to(self, backend: str | Backend) -> Self:
         """Return a copy of this network on another backend."""
         state = self.__getstate__()
         state["backend"] = get_backend(backend)
@@ -269,33 +306,25 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made from: layers without views, parameters as host arrays."""
+        kept = {name: value for name, value in vars(self).items() if name not in REMADE}
         return {
+            **copy.deepcopy(kept),
             "layers": [detached(layer) for layer in self.layers],
-            "input_shape": self.input_shape,
-            "seed": self.seed,
-            "dtype": self.dtype,
             "backend": self.backend.name,
             "values": self.parameters.to_host(),
-            "metadata": copy.deepcopy(self.metadata),
-            "inputs_fitted": self.inputs_fitted,
         }
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Rebuild the network, so that views and flat vectors share memory again."""
+        kept = dict(state)
+        layers = [detached(layer) for layer in kept.pop("layers")]
+        backend, values = kept.pop("backend"), kept.pop("values")
         Sequential.__init__(
-            self,
-            [detached(layer) for layer in state["layers"]],
-            state["input_shape"],
-            state["backend"],
-            state["seed"],
-            state["dtype"],
+            self, layers, kept["input_shape"], backend, kept["seed"], kept["dtype"], values
         )
-        for name, value in state["values"].items():
-            self.parameters[name] = value
-        self.metadata = state["metadata"]
-        self.inputs_fitted = state["inputs_fitted"]
+        vars(self).update(kept)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Sequential:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy onto the same backend."""
         return self.to(self.backend)
 
@@ -305,6 +334,32 @@ def detached(layer: Layer) -> Layer:
     duplicate = copy.copy(layer)
     duplicate.attach({}, {}, 0)
     return duplicate
+
+
+def check_unused(layers: Sequence[Layer]) -> None:
+    """Raise an ArgumentError if a layer occurs twice or belongs to another network."""
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise ArgumentError("layers: the same layer object occurs twice; make one for each place")
+    for index, layer in enumerate(layers):
+        if layer.values or layer.key:
+            raise ArgumentError(
+                f"layers[{index}]: {layer!r} already belongs to a network; make a new one, for "
+                "example with dataclasses.replace(layer)"
+            )
+
+
+def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostArray]) -> None:
+    """Raise an ArgumentError unless there is a real array of the right shape for each parameter."""
+    problems = [f"{name!r} is missing" for name in specs if name not in values]
+    problems += [f"{name!r} is not part of the network" for name in values if name not in specs]
+    for name in specs.keys() & values.keys():
+        array, shape = np.asarray(values[name]), specs[name].shape
+        if array.shape != shape:
+            problems.append(f"{name!r} has shape {array.shape}; expected {shape}")
+        elif array.dtype.kind not in "iuf":
+            problems.append(f"{name!r} has dtype {array.dtype}; expected real numbers")
+    if problems:
+        raise ArgumentError(f"values: {'; '.join(sorted(problems))}")
 
 
 def unique_labels(layers: Sequence[Layer]) -> list[str]:

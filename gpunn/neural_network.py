@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gpunn.backends import Backend
 from gpunn.configurable import check_integer
@@ -12,6 +12,7 @@ from gpunn.layers import Dense
 from gpunn.losses import MeanSquaredError
 from gpunn.network import Sequential
 from gpunn.optimizers import SGD
+from gpunn.training.callbacks import Callback
 from gpunn.training.trainer import Trainer
 from gpunn.typing import HostArray
 
@@ -87,12 +88,36 @@ class NeuralNetwork(Sequential):
         -------
         list of float
             The printed losses.
+
+        Raises
+        ------
+        DataError
+            If X or y does not fit the network.
+        DivergenceError
+            If the loss stops being a finite number; a smaller learning rate usually helps.
         """
+        report = PrintedLoss(check_integer("epochs", epochs), self.output_shape[0], verbose)
         trainer = Trainer(self, MeanSquaredError(over_outputs="sum"), SGD(learning_rate))
-        losses = []
-        for epoch in range(check_integer("epochs", epochs)):
-            history = trainer.fit(X, y, batch_size=batch_size, shuffle=False, progress=False)
-            losses.append(history["loss"][-1] / self.output_shape[0])
-            if verbose:
-                print(f"Epoch {epoch + 1}/{epochs}, Loss: {losses[-1]:.6f}")
-        return losses
+        trainer.fit(
+            X,
+            y,
+            epochs=epochs,
+            batch_size=batch_size,
+            shuffle=False,
+            callbacks=[report],
+            progress=False,
+        )
+        return report.losses
+
+
+class PrintedLoss(Callback):
+    """Takes down the mean loss over all elements after each epoch, and prints it."""
+
+    def __init__(self, epochs: int, outputs: int, verbose: bool) -> None:
+        self.epochs, self.outputs, self.verbose = epochs, outputs, verbose
+        self.losses: list[float] = []
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        self.losses.append(logs["loss"] / self.outputs)
+        if self.verbose:
+            print(f"Epoch {trainer.epoch}/{self.epochs}, Loss: {self.losses[-1]:.6f}")

@@ -8,18 +8,18 @@ machine without one.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 import gpunn
-from gpunn.backends import Backend
+from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
-from gpunn.network import Sequential
+from gpunn.files import write_atomically
+from gpunn.network import Sequential, check_values
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["load_checkpoint", "load_model", "save_checkpoint", "save_model"]
 
 FORMAT = 1
+
+STATE = "training."
+"""Prefix of the arrays that only training needs."""
 
 
 def save_model(model: Sequential, path: str | Path) -> None:
@@ -37,12 +40,22 @@ def save_model(model: Sequential, path: str | Path) -> None:
     model : Sequential
     path : str or Path
         Usually ending in ".safetensors". An existing file is replaced.
+
+    Raises
+    ------
+    ArgumentError
+        If `model.metadata` is not made of JSON types.
+    OSError
+        If the file can't be written. A file that was there is as before then.
     """
     _write(path, model.parameters.to_host(), _description(model))
 
 
 def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequential:
     """Read a network that `save_model` or `save_checkpoint` wrote.
+
+    No code is run that is not already imported: a layer or activation of your own must have been
+    defined before.
 
     Parameters
     ----------
@@ -53,42 +66,54 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
     Raises
     ------
     ModelFileError
-        If the file is damaged, is not such a file, was written by a newer gpunn, or its arrays
-        don't fit its architecture. A layer or activation of your own must have been imported.
+        If the file is damaged, is not such a file, was written by a newer gpunn, names a layer
+        that is not defined, or its arrays don't fit its architecture.
     """
+    place = get_backend(backend)
     description, arrays = _read(path)
     try:
         model = Sequential(
             description["layers"],
-            tuple(description["input_shape"]),
-            backend,
+            description["input_shape"],
+            place,
             description["seed"],
             description["dtype"],
+            _without_state(arrays),
         )
     except (ArgumentError, ArgumentTypeError, KeyError, TypeError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
-    _restore_model(model, description, arrays, path)
+    _restore_annotations(model, description)
     return model
 
 
 def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
-    """Write a model together with all that training needs to go on exactly from here."""
+    """Write a model together with all that training needs to go on exactly from here.
+
+    Raises
+    ------
+    ArgumentError, OSError
+        As `save_model`.
+    """
     model = trainer.model
     description = {
         **_description(model),
         "training": {
             "epoch": trainer.epoch,
             "updates": trainer.updates,
-            "optimizer": trainer.optimizer.config(),
+            "optimizer": trainer.optimizer.name,
             "schedule_state": trainer.optimizer.schedule.state(),
             "history": trainer.history.rows,
         },
     }
-    _write(path, {**model.parameters.to_host(), **_prefixed(trainer.state())}, description)
+    state = {f"{STATE}{name}": array for name, array in trainer.state().items()}
+    _write(path, {**model.parameters.to_host(), **state}, description)
 
 
 def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     """Put a trainer where `save_checkpoint` found it; its network must have the same layers.
+
+    What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters, and
+    callbacks. An `EarlyStopping` begins anew.
 
     Raises
     ------
@@ -97,41 +122,64 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
         optimizer. Nothing has been changed then.
     """
     description, arrays = _read(path)
-    training = description.get("training")
-    if training is None:
+    if "training" not in description:
         raise ModelFileError(
             f"{path}: holds a model without training state; it can be loaded with load_model"
         )
-    ours, theirs = trainer.optimizer.name, training["optimizer"]["name"]
-    if ours != theirs:
-        raise ModelFileError(f"{path}: was trained with the optimizer {theirs!r}, not {ours!r}")
+    values = _without_state(arrays)
     state = {
         name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
     }
-    if state:
-        expected = {f"optimizer.{slot}" for slot in trainer.optimizer.slots} | {"updates", "passes"}
-        if set(state) != expected:
-            raise ModelFileError(
-                f"{path}: the optimizer's state is {sorted(state)}; expected {sorted(expected)}"
-            )
-        size = trainer.model.parameters.values.shape
-        for slot in trainer.optimizer.slots:
-            found = state[f"optimizer.{slot}"].shape
-            if found != size:
-                raise ModelFileError(f"{path}: {slot!r} has shape {found}; expected {size}")
-    _restore_model(trainer.model, description, arrays, path)
+    try:
+        training = msgspec.convert(description["training"], Progress)
+        check_values(trainer.model.parameters.specs, values)
+    except (msgspec.ValidationError, ArgumentError) as error:
+        raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
+    ours, theirs = trainer.optimizer.name, training.optimizer
+    if ours != theirs:
+        raise ModelFileError(f"{path}: was trained with the optimizer {theirs!r}, not {ours!r}")
+    _check_state(trainer, state, path)
+    schedule = trainer.optimizer.schedule
+    if training.schedule_state.keys() != schedule.state().keys():
+        raise ModelFileError(
+            f"{path}: the schedule's state is {sorted(training.schedule_state)}; expected "
+            f"{sorted(schedule.state())}"
+        )
+    for name, value in values.items():
+        trainer.model.parameters[name] = value
+    _restore_annotations(trainer.model, description)
     trainer.set_state(state)
-    trainer.optimizer.schedule.restore(training["schedule_state"])
-    trainer.epoch, trainer.updates = training["epoch"], training["updates"]
-    trainer.history.rows[:] = training["history"]
+    schedule.restore(training.schedule_state)
+    trainer.epoch, trainer.updates = training.epoch, training.updates
+    trainer.history.rows[:] = training.history
 
 
-STATE = "training."
-"""Prefix of the arrays that only training needs."""
+class Progress(msgspec.Struct):
+    """How far training has come, as a checkpoint describes it."""
+
+    epoch: int
+    updates: int
+    optimizer: str
+    schedule_state: dict[str, float]
+    history: list[dict[str, int | float]]
 
 
-def _prefixed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {f"{STATE}{name}": array for name, array in state.items()}
+def _check_state(trainer: Trainer, state: Mapping[str, np.ndarray], path: str | Path) -> None:
+    """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""
+    if not state:
+        return
+    size = trainer.model.parameters.values.shape
+    expected = {f"optimizer.{slot}": size for slot in trainer.optimizer.slots}
+    expected |= {"updates": (1,), "passes": (1,)}
+    found = {name: array.shape for name, array in state.items()}
+    if found != expected:
+        raise ModelFileError(
+            f"{path}: the optimizer's state has the shapes {found}; expected {expected}"
+        )
+
+
+def _without_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if not name.startswith(STATE)}
 
 
 def _description(model: Sequential) -> dict[str, Any]:
@@ -145,26 +193,9 @@ def _description(model: Sequential) -> dict[str, Any]:
     }
 
 
-def _restore_model(
-    model: Sequential, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray], path: Any
-) -> None:
-    """Copy arrays into a network, after all of them have been found to fit."""
-    specs = model.parameters.specs
-    found = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
-    problems = [f"{name!r} is missing" for name in specs if name not in found]
-    problems += [f"{name!r} is not part of the network" for name in found if name not in specs]
-    for name, spec in specs.items():
-        array = found.get(name)
-        if array is not None and array.shape != spec.shape:
-            problems.append(f"{name!r} has shape {array.shape}; expected {spec.shape}")
-        if array is not None and array.dtype.kind != "f":
-            problems.append(f"{name!r} has dtype {array.dtype}; expected {model.dtype}")
-    if problems:
-        raise ModelFileError(f"{path}: does not fit the network: {'; '.join(problems)}")
-    for name in specs:
-        model.parameters[name] = found[name]
-    model.metadata = dict(description["metadata"])
-    model.inputs_fitted = bool(description["inputs_fitted"])
+def _restore_annotations(model: Sequential, description: Mapping[str, Any]) -> None:
+    model.metadata = dict(description.get("metadata", {}))
+    model.inputs_fitted = bool(description.get("inputs_fitted", True))
 
 
 def _write(
@@ -172,25 +203,13 @@ def _write(
 ) -> None:
     from safetensors.numpy import save
 
-    path = Path(path)
-    data = save(dict(arrays), {"gpunn": json.dumps(description)})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        text = json.dumps(description)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"metadata: expected what JSON can hold (dict, list, str, numbers, None); {error}"
+        ) from error
+    write_atomically(path, save(dict(arrays), {"gpunn": text}))
 
 
 def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

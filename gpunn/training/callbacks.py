@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +29,21 @@ class Callback(Configurable):
     """Base of all callbacks; every method does nothing."""
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Before the first epoch of a call of `fit`."""
+        """Before the first epoch of a call of `fit`, when `trainer.figures` is known."""
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         """After each epoch, with its row of the history. Setting `trainer.stop_reason` ends it."""
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """After the last epoch, also when training was stopped or failed."""
+        """After the last epoch, also when training was stopped or failed, or could not begin."""
 
 
 @dataclass(eq=False)
 class EarlyStopping(Callback):
     """End training when a figure has not improved for a while, and go back to the best epoch.
+
+    Each call of `fit` begins anew: bests of earlier calls, or of the run that a checkpoint came
+    from, don't count. Going back takes along the optimizer's state, but not the history.
 
     Parameters
     ----------
@@ -75,15 +79,16 @@ class EarlyStopping(Callback):
         check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         self._direction = direction(self.mode, self.monitor)
-        self._start()
+        self._start(0)
 
-    def _start(self) -> None:
+    def _start(self, epoch: int) -> None:
         self.best = improvement_start(self._direction)
-        self.best_epoch = 0
+        self.best_epoch = epoch
         self._snapshot: Any = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        self._start()
+        check_monitored(trainer, self.monitor)
+        self._start(trainer.epoch)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         figure = monitored(logs, self.monitor)
@@ -111,7 +116,8 @@ class ModelCheckpoint(Callback):
     path : str or Path
         File to write; "{epoch}" in it stands for the epoch's number.
     monitor : str or None
-        If set, only epochs that improve on this figure are written.
+        If set, only epochs that improve on this figure are written. A resumed run goes on from the
+        best in its history, if the file is still there.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
@@ -128,6 +134,17 @@ class ModelCheckpoint(Callback):
     def __post_init__(self) -> None:
         self._direction = direction(self.mode, self.monitor or "")
         self._best = improvement_start(self._direction)
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._best = improvement_start(self._direction)
+        if self.monitor is None:
+            return
+        check_monitored(trainer, self.monitor)
+        if Path(self.path).exists():
+            for row in trainer.history.rows:
+                figure = row.get(self.monitor, self._best)
+                if improved(self._direction, figure, self._best):
+                    self._best = figure
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.monitor is not None:
@@ -148,7 +165,7 @@ class ModelCheckpoint(Callback):
 
 @dataclass(eq=False)
 class JSONLinesLog(Callback):
-    """Append each epoch's figures to a file, one JSON object a line."""
+    """Append each epoch's figures to a file, one JSON object a line; null if not finite."""
 
     path: str | Path
 
@@ -158,8 +175,10 @@ class JSONLinesLog(Callback):
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        # JSON has no NaN and no infinity.
+        figures = {name: x if math.isfinite(x) else None for name, x in logs.items()}
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(logs)) + "\n")
+            file.write(json.dumps(figures) + "\n")
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}
@@ -167,32 +186,45 @@ class JSONLinesLog(Callback):
 
 @dataclass(eq=False)
 class CSVLog(Callback):
-    """Append each epoch's figures to a CSV file, with a header if the file is new."""
+    """Append each epoch's figures to a CSV file, with a header if the file is new.
+
+    Training does not begin if an existing file has other columns.
+    """
 
     path: str | Path
 
     name = "csv_log"
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = csv_header(path)
+        if columns and set(columns) != set(trainer.figures):
+            raise ArgumentError(
+                f"csv_log.path: {path} has the columns {columns}; this run has {trainer.figures}. "
+                "Choose another file"
+            )
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        path = Path(self.path)
-        columns = list(logs)
-        new = not path.exists() or path.stat().st_size == 0
-        if not new:
-            with open(path, newline="", encoding="utf-8") as file:
-                columns = next(csv.reader(file))
-            if set(columns) != set(logs):
-                raise ArgumentError(
-                    f"csv_log.path: {path} has the columns {columns}; this run has {list(logs)}. "
-                    "Choose another file"
-                )
-        with open(path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            if new:
+        columns = csv_header(Path(self.path))
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns or list(logs))
+            if not columns:
                 writer.writeheader()
             writer.writerow(logs)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}
+
+
+def csv_header(path: Path) -> list[str]:
+    """Return the first row of a CSV file, empty if there is none."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
+
+
+def check_monitored(trainer: Trainer, monitor: str) -> None:
+    """Raise an ArgumentError unless each epoch will have the figure."""
+    monitored(dict.fromkeys(trainer.figures, 0.0), monitor)

@@ -30,6 +30,10 @@ class BatchPass:
     ----------
     statistics : Statistics
         Loss and metrics so far.
+    data : DeviceRows or None
+        The rows that batches are taken from.
+    rows_per_update : int
+        Rows whose weights are averaged over at a time.
     """
 
     def __init__(
@@ -40,37 +44,46 @@ class BatchPass:
         batch_size: int,
         *,
         training: bool,
+        accumulation: int = 1,
     ) -> None:
-        self.model, self.loss, self.metrics = model, loss, metrics
+        self.model, self.loss, self.metrics = model, loss, list(metrics)
         self.batch_size = batch_size
+        self.rows_per_update = batch_size * accumulation
         self.ops = model.backend
         self.workspace = Workspace(self.ops, model.dtype, batch_size, training=training)
         self.statistics = Statistics(self.ops, model.dtype, metrics, model.output_shape[0])
+        self.data: DeviceRows | None = None
         self._start = self.ops.zeros((1,), "int64")
-        self._ones: dict[int, tuple[Array, Array]] = {}
+        self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
+        self._counts: dict[int, Array] = {}
 
     def load(self, data: DeviceRows) -> None:
         """Begin with the first of these rows."""
         self.data = data
+        self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.ops.fill(self._start, 0)
 
     def unload(self) -> None:
         """Let go of the rows, whose memory may be large."""
-        del self.data
+        self.data = None
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,)."""
-        ops = self.ops
-        if self.data.weights is None:
-            if rows not in self._ones:
-                ones = ops.from_host(np.ones(rows), self.model.dtype)
-                self._ones[rows] = ones, ops.from_host(np.array([rows]), self.model.dtype)
-            return self._ones[rows]
-        weights = self.workspace.fixed(self, f"weights_of_{rows}_rows", (rows,))
+        ops, data = self.ops, self._loaded()
+        if data.weights is None:
+            if rows not in self._counts:
+                self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
+            return self._ones[:rows], self._counts[rows]
+        weights = self.workspace.fixed(self, "weights", (self.rows_per_update,))[:rows]
         total = self.workspace.fixed(self, "total_weight", (1,))
-        ops.gather_rows(self.data.weights, self.data.order, self._start, weights)
+        ops.gather_rows(data.weights, data.order, self._start, weights)
         ops.sum_weights(weights, total)
         return weights, total
+
+    def _loaded(self) -> DeviceRows:
+        if self.data is None:
+            raise RuntimeError("a step needs rows: call load first")
+        return self.data
 
     def forward(
         self, rows: int, weights: Array, normalizer: Array, gradient: Array | None
@@ -80,9 +93,12 @@ class BatchPass:
         Loss and metrics are added to the statistics. `gradient` takes dL/d(predictions), L being
         the sum of the weighted losses over `normalizer`; None if it isn't wanted.
         """
-        ops, workspace, data, statistics = self.ops, self.workspace, self.data, self.statistics
-        x = workspace.rows(self, "x", rows, data.X.shape[1:], ops.dtype_name(data.X))
-        t = workspace.rows(self, "targets", rows, data.y.shape[1:], ops.dtype_name(data.y))
+        ops, workspace, statistics = self.ops, self.workspace, self.statistics
+        data = self._loaded()
+        # Later data may be of other types: pixels or numbers, labels or rows of probabilities.
+        x_type, t_type = self._types
+        x = workspace.rows(self, f"{x_type} inputs", rows, data.X.shape[1:], x_type)
+        t = workspace.rows(self, f"{t_type} targets", rows, data.y.shape[1:], t_type)
         ops.gather_rows(data.X, data.order, self._start, x)
         ops.gather_rows(data.y, data.order, self._start, t)
         ops.increment(self._start, rows)
@@ -128,9 +144,8 @@ class TrainStep(BatchPass):
         batch_size: int,
         accumulation: int = 1,
     ) -> None:
-        super().__init__(model, loss, metrics, batch_size, training=True)
+        super().__init__(model, loss, metrics, batch_size, training=True, accumulation=accumulation)
         self.optimizer = optimizer
-        self.rows_per_update = batch_size * accumulation
         parameters, ops = model.parameters, self.ops
         size = parameters.values.shape[0]
         self.slots = {name: ops.zeros((size,), model.dtype) for name in optimizer.slots}
@@ -138,11 +153,14 @@ class TrainStep(BatchPass):
         self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
         self._decayed = size if optimizer.decay_all else parameters.decayed
         self._rate = ops.zeros((1,), model.dtype)
+        self._rates = ops.zeros((0,), model.dtype)
         self._position = ops.zeros((1,), "int64")
 
     def load_rates(self, learning_rates: np.ndarray) -> None:
         """Take the learning rate of each update on the rows just loaded."""
-        self._rates = self.ops.from_host(learning_rates, self.model.dtype)
+        if self._rates.shape[0] < len(learning_rates):
+            self._rates = self.ops.zeros((len(learning_rates),), self.model.dtype)
+        self.ops.copy_from_host(learning_rates, self._rates[: len(learning_rates)])
         self.ops.fill(self._position, 0)
 
     def update(self, rows: int) -> None:
@@ -174,7 +192,7 @@ class TrainStep(BatchPass):
             return parameters.gradients
         self.ops.fill(self._accumulated, 0.0)
         for start in range(0, rows, self.batch_size):
-            part = weights[start : start + self.batch_size]
+            part = weights[start : min(start + self.batch_size, rows)]
             self._backpropagate(part.shape[0], part, total)
             self.ops.add(parameters.gradients, self._accumulated)
         return self._accumulated

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gpunn.configurable import check_integer, check_number, resolve
-from gpunn.data.batches import RowSource
-from gpunn.data.preprocessing import split_rows
-from gpunn.data.validation import check_inputs, check_rows, check_weights, to_numpy
-from gpunn.errors import ArgumentError, DataError, DivergenceError
+from gpunn.configurable import check_integer, resolve
+from gpunn.errors import ArgumentError, DivergenceError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.randomness import permutation
 from gpunn.training.callbacks import Callback
+from gpunn.training.examples import Examples, examples, training_examples
 from gpunn.training.history import History
 from gpunn.training.interruption import Interruption
+from gpunn.training.progress import progress_bar
 from gpunn.training.step import BatchPass, TrainStep
-from gpunn.training.weights import combined_weights
 from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
+
+TIMINGS = ("learning_rate", "seconds", "samples_per_second")
+"""Figures of an epoch that are not measured on the predictions."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Trainer:
         Number of batches whose gradients make up one update, so that an update sees
         gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
-        Updates between report points, at which the host reads the statistics from the device,
-        looks for a loss that is not finite and moves the progress bar.
+        Updates between report points, at which the host reads the statistics from the device
+        and looks for a loss that is not finite. Training is the same whatever it is.
 
     Attributes
     ----------
@@ -67,19 +68,35 @@ class Trainer:
         Of all epochs of all calls of `fit`.
     epoch, updates : int
         Epochs and updates done so far.
+    figures : list of str
+        Names of the figures in each epoch's row of the history, from the beginning of `fit` on.
     stop_reason : str
         Set by a callback to end training after this epoch.
+
+    Notes
+    -----
+    Loss, metrics and optimizer may be replaced between two calls of `fit`. The optimizer's state
+    goes with the optimizer: another one starts anew.
+
+    A copied or pickled trainer goes on exactly where this one is.
 
     Examples
     --------
     >>> import gpunn
     >>> X, y, X_test, y_test = gpunn.data.load_digits()
     >>> model = gpunn.Sequential(
-    ...     [gpunn.layers.Rescaling(1 / 16), gpunn.layers.Dense(64, activation="relu"),
-    ...      gpunn.layers.Dense(10)],
-    ...     input_shape=(64,), backend="numpy", seed=0)
-    >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(3e-3),
-    ...                         metrics=["accuracy"])
+    ...     [
+    ...         gpunn.layers.Rescaling(1 / 16),
+    ...         gpunn.layers.Dense(64, activation="relu"),
+    ...         gpunn.layers.Dense(10),
+    ...     ],
+    ...     input_shape=(64,),
+    ...     backend="numpy",
+    ...     seed=0,
+    ... )
+    >>> trainer = gpunn.Trainer(
+    ...     model, "softmax_cross_entropy", gpunn.optimizers.Adam(3e-3), metrics=["accuracy"]
+    ... )
     >>> history = trainer.fit(X, y, epochs=20, batch_size=32, progress=False)
     >>> trainer.evaluate(X_test, y_test)["accuracy"] > 0.95
     True
@@ -107,15 +124,21 @@ class Trainer:
             resolve(Metric, metric, f"metrics[{index}]") for index, metric in enumerate(metrics)
         ]
         names = ["loss", *(metric.name for metric in self.metrics)]
-        if len(set(names)) < len(names):
-            raise ArgumentError(f"metrics: each name may occur once; got {names[1:]}")
+        reserved = {"epoch", *TIMINGS}
+        if len(set(names)) < len(names) or reserved & set(names):
+            raise ArgumentError(
+                f"metrics: each name may occur once, and none may be 'loss' or one of "
+                f"{sorted(reserved)}; got {names[1:]}"
+            )
         self.gradient_accumulation = check_integer("gradient_accumulation", gradient_accumulation)
         self.report_every = check_integer("report_every", report_every)
         self.history = History()
         self.epoch = 0
         self.updates = 0
         self.stop_reason = ""
+        self.figures: list[str] = []
         self._step: TrainStep | None = None
+        self._recipe: tuple[Any, ...] = ()
         self._evaluation: BatchPass | None = None
         self._pending: dict[str, np.ndarray] = {}
 
@@ -146,7 +169,7 @@ class Trainer:
         y : array
             Targets, as the loss takes them.
         epochs : int
-            Passes over the data.
+            Passes over the data; 0 only checks the arguments and prepares.
         batch_size : int
             Rows in a batch; the last one of an epoch may be smaller.
         validation_data : tuple of (X, y) or (X, y, sample_weight)
@@ -162,7 +185,7 @@ class Trainer:
         shuffle : bool
             Whether to visit the rows in a new order each epoch, drawn from (seed, epoch).
         callbacks : sequence of Callback
-            Called at the beginning and end of training and of each epoch.
+            Called in this order, at the beginning and end of training and after each epoch.
         progress : bool
             Whether to show a progress bar, on standard error.
         stream : bool or None
@@ -177,78 +200,89 @@ class Trainer:
         Raises
         ------
         DataError
-            If the data does not fit the network or the loss. Nothing has been changed then.
+            If the data does not fit the network, the loss or a metric. Nothing has been changed
+            then.
+        ArgumentError
+            If an option is impossible, or a callback or schedule monitors a figure that there
+            won't be. Nothing has been changed then.
         DivergenceError
-            If the loss stops being a finite number.
+            If the loss stops being a finite number; the message names the epoch and the step.
 
         Notes
         -----
         Ctrl-C ends training after the running update; `fit` then returns as usual, with
-        `history.stopped` saying so.
+        `history.stopped` saying so. The epoch it cuts short counts as not done.
+
+        A network with a `Standardization` layer takes that layer's figures from the training rows
+        of the first call. With `validation_split` these rows are copied for that.
         """
         epochs = check_integer("epochs", epochs, at_least=0)
         batch_size = check_integer("batch_size", batch_size)
-        check_number("validation_split", validation_split, at_least=0, below=1)
-        X, targets, weights = self._checked(X, y, sample_weight)
-        if validation_data is not None and validation_split:
-            raise ArgumentError("validation_split: can't be given beside validation_data")
-        validation = None
-        if validation_data is not None:
-            checked = self._checked_validation(validation_data)
-            validation = self._source(*checked, stream)
-        elif validation_split:
-            classes = self.loss.class_indices(targets)
-            kept, held = split_rows(X.shape[0], validation_split, self.model.seed, classes)
-            held_weights = None if weights is None else weights[held]
-            validation = self._source(X[held], targets[held], held_weights, stream)
-            X, targets = X[kept], targets[kept]
-            weights = None if weights is None else weights[kept]
-        weights = combined_weights(self.loss, targets, weights, class_weight)
-        if not self.model.inputs_fitted:
-            self.model.fit_inputs(X)
-        step = self._prepared_step(batch_size)
-        source = self._source(X, targets, weights, stream)
-
+        training, validation = training_examples(
+            self,
+            X,
+            y,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            stream=stream,
+        )
+        self.figures = self._figure_names(validation is not None)
+        self.optimizer.schedule.check(self.figures)
         self.stop_reason = self.history.stopped = ""
-        plan = self.epoch + epochs
-        for callback in callbacks:
-            callback.on_train_begin(self)
-        try:
-            with Interruption() as interruption:
-                while self.epoch < plan and not self.stop_reason:
-                    done = self._run_epoch(
-                        step, source, validation, plan, shuffle, progress, interruption
-                    )
-                    if not done:
-                        self.stop_reason = "interrupted by Ctrl-C"
-                        break
-                    for callback in callbacks:
-                        callback.on_epoch_end(self, self.history.rows[-1])
-        finally:
-            self.history.stopped = self.stop_reason
-            for callback in callbacks:
-                callback.on_train_end(self)
+        with ExitStack() as ending:
+            for callback in reversed(callbacks):
+                ending.callback(callback.on_train_end, self)
+            try:
+                for callback in callbacks:
+                    callback.on_train_begin(self)
+                if not self.model.inputs_fitted:
+                    self.model.fit_inputs(training.X)
+                step = self._prepared_step(batch_size)
+                ending.callback(step.unload)
+                plan = self.epoch + epochs
+                with Interruption() as interruption:
+                    while self.epoch < plan and not self.stop_reason:
+                        if interruption.requested:
+                            self.stop_reason = "interrupted by Ctrl-C"
+                        elif self._run_epoch(
+                            step, training, validation, plan, shuffle, progress, interruption
+                        ):
+                            for callback in callbacks:
+                                callback.on_epoch_end(self, self.history.rows[-1])
+            except BaseException as error:
+                self.stop_reason = f"{type(error).__name__}: {error}"
+                raise
+            finally:
+                self.history.stopped = self.stop_reason
         return self.history
+
+    def _figure_names(self, validated: bool) -> list[str]:
+        measured = ["loss", *(metric.name for metric in self.metrics)]
+        validation = [f"val_{name}" for name in measured] if validated else []
+        return ["epoch", *measured, *validation, *TIMINGS]
 
     def _run_epoch(
         self,
         step: TrainStep,
-        source: RowSource,
-        validation: RowSource | None,
+        training: Examples,
+        validation: Examples | None,
         plan: int,
         shuffle: bool,
         progress: bool,
         interruption: Interruption,
     ) -> bool:
         """Train for one epoch and add it to the history; return False if interrupted."""
-        order = permutation(self.model.seed, self.epoch, source.rows) if shuffle else None
-        updates = math.ceil(source.rows / step.rows_per_update)
-        rates = self._learning_rates(updates, plan)
-        bar = self._progress_bar(source.rows, plan, progress)
-        began, done = time.perf_counter(), 0
-        step.statistics.reset()
-        try:
-            for piece in source.epoch(order, step.rows_per_update):
+        order = permutation(self.model.seed, self.epoch, training.rows) if shuffle else None
+        rates = self._learning_rates(math.ceil(training.rows / step.rows_per_update), plan)
+        bar = progress_bar(f"Epoch {self.epoch + 1}/{plan}", training.rows, progress)
+        began = time.perf_counter()
+        # What overflows ends in a loss that is not finite, which is reported as such.
+        with closing(bar), np.errstate(over="ignore", invalid="ignore"):
+            step.statistics.reset()
+            done = reported = 0
+            for piece in training.pieces(step.rows_per_update, order):
                 step.load(piece)
                 step.load_rates(rates[done:])
                 for start in range(0, piece.rows, step.rows_per_update):
@@ -256,63 +290,63 @@ class Trainer:
                     step.update(rows)
                     self.updates += 1
                     done += 1
-                    if done % self.report_every == 0:
-                        self._report(step, done, bar)
+                    bar.update(rows)
+                    if done - reported == self.report_every:
+                        self._report(step, reported, done, bar)
+                        reported = done
                     if interruption.requested:
                         return False
-            self._report(step, done, bar)
+            if done > reported:
+                self._report(step, reported, done, bar)
             seconds = time.perf_counter() - began
             logs = step.statistics.result()
             if validation is not None:
-                for name, figure in self._evaluate(validation, step.batch_size).items():
-                    logs[f"val_{name}"] = figure
+                figures = self._evaluate(validation, step.batch_size)
+                logs |= {f"val_{name}": figure for name, figure in figures.items()}
             bar.set_postfix(logs)
-        finally:
-            bar.close()
         self.epoch += 1
-        self.optimizer.schedule.observe(logs)
-        self.history.append(
-            {
-                "epoch": self.epoch,
-                **logs,
-                "learning_rate": float(rates[-1]),
-                "seconds": seconds,
-                "samples_per_second": source.rows / seconds,
-            }
-        )
+        timings = (float(rates[-1]), seconds, training.rows / seconds)
+        row = {"epoch": self.epoch, **logs, **dict(zip(TIMINGS, timings, strict=True))}
+        self.history.append(row)
+        self.optimizer.schedule.observe(row)
         return True
 
     def _learning_rates(self, updates: int, plan: int) -> np.ndarray:
         time_in_epochs = self.epoch + (np.arange(updates) + 0.5) / updates
-        return np.asarray(self.optimizer.schedule.at(time_in_epochs, plan), dtype=np.float64)
+        rates = np.asarray(self.optimizer.schedule.at(time_in_epochs, plan), dtype=np.float64)
+        return np.array(np.broadcast_to(rates, (updates,)))
 
-    def _report(self, step: TrainStep, done: int, bar: Any) -> None:
-        since = done % self.report_every or min(self.report_every, done)
+    def _report(self, step: TrainStep, reported: int, done: int, bar: Any) -> None:
+        """Read the statistics of the updates since the last report."""
         finite = step.statistics.collect()
-        if finite < since:
-            bad = done - since + finite + 1
+        if finite < done - reported:
             raise DivergenceError(
-                f"loss: not a finite number from epoch {self.epoch + 1}, step {bad} on. A smaller "
-                "learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
-                "inputs scaled to about [-1, 1]"
+                f"loss: not a finite number from epoch {self.epoch + 1}, step "
+                f"{reported + finite + 1} on. A smaller learning_rate usually helps; so do a "
+                "warm-up, max_norm (gradient clipping), and inputs scaled to about [-1, 1]"
             )
-        bar.update(min(done * step.rows_per_update, bar.total) - bar.n)
-        bar.set_postfix(step.statistics.result())
-
-    def _progress_bar(self, rows: int, plan: int, progress: bool) -> Any:
-        if not progress:
-            return NoBar(rows)
-        from tqdm import tqdm
-
-        name = f"Epoch {self.epoch + 1}/{plan}"
-        return tqdm(total=rows, desc=name, unit=" samples", unit_scale=True, file=sys.stderr)
+        bar.set_postfix(step.statistics.result(), refresh=False)
 
     def _prepared_step(self, batch_size: int) -> TrainStep:
-        """Return the step for this batch size, with the state that training has come to."""
-        step = self._step
-        if step is not None and step.batch_size == batch_size:
-            return step
+        """Return a step for this batch size, with the state that training has come to.
+
+        A step is used again as long as nothing that it was made from has been changed. The state
+        belongs to the optimizer object: another optimizer starts with a new one.
+        """
+        recipe = (
+            batch_size,
+            self.gradient_accumulation,
+            self.model,
+            self.loss,
+            list(self.metrics),
+            self.optimizer,
+            self.optimizer.config(),
+        )
+        if self._step is not None and self._recipe == recipe:
+            return self._step
         state = self.state()
+        if self._step is not None and self._step.optimizer is not self.optimizer:
+            state = {"passes": state["passes"]}
         self._step = TrainStep(
             self.model,
             self.loss,
@@ -321,6 +355,8 @@ class Trainer:
             batch_size,
             self.gradient_accumulation,
         )
+        self._recipe = recipe
+        self._pending = {}
         self.set_state(state)
         return self._step
 
@@ -343,58 +379,41 @@ class Trainer:
         Raises
         ------
         DataError
-            If the data does not fit the network or the loss.
+            If the data does not fit the network, the loss or a metric.
         """
         batch_size = check_integer("batch_size", batch_size)
-        source = self._source(*self._checked(X, y, sample_weight), stream)
-        return self._evaluate(source, batch_size)
+        checked = examples(self, X, y, sample_weight, stream)
+        return self._evaluate(checked, batch_size)
 
-    def _evaluate(self, source: RowSource, batch_size: int) -> dict[str, float]:
-        if self._evaluation is None or self._evaluation.batch_size != batch_size:
-            self._evaluation = BatchPass(
-                self.model, self.loss, self.metrics, batch_size, training=False
-            )
-        evaluation = self._evaluation
+    def _evaluate(self, checked: Examples, batch_size: int) -> dict[str, float]:
+        evaluation = self._prepared_evaluation(batch_size)
         evaluation.statistics.reset()
-        for piece in source.epoch(None, batch_size):
-            evaluation.load(piece)
-            for start in range(0, piece.rows, batch_size):
-                evaluation.evaluate(min(batch_size, piece.rows - start))
+        try:
+            done = 0
+            for piece in checked.pieces(batch_size):
+                evaluation.load(piece)
+                for start in range(0, piece.rows, batch_size):
+                    evaluation.evaluate(min(batch_size, piece.rows - start))
+                    done += 1
+                    if done % self.report_every == 0:
+                        evaluation.statistics.collect()
             evaluation.statistics.collect()
-        evaluation.unload()
+        finally:
+            evaluation.unload()
         return evaluation.statistics.result()
 
-    # ---------------------------------------------------------------------------------- data
-
-    def _checked(
-        self, X: HostArray, y: HostArray, weights: HostArray | None, prefix: str = ""
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        X = check_inputs(X, self.model.input_shape, f"{prefix}X")
-        if X.shape[0] == 0:
-            raise DataError(f"{prefix}X: expected at least one row; got none")
-        y = to_numpy(y, f"{prefix}y")
-        check_rows(X.shape[0], {f"{prefix}y": y}, f"{prefix}X")
-        targets = self.loss.check_targets(y, self.model.output_shape[0])
-        if weights is not None:
-            weights = check_weights(weights, X.shape[0], f"{prefix}sample_weight")
-        return X, targets, weights
-
-    def _checked_validation(
-        self, validation_data: tuple[HostArray, ...]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise ArgumentError(
-                "validation_data: expected a tuple (X, y) or (X, y, sample_weight); "
-                f"got {type(validation_data).__name__}"
-            )
-        X, y, *weights = validation_data
-        return self._checked(X, y, weights[0] if weights else None, "validation_data ")
-
-    def _source(
-        self, X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, stream: bool | None
-    ) -> RowSource:
-        input_dtype = self.model.input_dtype(X.dtype)
-        return RowSource(self.model.backend, X, y, weights, input_dtype, self.model.dtype, stream)
+    def _prepared_evaluation(self, batch_size: int) -> BatchPass:
+        made_from = (batch_size, self.model, self.loss, list(self.metrics))
+        current = self._evaluation
+        if current is None or made_from != (
+            current.batch_size,
+            current.model,
+            current.loss,
+            current.metrics,
+        ):
+            current = BatchPass(self.model, self.loss, self.metrics, batch_size, training=False)
+            self._evaluation = current
+        return current
 
     # --------------------------------------------------------------------------------- state
 
@@ -428,16 +447,28 @@ class Trainer:
         return {**slots, "updates": to_host(step.updates), "passes": passes}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take back what `state` returned, now or when training begins."""
-        self._pending = dict(state)
+        """Take back what `state` returned, now or when training begins.
+
+        What is missing stays as it is, and what the optimizer does not have is left out.
+        """
         step = self._step
-        if step is None or not state:
+        if step is None:
+            self._pending = dict(state)
             return
-        copy_from_host = self.model.backend.copy_from_host
-        for name, slot in step.slots.items():
-            copy_from_host(state[f"optimizer.{name}"], slot)
-        copy_from_host(state["updates"], step.updates)
-        copy_from_host(state["passes"], step.workspace.passes)
+        arrays = {f"optimizer.{name}": slot for name, slot in step.slots.items()}
+        arrays |= {"updates": step.updates, "passes": step.workspace.passes}
+        for name in arrays.keys() & state.keys():
+            self.model.backend.copy_from_host(state[name], arrays[name])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made from: the device's state as host arrays, no buffers."""
+        remade = {"_step": None, "_recipe": (), "_evaluation": None, "_pending": self.state()}
+        return {**vars(self), **remade}
+
+    def workspace_bytes(self) -> int:
+        """Return the bytes held by the buffers of training and evaluation, in all."""
+        passes = (self._step, self._evaluation)
+        return sum(each.workspace.nbytes for each in passes if each is not None)
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to go on exactly from here."""
@@ -450,20 +481,3 @@ class Trainer:
         from gpunn.saving import load_checkpoint
 
         load_checkpoint(self, path)
-
-
-class NoBar:
-    """Stands for a progress bar that isn't shown."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.n = 0
-
-    def update(self, amount: int) -> None:
-        """Do nothing."""
-
-    def set_postfix(self, figures: Mapping[str, float]) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""

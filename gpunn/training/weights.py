@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gpunn.configurable import check_number
-from gpunn.errors import ArgumentError, DataError
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.losses import Loss
 
 __all__ = ["combined_weights"]
@@ -18,6 +18,8 @@ def combined_weights(
     targets: np.ndarray,
     weights: np.ndarray | None,
     class_weight: Mapping[int, float] | str | None,
+    outputs: int,
+    kept: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Return sample weights times class weights, or None if there are neither.
 
@@ -32,21 +34,39 @@ def combined_weights(
     class_weight : mapping of int to float, "balanced" or None
         "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), rows counted with
         their sample weights.
+    outputs : int
+        Number of the network's outputs.
+    kept : ndarray of int64 or None
+        Numbers of the rows to train on. Only these count and are weighted; None is all.
 
     Raises
     ------
     DataError
-        If the targets aren't classes.
-    ArgumentError
+        If the targets aren't classes, or no row to train on has a weight above zero.
+    ArgumentError, ArgumentTypeError
         If a class or weight is impossible.
     """
-    if class_weight is None:
-        return weights
-    classes = loss.class_indices(targets)
-    if classes is None:
-        raise DataError(f"class_weight: the targets of {loss.name!r} are not classes here")
-    counts = np.bincount(classes, weights)
-    factors = np.ones(counts.shape[0])
+    rows = slice(None) if kept is None else kept
+    if class_weight is not None:
+        classes = loss.class_indices(targets)
+        if classes is None:
+            raise DataError(f"class_weight: the targets of {loss.name!r} are not classes here")
+        part = None if weights is None else weights[rows]
+        counts = np.bincount(classes[rows], part, minlength=max(outputs, 2))
+        factors = class_factors(class_weight, counts)
+        weights = np.ones(len(targets)) if weights is None else weights.copy()
+        weights[rows] *= factors[classes[rows]]
+    if weights is not None and not weights[rows].any():
+        raise DataError(
+            "sample_weight and class_weight: together they leave every row to train on with a "
+            "weight of zero, so there is nothing to learn from"
+        )
+    return weights
+
+
+def class_factors(class_weight: Mapping[int, float] | str, counts: np.ndarray) -> np.ndarray:
+    """Return the factor of each class, given each class's sum of sample weights."""
+    factors = np.ones(len(counts))
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ArgumentError(
@@ -54,14 +74,16 @@ def combined_weights(
             )
         present = counts > 0
         factors[present] = counts.sum() / (present.sum() * counts[present])
-    else:
-        for label, factor in class_weight.items():
-            check_number(f"class_weight[{label!r}]", factor, at_least=0)
-            if not (isinstance(label, (int, np.integer)) and 0 <= label < counts.shape[0]):
-                raise ArgumentError(
-                    f"class_weight: there is no class {label!r}; the targets hold classes 0 to "
-                    f"{counts.shape[0] - 1}"
-                )
-            factors[label] = factor
-    rows = factors[classes]
-    return rows if weights is None else rows * weights
+        return factors
+    if not isinstance(class_weight, Mapping):
+        raise ArgumentTypeError(
+            f"class_weight: expected a mapping or 'balanced'; got {type(class_weight).__name__}"
+        )
+    for label, factor in class_weight.items():
+        if not (isinstance(label, (int, np.integer)) and 0 <= label < len(counts)):
+            raise ArgumentError(
+                f"class_weight: there is no class {label!r}; the network has classes 0 to "
+                f"{len(counts) - 1}, as whole numbers"
+            )
+        factors[label] = check_number(f"class_weight[{label!r}]", factor, at_least=0)
+    return factors

@@ -1,0 +1,166 @@
+"""What training and evaluation go through: checked inputs, targets and weights, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn.configurable import check_number
+from gpunn.data.batches import DeviceRows, RowSource
+from gpunn.data.preprocessing import split_rows
+from gpunn.data.validation import check_finite, check_inputs, check_rows, check_weights, to_numpy
+from gpunn.errors import ArgumentError, DataError
+from gpunn.training.weights import combined_weights
+from gpunn.typing import HostArray
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["Examples", "examples", "training_examples"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of a source.
+
+    Attributes
+    ----------
+    source : RowSource
+    numbers : ndarray of int64 or None
+        Which of its rows; None is all of them.
+    """
+
+    source: RowSource
+    numbers: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return self.source.rows if self.numbers is None else len(self.numbers)
+
+    @property
+    def X(self) -> np.ndarray:  # noqa: N802
+        """Their inputs, on the host."""
+        return self.source.X if self.numbers is None else self.source.X[self.numbers]
+
+    def pieces(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
+        """Yield them on the device, in this order (as they are if None), in whole batches."""
+        if self.numbers is not None:
+            order = self.numbers if order is None else self.numbers[order]
+        return self.source.pieces(order, batch_size)
+
+
+def examples(
+    trainer: Trainer,
+    X: HostArray,
+    y: HostArray,
+    sample_weight: HostArray | None,
+    stream: bool | None,
+) -> Examples:
+    """Check a data set against a trainer's network, loss and metrics.
+
+    Raises
+    ------
+    DataError
+        If it does not fit them.
+    """
+    return Examples(_source(trainer, *_checked(trainer, X, y, sample_weight), stream))
+
+
+def training_examples(
+    trainer: Trainer,
+    X: HostArray,
+    y: HostArray,
+    *,
+    sample_weight: HostArray | None,
+    class_weight: Mapping[int, float] | str | None,
+    validation_data: tuple[HostArray, ...] | None,
+    validation_split: float,
+    stream: bool | None,
+) -> tuple[Examples, Examples | None]:
+    """Check what `Trainer.fit` was given, and set aside the validation data.
+
+    Returns
+    -------
+    training, validation : Examples
+        The latter None if there are none.
+
+    Raises
+    ------
+    DataError
+        If the data does not fit the network, the loss or a metric.
+    ArgumentError
+        If an option is impossible.
+    """
+    split = check_number("validation_split", validation_split, at_least=0, below=1)
+    if validation_data is not None and split:
+        raise ArgumentError("validation_split: can't be given beside validation_data")
+    model, loss = trainer.model, trainer.loss
+    X, targets, weights = _checked(trainer, X, y, sample_weight)
+    kept = held = None
+    if split:
+        kept, held = split_rows(len(X), split, model.seed, loss.class_indices(targets))
+        if weights is not None and not weights[held].any():
+            raise DataError(
+                "validation_split: every row that was set aside has a sample weight of zero"
+            )
+    outputs = model.output_shape[0]
+    weights = combined_weights(loss, targets, weights, class_weight, outputs, kept)
+    source = _source(trainer, X, targets, weights, stream)
+    training = Examples(source, kept)
+    if held is not None:
+        return training, Examples(source, held)
+    if validation_data is None:
+        return training, None
+    checked = _checked(trainer, *_unpacked(validation_data), "validation ")
+    return training, Examples(_source(trainer, *checked, stream))
+
+
+def _unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        found = f"{type(data).__name__} of {len(data)}" if isinstance(data, (tuple, list)) else data
+        raise ArgumentError(
+            f"validation_data: expected a tuple (X, y) or (X, y, sample_weight); got {found!r}"
+        )
+    X, y, *weights = data
+    return X, y, weights[0] if weights else None
+
+
+def _checked(
+    trainer: Trainer,
+    X: HostArray,
+    y: HostArray,
+    weights: HostArray | None,
+    prefix: str = "",
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    model = trainer.model
+    X = check_inputs(X, model.input_shape, f"{prefix}X", model.dtype)
+    if X.shape[0] == 0:
+        raise DataError(f"{prefix}X: expected at least one row; got none")
+    y = to_numpy(y, f"{prefix}y")
+    check_rows(X.shape[0], {f"{prefix}y": y}, f"{prefix}X")
+    check_finite(y, f"{prefix}y", model.dtype)
+    outputs = model.output_shape[0]
+    try:
+        targets = trainer.loss.check_targets(y, outputs)
+        for metric in trainer.metrics:
+            metric.check_targets(targets, outputs)
+    except DataError as error:
+        raise DataError(f"{prefix}{error}") from None
+    if weights is not None:
+        weights = check_weights(weights, X.shape[0], f"{prefix}sample_weight", model.dtype)
+    return X, targets, weights
+
+
+def _source(
+    trainer: Trainer,
+    X: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    stream: bool | None,
+) -> RowSource:
+    model = trainer.model
+    return RowSource(model.backend, X, y, weights, model.input_dtype(X.dtype), model.dtype, stream)

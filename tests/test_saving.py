@@ -1,0 +1,437 @@
+import copy
+import json
+import os
+import pickle
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import array_api_strict
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import gpunn
+from gpunn import layers, saving
+from gpunn.activations import Activation
+from gpunn.backends import Backend
+from gpunn.errors import ArgumentError, BackendUnavailableError, ModelFileError
+from gpunn.optimizers import SGD, Adam
+from gpunn.schedules import ReduceOnPlateau
+
+
+def everything(**options):
+    return gpunn.Sequential(
+        [
+            layers.Standardization(),
+            layers.Dense(5, {"name": "leaky_relu", "slope": 0.2}, label="first"),
+            layers.BatchNorm(),
+            layers.Dropout(0.3),
+            layers.LayerNorm(),
+            layers.Activation("tanh"),
+            layers.Dense(3, bias=False, initializer="zeros"),
+        ],
+        (4,),
+        **{"backend": "numpy", "seed": 3, **options},
+    )
+
+
+def small():
+    return gpunn.Sequential([layers.Dense(2)], 3, "numpy")
+
+
+def data(rows=20):
+    random = np.random.default_rng(0)
+    return random.normal(5, 3, size=(rows, 4)), random.integers(0, 3, rows)
+
+
+def trained(optimizer=None, epochs=2, model=None):
+    trainer = gpunn.Trainer(
+        model or everything(), "softmax_cross_entropy", optimizer or Adam(0.01), ["accuracy"]
+    )
+    trainer.fit(*data(), epochs=epochs, batch_size=8, progress=False)
+    return trainer
+
+
+def contents(path):
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return arrays, json.loads(file.metadata()["gpunn"])
+
+
+def rewritten(path, arrays=None, **changes):
+    """Change a model file: arrays by name, entries of its description (None removes)."""
+    old, description = contents(path)
+    both = ((old, arrays or {}), (description, changes))
+    for current, new in both:
+        current.update(new)
+        for name in [name for name, value in current.items() if value is None]:
+            del current[name]
+    save_file(old, path, {"gpunn": json.dumps(description)})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+# -------------------------------------------------------------------------------------- round trips
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_round_trip(path, dtype):
+    model = trained(model=everything(dtype=dtype)).model
+    model.metadata = {"classes": ["a", "b", "ü"], "threshold": 0.5, "nested": {"x": [1, None]}}
+    model.save(path)
+    loaded = gpunn.load_model(path, "numpy")
+    assert loaded.config() == model.config()
+    assert loaded.metadata == model.metadata
+    assert loaded.inputs_fitted
+    for name, value in model.parameters.to_host().items():
+        assert loaded.parameters.to_host()[name].dtype == dtype
+        np.testing.assert_array_equal(loaded.parameters.to_host()[name], value)
+    np.testing.assert_array_equal(loaded.predict(data()[0]), model.predict(data()[0]))
+
+
+def test_preprocessing_is_part_of_the_model(path):
+    X, _ = data()
+    trained().model.save(path)
+    loaded = gpunn.load_model(path, "numpy")
+    np.testing.assert_allclose(
+        loaded.parameters["standardization_1.mean"], X.mean(axis=0), rtol=1e-6
+    )
+    again = trained(model=loaded)  # not taken from the inputs a second time
+    np.testing.assert_array_equal(
+        again.model.parameters["standardization_1.mean"],
+        gpunn.load_model(path, "numpy").parameters["standardization_1.mean"],
+    )
+
+
+def test_a_model_whose_inputs_are_not_fitted_stays_so(path):
+    everything().save(path)
+    assert not gpunn.load_model(path, "numpy").inputs_fitted
+
+
+def test_from_one_backend_to_another(path):
+    device = array_api_strict.Device("device1")
+    there = Backend(array_api_strict, device, "strict")
+    model = everything(backend=there)
+    model.save(path)
+    for backend in ("numpy", there, Backend(array_api_strict)):
+        loaded = gpunn.load_model(path, backend)
+        for name, value in model.parameters.to_host().items():
+            np.testing.assert_array_equal(loaded.parameters.to_host()[name], value)
+
+
+def test_what_it_was_made_with_is_recorded(path):
+    small().save(path)
+    description = contents(path)[1]
+    assert description["versions"] == {"gpunn": gpunn.__version__, "numpy": np.__version__}
+    assert description["trained_on"]["backend"] == "numpy"
+
+
+def test_images_and_pixels(path):
+    model = gpunn.Sequential(
+        [layers.Rescaling(), layers.Flatten(), layers.Dense(2)], (4, 4), "numpy"
+    )
+    model.save(path)
+    X = np.random.default_rng(0).integers(0, 256, (3, 4, 4), np.uint8)
+    np.testing.assert_array_equal(gpunn.load_model(path, "numpy").predict(X), model.predict(X))
+
+
+def test_a_checkpoint_is_a_model_too(path):
+    trainer = trained()
+    trainer.save_checkpoint(path)
+    loaded = gpunn.load_model(path, "numpy")
+    np.testing.assert_array_equal(loaded.predict(data()[0]), trainer.model.predict(data()[0]))
+
+
+def test_weights_are_not_drawn_to_be_replaced(path, monkeypatch):
+    small().save(path)
+    monkeypatch.setattr("gpunn.initializers.Glorot.sample", None)
+    gpunn.load_model(path, "numpy")
+
+
+# ------------------------------------------------------------------------------------- safe writing
+
+
+def test_an_existing_file_is_replaced(path):
+    small().save(path)
+    everything().save(path)
+    assert gpunn.load_model(path, "numpy").input_shape == (4,)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace", "safetensors.numpy.save"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_failed_write_leaves_the_old_file(path, monkeypatch, where, error):
+    small().save(path)
+    before = path.read_bytes()
+
+    def fail(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(where, fail)
+    with pytest.raises(type(error)):
+        everything().save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_metadata_that_json_cannot_hold(path):
+    model = small()
+    model.metadata["scale"] = np.float32(1)
+    with pytest.raises(ArgumentError, match="metadata: expected what JSON can hold"):
+        model.save(path)
+    assert not list(path.parent.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_permissions_follow_the_umask(path):
+    previous = os.umask(0o027)
+    try:
+        small().save(path)
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        small().save(tmp_path / "nowhere" / "model.safetensors")
+
+
+# ------------------------------------------------------------------------------- what can't be read
+
+
+def test_no_such_file(path):
+    with pytest.raises(ModelFileError, match=r"model\.safetensors: there is no such file"):
+        gpunn.load_model(path, "numpy")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:4],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: b"\xff" * len(content),
+        lambda content: b"{}" + content,
+        lambda content: content + b"more",
+        lambda content: pickle.dumps({"a": 1}),
+    ],
+)
+def test_damaged_file(path, damage):
+    small().save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ModelFileError, match="not a readable safetensors file"):
+        gpunn.load_model(path, "numpy")
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {"format": "pt"}, {"gpunn": "{"}, {"gpunn": "[]"}, {"gpunn": "{}"}]
+)
+def test_foreign_file(path, metadata):
+    save_file({"weight": np.zeros(3)}, path, metadata)
+    with pytest.raises(ModelFileError, match="a safetensors file, but not one of gpunn's"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_newer_format(path):
+    small().save(path)
+    rewritten(path, format=2, versions={"gpunn": "9.0"})
+    with pytest.raises(ModelFileError, match=r"has format 2; this gpunn .* reads format 1.*9\.0"):
+        gpunn.load_model(path, "numpy")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"dense_1.biases": None}, "'dense_1.biases' is missing"),
+        ({"other": np.zeros(2)}, "'other' is not part of the network"),
+        (
+            {"dense_1.weights": np.zeros((3, 1))},
+            r"'dense_1.weights' has shape \(3, 1\); expected \(3, 2\)",
+        ),
+        ({"dense_1.biases": np.zeros(2, bool)}, "'dense_1.biases' has dtype bool"),
+    ],
+)
+def test_arrays_that_do_not_fit(path, arrays, message):
+    small().save(path)
+    rewritten(path, arrays)
+    with pytest.raises(ModelFileError, match=f"can't rebuild the network: values: {message}"):
+        gpunn.load_model(path, "numpy")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": None}, "layers"),
+        ({"layers": []}, "layers: expected a list of at least one layer"),
+        ({"layers": 3}, "layers: expected a list of at least one layer"),
+        ({"layers": [{"name": "unheard_of"}]}, "there is no layer 'unheard_of'"),
+        ({"layers": [{"name": "dense", "units": 2, "size": 1}]}, r"layers\[0\].size"),
+        ({"input_shape": ["a"]}, "input_shape: expected a whole number"),
+        ({"input_shape": None}, "input_shape"),
+        ({"dtype": "float16"}, "dtype: there is no 'float16'"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_architectures_that_cannot_be(path, changes, message):
+    small().save(path)
+    rewritten(path, **changes)
+    with pytest.raises(ModelFileError, match=f"can't rebuild the network: .*{message}"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_a_huge_network_is_refused_before_it_is_made(path):
+    """Weights of 12 TB, which the file of course does not hold."""
+    small().save(path)
+    rewritten(path, layers=[{"name": "dense", "units": 10**12}])
+    with pytest.raises(ModelFileError, match=r"'dense_1.weights' has shape \(3, 2\); expected"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_loading_imports_nothing(path, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')\nclass Evil: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    small().save(path)
+    for layer in (
+        {"name": "evil:Evil"},
+        {"name": "dense", "units": 2, "activation": "evil:Evil"},
+        {"name": "dense", "units": 2, "initializer": {"name": "evil:Evil"}},
+    ):
+        rewritten(path, layers=[layer])
+        with pytest.raises(ModelFileError, match="there is no"):
+            gpunn.load_model(path, "numpy")
+    assert "evil" not in sys.modules
+
+
+def test_the_backend_is_asked_for_first(path):
+    with pytest.raises((BackendUnavailableError, ArgumentError), match="nowhere"):
+        gpunn.load_model(path, "nowhere")
+
+
+def test_layers_and_activations_of_ones_own(path):
+    @dataclass(frozen=True)
+    class Cube(Activation):
+        name = "cube_for_saving"
+
+        def value(self, xp, z):
+            return z * z * z
+
+        def derivative(self, xp, z, a):
+            return 3 * z * z
+
+    @dataclass(eq=False)
+    class Wide(layers.Dense):
+        name = "wide_for_saving"
+
+    model = gpunn.Sequential([Wide(4, Cube())], 3, "numpy")
+    model.save(path)
+    loaded = gpunn.load_model(path, "numpy")
+    assert type(loaded.layers[0]) is Wide
+    assert loaded.layers[0].f == Cube()
+    np.testing.assert_array_equal(loaded.predict([[1, 2, 3]]), model.predict([[1, 2, 3]]))
+
+
+# -------------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.9), Adam(0.01)])
+def test_a_checkpoint_restores_the_trainer(path, optimizer):
+    trainer = trained(optimizer)
+    trainer.save_checkpoint(path)
+    other = trained(copy.deepcopy(optimizer), epochs=5)
+    other.load_checkpoint(path)
+    assert (other.epoch, other.updates) == (trainer.epoch, trainer.updates) == (2, 6)
+    assert other.history.rows == trainer.history.rows
+    state = trainer.state()
+    assert other.state().keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(other.state()[name], value)
+    for name, value in trainer.model.parameters.to_host().items():
+        np.testing.assert_array_equal(other.model.parameters.to_host()[name], value)
+
+
+def test_a_checkpoint_before_the_first_epoch(path):
+    first = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
+    first.save_checkpoint(path)
+    second = gpunn.Trainer(everything(seed=9), "softmax_cross_entropy", Adam(0.01))
+    second.load_checkpoint(path)
+    assert second.history.rows == []
+    np.testing.assert_array_equal(first.model.parameters.values, second.model.parameters.values)
+
+
+def test_loading_and_saving_again_without_training(path, tmp_path):
+    trained().save_checkpoint(path)
+    other = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
+    other.load_checkpoint(path)
+    other.save_checkpoint(tmp_path / "again.safetensors")
+    assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+
+
+def snapshot(trainer):
+    return (
+        {name: value.tolist() for name, value in trainer.model.parameters.to_host().items()},
+        {name: value.tolist() for name, value in trainer.state().items()},
+        copy.deepcopy(trainer.history.rows),
+        (trainer.epoch, trainer.updates, trainer.model.metadata),
+        trainer.optimizer.schedule.state(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "changes", "message"),
+    [
+        ({}, {"training": None}, "without training state; it can be loaded with load_model"),
+        ({}, {"training": {}}, "does not fit the trainer: .*missing required field"),
+        ({}, {"training": 3}, "does not fit the trainer"),
+        ({"first.biases": np.zeros(2)}, {}, r"'first.biases' has shape \(2,\); expected \(5,\)"),
+        ({"training.updates": None}, {}, "the optimizer's state has the shapes"),
+        ({"training.passes": np.zeros(2, np.int64)}, {}, "the optimizer's state has the shapes"),
+        ({"training.optimizer.mean": np.zeros(3)}, {}, "the optimizer's state has the shapes"),
+        ({"training.optimizer.other": np.zeros(3)}, {}, "the optimizer's state has the shapes"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(path, arrays, changes, message):
+    trained().save_checkpoint(path)
+    rewritten(path, arrays, **changes)
+    trainer = trained(epochs=1)
+    before = snapshot(trainer)
+    with pytest.raises(ModelFileError, match=message):
+        trainer.load_checkpoint(path)
+    assert snapshot(trainer) == before
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (SGD(0.1), "was trained with the optimizer 'adam', not 'sgd'"),
+        (Adam(ReduceOnPlateau(0.01, "loss")), "the schedule's state is .*; expected"),
+    ],
+)
+def test_a_checkpoint_of_another_optimizer(path, optimizer, message):
+    trained().save_checkpoint(path)
+    trainer = trained(optimizer, epochs=1)
+    before = snapshot(trainer)
+    with pytest.raises(ModelFileError, match=message):
+        trainer.load_checkpoint(path)
+    assert snapshot(trainer) == before
+
+
+def test_a_checkpoint_of_another_network(path):
+    trained().save_checkpoint(path)
+    trainer = gpunn.Trainer(small(), "mean_squared_error", Adam())
+    with pytest.raises(
+        ModelFileError, match=r"'dense_1\.biases' is missing; .*'first\.biases' is not"
+    ):
+        trainer.load_checkpoint(path)
+
+
+def test_pickle_plays_no_part():
+    assert "pickle" not in Path(saving.__file__).read_text().replace("no pickle", "")

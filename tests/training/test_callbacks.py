@@ -1,0 +1,307 @@
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint
+from gpunn.configurable import known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.optimizers import SGD, Adam
+from gpunn.training import History
+
+X = np.random.default_rng(0).normal(size=(20, 3))
+Y = X.sum(axis=1)
+
+
+def trainer(optimizer=None, seed=0):
+    model = gpunn.Sequential([gpunn.layers.Dense(1)], 3, "numpy", seed)
+    return gpunn.Trainer(model, "mean_squared_error", optimizer or Adam(0.1))
+
+
+def fit(this, **options):
+    return this.fit(X, Y, **{"epochs": 3, "batch_size": 8, "progress": False, **options})
+
+
+class Scripted:
+    """Stands for a trainer whose epochs have given figures."""
+
+    def __init__(self, figures=("epoch", "loss", "val_loss")):
+        self.figures = list(figures)
+        self.history = History()
+        self.epoch = 0
+        self.stop_reason = ""
+        self.restored = None
+        self.saved = []
+        self.model = SimpleNamespace(save=lambda path: self.saved.append((self.epoch, path.name)))
+
+    def snapshot(self):
+        return self.epoch
+
+    def restore(self, snapshot):
+        self.restored = snapshot
+
+    def save_checkpoint(self, path):
+        self.saved.append((self.epoch, path.name, "resumable"))
+
+    def run(self, callback, losses, name="val_loss"):
+        """Do epochs until the callback ends it, and return how many."""
+        callback.on_train_begin(self)
+        for count, loss in enumerate(losses, 1):  # noqa: B007
+            self.epoch += 1
+            self.history.append({"epoch": self.epoch, name: loss})
+            callback.on_epoch_end(self, self.history.rows[-1])
+            if self.stop_reason:
+                break
+        callback.on_train_end(self)
+        return count
+
+
+# ----------------------------------------------------------------------------------- EarlyStopping
+
+
+@pytest.mark.parametrize(
+    ("options", "losses", "epochs", "best"),
+    [
+        ({"patience": 2}, [3, 2, 2, 2, 1], 4, 2),
+        ({"patience": 2}, [3, 2, 2, 1, 1, 1, 0], 6, 4),
+        ({"patience": 1}, [3, 4], 2, 1),
+        ({"patience": 3}, [3, 2, 1], 3, 3),
+        ({"patience": 2, "min_delta": 0.5}, [3, 2.6, 2.5, 1], 3, 1),
+        ({"patience": 2, "min_delta": 0.5}, [3, 2.6, 2.4, 2.3, 2.2], 5, 3),
+        ({"patience": 2, "mode": "max"}, [1, 2, 3, 2, 2, 5], 5, 3),
+        ({"patience": 2}, [1, float("nan"), float("nan"), 0], 3, 1),
+    ],
+)
+def test_early_stopping(options, losses, epochs, best):
+    this, callback = Scripted(), EarlyStopping(**options)
+    assert this.run(callback, losses) == epochs
+    assert (callback.best_epoch, callback.best) == (best, losses[best - 1])
+    assert this.restored == best
+    assert bool(this.stop_reason) == (epochs - best >= callback.patience)
+    if this.stop_reason:
+        assert this.stop_reason == (
+            f"val_loss has not improved since epoch {best} ({losses[best - 1]:.6g})"
+        )
+
+
+def test_early_stopping_knows_what_is_better():
+    this, callback = Scripted(["val_accuracy"]), EarlyStopping("val_accuracy", patience=2)
+    assert this.run(callback, [0.1, 0.5, 0.4, 0.3, 0.9], "val_accuracy") == 4
+    assert callback.best == 0.5
+
+
+def test_early_stopping_without_restoring():
+    this = Scripted()
+    this.run(EarlyStopping(patience=1, restore_best=False), [1, 2])
+    assert this.restored is None
+
+
+def test_early_stopping_that_never_saw_a_number():
+    this, callback = Scripted(), EarlyStopping(patience=3)
+    assert this.run(callback, [float("nan")] * 5) == 3
+    assert this.restored is None
+
+
+def test_early_stopping_begins_anew_with_each_call():
+    this, callback = Scripted(), EarlyStopping(patience=2)
+    this.run(callback, [1, 2, 2, 2])
+    this.stop_reason = ""
+    assert this.run(callback, [float("nan"), 5, 4, 4, 4]) == 5
+    assert (callback.best_epoch, callback.best) == (6, 4)
+
+
+def test_early_stopping_restores_weights_and_optimizer():
+    """The loss of the third call's epochs is worse by construction: the rate has become huge."""
+    good, this = (trainer(Adam(gpunn.schedules.Step(0.1, every=2, factor=300))) for _ in range(2))
+    fit(good, epochs=2)
+    callback = EarlyStopping("loss", patience=2)
+    history = fit(this, epochs=10, callbacks=[callback])
+    assert callback.best_epoch == 2
+    assert history.stopped.startswith("loss has not improved since epoch 2")
+    np.testing.assert_array_equal(this.model.parameters.values, good.model.parameters.values)
+    for name in ("optimizer.mean", "optimizer.square", "updates"):
+        np.testing.assert_array_equal(this.state()[name], good.state()[name])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"patience": 0}, ArgumentError, "patience: expected a whole number >= 1"),
+        ({"patience": 1.5}, ArgumentTypeError, "patience"),
+        ({"min_delta": -1}, ArgumentError, "min_delta: expected >= 0"),
+        ({"mode": "up"}, ArgumentError, "mode: expected 'auto', 'min' or 'max'; got 'up'"),
+    ],
+)
+def test_early_stopping_rejects(options, error, message):
+    with pytest.raises(error, match=message):
+        EarlyStopping(**options)
+
+
+@pytest.mark.parametrize(
+    "callback", [EarlyStopping("val_los"), ModelCheckpoint("x", monitor="val_los")]
+)
+def test_a_figure_that_there_will_not_be(callback):
+    with pytest.raises(ArgumentError, match=r"no figure 'val_los'.*did you mean 'val_loss'"):
+        Scripted().run(callback, [1])
+
+
+# --------------------------------------------------------------------------------- ModelCheckpoint
+
+
+def test_checkpoint_after_each_epoch(tmp_path):
+    path = tmp_path / "new" / "folder" / "model.safetensors"
+    this = trainer()
+    fit(this, epochs=2, callbacks=[ModelCheckpoint(path)])
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    loaded = gpunn.load_model(path, "numpy")
+    np.testing.assert_array_equal(loaded.parameters.values, this.model.parameters.values)
+
+
+def test_checkpoint_of_each_epoch(tmp_path):
+    fit(trainer(), callbacks=[ModelCheckpoint(f"{tmp_path}/{{epoch}}-{{x}}.st")])
+    assert sorted(file.name for file in tmp_path.iterdir()) == [f"{i}-{{x}}.st" for i in (1, 2, 3)]
+
+
+def test_checkpoint_of_the_best(tmp_path):
+    this = Scripted()
+    this.run(ModelCheckpoint(tmp_path / "best", monitor="val_loss"), [3, 4, 2, float("nan"), 2, 1])
+    assert [epoch for epoch, _ in this.saved] == [1, 3, 6]
+    this.saved.clear()
+    this.run(ModelCheckpoint(tmp_path / "best", "loss", "max"), [3, 4, 2, 5], "loss")
+    assert [epoch for epoch, _ in this.saved] == [7, 8, 10]
+
+
+def test_checkpoint_of_a_resumed_run_keeps_the_best_so_far(tmp_path):
+    callback = ModelCheckpoint(tmp_path / "best", monitor="val_loss", resumable=True)
+    this = Scripted()
+    this.run(callback, [3, 1, 2])
+    assert this.saved == [(1, "best", "resumable"), (2, "best", "resumable")]
+    (tmp_path / "best").touch()
+    this.saved.clear()
+    other = ModelCheckpoint(tmp_path / "best", monitor="val_loss")
+    this.run(other, [2, 1.5, 0.5])
+    assert this.saved == [(6, "best")]
+    (tmp_path / "best").unlink()
+    this.saved.clear()
+    this.run(other, [4, 5])
+    assert this.saved == [(7, "best")], "a file that is gone keeps nothing"
+
+
+def test_checkpoint_is_resumable(tmp_path):
+    path = tmp_path / "checkpoint"
+    whole, resumed = trainer(), trainer()
+    fit(whole, epochs=4)
+    fit(resumed, epochs=2, callbacks=[ModelCheckpoint(path, resumable=True)])
+    again = trainer(seed=5)
+    again.load_checkpoint(path)
+    again.model.seed = 0
+    fit(again, epochs=2)
+    np.testing.assert_array_equal(again.model.parameters.values, whole.model.parameters.values)
+    assert again.history["loss"] == whole.history["loss"]
+
+
+# -------------------------------------------------------------------------------------------- logs
+
+
+def test_json_lines_log(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    this = trainer()
+    fit(this, callbacks=[JSONLinesLog(path)])
+    fit(this, epochs=1, validation_split=0.2, callbacks=[JSONLinesLog(path)])
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows == this.history.rows
+    assert rows[0]["learning_rate"] == 0.1
+    assert "val_loss" in rows[3]
+
+
+def test_json_has_no_nan(tmp_path):
+    path = tmp_path / "log.jsonl"
+    Scripted().run(JSONLinesLog(path), [1.5, float("nan"), float("inf")])
+    assert path.read_text().splitlines() == [
+        '{"epoch": 1, "val_loss": 1.5}',
+        '{"epoch": 2, "val_loss": null}',
+        '{"epoch": 3, "val_loss": null}',
+    ]
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_csv_log(tmp_path):
+    path = tmp_path / "new" / "log.csv"
+    this = trainer()
+    fit(this, validation_split=0.2, callbacks=[CSVLog(path)])
+    fit(this, epochs=1, validation_split=0.2, callbacks=[CSVLog(path)])
+    rows = read_csv(path)
+    assert list(rows[0]) == this.figures
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == [
+        {name: float(value) for name, value in row.items()} for row in this.history.rows
+    ]
+
+
+def test_csv_log_keeps_the_order_of_a_file_that_is_there(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("val_loss,epoch\n7,1\n")
+    Scripted(["epoch", "val_loss"]).run(CSVLog(path), [0.5])
+    assert path.read_text().splitlines() == ["val_loss,epoch", "7,1", "0.5,1"]
+
+
+def test_csv_log_of_other_columns_does_not_begin(tmp_path):
+    path = tmp_path / "log.csv"
+    this = trainer()
+    fit(this, callbacks=[CSVLog(path)])
+    before, values = path.read_text(), this.model.parameters.to_host()
+    with pytest.raises(ArgumentError, match=r"csv_log.path: .*log.csv has the columns .*another"):
+        fit(this, validation_split=0.2, callbacks=[CSVLog(path)])
+    assert path.read_text() == before
+    for name, value in values.items():
+        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+
+
+def test_csv_log_in_an_empty_file(tmp_path):
+    path = tmp_path / "log.csv"
+    path.touch()
+    Scripted(["epoch", "val_loss"]).run(CSVLog(path), [0.5])
+    assert path.read_text().splitlines() == ["epoch,val_loss", "1,0.5"]
+
+
+# ---------------------------------------------------------------------------------- configurations
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        EarlyStopping("loss", patience=3),
+        ModelCheckpoint("a/b", monitor="loss", resumable=True),
+        JSONLinesLog("log"),
+        CSVLog("log"),
+    ],
+)
+def test_configuration_makes_the_same(callback, tmp_path):
+    description = json.loads(json.dumps(callback.config()))
+    again = resolve(Callback, description, "callbacks[0]")
+    assert type(again) is type(callback)
+    assert again.config() == description
+
+
+def test_paths_are_plain_in_configurations(tmp_path):
+    for kind in (ModelCheckpoint, JSONLinesLog, CSVLog):
+        assert kind(tmp_path).config()["path"] == str(tmp_path)
+
+
+def test_known_callbacks():
+    names = {name for name, cls in known(Callback).items() if cls.__module__.startswith("gpunn.")}
+    assert names == {"early_stopping", "model_checkpoint", "json_lines_log", "csv_log"}
+
+
+def test_the_base_does_nothing():
+    this = trainer(SGD(0.1))
+    other = trainer(SGD(0.1))
+    fit(this, callbacks=[Callback()])
+    fit(other)
+    np.testing.assert_array_equal(this.model.parameters.values, other.model.parameters.values)

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.errors import DataError
+from gpunn.training.examples import Examples, examples, training_examples
+
+X = np.arange(24.0).reshape(8, 3)
+LABELS = np.array([0, 1] * 4)
+
+
+@pytest.fixture
+def trainer():
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, "numpy", dtype="float64")
+    return gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+
+
+def prepared(trainer, **options):
+    defaults = {
+        "sample_weight": None,
+        "class_weight": None,
+        "validation_data": None,
+        "validation_split": 0.0,
+        "stream": None,
+    }
+    return training_examples(trainer, X, LABELS, **{**defaults, **options})
+
+
+def rows_in(found, order=None):
+    """Return the first input of each row, in the order of the pieces."""
+    return [
+        float(piece.X[number, 0])
+        for piece in found.pieces(2, order)
+        for number in piece.order[: piece.rows]
+    ]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_rows_of_a_source(trainer, stream):
+    found = examples(trainer, X, LABELS, None, stream)
+    assert found.rows == 8
+    np.testing.assert_array_equal(found.X, X)
+    assert rows_in(found) == X[:, 0].tolist()
+    order = np.array([5, 2, 7])
+    assert rows_in(found, order) == X[order, 0].tolist()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_some_rows_of_a_source(trainer, stream):
+    numbers = np.array([1, 3, 6])
+    found = Examples(examples(trainer, X, LABELS, None, stream).source, numbers)
+    assert found.rows == 3
+    np.testing.assert_array_equal(found.X, X[numbers])
+    assert rows_in(found) == X[numbers, 0].tolist()
+    assert rows_in(found, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
+
+
+def test_no_validation(trainer):
+    training, validation = prepared(trainer)
+    assert (training.rows, validation) == (8, None)
+
+
+def test_a_split_holds_the_data_once(trainer):
+    training, validation = prepared(trainer, validation_split=0.25)
+    assert training.source is validation.source
+    assert training.source.X is X
+    assert sorted([*training.numbers, *validation.numbers]) == list(range(8))
+    assert np.bincount(LABELS[validation.numbers]).tolist() == [1, 1]
+
+
+def test_class_weights_are_for_training_alone(trainer):
+    training, validation = prepared(trainer, validation_split=0.25, class_weight={0: 5, 1: 7})
+    weights = training.source.weights
+    np.testing.assert_array_equal(
+        weights[training.numbers], np.array([5, 7])[LABELS[training.numbers]]
+    )
+    np.testing.assert_array_equal(weights[validation.numbers], 1)
+
+
+def test_given_validation_data(trainer):
+    weights = np.arange(4.0)
+    _, validation = prepared(trainer, validation_data=(X[:4] + 1, LABELS[:4], weights))
+    np.testing.assert_array_equal(validation.X, X[:4] + 1)
+    np.testing.assert_array_equal(validation.source.weights, weights)
+
+
+@pytest.mark.parametrize(
+    ("targets", "metric", "message"),
+    [
+        (LABELS, "r2", "^metric 'r2' compares numbers, but y holds class labels"),
+        (LABELS + 1, "accuracy", "^y: labels must be from 0 to 1"),
+    ],
+)
+def test_metrics_and_loss_are_asked(trainer, targets, metric, message):
+    trainer.metrics = [gpunn.metrics.R2() if metric == "r2" else gpunn.metrics.Accuracy()]
+    with pytest.raises(DataError, match=message):
+        examples(trainer, X, targets, None, None)

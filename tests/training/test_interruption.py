@@ -1,0 +1,80 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from gpunn.training.interruption import Interruption
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def handler():
+    """The handler that Python starts with, whatever runs the tests."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_the_first_is_noted():
+    with Interruption() as interruption:
+        assert not interruption.requested
+        interrupt()
+        assert interruption.requested
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_interrupts():
+    def work():
+        with Interruption():
+            interrupt()
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_outside_it_is_as_ever():
+    with Interruption():
+        pass
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_a_handler_of_somebody_else_is_kept():
+    seen = []
+
+    def mine(number, frame):
+        seen.append(number)
+
+    signal.signal(signal.SIGINT, mine)
+    with Interruption() as interruption:
+        interrupt()
+    assert seen == [signal.SIGINT]
+    assert not interruption.requested
+    assert signal.getsignal(signal.SIGINT) is mine
+
+
+def test_in_another_thread_nothing_changes():
+    states = []
+
+    def work():
+        with Interruption() as interruption:
+            states.append((signal.getsignal(signal.SIGINT), interruption.requested))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert states == [(signal.default_int_handler, False)]
+
+
+def test_an_error_inside_passes():
+    with pytest.raises(ZeroDivisionError), Interruption():
+        _ = 1 / 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

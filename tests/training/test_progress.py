@@ -1,0 +1,67 @@
+import io
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.training.progress import progress_bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def fit(progress, **options):
+    model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
+    trainer = gpunn.Trainer(model, "mean_squared_error", "sgd", report_every=2)
+    trainer.fit(
+        np.zeros((10, 2)), np.zeros(10), epochs=2, batch_size=3, progress=progress, **options
+    )
+
+
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_shown_on_standard_error(monkeypatch, capsys, stream):
+    shown = stream()
+    monkeypatch.setattr("sys.stderr", shown)
+    fit(True)
+    text = shown.getvalue()
+    for epoch in ("Epoch 1/2: 100%", "Epoch 2/2: 100%"):
+        assert epoch in text
+    assert "10.0/10.0" in text
+    assert "loss=0" in text
+    assert capsys.readouterr().out == ""
+
+
+def test_not_shown(capsys):
+    fit(False)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_every_row_moves_it(monkeypatch):
+    moves = []
+
+    class Bar:
+        def update(self, rows):
+            moves.append(rows)
+
+        def set_postfix(self, figures, *, refresh=True):
+            moves.append(sorted(figures))
+
+        def close(self):
+            moves.append("closed")
+
+    monkeypatch.setattr("gpunn.training.trainer.progress_bar", lambda *arguments: Bar())
+    fit(True, validation_data=(np.zeros((1, 2)), np.zeros(1)))
+    epoch = [3, 3, ["loss"], 3, 1, ["loss"], ["loss", "val_loss"], "closed"]
+    assert moves == 2 * epoch
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_bars_have_the_same_methods(shown, monkeypatch):
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    bar = progress_bar("Epoch 1/1", 3, shown)
+    bar.update(3)
+    bar.set_postfix({"loss": 1.0}, refresh=False)
+    bar.close()

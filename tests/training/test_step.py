@@ -1,0 +1,203 @@
+"""A step allocates nothing: no activation-sized array comes into being once buffers are there."""
+
+import dataclasses
+import tracemalloc
+
+import array_api_strict
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import activations, layers, losses, metrics, optimizers
+from gpunn.backends import Backend, get_backend
+from gpunn.configurable import known
+from gpunn.data.batches import RowSource
+from gpunn.training.step import BatchPass, TrainStep
+
+
+@pytest.fixture(autouse=True)
+def small_buffers():
+    """Make NumPy's own buffer for broadcasting, 32 KiB whatever the arrays' sizes, a small one."""
+    previous = np.setbufsize(1024)
+    yield
+    np.setbufsize(previous)
+
+
+BATCH, FEATURES, CLASSES = 256, 48, 5
+ACTIVATION_BYTES = BATCH * FEATURES * 4  # 48 KiB
+STEPS = 20
+# Views, Python numbers and the short vectors that metrics like R2 return.
+ALLOWED = 12 * 1024
+
+
+def hidden(*parts, first=()):
+    return [*first, layers.Dense(FEATURES, "relu"), *parts, layers.Dense(CLASSES)]
+
+
+def step_and_rates(
+    parts,
+    loss="softmax_cross_entropy",
+    optimizer="adam",
+    metric=None,
+    *,
+    weighted=False,
+    accumulation=1,
+    pixels=False,
+    targets="labels",
+):
+    model = gpunn.Sequential(parts, FEATURES, "numpy")
+    trainer = gpunn.Trainer(model, loss, optimizer, [] if metric is None else [metric])
+    random = np.random.default_rng(0)
+    rows = BATCH * accumulation * 3 + 10
+    X = random.integers(0, 9, (rows, FEATURES))
+    X = X.astype(np.uint8 if pixels else np.float32)
+    labels = random.integers(0, CLASSES, rows)
+    y = labels if targets == "labels" else np.eye(CLASSES, dtype=np.float32)[labels]
+    weights = random.random(rows) if weighted else None
+    source = RowSource(model.backend, X, y, weights, model.input_dtype(X.dtype), "float32")
+    step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, BATCH, accumulation)
+    (piece,) = source.pieces(random.permutation(rows), step.rows_per_update)
+    return step, piece, np.full(2 * STEPS, 1e-4)
+
+
+def growth(step, piece, rates):
+    """Return the most bytes that steps took in addition to what they had after the first ones."""
+
+    def epoch():
+        step.load(piece)
+        for rows in (step.rows_per_update, step.rows_per_update, step.rows_per_update, 10):
+            step.update(rows)
+
+    step.load_rates(rates)
+    for _ in range(2):
+        epoch()
+    tracemalloc.start()
+    step.load_rates(rates)
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    for _ in range(STEPS // 4):
+        epoch()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak - before
+
+
+def assert_allocates_nothing(*arguments, **options):
+    assert growth(*step_and_rates(*arguments, **options)) < ALLOWED <= ACTIVATION_BYTES / 4
+
+
+def built_in(kind, module):
+    return [cls for cls in known(kind).values() if cls.__module__ == module.__name__]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        layers.Activation("gelu"),
+        layers.BatchNorm(),
+        layers.Dropout(0.3),
+        layers.Flatten(),
+        layers.LayerNorm(),
+        layers.Rescaling(0.5, 0.1),
+        layers.Dense(FEATURES, bias=False),
+    ],
+    ids=lambda part: part.name,
+)
+def test_layers(part):
+    assert_allocates_nothing(hidden(dataclasses.replace(part)))
+
+
+def test_standardization():
+    assert_allocates_nothing(hidden(first=[layers.Standardization()]))
+
+
+@pytest.mark.parametrize("cls", built_in(activations.Activation, activations))
+def test_activations(cls):
+    assert_allocates_nothing([layers.Dense(FEATURES, cls()), layers.Dense(CLASSES)])
+
+
+@pytest.mark.parametrize("cls", built_in(losses.Loss, losses))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses(cls, weighted):
+    assert_allocates_nothing(hidden(), cls(), targets="numbers", weighted=weighted)
+
+
+@pytest.mark.parametrize("cls", built_in(optimizers.Optimizer, optimizers))
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "max_norm": 1.0}])
+def test_optimizers(cls, options):
+    assert_allocates_nothing(hidden(), optimizer=cls(1e-4, **options))
+
+
+def test_momentum():
+    optimizer = optimizers.SGD(1e-4, momentum=0.9, nesterov=True)
+    assert_allocates_nothing(hidden(), optimizer=optimizer)
+
+
+@pytest.mark.parametrize("cls", built_in(metrics.Metric, metrics))
+def test_metrics(cls):
+    assert_allocates_nothing(hidden(), metric=cls(), targets="numbers")
+
+
+def test_label_metrics():
+    assert_allocates_nothing(hidden(), metric="accuracy")
+    assert_allocates_nothing(hidden(), metric=metrics.TopKAccuracy(2))
+
+
+def test_pixels():
+    assert_allocates_nothing(hidden(first=[layers.Rescaling()]), pixels=True)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_accumulation(weighted):
+    assert_allocates_nothing(hidden(), accumulation=3, weighted=weighted)
+
+
+def test_this_test_can_fail():
+    """A layer with one temporary array is found out."""
+
+    @dataclasses.dataclass(eq=False)
+    class Wasteful(layers.Rescaling):
+        def backward(self, x, y, gradient, workspace, wants_input_gradient):
+            return gradient * self.scale
+
+    assert growth(*step_and_rates(hidden(Wasteful(1.0)))) > ACTIVATION_BYTES / 2
+
+
+# --------------------------------------------------------------------------------- what a step does
+
+
+@pytest.mark.parametrize("backend", [get_backend("numpy"), Backend(array_api_strict)], ids=repr)
+def test_positions_and_counters_are_on_the_device(backend):
+    model = gpunn.Sequential([layers.Dense(1, bias=False)], 1, backend, dtype="float64")
+    model.parameters["dense_1.weights"] = np.zeros((1, 1))
+    step = TrainStep(model, losses.MeanSquaredError("sum"), optimizers.SGD(), [], 2)
+    X, y = np.ones((5, 1)), np.arange(5.0)[:, None]
+    source = RowSource(backend, X, y, None, "float64", "float64")
+    (piece,) = source.pieces(np.array([4, 3, 2, 1, 0]), 2)
+    step.load(piece)
+    step.load_rates(np.array([0.5, 0.25, 0.125]))
+    w, loss = 0.0, 0.0
+    for rate, targets in ((0.5, [4, 3]), (0.25, [2, 1]), (0.125, [0])):
+        step.update(len(targets))
+        loss += sum((w - t) ** 2 for t in targets)
+        w -= rate * 2 * np.mean([w - t for t in targets])
+    assert backend.to_host(model.parameters["dense_1.weights"]) == pytest.approx(w)
+    assert backend.to_host(step.updates) == [3]
+    assert backend.to_host(step.workspace.passes) == [3]
+    assert step.statistics.collect() == 3
+    assert step.statistics.result() == {"loss": pytest.approx(loss / 5)}
+
+
+def test_rates_may_become_more():
+    step, piece, _ = step_and_rates(hidden())
+    for count in (1, 4, 2):
+        step.load(piece)
+        step.load_rates(np.zeros(count))
+        step.update(BATCH)
+
+
+def test_a_pass_needs_rows():
+    model = gpunn.Sequential([layers.Dense(1)], 1, "numpy")
+    evaluation = BatchPass(model, losses.MeanSquaredError(), [], 2, training=False)
+    with pytest.raises(RuntimeError, match="call load first"):
+        evaluation.evaluate(1)

@@ -1,0 +1,1065 @@
+"""Whole runs: what they give, how they go on, and how they end."""
+
+import copy
+import dataclasses
+import math
+import os
+import pickle
+import signal
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.data import batches, validation
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
+from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
+from gpunn.metrics import Metric
+from gpunn.optimizers import SGD, Adam, Optimizer
+from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
+from gpunn.training.statistics import Statistics
+
+ROWS = 50
+
+
+def data(rows=ROWS, seed=0):
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 3, rows)
+    return random.normal(size=(rows, 4)) + 2 * np.eye(3, 4)[y], y
+
+
+def network(*parts, **options):
+    return gpunn.Sequential(
+        list(parts)
+        or [
+            layers.Dense(8, "relu"),
+            layers.BatchNorm(),
+            layers.Dropout(0.3),
+            layers.Dense(3),
+        ],
+        **{"input_shape": (4,), "backend": "numpy", **options},
+    )
+
+
+def smooth(**options):
+    """A network in which batches don't act on one another, in float64."""
+    return network(layers.Dense(8, "tanh"), layers.Dense(3), dtype="float64", **options)
+
+
+def trainer(model=None, optimizer=None, **options):
+    return gpunn.Trainer(
+        model or network(),
+        "softmax_cross_entropy",
+        optimizer or Adam(WarmUp(Cosine(0.01), 1.5)),
+        ["accuracy"],
+        **options,
+    )
+
+
+def fit(this, X=None, y=None, **options):
+    if X is None:
+        X, y = data()
+    options = {"epochs": 3, "batch_size": 8, "progress": False, **options}
+    return this.fit(X, y, **options)
+
+
+def figures(history):
+    """Return the rows without what a clock says."""
+    return [
+        {name: value for name, value in row.items() if "second" not in name} for row in history.rows
+    ]
+
+
+def assert_same(a, b):
+    """Two trainers are where bit for bit the same run would be."""
+    assert figures(a.history) == figures(b.history)
+    assert (a.epoch, a.updates) == (b.epoch, b.updates)
+    for name, value in a.model.parameters.to_host().items():
+        np.testing.assert_array_equal(b.model.parameters.to_host()[name], value, err_msg=name)
+    for name, value in a.state().items():
+        np.testing.assert_array_equal(b.state()[name], value, err_msg=name)
+
+
+def assert_close(a, b, tolerance=1e-12):
+    for name, value in a.model.parameters.to_host().items():
+        found = b.model.parameters.to_host()[name]
+        np.testing.assert_allclose(found, value, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+# ------------------------------------------------------------------------------------- construction
+
+
+@dataclasses.dataclass(frozen=True)
+class CalledSeconds(Metric):
+    name = "seconds"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"loss": "cross"}, ArgumentError, "loss: there is no loss 'cross'"),
+        ({"loss": 3}, ArgumentTypeError, "loss: expected a name"),
+        ({"optimizer": "adm"}, ArgumentError, "optimizer: there is no optimizer 'adm'"),
+        ({"metrics": ["accuracy", "acc"]}, ArgumentError, r"metrics\[1\]: there is no metric"),
+        ({"metrics": ["accuracy", "accuracy"]}, ArgumentError, "metrics: each name may occur once"),
+        ({"metrics": [CalledSeconds()]}, ArgumentError, "none may be 'loss' or one of"),
+        ({"gradient_accumulation": 0}, ArgumentError, "gradient_accumulation: expected a whole"),
+        ({"report_every": 0}, ArgumentError, "report_every: expected a whole number >= 1"),
+    ],
+)
+def test_construction_rejects(arguments, error, message):
+    options = {"loss": "mean_squared_error", **arguments}
+    with pytest.raises(error, match=message):
+        gpunn.Trainer(network(), **options)
+
+
+def test_outputs_must_be_a_vector():
+    model = network(layers.Rescaling(), input_shape=(2, 3))
+    with pytest.raises(ArgumentError, match=r"ends in shape \(2, 3\). Add gpunn.layers.Flatten"):
+        gpunn.Trainer(model, "mean_squared_error")
+
+
+# ---------------------------------------------------------------------------------------- arguments
+
+X, Y = data()
+ONES = np.ones(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"epochs": -1}, ArgumentError, "epochs: expected a whole number >= 0; got -1"),
+        ({"epochs": 1.5}, ArgumentTypeError, "epochs: expected a whole number; got 1.5"),
+        ({"batch_size": 0}, ArgumentError, "batch_size: expected a whole number >= 1"),
+        ({"validation_split": 1}, ArgumentError, "validation_split: expected >= 0 and < 1; got 1"),
+        ({"validation_split": -0.1}, ArgumentError, "validation_split: expected >= 0"),
+        ({"validation_split": 0.001, "X": X[:3], "y": Y[:3]}, DataError, "has only one row"),
+        (
+            {"validation_split": 0.1, "validation_data": (X, Y)},
+            ArgumentError,
+            "validation_split: can't be given beside validation_data",
+        ),
+        ({"validation_data": X}, ArgumentError, r"validation_data: expected a tuple \(X, y\)"),
+        ({"validation_data": (X,)}, ArgumentError, r"expected a tuple \(X, y\).*got 'tuple of 1'"),
+        ({"validation_data": (X, Y, ONES, ONES)}, ArgumentError, "validation_data: expected"),
+        (
+            {"validation_data": (X[:, :2], Y)},
+            DataError,
+            r"^validation X: this network takes arrays of shape \(rows, 4\)",
+        ),
+        ({"validation_data": (X, Y[:-1])}, DataError, "^validation y: expected 50 rows"),
+        ({"validation_data": (X, Y + 1)}, DataError, "^validation y: labels must be from 0 to 2"),
+        ({"validation_data": (X, Y, -ONES)}, DataError, "^validation sample_weight: expected num"),
+        ({"validation_data": (X[:0], Y[:0])}, DataError, "^validation X: expected at least one"),
+        ({"X": X[:0], "y": Y[:0]}, DataError, "X: expected at least one row; got none"),
+        ({"X": X[:, :3]}, DataError, r"X: this network takes arrays of shape \(rows, 4\)"),
+        ({"X": X.astype(str)}, DataError, "X: expected real numbers; got dtype <U"),
+        ({"X": np.where(X[7, 2] == X, np.nan, X)}, DataError, r"X\[7, 2\] is nan"),
+        ({"X": np.where(X[7, 2] == X, np.inf, X)}, DataError, r"X\[7, 2\] is inf"),
+        ({"y": Y[:-1]}, DataError, "y: expected 50 rows, as many as X has; got 49"),
+        ({"y": 3}, DataError, "y: expected 50 rows, as many as X has; got a single number"),
+        ({"y": Y.astype(float)}, DataError, "y: expected integer labels of shape"),
+        ({"y": Y - 1}, DataError, r"y: labels must be from 0 to 2"),
+        ({"y": Y + 1}, DataError, r"y: labels must be from 0 to 2"),
+        ({"y": np.array(["a", "b", "c"])[Y]}, DataError, "y: expected integer class labels; got"),
+        ({"y": np.array(["a", "b"], object)[Y % 2]}, DataError, "y: .*numpy.unique"),
+        ({"y": np.eye(4)[Y]}, DataError, "y: expected integer labels of shape"),
+        ({"y": np.eye(3)[Y] * 2}, DataError, "y: each row of probabilities must be"),
+        ({"y": np.eye(3)[Y] * np.nan}, DataError, r"y: expected finite numbers; y\[0, 0\] is nan"),
+        ({"sample_weight": ONES[1:]}, DataError, "sample_weight: expected 50 numbers"),
+        ({"sample_weight": -ONES}, DataError, "sample_weight: expected numbers >= 0"),
+        ({"sample_weight": 0 * ONES}, DataError, "sample_weight: all weights are zero"),
+        ({"sample_weight": np.nan * ONES}, DataError, r"sample_weight\[0\] is nan"),
+        ({"metrics": ["r2"]}, DataError, "metric 'r2' compares numbers, but y holds class labels"),
+        ({"class_weight": {5: 1}}, ArgumentError, "class_weight: there is no class 5"),
+        ({"class_weight": "fair"}, ArgumentError, "class_weight: expected a mapping or"),
+        ({"class_weight": {0: 0, 1: 0, 2: 0}}, DataError, "class_weight: together they leave"),
+        ({"callbacks": [EarlyStopping()]}, ArgumentError, "no figure 'val_loss' .it needs valid"),
+    ],
+)
+def test_a_fit_that_cannot_begin_changes_nothing(options, error, message):
+    arguments = {"X": X, "y": Y, "epochs": 2, "batch_size": 8, "progress": False, **options}
+    this = trainer(network(layers.Standardization(), layers.Dense(3)))
+    before = copy.deepcopy(this)
+    kept, metrics = this.metrics, arguments.pop("metrics", ["accuracy"])
+    this.metrics = [gpunn.configurable.resolve(Metric, metric, "metrics") for metric in metrics]
+    with pytest.raises(error, match=message):
+        this.fit(**arguments)
+    assert_same(this, before)
+    this.metrics = kept
+    assert not this.model.inputs_fitted
+    fit(this)
+    fit(before)
+    assert_same(this, before)
+
+
+def test_the_schedule_is_asked_before_training():
+    this = trainer(optimizer=SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss"))))
+    before = this.model.parameters.to_host()
+    with pytest.raises(ArgumentError, match=r"no figure 'val_loss' \(it needs validation data\)"):
+        fit(this)
+    for name, value in before.items():
+        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+
+
+def test_all_rows_set_aside_weigh_nothing():
+    this = trainer(seed := network(seed=0))
+    _, held = gpunn.data.preprocessing.split_rows(ROWS, 0.2, seed.seed, Y)
+    weights = np.ones(ROWS)
+    weights[held] = 0
+    with pytest.raises(DataError, match="validation_split: every row that was set aside"):
+        fit(this, X, Y, validation_split=0.2, sample_weight=weights)
+    with pytest.raises(DataError, match="leave every row to train on with a weight of zero"):
+        fit(this, X, Y, validation_split=0.2, sample_weight=1 - weights)
+
+
+def test_no_epochs_change_nothing():
+    this = trainer()
+    before = copy.deepcopy(this)
+    assert fit(this, epochs=0).rows == []
+    for name, value in before.model.parameters.to_host().items():
+        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+    fit(this)
+    fit(before)
+    assert_same(this, before)
+
+
+# ------------------------------------------------------------------------------------------ history
+
+
+def test_history():
+    this = trainer()
+    history = fit(this, validation_data=data(20, 1), batch_size=16)
+    assert history is this.history
+    assert history.stopped == ""
+    assert list(history) == this.figures
+    assert this.figures == [
+        "epoch",
+        "loss",
+        "accuracy",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+        "samples_per_second",
+    ]
+    assert history["epoch"] == [1, 2, 3]
+    assert (this.epoch, this.updates) == (3, 12)
+    times = np.array([1, 2, 3]) - 0.5 / 4
+    np.testing.assert_allclose(history["learning_rate"], this.optimizer.schedule.at(times, 3))
+    np.testing.assert_allclose(history["samples_per_second"], ROWS / np.array(history["seconds"]))
+    last = this.evaluate(*data(20, 1))
+    assert last["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-6)
+    assert last["accuracy"] == pytest.approx(history["val_accuracy"][-1])
+
+
+def test_the_loss_of_an_epoch_is_that_of_its_rows():
+    """With a rate of zero nothing moves, so it is the loss of the whole set, weighted."""
+    this = trainer(smooth(), SGD(0.0))
+    weights = np.random.default_rng(0).random(ROWS)
+    history = fit(this, X, Y, epochs=1, batch_size=7, sample_weight=weights)
+    expected = this.evaluate(X, Y, sample_weight=weights)
+    assert history["loss"] == [pytest.approx(expected["loss"], rel=1e-12)]
+    assert history["accuracy"] == [pytest.approx(expected["accuracy"], rel=1e-12)]
+    logits = this.model.predict(X)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(ROWS), Y]
+    assert expected["loss"] == pytest.approx(np.average(losses, weights=weights), rel=1e-12)
+    correct = logits.argmax(axis=1) == Y
+    assert expected["accuracy"] == pytest.approx(np.average(correct, weights=weights), rel=1e-12)
+
+
+def test_training_learns():
+    history = fit(trainer(), epochs=30)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    assert history["accuracy"][-1] > 0.8
+
+
+def test_a_further_call_goes_on():
+    whole, parts = trainer(optimizer=Adam(0.01)), trainer(optimizer=Adam(0.01))
+    fit(whole, epochs=5)
+    fit(parts, epochs=2)
+    history = fit(parts, epochs=3)
+    assert history["epoch"] == [1, 2, 3, 4, 5]
+    assert_same(whole, parts)
+
+
+# -------------------------------------------------------------------------------------- determinism
+
+
+def test_the_same_seed_gives_the_same_bits():
+    runs = [trainer() for _ in range(2)]
+    for this in runs:
+        fit(this, validation_split=0.2, sample_weight=np.linspace(0, 1, ROWS))
+    assert_same(*runs)
+
+
+def test_another_seed_gives_others():
+    runs = [trainer(network(seed=seed)) for seed in (0, 1)]
+    assert fit(runs[0])["loss"] != fit(runs[1])["loss"]
+
+
+@pytest.mark.parametrize("report_every", [1, 2, 7, 8, 1000])
+def test_reports_change_nothing(report_every):
+    often, seldom = trainer(report_every=report_every), trainer()
+    fit(often)
+    fit(seldom)
+    for name, value in seldom.state().items():
+        np.testing.assert_array_equal(often.state()[name], value)
+    np.testing.assert_array_equal(often.model.parameters.values, seldom.model.parameters.values)
+    np.testing.assert_allclose(often.history["loss"], seldom.history["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_changes_nothing(progress, capsys):
+    this, silent = trainer(), trainer()
+    fit(this, progress=progress)
+    fit(silent)
+    assert_same(this, silent)
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"shuffle": False},
+        {"sample_weight": np.linspace(0, 1, ROWS)},
+        {"validation_split": 0.3},
+        {"validation_split": 0.3, "class_weight": "balanced"},
+        {"validation_data": (X[:5], Y[:5])},
+        {"y": np.eye(3)[Y]},
+    ],
+)
+def test_streaming_changes_nothing(options, mapped, pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 300)
+    inputs = np.random.default_rng(0).integers(0, 256, X.shape, np.uint8) if pixels else X
+    options = {"y": Y, **options}
+    runs = [
+        trainer(
+            network(
+                *([layers.Rescaling()] if pixels else []), layers.Dense(8, "relu"), layers.Dense(3)
+            )
+        )
+        for _ in range(2)
+    ]
+    fit(runs[0], inputs, stream=False, **options)
+    if mapped:
+        np.save(tmp_path / "X.npy", inputs)
+        inputs = np.load(tmp_path / "X.npy", mmap_mode="r")
+    fit(runs[1], inputs, stream=None if mapped else True, **options)
+    assert_same(*runs)
+
+
+def test_streaming_takes_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 1 << 16)
+    monkeypatch.setattr(validation, "CHECK_BYTES", 1 << 16)
+    rows, features = 1 << 13, 128
+    inputs = np.lib.format.open_memmap(
+        tmp_path / "X.npy", mode="w+", dtype="float32", shape=(rows, features)
+    )
+    inputs[:] = 1
+    inputs.flush()
+    inputs = np.load(tmp_path / "X.npy", mmap_mode="r")
+    targets = np.arange(rows) % 3
+    this = trainer(network(layers.Dense(4), layers.Dense(3), input_shape=(features,)))
+    fit(this, inputs[:64], targets[:64], epochs=1)
+    tracemalloc.start()
+    fit(this, inputs, targets, epochs=1, batch_size=32, validation_split=0.25)
+    this.evaluate(inputs, targets, batch_size=64)
+    this.model.predict(inputs, batch_size=64)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert inputs.nbytes == 1 << 22
+    assert peak < inputs.nbytes / 4
+
+
+# ------------------------------------------------------------------------------------- equivalences
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 49, 50, 51, 1000])
+def test_batches_that_do_not_divide_the_rows(batch_size):
+    """Against gradient descent written out: softmax regression, last batch smaller."""
+    this = trainer(network(layers.Dense(3), dtype="float64"), SGD(0.1))
+    W, b = this.model.parameters.to_host().values()
+    fit(this, X, Y, epochs=2, batch_size=batch_size, shuffle=False)
+    for _ in range(2):
+        for start in range(0, ROWS, batch_size):
+            x, t = X[start : start + batch_size], np.eye(3)[Y[start : start + batch_size]]
+            exponential = np.exp(x @ W + b)
+            gradient = (exponential / exponential.sum(axis=1, keepdims=True) - t) / len(x)
+            W, b = W - 0.1 * x.T @ gradient, b - 0.1 * gradient.sum(axis=0)
+    np.testing.assert_allclose(this.model.parameters["dense_1.weights"], W, rtol=1e-11)
+    np.testing.assert_allclose(this.model.parameters["dense_1.biases"], b, rtol=1e-11)
+    assert this.updates == 2 * math.ceil(ROWS / batch_size)
+
+
+def test_epochs_visit_every_row_in_the_order_of_the_seed():
+    """The mean of the first weights' gradients tells the rows: one-hot inputs, one row a batch."""
+    rows = 6
+    seen = []
+
+    class Watch(SGD):
+        name = "watch"
+
+        def update(self, xp, values, gradients, slots, learning_rate, step):
+            seen.append(int(np.flatnonzero(gradients[:rows])[0]))
+
+    model = network(layers.Dense(1, bias=False), input_shape=rows)
+    this = gpunn.Trainer(model, "mean_squared_error", Watch(0.0))
+    fit(this, np.eye(rows), 5 + np.zeros(rows), epochs=3, batch_size=1)
+    for epoch in range(3):
+        part = seen[epoch * rows : (epoch + 1) * rows]
+        assert part == gpunn.randomness.permutation(0, epoch, rows).tolist()
+    assert len({tuple(seen[i : i + rows]) for i in range(0, 3 * rows, rows)}) == 3
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, momentum=0.9), Adam(0.01, max_norm=0.5)])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_accumulation_equals_larger_batches(optimizer, weighted, stream, monkeypatch):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 600)
+    weights = np.random.default_rng(3).random(ROWS) if weighted else None
+    if weighted:
+        weights[3:9] = 0
+    runs = [trainer(smooth(), copy.deepcopy(optimizer), gradient_accumulation=k) for k in (1, 4)]
+    for this, batch_size in zip(runs, (12, 3), strict=True):
+        fit(this, batch_size=batch_size, sample_weight=weights, stream=stream)
+    assert runs[0].updates == runs[1].updates == 3 * 5
+    assert_close(*runs)
+    np.testing.assert_allclose(runs[0].history["loss"], runs[1].history["loss"], rtol=1e-12)
+
+
+def test_a_weight_counts_rows():
+    counts = np.random.default_rng(3).integers(0, 4, ROWS)
+    weighted, repeated = (trainer(smooth(), SGD(0.2, momentum=0.5)) for _ in range(2))
+    fit(weighted, X, Y, batch_size=1000, sample_weight=counts)
+    fit(repeated, np.repeat(X, counts, axis=0), np.repeat(Y, counts), batch_size=1000)
+    assert_close(weighted, repeated)
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(weighted.history[name], repeated.history[name], rtol=1e-12)
+    a = weighted.evaluate(X, Y, sample_weight=counts)
+    b = repeated.evaluate(np.repeat(X, counts, axis=0), np.repeat(Y, counts))
+    assert a == pytest.approx(b, rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 7.0])
+def test_only_the_ratios_of_weights_matter(factor):
+    weights = np.random.default_rng(3).random(ROWS)
+    runs = [trainer(smooth()) for _ in range(2)]
+    fit(runs[0], sample_weight=weights)
+    fit(runs[1], sample_weight=factor * weights)
+    assert_close(*runs, tolerance=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "factors"),
+    [
+        ({1: 3.0}, [1, 3, 1]),
+        ("balanced", ROWS / (3 * np.bincount(Y))),
+    ],
+)
+def test_class_weights_are_sample_weights(class_weight, factors):
+    runs = [trainer(smooth()) for _ in range(2)]
+    fit(runs[0], X, Y, class_weight=class_weight)
+    fit(runs[1], X, Y, sample_weight=np.asarray(factors)[Y])
+    assert_same(*runs)
+
+
+def test_a_batch_without_weight_moves_nothing():
+    this = trainer(smooth(), SGD(0.1))
+    before = this.model.parameters.to_host()
+    weights = np.zeros(ROWS)
+    weights[-1] = 1e-30
+    fit(this, X[:-1], Y[:-1], epochs=1, shuffle=False, batch_size=49, sample_weight=weights[1:])
+    np.testing.assert_array_less(
+        0, np.abs(this.model.parameters["dense_2.weights"] - before["dense_2.weights"]).max()
+    )
+    this = trainer(smooth(), SGD(0.1))
+    weights[:] = 0
+    weights[0] = 1
+    fit(this, X, Y, epochs=1, shuffle=False, batch_size=1, sample_weight=weights)
+    other = trainer(smooth(), SGD(0.1))
+    fit(other, X[:1], Y[:1], epochs=1, batch_size=1)
+    assert_close(this, other)
+
+
+# --------------------------------------------------------------------------------------- validation
+
+
+def test_validation_split_is_that_of_the_rows_set_aside():
+    kept, held = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
+    weights = np.random.default_rng(0).random(ROWS)
+    split, given = trainer(), trainer()
+    options = {"class_weight": "balanced"}
+    fit(split, X, Y, validation_split=0.3, sample_weight=weights, **options)
+    fit(
+        given,
+        X[kept],
+        Y[kept],
+        sample_weight=weights[kept],
+        validation_data=(X[held], Y[held], weights[held]),
+        **options,
+    )
+    assert_same(split, given)
+    shares = np.bincount(Y[held]) / np.bincount(Y)
+    np.testing.assert_allclose(shares, 0.3, atol=1 / np.bincount(Y).min())
+
+
+def test_validation_split_belongs_to_the_seed():
+    def rows(seed):
+        this = trainer(network(seed=seed), SGD(0.0))
+        fit(this, validation_split=0.3, epochs=1)
+        return this.history["val_loss"]
+
+    assert rows(0) == rows(0)
+    assert rows(0) != rows(1)
+
+
+def test_figures_to_standardize_with_come_from_the_rows_to_train_on():
+    kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
+    this = trainer(network(layers.Standardization(), layers.Dense(3), dtype="float64"))
+    fit(this, X, Y, validation_split=0.3)
+    mean = this.model.parameters["standardization_1.mean"]
+    np.testing.assert_allclose(mean, X[kept].mean(axis=0), rtol=1e-12)
+    fit(this, 2 * X, Y)
+    np.testing.assert_allclose(mean, X[kept].mean(axis=0), rtol=1e-12)
+
+
+def test_validation_with_weights():
+    this = trainer()
+    weights = np.linspace(0, 1, 20)
+    Xv, yv = data(20, 1)
+    history = fit(this, validation_data=(Xv, yv, weights))
+    expected = this.evaluate(Xv, yv, sample_weight=weights)
+    assert history["val_loss"][-1] == pytest.approx(expected["loss"], rel=1e-6)
+    assert history["val_loss"][-1] != pytest.approx(this.evaluate(Xv, yv)["loss"], rel=1e-3)
+
+
+def test_validation_changes_nothing():
+    with_it, without = trainer(), trainer()
+    fit(with_it, validation_data=data(20, 1))
+    fit(without)
+    np.testing.assert_array_equal(with_it.model.parameters.values, without.model.parameters.values)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 50, 1024])
+@pytest.mark.parametrize("stream", [False, True])
+def test_evaluation_does_not_depend_on_chunks(batch_size, stream, monkeypatch):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 300)
+    this = trainer(network(layers.BatchNorm(), layers.Dropout(0.5), layers.Dense(3)))
+    fit(this)
+    expected = this.evaluate(X, Y)
+    found = this.evaluate(X, Y, batch_size=batch_size, stream=stream)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("work", ["evaluate", "fit"])
+def test_the_device_is_waited_for_at_report_points_alone(work, monkeypatch):
+    this = trainer(smooth(), report_every=4)
+    fit(this, epochs=0)
+    reads = []
+    collect = Statistics.collect
+    monkeypatch.setattr(Statistics, "collect", lambda s: reads.append(s) or collect(s))
+    if work == "fit":
+        fit(this, epochs=1, batch_size=5)
+        assert len(reads) == 3, "10 updates"
+    else:
+        this.evaluate(X, Y, batch_size=5)
+        assert len(reads) == 3, "10 batches"
+
+
+def test_evaluation_changes_nothing():
+    this = trainer()
+    fit(this)
+    before = copy.deepcopy(this)
+    this.evaluate(X, Y)
+    assert_same(this, before)
+
+
+def test_evaluation_without_training():
+    this = trainer(smooth())
+    logits = this.model.predict(X)
+    losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(ROWS), Y]
+    assert this.evaluate(X, Y)["loss"] == pytest.approx(losses.mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"batch_size": 0}, ArgumentError, "batch_size"),
+        ({"X": X[:0], "y": Y[:0]}, DataError, "X: expected at least one row"),
+        ({"y": Y + 1}, DataError, "y: labels must be from 0 to 2"),
+        ({"sample_weight": 0 * ONES}, DataError, "sample_weight: all weights are zero"),
+    ],
+)
+def test_evaluation_rejects(options, error, message):
+    with pytest.raises(error, match=message):
+        trainer().evaluate(**{"X": X, "y": Y, **options})
+
+
+# ------------------------------------------------------------------------ changes between two calls
+
+
+def test_data_of_other_types():
+    """Buffers for pixels and labels are no buffers for numbers and probabilities."""
+    pixels = np.random.default_rng(0).integers(0, 256, X.shape, np.uint8)
+    parts = [layers.Rescaling(), layers.Dense(3)]
+
+    def run(first):
+        this = trainer(network(*map(dataclasses.replace, parts)), SGD(0.1))
+        if first:
+            fit(this, pixels, Y, epochs=1)
+            this.evaluate(pixels, Y)
+        else:
+            fit(this, pixels.astype("float32"), np.eye(3)[Y], epochs=1)
+        fit(this, pixels / 3, np.eye(3)[Y], epochs=1)
+        return this, this.evaluate(pixels / 3, np.eye(3)[Y])
+
+    (a, evaluated), (b, expected) = run(True), run(False)
+    assert_close(a, b, tolerance=1e-5)
+    assert evaluated == pytest.approx(expected, rel=1e-5)
+
+
+def test_another_batch_size_keeps_the_state():
+    this, other = trainer(optimizer=Adam(0.01)), trainer(optimizer=Adam(0.01))
+    fit(this, epochs=1, batch_size=8)
+    before = this.state()
+    fit(this, epochs=0, batch_size=5)
+    for name, value in before.items():
+        np.testing.assert_array_equal(this.state()[name], value)
+    fit(other, epochs=1, batch_size=8)
+    for each in (this, other):
+        fit(each, epochs=1, batch_size=8)
+    assert_same(this, other)
+
+
+def test_another_optimizer_starts_anew():
+    this = trainer(optimizer=Adam(0.01))
+    fit(this, epochs=2)
+    passes = this.state()["passes"]
+    this.optimizer = Adam(0.01)
+    fit(this, epochs=0)
+    state = this.state()
+    assert not state["optimizer.mean"].any()
+    assert state["updates"] == [0]
+    np.testing.assert_array_equal(state["passes"], passes)
+    this.optimizer = SGD(0.1)
+    fit(this, epochs=1)
+    assert "optimizer.mean" not in this.state()
+    assert (this.epoch, this.updates) == (3, 21)
+
+
+def test_a_changed_optimizer_keeps_its_state():
+    this = trainer(optimizer=SGD(0.1))
+    fit(this, epochs=1)
+    this.optimizer.momentum = 0.9
+    fit(this, epochs=1)
+    assert this.state()["optimizer.velocity"].any()
+    assert this.state()["updates"] == [14]
+
+
+def test_other_loss_metrics_and_accumulation():
+    this = trainer()
+    fit(this, epochs=1)
+    this.loss, this.metrics = SoftmaxCrossEntropy(label_smoothing=0.5), []
+    this.gradient_accumulation = 2
+    history = fit(this, epochs=1, batch_size=8)
+    assert "accuracy" not in history.rows[1]
+    assert this.updates == 7 + 4
+    assert set(this.evaluate(X, Y)) == {"loss"}
+    this.metrics = [gpunn.metrics.Accuracy()]
+    assert set(this.evaluate(X, Y)) == {"loss", "accuracy"}
+
+
+def test_data_is_let_go_of():
+    this = trainer()
+    fit(this, validation_split=0.2)
+    assert this._step.data is None
+    assert this._evaluation.data is None
+
+
+def test_workspace_bytes():
+    this = trainer()
+    assert this.workspace_bytes() == 0
+    fit(this)
+    only_training = this.workspace_bytes()
+    assert only_training > 8 * (4 + 8 + 8 + 8 + 3) * 4
+    this.evaluate(X, Y)
+    assert this.workspace_bytes() > only_training
+
+
+# --------------------------------------------------------------------------- copies and checkpoints
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda this: pickle.loads(pickle.dumps(this)),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("epochs", [0, 2])
+def test_a_copied_trainer_goes_on(way, epochs):
+    this = trainer(optimizer=Adam(0.01))
+    if epochs:
+        fit(this, epochs=epochs)
+    duplicate = COPIES[way](this)
+    assert_same(this, duplicate)
+    for each in (this, duplicate):
+        fit(each, epochs=2)
+    assert_same(this, duplicate)
+    fit(duplicate, epochs=1)
+    assert this.epoch == epochs + 2, "and it is separate"
+    assert this.model is not duplicate.model
+
+
+def test_a_copied_model_goes_on():
+    """Views and flat vectors share memory again: both train alike."""
+    model = network()
+    fit(trainer(model))
+    a, b = trainer(copy.deepcopy(model)), trainer(pickle.loads(pickle.dumps(model)))
+    fit(a)
+    fit(b)
+    assert_same(a, b)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: Adam(WarmUp(Cosine(0.01), 1.5), weight_decay=0.1),
+        lambda: SGD(
+            WarmUp(ReduceOnPlateau(0.1, "val_loss", patience=1, min_delta=0.05)), momentum=0.9
+        ),
+    ],
+)
+@pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "used"])
+def test_a_resumed_run_is_the_uninterrupted_one(optimizer, fresh, tmp_path):
+    """Bit for bit: shuffles, dropout, batch normalisation, optimizer, schedule and history."""
+    path = tmp_path / "checkpoint.safetensors"
+    options = {"validation_split": 0.2, "sample_weight": np.linspace(0, 1, ROWS)}
+    whole = trainer(optimizer=optimizer())
+    plan = 6
+
+    class SaveAfter2(Callback):
+        def on_epoch_end(self, trainer, logs):
+            if trainer.epoch == 2:
+                trainer.save_checkpoint(path)
+
+    fit(whole, epochs=plan, callbacks=[SaveAfter2()], **options)
+    resumed = trainer(network(seed=0), optimizer())
+    if not fresh:
+        fit(resumed, epochs=1, **options)
+    resumed.load_checkpoint(path)
+    fit(resumed, epochs=plan - resumed.epoch, **options)
+    assert_same(whole, resumed)
+    rates = whole.history["learning_rate"]
+    assert len(set(rates)) > 2, "the schedule had an effect"
+
+
+# ---------------------------------------------------------------------------------------- callbacks
+
+
+class Recorder(Callback):
+    def __init__(self, log, title=""):
+        self.log, self.title = log, title
+
+    def on_train_begin(self, trainer):
+        self.log.append((self.title, "begin", trainer.epoch))
+
+    def on_epoch_end(self, trainer, logs):
+        assert logs == trainer.history.rows[-1]
+        self.log.append((self.title, "epoch", trainer.epoch))
+
+    def on_train_end(self, trainer):
+        self.log.append((self.title, "end", trainer.epoch))
+
+
+def test_callbacks_are_called_in_order():
+    log = []
+    fit(trainer(), epochs=2, callbacks=[Recorder(log, "a"), Recorder(log, "b")])
+    assert log == [
+        ("a", "begin", 0),
+        ("b", "begin", 0),
+        ("a", "epoch", 1),
+        ("b", "epoch", 1),
+        ("a", "epoch", 2),
+        ("b", "epoch", 2),
+        ("a", "end", 2),
+        ("b", "end", 2),
+    ]
+
+
+@pytest.mark.parametrize("when", ["on_train_begin", "on_epoch_end", "on_train_end"])
+def test_the_others_end_if_one_fails(when):
+    class Failing(Callback):
+        pass
+
+    def fail(self, *arguments):
+        raise ZeroDivisionError("oh")
+
+    setattr(Failing, when, fail)
+    log = []
+    this = trainer()
+    with pytest.raises(ZeroDivisionError):
+        fit(this, callbacks=[Recorder(log, "a"), Failing(), Recorder(log, "b")])
+    assert [entry[:2] for entry in log if entry[1] == "end"] == [("a", "end"), ("b", "end")]
+    assert this._step is None or this._step.data is None
+    if when != "on_train_end":
+        assert this.history.stopped == "ZeroDivisionError: oh"
+    fit(this, epochs=1)
+    assert this.history.stopped == ""
+
+
+def test_a_callback_ends_training():
+    class Stop(Callback):
+        def on_epoch_end(self, trainer, logs):
+            trainer.stop_reason = "enough"
+
+    this = trainer()
+    history = fit(this, epochs=5, callbacks=[Stop()])
+    assert (this.epoch, history.stopped) == (1, "enough")
+    assert fit(this, epochs=2).stopped == ""
+    assert this.epoch == 3
+
+
+# ------------------------------------------------------------------------------------- interruption
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def handler():
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.usefixtures("handler")
+class TestInterruption:
+    def test_between_epochs(self):
+        log = []
+
+        class Interrupt(Callback):
+            def on_epoch_end(self, trainer, logs):
+                if trainer.epoch == 2:
+                    interrupt()
+
+        this, other = trainer(optimizer=Adam(0.01)), trainer(optimizer=Adam(0.01))
+        history = fit(this, epochs=5, callbacks=[Interrupt(), Recorder(log)])
+        assert history.stopped == "interrupted by Ctrl-C"
+        assert log[-2:] == [("", "epoch", 2), ("", "end", 2)]
+        fit(other, epochs=2)
+        assert_same(this, other)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        fit(this, epochs=3)
+        fit(other, epochs=3)
+        assert_same(this, other)
+
+    def test_after_the_last_epoch_it_is_too_late(self):
+        class Interrupt(Callback):
+            def on_epoch_end(self, trainer, logs):
+                if trainer.epoch == 2:
+                    interrupt()
+
+        assert fit(trainer(), epochs=2, callbacks=[Interrupt()]).stopped == ""
+
+    @pytest.mark.parametrize("at", [1, 4, 7])
+    def test_within_an_epoch_it_ends_after_the_update(self, at):
+        class InterruptingSGD(SGD):
+            name = "interrupting_sgd"
+
+            def update(self, xp, values, gradients, slots, learning_rate, step):
+                super().update(xp, values, gradients, slots, learning_rate, step)
+                if int(step[0]) == 7 + at:
+                    interrupt()
+
+        this = trainer(optimizer=InterruptingSGD(0.1))
+        log = []
+        history = fit(this, epochs=4, callbacks=[Recorder(log)])
+        assert history.stopped == "interrupted by Ctrl-C"
+        assert history["epoch"] == [1]
+        assert log[1:] == [("", "epoch", 1), ("", "end", 1)]
+        assert (this.epoch, this.updates) == (1, 7 + at)
+        assert this.state()["updates"] == [7 + at]
+        assert np.isfinite(this.model.predict(X)).all()
+        assert set(this.evaluate(X, Y)) == {"loss", "accuracy"}
+        fit(this, epochs=1)
+        assert this.epoch == 2
+
+    def test_during_validation_the_epoch_is_done(self):
+        class InterruptingAccuracy(Metric):
+            name = "interrupting"
+
+            def measure(self, xp, predictions, targets, weights):
+                if len(targets) == 20:
+                    interrupt()
+                return xp.sum(weights, keepdims=True)
+
+        this = gpunn.Trainer(network(), "softmax_cross_entropy", "sgd", [InterruptingAccuracy()])
+        log = []
+        history = fit(this, batch_size=24, validation_data=data(20, 1), callbacks=[Recorder(log)])
+        assert history.stopped == "interrupted by Ctrl-C"
+        assert (this.epoch, this.updates) == (1, 3)
+        assert ("", "epoch", 1) in log
+        assert history["val_interrupting"] == [1]
+
+    def test_twice_interrupts_at_once(self):
+        class Interrupt(Callback):
+            def on_epoch_end(self, trainer, logs):
+                interrupt()
+                interrupt()
+
+        this = trainer()
+        with pytest.raises(KeyboardInterrupt):
+            fit(this, callbacks=[Interrupt()])
+        assert this.history.stopped.startswith("KeyboardInterrupt")
+        assert this.epoch == 1
+
+    def test_the_best_epoch_comes_back(self):
+        class Interrupt(Callback):
+            def on_epoch_end(self, trainer, logs):
+                interrupt()
+
+        best, this = trainer(optimizer=SGD(0.1)), trainer(optimizer=SGD(0.1))
+        fit(best, epochs=1)
+        fit(this, callbacks=[EarlyStopping("loss"), Interrupt()])
+        np.testing.assert_array_equal(best.model.parameters.values, this.model.parameters.values)
+
+
+# --------------------------------------------------------------------------------------- divergence
+
+
+class Exploding(Schedule):
+    """A rate of 0 until the update whose number is given, and beyond all numbers from there on."""
+
+    name = "exploding"
+
+    def __init__(self, at, per_epoch):
+        self.moment = at / per_epoch
+
+    def at(self, time, duration):
+        return np.where(time < self.moment, 0.0, 1e38)
+
+
+def exploding(update, per_epoch, optimizer=SGD, **options):
+    """A trainer whose loss is not finite from update number `update` (from 0) on."""
+    model = network(layers.Dense(3), layers.Dense(3), dtype="float32")
+    return trainer(model, optimizer(Exploding(update - 1, per_epoch)), **options)
+
+
+@pytest.mark.parametrize("report_every", [1, 2, 7, 100])
+@pytest.mark.parametrize("update", [1, 4, 6, 7, 9, 13, 20])
+def test_divergence_names_epoch_and_step(update, report_every):
+    """Update number `update - 1` throws the weights away, so the next loss is the first bad one."""
+    this = exploding(update, 7, report_every=report_every)
+    epoch, step = update // 7 + 1, update % 7 + 1
+    with pytest.raises(DivergenceError, match=f"from epoch {epoch}, step {step} on"):
+        fit(this, epochs=3)
+    assert this.epoch == epoch - 1 == len(this.history.rows)
+    assert this.history.stopped.startswith("DivergenceError: loss: not a finite number")
+
+
+def test_divergence_before_the_first_update():
+    this = trainer(network(layers.Dense(3)))
+    this.model.parameters.values[...] = np.nan
+    with pytest.raises(DivergenceError, match="from epoch 1, step 1 on"):
+        fit(this)
+
+
+def test_divergence_with_streaming(monkeypatch):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 300)
+    with pytest.raises(DivergenceError, match="from epoch 2, step 3 on"):
+        fit(exploding(9, 7), stream=True)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [lambda rate: Adam(rate), lambda rate: SGD(rate, momentum=0.9)]
+)
+def test_after_divergence_the_best_epoch_comes_back(optimizer):
+    """Weights and optimizer's state, so that training can go on from there."""
+    log = []
+    this = exploding(9, 7, optimizer)
+    stopping = EarlyStopping("loss")
+    with pytest.raises(DivergenceError):
+        fit(this, callbacks=[stopping, Recorder(log)])
+    assert log[-1][1] == "end"
+    assert (stopping.best_epoch, stopping.best) == (1, this.history["loss"][0])
+    good = exploding(1000, 7, optimizer)
+    fit(good, epochs=1)
+    state = good.state()
+    for name in state.keys() - {"passes"}:
+        np.testing.assert_array_equal(this.state()[name], state[name], err_msg=name)
+    np.testing.assert_array_equal(this.model.parameters.values, good.model.parameters.values)
+    this.optimizer.learning_rate = gpunn.schedules.Constant(0.01)
+    assert np.isfinite(fit(this, epochs=2)["loss"]).all()
+
+
+def test_a_schedule_may_give_one_number():
+    class Always(Schedule):
+        name = "always"
+
+        def at(self, time, duration):
+            return 0.125
+
+    this = trainer(optimizer=SGD(Always()))
+    assert fit(this)["learning_rate"] == [0.125] * 3
+
+
+def test_reduce_on_plateau():
+    schedule = ReduceOnPlateau(0.5, "loss", factor=0.5, patience=1, min_delta=1e9)
+    this = trainer(smooth(), SGD(schedule))
+    rates = fit(this, epochs=4)["learning_rate"]
+    # The first figure improves on none; each of the others by less than min_delta.
+    assert rates == [0.5, 0.5, 0.25, 0.125]
+
+
+# ------------------------------------------------------------------------------------------- others
+
+
+def test_snapshot_needs_a_run():
+    with pytest.raises(ArgumentError, match="training has not begun"):
+        trainer().snapshot()
+
+
+def test_snapshot_and_restore():
+    this = trainer(optimizer=Adam(0.01))
+    fit(this, epochs=1)
+    snapshot, state = this.snapshot(), this.state()
+    values = this.model.parameters.to_host()
+    fit(this, epochs=2)
+    this.restore(snapshot)
+    for name, value in values.items():
+        np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
+    for name in state.keys() - {"passes"}:
+        np.testing.assert_array_equal(this.state()[name], state[name])
+
+
+def test_an_optimizer_of_ones_own():
+    class Signs(Optimizer):
+        name = "signs"
+
+        def update(self, xp, values, gradients, slots, learning_rate, step):
+            values -= learning_rate * xp.sign(gradients)
+
+    this = trainer(smooth(), Signs(0.01))
+    history = fit(this, epochs=20)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_regression_and_images():
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (40, 3, 2), np.uint8)
+    targets = images.mean(axis=(1, 2)) / 255
+    model = network(
+        layers.Rescaling(), layers.Flatten(), layers.Dense(1), input_shape=(3, 2), seed=1
+    )
+    this = gpunn.Trainer(model, MeanSquaredError(), Adam(0.05), ["r2"])
+    fit(this, images, targets, epochs=60)
+    assert this.evaluate(images, targets)["r2"] > 0.99
