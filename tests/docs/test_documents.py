@@ -1,0 +1,337 @@
+"""The documentation is true: its code runs, its output is right, its configurations load.
+
+What the fenced blocks of README.md and docs/*.md mean, in the order of each document and in a
+folder that is empty but for the repository's scripts/:
+
+* `python` runs, in one namespace a document. What it prints must be in the `text` block right
+  after it, where "..." stands for any characters. A block whose first line is a comment with a
+  file's name is written to that file instead.
+* `toml` must be a whole configuration. A first line with a file's name writes it to that file too.
+* `console` lines that begin with "$ gpunn" run, and what they print must be what follows, if
+  anything does. Those that ask for a GPU are only parsed.
+"""
+
+import ast
+import dataclasses
+import doctest
+import gc
+import importlib
+import itertools
+import os
+import re
+import shlex
+import sys
+import tomllib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+
+import gpunn
+from gpunn import config as configuration
+from gpunn.cli import main
+from gpunn.configurable import Configurable, known
+from gpunn.experiment.folder import FILES
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "gpunn"
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+)
+OPTIONAL = {"cupy", "cupyx", "numba", "sklearn"}
+
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml))\n")
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    language: str
+    text: str
+    line: int
+    output: str
+
+    @property
+    def file_name(self) -> str | None:
+        match = FILE_NAME.match(self.text)
+        return match[1] if match else None
+
+
+def blocks(path: Path) -> list[Block]:
+    document = path.read_text(encoding="utf-8")
+    found = list(FENCE.finditer(document))
+    result = []
+    for fence, following in itertools.zip_longest(found, found[1:]):
+        output = ""
+        if following is not None and following[1] == "text":
+            between = document[fence.end() : following.start()]
+            output = "" if between.strip() else following[2]
+        line = document.count("\n", 0, fence.start()) + 1
+        result.append(Block(fence[1], fence[2], line, output))
+    return result
+
+
+def matches(expected: str, printed: str) -> bool:
+    pattern = ".*".join(re.escape(part) for part in expected.rstrip().split("..."))
+    lines = "\n".join(line.rstrip() for line in printed.rstrip().splitlines())
+    return re.fullmatch(pattern, lines) is not None
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    modules = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+    gc.collect()  # classes that examples defined are known by their names until they are gone
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_document_does_what_it_says(
+    path: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("document")
+    monkeypatch.setitem(sys.modules, "document", module)
+    for block in blocks(path):
+        place = f"{relative(path)}, line {block.line}"
+        if block.file_name is not None:
+            (folder / block.file_name).write_text(block.text, encoding="utf-8")
+        if block.language == "python" and block.file_name is None:
+            # Blank lines in front make a traceback name the document's own lines.
+            exec(compile("\n" * block.line + block.text, path, "exec"), vars(module))
+            printed = capsys.readouterr().out
+            assert matches(block.output, printed), f"{place} prints:\n{printed}"
+        elif block.language == "toml":
+            configuration.parse_config(tomllib.loads(block.text), folder)
+        elif block.language == "console":
+            for command, output in commands(block):
+                run(command, place)
+                printed = capsys.readouterr().out
+                assert not output or matches(output, printed), f"{place} prints:\n{printed}"
+
+
+def commands(block: Block) -> Iterator[tuple[list[str], str]]:
+    """Yield the arguments of each `gpunn` command, and what it is said to print."""
+    for text in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, output = text.partition("\n")
+        if command.startswith("gpunn "):
+            yield shlex.split(command)[1:], output
+
+
+def run(arguments: list[str], place: str) -> None:
+    if any(argument.startswith("cupy") for argument in arguments):
+        with click.Context(main) as context:
+            _, command, rest = main.resolve_command(context, arguments)
+            assert command is not None
+            command.make_context(command.name, rest, parent=context)
+        return
+    try:
+        main.main(arguments, prog_name="gpunn", standalone_mode=False)
+    except click.ClickException as error:
+        pytest.fail(f"{place}: gpunn {shlex.join(arguments)}: {error.format_message()}")
+
+
+# ------------------------------------------------------------------------------ consistency
+
+
+def test_every_document_was_found() -> None:
+    names = {path.name for path in DOCUMENTS}
+    assert names >= {
+        "README.md",
+        "architecture.md",
+        "configuration.md",
+        "extending.md",
+        "tutorial.md",
+        "tutorial.zh.md",
+    }
+    assert all(blocks(path) for path in DOCUMENTS if path.name in ("README.md", "tutorial.md"))
+
+
+def test_tutorials_have_the_same_code() -> None:
+    english, chinese = (
+        [(block.language, block.text) for block in blocks(ROOT / "docs" / name)]
+        for name in ("tutorial.md", "tutorial.zh.md")
+    )
+    assert english == chinese
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_every_block_is_checked(path: Path) -> None:
+    found = blocks(path)
+    assert {block.language for block in found} <= {"python", "text", "toml", "console"}
+    outputs = [block.output for block in found if block.language == "python" and block.output]
+    assert outputs == [block.text for block in found if block.language == "text"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_links_lead_somewhere(path: Path) -> None:
+    text = FENCE.sub("", path.read_text(encoding="utf-8"))
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+        linked = path.parent / target if target else path
+        assert linked.exists(), f"{relative(path)} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
+            assert anchor in slugs, f"{relative(path)} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
+def test_commands_of_the_repository_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for script in re.findall(r"\./((?:scripts|ci)/\w+\.sh)", text):
+        assert os.access(ROOT / script, os.X_OK), script
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for extras in re.findall(r"(?:gpunn|\.)\[([\w,-]+)\]", text):
+        assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+# --------------------------------------------------------------------- docs/configuration.md
+
+
+def sections() -> dict[str, str]:
+    """Return the text under each heading of the configuration's page."""
+    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    parts = re.split(r"^##+ (.*)$", FENCE.sub("", text), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def rows(section: str) -> dict[str, list[str]]:
+    """Return the cells of each line of a table, by its first cell's code."""
+    lines = re.findall(r"^\| `([^`]+)` \|(.*)\|$", sections()[section], re.MULTILINE)
+    return {name: [cell.strip() for cell in rest.split(" | ")] for name, rest in lines}
+
+
+def default_of(text: str) -> Any:
+    """Return the value that a cell such as "needed", "none" or "`0.5`" stands for."""
+    words = {"needed": ..., "none": None, "true": True, "false": False}
+    text = text.strip("`")
+    return words[text] if text in words else ast.literal_eval(text)
+
+
+TABLES = {
+    "The top of the file": (configuration.Config, ()),
+    "`[data]`": (configuration.DataSet, ("dataset",)),
+    '`dataset = "mnist"`': (configuration.MNIST, ()),
+    '`dataset = "csv"`': (configuration.CSV, ()),
+    '`dataset = "npz"`': (configuration.NPZ, ()),
+    '`dataset = "npy"`': (configuration.NPY, ()),
+    "`[model]`": (configuration.Model, ()),
+    "`[training]`": (configuration.Training, ()),
+}
+
+
+@pytest.mark.parametrize("section", TABLES)
+def test_every_key_is_documented_with_its_default(section: str) -> None:
+    table, tags = TABLES[section]
+    inherited = () if table is configuration.DataSet else configuration.DataSet.__struct_fields__
+    expected: dict[str, Any] = dict.fromkeys(tags, ...)
+    for field in msgspec.structs.fields(table):
+        if field.name not in inherited:
+            default = ... if field.required else field.default
+            if field.default_factory is not msgspec.NODEFAULT:
+                default = field.default_factory()
+            expected[field.name] = default
+    assert {key: default_of(cells[1]) for key, cells in rows(section).items()} == expected
+
+
+def test_every_data_set_has_a_section() -> None:
+    kinds = set(re.findall(r'^`dataset = "(\w+)"`$', "\n".join(sections()), re.MULTILINE))
+    assert kinds == set(configuration.DATA_SETS)
+
+
+KINDS: dict[str, type[Configurable]] = {
+    "Layers": gpunn.layers.Layer,
+    "Activations": gpunn.activations.Activation,
+    "Initializers": gpunn.initializers.Initializer,
+    "Losses": gpunn.losses.Loss,
+    "Metrics": gpunn.metrics.Metric,
+    "Optimizers": gpunn.optimizers.Optimizer,
+    "Schedules": gpunn.schedules.Schedule,
+    "Callbacks": gpunn.callbacks.Callback,
+}
+
+
+def parameters(cls: type) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for field in dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ():
+        default = ... if field.default is dataclasses.MISSING else field.default
+        if field.default_factory is not dataclasses.MISSING:
+            made = field.default_factory()
+            default = made.name if isinstance(made, Configurable) else made
+        result[field.name] = default
+    return result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_is_documented_with_its_parameters(kind: str) -> None:
+    base = KINDS[kind]
+    common = parameters(base)
+    built_in = {
+        name: cls for name, cls in known(base).items() if cls.__module__.startswith("gpunn.")
+    }
+    expected = {
+        name: {
+            key: default
+            for key, default in parameters(cls).items()
+            if key not in common or common[key] != default
+        }
+        for name, cls in built_in.items()
+    }
+    documented = {
+        name: {
+            key: default_of(default)
+            for key, default in re.findall(r"`(\w+)` (needed|`[^`]*`|[^,\s]+)", cells[0])
+        }
+        for name, cells in rows(kind).items()
+        if name not in common
+    }
+    assert documented == expected
+    if kind == "Optimizers":
+        shown = {key: default_of(cells[0]) for key, cells in rows(kind).items() if key in common}
+        assert shown == common
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_option_is_documented(name: str) -> None:
+    (section,) = (text for title, text in sections().items() if title.startswith(f"`gpunn {name}"))
+    options = {
+        option
+        for parameter in main.commands[name].params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    }
+    assert set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) == options
+
+
+def test_every_file_of_a_run_is_documented() -> None:
+    assert set(rows("What a run leaves behind")) == set(FILES)
+
+
+# ------------------------------------------------------------------------------- docstrings
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name: str, folder: Path) -> None:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in OPTIONAL:
+            raise
+        pytest.skip(f"{error.name} is not installed")
+    result = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.failed == 0, f"{result.failed} of {result.attempted} examples failed; see above"
