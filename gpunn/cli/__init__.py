@@ -1,0 +1,72 @@
+"""The `gpunn` command.
+
+Each command's module imports what it needs when it runs, so that `gpunn --help` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import gpunn
+from gpunn.cli.doctor import doctor
+from gpunn.cli.evaluate import evaluate
+from gpunn.cli.predict import predict
+from gpunn.cli.train import train
+from gpunn.errors import DivergenceError, GpunnError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+class Diverged(click.ClickException):
+    """Training ran and failed."""
+
+    exit_code = 1
+
+
+class Refused(click.ClickException):
+    """Something is wrong that the user can put right."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Commands whose failures are one line on standard error and an exit status.
+
+    2 is for what the user can put right (usage, configuration, data, files, a missing GPU), 1 for
+    training that diverged, 130 for Ctrl-C.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
+            raise
+        except (GpunnError, OSError) as error:
+            kind = Diverged if isinstance(error, DivergenceError) else Refused
+            raise kind(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@click.group(
+    cls=Commands,
+    commands=[train, evaluate, predict, doctor],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(gpunn.__version__, prog_name="gpunn")
+def main() -> None:
+    """Train neural networks on NumPy or CuPy, from a configuration in TOML."""
+    # What gpunn logs, such as the backend that "auto" chose, goes to standard error as it is.
+    logging.basicConfig(format="%(message)s")
+    # A configuration may name classes of modules in the current folder ("my_layers:Gate"). Last,
+    # so that no file there hides an installed module.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)

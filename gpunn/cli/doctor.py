@@ -1,0 +1,80 @@
+"""`gpunn doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+
+__all__ = ["doctor"]
+
+
+@click.command(short_help="Tell what this machine offers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Tell what this machine offers: versions, BLAS, cores, CUDA, and what "auto" would choose."""
+    from gpunn.doctor import diagnose
+
+    report = diagnose()
+    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_text(report)))
+
+
+def _text(report: dict[str, Any]) -> Iterator[str]:
+    yield from _section(
+        f"gpunn {report['gpunn']}",
+        [
+            ("python", f"{report['python']} ({report['executable']})"),
+            ("platform", report["platform"]),
+            ("processor", f"{report['processor']}, {report['cores']} cores for this process"),
+            *((name, version or "missing") for name, version in report["packages"].items()),
+        ],
+    )
+    blas = report["blas"]
+    pools = [
+        (
+            pool["library"],
+            f"{pool['version']}, {pool['threads']} threads, {pool['kernels']} kernels",
+        )
+        for pool in blas.get("pools", [])
+    ]
+    if not pools:
+        pools = [("threads", "unknown; the package threadpoolctl would tell")]
+    yield from _section(
+        "NumPy's BLAS",
+        [
+            ("library", f"{blas['name']} {blas['version']}"),
+            ("configuration", blas["configuration"] or "unknown"),
+            *pools,
+            *report["thread_variables"].items(),
+        ],
+    )
+    yield "CUDA"
+    for finding in report["cuda"]:
+        yield from _rows([(finding["name"], finding["value"])])
+        if finding["problem"]:
+            yield f"    problem: {finding['problem']}"
+        if finding["fix"]:
+            yield f"    fix: {finding['fix']}"
+    yield ""
+    requested, auto = report["requested"], report["auto"]
+    yield from _section(
+        "Backend",
+        [
+            ("auto", f"{auto['backend']}: {auto['reason']}"),
+            ("GPUNN_BACKEND", requested["variable"] or "not set"),
+            *([("problem", requested["problem"])] if requested["problem"] else []),
+        ],
+    )
+
+
+def _section(title: str, rows: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    yield title
+    yield from _rows(rows)
+    yield ""
+
+
+def _rows(rows: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    for name, value in rows:
+        yield f"  {name:<24}{value}"

@@ -1,0 +1,66 @@
+"""`gpunn evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from gpunn.cli.options import backend_option, best_option, load_run, run_argument
+from gpunn.cli.text import figures_text
+
+__all__ = ["evaluate"]
+
+
+@click.command(short_help="Print a trained network's loss and metrics.")
+@run_argument
+@backend_option
+@best_option
+@click.option(
+    "--data-path",
+    type=click.Path(path_type=Path),
+    help="Labelled rows to evaluate on instead of the test part: a CSV, NPZ or NPY file, or a "
+    "folder of IDX files (their test part).",
+)
+@click.option(
+    "--target-path",
+    type=click.Path(path_type=Path),
+    help="NPY file of the targets, where --data-path is an NPY file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evaluate(
+    run_dir: Path,
+    backend: str | None,
+    best: bool,
+    data_path: Path | None,
+    target_path: Path | None,
+    as_json: bool,
+) -> None:
+    """Print the loss and metrics of a trained network.
+
+    RUN_DIR is the folder that `gpunn train` wrote. By default the network is evaluated on the test
+    part of the data that it was trained on.
+    """
+    from gpunn.errors import DataError
+    from gpunn.experiment.build import make_trainer
+    from gpunn.experiment.data import load, read_part
+
+    if target_path is not None and data_path is None:
+        raise click.UsageError("--target-path needs --data-path")
+    model, objects, config = load_run(run_dir, best, backend)
+    trainer = make_trainer(model, objects, config.training)
+    if data_path is not None:
+        part = read_part(data_path, target_path, config, model.metadata)
+    else:
+        parts = load(config).split(config.data, trainer.loss, model.output_shape[0])
+        if parts.test is None:
+            raise DataError(
+                f"{run_dir}: the run's data has no test part; give labelled rows by --data-path"
+            )
+        part = parts.test
+    figures = trainer.evaluate(part.X, part.y)
+    if as_json:
+        click.echo(json.dumps({"rows": part.rows, **figures}))
+    else:
+        click.echo(f"{figures_text(figures)} ({part.rows:,} rows)")

@@ -1,0 +1,52 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gpunn.config import Config
+    from gpunn.experiment.objects import Objects
+    from gpunn.network import Sequential
+
+__all__ = ["backend_option", "best_option", "load_run", "run_argument"]
+
+backend_option = click.option(
+    "--backend",
+    metavar="NAME",
+    help="numpy, cupy, cupy:1 or auto. Takes precedence over GPUNN_BACKEND and the configuration.",
+)
+
+run_argument = click.argument("run_dir", type=click.Path(path_type=Path))
+
+best_option = click.option(
+    "--best", is_flag=True, help="Use the network of the best epoch instead of the final one."
+)
+
+
+def load_run(run_dir: Path, best: bool, backend: str | None) -> tuple[Sequential, Objects, Config]:
+    """Return the network that a run left behind, with the configuration's objects."""
+    from gpunn.backends import choose_backend
+    from gpunn.config import load_config
+    from gpunn.errors import ConfigError, ModelFileError
+    from gpunn.experiment.folder import BEST, CHECKPOINT, CONFIG, FINAL
+    from gpunn.experiment.objects import Objects
+    from gpunn.saving import load_model
+
+    if not (run_dir / CONFIG).is_file():
+        raise ConfigError(f"{run_dir}: expected the folder of a run; there is no {CONFIG} in it")
+    config = load_config(run_dir / CONFIG)
+    objects = Objects(config)  # imports the classes that the model file refers to
+    path = run_dir / (BEST if best else FINAL)
+    if not path.exists():
+        others = [name for name in (FINAL, BEST, CHECKPOINT) if (run_dir / name).exists()]
+        hint = (
+            "the run had no validation rows to tell the best epoch by"
+            if best
+            else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
+        )
+        raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
+    return load_model(path, choose_backend(backend, config.backend)), objects, config

@@ -1,0 +1,111 @@
+"""`gpunn train`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpunn.cli.options import backend_option
+from gpunn.cli.text import figures_text
+
+if TYPE_CHECKING:
+    from gpunn.experiment import Experiment, RunFolder
+
+__all__ = ["train"]
+
+
+@click.command(short_help="Train a network and keep the run in a folder.")
+@click.argument("config", type=click.Path(path_type=Path))
+@backend_option
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a value of the configuration, such as training.epochs=3 or "
+    "model.layers.1.rate=0.3. May be given several times.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: runs/<name of the configuration>]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
+@click.option("--resume", is_flag=True, help="Go on with an earlier run in that folder, if any.")
+@click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
+def train(
+    config: Path,
+    backend: str | None,
+    settings: tuple[str, ...],
+    output: Path | None,
+    overwrite: bool,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Train the network that CONFIG describes, and keep everything in a folder.
+
+    CONFIG is a TOML file, or the folder of an earlier run, whose configuration is used again.
+    Ctrl-C ends training after the current step; what was trained so far is kept.
+    """
+    from gpunn.backends import choose_backend
+    from gpunn.cli.report import Report
+    from gpunn.config import load_config
+    from gpunn.errors import DivergenceError
+    from gpunn.experiment import RunFolder, build
+
+    if overwrite and resume:
+        raise click.UsageError("--overwrite and --resume exclude each other")
+    config, output = _places(config, output)
+    settled = load_config(config, settings)
+    folder = RunFolder(output, overwrite=overwrite, resume=resume)
+    experiment = build(settled, choose_backend(backend, settled.backend))
+    resumed = folder.attach(experiment)
+
+    say = _silence if quiet else click.echo
+    bars = not quiet and sys.stderr.isatty()
+    report = Report(experiment, _resumption(folder, resumed, experiment), epochs=not bars)
+    try:
+        history = experiment.run(*([] if quiet else [report]), folder, progress=bars)
+    except DivergenceError as error:
+        folder.finish(str(error), None, trained=False)
+        say(f"Kept up to epoch {experiment.trainer.epoch}:\n{folder.listing()}")
+        raise
+    figures = experiment.evaluate()
+    folder.finish(history.stopped, figures, trained=True)
+    if history.stopped:
+        say(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
+    say(_ending(experiment, figures))
+    say(f"\n{folder.listing()}")
+    if "Ctrl-C" in history.stopped:
+        raise KeyboardInterrupt
+
+
+def _places(config: Path, output: Path | None) -> tuple[Path, Path]:
+    """Return the configuration's file and the run's folder."""
+    if config.is_dir():
+        return config / "config.json", output or config
+    name = config.absolute().parent.name if config.name == "config.json" else config.stem
+    return config, output or Path("runs", name)
+
+
+def _silence(text: str) -> None:
+    """Say nothing."""
+
+
+def _resumption(folder: RunFolder, resumed: bool, experiment: Experiment) -> str:
+    if resumed:
+        return f"going on after epoch {experiment.trainer.epoch} of the run in {folder.path}"
+    if folder.resume:
+        return f"no earlier run in {folder.path}: starting from the beginning"
+    return ""
+
+
+def _ending(experiment: Experiment, figures: Mapping[str, float] | None) -> str:
+    test = experiment.parts.test
+    if figures is None or test is None:
+        return "The data has no test part."
+    return f"Test: {figures_text(figures)} ({test.rows:,} rows)"

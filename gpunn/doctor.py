@@ -1,0 +1,156 @@
+"""What this machine offers to gpunn, for the command `gpunn doctor` and for a run's record."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn.backends import Backend, choose_backend, get_backend
+from gpunn.backends.selection import VARIABLE
+from gpunn.errors import BackendUnavailableError, GpunnError
+
+__all__ = ["automatic_backend", "diagnose", "environment"]
+
+PACKAGES = ("numpy", "array-api-compat", "safetensors", "msgspec", "click", "tqdm")
+OPTIONAL_PACKAGES = (
+    "numba",
+    "cupy",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "scikit-learn",
+    "threadpoolctl",
+)
+THREAD_VARIABLES = (
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMBA_THREADING_LAYER",
+)
+
+
+def environment(backend: Backend) -> dict[str, Any]:
+    """Return what a run's figures may depend on beside its configuration, in JSON types."""
+    return {"backend": backend.describe(), **machine()}
+
+
+def machine() -> dict[str, Any]:
+    """Return versions, processor and BLAS."""
+    return {
+        "gpunn": gpunn.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": usable_cores(),
+        "packages": versions(),
+        "blas": blas(),
+        "thread_variables": {
+            name: os.environ[name] for name in THREAD_VARIABLES if name in os.environ
+        },
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Return the version of each package that gpunn uses; optional ones only where installed."""
+    found: dict[str, str | None] = {}
+    for package in (*PACKAGES, *OPTIONAL_PACKAGES):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            if package in PACKAGES:
+                found[package] = None
+    return found
+
+
+def processor() -> str:
+    """Return the processor's name where the system tells it, else its architecture."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            names = (line.partition(":")[2].strip() for line in file if "model name" in line)
+            return next(names, platform.machine())
+    except OSError:
+        return platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def blas() -> dict[str, Any]:
+    """Return NumPy's BLAS: name, version, how it was built and, with threadpoolctl, its threads."""
+    built: Any = np.show_config(mode="dicts")
+    library = built["Build Dependencies"]["blas"]
+    described = {
+        "name": library.get("name", "unknown"),
+        "version": library.get("version", "unknown"),
+        "configuration": library.get("openblas configuration", ""),
+    }
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return described
+    threadpoolctl: Any = importlib.import_module("threadpoolctl")
+    pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+    return {
+        **described,
+        "pools": [
+            {
+                "library": pool["internal_api"],
+                "version": pool["version"],
+                "threads": pool["num_threads"],
+                "kernels": pool.get("architecture", "unknown"),
+            }
+            for pool in pools
+        ],
+    }
+
+
+def automatic_backend() -> dict[str, str]:
+    """Return which backend "auto" chooses on this machine, and why."""
+    try:
+        chosen = get_backend("cupy")
+    except BackendUnavailableError as error:
+        return {"backend": "numpy", "reason": str(error)}
+    return {"backend": chosen.name, "reason": "a CUDA device is usable"}
+
+
+def requested_backend() -> dict[str, str]:
+    """Return what GPUNN_BACKEND asks for, and what is wrong with it, if anything."""
+    name = choose_backend()
+    described = {"variable": os.environ.get(VARIABLE, ""), "backend": name, "problem": ""}
+    if name != "auto":
+        try:
+            get_backend()  # names the variable in its errors
+        except GpunnError as error:
+            described["problem"] = str(error)
+    return described
+
+
+def diagnose() -> dict[str, Any]:
+    """Return everything that `gpunn doctor` tells, in JSON types."""
+    from gpunn.backends.cupy.diagnosis import findings
+
+    return {
+        **machine(),
+        "executable": sys.executable,
+        "cuda": [
+            {
+                "name": finding.name,
+                "value": finding.value,
+                "problem": finding.problem,
+                "fix": finding.fix,
+            }
+            for finding in findings()
+        ],
+        "auto": automatic_backend(),
+        "requested": requested_backend(),
+    }

@@ -1,0 +1,231 @@
+"""Everything that a configuration describes, made and checked before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.backends import Backend, get_backend
+from gpunn.config import Config, Training
+from gpunn.configurable import Configurable
+from gpunn.data.validation import check_inputs
+from gpunn.errors import ArgumentError, ConfigError, suggest
+from gpunn.experiment.data import Parts, load
+from gpunn.experiment.objects import Objects
+from gpunn.layers import Flatten, Layer, Standardization
+from gpunn.monitor import direction
+from gpunn.network import Sequential
+from gpunn.training import Trainer
+from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.history import History
+from gpunn.training.trainer import TIMINGS
+
+__all__ = ["Best", "Experiment", "build", "make_trainer"]
+
+
+@dataclass(frozen=True)
+class Best:
+    """What makes an epoch the best so far: `monitor`, smaller or larger, by at least how much."""
+
+    monitor: str
+    direction: str
+    min_delta: float = 0.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A network, the data it is trained on, and how.
+
+    Attributes
+    ----------
+    config : Config
+    description : dict
+        The configuration with every default written out, in JSON types; it can be run again.
+    trainer : Trainer
+    parts : Parts
+    callbacks : list of Callback
+    class_weight : mapping, "balanced" or None
+    best : Best or None
+        How the best epoch is found, if there is something to go by.
+    """
+
+    config: Config
+    description: dict[str, Any]
+    trainer: Trainer
+    parts: Parts
+    callbacks: list[Callback]
+    class_weight: dict[int, float] | str | None
+    best: Best | None
+
+    def run(self, *extra: Callback, progress: bool = True) -> History:
+        """Train until the configured number of epochs is reached, those already done included.
+
+        Parameters
+        ----------
+        *extra : Callback
+            Called after those of the configuration.
+        progress : bool
+            Whether to show a progress bar.
+
+        Raises
+        ------
+        DataError
+            If the data does not fit the network. No callback has been called then.
+        DivergenceError
+            If the loss stops being a finite number.
+        """
+        training, parts = self.config.training, self.parts
+        validation = parts.validation
+        return self.trainer.fit(
+            parts.training.X,
+            parts.training.y,
+            epochs=max(0, training.epochs - self.trainer.epoch),
+            batch_size=training.batch_size,
+            validation_data=None if validation is None else (validation.X, validation.y),
+            class_weight=self.class_weight,
+            shuffle=training.shuffle,
+            callbacks=[*self.callbacks, *extra],
+            progress=progress,
+        )
+
+    def evaluate(self) -> dict[str, float] | None:
+        """Return loss and metrics over the test part, or None if there is none."""
+        test = self.parts.test
+        return None if test is None else self.trainer.evaluate(test.X, test.y)
+
+
+def build(config: Config, backend: str) -> Experiment:
+    """Make everything that a configuration describes.
+
+    Parameters
+    ----------
+    config : Config
+    backend : str
+        The backend's name, after all precedence.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If the backend can't be used on this machine.
+    ConfigError
+        If a name or a parameter is unknown or impossible, or the layers don't fit one another.
+    DataError
+        If the data is malformed or does not fit the network and the loss.
+    """
+    ops = get_backend(backend)
+    objects = Objects(config)
+    description = objects.described()
+    parts = load(config)
+    model = _network(config, objects.layers, parts, ops)
+    trainer = make_trainer(model, objects, config.training)
+    parts = parts.split(config.data, trainer.loss, model.output_shape[0])
+    if parts.test is not None:  # Trainer.fit checks the other parts before it begins
+        check_inputs(parts.test.X, model.input_shape, "test X")
+    figures = ["loss", *(metric.name for metric in trainer.metrics)]
+    if parts.validation is not None:
+        figures += [f"val_{figure}" for figure in figures]
+    figures = ["epoch", *figures, *TIMINGS]
+    _check_monitors(objects, figures)
+    return Experiment(
+        config,
+        description,
+        trainer,
+        parts,
+        objects.callbacks,
+        _class_weight(config.training, parts.metadata.get("classes"), model.output_shape[0]),
+        _best(config.training, objects.callbacks, figures),
+    )
+
+
+def make_trainer(model: Sequential, objects: Objects, training: Training) -> Trainer:
+    """Return the trainer of a network, which is what evaluates it too."""
+    try:
+        return Trainer(
+            model,
+            objects.loss,
+            objects.optimizer,
+            objects.metrics,
+            gradient_accumulation=training.gradient_accumulation,
+        )
+    except ArgumentError as error:
+        raise ConfigError(f"training.{error}") from error
+
+
+def _network(config: Config, layers: list[Layer], parts: Parts, ops: Backend) -> Sequential:
+    shape = parts.training.X.shape[1:]
+    if config.data.standardize:
+        flatten: list[Layer] = [Flatten()] if len(shape) > 1 else []
+        layers = [*flatten, Standardization(), *layers]
+    try:
+        model = Sequential(layers, shape, ops, config.seed, config.dtype)
+    except ArgumentError as error:
+        raise ConfigError(f"model.layers: {error}") from error
+    model.metadata = dict(parts.metadata)
+    return model
+
+
+def _class_weight(
+    training: Training, names: list[str] | None, outputs: int
+) -> dict[int, float] | str | None:
+    """Return class weights with each class as its number."""
+    given = training.class_weight
+    if given is None or isinstance(given, str):
+        return given
+    classes = names or [str(number) for number in range(max(outputs, 2))]
+    for label in given:
+        if label not in classes:
+            raise ConfigError(
+                f"training.class_weight.{label}: there is no such class; {suggest(label, classes)}"
+            )
+    return {classes.index(label): weight for label, weight in given.items()}
+
+
+def _best(training: Training, callbacks: list[Callback], figures: list[str]) -> Best | None:
+    stoppers = [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
+    if len(stoppers) > 1:
+        raise ConfigError("training.callbacks: only one early_stopping can be given")
+    if stoppers and training.monitor is not None:
+        raise ConfigError(
+            "training.monitor: can't be given beside an early_stopping callback, whose monitor "
+            "chooses the best epoch"
+        )
+    for stopper in stoppers:
+        mode = direction(stopper.mode, stopper.monitor)
+        return Best(stopper.monitor, mode, stopper.min_delta)
+    if training.monitor is not None:
+        _check_monitor("training.monitor", training.monitor, figures)
+        return Best(training.monitor, direction("auto", training.monitor))
+    for figure in ("val_accuracy", "val_loss"):
+        if figure in figures:
+            return Best(figure, direction("auto", figure))
+    return None
+
+
+def _check_monitors(objects: Objects, figures: list[str]) -> None:
+    """Raise if something waits for a figure that no epoch will have."""
+    for index, callback in enumerate(objects.callbacks):
+        if monitor := getattr(callback, "monitor", None):
+            _check_monitor(f"training.callbacks[{index}].monitor", monitor, figures)
+    for schedule in _schedules(objects.optimizer.schedule):
+        if monitor := getattr(schedule, "monitor", None):
+            _check_monitor("training.optimizer.learning_rate.monitor", monitor, figures)
+
+
+def _schedules(schedule: Any) -> Iterator[Configurable]:
+    """Yield a schedule and those inside it."""
+    while isinstance(schedule, Configurable):
+        yield schedule
+        schedule = getattr(schedule, "schedule", None)
+
+
+def _check_monitor(path: str, monitor: str, figures: list[str]) -> None:
+    if monitor not in figures:
+        needs = (
+            " without validation rows (data.validation_fraction)"
+            if monitor.startswith("val_") and "val_loss" not in figures
+            else ""
+        )
+        raise ConfigError(
+            f"{path}: an epoch has no figure {monitor!r}{needs}; {suggest(monitor, figures)}"
+        )

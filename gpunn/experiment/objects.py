@@ -1,0 +1,127 @@
+"""The objects that a configuration names: layers, loss, optimizer, metrics, callbacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+# Classes are known by name once they are defined, so every built-in must have been imported.
+from gpunn import activations, initializers, metrics, optimizers, schedules  # noqa: F401
+from gpunn.config import Config
+from gpunn.configurable import Configurable, lookup, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError
+from gpunn.layers import Layer
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.optimizers import Optimizer
+from gpunn.training.callbacks import Callback
+
+__all__ = ["Objects"]
+
+Kind = TypeVar("Kind", bound=Configurable)
+
+IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@dataclass
+class Objects:
+    """What a configuration names, made.
+
+    Parameters
+    ----------
+    config : Config
+
+    Attributes
+    ----------
+    layers : list of Layer
+    loss : Loss
+    optimizer : Optimizer
+    metrics : list of Metric
+    callbacks : list of Callback
+    imported : dict of str to str
+        Import path of each class that the configuration imports, by its name.
+
+    Raises
+    ------
+    ConfigError
+        If a name or a parameter is unknown or impossible, or a class can't be imported.
+    """
+
+    config: Config
+    layers: list[Layer] = field(init=False)
+    loss: Loss = field(init=False)
+    optimizer: Optimizer = field(init=False)
+    metrics: list[Metric] = field(init=False)
+    callbacks: list[Callback] = field(init=False)
+    imported: dict[str, str] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        model, training = self.config.model, self.config.training
+        self.layers = self._make_all(Layer, model.layers, "model.layers")
+        self.loss = self._make(Loss, training.loss, "training.loss")
+        self.optimizer = self._make(Optimizer, training.optimizer, "training.optimizer")
+        self.metrics = self._make_all(Metric, training.metrics, "training.metrics")
+        self.callbacks = self._make_all(Callback, training.callbacks, "training.callbacks")
+
+    def _make(self, base: type[Kind], value: Any, path: str) -> Kind:
+        try:
+            return resolve(base, self._import_classes(value, path), path)
+        except (ArgumentError, ArgumentTypeError) as error:
+            raise ConfigError(str(error)) from error
+        # From a class that does not check its parameters: what it makes of a wrong type.
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: {error}; got {value!r}") from error
+
+    def _make_all(self, base: type[Kind], values: list[Any], path: str) -> list[Kind]:
+        return [self._make(base, value, f"{path}[{index}]") for index, value in enumerate(values)]
+
+    def _import_classes(self, value: Any, path: str) -> Any:
+        """Import every "package.module:Class" in `value` and put the class's name in its place."""
+        if isinstance(value, Mapping):
+            return {
+                key: self._import_classes(item, path if key == "name" else f"{path}.{key}")
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [
+                self._import_classes(item, f"{path}[{index}]") for index, item in enumerate(value)
+            ]
+        if isinstance(value, str) and IMPORT_PATH.fullmatch(value):
+            cls = lookup(Configurable, value, path, allow_import=True)
+            if "name" not in vars(cls) or not cls.name:
+                raise ConfigError(
+                    f"{path}: {value!r} needs a class attribute `name` of its own, by which model "
+                    "files refer to it"
+                )
+            self.imported[cls.name] = value
+            return cls.name
+        return value
+
+    def described(self) -> dict[str, Any]:
+        """Return the configuration in JSON types, every default of every object written out."""
+        described: dict[str, Any] = msgspec.to_builtins(self.config)
+        described["model"]["layers"] = [self._description(layer) for layer in self.layers]
+        training = described["training"]
+        training["loss"] = self._description(self.loss)
+        training["optimizer"] = self._description(self.optimizer)
+        training["metrics"] = [self._description(metric) for metric in self.metrics]
+        training["callbacks"] = [self._description(callback) for callback in self.callbacks]
+        return described
+
+    def _description(self, item: Configurable) -> Any:
+        return self._with_import_paths(item.config())
+
+    def _with_import_paths(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            described = {key: self._with_import_paths(item) for key, item in value.items()}
+            name = described.get("name")
+            if isinstance(name, str) and name in self.imported:
+                described["name"] = self.imported[name]
+            return described
+        return (
+            [self._with_import_paths(item) for item in value] if isinstance(value, list) else value
+        )

@@ -1,0 +1,90 @@
+"""From a network's outputs to what a user asks for: classes, probabilities, numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+
+__all__ = ["Predictions", "interpret"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of some rows.
+
+    Attributes
+    ----------
+    values : ndarray
+        Classes, as names if the training data had names and as numbers otherwise; 0 or 1 of each
+        output for several yes-or-no outputs; the outputs themselves for any other loss. Of shape
+        (rows,) or (rows, outputs).
+    probabilities : ndarray or None
+        Of each class, shape (rows, classes), or of each yes-or-no output; None where the loss
+        knows none.
+    labels : list of str
+        Names of the columns of `probabilities`.
+    """
+
+    values: np.ndarray
+    probabilities: np.ndarray | None
+    labels: list[str]
+
+    def table(self, with_probabilities: bool) -> str:
+        """Return CSV text: a header, then one line a row."""
+        columns = self.values.reshape(self.values.shape[0], -1)
+        width = columns.shape[1]
+        names = ["prediction"] if width == 1 else [f"prediction_{i}" for i in range(width)]
+        if with_probabilities and self.probabilities is not None:
+            names += [f"probability_{label}" for label in self.labels]
+            extra = [[f"{value:.9g}" for value in row] for row in self.probabilities]
+        else:
+            extra = [[] for _ in columns]
+        digits = 17 if columns.dtype == np.float64 else 9
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        for row, more in zip(columns.tolist(), extra, strict=True):
+            writer.writerow([_cell(value, digits) for value in row] + more)
+        return text.getvalue()
+
+
+def _cell(value: object, digits: int) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def interpret(outputs: np.ndarray, loss: Loss, classes: Sequence[str] | None) -> Predictions:
+    """Return what outputs of shape (rows, outputs) mean under the loss they were trained with.
+
+    Softmax cross-entropy gives softmax(outputs) and the class of the largest; binary cross-entropy
+    gives 1 / (1 + exp(-outputs)) and 1 where that is above 1/2. Under any other loss outputs stand
+    for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
+    """
+    if isinstance(loss, SoftmaxCrossEntropy):
+        exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        probabilities = exponential / exponential.sum(axis=1, keepdims=True)
+        labels = _labels(classes, outputs.shape[1])
+        return Predictions(_named(outputs.argmax(axis=1), classes), probabilities, labels)
+    if isinstance(loss, BinaryCrossEntropy):
+        # exp(-|p|) cannot overflow.
+        decay = np.exp(-np.abs(outputs))
+        probabilities = np.where(outputs >= 0, 1, decay) / (1 + decay)
+        decided = (outputs > 0).astype(np.int64)
+        if outputs.shape[1] > 1:
+            return Predictions(decided, probabilities, _labels(None, outputs.shape[1]))
+        both = np.hstack([1 - probabilities, probabilities])
+        return Predictions(_named(decided[:, 0], classes), both, _labels(classes, 2))
+    return Predictions(outputs[:, 0] if outputs.shape[1] == 1 else outputs, None, [])
+
+
+def _labels(classes: Sequence[str] | None, count: int) -> list[str]:
+    return [str(number) for number in range(count)] if classes is None else list(classes)
+
+
+def _named(codes: np.ndarray, classes: Sequence[str] | None) -> np.ndarray:
+    return codes if classes is None else np.array(classes)[codes]

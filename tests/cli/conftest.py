@@ -1,0 +1,99 @@
+"""What the tests of the command share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from gpunn.cli import main
+
+DIGITS = """\
+[data]
+dataset = "digits"
+validation_fraction = 0.2
+
+[model]
+layers = [
+    { name = "rescaling", scale = 0.0625 },
+    { name = "dense", units = 16, activation = "relu" },
+    { name = "dropout", rate = 0.1 },
+    { name = "batch_norm" },
+    { name = "dense", units = 10 },
+]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
+epochs = 4
+batch_size = 64
+metrics = ["accuracy"]
+"""
+
+IRIS = """\
+[data]
+dataset = "csv"
+path = "flowers.csv"
+target = "species"
+standardize = true
+test_fraction = 0.25
+
+[model]
+layers = [{ name = "dense", units = 8, activation = "tanh" }, { name = "dense", units = 3 }]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = { name = "adam", learning_rate = 0.05 }
+epochs = 20
+metrics = ["accuracy"]
+"""
+
+SPECIES = ["iris", "lily", "rose"]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs in a folder of its own, on NumPy."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+
+
+@pytest.fixture
+def gpunn() -> Callable[..., Result]:
+    """The command: `gpunn("train", "a.toml", status=2)` runs it and checks the exit status."""
+
+    def run(*arguments: object, status: int = 0) -> Result:
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        unexpected = result.exception is not None and not isinstance(result.exception, SystemExit)
+        assert not unexpected, result.exception
+        assert result.exit_code == status, result.output
+        if status == 2:
+            assert result.stderr.splitlines()[-1].startswith("Error: "), result.stderr
+        return result
+
+    return run
+
+
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    path = tmp_path / "digits.toml"
+    path.write_text(DIGITS)
+    return path
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    """Three well separated classes with names, in a CSV file, and a configuration."""
+    random = np.random.default_rng(0)
+    lines = ["width,species,length"]
+    for row in range(90):
+        kind = row % 3
+        width, length = random.normal([100 * kind, 0.001 * (kind == 2)], [10, 0.0001])
+        lines.append(f"{width:.4f},{SPECIES[kind]},{length:.6f}")
+    (tmp_path / "flowers.csv").write_text("\n".join(lines) + "\n")
+    path = tmp_path / "flowers.toml"
+    path.write_text(IRIS)
+    return path

@@ -1,0 +1,195 @@
+"""Each kind of data set, through `gpunn train`."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+from run_folders import evaluation, history, weights
+
+MODEL = 'model.layers = [{name = "dense", units = 3}]\n'
+TRAINING = '[training]\nloss = "softmax_cross_entropy"\nepochs = 2\nmetrics = ["accuracy"]\n'
+
+
+@pytest.fixture
+def train(gpunn, tmp_path):
+    def run(data: str, *arguments: object, status: int = 0):
+        (tmp_path / "a.toml").write_text(f"data = {{{data}}}\n{MODEL}{TRAINING}")
+        return gpunn("train", "a.toml", "--output", "run", *arguments, status=status)
+
+    return run
+
+
+def arrays(rows: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(rows)
+    return random.normal(size=(rows, 4)), np.arange(rows) % 3
+
+
+def save_parts(**parts: int) -> dict[str, np.ndarray]:
+    saved = {}
+    for name, rows in parts.items():
+        saved[f"X{name}"], saved[f"y{name}"] = arrays(rows)
+    return saved
+
+
+def test_npz_with_parts(train, tmp_path):
+    np.savez(tmp_path / "a.npz", **save_parts(_a=60, _b=30, _c=15))
+    names = 'X = "X_a", y = "y_a", X_validation = "X_b", y_validation = "y_b"'
+    result = train(f'dataset = "npz", path = "a.npz", {names}, X_test = "X_c", y_test = "y_c"')
+    assert "rows: 60 training, 30 validation, 15 test" in result.stdout
+
+
+def test_npz_without_parts(train, tmp_path):
+    np.savez(tmp_path / "a.npz", **save_parts(**{"": 60}))
+    result = train('dataset = "npz", path = "a.npz"')
+    assert "rows: 60 training\n" in result.stdout
+    assert "The data has no test part." in result.stdout
+    assert evaluation(tmp_path / "run")["test"] is None
+
+
+def test_npy(train, tmp_path):
+    for name, array in save_parts(_a=60, _b=30, _c=15).items():
+        np.save(tmp_path / f"{name}.npy", array)
+    keys = [
+        ("path", "X_a"),
+        ("target_path", "y_a"),
+        ("validation_path", "X_b"),
+        ("validation_target_path", "y_b"),
+        ("test_path", "X_c"),
+        ("test_target_path", "y_c"),
+    ]
+    files = ", ".join(f'{key} = "{name}.npy"' for key, name in keys)
+    assert "rows: 60 training, 30 validation, 15 test" in train(f'dataset = "npy", {files}').stdout
+
+
+def test_fractions_keep_the_classes_proportions_and_the_test_rows(train, tmp_path):
+    np.savez(tmp_path / "a.npz", **save_parts(**{"": 60}))
+    data = 'dataset = "npz", path = "a.npz", test_fraction = 0.2, validation_fraction = 0.25'
+    assert "rows: 36 training, 12 validation, 12 test" in train(data).stdout
+    from gpunn.config import load_config
+    from gpunn.experiment.data import load
+    from gpunn.losses import SoftmaxCrossEntropy
+
+    def parts(*settings: str):
+        config = load_config(tmp_path / "a.toml", settings)
+        return load(config).split(config.data, SoftmaxCrossEntropy(), 3)
+
+    first, other_seed, other_split = parts(), parts("seed=1"), parts("data.split_seed=1")
+    for part in (first.training, first.validation, first.test):
+        assert len(set(np.bincount(part.y))) == 1
+    together = np.vstack([first.training.X, first.validation.X, first.test.X])
+    assert np.array_equal(np.unique(together, axis=0), np.unique(arrays(60)[0], axis=0))
+    assert np.array_equal(first.test.X, other_seed.test.X)
+    assert not np.array_equal(first.test.X, other_split.test.X)
+
+
+def test_standardize_is_taken_from_the_training_rows_and_saved(train, tmp_path):
+    parts = save_parts(_a=60, _b=30, _c=15)
+    parts["X_b"] += 1000
+    np.savez(tmp_path / "a.npz", **parts)
+    names = 'X = "X_a", y = "y_a", X_validation = "X_b", y_validation = "y_b"'
+    train(f'dataset = "npz", path = "a.npz", {names}, standardize = true')
+    saved = weights(tmp_path / "run")
+    np.testing.assert_allclose(
+        saved["standardization_1.mean"], parts["X_a"].mean(axis=0), rtol=1e-5
+    )
+
+
+def test_standardize_flattens_images(train, tmp_path, gpunn):
+    X, y = arrays(60)
+    np.savez(tmp_path / "a.npz", X=X.reshape(60, 2, 2), y=y)
+    result = train('dataset = "npz", path = "a.npz", standardize = true, test_fraction = 0.2')
+    assert "flatten_1" in result.stdout
+    gpunn("evaluate", "run")
+
+
+def test_mnist(train, gpunn, tmp_path, monkeypatch):
+    folder = tmp_path / "sets" / "mnist"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for part, rows in (("train", 30), ("t10k", 12)):
+        images = random.integers(0, 256, (rows, 2, 2), np.uint8)
+        labels = (np.arange(rows) % 3).astype(np.uint8)
+        for kind, magic, content in (
+            ("images-idx3", b"\0\0\x08\x03", images),
+            ("labels-idx1", b"\0\0\x08\x01", labels),
+        ):
+            sizes = np.array(content.shape, ">u4").tobytes()
+            packed = gzip.compress(magic + sizes + content.tobytes())
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(packed)
+    monkeypatch.setenv("GPUNN_DATA", "sets")
+    assert "rows: 30 training, 12 test" in train('dataset = "mnist"').stdout
+    monkeypatch.delenv("GPUNN_DATA")
+    told = json.loads(gpunn("evaluate", "run", "--json").stdout)
+    assert told == evaluation(tmp_path / "run")["test"]
+    folder_given = ["--data-path", "sets/mnist", "--json"]
+    assert json.loads(gpunn("evaluate", "run", *folder_given).stdout) == told
+
+
+def test_csv_with_parts(gpunn, flowers, tmp_path):
+    # The parts' columns are in another order, and one part lacks a class.
+    lines = [line.split(",") for line in (tmp_path / "flowers.csv").read_text().splitlines()]
+    text = "\n".join(f"{length},{width},{kind}" for width, kind, length in lines)
+    (tmp_path / "test.csv").write_text(text + "\n")
+    kept = "\n".join(line for line in text.splitlines() if "iris" not in line)
+    (tmp_path / "validation.csv").write_text(kept + "\n")
+    settings = [
+        "data.test_fraction=0",
+        "data.test_path=test.csv",
+        "data.validation_path=validation.csv",
+    ]
+    result = gpunn(
+        "train", flowers, "--output", "run", *(f"--set={setting}" for setting in settings)
+    )
+    assert "rows: 90 training, 60 validation, 90 test" in result.stdout
+    assert evaluation(tmp_path / "run")["test"]["accuracy"] > 0.9
+    assert history(tmp_path / "run")[-1]["val_accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("weight", ["{rose=5.0}", "{iris=0.0, lily=1.0}", "balanced"])
+def test_class_weights_by_name(gpunn, flowers, tmp_path, weight):
+    gpunn("train", flowers, "--output", "run", "--set", f"training.class_weight={weight}")
+    result = gpunn(
+        "train", flowers, "--output", "b", "--set", "training.class_weight={ros=1}", status=2
+    )
+    assert (
+        "training.class_weight.ros: there is no such class; did you mean 'rose'?" in result.stderr
+    )
+
+
+def test_classes_without_weight_are_not_learnt(gpunn, flowers, tmp_path):
+    gpunn("train", flowers, "--output", "run", "--set", "training.class_weight={rose=0.0}")
+    (tmp_path / "new.csv").write_text("length,width\n0.001,200\n")
+    assert "rose" not in gpunn("predict", "run", "--input", "new.csv").stdout
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ('dataset = "npz", path = "none.npz"', "none.npz"),
+        ('dataset = "npz", path = "a.npz", X = "Z"', "has no array 'Z'"),
+        (
+            'dataset = "npz", path = "short.npz"',
+            "training y: expected one target for each of the 6 rows",
+        ),
+        ('dataset = "npz", path = "nan.npz"', "X: expected finite numbers"),
+        ('dataset = "npz", path = "test.npz", X_test = "X_t", y_test = "y_t"', "test X: this netw"),
+        (
+            'dataset = "npz", path = "a.npz", test_fraction = 0.99',
+            "data.test_fraction: 0.99 of 6 rows leaves 0",
+        ),
+        ('dataset = "npy", path = "a.npz", target_path = "a.npz"', "expected an NPY file, got an"),
+        ('dataset = "csv", path = "a.npz", target = "y"', "a.npz"),
+        ('dataset = "mnist", path = "."', "missing train-images-idx3-ubyte"),
+    ],
+)
+def test_bad_data_is_one_line_and_leaves_no_folder(train, tmp_path, data, problem):
+    X, y = arrays(6)
+    np.savez(tmp_path / "a.npz", X=X, y=y)
+    np.savez(tmp_path / "short.npz", X=X, y=y[:5])
+    np.savez(tmp_path / "nan.npz", X=np.full_like(X, np.nan), y=y)
+    np.savez(tmp_path / "test.npz", X=X, y=y, X_t=X[:, :3], y_t=y)
+    result = train(data, status=2)
+    assert problem in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()

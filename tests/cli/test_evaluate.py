@@ -1,0 +1,104 @@
+import json
+
+import numpy as np
+import pytest
+from run_folders import evaluation
+
+
+@pytest.fixture
+def run(gpunn, digits):
+    gpunn("train", digits, "--output", "run")
+
+
+def test_the_test_part_again(gpunn, run, tmp_path):
+    told = json.loads(gpunn("evaluate", "run", "--json").stdout)
+    assert told == evaluation(tmp_path / "run")["test"]
+    accuracy = f"accuracy {told['accuracy']:.4g}"
+    assert accuracy in gpunn("evaluate", "run").stdout
+
+
+def test_the_best_epoch(gpunn, digits):
+    gpunn("train", digits, "--output", "run", "--set", "training.monitor=epoch")
+    best = json.loads(gpunn("evaluate", "run", "--best", "--json").stdout)
+    final = json.loads(gpunn("evaluate", "run", "--json").stdout)
+    assert best["accuracy"] < final["accuracy"]  # "epoch" is least at first
+
+
+def test_a_test_part_drawn_at_random_is_the_same(gpunn, flowers, tmp_path):
+    gpunn("train", flowers, "--output", "run")
+    ended = evaluation(tmp_path / "run")["test"]
+    assert ended["rows"] == 23
+    assert ended["accuracy"] > 0.9
+    assert json.loads(gpunn("evaluate", "run", "--json").stdout) == ended
+
+
+def test_other_arrays(gpunn, run, tmp_path):
+    from gpunn.data import load_digits
+
+    _, _, X, y = load_digits()
+    np.savez("other.npz", X=X[:50], y=y[:50])
+    np.save("X.npy", X[:50])
+    np.save("y.npy", y[:50])
+    told = json.loads(gpunn("evaluate", "run", "--data-path", "other.npz", "--json").stdout)
+    assert told["rows"] == 50
+    files = ["--data-path", "X.npy", "--target-path", "y.npy"]
+    assert json.loads(gpunn("evaluate", "run", *files, "--json").stdout) == told
+
+
+def test_another_csv_file(gpunn, flowers, tmp_path):
+    gpunn("train", flowers, "--output", "run")
+    # Columns in another order, one more, and only one class.
+    rows = ["species,length,colour,width", "rose,0.001,2,201", "rose,0.0011,3,195"]
+    (tmp_path / "other.csv").write_text("\n".join(rows))
+    told = json.loads(gpunn("evaluate", "run", "--data-path", "other.csv", "--json").stdout)
+    assert (told["rows"], told["accuracy"]) == (2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("width,species,length\n1,tulip,2\n", "'tulip', which is no class of the training data"),
+        ("width,species,length\n1,4,2\n", "'4', which is no class of the training data"),
+        ("width,species\n1,rose\n", "no column 'length'"),
+        ("width,length\n1,2\n", "no column 'species'"),
+        ("", "the file is empty"),
+    ],
+)
+def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
+    gpunn("train", flowers, "--output", "run", "--set", "training.epochs=1")
+    (tmp_path / "other.csv").write_text(text)
+    assert problem in gpunn("evaluate", "run", "--data-path", "other.csv", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["none"], "none: expected the folder of a run"),
+        (["run", "--data-path", "none.npz"], "none.npz"),
+        (["run", "--data-path", "none.txt"], "none.txt: there is no such file"),
+        (["run", "--data-path", "digits.toml"], "digits.toml: expected a name that ends in"),
+        (["run", "--data-path", "a.csv"], "was not trained on a CSV file"),
+        (["run", "--data-path", "X.npy"], "inputs in an NPY file need targets in another"),
+        (["run", "--data-path", "a.npz", "--target-path", "y.npy"], "need targets in another"),
+        (["run", "--target-path", "y.npy"], "--target-path needs --data-path"),
+        (["run", "--data-path", "wrong.npz"], "takes arrays of shape (rows, 64)"),
+        (["run", "--data-path", "labels.npz"], "labels must be from 0 to 9"),
+        (["run", "--data-path", "."], "missing train-images-idx3-ubyte"),
+        (["run", "--backend", "nump"], "there is no backend 'nump'"),
+    ],
+)
+def test_what_cannot_be_evaluated(gpunn, run, arguments, problem):
+    np.savez("wrong.npz", X=np.zeros((3, 5)), y=np.zeros(3, int))
+    np.savez("labels.npz", X=np.zeros((3, 64)), y=np.full(3, 10))
+    assert problem in gpunn("evaluate", *arguments, status=2).stderr
+
+
+def test_no_test_part(gpunn, flowers):
+    gpunn("train", flowers, "--output", "run", "--set", "data.test_fraction=0")
+    assert "the run's data has no test part" in gpunn("evaluate", "run", status=2).stderr
+    assert "no validation rows to tell" in gpunn("evaluate", "run", "--best", status=2).stderr
+
+
+def test_a_damaged_network(gpunn, run, tmp_path):
+    (tmp_path / "run" / "final.safetensors").write_bytes(b"damaged")
+    assert "final.safetensors: not a readable" in gpunn("evaluate", "run", status=2).stderr

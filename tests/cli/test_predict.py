@@ -1,0 +1,120 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_folders import evaluation
+
+from gpunn.data import load_digits
+
+SPECIES = ["iris", "lily", "rose"]
+
+
+@pytest.fixture
+def digits_run(gpunn, digits):
+    gpunn("train", digits, "--output", "run")
+
+
+def table(text: str) -> list[list[str]]:
+    return list(csv.reader(text.splitlines()))
+
+
+def test_classes_by_name(gpunn, flowers, tmp_path):
+    gpunn("train", flowers, "--output", "run")
+    (tmp_path / "new.csv").write_text("length,width,note\n0,-5,7\n0,104,7\n0.001,200,7\n")
+    result = gpunn("predict", "run", "--input", "new.csv")
+    assert table(result.stdout) == [["prediction"], *([name] for name in SPECIES)]
+    gpunn("predict", "run", "--input", "new.csv", "--output", "out.csv", "--probabilities")
+    header, *rows = table((tmp_path / "out.csv").read_text())
+    assert header == ["prediction", *(f"probability_{name}" for name in SPECIES)]
+    for row, name in zip(rows, SPECIES, strict=True):
+        probabilities = dict(zip(SPECIES, map(float, row[1:]), strict=True))
+        assert row[0] == name == max(probabilities, key=lambda key: probabilities[key])
+        assert sum(probabilities.values()) == pytest.approx(1)
+    gpunn("predict", "run", "--input", "new.csv", "--output", "out.npy")
+    assert np.load("out.npy").tolist() == SPECIES
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv"])
+def test_inputs_of_each_kind(gpunn, digits_run, kind):
+    _, _, X, y = load_digits()
+    if kind == "npy":
+        np.save("new.npy", X)
+    elif kind == "npz":
+        np.savez("new.npz", X=X)
+    else:
+        np.savetxt("new.csv", X, "%d", delimiter=",")
+    gpunn("predict", "run", "--input", f"new.{kind}", "--output", "out.npy")
+    predicted = np.load("out.npy")
+    assert predicted.dtype == np.int64
+    assert np.mean(predicted == y) == pytest.approx(evaluation(Path("run"))["test"]["accuracy"])
+
+
+def test_probabilities_as_an_array(gpunn, digits_run):
+    np.save("new.npy", load_digits()[2])
+    arguments = ["--input", "new.npy", "--output", "out.npy"]
+    gpunn("predict", "run", *arguments, "--probabilities")
+    probabilities = np.load("out.npy")
+    assert probabilities.shape == (360, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    gpunn("predict", "run", *arguments)
+    assert np.array_equal(np.load("out.npy"), probabilities.argmax(axis=1))
+
+
+REGRESSION = """\
+data = {dataset = "csv", path = "a.csv", target = TARGET, standardize = true}
+model.layers = [{name = "dense", units = 1}]
+[training]
+loss = "mean_squared_error"
+optimizer = {name = "adam", learning_rate = 0.1}
+epochs = 200
+batch_size = 16
+metrics = ["r2"]
+"""
+
+
+@pytest.mark.parametrize("target", [0, -1])
+@pytest.mark.parametrize("with_target", [False, True])
+def test_numbers_from_a_file_without_header(gpunn, tmp_path, target, with_target):
+    random = np.random.default_rng(0)
+    X = random.normal(5, 2, (64, 2))
+    y = 3 * X[:, 0] - X[:, 1]
+    columns = [y, *X.T] if target == 0 else [*X.T, y]
+    np.savetxt("a.csv", np.stack(columns, axis=1), delimiter=",")
+    (tmp_path / "a.toml").write_text(REGRESSION.replace("TARGET", str(target)))
+    gpunn("train", "a.toml", "--output", "run")
+    np.savetxt("new.csv", np.stack(columns, axis=1) if with_target else X, delimiter=",")
+    gpunn("predict", "run", "--input", "new.csv", "--output", "out.npy")
+    np.testing.assert_allclose(np.load("out.npy"), y, atol=0.5)
+    first, second, *_ = table(gpunn("predict", "run", "--input", "new.csv").stdout)
+    assert first == ["prediction"]
+    assert np.float32(second[0]) == np.load("out.npy")[0]
+    refused = gpunn("predict", "run", "--input", "new.csv", "--probabilities", status=2)
+    assert "'mean_squared_error' gives no probabilities" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "Missing option '--input'"),
+        (["--input", "none.npy"], "none.npy"),
+        (["--input", "none.xls"], "none.xls: there is no such file"),
+        (["--input", "digits.toml"], "digits.toml: expected a name that ends in .npy"),
+        (["--input", "wrong.npy"], "takes arrays of shape (rows, 64)"),
+        (["--input", "nan.npy"], "expected finite numbers"),
+        (["--input", "fine.npy", "--output", "out.txt"], "--output: expected a name in .npy or"),
+        (["--input", "fine.npy", "--output", "none/out.npy"], "none"),
+    ],
+)
+def test_what_cannot_be_predicted(gpunn, digits_run, tmp_path, arguments, problem):
+    np.save("wrong.npy", np.zeros((3, 5)))
+    np.save("nan.npy", np.full((3, 64), np.nan))
+    np.save("fine.npy", np.zeros((3, 64)))
+    before = sorted(tmp_path.iterdir())
+    assert problem in gpunn("predict", "run", *arguments, status=2).stderr
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_no_run(gpunn):
+    result = gpunn("predict", "none", "--input", "x.npy", status=2)
+    assert "none: expected the folder of a run; there is no config.json in it" in result.stderr

@@ -1,0 +1,602 @@
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_folders import evaluation, history, same_weights, weights, without_times
+
+FILES = [
+    "best.safetensors",
+    "checkpoint.safetensors",
+    "config.json",
+    "environment.json",
+    "evaluation.json",
+    "final.safetensors",
+    "history.jsonl",
+]
+
+
+def test_a_run(gpunn, digits, tmp_path):
+    result = gpunn("train", "digits.toml")
+    run = tmp_path / "runs" / "digits"
+    assert sorted(path.name for path in run.iterdir()) == FILES
+    rows = history(run)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["val_accuracy"] > 0.85
+    assert "Test: loss " in result.stdout
+    assert "epoch 4/4: loss " in result.stdout
+    for name in FILES:
+        assert f"runs/digits/{name}" in result.stdout
+    ended = evaluation(run)
+    assert ended["test"]["rows"] == 360
+    assert ended["test"]["accuracy"] > 0.85
+    assert (ended["epochs"], ended["stopped"]) == (4, "")
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["backend"]["backend"] == "numpy"
+    assert environment["packages"]["numpy"] == np.__version__
+    assert environment["blas"]["name"]
+
+
+def test_the_recorded_configuration_trains_the_same_again(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "a", "--set", "training.epochs=2", "--set", "seed=5")
+    recorded = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert recorded["seed"] == 5
+    assert recorded["training"]["epochs"] == 2
+    assert recorded["training"]["optimizer"]["epsilon"] == 1e-8
+    assert recorded["training"]["shuffle"] is True
+    assert recorded["model"]["layers"][1]["initializer"]["name"] == "he"
+    gpunn("train", "a/config.json", "--output", "b")
+    assert same_weights(tmp_path / "a", tmp_path / "b")
+    assert json.loads((tmp_path / "b" / "config.json").read_text()) == recorded
+
+
+def test_the_best_epoch_is_kept(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--set", "training.monitor=val_loss", "--output", "a")
+    rows = history(tmp_path / "a")
+    best = min(rows, key=lambda row: row["val_loss"])["epoch"]
+    assert kept_epoch(tmp_path / "a") == best
+    gpunn("train", digits, "--set", "training.monitor=learning_rate", "--output", "b")
+    assert kept_epoch(tmp_path / "b") == 4  # not larger, so smaller, is better: it falls
+    gpunn("train", digits, "--set", "data.validation_fraction=0", "--output", "c")
+    assert not (tmp_path / "c" / "best.safetensors").exists()
+
+
+def kept_epoch(run: Path) -> int:
+    from safetensors import safe_open
+
+    with safe_open(run / "best.safetensors", framework="numpy") as file:
+        return json.loads(file.metadata()["gpunn"])["training"]["epoch"]
+
+
+def test_files_of_callbacks_are_in_the_folder(gpunn, digits, tmp_path):
+    log = "{name='csv_log', path='log.csv'}"
+    models = "{name='model_checkpoint', path='epochs/{epoch}.safetensors'}"
+    setting = f"--set=training.callbacks=[{log}, {models}]"
+    gpunn("train", digits, setting, "--output", "run")
+    assert len((tmp_path / "run" / "log.csv").read_text().splitlines()) == 5
+    assert len(list((tmp_path / "run" / "epochs").iterdir())) == 4
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert recorded["training"]["callbacks"][0] == {"name": "csv_log", "path": "log.csv"}
+
+
+def test_quiet(gpunn, digits):
+    result = gpunn("train", digits, "--quiet")
+    assert result.output == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "configured", "expected"),
+    [
+        ("numpy", "nonsense", "nonsense", None),
+        (None, "numpy", "nonsense", None),
+        (None, None, "numpy", None),
+        ("nonsens", "numpy", "numpy", "backend: there is no backend 'nonsens'"),
+        (None, "nonsens", "numpy", "there is no backend 'nonsens'"),
+        (None, None, "nump", "backend: there is no backend 'nump'; did you mean 'numpy'?"),
+    ],
+)
+def test_precedence_of_the_backend(
+    gpunn, digits, monkeypatch, option, variable, configured, expected
+):
+    monkeypatch.delenv("GPUNN_BACKEND")
+    if variable:
+        monkeypatch.setenv("GPUNN_BACKEND", variable)
+    options = ["--backend", option] if option else []
+    arguments = ["--set", "training.epochs=1", "--set", f"backend={configured}", *options]
+    result = gpunn("train", digits, *arguments, status=2 if expected else 0)
+    if expected:
+        assert expected in result.stderr
+
+
+# ------------------------------------------------------------------------- what can't be trained
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("sed=1", "sed: unknown key; did you mean 'seed'?"),
+        ("data.dataset=digts", "data.dataset: there is no dataset 'digts'; did you mean 'digits'?"),
+        ("data.path=a", "data.path: unknown key"),
+        ("model.layer=1", "model.layer: unknown key; did you mean 'layers'?"),
+        ("model.layers.1.unit=3", "model.layers[1].unit: 'dense' has no such parameter; did you"),
+        ("model.layers.1.units=x", "model.layers[1].units: expected a whole number; got 'x'"),
+        ("model.layers.1.activation=rleu", "model.layers[1].activation: there is no activation"),
+        ("model.layers.1.activation={name='elu', alph=1}", "model.layers[1].activation.alph: "),
+        ("model.layers.1.initializer=hee", "model.layers[1].initializer: there is no initializer"),
+        ("model.layers.1.bias=1", "model.layers[1].bias: expected True or False"),
+        ("model.layers.1={name='dense'}", "model.layers[1].units: 'dense' needs this parameter"),
+        ("model.layers.1={units=3}", "model.layers[1]: expected a name, a table with the key"),
+        ("model.layers.2.rate=1.0", "model.layers[2].rate: expected >= 0 and < 1; got 1.0"),
+        ("model.layers.2=droput", "model.layers[2]: there is no layer 'droput'; did you mean"),
+        ("model.layers.9.rate=1", "model.layers has 5 entries"),
+        ("training.epoch=1", "training.epoch: unknown key; did you mean 'epochs'?"),
+        ("training.epochs=0", "training.epochs: expected a whole number >= 1; got 0"),
+        ("training.loss=softmax", "training.loss: there is no loss 'softmax'"),
+        ("training.optimizer=adm", "training.optimizer: there is no optimizer 'adm'; did you mean"),
+        ("training.optimizer.learning_rte=1", "training.optimizer.learning_rte: 'adam' has no"),
+        ("training.optimizer.learning_rate=-1", "training.optimizer.learning_rate: expected >= 0"),
+        (
+            "training.optimizer.learning_rate.rat=1",
+            "training.optimizer.learning_rate.rat: 'cosine' has no such parameter; did you mean",
+        ),
+        ("training.metrics=['acc']", "training.metrics[0]: there is no metric 'acc'"),
+        ("training.metrics=['accuracy', 'accuracy']", "training.metrics: each name may occur once"),
+        ("training.callbacks=['early']", "training.callbacks[0]: there is no callback 'early'"),
+        ("training.callbacks=['csv_log']", "training.callbacks[0].path: 'csv_log' needs this"),
+        (
+            "training.callbacks=[{name='early_stopping', monitor='val_acuracy'}]",
+            "training.callbacks[0].monitor: an epoch has no figure 'val_acuracy'; did you mean "
+            "'val_accuracy'?",
+        ),
+        ("training.callbacks=['early_stopping', 'early_stopping']", "only one early_stopping"),
+        ("training.monitor=val_los", "training.monitor: an epoch has no figure 'val_los'; did you"),
+        (
+            "training.optimizer.learning_rate={name='reduce_on_plateau', monitor='val_lss'}",
+            "training.optimizer.learning_rate.monitor: an epoch has no figure 'val_lss'",
+        ),
+        ("training.class_weight={x=1}", "training.class_weight.x: there is no such class"),
+        ("training.class_weight={11=1}", "training.class_weight.11: there is no such class"),
+        ("training.class_weight={3=-1}", "training.class_weight: expected a number >= 0.0"),
+        ("training.loss=no_such_module:Loss", "training.loss: can't import 'no_such_module:Loss'"),
+        ("training.loss=json:JSONEncoder", "training.loss: 'json:JSONEncoder' is not a subclass"),
+        ("training", "--set training: expected key=value"),
+        # What only the data shows.
+        ("model.layers.4.units=9", "labels must be from 0 to 8"),
+        ("model.layers.4.units=1", "needs a network with at least 2 outputs"),
+        ("data.validation_fraction=0.9999", "data.validation_fraction: 0.9999 of 1437 rows"),
+        ("training.loss=mean_squared_error", "targets must have shape (rows, 10)"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_leaves_no_folder(
+    gpunn, digits, tmp_path, setting, problem
+):
+    before = sorted(tmp_path.iterdir())
+    result = gpunn("train", digits, "--set", setting, status=2)
+    assert problem in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert result.stdout == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_monitor_without_validation_rows(gpunn, digits):
+    result = gpunn(
+        "train",
+        digits,
+        "--set",
+        "data.validation_fraction=0",
+        "--set",
+        "training.callbacks=['early_stopping']",
+        status=2,
+    )
+    assert (
+        "no figure 'val_loss' without validation rows (data.validation_fraction)" in result.stderr
+    )
+
+
+def test_a_monitor_beside_early_stopping(gpunn, digits):
+    settings = ["training.monitor=loss", "training.callbacks=['early_stopping']"]
+    result = gpunn("train", digits, *(f"--set={setting}" for setting in settings), status=2)
+    assert "training.monitor: can't be given beside" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["train"], "Missing argument 'CONFIG'"),
+        (["train", "none.toml"], "none.toml"),
+        (["train", "."], "config.json"),
+        (["train", "digits.toml", "--overwrite", "--resume"], "exclude each other"),
+        (["train", "digits.toml", "--epochs", "3"], "No such option"),
+        (["train", "digits.toml", "--output", "digits.toml"], "this is a file"),
+        (["trian"], "No such command 'trian'"),
+    ],
+)
+def test_usage(gpunn, digits, tmp_path, arguments, problem):
+    result = gpunn(*arguments, status=2)
+    assert problem in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_made(gpunn, digits, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = gpunn("train", digits, "--output", "file/run", status=2)
+    assert "file/run" in result.stderr
+
+
+def test_broken_toml(gpunn, tmp_path):
+    (tmp_path / "a.toml").write_text("[data\n")
+    assert "a.toml: not a valid TOML file" in gpunn("train", "a.toml", status=2).stderr
+
+
+def test_no_mnist(gpunn, digits, tmp_path, monkeypatch):
+    monkeypatch.delenv("GPUNN_DATA", raising=False)
+    setting = "data={dataset='mnist'}"
+    stderr = gpunn("train", digits, "--set", setting, status=2).stderr
+    assert "data.path" in stderr
+    assert "GPUNN_DATA" in stderr
+    monkeypatch.setenv("GPUNN_DATA", str(tmp_path))
+    stderr = gpunn("train", digits, "--set", setting, status=2).stderr
+    assert f"{tmp_path}/mnist: missing, for there is no such folder" in stderr
+
+
+# ------------------------------------------------------------------------------ folders in use
+
+
+def test_a_folder_in_use_is_refused(gpunn, digits, tmp_path):
+    (tmp_path / "run").mkdir()
+    gpunn("train", digits, "--output", "run")
+    first = (tmp_path / "run" / "history.jsonl").read_text()
+    result = gpunn("train", digits, "--output", "run", status=2)
+    for option in ("--resume", "--overwrite", "--output"):
+        assert option in result.stderr
+    assert (tmp_path / "run" / "history.jsonl").read_text() == first
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    settings = ["training.epochs=1", "data.validation_fraction=0", "seed=3"]
+    gpunn("train", digits, "--output", "run", "--overwrite", *(f"--set={s}" for s in settings))
+    assert len(history(tmp_path / "run")) == 1
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_with_a_wrong_configuration_keeps_the_run(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    gpunn(
+        "train",
+        digits,
+        "--output",
+        "run",
+        "--overwrite",
+        "--set",
+        "model.layers.4.units=9",
+        status=2,
+    )
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
+
+
+# ------------------------------------------------------------------------------------- resuming
+
+PLATEAU = "training.optimizer.learning_rate={name='reduce_on_plateau', rate=0.01, patience=1}"
+STOPPING = "training.callbacks=[{name='early_stopping', monitor='val_loss', patience=2}]"
+
+
+class Killed(BaseException):
+    """Stands for a process that ends at once."""
+
+
+@pytest.fixture
+def killed_after(gpunn, monkeypatch):
+    """Runs a command whose process dies at the end of an epoch, once its checkpoint is written."""
+    from gpunn.experiment import RunFolder
+
+    original = RunFolder.on_epoch_end
+
+    def run(epoch: int, *arguments: object) -> None:
+        def dying(self, trainer, logs):
+            original(self, trainer, logs)
+            if trainer.epoch == epoch:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(RunFolder, "on_epoch_end", dying)
+            patch.setattr(RunFolder, "on_train_end", lambda self, trainer: None)
+            with pytest.raises(Killed):
+                gpunn(*arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("killed_in", [1, 3])
+@pytest.mark.parametrize("settings", [[], [PLATEAU], ["training.optimizer=sgd"]])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    gpunn, killed_after, digits, tmp_path, killed_in, settings
+):
+    options = [f"--set={setting}" for setting in settings]
+    gpunn("train", digits, *options, "--output", "whole")
+    killed_after(killed_in, "train", digits, *options, "--output", "parts")
+    assert not (tmp_path / "parts" / "final.safetensors").exists()
+    result = gpunn("train", digits, *options, "--output", "parts", "--resume")
+    assert f"going on after epoch {killed_in}" in result.stdout
+    for name in ("final", "best", "checkpoint"):
+        assert same_weights(tmp_path / "whole", tmp_path / "parts", name)
+    assert without_times(history(tmp_path / "parts")) == without_times(history(tmp_path / "whole"))
+    assert evaluation(tmp_path / "whole") == evaluation(tmp_path / "parts")
+
+
+@pytest.mark.parametrize("killed_in", [1, 2, 3, 4])
+def test_early_stopping_goes_on_counting(gpunn, killed_after, digits, tmp_path, killed_in):
+    # At this learning rate the loss on the validation rows is best early and then rises.
+    settings = [
+        STOPPING,
+        "training.epochs=12",
+        "training.optimizer={name='sgd', learning_rate=2.0}",
+    ]
+    options = [f"--set={setting}" for setting in settings]
+    gpunn("train", digits, *options, "--output", "whole")
+    rows = history(tmp_path / "whole")
+    assert 3 <= len(rows) < 12
+    if killed_in > len(rows):
+        pytest.skip("training ended before")
+    killed_after(killed_in, "train", digits, *options, "--output", "parts")
+    gpunn("train", digits, *options, "--output", "parts", "--resume")
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert evaluation(tmp_path / "whole") == evaluation(tmp_path / "parts")
+    assert len(history(tmp_path / "parts")) == len(rows)
+
+
+def test_early_stopping_gives_the_best_epoch(gpunn, digits, tmp_path):
+    settings = [
+        STOPPING,
+        "training.epochs=12",
+        "training.optimizer={name='sgd', learning_rate=2.0}",
+    ]
+    gpunn("train", digits, *(f"--set={setting}" for setting in settings), "--output", "run")
+    final, best = weights(tmp_path / "run"), weights(tmp_path / "run", "best")
+    assert all(np.array_equal(final[name], best[name]) for name in final)
+    assert "val_loss has not improved since epoch" in evaluation(tmp_path / "run")["stopped"]
+
+
+def test_resuming_what_has_ended_changes_nothing(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    before = weights(tmp_path / "run")
+    gpunn("train", "run", "--resume")
+    after = weights(tmp_path / "run")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert len(history(tmp_path / "run")) == 4
+
+
+def test_a_run_can_be_made_longer(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    gpunn("train", "run", "--resume", "--set", "training.epochs=6")
+    assert [row["epoch"] for row in history(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_resuming_nothing_begins(gpunn, digits, tmp_path):
+    result = gpunn("train", digits, "--output", "run", "--resume")
+    assert "no earlier run in run: starting from the beginning" in result.stdout
+    assert len(history(tmp_path / "run")) == 4
+
+
+@pytest.mark.parametrize(
+    ("setting", "place"),
+    [
+        ("seed=1", "seed: the run in run has 0"),
+        ("model.layers.2.rate=0.5", "model.layers[2].rate: the run in run has 0.1"),
+        ("data.standardize=true", "data.standardize: the run in run has False"),
+        ("dtype=float64", "dtype: the run in run has 'float32'"),
+        ("training.optimizer=sgd", "was trained with the optimizer 'adam', not 'sgd'"),
+    ],
+)
+def test_resuming_another_experiment_is_refused(gpunn, digits, tmp_path, setting, place):
+    gpunn("train", digits, "--output", "run")
+    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    result = gpunn("train", digits, "--output", "run", "--resume", "--set", setting, status=2)
+    assert place in result.stderr
+    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_a_damaged_checkpoint(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"damaged")
+    result = gpunn("train", "run", "--resume", status=2)
+    assert "checkpoint.safetensors: not a readable safetensors file" in result.stderr
+
+
+def test_checkpoint_every(gpunn, killed_after, digits, tmp_path):
+    settings = ["training.checkpoint_every=2", "data.validation_fraction=0"]
+    options = [f"--set={setting}" for setting in settings]
+    gpunn("train", digits, *options, "--output", "whole")
+    killed_after(3, "train", digits, *options, "--output", "parts")
+    assert len(history(tmp_path / "parts")) == 3
+    assert "going on after epoch 2" in gpunn("train", "parts", "--resume").stdout
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert [row["epoch"] for row in history(tmp_path / "parts")] == [1, 2, 3, 4]
+
+
+# ------------------------------------------------------------------------ ends before the end
+
+DIVERGING = [
+    "--set=training.optimizer={name='sgd', learning_rate=1e30}",
+    "--set=model.layers=[{name='dense', units=8}, {name='dense', units=10}]",
+]
+
+
+def test_divergence(gpunn, digits, tmp_path):
+    result = gpunn("train", digits, *DIVERGING, "--output", "run", status=1)
+    assert "Error: loss: not a finite number from epoch 1" in result.stderr
+    assert "config.json" in result.stdout
+    run = tmp_path / "run"
+    assert "not a finite number" in evaluation(run)["stopped"]
+    assert not (run / "final.safetensors").exists()
+    assert history(run) == []
+    assert "the run did not finish" in gpunn("evaluate", "run", status=2).stderr
+
+
+def test_a_diverged_run_goes_on_with_a_smaller_rate(gpunn, digits, tmp_path):
+    gpunn("train", digits, *DIVERGING, "--output", "run", status=1)
+    smaller = "training.optimizer.learning_rate=0.001"
+    gpunn("train", "run", "--resume", "--set", smaller)
+    assert len(history(tmp_path / "run")) == 4
+    assert (tmp_path / "run" / "final.safetensors").exists()
+
+
+INTERRUPTIBLE = """\
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = "gpunn"
+from gpunn.cli import main
+main(prog_name="gpunn")
+"""
+
+
+def test_ctrl_c_keeps_everything(gpunn, digits, tmp_path):
+    arguments = ["train", str(digits), "--output", "run", "--set", "training.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        log = tmp_path / "run" / "history.jsonl"
+        deadline = time.monotonic() + 60
+        while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
+    assert "Interrupted." in stderr
+    assert "Traceback" not in stderr
+    assert "interrupted by Ctrl-C" in stdout
+    assert "run/final.safetensors" in stdout
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
+    gpunn("evaluate", "run")
+    done = len(history(tmp_path / "run"))
+    result = gpunn("train", "run", "--resume", "--set", f"training.epochs={done + 1}")
+    assert f"going on after epoch {done}" in result.stdout
+
+
+# --------------------------------------------------------------------------- your own classes
+
+OWN = """\
+from dataclasses import dataclass
+from gpunn.activations import Activation
+from gpunn.layers import Dropout, Layer
+from gpunn.training.callbacks import Callback
+
+@dataclass(frozen=True)
+class Double(Activation):
+    factor: float = 2.0
+    name = "own_double"
+
+    def value(self, xp, z):
+        return self.factor * z
+
+    def derivative(self, xp, z, a):
+        return self.factor + 0 * z
+
+@dataclass(eq=False)
+class Noise(Dropout):
+    name = "own_noise"
+
+class Nameless(Dropout):
+    pass
+
+@dataclass(eq=False)
+class Picky(Dropout):
+    name = "own_picky"
+
+    def __post_init__(self):
+        super().__post_init__()
+        raise TypeError("nothing pleases me")
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    (tmp_path / "own_module.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop("own_module", None)
+
+
+def test_your_own_classes(gpunn, digits, own_module, tmp_path):
+    settings = [
+        "model.layers.1.activation={name='own_module:Double', factor=3.0}",
+        "model.layers.2=own_module:Noise",
+    ]
+    gpunn("train", digits, *(f"--set={setting}" for setting in settings), "--output", "run")
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert recorded["model"]["layers"][1]["activation"] == {
+        "name": "own_module:Double",
+        "factor": 3.0,
+    }
+    assert recorded["model"]["layers"][2]["name"] == "own_module:Noise"
+    gpunn("train", "run/config.json", "--output", "again")
+    assert same_weights(tmp_path / "run", tmp_path / "again")
+
+
+def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
+    (tmp_path / "own_module.py").write_text(OWN)
+    setting = "--set=model.layers.2=own_module:Noise"
+    for arguments in (["train", "digits.toml", setting, "--output", "run"], ["evaluate", "run"]):
+        gpunn = Path(sys.executable).with_name("gpunn")
+        subprocess.run([gpunn, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        ("own_module:Nameless", "model.layers[2]: 'own_module:Nameless' needs a class attribute"),
+        ("own_module:Missing", "model.layers[2]: can't import 'own_module:Missing'"),
+        ("own_module:Picky", "model.layers[2]: nothing pleases me; got 'own_module:Picky'"),
+        ("own_module:Double", "model.layers[2]: there is no layer 'own_double'"),
+    ],
+)
+def test_your_own_classes_that_do_not_fit(gpunn, digits, own_module, layer, problem):
+    result = gpunn("train", digits, "--set", f"model.layers.2={layer}", status=2)
+    assert problem in result.stderr
+
+
+# ------------------------------------------------------------------------------------ processes
+
+
+@pytest.mark.parametrize("command", [["-m", "gpunn"], ["gpunn"]], ids=["module", "script"])
+def test_as_a_process(digits, tmp_path, command):
+    command = (
+        [sys.executable, *command]
+        if command[0] == "-m"
+        else [str(Path(sys.executable).with_name("gpunn"))]
+    )
+    arguments = ["train", "digits.toml", "--set", "training.epochs=1"]
+    result = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "Test: loss" in result.stdout
+    again = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert again.stderr.startswith("Error: runs/digits: the folder is not empty")
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_the_digits_configuration_reaches_its_accuracy(gpunn, tmp_path):
+    config = Path(__file__).parents[2] / "scripts" / "configs" / "digits.toml"
+    gpunn("train", config, "--output", "run", "--quiet")
+    assert evaluation(tmp_path / "run")["test"]["accuracy"] >= 0.975
+
+
+def test_importing_the_command_is_light():
+    code = "import sys, gpunn.cli; print(*({'numpy', 'msgspec', 'safetensors'} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == ""

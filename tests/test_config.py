@@ -1,0 +1,263 @@
+import copy
+import json
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpunn.config import CSV, Config, load_config, parse_config, read_config, set_value
+from gpunn.errors import ConfigError
+
+HERE = Path("/configs")
+CONFIGS = Path(__file__).parents[1] / "scripts" / "configs"
+
+
+def raw() -> dict:
+    return {
+        "data": {"dataset": "digits"},
+        "model": {"layers": ["flatten", {"name": "dense", "units": 10}]},
+        "training": {"loss": "softmax_cross_entropy", "optimizer": "adam", "epochs": 2},
+    }
+
+
+def with_value(path: str, value: object) -> dict:
+    changed = copy.deepcopy(raw())
+    *tables, key = path.split(".")
+    place = changed
+    for table in tables:
+        place = place[table]
+    place[key] = value
+    return changed
+
+
+def csv_data(**keys: object) -> dict:
+    return with_value("data", {"dataset": "csv", "path": "a.csv", "target": "y", **keys})
+
+
+def test_defaults_and_values():
+    config = parse_config(raw(), HERE)
+    assert (config.backend, config.seed, config.dtype) == ("auto", 0, "float32")
+    assert (config.training.batch_size, config.training.optimizer) == (32, "adam")
+    assert config.data.split_seed == 0
+    assert not config.data.standardize
+
+
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        (with_value("sed", 1), ["sed: unknown key", "did you mean 'seed'?"]),
+        (with_value("data.standardise", True), ["data.standardise: ", "'standardize'?"]),
+        (with_value("model.layer", []), ["model.layer: unknown key", "'layers'?"]),
+        (with_value("training.epoch", 1), ["training.epoch: unknown key", "'epochs'?"]),
+        (csv_data(targets="y"), ["data.targets: unknown key", "'target'?"]),
+        (with_value("data.target", "y"), ["data.target: unknown key"]),
+        ({}, ["data: this key is needed"]),
+        (with_value("data", {}), ["data.dataset: this key is needed", "'digits', 'mnist'"]),
+        (with_value("data", {"dataset": "csv"}), ["data.path: this key is needed"]),
+        (with_value("model", {}), ["model.layers: this key is needed"]),
+        (with_value("data.dataset", "digts"), ["data.dataset: ", "'digts'", "'digits'?"]),
+        (with_value("data.dataset", 3), ["data.dataset: expected text; got 3"]),
+        (with_value("data", "digits"), ["data: expected a table; got 'digits'"]),
+        (with_value("model.layers", "dense"), ["model.layers: expected a list; got 'dense'"]),
+        (with_value("model.layers", []), ["model.layers: expected a list of length >= 1; got []"]),
+        (
+            with_value("model.layers", ["flatten", 5]),
+            ["model.layers[1]: expected text or a table; got 5"],
+        ),
+        (with_value("training.epochs", 0), ["training.epochs: expected a whole number >= 1; got"]),
+        (with_value("training.epochs", "3"), ["training.epochs: expected a whole number; got '3'"]),
+        (with_value("training.epochs", 2.5), ["training.epochs: expected a whole number; got 2.5"]),
+        (with_value("training.shuffle", 1), ["training.shuffle: expected true or false; got 1"]),
+        (with_value("seed", -1), ["seed: expected a whole number >= 0; got -1"]),
+        (with_value("seed", True), ["seed: expected a whole number; got True"]),
+        (with_value("dtype", "float16"), ["dtype: ", "'float16'", "'float32'", "'float64'"]),
+        (with_value("data.validation_fraction", 1), ["data.validation_fraction: ", "< 1.0; got 1"]),
+        (
+            with_value("data.validation_fraction", math.nan),
+            ["data.validation_fraction: expected a number >= 0.0; got nan"],
+        ),
+        (csv_data(header="maybe"), ["data.header: ", "'maybe'", "'auto'"]),
+        (csv_data(target=1.5), ["data.target: expected a whole number or text; got 1.5"]),
+        (
+            csv_data(test_path="b.csv", test_fraction=0.1),
+            ["data.test_fraction: can't be given beside 'test_path'"],
+        ),
+        (
+            csv_data(validation_path="b.csv", validation_fraction=0.1),
+            ["data.validation_fraction: can't be given beside 'validation_path'"],
+        ),
+        (
+            with_value("data", {"dataset": "npz", "path": "a.npz", "X_test": "A"}),
+            ["data.y_test: missing; it is needed beside 'X_test'"],
+        ),
+        (
+            with_value(
+                "data",
+                {"dataset": "npy", "path": "a", "target_path": "b", "test_target_path": "c"},
+            ),
+            ["data.test_path: missing"],
+        ),
+        (with_value("training.class_weight", "even"), ["training.class_weight: ", "'balanced'"]),
+        (
+            with_value("training.class_weight", {"0": "x"}),
+            ["training.class_weight: expected a number for every key"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(changed, parts):
+    with pytest.raises(ConfigError) as caught:
+        parse_config(changed, HERE)
+    assert "$" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_data_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    config = parse_config(csv_data(path="a.csv", test_path="~/b.csv"), HERE)
+    assert isinstance(config.data, CSV)
+    assert config.data.path == "/configs/a.csv"
+    assert config.data.test_path == "/home/ada/b.csv"
+    absolute = parse_config(csv_data(path="/x/a.csv"), HERE)
+    assert absolute.data.path == "/x/a.csv"
+
+
+def test_mnist_by_key_or_variable(monkeypatch):
+    monkeypatch.delenv("GPUNN_DATA", raising=False)
+    with pytest.raises(ConfigError, match=r"data\.path.*GPUNN_DATA"):
+        parse_config(with_value("data.dataset", "mnist"), HERE)
+    monkeypatch.setenv("GPUNN_DATA", "/sets")
+    config = parse_config(with_value("data.dataset", "mnist"), HERE)
+    assert config.data.path == "/sets/mnist"
+    given = parse_config(with_value("data", {"dataset": "mnist", "path": "digits"}), HERE)
+    assert given.data.path == "/configs/digits"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("training.epochs=3", 3),
+        ("training.epochs = 3", 3),
+        ("seed=1_000", 1000),
+        ("data.standardize=true", True),
+        ("training.optimizer=sgd", "sgd"),
+        ('training.optimizer="sgd"', "sgd"),
+        ("training.optimizer.learning_rate=1e-3", 1e-3),
+        ("training.optimizer={name='sgd', momentum=0.9}", {"name": "sgd", "momentum": 0.9}),
+        ("training.class_weight.3=2.5", 2.5),
+        ("model.layers.1.units=7", 7),
+        ("model.layers[1].units=7", 7),
+        ("model.layers.0=relu", "relu"),
+        ("model.layers.0.label=first", "first"),
+        ("training.metrics=['accuracy']", ["accuracy"]),
+        ("backend=cupy:1", "cupy:1"),
+        ("seed=1\nother = 2", "1\nother = 2"),
+    ],
+)
+def test_set(setting, value):
+    changed = raw()
+    set_value(changed, setting)
+    place = changed
+    for key in setting.split("=")[0].strip().replace("[", ".").replace("]", "").split("."):
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    assert place == value
+
+
+def test_set_turns_a_name_into_a_table():
+    changed = raw()
+    set_value(changed, "training.optimizer.learning_rate=0.5")
+    assert changed["training"]["optimizer"] == {"name": "adam", "learning_rate": 0.5}
+    set_value(changed, "model.layers.0.label=first")
+    assert changed["model"]["layers"][0] == {"name": "flatten", "label": "first"}
+
+
+def test_set_takes_paths_from_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    changed = csv_data()
+    set_value(changed, "data.path=b.csv")
+    assert parse_config(changed, HERE).data.path == str(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("training.epochs", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("training..epochs=3", "expected key=value"),
+        ("model.layers.2.units=3", r"model\.layers has 2 entries.*no number 2"),
+        ("model.layers.last.units=3", "is a list; expected a number, not 'last'"),
+        ("training.epochs.x=3", r"training\.epochs is 2, which has no parts"),
+    ],
+)
+def test_set_that_fits_nothing(setting, problem):
+    with pytest.raises(ConfigError, match=problem):
+        set_value(raw(), setting)
+
+
+KEYS = st.lists(
+    st.sampled_from(["training", "model", "layers", "0", "epochs", "x", "data", "seed"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(KEYS, st.text(max_size=8))
+def test_set_never_makes_an_invalid_config_pass(keys, value):
+    changed = raw()
+    try:
+        set_value(changed, f"{'.'.join(keys)}={value}")
+        config = parse_config(changed, HERE)
+    except ConfigError:
+        return
+    assert isinstance(config, Config)
+    assert parse_config(msgspec.to_builtins(config), HERE) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.toml", b"seed = = 1", "not a valid TOML file.*line 1"),
+        ("a.toml", b"\xff", "not a valid TOML file"),
+        ("a.json", b"{", "not a valid JSON file"),
+        ("a.json", b"[]", "expected a table of settings"),
+    ],
+)
+def test_files_that_are_not_configurations(tmp_path, name, content, problem):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=problem):
+        read_config(tmp_path / name)
+
+
+def test_json_and_toml_are_the_same(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps(raw()))
+    (tmp_path / "a.toml").write_text(
+        "[data]\ndataset = 'digits'\n"
+        "[model]\nlayers = ['flatten', {name = 'dense', units = 10}]\n"
+        "[training]\nloss = 'softmax_cross_entropy'\noptimizer = 'adam'\nepochs = 2\n"
+    )
+    assert load_config(tmp_path / "a.json") == load_config(tmp_path / "a.toml")
+    assert load_config(tmp_path / "a.toml", ["seed=4"]).seed == 4
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_the_configurations_that_come_along(path, monkeypatch):
+    from gpunn.experiment.objects import Objects
+
+    monkeypatch.setenv("GPUNN_DATA", "/sets")
+    assert Objects(load_config(path)).layers
+
+
+def test_every_key_is_documented():
+    from gpunn import config
+
+    tables = [config.Digits, config.MNIST, config.CSV, config.NPZ, config.NPY]
+    for table in [*tables, config.Model, config.Training, config.Config]:
+        text = "".join(
+            base.__doc__ or "" for base in table.__mro__ if issubclass(base, table.__base__)
+        )
+        text += config.DataSet.__doc__ + config.FileDataSet.__doc__
+        for key in table.__struct_fields__:
+            assert f"{key} :" in text or f"{key}," in text or f", {key}" in text, (table, key)
