@@ -7,8 +7,10 @@ faster. A new activation is a subclass with a `value` and a `derivative`:
 >>> @dataclass(frozen=True)
 ... class Square(Activation):
 ...     name = "square"
+...
 ...     def value(self, xp, z):
 ...         return z * z
+...
 ...     def derivative(self, xp, z, a):
 ...         return 2 * z
 """
@@ -19,7 +21,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gpunn.configurable import Configurable, check_number
+from gpunn.configurable import Configurable
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -107,7 +109,7 @@ class LeakyReLU(Activation):
     from_output = True
 
     def __post_init__(self) -> None:
-        check_number("slope", self.slope, at_least=0, below=1)
+        self.require_number("slope", at_least=0, below=1)
 
     def value(self, xp: Namespace, z: Array) -> Array:
         return xp.maximum(z, self.slope * z)
@@ -126,7 +128,7 @@ class ELU(Activation):
     from_output = True
 
     def __post_init__(self) -> None:
-        check_number("alpha", self.alpha, above=0)
+        self.require_number("alpha", above=0)
 
     def value(self, xp: Namespace, z: Array) -> Array:
         return xp.where(z > 0, z, self.alpha * xp.expm1(xp.minimum(z, 0.0)))

@@ -11,13 +11,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import math
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
+
+import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
 __all__ = [
     "Configurable",
+    "check_flag",
     "check_fraction",
     "check_integer",
     "check_number",
@@ -41,12 +45,39 @@ class Configurable:
 
     def config(self) -> dict[str, Any]:
         """Return `{"name": ..., parameter: value, ...}` in plain, JSON-ready types."""
-        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
-        described = {field.name: _plain(getattr(self, field.name)) for field in fields}
+        described = {field.name: _plain(getattr(self, field.name)) for field in _fields(self)}
         return {"name": self.name, **described}
+
+    # For `__post_init__`. They keep a plain Python number, also in a frozen dataclass: NumPy's
+    # float64 would make float32 arrays float64, and JSON has no NumPy numbers.
+
+    def require_number(self, parameter: str, **limits: float) -> None:
+        """Check a parameter with `check_number` and keep it as a float."""
+        self._keep(parameter, check_number(parameter, getattr(self, parameter), **limits))
+
+    def require_fraction(self, parameter: str) -> None:
+        """Check a parameter with `check_fraction` and keep it as a float."""
+        self._keep(parameter, check_fraction(parameter, getattr(self, parameter)))
+
+    def require_integer(self, parameter: str, *, at_least: int = 1) -> None:
+        """Check a parameter with `check_integer` and keep it as an int."""
+        value = check_integer(parameter, getattr(self, parameter), at_least=at_least)
+        self._keep(parameter, value)
+
+    def require_flag(self, parameter: str) -> None:
+        """Check a parameter with `check_flag` and keep it as a bool."""
+        self._keep(parameter, check_flag(parameter, getattr(self, parameter)))
+
+    def _keep(self, parameter: str, value: Any) -> None:
+        object.__setattr__(self, parameter, value)
 
 
 Kind = TypeVar("Kind", bound=Configurable)
+
+
+def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
+    is_dataclass = dataclasses.is_dataclass(configurable)
+    return dataclasses.fields(configurable) if is_dataclass else ()
 
 
 def _plain(value: Any) -> Any:
@@ -68,9 +99,7 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
     return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
 
 
-def lookup(
-    base: type[Kind], name: str, argument: str, *, allow_import: bool = False
-) -> type[Kind]:
+def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
     """Return the subclass of `base` called `name`.
 
     Parameters
@@ -114,7 +143,7 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
     ArgumentError
         If a parameter is unknown (with the nearest valid name), missing or impossible.
     """
-    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    fields = _fields(cls)
     valid = [field.name for field in fields if field.init]
     for parameter in parameters:
         if parameter not in valid:
@@ -187,12 +216,12 @@ def check_number(
     at_most: float = math.inf,
 ) -> float:
     """Return `value` as a float, or raise an error that names `argument` and the valid range."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        try:
-            value = value.__float__()  # a NumPy scalar: hyperparameters stay Python floats
-        except (AttributeError, TypeError, ValueError):
-            raise ArgumentTypeError(f"{argument}: expected a number; got {value!r}") from None
-    number = float(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ArgumentTypeError(f"{argument}: expected a number; got {value!r}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and above < number < below and at_least <= number <= at_most):
         limits = [
             f"{sign} {limit:g}"
@@ -211,9 +240,16 @@ def check_fraction(argument: str, value: Any) -> float:
 
 def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
     """Return `value` as an int, or raise an error that names `argument`."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ArgumentTypeError(f"{argument}: expected a whole number; got {value!r}")
-    number = int(value.__index__())
+    number = int(value)
     if number < at_least:
         raise ArgumentError(f"{argument}: expected a whole number >= {at_least}; got {number}")
     return number
+
+
+def check_flag(argument: str, value: Any) -> bool:
+    """Return `value` as a bool, or raise an error that names `argument`."""
+    if not isinstance(value, (bool, np.bool)):
+        raise ArgumentTypeError(f"{argument}: expected True or False; got {value!r}")
+    return bool(value)

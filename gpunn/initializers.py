@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.configurable import Configurable, check_number
+from gpunn.configurable import Configurable
 from gpunn.typing import Shape
 
 __all__ = [
@@ -64,8 +64,8 @@ class Normal(Initializer):
     name = "normal"
 
     def __post_init__(self) -> None:
-        check_number("standard_deviation", self.standard_deviation, at_least=0)
-        check_number("mean", self.mean)
+        self.require_number("standard_deviation", at_least=0)
+        self.require_number("mean")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         return generator.normal(self.mean, self.standard_deviation, shape)
@@ -80,7 +80,7 @@ class Uniform(Initializer):
     name = "uniform"
 
     def __post_init__(self) -> None:
-        check_number("limit", self.limit, at_least=0)
+        self.require_number("limit", at_least=0)
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         return generator.uniform(-self.limit, self.limit, shape)
@@ -92,9 +92,12 @@ class VarianceScaling(Initializer):
 
     uniform: bool = False
 
+    def __post_init__(self) -> None:
+        self.require_flag("uniform")
+
     def variance(self, fan_in: int, fan_out: int) -> float:
         """Return the variance of one weight."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must define variance(fan_in, fan_out)")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         variance = self.variance(shape[0], shape[-1])
@@ -148,7 +151,7 @@ class Orthogonal(Initializer):
     name = "orthogonal"
 
     def __post_init__(self) -> None:
-        check_number("gain", self.gain)
+        self.require_number("gain")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         rows, columns = shape[0], math.prod(shape[1:])

@@ -16,7 +16,7 @@ import numpy as np
 from array_api_compat import device
 
 from gpunn.activations import sigmoid, softplus
-from gpunn.configurable import Configurable, check_fraction, check_number
+from gpunn.configurable import Configurable
 from gpunn.errors import ArgumentError, DataError
 from gpunn.typing import Array, Namespace
 
@@ -151,7 +151,7 @@ class Huber(Loss):
     name = "huber"
 
     def __post_init__(self) -> None:
-        check_number("delta", self.delta, above=0)
+        self.require_number("delta", above=0)
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         distance = xp.abs(predictions - targets)
@@ -191,7 +191,7 @@ class SoftmaxCrossEntropy(Loss):
     name = "softmax_cross_entropy"
 
     def __post_init__(self) -> None:
-        check_fraction("label_smoothing", self.label_smoothing)
+        self.require_fraction("label_smoothing")
 
     def probabilities(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the smoothed targets, shape (rows, classes)."""
@@ -203,8 +203,7 @@ class SoftmaxCrossEntropy(Loss):
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         t = self.probabilities(xp, predictions, targets)
         shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
-        log_sum = xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        return xp.sum(t * (log_sum - shifted), axis=1)
+        return xp.log(xp.sum(xp.exp(shifted), axis=1)) - xp.sum(t * shifted, axis=1)
 
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         t = self.probabilities(xp, predictions, targets)
@@ -231,8 +230,8 @@ class SoftmaxCrossEntropy(Loss):
                 f"y: expected integer labels of shape (rows,) or probabilities of shape "
                 f"(rows, {outputs}); got shape {y.shape}, dtype {y.dtype}"
             )
-        if labels.size and not (0 <= labels.min() and labels.max() < outputs):
-            wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
+        wrong = np.flatnonzero((labels < 0) | (labels >= outputs))
+        if wrong.size:
             raise DataError(
                 f"y: labels must be from 0 to {outputs - 1}, since the network has {outputs} "
                 f"outputs; y[{wrong[0]}] is {labels[wrong[0]]} ({wrong.size} such in all)"
@@ -320,7 +319,7 @@ class Quantile(Loss):
     name = "quantile"
 
     def __post_init__(self) -> None:
-        check_number("quantile", self.quantile, above=0, below=1)
+        self.require_number("quantile", above=0, below=1)
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         d = targets - predictions

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.configurable import Configurable, check_integer, check_number
+from gpunn.configurable import Configurable
+from gpunn.errors import DataError
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -31,6 +32,22 @@ class Metric(Configurable):
     def size(self, outputs: int) -> int:
         """Return the length of the summary for a network with this many outputs."""
         return 1
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        """Refuse targets that this metric can't judge; by default it takes all.
+
+        Parameters
+        ----------
+        targets : ndarray
+            As the loss takes them, of shape (rows, outputs) or, for class labels, (rows,).
+        outputs : int
+            Number of the network's outputs.
+
+        Raises
+        ------
+        DataError
+            If the metric needs numbers and gets class labels, or the other way round.
+        """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         """Return the summary of one batch.
@@ -54,6 +71,28 @@ class Metric(Configurable):
         return float(summary[0] / weight)
 
 
+class ClassMetric(Metric):
+    """A metric that compares the outputs of a row, one for each class."""
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        if outputs < 2:
+            raise DataError(
+                f"metric {self.name!r} compares outputs, one a class, but the network has only 1; "
+                "use 'binary_accuracy'"
+            )
+
+
+class ValueMetric(Metric):
+    """A metric that compares each output with a target of its own."""
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        if targets.ndim == 1:
+            raise DataError(
+                f"metric {self.name!r} compares numbers, but y holds class labels; "
+                "use 'accuracy' or 'top_k_accuracy'"
+            )
+
+
 def true_class(xp: Namespace, targets: Array) -> Array:
     """Return integer labels, shape (rows,), from labels or from rows of probabilities."""
     return targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
@@ -65,7 +104,7 @@ def weighted_sum(xp: Namespace, values: Array, weights: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Accuracy(Metric):
+class Accuracy(ClassMetric):
     """Fraction of rows whose largest prediction is at the true class."""
 
     name = "accuracy"
@@ -76,7 +115,7 @@ class Accuracy(Metric):
 
 
 @dataclass(frozen=True)
-class TopKAccuracy(Metric):
+class TopKAccuracy(ClassMetric):
     """Fraction of rows with fewer than k predictions above that of the true class."""
 
     k: int = 5
@@ -84,7 +123,7 @@ class TopKAccuracy(Metric):
     name = "top_k_accuracy"
 
     def __post_init__(self) -> None:
-        check_integer("k", self.k)
+        self.require_integer("k")
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         labels = true_class(xp, targets)
@@ -94,7 +133,7 @@ class TopKAccuracy(Metric):
 
 
 @dataclass(frozen=True)
-class BinaryAccuracy(Metric):
+class BinaryAccuracy(ValueMetric):
     """Fraction of entries on the right side of the threshold, which is 0 for logits."""
 
     threshold: float = 0.0
@@ -102,7 +141,7 @@ class BinaryAccuracy(Metric):
     name = "binary_accuracy"
 
     def __post_init__(self) -> None:
-        check_number("threshold", self.threshold)
+        self.require_number("threshold")
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         correct = (predictions > self.threshold) == (targets > 0.5)
@@ -110,7 +149,7 @@ class BinaryAccuracy(Metric):
 
 
 @dataclass(frozen=True)
-class MeanAbsoluteError(Metric):
+class MeanAbsoluteError(ValueMetric):
     """Mean of |prediction - target| over rows and outputs."""
 
     name = "mean_absolute_error"
@@ -120,7 +159,7 @@ class MeanAbsoluteError(Metric):
 
 
 @dataclass(frozen=True)
-class RootMeanSquaredError(Metric):
+class RootMeanSquaredError(ValueMetric):
     """Square root of the mean of (prediction - target)^2 over rows and outputs."""
 
     name = "root_mean_squared_error"
@@ -134,7 +173,7 @@ class RootMeanSquaredError(Metric):
 
 
 @dataclass(frozen=True)
-class R2(Metric):
+class R2(ValueMetric):
     """Coefficient of determination, 1 - SSE / SST, averaged over the outputs.
 
     An output whose targets are all equal counts as 1 if it is predicted exactly, else as 0.
@@ -154,10 +193,14 @@ class R2(Metric):
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         w = weights[:, None]
         weight = xp.sum(weights, keepdims=True)
-        mean = xp.sum(w * targets, axis=0) / positive(xp, weight)
-        deviation, error = targets - mean, targets - predictions
+        # Taken from the first row, equal targets have deviations of exactly 0.
+        first = targets[0, :]
+        shifted, error = targets - first, targets - predictions
+        shift = xp.sum(w * shifted, axis=0) / positive(xp, weight)
+        deviation = shifted - shift
         deviations = xp.sum(w * deviation * deviation, axis=0)
-        return xp.concat((weight, mean, deviations, xp.sum(w * error * error, axis=0)))
+        errors = xp.sum(w * error * error, axis=0)
+        return xp.concat((weight, first + shift, deviations, errors))
 
     def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
         k = (first.shape[0] - 1) // 3

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gpunn.configurable import Configurable, check_fraction, check_number
+from gpunn.configurable import Configurable
 from gpunn.schedules import Schedule, as_schedule
 from gpunn.typing import Array, Namespace
 
@@ -56,9 +56,10 @@ class Optimizer(Configurable):
 
     def __post_init__(self) -> None:
         self.learning_rate = as_schedule(self.learning_rate)
-        check_number("weight_decay", self.weight_decay, at_least=0)
+        self.require_number("weight_decay", at_least=0)
+        self.require_flag("decay_all")
         if self.max_norm is not None:
-            check_number("max_norm", self.max_norm, above=0)
+            self.require_number("max_norm", above=0)
 
     @property
     def schedule(self) -> Schedule:
@@ -102,7 +103,8 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fraction("momentum", self.momentum)
+        self.require_fraction("momentum")
+        self.require_flag("nesterov")
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -143,8 +145,8 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fraction("rho", self.rho)
-        check_number("epsilon", self.epsilon, above=0)
+        self.require_fraction("rho")
+        self.require_number("epsilon", above=0)
 
     def update(
         self,
@@ -180,9 +182,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fraction("beta1", self.beta1)
-        check_fraction("beta2", self.beta2)
-        check_number("epsilon", self.epsilon, above=0)
+        self.require_fraction("beta1")
+        self.require_fraction("beta2")
+        self.require_number("epsilon", above=0)
 
     def update(
         self,
@@ -228,8 +230,8 @@ class Lion(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fraction("beta1", self.beta1)
-        check_fraction("beta2", self.beta2)
+        self.require_fraction("beta1")
+        self.require_fraction("beta2")
 
     def update(
         self,

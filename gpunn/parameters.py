@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpunn.errors import ArgumentError
 from gpunn.initializers import Initializer
 from gpunn.randomness import generator
-from gpunn.typing import Array, Shape
+from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
     from gpunn.backends.base import Backend
@@ -66,7 +67,12 @@ class Parameters:
     """
 
     def __init__(
-        self, specs: Mapping[str, ParameterSpec], backend: Backend, dtype: str, seed: int
+        self,
+        specs: Mapping[str, ParameterSpec],
+        backend: Backend,
+        dtype: str,
+        seed: int,
+        values: Mapping[str, HostArray] | None = None,
     ) -> None:
         """Lay out and initialize what `specs` declares.
 
@@ -80,6 +86,8 @@ class Parameters:
         seed : int
             Each parameter is drawn from (seed, "weights", its position), in float64, so that
             float32 and float64 networks start from the same numbers.
+        values : mapping of str to array or None
+            Host arrays to begin with instead.
         """
         self._backend = backend
         self.specs = dict(specs)
@@ -99,8 +107,11 @@ class Parameters:
         self._views = {name: self._view(name, self._vector(name)) for name in specs}
         self._gradient_views = {name: self._view(name, self.gradients) for name in trainable}
         for position, (name, spec) in enumerate(specs.items()):
-            drawn = spec.initializer.sample(generator(seed, "weights", position), spec.shape)
-            self[name] = drawn
+            if values is not None:
+                self[name] = values[name]
+            else:
+                random = generator(seed, "weights", position)
+                self[name] = spec.initializer.sample(random, spec.shape)
 
     def _lay_out(self, names: Sequence[str], offset: int) -> int:
         for name in names:
@@ -130,7 +141,16 @@ class Parameters:
         return self._views[name]
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
-        """Copy a host array into one array."""
+        """Copy a host array into one array.
+
+        Raises
+        ------
+        ArgumentError
+            If the shape is not the array's own.
+        """
+        found, expected = np.shape(value), self.specs[name].shape
+        if found != expected:
+            raise ArgumentError(f"{name}: expected shape {expected}; got {found}")
         self._backend.copy_from_host(value, self._views[name])
 
     def gradient(self, name: str) -> Array:

@@ -28,7 +28,8 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     purpose : str
         What the numbers are for, such as "weights" or "shuffle".
     *counters : int
-        Position within the purpose, such as a layer's or an epoch's number.
+        Position within the purpose, such as a layer's or an epoch's number; always as many for
+        one purpose, since a stream without counters is also that of the counter 0.
 
     Examples
     --------

@@ -9,13 +9,13 @@ never begins with a rate of 0 and a cosine never ends with one. A new schedule i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from gpunn.configurable import Configurable, check_integer, check_number, resolve
+from gpunn.configurable import Configurable, check_number, resolve
 from gpunn.monitor import direction, improved, improvement_start, monitored
 
 __all__ = [
@@ -47,6 +47,9 @@ class Schedule(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
+    def check(self, figures: Collection[str]) -> None:
+        """Raise an ArgumentError if `observe` will need a figure that is not among these names."""
+
     def observe(self, logs: Mapping[str, float]) -> None:
         """Take note of an epoch's figures; most schedules don't care."""
 
@@ -74,7 +77,7 @@ class Constant(Schedule):
     name = "constant"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
+        self.require_number("rate", at_least=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self.rate)
@@ -91,9 +94,9 @@ class Step(Schedule):
     name = "step"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
-        check_number("every", self.every, above=0)
-        check_number("factor", self.factor, above=0)
+        self.require_number("rate", at_least=0)
+        self.require_number("every", above=0)
+        self.require_number("factor", above=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return self.rate * self.factor ** np.floor(time / self.every)
@@ -109,8 +112,8 @@ class Exponential(Schedule):
     name = "exponential"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
-        check_number("factor", self.factor, above=0)
+        self.require_number("rate", at_least=0)
+        self.require_number("factor", above=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return self.rate * self.factor**time
@@ -126,8 +129,8 @@ class InverseScaling(Schedule):
     name = "inverse_scaling"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
-        check_number("power", self.power, at_least=0)
+        self.require_number("rate", at_least=0)
+        self.require_number("power", at_least=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return self.rate / (1 + time) ** self.power
@@ -146,15 +149,16 @@ class Cosine(Schedule):
     name = "cosine"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
-        check_number("final", self.final, at_least=0)
+        self.require_number("rate", at_least=0)
+        self.require_number("final", at_least=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return _cosine(self.rate, self.final, time / duration)
 
 
 def _cosine(start: float, end: float, part: np.ndarray) -> np.ndarray:
-    return end + (start - end) * (1 + np.cos(math.pi * np.clip(part, 0, 1))) / 2
+    share: np.ndarray = (1 + np.cos(math.pi * np.clip(part, 0, 1))) / 2
+    return end + (start - end) * share
 
 
 @dataclass(frozen=True)
@@ -168,12 +172,16 @@ class WarmUp(Schedule):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", as_schedule(self.schedule, "schedule"))
-        check_number("epochs", self.epochs, above=0)
+        self.require_number("epochs", above=0)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         rise = np.minimum(time / self.epochs, 1)
-        after = self.schedule.at(np.maximum(time - self.epochs, 0), duration - self.epochs)
-        return rise * after
+        rest = max(duration - self.epochs, np.finfo(float).tiny)  # a warm-up may last to the end
+        after: np.ndarray = rise * self.schedule.at(np.maximum(time - self.epochs, 0), rest)
+        return after
+
+    def check(self, figures: Collection[str]) -> None:
+        self.schedule.check(figures)
 
     def observe(self, logs: Mapping[str, float]) -> None:
         self.schedule.observe(logs)
@@ -201,10 +209,10 @@ class OneCycle(Schedule):
     name = "one_cycle"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
-        check_number("rise", self.rise, above=0, below=1)
-        check_number("start_factor", self.start_factor, at_least=1)
-        check_number("final_factor", self.final_factor, at_least=1)
+        self.require_number("rate", at_least=0)
+        self.require_number("rise", above=0, below=1)
+        self.require_number("start_factor", at_least=1)
+        self.require_number("final_factor", at_least=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         part = time / duration
@@ -247,11 +255,11 @@ class ReduceOnPlateau(Schedule):
     name = "reduce_on_plateau"
 
     def __post_init__(self) -> None:
-        check_number("rate", self.rate, at_least=0)
-        check_number("factor", self.factor, above=0, below=1)
-        check_integer("patience", self.patience)
-        check_number("min_delta", self.min_delta, at_least=0)
-        check_number("min_rate", self.min_rate, at_least=0)
+        self.require_number("rate", at_least=0)
+        self.require_number("factor", above=0, below=1)
+        self.require_integer("patience")
+        self.require_number("min_delta", at_least=0)
+        self.require_number("min_rate", at_least=0)
         self._current = self.rate
         self._direction = direction(self.mode, self.monitor)
         self._best = improvement_start(self._direction)
@@ -259,6 +267,9 @@ class ReduceOnPlateau(Schedule):
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
+
+    def check(self, figures: Collection[str]) -> None:
+        monitored(dict.fromkeys(figures, 0.0), self.monitor)
 
     def observe(self, logs: Mapping[str, float]) -> None:
         figure = monitored(logs, self.monitor)

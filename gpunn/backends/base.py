@@ -86,9 +86,8 @@ class Backend:
 
         Where the device is the host and nothing needs converting, this may be the same memory.
         """
-        host = np.asarray(array)
-        converted = np.ascontiguousarray(host, dtype=dtype or host.dtype)
-        return self.xp.asarray(converted, device=self.device)
+        host = np.asarray(array, dtype=dtype, order="C")
+        return self.xp.asarray(host, device=self.device)
 
     def copy_from_host(self, array: HostArray, out: Array) -> None:
         """Copy a host array into an array of the device, converting its type."""
@@ -117,19 +116,19 @@ class Backend:
     # --------------------------------------------------------------------------- bookkeeping
 
     def fill(self, out: Array, value: float) -> None:
-        """out = value."""
+        """Set out = value."""
         out[...] = value
 
     def increment(self, counter: Array, amount: int) -> None:
-        """counter = counter + amount."""
+        """Set counter = counter + amount."""
         counter += amount
 
     def select(self, table: Array, index: Array, out: Array) -> None:
-        """out = table[index], with `index` of shape (1,)."""
+        """Set out = table[index], with `index` of shape (1,)."""
         out[...] = self.xp.take(table, index)
 
     def add(self, values: Array, out: Array) -> None:
-        """out = out + values."""
+        """Set out = out + values."""
         out += values
 
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
@@ -149,11 +148,11 @@ class Backend:
         out[...] = xp.astype(rows, out.dtype)
 
     def sum_weights(self, weights: Array, out: Array) -> None:
-        """out = sum of `weights`, shape (1,)."""
+        """Set out = sum of `weights`, shape (1,)."""
         out[...] = self.xp.sum(weights, keepdims=True)
 
     def count_finite(self, loss_sum: Array, out: Array) -> None:
-        """out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
+        """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
     # ----------------------------------------------------------------------------- layers
@@ -167,13 +166,13 @@ class Backend:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
-        """out = a @ b, with either operand transposed first."""
+        """Set out = a @ b, with either operand transposed first."""
         left = a.T if transpose_a else a
         right = b.T if transpose_b else b
         out[...] = self.xp.matmul(left, right)
 
     def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
-        """z = z + bias; out = f(z).
+        """Set z = z + bias; out = f(z).
 
         With a bias, z is overwritten. `out` is z itself where the activation allows that.
         """
@@ -189,13 +188,13 @@ class Backend:
         gradient: Array,
         bias_gradient: Array | None,
     ) -> None:
-        """gradient = gradient * f'(z); bias_gradient = its sum over the rows."""
+        """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows."""
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
             bias_gradient[...] = self.xp.sum(gradient, axis=0)
 
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
-        """out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
+        """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
 
         Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
         all in 32-bit arithmetic: the bits are the same on every backend.
@@ -208,7 +207,7 @@ class Backend:
         key : int
             32 bits that tell layers and seeds apart.
         passes : array of int64, shape (1,)
-            Number of this forward pass.
+            Number of this forward pass, which counts modulo 2^32.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -228,7 +227,7 @@ class Backend:
         return bits ^ (bits >> 16)
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
-        """out = scale * x + offset, in out's type."""
+        """Set out = scale * x + offset, in out's type."""
         out[...] = self.xp.astype(x, out.dtype) * scale + offset
 
     def normalize(
@@ -241,7 +240,7 @@ class Backend:
         shift: Array | None,
         out: Array,
     ) -> None:
-        """out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics."""
+        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics."""
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
 
@@ -370,12 +369,12 @@ class Backend:
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """summary = summary combined with that of this batch."""
+        """Set summary = summary combined with that of this batch."""
         batch = metric.measure(self.xp, predictions, targets, weights)
         summary[...] = metric.combine(self.xp, summary, batch)
 
     def clip(self, gradients: Array, max_norm: float) -> None:
-        """gradients = gradients * min(1, max_norm / ||gradients||)."""
+        """Set gradients = gradients * min(1, max_norm / ||gradients||)."""
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
         limit = xp.full_like(norm, max_norm)

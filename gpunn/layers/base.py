@@ -11,10 +11,12 @@ A new layer is a dataclass:
 >>> @dataclass(eq=False)
 ... class Halve(Layer):
 ...     name = "halve"
+...
 ...     def forward(self, x, workspace):
 ...         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
 ...         y[...] = 0.5 * x
 ...         return y
+...
 ...     def backward(self, x, y, gradient, workspace, wants_input_gradient):
 ...         gradient *= 0.5
 ...         return gradient
@@ -29,7 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunn.configurable import Configurable
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
@@ -61,6 +63,13 @@ class Layer(Configurable):
     label: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.label, str):
+            raise ArgumentTypeError(f"label: expected a string; got {self.label!r}")
+        if type(self).__hash__ is None:
+            raise ArgumentTypeError(
+                f"{type(self).__name__}: two layers are never the same; define the class with "
+                "@dataclass(eq=False)"
+            )
         self.values: Mapping[str, Array] = {}
         self.gradients: Mapping[str, Array] = {}
         self.key = 0
@@ -79,9 +88,7 @@ class Layer(Configurable):
         """Declare this layer's parameters."""
         return []
 
-    def attach(
-        self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int
-    ) -> None:
+    def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
         """Take the views of the parameters; called once, by the network."""
         self.values, self.gradients, self.key = values, gradients, key
 

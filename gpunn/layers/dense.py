@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from gpunn.activations import Activation, ELU, GELU, Identity, LeakyReLU, Mish, ReLU, SELU, SiLU
-from gpunn.configurable import check_integer, resolve
-from gpunn.initializers import Glorot, He, Initializer, LeCun, Zeros
+from gpunn.activations import ELU, GELU, SELU, Activation, LeakyReLU, Mish, ReLU, SiLU
+from gpunn.configurable import resolve
+from gpunn.initializers import Glorot, He, Initializer, LeCun
 from gpunn.layers.base import Layer, only_vectors
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
@@ -45,7 +45,8 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.units = check_integer("units", self.units)
+        self.require_integer("units")
+        self.require_flag("bias")
         self.f = self.activation = resolve(Activation, self.activation, "activation")
         if self.initializer == "auto":
             self.initializer = fitting_initializer(self.f)
@@ -84,7 +85,8 @@ class Dense(Layer):
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        ops.activation_gradient(self.f, z, y, gradient, self.gradients.get("biases"))  # dL/dz, dL/db
+        # dL/dz takes the place of dL/dy; its sum over the rows is dL/db.
+        ops.activation_gradient(self.f, z, y, gradient, self.gradients.get("biases"))
         ops.matmul(x, gradient, self.gradients["weights"], transpose_a=True)
         if not wants_input_gradient:
             return gradient

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gpunn import activations
-from gpunn.configurable import check_fraction, check_number, resolve
+from gpunn.configurable import resolve
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
@@ -66,7 +66,7 @@ class Dropout(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fraction("rate", self.rate)
+        self.require_fraction("rate")
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
         if not (workspace.training and self.rate):
@@ -107,8 +107,8 @@ class Rescaling(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("scale", self.scale)
-        check_number("offset", self.offset)
+        self.require_number("scale")
+        self.require_number("offset")
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.configurable import check_fraction, check_number
 from gpunn.data.preprocessing import column_statistics
 from gpunn.initializers import Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors
@@ -40,8 +39,8 @@ class BatchNorm(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_fraction("momentum", self.momentum)
-        check_number("epsilon", self.epsilon, above=0)
+        self.require_fraction("momentum")
+        self.require_number("epsilon", above=0)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         shape = (only_vectors(self, input_shape),)
@@ -112,7 +111,7 @@ class LayerNorm(Layer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_number("epsilon", self.epsilon, above=0)
+        self.require_number("epsilon", above=0)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         shape = (only_vectors(self, input_shape),)

@@ -36,6 +36,14 @@ def softplus(z: Array, out: Array, s: Array) -> None:
     out += s
 
 
+def is_positive(a: Array, s: Array, t: Array) -> None:
+    """Set s = 1 where a > 0 and 0 elsewhere; t is overwritten."""
+    # Through a Boolean array, since NumPy makes buffers wherever a ufunc's types differ.
+    mask = t.view(np.bool)[: a.size]
+    np.greater(a, 0, out=mask)
+    s[...] = mask
+
+
 def identity_forward(f: Any, z: Array, out: Array, s: Array, t: Array) -> None:
     if out is not z:
         out[...] = z
@@ -50,7 +58,7 @@ def relu_forward(f: Any, z: Array, out: Array, s: Array, t: Array) -> None:
 
 
 def relu_backward(f: Any, z: Array, a: Array, g: Array, s: Array, t: Array) -> None:
-    np.sign(a, out=s)  # a >= 0, so its sign is f'(z); sign of NaN is NaN, which must not hide
+    is_positive(a, s, t)
     g *= s
 
 
@@ -60,7 +68,7 @@ def leaky_relu_forward(f: Any, z: Array, out: Array, s: Array, t: Array) -> None
 
 
 def leaky_relu_backward(f: Any, z: Array, a: Array, g: Array, s: Array, t: Array) -> None:
-    np.greater(a, 0, out=s, casting="unsafe")
+    is_positive(a, s, t)
     s *= 1 - f.slope
     s += f.slope
     g *= s
@@ -75,10 +83,11 @@ def elu_forward(f: Any, z: Array, out: Array, s: Array, t: Array) -> None:
 
 
 def elu_backward(f: Any, z: Array, a: Array, g: Array, s: Array, t: Array) -> None:
-    np.minimum(a, 0, out=s)
-    s += f.alpha  # alpha above zero, a + alpha below it
-    np.greater(a, 0, out=t, casting="unsafe")
-    t *= 1 - f.alpha
+    # alpha + min(a, 0), and 1 - alpha more above zero
+    is_positive(a, s, t)
+    s *= 1 - f.alpha
+    np.minimum(a, 0, out=t)
+    t += f.alpha
     s += t
     g *= s
 
@@ -89,10 +98,10 @@ def selu_forward(f: Any, z: Array, out: Array, s: Array, t: Array) -> None:
 
 
 def selu_backward(f: Any, z: Array, a: Array, g: Array, s: Array, t: Array) -> None:
-    np.minimum(a, 0, out=s)
-    s += f.scale * f.alpha
-    np.greater(a, 0, out=t, casting="unsafe")
-    t *= f.scale * (1 - f.alpha)
+    is_positive(a, s, t)
+    s *= f.scale * (1 - f.alpha)
+    np.minimum(a, 0, out=t)
+    t += f.scale * f.alpha
     s += t
     g *= s
 
@@ -115,7 +124,8 @@ def gelu_forward(f: Any, z: Array, out: Array, s: Array, t: Array) -> None:
 
 
 def gelu_backward(f: Any, z: Array, a: Array, g: Array, s: Array, t: Array) -> None:
-    # With h the inner tanh, f' = (1 + h) / 2 * (1 + (1 - h) z slope), slope = root (1 + 3 cubic z^2).
+    # f' = (1 + h) / 2 * (1 + (1 - h) z slope), with h the inner tanh and
+    # slope = root (1 + 3 cubic z^2)
     gelu_inner(f, z, s)
     np.multiply(z, z, out=t)
     t *= 3 * f.cubic * f.root

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NumpyBackend"]
 
+MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
+"""j * GOLDEN, modulo 2^32, for each position j in a chunk."""
+
 
 class NumpyBackend(Backend):
     """Computes on the CPU with NumPy."""
@@ -57,11 +60,13 @@ class NumpyBackend(Backend):
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
         first = int(start[0])
         rows = order[first : first + out.shape[0]]
-        if source.dtype == out.dtype and out.flags.c_contiguous:
-            # Any mode but "raise" lets NumPy write into `out` without a buffer in between.
-            np.take(source, rows, axis=0, out=out, mode="clip")
-        else:
-            out[...] = source[rows]
+        direct = contiguous(source, out)
+        gathered = out if direct else self._scratch("gathered", out.shape, source.dtype)
+        # Any mode but "raise" lets NumPy write into `out` without a buffer in between; the order
+        # is the trainer's own, so no number in it is out of range.
+        np.take(source, rows, axis=0, out=gathered, mode="clip")
+        if not direct:
+            out[...] = gathered
 
     # ----------------------------------------------------------------------------- layers
 
@@ -87,7 +92,7 @@ class NumpyBackend(Backend):
         for z_piece, out_piece in chunks(z, out):
             s = self._scratch("s", z_piece.shape, z.dtype)
             t = self._scratch("t", z_piece.shape, z.dtype)
-            forward(activation, z_piece, out_piece, s, t)
+            forward(activation, z_piece, z_piece if out is z else out_piece, s, t)
 
     def activation_gradient(
         self,
@@ -116,30 +121,25 @@ class NumpyBackend(Backend):
         pass_key = mix_number((int(passes[0]) * GOLDEN & MASK_32) ^ key)
         threshold, scale = round(rate * 2**32), 1 / (1 - rate)
         unsigned = np.dtype(np.uint32)
-        within = self._positions()
         start = 0
         for x_piece, out_piece in chunks(x, out):
             bits = self._scratch("bits", x_piece.shape, unsigned)
             shifted = self._scratch("shifted", x_piece.shape, unsigned)
             # (start + j) * GOLDEN, modulo 2^32
-            np.add(within[: bits.size], np.uint32(start * GOLDEN & MASK_32), out=bits)
+            np.add(MULTIPLES[: bits.size], np.uint32(start * GOLDEN & MASK_32), out=bits)
             bits ^= np.uint32(pass_key)
             mix_in_place(bits, shifted)
             kept = self._scratch("kept", x_piece.shape, np.dtype(np.bool))
             np.greater_equal(bits, threshold, out=kept)
-            np.multiply(x_piece, kept, out=out_piece)
-            out_piece *= scale
+            factor = self._scratch("factor", x_piece.shape, x.dtype)
+            factor[...] = kept
+            factor *= scale
+            np.multiply(x_piece, factor, out=out_piece)
             start += bits.size
 
-    def _positions(self) -> Array:
-        within = self._scratch("positions_in_chunk", (CHUNK,), np.dtype(np.uint32))
-        if within[1] != GOLDEN:
-            within[...] = np.arange(CHUNK, dtype=np.uint32)
-            within *= np.uint32(GOLDEN)
-        return within
-
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
-        np.multiply(x, out.dtype.type(scale), out=out, casting="unsafe", dtype=out.dtype)
+        out[...] = x
+        out *= scale
         if offset:
             out += offset
 
@@ -177,10 +177,13 @@ class NumpyBackend(Backend):
     ) -> None:
         mean = self._scratch("mean", scale.shape, scale.dtype)
         variance = self._scratch("variance", scale.shape, scale.dtype)
-        np.mean(x, axis=0, out=mean)
+        rows = x.shape[0]
+        np.add.reduce(x, axis=0, out=mean)
+        mean /= rows
         np.subtract(x, mean, out=normalized)
         np.multiply(normalized, normalized, out=out)
-        np.mean(out, axis=0, out=variance)
+        np.add.reduce(out, axis=0, out=variance)
+        variance /= rows
         np.add(variance, epsilon, out=inverse_deviation)
         np.sqrt(inverse_deviation, out=inverse_deviation)
         np.divide(1, inverse_deviation, out=inverse_deviation)
@@ -226,7 +229,8 @@ class NumpyBackend(Backend):
         out: Array,
     ) -> None:
         column = self._scratch("column", inverse_deviation.shape, x.dtype)
-        np.mean(x, axis=1, keepdims=True, out=column)
+        np.add.reduce(x, axis=1, keepdims=True, out=column)
+        column /= x.shape[1]
         np.subtract(x, column, out=normalized)
         np.vecdot(normalized, normalized, out=inverse_deviation[:, 0])
         inverse_deviation /= x.shape[1]
@@ -255,7 +259,8 @@ class NumpyBackend(Backend):
         np.vecdot(gradient, normalized, out=column[:, 0])
         column /= gradient.shape[1]
         np.multiply(normalized, column, out=product)
-        np.mean(gradient, axis=1, keepdims=True, out=column)
+        np.add.reduce(gradient, axis=1, keepdims=True, out=column)
+        column /= gradient.shape[1]
         gradient -= column
         gradient -= product
         gradient *= inverse_deviation
@@ -293,9 +298,8 @@ class NumpyBackend(Backend):
         if measure is None or not contiguous(predictions):
             super().metric(metric, predictions, targets, weights, summary)
             return
-        values = self._scratch("values", weights.shape, predictions.dtype)
-        measure(metric, predictions, targets, values, self._scratch)
-        summary += np.vecdot(values, weights)
+        batch = measure(metric, predictions, targets, weights, self._scratch)
+        summary[...] = metric.combine(xp, summary, batch)
 
     def clip(self, gradients: Array, max_norm: float) -> None:
         norm = math.sqrt(float(np.vecdot(gradients, gradients)))

@@ -111,12 +111,9 @@ def softmax_cross_entropy(
 
 def positions_of(labels: Array, classes: int, scratch: Scratch) -> Array:
     """Return where each row's label is in the flattened (rows, classes) array."""
-    rows = labels.shape[0]
-    starts = scratch(f"row_starts_{classes}", (rows,), labels.dtype)
-    positions = scratch("positions", (rows,), labels.dtype)
-    if rows and starts[-1] != (rows - 1) * classes or (rows > 1 and starts[1] != classes):
-        starts[...] = np.arange(0, rows * classes, classes)
-    np.add(starts, labels, out=positions)
+    positions = scratch("positions", labels.shape, np.dtype(np.intp))
+    np.multiply(scratch.counting(labels.shape[0]), classes, out=positions)
+    positions += labels
     return positions
 
 

@@ -20,7 +20,14 @@ __all__ = ["UPDATE"]
 
 
 def sgd(
-    o: Any, values: Array, g: Array, slots: Sequence[Array], rate: float, step: int, s: Array, t: Array
+    o: Any,
+    values: Array,
+    g: Array,
+    slots: Sequence[Array],
+    rate: float,
+    step: int,
+    s: Array,
+    t: Array,
 ) -> None:
     np.multiply(g, -rate, out=s)
     if o.momentum:
@@ -36,7 +43,14 @@ def sgd(
 
 
 def rmsprop(
-    o: Any, values: Array, g: Array, slots: Sequence[Array], rate: float, step: int, s: Array, t: Array
+    o: Any,
+    values: Array,
+    g: Array,
+    slots: Sequence[Array],
+    rate: float,
+    step: int,
+    s: Array,
+    t: Array,
 ) -> None:
     (square,) = slots
     np.multiply(g, g, out=s)
@@ -51,7 +65,14 @@ def rmsprop(
 
 
 def adam(
-    o: Any, values: Array, g: Array, slots: Sequence[Array], rate: float, step: int, s: Array, t: Array
+    o: Any,
+    values: Array,
+    g: Array,
+    slots: Sequence[Array],
+    rate: float,
+    step: int,
+    s: Array,
+    t: Array,
 ) -> None:
     mean, square = slots
     np.multiply(g, 1 - o.beta1, out=s)
@@ -73,7 +94,14 @@ def adam(
 
 
 def lion(
-    o: Any, values: Array, g: Array, slots: Sequence[Array], rate: float, step: int, s: Array, t: Array
+    o: Any,
+    values: Array,
+    g: Array,
+    slots: Sequence[Array],
+    rate: float,
+    step: int,
+    s: Array,
+    t: Array,
 ) -> None:
     (mean,) = slots
     np.multiply(g, 1 - o.beta1, out=s)
@@ -87,9 +115,7 @@ def lion(
     mean += s
 
 
-Update: TypeAlias = Callable[
-    [Any, Array, Array, Sequence[Array], float, int, Array, Array], None
-]
+Update: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], float, int, Array, Array], None]
 
 UPDATE: dict[type[optimizers.Optimizer], Update] = {
     optimizers.SGD: sgd,

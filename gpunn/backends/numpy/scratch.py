@@ -21,6 +21,7 @@ class Scratch(threading.local):
     def __init__(self) -> None:
         self._memory: dict[tuple[str, np.dtype], np.ndarray] = {}
         self._views: dict[tuple[str, Shape, np.dtype], np.ndarray] = {}
+        self._counting = np.arange(0)
 
     def __call__(self, name: str, shape: Shape, dtype: np.dtype) -> np.ndarray:
         """Return an uninitialized array; its contents last until `name` is asked for again."""
@@ -38,6 +39,12 @@ class Scratch(threading.local):
                 }
             view = self._views[name, shape, dtype] = memory[:size].reshape(shape)
         return view
+
+    def counting(self, n: int) -> np.ndarray:
+        """Return the integers from 0 to n - 1, which are not to be written to."""
+        if self._counting.size < n:
+            self._counting = np.arange(n)
+        return self._counting[:n]
 
 
 def contiguous(*arrays: Array) -> bool:

@@ -1,0 +1,82 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from gpunn import activations, losses, metrics, optimizers
+from gpunn.activations import ReLU
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.activations import PASSES
+from gpunn.backends.numpy.losses import COMPUTE
+from gpunn.backends.numpy.metrics import MEASURE
+from gpunn.backends.numpy.optimizers import UPDATE
+from gpunn.configurable import known
+from gpunn.optimizers import SGD
+
+
+def test_describes_itself():
+    described = NumpyBackend().describe()
+    assert described["backend"] == "numpy"
+    assert described["device"].startswith("cpu (")
+    assert described["library"] == f"numpy {np.__version__}"
+
+
+@pytest.mark.parametrize(
+    ("table", "base"),
+    [
+        (PASSES, activations.Activation),
+        (COMPUTE, losses.Loss),
+        (MEASURE, metrics.Metric),
+        (UPDATE, optimizers.Optimizer),
+    ],
+)
+def test_every_builtin_has_its_own_passes(table, base):
+    builtin = {cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")}
+    assert set(table) == builtin
+
+
+def test_a_subclass_of_a_builtin_is_not_taken_for_it():
+    @dataclass(frozen=True)
+    class Capped(ReLU):
+        name = "test_capped"
+
+        def value(self, xp, z):
+            return xp.minimum(xp.maximum(z, 0.0), 1.0)
+
+    @dataclass(eq=False)
+    class Still(SGD):
+        name = "test_still"
+
+        def update(self, xp, values, gradients, slots, learning_rate, step):
+            pass
+
+    backend = NumpyBackend()
+    z = np.array([[-1.0, 0.5, 9.0]])
+    backend.activate(Capped(), z, None, z)
+    assert z.tolist() == [[0, 0.5, 1]]
+    values = np.ones(3)
+    backend.update(Still(), values, values, {}, np.array([0.1]), np.array([1]), 0)
+    assert values.tolist() == [1, 1, 1]
+
+
+def test_two_backends_and_two_threads_do_not_disturb_each_other():
+    import threading
+
+    backend = NumpyBackend()
+    z = np.random.default_rng(0).standard_normal((64, 1024))
+    expected = z.copy()
+    backend.activate(activations.GELU(), expected, None, expected)
+    found = [z.copy() for _ in range(4)]
+    outs = [np.empty_like(z) for _ in range(4)]
+
+    def work(index):
+        for _ in range(5):
+            backend.activate(activations.GELU(), found[index], None, outs[index])
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for out in outs:
+        np.testing.assert_array_equal(out, expected)

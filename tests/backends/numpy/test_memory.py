@@ -1,0 +1,64 @@
+"""In the steady state, NumPy's operations allocate nothing but views and Python numbers."""
+
+import tracemalloc
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from parity.operations import CASES, Same, flatten, inputs, place
+
+from gpunn.backends.numpy import NumpyBackend
+
+# Far above what views and Python's numbers take, far below any array that grows with the batch.
+ALLOWED = 4096
+LARGE = 16384
+
+GROUPS = defaultdict(list)
+for case in CASES:
+    # R2's summary, three times as long as a row of the outputs, is combined plainly.
+    sizes = [array.size for _, array in flatten(inputs(case, "float32"))]
+    if max(sizes) >= LARGE and case.name != "metric-r2-5-rows-3x5462":
+        GROUPS["-".join(case.name.split("-")[:2])].append(case)
+
+
+@pytest.fixture(autouse=True)
+def small_buffers():
+    """Shrink the buffers that NumPy's ufuncs make for broadcasting, whatever the arrays' size."""
+    previous = np.setbufsize(16)
+    yield
+    np.setbufsize(previous)
+
+
+def growth(operation):
+    """Return the most bytes that a call took in addition, after it was warmed up."""
+    for _ in range(3):
+        operation()
+    tracemalloc.start()
+    try:
+        operation()
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        operation()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_operation_allocates_nothing(group):
+    backend = NumpyBackend()
+    for case in GROUPS[group]:
+        placed = place(backend, inputs(case, "float32"), "float32", "contiguous")
+        arguments = {
+            name: placed[value.argument] if isinstance(value, Same) else value
+            for name, value in placed.items()
+        }
+        method = getattr(backend, case.operation)
+        with np.errstate(all="ignore"):  # calls repeated on their own results may overflow
+            taken = growth(lambda: method(**arguments))  # noqa: B023
+        assert taken < ALLOWED, f"{case.name} took {taken} bytes"
+
+
+def test_an_array_would_be_seen():
+    x = np.ones(LARGE, np.float32)
+    assert growth(lambda: x + 1) > ALLOWED

@@ -1,0 +1,126 @@
+import logging
+
+import pytest
+
+from gpunn.backends import Backend, choose_backend, get_backend, selection
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
+
+
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch):
+    monkeypatch.delenv("GPUNN_BACKEND", raising=False)
+    selection._say_once.cache_clear()
+
+
+@pytest.fixture
+def no_device(monkeypatch):
+    """Answer as a machine without a CUDA device does."""
+
+    def missing(device):
+        raise BackendUnavailableError("no CUDA device")
+
+    monkeypatch.setattr(selection, "_cupy", missing)
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """Answer as a machine with CUDA devices does; returns the numbers that were asked for."""
+    asked = []
+
+    def found(device):
+        asked.append(device)
+        return Backend(None, device, "cupy")
+
+    monkeypatch.setattr(selection, "_cupy", found)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "configured", "expected"),
+    [
+        ("numpy", "cupy", "cupy:1", "numpy"),
+        (None, "cupy", "cupy:1", "cupy"),
+        (None, None, "cupy:1", "cupy:1"),
+        (None, None, None, "auto"),
+        (None, "", "numpy", "numpy"),
+        ("", "", "", "auto"),
+    ],
+)
+def test_precedence(monkeypatch, argument, variable, configured, expected):
+    if variable is not None:
+        monkeypatch.setenv("GPUNN_BACKEND", variable)
+    assert choose_backend(argument, configured) == expected
+
+
+def test_numpy_by_name():
+    assert type(get_backend("numpy")) is NumpyBackend
+
+
+def test_a_backend_is_returned_as_it_is():
+    backend = NumpyBackend()
+    assert get_backend(backend) is backend
+
+
+def test_variable_decides_where_nothing_is_given(monkeypatch, no_device):
+    monkeypatch.setenv("GPUNN_BACKEND", "cupy")
+    with pytest.raises(BackendUnavailableError):
+        get_backend()
+    assert type(get_backend("numpy")) is NumpyBackend
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+    assert type(get_backend()) is NumpyBackend
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("cupy", None), ("cupy:0", 0), ("cupy:12", 12), ("auto", None)]
+)
+def test_device_numbers(devices, name, number):
+    assert get_backend(name).name == "cupy"
+    assert devices == [number]
+
+
+@pytest.mark.parametrize("name", ["cupy", "cupy:3"])
+def test_no_silent_fallback(no_device, name):
+    with pytest.raises(BackendUnavailableError, match="no CUDA device"):
+        get_backend(name)
+
+
+def test_auto_falls_back_and_says_so_once(no_device, caplog):
+    with caplog.at_level(logging.WARNING, "gpunn"):
+        assert type(get_backend("auto")) is NumpyBackend
+        assert type(get_backend()) is NumpyBackend
+    assert [record.getMessage() for record in caplog.records] == [
+        "gpunn: backend 'auto' chose 'numpy': no CUDA device"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("numpi", "did you mean 'numpy'?"),
+        ("cupi", "did you mean 'cupy'?"),
+        ("cupy:", "did you mean 'cupy:0'?"),
+        ("cupy:-1", "did you mean 'cupy"),
+        ("cupy:one", "valid: 'auto', 'cupy', 'cupy:0', 'numpy'"),
+        ("NumPy", "valid: 'auto', 'cupy', 'cupy:0', 'numpy'"),
+        ("torch", "valid: 'auto', 'cupy', 'cupy:0', 'numpy'"),
+    ],
+)
+def test_unknown_names(devices, name, hint):
+    with pytest.raises(ArgumentError) as caught:
+        get_backend(name)
+    message = str(caught.value)
+    assert message.startswith(f"backend: there is no backend {name!r}; ")
+    assert hint in message
+    assert devices == []
+
+
+def test_unknown_name_in_the_variable(monkeypatch):
+    monkeypatch.setenv("GPUNN_BACKEND", "numpi")
+    with pytest.raises(ArgumentError, match="GPUNN_BACKEND: there is no backend 'numpi'"):
+        get_backend()
+
+
+def test_wrong_type():
+    with pytest.raises(ArgumentTypeError, match="backend: expected a name or a Backend; got 3"):
+        get_backend(3)

@@ -1,0 +1,58 @@
+"""The chain rule of a layer, checked by finite differences in inputs and parameters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numerical import assert_same, gradient
+
+from gpunn.backends import Backend
+from gpunn.layers import Layer
+from gpunn.parameters import Parameters
+from gpunn.typing import Array
+from gpunn.workspace import Workspace
+
+ROWS = 6
+
+
+def attached(
+    layer: Layer, shape: tuple[int, ...], backend: Backend, dtype: str = "float64"
+) -> Parameters:
+    """Give a layer parameters of its own, drawn at random so that none is 0 or 1."""
+    specs = {f"it.{spec.name}": spec for spec in layer.parameters(shape)}
+    parameters = Parameters(specs, backend, dtype, seed=0)
+    g = np.random.default_rng(1)
+    for name, spec in specs.items():
+        drawn = g.random(spec.shape) + 0.5 if "variance" in name else g.standard_normal(spec.shape)
+        parameters[name] = drawn
+    layer.attach(*parameters.views("it"), key=0xC0FFEE)
+    return parameters
+
+
+def run(layer: Layer, x: Array, workspace: Workspace) -> np.ndarray:
+    return workspace.backend.to_host(layer.forward(x, workspace))
+
+
+def check_chain_rule(
+    layer: Layer, shape: tuple[int, ...], backend: Backend, *, training: bool = True
+) -> None:
+    """Assert that `backward` gives the derivatives of sum_ij c_ij y_ij, for random c."""
+    parameters = attached(layer, shape, backend)
+    workspace = Workspace(backend, "float64", ROWS, training=training)
+    g = np.random.default_rng(2)
+    x = 2 * g.standard_normal((ROWS, *shape)) + 0.1
+    c = g.standard_normal((ROWS, *layer.output_shape(shape)))
+
+    def value() -> float:
+        return float((c * run(layer, x, workspace)).sum())
+
+    y = layer.forward(x, workspace)
+    assert y.shape == c.shape
+    dx = backend.to_host(layer.backward(x, y, c.copy(), workspace, True))
+    found = {name: backend.to_host(layer.gradients[name]) for name in layer.gradients}
+    assert_same(dx, gradient(value, x), "input")
+    for name, derivative in found.items():
+        assert_same(derivative, gradient(value, parameters[f"it.{name}"]), name)
+    trainable = [spec for spec in layer.parameters(shape) if spec.trainable]
+    assert sum(d.size for d in found.values()) == sum(math.prod(s.shape) for s in trainable)

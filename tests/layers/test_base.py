@@ -1,0 +1,101 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from layers.checking import check_chain_rule
+
+import gpunn
+from gpunn import layers
+from gpunn.configurable import known, make, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.layers import Layer
+
+
+@dataclass(eq=False)
+class Scale(Layer):
+    factor: float = 2.0
+
+    name = "test_scale"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.require_number("factor")
+
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        y[...] = self.factor * x
+        return y
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        gradient *= self.factor
+        return gradient
+
+
+def test_custom_layer_obeys_the_chain_rule(host_backend):
+    check_chain_rule(Scale(3.0), (4,), host_backend)
+
+
+@pytest.mark.parametrize("layer", [Scale(3.0), {"name": "test_scale", "factor": 3.0}])
+def test_custom_layer_in_a_network(layer):
+    model = gpunn.Sequential([layer, layers.Dense(2)], 3, backend="numpy")
+    X = np.ones((1, 3), np.float32)
+    W = np.asarray(model.layers[1].values["weights"])
+    np.testing.assert_allclose(model.predict(X), 3 * X @ W, rtol=1e-6)
+    assert model.config()["layers"][0] == {"name": "test_scale", "factor": 3.0}
+
+
+def test_custom_layer_by_import_path():
+    path = f"{Scale.__module__}:Scale"
+    assert type(resolve(Layer, path, "layer", allow_import=True)) is Scale
+    with pytest.raises(ArgumentError, match="there is no layer"):
+        resolve(Layer, path, "layer")
+
+
+def test_a_layer_that_compares_by_value_is_refused():
+    @dataclass
+    class Equal(Layer):
+        name = "test_equal"
+
+    with pytest.raises(ArgumentTypeError, match=r"Equal: .*@dataclass\(eq=False\)"):
+        Equal()
+
+
+def test_what_a_layer_must_define():
+    @dataclass(eq=False)
+    class Empty(Layer):
+        name = "test_empty"
+
+    layer = Empty()
+    assert layer.output_shape((3, 4)) == (3, 4)
+    assert layer.parameters((3,)) == []
+    assert layer.fit_inputs(np.ones((2, 3))) == {}
+    with pytest.raises(NotImplementedError, match="Empty must define forward"):
+        layer.forward(None, None)
+    with pytest.raises(NotImplementedError, match="Empty must define backward"):
+        layer.backward(None, None, None, None, True)
+
+
+def test_label():
+    assert "label" not in layers.Flatten().config()
+    assert layers.Flatten(label="flat").config() == {"name": "flatten", "label": "flat"}
+    with pytest.raises(ArgumentTypeError, match="label: expected a string; got 3"):
+        layers.Flatten(label=3)
+
+
+BUILTIN = [cls for cls in known(Layer).values() if cls.__module__.startswith("gpunn.")]
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_config_describes_and_rebuilds(cls):
+    layer = make(cls, {"units": 3} if cls is layers.Dense else {}, "layer")
+    again = resolve(Layer, layer.config(), "layer")
+    assert type(again) is cls
+    assert again.config() == layer.config()
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.Dense(2), layers.BatchNorm(), layers.LayerNorm(), layers.Standardization()]
+)
+def test_layers_of_vectors_refuse_images(layer):
+    with pytest.raises(ArgumentError, match=r"shape \(4, 4\). Put gpunn.layers.Flatten\(\) in"):
+        gpunn.Sequential([layer], (4, 4), "numpy")

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from layers.checking import attached, check_chain_rule, run
+
+from gpunn import activations, initializers
+from gpunn.activations import Activation
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.configurable import known
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.layers import Dense
+from gpunn.workspace import Workspace
+
+FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_chain_rule(host_backend, activation, bias):
+    check_chain_rule(Dense(3, activation, bias), (4,), host_backend)
+
+
+def test_output(backend):
+    layer = Dense(4, "relu")
+    parameters = attached(layer, (3,), backend, "float32")
+    x = np.random.default_rng(0).standard_normal((2, 3)).astype("float32")
+    y = run(layer, backend.from_host(x), Workspace(backend, "float32", 2))
+    W, b = (parameters.to_host()[f"it.{name}"] for name in ("weights", "biases"))
+    np.testing.assert_allclose(y, np.maximum(x @ W + b, 0), rtol=0, atol=1e-6)
+
+
+def test_tutorial_neuron(backend):
+    layer = Dense(1)
+    parameters = attached(layer, (3,), backend, "float32")
+    parameters["it.weights"] = [[0.2], [0.8], [-0.5]]
+    parameters["it.biases"] = [2.0]
+    x = backend.from_host(np.array([[1.0, 2.0, 3.0]]), "float32")
+    assert run(layer, x, Workspace(backend, "float32", 1)).item() == pytest.approx(2.3, rel=1e-6)
+
+
+def test_input_gradient_is_left_out_where_nobody_looks(host_backend):
+    layer = Dense(2)
+    attached(layer, (3,), host_backend)
+    workspace = Workspace(host_backend, "float64", 4, training=True)
+    x, gradient = np.ones((4, 3)), np.ones((4, 2))
+    y = layer.forward(x, workspace)
+    before = workspace.nbytes
+    layer.backward(x, y, gradient, workspace, False)
+    np.testing.assert_array_equal(layer.gradients["weights"], np.full((3, 2), 4.0))
+    assert workspace.nbytes == before
+
+
+def test_only_functions_of_the_preactivation_keep_it(host_backend):
+    for activation, buffers in (("relu", 1), ("gelu", 2)):
+        layer = Dense(2, activation)
+        attached(layer, (3,), host_backend)
+        workspace = Workspace(host_backend, "float64", 4)
+        layer.forward(np.ones((4, 3)), workspace)
+        assert workspace.nbytes == buffers * 4 * 2 * 8
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        ("identity", initializers.Glorot()),
+        ("tanh", initializers.Glorot()),
+        ("sigmoid", initializers.Glorot()),
+        ("relu", initializers.He()),
+        ("leaky_relu", initializers.He()),
+        ("gelu", initializers.He()),
+        ("selu", initializers.LeCun()),
+    ],
+)
+def test_initializer_fits_the_activation(activation, expected):
+    assert Dense(3, activation).initializer == expected
+    assert Dense(3, activation, initializer="zeros").initializer == initializers.Zeros()
+
+
+def test_parameters():
+    weights, biases = Dense(3, bias_initializer="ones").parameters((5,))
+    assert (weights.shape, weights.decay) == ((5, 3), True)
+    assert (biases.shape, biases.decay, biases.initializer) == ((3,), False, initializers.Ones())
+    assert [spec.name for spec in Dense(3, bias=False).parameters((5,))] == ["weights"]
+
+
+def test_neurons_are_live_views():
+    layer = Dense(4)
+    parameters = attached(layer, (3,), NumpyBackend())
+    assert len(layer.neurons) == 4
+    neuron = layer.neurons[-1]
+    assert neuron.weights.shape == (3, 1)
+    assert neuron.bias.shape == (1, 1)
+    neuron.weights[...] = 7.0
+    neuron.bias[...] = 8.0
+    assert parameters["it.weights"][:, 3].tolist() == [7, 7, 7]
+    assert parameters["it.biases"][3] == 8
+    assert [n.bias.item() for n in layer.neurons[2:]] == parameters["it.biases"][2:].tolist()
+    assert [n.bias.item() for n in layer.neurons] == parameters["it.biases"].tolist()
+    assert repr(neuron) == "Neuron(3 inputs)"
+    with pytest.raises(IndexError):
+        layer.neurons[4]
+
+
+def test_neurons_without_bias():
+    layer = Dense(2, bias=False)
+    attached(layer, (3,), NumpyBackend())
+    assert layer.neurons[0].bias is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0,), ArgumentError, "units: expected a whole number >= 1; got 0"),
+        ((2.5,), ArgumentTypeError, "units: expected a whole number; got 2.5"),
+        ((2, "rleu"), ArgumentError, "activation: there is no activation 'rleu'; did you mean"),
+        ((2, "relu", "no"), ArgumentTypeError, "bias: expected True or False; got 'no'"),
+        ((2, "relu", True, "hee"), ArgumentError, "initializer: there is no initializer 'hee'"),
+        ((2, "relu", True, "he", 3), ArgumentTypeError, "bias_initializer: expected a name"),
+    ],
+)
+def test_impossible_parameters(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Dense(*arguments)
+
+
+def test_activation_object():
+    assert Dense(2, activations.LeakyReLU(0.3)).f == activations.LeakyReLU(0.3)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from layers.checking import attached, check_chain_rule, run
+
+from gpunn.activations import Activation
+from gpunn.configurable import known
+from gpunn.errors import ArgumentError
+from gpunn.layers import Activation as ActivationLayer
+from gpunn.layers import Dropout, Flatten, Rescaling
+from gpunn.workspace import Workspace
+
+FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3)])
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_activation_chain_rule(host_backend, activation, shape):
+    check_chain_rule(ActivationLayer(activation), shape, host_backend)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.9])
+def test_dropout_chain_rule(host_backend, rate, training):
+    check_chain_rule(Dropout(rate), (7,), host_backend, training=training)
+
+
+def test_rescaling_chain_rule(host_backend):
+    check_chain_rule(Rescaling(0.3, offset=2.0), (2, 3), host_backend)
+
+
+def test_flatten_chain_rule(host_backend):
+    check_chain_rule(Flatten(), (2, 3, 2), host_backend)
+
+
+def prepared(backend, layer, shape, training=True):
+    attached(layer, shape, backend, "float32")
+    return Workspace(backend, "float32", 50, training=training)
+
+
+def test_dropout_zeroes_or_scales(backend):
+    layer = Dropout(0.25)
+    workspace = prepared(backend, layer, (40,))
+    y = run(layer, backend.from_host(np.full((50, 40), 3.0), "float32"), workspace)
+    assert set(np.unique(y)) == {np.float32(0), np.float32(3) * np.float32(1 / 0.75)}
+
+
+def test_dropout_keeps_its_mask_in_the_backward_pass_and_changes_it_after(backend):
+    layer = Dropout(0.5)
+    workspace = prepared(backend, layer, (40,))
+    ones = np.ones((50, 40))
+    x = backend.from_host(ones, "float32")
+    masks = []
+    for _ in range(2):
+        backend.increment(workspace.passes, 1)
+        y = layer.forward(x, workspace)
+        forward = backend.to_host(y)
+        gradient = backend.from_host(ones.copy(), "float32")
+        back = layer.backward(x, y, gradient, workspace, True)
+        np.testing.assert_array_equal(backend.to_host(back), forward)
+        masks.append(forward)
+    assert (masks[0] != masks[1]).any()
+
+
+def test_dropout_rests_outside_training(backend):
+    layer = Dropout(0.5)
+    workspace = prepared(backend, layer, (4,), training=False)
+    x = backend.from_host(np.ones((2, 4)), "float32")
+    assert layer.forward(x, workspace) is x
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_rescaling_takes_integers(backend, dtype):
+    layer = Rescaling(1 / 255, -0.5)
+    workspace = prepared(backend, layer, (3,))
+    x = backend.from_host(np.array([[0, 51, 255]], dtype))
+    y = layer.forward(x, workspace)
+    assert backend.dtype_name(y) == "float32"
+    np.testing.assert_allclose(backend.to_host(y), [[-0.5, -0.3, 0.5]], rtol=0, atol=1e-7)
+
+
+def test_flatten_is_row_major(backend):
+    layer = Flatten()
+    workspace = prepared(backend, layer, (2, 3))
+    x = backend.from_host(np.arange(12.0).reshape(2, 2, 3), "float32")
+    assert run(layer, x, workspace).tolist() == np.arange(12.0).reshape(2, 6).tolist()
+    assert layer.output_shape((2, 3, 4)) == (24,)
+    assert layer.output_shape(()) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dropout(1.0), "rate: expected >= 0 and < 1; got 1.0"),
+        (lambda: Dropout(-0.1), "rate"),
+        (lambda: Rescaling(float("inf")), "scale: expected a finite number"),
+        (lambda: ActivationLayer("nothing"), "activation: there is no activation 'nothing'"),
+    ],
+)
+def test_impossible_parameters(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()

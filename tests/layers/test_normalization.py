@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from layers.checking import attached, check_chain_rule, run
+
+from gpunn.errors import ArgumentError
+from gpunn.layers import BatchNorm, LayerNorm, Standardization
+from gpunn.workspace import Workspace
+
+
+@pytest.mark.parametrize("layer", [BatchNorm(), LayerNorm(), BatchNorm(epsilon=0.5)], ids=repr)
+def test_chain_rule(host_backend, layer):
+    check_chain_rule(layer, (5,), host_backend)
+
+
+def test_standardization_chain_rule(host_backend):
+    check_chain_rule(Standardization(), (5,), host_backend)
+
+
+def prepared(backend, layer, features, training=True):
+    parameters = attached(layer, (features,), backend, "float32")
+    return parameters, Workspace(backend, "float32", 64, training=training)
+
+
+def example(backend, rows=64, features=6):
+    x = 3 * np.random.default_rng(0).standard_normal((rows, features)) + 10
+    return backend.from_host(x, "float32"), x.astype("float32")
+
+
+def test_batch_norm_in_training(backend):
+    layer = BatchNorm(momentum=0.75, epsilon=1e-3)
+    parameters, workspace = prepared(backend, layer, 6)
+    parameters["it.running_mean"], parameters["it.running_variance"] = np.ones(6), np.full(6, 2.0)
+    x, host = example(backend)
+    y = run(layer, x, workspace)
+    given = parameters.to_host()
+    normal = (host - host.mean(0)) / np.sqrt(host.var(0) + 1e-3)
+    expected = given["it.scale"] * normal + given["it.shift"]
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+    mean, variance = given["it.running_mean"], given["it.running_variance"]
+    np.testing.assert_allclose(mean, 0.75 + 0.25 * host.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(variance, 0.75 * 2 + 0.25 * host.var(0), rtol=1e-5)
+
+
+def test_batch_norm_outside_training(backend):
+    layer = BatchNorm()
+    parameters, workspace = prepared(backend, layer, 6, training=False)
+    before = parameters.to_host()
+    x, host = example(backend)
+    y = run(layer, x, workspace)
+    deviation = np.sqrt(before["it.running_variance"] + 1e-5)
+    normal = (host - before["it.running_mean"]) / deviation
+    expected = before["it.scale"] * normal + before["it.shift"]
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    for name, value in parameters.to_host().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_layer_norm(backend, training):
+    layer = LayerNorm(epsilon=1e-3)
+    parameters, workspace = prepared(backend, layer, 6, training)
+    x, host = example(backend)
+    given = parameters.to_host()
+    deviation = np.sqrt(host.var(1, keepdims=True) + 1e-3)
+    normal = (host - host.mean(1, keepdims=True)) / deviation
+    expected = given["it.scale"] * normal + given["it.shift"]
+    np.testing.assert_allclose(run(layer, x, workspace), expected, rtol=0, atol=1e-5)
+
+
+def test_constant_features_do_not_divide_by_zero(backend):
+    for layer in (BatchNorm(), LayerNorm()):
+        _, workspace = prepared(backend, layer, 3)
+        x = backend.from_host(np.full((4, 3), 2.0), "float32")
+        y = layer.forward(x, workspace)
+        gradient = backend.from_host(np.ones((4, 3)), "float32")
+        dx = layer.backward(x, y, gradient, workspace, True)
+        assert np.isfinite(backend.to_host(y)).all()
+        assert np.isfinite(backend.to_host(dx)).all()
+
+
+def test_standardization_learns_from_the_inputs(backend):
+    layer = Standardization()
+    parameters, workspace = prepared(backend, layer, 3)
+    X = np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 10.0], [5.0, 5.0, 50.0]])
+    for name, value in layer.fit_inputs(X).items():
+        parameters[f"it.{name}"] = value
+    y = run(layer, backend.from_host(X, "float32"), workspace)
+    expected = (X - X.mean(0)) / np.where(X.std(0) == 0, 1, X.std(0))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
+    assert Standardization.learns_from_inputs
+
+
+def test_what_is_trained_and_what_decays():
+    specs = {spec.name: spec for spec in BatchNorm().parameters((4,))}
+    assert [name for name, spec in specs.items() if spec.trainable] == ["scale", "shift"]
+    assert not any(spec.decay for spec in specs.values() if spec.trainable)
+    assert not any(spec.decay for spec in LayerNorm().parameters((4,)))
+    assert not any(spec.trainable for spec in Standardization().parameters((4,)))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BatchNorm(momentum=1.0), "momentum: expected >= 0 and < 1"),
+        (lambda: BatchNorm(epsilon=0), "epsilon: expected > 0"),
+        (lambda: LayerNorm(epsilon=-1), "epsilon: expected > 0"),
+    ],
+)
+def test_impossible_parameters(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()

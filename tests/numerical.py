@@ -1,0 +1,32 @@
+"""Derivatives by finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+STEP = 1e-5
+TOLERANCE = 1e-7
+"""Relative to the largest derivative, or absolute below 1. The error of a central difference is
+about step^2 / 6 times the third derivative, 1e-10 here, and eps / step times the value, 1e-10 for
+values up to some 10; three digits more leave room for sums of many terms."""
+
+
+def gradient(function: Callable[[], float], x: np.ndarray, step: float = STEP) -> np.ndarray:
+    """Return the central differences of `function()` for every entry of x, which it reads."""
+    result = np.empty(x.shape)
+    for index in np.ndindex(x.shape):
+        kept = x[index]
+        x[index] = kept + step
+        above = function()
+        x[index] = kept - step
+        below = function()
+        x[index] = kept
+        result[index] = (above - below) / (2 * step)
+    return result
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray, message: str = "") -> None:
+    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    np.testing.assert_allclose(found, expected, 0, TOLERANCE * scale, err_msg=message)

@@ -1,0 +1,538 @@
+"""Every operation of a backend as a table of cases, and the comparison with the oracle.
+
+The oracle is the plain base on NumPy in float64. A case is run twice from the same numbers: by the
+oracle, and by the backend under test in its own type and memory layout. Then every array that went
+in is compared: what should have changed, and what should not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+
+from gpunn import activations, losses, metrics, optimizers
+from gpunn.backends import Backend
+from gpunn.backends.numpy.scratch import CHUNK
+from gpunn.configurable import Configurable, known
+
+ORACLE = Backend(array_api_compat.numpy)
+LAYOUTS = ("contiguous", "transposed", "sliced")
+
+
+@dataclass(frozen=True)
+class Same:
+    """Stands for the very array given as another argument."""
+
+    argument: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of one operation.
+
+    Parameters
+    ----------
+    name : str
+    operation : str
+        Method of the backend.
+    arguments : callable
+        From a generator of random numbers to the keyword arguments, arrays being NumPy's.
+    terms : int
+        Number of terms in the longest sum.
+    exact : bool
+        Whether the bits must be those of the base in the same type.
+    """
+
+    name: str
+    operation: str
+    arguments: Callable[[np.random.Generator], dict[str, Any]]
+    terms: int = 1
+    exact: bool = False
+
+
+# ------------------------------------------------------------------------------- comparison
+
+
+def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
+    """Return a host array as an array of the backend, floats being of `dtype`."""
+    if isinstance(value, dict):
+        return {name: place(backend, item, dtype, layout) for name, item in value.items()}
+    if not isinstance(value, np.ndarray):
+        return value
+    target = dtype if value.dtype.kind == "f" else value.dtype.name
+    if layout == "transposed" and value.ndim > 1:
+        reverse = tuple(range(value.ndim))[::-1]
+        turned = backend.from_host(np.array(value.transpose(reverse)), target)
+        return backend.xp.permute_dims(turned, reverse)
+    if layout == "sliced" and value.size > 1:
+        wide = np.repeat(value, 2, axis=-1)
+        return backend.from_host(wide, target)[..., ::2]
+    return backend.from_host(value.copy(), target)
+
+
+def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the arrays among the arguments, those in mappings included, by name."""
+    for name, value in arguments.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        elif hasattr(value, "shape"):
+            yield prefix + name, value
+
+
+def inputs(case: Case, dtype: str) -> dict[str, Any]:
+    """Return a case's arguments on the host, with numbers that `dtype` can hold."""
+    generator = np.random.default_rng(zlib.crc32(case.name.encode()))
+    return place(ORACLE, case.arguments(generator), dtype, "contiguous")
+
+
+def execute(
+    backend: Backend, dtype: str, case: Case, host: dict[str, Any], layout: str = "contiguous"
+) -> dict[str, np.ndarray]:
+    """Run a case and return all its arrays as they are afterwards."""
+    placed = place(backend, host, dtype, layout)
+    arguments = {
+        name: placed[value.argument] if isinstance(value, Same) else value
+        for name, value in placed.items()
+    }
+    getattr(backend, case.operation)(**arguments)
+    return {name: backend.to_host(value) for name, value in flatten(placed)}
+
+
+def check(backend: Backend, dtype: str, case: Case) -> None:
+    """Assert that a backend gives the oracle's results, in every layout.
+
+    Tolerance: with S the largest absolute number that goes in or comes out, an error of at most
+    eps * S * (4 + 2 * sqrt(terms)). Each of the few roundings on the way costs half an ulp, each
+    exp, tanh or log one or two: 4 together. Rounding errors of a sum of n terms, half an ulp each,
+    behave as if independent and grow as sqrt(n) (Higham & Mary 2019); 2 * sqrt(n) ulps are four
+    times that, for the worst of many sums. Integers must be equal, and so must inputs that are not
+    to be changed.
+    """
+    host = inputs(case, dtype)
+    expected = execute(ORACLE, dtype if case.exact else "float64", case, host)
+    numbers = [a for a in expected.values() if a.dtype.kind == "f" and a.size]
+    scale = max([1.0, *(float(np.abs(a).max()) for a in numbers)])
+    tolerance = np.finfo(dtype).eps * scale * (4 + 2 * math.sqrt(case.terms))
+    for layout in LAYOUTS:
+        after = execute(backend, dtype, case, host, layout)
+        where = f"{case.name}, {layout}"
+        compare(after, expected, dict(flatten(host)), dtype, tolerance, case.exact, where)
+
+
+def compare(
+    after: dict[str, np.ndarray],
+    expected: dict[str, np.ndarray],
+    before: dict[str, np.ndarray],
+    dtype: str,
+    tolerance: float,
+    exact: bool,
+    where: str,
+) -> None:
+    for name, want in expected.items():
+        got, message = after[name], f"{where}: {name}"
+        untouched = np.array_equal(before[name], want)
+        if exact or untouched or want.dtype.kind != "f":
+            np.testing.assert_array_equal(got, want, err_msg=message, strict=exact)
+        else:
+            assert got.dtype == dtype, message
+            np.testing.assert_allclose(got, want, 0, tolerance, err_msg=message)
+
+
+# -------------------------------------------------------------------------------- the cases
+
+SHAPES = ((0, 4), (1, 1), (1, 7), (6, 5), (1, CHUNK - 1), (128, 128), (5, 3277))
+"""None, one and several rows, and sizes one below, at and one above a chunk."""
+
+WIDTHS = (1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK)
+"""Lengths of flat vectors, for the same reason."""
+
+BATCHES = ((0, 4), (1, 3), (7, 2), (4097, 10), (3, 5462))
+"""Rows and outputs of predictions."""
+
+
+def builtin(base: type[Configurable]) -> list[type[Any]]:
+    """Return the package's own classes of a kind."""
+    return [cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")]
+
+
+def normal(g: np.random.Generator, *shape: int) -> np.ndarray:
+    return g.standard_normal(shape)
+
+
+def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
+    """Return normal numbers, every fifth being exactly 0, where some functions have a kink."""
+    z = g.standard_normal(shape)
+    z.reshape(-1)[::5] = 0
+    return z
+
+
+def bookkeeping() -> Iterator[Case]:
+    for shape in ((1,), (7,), (6, 5)):
+        at = "x".join(map(str, shape))
+        yield Case(f"fill-{at}", "fill", lambda g, s=shape: {"out": normal(g, *s), "value": 0.5})
+        yield Case(
+            f"add-{at}",
+            "add",
+            lambda g, s=shape: {"values": normal(g, *s), "out": normal(g, *s)},
+        )
+    yield Case("increment", "increment", lambda g: {"counter": np.array([41]), "amount": 2})
+    for index in (0, 4):
+        yield Case(
+            f"select-{index}",
+            "select",
+            lambda g, i=index: {"table": normal(g, 5), "index": np.array([i]), "out": normal(g, 1)},
+            exact=True,
+        )
+    for rows in (1, 7, 5000):
+        yield Case(
+            f"sum_weights-{rows}",
+            "sum_weights",
+            lambda g, n=rows: {"weights": g.random(n), "out": normal(g, 1)},
+            terms=rows,
+        )
+    for loss_sum in (1.5, math.inf, -math.inf, math.nan):
+        yield Case(
+            f"count_finite-{loss_sum}",
+            "count_finite",
+            lambda g, x=loss_sum: {"loss_sum": np.array([x]), "out": np.array([3.0])},
+            exact=True,
+        )
+
+
+def gathers() -> Iterator[Case]:
+    sources = {
+        "float-1d": lambda g: normal(g, 40),
+        "float-2d": lambda g: normal(g, 40, 6),
+        "float-3d": lambda g: normal(g, 40, 3, 4),
+        "uint8-2d": lambda g: g.integers(0, 256, (40, 6)).astype(np.uint8),
+        "uint8-3d": lambda g: g.integers(0, 256, (40, 3, 4)).astype(np.uint8),
+        "int64-1d": lambda g: g.integers(0, 10, 40),
+    }
+    for (name, source), rows, same_type in itertools.product(
+        sources.items(), (0, 1, 13), (True, False)
+    ):
+
+        def arguments(
+            g: np.random.Generator,
+            source: Callable[[np.random.Generator], np.ndarray] = source,
+            rows: int = rows,
+            same_type: bool = same_type,
+        ) -> dict[str, Any]:
+            table = source(g)
+            out = np.ones((rows, *table.shape[1:]), table.dtype if same_type else np.float64)
+            start = np.array([40 - rows])
+            return {"source": table, "order": g.permutation(40), "start": start, "out": out}
+
+        if same_type or not name.startswith("float"):
+            kind = "as_is" if same_type else "to_float"
+            yield Case(f"gather_rows-{name}-{rows}-{kind}", "gather_rows", arguments, exact=True)
+
+
+def products() -> Iterator[Case]:
+    sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10))
+    for (m, k, n), ta, tb in itertools.product(sizes, (False, True), (False, True)):
+        yield Case(
+            f"matmul-{m}x{k}x{n}-{ta:d}{tb:d}",
+            "matmul",
+            lambda g, m=m, k=k, n=n, ta=ta, tb=tb: {
+                "a": normal(g, k, m) if ta else normal(g, m, k),
+                "b": normal(g, n, k) if tb else normal(g, k, n),
+                "out": normal(g, m, n),
+                "transpose_a": ta,
+                "transpose_b": tb,
+            },
+            terms=k,
+        )
+
+
+def elementwise() -> Iterator[Case]:
+    functions = [cls() for cls in builtin(activations.Activation)]
+    functions += [activations.LeakyReLU(0.0), activations.LeakyReLU(0.3), activations.ELU(0.7)]
+    for index, f in enumerate(functions):
+        for shape in SHAPES:
+            at = f"{f.name}-{index}-" + "x".join(map(str, shape))
+
+            def forward(
+                g: np.random.Generator, f: Any = f, shape: Any = shape, bias: bool = True
+            ) -> dict[str, Any]:
+                out = Same("z") if f.from_output else normal(g, *shape)
+                b = normal(g, shape[1]) if bias else None
+                return {"activation": f, "z": 2 * with_zeros(g, *shape), "bias": b, "out": out}
+
+            def without_bias(
+                g: np.random.Generator, f: Any = f, shape: Any = shape
+            ) -> dict[str, Any]:
+                return {
+                    "activation": f,
+                    "z": 2 * with_zeros(g, *shape),
+                    "bias": None,
+                    "out": normal(g, *shape),
+                }
+
+            def backward(
+                g: np.random.Generator, f: Any = f, shape: Any = shape, bias: bool = True
+            ) -> dict[str, Any]:
+                z = 2 * with_zeros(g, *shape)
+                a = f.value(array_api_compat.numpy, z)
+                return {
+                    "activation": f,
+                    "z": a if f.from_output else z,
+                    "output": Same("z") if f.from_output else a,
+                    "gradient": normal(g, *shape),
+                    "bias_gradient": normal(g, shape[1]) if bias else None,
+                }
+
+            yield Case(f"activate-{at}", "activate", forward)
+            yield Case(f"activate-{at}-no_bias", "activate", without_bias)
+            yield Case(f"activation_gradient-{at}", "activation_gradient", backward, terms=shape[0])
+    for shape in (*SHAPES, (3, CHUNK)):
+        at = "x".join(map(str, shape))
+        for rate, passes in ((0.5, 1), (0.1, 123_456_789), (0.999, 0)):
+            fixed = {"rate": rate, "key": 0xDEADBEEF}
+            yield Case(
+                f"dropout-{rate}-{at}",
+                "dropout",
+                lambda g, s=shape, fixed=fixed, p=passes: {
+                    "x": normal(g, *s),
+                    "passes": np.array([p]),
+                    "out": normal(g, *s),
+                    **fixed,
+                },
+                exact=True,
+            )
+        yield Case(
+            f"dropout-in_place-{at}",
+            "dropout",
+            lambda g, s=shape: {
+                "x": normal(g, *s),
+                "rate": 0.3,
+                "key": 7,
+                "passes": np.array([5]),
+                "out": Same("x"),
+            },
+            exact=True,
+        )
+        for kind in ("float", "uint8"):
+
+            def rescaled(
+                g: np.random.Generator, shape: Any = shape, kind: str = kind
+            ) -> dict[str, Any]:
+                pixels = g.integers(0, 256, shape)
+                x = pixels.astype(np.uint8) if kind == "uint8" else normal(g, *shape)
+                return {"x": x, "scale": 1 / 255, "offset": -0.5, "out": normal(g, *shape)}
+
+            yield Case(f"rescale-{kind}-{at}", "rescale", rescaled)
+
+
+def normalizations() -> Iterator[Case]:
+    for rows, features in ((1, 1), (1, 6), (2, 3), (64, 10), (5, 3277), (CHUNK + 1, 2)):
+        at = f"{rows}x{features}"
+
+        def given(
+            g: np.random.Generator, n: int = rows, k: int = features, affine: bool = True
+        ) -> dict[str, Any]:
+            return {
+                "x": normal(g, n, k),
+                "mean": normal(g, k),
+                "variance": g.random(k) + 0.1,
+                "epsilon": 1e-5,
+                "scale": normal(g, k) if affine else None,
+                "shift": normal(g, k) if affine else None,
+                "out": normal(g, n, k),
+            }
+
+        def plain(g: np.random.Generator, given: Any = given) -> dict[str, Any]:
+            return {**given(g), "scale": None, "shift": None}
+
+        def batch(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            return {
+                "x": 2 * normal(g, n, k) + 1,
+                "scale": normal(g, k),
+                "shift": normal(g, k),
+                "running_mean": normal(g, k),
+                "running_variance": g.random(k) + 0.1,
+                "momentum": 0.9,
+                "epsilon": 1e-2,
+                "normalized": normal(g, n, k),
+                "inverse_deviation": normal(g, k),
+                "out": normal(g, n, k),
+            }
+
+        def layer(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            return {
+                "x": 2 * normal(g, n, k) + 1,
+                "scale": normal(g, k),
+                "shift": normal(g, k),
+                "epsilon": 1e-2,
+                "normalized": normal(g, n, k),
+                "inverse_deviation": normal(g, n, 1),
+                "out": normal(g, n, k),
+            }
+
+        def back(g: np.random.Generator, n: int, k: int, deviations: Any) -> dict[str, Any]:
+            return {
+                "gradient": normal(g, n, k),
+                "normalized": normal(g, n, k),
+                "inverse_deviation": g.random(deviations) + 0.5,
+                "scale": normal(g, k),
+                "scale_gradient": normal(g, k),
+                "shift_gradient": normal(g, k),
+            }
+
+        def batch_back(
+            g: np.random.Generator, n: int = rows, k: int = features, back: Any = back
+        ) -> dict[str, Any]:
+            return back(g, n, k, (k,))
+
+        def layer_back(
+            g: np.random.Generator, n: int = rows, k: int = features, back: Any = back
+        ) -> dict[str, Any]:
+            return back(g, n, k, (n, 1))
+
+        yield Case(f"normalize-{at}", "normalize", given)
+        yield Case(f"normalize-plain-{at}", "normalize", plain)
+        yield Case(f"batch_norm-{at}", "batch_norm", batch, terms=rows)
+        yield Case(f"layer_norm-{at}", "layer_norm", layer, terms=features)
+        longest = max(rows, features)
+        yield Case(f"batch_norm_gradient-{at}", "batch_norm_gradient", batch_back, terms=rows)
+        yield Case(f"layer_norm_gradient-{at}", "layer_norm_gradient", layer_back, terms=longest)
+
+
+def targets_for(loss: Any, g: np.random.Generator, p: np.ndarray, form: str) -> np.ndarray:
+    """Return targets that the loss takes, some of them hit exactly."""
+    rows, outputs = p.shape
+    if form == "labels":
+        return g.integers(0, outputs, rows)
+    if isinstance(loss, losses.SoftmaxCrossEntropy):
+        return g.dirichlet(np.ones(outputs), rows)
+    if isinstance(loss, losses.BinaryCrossEntropy):
+        return g.random(p.shape)
+    if isinstance(loss, losses.Poisson):
+        return g.poisson(2.0, p.shape).astype(np.float64)
+    t = p + normal(g, rows, outputs)
+    t.reshape(-1)[::4] = p.reshape(-1)[::4]
+    return t
+
+
+def loss_cases() -> Iterator[Case]:
+    every = [cls() for cls in builtin(losses.Loss)]
+    every += [
+        losses.MeanSquaredError("sum"),
+        losses.Huber(0.3),
+        losses.Quantile(0.9),
+        losses.SoftmaxCrossEntropy(0.1),
+    ]
+    for (index, loss), shape, wanted in itertools.product(enumerate(every), BATCHES, (True, False)):
+        softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
+        for form in ("labels", "rows") if softmax else ("rows",):
+
+            def arguments(
+                g: np.random.Generator,
+                loss: Any = loss,
+                shape: Any = shape,
+                form: str = form,
+                wanted: bool = wanted,
+            ) -> dict[str, Any]:
+                p, w = normal(g, *shape), g.random(shape[0])
+                return {
+                    "loss": loss,
+                    "predictions": p,
+                    "targets": targets_for(loss, g, p, form),
+                    "weights": w,
+                    "normalizer": np.array([float(w.sum())]),
+                    "gradient": normal(g, *shape) if wanted else None,
+                    "loss_sum": np.array([2.0]),
+                }
+
+            at = "x".join(map(str, shape))
+            yield Case(
+                f"loss-{loss.name}-{index}-{form}-{at}-{'gradient' if wanted else 'value'}",
+                "loss",
+                arguments,
+                terms=max(shape),
+            )
+
+
+def metric_cases() -> Iterator[Case]:
+    every = [cls() for cls in builtin(metrics.Metric)]
+    every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5)]
+    for (index, metric), shape in itertools.product(enumerate(every), BATCHES):
+        if isinstance(metric, metrics.R2) and not shape[0]:
+            continue  # the trainer never has a batch without rows
+        for form in ("labels", "rows") if isinstance(metric, metrics.ClassMetric) else ("rows",):
+
+            def arguments(
+                g: np.random.Generator, metric: Any = metric, shape: Any = shape, form: str = form
+            ) -> dict[str, Any]:
+                p = normal(g, *shape)
+                labels = g.integers(0, shape[1], shape[0])
+                return {
+                    "metric": metric,
+                    "predictions": p,
+                    "targets": labels if form == "labels" else normal(g, *shape),
+                    "weights": g.random(shape[0]),
+                    "summary": g.random(metric.size(shape[1])),
+                }
+
+            at = "x".join(map(str, shape))
+            yield Case(
+                f"metric-{metric.name}-{index}-{form}-{at}", "metric", arguments, terms=max(shape)
+            )
+
+
+def updates() -> Iterator[Case]:
+    for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
+        yield Case(
+            f"clip-{size}-{norm}",
+            "clip",
+            lambda g, n=size, m=norm: {"gradients": normal(g, n), "max_norm": m},
+            terms=size,
+        )
+    every = [cls() for cls in builtin(optimizers.Optimizer)]
+    every += [
+        optimizers.SGD(momentum=0.9),
+        optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
+        optimizers.Adam(beta1=0.0, beta2=0.0),
+        optimizers.Lion(weight_decay=0.1),
+        optimizers.RMSprop(weight_decay=0.1),
+    ]
+    moments = [*((size, 1) for size in WIDTHS), (5, 1000)]
+    for (index, optimizer), (size, step) in itertools.product(enumerate(every), moments):
+
+        def arguments(
+            g: np.random.Generator, optimizer: Any = optimizer, n: int = size, step: int = step
+        ) -> dict[str, Any]:
+            gradients = with_zeros(g, n)
+            return {
+                "optimizer": optimizer,
+                "values": normal(g, n),
+                "gradients": gradients,
+                "slots": {
+                    name: g.random(n) * (gradients != 0) if name == "square" else normal(g, n)
+                    for name in optimizer.slots
+                },
+                "learning_rate": np.array([0.01]),
+                "step": np.array([step]),
+                "decayed": n // 2,
+            }
+
+        yield Case(f"update-{optimizer.name}-{index}-{size}-{step}", "update", arguments)
+
+
+CASES = [
+    *bookkeeping(),
+    *gathers(),
+    *products(),
+    *elementwise(),
+    *normalizations(),
+    *loss_cases(),
+    *metric_cases(),
+    *updates(),
+]

@@ -1,0 +1,43 @@
+import inspect
+from collections import defaultdict
+
+import pytest
+from parity.operations import CASES, Case, check
+
+from gpunn.backends import Backend
+from gpunn.backends.numpy import NumpyBackend
+
+TRANSFERS = {"describe", "dtype", "dtype_name", "zeros", "from_host", "copy_from_host", "to_host"}
+TRANSFERS |= {"copy", "synchronize", "free_memory", "nbytes"}
+
+GROUPS: dict[str, list[Case]] = defaultdict(list)
+for case in CASES:
+    GROUPS["-".join(case.name.split("-")[:2])].append(case)
+
+
+def public_methods(cls):
+    return {name for name, member in vars(cls).items() if callable(member) and name[0] != "_"}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_gives_the_results_of_the_base(target, group):
+    for case in GROUPS[group]:
+        check(target.backend, target.dtype, case)
+
+
+def test_every_operation_has_a_case():
+    assert {case.operation for case in CASES} == public_methods(Backend) - TRANSFERS
+
+
+def test_names_of_cases_are_unique():
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("cls", [NumpyBackend])
+def test_overrides_keep_the_signature_of_the_base(cls):
+    overrides = public_methods(cls) & public_methods(Backend)
+    assert overrides
+    assert public_methods(cls) == overrides  # a backend adds nothing to the interface
+    for name in overrides:
+        expected = inspect.signature(getattr(Backend, name))
+        assert inspect.signature(getattr(cls, name)) == expected, name

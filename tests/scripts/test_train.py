@@ -1,0 +1,26 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import gpunn
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
+
+
+def test_trains_on_the_digits_and_saves(tmp_path):
+    arguments = ["--backend", "numpy", "--epochs", "3", "--output", "model.safetensors"]
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = re.search(r"accuracy (0\.\d+)", result.stdout)
+    assert told is not None
+    assert float(told[1]) > 0.85
+    model = gpunn.load_model(tmp_path / "model.safetensors", backend="numpy")
+    _, _, X, y = gpunn.data.load_digits()
+    accuracy = (model.predict(X).argmax(axis=1) == y).mean()
+    assert f"{accuracy:.4f}" == told[1]

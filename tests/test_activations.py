@@ -1,0 +1,140 @@
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+from numerical import STEP, assert_same
+
+from gpunn import activations
+from gpunn.activations import Activation
+from gpunn.configurable import known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+
+BUILTIN = [cls() for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
+BUILTIN += [activations.LeakyReLU(0.0), activations.LeakyReLU(0.3), activations.ELU(0.5)]
+
+
+def logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+# Straight from the papers, for moderate z.
+FORMULAS = [
+    (activations.Identity(), lambda z: z),
+    (activations.ReLU(), lambda z: np.where(z > 0, z, 0)),
+    (activations.LeakyReLU(0.2), lambda z: np.where(z > 0, z, 0.2 * z)),
+    (activations.ELU(0.7), lambda z: np.where(z > 0, z, 0.7 * (np.exp(z) - 1))),
+    (
+        activations.SELU(),
+        lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * (np.exp(z) - 1)),
+    ),
+    (
+        activations.GELU(),
+        lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    ),
+    (activations.SiLU(), lambda z: z * logistic(z)),
+    (activations.Mish(), lambda z: z * np.tanh(np.log(1 + np.exp(z)))),
+    (activations.Sigmoid(), logistic),
+    (activations.Tanh(), lambda z: (np.exp(2 * z) - 1) / (np.exp(2 * z) + 1)),
+    (activations.Softplus(), lambda z: np.log(1 + np.exp(z))),
+]
+
+
+def run(backend, f, z, dtype="float64"):
+    """Return f(z) and f'(z) as a backend computes them."""
+    out, gradient = backend.zeros(z.shape, dtype), backend.zeros(z.shape, dtype)
+    z = backend.from_host(z, dtype)
+    backend.activate(f, z, None, out)
+    backend.fill(gradient, 1.0)
+    backend.activation_gradient(f, out if f.from_output else z, out, gradient, None)
+    return backend.to_host(out), backend.to_host(gradient)
+
+
+@pytest.mark.parametrize(("f", "formula"), FORMULAS, ids=[f.name for f, _ in FORMULAS])
+def test_value_is_that_of_the_paper(host_backend, f, formula):
+    z = np.linspace(-6, 6, 240).reshape(3, -1)
+    value, _ = run(host_backend, f, z)
+    np.testing.assert_allclose(value, formula(z), rtol=1e-13, atol=1e-14)
+
+
+def test_every_builtin_has_a_formula():
+    assert {f.name for f, _ in FORMULAS} == {f.name for f in BUILTIN}
+
+
+@pytest.mark.parametrize("f", BUILTIN, ids=repr)
+def test_derivative_is_that_of_the_value(host_backend, f):
+    z = np.random.default_rng(0).uniform(-5, 5, (8, 40))
+    z[np.abs(z) < 2 * STEP] = 0.5  # kinks have no derivative
+    above, _ = run(host_backend, f, z + STEP)
+    below, _ = run(host_backend, f, z - STEP)
+    _, derivative = run(host_backend, f, z)
+    assert_same(derivative, (above - below) / (2 * STEP))
+
+
+@pytest.mark.parametrize("f", BUILTIN, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_arguments_do_not_overflow(host_backend, f, dtype):
+    z = np.array([[-1e4, -100.0, -0.0, 0.0, 100.0, 1e4]])
+    value, derivative = run(host_backend, f, z, dtype)
+    assert np.isfinite(value).all()
+    assert np.isfinite(derivative).all()
+
+
+@pytest.mark.parametrize("f", BUILTIN, ids=repr)
+def test_nan_is_passed_on(host_backend, f):
+    value, _ = run(host_backend, f, np.array([[1.0, np.nan]]))
+    assert np.isnan(value).tolist() == [[False, True]]
+
+
+def test_tutorial_values(backend):
+    z = backend.from_host(np.array([[2.3, -1.2]]), "float32")
+    backend.activate(activations.ReLU(), z, None, z)
+    np.testing.assert_array_equal(backend.to_host(z), np.array([[2.3, 0]], np.float32))
+
+
+def test_kinks_have_the_documented_derivative(host_backend):
+    zero = np.zeros((1, 1))
+    for f, expected in (
+        (activations.ReLU(), 0.0),
+        (activations.LeakyReLU(0.2), 0.2),
+        (activations.ELU(0.7), 0.7),
+    ):
+        assert run(host_backend, f, zero)[1].item() == pytest.approx(expected, abs=0)
+
+
+@pytest.mark.parametrize("f", [f for f in BUILTIN if f.from_output], ids=repr)
+def test_derivative_from_output_ignores_the_preactivation(f):
+    z = np.linspace(-3, 3, 7)
+    a = f.value(xp, z)
+    np.testing.assert_array_equal(
+        f.derivative(xp, np.full_like(z, np.nan), a), f.derivative(xp, a, a)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: activations.LeakyReLU(1.0), "slope: expected >= 0 and < 1; got 1.0"),
+        (lambda: activations.LeakyReLU(-0.1), "slope"),
+        (lambda: activations.ELU(0), "alpha: expected > 0; got 0"),
+        (lambda: activations.ELU(float("nan")), "alpha"),
+    ],
+)
+def test_impossible_parameters(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+def test_wrong_type_of_parameter():
+    with pytest.raises(ArgumentTypeError, match=r"slope: expected a number; got '0\.1'"):
+        activations.LeakyReLU("0.1")
+
+
+def test_numpy_parameter_does_not_change_the_type():
+    f = activations.LeakyReLU(np.float64(0.1))
+    assert type(f.slope) is float
+    assert f.value(xp, np.ones(2, np.float32)).dtype == np.float32
+
+
+def test_config_describes_and_rebuilds():
+    f = activations.LeakyReLU(0.25)
+    assert f.config() == {"name": "leaky_relu", "slope": 0.25}
+    assert resolve(Activation, f.config(), "activation") == f

@@ -1,0 +1,261 @@
+import json
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from gpunn.activations import Activation, LeakyReLU, ReLU
+from gpunn.configurable import (
+    Configurable,
+    check_flag,
+    check_fraction,
+    check_integer,
+    check_number,
+    known,
+    lookup,
+    make,
+    resolve,
+)
+from gpunn.errors import ArgumentError, ArgumentTypeError
+
+
+class Shape(Configurable):
+    pass
+
+
+@dataclass(frozen=True)
+class Circle(Shape):
+    radius: float
+    filled: bool = False
+    sides: int = 1
+
+    name = "circle"
+
+    def __post_init__(self):
+        self.require_number("radius", above=0)
+        self.require_flag("filled")
+        self.require_integer("sides")
+
+
+@dataclass(frozen=True)
+class Ring(Circle):
+    width: float = 0.5
+
+    name = "ring"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.require_fraction("width")
+
+
+@dataclass(frozen=True)
+class Group(Shape):
+    parts: tuple[Shape, ...] = ()
+    kind: ClassVar[str] = "not a parameter"
+    derived: int = field(init=False, default=0)
+
+    name = "group"
+
+
+class NamelessRing(Ring):
+    pass
+
+
+NOT_A_CLASS = 3
+
+
+def test_known_are_the_subclasses_with_a_name_of_their_own():
+    assert known(Shape) == {"circle": Circle, "ring": Ring, "group": Group}
+
+
+def test_lookup():
+    assert lookup(Shape, "ring", "shape") is Ring
+    with pytest.raises(ArgumentError) as caught:
+        lookup(Shape, "cirle", "shape")
+    message = str(caught.value)
+    assert message.startswith("shape: there is no shape 'cirle'; did you mean 'circle'?")
+    assert "valid: 'circle', 'group', 'ring'" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Circle(2.0), Circle(2.0)),
+        ({"name": "circle", "radius": 3}, Circle(3.0)),
+        ({"name": "ring", "radius": 3, "width": 0.1}, Ring(3.0, width=0.1)),
+        ("group", Group()),
+        (Group, Group()),
+    ],
+)
+def test_resolve(value, expected):
+    assert resolve(Shape, value, "shape") == expected
+
+
+def test_resolve_keeps_the_object_itself():
+    circle = Circle(1.0)
+    assert resolve(Shape, circle, "shape") is circle
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        ("circle", ArgumentError, "shape.radius: 'circle' needs this parameter"),
+        (Circle, ArgumentError, "shape.radius: 'circle' needs this parameter"),
+        ({"name": "circle", "radius": 0}, ArgumentError, "shape.radius: expected > 0; got 0"),
+        ({"name": "circle", "radius": "1"}, ArgumentError, "shape.radius: expected a number"),
+        (
+            {"name": "circle", "radius": 1, "raduis": 2},
+            ArgumentError,
+            "shape.raduis: 'circle' has no such parameter; did you mean 'radius'?",
+        ),
+        ({"name": "group", "derived": 2}, ArgumentError, "shape.derived: 'group' has no such"),
+        ({"name": "square"}, ArgumentError, "shape: there is no shape 'square'; valid: 'circle'"),
+        ({"radius": 1}, ArgumentTypeError, "expected a name, a table with the key 'name', or a Sh"),
+        ({"name": 3}, ArgumentTypeError, "expected a name"),
+        (3, ArgumentTypeError, "got 3"),
+        (None, ArgumentTypeError, "got None"),
+        (ReLU(), ArgumentTypeError, "got ReLU()"),
+        (ReLU, ArgumentTypeError, "got <class"),
+    ],
+)
+def test_resolve_refuses(value, error, message):
+    with pytest.raises(error) as caught:
+        resolve(Shape, value, "shape")
+    assert message in str(caught.value)
+
+
+def test_the_article_fits_the_kind():
+    with pytest.raises(ArgumentTypeError, match="or an Activation; got 3"):
+        resolve(Activation, 3, "activation")
+
+
+def test_config_is_plain_and_rebuilds():
+    group = Group((Circle(np.float64(2)), Ring(1, filled=np.True_, sides=np.int64(5))))
+    described = group.config()
+    assert described == {
+        "name": "group",
+        "parts": [
+            {"name": "circle", "radius": 2.0, "filled": False, "sides": 1},
+            {"name": "ring", "radius": 1.0, "filled": True, "sides": 5, "width": 0.5},
+        ],
+        "derived": 0,
+    }
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_config_without_a_dataclass():
+    class Dot(Configurable):
+        name = "dot"
+
+    assert Dot().config() == {"name": "dot"}
+    assert isinstance(make(Dot, {}, "dot"), Dot)
+    with pytest.raises(ArgumentError, match=r"dot\.size: 'dot' has no such parameter"):
+        make(Dot, {"size": 1}, "dot")
+
+
+# ---------------------------------------------------------------------------- import paths
+
+
+def test_import_path_needs_permission():
+    assert resolve(Activation, "gpunn.activations:ReLU", "f", allow_import=True) == ReLU()
+    table = {"name": "gpunn.activations:LeakyReLU", "slope": 0.5}
+    assert resolve(Activation, table, "f", allow_import=True) == LeakyReLU(0.5)
+    for value in ("gpunn.activations:ReLU", table):
+        with pytest.raises(ArgumentError, match=r"there is no activation 'gpunn\.activations:"):
+            resolve(Activation, value, "f")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("gpunn.nothing:ReLU", "f: can't import 'gpunn.nothing:ReLU'"),
+        ("gpunn.activations:Nothing", "f: can't import 'gpunn.activations:Nothing'"),
+        ("gpunn.losses:Huber", "f: 'gpunn.losses:Huber' is not a subclass of Activation"),
+        ("gpunn.activations:math", "is not a subclass of Activation"),
+    ],
+)
+def test_impossible_import_path(path, message):
+    with pytest.raises(ArgumentError, match=message):
+        resolve(Activation, path, "f", allow_import=True)
+
+
+def test_nothing_is_imported_without_permission(tmp_path, monkeypatch):
+    (tmp_path / "never_imported.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ArgumentError):
+        resolve(Activation, "never_imported:F", "f")
+
+
+# ----------------------------------------------------------------------------------- checks
+
+
+@pytest.mark.parametrize("value", [1, 1.0, np.float32(1), np.int8(1), Fraction(1)])
+def test_check_number_gives_a_python_float(value):
+    number = check_number("rate", value, at_least=0, at_most=1)
+    assert (type(number), number) == (float, 1.0)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, "1", None, 1j, [1], np.array([1.0])])
+def test_check_number_refuses_other_types(value):
+    with pytest.raises(ArgumentTypeError, match="rate: expected a number; got "):
+        check_number("rate", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "expected"),
+    [
+        (0, {"above": 0}, "> 0"),
+        (-0.1, {"at_least": 0}, ">= 0"),
+        (2, {"below": 2}, "< 2"),
+        (2.1, {"at_most": 2}, "<= 2"),
+        (3, {"above": 0, "at_most": 1}, "> 0 and <= 1"),
+        (math.nan, {}, "a finite number"),
+        (math.inf, {}, "a finite number"),
+        (10**400, {}, "a finite number"),
+    ],
+)
+def test_check_number_refuses_other_values(value, limits, expected):
+    with pytest.raises(ArgumentError) as caught:
+        check_number("rate", value, **limits)
+    assert str(caught.value).startswith(f"rate: expected {expected}; got ")
+
+
+@pytest.mark.parametrize(("value", "valid"), [(0, True), (0.999, True), (1, False), (-0.1, False)])
+def test_check_fraction(value, valid):
+    if valid:
+        assert check_fraction("rate", value) == value
+    else:
+        with pytest.raises(ArgumentError, match="rate: expected >= 0 and < 1"):
+            check_fraction("rate", value)
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)])
+def test_check_integer_gives_a_python_int(value):
+    number = check_integer("units", value)
+    assert (type(number), number) == (int, 3)
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 3.0, "3", None])
+def test_check_integer_refuses_other_types(value):
+    with pytest.raises(ArgumentTypeError, match="units: expected a whole number; got "):
+        check_integer("units", value)
+
+
+def test_check_integer_refuses_small_values():
+    assert check_integer("seed", 0, at_least=0) == 0
+    with pytest.raises(ArgumentError, match="units: expected a whole number >= 1; got 0"):
+        check_integer("units", 0)
+
+
+@pytest.mark.parametrize("value", [True, np.False_])
+def test_check_flag_gives_a_python_bool(value):
+    assert check_flag("bias", value) is bool(value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_check_flag_refuses_other_types(value):
+    with pytest.raises(ArgumentTypeError, match="bias: expected True or False; got "):
+        check_flag("bias", value)

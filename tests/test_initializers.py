@@ -1,0 +1,95 @@
+import math
+
+import numpy as np
+import pytest
+
+from gpunn import initializers
+from gpunn.configurable import known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.initializers import Initializer
+
+BUILTIN = [cls for cls in known(Initializer).values() if cls.__module__.startswith("gpunn.")]
+SHAPE = (200, 300)
+DRAWS = math.prod(SHAPE)
+
+
+def sample(initializer, shape=SHAPE):
+    return initializer.sample(np.random.default_rng(0), shape)
+
+
+# Standard deviations, of which the bounded ones are uniform.
+SPREADS = [
+    (initializers.Normal(0.3), 0.3, False),
+    (initializers.Uniform(0.3), 0.3 / math.sqrt(3), True),
+    (initializers.Glorot(), math.sqrt(2 / 500), True),
+    (initializers.Glorot(uniform=False), math.sqrt(2 / 500), False),
+    (initializers.He(), math.sqrt(2 / 200), False),
+    (initializers.He(uniform=True), math.sqrt(2 / 200), True),
+    (initializers.LeCun(), math.sqrt(1 / 200), False),
+]
+
+
+@pytest.mark.parametrize(("initializer", "deviation", "uniform"), SPREADS, ids=repr)
+def test_moments(initializer, deviation, uniform):
+    drawn = sample(initializer)
+    # Five standard errors: of a mean, s / sqrt(n); of a variance, s^2 * sqrt((kurtosis - 1) / n).
+    kurtosis = 1.8 if uniform else 3.0
+    assert abs(drawn.mean()) < 5 * deviation / math.sqrt(DRAWS)
+    error = 5 * math.sqrt((kurtosis - 1) / DRAWS)
+    assert drawn.var() == pytest.approx(deviation**2, rel=error)
+    if uniform:
+        assert np.abs(drawn).max() <= deviation * math.sqrt(3)
+    else:
+        assert np.abs(drawn).max() > 3 * deviation
+
+
+def test_constants():
+    np.testing.assert_array_equal(sample(initializers.Zeros(), (2, 3)), np.zeros((2, 3)))
+    np.testing.assert_array_equal(sample(initializers.Ones(), (4,)), np.ones(4))
+
+
+def test_normal_has_a_mean():
+    assert sample(initializers.Normal(0.0, mean=2.5)).tolist() == np.full(SHAPE, 2.5).tolist()
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3)])
+def test_orthogonal(shape):
+    Q = sample(initializers.Orthogonal(gain=2.0), shape)
+    shorter = Q @ Q.T if shape[0] <= shape[1] else Q.T @ Q
+    np.testing.assert_allclose(shorter, 4 * np.eye(min(shape)), rtol=0, atol=1e-13)
+
+
+def test_orthogonal_is_uniform_over_the_group():
+    # QR alone favours one sign: without the correction, the trace of Q is far from 0 on average.
+    g = np.random.default_rng(0)
+    traces = [np.trace(initializers.Orthogonal().sample(g, (3, 3))) for _ in range(2000)]
+    # The trace of a uniform orthogonal matrix has mean 0 and variance 1.
+    assert abs(np.mean(traces)) < 5 / math.sqrt(2000)
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_shape_dtype_and_dependence_on_the_generator(cls):
+    for shape in ((4,), (3, 4)):
+        drawn = sample(cls(), shape)
+        assert drawn.shape == shape
+        assert drawn.dtype == np.float64
+        np.testing.assert_array_equal(drawn, sample(cls(), shape))
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_config_describes_and_rebuilds(cls):
+    assert resolve(Initializer, cls().config(), "initializer") == cls()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: initializers.Normal(-1), ArgumentError, "standard_deviation: expected >= 0"),
+        (lambda: initializers.Uniform(math.nan), ArgumentError, "limit"),
+        (lambda: initializers.Orthogonal("1"), ArgumentTypeError, "gain: expected a number"),
+        (lambda: initializers.He(uniform="yes"), ArgumentTypeError, "uniform: expected True or"),
+    ],
+)
+def test_impossible_parameters(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

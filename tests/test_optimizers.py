@@ -1,0 +1,220 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpunn import optimizers
+from gpunn.configurable import known, make, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.optimizers import Optimizer
+from gpunn.schedules import Constant, Cosine
+
+BUILTIN = [cls for cls in known(Optimizer).values() if cls.__module__.startswith("gpunn.")]
+RATES = [0.1, 0.05, 0.05, 0.2, 0.01]
+
+
+# One parameter at a time, straight from the papers: (value, its gradients, rates) -> last value.
+
+
+def sgd(x, gradients, rates, momentum=0.0, nesterov=False):
+    v = 0.0
+    for g, rate in zip(gradients, rates, strict=True):
+        v = momentum * v - rate * g
+        x += momentum * v - rate * g if nesterov else v
+    return x
+
+
+def rmsprop(x, gradients, rates, rho=0.9, epsilon=1e-8):
+    r = 0.0
+    for g, rate in zip(gradients, rates, strict=True):
+        r = rho * r + (1 - rho) * g**2
+        x -= rate * g / (math.sqrt(r) + epsilon)
+    return x
+
+
+def adam(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.0):
+    m = v = 0.0
+    for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
+        x *= 1 - rate * decay
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        x -= rate * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + epsilon)
+    return x
+
+
+def lion(x, gradients, rates, beta1=0.9, beta2=0.99):
+    m = 0.0
+    for g, rate in zip(gradients, rates, strict=True):
+        x -= rate * np.sign(beta1 * m + (1 - beta1) * g)
+        m = beta2 * m + (1 - beta2) * g
+    return x
+
+
+CASES = [
+    (optimizers.SGD(), sgd, {}),
+    (optimizers.SGD(momentum=0.9), sgd, {"momentum": 0.9}),
+    (optimizers.SGD(momentum=0.8, nesterov=True), sgd, {"momentum": 0.8, "nesterov": True}),
+    (optimizers.RMSprop(), rmsprop, {}),
+    (optimizers.RMSprop(rho=0.5, epsilon=0.1), rmsprop, {"rho": 0.5, "epsilon": 0.1}),
+    (optimizers.Adam(), adam, {}),
+    (
+        optimizers.Adam(beta1=0.5, beta2=0.9, epsilon=0.1),
+        adam,
+        {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1},
+    ),
+    (optimizers.Adam(beta1=0.0), adam, {"beta1": 0.0}),
+    (optimizers.AdamW(), adam, {"decay": 0.01}),
+    (optimizers.Lion(), lion, {}),
+    (optimizers.Lion(beta1=0.5, beta2=0.6), lion, {"beta1": 0.5, "beta2": 0.6}),
+]
+
+
+def run(backend, optimizer, x, gradients, decayed, dtype="float64"):
+    """Return the values after one update for each row of `gradients`."""
+    values = backend.from_host(x.copy(), dtype)
+    slots = {name: backend.zeros(x.shape, dtype) for name in optimizer.slots}
+    for t, g in enumerate(gradients, 1):
+        rate = backend.from_host(np.array([RATES[t - 1]]), dtype)
+        step = backend.from_host(np.array([t]), "int64")
+        g = backend.from_host(g.copy(), dtype)
+        backend.update(optimizer, values, g, slots, rate, step, decayed)
+    return backend.to_host(values)
+
+
+def example(size=7):
+    g = np.random.default_rng(0)
+    return g.standard_normal(size), g.standard_normal((len(RATES), size))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "formula", "parameters"), CASES, ids=[f"{o.name}-{p}" for o, _, p in CASES]
+)
+def test_several_updates_follow_the_paper(host_backend, optimizer, formula, parameters):
+    x, gradients = example()
+    found = run(host_backend, optimizer, x, gradients, decayed=len(x))
+    columns = zip(x, gradients.T, strict=True)
+    expected = [formula(value, column, RATES, **parameters) for value, column in columns]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_every_builtin_has_a_formula():
+    assert {type(optimizer) for optimizer, _, _ in CASES} == set(BUILTIN)
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_decay_touches_the_leading_segment_only(host_backend, cls):
+    x, gradients = example()
+    decaying, plain = cls(weight_decay=0.3), cls(weight_decay=0.0)
+    found = run(host_backend, decaying, x, gradients, decayed=4)
+    without = run(host_backend, plain, x, gradients, decayed=4)
+    np.testing.assert_array_equal(found[4:], without[4:])
+    assert (found[:4] != without[:4]).all()
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_decay_is_decoupled_from_the_gradient(host_backend, cls):
+    # Without gradients nothing but values * (1 - rate * decay) is left of an update.
+    x, _ = example()
+    found = run(host_backend, cls(weight_decay=0.3), x, np.zeros((5, 7)), decayed=7)
+    expected = x * math.prod(1 - rate * 0.3 for rate in RATES)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_gradients_and_step_are_left_alone(host_backend, cls):
+    x, gradients = example()
+    optimizer, step = cls(), np.array([3])
+    slots = {name: np.ones(7) for name in optimizer.slots}
+    g, rate = gradients[0].copy(), np.array([0.1])
+    host_backend.update(optimizer, x, g, slots, rate, step, 7)
+    np.testing.assert_array_equal(g, gradients[0])
+    assert (rate.item(), step.item()) == (0.1, 3)
+
+
+@pytest.mark.parametrize("cls", [optimizers.Adam, optimizers.AdamW])
+def test_bias_correction_keeps_its_digits_in_single_precision(backend, cls):
+    # At t = 1, 1 - beta2^t is 0.001, which float32 arithmetic would get to four digits only.
+    x, gradients = example()
+    exact = run(backend, cls(), x, gradients[:1], 7, "float32")
+    pairs = zip(x, gradients[0], strict=True)
+    expected = [adam(a, [g], RATES[:1], decay=cls.weight_decay) for a, g in pairs]
+    np.testing.assert_allclose(exact, expected, rtol=0, atol=4 * np.finfo("float32").eps)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), st.floats(1e-3, 1e3))
+def test_clipping_bounds_the_norm(gradients, max_norm):
+    from gpunn.backends.numpy import NumpyBackend
+
+    before = np.array(gradients)
+    after = before.copy()
+    NumpyBackend().clip(after, max_norm)
+    norm = np.linalg.norm(before)
+    expected = before * min(1.0, max_norm / norm) if norm else before
+    np.testing.assert_allclose(after, expected, rtol=1e-12, atol=0)
+
+
+def test_clipping_does_not_hide_nan(host_backend):
+    g = np.array([1.0, np.nan])
+    host_backend.clip(g, 1.0)
+    assert np.isnan(g).all()
+
+
+# -------------------------------------------------------------------------------- parameters
+
+
+def test_slots():
+    assert optimizers.SGD().slots == ()
+    assert optimizers.SGD(momentum=0.5).slots == ("velocity",)
+    assert optimizers.Adam().slots == ("mean", "square")
+
+
+@pytest.mark.parametrize("value", [0.25, np.float32(0.25), {"name": "constant", "rate": 0.25}])
+def test_learning_rate_is_a_schedule(value):
+    optimizer = optimizers.SGD(value)
+    assert optimizer.schedule == Constant(0.25)
+    assert type(optimizer.schedule.rate) is float
+
+
+def test_learning_rate_may_be_set_later():
+    optimizer = optimizers.SGD(0.1)
+    optimizer.learning_rate = Cosine(0.2)
+    assert optimizer.schedule == Cosine(0.2)
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_config_describes_and_rebuilds(cls):
+    optimizer = cls(learning_rate=Cosine(0.2), weight_decay=0.1, decay_all=True, max_norm=1)
+    again = resolve(Optimizer, optimizer.config(), "optimizer")
+    assert type(again) is cls
+    assert again.config() == optimizer.config()
+
+
+@pytest.mark.parametrize(
+    ("cls", "parameters", "message"),
+    [
+        (optimizers.SGD, {"learning_rate": -1}, "optimizer.learning_rate: expected >= 0; got -1"),
+        (optimizers.SGD, {"momentum": 1}, "optimizer.momentum: expected >= 0 and < 1; got 1"),
+        (optimizers.SGD, {"nesterov": 1}, "optimizer.nesterov: expected True or False; got 1"),
+        (optimizers.SGD, {"decay_all": "no"}, "optimizer.decay_all: expected True or False"),
+        (optimizers.SGD, {"beta1": 0.9}, "optimizer.beta1: 'sgd' has no such parameter"),
+        (optimizers.SGD, {"momentun": 0.9}, "did you mean 'momentum'?"),
+        (optimizers.Adam, {"max_norm": 0}, "optimizer.max_norm: expected > 0"),
+        (optimizers.Adam, {"weight_decay": -0.1}, "optimizer.weight_decay: expected >= 0"),
+        (optimizers.Adam, {"beta2": 1.0}, "optimizer.beta2"),
+        (optimizers.Adam, {"epsilon": 0}, "optimizer.epsilon: expected > 0"),
+        (optimizers.RMSprop, {"rho": "0.9"}, "optimizer.rho: expected a number; got '0.9'"),
+        (optimizers.Lion, {"beta1": True}, "optimizer.beta1: expected a number; got True"),
+    ],
+)
+def test_impossible_parameters(cls, parameters, message):
+    with pytest.raises(ArgumentError) as caught:
+        make(cls, parameters, "optimizer")
+    assert message in str(caught.value)
+
+
+def test_direct_construction_raises_the_same():
+    with pytest.raises(ArgumentTypeError, match="learning_rate: expected a number; got None"):
+        optimizers.Adam(None)

@@ -1,0 +1,160 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpunn.backends import Backend
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Initializer, Normal, Ones, Zeros
+from gpunn.parameters import ALIGNMENT, Parameters, ParameterSpec
+
+SPECS = {
+    "dense_1.weights": ParameterSpec("weights", (3, 5), Normal(1.0)),
+    "dense_1.biases": ParameterSpec("biases", (5,), Zeros(), decay=False),
+    "norm.scale": ParameterSpec("scale", (5,), Ones(), decay=False),
+    "norm.running_mean": ParameterSpec("running_mean", (5,), Zeros(), trainable=False),
+    "dense_10.weights": ParameterSpec("weights", (5, 2), Normal(1.0)),
+}
+
+
+def build(backend: Backend, dtype="float32", seed=0, specs=SPECS):
+    return Parameters(specs, backend, dtype, seed)
+
+
+def offset(parameters, name, vector):
+    """Return where a view begins, found by writing to the vector."""
+    flat = np.arange(vector.shape[0], dtype=vector.dtype)
+    vector[...] = flat
+    return int(np.asarray(parameters[name]).reshape(-1)[0])
+
+
+def test_views_share_memory_with_the_vectors(backend):
+    parameters = build(backend)
+    backend.fill(parameters.values, 7.0)
+    backend.fill(parameters.gradients, 8.0)
+    backend.fill(parameters.statistics, 9.0)
+    for name, spec in SPECS.items():
+        expected = 7.0 if spec.trainable else 9.0
+        assert (backend.to_host(parameters[name]) == expected).all(), name
+        if spec.trainable:
+            assert (backend.to_host(parameters.gradient(name)) == 8.0).all(), name
+    weights = parameters["dense_1.weights"]
+    weights[...] = 3.0
+    assert (backend.to_host(parameters.values) == 3.0).sum() == 15
+
+
+def test_what_decays_comes_first():
+    parameters = build(NumpyBackend())
+    for name in ("dense_1.weights", "dense_10.weights"):
+        assert offset(parameters, name, parameters.values) < parameters.decayed
+    for name in ("dense_1.biases", "norm.scale"):
+        assert offset(parameters, name, parameters.values) >= parameters.decayed
+
+
+def test_count_leaves_out_padding_and_statistics():
+    parameters = build(NumpyBackend())
+    assert parameters.count == 15 + 5 + 5 + 10
+    assert len(parameters) == 5
+    assert list(parameters) == list(SPECS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.integers(1, 9), min_size=1, max_size=3), st.booleans(), st.booleans()
+        ),
+        max_size=8,
+    )
+)
+def test_views_are_aligned_and_do_not_overlap(declared):
+    specs = {
+        f"layer_{i}.p": ParameterSpec("p", tuple(shape), Zeros(), decay, trainable)
+        for i, (shape, decay, trainable) in enumerate(declared)
+    }
+    parameters = Parameters(specs, NumpyBackend(), "float64", 0)
+    for number, name in enumerate(specs, 1):
+        parameters[name][...] = number
+    used = np.concatenate([parameters.values, parameters.statistics])
+    for number, (name, spec) in enumerate(specs.items(), 1):
+        assert (used == number).sum() == math.prod(spec.shape)  # nobody wrote over it
+        vector = parameters.values if spec.trainable else parameters.statistics
+        address = parameters[name].__array_interface__["data"][0]
+        start = (address - vector.__array_interface__["data"][0]) // 8
+        assert start % ALIGNMENT == 0
+        assert (start < parameters.decayed) == spec.decay or not spec.trainable
+    assert parameters.values.shape == parameters.gradients.shape
+
+
+def test_initial_values_depend_on_seed_and_position_only(backend):
+    single, double = build(backend), build(NumpyBackend(), "float64")
+    for name, value in single.to_host().items():
+        np.testing.assert_array_equal(value, double[name].astype(np.float32), name)
+    assert (double["norm.scale"] == 1).all()
+    assert (double["dense_1.biases"] == 0).all()
+    other = build(NumpyBackend(), "float64", seed=1)
+    assert (other["dense_1.weights"] != double["dense_1.weights"]).all()
+    first, last = double["dense_1.weights"].reshape(-1), double["dense_10.weights"].reshape(-1)
+    assert (first[:10] != last).all()
+
+
+def test_views_of_a_layer():
+    parameters = build(NumpyBackend())
+    values, gradients = parameters.views("dense_1")
+    assert values.keys() == gradients.keys() == {"weights", "biases"}
+    values, gradients = parameters.views("norm")
+    assert values.keys() == {"scale", "running_mean"}
+    assert gradients.keys() == {"scale"}
+    assert values["scale"] is parameters["norm.scale"]
+
+
+def test_to_host_copies(backend):
+    parameters = build(backend)
+    host = parameters.to_host()
+    before = host["dense_1.weights"].copy()
+    backend.fill(parameters.values, 0.0)
+    np.testing.assert_array_equal(host["dense_1.weights"], before)
+
+
+def test_snapshot_and_restore(backend):
+    parameters = build(backend)
+    before = parameters.to_host()
+    snapshot = parameters.snapshot()
+    backend.fill(parameters.values, 0.5)
+    backend.fill(parameters.statistics, 0.5)
+    view = parameters["dense_1.weights"]
+    parameters.restore(snapshot)
+    for name, value in parameters.to_host().items():
+        np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_array_equal(backend.to_host(view), before["dense_1.weights"])
+
+
+def test_set_by_name(backend):
+    parameters = build(backend)
+    parameters["dense_1.biases"] = [1, 2, 3, 4, 5]
+    assert backend.to_host(parameters["dense_1.biases"]).tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("value", [np.ones(1), np.ones((1, 5)), np.ones(6), 1.0])
+def test_set_refuses_another_shape(value):
+    parameters = build(NumpyBackend())
+    with pytest.raises(ArgumentError, match=r"dense_1.biases: expected shape \(5,\); got "):
+        parameters["dense_1.biases"] = value
+
+
+def test_initializer_of_the_wrong_shape_is_named():
+    class Wrong(Initializer):
+        def sample(self, generator, shape):
+            return np.zeros((2, *shape))
+
+    with pytest.raises(ArgumentError, match=r"a.b: expected shape \(3,\); got \(2, 3\)"):
+        build(NumpyBackend(), specs={"a.b": ParameterSpec("b", (3,), Wrong())})
+
+
+def test_without_parameters(backend):
+    parameters = build(backend, specs={})
+    assert (parameters.count, parameters.decayed, len(parameters)) == (0, 0, 0)
+    assert parameters.values.shape == (0,)

@@ -1,0 +1,164 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gpunn import schedules
+from gpunn.configurable import known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.schedules import Schedule, as_schedule
+
+BUILTIN = [cls for cls in known(Schedule).values() if cls.__module__.startswith("gpunn.")]
+
+
+def rates(schedule, times, duration=10.0):
+    return schedule.at(np.array(times, dtype=float), duration)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "times", "expected"),
+    [
+        (schedules.Constant(0.3), [0, 5.5, 99], [0.3, 0.3, 0.3]),
+        (schedules.Step(1.0, every=2, factor=0.5), [0, 1.99, 2, 4.5], [1, 1, 0.5, 0.25]),
+        (schedules.Exponential(1.0, factor=0.5), [0, 1, 2.5], [1, 0.5, 0.5**2.5]),
+        (schedules.InverseScaling(1.0, power=0.5), [0, 3, 8], [1, 1 / 2, 1 / 3]),
+        (schedules.Cosine(1.0), [0, 5, 10, 12], [1, 0.5, 0, 0]),
+        (schedules.Cosine(1.0, final=0.2), [0, 5, 10, 12], [1, 0.6, 0.2, 0.2]),
+        (schedules.WarmUp(0.4, epochs=2), [0, 1, 2, 7], [0, 0.2, 0.4, 0.4]),
+        # after the warm-up the cosine has the remaining 8 epochs
+        (schedules.WarmUp(schedules.Cosine(1.0), 2), [1, 2, 6, 10], [0.5, 1, 0.5, 0]),
+        (
+            schedules.OneCycle(1.0, rise=0.5, start_factor=10, final_factor=100),
+            [0, 2.5, 5, 7.5, 10],
+            [0.1, 0.55, 1, 0.505, 0.01],
+        ),
+    ],
+    ids=repr,
+)
+def test_rate_at_known_moments(schedule, times, expected):
+    np.testing.assert_allclose(rates(schedule, times), expected, rtol=0, atol=1e-15)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 1000), st.integers(1, 50))
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_rates_are_finite_and_not_negative(cls, duration, count):
+    times = np.linspace(0, duration, count)
+    found = cls().at(times, duration)
+    assert found.shape == times.shape
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+
+
+@pytest.mark.parametrize("inner", [schedules.Cosine(1.0), schedules.OneCycle(1.0)])
+@pytest.mark.parametrize("duration", [3.0, 5.0])
+def test_a_warm_up_may_last_longer_than_the_training(inner, duration):
+    times = np.linspace(0.1, duration, 7)
+    found = schedules.WarmUp(inner, epochs=5).at(times, duration)
+    np.testing.assert_allclose(found, times / 5 * inner.at(np.zeros(1), 1.0), rtol=1e-14)
+
+
+def plateau(**parameters):
+    return schedules.ReduceOnPlateau(
+        **{"rate": 1.0, "factor": 0.5, "patience": 2, "min_delta": 0.0, **parameters}
+    )
+
+
+def watch(schedule, figures, name="val_loss"):
+    found = []
+    for figure in figures:
+        schedule.observe({name: figure})
+        found.append(rates(schedule, [0.0]).item())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("parameters", "figures", "expected"),
+    [
+        ({}, [3, 2, 1, 0.5], [1, 1, 1, 1]),
+        ({}, [1, 1, 1, 1, 1], [1, 1, 0.5, 0.5, 0.25]),
+        ({}, [1, 2, 0.5, 2, 2], [1, 1, 1, 1, 0.5]),
+        ({"min_delta": 0.1}, [1, 0.95, 0.92, 0.5], [1, 1, 0.5, 0.5]),
+        ({"patience": 1, "min_rate": 0.3}, [1, 1, 1, 1], [1, 0.5, 0.3, 0.3]),
+        ({"patience": 1, "mode": "max"}, [1, 2, 1], [1, 1, 0.5]),
+        ({"patience": 1}, [1, math.nan], [1, 0.5]),
+    ],
+)
+def test_reduce_on_plateau(parameters, figures, expected):
+    assert watch(plateau(**parameters), figures) == expected
+
+
+def test_reduce_on_plateau_reads_the_direction_off_the_name():
+    schedule = plateau(monitor="val_accuracy", patience=1)
+    assert watch(schedule, [0.1, 0.2, 0.1], "val_accuracy") == [1, 1, 0.5]
+
+
+def test_missing_figure_is_named():
+    with pytest.raises(ArgumentError, match=r"no figure 'val_loss'.*needs validation data"):
+        plateau().observe({"loss": 1.0})
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: schedules.WarmUp(s, 1.0)])
+def test_state_goes_on_exactly(wrap):
+    figures = [3, 3, 2, 2, 2, 1, 1, 1]
+    whole, first, second = wrap(plateau()), wrap(plateau()), wrap(plateau())
+    expected = [whole.observe({"val_loss": f}) or whole.state() for f in figures]
+    for figure in figures[:4]:
+        first.observe({"val_loss": figure})
+    second.restore(json.loads(json.dumps(first.state())))
+    assert [second.observe({"val_loss": f}) or second.state() for f in figures[4:]] == expected[4:]
+
+
+@pytest.mark.parametrize("cls", [cls for cls in BUILTIN if cls is not schedules.ReduceOnPlateau])
+def test_other_schedules_have_no_state(cls):
+    schedule = cls()
+    schedule.observe({"loss": 1.0})
+    assert schedule.state() == {}
+    schedule.restore({})
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
+def test_config_describes_and_rebuilds(cls):
+    described = cls().config()
+    assert json.loads(json.dumps(described)) == described
+    assert resolve(Schedule, described, "learning_rate").config() == described
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0.5, schedules.Constant(0.5)),
+        (1, schedules.Constant(1.0)),
+        ("cosine", schedules.Cosine()),
+        (schedules.Cosine, schedules.Cosine()),
+        ({"name": "step", "every": 3}, schedules.Step(every=3.0)),
+        (
+            {"name": "warm_up", "schedule": {"name": "cosine", "rate": 0.2}, "epochs": 2},
+            schedules.WarmUp(schedules.Cosine(0.2), 2.0),
+        ),
+    ],
+)
+def test_as_schedule(value, expected):
+    assert as_schedule(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: as_schedule(-1), ArgumentError, "learning_rate: expected >= 0; got -1"),
+        (lambda: as_schedule(None), ArgumentTypeError, "learning_rate: expected a number"),
+        (lambda: as_schedule("cosin"), ArgumentError, "did you mean 'cosine'?"),
+        (lambda: schedules.Step(every=0), ArgumentError, "every: expected > 0"),
+        (lambda: schedules.OneCycle(rise=1), ArgumentError, "rise: expected > 0 and < 1"),
+        (lambda: schedules.WarmUp(-1), ArgumentError, "schedule: expected >= 0"),
+        (lambda: plateau(patience=0), ArgumentError, "patience: expected a whole number >= 1"),
+        (lambda: plateau(mode="least"), ArgumentError, "mode: expected 'auto', 'min' or 'max'"),
+        (lambda: schedules.Cosine(rate=math.inf), ArgumentError, "rate: expected >= 0; got inf"),
+    ],
+)
+def test_impossible_parameters(make, error, message):
+    with pytest.raises(error, match=message.replace("?", r"\?")):
+        make()

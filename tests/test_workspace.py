@@ -1,0 +1,62 @@
+import numpy as np
+
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.workspace import Workspace
+
+
+def test_buffers_are_allocated_once(backend):
+    workspace = Workspace(backend, "float32", 8)
+    owner = object()
+    full = workspace.rows(owner, "output", 8, (3,))
+    assert full.shape == (8, 3)
+    assert workspace.rows(owner, "output", 8, (3,)) is full
+    assert workspace.fixed(owner, "mean", (3,)) is workspace.fixed(owner, "mean", (3,))
+
+
+def test_fewer_rows_are_a_slice_of_the_same_memory(backend):
+    workspace = Workspace(backend, "float32", 8)
+    owner = object()
+    full, part = (workspace.rows(owner, "output", n, (3,)) for n in (8, 5))
+    backend.fill(full, 1.0)
+    backend.fill(part, 2.0)
+    assert backend.to_host(full).sum(axis=1).tolist() == [6.0] * 5 + [3.0] * 3
+
+
+def test_rows_without_an_axis_of_their_own(backend):
+    workspace = Workspace(backend, "float32", 4)
+    assert workspace.rows("owner", "labels", 3, (), "int64").shape == (3,)
+
+
+def test_owners_and_names_do_not_share(backend):
+    workspace = Workspace(backend, "float32", 2)
+    a, b = object(), object()
+    buffers = [workspace.fixed(owner, name, (2,)) for owner in (a, b) for name in ("x", "y")]
+    for number, buffer in enumerate(buffers):
+        backend.fill(buffer, float(number))
+    assert [backend.to_host(buffer)[0] for buffer in buffers] == [0, 1, 2, 3]
+
+
+def test_types(backend):
+    workspace = Workspace(backend, "float32", 2)
+    assert backend.dtype_name(workspace.fixed("o", "x", (2,))) == "float32"
+    assert backend.dtype_name(workspace.fixed("o", "pixels", (2,), "uint8")) == "uint8"
+    assert backend.to_host(workspace.passes).tolist() == [0]
+    assert backend.dtype_name(workspace.passes) == "int64"
+
+
+def test_bytes():
+    workspace = Workspace(NumpyBackend(), "float64", 10)
+    workspace.rows("o", "x", 3, (4,))
+    workspace.rows("o", "x", 10, (4,))
+    workspace.fixed("o", "pixels", (5,), "uint8")
+    assert workspace.nbytes == 10 * 4 * 8 + 5
+
+
+def test_training_is_off_unless_asked_for():
+    assert not Workspace(NumpyBackend(), "float32", 1).training
+    assert Workspace(NumpyBackend(), "float32", 1, training=True).training
+
+
+def test_buffers_begin_as_zeros(backend):
+    workspace = Workspace(backend, "float32", 2)
+    np.testing.assert_array_equal(backend.to_host(workspace.fixed("o", "x", (3,))), np.zeros(3))
