@@ -1,0 +1,254 @@
+"""cuBLAS products by NumPy, behind a shared library that has cuBLAS's name and C interface.
+
+The library is loaded under the soname that CuPy's cuBLAS wrapper asks the dynamic linker for, so
+that wrapper runs as it is, and a program that opens cuBLAS by itself (``ctypes``,
+``cuda.pathfinder``) finds the same library. Its products can be captured, CuPy's wrapper refuses.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cupy_private
+from .counters import count
+from .errors import EmulatorError, InvalidAccessError
+from .graphs import Operand, Work
+from .runtime import Runtime
+from .toolchain import build
+
+SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
+DTYPES = {0: np.dtype("float32"), 1: np.dtype("float64"), 2: np.dtype("float16")}
+COMPUTE_BFLOAT16, COMPUTE_TF32 = 75, 77
+# cublasComputeType_t (pedantic or not) -> the type of alpha, beta and the arithmetic
+WORKING: dict[int, np.dtype[Any]] = {
+    code: np.dtype(name)
+    for name, codes in {
+        "float16": (64, 65),
+        "float32": (68, 69, COMPUTE_BFLOAT16, COMPUTE_TF32),
+        "float64": (70, 71),
+    }.items()
+    for code in codes
+}
+TF32_MATH_MODE = 3
+DEVICE_POINTERS = 1
+
+
+class _Handle(ctypes.Structure):
+    _fields_ = [
+        ("device", ctypes.c_int),
+        ("pointer_mode", ctypes.c_int),
+        ("math_mode", ctypes.c_int),
+        ("has_workspace", ctypes.c_int),
+        ("stream", ctypes.c_void_p),
+    ]
+
+
+class _Gemm(ctypes.Structure):
+    _fields_ = [
+        ("handle", ctypes.POINTER(_Handle)),
+        ("name", ctypes.c_char_p),
+        *((name, ctypes.c_int) for name in ("transpose_a", "transpose_b", "m", "n", "k")),
+        ("alpha", ctypes.c_void_p),
+        ("beta", ctypes.c_void_p),
+        ("a", ctypes.c_void_p),
+        ("type_a", ctypes.c_int),
+        ("lda", ctypes.c_int),
+        ("b", ctypes.c_void_p),
+        ("type_b", ctypes.c_int),
+        ("ldb", ctypes.c_int),
+        ("c", ctypes.c_void_p),
+        ("type_c", ctypes.c_int),
+        ("ldc", ctypes.c_int),
+        ("compute", ctypes.c_int),
+        ("count", ctypes.c_int),
+        ("scalar_result", ctypes.c_int),
+        *((name, ctypes.c_longlong) for name in ("stride_a", "stride_b", "stride_c")),
+    ]
+
+
+_ComputeGemm = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Gemm))
+_CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
+_kept_alive: list[Any] = []
+
+
+class Matrix:
+    """A column-major matrix (or a batch of them) in device memory."""
+
+    def __init__(self, what: str, address: int, dtype: Any, shape: tuple[int, int], ld: int):
+        self.what, self.address, self.dtype, self.shape, self.ld = what, address, dtype, shape, ld
+        if ld < max(1, shape[0]):
+            raise ValueError(f"leading dimension {ld} of {what} is below its {shape[0]} rows")
+
+    @property
+    def bytes(self) -> int:
+        """From the first element to the end of the last."""
+        rows, columns = self.shape
+        return (self.ld * (columns - 1) + rows) * self.dtype.itemsize if rows and columns else 0
+
+    def view(self, offset: int) -> NDArray[Any]:
+        """The matrix ``offset`` elements further on, as NumPy sees it."""
+        size = self.dtype.itemsize
+        memory = (ctypes.c_char * self.bytes).from_address(self.address + offset * size)
+        flat: NDArray[Any] = np.frombuffer(memoryview(memory), self.dtype)
+        return np.lib.stride_tricks.as_strided(flat, self.shape, (size, self.ld * size))
+
+
+MANTISSA = {"tf32": 10, "bfloat16": 7}
+
+
+def rounded(x: NDArray[Any], precision: str) -> NDArray[Any]:
+    """Keep the mantissa's upper bits, as tensor cores do with their float32 inputs."""
+    dropped = 23 - MANTISSA[precision]
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    half, mask = np.uint32(1 << (dropped - 1)), np.uint32(2**32 - (1 << dropped))
+    return ((bits + half) & mask).view(np.float32)
+
+
+def _scalar(
+    runtime: Runtime, g: _Gemm, address: int | None, missing: float, dtype: Any
+) -> Callable[[], Any]:
+    """How to read alpha or beta: now, from the host; or when the product runs, from the device."""
+    if not address:
+        return lambda: dtype.type(missing)
+
+    def read() -> Any:
+        return np.frombuffer(ctypes.string_at(address, dtype.itemsize), dtype)[0]
+
+    on_device = g.handle[0].pointer_mode == DEVICE_POINTERS
+    if on_device != runtime.memory.is_device(address):
+        raise InvalidAccessError(
+            f"{g.name.decode()}: alpha or beta at {address:#x} is "
+            f"{'host' if on_device else 'device'} memory, against the handle's pointer mode"
+        )
+    if on_device:
+        return read
+    value = read()
+    return lambda: value
+
+
+def _gemm(runtime: Runtime, g: _Gemm) -> int:
+    handle, name = g.handle[0], g.name.decode()
+    stream = handle.stream or 0
+    if not all(t in DTYPES for t in (g.type_a, g.type_b, g.type_c)):
+        return NOT_SUPPORTED
+    tf32 = g.type_a == 0 and (
+        g.compute == COMPUTE_TF32 or (g.compute == 68 and handle.math_mode & 3 == TF32_MATH_MODE)
+    )
+    bfloat16 = g.type_a == 0 and g.compute == COMPUTE_BFLOAT16
+    working = WORKING.get(g.compute)
+    if working is None:
+        return NOT_SUPPORTED
+    shape_a = (g.k, g.m) if g.transpose_a else (g.m, g.k)
+    shape_b = (g.n, g.k) if g.transpose_b else (g.k, g.n)
+    a = Matrix("A", g.a, DTYPES[g.type_a], shape_a, g.lda)
+    b = Matrix("B", g.b, DTYPES[g.type_b], shape_b, g.ldb)
+    c = Matrix("C", g.c, DTYPES[g.type_c], (g.m, g.n), g.ldc)
+    alpha = _scalar(runtime, g, g.alpha, 1.0, working)
+    beta = _scalar(runtime, g, g.beta, 0.0, working)
+    precision = working.name if working == a.dtype else a.dtype.name
+    precision = "tf32" if tf32 else "bfloat16" if bfloat16 else precision
+    strides, batch = (g.stride_a, g.stride_b, g.stride_c), g.count
+    transpose_a, transpose_b = g.transpose_a, g.transpose_b
+
+    def operand(matrix: Matrix, offset: int, transposed: int) -> NDArray[Any]:
+        view = matrix.view(offset).astype(working)
+        view = rounded(view, precision) if precision in MANTISSA else view
+        return view.T if transposed else view
+
+    def run() -> None:
+        for i in range(batch):
+            offsets = [i * stride for stride in strides]
+            out = c.view(offsets[2])
+            product = alpha() * (
+                operand(a, offsets[0], transpose_a) @ operand(b, offsets[1], transpose_b)
+            )
+            factor = beta()
+            # With beta = 0, C is not read: it may hold NaN.
+            out[...] = product if factor == 0 else product + factor * out.astype(working)
+
+    if g.m == 0 or g.n == 0 or batch == 0:
+        return SUCCESS
+    on_host = g.scalar_result and handle.pointer_mode != DEVICE_POINTERS
+    if on_host:
+        runtime.scheduler.refuse_in_capture(stream)
+        count("syncs", "cublas")
+    operands = tuple(
+        Operand(m.address, m.bytes + (batch - 1) * stride * m.dtype.itemsize, f"matrix {m.what}")
+        for m, stride in zip((a, b, c), strides, strict=True)
+        if m.bytes and not (on_host and m is c)
+    )
+    if working.name == "float64":
+        count("float64", "cublas")
+    if runtime.scheduler.capturing(stream) and not handle.has_workspace:
+        count("captured_mallocs")
+    work = Work(precision, handle.device, operands, run, "matmuls")
+    try:
+        runtime.scheduler.submit(stream, work)
+    except EmulatorError as error:
+        raise type(error)(f"{name}: {error}") from error
+    return SUCCESS
+
+
+def connect(runtime: Runtime) -> None:
+    """Load the library under cuBLAS's name and have it call ``runtime``."""
+
+    def compute(gemm: Any) -> int:
+        try:
+            return _gemm(runtime, gemm[0])
+        except ValueError as error:
+            report(error)
+            return INVALID_VALUE
+        except Exception as error:
+            report(error)
+            return EXECUTION_FAILED
+
+    empty, _ = build("", (f"-Wl,-soname,{cupy_private.CUBLASLT_SONAME}",))
+    _kept_alive.append(ctypes.CDLL(str(empty)))
+    library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_GLOBAL)
+    callbacks = (_ComputeGemm(compute), _CurrentDevice(runtime.get_device))
+    library.emulated_cublas_connect(*callbacks)
+    _kept_alive.extend((library, callbacks))
+
+
+def report(error: Exception) -> None:
+    """Say on stderr what a cuBLAS status code cannot."""
+    print(f"emulated cuBLAS: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def library_path() -> Path:
+    """Build (or find in the cache) the shared library that stands for cuBLAS."""
+    own = (Path(__file__).parent / "blas.cpp").read_text()
+    defined = set(re.findall(r"\bint (cublas\w+)\(", own))
+    for letter in "SD":
+        defined |= {
+            f"cublas{letter}{n}" for n in ("gemm_v2", "gemmStridedBatched", "gemv_v2", "dot_v2")
+        }
+    stubs = "".join(
+        f'extern "C" int {symbol}() {{ return {NOT_SUPPORTED}; }}\n'
+        for symbol in sorted(_needed_symbols() - defined)
+    )
+    soname = cupy_private.CUBLAS_SONAME
+    script = Path(__file__).parent / "include" / "cublas.map"
+    flags = ("-std=c++17", "-O1", f"-Wl,-soname,{soname}", f"-Wl,--version-script={script}")
+    path, _ = build(own + stubs, flags)
+    return path
+
+
+def _needed_symbols() -> set[str]:
+    """The cuBLAS functions that CuPy's wrapper is linked with."""
+    listed = subprocess.run(
+        ["nm", "-D", "--undefined-only", cupy_private.cublas_library()],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(re.findall(r"\b(cublas\w+)", listed))

@@ -1,0 +1,127 @@
+"""Every private name of CuPy that the emulator leans on. It knows one release; nothing else does.
+
+CuPy's Cython modules call each other through C function pointers, exported as capsules in each
+module's ``__pyx_capi__`` and read once, when the importing module is loaded. Replacing the capsules
+of the CUDA runtime and driver modules before ``import cupy`` therefore replaces CUDA for all of
+CuPy's own host code, which stays as its authors compiled it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from .errors import EmulatorError
+
+CUPY_VERSION = "14.2.0"
+DISTRIBUTION = "cupy-cuda13x"
+CUBLAS_SONAME = "libcublas.so.13"
+# cuda.pathfinder insists on it before it hands out cuBLAS; nothing in it is called.
+CUBLASLT_SONAME = "libcublasLt.so.13"
+
+# CuPy chooses its own reductions and scans, not CUB's prebuilt device code, when this is empty.
+ENVIRONMENT = {"CUPY_ACCELERATORS": ""}
+
+# Functions of these modules that work without a device and stay CuPy's own.
+KEPT = {
+    "_getCUDAMajorVersion",
+    "check_status",
+    "get_build_version",
+    "make_Extent",
+    "make_PitchedPtr",
+    "make_Pos",
+    "runtimeGetVersion",
+}
+
+# "except? X" of each C function: the value that says "look for a Python exception".
+ERROR_VALUES = {"intptr_t": "0", "uintmax_t": "0", "unsigned int": "0", "float": "0", "int": "-1"}
+ERROR_VALUES_BY_NAME = {"deviceGetLimit": "-1", "funcGetAttribute": "-2"}
+
+
+def check() -> None:
+    """Raise unless the CuPy release is the known one and has not been imported yet."""
+    if "cupy" in sys.modules:
+        raise EmulatorError("call emulated_cuda.install() before the first `import cupy`")
+    try:
+        version = importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    if version != CUPY_VERSION:
+        raise EmulatorError(
+            f"emulated_cuda is pinned to CuPy {CUPY_VERSION} ({DISTRIBUTION}), whose private names "
+            f"it replaces; found: {version}. Install {DISTRIBUTION}=={CUPY_VERSION}."
+        )
+
+
+def runtime_module() -> ModuleType:
+    """The module whose capsules are the CUDA runtime (cudaMalloc and its kin)."""
+    return importlib.import_module("cupy_backends.cuda.api.runtime")
+
+
+def driver_module() -> ModuleType:
+    """The module whose capsules are the CUDA driver (cuModuleLoadData, cuLaunchKernel)."""
+    return importlib.import_module("cupy_backends.cuda.api.driver")
+
+
+def cublas_library() -> str:
+    """Path of the extension module that is linked with cuBLAS, to read the symbols it needs."""
+    package = importlib.import_module("cupy_backends.cuda.libs")
+    spec = importlib.machinery.PathFinder.find_spec("cublas", package.__path__)
+    if spec is None or spec.origin is None:
+        raise EmulatorError(f"CuPy {CUPY_VERSION} without its cublas module: a broken install?")
+    return spec.origin
+
+
+def replace_compiler(load: Callable[..., Any]) -> None:
+    """Have CuPy build every kernel with ``load(source, options, name_expressions, module)``."""
+    compiler: Any = importlib.import_module("cupy.cuda.compiler")
+    function = importlib.import_module("cupy.cuda.function")
+
+    def compile_module_with_cache(
+        source: str,
+        options: tuple[str, ...] = (),
+        *,
+        backend: str = "nvrtc",
+        name_expressions: Any = None,
+        to_ltoir: bool = False,
+        **ignored: Any,
+    ) -> Any:
+        if to_ltoir:
+            raise EmulatorError("emulated_cuda cannot build LTO-IR")
+        image, mapping = load(source, tuple(options), tuple(name_expressions or ()))
+        module = function.Module()
+        module.load(image)
+        if mapping:
+            module._set_mapping(mapping)
+        return module
+
+    compiler._compile_module_with_cache = compile_module_with_cache
+
+
+def compile_exception(message: str, source: str, options: tuple[str, ...]) -> Exception:
+    """The exception CuPy raises for a kernel that does not compile."""
+    compiler = importlib.import_module("cupy.cuda.compiler")
+    error: Exception = compiler.CompileException(message, source, "kernel.cu", options, "g++")
+    return error
+
+
+def cuda_error(status: int) -> Exception:
+    """CuPy's CUDARuntimeError for one cudaError_t."""
+    error: Exception = runtime_module().CUDARuntimeError(status)
+    return error
+
+
+def pointer_attributes(device: int, address: int, memory_type: int) -> Any:
+    """What CuPy's pointerGetAttributes answers."""
+    return runtime_module().PointerAttributes(device, address, 0, memory_type)
+
+
+def header_folder() -> str:
+    """Where CuPy keeps the headers that its kernels include (cupy/carray.cuh and others)."""
+    core = importlib.import_module("cupy._core.core")
+    folder: str = core._get_header_dir_path()
+    return folder

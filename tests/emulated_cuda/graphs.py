@@ -1,0 +1,346 @@
+"""Streams, events, stream capture and graphs: when submitted work runs.
+
+Work runs at once, in the order of submission, unless its stream is capturing: then it becomes a
+node of a graph, with its argument values as they were, and runs at each launch of the graph.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .counters import count
+from .cupy_private import cuda_error
+from .errors import InvalidAccessError
+from .memory import Memory, Region
+
+INVALID_VALUE = 1
+INVALID_HANDLE = 400
+CAPTURE_UNSUPPORTED = 900
+CAPTURE_INVALIDATED = 901
+CAPTURE_MERGE = 902
+CAPTURE_UNMATCHED = 903
+CAPTURE_UNJOINED = 904
+CAPTURE_ISOLATION = 905
+CAPTURE_IMPLICIT = 906
+CAPTURED_EVENT = 907
+
+LEGACY_STREAMS = (0, 1)
+BUILT_IN_STREAMS = (0, 1, 2)  # 2: the per-thread default stream
+NON_BLOCKING = 1
+RELAXED = 2
+EVENT_WITHOUT_TIMING = 2
+
+
+@dataclass(frozen=True)
+class Operand:
+    """Device memory that a piece of work touches."""
+
+    address: int
+    size: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """Something a stream can do: a kernel, a product, a copy, a fill.
+
+    ``family`` names the counters it adds to: ``"kernels"`` -> kernels, captured, replayed.
+    """
+
+    name: str
+    device: int | None  # None where operands may lie on any device (copies)
+    operands: tuple[Operand, ...]
+    run: Callable[[], None]
+    family: str | None = None
+
+
+FAMILIES = {
+    "kernels": ("kernels", "captured", "replayed"),
+    "matmuls": ("matmuls", "captured_matmuls", "replayed_matmuls"),
+}
+
+
+@dataclass(eq=False)
+class Capture:
+    """What was submitted between begin and end of a capture."""
+
+    origin: int
+    mode: int
+    nodes: list[tuple[Work, list[Region]]] = field(default_factory=list)
+    submitted: Counter[int] = field(default_factory=Counter)  # stream -> nodes
+    unjoined: set[int] = field(default_factory=set)
+    invalid: bool = False
+
+
+@dataclass(eq=False)
+class Stream:
+    """A stream of one device."""
+
+    handle: int
+    device: int
+    flags: int = 0
+    priority: int = 0
+    capture: Capture | None = None
+    settled: bool = False  # the host has just waited for it, in a blocking copy
+
+
+@dataclass(eq=False)
+class Event:
+    """An event, and where it was recorded."""
+
+    flags: int
+    recorded_at: float | None = None
+    capture: Capture | None = None
+    stream: int = 0
+    position: int = 0
+
+
+class Scheduler:
+    """Streams, events and graphs of all emulated devices."""
+
+    def __init__(self, memory: Memory, current_device: Callable[[], int]):
+        self.memory = memory
+        self.current_device = current_device
+        self._handles = itertools.count(0x10000)
+        self._streams: dict[int, Stream] = {}
+        self._built_in: dict[tuple[int, int], Stream] = {}
+        self._events: dict[int, Event] = {}
+        self._graphs: dict[int, list[tuple[Work, list[Region]]]] = {}
+
+    # ---- work --------------------------------------------------------------------------------
+
+    def submit(self, handle: int, work: Work) -> None:
+        """Check the work's operands, then run it or make it a node of the capture."""
+        self.memory.raise_overruns()
+        stream = self.stream(handle)
+        if work.device is not None and stream.device != work.device:
+            raise cuda_error(INVALID_HANDLE)  # a stream of another device
+        regions = [
+            self.memory.check(o.address, o.size, work.device, f"{work.name}, {o.what}")
+            for o in work.operands
+        ]
+        stream.settled = False
+        eager, captured, _ = FAMILIES.get(work.family or "", (None, None, None))
+        capture = self._capture_of(stream)
+        if capture is None:
+            if eager:
+                count(eager, work.name)
+            work.run()
+            return
+        if captured:
+            count(captured, work.name)
+        capture.nodes.append((work, regions))
+        capture.submitted[handle] += 1
+        if handle != capture.origin:
+            capture.unjoined.add(handle)
+
+    def capturing(self, handle: int) -> bool:
+        """Whether work submitted to this stream becomes part of a graph."""
+        return self.stream(handle).capture is not None
+
+    def any_capture(self) -> bool:
+        """Whether any stream is capturing."""
+        return any(s.capture for s in self._streams.values())
+
+    def _capture_of(self, stream: Stream) -> Capture | None:
+        if stream.handle in LEGACY_STREAMS:
+            self.check_legacy(stream.device)
+        if stream.capture is not None and stream.capture.invalid:
+            raise cuda_error(CAPTURE_INVALIDATED)
+        return stream.capture
+
+    def check_legacy(self, device: int) -> None:
+        """Raise if the legacy stream would have to wait for a capturing (blocking) stream."""
+        for other in self._streams.values():
+            if other.capture and other.device == device and not other.flags & NON_BLOCKING:
+                other.capture.invalid = True
+                raise cuda_error(CAPTURE_IMPLICIT)
+
+    def refuse_in_capture(self, handle: int) -> None:
+        """Raise, and spoil the capture, if the stream is capturing."""
+        capture = self.stream(handle).capture
+        if capture is not None:
+            capture.invalid = True
+            raise cuda_error(CAPTURE_UNSUPPORTED)
+
+    def refuse_in_any_capture(self, *, unless_relaxed: bool = False) -> None:
+        """The same for what concerns a whole device."""
+        for stream in self._streams.values():
+            capture = stream.capture
+            if capture is not None and not (unless_relaxed and capture.mode == RELAXED):
+                capture.invalid = True
+                raise cuda_error(CAPTURE_UNSUPPORTED)
+
+    # ---- streams -----------------------------------------------------------------------------
+
+    def stream(self, handle: int) -> Stream:
+        """The stream of this handle; the legacy and per-thread ones exist for each device."""
+        if handle in BUILT_IN_STREAMS:
+            device = self.current_device()
+            return self._built_in.setdefault((device, handle), Stream(handle, device))
+        try:
+            return self._streams[handle]
+        except KeyError:
+            raise cuda_error(INVALID_HANDLE) from None
+
+    def create_stream(self, flags: int = 0, priority: int = 0) -> int:
+        handle = next(self._handles)
+        self._streams[handle] = Stream(handle, self.current_device(), flags, priority)
+        return handle
+
+    def destroy_stream(self, handle: int) -> None:
+        if self._streams.pop(handle, None) is None:
+            raise cuda_error(INVALID_HANDLE)
+
+    def synchronize_stream(self, handle: int) -> None:
+        self.refuse_in_capture(handle)
+        stream = self.stream(handle)
+        if handle in LEGACY_STREAMS:
+            self.check_legacy(stream.device)
+        if stream.settled:
+            stream.settled = False
+        else:
+            count("syncs", "stream")
+        self.memory.raise_overruns()
+
+    def query_stream(self, handle: int) -> int:
+        self.refuse_in_capture(handle)
+        return 0  # cudaSuccess: all submitted work has run
+
+    def settle(self, handle: int) -> None:
+        """A blocking copy made the host wait for this stream."""
+        count("syncs", "copy")
+        self.stream(handle).settled = True
+
+    # ---- events ------------------------------------------------------------------------------
+
+    def event(self, handle: int) -> Event:
+        try:
+            return self._events[handle]
+        except KeyError:
+            raise cuda_error(INVALID_HANDLE) from None
+
+    def create_event(self, flags: int = 0) -> int:
+        handle = next(self._handles)
+        self._events[handle] = Event(flags)
+        return handle
+
+    def destroy_event(self, handle: int) -> None:
+        if self._events.pop(handle, None) is None:
+            raise cuda_error(INVALID_HANDLE)
+
+    def record_event(self, handle: int, stream_handle: int) -> None:
+        event, stream = self.event(handle), self.stream(stream_handle)
+        event.capture = self._capture_of(stream)
+        event.stream = stream_handle
+        event.recorded_at = time.perf_counter()
+        if event.capture is not None:
+            event.position = event.capture.submitted[stream_handle]
+
+    def wait_event(self, stream_handle: int, handle: int) -> None:
+        event, stream = self.event(handle), self.stream(stream_handle)
+        capture = event.capture
+        if capture is None:
+            if stream.capture is not None and event.recorded_at is not None:
+                stream.capture.invalid = True
+                raise cuda_error(CAPTURE_ISOLATION)
+            return
+        if stream.capture is not None and stream.capture is not capture:
+            capture.invalid = stream.capture.invalid = True
+            raise cuda_error(CAPTURE_MERGE)
+        if stream.capture is None:  # a fork: the stream takes part from here on
+            if stream.handle in LEGACY_STREAMS:
+                raise cuda_error(CAPTURE_IMPLICIT)
+            stream.capture = capture
+            capture.unjoined.add(stream_handle)
+        if event.stream != stream_handle and event.position == capture.submitted[event.stream]:
+            capture.unjoined.discard(event.stream)
+
+    def synchronize_event(self, handle: int) -> None:
+        self._refuse_captured(handle)
+        count("syncs", "event")
+        self.memory.raise_overruns()
+
+    def query_event(self, handle: int) -> int:
+        self._refuse_captured(handle)
+        return 0
+
+    def elapsed_milliseconds(self, start: int, end: int) -> float:
+        first, last = self.event(start), self.event(end)
+        times = (first.recorded_at, last.recorded_at)
+        if (
+            (first.flags | last.flags) & EVENT_WITHOUT_TIMING
+            or times[0] is None
+            or times[1] is None
+        ):
+            raise cuda_error(INVALID_HANDLE)
+        return (times[1] - times[0]) * 1e3
+
+    def _refuse_captured(self, handle: int) -> None:
+        if self.event(handle).capture is not None:
+            raise cuda_error(CAPTURED_EVENT)
+
+    # ---- capture and graphs ------------------------------------------------------------------
+
+    def begin_capture(self, handle: int, mode: int = RELAXED) -> None:
+        if handle in LEGACY_STREAMS:
+            raise cuda_error(CAPTURE_UNSUPPORTED)
+        stream = self.stream(handle)
+        if stream.capture is not None:
+            raise cuda_error(INVALID_VALUE)
+        stream.capture = Capture(handle, RELAXED if mode < 0 else mode)
+
+    def end_capture(self, handle: int) -> int:
+        capture = self.stream(handle).capture
+        if capture is None:
+            raise cuda_error(INVALID_VALUE)
+        if capture.origin != handle:
+            raise cuda_error(CAPTURE_UNMATCHED)
+        for stream in self._streams.values():
+            if stream.capture is capture:
+                stream.capture = None
+        if capture.invalid:
+            raise cuda_error(CAPTURE_INVALIDATED)
+        if capture.unjoined:
+            raise cuda_error(CAPTURE_UNJOINED)
+        graph = next(self._handles)
+        self._graphs[graph] = capture.nodes
+        return graph
+
+    def is_capturing(self, handle: int) -> int:
+        if handle in LEGACY_STREAMS:
+            self.check_legacy(self.current_device())
+        return int(self.capturing(handle))
+
+    def instantiate(self, graph: int) -> int:
+        executable = next(self._handles)
+        self._graphs[executable] = list(self._graphs[graph])
+        return executable
+
+    def destroy_graph(self, graph: int) -> None:
+        if self._graphs.pop(graph, None) is None:
+            raise cuda_error(INVALID_VALUE)
+
+    def launch_graph(self, graph: int, stream_handle: int) -> None:
+        """Run every node; first see that what they touch has not been given back."""
+        self.memory.raise_overruns()
+        self.refuse_in_capture(stream_handle)  # child graphs are not emulated
+        nodes = self._graphs[graph]
+        for work, regions in nodes:
+            for operand, region in zip(work.operands, regions, strict=True):
+                if not region.live:
+                    raise InvalidAccessError(
+                        f"graph: {work.name}, {operand.what}: the memory at "
+                        f"{operand.address:#x} was given back after the capture (keep it "
+                        "referenced as long as the graph)"
+                    )
+        count("graph_launches")
+        for work, _ in nodes:
+            _, _, replayed = FAMILIES.get(work.family or "", (None, None, None))
+            if replayed:
+                count(replayed, work.name)
+            work.run()

@@ -1,0 +1,45 @@
+"""Put the emulated devices in the place of CUDA, once in a process."""
+
+from __future__ import annotations
+
+import os
+
+from . import blas, cupy_private, kernels, trampolines
+from .errors import EmulatorError
+from .runtime import Runtime
+
+_installed: Runtime | None = None
+
+
+def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
+    """Give this process emulated CUDA devices; call it before the first ``import cupy``.
+
+    Parameters
+    ----------
+    devices : int
+        How many devices CuPy will find.
+    bytes_per_device : int
+        Memory of each; an allocation beyond it fails as cudaMalloc would.
+
+    Raises
+    ------
+    EmulatorError
+        If CuPy was imported already, is another release than the one the emulator knows, or if the
+        emulator was installed with other settings.
+    """
+    global _installed
+    if _installed is not None:
+        if (_installed.devices, _installed.memory.capacity) != (devices, bytes_per_device):
+            raise EmulatorError("emulated_cuda is installed already, with other settings")
+        return
+    if devices < 1:
+        raise EmulatorError(f"devices must be at least 1, not {devices}")
+    cupy_private.check()
+    os.environ.update(cupy_private.ENVIRONMENT)
+    runtime = Runtime(devices, bytes_per_device)
+    trampolines.replace(cupy_private.runtime_module(), runtime.runtime_functions())
+    trampolines.replace(cupy_private.driver_module(), runtime.driver_functions())
+    blas.connect(runtime)
+    cupy_private.replace_compiler(kernels.compile_source)
+    runtime.watch_pools()
+    _installed = runtime

@@ -1,0 +1,230 @@
+"""CUDA kernels as C++: built by g++, described by their own types, run thread after thread."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from . import cupy_private
+from .errors import KernelFault
+from .float64 import functions_using_double
+from .toolchain import INCLUDE, CompilationError, build
+
+FLAGS = (
+    "-std=c++20",
+    "-O1",  # quick to compile
+    "-ffp-contract=off",  # a*b+c rounds twice, as NumPy's does (nvcc would fuse it)
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",  # its longjmp refuses to switch stacks
+    "-Wl,-Bsymbolic",  # a kernel named like a C function ("step", "index") still calls itself
+    "-fmax-errors=5",
+    "-w",
+)
+
+NEEDS_FIBERS = re.compile(r"\b(__sync\w+|__shared__|__shfl\w*|__ballot\w*|__(any|all)_sync)\b")
+COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
+KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?void\s+([\w<>]+)\s*\(")
+TEMPLATE = re.compile(r"template\s*<[^;{}]*>\s*$")
+DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w\s:<>]*?[\w>])\s+(\w+)\s*\[\s*\]\s*;")
+
+OUTCOMES = {
+    1: "a barrier that only some threads of the block (or warp) reach: on a GPU this hangs",
+    2: "a device-side assert failed",
+    3: "__trap() was called",
+}
+
+
+class _Parameter(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int) for name in ("kind", "type", "item", "ndim", "bytes")]
+
+
+class _Grid(ctypes.Structure):
+    _fields_ = [
+        ("grid", ctypes.c_uint * 3),
+        ("block", ctypes.c_uint * 3),
+        ("shared_bytes", ctypes.c_size_t),
+        ("reversed", ctypes.c_int),
+    ]
+
+
+_reversed = False
+
+
+@contextmanager
+def reversed_threads() -> Iterator[None]:
+    """Run blocks, and the threads of a block, from last to first inside the ``with`` block.
+
+    A kernel whose result changes has a race: it relies on the order of its threads.
+    """
+    global _reversed
+    before, _reversed = _reversed, True
+    try:
+        yield
+    finally:
+        _reversed = before
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a kernel, as its C++ type says."""
+
+    kind: str  # "p" pointer, "a" CuPy array, "v" value
+    type: str  # of an element: "f" floating point, "i" integer, "o" other
+    item: int  # bytes of an element
+    ndim: int  # dimensions of a CuPy array
+    length: int  # bytes of the parameter itself
+
+    def region(self, raw: bytes) -> tuple[int, int] | None:
+        """(address, bytes) of the device memory that the argument may reach; None if none.
+
+        A pointer says nothing of its extent, so one element is taken.
+        """
+        if self.kind == "v":
+            return None
+        address = int.from_bytes(raw[:8], "little")
+        if self.kind == "p":
+            return (address, self.item) if address else None
+        words = memoryview(raw).cast("q")  # data, size, shape[ndim], strides[ndim]
+        shape, strides = words[2 : 2 + self.ndim], words[2 + self.ndim : 2 + 2 * self.ndim]
+        if words[1] == 0 or 0 in shape:
+            return None
+        reach = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+        low = sum(r for r in reach if r < 0)
+        high = sum(r for r in reach if r > 0)
+        return address + low, high - low + self.item
+
+
+@dataclass(frozen=True)
+class Source:
+    """One CUDA source that CuPy asked to have compiled."""
+
+    text: str
+    options: tuple[str, ...]
+    name_expressions: tuple[str, ...]
+
+
+_sources: dict[Source, str] = {}  # -> path of the build, in the order of first use
+
+
+def sources() -> list[Source]:
+    """Every CUDA source compiled (or found in the cache) so far in this process."""
+    return list(_sources)
+
+
+class Kernel:
+    """A kernel of a built module, ready to run on one argument list."""
+
+    def __init__(self, library: ctypes.CDLL, symbol: str, name: str, computes_in_double: bool):
+        self.name = name
+        count = ctypes.c_int.in_dll(library, f"{symbol}_count").value
+        table = ctypes.c_void_p.in_dll(library, f"{symbol}_parameters").value
+        described = (_Parameter * count).from_address(table) if table and count else ()
+        self.parameters = [
+            Parameter(chr(p.kind), chr(p.type), p.item, p.ndim, p.bytes) for p in described
+        ]
+        self.float64 = computes_in_double or any(
+            p.type == "f" and p.item == 8 for p in self.parameters
+        )
+        self._run = getattr(library, f"{symbol}_run")
+        self._run.restype = ctypes.c_int
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+
+    def read_arguments(self, address: int) -> list[bytes]:
+        """Copy the argument values which ``kernelParams`` of cuLaunchKernel points to."""
+        count = len(self.parameters)
+        if count == 0:
+            return []
+        pointers = (ctypes.c_void_p * count).from_address(address)
+        return [
+            ctypes.string_at(pointer, p.length)
+            for pointer, p in zip(pointers, self.parameters, strict=True)
+        ]
+
+    def run(
+        self,
+        arguments: list[bytes],
+        grid: tuple[int, int, int],
+        block: tuple[int, int, int],
+        shared_bytes: int,
+    ) -> None:
+        """Run the whole grid, one thread after the other."""
+        buffers = [
+            ctypes.create_string_buffer(raw, (len(raw) + 15) // 16 * 16) for raw in arguments
+        ]
+        table = (ctypes.c_void_p * max(len(buffers), 1))(*map(ctypes.addressof, buffers))
+        sizes = ((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block))
+        launch = _Grid(*sizes, shared_bytes, _reversed)
+        outcome = self._run(table, ctypes.byref(launch))
+        if outcome:
+            raise KernelFault(f"kernel {self.name}: {OUTCOMES[outcome]}")
+
+
+class Module:
+    """A built source and the names of its kernels."""
+
+    def __init__(self, path: str, symbols: dict[str, str], using_double: set[str]):
+        self.library = ctypes.PyDLL(path)  # keeps the GIL: the shim's threadIdx is one per process
+        self.symbols = symbols
+        self.using_double = using_double
+
+    def kernel(self, name: str) -> Kernel | None:
+        """The kernel of this name, or None."""
+        symbol = self.symbols.get(name)
+        if symbol is None:
+            return None
+        return Kernel(self.library, symbol, name, f"{symbol}_run" in self.using_double)
+
+
+_images: dict[bytes, Module] = {}
+
+
+def module_of(image: bytes) -> Module | None:
+    """The module that `compile_source` returned this image for."""
+    return _images.get(image)
+
+
+def _kernel_names(text: str) -> list[str]:
+    """Kernels that are not templates, in order."""
+    return [m[1] for m in KERNEL.finditer(text) if not _is_template(text, m.start())]
+
+
+def _is_template(text: str, position: int) -> bool:
+    start = max(text.rfind(c, 0, position) for c in ";}")
+    return TEMPLATE.search(text[start + 1 : position].replace('extern "C"', "")) is not None
+
+
+def _translate(source: str, symbols: dict[str, str]) -> str:
+    """The C++ text: shim, source, then one entry point for each kernel."""
+    text = DYNAMIC_SHARED.sub(
+        r"static \1* const \2 = reinterpret_cast<\1*>(emulated::dynamic_shared);", source
+    )
+    head = '#include "shim.h"\n'
+    if NEEDS_FIBERS.search(text):
+        head += '#define EMULATED_FIBERS 1\n#include "fibers.h"\n'
+    tail = "".join(f"EMULATED_KERNEL({s}, {expression})\n" for expression, s in symbols.items())
+    return f'{head}#line 1 "kernel.cu"\n{text}\n#line 1 "entry.cpp"\n#include "entry.h"\n{tail}'
+
+
+def compile_source(
+    source: str, options: tuple[str, ...], name_expressions: tuple[str, ...]
+) -> tuple[bytes, dict[str, str]]:
+    """Build a CUDA source; returns its image and the map from name expressions to kernel names."""
+    bare = COMMENTS.sub(" ", source)
+    names = list(name_expressions) or list(dict.fromkeys(_kernel_names(bare)))
+    symbols = {name: f"emulated_kernel_{n}" for n, name in zip(itertools.count(), names)}
+    passed = tuple(o for o in options if o.startswith(("-D", "-I", "-U")))
+    flags = (*FLAGS, f"-I{INCLUDE}", *passed, f"-I{cupy_private.header_folder()}")
+    try:
+        path, listing = build(_translate(source, symbols), flags)
+    except CompilationError as error:
+        raise cupy_private.compile_exception(str(error), source, options) from None
+    image = str(path).encode()
+    _sources[Source(source, options, name_expressions)] = str(path)
+    if image not in _images:
+        entries = [f"{symbol}_run" for symbol in symbols.values()]
+        _images[image] = Module(str(path), symbols, functions_using_double(listing, entries))
+    return image, {name: name for name in name_expressions}

@@ -1,0 +1,354 @@
+"""The CUDA runtime and driver functions that CuPy calls, on emulated devices."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from . import kernels
+from .counters import count
+from .cupy_private import cuda_error, pointer_attributes
+from .errors import InvalidAccessError, KernelFault, UnsupportedError
+from .graphs import Operand, Scheduler, Work
+from .memory import Memory, make_hook
+
+INVALID_DEVICE = 101
+
+HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
+DIRECTIONS = ("host_to_host", "host_to_device", "device_to_host", "device_to_device")
+
+MAX_THREADS = 1024
+MAX_BLOCK = (1024, 1024, 64)
+MAX_GRID = (2**31 - 1, 65535, 65535)
+SHARED_BYTES = 48 * 1024  # what a launch may ask for unless cuFuncSetAttribute raised it
+MAX_SHARED_BYTES = 227 * 1024
+
+# cudaDeviceAttr: those of a compute capability 9.0 device, as the CUDA headers number them.
+ATTRIBUTES = {
+    1: MAX_THREADS,
+    2: MAX_BLOCK[0],
+    3: MAX_BLOCK[1],
+    4: MAX_BLOCK[2],
+    5: MAX_GRID[0],
+    6: MAX_GRID[1],
+    7: MAX_GRID[2],
+    8: SHARED_BYTES,
+    9: 64 * 1024,  # constant memory
+    10: 32,  # warp size
+    12: 64 * 1024,  # registers per block
+    13: 1_000_000,  # clock rate, kHz
+    16: 8,  # multiprocessors
+    31: 1,  # concurrent kernels
+    38: 4 << 20,  # L2 bytes
+    39: 2048,  # threads per multiprocessor
+    41: 1,  # unified addressing
+    75: 9,  # compute capability
+    76: 0,
+    97: MAX_SHARED_BYTES,
+}
+
+
+class Runtime:
+    """State of the emulated machine, and the functions CuPy's host code lands in."""
+
+    def __init__(self, devices: int, bytes_per_device: int):
+        self.devices = devices
+        self._thread = threading.local()
+        self.memory = Memory(devices, bytes_per_device)
+        self.scheduler = Scheduler(self.memory, self.get_device)
+        self._hook: Any = None
+        self._within_pool = threading.local()
+        self._handles = itertools.count(0x1000000)
+        self._modules: dict[int, tuple[kernels.Module, int]] = {}
+        self._functions: dict[int, tuple[kernels.Kernel, int, dict[int, int]]] = {}
+
+    def watch_pools(self) -> None:
+        """Learn of CuPy's pool allocations from now on. Needs ``import cupy`` to be possible."""
+        self._hook = make_hook(self.memory, self._allocating, self._within_pool)
+        self._watch_on_this_thread()
+
+    def _watch_on_this_thread(self) -> None:
+        if self._hook is not None and not getattr(self._thread, "watched", False):
+            self._thread.watched = True
+            self._hook.__enter__()
+
+    # ---- devices -----------------------------------------------------------------------------
+
+    def get_device(self) -> int:
+        self._watch_on_this_thread()  # CuPy asks for the device before it uses a pool
+        device: int = getattr(self._thread, "device", 0)
+        return device
+
+    def set_device(self, device: int) -> None:
+        if not 0 <= device < self.devices:
+            raise cuda_error(INVALID_DEVICE)
+        self._thread.device = device
+
+    def device_attribute(self, attribute: int, device: int) -> int:
+        if not 0 <= device < self.devices:
+            raise cuda_error(INVALID_DEVICE)
+        return ATTRIBUTES.get(attribute, 0)
+
+    def device_properties(self, device: int) -> dict[str, Any]:
+        if not 0 <= device < self.devices:
+            raise cuda_error(INVALID_DEVICE)
+        return {
+            "name": b"Emulated CUDA device",
+            "uuid": bytes(15) + bytes([device]),
+            "totalGlobalMem": self.memory.capacity,
+            "major": ATTRIBUTES[75],
+            "minor": ATTRIBUTES[76],
+            "multiProcessorCount": ATTRIBUTES[16],
+            "warpSize": ATTRIBUTES[10],
+            "maxThreadsPerBlock": MAX_THREADS,
+            "maxThreadsDim": MAX_BLOCK,
+            "maxGridSize": MAX_GRID,
+            "sharedMemPerBlock": SHARED_BYTES,
+            "sharedMemPerBlockOptin": MAX_SHARED_BYTES,
+            "l2CacheSize": ATTRIBUTES[38],
+            "pciBusID": device,
+            "pciDeviceID": 0,
+            "pciDomainID": 0,
+        }
+
+    def synchronize_device(self) -> None:
+        self.scheduler.refuse_in_any_capture()
+        count("syncs", "device")
+        self.memory.raise_overruns()
+
+    # ---- memory ------------------------------------------------------------------------------
+
+    def _allocating(self) -> None:
+        if self.scheduler.any_capture():
+            count("captured_mallocs")
+
+    def malloc(self, size: int, flags: int = 0) -> int:
+        self.scheduler.refuse_in_any_capture(unless_relaxed=True)
+        count("cuda_mallocs")
+        if not getattr(self._within_pool, "active", False):
+            self._allocating()
+        return self.memory.allocate(size, self.get_device())
+
+    def free(self, address: int) -> None:
+        self.scheduler.refuse_in_any_capture(unless_relaxed=True)
+        count("syncs", "free")
+        self.memory.free(address)
+
+    def host_alloc(self, size: int, flags: int) -> int:
+        return self.memory.allocate(size, self.get_device(), pinned=True)
+
+    def memory_info(self) -> tuple[int, int]:
+        capacity = self.memory.capacity
+        return capacity - self.memory.used[self.get_device()], capacity
+
+    def memory_type(self, address: int) -> int:
+        found = self.memory.find(address)
+        return 0 if found is None else 1 if found.pinned else 2
+
+    def _copy(self, target: int, origin: int, size: int, kind: int) -> tuple[str, Work, bool]:
+        """Direction, work, and whether a host side is pageable."""
+        on_device = (self.memory.is_device(origin), self.memory.is_device(target))
+        found = {
+            (False, True): HOST_TO_DEVICE,
+            (True, False): DEVICE_TO_HOST,
+            (True, True): DEVICE_TO_DEVICE,
+        }.get(on_device, 0)
+        if kind != 4 and kind != found:
+            raise InvalidAccessError(
+                f"copy declared as {DIRECTIONS[kind]}, but {origin:#x} -> {target:#x} is "
+                f"{DIRECTIONS[found]}"
+            )
+        ends = ((origin, "source"), (target, "target"))
+        operands = tuple(
+            Operand(address, size, what) for address, what in ends if self.memory.find(address)
+        )
+        direction = DIRECTIONS[found]
+        work = Work(
+            f"copy ({direction})", None, operands, lambda: _move(target, origin, size, direction)
+        )
+        return direction, work, len(operands) < 2
+
+    def memcpy(self, target: int, origin: int, size: int, kind: int) -> None:
+        """cudaMemcpy: on the legacy stream, and the host waits unless both ends are on devices."""
+        direction, work, _ = self._copy(target, origin, size, kind)
+        self.scheduler.refuse_in_any_capture()
+        if direction != "device_to_device":
+            count("syncs", "copy")
+        self.scheduler.submit(0, work)
+
+    def memcpy_async(self, target: int, origin: int, size: int, kind: int, stream: int) -> None:
+        direction, work, pageable = self._copy(target, origin, size, kind)
+        if self.scheduler.capturing(stream) and direction != "device_to_device":
+            if pageable:
+                self.scheduler.refuse_in_capture(stream)
+            count("captured_copies", direction)
+        self.scheduler.submit(stream, work)
+        if pageable and direction == "device_to_host":
+            self.scheduler.settle(stream)
+
+    def memcpy_peer_async(
+        self, target: int, to: int, origin: int, from_: int, size: int, stream: int
+    ) -> None:
+        for address, device, what in ((target, to, "target"), (origin, from_, "source")):
+            self.memory.check(address, size, device, f"peer copy, {what}")
+        self.memcpy_async(target, origin, size, DEVICE_TO_DEVICE, stream)
+
+    def memset_async(self, address: int, value: int, size: int, stream: int) -> None:
+        def run() -> None:
+            ctypes.memset(address, value, size)
+
+        operands = (Operand(address, size, "target"),)
+        self.scheduler.submit(stream, Work("memset", self.get_device(), operands, run))
+
+    # ---- modules and kernels -----------------------------------------------------------------
+
+    def load_module(self, image: bytes) -> int:
+        module = kernels.module_of(bytes(image))
+        if module is None:
+            raise UnsupportedError("emulated_cuda can load only modules that it compiled itself")
+        handle = next(self._handles)
+        self._modules[handle] = (module, self.get_device())
+        return handle
+
+    def get_function(self, handle: int, name: str) -> int:
+        module, device = self._modules[handle]
+        kernel = module.kernel(name)
+        if kernel is None:
+            known = ", ".join(module.symbols) or "none"
+            raise KernelFault(f"no kernel named {name!r} in the module; it has: {known}")
+        function = next(self._handles)
+        self._functions[function] = (kernel, device, {0: MAX_THREADS, 8: SHARED_BYTES})
+        return function
+
+    def function_attribute(self, attribute: int, function: int) -> int:
+        return self._functions[function][2].get(attribute, 0)
+
+    def set_function_attribute(self, function: int, attribute: int, value: int) -> None:
+        if attribute == 8 and value > MAX_SHARED_BYTES:
+            raise KernelFault(f"{value} bytes of shared memory; a block has {MAX_SHARED_BYTES}")
+        self._functions[function][2][attribute] = value
+
+    def launch(self, function: int, *rest: int) -> None:
+        """cuLaunchKernel(f, grid[3], block[3], shared bytes, stream, parameters, extra)."""
+        grid, block = (rest[0], rest[1], rest[2]), (rest[3], rest[4], rest[5])
+        shared_bytes, stream, parameters = rest[6:9]
+        kernel, device, attributes = self._functions[function]
+        if device != self.get_device():
+            raise KernelFault(f"kernel {kernel.name} was loaded on device {device}")
+        _check_launch(kernel.name, grid, block, shared_bytes, attributes[8])
+        arguments = kernel.read_arguments(parameters)
+        operands = []
+        for number, (parameter, raw) in enumerate(zip(kernel.parameters, arguments, strict=True)):
+            region = parameter.region(raw)
+            if region is not None:
+                operands.append(Operand(*region, f"argument {number}"))
+        if kernel.float64:
+            count("float64", kernel.name)
+        self.scheduler.submit(
+            stream,
+            Work(
+                kernel.name,
+                device,
+                tuple(operands),
+                lambda: kernel.run(arguments, grid, block, shared_bytes),
+                "kernels",
+            ),
+        )
+
+    # ---- the tables --------------------------------------------------------------------------
+
+    def runtime_functions(self) -> dict[str, Callable[..., Any]]:
+        """Functions of the CUDA runtime by CuPy's names for them."""
+        s = self.scheduler
+        return {
+            "_ensure_context": lambda: None,
+            "driverGetVersion": lambda: 13000,
+            "getDevice": self.get_device,
+            "setDevice": self.set_device,
+            "getDeviceCount": lambda: self.devices,
+            "deviceGetAttribute": self.device_attribute,
+            "getDeviceProperties": self.device_properties,
+            "deviceGetPCIBusId": lambda device: f"0000:{device:02x}:00.0",
+            "deviceCanAccessPeer": lambda device, peer: 0,
+            "deviceSynchronize": self.synchronize_device,
+            "malloc": self.malloc,
+            "mallocAsync": lambda size, stream: self.malloc(size),
+            "free": self.free,
+            "freeAsync": lambda address, stream: self.memory.free(address),
+            "hostAlloc": self.host_alloc,
+            "freeHost": self.memory.free,
+            "memGetInfo": self.memory_info,
+            "pointerGetMemoryType": self.memory_type,
+            "pointerGetAttributes": lambda address: pointer_attributes(
+                self.memory.device_of(address), address, self.memory_type(address)
+            ),
+            "memcpy": self.memcpy,
+            "memcpyAsync": self.memcpy_async,
+            "memcpyPeerAsync": self.memcpy_peer_async,
+            "memset": lambda address, value, size: self.memset_async(address, value, size, 0),
+            "memsetAsync": self.memset_async,
+            "streamCreate": s.create_stream,
+            "streamCreateWithFlags": s.create_stream,
+            "streamCreateWithPriority": s.create_stream,
+            "streamGetFlags": lambda stream: s.stream(stream).flags,
+            "streamGetPriority": lambda stream: s.stream(stream).priority,
+            "streamDestroy": s.destroy_stream,
+            "streamSynchronize": s.synchronize_stream,
+            "streamQuery": s.query_stream,
+            "streamWaitEvent": lambda stream, event, flags=0: s.wait_event(stream, event),
+            "streamBeginCapture": s.begin_capture,
+            "streamEndCapture": s.end_capture,
+            "streamIsCapturing": s.is_capturing,
+            "eventCreate": s.create_event,
+            "eventCreateWithFlags": s.create_event,
+            "eventDestroy": s.destroy_event,
+            "eventRecord": s.record_event,
+            "eventSynchronize": s.synchronize_event,
+            "eventQuery": s.query_event,
+            "eventElapsedTime": s.elapsed_milliseconds,
+            "graphInstantiate": s.instantiate,
+            "graphLaunch": s.launch_graph,
+            "graphUpload": lambda graph, stream: None,
+            "graphDestroy": s.destroy_graph,
+            "graphExecDestroy": s.destroy_graph,
+            "profilerStart": lambda: None,
+            "profilerStop": lambda: None,
+        }
+
+    def driver_functions(self) -> dict[str, Callable[..., Any]]:
+        """Functions of the CUDA driver by CuPy's names for them."""
+        return {
+            "ctxGetCurrent": lambda: self.get_device() + 1,
+            "ctxGetDevice": self.get_device,
+            "moduleLoadData": self.load_module,
+            "moduleUnload": lambda module: self._modules.pop(module, None) and None,
+            "moduleGetFunction": self.get_function,
+            "funcGetAttribute": self.function_attribute,
+            "funcSetAttribute": self.set_function_attribute,
+            "launchKernel": self.launch,
+            "occupancyMaxActiveBlocksPerMultiprocessor": lambda function, block, shared: max(
+                1, ATTRIBUTES[39] // max(block, 1)
+            ),
+            "occupancyMaxPotentialBlockSize": lambda function, shared, limit: (8, limit or 256),
+        }
+
+
+def _move(target: int, origin: int, size: int, direction: str) -> None:
+    count("copies", direction)
+    count("copied_bytes", direction, size)
+    ctypes.memmove(target, origin, size)
+
+
+def _check_launch(
+    name: str, grid: tuple[int, ...], block: tuple[int, ...], shared: int, shared_limit: int
+) -> None:
+    """Raise where cuLaunchKernel would answer CUDA_ERROR_INVALID_VALUE."""
+    good = all(1 <= n <= limit for n, limit in zip(grid, MAX_GRID, strict=True))
+    good = good and all(1 <= n <= limit for n, limit in zip(block, MAX_BLOCK, strict=True))
+    if not good or block[0] * block[1] * block[2] > MAX_THREADS:
+        raise KernelFault(f"kernel {name}: no device can launch grid {grid} of blocks {block}")
+    if shared > shared_limit:
+        raise KernelFault(f"kernel {name}: {shared} bytes of shared memory; limit {shared_limit}")

@@ -1,0 +1,37 @@
+"""Install the emulator before any test module imports CuPy; without CuPy or g++, run nothing."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import emulated_cuda
+
+if importlib.util.find_spec("cupy") is None or shutil.which("g++") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    emulated_cuda.install(devices=2)
+
+
+@pytest.fixture(autouse=True)
+def _first_device():
+    """Each test begins and ends on device 0 with the default stream and the default pool."""
+    import cupy
+
+    cupy.cuda.Device(0).use()
+    cupy.cuda.Stream.null.use()
+    yield
+    cupy.cuda.Device(0).use()
+    cupy.cuda.Stream.null.use()
+
+
+@pytest.fixture
+def rng():
+    import numpy as np
+
+    return np.random.default_rng(int(os.environ.get("TEST_SEED", "0")))

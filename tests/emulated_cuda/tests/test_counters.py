@@ -1,0 +1,146 @@
+"""Every count, from operations whose cost is known."""
+
+import array_api_compat.cupy as xp
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+
+
+def test_get_is_one_sync_and_one_copy():
+    x = cupy.ones((4, 5), "float32")
+    with emulated_cuda.counters() as counts:
+        x.get()
+    assert counts.host_syncs == 1
+    assert counts.copies == {"device_to_host": 1}
+    assert counts.copied_bytes == {"device_to_host": 80}
+
+
+@pytest.mark.parametrize("read", [float, bool, int, repr, cupy.asnumpy])
+def test_what_reads_a_value_waits(read):
+    x = cupy.ones((), "float32")
+    with emulated_cuda.counters() as counts:
+        read(x)
+    assert counts.host_syncs == 1
+
+
+def test_explicit_synchronisation():
+    stream, event = cupy.cuda.Stream(), cupy.cuda.Event()
+    with emulated_cuda.counters() as counts:
+        stream.synchronize()
+        event.record(stream)
+        event.synchronize()
+        cupy.cuda.Device().synchronize()
+    assert counts.syncs == {"stream": 1, "event": 1, "device": 1}
+
+
+def test_launches_by_name_and_no_syncs():
+    x = cupy.ones(6, "float32")
+    double = cupy.ElementwiseKernel("T x", "T y", "y = x + x", "double_it")
+    y = cupy.empty_like(x)
+    with emulated_cuda.counters() as counts:
+        for _ in range(3):
+            double(x, y)
+        x.sum()
+    assert counts.kernels == {"double_it": 3, "cupy_sum": 1}
+    assert counts.launches == 4
+    assert counts.host_syncs == 0
+    assert not counts.copies
+
+
+def test_matmul_is_a_launch():
+    x = cupy.ones((3, 3), "float32")
+    out = cupy.empty_like(x)
+    with emulated_cuda.counters() as counts:
+        cupy.matmul(x, x, out=out)
+    assert counts.matmuls == {"float32": 1}
+    assert counts.launches == 1
+    assert counts.pool_mallocs == 0
+
+
+def test_transfers_in_bytes():
+    with emulated_cuda.counters() as counts:
+        x = cupy.asarray(np.zeros(10, "float64"))
+        y = cupy.empty_like(x)
+        y.data.copy_from_device_async(x.data, x.nbytes)
+        y.set(np.zeros(10, "float64"))
+    assert counts.copied_bytes == {"host_to_device": 160, "device_to_device": 80}
+
+
+def test_allocations_that_the_pool_serves_are_no_cuda_mallocs():
+    size = 12345
+    del_me = cupy.empty(size, "float32")
+    del del_me
+    with emulated_cuda.counters() as counts:
+        cupy.empty(size, "float32")
+    assert (counts.pool_mallocs, counts.cuda_mallocs) == (1, 0)
+    kept = cupy.empty(size, "float32")
+    cupy.get_default_memory_pool().free_all_blocks()
+    with emulated_cuda.counters() as counts:
+        cupy.empty(7 << 20, "uint8")
+    assert (counts.pool_mallocs, counts.cuda_mallocs) == (1, 1)
+    assert kept.size == size
+
+
+def test_freeing_to_cuda_is_a_sync():
+    cupy.get_default_memory_pool().free_all_blocks()
+    x = cupy.empty(1 << 20, "uint8")
+    del x
+    with emulated_cuda.counters() as counts:
+        cupy.get_default_memory_pool().free_all_blocks()
+    assert counts.syncs == {"free": 1}
+
+
+SCALE = "y = exp(x * FACTOR)"
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        (lambda x: x * 2 + 0.5, None),
+        (lambda x: cupy.var(x), None),  # its preamble has overloads for double
+        (lambda x: cupy.floor_divide(x, 3), None),  # so has CuPy's header
+        (lambda x: cupy.exp(x) / x.sum(), None),
+        (lambda x: x @ x, None),
+        (lambda x: x.astype("float64"), "cupy_copy__float32_float64"),
+        (lambda x: cupy.sum(x, dtype="float64"), "cupy_sum_with_dtype"),
+        (lambda x: x.astype("float64") @ x.astype("float64"), "cublas"),
+        (lambda x: cupy.ElementwiseKernel("T x", "T y", SCALE.replace("FACTOR", "0.1f"))(x), None),
+        (
+            lambda x: cupy.ElementwiseKernel(
+                "T x", "T y", SCALE.replace("FACTOR", "0.1"), "promoted"
+            )(x),
+            "promoted",
+        ),
+    ],
+)
+def test_float64_kernels_are_found(operation, name):
+    x = cupy.ones((3, 3), "float32")
+    with emulated_cuda.counters() as counts:
+        operation(x)
+    if name is None:
+        assert not counts.float64
+    else:
+        assert name in counts.float64
+
+
+def test_compat_clip_syncs_and_minimum_maximum_does_not():
+    """The trap that the counters are for: boolean masks read their size on the host."""
+    x = xp.asarray(np.float32([-1, 0.2, 3]))
+    with emulated_cuda.counters() as counts:
+        clipped = xp.clip(x, 0.0, 1.0)
+    assert counts.host_syncs > 0
+    low, high = xp.asarray(np.float32(0)), xp.asarray(np.float32(1))
+    with emulated_cuda.counters() as counts:
+        bounded = xp.minimum(xp.maximum(x, low), high)
+    assert counts.host_syncs == 0
+    np.testing.assert_array_equal(clipped.get(), bounded.get())
+
+
+def test_blocks_nest():
+    x = cupy.ones(3, "float32")
+    with emulated_cuda.counters() as outer:
+        x.get()
+        with emulated_cuda.counters() as inner:
+            x.get()
+    assert (outer.host_syncs, inner.host_syncs) == (2, 1)

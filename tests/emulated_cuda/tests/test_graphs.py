@@ -1,0 +1,239 @@
+"""Streams, events, capture and replay."""
+
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+
+CUDARuntimeError = cupy.cuda.runtime.CUDARuntimeError
+
+
+@pytest.fixture
+def stream():
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        yield stream
+        if stream.is_capturing():
+            with pytest.raises(CUDARuntimeError):
+                stream.end_capture()
+
+
+def test_capture_does_not_run_and_replay_does(stream):
+    x = cupy.zeros(5, "float32")
+    step = cupy.ElementwiseKernel("", "T x", "x = x * 2 + 1", "step")
+    with emulated_cuda.counters() as counts:
+        stream.begin_capture()
+        step(x)
+        graph = stream.end_capture()
+    assert counts.captured == {"step": 1}
+    assert not counts.kernels
+    assert x.get().tolist() == [0.0] * 5
+    with emulated_cuda.counters() as counts:
+        for _ in range(3):
+            graph.launch(stream)
+        stream.synchronize()
+    assert counts.graph_launches == 3
+    assert counts.replayed == {"step": 3}
+    assert not counts.kernels
+    assert counts.launches == 0
+    assert counts.syncs == {"stream": 1}
+    assert x.get().tolist() == [7.0] * 5
+
+
+def test_scalars_are_baked_in_and_device_values_are_not(stream):
+    x, rate = cupy.zeros(1, "float32"), cupy.ones(1, "float32")
+    baked = cupy.ElementwiseKernel("T r", "T x", "x += r", "baked")
+    live = cupy.ElementwiseKernel("raw T r", "T x", "x += r[0]", "live")
+    value = np.float32(1)
+    stream.begin_capture()
+    baked(value, x)
+    live(rate, x)
+    graph = stream.end_capture()
+    value += 99  # the graph does not see it
+    rate.fill(10)
+    graph.launch(stream)
+    assert x.get().tolist() == [11.0]
+
+
+def copy(target, origin, size, stream):
+    cupy.cuda.runtime.memcpyAsync(target, origin, size, 4, stream.ptr)
+
+
+HOST = np.ones(3, "float32")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x, stream: stream.synchronize(),
+        lambda x, stream: stream.done,
+        lambda x, stream: cupy.cuda.Device().synchronize(),
+        lambda x, stream: copy(x.data.ptr, HOST.ctypes.data, 12, stream),
+        lambda x, stream: copy(HOST.ctypes.data, x.data.ptr, 12, stream),
+        lambda x, stream: cupy.cuda.runtime.memcpy(HOST.ctypes.data, x.data.ptr, 12, 2),
+    ],
+)
+def test_syncs_and_host_copies_in_capture_raise(operation, stream):
+    x = cupy.zeros(3, "float32")
+    stream.begin_capture()
+    with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureUnsupported"):
+        operation(x, stream)
+    with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureInvalidated"):
+        stream.end_capture()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda x: x.get(),
+        lambda x: float(x[0]),
+        lambda x: x.set(HOST),
+        lambda x: cupy.asarray(HOST),
+        lambda x: x[x > 0],
+    ],
+)
+def test_cupys_own_refusals_in_capture(operation, stream):
+    x = cupy.zeros(3, "float32")
+    stream.begin_capture()
+    with pytest.raises(RuntimeError, match="capturing"):
+        operation(x)
+    stream.end_capture()
+
+
+def test_copy_between_pinned_memory_and_device_in_capture_is_recorded_and_counted(stream):
+    x = cupy.zeros(3, "float32")
+    pinned = cupy.cuda.alloc_pinned_memory(12)
+    staged = np.frombuffer(pinned, "float32", 3)
+    with emulated_cuda.counters() as counts:
+        stream.begin_capture()
+        copy(x.data.ptr, pinned.ptr, 12, stream)
+        graph = stream.end_capture()
+    assert counts.captured_copies == {"host_to_device": 1}
+    for value in (3.0, 4.0):
+        staged[...] = value
+        graph.launch(stream)
+        assert x.get().tolist() == [value] * 3
+
+
+def test_allocation_in_capture_is_counted(stream):
+    x = cupy.zeros(3, "float32")
+    stream.begin_capture()
+    with emulated_cuda.counters() as counts:
+        y = x + 1
+    graph = stream.end_capture()
+    assert counts.captured_mallocs == 1
+    graph.launch(stream)
+    assert y.get().tolist() == [1.0] * 3
+
+
+def test_replay_on_memory_given_back_raises(stream):
+    x = cupy.ones(3, "float32")
+    stream.begin_capture()
+    temporary = x * 2
+    x -= temporary
+    del temporary
+    graph = stream.end_capture()
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="given back after the capture"):
+        graph.launch(stream)
+
+
+def test_replay_raises_although_the_block_was_reused(stream):
+    x = cupy.ones(3, "float32")
+    stream.begin_capture()
+    x += 1
+    graph = stream.end_capture()
+    address = x.data.ptr
+    del x
+    y = cupy.zeros(3, "float32")
+    assert y.data.ptr == address
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="given back after the capture"):
+        graph.launch(stream)
+    assert y.get().tolist() == [0.0] * 3
+
+
+def test_default_stream_cannot_capture():
+    with pytest.raises((CUDARuntimeError, RuntimeError)):
+        cupy.cuda.Stream.null.begin_capture()
+
+
+def test_default_stream_beside_the_capture_of_a_blocking_stream_raises():
+    x = cupy.zeros(3, "float32")
+    stream = cupy.cuda.Stream()
+    stream.begin_capture()
+    with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureImplicit"):
+        x += 1
+    with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureInvalidated"):
+        stream.end_capture()
+
+
+def test_fork_and_join_with_events(stream):
+    x, y = cupy.zeros(2, "float32"), cupy.zeros(2, "float32")
+    side = cupy.cuda.Stream(non_blocking=True)
+    stream.begin_capture()
+    x += 1
+    side.wait_event(stream.record())
+    with side:
+        y += 2
+    stream.wait_event(side.record())
+    x += y
+    graph = stream.end_capture()
+    graph.launch(stream)
+    assert x.get().tolist() == [3.0, 3.0]
+
+
+def test_unjoined_fork_raises(stream):
+    y = cupy.zeros(2, "float32")
+    side = cupy.cuda.Stream(non_blocking=True)
+    stream.begin_capture()
+    side.wait_event(stream.record())
+    with side:
+        y += 2
+    with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureUnjoined"):
+        stream.end_capture()
+
+
+def test_events_measure_and_query():
+    start, end = cupy.cuda.Event(), cupy.cuda.Event()
+    start.record()
+    end.record()
+    end.synchronize()
+    assert end.done
+    assert cupy.cuda.get_elapsed_time(start, end) >= 0
+
+
+def test_replay_equals_eager_for_adam(stream, rng):
+    """A step whose counter lives on the device: five replays are bitwise five eager steps."""
+    tick = cupy.RawKernel(
+        r"""extern "C" __global__ void tick(int* step, float* rate) {
+          int t = ++*step;
+          *rate = 0.01f * sqrtf(1.0f - powf(0.999f, (float)t)) / (1.0f - powf(0.9f, (float)t));
+        }""",
+        "tick",
+    )
+    adam = cupy.ElementwiseKernel(
+        "T g, raw T rate",
+        "T p, T m, T v",
+        "m = T(.9) * m + T(.1) * g; v = T(.999) * v + T(.001) * g * g;"
+        "p -= rate[0] * m / (sqrt(v) + T(1e-8));",
+        "adam",
+    )
+    start, gradient = rng.standard_normal((2, 1000)).astype("float32")
+
+    def fresh():
+        p, m, v = cupy.asarray(start), cupy.zeros(1000, "float32"), cupy.zeros(1000, "float32")
+        return cupy.asarray(gradient), cupy.zeros(1, "float32"), p, m, v, cupy.zeros(1, "int32")
+
+    def step(g, rate, p, m, v, count):
+        tick((1,), (1,), (count, rate))
+        adam(g, rate, p, m, v)
+
+    eager, captured = fresh(), fresh()
+    for _ in range(5):
+        step(*eager)
+    stream.begin_capture()
+    step(*captured)
+    graph = stream.end_capture()
+    for _ in range(5):
+        graph.launch(stream)
+    np.testing.assert_array_equal(captured[2].get(), eager[2].get())
+    assert int(captured[-1][0]) == 5

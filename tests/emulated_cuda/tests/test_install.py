@@ -1,0 +1,69 @@
+"""What install refuses, in processes of their own, and the cache."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import cupy, emulated_cuda\nemulated_cuda.install()",
+            "before the first `import cupy`",
+        ),
+        (
+            "import emulated_cuda\nfrom emulated_cuda import cupy_private\n"
+            "cupy_private.CUPY_VERSION = '14.1.9'\nemulated_cuda.install()",
+            "pinned to CuPy 14.1.9",
+        ),
+        ("import emulated_cuda\nemulated_cuda.install(devices=0)", "devices must be at least 1"),
+        (
+            "import emulated_cuda\nemulated_cuda.install(devices=2)\nemulated_cuda.install()",
+            "with other settings",
+        ),
+    ],
+)
+def test_refusals(code, message):
+    result = run(code)
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+PROGRAM = """
+import emulated_cuda
+emulated_cuda.install(devices=3)
+import cupy
+assert cupy.cuda.is_available()
+assert cupy.cuda.runtime.getDeviceCount() == 3
+assert float((cupy.ones(10, "float32") * 3).sum()) == 30
+kept = cupy.ones(10)  # memory that lives until the interpreter ends
+print(len(emulated_cuda.sources()))
+"""
+
+
+def test_second_run_compiles_nothing_and_exits_cleanly(tmp_path):
+    first = run(PROGRAM, GPUNN_EMULATOR_CACHE=str(tmp_path))
+    assert (first.returncode, first.stderr) == (0, "")
+    built = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert built
+    # Without a compiler on PATH only the cache can serve; g++ is still asked for its version.
+    second = run(PROGRAM, GPUNN_EMULATOR_CACHE=str(tmp_path))
+    assert (second.returncode, second.stderr) == (0, "")
+    assert {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == built
+    assert first.stdout == second.stdout

@@ -1,0 +1,307 @@
+"""CuPy's generated kernels and raw ones against NumPy."""
+
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda xp, x: (x, x),
+        lambda xp, x: (x, x[0]),  # broadcast row
+        lambda xp, x: (x, x[:, :1]),  # broadcast column
+        lambda xp, x: (x.T, x.T[::-1]),
+        lambda xp, x: (x[1:, ::2], x[:-1, ::2]),
+        lambda xp, x: (x[:0], x[:0]),
+        lambda xp, x: (x[:1], x[-1:]),
+    ],
+)
+def test_elementwise_is_bitwise_numpy(dtype, layout, rng):
+    host = (rng.standard_normal((6, 8)) * 9).astype(dtype)
+    results = []
+    for xp in (np, cupy):
+        a, b = layout(xp, xp.asarray(host))
+        results.append([a + b, a * b - a, xp.maximum(a, b), a < b, xp.where(a < b, a, b)])
+    for expected, actual in zip(*results, strict=True):
+        assert actual.dtype == expected.dtype
+        np.testing.assert_array_equal(actual.get(), expected)
+
+
+@pytest.mark.parametrize("name", ["exp", "log1p", "tanh", "sqrt", "sin", "sign", "floor", "isnan"])
+def test_functions(name, rng):
+    x = rng.random(1000, dtype="float32") + 0.01
+    expected = getattr(np, name)(x)
+    actual = getattr(cupy, name)(cupy.asarray(x))
+    assert actual.dtype == expected.dtype
+    np.testing.assert_allclose(actual.get(), expected, rtol=3e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_nan_and_infinity_follow_numpy(dtype):
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, 65504.0], dtype)
+    g = cupy.asarray(x)
+    for name in ("isnan", "isinf", "isfinite"):
+        np.testing.assert_array_equal(getattr(cupy, name)(g).get(), getattr(np, name)(x))
+    one = np.ones((), dtype)
+    np.testing.assert_array_equal(cupy.maximum(g, cupy.asarray(one)).get(), np.maximum(x, one))
+
+
+def test_float16_rounds_like_numpy(rng):
+    x, y = rng.standard_normal((2, 500)).astype("float16")
+    np.testing.assert_array_equal((cupy.asarray(x) * cupy.asarray(y)).get(), x * y)
+    np.testing.assert_array_equal((cupy.asarray(x) + cupy.asarray(y)).get(), x + y)
+
+
+SHAPES = [(3, 4, 5), (1, 700, 2), (40, 1, 33)]
+
+
+@pytest.mark.parametrize("name", ["sum", "max", "min", "mean", "var", "any"])
+@pytest.mark.parametrize("axis", [None, 0, 1, (0, 2)])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_reductions(name, axis, shape, rng):
+    x = rng.standard_normal(shape).astype("float32")
+    expected = getattr(np, name)(x, axis=axis)
+    actual = getattr(cupy, name)(cupy.asarray(x), axis=axis).get()
+    assert actual.dtype == expected.dtype
+    if name in ("sum", "mean", "var"):
+        np.testing.assert_allclose(actual, expected, rtol=2e-5, atol=2e-5)
+    else:
+        np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_positions_of_extremes(name, axis, shape, rng):
+    x = rng.integers(0, 9, shape).astype("float32")  # with ties: the first one counts
+    expected = getattr(np, name)(x, axis=axis)
+    np.testing.assert_array_equal(getattr(cupy, name)(cupy.asarray(x), axis=axis).get(), expected)
+
+
+def test_sum_of_integers_is_exact_across_many_blocks(rng):
+    x = rng.integers(-1000, 1000, (1000, 37))
+    np.testing.assert_array_equal(cupy.asarray(x).sum(axis=0).get(), x.sum(axis=0))
+    np.testing.assert_array_equal(cupy.asarray(x).sum(axis=1).get(), x.sum(axis=1))
+
+
+def test_indexing(rng):
+    x = rng.standard_normal((9, 4)).astype("float32")
+    rows = np.array([3, 0, 8, 3])
+    g, i = cupy.asarray(x), cupy.asarray(rows)
+    np.testing.assert_array_equal(cupy.take(g, i, axis=0).get(), np.take(x, rows, axis=0))
+    np.testing.assert_array_equal(g[i].get(), x[rows])
+    np.testing.assert_array_equal(g[cupy.arange(4), i % 4].get(), x[np.arange(4), rows % 4])
+    np.testing.assert_array_equal(g[g > 0].get(), x[x > 0])
+    np.testing.assert_array_equal(cupy.nonzero(g > 0)[0].get(), np.nonzero(x > 0)[0])
+    np.testing.assert_array_equal(cupy.concatenate([g, g[:2]]).get(), np.concatenate([x, x[:2]]))
+    np.testing.assert_array_equal(cupy.cumsum(g[:, 0] > 0).get(), np.cumsum(x[:, 0] > 0))
+    g[i] = 7
+    x[rows] = 7
+    np.testing.assert_array_equal(g.get(), x)
+
+
+def test_atomics_add_up(rng):
+    target = cupy.zeros(3, "float32")
+    where = rng.integers(0, 3, 1000)
+    cupy.add.at(target, cupy.asarray(where), cupy.float32(1))
+    np.testing.assert_array_equal(target.get(), np.bincount(where))
+
+
+def test_user_elementwise_and_reduction_kernels(rng):
+    x = rng.standard_normal((20, 30)).astype("float32")
+    scale = cupy.ElementwiseKernel("T x, raw T factor", "T y", "y = x * factor[0]", "scale")
+    factor = cupy.asarray(np.float32([3]))
+    np.testing.assert_array_equal(scale(cupy.asarray(x), factor).get(), x * np.float32(3))
+    squares = cupy.ReductionKernel("T x", "T y", "x * x", "a + b", "y = a", "0", "squares")
+    np.testing.assert_allclose(
+        squares(cupy.asarray(x), axis=1).get(), (x * x).sum(axis=1), rtol=1e-6
+    )
+
+
+def test_fused_function(rng):
+    x = rng.standard_normal(50).astype("float32")
+
+    @cupy.fuse()
+    def relu_of_affine(x, y):
+        return cupy.maximum(x * y + 1, 0)
+
+    g = cupy.asarray(x)
+    np.testing.assert_array_equal(relu_of_affine(g, g).get(), np.maximum(x * x + 1, 0))
+
+
+BLOCK_SUM = r"""
+extern "C" __global__ void block_sum(const float* x, float* out) {
+  __shared__ float partial[256];
+  partial[threadIdx.x] = x[blockIdx.x * blockDim.x + threadIdx.x];
+  __syncthreads();
+  for (int half = blockDim.x / 2; half > 0; half /= 2) {
+    if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+    BARRIER
+  }
+  if (threadIdx.x == 0) out[blockIdx.x] = partial[0];
+}"""
+
+
+def test_raw_kernel_with_shared_memory_and_barriers(rng):
+    x = rng.integers(0, 100, (5, 256)).astype("float32")
+    kernel = cupy.RawKernel(BLOCK_SUM.replace("BARRIER", "__syncthreads();"), "block_sum")
+    out = cupy.empty(5, "float32")
+    kernel((5,), (256,), (cupy.asarray(x), out))
+    np.testing.assert_array_equal(out.get(), x.sum(axis=1))
+
+
+def test_missing_barrier_shows(rng):
+    x = cupy.asarray(rng.integers(0, 100, (5, 256)).astype("float32"))
+    kernel = cupy.RawKernel(BLOCK_SUM.replace("BARRIER", ""), "block_sum")
+    out = cupy.empty(5, "float32")
+    kernel((5,), (256,), (x, out))
+    assert (out != x.sum(axis=1)).all()
+
+
+def test_reversed_threads_show_a_race_that_the_usual_order_hides():
+    source = r"""extern "C" __global__ void neighbour(float* out) {
+      __shared__ float kept[64];
+      kept[threadIdx.x] = threadIdx.x;
+      BARRIER
+      out[threadIdx.x] = threadIdx.x > 0 ? kept[threadIdx.x - 1] : 0.0f;
+    }"""
+    expected = np.maximum(np.arange(64) - 1, 0)
+    for barrier in ("", "__syncthreads();"):
+        kernel = cupy.RawKernel(source.replace("BARRIER", barrier), "neighbour")
+        out = cupy.empty(64, "float32")
+        kernel((1,), (64,), (out,))
+        np.testing.assert_array_equal(out.get(), expected)
+        with emulated_cuda.reversed_threads():
+            kernel((1,), (64,), (out,))
+        assert np.array_equal(out.get(), expected) == bool(barrier)
+
+
+def test_two_dimensional_blocks_and_dynamic_shared_memory(rng):
+    x = rng.standard_normal((33, 50)).astype("float32")
+    kernel = cupy.RawKernel(
+        r"""extern "C" __global__ void transpose(const float* in, float* out, int rows, int cols) {
+          extern __shared__ float tile[];
+          int c = blockIdx.x * 16 + threadIdx.x, r = blockIdx.y * 16 + threadIdx.y;
+          if (r < rows && c < cols) tile[threadIdx.y * 17 + threadIdx.x] = in[r * cols + c];
+          __syncthreads();
+          int tr = blockIdx.x * 16 + threadIdx.y, tc = blockIdx.y * 16 + threadIdx.x;
+          if (tr < cols && tc < rows) out[tr * rows + tc] = tile[threadIdx.x * 17 + threadIdx.y];
+        }""",
+        "transpose",
+    )
+    out = cupy.empty((50, 33), "float32")
+    arguments = (cupy.asarray(x), out, np.int32(33), np.int32(50))
+    kernel((4, 3), (16, 16), arguments, shared_mem=16 * 17 * 4)
+    np.testing.assert_array_equal(out.get(), x.T)
+
+
+@pytest.mark.parametrize("threads", [32, 64, 50])
+def test_warp_shuffles_and_votes(threads):
+    kernel = cupy.RawKernel(
+        r"""extern "C" __global__ void warps(const int* x, int* sums, unsigned* odd, int* rotated) {
+          int v = x[threadIdx.x], total = v;
+          for (int d = 16; d > 0; d /= 2) {
+            int other = __shfl_down_sync(0xffffffffu, total, d);
+            if (threadIdx.x % 32 + d < 32 && threadIdx.x + d < blockDim.x) total += other;
+          }
+          if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = total;
+          unsigned ballot = __ballot_sync(0xffffffffu, v & 1);
+          if (threadIdx.x % 32 == 0) odd[threadIdx.x / 32] = ballot;
+          rotated[threadIdx.x] = __shfl_sync(0xffffffffu, v, 3);
+        }""",
+        "warps",
+    )
+    x = np.arange(threads, dtype="int32") * 7 % 11
+    warps = -(-threads // 32)
+    sums, rotated = cupy.empty(warps, "int32"), cupy.empty(threads, "int32")
+    odd = cupy.empty(warps, "uint32")
+    kernel((1,), (threads,), (cupy.asarray(x), sums, odd, rotated))
+    parts = [x[i : i + 32] for i in range(0, threads, 32)]
+    assert sums.get().tolist() == [p.sum() for p in parts]
+    assert odd.get().tolist() == [sum(1 << i for i, v in enumerate(p) if v & 1) for p in parts]
+    assert rotated.get().tolist() == np.concatenate([np.full_like(p, p[3]) for p in parts]).tolist()
+
+
+def test_block_votes():
+    kernel = cupy.RawKernel(
+        r"""extern "C" __global__ void votes(int* out) {
+          int n = __syncthreads_count(threadIdx.x % 3 == 0);
+          int any = __syncthreads_or(threadIdx.x == 99);
+          if (threadIdx.x == 0) { out[0] = n; out[1] = any; }
+        }""",
+        "votes",
+    )
+    out = cupy.empty(2, "int32")
+    kernel((1,), (100,), (out,))
+    assert out.get().tolist() == [34, 1]
+
+
+def test_shared_memory_begins_poisoned():
+    kernel = cupy.RawKernel(
+        r"""extern "C" __global__ void stale(float* out) {
+          __shared__ float kept[1];
+          if (blockIdx.x == 0) kept[0] = 1.0f;
+          __syncthreads();
+          out[blockIdx.x] = kept[0];
+        }""",
+        "stale",
+    )
+    out = cupy.empty(2, "float32")
+    kernel((2,), (1,), (out,))
+    np.testing.assert_array_equal(out.get(), np.float32([1, np.nan]))
+
+
+def test_divergent_barrier_raises():
+    source = """extern "C" __global__ void diverge(int* x) {
+      if (threadIdx.x == 0) return;
+      if (threadIdx.x == 1) __syncwarp(); else __syncthreads();
+    }"""
+    with pytest.raises(emulated_cuda.KernelFault, match="barrier"):
+        cupy.RawKernel(source, "diverge")((1,), (8,), (cupy.zeros(1, "int32"),))
+
+
+def test_device_assertion_raises():
+    source = 'extern "C" __global__ void check(int n) { assert(n > 2); }'
+    kernel = cupy.RawKernel(source, "check")
+    kernel((1,), (4,), (np.int32(3),))
+    with pytest.raises(emulated_cuda.KernelFault, match="assert"):
+        kernel((1,), (4,), (np.int32(2),))
+
+
+def test_impossible_launch_raises():
+    kernel = cupy.RawKernel('extern "C" __global__ void idle() {}', "idle")
+    kernel((1,), (1024,), ())
+    with pytest.raises(emulated_cuda.KernelFault, match="no device can launch"):
+        kernel((1,), (1025,), ())
+    with pytest.raises(emulated_cuda.KernelFault, match="shared memory"):
+        kernel((1,), (32,), (), shared_mem=49 * 1024)
+
+
+def test_raw_module_with_templates():
+    module = cupy.RawModule(
+        code="""template <class T> __global__ void fill(T* x, T value) { x[threadIdx.x] = value; }
+                extern "C" __global__ void plain(int* x) { x[threadIdx.x] = threadIdx.x; }""",
+        options=("--std=c++17",),
+        name_expressions=["fill<float>", "fill<int>"],
+    )
+    x, i = cupy.empty(3, "float32"), cupy.empty(3, "int32")
+    module.get_function("fill<float>")((1,), (3,), (x, np.float32(2.5)))
+    module.get_function("fill<int>")((1,), (3,), (i, np.int32(4)))
+    assert x.get().tolist() == [2.5] * 3
+    assert i.get().tolist() == [4] * 3
+
+
+def test_bad_kernel_is_a_compile_exception():
+    with pytest.raises(cupy.cuda.compiler.CompileException, match="nonsense"):
+        cupy.ElementwiseKernel("T x", "T y", "y = nonsense(x)", "bad")(cupy.ones(2))
+
+
+def test_sources_are_harvested():
+    cupy.ElementwiseKernel("T x", "T y", "y = x + 41", "harvested")(cupy.ones(2, "float32"))
+    found = [s for s in emulated_cuda.sources() if "harvested" in s.text]
+    assert len(found) == 1
+    assert "x + 41" in found[0].text
+    assert isinstance(found[0].options, tuple)

@@ -1,0 +1,149 @@
+"""Copies, poison and ownership."""
+
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+
+add_one = cupy.RawKernel(
+    """extern "C" __global__ void add_one(float* x, int n) {
+         int i = blockIdx.x * blockDim.x + threadIdx.x;
+         if (i < n) x[i] += 1.0f;
+       }""",
+    "add_one",
+)
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int32", "int64", "float16", "float32", "float64"]
+)
+def test_round_trip(dtype, rng):
+    x = (rng.random((3, 5)) * 9).astype(dtype)
+    np.testing.assert_array_equal(cupy.asarray(x).get(), x)
+    np.testing.assert_array_equal(cupy.asarray(x[::-1, ::2].T).get(), x[::-1, ::2].T)
+
+
+def test_copy_between_devices(rng):
+    x = rng.random(7, dtype="float32")
+    on_first = cupy.asarray(x)
+    with cupy.cuda.Device(1), emulated_cuda.counters() as counts:
+        on_second = cupy.empty_like(on_first)
+        on_second.data.copy_from_device_async(on_first.data, on_first.nbytes)
+    assert on_second.device.id == 1
+    assert counts.copied_bytes == {"device_to_device": 28}
+    np.testing.assert_array_equal(on_second.get(), x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_new_memory_is_poisoned(dtype):
+    assert np.isnan(cupy.empty(100, dtype).get()).all()
+
+
+def test_memory_given_back_is_poisoned_before_reuse():
+    x = cupy.ones(1000, "float32")
+    address = x.data.ptr
+    del x
+    again = cupy.empty(1000, "float32")
+    assert again.data.ptr == address, "the pool should serve the same block again"
+    assert np.isnan(again.get()).all()
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_kernel_on_memory_given_back_raises(pooled):
+    allocator = cupy.get_default_memory_pool().malloc if pooled else None
+    previous = cupy.cuda.get_allocator()
+    cupy.cuda.set_allocator(allocator)
+    try:
+        x = cupy.zeros(4, "float32")
+        address = x.data.ptr
+        add_one((1,), (4,), (x.data.ptr, np.int32(4)))
+        assert x.get().tolist() == [1.0] * 4
+        del x
+        with pytest.raises(emulated_cuda.InvalidAccessError, match="given back"):
+            add_one((1,), (4,), (address, np.int32(4)))
+    finally:
+        cupy.cuda.set_allocator(previous)
+
+
+def test_host_pointer_in_a_kernel_raises():
+    host = np.zeros(4, "float32")
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="outside every allocation"):
+        add_one((1,), (4,), (host.ctypes.data, np.int32(4)))
+
+
+def test_copy_past_the_end_raises():
+    x = cupy.zeros(4, "float32")
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="pass the end"):
+        x.data.copy_from_host(np.zeros(5, "float32").ctypes.data, 20)
+
+
+def test_array_that_reaches_past_its_allocation_raises():
+    x = cupy.zeros(4, "float32")
+    longer = cupy.ndarray((5,), "float32", x.data)
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="pass the end"):
+        longer += 1
+
+
+def test_write_past_the_end_is_found_when_the_memory_is_freed():
+    fill = cupy.RawKernel(
+        'extern "C" __global__ void fill(float* x) { x[threadIdx.x] = 1.0f; }', "fill"
+    )
+    x = cupy.zeros(4, "float32")
+    fill((1,), (5,), (x,))
+    del x
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="wrote past the end of 16 bytes"):
+        cupy.cuda.Device().synchronize()
+
+
+def test_wrong_direction_raises():
+    x = cupy.zeros(4, "float32")
+    host = np.zeros(4, "float32")
+    with pytest.raises(emulated_cuda.InvalidAccessError, match="declared as host_to_device"):
+        cupy.cuda.runtime.memcpy(host.ctypes.data, x.data.ptr, 16, 1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "error"),
+    [
+        (lambda a, b: a + b, ValueError),  # CuPy's own check
+        (lambda a, b: add_one((1,), (2,), (b, np.int32(2))), emulated_cuda.WrongDeviceError),
+        (lambda a, b: a @ b, Exception),  # a cuBLAS status is all that can come back
+    ],
+)
+def test_operand_on_another_device_raises(operation, error):
+    a = cupy.ones((2, 2), "float32")
+    with cupy.cuda.Device(1):
+        b = cupy.ones((2, 2), "float32")
+    with pytest.raises(error):
+        operation(a, b)
+    np.testing.assert_array_equal(b.get(), np.ones((2, 2)))
+
+
+def test_stream_of_another_device_raises():
+    with cupy.cuda.Device(1):
+        stream = cupy.cuda.Stream()
+    x = cupy.zeros(2, "float32")
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="InvalidResourceHandle"):
+        add_one((1,), (2,), (x, np.int32(2)), stream=stream)
+
+
+def test_owner_of_a_pointer_is_found():
+    with cupy.cuda.Device(1):
+        x = cupy.ones(3, "float32")
+    memory = cupy.cuda.UnownedMemory(x.data.ptr, x.nbytes, owner=x)
+    assert memory.device.id == 1
+
+
+def test_out_of_memory():
+    with pytest.raises(cupy.cuda.memory.OutOfMemoryError):
+        cupy.empty(3 << 30, "uint8")
+
+
+def test_pool_allocations_of_another_thread_are_watched():
+    import threading
+
+    with emulated_cuda.counters() as counts:
+        thread = threading.Thread(target=lambda: cupy.empty(10, "float32"))
+        thread.start()
+        thread.join()
+    assert counts.pool_mallocs == 1
