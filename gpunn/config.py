@@ -1,7 +1,7 @@
 """Experiments as TOML files, read into typed objects.
 
-A configuration says what is trained on what and how; `gpunn train` runs it. It has five keys at
-the top, of which `backend`, `seed` and `dtype` may be left out, and three tables:
+A configuration says what is trained on what and how; `gpunn train` runs it. It has three keys at
+the top, which may be left out, and three tables:
 
     backend = "auto"
     seed = 0
@@ -24,6 +24,8 @@ the top, of which `backend`, `seed` and `dtype` may be left out, and three table
     epochs = 20
     batch_size = 32
     metrics = ["accuracy"]
+
+A fourth table, `[backend_options]`, says how a CUDA device computes.
 
 Every key is documented as an attribute of the class of its table: `Config` (the top), `Digits`,
 `MNIST`, `CSV`, `NPZ` and `NPY` (`[data]`, by its `dataset`), `Model` and `Training`.
@@ -50,6 +52,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from gpunn.backends import Backend, get_backend
 from gpunn.errors import ConfigError, suggest
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "MNIST",
     "NPY",
     "NPZ",
+    "BackendOptions",
     "Config",
     "DataSet",
     "Digits",
@@ -311,6 +315,21 @@ class Training(Table, frozen=True, kw_only=True):
     checkpoint_every: Count = 1
 
 
+class BackendOptions(Table, frozen=True, kw_only=True):
+    """`[backend_options]`: how a CUDA device computes. On NumPy they mean nothing.
+
+    Attributes
+    ----------
+    graph : bool
+        Whether a training step is recorded as a CUDA graph and replayed. Results are the same.
+    matmul_precision : "float32", "tf32" or "bfloat16"
+        What products of float32 matrices may be computed in.
+    """
+
+    graph: bool = True
+    matmul_precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+
+
 class Config(Table, frozen=True, kw_only=True):
     """The whole configuration.
 
@@ -325,6 +344,8 @@ class Config(Table, frozen=True, kw_only=True):
     backend : str
         "numpy", "cupy", "cupy:1" (device number 1) or "auto"; see `gpunn.get_backend`. The option
         `--backend` and the environment variable GPUNN_BACKEND take precedence, in this order.
+    backend_options : table
+        How a CUDA device computes; see `BackendOptions`.
     seed : int
         Of the initial weights, the shuffles and the dropout masks.
     dtype : "float32" or "float64"
@@ -335,8 +356,14 @@ class Config(Table, frozen=True, kw_only=True):
     model: Model
     training: Training
     backend: str = "auto"
+    backend_options: BackendOptions | None = None
     seed: Seed = 0
     dtype: Literal["float32", "float64"] = "float32"
+
+    def get_backend(self, name: str) -> Backend:
+        """Return the backend of this name with the configuration's options."""
+        options = self.backend_options or BackendOptions()
+        return get_backend(name, **msgspec.structs.asdict(options))
 
 
 def exclude(table: Struct, first: str, second: str) -> None:
@@ -559,7 +586,11 @@ def _value_at(raw: Any, keys: Iterable[str]) -> Any:
 def _table(keys: list[str], raw: dict[str, Any]) -> type[Table]:
     if keys[:1] == ["data"]:
         return DATA_SETS[raw["data"]["dataset"]]
-    tables: dict[str, type[Table]] = {"model": Model, "training": Training}
+    tables: dict[str, type[Table]] = {
+        "backend_options": BackendOptions,
+        "model": Model,
+        "training": Training,
+    }
     return tables[keys[0]] if keys else Config
 
 

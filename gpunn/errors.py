@@ -15,6 +15,7 @@ __all__ = [
     "BackendUnavailableError",
     "ConfigError",
     "DataError",
+    "DeviceMemoryError",
     "DivergenceError",
     "GpunnError",
     "ModelFileError",
@@ -48,6 +49,10 @@ class ModelFileError(GpunnError, ValueError):
 
 class BackendUnavailableError(GpunnError, RuntimeError):
     """The requested backend can't be used on this machine; the message names what is missing."""
+
+
+class DeviceMemoryError(GpunnError, MemoryError):
+    """The device has too little memory; the message says how much was wanted and what to do."""
 
 
 class DivergenceError(GpunnError, ArithmeticError):

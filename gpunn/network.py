@@ -115,7 +115,8 @@ class Sequential:
         declarations = self._declarations()
         if values is not None:
             check_values(declarations, values)
-        self.parameters = Parameters(declarations, self.backend, self.dtype, self.seed, values)
+        with self.backend.memory_errors():
+            self.parameters = Parameters(declarations, self.backend, self.dtype, self.seed, values)
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             key = int(generator(self.seed, "dropout", index).integers(2**32))
             layer.attach(*self.parameters.views(label), key)
@@ -204,13 +205,15 @@ class Sequential:
         ------
         DataError
             If the shape or type does not fit the network, or a number is not finite.
+        DeviceMemoryError
+            If the device has too little memory.
         """
         batch_size = check_integer("batch_size", batch_size)
         X = check_inputs(X, self.input_shape, "X", self.dtype)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
         result = np.empty((rows, *self.output_shape), self.dtype)
         # The workspace is shared by all calls, so two threads must take turns.
-        with self._lock:
+        with self._lock, self.backend.memory_errors():
             workspace = self._inference_workspace(min(batch_size, max(rows, 1)))
             for start in range(0, rows, batch_size):
                 stop = min(start + batch_size, rows)
@@ -299,7 +302,7 @@ class Sequential:
     def to(self, backend: str | Backend) -> Self:
         """Return a copy of this network on another backend."""
         state = self.__getstate__()
-        state["backend"] = get_backend(backend)
+        state |= {"backend": get_backend(backend), "backend_options": {}}
         duplicate = object.__new__(type(self))
         duplicate.__setstate__(state)
         return duplicate
@@ -311,6 +314,7 @@ class Sequential:
             **copy.deepcopy(kept),
             "layers": [detached(layer) for layer in self.layers],
             "backend": self.backend.name,
+            "backend_options": self.backend.options,
             "values": self.parameters.to_host(),
         }
 
@@ -318,7 +322,8 @@ class Sequential:
         """Rebuild the network, so that views and flat vectors share memory again."""
         kept = dict(state)
         layers = [detached(layer) for layer in kept.pop("layers")]
-        backend, values = kept.pop("backend"), kept.pop("values")
+        backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
+        values = kept.pop("values")
         Sequential.__init__(
             self, layers, kept["input_shape"], backend, kept["seed"], kept["dtype"], values
         )

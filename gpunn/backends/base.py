@@ -12,12 +12,14 @@ recorded once and replayed. No operation waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat
 import numpy as np
 
+from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray, Namespace, Shape
 
 if TYPE_CHECKING:
@@ -51,12 +53,15 @@ class Backend:
     ----------
     xp : namespace
         The array-API namespace. Plain functions of it may be used anywhere.
+    options : dict
+        What `gpunn.get_backend` needs beside the name to give a backend like this one.
     """
 
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
         self.xp = xp
         self.device = device
         self.name = name
+        self.options: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         """Name the backend."""
@@ -94,6 +99,10 @@ class Backend:
         host = np.asarray(array, dtype=self.dtype_name(out))
         out[...] = self.xp.asarray(host, device=self.device)
 
+    def stager(self) -> Stager:
+        """Return what moves pieces of host data to the device, one after the other."""
+        return Stager(self)
+
     def to_host(self, array: Array) -> np.ndarray:
         """Return a copy of a device array as a NumPy array; waits for the device."""
         return np.array(np.from_dlpack(array, device="cpu"), copy=True)
@@ -109,9 +118,26 @@ class Backend:
         """Return the bytes free on a device with memory of its own, or None on the host's."""
         return None
 
+    def memory_errors(self) -> AbstractContextManager[None]:
+        """Return a context in which a lack of device memory becomes a `DeviceMemoryError`."""
+        return nullcontext()
+
+    def release_memory(self) -> None:
+        """Give memory that is kept for reuse back to the device, for other programs."""
+
     def nbytes(self, array: Array) -> int:
         """Return the bytes of an array's elements."""
         return int(array_api_compat.size(array) or 0) * np.dtype(self.dtype_name(array)).itemsize
+
+    # ------------------------------------------------------------------------------ recording
+
+    def recorded(self, operations: Callable[[], None]) -> Callable[[], None]:
+        """Return a function that does these operations, each time it is called.
+
+        A backend may record what they ask of the device, and replay that. So they must ask for the
+        same each time: with the same arrays, and with numbers that don't change.
+        """
+        return operations
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -154,6 +180,38 @@ class Backend:
     def count_finite(self, loss_sum: Array, out: Array) -> None:
         """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
+
+    def count_pass(self, start: Array, rows: int, passes: Array) -> None:
+        """Set start = start + rows; passes = passes + 1. Both have shape (1,)."""
+        self.increment(start, rows)
+        self.increment(passes, 1)
+
+    def count_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+    ) -> None:
+        """Look up the learning rate of an update, and count the update; all have shape (1,).
+
+        rate = rates[position];  position = position + 1;  updates = updates + 1;
+        weight_sum = weight_sum + weight;  finite_steps = finite_steps + 1 if loss_sum is finite.
+
+        Parameters
+        ----------
+        rates : array, shape (m,)
+            The learning rates of m updates.
+        """
+        self.select(rates, position, rate)
+        self.increment(position, 1)
+        self.increment(updates, 1)
+        self.add(weight, weight_sum)
+        self.count_finite(loss_sum, finite_steps)
 
     # ----------------------------------------------------------------------------- layers
 

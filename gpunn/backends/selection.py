@@ -6,8 +6,10 @@ import functools
 import logging
 import os
 import re
+from dataclasses import asdict
 
 from gpunn.backends.base import Backend
+from gpunn.backends.cupy.options import CudaOptions
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
 
 __all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend"]
@@ -27,7 +29,12 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
     return argument or os.environ.get(VARIABLE) or configured or "auto"
 
 
-def get_backend(backend: str | Backend | None = None) -> Backend:
+def get_backend(
+    backend: str | Backend | None = None,
+    *,
+    graph: bool = True,
+    matmul_precision: str = "float32",
+) -> Backend:
     """Return a backend.
 
     Parameters
@@ -37,6 +44,12 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
         number 1; "auto" on a CUDA device if one is usable and on the CPU otherwise, which it says
         once. None is what the environment variable GPUNN_BACKEND holds, or "auto". A backend is
         returned as it is.
+    graph : bool
+        On a CUDA device: whether a training step is recorded as a CUDA graph and replayed, which
+        spares the host the launching of each kernel. Results are the same.
+    matmul_precision : {"float32", "tf32", "bfloat16"}
+        On a CUDA device: what products of float32 matrices may be computed in. Less is faster on
+        tensor cores; matrices, sums and parameters stay float32.
 
     Raises
     ------
@@ -44,14 +57,17 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
         If CuPy, the driver, a CUDA library or the device is missing; the message says which, and
         what to do. Nothing but "auto" ever falls back to the CPU.
     ArgumentError
-        If there is no backend of that name.
+        If there is no backend of that name, or an option is impossible.
 
     Examples
     --------
     >>> get_backend("numpy")
     <gpunn backend 'numpy'>
     """
+    options = CudaOptions(graph, matmul_precision)
     if isinstance(backend, Backend):
+        if options != CudaOptions():
+            raise ArgumentError(f"graph, matmul_precision: {backend!r} has its options already")
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
@@ -59,12 +75,12 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
     if name == "numpy":
         return _numpy()
     if name == "auto":
-        return _automatic()
+        return _automatic(options)
     match = re.fullmatch(r"cupy(?::(\d+))?", name)
     if match is None:
         origin = "backend" if backend else VARIABLE
         raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
-    return _cupy(int(match[1]) if match[1] else None)
+    return _cupy(int(match[1]) if match[1] else None, options)
 
 
 def available_backends() -> list[str]:
@@ -80,18 +96,18 @@ def _numpy() -> Backend:
     return NumpyBackend()
 
 
-def _cupy(device: int | None) -> Backend:
+def _cupy(device: int | None, options: CudaOptions) -> Backend:
     from gpunn.backends.cupy.diagnosis import require_device
 
     require_device(device)
     from gpunn.backends.cupy import CupyBackend
 
-    return CupyBackend(device)
+    return CupyBackend(device, **asdict(options))
 
 
-def _automatic() -> Backend:
+def _automatic(options: CudaOptions) -> Backend:
     try:
-        return _cupy(None)
+        return _cupy(None, options)
     except BackendUnavailableError as error:
         _say_once(str(error))
         return _numpy()

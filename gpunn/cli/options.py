@@ -49,4 +49,5 @@ def load_run(run_dir: Path, best: bool, backend: str | None) -> tuple[Sequential
             else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
         )
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
-    return load_model(path, choose_backend(backend, config.backend)), objects, config
+    ops = config.get_backend(choose_backend(backend, config.backend))
+    return load_model(path, ops), objects, config

@@ -2,7 +2,7 @@
 
 Either way a batch consists of the same rows, so results are identical; only memory differs. The
 device's arrays are allocated once and filled anew, so a step finds its rows at the same place every
-time.
+time, or at few places in turn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.backends import Backend
+from gpunn.backends.staging import Stager
 from gpunn.data.mapped import rows_of
 from gpunn.typing import Array
 
@@ -80,7 +81,8 @@ class RowSource:
         self.target_dtype = "int64" if y.ndim == 1 else dtype
         self.stream = self._too_large() if stream is None else stream
         self._resident: tuple[Array, Array, Array | None] | None = None
-        self._buffers: dict[str, Array] = {}
+        self._order = Stager(backend)
+        self._stager: Stager | None = None
 
     @property
     def row_bytes(self) -> int:
@@ -120,30 +122,30 @@ class RowSource:
                 None if weights is None else self.backend.from_host(weights, self.dtype),
             )
         numbers = np.arange(self.rows) if order is None else order
-        yield DeviceRows(
-            *self._resident, self._filled("order", numbers, self.rows, "int64"), len(numbers)
-        )
+        on_device = self._order.put("order", numbers, self.rows, "int64")
+        yield DeviceRows(*self._resident, on_device, len(numbers))
 
     def _streamed(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         rows = self.rows if order is None else len(order)
         batches = max(1, STREAM_BYTES // max(1, self.row_bytes * batch_size))
         capacity = min(batches * batch_size, rows)
+        if self._stager is None:
+            self._stager = self.backend.stager()
+        stager = self._stager
         for start in range(0, rows, capacity):
             stop = min(start + capacity, rows)
             chosen = slice(start, stop) if order is None else order[start:stop]
-            X = self._filled("X", rows_of(self.X, chosen), capacity, self.input_dtype)
-            y = self._filled("y", rows_of(self.y, chosen), capacity, self.target_dtype)
+            stager.begin()
+            X = stager.put("X", rows_of(self.X, chosen), capacity, self.input_dtype)
+            y = stager.put("y", rows_of(self.y, chosen), capacity, self.target_dtype)
             weights = None
             if self.weights is not None:
-                weights = self._filled("weights", self.weights[chosen], capacity, self.dtype)
-            numbers = self._filled("order", np.arange(stop - start), capacity, "int64")
+                weights = stager.put("weights", self.weights[chosen], capacity, self.dtype)
+            numbers = stager.put("order", np.arange(stop - start), capacity, "int64")
+            stager.ready()
             yield DeviceRows(X, y, weights, numbers, stop - start)
 
-    def _filled(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
-        """Copy host values to the beginning of a device array of `capacity` rows."""
-        buffer = self._buffers.get(name)
-        if buffer is None or buffer.shape[0] < capacity:
-            buffer = self.backend.zeros((capacity, *values.shape[1:]), dtype)
-            self._buffers[name] = buffer
-        self.backend.copy_from_host(values, buffer[: len(values), ...])
-        return buffer
+    def unload(self) -> None:
+        """Let go of the device's memory; a further use takes it again."""
+        self._resident = self._stager = None
+        self._order = Stager(self.backend)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gpunn.backends import Backend, get_backend
+from gpunn.backends import Backend
 from gpunn.config import Config, Training
 from gpunn.configurable import Configurable
 from gpunn.data.validation import check_inputs
@@ -113,7 +113,7 @@ def build(config: Config, backend: str) -> Experiment:
     DataError
         If the data is malformed or does not fit the network and the loss.
     """
-    ops = get_backend(backend)
+    ops = config.get_backend(backend)
     objects = Objects(config)
     description = objects.described()
     parts = load(config)

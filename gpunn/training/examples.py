@@ -52,6 +52,10 @@ class Examples:
             order = self.numbers if order is None else self.numbers[order]
         return self.source.pieces(order, batch_size)
 
+    def unload(self) -> None:
+        """Let go of the device's memory."""
+        self.source.unload()
+
 
 def examples(
     trainer: Trainer,

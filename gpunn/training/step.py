@@ -2,12 +2,15 @@
 
 Everything that changes from step to step (which rows come next, the learning rate, the numbers of
 the update and of the pass) is a one-element array on the device that the step itself advances. So a
-step is the same sequence of operations on the same buffers every time.
+step is the same sequence of operations on the same buffers every time, and the backend may record
+it once and replay it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -101,7 +104,7 @@ class BatchPass:
         t = workspace.rows(self, f"{t_type} targets", rows, data.y.shape[1:], t_type)
         ops.gather_rows(data.X, data.order, self._start, x)
         ops.gather_rows(data.y, data.order, self._start, t)
-        ops.increment(self._start, rows)
+        ops.count_pass(self._start, rows, workspace.passes)
         outputs = self.model.forward(x, workspace)
         predictions = outputs[-1]
         ops.loss(self.loss, predictions, t, weights, normalizer, gradient, statistics.loss_sum)
@@ -155,24 +158,64 @@ class TrainStep(BatchPass):
         self._rate = ops.zeros((1,), model.dtype)
         self._rates = ops.zeros((0,), model.dtype)
         self._position = ops.zeros((1,), "int64")
+        self._settings = self._described()
+        self._recorded: dict[tuple[int, ...], Callable[[], None]] = {}
+        self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
+        self._place: tuple[int, ...] = ()
+
+    def load(self, data: DeviceRows) -> None:
+        super().load(data)
+        arrays = data.X, data.y, data.weights, data.order
+        self._place = tuple(map(id, arrays))
+        self._places[self._place] = arrays  # kept, so that no other array gets the same id
+
+    def unload(self) -> None:
+        super().unload()
+        self._recorded.clear()
+        self._places.clear()
+
+    def forget_if_changed(self) -> None:
+        """Record updates anew if a number that they take from the host is another one now."""
+        settings = self._described()
+        if settings != self._settings:
+            self._settings = settings
+            self._recorded.clear()
+
+    def _described(self) -> list[Any]:
+        parts = (self.loss, *self.metrics, self.optimizer, *self.model.layers)
+        return [part.config() for part in parts]
 
     def load_rates(self, learning_rates: np.ndarray) -> None:
         """Take the learning rate of each update on the rows just loaded."""
         if self._rates.shape[0] < len(learning_rates):
             self._rates = self.ops.zeros((len(learning_rates),), self.model.dtype)
+            self._recorded.clear()
         self.ops.copy_from_host(learning_rates, self._rates[: len(learning_rates)])
         self.ops.fill(self._position, 0)
 
     def update(self, rows: int) -> None:
         """Do one update from the next `rows` rows, at most `rows_per_update`."""
+        key = (rows, *self._place)
+        if key not in self._recorded:
+            self._recorded[key] = self.ops.recorded(partial(self._update, rows))
+        self._recorded[key]()
+
+    def _update(self, rows: int) -> None:
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         weights, total = self.next_weights(rows)
         gradients = self._gradients(rows, weights, total)
         if self.optimizer.max_norm is not None:
             ops.clip(gradients, self.optimizer.max_norm)
-        ops.select(self._rates, self._position, self._rate)
-        ops.increment(self._position, 1)
-        ops.increment(self.updates, 1)
+        ops.count_update(
+            self._rates,
+            self._position,
+            self._rate,
+            self.updates,
+            total,
+            statistics.loss_sum,
+            statistics.weight_sum,
+            statistics.finite_steps,
+        )
         ops.update(
             self.optimizer,
             parameters.values,
@@ -182,8 +225,6 @@ class TrainStep(BatchPass):
             self.updates,
             self._decayed,
         )
-        ops.add(total, statistics.weight_sum)
-        ops.count_finite(statistics.loss_sum, statistics.finite_steps)
 
     def _gradients(self, rows: int, weights: Array, total: Array) -> Array:
         parameters = self.model.parameters
@@ -198,7 +239,6 @@ class TrainStep(BatchPass):
         return self._accumulated
 
     def _backpropagate(self, rows: int, weights: Array, total: Array) -> None:
-        self.ops.increment(self.workspace.passes, 1)
         gradient = self.workspace.rows(self, "gradient", rows, self.model.output_shape)
         outputs = self.forward(rows, weights, total, gradient)
         self.model.backward(outputs, gradient, self.workspace)

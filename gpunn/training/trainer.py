@@ -207,6 +207,8 @@ class Trainer:
             won't be. Nothing has been changed then.
         DivergenceError
             If the loss stops being a finite number; the message names the epoch and the step.
+        DeviceMemoryError
+            If the device has too little memory; the message says how much, and what takes less.
 
         Notes
         -----
@@ -232,6 +234,10 @@ class Trainer:
         self.optimizer.schedule.check(self.figures)
         self.stop_reason = self.history.stopped = ""
         with ExitStack() as ending:
+            ending.callback(self.model.backend.release_memory)
+            for data in (training, validation):
+                if data is not None:
+                    ending.callback(data.unload)
             for callback in reversed(callbacks):
                 ending.callback(callback.on_train_end, self)
             try:
@@ -239,18 +245,21 @@ class Trainer:
                     callback.on_train_begin(self)
                 if not self.model.inputs_fitted:
                     self.model.fit_inputs(training.X)
-                step = self._prepared_step(batch_size)
-                ending.callback(step.unload)
-                plan = self.epoch + epochs
-                with Interruption() as interruption:
-                    while self.epoch < plan and not self.stop_reason:
-                        if interruption.requested:
-                            self.stop_reason = "interrupted by Ctrl-C"
-                        elif self._run_epoch(
-                            step, training, validation, plan, shuffle, progress, interruption
-                        ):
-                            for callback in callbacks:
-                                callback.on_epoch_end(self, self.history.rows[-1])
+                with self.model.backend.memory_errors():
+                    step = self._prepared_step(batch_size)
+                    ending.callback(step.unload)
+                    plan = self.epoch + epochs
+                    with Interruption() as interruption:
+                        while self.epoch < plan and not self.stop_reason:
+                            if interruption.requested:
+                                self.stop_reason = "interrupted by Ctrl-C"
+                            elif self._run_epoch(
+                                step, training, validation, plan, shuffle, progress, interruption
+                            ):
+                                for callback in callbacks:
+                                    callback.on_epoch_end(self, self.history.rows[-1])
+                                if callbacks:
+                                    step.forget_if_changed()
             except BaseException as error:
                 self.stop_reason = f"{type(error).__name__}: {error}"
                 raise
@@ -383,7 +392,8 @@ class Trainer:
         """
         batch_size = check_integer("batch_size", batch_size)
         checked = examples(self, X, y, sample_weight, stream)
-        return self._evaluate(checked, batch_size)
+        with self.model.backend.memory_errors():
+            return self._evaluate(checked, batch_size)
 
     def _evaluate(self, checked: Examples, batch_size: int) -> dict[str, float]:
         evaluation = self._prepared_evaluation(batch_size)

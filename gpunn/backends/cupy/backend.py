@@ -1,16 +1,18 @@
 """CuPy's overrides of the operations: one kernel, or very few, for each.
 
-Matrix products go to cuBLAS, in full precision unless the user sets CuPy's CUPY_TF32=1. Every
-activation, loss, metric or optimizer that isn't built in, and arrays that a kernel can't take
-(mixed types; for the raw kernels also strides), run as the base class defines it, on the device all
-the same. Nothing here waits for the device but the transfers to the host, and no kernel's operation
-allocates once its scratch memory has its size.
+Matrix products go to cuBLAS, in full precision unless another one is asked for. Every activation,
+loss, metric or optimizer that isn't built in, and arrays that a kernel can't take (mixed types; for
+the raw kernels also strides), run as the base class defines it, on the device all the same. Nothing
+here waits for the device but the transfers to the host, and no kernel's operation allocates once
+its scratch memory has its size.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.cupy as xp
@@ -18,9 +20,12 @@ import cupy
 import numpy as np
 
 from gpunn.backends.base import Backend
+from gpunn.backends.cupy import memory
 from gpunn.backends.cupy.diagnosis import cuda_version
+from gpunn.backends.cupy.graph import Recording, say_once
 from gpunn.backends.cupy.kernels import (
     activations,
+    counters,
     dropout,
     losses,
     metrics,
@@ -30,7 +35,11 @@ from gpunn.backends.cupy.kernels import (
     sums,
 )
 from gpunn.backends.cupy.kernels.raw import C_TYPES
+from gpunn.backends.cupy.matmul import choose_product
+from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.cupy.staging import PinnedStager
+from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray
 
 if TYPE_CHECKING:
@@ -51,6 +60,18 @@ class CupyBackend(Backend):
     ----------
     device : int or None
         Number of the device; None is the current one.
+    graph : bool
+        Whether a training step is recorded as a CUDA graph and replayed; results are the same.
+    matmul_precision : {"float32", "tf32", "bfloat16"}
+        What products of float32 matrices may be computed in. Matrices, sums and parameters stay
+        float32.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an option is impossible.
+    BackendUnavailableError
+        If products can't be had in that precision.
 
     Notes
     -----
@@ -61,12 +82,19 @@ class CupyBackend(Backend):
     own find the right device too. Work goes to the thread's current CuPy stream.
     """
 
-    def __init__(self, device: int | None = None) -> None:
+    def __init__(
+        self, device: int | None = None, *, graph: bool = True, matmul_precision: str = "float32"
+    ) -> None:
+        chosen = CudaOptions(graph, matmul_precision)
         index = cupy.cuda.runtime.getDevice() if device is None else device
         super().__init__(xp, cupy.cuda.Device(index), f"cupy:{index}")
         self.device.use()
         self._scratch = Scratch()
-        if cupy.cuda.runtime.getDeviceCount() > 1:
+        self.options = asdict(chosen)
+        self._graph = chosen.graph
+        self._product = choose_product(chosen.matmul_precision, self._scratch)
+        self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
+        if self._several_devices:
             for name, value in vars(Backend).items():
                 if callable(value) and not name.startswith("_"):
                     setattr(self, name, self._on_device(getattr(self, name)))
@@ -84,12 +112,14 @@ class CupyBackend(Backend):
     def describe(self) -> dict[str, str]:
         properties = cupy.cuda.runtime.getDeviceProperties(self.device.id)
         capability = f"{properties['major']}.{properties['minor']}"
-        memory = properties["totalGlobalMem"] / 2**30
+        total = properties["totalGlobalMem"] / 2**30
         return {
             "backend": self.name,
             "device": f"{properties['name'].decode()} "
-            f"(compute capability {capability}, {memory:.0f} GiB)",
+            f"(compute capability {capability}, {total:.0f} GiB)",
             "library": f"cupy {cupy.__version__}",
+            "matmul": self._product.reason,
+            "graph": "on" if self._graph else "off",
             "driver": f"CUDA {cuda_version(cupy.cuda.runtime.driverGetVersion())}",
             "runtime": f"CUDA {cuda_version(cupy.cuda.runtime.runtimeGetVersion())}",
         }
@@ -108,6 +138,9 @@ class CupyBackend(Backend):
         else:
             out[...] = self.from_host(host)
 
+    def stager(self) -> Stager:
+        return PinnedStager(self)
+
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(cupy.asnumpy(array))
 
@@ -116,8 +149,24 @@ class CupyBackend(Backend):
 
     def free_memory(self) -> int | None:
         """Return the bytes free on the device, those that CuPy keeps for reuse included."""
-        free, _ = cupy.cuda.runtime.memGetInfo()
-        return int(free + cupy.get_default_memory_pool().free_bytes())
+        return memory.free_bytes()
+
+    def memory_errors(self) -> AbstractContextManager[None]:
+        return memory.memory_errors(self.name)
+
+    def release_memory(self) -> None:
+        memory.release()
+
+    # ------------------------------------------------------------------------------ recording
+
+    def recorded(self, operations: Callable[[], None]) -> Callable[[], None]:
+        if not self._graph:
+            return operations
+        if not self._product.capturable:
+            say_once(self._product.reason)
+            return operations
+        recording = Recording(operations, self._scratch)
+        return self._on_device(recording) if self._several_devices else recording
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -136,6 +185,26 @@ class CupyBackend(Backend):
     def count_finite(self, loss_sum: Array, out: Array) -> None:
         rows.count_finite(loss_sum, out)
 
+    def count_pass(self, start: Array, rows: int, passes: Array) -> None:
+        counters.count_pass(start, rows, passes)
+
+    def count_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+    ) -> None:
+        summed = weight, loss_sum, weight_sum, finite_steps
+        if of_one_type(rates, rate, *summed):
+            counters.count_update(rates, position, rate, updates, *summed)
+        else:
+            super().count_update(rates, position, rate, updates, *summed)
+
     # ----------------------------------------------------------------------------- layers
 
     def matmul(
@@ -148,7 +217,7 @@ class CupyBackend(Backend):
         transpose_b: bool = False,
     ) -> None:
         if contiguous(out) and of_one_type(a, b, out):
-            cupy.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
+            self._product(a, b, out, transpose_a, transpose_b)
         else:
             super().matmul(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
 

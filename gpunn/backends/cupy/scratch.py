@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import cupy
 
 from gpunn.typing import Array
 
-__all__ = ["Scratch"]
+__all__ = ["Buffers", "Scratch"]
+
+Buffers: TypeAlias = dict[tuple[str, Any], Array]
 
 
 class Scratch(threading.local):
     """Named buffers that grow to the largest size asked for; each thread has its own."""
 
     def __init__(self) -> None:
-        self._buffers: dict[tuple[str, Any], Array] = {}
+        self._buffers: Buffers = {}
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
         """Return a vector of at least `size` elements; it lasts until `name` is asked for again."""
@@ -24,3 +28,12 @@ class Scratch(threading.local):
         if buffer is None or buffer.size < size:
             buffer = self._buffers[name, dtype] = cupy.empty(size, dtype)
         return buffer
+
+    @contextmanager
+    def using(self, buffers: Buffers) -> Iterator[None]:
+        """Let this thread use these buffers meanwhile, which nobody else does."""
+        own, self._buffers = self._buffers, buffers
+        try:
+            yield
+        finally:
+            self._buffers = own

@@ -1,0 +1,54 @@
+"""What a training step counts, in one launch of one thread each."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import cupy
+
+from gpunn.typing import Array
+
+__all__ = ["count_pass", "count_update"]
+
+
+def count_pass(start: Array, rows: int, passes: Array) -> None:
+    """Set start = start + rows; passes = passes + 1."""
+    count_pass_kernel()(rows, start, passes)
+
+
+def count_update(
+    rates: Array,
+    position: Array,
+    rate: Array,
+    updates: Array,
+    weight: Array,
+    loss_sum: Array,
+    weight_sum: Array,
+    finite_steps: Array,
+) -> None:
+    """Look up the learning rate of an update, and count the update."""
+    count_update_kernel()(
+        rates, weight, loss_sum, position, rate, updates, weight_sum, finite_steps
+    )
+
+
+@functools.cache
+def count_pass_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "int64 rows", "int64 start, int64 passes", "start += rows; ++passes;", "gpunn_count_pass"
+    )
+
+
+@functools.cache
+def count_update_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "raw T rates, T weight, T loss_sum",
+        "int64 position, T rate, int64 updates, T weight_sum, T finite_steps",
+        """rate = rates[position];
+           ++position;
+           ++updates;
+           weight_sum += weight;
+           finite_steps += isfinite(loss_sum);""",
+        "gpunn_count_update",
+    )

@@ -1,0 +1,10 @@
+"""Matrix products: cuBLAS through a handle of our own, or CuPy's as the fallback.
+
+CuPy's `matmul` works everywhere but can't be recorded in a CUDA graph: CuPy refuses to give its
+cuBLAS handle a capturing stream (cupy issue 6290). A handle of our own can be, provided that its
+workspace is ours too (cuBLAS library documentation, "CUDA Graphs Support").
+"""
+
+from gpunn.backends.cupy.matmul.choice import Product, choose_product
+
+__all__ = ["Product", "choose_product"]

@@ -1,0 +1,186 @@
+"""cuBLAS through ctypes, with a handle and a workspace that are ours.
+
+Sources: the cuBLAS library's documentation, sections "CUDA Graphs Support", `cublasSetStream`,
+`cublasSetWorkspace`, `cublasGemmEx` and `cublasComputeType_t`. Numbers below are those of
+`cublas_api.h` and `library_types.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+import sys
+import threading
+from typing import Any
+
+import cupy
+import numpy as np
+
+from gpunn.backends.cupy.matmul.fallback import CupyProduct
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.typing import Array
+
+__all__ = ["COMPUTE_TYPES", "CublasError", "CublasProduct", "load_cublas"]
+
+COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 68, 70, 75, 77
+REAL_32F, REAL_64F = 0, 1
+NORMAL, TRANSPOSED = 0, 1
+DEFAULT_ALGORITHM = -1
+
+COMPUTE_TYPES = {
+    "float32": COMPUTE_32F,
+    "tf32": COMPUTE_32F_FAST_TF32,
+    "bfloat16": COMPUTE_32F_FAST_16BF,
+}
+"""For each precision, how cuBLAS may multiply float32 matrices. It converts on the way into the
+tensor cores, and sums in float32; matrices in memory stay float32."""
+
+REAL = {np.dtype(np.float32): REAL_32F, np.dtype(np.float64): REAL_64F}
+SCALARS: dict[int, tuple[Any, Any]] = {
+    REAL_32F: (ctypes.c_float(1), ctypes.c_float(0)),
+    REAL_64F: (ctypes.c_double(1), ctypes.c_double(0)),
+}
+"""1 and 0: alpha and beta of out = alpha a b + beta out."""
+
+HOPPER = 9  # compute capability; NVIDIA recommends a larger workspace from there on
+MEBIBYTE = 1 << 20
+
+FUNCTIONS: dict[str, list[Any]] = {
+    "cublasCreate_v2": [ctypes.POINTER(ctypes.c_void_p)],
+    "cublasSetStream_v2": [ctypes.c_void_p] * 2,
+    "cublasSetWorkspace_v2": [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t],
+    "cublasGemmEx": [
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # handle, transpositions
+        *(ctypes.c_int, ctypes.c_int, ctypes.c_int),  # m, n, k
+        ctypes.c_void_p,  # alpha
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # A, its type and leading dimension
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # B
+        ctypes.c_void_p,  # beta
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # C
+        *(ctypes.c_int, ctypes.c_int),  # compute type, algorithm
+    ],
+}
+
+
+class CublasError(RuntimeError):
+    """cuBLAS refused a call."""
+
+
+@functools.cache
+def load_cublas() -> Any:
+    """Return the cuBLAS library that CuPy uses.
+
+    Raises
+    ------
+    OSError
+        If it is not found.
+    AttributeError
+        If it lacks a function.
+    """
+    _ = cupy.cuda.cublas  # loads CuPy's library, so that the one found is the same
+    library = ctypes.CDLL(library_path())
+    for name, arguments in FUNCTIONS.items():
+        getattr(library, name).argtypes = arguments
+    return library
+
+
+def library_path() -> str:
+    try:
+        pathfinder: Any = importlib.import_module("cuda.pathfinder")
+    except ImportError:  # CuPy 13 does without
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        return f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
+    try:
+        return str(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+    except RuntimeError as error:  # pathfinder's own errors are of this class
+        raise OSError(str(error)) from error
+
+
+class Handle:
+    """A cuBLAS handle of one device, for one thread."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._handle = ctypes.c_void_p()
+        check("cublasCreate", library.cublasCreate_v2(ctypes.byref(self._handle)))
+        self._place = (-1, -1)
+
+    def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
+        """Return the handle, set to this stream and workspace."""
+        place = stream, workspace.data.ptr
+        if place != self._place:
+            library, handle = self._library, self._handle
+            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
+            # After the stream, which takes the workspace back to cuBLAS's own.
+            status = library.cublasSetWorkspace_v2(handle, workspace.data.ptr, workspace.nbytes)
+            check("cublasSetWorkspace", status)
+            self._place = place
+        return self._handle
+
+
+class Handles(threading.local):
+    """The handles of a thread, by device. They are few, and live as long as the thread."""
+
+    def __init__(self) -> None:
+        self._handles: dict[int, Handle] = {}
+
+    def __call__(self, library: Any, device: int) -> Handle:
+        """Return the handle of a device, which has to be the current one."""
+        if device not in self._handles:
+            self._handles[device] = Handle(library)
+        return self._handles[device]
+
+
+handles = Handles()
+
+
+class CublasProduct:
+    """cublasGemmEx."""
+
+    capturable = True
+
+    def __init__(self, library: Any, precision: str, scratch: Scratch) -> None:
+        self.reason = f"cuBLAS, {precision} products of float32 matrices"
+        self._gemm = library.cublasGemmEx
+        self._library = library
+        self._compute = {REAL_32F: COMPUTE_TYPES[precision], REAL_64F: COMPUTE_64F}
+        self._scratch = scratch
+        self._otherwise = CupyProduct("a layout that cuBLAS can't take")
+        self._device = cupy.cuda.runtime.getDevice()
+        major = cupy.cuda.runtime.getDeviceProperties(self._device)["major"]
+        self._workspace_bytes = (32 if major >= HOPPER else 4) * MEBIBYTE
+        handles(library, self._device)
+
+    def __call__(
+        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        """Set out = a @ b, with either operand transposed first."""
+        if not a.flags.c_contiguous:
+            a, transpose_a = a.T, not transpose_a
+        if not b.flags.c_contiguous:
+            b, transpose_b = b.T, not transpose_b
+        if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
+            self._otherwise(a, b, out, transpose_a, transpose_b)
+            return
+        workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
+        stream = cupy.cuda.get_current_stream().ptr
+        handle = handles(self._library, self._device).use(stream, workspace)
+        m, n = out.shape
+        k = a.shape[0 if transpose_a else 1]
+        real = REAL[out.dtype]
+        one, zero = SCALARS[real]
+        # cuBLAS is column-major, and sees the transpose of each row-major matrix. So it is asked
+        # for out' = b' a', whose operands are transposed where a and b are.
+        status = self._gemm(
+            *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
+            *(b.data.ptr, real, b.shape[1], a.data.ptr, real, a.shape[1], ctypes.byref(zero)),
+            *(out.data.ptr, real, n, self._compute[real], DEFAULT_ALGORITHM),
+        )
+        check("cublasGemmEx", status)
+
+
+def check(function: str, status: int) -> None:
+    """Raise a CublasError unless the status is that of success."""
+    if status:
+        raise CublasError(f"{function}: cuBLAS returned status {status}")

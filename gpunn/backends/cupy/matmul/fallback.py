@@ -1,0 +1,24 @@
+"""The product that CuPy brings: works wherever CuPy does, but not in a CUDA graph."""
+
+from __future__ import annotations
+
+import cupy
+
+from gpunn.typing import Array
+
+__all__ = ["CupyProduct"]
+
+
+class CupyProduct:
+    """`cupy.matmul`."""
+
+    capturable = False
+
+    def __init__(self, reason: str) -> None:
+        self.reason = f"cupy.matmul ({reason})"
+
+    def __call__(
+        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        """Set out = a @ b, with either operand transposed first."""
+        cupy.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)

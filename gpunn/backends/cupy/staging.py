@@ -1,0 +1,84 @@
+"""Transfers from page-locked memory on a stream of their own, while kernels are at work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cupy
+import numpy as np
+
+from gpunn.backends.staging import Stager
+from gpunn.typing import Array
+
+if TYPE_CHECKING:
+    from gpunn.backends.cupy.backend import CupyBackend
+
+__all__ = ["PinnedStager"]
+
+
+class Place:
+    """Memory for one piece, on the device and on the host."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Array] = {}
+        self.pinned: dict[str, np.ndarray] = {}
+        # After the last kernel that reads the arrays, and after the last copy of pinned memory.
+        self.read = cupy.cuda.Event(disable_timing=True)
+        self.copied: Any = None
+
+
+class PinnedStager(Stager):
+    """Two pieces in turn: one is transferred while the other is computed with.
+
+    Only from page-locked ("pinned") memory does a transfer run beside kernels (NVIDIA, CUDA C++
+    Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are converted
+    into pinned memory first. Events keep the order: a transfer waits for the kernels that read what
+    was in its place, the kernels wait for the transfer, and the host waits before it writes to
+    pinned memory that is still being read.
+    """
+
+    backend: CupyBackend
+
+    def __init__(self, backend: CupyBackend) -> None:
+        super().__init__(backend)
+        backend.device.use()
+        self._places = Place(), Place()
+        self._turn = 0
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+
+    def begin(self) -> None:
+        self.backend.device.use()
+        cupy.cuda.get_current_stream().record(self._places[self._turn].read)
+        self._turn = 1 - self._turn
+        place = self._places[self._turn]
+        self._stream.wait_event(place.read)
+        if place.copied is not None:
+            place.copied.synchronize()
+
+    def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
+        place, rows = self._places[self._turn], len(values)
+        array = place.arrays.get(name)
+        if array is None or array.shape[0] < capacity:
+            array = self.backend.zeros((capacity, *values.shape[1:]), dtype)
+            place.arrays[name] = array
+            place.pinned[name] = pinned_array(array.shape, array.dtype)
+            # The zeros, and whatever last used this memory, come before the transfer.
+            self._stream.wait_event(cupy.cuda.get_current_stream().record())
+        staged = place.pinned[name][:rows]
+        np.copyto(staged, values, casting="unsafe")
+        array[:rows].set(staged, stream=self._stream)
+        return array
+
+    def ready(self) -> None:
+        place = self._places[self._turn]
+        if place.copied is None:
+            place.copied = cupy.cuda.Event(disable_timing=True)
+        self._stream.record(place.copied)
+        cupy.cuda.get_current_stream().wait_event(place.copied)
+
+
+def pinned_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return a host array in page-locked memory, of any content."""
+    size = int(np.prod(shape))
+    memory = cupy.cuda.alloc_pinned_memory(max(1, size * dtype.itemsize))
+    return np.frombuffer(memory, dtype, size).reshape(shape)
