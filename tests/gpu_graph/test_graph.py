@@ -1,0 +1,383 @@
+"""A step replayed from a CUDA graph is bitwise the step whose kernels are launched one by one."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import cupy
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import activations, layers, losses, metrics, optimizers, schedules
+from gpunn.backends.cupy import CupyBackend, graph
+from gpunn.backends.cupy.matmul.fallback import CupyProduct
+from gpunn.callbacks import EarlyStopping
+from gpunn.data import batches
+from gpunn.training.callbacks import Callback
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+ROWS, FEATURES, CLASSES = 50, 6, 3
+_random = np.random.default_rng(0)
+LABELS = _random.integers(0, CLASSES, ROWS)
+INPUTS = (_random.normal(size=(ROWS, FEATURES)) + np.eye(CLASSES, FEATURES)[LABELS]).astype("f4")
+PIXELS = _random.integers(0, 256, (ROWS, FEATURES), np.uint8)
+NUMBERS = INPUTS[:, :CLASSES]
+WEIGHTS = _random.random(ROWS)
+
+
+def plain() -> list[layers.Layer]:
+    return [layers.Dense(8, "relu"), layers.Dropout(0.2), layers.Dense(CLASSES)]
+
+
+def every_layer() -> list[layers.Layer]:
+    return [
+        layers.Standardization(),
+        layers.Dense(8, "gelu"),
+        layers.BatchNorm(),
+        layers.Dropout(0.3),
+        layers.Rescaling(1.5, 0.1),
+        layers.Dense(6, "silu"),
+        layers.LayerNorm(),
+        layers.Activation("mish"),
+        layers.Dense(CLASSES),
+    ]
+
+
+@dataclass
+class Run:
+    """A training; the last of several calls of `fit` is with batches of another size."""
+
+    layers: Callable[[], list[layers.Layer]] = plain
+    loss: Any = "softmax_cross_entropy"
+    optimizer: Callable[[], Any] = lambda: optimizers.Adam(
+        schedules.WarmUp(schedules.Cosine(3e-2), 1), max_norm=1.0
+    )
+    metrics: tuple[Any, ...] = ("accuracy",)
+    X: np.ndarray = field(default_factory=lambda: INPUTS)
+    y: np.ndarray = field(default_factory=lambda: LABELS)
+    accumulation: int = 1
+    report_every: int = 100
+    sizes: tuple[int, ...] = (8,)
+    options: dict[str, Any] = field(default_factory=dict)
+    dtype: str = "float32"
+
+    def __call__(self, backend: CupyBackend) -> dict[str, np.ndarray]:
+        model = gpunn.Sequential(
+            self.layers(), (FEATURES,), backend=backend, seed=3, dtype=self.dtype
+        )
+        trainer = gpunn.Trainer(
+            model,
+            self.loss,
+            self.optimizer(),
+            self.metrics,
+            gradient_accumulation=self.accumulation,
+            report_every=self.report_every,
+        )
+        for size in self.sizes:
+            trainer.fit(
+                self.X,
+                self.y,
+                epochs=4,
+                batch_size=size,
+                progress=False,
+                callbacks=[make() for make in self.options.get("callbacks", ())],
+                **{name: value for name, value in self.options.items() if name != "callbacks"},
+            )
+        figures = [
+            name for name in trainer.history if name not in ("seconds", "samples_per_second")
+        ]
+        history = {name: np.array(trainer.history[name]) for name in figures}
+        return {**history, **trainer.state(), **model.parameters.to_host()}
+
+
+RUNS = {
+    "plain": Run(),
+    "float64": Run(dtype="float64"),
+    "every_layer": Run(every_layer, optimizer=lambda: optimizers.AdamW(1e-2)),
+    "whole_batches_only": Run(sizes=(10,)),
+    "one_batch": Run(sizes=(50,)),
+    "changed_batch_size": Run(sizes=(8, 16, 8)),
+    "accumulation": Run(accumulation=3),
+    "report_points": Run(report_every=2),
+    "weights": Run(options={"sample_weight": WEIGHTS}),
+    "validation": Run(options={"validation_split": 0.3}),
+    "streamed": Run(options={"stream": True}),
+    "streamed_weights": Run(options={"stream": True, "sample_weight": WEIGHTS}),
+    "pixels": Run(lambda: [layers.Rescaling(), *plain()], X=PIXELS),
+    "sgd": Run(optimizer=lambda: optimizers.SGD(0.1, momentum=0.9, nesterov=True)),
+    "lion": Run(optimizer=lambda: optimizers.Lion(1e-2)),
+    "rmsprop": Run(optimizer=lambda: optimizers.RMSprop(1e-2)),
+    "r2": Run(loss="huber", y=NUMBERS, metrics=("r2", "mean_absolute_error")),
+    "early_stopping": Run(
+        optimizer=lambda: optimizers.SGD(2.0),
+        options={
+            "validation_split": 0.3,
+            "callbacks": [lambda: EarlyStopping(patience=1)],
+        },
+        sizes=(8, 8),
+    ),
+}
+
+
+def assert_same_bits(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert array.tobytes() == theirs[name].tobytes(), name
+
+
+@contextmanager
+def launches_of_graphs():
+    """Give a function that tells how often a recording launched its graph."""
+    plain, count = graph.Recording.__call__, itertools.count()
+
+    def counting(self):
+        plain(self)
+        if self._graph is not None:
+            next(count)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(graph.Recording, "__call__", counting)
+        yield lambda: next(count)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_replayed_training_has_the_same_bits(name, monkeypatch, caplog):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 600)  # several pieces
+    device = 1 if cupy.cuda.runtime.getDeviceCount() > 1 else 0
+    with launches_of_graphs() as launched:
+        replayed = RUNS[name](CupyBackend(device))
+    assert launched()
+    eager = RUNS[name](CupyBackend(device, graph=False))
+    assert_same_bits(replayed, eager)
+    assert not caplog.records
+    assert len(replayed["loss"]) > 0
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("name", "shapes"), [("plain", 2), ("whole_batches_only", 1)])
+def test_a_steady_epoch_is_replayed(name, shapes, emulator):
+    run = RUNS[name]
+    with emulator.counters() as counts:
+        run(CupyBackend(0))
+    updates = 4 * -(-ROWS // run.sizes[0])
+    # Each shape of batch runs plainly once, and is recorded and launched the second time.
+    assert counts.graph_launches == updates - shapes
+    assert counts.captured["gpunn_adam"] == shapes
+    assert counts.kernels["gpunn_adam"] == shapes
+    assert counts.replayed["gpunn_adam"] == updates - shapes
+    assert counts.captured_mallocs == 0
+    assert not counts.captured_copies
+    assert not counts.float64
+
+
+def steady_step(backend, build=plain, metrics=("accuracy",), **options):
+    model = gpunn.Sequential(build(), (FEATURES,), backend=backend, seed=0)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics)
+    step = trainer._prepared_step(8)
+    source = batches.RowSource(backend, INPUTS, LABELS, None, "float32", "float32")
+    (piece,) = source.pieces(None, 8)
+    step.load(piece)
+    step.load_rates(np.full(6, 1e-3))
+    return step
+
+
+@pytest.mark.emulated
+def test_a_replayed_step_is_one_launch_without_waits_copies_or_allocations(emulator):
+    step = steady_step(CupyBackend(0))
+    for _ in range(2):
+        step.update(8)
+    with emulator.counters() as counts:
+        for _ in range(3):
+            step.update(8)
+    assert counts.graph_launches == 3
+    assert counts.launches == 0
+    assert counts.host_syncs == counts.pool_mallocs == counts.cuda_mallocs == 0
+    assert not counts.copies
+    assert counts.replayed_matmuls == {"float32": 3 * 5}
+
+
+def test_a_longer_table_of_learning_rates_is_recorded_anew():
+    results = []
+    for graph_or_not in (True, False):
+        step = steady_step(CupyBackend(0, graph=graph_or_not))
+        for rates in (np.full(4, 1e-3), np.linspace(1, 2, 9)):
+            step.load(step.data)
+            step.load_rates(rates)
+            for _ in range(4):
+                step.update(8)
+        results.append(step.model.parameters.to_host())
+    assert_same_bits(*results)
+
+
+RELU_RELU = [("relu", 16), ("relu", 16), ("identity", CLASSES)]
+
+
+@pytest.mark.emulated
+def test_launches_of_an_eager_step(emulator):
+    def build():
+        return [layers.Dense(units, activation) for activation, units in RELU_RELU]
+
+    step = steady_step(CupyBackend(0, graph=False), build, metrics=())
+    step.update(8)
+    with emulator.counters() as counts:
+        step.update(8)
+    assert counts.matmuls.total() == 8
+    assert dict(counts.kernels) == {
+        "gpunn_gather_rows": 2,
+        "gpunn_count_pass": 1,
+        "gpunn_count_update": 1,
+        "gpunn_bias_relu_in_place": 2,
+        "gpunn_bias_identity_in_place": 1,
+        "gpunn_softmax_cross_entropy": 1,
+        "gpunn_add_sum": 1,
+        "gpunn_relu_gradient_and_sums": 2,
+        "gpunn_identity_gradient_and_sums": 1,
+        "gpunn_adam": 1,
+    }
+
+
+# --------------------------------------------------------------------- classes of the user's own
+
+
+@dataclass(frozen=True)
+class Square(activations.Activation):
+    name = "square_of_test_graph"
+
+    def value(self, xp, z):
+        return z * z
+
+    def derivative(self, xp, z, output):
+        return 2 * z
+
+
+class Copied(losses.MeanSquaredError):
+    name = "copied_of_test_graph"
+
+
+class Noticed(metrics.Accuracy):
+    name = "noticed_of_test_graph"
+
+
+class Descent(optimizers.SGD):
+    name = "descent_of_test_graph"
+
+
+@pytest.mark.emulated
+def test_classes_of_ones_own_are_recorded_with_their_temporary_arrays(emulator, caplog):
+    run = Run(
+        lambda: [layers.Dense(8, Square()), layers.Dense(CLASSES)],
+        Copied(),
+        lambda: Descent(1e-2, momentum=0.5),
+        (Noticed(),),
+        y=np.eye(CLASSES)[LABELS],
+    )
+    with emulator.counters() as counts:
+        replayed = run(CupyBackend(0))
+    assert counts.graph_launches == 4 * 7 - 2
+    assert not caplog.records
+    assert_same_bits(replayed, run(CupyBackend(0, graph=False)))
+
+
+@dataclass(eq=False)
+class Curious(layers.Layer):
+    """A layer that looks at its input on the host, which no graph can."""
+
+    name = "curious_of_test_graph"
+
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        y[...] = x * (2.0 if float(x[0, 0]) > 0 else 1.0)
+        return y
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return gradient
+
+
+def test_what_cant_be_recorded_runs_plainly_and_says_so_once(caplog):
+    graph.say_once.cache_clear()
+    run = Run(lambda: [Curious(), *plain()], sizes=(8, 8))
+    with caplog.at_level(logging.WARNING, "gpunn"):
+        replayed = run(CupyBackend(0))
+    (record,) = caplog.records
+    assert "can't be recorded as a CUDA graph" in record.getMessage()
+    assert "captur" in record.getMessage()
+    assert_same_bits(replayed, run(CupyBackend(0, graph=False)))
+
+
+def test_without_a_capturable_product_steps_run_plainly_and_say_so(caplog):
+    graph.say_once.cache_clear()
+    backend = CupyBackend(0)
+    backend._product = CupyProduct("as a test wants it")
+    with caplog.at_level(logging.WARNING, "gpunn"):
+        RUNS["plain"](backend)
+    (record,) = caplog.records
+    assert "cupy.matmul (as a test wants it)" in record.getMessage()
+
+
+def test_an_error_of_the_operations_stays_that_error():
+    def operations():
+        raise ZeroDivisionError("of the user's own")
+
+    with pytest.raises(ZeroDivisionError, match="of the user's own"):
+        CupyBackend(0).recorded(operations)()
+
+
+def test_capturing_ends_where_an_operation_fails(monkeypatch):
+    calls, streams = [], []
+    x = cupy.zeros(1, "float32")
+    make = cupy.cuda.Stream
+
+    def made(**options):
+        streams.append(make(**options))
+        return streams[-1]
+
+    def operations():
+        calls.append(1)
+        x.__iadd__(1)
+        if cupy.cuda.get_current_stream().ptr:
+            raise ValueError("not now")
+
+    graph.say_once.cache_clear()
+    repeated = CupyBackend(0).recorded(operations)
+    monkeypatch.setattr(cupy.cuda, "Stream", made)
+    for _ in range(4):
+        repeated()
+    assert x.get() == 4
+    assert len(calls) == 5
+    (stream,) = streams
+    assert not stream.is_capturing()
+
+
+class Weaker(Callback):
+    """Halves the dropout after each epoch, which a graph would not notice by itself."""
+
+    def on_epoch_end(self, trainer, logs):
+        for layer in trainer.model.layers:
+            if isinstance(layer, layers.Dropout):
+                layer.rate /= 2
+
+
+def test_numbers_that_a_callback_changes_are_recorded_anew():
+    run = Run(options={"callbacks": [Weaker]})
+    changed = run(CupyBackend(0))
+    assert_same_bits(changed, run(CupyBackend(0, graph=False)))
+    assert changed["loss"].tobytes() != RUNS["plain"](CupyBackend(0))["loss"].tobytes()
+
+
+def test_graphs_and_their_memory_are_let_go_after_training():
+    backend = CupyBackend(0)
+    model = gpunn.Sequential(plain(), (FEATURES,), backend=backend, seed=3)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    used = []
+    for _ in range(3):
+        trainer.fit(INPUTS, LABELS, epochs=3, batch_size=8, progress=False)
+        used.append(cupy.get_default_memory_pool().used_bytes())
+    assert used[1] == used[2]
+    assert not trainer._step._recorded

@@ -1,0 +1,191 @@
+"""Products through a cuBLAS handle of our own: layouts, streams, capture, precision."""
+
+import copy
+import pickle
+
+import cupy
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import get_backend, layers
+from gpunn.backends.cupy import CupyBackend
+from gpunn.backends.cupy.matmul import choice, choose_product, cublas
+from gpunn.backends.cupy.options import PRECISIONS
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+
+def operands(dtype, m, n, k, transpose_a, transpose_b, order="C", seed=0):
+    rng = np.random.default_rng(seed)
+    a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype(dtype)
+    b = rng.standard_normal((n, k) if transpose_b else (k, n)).astype(dtype)
+    expected = (a.T if transpose_a else a).astype("f8") @ (b.T if transpose_b else b).astype("f8")
+    return cupy.asarray(a, order=order), cupy.asarray(b, order=order), expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("transpose_b", [False, True])
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 1), (1, 6, 2), (4, 1, 3), (5, 3, 1)])
+def test_every_layout(dtype, order, transpose_a, transpose_b, shape):
+    a, b, expected = operands(dtype, *shape, transpose_a, transpose_b, order)
+    out = cupy.full(expected.shape, np.nan, dtype)
+    options = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+    CupyBackend(0).matmul(a, b, out, **options)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    np.testing.assert_allclose(out.get(), expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 3), (3, 0, 4), (3, 4, 0)])
+def test_empty_operands(shape):
+    a, b, expected = operands("float32", *shape, False, False)
+    out = cupy.full(expected.shape, np.nan, "float32")
+    CupyBackend(0).matmul(a, b, out)
+    assert out.get().tolist() == expected.tolist()
+
+
+def test_slices_and_mixed_types_are_computed_all_the_same():
+    a, b, expected = operands("float32", 6, 4, 5, False, False)
+    out = cupy.zeros((3, 4), "float32")
+    CupyBackend(0).matmul(a[::2], b, out)
+    np.testing.assert_allclose(out.get(), expected[::2], rtol=1e-5, atol=1e-6)
+    out = cupy.zeros((6, 4), "float64")
+    CupyBackend(0).matmul(a, b, out)
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_our_handle_is_chosen_and_says_so():
+    product = choose_product("float32", Scratch())
+    assert product.capturable
+    assert product.reason == "cuBLAS, float32 products of float32 matrices"
+    described = CupyBackend(0).describe()
+    assert described["matmul"] == product.reason
+    assert described["graph"] == "on"
+
+
+def test_a_captured_product_has_its_own_workspace(emulator):
+    product = choose_product("float32", Scratch())
+    a, b, expected = operands("float32", 4, 5, 6, False, False)
+    out = cupy.zeros((4, 5), "float32")
+    product(a, b, out, False, False)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with emulator.counters() as counts, stream:
+        stream.begin_capture()
+        product(a, b, out, False, False)
+        graph = stream.end_capture()
+    assert counts.captured_matmuls == {"float32": 1}
+    assert counts.captured_mallocs == 0
+    out.fill(0)
+    graph.launch()
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_product_after_a_capture_goes_to_the_current_stream_again(emulator):
+    product = choose_product("float32", Scratch())
+    a, b, expected = operands("float32", 4, 5, 6, False, False)
+    out = cupy.zeros((4, 5), "float32")
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        product(a, b, out, False, False)
+        stream.end_capture()
+    with emulator.counters() as counts:
+        product(a, b, out, False, False)
+    assert counts.matmuls == {"float32": 1}
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_lower_precision_is_used_only_where_asked_for(emulator):
+    a, b, expected = operands("float32", 20, 30, 40, False, True)
+    errors = {}
+    for precision in PRECISIONS:
+        out = cupy.zeros((20, 30), "float32")
+        with emulator.counters() as counts:
+            backend = CupyBackend(0, matmul_precision=precision)
+            backend.matmul(a, b, out, transpose_b=True)
+        assert counts.matmuls == {precision: 1}
+        assert backend.describe()["matmul"] == f"cuBLAS, {precision} products of float32 matrices"
+        errors[precision] = np.abs(out.get() - expected).max()
+    assert errors["float32"] < 1e-5 < errors["tf32"] < 1e-2 < errors["bfloat16"] < 2e-1
+
+
+def test_every_precision_has_its_compute_type():
+    assert tuple(cublas.COMPUTE_TYPES) == PRECISIONS
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_training_in_lower_precision(emulator, precision):
+    X, y, *_ = gpunn.data.load_digits()
+    losses = {}
+    for name in ("float32", precision):
+        backend = get_backend("cupy", matmul_precision=name)
+        model = gpunn.Sequential(
+            [layers.Rescaling(1 / 16), layers.Dense(16, "relu"), layers.Dense(10)],
+            64,
+            backend=backend,
+            seed=0,
+        )
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam")
+        with emulator.counters() as counts:
+            history = trainer.fit(X[:320], y[:320], epochs=5, batch_size=32, progress=False)
+        assert set(counts.matmuls + counts.replayed_matmuls) == {name}
+        assert model.parameters.values.dtype == np.float32
+        losses[name] = np.array(history["loss"])
+    np.testing.assert_allclose(losses[precision], losses["float32"], rtol=1e-2)
+    assert losses[precision].tobytes() != losses["float32"].tobytes()
+
+
+def test_a_pickled_network_keeps_its_options():
+    backend = get_backend("cupy", graph=False, matmul_precision="tf32")
+    model = gpunn.Sequential([layers.Dense(2)], 3, backend=backend)
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.backend.options == {"graph": False, "matmul_precision": "tf32"}
+    assert copy.deepcopy(model).backend is backend
+    assert copied.to("numpy").backend.options == {}
+
+
+def test_float64_stays_float64_at_any_precision(emulator):
+    a, b, expected = operands("float64", 4, 5, 6, False, False)
+    out = cupy.zeros((4, 5))
+    CupyBackend(0, matmul_precision="tf32").matmul(a, b, out)
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"matmul_precision": "float16"}, ArgumentError, "'float16' is not supported; .*bfloat16"),
+        ({"matmul_precision": "tf23"}, ArgumentError, "did you mean 'tf32'"),
+        ({"matmul_precision": 32}, ArgumentError, "32 is not supported"),
+        ({"graph": "yes"}, ArgumentTypeError, "graph: expected True or False"),
+    ],
+)
+def test_impossible_options(options, error, message):
+    with pytest.raises(error, match=message):
+        CupyBackend(0, **options)
+
+
+def test_without_a_library_cupys_product_is_the_fallback(monkeypatch):
+    def missing():
+        raise OSError("no such library")
+
+    monkeypatch.setattr(choice, "load_cublas", missing)
+    product = choose_product("float32", Scratch())
+    assert not product.capturable
+    assert "no such library" in product.reason
+    a, b, expected = operands("float32", 4, 5, 6, True, True)
+    out = cupy.zeros((4, 5), "float32")
+    product(a, b, out, True, True)
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(BackendUnavailableError, match=r"matmul_precision='tf32'.*no such library"):
+        choose_product("tf32", Scratch())
+
+
+def test_a_refusal_of_cublas_is_an_error():
+    with pytest.raises(cublas.CublasError, match="cublasGemmEx: cuBLAS returned status 15"):
+        cublas.check("cublasGemmEx", 15)

@@ -1,0 +1,134 @@
+"""A device whose memory runs out, and memory that is given back."""
+
+import gc
+import re
+from contextlib import nullcontext
+
+import cupy
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.backends.cupy import CupyBackend
+from gpunn.data.batches import RowSource
+from gpunn.errors import DeviceMemoryError, DivergenceError, GpunnError
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+ROWS = 3 << 14
+X = np.random.default_rng(0).random((ROWS, 256), "float32")
+Y = np.arange(ROWS) % 3
+# 48 MiB: more than can be left over in what CuPy's pool got from CUDA at a time and uses in part.
+assert X.nbytes == 3 << 24
+
+
+@pytest.fixture
+def limit():
+    """Let CuPy's pool take only so many bytes more than now."""
+    pool = cupy.get_default_memory_pool()
+    before = pool.get_limit()
+
+    def set_limit(more):
+        gc.collect()  # errors keep what they passed through
+        pool.free_all_blocks()
+        pool.set_limit(pool.total_bytes() + more)
+        return pool.get_limit()
+
+    yield set_limit
+    pool.set_limit(before)
+
+
+def network():
+    backend = CupyBackend(0, graph=False)
+    backend.matmul(*(cupy.zeros((2, 2), "float32") for _ in range(3)))  # takes its workspace
+    return gpunn.Sequential([layers.Dense(4), layers.Dense(3)], 256, backend=backend)
+
+
+def fit(trainer, **options):
+    trainer.fit(X, Y, batch_size=ROWS, progress=False, **options)
+
+
+def test_training_without_enough_memory_says_what_takes_less(limit):
+    trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
+    limited = limit(1 << 20)
+    with pytest.raises(DeviceMemoryError) as caught:
+        fit(trainer)
+    message = str(caught.value)
+    assert message.startswith("cupy:0: out of memory: 50,331,648 bytes were asked for, and ")
+    free = re.search(r"and ([\d,]+) are free", message)
+    assert 0 < int(free[1].replace(",", "")) < X.nbytes
+    assert f"limited to {limited:,} bytes" in message
+    for setting in ("batch_size", "gradient_accumulation", "stream=True"):
+        assert setting in message
+    assert isinstance(caught.value, GpunnError)
+    assert isinstance(caught.value, MemoryError)
+    assert trainer.stop_reason == trainer.history.stopped == f"DeviceMemoryError: {message}"
+
+
+def test_training_goes_on_where_memory_comes_back(limit):
+    trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
+    limit(0)
+    with pytest.raises(DeviceMemoryError):
+        fit(trainer)
+    limit(1 << 27)
+    trainer.fit(X[:64], Y[:64], epochs=2, progress=False)
+    assert trainer.epoch == 2
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        pytest.param(lambda trainer: trainer.evaluate(X, Y), id="evaluate"),
+        pytest.param(lambda trainer: trainer.model.predict(X, batch_size=ROWS), id="predict"),
+        pytest.param(
+            lambda trainer: gpunn.Sequential(
+                [layers.Dense(50_000)], 256, backend=trainer.model.backend
+            ),
+            id="network",
+        ),
+    ],
+)
+def test_other_uses_raise_the_same_error(use, limit):
+    trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
+    limit(0)
+    with pytest.raises(DeviceMemoryError, match="out of memory"):
+        use(trainer)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_memory_of_a_data_set_is_given_back(limit, stream):
+    pool, backend = cupy.get_default_memory_pool(), CupyBackend(0)
+    limit(1 << 27)  # collects what other tests left
+    before = pool.total_bytes()
+    source = RowSource(backend, X, Y, None, "float32", "float32", stream)
+    (piece,) = source.pieces(None, 64)
+    assert pool.total_bytes() >= before + X.nbytes
+    del piece
+    source.unload()
+    backend.release_memory()
+    assert pool.total_bytes() < before + X.nbytes
+    assert cupy.get_default_pinned_memory_pool().n_free_blocks() == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_training_ends_with_giving_memory_back(monkeypatch, fails):
+    sources, ended = [], []
+    made = RowSource.__init__
+
+    def noticed(self, *arguments):
+        made(self, *arguments)
+        sources.append(self)
+
+    def release(self):
+        ended.append([source._resident for source in sources])
+
+    monkeypatch.setattr(RowSource, "__init__", noticed)
+    monkeypatch.setattr(CupyBackend, "release_memory", release)
+    model = gpunn.Sequential([layers.Dense(3)], 256, backend=CupyBackend(0))
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    data = X[:64] if not fails else np.full((64, 256), 3e38, "float32")
+    with pytest.raises(DivergenceError) if fails else nullcontext():
+        trainer.fit(data, Y[:64], validation_data=(X[:64], Y[:64]), progress=False)
+    assert ended == [[None, None]]
+    assert trainer._step.data is None

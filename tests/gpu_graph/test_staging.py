@@ -1,0 +1,163 @@
+"""Streamed pieces: pinned memory, two places in turn, and what waits for what."""
+
+import cupy
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.backends.cupy import CupyBackend
+from gpunn.backends.cupy.staging import PinnedStager
+from gpunn.data import batches
+from gpunn.data.batches import RowSource
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+
+@pytest.fixture
+def backend():
+    return CupyBackend(cupy.cuda.runtime.getDeviceCount() - 1)
+
+
+def put(stager, values, capacity, dtype="float32"):
+    stager.begin()
+    array = stager.put("X", np.asarray(values), capacity, dtype)
+    stager.ready()
+    return array
+
+
+def test_pieces_go_to_two_places_in_turn(backend):
+    stager = backend.stager()
+    assert type(stager) is PinnedStager
+    first = put(stager, [1, 2, 3], 4)
+    second = put(stager, [4.5, 5, 6], 4)
+    assert first.get().tolist() == [1, 2, 3, 0]
+    assert second.get().tolist() == [4.5, 5, 6, 0]
+    third = put(stager, [7], 4)
+    assert third is first
+    assert first.get().tolist() == [7, 2, 3, 0]
+    assert first.dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "uint8"])
+def test_values_are_converted(backend, dtype):
+    values = np.array([[1, 2], [3, 250]], np.uint8)
+    array = put(backend.stager(), values, 2, dtype)
+    assert array.dtype == dtype
+    assert array.get().tolist() == values.tolist()
+
+
+def test_a_place_grows(backend):
+    stager = backend.stager()
+    small = put(stager, [1], 1)
+    put(stager, [2], 1)
+    large = put(stager, [1, 2, 3], 3)
+    assert large is not small
+    assert large.get().tolist() == [1, 2, 3]
+
+
+@pytest.mark.emulated
+def test_transfers_are_asynchronous_and_the_host_waits_for_copies_only(backend, emulator):
+    stager = backend.stager()
+    for _ in range(2):
+        put(stager, [0.0] * 8, 8)
+    with emulator.counters() as counts:
+        for number in range(6):
+            put(stager, [number] * 8, 8)
+    assert counts.copies == {"host_to_device": 6}
+    assert counts.syncs == {"event": 6}, "before pinned memory is written to again"
+    assert counts.pool_mallocs == 0
+
+
+class Recorder:
+    """Stands for a stream or an event, and takes down in which order it is used."""
+
+    def __init__(self, log, name):
+        self.log, self.name = log, name
+
+    def record(self, event=None):
+        self.log.append(("record", self.name, getattr(event, "name", None)))
+        return event or Recorder(self.log, "new")
+
+    def wait_event(self, event):
+        self.log.append(("wait", self.name, event.name))
+
+    def synchronize(self):
+        self.log.append(("host waits", self.name))
+
+
+def test_the_order_of_waits(backend, monkeypatch):
+    """The emulator runs everything at once, so the events are checked as they are asked for."""
+    stager = backend.stager()
+    for _ in range(2):
+        put(stager, [0.0], 1)
+    log = []
+    side, compute = Recorder(log, "side"), Recorder(log, "compute")
+    for number, place in enumerate(stager._places):
+        place.read, place.copied = (
+            Recorder(log, f"read {number}"),
+            Recorder(log, f"copied {number}"),
+        )
+    now = stager._turn
+    then = 1 - now
+    real, stager._stream = stager._stream, side
+    monkeypatch.setattr(cupy.cuda, "get_current_stream", lambda: compute)
+    stager.begin()
+    assert log == [
+        ("record", "compute", f"read {now}"),
+        ("wait", "side", f"read {then}"),
+        ("host waits", f"copied {then}"),
+    ]
+    log.clear()
+    stager.ready()
+    assert log == [
+        ("record", "side", f"copied {then}"),
+        ("wait", "compute", f"copied {then}"),
+    ]
+    stager._stream = real
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_source_streams_the_rows_in_their_order(backend, monkeypatch, weighted):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 100)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((23, 3)), rng.integers(0, 5, 23)
+    weights = rng.random(23) if weighted else None
+    order = rng.permutation(23)
+    source = RowSource(backend, X, y, weights, "float64", "float64", stream=True)
+    for _ in range(2):
+        seen = {"X": [], "y": [], "weights": []}
+        pieces = 0
+        for piece in source.pieces(order, 2):
+            chosen = piece.order[: piece.rows]
+            for name, found in seen.items():
+                array = getattr(piece, name)
+                if array is not None:
+                    found.extend(array[chosen].get())
+            pieces += 1
+        assert pieces > 3
+        np.testing.assert_array_equal(seen["X"], X[order])
+        np.testing.assert_array_equal(seen["y"], y[order])
+        if weights is not None:
+            np.testing.assert_array_equal(seen["weights"], weights[order])
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_streamed_training_has_the_bits_of_resident_training(monkeypatch, graph):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 1000)
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((70, 6)), rng.integers(0, 3, 70)
+    results = []
+    for stream in (False, True):
+        model = gpunn.Sequential(
+            [layers.Dense(8, "relu"), layers.Dropout(0.2), layers.Dense(3)],
+            6,
+            backend=CupyBackend(0, graph=graph),
+            seed=1,
+        )
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+        trainer.fit(X, y, epochs=4, batch_size=8, progress=False, stream=stream)
+        results.append((trainer.history["loss"], model.parameters.to_host()))
+    assert results[0][0] == results[1][0]
+    for name, array in results[0][1].items():
+        assert array.tobytes() == results[1][1][name].tobytes(), name
