@@ -1,0 +1,38 @@
+"""The cases of the parity tests, in shapes fit for a thread of the host to each of the device."""
+
+from __future__ import annotations
+
+from itertools import chain
+from unittest import mock
+
+from parity import operations
+
+# Small, and yet several blocks of each kind: of 4 rows, of 32 columns, of 128 elements, of 2048
+# numbers to sum up; none that are full, and rows longer than a warp.
+SMALL = {
+    "CHUNK": 40,
+    "SHAPES": ((0, 4), (1, 1), (1, 7), (6, 5), (37, 70)),
+    "BATCHES": ((0, 4), (1, 3), (7, 2), (5, 70), (70, 10)),
+    "WIDTHS": (1, 5, 5000),
+}
+
+GENERATORS = (
+    operations.bookkeeping,
+    operations.gathers,
+    operations.elementwise,
+    operations.normalizations,
+    operations.loss_cases,
+    operations.metric_cases,
+    operations.updates,
+)
+"""All but the matrix products, which are cuBLAS's."""
+
+
+def small_cases() -> list[operations.Case]:
+    with mock.patch.multiple(operations, **SMALL):
+        return list(chain.from_iterable(generate() for generate in GENERATORS))
+
+
+def is_large(case: str) -> bool:
+    """Return whether a case is too large to be run in every type and layout."""
+    return "3277" in case

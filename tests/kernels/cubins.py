@@ -1,0 +1,203 @@
+"""Builds CUDA sources with NVRTC for real architectures, and reads the result's ELF file.
+
+`python cubins.py JOBS` builds what the JSON file JOBS lists, in a process of its own: no device and
+no driver are needed, but CuPy is imported, and nothing may import it before the emulator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")
+"""What CuPy adds to a kernel's own options."""
+
+WORKERS = os.cpu_count() or 1
+
+# Of an ELF64 file: type, machine, version, entry, program and section header offsets, flags, ...
+ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+SECTION_HEADER = struct.Struct("<IIQQQQIIQQ")
+SYMBOL = struct.Struct("<IBBHQQ")
+SYMBOL_TABLE = 2
+
+# Entries of the section .nv.info: a form, an attribute, then by form a value or a size and bytes.
+SIZED = 4
+FRAME_SIZE, REGISTER_COUNT = 0x11, 0x2F
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a kernel takes of the device."""
+
+    registers: int
+    frame: int  # bytes of local memory a thread: arrays that are indexed, and spilled registers
+    shared: int  # bytes a block
+
+
+# ---------------------------------------------------------------------------------- reading
+
+
+def sections(image: bytes) -> Iterator[tuple[str, int, int, bytes]]:
+    """Yield each section's name, type, info and content."""
+    header = ELF_HEADER.unpack_from(image)
+    if header[0][:5] != b"\x7fELF\x02":
+        raise ValueError("not a 64-bit ELF file")
+    offset, size, count, names = header[6], header[11], header[12], header[13]
+    rows = [SECTION_HEADER.unpack_from(image, offset + k * size) for k in range(count)]
+    strings = image[rows[names][4] :]
+    for row in rows:
+        nobits = row[1] == 8
+        content = b"" if nobits else image[row[4] : row[4] + row[5]]
+        yield string_at(strings, row[0]), row[1], row[5] if nobits else row[7], content
+
+
+def string_at(table: bytes, offset: int) -> str:
+    return table[offset : table.index(b"\0", offset)].decode()
+
+
+def attributes(info: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the sized attributes of a .nv.info section."""
+    position = 0
+    while position < len(info):
+        form, attribute, value = struct.unpack_from("<BBH", info, position)
+        position += 4
+        if form == SIZED:
+            yield attribute, info[position : position + value]
+            position += value
+
+
+def read_cubin(image: bytes) -> dict[str, Resources]:
+    """Return what each kernel of a cubin takes."""
+    found = list(sections(image))
+    by_name = {name: content for name, _, _, content in found}
+    symbols = [
+        string_at(by_name[".strtab"], SYMBOL.unpack_from(content, at)[0])
+        for _, kind, _, content in found
+        if kind == SYMBOL_TABLE
+        for at in range(0, len(content), SYMBOL.size)
+    ]
+    numbers: dict[int, dict[str, int]] = {FRAME_SIZE: {}, REGISTER_COUNT: {}}
+    for attribute, payload in attributes(by_name[".nv.info"]):
+        if attribute in numbers:
+            symbol, number = struct.unpack("<II", payload)
+            numbers[attribute][symbols[symbol]] = number
+    shared = {
+        name.removeprefix(".nv.shared."): size
+        for name, kind, size, _ in found
+        if name.startswith(".nv.shared.") and kind == 8
+    }
+    kernels = [name.removeprefix(".text.") for name, _, _, _ in found if name.startswith(".text.")]
+    return {
+        kernel: Resources(
+            numbers[REGISTER_COUNT][kernel], numbers[FRAME_SIZE][kernel], shared.get(kernel, 0)
+        )
+        for kernel in kernels
+    }
+
+
+# --------------------------------------------------------------------------------- building
+
+
+@dataclass(frozen=True)
+class Job:
+    """One source for one architecture."""
+
+    text: str
+    options: tuple[str, ...]
+    names: tuple[str, ...]
+    architecture: str
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return (*self.options, *CUPY_OPTIONS, f"-arch=sm_{self.architecture}")
+
+    def key(self) -> str:
+        return hashlib.sha256(
+            "\0".join((self.text, *self.names, *self.flags, toolkit())).encode()
+        ).hexdigest()[:32]
+
+
+def toolkit() -> str:
+    """Versions of what turns a source into a cubin."""
+    wanted = ("cupy-cuda13x", "nvidia-cuda-nvrtc")
+    return " ".join(f"{name} {metadata.version(name)}" for name in wanted)
+
+
+def compile_jobs(jobs: Iterable[Job], folder: Path) -> dict[Job, dict[str, Resources] | str]:
+    """Build every job that is not in the cache; return what its kernels take, or the errors."""
+    jobs = list(jobs)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {job: folder / f"{job.key()}.json" for job in jobs}
+    missing = [job for job, path in paths.items() if not path.exists()]
+    parts = [part for part in (missing[k::WORKERS] for k in range(WORKERS)) if part]
+    with tempfile.TemporaryDirectory() as scratch:
+        processes = []
+        for number, part in enumerate(parts):
+            listed = Path(scratch, f"{number}.json")
+            listed.write_text(
+                json.dumps(
+                    [
+                        {
+                            "text": job.text,
+                            "names": job.names,
+                            "flags": job.flags,
+                            "path": str(paths[job]),
+                        }
+                        for job in part
+                    ]
+                )
+            )
+            processes.append(subprocess.Popen([sys.executable, __file__, str(listed)]))
+        codes = [process.wait() for process in processes]
+    if any(codes):
+        raise RuntimeError(f"cubins.py ended with {codes}")
+    return {job: read_result(path) for job, path in paths.items()}
+
+
+def read_result(path: Path) -> dict[str, Resources] | str:
+    content: dict[str, Any] = json.loads(path.read_text())
+    if "errors" in content:
+        return str(content["errors"])
+    return {name: Resources(**numbers) for name, numbers in content["kernels"].items()}
+
+
+def build(text: str, names: list[str], flags: list[str]) -> bytes:
+    """Return the cubin of a source, as CuPy would have it."""
+    from cupy.cuda import compiler
+
+    program = compiler._NVRTCProgram(
+        text, "kernel.cu", name_expressions=tuple(names) or None, method="cubin"
+    )
+    image: bytes = program.compile(tuple(flags))[0]
+    return image
+
+
+def main(listed: Path) -> None:
+    from cupy.cuda.compiler import CompileException
+
+    for job in json.loads(listed.read_text()):
+        try:
+            image = build(job["text"], job["names"], job["flags"])
+            found = {name: vars(r) for name, r in read_cubin(image).items()}
+            result: dict[str, Any] = {"kernels": found}
+        except CompileException as error:
+            result = {"errors": str(error)}
+        path = Path(job["path"])
+        scratch = path.with_suffix(f".{os.getpid()}")
+        scratch.write_text(json.dumps(result))
+        scratch.replace(path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

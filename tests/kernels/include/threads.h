@@ -1,0 +1,162 @@
+// A kernel's threads as threads of the host, so that ThreadSanitizer sees what they share.
+//
+// Blocks with barriers run one after the other. What orders memory in CUDA orders it here:
+// __syncthreads() and __syncwarp(). Shuffles and votes exchange values but order nothing, as CUDA
+// has it; they are made of relaxed atomics, which ThreadSanitizer takes for no order either.
+#pragma once
+#include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#define threadIdx emulated_thread  // the shim has one for the process; here each thread has its own
+#define blockIdx emulated_block
+#include "shim.h"
+#undef threadIdx
+#undef blockIdx
+static thread_local uint3 threadIdx, blockIdx;
+
+#define __shared__ static  // of the one block that runs
+
+namespace replay {
+
+constexpr int lanes = 32;
+constexpr auto relaxed = std::memory_order_relaxed;
+
+// Threads that wait for each other. They sleep in the kernel by themselves, not through a C library
+// that ThreadSanitizer watches: what it is to see of order, `meet_in_order` shows it.
+class Group {
+ public:
+  void enter(int threads) { alive_ = threads; }
+
+  // Wait for the others, without ordering memory.
+  void meet() {
+    lock();
+    const int seen = generation_.load(relaxed);
+    waiting_.store(waiting_.load(relaxed) + 1, relaxed);
+    unlock_and_release();
+    while (generation_.load(relaxed) == seen) futex(FUTEX_WAIT_PRIVATE, seen);
+    compiler_fence();
+  }
+
+  // Two counters, in turn: who leaves late must not learn what others did before the next meeting.
+  void meet_in_order() {
+    std::atomic<int>& order = order_[generation_.load(relaxed) % 2];
+    order.fetch_add(1, std::memory_order_release);
+    meet();
+    order.load(std::memory_order_acquire);
+  }
+
+  void leave() {
+    lock();
+    alive_.store(alive_.load(relaxed) - 1, relaxed);
+    unlock_and_release();
+  }
+
+ private:
+  static void compiler_fence() { asm volatile("" ::: "memory"); }
+  void futex(int what, int value) { syscall(SYS_futex, &generation_, what, value, 0, 0, 0); }
+  void lock() {
+    while (locked_.exchange(true, relaxed)) sched_yield();
+    compiler_fence();
+  }
+  void unlock_and_release() {
+    const int waiting = waiting_.load(relaxed);
+    const bool complete = waiting && waiting >= alive_.load(relaxed);
+    if (complete) {
+      waiting_.store(0, relaxed);
+      generation_.store(generation_.load(relaxed) + 1, relaxed);
+    }
+    compiler_fence();
+    locked_.store(false, relaxed);
+    if (complete) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
+  }
+
+  std::atomic<int> alive_{0}, waiting_{0}, generation_{0}, order_[2] = {};
+  std::atomic<bool> locked_{false};
+};
+
+// Lanes show values in two turns: one may be overwritten only when all have read the one after it.
+struct Warp : Group {
+  std::atomic<uint64_t> shown[2][lanes];
+};
+
+struct Block : Group {
+  std::vector<Warp> warps;
+  explicit Block(int threads) : warps((threads + lanes - 1) / lanes) {
+    enter(threads);
+    for (int w = 0; w < (int)warps.size(); ++w)
+      warps[w].enter(threads - w * lanes < lanes ? threads - w * lanes : lanes);
+  }
+};
+
+static thread_local Block* block;
+static thread_local int number;  // of the thread within its block
+static thread_local unsigned turn;
+
+static inline Warp& warp() { return block->warps[number / lanes]; }
+
+template <class T>
+static T exchange(T value, int (*source)(int lane, int by, int width), int by, int width) {
+  static_assert(sizeof(T) <= sizeof(uint64_t), "a lane shows 8 bytes");
+  uint64_t bits = 0;
+  memcpy(&bits, &value, sizeof(T));
+  Warp& mine = warp();
+  const int lane = number % lanes;
+  auto& shown = mine.shown[turn++ % 2];
+  shown[lane].store(bits, relaxed);
+  mine.meet();
+  bits = shown[source(lane, by, width)].load(relaxed);
+  memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+static inline unsigned vote(unsigned mask, bool yes) {
+  Warp& mine = warp();
+  auto& shown = mine.shown[turn++ % 2];
+  shown[number % lanes].store(yes, relaxed);
+  mine.meet();
+  unsigned votes = 0;
+  for (int lane = 0; lane < lanes; ++lane)
+    if (mask >> lane & 1 && shown[lane].load(relaxed)) votes |= 1u << lane;
+  return votes;
+}
+
+}  // namespace replay
+
+static inline void __syncthreads() { replay::block->meet_in_order(); }
+static inline void __syncwarp(unsigned = 0xffffffff) { replay::warp().meet_in_order(); }
+
+template <class T>
+static T __shfl_xor_sync(unsigned, T value, int mask, int width = 32) {
+  return replay::exchange(
+      value, [](int lane, int by, int) { return lane ^ by; }, mask, width);
+}
+template <class T>
+static T __shfl_down_sync(unsigned, T value, unsigned by, int width = 32) {
+  return replay::exchange(
+      value,
+      [](int lane, int by, int width) { return lane % width + by < width ? lane + by : lane; },
+      (int)by, width);
+}
+template <class T>
+static T __shfl_up_sync(unsigned, T value, unsigned by, int width = 32) {
+  return replay::exchange(
+      value, [](int lane, int by, int width) { return lane % width >= by ? lane - by : lane; },
+      (int)by, width);
+}
+template <class T>
+static T __shfl_sync(unsigned, T value, int from, int width = 32) {
+  return replay::exchange(
+      value,
+      [](int lane, int from, int width) { return lane / width * width + from % width; }, from,
+      width);
+}
+static inline unsigned __ballot_sync(unsigned mask, bool yes) { return replay::vote(mask, yes); }
+static inline int __any_sync(unsigned mask, bool yes) { return replay::vote(mask, yes) != 0; }
+static inline int __all_sync(unsigned mask, bool yes) { return replay::vote(mask, yes) == mask; }

@@ -1,0 +1,288 @@
+"""Runs the CuPy backend on emulated devices and writes down what it asked of them.
+
+`python -m kernels.recorder FOLDER`, a process of its own because the emulator holds for a whole
+one, leaves `recording.json` and `memory.bin` in the folder:
+
+* every CUDA source that whole training runs asked for, and that single operations did;
+* for each run of an operation, its launches in order with their arguments, and the memory that they
+  reach, as it was before, in blocks of exactly the size that was asked for.
+
+`replay` runs such launches again, elsewhere; `cubins` compiles the sources.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import emulated_cuda
+import numpy as np
+from emulated_cuda import cupy_private
+from emulated_cuda import kernels as emulated
+from kernels.cases import is_large, small_cases
+from parity import operations
+
+import gpunn
+from gpunn import activations, layers, losses, metrics, optimizers
+from gpunn.backends import get_backend
+from gpunn.data import batches
+
+DTYPES = ("float32", "float64")
+
+
+class Recorder:
+    """Sees each launch, and keeps those made while `recording` is on."""
+
+    def __init__(self, folder: Path):
+        self.sources: dict[emulated.Source, int] = {}
+        self.memory = sys.modules["emulated_cuda.install"]._installed.memory
+        self.blob = (folder / "memory.bin").open("wb")
+        self.launches: list[dict[str, Any]] | None = None
+        self.buffers: dict[int, dict[str, Any]] = {}
+
+    def source_of(self, library: str) -> int:
+        for source, path in emulated._sources.items():
+            if path == library:
+                return self.sources.setdefault(source, len(self.sources))
+        raise LookupError(library)
+
+    def save(self, data: bytes) -> int:
+        self.blob.write(data)
+        return self.blob.tell() - len(data)
+
+    def place(self, address: int) -> tuple[int, int]:
+        """Return the buffer that holds an address, and how far into it the address is."""
+        region = self.memory.check(address, 1, None, "recorder")
+        if region.address not in self.buffers:
+            content = self.save(ctypes.string_at(region.address, region.size))
+            number = len(self.buffers)
+            self.buffers[region.address] = {"id": number, "size": region.size, "content": content}
+        return self.buffers[region.address]["id"], address - region.address
+
+    def launch(
+        self, kernel: Any, arguments: list[bytes], grid: Any, block: Any, shared: int
+    ) -> None:
+        passed = []
+        for parameter, raw in zip(kernel.parameters, arguments, strict=True):
+            argument: dict[str, Any] = {"bytes": raw.hex()}
+            region = parameter.region(raw)
+            if region is not None:
+                address = int.from_bytes(raw[:8], "little")
+                argument["buffer"], argument["offset"] = self.place(address)
+            passed.append(argument)
+        self.launches.append(
+            {
+                "kernel": kernel.name,
+                "source": self.source_of(kernel.library),
+                "grid": list(grid),
+                "block": list(block),
+                "shared": shared,
+                "arguments": passed,
+            }
+        )
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        self.launches, self.buffers = [], {}
+        try:
+            yield
+        finally:
+            self.finished, self.launches = self.launches, None
+
+
+def watch(recorder: Recorder) -> None:
+    """Have every launch on the emulated devices pass by the recorder."""
+    initialize, run = emulated.Kernel.__init__, emulated.Kernel.run
+
+    def remember_library(self, library, *rest):
+        initialize(self, library, *rest)
+        self.library = library._name
+
+    def run_and_record(self, *arguments):
+        if recorder.launches is not None:
+            recorder.launch(self, *arguments)
+        run(self, *arguments)
+
+    emulated.Kernel.__init__ = remember_library
+    emulated.Kernel.run = run_and_record
+
+
+def describe(array: Any, recorder: Recorder) -> dict[str, Any]:
+    """Where an array lies among the buffers; nowhere if no kernel reached its memory."""
+    found: dict[str, Any] = {
+        "shape": list(array.shape),
+        "strides": list(array.strides),
+        "dtype": array.dtype.name,
+    }
+    if array.size:
+        region = recorder.memory.check(array.data.ptr, 1, None, "recorder")
+        buffer = recorder.buffers.get(region.address)
+        if buffer is not None:
+            found |= {"buffer": buffer["id"], "offset": array.data.ptr - region.address}
+    return found
+
+
+def record_operations(recorder: Recorder, backend: Any) -> Iterator[dict[str, Any]]:
+    """Run every case in every type and layout; yield those that launch kernels of the project."""
+    for case, dtype in itertools.product(small_cases(), DTYPES):
+        host = operations.inputs(case, dtype)
+        for layout in operations.LAYOUTS:
+            if is_large(case.name) and (dtype, layout) != ("float32", "contiguous"):
+                continue
+            placed = operations.place(backend, host, dtype, layout)
+            arguments = {
+                name: placed[value.argument] if isinstance(value, operations.Same) else value
+                for name, value in placed.items()
+            }
+            with emulated_cuda.counters() as counts, recorder.recording():
+                getattr(backend, case.operation)(**arguments)
+            names = {launch["kernel"] for launch in recorder.finished}
+            if not any(name.startswith("gpunn_") for name in names):
+                continue
+            yield {
+                "case": case.name,
+                "operation": case.operation,
+                "dtype": dtype,
+                "layout": layout,
+                "kernels_only": not (counts.copies or counts.matmuls),
+                "launches": recorder.finished,
+                "buffers": list(recorder.buffers.values()),
+                "arrays": {
+                    name: describe(array, recorder) for name, array in operations.flatten(placed)
+                },
+            }
+
+
+# ------------------------------------------------------------------------ whole training runs
+
+ROWS, FEATURES, CLASSES = 45, 6, 3
+OPTIMIZERS = {
+    "sgd": lambda: optimizers.SGD(0.05),
+    "momentum": lambda: optimizers.SGD(0.02, momentum=0.9),
+    "nesterov": lambda: optimizers.SGD(0.02, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "rmsprop": lambda: optimizers.RMSprop(0.003, decay_all=True, weight_decay=0.1),
+    "adam": lambda: optimizers.Adam(0.01, max_norm=0.5),
+    "adamw": lambda: optimizers.AdamW(0.01),
+    "lion": lambda: optimizers.Lion(0.001),
+}
+
+
+def every_layer(activation: str) -> list[Any]:
+    return [
+        layers.Flatten(),
+        layers.Standardization(),
+        layers.Dense(16, activation),
+        layers.BatchNorm(),
+        layers.Activation(activation),
+        layers.Dropout(0.3),
+        layers.Rescaling(1.5, 0.1),
+        layers.Dense(8, activation, bias=False),
+        layers.LayerNorm(),
+        layers.Dense(CLASSES),
+    ]
+
+
+def train(
+    dtype: str,
+    *,
+    activation: str = "relu",
+    loss: str = "softmax_cross_entropy",
+    optimizer: str = "adam",
+    graph: bool = True,
+    **more: Any,
+) -> None:
+    """Fit, go on, predict and evaluate."""
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(ROWS, FEATURES))
+    labels = random.integers(0, CLASSES, ROWS)
+    of_labels = loss == "softmax_cross_entropy"
+    targets = labels if of_labels else np.eye(CLASSES)[labels]
+    every = operations.builtin(metrics.Metric)
+    chosen = [m() for m in every if of_labels == issubclass(m, metrics.ClassMetric)]
+    backend = get_backend("cupy:0", graph=graph)
+    model = gpunn.Sequential(every_layer(activation), FEATURES, backend, seed=4, dtype=dtype)
+    trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, report_every=3)
+    options = {"epochs": 1, "batch_size": 8, "validation_split": 0.2, "progress": False, **more}
+    trainer.fit(inputs, targets, **options)
+    trainer.fit(inputs, targets, **options)
+    model.predict(inputs)
+    trainer.evaluate(inputs, targets)
+
+
+def train_on_pixels(dtype: str, graph: bool) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 3, 2), np.uint8)
+    parts = [layers.Flatten(), layers.Rescaling(), layers.Dense(2)]
+    model = gpunn.Sequential(parts, (3, 2), get_backend("cupy:0", graph=graph), dtype=dtype)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", gradient_accumulation=2)
+    trainer.fit(images, np.arange(30) % 2, epochs=1, batch_size=4, progress=False)
+
+
+def training_runs() -> None:
+    """Every activation, layer, loss, metric and optimizer, each type, and the ways of feeding."""
+    batches.STREAM_BYTES = 600
+    weights = np.linspace(0, 1, ROWS)
+    for dtype in DTYPES:
+        for cls in operations.builtin(activations.Activation):
+            train(dtype, activation=cls.name)
+        for cls in operations.builtin(losses.Loss):
+            train(dtype, loss=cls.name)
+        for optimizer in OPTIMIZERS:
+            train(dtype, optimizer=optimizer)
+        train(dtype, graph=False)
+        train(dtype, sample_weight=weights)
+        train(dtype, class_weight="balanced", shuffle=False)
+        train(dtype, stream=True, sample_weight=weights)
+        train_on_pixels(dtype, graph=True)
+        train_on_pixels(dtype, graph=False)
+
+
+def tables() -> dict[str, list[str]]:
+    """Names of what the backend has kernels for, from the tables by which it decides."""
+    from gpunn.backends.cupy import kernels as own
+
+    made = [make() for make in OPTIMIZERS.values()]
+    rules = {own.optimizers.RULES[type(o)](o)[0].name for o in made}
+    return {
+        "FORMULAS": sorted(cls.name for cls in own.activations.FORMULAS),
+        "LOSSES": sorted(cls.name for cls in own.losses.LOSSES),
+        "SCORES": sorted(cls.name for cls in own.metrics.SCORES),
+        "RULES": sorted(rules),
+    }
+
+
+def main(folder: Path) -> None:
+    emulated_cuda.install(devices=1)
+    recorder = Recorder(folder)
+    watch(recorder)
+    training_runs()
+    trained = list(emulated.sources())
+    recorder.sources.update({source: number for number, source in enumerate(trained)})
+    recorded = list(record_operations(recorder, get_backend("cupy:0")))
+    recorder.blob.close()
+    sources = [
+        {
+            "text": source.text,
+            "options": list(source.options),
+            "names": list(source.name_expressions),
+            "kernels": emulated._kernel_names(emulated.COMMENTS.sub(" ", source.text)),
+            "trained": number < len(trained),
+        }
+        for source, number in recorder.sources.items()
+    ]
+    result = {
+        "headers": cupy_private.header_folder(),
+        "sources": sources,
+        "operations": recorded,
+        "tables": tables(),
+    }
+    (folder / "recording.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,180 @@
+"""Rung 3: every CUDA source that training asks for builds for real devices, without spills."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+
+import pytest
+from emulated_cuda import toolchain
+from kernels.cubins import ARCHITECTURES, Job, Resources, compile_jobs
+
+pytestmark = pytest.mark.rung(3)
+
+QUICK = ("75", "120")
+"""The oldest and the newest, built in every run."""
+
+REGISTERS_OF_A_BLOCK = 65536
+REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple
+SHARED_BYTES = 48 * 1024
+
+
+def build(sources, architecture):
+    jobs = [Job(s["text"], tuple(s["options"]), tuple(s["names"]), architecture) for s in sources]
+    built = compile_jobs(jobs, toolchain.cache_folder() / "cubins")
+    return [built[job] for job in jobs]
+
+
+def build_one(text, *options, architecture="90"):
+    job = Job(text, options, (), architecture)
+    return compile_jobs([job], toolchain.cache_folder() / "cubins")[job]
+
+
+def trained(recording):
+    return [source for source in recording.sources if source["trained"]]
+
+
+def is_ours(kernel):
+    return kernel.startswith("gpunn_")
+
+
+def largest_blocks(recording):
+    """Return the most threads with which each kernel was launched."""
+    largest = {}
+    for record in recording.operations:
+        for launch in record["launches"]:
+            threads = math.prod(launch["block"])
+            largest[launch["kernel"]] = max(threads, largest.get(launch["kernel"], 0))
+    return largest
+
+
+def assert_built(sources, built):
+    errors = [
+        f"{source['kernels']}: {result[:1000]}"
+        for source, result in zip(sources, built, strict=True)
+        if isinstance(result, str)
+    ]
+    assert not errors
+    for source, result in zip(sources, built, strict=True):
+        assert set(source["kernels"]) <= set(result), "a kernel is missing from the cubin"
+
+
+def assert_fits(kernel, resources, threads):
+    """Nothing of the kernel lies in local memory, and a block of so many threads can start."""
+    assert resources.frame == 0, f"{kernel}: {resources.frame} bytes of local memory a thread"
+    taken = -(-resources.registers // REGISTERS_ALLOCATED_BY) * REGISTERS_ALLOCATED_BY
+    assert taken * threads <= REGISTERS_OF_A_BLOCK, f"{kernel}: {resources}, {threads} threads"
+    assert resources.shared <= SHARED_BYTES, f"{kernel}: {resources}"
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(a, marks=[] if a in QUICK else pytest.mark.full) for a in ARCHITECTURES],
+)
+def test_training_builds(recording, proved, architecture):
+    sources, threads = trained(recording), largest_blocks(recording)
+    built = build(sources, architecture)
+    assert_built(sources, built)
+    ours = [
+        (kernel, resources)
+        for result in built
+        for kernel, resources in result.items()
+        if is_ours(kernel)
+    ]
+    for kernel, resources in ours:
+        assert_fits(kernel, resources, threads[kernel])
+    proved("sources that training asks for, times architectures", len(sources))
+    proved("kernels of the project in them, without local memory", len(ours))
+
+
+@pytest.mark.full
+def test_kernels_for_other_layouts_build(recording, proved):
+    sources = [source for source in recording.sources if not source["trained"]]
+    threads = largest_blocks(recording)
+    built = build(sources, "90")
+    assert_built(sources, built)
+    for result in built:
+        for kernel, resources in result.items():
+            if is_ours(kernel):
+                assert_fits(kernel, resources, threads[kernel])
+    proved("sources for other layouts, for sm_90", len(sources))
+
+
+def test_both_types_are_among_the_sources(recording):
+    """Every kernel that training launches with numbers has a source for float32 and float64."""
+    types = defaultdict(set)
+    for source in trained(recording):
+        for kernel in filter(is_ours, source["kernels"]):
+            types[kernel] |= set(re.findall(r"typedef (\w+) T;", source["text"]))
+    assert {"gpunn_adam", "gpunn_batch_norm", "gpunn_gather_rows"} <= types.keys()
+    for kernel, found in types.items():
+        of_numbers = found & {"float", "double"}
+        assert of_numbers in (set(), {"float", "double"}), f"{kernel}: {found}"
+
+
+# ----------------------------------------------------------------- the checkers are checked
+
+ERRORS = {
+    "an unknown function": 'extern "C" __global__ void k(float* x) { x[0] = mx(x[0], 0); }',
+    "an ambiguous overload": """#include <cuda_fp16.h>
+extern "C" __global__ void k(__half* x) { x[0] = max(x[0], 0.5f); }""",
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_is_reported(name):
+    assert "error" in build_one(ERRORS[name])
+
+
+INDEXED = """extern "C" __global__ void k(int* x, int n) {
+  int local[64];
+  for (int i = 0; i < 64; ++i) local[x[i] & 63] = i;
+  for (int i = 0; i < n; ++i) x[i] = local[x[i] & 63];
+}"""
+SHARED = """extern "C" __global__ void k(float* x) {
+  __shared__ float stack[300];
+  stack[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  x[threadIdx.x] = stack[blockDim.x - 1 - threadIdx.x];
+}"""
+MANY = "\n".join(
+    [
+        'extern "C" __global__ void k(float* x) {',
+        *(f"float v{i} = x[threadIdx.x + {i} * blockDim.x];" for i in range(64)),
+        "for (int j = 0; j < x[0]; ++j) {",
+        *(f"v{i} = v{i} * v{(i + 1) % 64} + x[j];" for i in range(64)),
+        "}",
+        *(f"x[threadIdx.x + {i} * blockDim.x] = v{i};" for i in range(64)),
+        "}",
+    ]
+)
+
+
+@pytest.mark.parametrize("architecture", ["75", "120"])
+def test_local_memory_is_seen(architecture):
+    assert build_one(INDEXED, architecture=architecture)["k"].frame >= 256
+
+
+@pytest.mark.parametrize("architecture", ["75", "120"])
+def test_a_spill_is_seen(architecture):
+    free = build_one(MANY, architecture=architecture)["k"]
+    squeezed = build_one(MANY, "--maxrregcount=32", architecture=architecture)["k"]
+    assert free.frame == 0
+    assert free.registers > 64
+    assert squeezed.registers <= 32
+    assert squeezed.frame > 0
+
+
+def test_shared_memory_is_seen():
+    assert 1200 <= build_one(SHARED)["k"].shared < 2400  # some of it is the system's
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [Resources(32, 8, 0), Resources(129, 0, 0), Resources(32, 0, 50_000)],
+    ids=["local memory", "registers", "shared memory"],
+)
+def test_too_much_is_refused(resources):
+    with pytest.raises(AssertionError):
+        assert_fits("k", resources, 512)

@@ -1,0 +1,261 @@
+"""Rung 4: each kernel of the project, from the source that CuPy made, as C++ against the oracle."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from kernels import declared
+from kernels.cases import small_cases
+from kernels.replay import FaultError, check, cooperative
+
+pytestmark = pytest.mark.rung(4)
+
+CASES = {case.name: case for case in small_cases()}
+
+WITHOUT_KERNELS = {"fill", "add", "increment"}
+"""Operations that the backend leaves to CuPy."""
+
+OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNELS)
+
+COOPERATIVE = (
+    *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "layer_norm"),
+    *("layer_norm_gradient", "loss", "metric", "sum_weights"),
+)
+"""Those among them whose kernels' threads share memory, or wait for each other."""
+
+full = pytest.mark.full
+SELECTIONS = [
+    *(("address", name, "float32") for name in OPERATIONS),
+    *(("thread", name, "float32") for name in COOPERATIVE),
+    *(pytest.param("address", name, "float64", marks=full) for name in OPERATIONS),
+    *(pytest.param("thread", name, "float64", marks=full) for name in COOPERATIVE),
+    *(
+        pytest.param("thread", name, "float32", marks=full)
+        for name in OPERATIONS
+        if name not in COOPERATIVE
+    ),
+]
+
+
+def is_ours(kernel):
+    return kernel.startswith("gpunn_")
+
+
+def kernels_of(records):
+    return {launch["kernel"] for record in records for launch in record["launches"]}
+
+
+def select(recording, operation, dtype):
+    """Return the records that can be replayed: all that happened was launches of kernels."""
+    return [
+        record
+        for record in recording.operations
+        if (record["operation"], record["dtype"]) == (operation, dtype) and record["kernels_only"]
+    ]
+
+
+@pytest.mark.parametrize(("sanitizer", "operation", "dtype"), SELECTIONS)
+def test_gives_the_results_of_the_oracle(recording, proved, sanitizer, operation, dtype):
+    records = select(recording, operation, dtype)
+    if sanitizer == "thread" and operation not in COOPERATIVE:
+        records = [record for record in records if record["layout"] == "contiguous"]
+    elif sanitizer == "thread":
+        records = [
+            record
+            for record in records
+            if any(cooperative(recording.sources[x["source"]]["text"]) for x in record["launches"])
+        ]
+    assert records
+    kinds = Counter(
+        check(record, CASES[record["case"]], after)
+        for record, after in zip(records, recording.replay(records, sanitizer), strict=True)
+    )
+    ours = {
+        (launch["source"], launch["kernel"])
+        for record in records
+        for launch in record["launches"]
+        if is_ours(launch["kernel"])
+    }
+    named = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}[sanitizer]
+    proved(f"kernel sources of the project run under {named}", len(ours))
+    proved(f"cases equal to the oracle, bitwise, under {named}", kinds[True])
+    proved(f"cases equal to the oracle, within rounding, under {named}", kinds[False])
+
+
+def test_every_operation_with_kernels_is_replayed(recording):
+    assert {record["operation"] for record in recording.operations} == set(OPERATIONS)
+
+
+def test_every_operation_with_barriers_is_run_by_threads(recording):
+    found = {
+        record["operation"]
+        for record in recording.operations
+        if any(
+            is_ours(launch["kernel"]) and cooperative(recording.sources[launch["source"]]["text"])
+            for launch in record["launches"]
+        )
+    }
+    assert found == set(COOPERATIVE)
+
+
+def test_every_kernel_is_replayed(recording, proved):
+    """Those that training launches, and those that the backend's source names."""
+    replayed = {
+        name
+        for dtype in ("float32", "float64")
+        for operation in OPERATIONS
+        for name in kernels_of(select(recording, operation, dtype))
+        if is_ours(name)
+    }
+    trained = {
+        name
+        for source in recording.sources
+        if source["trained"]
+        for name in source["kernels"]
+        if is_ours(name)
+    }
+    assert trained <= replayed, trained - replayed
+    missing = {
+        pattern
+        for pattern in declared.patterns()
+        if not any(re.fullmatch(pattern, name) for name in replayed)
+    }
+    assert not missing
+    proved("kernels of the project, each with a test", len(replayed))
+
+
+@pytest.mark.parametrize("table", ["FORMULAS", "LOSSES", "SCORES", "RULES"])
+def test_every_entry_of_the_tables_is_replayed(recording, table):
+    names = recording.tables[table]
+    assert names
+    replayed = kernels_of(recording.operations)
+    for name in names:
+        own = re.compile(rf"gpunn_(bias_)?{name}(_(in_place|gradient|gradient_and_sums|score))?")
+        assert any(own.fullmatch(kernel) for kernel in replayed), name
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced"])
+def test_layouts_are_among_the_cases(recording, layout):
+    found = {r["operation"] for r in recording.operations if r["layout"] == layout}
+    assert found >= {"activate", "dropout", "gather_rows", "normalize", "rescale", "update"} - (
+        {"update"} if layout == "transposed" else set()
+    )
+
+
+# ----------------------------------------------------------------- the checkers are checked
+
+
+def replacing(old, new, count=1):
+    def change(source):
+        return source.replace(old, new, count)
+
+    return change
+
+
+def one_case(recording, operation, at):
+    """Return the float32 record of the first contiguous case whose name ends so."""
+    return next(
+        record
+        for record in select(recording, operation, "float32")
+        if record["layout"] == "contiguous" and record["case"].endswith(at)
+    )
+
+
+def run_changed(recording, operation, at, sanitizer, change):
+    record = one_case(recording, operation, at)
+    touched = {launch["source"] for launch in record["launches"]}
+    texts = [recording.sources[number]["text"] for number in touched]
+    assert any(change(text) != text for text in texts), "the planted bug has no place any more"
+    check(record, CASES[record["case"]], recording.replay([record], sanitizer, change)[0])
+
+
+RACES = {
+    "no barrier before the stack is read": (
+        *("batch_norm", "64x10"),
+        replacing("= v;\n  __syncthreads();\n  T sum", "= v;\n  T sum"),
+    ),
+    "no barrier before the stack is used again": (
+        *("batch_norm", "64x10"),
+        replacing("__syncthreads();  // the next call overwrites the stack", ""),
+    ),
+    "no barrier between the warps of a sum": (
+        *("clip", "5000-0.5"),
+        replacing("= v;\n  __syncthreads();\n  return warp_sum", "= v;\n  return warp_sum"),
+    ),
+    "a warp's barrier where the block's is needed": (
+        *("clip", "5000-0.5"),
+        replacing("__syncthreads()", "__syncwarp()"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RACES)
+def test_a_planted_race_is_caught(recording, proved, name):
+    operation, at, change = RACES[name]
+    with pytest.raises(FaultError, match="ThreadSanitizer: data race"):
+        run_changed(recording, operation, at, "thread", change)
+    proved("planted races caught")
+
+
+INDICES = {
+    "one element past the end": (
+        *("sum_weights", "-7", "AddressSanitizer: heap-buffer-overflow"),
+        replacing("k < size", "k <= size"),
+    ),
+    "one row past the end": (
+        *("layer_norm", "41x2", "AddressSanitizer: heap-buffer-overflow"),
+        replacing("row >= rows", "row > rows"),
+    ),
+    "a row too far": (
+        *("gather_rows", "float-2d-13-as_is", "AddressSanitizer: heap-buffer-overflow"),
+        replacing("order[start[0] + row]", "order[start[0] + row + 1]"),
+    ),
+    "past the end of shared memory": (
+        *("batch_norm", "64x10", "index 16 out of bounds"),
+        replacing("level < STACK; ++level", "level <= STACK; ++level"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_a_planted_index_is_caught(recording, proved, name):
+    operation, at, found, change = INDICES[name]
+    with pytest.raises(FaultError, match=found):
+        run_changed(recording, operation, at, "address", change)
+    proved("planted indices caught")
+
+
+ERRORS = {
+    "a missing bias": ("activate", "6x5", replacing("z += bias;", "z += 0 * bias;")),
+    "a wrong mask key": ("dropout", "6x5", replacing("^ key", "^ (key + 1)")),
+    "a wrong sign": ("update", "-5-1", replacing("value -= rate * g", "value += rate * g")),
+    "a wrong derivative": ("activation_gradient", "6x5", replacing("d = a > 0;", "d = a >= 0;")),
+    "a half-summed row": (
+        "loss",
+        "5x70-gradient",
+        replacing("other /= 2) v +=", "other /= 4) v +="),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_planted_error_is_caught(recording, proved, name):
+    operation, at, change = ERRORS[name]
+    candidates = [
+        record
+        for record in select(recording, operation, "float32")
+        if record["layout"] == "contiguous"
+        and record["case"].endswith(at)
+        and any(
+            change(text) != text
+            for text in (recording.sources[x["source"]]["text"] for x in record["launches"])
+        )
+    ]
+    assert candidates, "the planted bug has no place any more"
+    record = candidates[0]
+    after = recording.replay([record], "address", change)[0]
+    with pytest.raises(AssertionError):
+        check(record, CASES[record["case"]], after)
+    proved("planted errors of arithmetic caught")
