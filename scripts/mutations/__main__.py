@@ -1,0 +1,174 @@
+"""Plant realistic bugs, one at a time, and see which tests notice: python scripts/mutations
+
+Each bug is planted in a copy of the tree, and the tests of the rung that has to notice are run
+there. First they must pass as they are. It needs no GPU; it needs what ci/test.sh needs, and some
+minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import click
+from bugs import BUGS, Bug
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COPIED = ("gpunn", "tests", "scripts", "docs", "ci", "pyproject.toml", "README.md", "CHANGELOG.md")
+LIMIT = 600
+"""Seconds for the tests of one bug. A bug that makes them hang has been noticed as well."""
+
+PASSED, FAILED = 0, 1
+"""Exit statuses of pytest; from 2 on it could not run the tests."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the tests said: whether all passed, and the first that did not."""
+
+    passed: bool
+    said: str
+
+
+@contextmanager
+def planted(bug: Bug, tree: Path) -> Iterator[None]:
+    """Replace the text in a copy of the tree meanwhile.
+
+    Raises
+    ------
+    ValueError
+        If it does not occur exactly once: the bug has to be written anew.
+    """
+    path = tree / bug.file
+    text = path.read_text(encoding="utf-8")
+    if text.count(bug.old) != 1:
+        raise ValueError(
+            f"{bug.name}: occurs {text.count(bug.old)} times in {bug.file}: {bug.old!r}"
+        )
+    path.write_text(text.replace(bug.old, bug.new), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def copy_to(tree: Path) -> None:
+    """Copy the parts of the repository that tests need."""
+    unwanted = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=unwanted)
+        else:
+            shutil.copy(source, tree / name)
+
+
+def run(bug: Bug, tree: Path) -> Verdict:
+    """Run a bug's tests in a tree."""
+    listing = tree / "tests.xml"
+    listing.unlink(missing_ok=True)
+    environment = {key: value for key, value in os.environ.items() if key != "GPUNN_TEST_DEVICE"}
+    environment |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["GPUNN_EMULATOR_CACHE"] = str(tree.parent / "cache")
+    if bug.device:
+        environment["GPUNN_TEST_DEVICE"] = bug.device
+    options = ["-x", "-q", "-p", "no:cacheprovider", f"--junit-xml={listing}"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *bug.tests],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Verdict(False, f"stopped after {LIMIT} s")
+    if done.returncode == PASSED:
+        return Verdict(True, counted(listing))
+    if done.returncode == FAILED:
+        return Verdict(False, first_failure(listing))
+    if done.returncode < 0:
+        return Verdict(False, f"ended by signal {-done.returncode}")
+    said = (done.stdout + done.stderr)[-2000:]
+    raise click.ClickException(f"{bug.name}: {' '.join(bug.tests)} could not be run:\n{said}")
+
+
+def counted(listing: Path) -> str:
+    """Return how many tests passed; skipped ones prove nothing."""
+    cases = [case for case in ET.parse(listing).iter("testcase") if case.find("skipped") is None]
+    if not cases:
+        raise click.ClickException("every test was skipped, which proves nothing")
+    return f"{len(cases)} tests"
+
+
+def first_failure(listing: Path) -> str:
+    """Return the name of the first test that failed."""
+    for case in ET.parse(listing).iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            module = (case.get("classname") or "").replace(".", "/").removeprefix("tests/")
+            return f"{module}::{case.get('name')}" if module else str(case.get("name"))
+    raise ValueError("pytest told of a failure, and lists none")
+
+
+@click.command()
+@click.option("--only", metavar="PATTERN", default="", help="Only the bugs whose name has this.")
+@click.option("--table", type=click.Path(dir_okay=False, path_type=Path), help="Markdown file.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to put the copy and what is built; kept, so that a second run is quicker.",
+)
+def main(only: str, table: Path | None, folder: Path | None) -> None:
+    """Plant each bug and report whether its rung notices. Exit status 1 if one is not noticed."""
+    bugs = [bug for bug in BUGS if re.search(only, bug.name)]
+    if not bugs:
+        raise click.BadParameter(f"no bug has {only!r} in its name", param_hint="--only")
+    with tempfile.TemporaryDirectory() as temporary:
+        rows, missed = check(bugs, (folder or Path(temporary)).resolve())
+    text = "\n".join(("| bug | file | rung | noticed by |", "|---|---|---|---|", *rows))
+    click.echo(text)
+    if table is not None:
+        table.write_text(text + "\n", encoding="utf-8")
+    click.echo(f"\n{len(bugs) - missed} of {len(bugs)} bugs noticed")
+    sys.exit(int(missed > 0))
+
+
+def check(bugs: Sequence[Bug], folder: Path) -> tuple[list[str], int]:
+    """Return a row of the table for each bug, and how many were not noticed."""
+    tree = folder / "copy"
+    if tree.exists():
+        shutil.rmtree(tree)
+    tree.mkdir(parents=True)
+    copy_to(tree)
+    before: dict[tuple[tuple[str, ...], str], Verdict] = {}
+    rows, missed = [], 0
+    for bug in bugs:
+        key = bug.tests, bug.device
+        if key not in before:
+            before[key] = run(bug, tree)
+        if before[key].passed:
+            with planted(bug, tree):
+                verdict = run(bug, tree)
+            said = "NOT NOTICED" if verdict.passed else f"`{verdict.said}`"
+            missed += verdict.passed
+        else:
+            said = f"its tests fail without it: `{before[key].said}`"
+            missed += 1
+        rows.append(f"| {bug.name} | `{bug.file}` | {bug.rung} | {said} |")
+        click.echo(f"{rows[-1]} before: {before[key].said}", err=True)
+    return rows, missed
+
+
+if __name__ == "__main__":
+    main(prog_name="mutations")

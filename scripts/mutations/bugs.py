@@ -1,0 +1,252 @@
+"""Realistic bugs of the CuPy path, each a small replacement in one file, and who must notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PARITY = "tests/parity/test_operations.py"
+RUNS = "tests/parity/test_runs.py"
+STEPS = "tests/gpu/test_steps.py"
+DEVICES = "tests/gpu/test_devices.py"
+IMPORTS = "tests/gpu/test_imports.py"
+GRAPH = "tests/gpu_graph/test_graph.py"
+SCRATCH = "tests/gpu_graph/test_scratch.py"
+PRODUCTS = "tests/gpu_graph/test_matmul.py"
+COMPILED = "tests/kernels/test_cubins.py"
+SEMANTICS = "tests/kernels/test_replay.py"
+
+CUPY = "gpunn/backends/cupy"
+KERNELS = f"{CUPY}/kernels"
+
+SOFTMAX_SUMS = """\
+  T total = 0, expected = 0;
+  for (long long j = threadIdx.x; j < columns; j += LANES) {{
+    const T shifted = p_row[j] - top;  // so that none overflows
+    total += exp(shifted);
+    expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
+  }}
+  total = warp_sum(total);
+  expected = warp_sum(expected);
+  if (threadIdx.x == 0) weighted[row] = weights[row] * (log(total) - expected);
+  if (!gradient) return;
+  for (long long j = threadIdx.x; j < columns; j += LANES) {{
+    const T smoothed = kept * probability(targets, row, j, columns) + spread;
+    gradient_row[j] = share * (exp(p_row[j] - top) / total - smoothed);
+"""
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One bug.
+
+    Parameters
+    ----------
+    name : str
+        What is wrong, for the table.
+    rung : int
+        The rung of the ladder that has to notice.
+    file : str
+        Path in the repository.
+    old, new : str
+        The text to replace, which must occur exactly once, and what replaces it.
+    tests : tuple of str
+        Arguments of pytest: the tests of that rung that are run.
+    device : str
+        GPUNN_TEST_DEVICE for them.
+    """
+
+    name: str
+    rung: int
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    device: str = "emulated"
+
+
+BUGS = (
+    Bug(
+        "plain definitions: an array on the default device",
+        1,
+        "gpunn/backends/base.py",
+        "position = xp.arange(size, dtype=xp.int64, device=self.device)",
+        "position = xp.arange(size, dtype=xp.int64)",
+        (PARITY, "-k", "dropout and strict"),
+        device="",
+    ),
+    Bug(
+        "a silent fallback: cupy without a driver",
+        2,
+        "gpunn/backends/selection.py",
+        'if name == "auto":',
+        'if name in ("auto", "cupy"):',
+        (IMPORTS,),
+        device="",
+    ),
+    Bug(
+        "a function that only the host has",
+        3,
+        f"{KERNELS}/losses.py",
+        "v = max(v, __shfl_xor_sync(0xffffffff, v, other));",
+        "v = std::max(v, __shfl_xor_sync(0xffffffff, v, other));",
+        (COMPILED, "-k", "test_training_builds", "-m", "not full"),
+        device="",
+    ),
+    Bug(
+        "a row kept in an array that spills to local memory",
+        3,
+        f"{KERNELS}/losses.py",
+        SOFTMAX_SUMS,
+        SOFTMAX_SUMS.replace("T total", "T row_kept[64];\n  T total")
+        .replace("total += exp(shifted);", "total += row_kept[j / LANES % 64] = exp(shifted);")
+        .replace("exp(p_row[j] - top) / total", "row_kept[j / LANES % 64] / total"),
+        (COMPILED, "-k", "test_training_builds", "-m", "not full"),
+        device="",
+    ),
+    Bug(
+        "a race: a barrier is gone",
+        4,
+        f"{KERNELS}/raw.py",
+        "  __syncthreads();  // the next call overwrites the stack\n",
+        "",
+        (SEMANTICS, "-k", "thread-batch_norm-float32"),
+        device="",
+    ),
+    Bug(
+        "an index one beyond the end",
+        4,
+        f"{KERNELS}/sums.py",
+        "for (long long k = threadIdx.x; k < size; k += blockDim.x)",
+        "for (long long k = threadIdx.x; k <= size; k += blockDim.x)",
+        (SEMANTICS, "-k", "address-sum_weights-float32"),
+        device="",
+    ),
+    Bug(
+        "wrong index: rows from the beginning of the order",
+        5,
+        f"{KERNELS}/rows.py",
+        "order[start[0] + row]",
+        "order[row]",
+        (PARITY, "-k", "gather_rows"),
+    ),
+    Bug(
+        "the last rows are left out by the grid",
+        5,
+        f"{KERNELS}/raw.py",
+        "kernel((-(-rows // ROWS),), (LANES, ROWS), tuple(arguments))",
+        "kernel((max(rows // ROWS, 1),), (LANES, ROWS), tuple(arguments))",
+        (PARITY, "-k", "layer_norm"),
+    ),
+    Bug(
+        "a missing bias",
+        5,
+        f"{KERNELS}/activations.py",
+        'f"const T z = a + bias; {formula.value}"',
+        'f"const T z = a; {formula.value}"',
+        (PARITY, "-k", "activate-relu"),
+    ),
+    Bug(
+        "an overload of the wrong type: float's tanh for double",
+        5,
+        f"{KERNELS}/activations.py",
+        'activations.Tanh: Formula("a = tanh(z);"',
+        'activations.Tanh: Formula("a = tanhf(z);"',
+        (PARITY, "-k", "activate-tanh"),
+    ),
+    Bug(
+        "a missing return: gradients within the norm are scaled too",
+        5,
+        f"{KERNELS}/sums.py",
+        "  if (norm <= limit) return;  // not if the norm is NaN, which has to spread\n",
+        "",
+        (PARITY, "-k", "clip"),
+    ),
+    Bug(
+        "a wrong mask key: all layers drop the same",
+        5,
+        f"{KERNELS}/dropout.py",
+        "u ^ key);",
+        "u);",
+        (PARITY, "-k", "dropout"),
+    ),
+    Bug(
+        "the second moment's correction with the first one's beta",
+        5,
+        f"{KERNELS}/optimizers.py",
+        "s = square / -expm1(t * log2);",
+        "s = square / -expm1(t * log1);",
+        (PARITY, "-k", "update-adam"),
+    ),
+    Bug(
+        "transposed GEMM flags",
+        5,
+        f"{CUPY}/matmul/cublas.py",
+        "int(transpose_b), int(transpose_a)",
+        "int(transpose_a), int(transpose_b)",
+        (PRODUCTS, "-k", "every_layout"),
+    ),
+    Bug(
+        "a float64 leak: the learning rate in double precision",
+        5,
+        f"{KERNELS}/optimizers.py",
+        "const T rate = learning_rate[0], t = (T)step[0];",
+        "const double rate = learning_rate[0]; const T t = (T)step[0];",
+        (RUNS, "-k", "agrees_with_the_oracle and float32", "-m", "not full"),
+    ),
+    Bug(
+        "a host sync: the norm is looked at before clipping",
+        5,
+        f"{CUPY}/backend.py",
+        "        if contiguous(gradients):\n",
+        "        if contiguous(gradients) and bool(gradients.any()):\n",
+        (STEPS, "-k", "neither_waits"),
+    ),
+    Bug(
+        "an allocation in each step",
+        5,
+        f"{CUPY}/backend.py",
+        "            losses.row_losses(",
+        "            weighted = cupy.empty(size, weights.dtype)\n            losses.row_losses(",
+        (STEPS, "-k", "neither_waits"),
+    ),
+    Bug(
+        "wrong device: operations run on the current one",
+        5,
+        f"{CUPY}/backend.py",
+        "            self.device.use()\n            return operation(",
+        "            return operation(",
+        (DEVICES,),
+    ),
+    Bug(
+        "a stale temporary: a graph's memory is given back",
+        5,
+        f"{CUPY}/graph.py",
+        "        self._kept.append(memory)\n",
+        "",
+        (GRAPH,),
+    ),
+    Bug(
+        "a stale temporary: a graph uses scratch memory that others replace",
+        5,
+        f"{CUPY}/graph.py",
+        "with self._scratch.using(self._buffers):",
+        "if True:",
+        (SCRATCH,),
+    ),
+    Bug(
+        "a baked-in scalar: a changed number is not recorded anew",
+        5,
+        "gpunn/training/step.py",
+        "            self._settings = settings\n            self._recorded.clear()\n",
+        "            self._settings = settings\n",
+        (GRAPH,),
+    ),
+    Bug(
+        "a baked-in scalar: the same learning rate for every step",
+        5,
+        f"{KERNELS}/counters.py",
+        "rate = rates[position];",
+        "rate = rates[0];",
+        (RUNS, "-k", "agrees_with_the_oracle and float32", "-m", "not full"),
+    ),
+)

@@ -1,0 +1,71 @@
+"""The planted bugs still fit the code, so that the mutation check can't rot unseen."""
+
+import dataclasses
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = REPOSITORY / "scripts" / "mutations"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"mutations_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+BUGS = load("bugs").BUGS
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_a_bug_can_still_be_planted(bug):
+    text = (REPOSITORY / bug.file).read_text(encoding="utf-8")
+    assert text.count(bug.old) == 1
+    changed = text.replace(bug.old, bug.new)
+    assert changed != text
+    compile(changed, bug.file, "exec")
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_its_tests_are_there(bug):
+    assert (REPOSITORY / bug.tests[0]).exists()
+
+
+def test_every_rung_has_a_bug():
+    assert Counter(bug.rung for bug in BUGS).keys() == {1, 2, 3, 4, 5}
+    assert len(BUGS) >= 12
+    assert len({bug.name for bug in BUGS}) == len(BUGS)
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "bugs", raising=False)
+    yield load("__main__").planted
+    sys.modules.pop("bugs", None)
+
+
+@pytest.mark.parametrize("text", ["", "old old"])
+def test_a_text_that_is_not_there_once_is_an_error(planted, tmp_path, text):
+    bug = dataclasses.replace(BUGS[0], file="file.py", old="old", new="new")
+    (tmp_path / "file.py").write_text(text)
+    with (
+        pytest.raises(ValueError, match=f"occurs {text.count('old')} times"),
+        planted(bug, tmp_path),
+    ):
+        pass
+    assert (tmp_path / "file.py").read_text() == text
+
+
+def test_a_bug_is_taken_back(planted, tmp_path):
+    bug = dataclasses.replace(BUGS[0], file="file.py", old="old", new="new")
+    (tmp_path / "file.py").write_text("an old file")
+    with planted(bug, tmp_path):
+        assert (tmp_path / "file.py").read_text() == "an new file"
+    assert (tmp_path / "file.py").read_text() == "an old file"
