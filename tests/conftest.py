@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
-import array_api_compat.numpy
 import pytest
+from devices import BACKENDS, DEVICE, TARGETS
 
 from gpunn.backends import Backend
-from gpunn.backends.numpy import NumpyBackend
 
+pytest_plugins = ["ladder"]
 
-def strict(device: str) -> Backend:
-    import array_api_strict
-
-    return Backend(array_api_strict, array_api_strict.Device(device), f"strict:{device}")
-
-
-def torch() -> Backend:
-    import array_api_compat.torch
-
-    return Backend(array_api_compat.torch, "cpu", "torch")
-
-
-BACKENDS: dict[str, Callable[[], Backend]] = {
-    "base": lambda: Backend(array_api_compat.numpy),
-    "numpy": NumpyBackend,
-    "strict": lambda: strict("CPU_DEVICE"),
-    "strict:device1": lambda: strict("device1"),
-    "strict:no_float64": lambda: strict("no_float64"),
-}
-"""Every backend that must give the results of the base, by name."""
-
-if importlib.util.find_spec("torch"):
-    BACKENDS["torch"] = torch
-
-SINGLE_PRECISION_ONLY = {"strict:no_float64"}
+if DEVICE != "emulated":
+    collect_ignore = ["emulated_cuda"]
 
 
 class Target(NamedTuple):
@@ -45,14 +22,6 @@ class Target(NamedTuple):
 
     backend: Backend
     dtype: str
-
-
-TARGETS = [
-    (name, dtype)
-    for name in BACKENDS
-    for dtype in ("float32", "float64")
-    if not (dtype == "float64" and name in SINGLE_PRECISION_ONLY)
-]
 
 
 @pytest.fixture(params=TARGETS, ids=[f"{name}-{dtype}" for name, dtype in TARGETS])
@@ -70,3 +39,23 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def host_backend(request: pytest.FixtureRequest) -> Backend:
     """The plain definitions and NumPy's own, for checks in float64."""
     return BACKENDS[request.param]()
+
+
+@pytest.fixture
+def no_float64() -> Callable[[str], AbstractContextManager[None]]:
+    """`with no_float64("float32"):` fails if a float32 run computes in double precision."""
+
+    def watched(dtype: str) -> AbstractContextManager[None]:
+        counted = DEVICE == "emulated" and dtype == "float32"
+        return watch() if counted else nullcontext()
+
+    return watched
+
+
+@contextmanager
+def watch() -> Iterator[None]:
+    import emulated_cuda
+
+    with emulated_cuda.counters() as counts:
+        yield
+    assert not counts.float64, f"double precision in {dict(counts.float64)}"

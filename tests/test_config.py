@@ -50,6 +50,12 @@ def test_defaults_and_values():
     [
         (with_value("sed", 1), ["sed: unknown key", "did you mean 'seed'?"]),
         (with_value("data.standardise", True), ["data.standardise: ", "'standardize'?"]),
+        (with_value("backend_options", {"graf": 1}), ["backend_options.graf: unknown", "'graph'?"]),
+        (with_value("backend_options", {"graph": 1}), ["backend_options.graph: expected true or"]),
+        (
+            with_value("backend_options", {"matmul_precision": "float16"}),
+            ["backend_options.matmul_precision: there is no", "'float16'", "'bfloat16'", "'tf32'"],
+        ),
         (with_value("model.layer", []), ["model.layer: unknown key", "'layers'?"]),
         (with_value("training.epoch", 1), ["training.epoch: unknown key", "'epochs'?"]),
         (csv_data(targets="y"), ["data.targets: unknown key", "'target'?"]),
@@ -166,6 +172,13 @@ def test_set(setting, value):
     assert place == value
 
 
+def test_options_of_the_backend():
+    assert parse_config(raw(), HERE).get_backend("numpy").name == "numpy"
+    set_value(changed := raw(), "backend_options.matmul_precision=tf32")
+    options = parse_config(changed, HERE).backend_options
+    assert (options.graph, options.matmul_precision) == (True, "tf32")
+
+
 def test_set_turns_a_name_into_a_table():
     changed = raw()
     set_value(changed, "training.optimizer.learning_rate=0.5")
@@ -254,7 +267,8 @@ def test_every_key_is_documented():
     from gpunn import config
 
     tables = [config.Digits, config.MNIST, config.CSV, config.NPZ, config.NPY]
-    for table in [*tables, config.Model, config.Training, config.Config]:
+    tables += [config.BackendOptions, config.Model, config.Training, config.Config]
+    for table in tables:
         text = "".join(
             base.__doc__ or "" for base in table.__mro__ if issubclass(base, table.__base__)
         )

@@ -70,11 +70,12 @@ def test_bytes(backend):
 
 def test_description(backend):
     described = backend.describe()
-    assert described.keys() == {"backend", "device", "library"}
+    assert described.keys() >= {"backend", "device", "library"}
     assert all(isinstance(value, str) and value for value in described.values())
     assert described["backend"] == backend.name
     assert repr(backend) == f"<gpunn backend {backend.name!r}>"
-    assert backend.free_memory() is None
+    free = backend.free_memory()
+    assert free is None or (backend.name.startswith("cupy") and free > 0)
     backend.synchronize()
 
 

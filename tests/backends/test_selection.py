@@ -3,6 +3,7 @@ import logging
 import pytest
 
 from gpunn.backends import Backend, choose_backend, get_backend, selection
+from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
 
@@ -17,7 +18,7 @@ def no_variable(monkeypatch):
 def no_device(monkeypatch):
     """Answer as a machine without a CUDA device does."""
 
-    def missing(device):
+    def missing(device, options):
         raise BackendUnavailableError("no CUDA device")
 
     monkeypatch.setattr(selection, "_cupy", missing)
@@ -28,7 +29,7 @@ def devices(monkeypatch):
     """Answer as a machine with CUDA devices does; returns the numbers that were asked for."""
     asked = []
 
-    def found(device):
+    def found(device, options):
         asked.append(device)
         return Backend(None, device, "cupy")
 
@@ -77,6 +78,36 @@ def test_variable_decides_where_nothing_is_given(monkeypatch, no_device):
 def test_device_numbers(devices, name, number):
     assert get_backend(name).name == "cupy"
     assert devices == [number]
+
+
+def test_options_reach_the_cuda_backend(monkeypatch):
+    given = []
+    monkeypatch.setattr(selection, "_cupy", lambda device, options: given.append(options))
+    get_backend("cupy")
+    get_backend("auto", graph=False)
+    get_backend("cupy:1", matmul_precision="tf32")
+    assert given == [CudaOptions(), CudaOptions(graph=False), CudaOptions(True, "tf32")]
+
+
+@pytest.mark.parametrize("name", ["numpy", "cupy"])
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"matmul_precision": "float16"}, ArgumentError, "'float16' is not supported; .*bfloat16"),
+        ({"matmul_precision": "tf23"}, ArgumentError, "did you mean 'tf32'"),
+        ({"matmul_precision": 32}, ArgumentError, "32 is not supported"),
+        ({"graph": "yes"}, ArgumentTypeError, "graph: expected True or False; got 'yes'"),
+    ],
+)
+def test_impossible_options(devices, name, options, error, message):
+    with pytest.raises(error, match=message):
+        get_backend(name, **options)
+    assert devices == []
+
+
+def test_options_beside_a_backend_that_has_its_own():
+    with pytest.raises(ArgumentError, match="<gpunn backend 'numpy'> has its options already"):
+        get_backend(NumpyBackend(), graph=False)
 
 
 @pytest.mark.parametrize("name", ["cupy", "cupy:3"])

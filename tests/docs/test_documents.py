@@ -225,6 +225,7 @@ def default_of(text: str) -> Any:
 
 TABLES = {
     "The top of the file": (configuration.Config, ()),
+    "`[backend_options]`": (configuration.BackendOptions, ()),
     "`[data]`": (configuration.DataSet, ("dataset",)),
     '`dataset = "mnist"`': (configuration.MNIST, ()),
     '`dataset = "csv"`': (configuration.CSV, ()),

@@ -190,6 +190,27 @@ def bookkeeping() -> Iterator[Case]:
             lambda g, i=index: {"table": normal(g, 5), "index": np.array([i]), "out": normal(g, 1)},
             exact=True,
         )
+    yield Case(
+        "count_pass",
+        "count_pass",
+        lambda g: {"start": np.array([40]), "rows": 7, "passes": np.array([5])},
+    )
+    for position, loss_sum in ((0, 1.5), (4, math.nan), (2, math.inf)):
+        yield Case(
+            f"count_update-{position}-{loss_sum}",
+            "count_update",
+            lambda g, i=position, x=loss_sum: {
+                "rates": normal(g, 5),
+                "position": np.array([i]),
+                "rate": normal(g, 1),
+                "updates": np.array([41]),
+                "weight": g.random(1),
+                "loss_sum": np.array([x]),
+                "weight_sum": normal(g, 1),
+                "finite_steps": np.array([3.0]),
+            },
+            exact=True,
+        )
     for rows in (1, 7, 5000):
         yield Case(
             f"sum_weights-{rows}",

@@ -9,6 +9,7 @@ from gpunn.backends.numpy import NumpyBackend
 
 TRANSFERS = {"describe", "dtype", "dtype_name", "zeros", "from_host", "copy_from_host", "to_host"}
 TRANSFERS |= {"copy", "synchronize", "free_memory", "nbytes"}
+TRANSFERS |= {"recorded", "stager", "memory_errors", "release_memory"}
 
 GROUPS: dict[str, list[Case]] = defaultdict(list)
 for case in CASES:
@@ -20,9 +21,12 @@ def public_methods(cls):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_gives_the_results_of_the_base(target, group):
+def test_gives_the_results_of_the_base(target, group, proved):
     for case in GROUPS[group]:
         check(target.backend, target.dtype, case)
+    proved(
+        "operation cases, each in three memory layouts, agree with the oracle", len(GROUPS[group])
+    )
 
 
 def test_every_operation_has_a_case():

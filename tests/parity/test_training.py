@@ -5,39 +5,20 @@ differ by rounding, which training amplifies. In float64 the tolerance is 1e-9, 
 relative to each figure's size.
 """
 
-import array_api_compat
-import array_api_strict
+import devices
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn import layers, optimizers
-from gpunn.backends import Backend, get_backend
+from gpunn.backends import get_backend
 from gpunn.data import batches
 from gpunn.schedules import Cosine, WarmUp
 from gpunn.workspace import Workspace
 
 ROWS, FEATURES, CLASSES = 45, 6, 3
 
-
-def torch_backend():
-    pytest.importorskip("torch")
-    import array_api_compat.torch as xp
-
-    return Backend(xp, None, "torch")
-
-
-def strict(device):
-    return Backend(array_api_strict, array_api_strict.Device(device), f"strict {device}")
-
-
-BACKENDS = {
-    "plain-numpy": lambda: Backend(array_api_compat.numpy, None, "plain"),
-    "strict": lambda: strict("CPU_DEVICE"),
-    "strict-device1": lambda: strict("device1"),
-    "strict-no_float64": lambda: strict("no_float64"),
-    "torch": torch_backend,
-}
+BACKENDS = {name: make for name, make in devices.BACKENDS.items() if name != "numpy"}
 TOLERANCES = {"float64": 1e-9, "float32": 5e-4}
 
 NETWORKS = {
@@ -117,10 +98,9 @@ def assert_parity(backend, *case, dtype, **options):
 def cases():
     """Each backend with each type it has."""
     return [
-        pytest.param(make, dtype, id=f"{name}-{dtype}")
-        for name, make in BACKENDS.items()
-        for dtype in TOLERANCES
-        if (name, dtype) != ("strict-no_float64", "float64")
+        pytest.param(BACKENDS[name], dtype, id=f"{name}-{dtype}")
+        for name, dtype in devices.TARGETS
+        if name in BACKENDS
     ]
 
 

@@ -1,0 +1,246 @@
+"""What one training step asks of the device: counts on the emulator, and the table in docs/gpu.md.
+
+    GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
+
+writes the table anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn import layers, losses, metrics, optimizers
+from gpunn.callbacks import Callback
+from gpunn.layers import Dense, Layer
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu.md"
+BEGIN, END = "<!-- steps: begin -->", "<!-- steps: end -->"
+BATCH, FEW, MANY = 16, 4, 12
+"""Rows in a batch, and numbers of batches in the two epochs that are compared."""
+
+
+def labels(rows: int) -> np.ndarray:
+    return np.arange(rows) % 10
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A kind of training whose steps are counted.
+
+    `fused` says whether every operation has kernels of its own. One that runs as the base defines
+    it makes temporaries, which CuPy's pool hands out again and again.
+    """
+
+    name: str
+    network: Callable[[], list[Layer]]
+    optimizer: Callable[[], optimizers.Optimizer] = optimizers.Adam
+    loss: Any = "softmax_cross_entropy"
+    metrics: Sequence[Any] = ()
+    accumulation: int = 1
+    pixels: bool = False
+    targets: Callable[[int], np.ndarray] = labels
+    options: dict[str, Any] = field(default_factory=dict)
+    fused: bool = True
+
+
+def perceptron() -> list[Layer]:
+    return [Dense(32, "relu"), Dense(16, "relu"), Dense(10)]
+
+
+STEPS = [
+    Steps("one dense layer, SGD", lambda: [Dense(10)], optimizers.SGD),
+    Steps("64-32-16-10, ReLU, SGD", perceptron, optimizers.SGD),
+    Steps("64-32-16-10, ReLU, Adam", perceptron),
+    Steps("the same with accuracy", perceptron, metrics=["accuracy"]),
+    Steps("the same with clipping", perceptron, lambda: optimizers.Adam(max_norm=1.0)),
+    Steps(
+        "the same with sample weights",
+        perceptron,
+        options={"sample_weight": np.linspace(0.5, 1, BATCH * MANY)},
+    ),
+    Steps("the same, two batches a step", perceptron, accumulation=2),
+    Steps(
+        "the same with dropout",
+        lambda: [Dense(32, "relu"), layers.Dropout(0.2), Dense(16, "relu"), Dense(10)],
+    ),
+    Steps(
+        "pixels, GELU, batch norm, dropout, SiLU, layer norm, AdamW, top-k accuracy",
+        lambda: [
+            layers.Rescaling(),
+            Dense(32, "gelu"),
+            layers.BatchNorm(),
+            layers.Dropout(0.3),
+            Dense(16, "silu"),
+            layers.LayerNorm(),
+            Dense(10),
+        ],
+        optimizers.AdamW,
+        metrics=[metrics.TopKAccuracy(3)],
+        pixels=True,
+    ),
+    Steps(
+        "regression: tanh, Huber, momentum, R2",
+        lambda: [Dense(32, "tanh"), Dense(2)],
+        lambda: optimizers.SGD(0.01, momentum=0.9),
+        losses.Huber(),
+        metrics=["r2"],
+        fused=False,
+        targets=lambda rows: np.random.default_rng(0).standard_normal((rows, 2)),
+    ),
+]
+
+
+@dataclass
+class Counted:
+    """What one step did, in the steady state.
+
+    Attributes
+    ----------
+    kernels, products : float
+        Kernels and matrix products that the device ran.
+    launches : float
+        Submissions by the host: kernels and products one by one, and graphs.
+    names : Counter of str
+        The kernels, by name.
+    """
+
+    kernels: float
+    products: float
+    launches: float
+    syncs: float
+    host_to_device: float
+    device_to_host: float
+    pool_mallocs: float
+    cuda_mallocs: float
+    names: Counter[str]
+
+
+def totals(counts: Any) -> Counter[str]:
+    """Return what a `Counts` of the emulator has counted so far, by our names."""
+    kernels, products = (
+        a + b
+        for a, b in (
+            (counts.kernels, counts.replayed),
+            (counts.matmuls, counts.replayed_matmuls),
+        )
+    )
+    return Counter(
+        {
+            "kernels": kernels.total(),
+            "products": products.total(),
+            "launches": counts.launches + counts.graph_launches,
+            "syncs": counts.host_syncs,
+            "host_to_device": counts.copies["host_to_device"],
+            "device_to_host": counts.copies["device_to_host"],
+            "pool_mallocs": counts.pool_mallocs,
+            "cuda_mallocs": counts.cuda_mallocs,
+            **{f"kernel {name}": number for name, number in kernels.items()},
+        }
+    )
+
+
+class EpochCounts(Callback):
+    """Keeps the totals at the end of each epoch."""
+
+    def __init__(self, counts: Any) -> None:
+        self.counts, self.seen = counts, []
+
+    def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
+        self.seen.append(totals(self.counts))
+
+
+def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[str]:
+    """Return what the last of four epochs with so many updates did."""
+    import emulated_cuda
+
+    from gpunn.backends.cupy import CupyBackend
+
+    rows = BATCH * updates * steps.accumulation
+    random = np.random.default_rng(0)
+    X = random.integers(0, 256, (rows, 64)).astype("u1" if steps.pixels else dtype)
+    backend = CupyBackend(1, graph=graph)
+    model = gpunn.Sequential(steps.network(), 64, backend, seed=0, dtype=dtype)
+    trainer = gpunn.Trainer(
+        model,
+        steps.loss,
+        steps.optimizer(),
+        list(steps.metrics),
+        gradient_accumulation=steps.accumulation,
+        report_every=10**6,
+    )
+    options = {
+        name: value[:rows] if isinstance(value, np.ndarray) else value
+        for name, value in steps.options.items()
+    }
+    y = steps.targets(rows)
+    with emulated_cuda.counters() as counts:
+        epochs = EpochCounts(counts)
+        trainer.fit(X, y, epochs=4, batch_size=BATCH, progress=False, callbacks=[epochs], **options)
+    assert dtype == "float64" or not counts.float64, dict(counts.float64)
+    last = Counter(epochs.seen[-1])
+    last.subtract(epochs.seen[-2])
+    return last
+
+
+def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
+    """Return what a step costs: the difference of two epochs, divided by that of their lengths.
+
+    So what an epoch costs once, its permutation going to the device and its statistics coming back,
+    is not a step's.
+    """
+    difference = last_epoch(steps, MANY, dtype, graph)
+    difference.subtract(last_epoch(steps, FEW, dtype, graph))
+    each = {name: number / (MANY - FEW) for name, number in difference.items()}
+    prefix = "kernel "
+    names = {n.removeprefix(prefix): v for n, v in each.items() if n.startswith(prefix) and v}
+    return Counted(
+        names=Counter(names), **{n: v for n, v in each.items() if not n.startswith(prefix)}
+    )
+
+
+def table() -> str:
+    """Return the table of docs/gpu.md."""
+    lines = [
+        "| training | kernels | products | launches, recorded | launches, one by one "
+        "| temporaries, one by one |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for steps in STEPS:
+        recorded, eager = count(steps), count(steps, graph=False)
+        assert recorded.names == eager.names, (recorded.names, eager.names)
+        assert recorded.products == eager.products
+        cells = (eager.kernels, eager.products, recorded.launches, eager.launches)
+        figures = " | ".join(f"{cell:g}" for cell in (*cells, eager.pool_mallocs))
+        lines.append(f"| {steps.name} | {figures} |")
+    return "\n".join(lines)
+
+
+def documented() -> str:
+    """Return the table as docs/gpu.md has it."""
+    match = re.search(f"{BEGIN}\n(.*?)\n{END}", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert match is not None, f"{DOCUMENT} has no {BEGIN}"
+    return match[1].strip()
+
+
+def write() -> None:
+    """Put the table into docs/gpu.md."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import devices
+
+    if devices.DEVICE != "emulated":
+        raise SystemExit("the steps are counted on the emulated device: GPUNN_TEST_DEVICE=emulated")
+    write()

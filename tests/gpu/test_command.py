@@ -1,0 +1,155 @@
+"""The command on a CUDA device, end to end: in processes of its own, as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import devices
+import numpy as np
+import pytest
+from run_folders import history, same_weights, weights
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+TESTS = Path(__file__).parents[1]
+
+CONFIGURATION = """\
+[data]
+dataset = "digits"
+validation_fraction = 0.2
+
+[model]
+layers = [
+    { name = "rescaling", scale = 0.0625 },
+    { name = "dense", units = 16, activation = "relu" },
+    { name = "dropout", rate = 0.1 },
+    { name = "batch_norm" },
+    { name = "dense", units = 10 },
+]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
+epochs = 4
+batch_size = 64
+metrics = ["accuracy"]
+"""
+
+SITE = """\
+import sys
+sys.path.insert(0, {tests!r})
+import emulated_cuda
+emulated_cuda.install(devices=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("command")
+    (folder / "digits.toml").write_text(CONFIGURATION)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gpunn(folder):
+    """`gpunn("train", ...)` runs the command; an emulated device is there from Python's start."""
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("GPUNN_BACKEND")}
+    if devices.DEVICE == "emulated":
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(SITE.format(tests=str(TESTS)))
+        path = [str(folder / "site"), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(path)
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "gpunn", *map(str, arguments)]
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(folder, gpunn):
+    """The same training on the device and on NumPy."""
+    for name in ("cupy", "numpy"):
+        gpunn("train", "digits.toml", "--backend", name, "--output", name)
+    return folder
+
+
+def test_the_run_names_the_device(trained):
+    record = json.loads((trained / "cupy" / "environment.json").read_text())["backend"]
+    assert record["backend"].startswith("cupy")
+    assert record["library"].startswith("cupy ")
+    assert "compute capability" in record["device"]
+    assert record["driver"].startswith("CUDA ")
+    if devices.DEVICE == "emulated":
+        assert record["device"].startswith("Emulated CUDA device")
+
+
+def test_the_run_agrees_with_numpy(trained, proved):
+    ours, theirs = history(trained / "numpy"), history(trained / "cupy")
+    for mine, other in zip(ours, theirs, strict=True):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert other[name] == pytest.approx(mine[name], rel=2e-3, abs=2e-3)
+    assert theirs[-1]["val_accuracy"] > 0.85
+    want, found = weights(trained / "numpy"), weights(trained / "cupy")
+    assert found.keys() == want.keys()
+    for name in want:
+        np.testing.assert_allclose(found[name], want[name], 5e-3, 5e-3, err_msg=name)
+    proved("runs of the command `gpunn`, each in a process of its own")
+
+
+def test_the_same_run_again_gives_the_same_bits(trained, gpunn, proved):
+    gpunn("train", "digits.toml", "--backend", "cupy", "--output", "again")
+    assert same_weights(trained / "again", trained / "cupy")
+    proved("runs of the command `gpunn`, each in a process of its own")
+
+
+def test_a_run_in_two_parts_gives_the_same_bits(trained, gpunn, proved):
+    setting = ("--backend", "cupy", "--set", "training.optimizer.learning_rate=0.01")
+    gpunn("train", "digits.toml", *setting, "--set", "training.epochs=3", "--output", "whole")
+    gpunn("train", "digits.toml", *setting, "--set", "training.epochs=1", "--output", "parts")
+    more = ("--set", "training.epochs=3", "--output", "parts", "--resume")
+    gpunn("train", "digits.toml", *setting, *more)
+    assert len(history(trained / "parts")) == 3
+    assert same_weights(trained / "parts", trained / "whole")
+    proved("runs of the command `gpunn`, each in a process of its own", 3)
+
+
+@pytest.mark.parametrize("backend", ["cupy", "numpy"])
+def test_a_run_is_evaluated_anywhere(trained, gpunn, proved, backend):
+    printed = gpunn("evaluate", "cupy", "--backend", backend)
+    assert "accuracy" in printed
+    proved("runs of the command `gpunn`, each in a process of its own")
+
+
+def test_predictions_are_the_same_anywhere(trained, gpunn, proved):
+    inputs = np.random.default_rng(0).integers(0, 17, (20, 64)).astype("float32")
+    np.save(trained / "x.npy", inputs)
+    for name in ("cupy", "numpy"):
+        gpunn(
+            "predict",
+            "cupy",
+            "--input",
+            "x.npy",
+            "--output",
+            f"{name}.npy",
+            "--backend",
+            name,
+            "--probabilities",
+        )
+    found, want = np.load(trained / "cupy.npy"), np.load(trained / "numpy.npy")
+    assert found.shape == (20, 10)
+    np.testing.assert_allclose(found, want, 1e-4, 1e-4)
+    proved("runs of the command `gpunn`, each in a process of its own", 2)
+
+
+def test_doctor_finds_the_device(gpunn):
+    report = json.loads(gpunn("doctor", "--json"))
+    assert report["auto"]["backend"].startswith("cupy")
+    assert not [finding for finding in report["cuda"] if finding["problem"]]

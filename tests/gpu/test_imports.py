@@ -1,0 +1,215 @@
+"""Real Python processes on machines without a usable CUDA: CuPy absent, broken, without a driver.
+
+Each process has a folder of links to this environment's packages, less those that its machine
+lacks, in the place of the environment's own. So what is missing is missing, however one looks.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from ctypes import CDLL
+from pathlib import Path
+
+import pytest
+
+import gpunn
+
+pytestmark = pytest.mark.rung(2)
+
+PACKAGES = Path(sysconfig.get_path("purelib"))
+TESTS = Path(__file__).parents[1]
+SOURCE = Path(gpunn.__file__).parents[1]
+CUPY = ("cupy", "cupyx", "cupy_backends", "cupy_*")
+
+UNSET = ("GPUNN_BACKEND", "CUDA_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
+
+PROGRAM = """
+import sys
+sys.path[:0] = {path!r}
+{before}
+import logging
+said = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record.getMessage())
+logging.getLogger("gpunn").addHandler(handler)
+
+import gpunn
+imported = "cupy" in sys.modules and "emulated_cuda" not in sys.modules
+import json
+from click.testing import CliRunner
+from gpunn.cli import main
+
+def refusal(name):
+    try:
+        gpunn.get_backend(name)
+    except gpunn.errors.BackendUnavailableError as error:
+        return str(error)
+
+def doctor(*options):
+    result = CliRunner().invoke(main, ["doctor", *options])
+    assert result.exit_code == 0 and result.exception is None, result.output
+    return result.stdout
+
+model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="auto")
+print(json.dumps({{
+    "imported": imported,
+    "auto": [gpunn.get_backend("auto").name, model.backend.name],
+    "said": said,
+    "available": gpunn.available_backends(),
+    "cupy": refusal("cupy"),
+    "cupy:1": refusal("cupy:1"),
+    "train": CliRunner().invoke(main, ["train", {config!r}, "--backend", "cupy"]).stderr,
+    "doctor": doctor(),
+    "report": json.loads(doctor("--json")),
+}}))
+"""
+
+CONFIG = """\
+[data]
+dataset = "digits"
+
+[model]
+layers = [{ name = "dense", units = 10 }]
+
+[training]
+loss = "softmax_cross_entropy"
+epochs = 1
+"""
+
+
+def has_driver() -> bool:
+    try:
+        CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+needs_emulator = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+needs_cupy = pytest.mark.skipif(
+    importlib.util.find_spec("cupy") is None, reason="CuPy is not installed"
+)
+needs_no_driver = pytest.mark.skipif(has_driver(), reason="this machine has an NVIDIA driver")
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """`machine(lacks=["cupy*"])` tells what a process finds that lacks these packages."""
+
+    def look(lacks=(), brings=None, emulated=False):
+        packages = tmp_path / "packages"
+        packages.mkdir()
+        for entry in PACKAGES.iterdir():
+            if not any(entry.match(pattern) for pattern in lacks):
+                (packages / entry.name).symlink_to(entry)
+        for name, source in (brings or {}).items():
+            (packages / name).parent.mkdir(exist_ok=True)
+            (packages / name).write_text(source)
+        config = tmp_path / "digits.toml"
+        config.write_text(CONFIG)
+        path = [str(SOURCE), str(packages), *([str(TESTS)] if emulated else [])]
+        before = "import emulated_cuda; emulated_cuda.install(devices=2)" if emulated else ""
+        program = PROGRAM.format(path=path, before=before, config=str(config))
+        # -S: without the environment's own packages; -I: without what variables add.
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program],
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return look
+
+
+def assert_falls_back(found, *parts):
+    """Assert what holds wherever CUDA can't be used, and that the reason is named everywhere."""
+    assert not found["imported"], "import gpunn imports CuPy"
+    assert found["auto"] == ["numpy", "numpy"]
+    assert found["available"] == ["numpy"]
+    assert found["report"]["auto"]["backend"] == "numpy"
+    (said,) = found["said"]
+    (problem, *_) = [each for each in found["report"]["cuda"] if each["problem"]]
+    assert problem["fix"]
+    for text in (found["cupy"], found["cupy:1"], found["train"], said):
+        assert ". To fix it: " in text
+    texts = [said, found["cupy"], found["cupy:1"], found["train"], found["doctor"]]
+    for text in [*texts, problem["problem"]]:
+        assert [part for part in parts if part not in text] == [], text
+    assert found["cupy"].startswith("backend 'cupy': ")
+    assert found["cupy:1"].startswith("backend 'cupy:1': ")
+    assert found["train"].startswith("Error: ")
+
+
+def test_cupy_absent(machine, proved):
+    found = machine(lacks=CUPY)
+    assert_falls_back(found, "CuPy is not installed")
+    assert "gpunn[cuda13]" in found["cupy"]
+    proved("kinds of machines without a usable CUDA are told what is missing")
+
+
+@needs_cupy
+@needs_no_driver
+def test_cupy_without_a_driver(machine, proved):
+    found = machine()
+    assert_falls_back(found, "there is no NVIDIA driver here")
+    assert "install the driver" in found["cupy"]
+    installed = importlib.import_module("cupy").__version__
+    assert installed in [finding["value"] for finding in found["report"]["cuda"]]
+    proved("kinds of machines without a usable CUDA are told what is missing")
+
+
+@needs_cupy
+def test_cupy_half_installed(machine, proved):
+    found = machine(lacks=["cupy_backends"])
+    assert_falls_back(found, "CuPy is installed but can't be imported", "cupy_backends")
+    assert "uninstall CuPy" in found["cupy"]
+    proved("kinds of machines without a usable CUDA are told what is missing")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("from ctypes import CDLL\nCDLL('libcudart.so.99')", "libcudart.so.99"),
+        ("import a_module_that_cupy_needs", "a_module_that_cupy_needs"),
+        ("raise SystemError('built for another numpy')", "built for another numpy"),
+        ("this is no Python", "SyntaxError"),
+    ],
+    ids=["library", "module", "extension", "syntax"],
+)
+def test_cupy_broken(machine, proved, source, reason):
+    found = machine(lacks=CUPY, brings={"cupy/__init__.py": source})
+    assert_falls_back(found, "CuPy is installed but can't be imported", reason)
+    proved("kinds of machines without a usable CUDA are told what is missing")
+
+
+def test_two_packages_of_cupy(machine, proved):
+    metadata = "Metadata-Version: 2.1\nName: {}\nVersion: 13.6.0\n"
+    brings = {
+        f"{name.replace('-', '_')}-13.6.0.dist-info/METADATA": metadata.format(name)
+        for name in ("cupy-cuda12x", "cupy-cuda13x")
+    }
+    brings["cupy/__init__.py"] = "raise ImportError('undefined symbol: cudaGetDevice')"
+    found = machine(lacks=CUPY, brings=brings)
+    assert "cupy-cuda12x 13.6.0, cupy-cuda13x 13.6.0" in found["cupy"]
+    assert "undefined symbol" in found["cupy"]
+    assert found["auto"] == ["numpy", "numpy"]
+    proved("kinds of machines without a usable CUDA are told what is missing")
+
+
+@needs_cupy
+@needs_emulator
+def test_a_driver_and_no_compiler(machine, proved):
+    """With an emulated driver and device, and without NVIDIA's packages, so without NVRTC."""
+    found = machine(lacks=["nvidia"], emulated=True)
+    assert_falls_back(found, "NVRTC can't be loaded")
+    assert "gpunn[cuda13-toolkit]" in found["cupy"]
+    proved("kinds of machines without a usable CUDA are told what is missing")

@@ -1,0 +1,47 @@
+"""What a training step asks of the device, counted: docs/gpu.md tells it, and nothing is wasted."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from gpu.steps import BATCH, STEPS, count, documented, table
+
+import gpunn
+from gpunn.layers import Dense
+
+pytestmark = [pytest.mark.emulated, pytest.mark.rung(5)]
+
+HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
+
+
+@pytest.mark.parametrize("graph", [True, False], ids=["recorded", "one by one"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("steps", STEPS, ids=lambda steps: steps.name)
+def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, graph):
+    counted = dataclasses.asdict(count(steps, dtype, graph))
+    nothing = ["syncs", "host_to_device", "device_to_host", "cuda_mallocs"]
+    nothing += ["pool_mallocs"] if graph or steps.fused else []
+    assert {name: counted[name] for name in nothing} == dict.fromkeys(nothing, 0)
+    assert counted["kernels"] > 0
+    assert counted["products"] > 0
+    proved("kinds of steps make the host wait for nothing, copy nothing and allocate nothing")
+
+
+def test_the_documented_table_is_current(proved):
+    assert documented() == table(), f"write it anew: {HOW}"
+    proved("rows of docs/gpu.md's table of kernels and launches are current", len(STEPS))
+
+
+def test_the_host_waits_once_a_report_point():
+    import emulated_cuda
+
+    X, y = np.random.default_rng(0).standard_normal((8 * BATCH, 64)), np.arange(8 * BATCH) % 10
+    waits = {}
+    for every in (1, 2, 4, 8):
+        model = gpunn.Sequential([Dense(10)], 64, "cupy:1", seed=0)
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy", report_every=every)
+        trainer.fit(X, y, epochs=2, batch_size=BATCH, progress=False)
+        with emulated_cuda.counters() as counts:
+            trainer.fit(X, y, epochs=1, batch_size=BATCH, progress=False)
+        waits[every] = counts.copies["device_to_host"]
+    assert waits == {1: 8, 2: 4, 4: 2, 8: 1}

@@ -1,0 +1,120 @@
+"""The proof ladder of docs/gpu.md: which test is evidence for which rung, and the sum of it.
+
+A test belongs to the rung of its marker, `rung(5)`. Tests that take a backend of `devices.BACKENDS`
+need no marker: on a CPU they belong to rung 1, on a CUDA device to rung 5. A test tells what it
+covered with the fixture `proved`; after all tests, each rung's counts are printed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from devices import BACKENDS, DEVICE, TARGETS
+
+RUNGS = {
+    1: "portable",
+    2: "import",
+    3: "compiled",
+    4: "semantics",
+    5: "emulated device" if DEVICE != "cuda" else "rung 5's tests on a real device",
+}
+
+TESTS = Path(__file__).parent
+PORTABLE = ("training", "parity", "reference")
+"""Folders whose tests are of rung 1 whatever they run on."""
+
+EMULATOR = TESTS / "emulated_cuda" / "tests"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "rung(number): evidence for that rung of docs/gpu.md")
+    config.addinivalue_line("markers", "emulated: needs the emulator, which counts")
+    config.addinivalue_line("markers", "device: needs a CUDA device, emulated or real")
+    config.addinivalue_line("markers", "full: left out of the quick run, pytest -m 'not full'")
+
+
+def pytest_report_header() -> str:
+    if DEVICE:
+        return f"CUDA device: {DEVICE}; only tests that need one run"
+    return "CUDA device: none; tests that need one are left out (see docs/gpu.md)"
+
+
+def takes_backend(item: pytest.Item) -> bool:
+    """Return whether a test is run once for each backend."""
+    callspec = getattr(item, "callspec", None)
+    parameters = {} if callspec is None else callspec.params
+    return any(
+        any(value is make for make in BACKENDS.values())
+        or (name == "backend" and isinstance(value, str) and value in BACKENDS)
+        or any(value is target for target in TARGETS)
+        for name, value in parameters.items()
+    )
+
+
+def rung_of(item: pytest.Item) -> int | None:
+    marker = item.get_closest_marker("rung")
+    if marker is not None:
+        return int(marker.args[0])
+    if takes_backend(item):
+        return 5 if DEVICE else 1
+    if not DEVICE and any(TESTS / folder in item.path.parents for folder in PORTABLE):
+        return 1
+    return None
+
+
+def runs_here(item: pytest.Item) -> bool:
+    """Return whether a test belongs to a process with this device."""
+    if EMULATOR in item.path.parents or item.get_closest_marker("emulated"):
+        return DEVICE == "emulated"
+    if item.get_closest_marker("device"):
+        return bool(DEVICE)
+    return not DEVICE or takes_backend(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if not runs_here(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if runs_here(item)]
+    for item in items:
+        rung = rung_of(item)
+        if rung is not None:
+            item.user_properties.append(("rung", rung))
+
+
+@pytest.fixture
+def proved(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """What a test covered: `proved("operation cases", 12)` adds 12 to its rung's count."""
+
+    def add(what: str, number: int = 1) -> None:
+        request.node.user_properties.append(("proved", [what, number]))
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tests: dict[int, Counter[str]] = defaultdict(Counter)
+    proofs: dict[int, Counter[str]] = defaultdict(Counter)
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.getreports(outcome):
+            properties = getattr(report, "user_properties", [])  # none while collecting
+            rung = dict(properties).get("rung")
+            if rung is None or (outcome == "passed" and report.when != "call"):
+                continue
+            tests[rung][outcome] += 1
+            if outcome == "passed":
+                for name, value in properties:
+                    if name == "proved":
+                        proofs[rung][value[0]] += value[1]
+    if not tests:
+        return
+    terminalreporter.section("proof ladder")
+    for rung in sorted(tests):
+        outcomes = ", ".join(f"{number} {outcome}" for outcome, number in tests[rung].items())
+        terminalreporter.line(f"rung {rung}, {RUNGS[rung]}: tests: {outcomes}")
+        for what, number in proofs[rung].items():
+            terminalreporter.line(f"    {number:>6,} {what}")

@@ -1,0 +1,213 @@
+"""Whole training runs as a table: every layer, activation, loss, optimizer, metric and option.
+
+The oracle is the plain base on NumPy in float64; a run's results are everything that training
+leaves: the history, the parameters, predictions and an evaluation.
+
+Tolerances, of each figure and, for an array, of its largest number: 1e-9 in float64 and 5e-4 in
+float32. Training amplifies roundings, so they are wider than those of single operations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+
+import gpunn
+from gpunn import activations, layers, losses, metrics, optimizers, schedules
+from gpunn.backends import Backend
+from gpunn.configurable import Configurable, known
+from gpunn.layers import Activation, Dense, Layer
+
+ORACLE = Backend(array_api_compat.numpy)
+TOLERANCES = {"float64": 1e-9, "float32": 5e-4}
+ROWS, FEATURES, CLASSES = 45, 6, 3
+
+_random = np.random.default_rng(0)
+LABELS = _random.integers(0, CLASSES, ROWS)
+INPUTS = _random.normal(size=(ROWS, FEATURES)) + np.eye(CLASSES, FEATURES)[LABELS]
+NUMBERS = INPUTS[:, :CLASSES] + 0.5
+ONE_HOT = np.eye(CLASSES)[LABELS]
+PIXELS = _random.integers(0, 256, (ROWS, 3, 2), np.uint8)
+WEIGHTS = _random.random(ROWS)
+
+
+def plain() -> list[Layer]:
+    return [Dense(8, "tanh"), Dense(CLASSES)]
+
+
+def every_layer() -> list[Layer]:
+    return [
+        layers.Flatten(),
+        layers.Standardization(),
+        Dense(16, bias=False),  # a bias here has no gradient but rounding
+        layers.BatchNorm(),
+        Activation("silu"),
+        layers.Dropout(0.3),
+        layers.Rescaling(1.5, 0.1),
+        Dense(8, "tanh"),
+        layers.LayerNorm(),
+        layers.Dropout(0.1),
+        Dense(CLASSES),
+    ]
+
+
+def pixels() -> list[Layer]:
+    return [layers.Flatten(), layers.Rescaling(), Dense(8, "relu"), Dense(CLASSES)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run; `batch_size` leaves a smaller last batch."""
+
+    name: str
+    network: Callable[[], list[Layer]] = plain
+    loss: Any = "softmax_cross_entropy"
+    optimizer: Callable[[], optimizers.Optimizer] = lambda: optimizers.Adam(0.01)
+    metrics: Sequence[Any] = ()
+    X: np.ndarray = field(default_factory=lambda: INPUTS)
+    y: np.ndarray = field(default_factory=lambda: LABELS)
+    batch_size: int = 8
+    accumulation: int = 1
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, backend: Backend | str, dtype: str) -> gpunn.Trainer:
+        shape = self.X.shape[1:]
+        model = gpunn.Sequential(self.network(), shape, backend, seed=4, dtype=dtype)
+        return gpunn.Trainer(
+            model,
+            self.loss,
+            self.optimizer(),
+            list(self.metrics),
+            gradient_accumulation=self.accumulation,
+            report_every=3,
+        )
+
+    def fit(self, trainer: gpunn.Trainer, **options: Any) -> gpunn.Trainer:
+        trainer.fit(
+            self.X,
+            self.y,
+            **{
+                "epochs": 3,
+                "batch_size": self.batch_size,
+                "validation_split": 0.2,
+                "progress": False,
+                **self.options,
+                **options,
+            },
+        )
+        return trainer
+
+    def results(self, trainer: gpunn.Trainer) -> dict[str, np.ndarray]:
+        """Return everything that training left, by name."""
+        figures = {
+            f"history of {name}": np.array(trainer.history[name])
+            for name in trainer.figures
+            if name not in ("seconds", "samples_per_second")
+        }
+        evaluation = trainer.evaluate(self.X, self.y)
+        figures |= {f"evaluated {name}": np.array(value) for name, value in evaluation.items()}
+        predictions = trainer.model.predict(self.X)
+        return {**figures, **trainer.model.parameters.to_host(), "predictions": predictions}
+
+
+def builtin(kind: type[Configurable]) -> list[type[Any]]:
+    """Return the package's own classes of a kind."""
+    return [cls for cls in known(kind).values() if cls.__module__.startswith("gpunn.")]
+
+
+def targets_of(loss: losses.Loss) -> np.ndarray:
+    if isinstance(loss, losses.SoftmaxCrossEntropy):
+        return LABELS
+    if isinstance(loss, losses.BinaryCrossEntropy):
+        return ONE_HOT
+    return 3.0 * ONE_HOT if isinstance(loss, losses.Poisson) else NUMBERS
+
+
+def table() -> Iterator[Run]:
+    for cls in builtin(activations.Activation):
+        yield Run(
+            f"activation {cls.name}",
+            lambda cls=cls: [Dense(8, cls()), Dense(6), Activation(cls()), Dense(CLASSES)],
+        )
+    for cls in builtin(losses.Loss):
+        # Not Adam, which makes steps of full length out of gradients that are nothing but rounding.
+        yield Run(
+            f"loss {cls.name}",
+            every_layer,
+            cls(),
+            lambda: optimizers.SGD(0.02, momentum=0.9),
+            y=targets_of(cls()),
+        )
+    yield Run("loss soft targets", loss=losses.SoftmaxCrossEntropy(0.1), y=0.9 * ONE_HOT + 0.1 / 3)
+    for cls in builtin(metrics.Metric):
+        classes = issubclass(cls, metrics.ClassMetric)
+        probabilities = issubclass(cls, metrics.BinaryAccuracy)
+        yield Run(
+            f"metric {cls.name}",
+            loss="softmax_cross_entropy" if classes else "mean_squared_error",
+            metrics=[metrics.TopKAccuracy(2) if cls is metrics.TopKAccuracy else cls()],
+            y=LABELS if classes else ONE_HOT if probabilities else NUMBERS,
+        )
+    for cls in builtin(optimizers.Optimizer):
+        yield Run(f"optimizer {cls.name}", every_layer, optimizer=lambda cls=cls: cls(0.003))
+        yield Run(
+            f"optimizer {cls.name}, decay and clipping",
+            every_layer,
+            optimizer=lambda cls=cls: cls(
+                schedules.WarmUp(schedules.Cosine(0.003), 1.0), weight_decay=0.1, max_norm=0.5
+            ),
+        )
+    for nesterov in (False, True):
+        yield Run(
+            f"optimizer momentum, nesterov {nesterov}",
+            every_layer,
+            optimizer=lambda n=nesterov: optimizers.SGD(0.02, momentum=0.9, nesterov=n),
+        )
+    options: dict[str, dict[str, Any]] = {
+        "sample weights": {"sample_weight": WEIGHTS},
+        "class weights": {"class_weight": "balanced"},
+        "unshuffled": {"shuffle": False},
+        "validation data": {"validation_split": 0.0, "validation_data": (INPUTS[:9], LABELS[:9])},
+        "whole batches": {"validation_split": 0.0, "batch_size": 15},
+    }
+    for name, option in options.items():
+        yield Run(name, every_layer, metrics=["accuracy"], options=option)
+    for accumulation, weights in itertools.product((2, 3), (None, WEIGHTS)):
+        yield Run(
+            f"accumulation of {accumulation}{'' if weights is None else ', weighted'}",
+            accumulation=accumulation,
+            batch_size=4,
+            options={"sample_weight": weights},
+        )
+    yield Run("one batch", options={"batch_size": 64})
+    yield Run("pixels", pixels, X=PIXELS)
+
+
+RUNS = {run.name: run for run in table()}
+
+
+def assert_close(found: dict[str, Any], expected: dict[str, Any], dtype: str) -> None:
+    """Assert that results agree within the tolerance of a type."""
+    assert found.keys() == expected.keys()
+    for name, want in expected.items():
+        tolerance = TOLERANCES[dtype]
+        scale = float(np.abs(want).max(initial=0.0))
+        np.testing.assert_allclose(
+            found[name], want, rtol=tolerance, atol=tolerance * scale, err_msg=name
+        )
+
+
+def assert_same_bits(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert found.keys() == expected.keys()
+    for name, want in expected.items():
+        np.testing.assert_array_equal(found[name], want, err_msg=name, strict=True)
+
+
+def assert_learned(results: dict[str, Any]) -> None:
+    losses_seen = results["history of loss"]
+    assert losses_seen[-1] < losses_seen[0], losses_seen

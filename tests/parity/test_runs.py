@@ -1,0 +1,216 @@
+"""Whole training runs on every backend against the plain base on NumPy in float64."""
+
+import devices
+import numpy as np
+import pytest
+from parity.runs import (
+    CLASSES,
+    FEATURES,
+    INPUTS,
+    LABELS,
+    ORACLE,
+    RUNS,
+    TOLERANCES,
+    Run,
+    assert_close,
+    assert_learned,
+    assert_same_bits,
+    builtin,
+    every_layer,
+    plain,
+)
+
+import gpunn
+from gpunn import layers, losses, metrics, optimizers
+from gpunn.data import batches
+
+EVERYTHING = Run(
+    "everything",
+    every_layer,
+    optimizer=lambda: optimizers.AdamW(0.01, max_norm=1.0),
+    metrics=["accuracy"],
+)
+TARGETS = [target for target in devices.TARGETS if target[0] not in ("base", "strict")]
+BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
+QUICK = {"loss softmax_cross_entropy", "optimizer adam, decay and clipping", "pixels"}
+
+
+CASES = [
+    pytest.param(run, id=name, marks=[] if name in QUICK else pytest.mark.full)
+    for name, run in RUNS.items()
+]
+REPEATED = "pairs of runs agree bitwise: repeated, resumed, streamed, reported, seen by neighbours"
+MOVED = "models and checkpoints go from NumPy's backend and back"
+
+
+@pytest.fixture(params=TARGETS, ids=lambda target: "-".join(target))
+def place(request):
+    """A backend that isn't the oracle's, and a type."""
+    name, dtype = request.param
+    return devices.BACKENDS[name](), dtype
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    return devices.BACKENDS[request.param]()
+
+
+@pytest.fixture(scope="module")
+def expected():
+    """What the oracle gives for a run; both types are compared with the same."""
+    kept = {}
+
+    def results(run):
+        if run.name not in kept:
+            kept[run.name] = run.results(run.fit(run.make(ORACLE, "float64")))
+        return kept[run.name]
+
+    return results
+
+
+@pytest.mark.parametrize("run", CASES)
+def test_a_run_agrees_with_the_oracle(place, expected, no_float64, proved, run):
+    backend, dtype = place
+    with no_float64(dtype):
+        trainer = run.fit(run.make(backend, dtype))
+        found = run.results(trainer)
+    assert all(found[name].dtype == dtype for name in trainer.model.parameters)
+    assert_close(found, expected(run), dtype)
+    assert_learned(found)
+    proved("whole training runs agree with NumPy in float64, predictions and evaluation included")
+
+
+@pytest.mark.parametrize(
+    ("kind", "used"),
+    [
+        (layers.Layer, {type(layer) for run in RUNS.values() for layer in run.network()}),
+        (losses.Loss, {type(run.loss) for run in RUNS.values()}),
+        (metrics.Metric, {type(metric) for run in RUNS.values() for metric in run.metrics}),
+        (optimizers.Optimizer, {type(run.optimizer()) for run in RUNS.values()}),
+    ],
+    ids=["layers", "losses", "metrics", "optimizers"],
+)
+def test_the_table_leaves_nothing_out(kind, used):
+    assert set(builtin(kind)) <= used
+
+
+def test_a_run_repeated_gives_the_same_bits(place, proved):
+    once, again = (EVERYTHING.results(EVERYTHING.fit(EVERYTHING.make(*place))) for _ in range(2))
+    assert_same_bits(again, once)
+    proved(REPEATED)
+
+
+def test_a_resumed_run_gives_the_same_bits(place, proved, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    whole = EVERYTHING.fit(EVERYTHING.make(*place), epochs=4)
+    EVERYTHING.fit(EVERYTHING.make(*place), epochs=2).save_checkpoint(path)
+    resumed = EVERYTHING.make(*place)
+    resumed.load_checkpoint(path)
+    EVERYTHING.fit(resumed, epochs=2)
+    assert_same_bits(EVERYTHING.results(resumed), EVERYTHING.results(whole))
+    proved(REPEATED)
+
+
+@pytest.mark.parametrize(
+    "weights", [None, np.linspace(0, 1, len(LABELS))], ids=["plain", "weights"]
+)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_streaming_gives_the_same_bits(backend, proved, monkeypatch, accumulation, weights):
+    run = Run("streamed", every_layer, metrics=["accuracy"], accumulation=accumulation)
+    options = {"sample_weight": weights}
+    resident = run.results(run.fit(run.make(backend, "float32"), stream=False, **options))
+    monkeypatch.setattr(batches, "STREAM_BYTES", 600)
+    streamed = run.results(run.fit(run.make(backend, "float32"), stream=True, **options))
+    assert_same_bits(streamed, resident)
+    proved(REPEATED)
+
+
+def test_report_points_change_no_bits(backend, proved):
+    often, seldom = (EVERYTHING.make(backend, "float32") for _ in range(2))
+    often.report_every, seldom.report_every = 1, 1000
+    ours, theirs = (EVERYTHING.fit(each).model.parameters.to_host() for each in (often, seldom))
+    assert_same_bits(theirs, ours)
+    proved(REPEATED)
+
+
+def test_networks_that_take_turns_do_not_disturb_one_another(backend, proved):
+    """Buffers that operations share must hold nothing from one step to the next."""
+    alone = EVERYTHING.fit(EVERYTHING.make(backend, "float32"), epochs=3)
+    other = Run("other", plain, optimizer=lambda: optimizers.Lion(0.001), batch_size=5)
+    ours, theirs = EVERYTHING.make(backend, "float32"), other.make(backend, "float32")
+    for _ in range(3):
+        EVERYTHING.fit(ours, epochs=1)
+        other.fit(theirs, epochs=1)
+    assert_same_bits(ours.model.parameters.to_host(), alone.model.parameters.to_host())
+    proved(REPEATED)
+
+
+def test_saved_here_and_loaded_on_the_host(place, proved, tmp_path):
+    backend, dtype = place
+    path = tmp_path / "model.safetensors"
+    model = EVERYTHING.fit(EVERYTHING.make(backend, dtype)).model
+    model.save(path)
+    loaded = gpunn.load_model(path, backend="numpy")
+    assert_same_bits(loaded.parameters.to_host(), model.parameters.to_host())
+    found, want = loaded.predict(INPUTS), model.predict(INPUTS)
+    np.testing.assert_allclose(found, want, TOLERANCES[dtype], TOLERANCES[dtype])
+    proved(MOVED)
+
+
+@pytest.mark.parametrize("first", ["here", "host"])
+def test_a_run_goes_on_elsewhere(place, expected, proved, tmp_path, first):
+    backend, dtype = place
+    path = tmp_path / "checkpoint.safetensors"
+    places = [backend, "numpy"] if first == "here" else ["numpy", backend]
+    EVERYTHING.fit(EVERYTHING.make(places[0], dtype), epochs=1).save_checkpoint(path)
+    resumed = EVERYTHING.make(places[1], dtype)
+    resumed.load_checkpoint(path)
+    EVERYTHING.fit(resumed, epochs=2)
+    assert_close(EVERYTHING.results(resumed), expected(EVERYTHING), dtype)
+    proved(MOVED)
+
+
+def test_predictions_do_not_depend_on_the_size_of_batches(backend):
+    model = EVERYTHING.fit(EVERYTHING.make(backend, "float32")).model
+    whole = model.predict(INPUTS)
+    assert isinstance(whole, np.ndarray)
+    assert whole.shape == (len(INPUTS), CLASSES)
+    np.testing.assert_allclose(model.predict(INPUTS, batch_size=7), whole, 1e-6, 1e-6)
+
+
+def test_evaluation_takes_weights_and_streams(place, monkeypatch):
+    backend, dtype = place
+    trainer = EVERYTHING.fit(EVERYTHING.make(backend, dtype))
+    oracle = EVERYTHING.fit(EVERYTHING.make(ORACLE, "float64"))
+    weights = np.arange(len(LABELS)) % 3
+    resident, want = (
+        each.evaluate(INPUTS, LABELS, sample_weight=weights, batch_size=7)
+        for each in (trainer, oracle)
+    )
+    assert resident == pytest.approx(want, rel=TOLERANCES[dtype])
+    monkeypatch.setattr(batches, "STREAM_BYTES", 600)
+    streamed = trainer.evaluate(INPUTS, LABELS, sample_weight=weights, batch_size=7, stream=True)
+    assert streamed == resident
+
+
+def test_the_tutorials_network(place, capsys):
+    backend, dtype = place
+    found = []
+    for each in (ORACLE, backend):
+        net = gpunn.NeuralNetwork([FEATURES, 8, CLASSES], backend=each, seed=0, dtype=dtype)
+        for layer in net.layers:
+            for neuron in layer.neurons:
+                neuron.weights[...] *= 30
+        net.train(INPUTS, np.eye(CLASSES)[LABELS], epochs=3, learning_rate=0.1, batch_size=10)
+        found.append((capsys.readouterr().out, net.predict(INPUTS)))
+    (lines, want), (printed, got) = found
+    assert printed == lines
+    assert "Epoch 3/3, Loss: " in printed
+    np.testing.assert_allclose(got, want, TOLERANCES[dtype], TOLERANCES[dtype])
+
+
+def test_a_diverging_run_is_told(backend):
+    model = gpunn.Sequential([layers.Dense(CLASSES)], FEATURES, backend)
+    trainer = gpunn.Trainer(model, "mean_squared_error", optimizers.SGD(1e25))
+    with pytest.raises(gpunn.errors.DivergenceError, match="from epoch 1, step 2 on"):
+        trainer.fit(INPUTS, np.eye(CLASSES)[LABELS], batch_size=8, progress=False)

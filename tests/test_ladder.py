@@ -1,0 +1,88 @@
+"""The ladder's sums: which rung a test counts for, and in which process it runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from devices import BACKENDS, TARGETS
+
+TESTS = Path(__file__).parent
+SUITE = """\
+import pytest
+from devices import BACKENDS
+
+@pytest.mark.rung(2)
+def test_marked(proved):
+    proved("machines", 3)
+
+@pytest.mark.rung(2)
+def test_skipped():
+    pytest.skip("no driver")
+
+def test_target(target, proved):
+    proved("cases", 2)
+
+@pytest.mark.parametrize("make", BACKENDS.values(), ids=BACKENDS)
+def test_made(make):
+    assert make is not None
+
+@pytest.mark.rung(4)
+def test_broken(proved):
+    proved("lies", 9)
+    assert False
+
+@pytest.mark.device
+@pytest.mark.rung(5)
+def test_device():
+    assert False, "there is none"
+
+def test_of_no_rung():
+    pass
+"""
+
+
+@pytest.fixture
+def climb(tmp_path):
+    """Run a small suite in a process of its own, with the project's plugins; return the output."""
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {TESTS}\n")
+    (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    environment = {n: v for n, v in os.environ.items() if n != "GPUNN_TEST_DEVICE"}
+
+    def run(*arguments, **variables):
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        ended = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return ended.returncode, ended.stdout + ended.stderr
+
+    return run
+
+
+def test_each_rung_is_summed_up(climb):
+    status, output = climb()
+    assert status == 1
+    ladder = output.partition("proof ladder")[2]
+    assert f"rung 1, portable: tests: {len(TARGETS) + len(BACKENDS)} passed\n" in ladder
+    assert re.search(rf"^ +{2 * len(TARGETS)} cases$", ladder, re.MULTILINE)
+    assert "rung 2, import: tests: 1 passed, 1 skipped\n" in ladder
+    assert re.search("^ +3 machines$", ladder, re.MULTILINE)
+    assert "rung 4, semantics: tests: 1 failed\n" in ladder
+    assert "lies" not in ladder
+    assert "rung 5" not in ladder
+    assert "1 failed" in output.splitlines()[-1]
+    assert "1 deselected" in output.splitlines()[-1]
+
+
+def test_a_device_that_there_is_none_of(climb):
+    status, output = climb(GPUNN_TEST_DEVICE="cuba")
+    assert status != 0
+    assert "GPUNN_TEST_DEVICE: expected 'emulated' or 'cuda', or nothing; got 'cuba'" in output
