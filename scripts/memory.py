@@ -27,7 +27,10 @@ def peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def small_network(inputs: int, hidden: tuple[int, ...], *first: gpunn.layers.Layer) -> gpunn.Trainer:
+def small_network(
+    inputs: int, hidden: tuple[int, ...], *first: gpunn.layers.Layer
+) -> gpunn.Trainer:
+    """Return a trainer of dense ReLU layers and ten outputs, with Adam."""
     dense = [gpunn.layers.Dense(units, activation="relu") for units in hidden]
     layers = [*first, *dense, gpunn.layers.Dense(10)]
     model = gpunn.Sequential(layers, (inputs,), backend="numpy")

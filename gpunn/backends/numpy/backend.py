@@ -7,6 +7,8 @@ optimizer that isn't built in, runs as the base class defines it.
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import math
 import platform
 from collections.abc import Mapping
@@ -36,17 +38,26 @@ MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 
 
 class NumpyBackend(Backend):
-    """Computes on the CPU with NumPy."""
+    """Computes on the CPU with NumPy.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    fused : bool or None
+        Whether optimizers run as one compiled loop, which needs numba. None is wherever numba is
+        installed. The results differ in rounding only.
+    """
+
+    def __init__(self, fused: bool | None = None) -> None:
         super().__init__(xp, None, "numpy")
+        self._fused = importlib.util.find_spec("numba") is not None if fused is None else fused
         self._scratch = Scratch()
 
     def describe(self) -> dict[str, str]:
+        numba = f", numba {importlib.metadata.version('numba')}" if self._fused else ""
         return {
             "backend": self.name,
             "device": f"cpu ({platform.machine()})",
-            "library": f"numpy {np.__version__}",
+            "library": f"numpy {np.__version__}{numba}",
         }
 
     def to_host(self, array: Array) -> np.ndarray:
@@ -321,13 +332,37 @@ class NumpyBackend(Backend):
             super().update(optimizer, values, gradients, slots, learning_rate, step, decayed)
             return
         rate, number = float(learning_rate[0]), int(step[0])
+        state = [slots[name] for name in optimizer.slots]
+        if self._fused and contiguous(values, gradients, *state):
+            self._fused_update(optimizer, values, gradients, state, rate, number, decayed)
+            return
         if optimizer.weight_decay and decayed:
             values[:decayed] *= 1 - rate * optimizer.weight_decay
-        state = [slots[name] for name in optimizer.slots]
         for value_piece, gradient_piece, *state_pieces in chunks(values, gradients, *state):
             s = self._scratch("s", value_piece.shape, values.dtype)
             t = self._scratch("t", value_piece.shape, values.dtype)
             compute(optimizer, value_piece, gradient_piece, state_pieces, rate, number, s, t)
+
+    def _fused_update(
+        self,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        state: list[Array],
+        rate: float,
+        number: int,
+        decayed: int,
+    ) -> None:
+        from gpunn.backends.numpy import fused
+
+        compute = fused.UPDATE[type(optimizer)]
+        keep = 1 - rate * optimizer.weight_decay
+        if keep == 1:
+            compute(optimizer, values, gradients, state, rate, number, 1.0)
+            return
+        for part, factor in ((slice(None, decayed), keep), (slice(decayed, None), 1.0)):
+            pieces = [slot[part] for slot in state]
+            compute(optimizer, values[part], gradients[part], pieces, rate, number, factor)
 
 
 def mix_in_place(bits: Array, shifted: Array) -> None:

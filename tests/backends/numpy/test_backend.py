@@ -15,10 +15,20 @@ from gpunn.optimizers import SGD
 
 
 def test_describes_itself():
-    described = NumpyBackend().describe()
+    described = NumpyBackend(fused=False).describe()
     assert described["backend"] == "numpy"
     assert described["device"].startswith("cpu (")
     assert described["library"] == f"numpy {np.__version__}"
+
+
+def test_describes_numba_where_it_computes():
+    numba = pytest.importorskip("numba")
+    assert NumpyBackend().describe()["library"].endswith(f", numba {numba.__version__}")
+
+
+def test_numba_is_picked_up_only_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "numba" not in NumpyBackend().describe()["library"]
 
 
 @pytest.mark.parametrize(
