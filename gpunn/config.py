@@ -396,6 +396,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raw = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except ValueError as error:  # of both parsers, and of bytes that are not UTF-8
         raise ConfigError(f"{path}: not a valid {kind} file: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not a configuration: nested too deeply") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a table of settings; got {raw!r}")
     return raw
@@ -424,7 +426,10 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
     keys = [key.strip() for key in re.sub(r"\[(\d+)\]", r".\1", path).split(".")]
     if not equals or not all(keys):
         raise ConfigError(f"--set {setting}: expected key=value, such as training.epochs=3")
-    value = _toml_value(text)
+    try:
+        value = _toml_value(text)
+    except RecursionError as error:
+        raise ConfigError(f"--set {path.strip()}: the value is nested too deeply") from error
     if keys[0] == "data" and keys[-1].endswith("path") and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
     container: Any = raw
@@ -537,9 +542,19 @@ def _explanation(message: str, raw: dict[str, Any]) -> str:
         return f"{_joined(keys)}: there is no {keys[-1]} {value!r}; {suggest(str(value), valid)}"
     if problem.startswith("Expected"):
         expected = re.sub(r"`([^`]*)`", _in_words, problem.partition(", got ")[0][9:])
-        each = " for every key" if place.endswith("[...]`") else ""
-        return f"{_joined(keys)}: expected {expected}{each}; got {value!r}"
+        if place.endswith("[...]`"):  # of a table's values; msgspec does not say which
+            key = next(key for key, item in value.items() if not _is_weight(item))
+            return f"{_joined(keys)}.{key}: expected {expected}; got {value[key]!r}"
+        return f"{_joined(keys)}: expected {expected}; got {value!r}"
     return f"{_joined(keys)}.{problem}"  # from a table's __post_init__, which begins with the key
+
+
+def _is_weight(value: Any) -> bool:
+    try:
+        msgspec.convert(value, Weight)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _in_words(match: re.Match[str]) -> str:

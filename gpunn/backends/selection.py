@@ -10,7 +10,7 @@ import re
 from gpunn.backends.base import Backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
 
-__all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend"]
+__all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
 
 VARIABLE = "GPUNN_BACKEND"
 NAMES = ("auto", "numpy", "cupy", "cupy:0")
@@ -24,7 +24,18 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
     An argument (or command-line option) comes before the variable GPUNN_BACKEND, that before a
     configuration's key, and that before "auto".
     """
-    return argument or os.environ.get(VARIABLE) or configured or "auto"
+    return _chosen(argument, configured)[0]
+
+
+def settle_backend(argument: str | None = None, configured: str | None = None) -> Backend:
+    """Return the backend whose name takes precedence; see `choose_backend`.
+
+    Raises
+    ------
+    BackendUnavailableError, ArgumentError
+        As `get_backend`; the message about a wrong name says where that comes from.
+    """
+    return _made(*_chosen(argument, configured))
 
 
 def get_backend(backend: str | Backend | None = None) -> Backend:
@@ -55,16 +66,7 @@ def get_backend(backend: str | Backend | None = None) -> Backend:
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
-    name = choose_backend(backend)
-    if name == "numpy":
-        return _numpy()
-    if name == "auto":
-        return _automatic()
-    match = re.fullmatch(r"cupy(?::(\d+))?", name)
-    if match is None:
-        origin = "backend" if backend else VARIABLE
-        raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
-    return _cupy(int(match[1]) if match[1] else None)
+    return _made(*_chosen(backend))
 
 
 def available_backends() -> list[str]:
@@ -72,6 +74,24 @@ def available_backends() -> list[str]:
     from gpunn.backends.cupy.diagnosis import usable_devices
 
     return ["numpy", *(f"cupy:{index}" for index in usable_devices())]
+
+
+def _chosen(argument: str | None, configured: str | None = None) -> tuple[str, str]:
+    """Return the name that takes precedence, and what a message calls the place it is from."""
+    variable = os.environ.get(VARIABLE)
+    places = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
+    return next(((name, origin) for name, origin in places if name), ("auto", "backend"))
+
+
+def _made(name: str, origin: str) -> Backend:
+    if name == "numpy":
+        return _numpy()
+    if name == "auto":
+        return _automatic()
+    match = re.fullmatch(r"cupy(?::(\d+))?", name)
+    if match is None:
+        raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
+    return _cupy(int(match[1]) if match[1] else None)
 
 
 def _numpy() -> Backend:

@@ -185,6 +185,10 @@ class TrainStep(BatchPass):
         ops.add(total, statistics.weight_sum)
         ops.count_finite(statistics.loss_sum, statistics.finite_steps)
 
+    def sum_parameters(self) -> None:
+        """Put the sum of the parameters into the statistics: not finite if one of them isn't."""
+        self.ops.sum_weights(self.model.parameters.values, self.statistics.parameter_sum)
+
     def _gradients(self, rows: int, weights: Array, total: Array) -> Array:
         parameters = self.model.parameters
         if self._accumulated is None:
