@@ -52,7 +52,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from gpunn.backends import Backend, get_backend
+from gpunn.backends import Backend
+from gpunn.backends.selection import settle_backend
 from gpunn.errors import ConfigError, suggest
 
 __all__ = [
@@ -360,10 +361,10 @@ class Config(Table, frozen=True, kw_only=True):
     seed: Seed = 0
     dtype: Literal["float32", "float64"] = "float32"
 
-    def get_backend(self, name: str) -> Backend:
-        """Return the backend of this name with the configuration's options."""
+    def get_backend(self, argument: str | None = None) -> Backend:
+        """Return the backend, with the configuration's options; an argument takes precedence."""
         options = self.backend_options or BackendOptions()
-        return get_backend(name, **msgspec.structs.asdict(options))
+        return settle_backend(argument, self.backend, **msgspec.structs.asdict(options))
 
 
 def exclude(table: Struct, first: str, second: str) -> None:
@@ -423,6 +424,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raw = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except ValueError as error:  # of both parsers, and of bytes that are not UTF-8
         raise ConfigError(f"{path}: not a valid {kind} file: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not a configuration: nested too deeply") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a table of settings; got {raw!r}")
     return raw
@@ -451,7 +454,10 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
     keys = [key.strip() for key in re.sub(r"\[(\d+)\]", r".\1", path).split(".")]
     if not equals or not all(keys):
         raise ConfigError(f"--set {setting}: expected key=value, such as training.epochs=3")
-    value = _toml_value(text)
+    try:
+        value = _toml_value(text)
+    except RecursionError as error:
+        raise ConfigError(f"--set {path.strip()}: the value is nested too deeply") from error
     if keys[0] == "data" and keys[-1].endswith("path") and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
     container: Any = raw
@@ -564,9 +570,19 @@ def _explanation(message: str, raw: dict[str, Any]) -> str:
         return f"{_joined(keys)}: there is no {keys[-1]} {value!r}; {suggest(str(value), valid)}"
     if problem.startswith("Expected"):
         expected = re.sub(r"`([^`]*)`", _in_words, problem.partition(", got ")[0][9:])
-        each = " for every key" if place.endswith("[...]`") else ""
-        return f"{_joined(keys)}: expected {expected}{each}; got {value!r}"
+        if place.endswith("[...]`"):  # of a table's values; msgspec does not say which
+            key = next(key for key, item in value.items() if not _is_weight(item))
+            return f"{_joined(keys)}.{key}: expected {expected}; got {value[key]!r}"
+        return f"{_joined(keys)}: expected {expected}; got {value!r}"
     return f"{_joined(keys)}.{problem}"  # from a table's __post_init__, which begins with the key
+
+
+def _is_weight(value: Any) -> bool:
+    try:
+        msgspec.convert(value, Weight)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _in_words(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import math
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
     "lookup",
     "make",
     "resolve",
+    "resolve_all",
 ]
 
 
@@ -200,6 +201,24 @@ def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool =
         f"{argument}: expected a name, a table with the key 'name', or {_article(kind)} {kind}; "
         f"got {value!r}"
     )
+
+
+def resolve_all(base: type[Kind], values: Any, argument: str) -> list[Kind]:
+    """Return the objects that the items of a sequence stand for; see `resolve`.
+
+    Raises
+    ------
+    ArgumentError
+        If a name or a parameter is unknown or impossible; the message names the item.
+    ArgumentTypeError
+        If `values` is not a list or a tuple, or an item is nothing that `resolve` takes.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise ArgumentTypeError(
+            f"{argument}: expected a list, [] for none and [...] around a single one; "
+            f"got {values!r}"
+        )
+    return [resolve(base, value, f"{argument}[{index}]") for index, value in enumerate(values)]
 
 
 def _article(word: str) -> str:

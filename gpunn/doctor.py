@@ -14,20 +14,14 @@ import numpy as np
 
 import gpunn
 from gpunn.backends import Backend, choose_backend, get_backend
+from gpunn.backends.cupy.diagnosis import PACKAGES as CUPY_PACKAGES
 from gpunn.backends.selection import VARIABLE
 from gpunn.errors import BackendUnavailableError, GpunnError
 
 __all__ = ["automatic_backend", "diagnose", "environment"]
 
 PACKAGES = ("numpy", "array-api-compat", "safetensors", "msgspec", "click", "tqdm")
-OPTIONAL_PACKAGES = (
-    "numba",
-    "cupy",
-    "cupy-cuda12x",
-    "cupy-cuda13x",
-    "scikit-learn",
-    "threadpoolctl",
-)
+OPTIONAL_PACKAGES = ("numba", *CUPY_PACKAGES, "scikit-learn", "threadpoolctl")
 THREAD_VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",

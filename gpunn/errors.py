@@ -56,7 +56,7 @@ class DeviceMemoryError(GpunnError, MemoryError):
 
 
 class DivergenceError(GpunnError, ArithmeticError):
-    """Training produced a loss that is not a finite number."""
+    """Training produced a loss, or parameters, that are not finite numbers."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import secrets
 from pathlib import Path
@@ -17,9 +19,14 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     Raises
     ------
     OSError
-        If the folder can't be written to or is full; nothing has been changed then.
+        If the folder is missing, full or can't be written to, or `path` is a folder; nothing has
+        been changed then.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "expected a file's name, not a folder", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:
@@ -33,5 +40,15 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+    """Write a value as indented JSON, atomically; null for numbers that are not finite."""
+    text = json.dumps(finite_or_none(value), indent=2, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def finite_or_none(value: Any) -> Any:
+    """Return a value of JSON types with None for NaN and infinities, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite_or_none(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite_or_none(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

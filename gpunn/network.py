@@ -14,7 +14,7 @@ from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_integer, resolve
 from gpunn.data.mapped import release
 from gpunn.data.validation import check_inputs
-from gpunn.errors import ArgumentError, suggest
+from gpunn.errors import ArgumentError, GpunnError, suggest
 from gpunn.layers import Flatten, Layer
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
@@ -115,8 +115,16 @@ class Sequential:
         declarations = self._declarations()
         if values is not None:
             check_values(declarations, values)
-        with self.backend.memory_errors():
-            self.parameters = Parameters(declarations, self.backend, self.dtype, self.seed, values)
+        try:
+            check_addressable(declarations)
+            with self.backend.memory_errors():
+                self.parameters = Parameters(
+                    declarations, self.backend, self.dtype, self.seed, values
+                )
+        except MemoryError as error:
+            if isinstance(error, GpunnError):
+                raise
+            raise ArgumentError(out_of_memory(declarations, error)) from error
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             key = int(generator(self.seed, "dropout", index).integers(2**32))
             layer.attach(*self.parameters.views(label), key)
@@ -193,7 +201,7 @@ class Sequential:
         X : array, shape (rows, *input_shape)
             Finite real numbers.
         batch_size : int
-            Rows on the device at a time; it does not change the result.
+            Rows on the device at a time; it does not change the result but for rounding.
 
         Returns
         -------
@@ -239,22 +247,31 @@ class Sequential:
     def fit_inputs(self, X: HostArray) -> None:
         """Let layers that learn from the training inputs (`Standardization`) do so.
 
-        `Trainer.fit` calls this once.
+        `Trainer.fit` does this once.
 
         Raises
         ------
         DataError
-            If the inputs don't fit the network, or hold numbers too large for their squares to be
-            summed up. Nothing has been changed then.
+            If the inputs don't fit the network, or a layer's figures of them don't fit its type.
+            Nothing has been changed then.
         """
+        self.take_inputs(self.learn_inputs(X))
+
+    def learn_inputs(
+        self, X: HostArray, numbers: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return what `fit_inputs` would set, from the rows with these numbers (None: all)."""
         X = check_inputs(X, self.input_shape, "X", self.dtype)
-        found = {
+        return {
             f"{label}.{name}": value
             for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True)
             if layer.learns_from_inputs
-            for name, value in layer.fit_inputs(X.reshape(-1, *shape)).items()
+            for name, value in layer.fit_inputs(X.reshape(-1, *shape), numbers, self.dtype).items()
         }
-        for name, value in found.items():
+
+    def take_inputs(self, learned: Mapping[str, np.ndarray]) -> None:
+        """Set what `learn_inputs` returned."""
+        for name, value in learned.items():
             self.parameters[name] = value
         self.inputs_fitted = True
 
@@ -339,6 +356,24 @@ def detached(layer: Layer) -> Layer:
     duplicate = copy.copy(layer)
     duplicate.attach({}, {}, 0)
     return duplicate
+
+
+def check_addressable(specs: Mapping[str, ParameterSpec]) -> None:
+    """Raise a MemoryError if the number of bytes would not fit a 64-bit integer."""
+    if sum(math.prod(spec.shape) for spec in specs.values()) >= 2**59:
+        raise MemoryError("more bytes than an address can number")
+
+
+def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str:
+    """Return what to say when the parameters find no room."""
+    sizes = {name: math.prod(spec.shape) for name, spec in specs.items()}
+    largest = max(sizes, key=lambda name: sizes[name])
+    label, _, parameter = largest.rpartition(".")
+    return (
+        f"layer {label!r}: out of memory for the network's {sum(sizes.values()):,} parameters "
+        f"({error}); the most, {sizes[largest]:,}, are in its {parameter} of shape "
+        f"{specs[largest].shape}. Choose fewer units"
+    )
 
 
 def check_unused(layers: Sequence[Layer]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from gpunn.backends import Backend
-from gpunn.configurable import check_integer
+from gpunn.configurable import check_flag, check_integer
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Normal
 from gpunn.layers import Dense
@@ -48,10 +50,11 @@ class NeuralNetwork(Sequential):
         seed: int = 0,
         dtype: str = "float32",
     ) -> None:
-        if len(sizes) < 2:
+        listed = isinstance(sizes, (Sequence, np.ndarray)) and not isinstance(sizes, str)
+        if not listed or len(sizes) < 2:
             raise ArgumentError(
                 "sizes: expected the number of inputs and at least one layer, such as "
-                f"[784, 128, 10]; got {list(sizes)}"
+                f"[784, 128, 10]; got {list(sizes) if listed else sizes!r}"
             )
         checked = [check_integer("sizes", size) for size in sizes]
         layers = [Dense(units, "relu", initializer=Normal(0.01)) for units in checked[1:]]
@@ -84,6 +87,11 @@ class NeuralNetwork(Sequential):
         verbose : bool
             Whether to print.
 
+        Notes
+        -----
+        Ctrl-C ends training after the running update, with a line that says so; the losses of the
+        whole epochs are returned.
+
         Returns
         -------
         list of float
@@ -96,9 +104,10 @@ class NeuralNetwork(Sequential):
         DivergenceError
             If the loss stops being a finite number; a smaller learning rate usually helps.
         """
+        verbose = check_flag("verbose", verbose)
         report = PrintedLoss(check_integer("epochs", epochs), self.output_shape[0], verbose)
         trainer = Trainer(self, MeanSquaredError(over_outputs="sum"), SGD(learning_rate))
-        trainer.fit(
+        history = trainer.fit(
             X,
             y,
             epochs=epochs,
@@ -107,6 +116,8 @@ class NeuralNetwork(Sequential):
             callbacks=[report],
             progress=False,
         )
+        if report.verbose and history.stopped:
+            print(f"Stopped: {history.stopped}")
         return report.losses
 
 

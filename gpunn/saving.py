@@ -8,9 +8,10 @@ machine without one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -20,11 +21,12 @@ from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
 from gpunn.files import write_atomically
 from gpunn.network import Sequential, check_values
+from gpunn.neural_network import NeuralNetwork
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
 
-__all__ = ["load_checkpoint", "load_model", "save_checkpoint", "save_model"]
+__all__ = ["differences", "load_checkpoint", "load_model", "save_checkpoint", "save_model"]
 
 FORMAT = 1
 
@@ -63,24 +65,35 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
     backend : str, Backend or None
         Where to put it, whatever it was trained on; see `gpunn.get_backend`.
 
+    Returns
+    -------
+    Sequential
+        A `NeuralNetwork` if it was one that was saved. A class of your own comes back as the one
+        of these two that it derives from.
+
     Raises
     ------
     ModelFileError
         If the file is damaged, is not such a file, was written by a newer gpunn, names a layer
-        that is not defined, or its arrays don't fit its architecture.
+        that is not defined, or its arrays don't fit its architecture or are not finite.
     """
     place = get_backend(backend)
     description, arrays = _read(path)
+    values = _without_state(arrays)
+    # Of its class without its own constructor, which takes other arguments.
+    model: Sequential = object.__new__(KINDS[description.kind])
     try:
-        model = Sequential(
-            description["layers"],
-            description["input_shape"],
+        Sequential.__init__(
+            model,
+            description.layers,
+            tuple(description.input_shape),
             place,
-            description["seed"],
-            description["dtype"],
-            _without_state(arrays),
+            description.seed,
+            description.dtype,
+            values,
         )
-    except (ArgumentError, ArgumentTypeError, KeyError, TypeError) as error:
+        check_stored(values, description.dtype)
+    except (ArgumentError, ArgumentTypeError, TypeError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
     _restore_annotations(model, description)
     return model
@@ -110,7 +123,7 @@ def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
 
 
 def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
-    """Put a trainer where `save_checkpoint` found it; its network must have the same layers.
+    """Put a trainer where `save_checkpoint` found it; its network must be made alike.
 
     What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters, and
     callbacks. An `EarlyStopping` begins anew.
@@ -118,11 +131,12 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     Raises
     ------
     ModelFileError
-        If the file is damaged, holds no training state, or does not fit the trainer's network or
-        optimizer. Nothing has been changed then.
+        If the file is damaged, holds no training state, or does not fit the trainer's optimizer or
+        its network's layers, input shape, seed and dtype. Nothing has been changed then.
     """
     description, arrays = _read(path)
-    if "training" not in description:
+    training = description.training
+    if training is None:
         raise ModelFileError(
             f"{path}: holds a model without training state; it can be loaded with load_model"
         )
@@ -130,10 +144,11 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     state = {
         name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
     }
+    _check_same_network(trainer.model, description, path)
     try:
-        training = msgspec.convert(description["training"], Progress)
         check_values(trainer.model.parameters.specs, values)
-    except (msgspec.ValidationError, ArgumentError) as error:
+        check_stored(values, description.dtype)
+    except ArgumentError as error:
         raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
     ours, theirs = trainer.optimizer.name, training.optimizer
     if ours != theirs:
@@ -154,14 +169,65 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     trainer.history.rows[:] = training.history
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class Progress(msgspec.Struct):
     """How far training has come, as a checkpoint describes it."""
 
-    epoch: int
-    updates: int
+    epoch: Count
+    updates: Count
     optimizer: str
     schedule_state: dict[str, float]
     history: list[dict[str, int | float]]
+
+
+class Description(msgspec.Struct):
+    """What a file says of its network, beside the arrays."""
+
+    layers: list[str | dict[str, Any]]
+    input_shape: list[int]
+    seed: int
+    dtype: str
+    kind: Literal["sequential", "neural_network"] = "sequential"
+    inputs_fitted: bool = True
+    metadata: dict[str, Any] = {}
+    training: Progress | None = None
+
+
+KINDS: dict[str, type[Sequential]] = {"sequential": Sequential, "neural_network": NeuralNetwork}
+
+
+def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield where two values of JSON types differ, with what is there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from differences(old.get(key), new.get(key), f"{place}.{key}")
+    elif isinstance(old, list) and isinstance(new, list):
+        for index, pair in enumerate(zip_longest(old, new)):
+            yield from differences(*pair, f"{place}[{index}]")
+    elif old != new:
+        yield place, old, new
+
+
+def check_stored(values: Mapping[str, np.ndarray], dtype: str) -> None:
+    """Raise an ArgumentError unless all arrays have the network's type and are finite."""
+    for name, value in sorted(values.items()):
+        if value.dtype != dtype:
+            raise ArgumentError(f"values: {name!r} has dtype {value.dtype}; expected {dtype}")
+        if not np.isfinite(value).all():
+            raise ArgumentError(f"values: {name!r} holds numbers that are not finite")
+
+
+def _check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
+    """Raise a ModelFileError that names the first thing in which a file's network differs."""
+    expected = json.loads(json.dumps(model.config()))
+    for key in ("layers", "input_shape", "dtype", "seed"):
+        for place, theirs, ours in differences(getattr(description, key), expected[key], key):
+            raise ModelFileError(
+                f"{path}: does not fit the trainer: {place}: the file's network has {theirs!r}, "
+                f"the trainer's {ours!r}"
+            )
 
 
 def _check_state(trainer: Trainer, state: Mapping[str, np.ndarray], path: str | Path) -> None:
@@ -176,6 +242,16 @@ def _check_state(trainer: Trainer, state: Mapping[str, np.ndarray], path: str | 
         raise ModelFileError(
             f"{path}: the optimizer's state has the shapes {found}; expected {expected}"
         )
+    for name, array in state.items():
+        if name.startswith("optimizer.") and array.dtype != trainer.model.dtype:
+            raise ModelFileError(
+                f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected "
+                f"{trainer.model.dtype}"
+            )
+        if not np.isfinite(array).all():
+            raise ModelFileError(
+                f"{path}: the optimizer's state {name!r} holds numbers that are not finite"
+            )
 
 
 def _without_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -185,6 +261,7 @@ def _without_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _description(model: Sequential) -> dict[str, Any]:
     return {
         "format": FORMAT,
+        "kind": "neural_network" if isinstance(model, NeuralNetwork) else "sequential",
         **model.config(),
         "inputs_fitted": model.inputs_fitted,
         "metadata": model.metadata,
@@ -193,9 +270,9 @@ def _description(model: Sequential) -> dict[str, Any]:
     }
 
 
-def _restore_annotations(model: Sequential, description: Mapping[str, Any]) -> None:
-    model.metadata = dict(description.get("metadata", {}))
-    model.inputs_fitted = bool(description.get("inputs_fitted", True))
+def _restore_annotations(model: Sequential, description: Description) -> None:
+    model.metadata = description.metadata
+    model.inputs_fitted = description.inputs_fitted
 
 
 def _write(
@@ -212,7 +289,7 @@ def _write(
     write_atomically(path, save(dict(arrays), {"gpunn": text}))
 
 
-def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
@@ -223,14 +300,19 @@ def _read(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
+    except (AttributeError, TypeError) as error:  # of a type that NumPy lacks, such as bfloat16
+        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
     try:
         description = json.loads(metadata["gpunn"])
         format_version = description["format"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{path}: a safetensors file, but not one of gpunn's") from error
     if format_version != FORMAT:
         raise ModelFileError(
-            f"{path}: has format {format_version}; this gpunn {gpunn.__version__} reads format "
+            f"{path}: has format {format_version!r}; this gpunn {gpunn.__version__} reads format "
             f"{FORMAT}. Install the gpunn that wrote it: {description.get('versions')}"
         )
-    return description, arrays
+    try:
+        return msgspec.convert(description, Description), arrays
+    except msgspec.ValidationError as error:
+        raise ModelFileError(f"{path}: has a damaged description: {error}") from error

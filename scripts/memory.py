@@ -30,6 +30,7 @@ def peak() -> int:
 def small_network(
     inputs: int, hidden: tuple[int, ...], *first: gpunn.layers.Layer
 ) -> gpunn.Trainer:
+    """Return a trainer of dense ReLU layers and ten outputs, with Adam."""
     dense = [gpunn.layers.Dense(units, activation="relu") for units in hidden]
     layers = [*first, *dense, gpunn.layers.Dense(10)]
     model = gpunn.Sequential(layers, (inputs,), backend="numpy")
@@ -80,7 +81,8 @@ def mnist(folder: str) -> None:
 @click.option("--gigabytes", default=4.0, show_default=True, help="Size of the data file.")
 @click.option("--budget", default=512, show_default=True, help="Bound on memory, in MiB.")
 @click.option("--folder", type=click.Path(exists=True), help="Where to put the file.")
-def stream(gigabytes: float, budget: int, folder: str | None) -> None:
+@click.option("--standardize", is_flag=True, help="Begin with a Standardization layer.")
+def stream(gigabytes: float, budget: int, folder: str | None, standardize: bool) -> None:
     """Train for one epoch on a memory-mapped .npy file of several gigabytes."""
     features, block = 256, 65_536
     rows = int(gigabytes * 1e9) // (4 * features)
@@ -98,8 +100,11 @@ def stream(gigabytes: float, budget: int, folder: str | None) -> None:
                 file.write((0.3 * centres[labels] + noise).tobytes())
         click.echo(f"{path.stat().st_size / 1e9:.2f} GB: {rows:,} rows of {features} numbers")
         X = gpunn.data.load_npy(path)
-        trainer = small_network(features, (64,))
-        history = trainer.fit(X, y, batch_size=256, progress=False)
+        first = [gpunn.layers.Standardization()] if standardize else []
+        trainer = small_network(features, (64,), *first)
+        history = trainer.fit(
+            X, y, batch_size=256, validation_split=0.1 if standardize else 0.0, progress=False
+        )
     click.echo(f"loss {history['loss'][-1]:.4f}, accuracy {history['accuracy'][-1]:.4f}")
     click.echo(f"peak memory of the process {peak() / MEBIBYTE:.0f} MiB (bound {budget} MiB)")
     sys.exit(peak() > budget * MEBIBYTE)

@@ -52,12 +52,15 @@ def cuda() -> Backend:
 
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "base": lambda: Backend(array_api_compat.numpy),
-    "numpy": NumpyBackend,
+    "numpy": lambda: NumpyBackend(fused=False),
     "strict": lambda: strict("CPU_DEVICE"),
     "strict:device1": lambda: strict("device1"),
     "strict:no_float64": lambda: strict("no_float64"),
 }
 """Every backend that must give the results of the base, by name."""
+
+if importlib.util.find_spec("numba"):
+    BACKENDS["numpy:fused"] = lambda: NumpyBackend(fused=True)
 
 if importlib.util.find_spec("torch"):
     BACKENDS["torch"] = torch

@@ -106,10 +106,14 @@ def test_defaults_and_values():
             ),
             ["data.test_path: missing"],
         ),
+        (
+            with_value("training.metrics", "accuracy"),
+            ["training.metrics: expected a list; got 'accuracy'"],
+        ),
         (with_value("training.class_weight", "even"), ["training.class_weight: ", "'balanced'"]),
         (
             with_value("training.class_weight", {"0": "x"}),
-            ["training.class_weight: expected a number for every key"],
+            ["training.class_weight.0: expected a number; got 'x'"],
         ),
     ],
 )
@@ -202,6 +206,7 @@ def test_set_takes_paths_from_the_current_folder(tmp_path, monkeypatch):
         ("training..epochs=3", "expected key=value"),
         ("model.layers.2.units=3", r"model\.layers has 2 entries.*no number 2"),
         ("model.layers.last.units=3", "is a list; expected a number, not 'last'"),
+        ("seed=" + "[" * 100_000, "--set seed: the value is nested too deeply"),
         ("training.epochs.x=3", r"training\.epochs is 2, which has no parts"),
     ],
 )
@@ -236,6 +241,8 @@ def test_set_never_makes_an_invalid_config_pass(keys, value):
         ("a.toml", b"\xff", "not a valid TOML file"),
         ("a.json", b"{", "not a valid JSON file"),
         ("a.json", b"[]", "expected a table of settings"),
+        ("a.toml", b"a = " + b"[" * 100_000, "nested too deeply"),
+        ("a.json", b"[" * 100_000, "nested too deeply"),
     ],
 )
 def test_files_that_are_not_configurations(tmp_path, name, content, problem):

@@ -42,6 +42,24 @@ def test_json(tmp_path):
     assert text.endswith("\n")
 
 
+def test_json_has_no_infinity(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [float("nan"), (1.5, float("-inf"))], "b": "inf"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": [None, [1.5, None]], "b": "inf"}
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "problem"),
+    [
+        ("none/a.txt", FileNotFoundError, r"there is no such folder: '.*none'$"),
+        (".", IsADirectoryError, "expected a file's name, not a folder"),
+    ],
+)
+def test_what_cannot_be_a_file(tmp_path, path, error, problem):
+    with pytest.raises(error, match=problem):
+        write_atomically(tmp_path / path, b"")
+    assert not list(tmp_path.iterdir())
+
+
 def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("{}")

@@ -386,7 +386,7 @@ def test_fit_inputs_standardizes():
     flat = X.reshape(100, 4)
     values = model.parameters.to_host()
     np.testing.assert_allclose(values["standardization_1.mean"], flat.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(values["standardization_1.variance"], flat.var(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(values["standardization_1.deviation"], flat.std(axis=0), rtol=1e-12)
 
 
 def test_fit_inputs_that_fails_changes_nothing():
@@ -477,3 +477,12 @@ def test_a_layer_of_ones_own():
             return gradient
 
     assert network(Half()).predict([[2, 4, 6]]).tolist() == [[1, 2, 3]]
+
+
+# ------------------------------------------------------------------------------------------ memory
+
+
+@pytest.mark.parametrize("units", [10**15, 10**19])
+def test_a_layer_too_large_for_memory_is_named(units):
+    with pytest.raises(ArgumentError, match=r"layer 'dense_2': out of memory.*Choose fewer units"):
+        network(layers.Dense(4), layers.Dense(units))

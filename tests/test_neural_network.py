@@ -1,11 +1,14 @@
 import copy
+import os
 import pickle
+import signal
 
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
+from gpunn.neural_network import PrintedLoss
 
 
 def network(sizes=(3, 4, 2), **options):
@@ -147,3 +150,32 @@ def test_divergence():
     net.parameters.values[...] = 1.0
     with pytest.raises(DivergenceError, match="from epoch 1, step 2 on"):
         net.train(np.abs(X), 1e15 + y, epochs=3, learning_rate=1e10, batch_size=4, verbose=False)
+
+
+@pytest.mark.parametrize("sizes", [3, None, "34", [3], []])
+def test_sizes_that_are_none(sizes):
+    with pytest.raises(ArgumentError, match="sizes: expected the number of inputs and at least"):
+        gpunn.NeuralNetwork(sizes, backend="numpy")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("verbose", [False, True])
+def test_ctrl_c_ends_training_and_says_so(verbose, capsys, caplog, monkeypatch):
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    report = PrintedLoss.on_epoch_end
+
+    def interrupting(self, trainer, logs):
+        report(self, trainer, logs)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(PrintedLoss, "on_epoch_end", interrupting)
+    try:
+        losses = network().train(
+            *data(), epochs=5, learning_rate=0.1, batch_size=4, verbose=verbose
+        )
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert len(losses) == 1
+    assert "with 1 of 5 epochs done" in caplog.text
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1:] == (["Stopped: interrupted by Ctrl-C"] if verbose else [])

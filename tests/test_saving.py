@@ -258,6 +258,11 @@ def test_newer_format(path):
             r"'dense_1.weights' has shape \(3, 1\); expected \(3, 2\)",
         ),
         ({"dense_1.biases": np.zeros(2, bool)}, "'dense_1.biases' has dtype bool"),
+        ({"dense_1.biases": np.zeros(2)}, "'dense_1.biases' has dtype float64; expected float32"),
+        (
+            {"dense_1.biases": np.array([0, np.nan], np.float32)},
+            "'dense_1.biases' holds numbers that are not finite",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(path, arrays, message):
@@ -270,13 +275,10 @@ def test_arrays_that_do_not_fit(path, arrays, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": None}, "layers"),
         ({"layers": []}, "layers: expected a list of at least one layer"),
-        ({"layers": 3}, "layers: expected a list of at least one layer"),
         ({"layers": [{"name": "unheard_of"}]}, "there is no layer 'unheard_of'"),
         ({"layers": [{"name": "dense", "units": 2, "size": 1}]}, r"layers\[0\].size"),
-        ({"input_shape": ["a"]}, "input_shape: expected a whole number"),
-        ({"input_shape": None}, "input_shape"),
+        ({"input_shape": [0]}, "input_shape: expected a whole number"),
         ({"dtype": "float16"}, "dtype: there is no 'float16'"),
         ({"seed": -1}, "seed"),
     ],
@@ -286,6 +288,65 @@ def test_architectures_that_cannot_be(path, changes, message):
     rewritten(path, **changes)
     with pytest.raises(ModelFileError, match=f"can't rebuild the network: .*{message}"):
         gpunn.load_model(path, "numpy")
+
+
+DAMAGED = [
+    ({"layers": None}, "layers"),
+    ({"layers": 3}, "layers"),
+    ({"input_shape": ["a"]}, "input_shape"),
+    ({"input_shape": None}, "input_shape"),
+    ({"seed": 1.5}, "seed"),
+    ({"kind": "perceptron"}, "kind"),
+    ({"metadata": 3}, "metadata"),
+    ({"inputs_fitted": "yes"}, "inputs_fitted"),
+    ({"training": {}}, "missing required field"),
+    ({"training": 3}, "training"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), DAMAGED)
+def test_a_damaged_description(path, changes, message):
+    small().save(path)
+    rewritten(path, **changes)
+    with pytest.raises(ModelFileError, match=f"has a damaged description: .*{message}"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_metadata_that_is_null(path):
+    small().save(path)
+    arrays, description = contents(path)
+    save_file(arrays, path, {"gpunn": json.dumps({**description, "metadata": None})})
+    with pytest.raises(ModelFileError, match=r"has a damaged description: .*metadata"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_a_format_that_is_text(path):
+    small().save(path)
+    rewritten(path, format="1")
+    with pytest.raises(ModelFileError, match="has format '1'"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_arrays_of_a_type_that_numpy_lacks(path):
+    small().save(path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["dense_1.biases"] |= {"dtype": "BF16", "shape": [4]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    with pytest.raises(ModelFileError, match="holds arrays of a type that NumPy lacks"):
+        gpunn.load_model(path, "numpy")
+
+
+def test_the_tutorials_network_comes_back_as_one(path):
+    network = gpunn.NeuralNetwork([3, 4, 2], "numpy")
+    network.save(path)
+    loaded = gpunn.load_model(path, "numpy")
+    assert type(loaded) is gpunn.NeuralNetwork
+    options = {"epochs": 2, "learning_rate": 0.1, "batch_size": 2, "verbose": False}
+    X, y = np.ones((4, 3)), np.ones((4, 2))
+    assert loaded.train(X, y, **options) == network.train(X, y, **options)
 
 
 def test_a_huge_network_is_refused_before_it_is_made(path):
@@ -361,7 +422,8 @@ def test_a_checkpoint_restores_the_trainer(path, optimizer):
 def test_a_checkpoint_before_the_first_epoch(path):
     first = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
     first.save_checkpoint(path)
-    second = gpunn.Trainer(everything(seed=9), "softmax_cross_entropy", Adam(0.01))
+    second = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
+    second.model.parameters["first.biases"] = np.ones(5)
     second.load_checkpoint(path)
     assert second.history.rows == []
     np.testing.assert_array_equal(first.model.parameters.values, second.model.parameters.values)
@@ -389,8 +451,12 @@ def snapshot(trainer):
     ("arrays", "changes", "message"),
     [
         ({}, {"training": None}, "without training state; it can be loaded with load_model"),
-        ({}, {"training": {}}, "does not fit the trainer: .*missing required field"),
-        ({}, {"training": 3}, "does not fit the trainer"),
+        *(({}, changes, message) for changes, message in DAMAGED),
+        ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "numbers that are not finite"),
+        ({"first.biases": np.zeros(5)}, {}, "'first.biases' has dtype float64"),
+        ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's 3"),
+        ({}, {"dtype": "float64"}, "dtype: the file's network has 'float64'"),
+        ({}, {"input_shape": [2, 2]}, r"input_shape\[0\]: the file's network has 2"),
         ({"first.biases": np.zeros(2)}, {}, r"'first.biases' has shape \(2,\); expected \(5,\)"),
         ({"training.updates": None}, {}, "the optimizer's state has the shapes"),
         ({"training.passes": np.zeros(2, np.int64)}, {}, "the optimizer's state has the shapes"),
@@ -428,7 +494,7 @@ def test_a_checkpoint_of_another_network(path):
     trained().save_checkpoint(path)
     trainer = gpunn.Trainer(small(), "mean_squared_error", Adam())
     with pytest.raises(
-        ModelFileError, match=r"'dense_1\.biases' is missing; .*'first\.biases' is not"
+        ModelFileError, match=r"layers\[0\]\.name: the file's network has 'standardization'"
     ):
         trainer.load_checkpoint(path)
 

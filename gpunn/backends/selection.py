@@ -12,7 +12,7 @@ from gpunn.backends.base import Backend
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
 
-__all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend"]
+__all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
 
 VARIABLE = "GPUNN_BACKEND"
 NAMES = ("auto", "numpy", "cupy", "cupy:0")
@@ -26,7 +26,24 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
     An argument (or command-line option) comes before the variable GPUNN_BACKEND, that before a
     configuration's key, and that before "auto".
     """
-    return argument or os.environ.get(VARIABLE) or configured or "auto"
+    return _chosen(argument, configured)[0]
+
+
+def settle_backend(
+    argument: str | None = None,
+    configured: str | None = None,
+    *,
+    graph: bool = True,
+    matmul_precision: str = "float32",
+) -> Backend:
+    """Return the backend whose name takes precedence; see `choose_backend` and `get_backend`.
+
+    Raises
+    ------
+    BackendUnavailableError, ArgumentError
+        As `get_backend`; the message about a wrong name says where that comes from.
+    """
+    return _made(*_chosen(argument, configured), CudaOptions(graph, matmul_precision))
 
 
 def get_backend(
@@ -71,16 +88,7 @@ def get_backend(
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
-    name = choose_backend(backend)
-    if name == "numpy":
-        return _numpy()
-    if name == "auto":
-        return _automatic(options)
-    match = re.fullmatch(r"cupy(?::(\d+))?", name)
-    if match is None:
-        origin = "backend" if backend else VARIABLE
-        raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
-    return _cupy(int(match[1]) if match[1] else None, options)
+    return _made(*_chosen(backend), options)
 
 
 def available_backends() -> list[str]:
@@ -88,6 +96,24 @@ def available_backends() -> list[str]:
     from gpunn.backends.cupy.diagnosis import usable_devices
 
     return ["numpy", *(f"cupy:{index}" for index in usable_devices())]
+
+
+def _chosen(argument: str | None, configured: str | None = None) -> tuple[str, str]:
+    """Return the name that takes precedence, and what a message calls the place it is from."""
+    variable = os.environ.get(VARIABLE)
+    places = ((argument, "backend"), (variable, VARIABLE), (configured, "backend"))
+    return next(((name, origin) for name, origin in places if name), ("auto", "backend"))
+
+
+def _made(name: str, origin: str, options: CudaOptions) -> Backend:
+    if name == "numpy":
+        return _numpy()
+    if name == "auto":
+        return _automatic(options)
+    match = re.fullmatch(r"cupy(?::(\d+))?", name)
+    if match is None:
+        raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
+    return _cupy(int(match[1]) if match[1] else None, options)
 
 
 def _numpy() -> Backend:

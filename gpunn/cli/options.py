@@ -29,7 +29,6 @@ best_option = click.option(
 
 def load_run(run_dir: Path, best: bool, backend: str | None) -> tuple[Sequential, Objects, Config]:
     """Return the network that a run left behind, with the configuration's objects."""
-    from gpunn.backends import choose_backend
     from gpunn.config import load_config
     from gpunn.errors import ConfigError, ModelFileError
     from gpunn.experiment.folder import BEST, CHECKPOINT, CONFIG, FINAL
@@ -49,5 +48,4 @@ def load_run(run_dir: Path, best: bool, backend: str | None) -> tuple[Sequential
             else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
         )
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
-    ops = config.get_backend(choose_backend(backend, config.backend))
-    return load_model(path, ops), objects, config
+    return load_model(path, config.get_backend(backend)), objects, config

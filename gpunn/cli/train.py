@@ -51,7 +51,6 @@ def train(
     CONFIG is a TOML file, or the folder of an earlier run, whose configuration is used again.
     Ctrl-C ends training after the current step; what was trained so far is kept.
     """
-    from gpunn.backends import choose_backend
     from gpunn.cli.report import Report
     from gpunn.config import load_config
     from gpunn.errors import DivergenceError
@@ -62,7 +61,7 @@ def train(
     config, output = _places(config, output)
     settled = load_config(config, settings)
     folder = RunFolder(output, overwrite=overwrite, resume=resume)
-    experiment = build(settled, choose_backend(backend, settled.backend))
+    experiment = build(settled, settled.get_backend(backend))
     resumed = folder.attach(experiment)
 
     say = _silence if quiet else click.echo
@@ -71,11 +70,12 @@ def train(
     try:
         history = experiment.run(*([] if quiet else [report]), folder, progress=bars)
     except DivergenceError as error:
-        folder.finish(str(error), None, trained=False)
+        folder.finish(str(error), None)
         say(f"Kept up to epoch {experiment.trainer.epoch}:\n{folder.listing()}")
         raise
+    folder.save_model()  # first: nothing that happens from here on can lose what was trained
     figures = experiment.evaluate()
-    folder.finish(history.stopped, figures, trained=True)
+    folder.finish(history.stopped, figures)
     if history.stopped:
         say(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
     say(_ending(experiment, figures))

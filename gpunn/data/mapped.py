@@ -16,7 +16,7 @@ from gpunn.typing import Array
 __all__ = ["release", "rows_of"]
 
 
-def mapping_of(array: np.ndarray) -> mmap.mmap | None:
+def mapping_of(array: Array) -> mmap.mmap | None:
     """Return the map that an array lies in, or None for ordinary memory.
 
     A copy-on-write map ("c") counts as ordinary: it may hold changes that exist nowhere else.
@@ -29,14 +29,14 @@ def mapping_of(array: np.ndarray) -> mmap.mmap | None:
     return base if isinstance(base, mmap.mmap) else None
 
 
-def release(array: np.ndarray) -> None:
+def release(array: Array) -> None:
     """Let the system take back the pages of a memory map that were read; a no-op otherwise."""
     mapping = mapping_of(array)
     if mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def rows_of(array: np.ndarray, chosen: slice | np.ndarray) -> np.ndarray:
+def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     """Return the chosen rows of an array, for a memory-mapped one as a copy read from its file.
 
     Parameters
@@ -47,7 +47,7 @@ def rows_of(array: np.ndarray, chosen: slice | np.ndarray) -> np.ndarray:
     """
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:
-        return array[chosen]
+        return np.asarray(array[chosen])
     numbers = range(*chosen.indices(array.shape[0])) if isinstance(chosen, slice) else chosen
     rows = np.empty((len(numbers), *array.shape[1:]), array.dtype)
     if rows.nbytes == 0:

@@ -7,6 +7,7 @@ import operator
 
 import numpy as np
 
+from gpunn.data.mapped import release, rows_of
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.randomness import generator
 from gpunn.typing import HostArray
@@ -16,7 +17,9 @@ __all__ = ["column_statistics", "split_rows"]
 _CHUNK_ITEMS = 2**20  # 8 MiB of float64
 
 
-def column_statistics(X: HostArray, chunk_rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def column_statistics(
+    X: HostArray, chunk_rows: int | None = None, *, numbers: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation.
 
     Standardisation is then `(X - mean) / standard_deviation`. The standard deviation is that of
@@ -38,6 +41,8 @@ def column_statistics(X: HostArray, chunk_rows: int | None = None) -> tuple[np.n
         Booleans, integers or floating-point numbers, all finite, with at least one row.
     chunk_rows : int, optional
         Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
+    numbers : int64 array, optional
+        The rows to look at, at least one. By default all.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def column_statistics(X: HostArray, chunk_rows: int | None = None) -> tuple[np.n
     ------
     DataError
         If `X` is not a numeric matrix with at least one row, or a column holds NaN, infinity or
-        values too large to be squared in float64.
+        values too large, or differences too small, to be squared in float64.
     ArgumentError
         If `chunk_rows` is less than 1.
 
@@ -65,25 +70,36 @@ def column_statistics(X: HostArray, chunk_rows: int | None = None) -> tuple[np.n
         )
     if X.dtype.kind not in "biuf":
         raise DataError(f"X: expected real numbers, got dtype {X.dtype}")
-    rows, columns = X.shape
+    columns = X.shape[1]
+    rows = X.shape[0] if numbers is None else len(numbers)
     if chunk_rows is None:
         chunk_rows = max(1, _CHUNK_ITEMS // max(1, columns))
     elif chunk_rows < 1:
         raise ArgumentError(f"chunk_rows: expected at least 1, got {chunk_rows}")
 
-    origin = np.asarray(X[0], dtype=np.float64)
+    def part(start: int, stop: int) -> np.ndarray:
+        chosen = slice(start, stop) if numbers is None else numbers[start:stop]
+        found = rows_of(X, chosen).astype(np.float64)
+        release(X)
+        return found
+
+    origin = part(0, 1)[0]
+    varies = np.zeros(columns, dtype=bool)
     mean = np.zeros(columns)
     squares = np.zeros(columns)
     # NaN, infinity and overflow are reported below, with the column's number.
     with np.errstate(invalid="ignore", over="ignore"):
         for start in range(0, rows, chunk_rows):
-            chunk = np.asarray(X[start : start + chunk_rows], dtype=np.float64) - origin
+            chunk = part(start, start + chunk_rows)
+            chunk -= origin
+            varies |= chunk.any(axis=0)
             total = start + len(chunk)
             chunk_mean = chunk.mean(axis=0)
             chunk -= chunk_mean
             delta = chunk_mean - mean
             mean += delta * (len(chunk) / total)
-            squares += np.square(chunk, out=chunk).sum(axis=0)
+            chunk *= chunk
+            squares += chunk.sum(axis=0)
             squares += delta * delta * (start * len(chunk) / total)
         mean += origin
         deviation = np.sqrt(squares / rows)
@@ -93,6 +109,11 @@ def column_statistics(X: HostArray, chunk_rows: int | None = None) -> tuple[np.n
         raise DataError(
             f"X: {int(bad.sum())} of {columns} columns hold NaN, infinity or values too large to "
             f"square; the first is column {int(bad.argmax())}; remove or replace those values"
+        )
+    lost = varies & (deviation == 0)
+    if lost.any():
+        raise DataError(
+            f"X: column {int(lost.argmax())} has differences too small to square; rescale it"
         )
     deviation[deviation == 0] = 1
     return mean, deviation

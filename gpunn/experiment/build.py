@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunn.backends import Backend
 from gpunn.config import Config, Training
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, check_number
 from gpunn.data.validation import check_inputs
 from gpunn.errors import ArgumentError, ConfigError, suggest
 from gpunn.experiment.data import Parts, load
@@ -95,14 +95,14 @@ class Experiment:
         return None if test is None else self.trainer.evaluate(test.X, test.y)
 
 
-def build(config: Config, backend: str) -> Experiment:
+def build(config: Config, backend: str | Backend) -> Experiment:
     """Make everything that a configuration describes.
 
     Parameters
     ----------
     config : Config
-    backend : str
-        The backend's name, after all precedence.
+    backend : str or Backend
+        A name takes precedence over the configuration's; see `Config.get_backend`.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def build(config: Config, backend: str) -> Experiment:
     DataError
         If the data is malformed or does not fit the network and the loss.
     """
-    ops = config.get_backend(backend)
+    ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
     objects = Objects(config)
     description = objects.described()
     parts = load(config)
@@ -121,7 +121,7 @@ def build(config: Config, backend: str) -> Experiment:
     trainer = make_trainer(model, objects, config.training)
     parts = parts.split(config.data, trainer.loss, model.output_shape[0])
     if parts.test is not None:  # Trainer.fit checks the other parts before it begins
-        check_inputs(parts.test.X, model.input_shape, "test X")
+        check_inputs(parts.test.X, model.input_shape, "test X", config.dtype)
     figures = ["loss", *(metric.name for metric in trainer.metrics)]
     if parts.validation is not None:
         figures += [f"val_{figure}" for figure in figures]
@@ -173,7 +173,11 @@ def _class_weight(
     if given is None or isinstance(given, str):
         return given
     classes = names or [str(number) for number in range(max(outputs, 2))]
-    for label in given:
+    for label, weight in given.items():
+        try:
+            check_number(f"training.class_weight.{label}", weight, at_least=0)
+        except ArgumentError as error:
+            raise ConfigError(str(error)) from error
         if label not in classes:
             raise ConfigError(
                 f"training.class_weight.{label}: there is no such class; {suggest(label, classes)}"

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.data.preprocessing import split_rows
-from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.losses import Loss
 
 __all__ = ["Parts", "load", "read_inputs", "read_part"]
@@ -58,8 +59,9 @@ class Parts:
     training : Part
     validation, test : Part or None
     metadata : dict
-        What a model must remember of the data: "classes", the names of text targets, and
-        "features", the columns' names. In JSON types.
+        What a model must remember of the data: "classes", the names of text targets, and, of a
+        CSV file, "header", whether it had one, and "features", the columns' names, or numbers if
+        it had none. In JSON types.
     """
 
     training: Part
@@ -173,12 +175,13 @@ def read_part(
         return _npz_part(str(path), X_name, y_name)
     if path.suffix == ".csv":
         if not isinstance(data, CSV):
+            if not path.exists():
+                raise DataError(f"{path}: there is no such file")
             raise DataError(
                 f"{path}: the network was not trained on a CSV file, so the target's column is not "
                 "known; give an NPZ file with arrays X and y"
             )
-        names = metadata.get("features")
-        table = _read_csv(str(path), data, config.dtype, names or data.features)
+        table = _read_csv(str(path), data, config.dtype, _columns(metadata))
         return Part(table.X, _encoded(str(path), table, metadata.get("classes")))
     if path.is_dir():
         _, _, X, y = load_mnist(path)
@@ -210,10 +213,10 @@ def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> np.n
     options: dict[str, Any] = {"dtype": config.dtype}
     if isinstance(data, CSV):
         options |= _csv_options(data)
-        names = _columns(metadata["features"])
-        if isinstance(names[0], str) or _width(path, data.delimiter) > len(names):
+        names = _columns(metadata)
+        if metadata["header"] or _width(path, data.delimiter) > len(names):
             options["features"] = names
-    return load_csv(path, None, **options).X
+    return _table(path, None, options).X
 
 
 def _unknown_kind(path: Path, kinds: str) -> DataError:
@@ -240,14 +243,15 @@ def _npy_part(path: str, target_path: str) -> Part:
 
 def _load_csv(data: CSV, dtype: str) -> Parts:
     table = _read_csv(data.path, data, dtype, data.features)
+    header = _has_header(data, table)
+    metadata: dict[str, Any] = {"header": header, "features": list(table.feature_names)}
 
     def further(path: str | None) -> Part | None:
         if path is None:
             return None
-        other = _read_csv(path, data, dtype, list(table.feature_names))
+        other = _read_csv(path, data, dtype, _columns(metadata))
         return Part(other.X, _encoded(path, other, table.classes))
 
-    metadata: dict[str, Any] = {"features": list(table.feature_names)}
     if table.classes is not None:
         metadata["classes"] = list(table.classes)
     training = Part(table.X, np.asarray(table.y))
@@ -255,8 +259,32 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
 
 
 def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | None) -> CSVData:
-    names = None if features is None else _columns(features)
-    return load_csv(path, data.target, features=names, dtype=dtype, **_csv_options(data))
+    options = {"features": features, "dtype": dtype, **_csv_options(data)}
+    try:
+        return _table(path, data.target, options)
+    except (ArgumentError, ArgumentTypeError, DataError) as error:
+        argument = str(error).partition(":")[0]
+        configured = {"target", "header", "delimiter", "missing"}
+        if features is data.features:
+            configured.add("features")
+        if argument in configured:
+            raise ConfigError(f"data.{error}") from error
+        raise
+
+
+def _table(path: str | Path, target: str | int | None, options: Mapping[str, Any]) -> CSVData:
+    """Return what `load_csv` does, but say of a file with nothing but a header what it is."""
+    try:
+        return load_csv(path, target, **options)
+    except DataError as error:
+        rows = _first_rows(path, options.get("delimiter", ","))
+        if (
+            options.get("header") is not False
+            and len(rows) == 1
+            and not any(map(_is_number, rows[0]))
+        ):
+            raise DataError(f"{path}: there are no rows below the header") from error
+        raise
 
 
 def _csv_options(data: CSV) -> dict[str, Any]:
@@ -264,11 +292,25 @@ def _csv_options(data: CSV) -> dict[str, Any]:
     return options if data.missing is None else {**options, "missing": data.missing}
 
 
-def _columns(features: Sequence[str | int]) -> list[str | int]:
-    """Return names, or numbers if all are numbers, as they are where a file has no header."""
-    if all(str(name).isdecimal() for name in features):
-        return [int(name) for name in features]
-    return list(features)
+def _has_header(data: CSV, table: CSVData) -> bool:
+    """Return whether the names in a table come from its file's header."""
+    if data.header != "auto":
+        return data.header
+    if any(isinstance(column, str) for column in (data.target, *(data.features or ()))):
+        return True
+    # Without a header columns are called by their numbers.
+    width = _width(data.path, data.delimiter)
+    target = int(data.target) % width
+    features = [int(column) % width for column in data.features or ()]
+    features = features or [column for column in range(width) if column != target]
+    names = (table.target_name, *table.feature_names)
+    return names != tuple(str(column) for column in (target, *features))
+
+
+def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
+    """Return the columns that a network was trained on: names, or numbers without a header."""
+    features: list[str] = metadata["features"]
+    return list(features) if metadata["header"] else [int(number) for number in features]
 
 
 def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.ndarray:
@@ -293,6 +335,23 @@ def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.nda
     return numbers[positions]
 
 
-def _width(path: Path, delimiter: str) -> int:
+def _first_rows(path: str | Path, delimiter: str) -> list[list[str]]:
+    """Return the first two rows that are not empty; none if the file is not CSV."""
     with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        return len(next(csv.reader(file, delimiter=delimiter), []))
+        rows = csv.reader(file, delimiter=delimiter)
+        try:
+            return list(islice((row for row in rows if "".join(row).strip() or row[1:]), 2))
+        except csv.Error:
+            return []
+
+
+def _width(path: str | Path, delimiter: str) -> int:
+    return len(next(iter(_first_rows(path, delimiter)), []))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

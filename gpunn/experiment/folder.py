@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
 from gpunn.files import write_atomically, write_json
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import load_model
+from gpunn.saving import differences, load_model
 from gpunn.training import Trainer
 from gpunn.training.callbacks import (
     Callback,
@@ -71,6 +71,7 @@ class RunFolder(Callback):
         self._experiment: Experiment | None = None
         self._log = JSONLinesLog(path / HISTORY)
         self._resumed_after = 0
+        self._best: float | None = None
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{path}: expected a folder for the run; this is a file")
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
@@ -101,14 +102,31 @@ class RunFolder(Callback):
             If its checkpoint is damaged or does not fit.
         """
         self._experiment = experiment
-        for callback in experiment.callbacks:
-            if isinstance(callback, (CSVLog, JSONLinesLog, ModelCheckpoint)):
-                callback.path = self.path / callback.path
+        logs = self._place_files_of_callbacks(experiment.callbacks)
+        if self.overwrite:
+            experiment.callbacks.insert(0, Removal(logs))  # before they look at their files
         if not (self.resume and (self.path / CHECKPOINT).exists()):
             return False
         self._check_same(experiment.description)
         experiment.trainer.load_checkpoint(self.path / CHECKPOINT)
         return True
+
+    def _place_files_of_callbacks(self, callbacks: list[Callback]) -> list[Path]:
+        """Put the files of callbacks into the folder, and return the logs there."""
+        folder, logs = self.path.resolve(), []
+        for index, callback in enumerate(callbacks):
+            if not isinstance(callback, (CSVLog, JSONLinesLog, ModelCheckpoint)):
+                continue
+            path = (self.path / callback.path).resolve()
+            if path.parent == folder and path.name in FILES:
+                raise ConfigError(
+                    f"training.callbacks[{index}].path: the run keeps its own {path.name} in "
+                    f"{self.path}; choose another name"
+                )
+            callback.path = self.path / callback.path
+            if not isinstance(callback, ModelCheckpoint) and path.is_relative_to(folder):
+                logs.append(path)
+        return logs
 
     def _check_same(self, description: Mapping[str, Any]) -> None:
         earlier = read_config(self.path / CONFIG)
@@ -131,13 +149,14 @@ class RunFolder(Callback):
         write_atomically(self.path / HISTORY, b"")
         for row in trainer.history.rows:
             self._log.on_epoch_end(trainer, row)
+            self._improves(row)
         self._resumed_after = trainer.epoch
         self._replay(trainer)
         trainer.save_checkpoint(self.path / CHECKPOINT)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         self._log.on_epoch_end(trainer, logs)
-        best = self._is_best(trainer.history.rows)
+        best = self._improves(logs)
         # In this order: after a crash between the two, going on repeats this epoch and so finds
         # the same best again.
         if best:
@@ -146,17 +165,17 @@ class RunFolder(Callback):
         if best or trainer.epoch % training.checkpoint_every == 0 or trainer.stop_reason:
             trainer.save_checkpoint(self.path / CHECKPOINT)
 
-    def _is_best(self, rows: list[dict[str, float]]) -> bool:
-        """Return whether the last epoch is better than all before it."""
+    def _improves(self, row: Mapping[str, float]) -> bool:
+        """Return whether an epoch is better than all that were shown before it."""
         rule = self.experiment.best
         if rule is None:
             return False
-        best, is_best = improvement_start(rule.direction), False
-        for row in rows:
-            figure = monitored(row, rule.monitor)
-            is_best = improved(rule.direction, figure, best, rule.min_delta)
-            best = figure if is_best else best
-        return is_best
+        best = improvement_start(rule.direction) if self._best is None else self._best
+        figure = monitored(row, rule.monitor)
+        if not improved(rule.direction, figure, best, rule.min_delta):
+            return False
+        self._best = figure
+        return True
 
     def _replay(self, trainer: Trainer) -> None:
         """Show early stopping the epochs before a resumption, so that it goes on counting."""
@@ -181,8 +200,12 @@ class RunFolder(Callback):
 
     # ------------------------------------------------------------------------------ the end
 
-    def finish(self, stopped: str, figures: Mapping[str, float] | None, trained: bool) -> None:
-        """Write the network and how the run ended.
+    def save_model(self) -> None:
+        """Write the trained network."""
+        self.experiment.trainer.model.save(self.path / FINAL)
+
+    def finish(self, stopped: str, figures: Mapping[str, float] | None) -> None:
+        """Write how the run ended.
 
         Parameters
         ----------
@@ -190,12 +213,8 @@ class RunFolder(Callback):
             Why training ended before its last epoch; empty if it did not.
         figures : mapping or None
             Of the test part.
-        trained : bool
-            Whether the network is fit for use: false after a divergence.
         """
         trainer, test = self.experiment.trainer, self.experiment.parts.test
-        if trained:
-            trainer.model.save(self.path / FINAL)
         report = {"epochs": trainer.epoch, "stopped": stopped, "test": None}
         if figures is not None and test is not None:
             report["test"] = {"rows": test.rows, **figures}
@@ -208,13 +227,17 @@ class RunFolder(Callback):
         return "\n".join(f"{self.path / name!s:<{width}}  {text}" for name, text in written.items())
 
 
-def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where two values of JSON types differ, with what is there."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in {**old, **new}:
-            yield from differences(old.get(key), new.get(key), f"{place}.{key}")
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, pair in enumerate(zip(old, new, strict=True)):
-            yield from differences(*pair, f"{place}[{index}]")
-    elif old != new:
-        yield place, old, new
+class Removal(Callback):
+    """Removes files of an earlier run when training begins, not before it is sure to.
+
+    Parameters
+    ----------
+    paths : list of Path
+    """
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        for path in self.paths:
+            path.unlink(missing_ok=True)

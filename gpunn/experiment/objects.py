@@ -72,6 +72,8 @@ class Objects:
             return resolve(base, self._import_classes(value, path), path)
         except (ArgumentError, ArgumentTypeError) as error:
             raise ConfigError(str(error)) from error
+        except RecursionError as error:
+            raise ConfigError(f"{path}: nested too deeply") from error
         # From a class that does not check its parameters: what it makes of a wrong type.
         except (AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: {error}; got {value!r}") from error

@@ -37,8 +37,8 @@ class Predictions:
 
     def table(self, with_probabilities: bool) -> str:
         """Return CSV text: a header, then one line a row."""
-        columns = self.values.reshape(self.values.shape[0], -1)
-        width = columns.shape[1]
+        width = 1 if self.values.ndim == 1 else self.values.shape[1]
+        columns = self.values.reshape(-1, width)
         names = ["prediction"] if width == 1 else [f"prediction_{i}" for i in range(width)]
         if with_probabilities and self.probabilities is not None:
             names += [f"probability_{label}" for label in self.labels]

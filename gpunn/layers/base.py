@@ -92,8 +92,20 @@ class Layer(Configurable):
         """Take the views of the parameters; called once, by the network."""
         self.values, self.gradients, self.key = values, gradients, key
 
-    def fit_inputs(self, X: HostArray) -> Mapping[str, np.ndarray]:
-        """Return values for parameters that are taken from the training inputs, before training."""
+    def fit_inputs(
+        self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
+    ) -> Mapping[str, np.ndarray]:
+        """Return values for parameters that are taken from the training inputs, before training.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input shape)
+            On the host; it may be a memory map larger than the memory.
+        numbers : array of int64 or None
+            Which rows are training rows; None is all of them.
+        dtype : {"float32", "float64"}
+            The network's type, which the values have to fit.
+        """
         return {}
 
     def forward(self, x: Array, workspace: Workspace) -> Array:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.data.preprocessing import column_statistics
+from gpunn.errors import DataError
 from gpunn.initializers import Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors
 from gpunn.parameters import ParameterSpec
@@ -154,11 +155,12 @@ class LayerNorm(Layer):
 
 @dataclass(eq=False)
 class Standardization(Layer):
-    """y = (x - mean) / sqrt(variance), with each feature's figures taken from the training data.
+    """y = (x - mean) / deviation, with each feature's figures taken from the training data.
 
-    The figures are saved with the model, so raw data goes in wherever the model is used. The first
-    `Trainer.fit` takes them from its training rows (`Sequential.fit_inputs`). A constant feature
-    keeps the variance 1, so that it becomes 0 rather than infinite.
+    The deviation is the standard one, sqrt(mean((x - mean)^2)). The figures are saved with the
+    model, so raw data goes in wherever the model is used. The first `Trainer.fit` takes them from
+    its training rows (`Sequential.fit_inputs`). A constant feature keeps the deviation 1, so that
+    it becomes 0 rather than infinite.
     """
 
     name = "standardization"
@@ -168,17 +170,33 @@ class Standardization(Layer):
         shape = (only_vectors(self, input_shape),)
         return [
             ParameterSpec("mean", shape, Zeros(), trainable=False),
-            ParameterSpec("variance", shape, Ones(), trainable=False),
+            ParameterSpec("deviation", shape, Ones(), trainable=False),
         ]
 
-    def fit_inputs(self, X: HostArray) -> dict[str, np.ndarray]:
-        mean, deviation = column_statistics(X)
-        return {"mean": mean, "variance": deviation**2}
+    def fit_inputs(
+        self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
+    ) -> dict[str, np.ndarray]:
+        mean, deviation = column_statistics(X, numbers=numbers)
+        limits = np.finfo(dtype)
+        for unfit, size in (
+            ((np.abs(mean) > limits.max) | (deviation > limits.max), "large"),
+            (deviation < limits.tiny, "small"),
+        ):
+            if unfit.any():
+                column = int(unfit.argmax())
+                other = " or use a network of dtype='float64'" if dtype == "float32" else ""
+                raise DataError(
+                    f"X: column {column} (mean {mean[column]:.3g}, standard deviation "
+                    f"{deviation[column]:.3g}) is too {size} to be standardized in {dtype}; "
+                    f"rescale it{other}"
+                )
+        return {"mean": mean, "deviation": deviation}
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        mean, variance = self.values["mean"], self.values["variance"]
-        workspace.backend.normalize(x, mean, variance, 0.0, None, None, y)
+        y[...] = x
+        y -= self.values["mean"]
+        y /= self.values["deviation"]
         return y
 
     def backward(
@@ -189,5 +207,5 @@ class Standardization(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        gradient /= workspace.backend.xp.sqrt(self.values["variance"])
+        gradient /= self.values["deviation"]
         return gradient

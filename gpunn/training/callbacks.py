@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpunn.configurable import Configurable, check_integer, check_number
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.monitor import direction, improved, improvement_start, monitored
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class EarlyStopping(Callback):
     def __post_init__(self) -> None:
         check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
+        self.require_flag("restore_best")
         self._direction = direction(self.mode, self.monitor)
         self._start(0)
 
@@ -132,6 +133,8 @@ class ModelCheckpoint(Callback):
     name = "model_checkpoint"
 
     def __post_init__(self) -> None:
+        check_path(self.path)
+        self.require_flag("resumable")
         self._direction = direction(self.mode, self.monitor or "")
         self._best = improvement_start(self._direction)
 
@@ -171,6 +174,9 @@ class JSONLinesLog(Callback):
 
     name = "json_lines_log"
 
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
     def on_train_begin(self, trainer: Trainer) -> None:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
 
@@ -195,6 +201,9 @@ class CSVLog(Callback):
 
     name = "csv_log"
 
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
     def on_train_begin(self, trainer: Trainer) -> None:
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,6 +224,12 @@ class CSVLog(Callback):
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}
+
+
+def check_path(path: Any) -> None:
+    """Raise an ArgumentTypeError unless this can name a file."""
+    if not isinstance(path, (str, Path)) or not str(path):
+        raise ArgumentTypeError(f"path: expected the name of a file; got {path!r}")
 
 
 def csv_header(path: Path) -> list[str]:

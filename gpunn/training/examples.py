@@ -41,11 +41,6 @@ class Examples:
         """How many they are."""
         return self.source.rows if self.numbers is None else len(self.numbers)
 
-    @property
-    def X(self) -> np.ndarray:  # noqa: N802
-        """Their inputs, on the host."""
-        return self.source.X if self.numbers is None else self.source.X[self.numbers]
-
     def pieces(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
         """Yield them on the device, in this order (as they are if None), in whole batches."""
         if self.numbers is not None:

@@ -226,6 +226,10 @@ class TrainStep(BatchPass):
             self._decayed,
         )
 
+    def sum_parameters(self) -> None:
+        """Put the sum of the parameters into the statistics: not finite if one of them isn't."""
+        self.ops.sum_weights(self.model.parameters.values, self.statistics.parameter_sum)
+
     def _gradients(self, rows: int, weights: Array, total: Array) -> Array:
         parameters = self.model.parameters
         if self._accumulated is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.configurable import check_integer, resolve
-from gpunn.errors import ArgumentError, DivergenceError
+from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
+from gpunn.errors import ArgumentError, DivergenceError, GpunnError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
@@ -28,8 +29,16 @@ from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
 
+LOG = logging.getLogger("gpunn")
+
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Figures of an epoch that are not measured on the predictions."""
+
+REMEDIES = (
+    "A smaller learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
+    "inputs scaled to about [-1, 1]"
+)
+"""What to do when training diverges."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,7 @@ class Trainer:
         self.model = model
         self.loss = resolve(Loss, loss, "loss")
         self.optimizer = Adam() if optimizer is None else resolve(Optimizer, optimizer, "optimizer")
-        self.metrics = [
-            resolve(Metric, metric, f"metrics[{index}]") for index, metric in enumerate(metrics)
-        ]
+        self.metrics = resolve_all(Metric, metrics, "metrics")
         names = ["loss", *(metric.name for metric in self.metrics)]
         reserved = {"epoch", *TIMINGS}
         if len(set(names)) < len(names) or reserved & set(names):
@@ -156,7 +163,7 @@ class Trainer:
         sample_weight: HostArray | None = None,
         class_weight: Mapping[int, float] | str | None = None,
         shuffle: bool = True,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[Callback | str | Mapping[str, Any]] = (),
         progress: bool = True,
         stream: bool | None = None,
     ) -> History:
@@ -184,8 +191,9 @@ class Trainer:
             rows / (classes * rows of the class).
         shuffle : bool
             Whether to visit the rows in a new order each epoch, drawn from (seed, epoch).
-        callbacks : sequence of Callback
-            Called in this order, at the beginning and end of training and after each epoch.
+        callbacks : sequence of Callback, str or mapping
+            Such as `["early_stopping"]`. Called in this order, at the beginning and end of training
+            and after each epoch.
         progress : bool
             Whether to show a progress bar, on standard error.
         stream : bool or None
@@ -206,20 +214,25 @@ class Trainer:
             If an option is impossible, or a callback or schedule monitors a figure that there
             won't be. Nothing has been changed then.
         DivergenceError
-            If the loss stops being a finite number; the message names the epoch and the step.
+            If the loss stops being a finite number, or after an epoch a parameter or the
+            validation loss is not one; the message names the epoch and, for the loss, the step.
         DeviceMemoryError
             If the device has too little memory; the message says how much, and what takes less.
 
         Notes
         -----
         Ctrl-C ends training after the running update; `fit` then returns as usual, with
-        `history.stopped` saying so. The epoch it cuts short counts as not done.
+        `history.stopped` saying so, and a warning is logged (logger "gpunn"). The epoch it cuts
+        short counts as not done.
 
         A network with a `Standardization` layer takes that layer's figures from the training rows
-        of the first call. With `validation_split` these rows are copied for that.
+        of the first call.
         """
         epochs = check_integer("epochs", epochs, at_least=0)
         batch_size = check_integer("batch_size", batch_size)
+        shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
+        stream = None if stream is None else check_flag("stream", stream)
+        callbacks = resolve_all(Callback, callbacks, "callbacks")
         training, validation = training_examples(
             self,
             X,
@@ -233,6 +246,12 @@ class Trainer:
         self.figures = self._figure_names(validation is not None)
         self.optimizer.schedule.check(self.figures)
         self.stop_reason = self.history.stopped = ""
+        # Before the callbacks, which may begin by clearing away what an earlier run has left.
+        learned = None
+        if not self.model.inputs_fitted:
+            learned = self.model.learn_inputs(training.source.X, training.numbers)
+        with self.model.backend.memory_errors():
+            step = self._prepared_step(min(batch_size, training.rows))
         with ExitStack() as ending:
             ending.callback(self.model.backend.release_memory)
             for data in (training, validation):
@@ -243,23 +262,33 @@ class Trainer:
             try:
                 for callback in callbacks:
                     callback.on_train_begin(self)
-                if not self.model.inputs_fitted:
-                    self.model.fit_inputs(training.X)
-                with self.model.backend.memory_errors():
-                    step = self._prepared_step(batch_size)
-                    ending.callback(step.unload)
-                    plan = self.epoch + epochs
-                    with Interruption() as interruption:
-                        while self.epoch < plan and not self.stop_reason:
-                            if interruption.requested:
-                                self.stop_reason = "interrupted by Ctrl-C"
-                            elif self._run_epoch(
-                                step, training, validation, plan, shuffle, progress, interruption
-                            ):
-                                for callback in callbacks:
-                                    callback.on_epoch_end(self, self.history.rows[-1])
-                                if callbacks:
-                                    step.forget_if_changed()
+                if learned is not None:
+                    self.model.take_inputs(learned)
+                ending.callback(step.unload)
+                plan = self.epoch + epochs
+                with self.model.backend.memory_errors(), Interruption() as interruption:
+                    while self.epoch < plan and not self.stop_reason:
+                        if interruption.requested:
+                            self.stop_reason = "interrupted by Ctrl-C"
+                            LOG.warning(
+                                "Training was interrupted by Ctrl-C after update %d, with %d of %d "
+                                "epochs done",
+                                self.updates,
+                                self.epoch,
+                                plan,
+                            )
+                        elif self._run_epoch(
+                            step, training, validation, plan, shuffle, progress, interruption
+                        ):
+                            for callback in callbacks:
+                                callback.on_epoch_end(self, self.history.rows[-1])
+                            if callbacks:
+                                step.forget_if_changed()
+            except MemoryError as error:
+                self.stop_reason = f"{type(error).__name__}: {error}"
+                if isinstance(error, GpunnError):
+                    raise
+                raise ArgumentError(out_of_memory(batch_size, error)) from error
             except BaseException as error:
                 self.stop_reason = f"{type(error).__name__}: {error}"
                 raise
@@ -300,17 +329,21 @@ class Trainer:
                     self.updates += 1
                     done += 1
                     bar.update(rows)
-                    if done - reported == self.report_every:
+                    if done == len(rates):
+                        step.sum_parameters()
+                    if done - reported == self.report_every or done == len(rates):
                         self._report(step, reported, done, bar)
                         reported = done
                     if interruption.requested:
                         return False
-            if done > reported:
-                self._report(step, reported, done, bar)
             seconds = time.perf_counter() - began
             logs = step.statistics.result()
             if validation is not None:
                 figures = self._evaluate(validation, step.batch_size)
+                if not math.isfinite(figures["loss"]):
+                    raise DivergenceError(
+                        f"val_loss: not a finite number after epoch {self.epoch + 1}. {REMEDIES}"
+                    )
                 logs |= {f"val_{name}": figure for name, figure in figures.items()}
             bar.set_postfix(logs)
         self.epoch += 1
@@ -331,8 +364,12 @@ class Trainer:
         if finite < done - reported:
             raise DivergenceError(
                 f"loss: not a finite number from epoch {self.epoch + 1}, step "
-                f"{reported + finite + 1} on. A smaller learning_rate usually helps; so do a "
-                "warm-up, max_norm (gradient clipping), and inputs scaled to about [-1, 1]"
+                f"{reported + finite + 1} on. {REMEDIES}"
+            )
+        if not step.statistics.parameters_finite:
+            raise DivergenceError(
+                "parameters: they or their sum are not finite after the last step of epoch "
+                f"{self.epoch + 1}. {REMEDIES}"
             )
         bar.set_postfix(step.statistics.result(), refresh=False)
 
@@ -391,11 +428,18 @@ class Trainer:
             If the data does not fit the network, the loss or a metric.
         """
         batch_size = check_integer("batch_size", batch_size)
+        stream = None if stream is None else check_flag("stream", stream)
         checked = examples(self, X, y, sample_weight, stream)
-        with self.model.backend.memory_errors():
-            return self._evaluate(checked, batch_size)
+        try:
+            with self.model.backend.memory_errors():
+                return self._evaluate(checked, batch_size)
+        except MemoryError as error:
+            if isinstance(error, GpunnError):
+                raise
+            raise ArgumentError(out_of_memory(batch_size, error)) from error
 
     def _evaluate(self, checked: Examples, batch_size: int) -> dict[str, float]:
+        batch_size = min(batch_size, checked.rows)
         evaluation = self._prepared_evaluation(batch_size)
         evaluation.statistics.reset()
         try:
@@ -491,3 +535,12 @@ class Trainer:
         from gpunn.saving import load_checkpoint
 
         load_checkpoint(self, path)
+
+
+def out_of_memory(batch_size: int, error: MemoryError) -> str:
+    """Return what to say when the buffers of a pass find no room."""
+    reason = f" ({error})" if str(error) else ""
+    return (
+        f"batch_size: out of memory with batches of {batch_size} rows{reason}. Choose a smaller "
+        "one; for training, gradient_accumulation makes up for it"
+    )

@@ -5,6 +5,7 @@ import pytest
 from gpunn.backends import Backend, choose_backend, get_backend, selection
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.selection import settle_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
 
 
@@ -52,6 +53,27 @@ def test_precedence(monkeypatch, argument, variable, configured, expected):
     if variable is not None:
         monkeypatch.setenv("GPUNN_BACKEND", variable)
     assert choose_backend(argument, configured) == expected
+
+
+@pytest.mark.parametrize(
+    ("argument", "variable", "configured", "origin"),
+    [
+        ("nump", "numpy", "numpy", "backend"),
+        (None, "nump", "numpy", "GPUNN_BACKEND"),
+        (None, None, "nump", "backend"),
+    ],
+)
+def test_a_wrong_name_and_where_it_comes_from(monkeypatch, argument, variable, configured, origin):
+    if variable is not None:
+        monkeypatch.setenv("GPUNN_BACKEND", variable)
+    with pytest.raises(ArgumentError, match=f"^{origin}: there is no backend 'nump'"):
+        settle_backend(argument, configured)
+
+
+def test_the_backend_that_takes_precedence(monkeypatch, devices):
+    monkeypatch.setenv("GPUNN_BACKEND", "cupy:1")
+    assert settle_backend(None, "numpy").device == 1
+    assert type(settle_backend("numpy", "cupy")) is NumpyBackend
 
 
 def test_numpy_by_name():

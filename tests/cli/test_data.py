@@ -47,6 +47,15 @@ def test_npz_without_parts(train, tmp_path):
     assert evaluation(tmp_path / "run")["test"] is None
 
 
+def test_the_test_part_must_fit_the_networks_type(train, tmp_path):
+    parts = save_parts(_a=60, _b=15)
+    parts["X_b"][0] = 1e100
+    np.savez(tmp_path / "a.npz", **parts)
+    data = 'dataset = "npz", path = "a.npz", X = "X_a", y = "y_a", X_test = "X_b", y_test = "y_b"'
+    assert "test X: too large for float32" in train(data, status=2).stderr
+    train(data, "--set", "dtype=float64")
+
+
 def test_npy(train, tmp_path):
     for name, array in save_parts(_a=60, _b=30, _c=15).items():
         np.save(tmp_path / f"{name}.npy", array)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,7 @@ def test_another_csv_file(gpunn, flowers, tmp_path):
         ("width,species\n1,rose\n", "no column 'length'"),
         ("width,length\n1,2\n", "no column 'species'"),
         ("", "the file is empty"),
+        ("width,species,length\n", "other.csv: there are no rows below the header"),
     ],
 )
 def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
@@ -77,6 +79,7 @@ def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
         (["run", "--data-path", "none.npz"], "none.npz"),
         (["run", "--data-path", "none.txt"], "none.txt: there is no such file"),
         (["run", "--data-path", "digits.toml"], "digits.toml: expected a name that ends in"),
+        (["run", "--data-path", "none.csv"], "none.csv: there is no such file"),
         (["run", "--data-path", "a.csv"], "was not trained on a CSV file"),
         (["run", "--data-path", "X.npy"], "inputs in an NPY file need targets in another"),
         (["run", "--data-path", "a.npz", "--target-path", "y.npy"], "need targets in another"),
@@ -89,6 +92,7 @@ def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
 )
 def test_what_cannot_be_evaluated(gpunn, run, arguments, problem):
     np.savez("wrong.npz", X=np.zeros((3, 5)), y=np.zeros(3, int))
+    Path("a.csv").write_text("1,2\n")
     np.savez("labels.npz", X=np.zeros((3, 64)), y=np.full(3, 10))
     assert problem in gpunn("evaluate", *arguments, status=2).stderr
 

@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +94,52 @@ def test_numbers_from_a_file_without_header(gpunn, tmp_path, target, with_target
     assert "'mean_squared_error' gives no probabilities" in refused.stderr
 
 
+def test_no_rows(gpunn, digits_run):
+    np.save("none.npy", np.zeros((0, 64)))
+    assert gpunn("predict", "run", "--input", "none.npy").stdout == "prediction\n"
+
+
+@pytest.mark.parametrize("target", [0, "label"])
+def test_columns_whose_names_are_digits(gpunn, tmp_path, target):
+    """A model must not take names of columns for their numbers."""
+    random = np.random.default_rng(0)
+    X = random.normal(5, 2, (64, 2))
+    y = 3 * X[:, 0] - X[:, 1]
+
+    def save(path, header, *columns):
+        np.savetxt(path, np.stack(columns, axis=1), delimiter=",", header=header, comments="")
+
+    save("a.csv", "label,0,1", y, *X.T)
+    save("test.csv", "label,1,0", y, X[:, 1], X[:, 0])
+    text = REGRESSION.replace("TARGET", json.dumps(target))
+    (tmp_path / "a.toml").write_text(text)
+    gpunn("train", "a.toml", "--output", "run", "--set", "data.test_path=test.csv")
+    assert evaluation(tmp_path / "run")["test"]["r2"] > 0.99
+    told = json.loads(gpunn("evaluate", "run", "--data-path", "test.csv", "--json").stdout)
+    assert told["r2"] > 0.99
+    save("new.csv", "other,1,0", y * 0, X[:, 1], X[:, 0])
+    gpunn("predict", "run", "--input", "new.csv", "--output", "out.npy")
+    np.testing.assert_allclose(np.load("out.npy"), y, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("data.target=lable", "data.target: "),
+        ("data.delimiter=;;", "data.delimiter: expected one character"),
+        ("data.features=['x', 'w']", "data.features: "),
+    ],
+)
+def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
+    (tmp_path / "a.csv").write_text("x,y,label\n1,2,3\n4,5,6\n")
+    (tmp_path / "a.toml").write_text(REGRESSION.replace("TARGET", '"label"'))
+    assert f"Error: {problem}" in gpunn("train", "a.toml", "--set", setting, status=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (["--input", "header.csv"], "header.csv: there are no rows below the header"),
         ([], "Missing option '--input'"),
         (["--input", "none.npy"], "none.npy"),
         (["--input", "none.xls"], "none.xls: there is no such file"),
@@ -108,6 +152,7 @@ def test_numbers_from_a_file_without_header(gpunn, tmp_path, target, with_target
 )
 def test_what_cannot_be_predicted(gpunn, digits_run, tmp_path, arguments, problem):
     np.save("wrong.npy", np.zeros((3, 5)))
+    Path("header.csv").write_text("a,b\n")
     np.save("nan.npy", np.full((3, 64), np.nan))
     np.save("fine.npy", np.zeros((3, 64)))
     before = sorted(tmp_path.iterdir())

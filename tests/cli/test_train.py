@@ -65,6 +65,22 @@ def test_the_best_epoch_is_kept(gpunn, digits, tmp_path):
     assert not (tmp_path / "c" / "best.safetensors").exists()
 
 
+def test_the_best_epoch_is_found_without_looking_back(gpunn, digits, monkeypatch):
+    """Each epoch is looked at once, or long runs would slow down."""
+    from gpunn.experiment import folder
+
+    seen = []
+    original = folder.monitored
+
+    def counted(row, monitor):
+        seen.append(row["epoch"])
+        return original(row, monitor)
+
+    monkeypatch.setattr(folder, "monitored", counted)
+    gpunn("train", digits, "--output", "run")
+    assert seen == [1, 2, 3, 4]
+
+
 def kept_epoch(run: Path) -> int:
     from safetensors import safe_open
 
@@ -95,7 +111,7 @@ def test_quiet(gpunn, digits):
         (None, "numpy", "nonsense", None),
         (None, None, "numpy", None),
         ("nonsens", "numpy", "numpy", "backend: there is no backend 'nonsens'"),
-        (None, "nonsens", "numpy", "there is no backend 'nonsens'"),
+        (None, "nonsens", "numpy", "GPUNN_BACKEND: there is no backend 'nonsens'"),
         (None, None, "nump", "backend: there is no backend 'nump'; did you mean 'numpy'?"),
     ],
 )
@@ -160,7 +176,13 @@ def test_precedence_of_the_backend(
         ),
         ("training.class_weight={x=1}", "training.class_weight.x: there is no such class"),
         ("training.class_weight={11=1}", "training.class_weight.11: there is no such class"),
-        ("training.class_weight={3=-1}", "training.class_weight: expected a number >= 0.0"),
+        ("training.class_weight={3=inf}", "training.class_weight.3: expected >= 0; got inf"),
+        ("training.callbacks=[{name='model_checkpoint', path=3}]", "training.callbacks[0].path: "),
+        (
+            "training.callbacks=[{name='json_lines_log', path='./history.jsonl'}]",
+            "training.callbacks[0].path: the run keeps its own history.jsonl",
+        ),
+        ("training.class_weight={3=-1}", "training.class_weight.3: expected a number >= 0.0"),
         ("training.loss=no_such_module:Loss", "training.loss: can't import 'no_such_module:Loss'"),
         ("training.loss=json:JSONEncoder", "training.loss: 'json:JSONEncoder' is not a subclass"),
         ("training", "--set training: expected key=value"),
@@ -264,6 +286,26 @@ def test_overwrite_replaces_a_run_and_nothing_else(gpunn, digits, tmp_path):
     assert len(history(tmp_path / "run")) == 1
     assert not (tmp_path / "run" / "best.safetensors").exists()
     assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+
+
+def test_overwrite_begins_logs_anew(gpunn, digits, tmp_path):
+    log = "--set=training.callbacks=[{name='csv_log', path='logs/log.csv'}]"
+    gpunn("train", digits, log, "--output", "run")
+    fewer = ["--set=training.epochs=1", "--set=data.validation_fraction=0"]  # other columns
+    gpunn("train", digits, log, *fewer, "--output", "run", "--overwrite")
+    assert len((tmp_path / "run" / "logs" / "log.csv").read_text().splitlines()) == 2
+
+
+def test_the_network_is_kept_when_its_evaluation_fails(gpunn, digits, tmp_path, monkeypatch):
+    from gpunn.experiment import Experiment
+
+    def fail(experiment):
+        raise OSError("no memory left")
+
+    monkeypatch.setattr(Experiment, "evaluate", fail)
+    gpunn("train", digits, "--set", "training.epochs=1", "--output", "run", status=2)
+    monkeypatch.undo()
+    assert weights(tmp_path / "run")
 
 
 def test_overwrite_with_a_wrong_configuration_keeps_the_run(gpunn, digits, tmp_path):

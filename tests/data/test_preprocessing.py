@@ -1,12 +1,14 @@
 """Column statistics against exact arithmetic, and splits against their promises."""
 
 import math
+import sys
 import tracemalloc
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -34,17 +36,22 @@ def test_statistics_match_exact_arithmetic(data):
     X = data.draw(npst.arrays(dtype, shapes, elements=elements))
     chunk_rows = data.draw(st.integers(1, 9))
 
+    exact = [exact_statistics(column) for column in X.T]
+    constant = (X[:1] == X).all(axis=0)
+    deviations = np.array([deviation for _, deviation in exact])
+    assume((constant | (deviations >= 1e-150)).all())  # below, squares underflow
+
     mean, deviation = column_statistics(X, chunk_rows)
 
     assert mean.dtype == deviation.dtype == np.float64
     for column in range(X.shape[1]):
-        exact_mean, exact_deviation = exact_statistics(X[:, column])
+        exact_mean, exact_deviation = exact[column]
         # The floor is for subnormal numbers, which have fewer digits.
         rounding = max(1e-14 * float(np.abs(X[:, column].astype(float)).max()), 1e-300)
         assert mean[column] == pytest.approx(exact_mean, rel=1e-12, abs=rounding)
         if (X[:, column] == X[0, column]).all():
             assert deviation[column] == 1
-        elif exact_deviation > 1e-150:  # below, squares underflow
+        else:
             assert deviation[column] == pytest.approx(exact_deviation, rel=1e-9, abs=rounding)
 
 
@@ -187,3 +194,37 @@ def test_string_labels():
 def test_split_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         split_rows(*arguments)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("chunk_rows", [1, 3, None])
+def test_statistics_of_some_rows(mapped, chunk_rows, tmp_path):
+    X = np.random.default_rng(0).normal(3, 2, (20, 4))
+    numbers = np.array([1, 2, 5, 11, 12, 19])
+    if mapped:
+        np.save(tmp_path / "X.npy", X)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+    mean, deviation = column_statistics(X, chunk_rows, numbers=numbers)
+    np.testing.assert_allclose(mean, X[numbers].mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(deviation, X[numbers].std(axis=0), rtol=1e-13)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
+@pytest.mark.parametrize("numbers", [None, np.arange(0, 40_000, 2)], ids=["all", "every other"])
+def test_pages_of_a_memory_map_are_given_back(numbers, tmp_path):
+    np.save(tmp_path / "X.npy", np.ones((40_000, 100)))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    before = resident_file_pages()
+    column_statistics(mapped, numbers=numbers)
+    assert resident_file_pages() - before < mapped.nbytes / 4
+
+
+def resident_file_pages():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+def test_differences_too_small_to_square():
+    X = np.array([[1.0, 1e-170], [2.0, 3e-170]])
+    with pytest.raises(DataError, match="column 1 has differences too small to square; rescale"):
+        column_statistics(X)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from layers.checking import attached, check_chain_rule, run
 
-from gpunn.errors import ArgumentError
+import gpunn
+from gpunn.errors import ArgumentError, DataError
 from gpunn.layers import BatchNorm, LayerNorm, Standardization
 from gpunn.workspace import Workspace
 
@@ -109,3 +110,27 @@ def test_what_is_trained_and_what_decays():
 def test_impossible_parameters(make, message):
     with pytest.raises(ArgumentError, match=message):
         make()
+
+
+@pytest.mark.parametrize("exponent", [-25, -20, 0, 20, 25])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_standardization_at_every_scale(exponent, dtype, backend):
+    """Where the variance is beyond float32, too."""
+    if dtype == "float64" and "no_float64" in backend.name:
+        pytest.skip("has no float64")
+    X = np.random.default_rng(0).normal(2, 3, size=(50, 4))
+    model = gpunn.Sequential([Standardization()], 4, backend, dtype=dtype)
+    model.fit_inputs(X * 10.0**exponent)
+    found = model.predict(X * 10.0**exponent)
+    np.testing.assert_allclose(found, (X - X.mean(0)) / X.std(0), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-100])
+def test_standardization_refuses_what_its_type_cannot_hold(scale):
+    X = np.random.default_rng(0).normal(size=(50, 3)) * [1, scale, 1]
+    model = gpunn.Sequential([Standardization()], 3, "numpy")
+    with pytest.raises(DataError, match=r"column 1 .*too small.*rescale it or use .*float64"):
+        model.fit_inputs(X)
+    assert not model.inputs_fitted
+    np.testing.assert_array_equal(model.parameters["standardization_1.deviation"], 1)
+    gpunn.Sequential([Standardization()], 3, "numpy", dtype="float64").fit_inputs(X)

@@ -108,6 +108,8 @@ class CalledSeconds(Metric):
         ({"metrics": [CalledSeconds()]}, ArgumentError, "none may be 'loss' or one of"),
         ({"gradient_accumulation": 0}, ArgumentError, "gradient_accumulation: expected a whole"),
         ({"report_every": 0}, ArgumentError, "report_every: expected a whole number >= 1"),
+        ({"metrics": None}, ArgumentTypeError, "metrics: expected a list.*got None"),
+        ({"metrics": "accuracy"}, ArgumentTypeError, "metrics: expected a list.*got 'accuracy'"),
     ],
 )
 def test_construction_rejects(arguments, error, message):
@@ -134,6 +136,12 @@ ONES = np.ones(ROWS)
         ({"epochs": -1}, ArgumentError, "epochs: expected a whole number >= 0; got -1"),
         ({"epochs": 1.5}, ArgumentTypeError, "epochs: expected a whole number; got 1.5"),
         ({"batch_size": 0}, ArgumentError, "batch_size: expected a whole number >= 1"),
+        ({"shuffle": "no"}, ArgumentTypeError, "shuffle: expected True or False; got 'no'"),
+        ({"progress": "no"}, ArgumentTypeError, "progress: expected True or False; got 'no'"),
+        ({"stream": "no"}, ArgumentTypeError, "stream: expected True or False; got 'no'"),
+        ({"callbacks": None}, ArgumentTypeError, "callbacks: expected a list.*got None"),
+        ({"callbacks": EarlyStopping()}, ArgumentTypeError, "callbacks: expected a list"),
+        ({"callbacks": ["early_stoping"]}, ArgumentError, r"callbacks\[0\]: .*'early_stopping'"),
         ({"validation_split": 1}, ArgumentError, "validation_split: expected >= 0 and < 1; got 1"),
         ({"validation_split": -0.1}, ArgumentError, "validation_split: expected >= 0"),
         ({"validation_split": 0.001, "X": X[:3], "y": Y[:3]}, DataError, "has only one row"),
@@ -188,7 +196,8 @@ def test_a_fit_that_cannot_begin_changes_nothing(options, error, message):
     this.metrics = [gpunn.configurable.resolve(Metric, metric, "metrics") for metric in metrics]
     with pytest.raises(error, match=message):
         this.fit(**arguments)
-    assert_same(this, before)
+    assert_same(before, this)
+    assert not any(value.any() for value in this.state().values())
     this.metrics = kept
     assert not this.model.inputs_fitted
     fit(this)
@@ -843,7 +852,7 @@ def handler():
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.usefixtures("handler")
 class TestInterruption:
-    def test_between_epochs(self):
+    def test_between_epochs(self, caplog):
         log = []
 
         class Interrupt(Callback):
@@ -854,6 +863,9 @@ class TestInterruption:
         this, other = trainer(optimizer=Adam(0.01)), trainer(optimizer=Adam(0.01))
         history = fit(this, epochs=5, callbacks=[Interrupt(), Recorder(log)])
         assert history.stopped == "interrupted by Ctrl-C"
+        (record,) = caplog.records
+        assert (record.name, record.levelname) == ("gpunn", "WARNING")
+        assert "after update 14, with 2 of 5 epochs done" in record.getMessage()
         assert log[-2:] == [("", "epoch", 2), ("", "end", 2)]
         fit(other, epochs=2)
         assert_same(this, other)
@@ -955,7 +967,7 @@ def exploding(update, per_epoch, optimizer=SGD, **options):
 
 
 @pytest.mark.parametrize("report_every", [1, 2, 7, 100])
-@pytest.mark.parametrize("update", [1, 4, 6, 7, 9, 13, 20])
+@pytest.mark.parametrize("update", [1, 4, 6, 9, 13, 20])
 def test_divergence_names_epoch_and_step(update, report_every):
     """Update number `update - 1` throws the weights away, so the next loss is the first bad one."""
     this = exploding(update, 7, report_every=report_every)
@@ -964,6 +976,31 @@ def test_divergence_names_epoch_and_step(update, report_every):
         fit(this, epochs=3)
     assert this.epoch == epoch - 1 == len(this.history.rows)
     assert this.history.stopped.startswith("DivergenceError: loss: not a finite number")
+
+
+@pytest.mark.parametrize("report_every", [1, 2, 7, 100])
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_divergence_in_the_last_update_of_an_epoch(epochs, report_every):
+    """No loss of this epoch shows it."""
+    this = exploding(7, 7, report_every=report_every)
+    with pytest.raises(DivergenceError, match=r"^parameters: .* after the last step of epoch 1"):
+        fit(this, epochs=epochs)
+    assert this.history.rows == []
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_divergence_in_the_only_update(stream):
+    this = gpunn.Trainer(network(layers.Dense(3)), "mean_squared_error", SGD(1e38))
+    with pytest.raises(DivergenceError, match=r"^parameters: .* after the last step of epoch 1"):
+        fit(this, 1e3 * X, np.eye(3)[Y], epochs=1, batch_size=ROWS, stream=stream)
+
+
+def test_divergence_in_validation():
+    this = gpunn.Trainer(network(layers.Dense(3)), "mean_squared_error", "sgd")
+    far = (np.full((5, 4), 1e30), np.zeros((5, 3)))
+    with pytest.raises(DivergenceError, match=r"^val_loss: not a finite number after epoch 1"):
+        fit(this, X, np.eye(3)[Y], validation_data=far)
+    assert this.history.stopped.startswith("DivergenceError: val_loss")
 
 
 def test_divergence_before_the_first_update():
@@ -1063,3 +1100,71 @@ def test_regression_and_images():
     this = gpunn.Trainer(model, MeanSquaredError(), Adam(0.05), ["r2"])
     fit(this, images, targets, epochs=60)
     assert this.evaluate(images, targets)["r2"] > 0.99
+
+
+# ------------------------------------------------------------------------------- before callbacks
+
+
+class Destructive(Callback):
+    """Stands for the run folder, which clears away an earlier run."""
+
+    began = False
+
+    def on_train_begin(self, trainer):
+        self.began = True
+
+
+def test_nothing_begins_with_inputs_that_cannot_be_standardized():
+    callback = Destructive()
+    this = trainer(network(layers.Standardization(), layers.Dense(3)))
+    with pytest.raises(DataError, match="too small to be standardized in float32"):
+        fit(this, 1e-42 * X, Y, callbacks=[callback])
+    assert not callback.began
+
+
+def test_callbacks_by_name():
+    history = fit(trainer(), epochs=1, callbacks=[{"name": "early_stopping", "monitor": "loss"}])
+    assert history["epoch"] == [1]
+
+
+def test_standardization_takes_the_training_rows_alone():
+    model = network(layers.Standardization(), layers.Dense(3))
+    fit(trainer(model), X, Y, validation_split=0.2)
+    kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.2, model.seed, Y)
+    np.testing.assert_allclose(
+        model.parameters["standardization_1.deviation"], X[kept].std(axis=0), rtol=1e-6
+    )
+
+
+# ----------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("batch_size", [ROWS, 10**5, 10**15])
+def test_buffers_are_as_large_as_the_data(batch_size):
+    this, other = trainer(), trainer()
+    fit(this, batch_size=batch_size, validation_data=data(20, 1))
+    fit(other, batch_size=ROWS, validation_data=data(20, 1))
+    assert_same(this, other)
+    assert this.evaluate(X, Y, batch_size=batch_size) == other.evaluate(X, Y, batch_size=ROWS)
+    assert this.workspace_bytes() == other.workspace_bytes() < 200 * ROWS * 8
+
+
+def test_later_data_may_have_more_rows():
+    this, other = trainer(), trainer()
+    for one, batch_size in ((this, 10**9), (other, 20)):
+        fit(one, X[:20], Y[:20], epochs=1, batch_size=batch_size)
+    for one, batch_size in ((this, 10**9), (other, ROWS)):
+        fit(one, epochs=2, batch_size=batch_size)
+    assert_same(this, other)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+def test_batches_too_large_for_memory(call, monkeypatch):
+    this = trainer()
+
+    def refuse(*arguments, **options):
+        raise MemoryError("Unable to allocate 3 TiB")
+
+    monkeypatch.setattr("gpunn.workspace.Workspace.rows", refuse)
+    with pytest.raises(ArgumentError, match="batch_size: out of memory with batches of 40 rows"):
+        getattr(this, call)(X, Y, batch_size=40)

@@ -7,10 +7,14 @@ optimizer that isn't built in, runs as the base class defines it.
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+import importlib.util
+import logging
 import math
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy as xp
 import numpy as np
@@ -31,22 +35,38 @@ if TYPE_CHECKING:
 
 __all__ = ["NumpyBackend"]
 
+logger = logging.getLogger("gpunn")
+
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """j * GOLDEN, modulo 2^32, for each position j in a chunk."""
 
 
 class NumpyBackend(Backend):
-    """Computes on the CPU with NumPy."""
+    """Computes on the CPU with NumPy.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    fused : bool
+        Whether optimizers run as one compiled loop where numba is installed and works. The results
+        differ in rounding only.
+    """
+
+    def __init__(self, fused: bool = True) -> None:
         super().__init__(xp, None, "numpy")
+        self._wants_fused = fused
         self._scratch = Scratch()
 
+    @property
+    def _fused(self) -> Mapping[type, Any]:
+        """The compiled updates by optimizer, none if there are none; numba is slow to import."""
+        return compiled_updates() if self._wants_fused else {}
+
     def describe(self) -> dict[str, str]:
+        numba = f", numba {importlib.metadata.version('numba')}" if self._fused else ""
         return {
             "backend": self.name,
             "device": f"cpu ({platform.machine()})",
-            "library": f"numpy {np.__version__}",
+            "library": f"numpy {np.__version__}{numba}",
         }
 
     def to_host(self, array: Array) -> np.ndarray:
@@ -321,13 +341,35 @@ class NumpyBackend(Backend):
             super().update(optimizer, values, gradients, slots, learning_rate, step, decayed)
             return
         rate, number = float(learning_rate[0]), int(step[0])
+        state = [slots[name] for name in optimizer.slots]
+        fused = self._fused.get(type(optimizer))
+        if fused is not None and contiguous(values, gradients, *state):
+            keep = 1 - rate * optimizer.weight_decay
+            parts = [(slice(None), 1.0)]
+            if keep != 1:
+                parts = [(slice(None, decayed), keep), (slice(decayed, None), 1.0)]
+            for part, factor in parts:
+                pieces = [slot[part] for slot in state]
+                fused(optimizer, values[part], gradients[part], pieces, rate, number, factor)
+            return
         if optimizer.weight_decay and decayed:
             values[:decayed] *= 1 - rate * optimizer.weight_decay
-        state = [slots[name] for name in optimizer.slots]
         for value_piece, gradient_piece, *state_pieces in chunks(values, gradients, *state):
             s = self._scratch("s", value_piece.shape, values.dtype)
             t = self._scratch("t", value_piece.shape, values.dtype)
             compute(optimizer, value_piece, gradient_piece, state_pieces, rate, number, s, t)
+
+
+@functools.cache
+def compiled_updates() -> Mapping[type, Any]:
+    """Return numba's updates by optimizer, or none where numba is missing or does not work."""
+    try:
+        from gpunn.backends.numpy import fused
+    except ImportError as error:
+        if importlib.util.find_spec("numba") is not None:
+            logger.warning("gpunn: numba can't be used, so optimizers take longer: %s", error)
+        return {}
+    return fused.UPDATE
 
 
 def mix_in_place(bits: Array, shifted: Array) -> None:

@@ -11,7 +11,6 @@ multiplying `values` with `keep` (1 without weight decay). The mathematics is in
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -19,20 +18,29 @@ import numba
 import numpy as np
 
 from gpunn import optimizers
+from gpunn.backends.numpy.optimizers import corrected
 from gpunn.typing import Array
 
 __all__ = ["UPDATE"]
 
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function compiled, kept on disk where there is a place for that."""
+    options = {"error_model": "numpy", "nogil": True}
+    try:
+        loop: Callable[..., None] = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither this folder nor a cache folder can be written to
+        loop = numba.njit(**options)(function)
+    return loop
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def sgd_loop(values: Array, g: Array, keep: Any, rate: Any) -> None:
     for i in range(values.size):
         values[i] = keep * values[i] - rate * g[i]
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def momentum_loop(
     values: Array, g: Array, velocity: Array, keep: Any, rate: Any, momentum: Any, nesterov: bool
 ) -> None:
@@ -43,7 +51,7 @@ def momentum_loop(
         values[i] = keep * values[i] + change
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def rmsprop_loop(
     values: Array, g: Array, square: Array, keep: Any, rate: Any, rho: Any, rest: Any, epsilon: Any
 ) -> None:
@@ -52,7 +60,7 @@ def rmsprop_loop(
         values[i] = keep * values[i] - rate * g[i] / (np.sqrt(square[i]) + epsilon)
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def adam_loop(
     values: Array,
     g: Array,
@@ -72,7 +80,7 @@ def adam_loop(
         values[i] = keep * values[i] - rate * mean[i] / (np.sqrt(square[i]) + epsilon)
 
 
-@compiled  # type: ignore[untyped-decorator]
+@compiled
 def lion_loop(
     values: Array,
     g: Array,
@@ -110,22 +118,9 @@ def adam(
     o: Any, values: Array, g: Array, slots: Sequence[Array], rate: float, step: int, keep: float
 ) -> None:
     T = values.dtype.type
-    # rate * (mean / c1) / (sqrt(square / c2) + epsilon), with the constants taken together
-    c1 = -math.expm1(step * math.log(o.beta1)) if o.beta1 else 1.0
-    c2 = -math.expm1(step * math.log(o.beta2)) if o.beta2 else 1.0
-    root = math.sqrt(c2)
-    adam_loop(
-        values,
-        g,
-        *slots,
-        T(keep),
-        T(rate * root / c1),
-        T(o.beta1),
-        T(1 - o.beta1),
-        T(o.beta2),
-        T(1 - o.beta2),
-        T(o.epsilon * root),
-    )
+    rate, epsilon = corrected(o, rate, step)
+    betas = T(o.beta1), T(1 - o.beta1), T(o.beta2), T(1 - o.beta2)
+    adam_loop(values, g, *slots, T(keep), T(rate), *betas, T(epsilon))
 
 
 def lion(

@@ -64,6 +64,17 @@ def rmsprop(
     values -= s
 
 
+def corrected(o: Any, rate: float, step: int) -> tuple[float, float]:
+    """Return Adam's rate and epsilon with both bias corrections taken into them.
+
+    rate * (mean / c1) / (sqrt(square / c2) + epsilon)
+    = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
+    """
+    c1 = -math.expm1(step * math.log(o.beta1)) if o.beta1 else 1.0
+    c2 = -math.expm1(step * math.log(o.beta2)) if o.beta2 else 1.0
+    return rate * math.sqrt(c2) / c1, o.epsilon * math.sqrt(c2)
+
+
 def adam(
     o: Any,
     values: Array,
@@ -82,14 +93,11 @@ def adam(
     s *= 1 - o.beta2
     square *= o.beta2
     square += s
-    # rate * (mean / c1) / (sqrt(square / c2) + epsilon), with the constants taken together
-    c1 = -math.expm1(step * math.log(o.beta1)) if o.beta1 else 1.0
-    c2 = -math.expm1(step * math.log(o.beta2)) if o.beta2 else 1.0
-    root = math.sqrt(c2)
+    rate, epsilon = corrected(o, rate, step)
     np.sqrt(square, out=s)
-    s += o.epsilon * root
+    s += epsilon
     np.divide(mean, s, out=s)
-    s *= rate * root / c1
+    s *= rate
     values -= s
 
 
