@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 from devices import BACKENDS, DEVICE, TARGETS
 
 from gpunn.backends import Backend
 
 pytest_plugins = ["ladder"]
+
+# No test depends on a clock.
+hypothesis.settings.register_profile("gpunn", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("gpunn")
 
 if DEVICE != "emulated":
     collect_ignore = ["emulated_cuda"]
