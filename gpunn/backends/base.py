@@ -131,13 +131,18 @@ class Backend:
 
     # ------------------------------------------------------------------------------ recording
 
-    def recorded(self, operations: Callable[[], None]) -> Callable[[], None]:
-        """Return a function that does these operations, each time it is called.
+    def recorded(self, operations: Callable[[], None]) -> Callable[[int], None]:
+        """Return a function that does these operations a number of times, given as its argument.
 
         A backend may record what they ask of the device, and replay that. So they must ask for the
         same each time: with the same arrays, and with numbers that don't change.
         """
-        return operations
+
+        def repeat(times: int) -> None:
+            for _ in range(times):
+                operations()
+
+        return repeat
 
     # --------------------------------------------------------------------------- bookkeeping
 

@@ -159,7 +159,7 @@ class TrainStep(BatchPass):
         self._rates = ops.zeros((0,), model.dtype)
         self._position = ops.zeros((1,), "int64")
         self._settings = self._described()
-        self._recorded: dict[tuple[int, ...], Callable[[], None]] = {}
+        self._recorded: dict[tuple[int, ...], Callable[[int], None]] = {}
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[int, ...] = ()
 
@@ -193,12 +193,12 @@ class TrainStep(BatchPass):
         self.ops.copy_from_host(learning_rates, self._rates[: len(learning_rates)])
         self.ops.fill(self._position, 0)
 
-    def update(self, rows: int) -> None:
-        """Do one update from the next `rows` rows, at most `rows_per_update`."""
+    def update(self, rows: int, times: int = 1) -> None:
+        """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
         key = (rows, *self._place)
         if key not in self._recorded:
             self._recorded[key] = self.ops.recorded(partial(self._update, rows))
-        self._recorded[key]()
+        self._recorded[key](times)
 
     def _update(self, rows: int) -> None:
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics

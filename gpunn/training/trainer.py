@@ -23,6 +23,7 @@ from gpunn.training.callbacks import Callback
 from gpunn.training.examples import Examples, examples, training_examples
 from gpunn.training.history import History
 from gpunn.training.interruption import Interruption
+from gpunn.training.pace import Pace
 from gpunn.training.progress import progress_bar
 from gpunn.training.step import BatchPass, TrainStep
 from gpunn.typing import Array, HostArray
@@ -221,7 +222,8 @@ class Trainer:
 
         Notes
         -----
-        Ctrl-C ends training after the running update; `fit` then returns as usual, with
+        Ctrl-C ends training after the updates that are running, one or those of about a tenth of a
+        second; `fit` then returns as usual, with
         `history.stopped` saying so, and a warning is logged (logger "gpunn"). The epoch it cuts
         short counts as not done.
 
@@ -320,15 +322,21 @@ class Trainer:
         with closing(bar), np.errstate(over="ignore", invalid="ignore"):
             step.statistics.reset()
             done = reported = 0
+            pace = Pace()
             for piece in training.pieces(step.rows_per_update, order):
                 step.load(piece)
                 step.load_rates(rates[done:])
-                for start in range(0, piece.rows, step.rows_per_update):
-                    rows = min(step.rows_per_update, piece.rows - start)
-                    step.update(rows)
-                    self.updates += 1
-                    done += 1
-                    bar.update(rows)
+                left = piece.rows
+                while left:
+                    rows = min(step.rows_per_update, left)
+                    times = min(left // rows, pace.updates, reported + self.report_every - done)
+                    pace.begin()
+                    step.update(rows, times)
+                    pace.end(times)
+                    self.updates += times
+                    done += times
+                    left -= times * rows
+                    bar.update(times * rows)
                     if done == len(rates):
                         step.sum_parameters()
                     if done - reported == self.report_every or done == len(rates):

@@ -326,7 +326,7 @@ def test_an_error_of_the_operations_stays_that_error():
         raise ZeroDivisionError("of the user's own")
 
     with pytest.raises(ZeroDivisionError, match="of the user's own"):
-        CupyBackend(0).recorded(operations)()
+        CupyBackend(0).recorded(operations)(1)
 
 
 def test_capturing_ends_where_an_operation_fails(monkeypatch):
@@ -348,7 +348,7 @@ def test_capturing_ends_where_an_operation_fails(monkeypatch):
     repeated = CupyBackend(0).recorded(operations)
     monkeypatch.setattr(cupy.cuda, "Stream", made)
     for _ in range(4):
-        repeated()
+        repeated(1)
     assert x.get() == 4
     assert len(calls) == 5
     (stream,) = streams

@@ -159,12 +159,12 @@ class CupyBackend(Backend):
 
     # ------------------------------------------------------------------------------ recording
 
-    def recorded(self, operations: Callable[[], None]) -> Callable[[], None]:
+    def recorded(self, operations: Callable[[], None]) -> Callable[[int], None]:
         if not self._graph:
-            return operations
+            return super().recorded(operations)
         if not self._product.capturable:
             say_once(self._product.reason)
-            return operations
+            return super().recorded(operations)
         recording = Recording(operations, self._scratch)
         return self._on_device(recording) if self._several_devices else recording
 

@@ -44,8 +44,12 @@ class Recording:
         self._graph: Any = None
         self._warm = self._refused = False
 
-    def __call__(self) -> None:
-        """Do the operations."""
+    def __call__(self, times: int) -> None:
+        """Do the operations so many times."""
+        for _ in range(times):
+            self._once()
+
+    def _once(self) -> None:
         if self._graph is not None:
             self._graph.launch()
             return
