@@ -67,14 +67,16 @@ class PinnedStager(Stager):
         staged = place.pinned[name][:rows]
         np.copyto(staged, values, casting="unsafe")
         array[:rows].set(staged, stream=self._stream)
-        return array
-
-    def ready(self) -> None:
-        place = self._places[self._turn]
+        # At once, and not in `ready`: an error may come in between.
         if place.copied is None:
             place.copied = cupy.cuda.Event(disable_timing=True)
         self._stream.record(place.copied)
-        cupy.cuda.get_current_stream().wait_event(place.copied)
+        return array
+
+    def ready(self) -> None:
+        copied = self._places[self._turn].copied
+        if copied is not None:
+            cupy.cuda.get_current_stream().wait_event(copied)
 
 
 def pinned_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
