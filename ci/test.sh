@@ -40,26 +40,67 @@ if [[ -z ${GPUNN_DATA:-} && -d ../shared/data ]]; then
 fi
 
 failed=""
+note() {
+  local name=$1 status=$2
+  # What the arguments select may have no test in one of pytest's two processes.
+  [[ $status == 0 || ($status == 5 && $selection == yes) ]] || failed+="${failed:+, }$name"
+}
+selection=$([[ $# == 0 ]] || echo yes)
+
 check() {
   local name=$1 status=0
   shift
   printf '\n== %s\n' "$name"
   "$environment_python" -m "$@" || status=$?
-  # What the arguments select may have no test in one of pytest's two processes.
-  [[ $status == 0 || ($status == 5 && $selection == yes) ]] || failed+="${failed:+, }$name"
+  note "$name" "$status"
 }
-selection=$([[ $# == 0 ]] || echo yes)
 
 # All of them run, so that one run shows everything there is to mend.
 check "ruff check" ruff check .
 check "ruff format" ruff format --check .
 check "mypy" mypy --strict gpunn
 
-# The emulator holds for a whole process, and import tests need one without it.
+# The emulator holds for a whole process, and import tests need one without it: two processes, side by side. Each leads a
+# process group (set -m), so that what it started ends with it if this script is interrupted.
 unset GPUNN_TEST_DEVICE
-check "rungs 1 to 4: pytest without a CUDA device" pytest "$@"
+log=$(mktemp)
+end_all() {
+  local group
+  for group in $(jobs -p); do
+    kill -TERM -- "-$group" 2>/dev/null || true
+  done
+  wait
+  rm -f -- "$log"
+}
+trap end_all EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+set -m
+
+ended() {
+  local name=$1 process=$2 status
+  while true; do
+    status=0
+    wait "$process" || status=$?
+    kill -0 "$process" 2>/dev/null || break
+    sleep 1 # it was stopped (SIGSTOP), and has not ended
+  done
+  note "$name" "$status"
+}
+
+host="rungs 1 to 4: pytest without a CUDA device" emulated="rung 5: pytest on emulated CUDA devices"
+printf '\n== %s\n' "$host"
+"$environment_python" -m pytest "$@" &
+host_process=$!
 if [[ -z $obstacle ]]; then
-  GPUNN_TEST_DEVICE=emulated check "rung 5: pytest on emulated CUDA devices" pytest "$@"
+  GPUNN_TEST_DEVICE=emulated "$environment_python" -m pytest "$@" &>"$log" &
+  emulated_process=$!
+fi
+ended "$host" "$host_process"
+if [[ -z $obstacle ]]; then
+  ended "$emulated" "$emulated_process"
+  printf '\n== %s (at the same time)\n' "$emulated"
+  cat -- "$log"
 else
   printf '\n== rungs 3, 4 and 5 skipped: %s\n' "$obstacle"
 fi

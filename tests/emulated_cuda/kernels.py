@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from . import cupy_private
 from .errors import KernelFault
 from .float64 import functions_using_double
-from .toolchain import INCLUDE, CompilationError, build
+from .toolchain import INCLUDE, CompilationError, build, leading_includes
 
 FLAGS = (
     "-std=c++20",
@@ -197,8 +197,8 @@ def _is_template(text: str, position: int) -> bool:
     return TEMPLATE.search(text[start + 1 : position].replace('extern "C"', "")) is not None
 
 
-def _translate(source: str, symbols: dict[str, str]) -> str:
-    """The C++ text: shim, source, then one entry point for each kernel."""
+def _translate(source: str, symbols: dict[str, str]) -> tuple[str, str]:
+    """The C++ text: source and one entry point for each kernel; and the header before it."""
     text = DYNAMIC_SHARED.sub(
         r"static \1* const \2 = reinterpret_cast<\1*>(emulated::dynamic_shared);", source
     )
@@ -206,7 +206,8 @@ def _translate(source: str, symbols: dict[str, str]) -> str:
     if NEEDS_FIBERS.search(text):
         head += '#define EMULATED_FIBERS 1\n#include "fibers.h"\n'
     tail = "".join(f"EMULATED_KERNEL({s}, {expression})\n" for expression, s in symbols.items())
-    return f'{head}#line 1 "kernel.cu"\n{text}\n#line 1 "entry.cpp"\n#include "entry.h"\n{tail}'
+    body = f'#line 1 "kernel.cu"\n{text}\n#line 1 "entry.cpp"\n#include "entry.h"\n{tail}'
+    return body, head + leading_includes(source)
 
 
 def compile_source(
@@ -219,7 +220,8 @@ def compile_source(
     passed = tuple(o for o in options if o.startswith(("-D", "-I", "-U")))
     flags = (*FLAGS, f"-I{INCLUDE}", *passed, f"-I{cupy_private.header_folder()}")
     try:
-        path, listing = build(_translate(source, symbols), flags)
+        text, header = _translate(source, symbols)
+        path, listing = build(text, flags, header)
     except CompilationError as error:
         raise cupy_private.compile_exception(str(error), source, options) from None
     image = str(path).encode()

@@ -195,6 +195,8 @@ def train(
     loss: str = "softmax_cross_entropy",
     optimizer: str = "adam",
     graph: bool = True,
+    scaled: bool = False,
+    fused_products: bool = True,
     **more: Any,
 ) -> None:
     """Fit, go on, predict and evaluate."""
@@ -205,7 +207,10 @@ def train(
     targets = labels if of_labels else np.eye(CLASSES)[labels]
     every = operations.builtin(metrics.Metric)
     chosen = [m() for m in every if of_labels == issubclass(m, metrics.ClassMetric)]
-    backend = get_backend("cupy:0", graph=graph)
+    backend = get_backend("cupy:0", graph=graph, fused_products=fused_products)
+    if scaled:
+        backend = get_backend("cupy:0", graph=graph, matmul_precision="float16")
+        backend.needs_loss_scale = lambda dtype: True  # of float64 too, so that both are built
     model = gpunn.Sequential(every_layer(activation), FEATURES, backend, seed=4, dtype=dtype)
     trainer = gpunn.Trainer(model, loss, OPTIMIZERS[optimizer](), chosen, report_every=3)
     options = {"epochs": 1, "batch_size": 8, "validation_split": 0.2, "progress": False, **more}
@@ -234,7 +239,9 @@ def training_runs() -> None:
             train(dtype, loss=cls.name)
         for optimizer in OPTIMIZERS:
             train(dtype, optimizer=optimizer)
+            train(dtype, optimizer=optimizer, scaled=True)
         train(dtype, graph=False)
+        train(dtype, fused_products=False)
         train(dtype, sample_weight=weights)
         train(dtype, class_weight="balanced", shuffle=False)
         train(dtype, stream=True, sample_weight=weights)

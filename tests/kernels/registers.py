@@ -1,57 +1,85 @@
-"""The registers of the project's kernels, as NVRTC's cubins have them: a table in Markdown.
+"""The registers of the project's kernels, as NVRTC's cubins have them: docs/gpu_registers.md.
 
-    PYTHONPATH=.:tests python -m kernels.registers [FILE]
+    PYTHONPATH=.:tests python -m kernels.registers
 
-Not a measurement: no GPU is needed, and none was used.
+writes the table anew. Not a measurement: no GPU is needed, and none was used.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections import defaultdict
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from emulated_cuda import toolchain
-from kernels.conftest import record
 from kernels.cubins import ARCHITECTURES, Job, compile_jobs
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu_registers.md"
+BEGIN, END = "<!-- registers: begin -->", "<!-- registers: end -->"
+COMPILER = "Written with NVRTC "
 
-def table() -> str:
-    """Return a row for each kernel and type: the most registers that any of its variants takes."""
-    sources = [source for source in record().sources if source["trained"]]
-    jobs = {
-        (number, architecture): Job(
-            source["text"], tuple(source["options"]), tuple(source["names"]), architecture
-        )
-        for number, source in enumerate(sources)
+KIND = re.compile(r"typedef (float|double) T;")
+
+
+def nvrtc() -> str:
+    """Return the version of the compiler that is installed."""
+    return metadata.version("nvidia-cuda-nvrtc")
+
+
+def table(sources: list[dict[str, Any]]) -> str:
+    """Return the compiler's version and a row for each kernel that training asks for.
+
+    A kernel may have several sources; the most registers that any of them takes are shown.
+    """
+    jobs = [
+        Job(source["text"], tuple(source["options"]), tuple(source["names"]), architecture)
+        for source in sources
+        if source["trained"]
         for architecture in ARCHITECTURES
-    }
-    built = compile_jobs(jobs.values(), toolchain.cache_folder() / "cubins")
-    rows: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    frames = 0
-    for (_, architecture), job in jobs.items():
-        kind = re.search(r"typedef (float|double) T;", job.text)
-        for kernel, taken in built[job].items():
+    ]
+    built = compile_jobs(jobs, toolchain.cache_folder() / "cubins")
+    rows: dict[str, dict[tuple[str, str], int]] = defaultdict(lambda: defaultdict(int))
+    local: dict[str, int] = defaultdict(int)
+    for job in jobs:
+        kind = KIND.search(job.text)
+        cell = kind[1] if kind else "float", job.architecture
+        resources = built[job]
+        assert not isinstance(resources, str), resources
+        for kernel, taken in resources.items():
             if kernel.startswith("gpunn_"):
-                row = rows[kernel, kind[1] if kind else ""]
-                row[architecture] = max(row[architecture], taken.registers)
-                frames += taken.frame > 0
+                rows[kernel][cell] = max(rows[kernel][cell], taken.registers)
+                local[kernel] = max(local[kernel], taken.frame)
     names = [f"sm_{architecture}" for architecture in ARCHITECTURES]
-    lines = [f"| kernel | T | {' | '.join(names)} |", f"|---|---|{'--:|' * len(names)}"]
-    for (kernel, kind), row in sorted(rows.items()):
-        numbers = " | ".join(str(row[architecture]) for architecture in ARCHITECTURES)
-        lines.append(f"| `{kernel}` | {kind} | {numbers} |")
-    lines.append("")
-    lines.append(
-        f"{len(sources)} sources that training asks for, {len(jobs)} cubins; "
-        f"{frames} of the project's kernels use local memory."
-    )
-    return "\n".join(lines) + "\n"
+    lines = [
+        f"{COMPILER}{nvrtc()}.\n",
+        f"| kernel | {' | '.join(names)} | float64, at most | local memory, bytes |",
+        f"|---|{'---:|' * (len(names) + 2)}",
+    ]
+    for kernel, row in sorted(rows.items()):
+        cells = [str(row.get(("float", architecture), "")) for architecture in ARCHITECTURES]
+        double = [number for (kind, _), number in row.items() if kind == "double"]
+        cells += [str(max(double)) if double else "", str(local[kernel])]
+        lines.append(f"| `{kernel.removeprefix('gpunn_')}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def documented() -> str:
+    """Return the table as the document has it."""
+    match = re.search(f"{BEGIN}\n(.*?)\n{END}", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert match is not None, f"{DOCUMENT} has no {BEGIN}"
+    return match[1].strip()
+
+
+def write(text: str) -> None:
+    """Put the table into the document."""
+    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(table())
-    else:
-        sys.stdout.write(table())
+    from kernels.conftest import record
+
+    write(table(record().sources))

@@ -56,21 +56,22 @@ def cooperative(source: str) -> bool:
     return NEEDS_FIBERS.search(source) is not None
 
 
-def translate(source: str, kernel: str, sanitizer: str) -> str:
+def own(name: str) -> str:
+    """Return the text of a header of this folder, so that builds depend on what is in it."""
+    return (OWN / name).read_text().replace("#pragma once\n", "")
+
+
+def translate(source: str, kernel: str, sanitizer: str) -> tuple[str, str]:
+    """Return the C++ text, and the header before it."""
     serial = sanitizer == "address" and not cooperative(source)
     if DYNAMIC_SHARED.search(source):
         raise NotImplementedError("replay: a kernel with dynamic shared memory")
-    return "\n".join(
-        [
-            '#define SERIAL\n#include "shim.h"' if serial else (OWN / "threads.h").read_text(),
-            '#line 1 "kernel.cu"',
-            source,
-            '#line 1 "entry.cpp"',
-            '#include "entry.h"',
-            (OWN / "grid.h").read_text(),
-            f"REPLAY({kernel})",
-        ]
-    ).replace("#pragma once\n", "")
+    head = '#define SERIAL\n#include "shim.h"\n' if serial else own("threads.h")
+    rest = [
+        *('#line 1 "kernel.cu"', source),
+        *('#line 1 "entry.cpp"', '#include "entry.h"', own("grid.h"), f"REPLAY({kernel})"),
+    ]
+    return "\n".join(rest), head + toolchain.leading_includes(source)
 
 
 @cache
@@ -109,7 +110,8 @@ class Recording:
             *(*FLAGS, "-g1", *SANITIZERS[sanitizer], "-pthread"),
             *(f"-I{toolchain.INCLUDE}", *passed, f"-I{self.headers}"),
         )
-        return toolchain.build(translate(text, kernel, sanitizer), flags)[0]
+        translated, header = translate(text, kernel, sanitizer)
+        return toolchain.build(translated, flags, header)[0]
 
     def libraries(
         self, records: Iterable[dict[str, Any]], sanitizer: str, change: Change | None = None

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import pytest
 from emulated_cuda import toolchain
+from kernels import registers
 from kernels.cubins import ARCHITECTURES, Job, Resources, compile_jobs
 
 pytestmark = pytest.mark.rung(3)
@@ -99,6 +100,16 @@ def test_kernels_for_other_layouts_build(recording, proved):
             if is_ours(kernel):
                 assert_fits(kernel, resources, threads[kernel])
     proved("sources for other layouts, for sm_90", len(sources))
+
+
+@pytest.mark.full
+def test_the_documented_registers_are_current(recording, proved):
+    written_with, rows = registers.documented().split("\n", 1)
+    installed = f"{registers.COMPILER}{registers.nvrtc()}."
+    if written_with != installed:
+        pytest.skip(f"docs/gpu_registers.md: {written_with} This one is {registers.nvrtc()}.")
+    assert registers.table(recording.sources) == f"{written_with}\n{rows}"
+    proved("rows of docs/gpu_registers.md are current", rows.count("\n| `"))
 
 
 def test_both_types_are_among_the_sources(recording):

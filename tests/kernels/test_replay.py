@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 
 import pytest
 from kernels import declared
 from kernels.cases import small_cases
-from kernels.replay import FaultError, check, cooperative
+from kernels.replay import SANITIZERS, FaultError, check, cooperative
 
 pytestmark = pytest.mark.rung(4)
 
@@ -56,17 +57,35 @@ def select(recording, operation, dtype):
     ]
 
 
+def threads_of(record):
+    return sum(math.prod(launch["grid"] + launch["block"]) for launch in record["launches"])
+
+
+def one_for_each_kernel(records):
+    """Return the largest contiguous record of each kernel."""
+    contiguous = [record for record in records if record["layout"] == "contiguous"]
+    ordered = sorted(contiguous, key=threads_of)
+    largest = {launch["kernel"]: record for record in ordered for launch in record["launches"]}
+    return list({record["case"]: record for record in largest.values()}.values())
+
+
+def chosen(recording, sanitizer, operation, dtype):
+    """Return the records that are run under a sanitizer."""
+    records = select(recording, operation, dtype)
+    if sanitizer == "address":
+        return records
+    if operation not in COOPERATIVE:
+        return one_for_each_kernel(records)  # no two threads share anything
+    return [
+        record
+        for record in records
+        if any(cooperative(recording.sources[x["source"]]["text"]) for x in record["launches"])
+    ]
+
+
 @pytest.mark.parametrize(("sanitizer", "operation", "dtype"), SELECTIONS)
 def test_gives_the_results_of_the_oracle(recording, proved, sanitizer, operation, dtype):
-    records = select(recording, operation, dtype)
-    if sanitizer == "thread" and operation not in COOPERATIVE:
-        records = [record for record in records if record["layout"] == "contiguous"]
-    elif sanitizer == "thread":
-        records = [
-            record
-            for record in records
-            if any(cooperative(recording.sources[x["source"]]["text"]) for x in record["launches"])
-        ]
+    records = chosen(recording, sanitizer, operation, dtype)
     assert records
     kinds = Counter(
         check(record, CASES[record["case"]], after)
@@ -82,6 +101,12 @@ def test_gives_the_results_of_the_oracle(recording, proved, sanitizer, operation
     proved(f"kernel sources of the project run under {named}", len(ours))
     proved(f"cases equal to the oracle, bitwise, under {named}", kinds[True])
     proved(f"cases equal to the oracle, within rounding, under {named}", kinds[False])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_both_sanitizers_see_every_kernel(recording, operation):
+    seen = [kernels_of(chosen(recording, name, operation, "float32")) for name in SANITIZERS]
+    assert seen[0] == seen[1]
 
 
 def test_every_operation_with_kernels_is_replayed(recording):

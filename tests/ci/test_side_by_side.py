@@ -1,0 +1,153 @@
+"""ci/test.sh runs pytest in two processes at the same time: what is printed, and what is left."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+BASH = shutil.which("bash")
+TIMEOUT = 60
+INTERRUPTIONS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+
+pytestmark = pytest.mark.skipif(
+    BASH is None or sys.platform != "linux" or os.uname().machine != "x86_64",
+    reason="the emulated devices need Linux on x86-64, and ci/test.sh needs bash",
+)
+
+# Stands for the environment's interpreter. Each pytest waits for the other one to have begun.
+PYTHON = """#!/usr/bin/env bash
+case "$*" in
+  *print*%d*) echo 3.12 ;;
+  "-m pytest"*)
+    this=${GPUNN_TEST_DEVICE:-none} other=emulated status=${STATUS_NONE:-0}
+    [[ $this == none ]] || other=none status=${STATUS_EMULATED:-0}
+    if [[ -n ${HANG:-} ]]; then
+      sleep 1000 &
+      echo $$ $! >"$MARKS/$this.part"
+      mv "$MARKS/$this.part" "$MARKS/$this"
+      wait
+    fi
+    touch "$MARKS/$this"
+    until [[ -e $MARKS/$other ]]; do sleep 0.01; done
+    if [[ -n ${STOP:-} ]]; then
+      (sleep 0.1; kill -CONT $$) &
+      kill -STOP $$
+    fi
+    echo "ladder of $this: ${*:3}"
+    exit "$status" ;;
+esac
+"""
+COMPILER = """#!/bin/sh
+echo 12
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a copy of ci/test.sh whose Python, and g++, are stand-ins."""
+    root, tools, marks = tmp_path / "clone", tmp_path / "tools", tmp_path / "marks"
+    shutil.copytree(REPOSITORY / "ci", root / "ci")
+    shutil.copy(REPOSITORY / "pyproject.toml", root)
+    for path, script in {root / ".venv/bin/python": PYTHON, tools / "g++": COMPILER}.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(script)
+        path.chmod(0o755)
+    marks.mkdir()
+    left_out = {"PYTHON", "GPUNN_TEST_DEVICE"}
+    environment = {name: text for name, text in os.environ.items() if name not in left_out}
+    environment |= {"PATH": f"{tools}:{os.environ['PATH']}", "MARKS": str(marks)}
+    environment["TMPDIR"] = str(marks)
+
+    def defaults():
+        """Nohup and shells without job control leave signals ignored, which bash can't change."""
+        for number in INTERRUPTIONS:
+            signal.signal(number, signal.SIG_DFL)
+
+    def begin(*arguments, **variables):
+        return subprocess.Popen(
+            [BASH, str(root / "ci/test.sh"), *arguments],
+            env=environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=defaults,
+        )
+
+    begin.marks = marks
+    return begin
+
+
+NONE, EMULATED = "rungs 1 to 4: pytest without a CUDA device", "rung 5: pytest on emulated CUDA"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "none", "emulated", "failed"),
+    [
+        ((), 0, 0, []),
+        ((), 1, 0, [NONE]),
+        ((), 0, 1, [EMULATED]),
+        ((), 1, 1, [NONE, EMULATED]),
+        ((), 5, 0, [NONE]),
+        (("tests/gpu_graph",), 5, 0, []),
+        (("tests/gpu_graph",), 5, 2, [EMULATED]),
+    ],
+)
+def test_both_run_at_once_and_both_count(start, arguments, none, emulated, failed):
+    process = start(*arguments, STATUS_NONE=str(none), STATUS_EMULATED=str(emulated))
+    output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == bool(failed), output
+    sections = output.split("\n== ")[-2:]
+    assert sections[0].startswith(NONE)
+    assert "ladder of none: " + " ".join(arguments) in sections[0]
+    assert sections[1].startswith(EMULATED)
+    assert "ladder of emulated: " + " ".join(arguments) in sections[1]
+    said = output.partition("test.sh: error: failed: ")[2]
+    assert [name for name in (NONE, EMULATED) if name in said] == failed
+    assert sorted(path.name for path in start.marks.iterdir()) == ["emulated", "none"], "a log"
+
+
+def test_one_that_is_stopped_for_a_while_has_not_ended(start):
+    process = start(STOP="yes", STATUS_EMULATED="1")
+    output, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1
+    assert output.index("ladder of none") < output.index("ladder of emulated")
+    assert f"failed: {EMULATED}" in output
+    assert NONE not in output.partition("failed: ")[2]
+
+
+def is_running(process):
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("number", INTERRUPTIONS)
+def test_an_interruption_ends_both_and_what_they_started(start, number):
+    process = start(HANG="yes")
+    marks = [start.marks / "none", start.marks / "emulated"]
+    while not all(mark.exists() for mark in marks):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    started = [int(word) for mark in marks for word in mark.read_text().split()]
+    assert len(started) == 4
+    assert all(map(is_running, started))
+    try:
+        process.send_signal(number)
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == INTERRUPTIONS[number]
+        for _ in range(1000):  # who is told to end does so at once, but not at the same time
+            if any(map(is_running, started)):
+                time.sleep(0.01)
+        assert not any(map(is_running, started))
+    finally:
+        for left in filter(is_running, started):
+            os.kill(left, signal.SIGKILL)
+    assert sorted(start.marks.iterdir()) == sorted(marks), "the log is gone"
