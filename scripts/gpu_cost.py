@@ -78,18 +78,40 @@ class Ledger(Backend):
         *,
         transpose_a: bool = False,
         transpose_b: bool = False,
+        vector: Any = None,
     ) -> None:
-        terms = a.shape[0 if transpose_a else 1]
-        self.note("matmul", a, b, out, operations=2 * terms * math.prod(out.shape))
+        terms, size = a.shape[0 if transpose_a else 1], math.prod(out.shape)
+        arrays = (a, b, out) if vector is None else (a, b, out, vector)
+        self.note("matmul", *arrays, operations=2 * terms * size)
 
-    def activate(self, activation: Any, z: Any, bias: Any, out: Any) -> None:
-        self.note("activate", z, bias, out)
+    def dense(self, x: Any, weights: Any, bias: Any, activation: Any, z: Any, out: Any) -> None:
+        # The bias and ReLU, the only activation here, are in the product.
+        self.matmul(x, weights, z, vector=bias)
+
+    def dense_gradient(
+        self,
+        x: Any,
+        weights: Any,
+        activation: Any,
+        z: Any,
+        output: Any,
+        gradient: Any,
+        weight_gradient: Any,
+        bias_gradient: Any,
+        input_gradient: Any,
+    ) -> None:
+        if not isinstance(activation, Identity):
+            given = x, weights, activation, z, output, gradient
+            super().dense_gradient(*given, weight_gradient, bias_gradient, input_gradient)
+            return
+        self.matmul(x, gradient, weight_gradient, transpose_a=True, vector=bias_gradient)
+        if input_gradient is not None:
+            self.matmul(gradient, weights, input_gradient, transpose_b=True)
 
     def activation_gradient(
         self, activation: Any, z: Any, output: Any, gradient: Any, bias_gradient: Any
     ) -> None:
-        passed = [gradient] if isinstance(activation, Identity) else [output, gradient, gradient]
-        self.note("activation_gradient", *passed, bias_gradient)
+        self.note("activation_gradient", output, gradient, gradient, bias_gradient)
 
     def loss(
         self,

@@ -71,8 +71,7 @@ class Dense(Layer):
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
         a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
-        ops.matmul(x, self.values["weights"], z)
-        ops.activate(self.f, z, self.values.get("biases"), a)
+        ops.dense(x, self.values["weights"], self.values.get("biases"), self.f, z, a)
         return a
 
     def backward(
@@ -85,14 +84,21 @@ class Dense(Layer):
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        # dL/dz takes the place of dL/dy; its sum over the rows is dL/db.
-        ops.activation_gradient(self.f, z, y, gradient, self.gradients.get("biases"))
-        ops.matmul(x, gradient, self.gradients["weights"], transpose_a=True)
-        if not wants_input_gradient:
-            return gradient
-        input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
-        ops.matmul(gradient, self.values["weights"], input_gradient, transpose_b=True)
-        return input_gradient
+        input_gradient = None
+        if wants_input_gradient:
+            input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
+        ops.dense_gradient(
+            x,
+            self.values["weights"],
+            self.f,
+            z,
+            y,
+            gradient,
+            self.gradients["weights"],
+            self.gradients.get("biases"),
+            input_gradient,
+        )
+        return gradient if input_gradient is None else input_gradient
 
 
 def fitting_initializer(activation: Activation) -> Initializer:

@@ -27,13 +27,14 @@ from .toolchain import build
 
 SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
 DTYPES = {0: np.dtype("float32"), 1: np.dtype("float64"), 2: np.dtype("float16")}
-COMPUTE_BFLOAT16, COMPUTE_TF32 = 75, 77
+NARROW = {74: "float16", 75: "bfloat16", 77: "tf32"}
+"""cublasComputeType_t -> what float32 matrices may be rounded to."""
 # cublasComputeType_t (pedantic or not) -> the type of alpha, beta and the arithmetic
 WORKING: dict[int, np.dtype[Any]] = {
     code: np.dtype(name)
     for name, codes in {
         "float16": (64, 65),
-        "float32": (68, 69, COMPUTE_BFLOAT16, COMPUTE_TF32),
+        "float32": (68, 69, *NARROW),
         "float64": (70, 71),
     }.items()
     for code in codes
@@ -106,7 +107,10 @@ MANTISSA = {"tf32": 10, "bfloat16": 7}
 
 
 def rounded(x: NDArray[Any], precision: str) -> NDArray[Any]:
-    """Keep the mantissa's upper bits, as tensor cores do with their float32 inputs."""
+    """Round as tensor cores do with their float32 inputs; in float16, the range is narrow too."""
+    if precision == "float16":
+        with np.errstate(over="ignore"):
+            return x.astype(np.float16).astype(np.float32)
     dropped = 23 - MANTISSA[precision]
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
     half, mask = np.uint32(1 << (dropped - 1)), np.uint32(2**32 - (1 << dropped))
@@ -140,10 +144,9 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     stream = handle.stream or 0
     if not all(t in DTYPES for t in (g.type_a, g.type_b, g.type_c)):
         return NOT_SUPPORTED
-    tf32 = g.type_a == 0 and (
-        g.compute == COMPUTE_TF32 or (g.compute == 68 and handle.math_mode & 3 == TF32_MATH_MODE)
-    )
-    bfloat16 = g.type_a == 0 and g.compute == COMPUTE_BFLOAT16
+    narrow = NARROW.get(g.compute) if g.type_a == 0 else None
+    if g.type_a == 0 and g.compute == 68 and handle.math_mode & 3 == TF32_MATH_MODE:
+        narrow = "tf32"
     working = WORKING.get(g.compute)
     if working is None:
         return NOT_SUPPORTED
@@ -154,16 +157,16 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     c = Matrix("C", g.c, DTYPES[g.type_c], (g.m, g.n), g.ldc)
     alpha = _scalar(runtime, g, g.alpha, 1.0, working)
     beta = _scalar(runtime, g, g.beta, 0.0, working)
-    precision = working.name if working == a.dtype else a.dtype.name
-    precision = "tf32" if tf32 else "bfloat16" if bfloat16 else precision
+    precision = narrow or (working.name if working == a.dtype else a.dtype.name)
     strides, batch = (g.stride_a, g.stride_b, g.stride_c), g.count
     transpose_a, transpose_b = g.transpose_a, g.transpose_b
 
     def operand(matrix: Matrix, offset: int, transposed: int) -> NDArray[Any]:
         view = matrix.view(offset).astype(working)
-        view = rounded(view, precision) if precision in MANTISSA else view
+        view = rounded(view, narrow) if narrow else view
         return view.T if transposed else view
 
+    @np.errstate(over="ignore", invalid="ignore")  # a device says nothing of infinities and NaN
     def run() -> None:
         for i in range(batch):
             offsets = [i * stride for stride in strides]
@@ -211,8 +214,6 @@ def connect(runtime: Runtime) -> None:
             report(error)
             return EXECUTION_FAILED
 
-    empty, _ = build("", (f"-Wl,-soname,{cupy_private.CUBLASLT_SONAME}",))
-    _kept_alive.append(ctypes.CDLL(str(empty)))
     library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_GLOBAL)
     callbacks = (_ComputeGemm(compute), _CurrentDevice(runtime.get_device))
     library.emulated_cublas_connect(*callbacks)

@@ -34,6 +34,8 @@ class Counts:
         cuBLAS handle without a caller's workspace (cuBLAS would allocate one).
     matmuls, captured_matmuls, replayed_matmuls : Counter
         ``"float32"``, ``"tf32"``, ... -> cuBLAS products, in the same three senses.
+    fused_matmuls : int
+        How many of the first two were cuBLASLt's, with an epilogue.
     graph_launches : int
         Graphs launched.
     float64 : Counter
@@ -55,6 +57,7 @@ class Counts:
     cuda_mallocs: int = 0
     pool_mallocs: int = 0
     captured_mallocs: int = 0
+    fused_matmuls: int = 0
     graph_launches: int = 0
 
     @property

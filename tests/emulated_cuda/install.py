@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from . import blas, cupy_private, kernels, trampolines
+from . import blas, blas_lt, cupy_private, kernels, trampolines
 from .errors import EmulatorError
 from .runtime import Runtime
 
@@ -39,6 +39,7 @@ def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
     runtime = Runtime(devices, bytes_per_device)
     trampolines.replace(cupy_private.runtime_module(), runtime.runtime_functions())
     trampolines.replace(cupy_private.driver_module(), runtime.driver_functions())
+    blas_lt.connect(runtime)
     blas.connect(runtime)
     cupy_private.replace_compiler(kernels.compile_source)
     runtime.watch_pools()

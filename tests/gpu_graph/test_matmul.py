@@ -111,6 +111,20 @@ def test_lower_precision_is_used_only_where_asked_for(emulator):
         assert backend.describe()["matmul"] == f"cuBLAS, {precision} products of float32 matrices"
         errors[precision] = np.abs(out.get() - expected).max()
     assert errors["float32"] < 1e-5 < errors["tf32"] < 1e-2 < errors["bfloat16"] < 2e-1
+    assert 1e-5 < errors["float16"] < 1e-2
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("number", "rounded"),
+    [(65519.0, 65504.0), (65520.0, np.inf), (2.0**-24, 2.0**-24), (2.0**-26, 0.0), (np.nan,) * 2],
+)
+def test_float16_has_a_narrow_range(number, rounded):
+    a, b, out = (cupy.full((1, 1), each, "float32") for each in (number, 1.0, 5.0))
+    CupyBackend(0, matmul_precision="float16").matmul(a, b, out)
+    np.testing.assert_array_equal(out.get(), [[rounded]])
+    CupyBackend(0, matmul_precision="bfloat16").matmul(a, b, out)
+    np.testing.assert_allclose(out.get(), [[number]], rtol=2.0**-8)
 
 
 def test_every_precision_has_its_compute_type():
@@ -118,7 +132,7 @@ def test_every_precision_has_its_compute_type():
 
 
 @pytest.mark.emulated
-@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16", "float16"])
 def test_training_in_lower_precision(emulator, precision):
     X, y, *_ = gpunn.data.load_digits()
     losses = {}
@@ -144,7 +158,11 @@ def test_a_pickled_network_keeps_its_options():
     backend = get_backend("cupy", graph=False, matmul_precision="tf32")
     model = gpunn.Sequential([layers.Dense(2)], 3, backend=backend)
     copied = pickle.loads(pickle.dumps(model))
-    assert copied.backend.options == {"graph": False, "matmul_precision": "tf32"}
+    assert copied.backend.options == {
+        "graph": False,
+        "matmul_precision": "tf32",
+        "fused_products": True,
+    }
     assert copy.deepcopy(model).backend is backend
     assert copied.to("numpy").backend.options == {}
 
@@ -159,10 +177,11 @@ def test_float64_stays_float64_at_any_precision(emulator):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"matmul_precision": "float16"}, ArgumentError, "'float16' is not supported; .*bfloat16"),
+        ({"matmul_precision": "float8"}, ArgumentError, "'float8' is not supported; .*'float16'"),
         ({"matmul_precision": "tf23"}, ArgumentError, "did you mean 'tf32'"),
         ({"matmul_precision": 32}, ArgumentError, "32 is not supported"),
         ({"graph": "yes"}, ArgumentTypeError, "graph: expected True or False"),
+        ({"fused_products": 1}, ArgumentTypeError, "fused_products: expected True or False"),
     ],
 )
 def test_impossible_options(options, error, message):

@@ -74,7 +74,7 @@ def test_the_kernels_are_those_of_the_cuda_backend(cost):
 def test_bytes_and_arithmetic_of_products(cost):
     products = [k for k in cost.kernels_of_a_step((6, 5, 3), 8) if k.operation == "matmul"]
     forward, loss_side = products[0], products[-1]
-    assert forward.bytes == 4 * (8 * 6 + 6 * 5 + 8 * 5)
+    assert forward.bytes == 4 * (8 * 6 + 6 * 5 + 8 * 5 + 5)  # the bias is in the product
     assert forward.operations == loss_side.operations == 2 * 8 * 6 * 5
     assert len(products) == 2 + 2 + 1  # forward, weights' gradients, inputs' gradient of one layer
 

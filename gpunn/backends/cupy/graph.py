@@ -21,12 +21,23 @@ __all__ = ["Recording", "say_once"]
 
 logger = logging.getLogger("gpunn")
 
+IN_A_ROW = 8
+"""How many times the operations are in the larger graph. A launch then costs each an eighth, and
+more would gain little; a node takes about 10 KB (cccl pull request 3768)."""
+
+WORTHWHILE = 64
+"""The fewest times asked for at once that the larger graph is recorded for. Recording it costs the
+host as much as launching the operations one by one so many times as it holds."""
+
 
 class Recording:
     """Operations that run plainly once, are recorded the second time, and replayed from then on.
 
     The first time compiles kernels and lets scratch memory grow, neither of which may happen while
     recording. What can't be recorded runs plainly forever; the log says so once, with the reason.
+
+    Where they are asked for many times at once, a second graph holds them several times in a row.
+    It works in the same memory: everything that changes from one time to the next is on the device.
 
     Parameters
     ----------
@@ -42,10 +53,22 @@ class Recording:
         self._buffers: Buffers = {}
         self._memory = PrivateMemory()
         self._graph: Any = None
-        self._warm = self._refused = False
+        self._larger: Any = None
+        self._warm = self._refused = self._tried_larger = False
 
     def __call__(self, times: int) -> None:
         """Do the operations so many times."""
+        with self._scratch.using(self._buffers):
+            self._repeat(times)
+
+    def _repeat(self, times: int) -> None:
+        if times >= WORTHWHILE and self._graph is not None and not self._tried_larger:
+            self._tried_larger = True
+            self._record_larger()
+        if self._larger is not None:
+            for _ in range(times // IN_A_ROW):
+                self._larger.launch()
+            times %= IN_A_ROW
         for _ in range(times):
             self._once()
 
@@ -53,29 +76,37 @@ class Recording:
         if self._graph is not None:
             self._graph.launch()
             return
-        with self._scratch.using(self._buffers):
-            if self._warm and not self._refused:
-                try:
-                    self._graph = self._captured()
-                except Exception as error:  # whatever a class of the user's own may raise
-                    self._refused = True
-                    self._memory = PrivateMemory()
-                    say_once(reason(error))
-            if self._graph is None:
-                self._operations()
-                self._warm = True
-                return
-        self._graph.launch()
+        if self._warm and not self._refused:
+            try:
+                self._graph = self._captured(1)
+            except Exception as error:  # whatever a class of the user's own may raise
+                self._refused = True
+                self._memory = PrivateMemory()
+                say_once(reason(error))
+        if self._graph is None:
+            self._operations()
+            self._warm = True
+        else:
+            self._graph.launch()
 
-    def _captured(self) -> Any:
-        """Return the graph. Nothing has run on the device then."""
+    def _record_larger(self) -> None:
+        if self._memory.used:  # it would be needed as often as the operations are in the graph
+            return
+        try:
+            self._larger = self._captured(IN_A_ROW)
+        except Exception as error:  # such as a lack of memory; the graph of one is there
+            logger.debug("gpunn: no graph of %d steps: %s", IN_A_ROW, reason(error))
+
+    def _captured(self, times: int) -> Any:
+        """Return a graph of the operations so many times. Nothing has run on the device then."""
         # A stream that the default one does not wait for; CuPy's mode of capturing is "relaxed",
         # which lets the private pool ask CUDA for memory.
         stream = cupy.cuda.Stream(non_blocking=True)
         with cupy.cuda.using_allocator(self._memory), stream:
             stream.begin_capture()
             try:
-                self._operations()
+                for _ in range(times):
+                    self._operations()
             except BaseException:
                 with suppress(Exception):  # the stream must stop capturing, whatever it says
                     stream.end_capture()
@@ -92,6 +123,11 @@ class PrivateMemory:
     def __init__(self) -> None:
         self._pool = cupy.cuda.MemoryPool()
         self._kept: list[Any] = []
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody got memory."""
+        return bool(self._kept)
 
     def __call__(self, size: int) -> Any:
         """Return memory of so many bytes."""

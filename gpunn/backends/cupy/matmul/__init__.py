@@ -3,8 +3,15 @@
 CuPy's `matmul` works everywhere but can't be recorded in a CUDA graph: CuPy refuses to give its
 cuBLAS handle a capturing stream (cupy issue 6290). A handle of our own can be, provided that its
 workspace is ours too (cuBLAS library documentation, "CUDA Graphs Support").
+
+Products with a bias, ReLU or a bias's gradient in them are cuBLASLt's, where it can be had.
 """
 
-from gpunn.backends.cupy.matmul.choice import Product, choose_product
+from gpunn.backends.cupy.matmul.choice import (
+    FusedProduct,
+    Product,
+    choose_fused_product,
+    choose_product,
+)
 
-__all__ = ["Product", "choose_product"]
+__all__ = ["FusedProduct", "Product", "choose_fused_product", "choose_product"]

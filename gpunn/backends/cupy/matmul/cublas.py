@@ -21,9 +21,19 @@ from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["COMPUTE_TYPES", "CublasError", "CublasProduct", "load_cublas"]
+__all__ = [
+    "COMPUTE_TYPES",
+    "REAL_32F",
+    "SCALARS",
+    "CublasError",
+    "CublasProduct",
+    "library_path",
+    "load_cublas",
+    "workspace_bytes",
+]
 
-COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 68, 70, 75, 77
+COMPUTE_32F, COMPUTE_64F = 68, 70
+COMPUTE_32F_FAST_16F, COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 74, 75, 77
 REAL_32F, REAL_64F = 0, 1
 NORMAL, TRANSPOSED = 0, 1
 DEFAULT_ALGORITHM = -1
@@ -32,6 +42,7 @@ COMPUTE_TYPES = {
     "float32": COMPUTE_32F,
     "tf32": COMPUTE_32F_FAST_TF32,
     "bfloat16": COMPUTE_32F_FAST_16BF,
+    "float16": COMPUTE_32F_FAST_16F,
 }
 """For each precision, how cuBLAS may multiply float32 matrices. It converts on the way into the
 tensor cores, and sums in float32; matrices in memory stay float32."""
@@ -79,22 +90,29 @@ def load_cublas() -> Any:
         If it lacks a function.
     """
     _ = cupy.cuda.cublas  # loads CuPy's library, so that the one found is the same
-    library = ctypes.CDLL(library_path())
+    library = ctypes.CDLL(library_path("cublas"))
     for name, arguments in FUNCTIONS.items():
         getattr(library, name).argtypes = arguments
     return library
 
 
-def library_path() -> str:
+def library_path(name: str) -> str:
+    """Return the path of one of cuBLAS's libraries, "cublas" or "cublasLt"."""
     try:
         pathfinder: Any = importlib.import_module("cuda.pathfinder")
     except ImportError:  # CuPy 13 does without
         major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-        return f"cublas64_{major}.dll" if sys.platform == "win32" else f"libcublas.so.{major}"
+        return f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
     try:
-        return str(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
+        return str(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
     except RuntimeError as error:  # pathfinder's own errors are of this class
         raise OSError(str(error)) from error
+
+
+def workspace_bytes(device: int) -> int:
+    """Return the size of a workspace that NVIDIA recommends for a device."""
+    major = cupy.cuda.runtime.getDeviceProperties(device)["major"]
+    return (32 if major >= HOPPER else 4) * MEBIBYTE
 
 
 class Handle:
@@ -148,8 +166,7 @@ class CublasProduct:
         self._scratch = scratch
         self._otherwise = CupyProduct("a layout that cuBLAS can't take")
         self._device = cupy.cuda.runtime.getDevice()
-        major = cupy.cuda.runtime.getDeviceProperties(self._device)["major"]
-        self._workspace_bytes = (32 if major >= HOPPER else 4) * MEBIBYTE
+        self._workspace_bytes = workspace_bytes(self._device)
         handles(library, self._device)
 
     def __call__(

@@ -1,0 +1,201 @@
+// The C interface of cuBLASLt, as far as products with epilogues need it. It keeps what the
+// descriptors keep; every product becomes one Matmul, which Python checks and computes.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+
+namespace {
+
+enum Status { success = 0, not_initialized = 1, invalid_value = 7, not_supported = 15 };
+enum Epilogue { plain = 1, relu = 2, bias = 4, relu_bias = 6, sums_of_a = 256, sums_of_b = 512 };
+constexpr int real_32 = 0, transpose = 1;
+constexpr uint64_t our_algorithm = 0x6c74;
+constexpr size_t workspace_bytes = 1024;  // what every algorithm here needs
+
+struct Handle {
+  int device;
+};
+struct Operation {
+  int compute, scale, transpose_a, transpose_b;
+  uint32_t epilogue;
+  void* vector;
+};
+struct Layout {
+  int type;
+  uint64_t rows, columns;
+  int64_t leading;
+};
+struct Preference {
+  uint64_t workspace;
+  uint32_t alignment[4];
+};
+struct Algorithm {  // the 64 bytes of a cublasLtMatmulAlgo_t
+  uint64_t magic, m, n, k;
+  uint32_t epilogue, transpositions;
+  uint16_t alignment[5];  // of A, B, C, D and the vector
+  uint16_t unused[3];
+  uint64_t rest;
+};
+static_assert(sizeof(Algorithm) == 64);
+struct Result {  // cublasLtMatmulHeuristicResult_t
+  Algorithm algorithm;
+  size_t workspace;
+  int state;
+  float waves;
+  int reserved[4];
+};
+static_assert(sizeof(Result) == 96);
+
+struct Matmul {  // D = alpha op(A) op(B) + beta C, column-major, and the epilogue
+  int device, transpose_a, transpose_b, compute;
+  uint32_t epilogue, unused;
+  uint64_t m, n, k;
+  const void *alpha, *beta, *a, *b, *c;
+  void* d;
+  int64_t lda, ldb, ldc, ldd;
+  void *vector, *workspace;
+  size_t workspace_bytes;
+  void* stream;
+};
+
+int (*compute_matmul)(const Matmul*);
+int (*current_device)();
+
+bool known_compute(int compute) {
+  return compute == 68 || compute == 69 || compute == 74 || compute == 75 || compute == 77;
+}
+
+bool known_epilogue(uint32_t epilogue) {
+  return epilogue == plain || epilogue == relu || epilogue == bias || epilogue == relu_bias ||
+         epilogue == sums_of_a || epilogue == sums_of_b;
+}
+
+uint16_t alignment_of(const void* pointer) {
+  const uint64_t address = (uint64_t)pointer, lowest = address & -address;
+  return address == 0 || lowest > 256 ? 256 : (uint16_t)lowest;
+}
+
+// The problem's sizes; false if the layouts contradict each other
+bool sizes(const Operation* o, const Layout* a, const Layout* b, const Layout* c, const Layout* d,
+           uint64_t* m, uint64_t* n, uint64_t* k) {
+  *m = d->rows;
+  *n = d->columns;
+  *k = o->transpose_a ? a->rows : a->columns;
+  return (o->transpose_a ? a->columns : a->rows) == *m &&
+         (o->transpose_b ? b->rows : b->columns) == *n &&
+         (o->transpose_b ? b->columns : b->rows) == *k && c->rows == *m && c->columns == *n;
+}
+
+template <typename T>
+int set(T* place, const void* value, size_t size) {
+  if (!value || size != sizeof(T)) return invalid_value;
+  std::memcpy(place, value, size);
+  return success;
+}
+
+}  // namespace
+
+extern "C" {
+
+void emulated_cublaslt_connect(int (*matmul)(const Matmul*), int (*device)()) {
+  compute_matmul = matmul;
+  current_device = device;
+}
+
+int cublasLtCreate(Handle** handle) {
+  *handle = new Handle{current_device()};
+  return success;
+}
+int cublasLtDestroy(Handle* handle) {
+  delete handle;
+  return success;
+}
+
+int cublasLtMatmulDescCreate(Operation** o, int compute, int scale) {
+  *o = new Operation{compute, scale, 0, 0, plain, nullptr};
+  return success;
+}
+int cublasLtMatmulDescDestroy(Operation* o) {
+  delete o;
+  return success;
+}
+int cublasLtMatmulDescSetAttribute(Operation* o, int attribute, const void* value, size_t size) {
+  switch (attribute) {
+    case 3: return set(&o->transpose_a, value, size);
+    case 4: return set(&o->transpose_b, value, size);
+    case 7: return set(&o->epilogue, value, size);
+    case 8: return set(&o->vector, value, size);
+    default: return invalid_value;
+  }
+}
+
+int cublasLtMatrixLayoutCreate(Layout** layout, int type, uint64_t rows, uint64_t columns,
+                               int64_t leading) {
+  *layout = new Layout{type, rows, columns, leading};
+  return success;
+}
+int cublasLtMatrixLayoutDestroy(Layout* layout) {
+  delete layout;
+  return success;
+}
+
+int cublasLtMatmulPreferenceCreate(Preference** p) {
+  *p = new Preference{0, {256, 256, 256, 256}};
+  return success;
+}
+int cublasLtMatmulPreferenceDestroy(Preference* p) {
+  delete p;
+  return success;
+}
+int cublasLtMatmulPreferenceSetAttribute(Preference* p, int attribute, const void* value,
+                                         size_t size) {
+  if (attribute == 1) return set(&p->workspace, value, size);
+  if (attribute >= 5 && attribute <= 8) return set(&p->alignment[attribute - 5], value, size);
+  return invalid_value;
+}
+
+int cublasLtMatmulAlgoGetHeuristic(Handle* h, Operation* o, Layout* a, Layout* b, Layout* c,
+                                   Layout* d, Preference* p, int wanted, Result* results,
+                                   int* found) {
+  *found = 0;
+  if (!h) return not_initialized;
+  if (wanted < 1) return invalid_value;
+  Algorithm algorithm{our_algorithm};
+  if (!sizes(o, a, b, c, d, &algorithm.m, &algorithm.n, &algorithm.k)) return invalid_value;
+  for (const Layout* layout : {a, b, c, d})
+    if (layout->type != real_32) return not_supported;
+  if (!known_compute(o->compute) || o->scale != real_32) return not_supported;
+  if (!known_epilogue(o->epilogue) || p->workspace < workspace_bytes) return not_supported;
+  algorithm.epilogue = o->epilogue;
+  algorithm.transpositions = o->transpose_a << 1 | o->transpose_b;
+  // As strict as cuBLASLt may be: it relies on every alignment that it was told of.
+  for (int i = 0; i < 4; i++) algorithm.alignment[i] = (uint16_t)p->alignment[i];
+  algorithm.alignment[4] = alignment_of(o->vector);
+  results[0] = {algorithm, workspace_bytes, success, 1.0f, {}};
+  *found = 1;
+  return success;
+}
+
+int cublasLtMatmul(Handle* h, Operation* o, const void* alpha, const void* a, Layout* la,
+                   const void* b, Layout* lb, const void* beta, const void* c, Layout* lc, void* d,
+                   Layout* ld, const Algorithm* algorithm, void* workspace, size_t size,
+                   void* stream) {
+  if (!h) return not_initialized;
+  uint64_t m, n, k;
+  if (!algorithm || algorithm->magic != our_algorithm || !sizes(o, la, lb, lc, ld, &m, &n, &k) ||
+      algorithm->m != m || algorithm->n != n || algorithm->k != k ||
+      algorithm->epilogue != o->epilogue ||
+      algorithm->transpositions != (uint32_t)(o->transpose_a << 1 | o->transpose_b))
+    return invalid_value;  // an algorithm for another problem
+  const void* pointers[] = {a, b, c, d, o->vector};
+  for (int i = 0; i < 5; i++)
+    if ((uint64_t)pointers[i] % algorithm->alignment[i]) return invalid_value;
+  if (size < workspace_bytes || (uint64_t)workspace % 16) return invalid_value;
+  const Matmul matmul{h->device, o->transpose_a, o->transpose_b, o->compute, o->epilogue, 0, m, n,
+                      k, alpha, beta, a, b, c, d, la->leading, lb->leading, lc->leading,
+                      ld->leading, o->vector, workspace, workspace_bytes, stream};
+  return compute_matmul(&matmul);
+}
+
+}  // extern "C"

@@ -1,0 +1,135 @@
+"""cuBLASLt products by NumPy, behind a shared library that has cuBLASLt's name and C interface.
+
+The heuristic relies on all that it is told: an algorithm is for the very sizes, epilogue and
+alignments that it was asked for, and is refused for others. ReLU gives 0 where its input isn't a
+number, as max(x, 0) may.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cupy_private
+from .blas import (
+    DTYPES,
+    EXECUTION_FAILED,
+    INVALID_VALUE,
+    NARROW,
+    SUCCESS,
+    WORKING,
+    Matrix,
+    report,
+    rounded,
+)
+from .counters import count
+from .errors import EmulatorError, InvalidAccessError
+from .graphs import Operand, Work
+from .runtime import Runtime
+from .toolchain import build
+
+RELU, BIAS, SUMS_OF_A, SUMS_OF_B = 2, 4, 256, 512
+FLOAT32 = DTYPES[0]
+
+
+class _Matmul(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("device", "transpose_a", "transpose_b", "compute")),
+        *((name, ctypes.c_uint32) for name in ("epilogue", "unused")),
+        *((name, ctypes.c_uint64) for name in ("m", "n", "k")),
+        *((name, ctypes.c_void_p) for name in ("alpha", "beta", "a", "b", "c", "d")),
+        *((name, ctypes.c_int64) for name in ("lda", "ldb", "ldc", "ldd")),
+        ("vector", ctypes.c_void_p),
+        ("workspace", ctypes.c_void_p),
+        ("workspace_bytes", ctypes.c_size_t),
+        ("stream", ctypes.c_void_p),
+    ]
+
+
+_ComputeMatmul = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Matmul))
+_CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
+_kept_alive: list[Any] = []
+
+
+def _scalar(runtime: Runtime, address: int) -> Any:
+    if runtime.memory.is_device(address):
+        raise InvalidAccessError("cublasLtMatmul: alpha or beta is device memory")
+    return np.frombuffer(ctypes.string_at(address, 4), np.float32)[0]
+
+
+def _matmul(runtime: Runtime, g: _Matmul) -> int:
+    a = Matrix("A", g.a, FLOAT32, (g.k, g.m) if g.transpose_a else (g.m, g.k), g.lda)
+    b = Matrix("B", g.b, FLOAT32, (g.n, g.k) if g.transpose_b else (g.k, g.n), g.ldb)
+    c = Matrix("C", g.c, FLOAT32, (g.m, g.n), g.ldc)
+    d = Matrix("D", g.d, FLOAT32, (g.m, g.n), g.ldd)
+    alpha, beta = _scalar(runtime, g.alpha), _scalar(runtime, g.beta)
+    narrow, epilogue = NARROW.get(g.compute), g.epilogue
+    transpose_a, transpose_b = g.transpose_a, g.transpose_b
+    matrices = [a, b, d] if beta == 0 else [a, b, c, d]
+    operands = [Operand(m.address, m.bytes, f"matrix {m.what}") for m in matrices]
+    operands.append(Operand(g.workspace, g.workspace_bytes, "workspace"))
+    with_vector = epilogue & (BIAS | SUMS_OF_A | SUMS_OF_B)
+    vector = None
+    if with_vector:
+        length = g.n if epilogue == SUMS_OF_B else g.m
+        if not g.vector:
+            return INVALID_VALUE
+        vector = Matrix("bias", g.vector, FLOAT32, (length, 1), length)
+        operands.append(Operand(vector.address, vector.bytes, "bias"))
+
+    def operand(matrix: Matrix, transposed: int) -> NDArray[Any]:
+        view = matrix.view(0).astype(WORKING[68])
+        view = rounded(view, narrow) if narrow else view
+        return view.T if transposed else view
+
+    @np.errstate(over="ignore", invalid="ignore")  # a device says nothing of infinities and NaN
+    def run() -> None:
+        left, right = operand(a, transpose_a), operand(b, transpose_b)
+        product = alpha * (left @ right)
+        if beta != 0:
+            product += beta * c.view(0)
+        if vector is not None:
+            column = vector.view(0)
+            if epilogue & BIAS:
+                product += column
+            elif epilogue == SUMS_OF_A:
+                column[:, 0] = left.sum(axis=1)
+            else:
+                column[:, 0] = right.sum(axis=0)
+        if epilogue & RELU:
+            product = np.fmax(product, np.float32(0))
+        d.view(0)[...] = product
+
+    work = Work(narrow or "float32", g.device, tuple(operands), run, "matmuls")
+    try:
+        runtime.scheduler.submit(g.stream or 0, work)
+    except EmulatorError as error:
+        raise type(error)(f"cublasLtMatmul: {error}") from error
+    count("fused_matmuls")
+    return SUCCESS
+
+
+def connect(runtime: Runtime) -> None:
+    """Load the library under cuBLASLt's name and have it call ``runtime``."""
+
+    def compute(matmul: Any) -> int:
+        try:
+            return _matmul(runtime, matmul[0])
+        except ValueError as error:
+            report(error)
+            return INVALID_VALUE
+        except Exception as error:
+            report(error)
+            return EXECUTION_FAILED
+
+    source = (Path(__file__).parent / "blas_lt.cpp").read_text()
+    soname = f"-Wl,-soname,{cupy_private.CUBLASLT_SONAME}"
+    path, _ = build(source, ("-std=c++17", "-O1", soname))
+    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    callbacks = (_ComputeMatmul(compute), _CurrentDevice(runtime.get_device))
+    library.emulated_cublaslt_connect(*callbacks)
+    _kept_alive.extend((library, callbacks))

@@ -1,0 +1,203 @@
+"""Products with epilogues on the emulated cuBLASLt: what it computes, and what it refuses."""
+
+import ctypes
+import itertools
+
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+
+SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
+PLAIN, RELU, BIAS, RELU_BIAS, SUMS_OF_A, SUMS_OF_B = 1, 2, 4, 6, 256, 512
+FLOAT32, FLOAT64 = 0, 1
+
+
+class Lt:
+    """cuBLASLt by ctypes: D = op(A) op(B) and an epilogue, column-major."""
+
+    def __init__(self):
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        self.library = ctypes.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path)
+        self.handle = ctypes.c_void_p()
+        assert self.library.cublasLtCreate(ctypes.byref(self.handle)) == SUCCESS
+        self.workspace = cupy.empty(4096, "uint8")
+
+    def made(self, kind, *arguments):
+        pointer = ctypes.c_void_p()
+        create = getattr(self.library, f"cublasLt{kind}Create")
+        assert create(ctypes.byref(pointer), *arguments) == SUCCESS
+        return pointer
+
+    def set(self, kind, pointer, attribute, value):
+        function = getattr(self.library, f"cublasLt{kind}SetAttribute")
+        size = ctypes.c_size_t(ctypes.sizeof(value))
+        return function(pointer, attribute, ctypes.byref(value), size)
+
+    def describe(self, a, b, out, epilogue=PLAIN, vector=None, transposed=(0, 0), compute=68):
+        """Describe a product of Fortran-ordered arrays."""
+        self.arrays, self.vector = (a, b, out, out), vector
+        self.operation = self.made("MatmulDesc", compute, FLOAT32)
+        attributes = [(3, ctypes.c_int(transposed[0])), (4, ctypes.c_int(transposed[1]))]
+        attributes += [(7, ctypes.c_uint32(epilogue))]
+        if vector is not None:
+            attributes += [(8, ctypes.c_void_p(vector.data.ptr))]
+        for attribute, value in attributes:
+            assert self.set("MatmulDesc", self.operation, attribute, value) == SUCCESS
+        self.layouts = [
+            self.made(
+                "MatrixLayout",
+                FLOAT64 if x.dtype == "f8" else FLOAT32,
+                *map(ctypes.c_uint64, x.shape),
+                ctypes.c_int64(x.shape[0]),
+            )
+            for x in self.arrays
+        ]
+        return self
+
+    def find(self, alignment=256, workspace=4096):
+        preference = self.made("MatmulPreference")
+        values = [(1, ctypes.c_uint64(workspace))]
+        values += [(number, ctypes.c_uint32(alignment)) for number in (5, 6, 7, 8)]
+        for attribute, value in values:
+            assert self.set("MatmulPreference", preference, attribute, value) == SUCCESS
+        self.result, found = (ctypes.c_uint64 * 12)(), ctypes.c_int(-1)
+        status = self.library.cublasLtMatmulAlgoGetHeuristic(
+            *(self.handle, self.operation, *self.layouts, preference),
+            *(1, ctypes.byref(self.result), ctypes.byref(found)),
+        )
+        assert found.value == (status == SUCCESS)
+        return status
+
+    def multiply(self, beta=0.0, workspace=4096, stream=0):
+        scalars = ctypes.c_float(1), ctypes.c_float(beta)
+        a, b, c, d = (ctypes.c_void_p(array.data.ptr) for array in self.arrays)
+        la, lb, lc, ld = self.layouts
+        return self.library.cublasLtMatmul(
+            *(self.handle, self.operation, ctypes.byref(scalars[0]), a, la, b, lb),
+            *(ctypes.byref(scalars[1]), c, lc, d, ld, ctypes.byref(self.result)),
+            *(ctypes.c_void_p(self.workspace.data.ptr), ctypes.c_size_t(workspace)),
+            ctypes.c_void_p(stream),
+        )
+
+
+def operands(rng, m=3, n=4, k=5, transposed=(0, 0)):
+    a = rng.standard_normal((k, m) if transposed[0] else (m, k)).astype("f4")
+    b = rng.standard_normal((n, k) if transposed[1] else (k, n)).astype("f4")
+    return tuple(cupy.asarray(x, order="F") for x in (a, b, np.full((m, n), np.nan, "f4")))
+
+
+@pytest.mark.parametrize("epilogue", [PLAIN, RELU, BIAS, RELU_BIAS, SUMS_OF_A, SUMS_OF_B])
+@pytest.mark.parametrize("transposed", list(itertools.product([0, 1], repeat=2)))
+def test_epilogues(epilogue, transposed, rng):
+    a, b, out = operands(rng, transposed=transposed)
+    vector = cupy.asarray(rng.standard_normal(4 if epilogue == SUMS_OF_B else 3).astype("f4"))
+    before = vector.get()
+    lt = Lt().describe(a, b, out, epilogue, vector, transposed)
+    assert lt.find() == SUCCESS
+    with emulated_cuda.counters() as counts:
+        assert lt.multiply() == SUCCESS
+    assert (counts.matmuls, counts.fused_matmuls) == ({"float32": 1}, 1)
+    left = a.get().T if transposed[0] else a.get()
+    right = b.get().T if transposed[1] else b.get()
+    expected = left @ right + (before[:, None] if epilogue & BIAS else 0)
+    expected = np.maximum(expected, 0) if epilogue & RELU else expected
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
+    sums = {SUMS_OF_A: left.sum(axis=1), SUMS_OF_B: right.sum(axis=0)}.get(epilogue, before)
+    np.testing.assert_allclose(vector.get(), sums, rtol=1e-5, atol=1e-6)
+
+
+def test_beta(rng):
+    a, b, out = operands(rng)
+    out.fill(2)
+    lt = Lt().describe(a, b, out)
+    assert (lt.find(), lt.multiply(beta=0.5)) == (SUCCESS, SUCCESS)
+    np.testing.assert_allclose(out.get(), a.get() @ b.get() + 1, rtol=1e-5, atol=1e-6)
+
+
+def test_relu_of_what_is_not_a_number_is_nought(rng):
+    a, b, out = operands(rng)
+    a.fill(np.nan)
+    lt = Lt().describe(a, b, out, RELU)
+    assert (lt.find(), lt.multiply()) == (SUCCESS, SUCCESS)
+    assert not out.get().any()
+
+
+def test_what_has_no_algorithm(rng):
+    a, b, out = operands(rng)
+    assert Lt().describe(a, b, out, epilogue=32).find() == NOT_SUPPORTED
+    assert Lt().describe(a, b, out, compute=64).find() == NOT_SUPPORTED
+    assert Lt().describe(a.astype("f8"), b, out).find() == NOT_SUPPORTED
+    assert Lt().describe(a, b, out).find(workspace=0) == NOT_SUPPORTED
+    assert Lt().describe(a, a, out).find() == INVALID_VALUE
+
+
+def test_attributes_have_a_size():
+    lt = Lt()
+    operation, preference = lt.made("MatmulDesc", 68, FLOAT32), lt.made("MatmulPreference")
+    assert lt.set("MatmulDesc", operation, 7, ctypes.c_uint64(BIAS)) == INVALID_VALUE
+    assert lt.set("MatmulDesc", operation, 99, ctypes.c_int(0)) == INVALID_VALUE
+    assert lt.set("MatmulPreference", preference, 1, ctypes.c_uint32(1)) == INVALID_VALUE
+    assert lt.set("MatmulPreference", preference, 0, ctypes.c_uint32(1)) == INVALID_VALUE
+
+
+def test_an_algorithm_is_for_the_alignments_it_was_asked_for(rng):
+    a, b, out = operands(rng, 4, 4, 4)
+    shifted = cupy.empty(17, "f4")[1:].reshape(4, 4, order="F")
+    shifted[...] = a
+    for alignment, status in ((256, INVALID_VALUE), (4, SUCCESS)):
+        lt = Lt().describe(shifted, b, out)
+        assert (lt.find(alignment), lt.multiply()) == (SUCCESS, status)
+
+
+def test_an_algorithm_is_for_the_vectors_alignment_too(rng):
+    a, b, out = operands(rng)
+    vectors = cupy.zeros(8, "f4")
+    lt = Lt().describe(a, b, out, BIAS, vectors[:3])
+    assert lt.find() == SUCCESS
+    lt.set("MatmulDesc", lt.operation, 8, ctypes.c_void_p(vectors[1:].data.ptr))
+    assert lt.multiply() == INVALID_VALUE
+
+
+def test_an_algorithm_is_for_one_problem(rng):
+    a, b, out = operands(rng)
+    lt = Lt().describe(a, b, out)
+    assert lt.find() == SUCCESS
+    lt.set("MatmulDesc", lt.operation, 7, ctypes.c_uint32(RELU))
+    assert lt.multiply() == INVALID_VALUE
+
+
+def test_the_workspace_must_be_there(rng):
+    lt = Lt().describe(*operands(rng))
+    assert lt.find() == SUCCESS
+    assert lt.multiply(workspace=0) == INVALID_VALUE
+
+
+def test_a_missing_vector_is_invalid(rng):
+    lt = Lt().describe(*operands(rng), BIAS)
+    assert (lt.find(), lt.multiply()) == (SUCCESS, INVALID_VALUE)
+
+
+def test_a_vector_that_is_too_short_is_refused(rng, capsys):
+    a, b, out = operands(rng, m=300)
+    lt = Lt().describe(a, b, out, SUMS_OF_A, cupy.zeros(3, "f4"))
+    assert (lt.find(), lt.multiply()) == (SUCCESS, EXECUTION_FAILED)
+    assert "bias" in capsys.readouterr().err
+
+
+def test_captured_product(rng):
+    a, b, out = operands(rng)
+    vector = cupy.ones(3, "f4")
+    lt = Lt().describe(a, b, out, BIAS, vector)
+    assert lt.find() == SUCCESS
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream, emulated_cuda.counters() as counts:
+        stream.begin_capture()
+        assert lt.multiply(stream=stream.ptr) == SUCCESS
+        graph = stream.end_capture()
+    assert counts.captured_matmuls == {"float32": 1}
+    assert np.isnan(out.get()).all()
+    vector += 1
+    graph.launch(stream)
+    np.testing.assert_allclose(out.get(), a.get() @ b.get() + 2, rtol=1e-5, atol=1e-6)

@@ -1,0 +1,314 @@
+"""Products with a bias, ReLU or a bias's gradient in them, through cuBLASLt."""
+
+import ctypes
+import importlib.util
+import re
+import threading
+from pathlib import Path
+
+import cupy
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import activations, layers
+from gpunn.backends.cupy import CupyBackend
+from gpunn.backends.cupy.matmul import choice, choose_fused_product, cublaslt
+from gpunn.backends.cupy.matmul.cublas import CublasError
+from gpunn.backends.cupy.options import PRECISIONS
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.errors import DivergenceError
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+SHAPES = [(3, 5, 7), (1, 1, 1), (1, 6, 2), (4, 1, 3), (5, 3, 1), (16, 64, 32)]
+EPILOGUES = {
+    "bias": (cublaslt.BIAS, lambda z, vector: z + vector),
+    "ReLU": (cublaslt.RELU, lambda z, vector: np.maximum(z, 0)),
+    "bias and ReLU": (cublaslt.RELU_BIAS, lambda z, vector: np.maximum(z + vector, 0)),
+    "gradient of a bias": (cublaslt.BIAS_GRADIENT, lambda z, vector: z),
+}
+
+
+def product(precision="float32"):
+    return choose_fused_product(True, precision, Scratch())
+
+
+def placed(array, offset=0):
+    """Return an array on the device that begins so many elements into an allocation."""
+    memory = cupy.full(array.size + offset, np.nan, array.dtype)
+    view = memory[offset:].reshape(array.shape)
+    view.set(array)
+    return view
+
+
+def operands(m, n, k, transpose_a=False, offset=0):
+    rng = np.random.default_rng(m + n + k)
+    a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype("f4")
+    b = rng.standard_normal((k, n)).astype("f4")
+    vector = rng.standard_normal(n).astype("f4")
+    out = cupy.full(m * n + offset, np.nan, "f4")[offset:].reshape(m, n)
+    expected = (a.T if transpose_a else a).astype("f8") @ b
+    return placed(a, offset), placed(b, offset), out, placed(vector, offset), expected
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual.get(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EPILOGUES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("transpose_a", [False, True])
+@pytest.mark.parametrize("offset", [0, 1, 6])
+def test_every_epilogue(name, shape, transpose_a, offset):
+    epilogue, formula = EPILOGUES[name]
+    a, b, out, vector, expected = operands(*shape, transpose_a, offset)
+    given = None if name == "ReLU" else vector
+    before = vector.get()
+    assert product()(a, b, out, epilogue, given, transpose_a=transpose_a)
+    close(out, formula(expected, before))
+    sums = b.get().sum(axis=0) if name == "gradient of a bias" else before
+    close(vector, sums)
+
+
+def test_an_algorithm_is_not_used_where_matrices_are_less_aligned():
+    multiply = product()
+    for offset in (0, 1, 0, 2, 4):
+        a, b, out, vector, expected = operands(4, 5, 6, offset=offset)
+        before = vector.get()
+        assert multiply(a, b, out, cublaslt.BIAS, vector)
+        close(out, expected + before)
+
+
+def test_networks_of_one_shape_keep_their_biases_apart():
+    multiply = product()
+    for value in (1.0, 2.0, 1.0):
+        a, b, out, _, expected = operands(4, 5, 6)
+        assert multiply(a, b, out, cublaslt.BIAS, cupy.full(5, value, "f4"))
+        close(out, expected + value)
+
+
+def test_empty_matrices_are_left_to_others():
+    backend = CupyBackend(0)
+    for rows, inputs in ((0, 3), (2, 0)):
+        z = cupy.full((rows, 4), np.nan, "f4")
+        x, W, b = cupy.ones((rows, inputs), "f4"), cupy.ones((inputs, 4), "f4"), cupy.ones(4, "f4")
+        backend.dense(x, W, b, activations.ReLU(), z, z)
+        assert z.get().tolist() == [[1.0] * 4] * rows
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_products_are_in_the_precision_asked_for(precision, emulator):
+    a, b, out, vector, expected = operands(20, 30, 40)
+    with emulator.counters() as counts:
+        product(precision)(a, b, out, cublaslt.BIAS, vector)
+    assert counts.matmuls == {precision: 1}
+    error = np.abs(out.get() - (expected + vector.get())).max()
+    bounds = {"float32": (0, 1e-5), "bfloat16": (1e-2, 2e-1)}
+    low, high = bounds.get(precision, (1e-5, 2e-2))
+    assert low <= error < high
+
+
+def test_a_recorded_product_has_its_own_workspace(emulator):
+    multiply = product()
+    a, b, out, vector, expected = operands(4, 5, 6)
+    multiply(a, b, out, cublaslt.BIAS, vector)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with emulator.counters() as counts, stream:
+        stream.begin_capture()
+        multiply(a, b, out, cublaslt.BIAS, vector)
+        graph = stream.end_capture()
+    assert counts.captured_matmuls == {"float32": 1}
+    assert counts.captured_mallocs == 0
+    vector += 1
+    out.fill(0)
+    graph.launch()
+    close(out, expected + vector.get())
+
+
+def dense(backend, activation, bias=True):
+    """Return all arrays after a layer's forward and backward pass."""
+    x, W, z, b, _ = operands(8, 5, 6)
+    b = b if bias else None
+    backend.dense(x, W, b, activation, z, z)
+    gradient, W_gradient = cupy.cos(z), cupy.full_like(W, np.nan)
+    b_gradient = cupy.full_like(b, np.nan) if bias else None
+    x_gradient = cupy.full_like(x, np.nan)
+    given = x, W, activation, z, z, gradient
+    backend.dense_gradient(*given, W_gradient, b_gradient, x_gradient)
+    arrays = z, gradient, W_gradient, b_gradient, x_gradient
+    return [array.get() for array in arrays if array is not None]
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias", "fused"),
+    [
+        (activations.Identity(), True, 2),
+        (activations.Identity(), False, 0),
+        (activations.ReLU(), True, 1),
+        (activations.ReLU(), False, 1),
+        (activations.Tanh(), True, 0),
+    ],
+)
+def test_which_products_of_a_layer_are_fused(activation, bias, fused, emulator):
+    with emulator.counters() as counts:
+        with_them = dense(CupyBackend(0), activation, bias)
+    assert counts.fused_matmuls == fused
+    with emulator.counters() as counts:
+        without = dense(CupyBackend(0, fused_products=False), activation, bias)
+    assert counts.fused_matmuls == 0
+    for ours, theirs in zip(with_them, without, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+class Amended:
+    """The library, with other functions in the place of some."""
+
+    def __init__(self, **functions):
+        self._functions = functions
+
+    def __getattr__(self, name):
+        return self._functions.get(name) or getattr(cublaslt.load_cublaslt(), name)
+
+
+def find_none(*arguments):
+    ctypes.cast(arguments[-1], ctypes.POINTER(ctypes.c_int))[0] = 0
+    return 0
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        {"cublasLtMatmulAlgoGetHeuristic": lambda *_: 15},
+        {"cublasLtMatmulAlgoGetHeuristic": find_none},
+        {"cublasLtMatmul": lambda *_: 15},
+        {"cublasLtMatmul": lambda *_: 7},
+    ],
+    ids=["no heuristic", "no algorithm", "a refusal", "an invalid value"],
+)
+def test_what_cublaslt_refuses_is_done_without_it(functions, monkeypatch, emulator):
+    monkeypatch.setattr(choice, "load_cublaslt", lambda: Amended(**functions))
+    backend = CupyBackend(0)
+    assert backend.describe()["fused_products"] == "cuBLASLt"
+    with emulator.counters() as counts:
+        found = dense(backend, activations.Identity())
+    assert counts.fused_matmuls == 0
+    for ours, theirs in zip(found, dense(CupyBackend(0), activations.Identity()), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    described = backend.describe()["fused_products"]
+    assert described == "cuBLASLt, which refused: (6, 8) times (8, 5); (8, 6) times (6, 5)"
+
+
+@pytest.mark.parametrize(
+    "function", ["cublasLtMatmul", "cublasLtMatmulAlgoGetHeuristic", "cublasLtMatrixLayoutCreate"]
+)
+def test_a_failure_is_an_error_that_names_the_way_out(function):
+    amended = Amended(**{function: lambda *_: 14})
+    a, b, out, vector, _ = operands(4, 5, 6)
+    multiply = cublaslt.CublasLtProduct(amended, "float32", Scratch())
+    with pytest.raises(CublasError, match=rf"{function}: cuBLASLt .* status 14.*fused_products="):
+        multiply(a, b, out, cublaslt.BIAS, vector)
+
+
+def test_without_the_library_layers_work_and_say_so(monkeypatch):
+    def missing():
+        raise OSError("no such library")
+
+    monkeypatch.setattr(choice, "load_cublaslt", missing)
+    backend = CupyBackend(0)
+    described = backend.describe()["fused_products"]
+    assert described == "none: cuBLASLt can't be opened: no such library"
+    assert backend.describe()["matmul"].startswith("cuBLAS,")
+    without = dense(CupyBackend(0, fused_products=False), activations.ReLU())
+    for ours, theirs in zip(dense(backend, activations.ReLU()), without, strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_without_a_handle_there_are_no_fused_products(monkeypatch):
+    monkeypatch.setattr(choice, "load_cublaslt", lambda: Amended(cublasLtCreate=lambda *_: 3))
+    assert "cublasLtCreate: cuBLASLt returned status 3" in product().reason
+
+
+def test_it_can_be_turned_off():
+    backend = gpunn.get_backend("cupy", fused_products=False)
+    assert backend.describe()["fused_products"] == "off"
+    assert backend.options["fused_products"] is False
+
+
+def test_each_thread_has_its_own_plans():
+    library, found = cublaslt.load_cublaslt(), []
+    contexts = [cublaslt.contexts(library, 0), cublaslt.contexts(library, 0)]
+    thread = threading.Thread(target=lambda: found.append(cublaslt.contexts(library, 0)))
+    thread.start()
+    thread.join()
+    assert contexts[0] is contexts[1]
+    assert found[0] is not contexts[0]
+
+
+@pytest.mark.parametrize("graph", [True, False])
+def test_parameters_that_are_not_numbers_are_noticed_behind_relu(graph):
+    """cuBLASLt's max(x, 0) may be 0 where x isn't a number; the emulated one's is."""
+    model = gpunn.Sequential(
+        [layers.Dense(4, "relu"), layers.Dense(1)], 3, CupyBackend(0, graph=graph), seed=0
+    )
+    model.layers[0].values["weights"][0, 0] = np.nan
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    X = np.ones((8, 3))
+    with pytest.raises(DivergenceError):
+        trainer.fit(X, X[:, :1], epochs=1, batch_size=4, progress=False)
+
+
+# ------------------------------------------------------------------------- against NVIDIA's header
+
+
+def header():
+    """Return the text of cublasLt.h, where the package of cuBLAS is installed, or an empty one."""
+    spec = importlib.util.find_spec("nvidia")
+    folders = spec.submodule_search_locations if spec is not None else []
+    for folder in folders or []:
+        for path in Path(folder).glob("*/include/cublasLt.h"):
+            return path.read_text()
+    return ""
+
+
+HEADER = header()
+
+
+@pytest.mark.skipif(not HEADER, reason="nvidia-cublas, which has the header, isn't installed")
+def test_numbers_and_sizes_are_those_of_the_header():
+    expressions = dict(re.findall(r"\bCUBLASLT_(\w+) = ([^,]+),", HEADER))
+
+    def value(expression):
+        terms = expression.strip("() ").split("|")
+        return sum(
+            int(term, 0)
+            if term.strip()[0].isdigit()
+            else value(expressions[term.strip().removeprefix("CUBLASLT_")])
+            for term in terms
+        )
+
+    ours = {
+        name: number
+        for name, number in vars(cublaslt).items()
+        if re.match("EPILOGUE_|MATMUL_(DESC|PREF)_", name)
+    }
+    assert len(ours) == 11
+    assert ours == {name: value(expressions[name]) for name in ours}
+    assert value(expressions["EPILOGUE_RELU_BIAS"]) == cublaslt.RELU_BIAS
+    (words,) = re.findall(r"uint64_t data\[(\d+)\];\n} cublasLtMatmulAlgo_t;", HEADER)
+    assert ctypes.sizeof(cublaslt.Algorithm) == 8 * int(words)
+    (fields,) = re.findall(
+        r"typedef struct \{((?:(?!typedef).)*?)\} \w+HeuristicResult_t;", HEADER, re.S
+    )
+    declared = re.findall(r"^ *(\w+) \w+(?:\[(\d+)\])?;$", fields, re.M)
+    assert declared == [
+        ("cublasLtMatmulAlgo_t", ""),
+        ("size_t", ""),
+        ("cublasStatus_t", ""),
+        ("float", ""),
+        ("int", "4"),
+    ]
+    for name, types in cublaslt.FUNCTIONS.items():
+        (parameters,) = re.findall(rf"CUBLASWINAPI {name}\(([^;]*)\);", HEADER)
+        parameters = re.sub(r"//.*|/\*.*?\*/", "", parameters)
+        assert len(types) == len(parameters.split(",")), name
