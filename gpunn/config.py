@@ -323,12 +323,15 @@ class BackendOptions(Table, frozen=True, kw_only=True):
     ----------
     graph : bool
         Whether a training step is recorded as a CUDA graph and replayed. Results are the same.
-    matmul_precision : "float32", "tf32" or "bfloat16"
-        What products of float32 matrices may be computed in.
+    matmul_precision : "float32", "tf32", "bfloat16" or "float16"
+        What products of float32 matrices may be computed in. With "float16" the loss is scaled.
+    fused_products : bool
+        Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
     """
 
     graph: bool = True
-    matmul_precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    matmul_precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    fused_products: bool = True
 
 
 class Config(Table, frozen=True, kw_only=True):

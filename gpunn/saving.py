@@ -237,6 +237,9 @@ def _check_state(trainer: Trainer, state: Mapping[str, np.ndarray], path: str | 
     size = trainer.model.parameters.values.shape
     expected = {f"optimizer.{slot}": size for slot in trainer.optimizer.slots}
     expected |= {"updates": (1,), "passes": (1,)}
+    # Whether the loss is scaled is a matter of the backend, not of the file.
+    optional = {"loss_scale": (1,), "good_updates": (1,)}
+    expected |= {name: shape for name, shape in optional.items() if name in state}
     found = {name: array.shape for name, array in state.items()}
     if found != expected:
         raise ModelFileError(

@@ -53,8 +53,8 @@ def test_defaults_and_values():
         (with_value("backend_options", {"graf": 1}), ["backend_options.graf: unknown", "'graph'?"]),
         (with_value("backend_options", {"graph": 1}), ["backend_options.graph: expected true or"]),
         (
-            with_value("backend_options", {"matmul_precision": "float16"}),
-            ["backend_options.matmul_precision: there is no", "'float16'", "'bfloat16'", "'tf32'"],
+            with_value("backend_options", {"matmul_precision": "float61"}),
+            ["backend_options.matmul_precision: there is no", "'float61'", "'bfloat16'", "'tf32'"],
         ),
         (with_value("model.layer", []), ["model.layer: unknown key", "'layers'?"]),
         (with_value("training.epoch", 1), ["training.epoch: unknown key", "'epochs'?"]),

@@ -256,6 +256,44 @@ class Backend:
         if bias_gradient is not None:
             bias_gradient[...] = self.xp.sum(gradient, axis=0)
 
+    def dense(
+        self,
+        x: Array,
+        weights: Array,
+        bias: Array | None,
+        activation: Activation,
+        z: Array,
+        out: Array,
+    ) -> None:
+        """Set z = x @ weights + bias; out = f(z).
+
+        `out` is z itself where the activation allows that.
+        """
+        self.matmul(x, weights, z)
+        self.activate(activation, z, bias, out)
+
+    def dense_gradient(
+        self,
+        x: Array,
+        weights: Array,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        weight_gradient: Array,
+        bias_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> None:
+        """From dL/d(output) in `gradient`: dL/dz in its place, and the gradients of the others.
+
+        gradient = gradient * f'(z);  bias_gradient = its sum over the rows;
+        weight_gradient = x.T @ gradient;  input_gradient = gradient @ weights.T.
+        """
+        self.activation_gradient(activation, z, output, gradient, bias_gradient)
+        self.matmul(x, gradient, weight_gradient, transpose_a=True)
+        if input_gradient is not None:
+            self.matmul(gradient, weights, input_gradient, transpose_b=True)
+
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
         """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
 
@@ -457,3 +495,89 @@ class Backend:
         if optimizer.weight_decay and decayed:
             values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
         optimizer.update(self.xp, values, gradients, slots, learning_rate, step)
+
+    # -------------------------------------------------------------------------- loss scaling
+
+    def needs_loss_scale(self, dtype: str) -> bool:
+        """Return whether products of this type have so narrow a range that small gradients vanish.
+
+        The gradient is computed from a scaled loss then (Micikevicius et al. 2018, "Mixed Precision
+        Training", section 3.2).
+        """
+        return False
+
+    def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
+        """Set normalizer = weight / scale; finite = 1. All have shape (1,).
+
+        Over this normalizer, `loss` gives `scale` times the gradient that it gives over `weight`.
+        """
+        normalizer[...] = weight / scale
+        self.fill(finite, 1)
+
+    def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
+        """Set gradients = gradients / scale; where that isn't finite, gradient = 0 and finite = 0.
+
+        Zeros, because what is left of the gradient may still be clipped: an infinite norm would
+        leave NaN in the padding between parameters, which nothing else writes to.
+
+        Parameters
+        ----------
+        gradients : array, shape (parameters,)
+        scale : array, shape (1,)
+        finite : array of int64, shape (1,)
+        """
+        xp = self.xp
+        gradients /= scale
+        usable = xp.isfinite(gradients)
+        finite *= xp.astype(xp.all(usable), finite.dtype)
+        gradients[...] = xp.where(usable, gradients, xp.zeros_like(gradients))
+
+    def update_if_finite(
+        self,
+        finite: Array,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        """Do as `update` where finite = 1; change nothing where finite = 0."""
+        xp, done = self.xp, finite > 0
+        changed = [values, *slots.values()]
+        before = [self.copy(array) for array in changed]
+        self.update(optimizer, values, gradients, slots, learning_rate, step, decayed)
+        for array, old in zip(changed, before, strict=True):
+            array[...] = xp.where(done, array, old)
+
+    def adjust_loss_scale(
+        self,
+        finite: Array,
+        scale: Array,
+        good_updates: Array,
+        updates: Array,
+        interval: int,
+        smallest: float,
+        largest: float,
+    ) -> None:
+        """Adjust the loss scale after an update that was done if finite = 1; all have shape (1,).
+
+        Done: good_updates = good_updates + 1, and at `interval` of them in a row scale = 2 scale,
+        good_updates = 0. Not done: scale = scale / 2, good_updates = 0, updates = updates - 1.
+        The scale stays within `smallest` and `largest`.
+
+        Parameters
+        ----------
+        finite, good_updates : array of int64
+        scale : array
+        updates : array of int64
+            Number of updates, this one counted already.
+        """
+        xp = self.xp
+        good = finite * (good_updates + 1)
+        grown = good >= interval
+        kept_or_doubled = xp.where(grown, 2 * scale, scale)
+        scale[...] = xp.clip(xp.where(finite > 0, kept_or_doubled, scale / 2), smallest, largest)
+        good_updates[...] = xp.where(grown, xp.zeros_like(good), good)
+        updates -= 1 - finite

@@ -35,6 +35,7 @@ def settle_backend(
     *,
     graph: bool = True,
     matmul_precision: str = "float32",
+    fused_products: bool = True,
 ) -> Backend:
     """Return the backend whose name takes precedence; see `choose_backend` and `get_backend`.
 
@@ -43,7 +44,9 @@ def settle_backend(
     BackendUnavailableError, ArgumentError
         As `get_backend`; the message about a wrong name says where that comes from.
     """
-    return _made(*_chosen(argument, configured), CudaOptions(graph, matmul_precision))
+    return _made(
+        *_chosen(argument, configured), CudaOptions(graph, matmul_precision, fused_products)
+    )
 
 
 def get_backend(
@@ -51,6 +54,7 @@ def get_backend(
     *,
     graph: bool = True,
     matmul_precision: str = "float32",
+    fused_products: bool = True,
 ) -> Backend:
     """Return a backend.
 
@@ -64,9 +68,12 @@ def get_backend(
     graph : bool
         On a CUDA device: whether a training step is recorded as a CUDA graph and replayed, which
         spares the host the launching of each kernel. Results are the same.
-    matmul_precision : {"float32", "tf32", "bfloat16"}
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: what products of float32 matrices may be computed in. Less is faster on
         tensor cores; matrices, sums and parameters stay float32.
+    fused_products : bool
+        On a CUDA device: whether biases, ReLU and gradients of biases may be part of products of
+        float32 matrices, which spares kernels of their own. Results may differ in rounding.
 
     Raises
     ------
@@ -81,10 +88,11 @@ def get_backend(
     >>> get_backend("numpy")
     <gpunn backend 'numpy'>
     """
-    options = CudaOptions(graph, matmul_precision)
+    options = CudaOptions(graph, matmul_precision, fused_products)
     if isinstance(backend, Backend):
         if options != CudaOptions():
-            raise ArgumentError(f"graph, matmul_precision: {backend!r} has its options already")
+            names = ", ".join(asdict(options))
+            raise ArgumentError(f"{names}: {backend!r} has its options already")
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")

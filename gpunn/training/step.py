@@ -19,6 +19,7 @@ from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
+from gpunn.training.loss_scale import loss_scale
 from gpunn.training.statistics import Statistics
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -135,7 +136,9 @@ class TrainStep(BatchPass):
     slots : mapping of str to array
         The optimizer's state on the device, each as long as the parameters.
     updates : array, shape (1,), integer
-        Number of updates so far, on the device.
+        Number of updates so far, on the device, less those that the loss scale left out.
+    loss_scale : NoLossScale
+        How the loss is scaled, if it is.
     """
 
     def __init__(
@@ -153,6 +156,7 @@ class TrainStep(BatchPass):
         size = parameters.values.shape[0]
         self.slots = {name: ops.zeros((size,), model.dtype) for name in optimizer.slots}
         self.updates = ops.zeros((1,), "int64")
+        self.loss_scale = loss_scale(ops, model.dtype)
         self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
         self._decayed = size if optimizer.decay_all else parameters.decayed
         self._rate = ops.zeros((1,), model.dtype)
@@ -203,7 +207,8 @@ class TrainStep(BatchPass):
     def _update(self, rows: int) -> None:
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         weights, total = self.next_weights(rows)
-        gradients = self._gradients(rows, weights, total)
+        gradients = self._gradients(rows, weights, self.loss_scale.normalizer(total))
+        self.loss_scale.unscale(gradients)
         if self.optimizer.max_norm is not None:
             ops.clip(gradients, self.optimizer.max_norm)
         ops.count_update(
@@ -216,7 +221,7 @@ class TrainStep(BatchPass):
             statistics.weight_sum,
             statistics.finite_steps,
         )
-        ops.update(
+        self.loss_scale.update(
             self.optimizer,
             parameters.values,
             gradients,
@@ -230,19 +235,19 @@ class TrainStep(BatchPass):
         """Put the sum of the parameters into the statistics: not finite if one of them isn't."""
         self.ops.sum_weights(self.model.parameters.values, self.statistics.parameter_sum)
 
-    def _gradients(self, rows: int, weights: Array, total: Array) -> Array:
+    def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         parameters = self.model.parameters
         if self._accumulated is None:
-            self._backpropagate(rows, weights, total)
+            self._backpropagate(rows, weights, normalizer)
             return parameters.gradients
         self.ops.fill(self._accumulated, 0.0)
         for start in range(0, rows, self.batch_size):
             part = weights[start : min(start + self.batch_size, rows)]
-            self._backpropagate(part.shape[0], part, total)
+            self._backpropagate(part.shape[0], part, normalizer)
             self.ops.add(parameters.gradients, self._accumulated)
         return self._accumulated
 
-    def _backpropagate(self, rows: int, weights: Array, total: Array) -> None:
+    def _backpropagate(self, rows: int, weights: Array, normalizer: Array) -> None:
         gradient = self.workspace.rows(self, "gradient", rows, self.model.output_shape)
-        outputs = self.forward(rows, weights, total, gradient)
+        outputs = self.forward(rows, weights, normalizer, gradient)
         self.model.backward(outputs, gradient, self.workspace)

@@ -49,6 +49,7 @@ class Snapshot:
     parameters: tuple[Array, Array]
     slots: Mapping[str, Array]
     updates: Array
+    loss_scale: Mapping[str, Array]
 
 
 class Trainer:
@@ -77,7 +78,7 @@ class Trainer:
     history : History
         Of all epochs of all calls of `fit`.
     epoch, updates : int
-        Epochs and updates done so far.
+        Epochs and updates done so far, those included that loss scaling left out.
     figures : list of str
         Names of the figures in each epoch's row of the history, from the beginning of `fit` on.
     stop_reason : str
@@ -369,15 +370,21 @@ class Trainer:
     def _report(self, step: TrainStep, reported: int, done: int, bar: Any) -> None:
         """Read the statistics of the updates since the last report."""
         finite = step.statistics.collect()
+        remedies = REMEDIES + step.loss_scale.remedy
         if finite < done - reported:
             raise DivergenceError(
                 f"loss: not a finite number from epoch {self.epoch + 1}, step "
-                f"{reported + finite + 1} on. {REMEDIES}"
+                f"{reported + finite + 1} on. {remedies}"
+            )
+        if step.loss_scale.exhausted():
+            raise DivergenceError(
+                f"gradient: not finite at step {done} of epoch {self.epoch + 1}, though the loss "
+                f"is, with the smallest loss scale there is. {remedies}"
             )
         if not step.statistics.parameters_finite:
             raise DivergenceError(
                 "parameters: they or their sum are not finite after the last step of epoch "
-                f"{self.epoch + 1}. {REMEDIES}"
+                f"{self.epoch + 1}. {remedies}"
             )
         bar.set_postfix(step.statistics.result(), refresh=False)
 
@@ -400,7 +407,7 @@ class Trainer:
             return self._step
         state = self.state()
         if self._step is not None and self._step.optimizer is not self.optimizer:
-            state = {"passes": state["passes"]}
+            state = {name: state[name] for name in ("passes", *self._step.loss_scale.state)}
         self._step = TrainStep(
             self.model,
             self.loss,
@@ -483,7 +490,9 @@ class Trainer:
         """Return a copy, on the device, of the parameters and the optimizer's state."""
         step, ops = self._started_step(), self.model.backend
         slots = {name: ops.copy(slot) for name, slot in step.slots.items()}
-        return Snapshot(self.model.parameters.snapshot(), slots, ops.copy(step.updates))
+        loss_scale = {name: ops.copy(array) for name, array in step.loss_scale.state.items()}
+        parameters = self.model.parameters.snapshot()
+        return Snapshot(parameters, slots, ops.copy(step.updates), loss_scale)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what `snapshot` returned."""
@@ -492,6 +501,8 @@ class Trainer:
         for name, slot in snapshot.slots.items():
             step.slots[name][...] = slot
         step.updates[...] = snapshot.updates
+        for name, array in snapshot.loss_scale.items():
+            step.loss_scale.state[name][...] = array
 
     def _started_step(self) -> TrainStep:
         if self._step is None:
@@ -505,8 +516,9 @@ class Trainer:
             return self._pending
         to_host = self.model.backend.to_host
         slots = {f"optimizer.{name}": to_host(slot) for name, slot in step.slots.items()}
-        passes = to_host(step.workspace.passes)
-        return {**slots, "updates": to_host(step.updates), "passes": passes}
+        counters = {"updates": step.updates, "passes": step.workspace.passes}
+        rest = {**counters, **step.loss_scale.state}
+        return {**slots, **{name: to_host(array) for name, array in rest.items()}}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what `state` returned, now or when training begins.
@@ -519,6 +531,7 @@ class Trainer:
             return
         arrays = {f"optimizer.{name}": slot for name, slot in step.slots.items()}
         arrays |= {"updates": step.updates, "passes": step.workspace.passes}
+        arrays |= step.loss_scale.state
         for name in arrays.keys() & state.keys():
             self.model.backend.copy_from_host(state[name], arrays[name])
 

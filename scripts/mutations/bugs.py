@@ -12,6 +12,7 @@ IMPORTS = "tests/gpu/test_imports.py"
 GRAPH = "tests/gpu_graph/test_graph.py"
 SCRATCH = "tests/gpu_graph/test_scratch.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
+FUSED = "tests/gpu_graph/test_fused_products.py"
 COMPILED = "tests/kernels/test_cubins.py"
 SEMANTICS = "tests/kernels/test_replay.py"
 
@@ -184,6 +185,30 @@ BUGS = (
         "int(transpose_b), int(transpose_a)",
         "int(transpose_a), int(transpose_b)",
         (PRODUCTS, "-k", "every_layout"),
+    ),
+    Bug(
+        "a bias's gradient from the other matrix",
+        5,
+        f"{CUPY}/matmul/cublaslt.py",
+        "EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 256",
+        "EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 512",
+        (FUSED, "-k", "every_epilogue"),
+    ),
+    Bug(
+        "an algorithm for matrices that are better aligned",
+        5,
+        f"{CUPY}/matmul/cublaslt.py",
+        "    return min(address & -address, LARGEST_ALIGNMENT)",
+        "    return LARGEST_ALIGNMENT",
+        (FUSED, "-k", "aligned"),
+    ),
+    Bug(
+        "too many steps: the rest of a launch is all of them",
+        5,
+        f"{CUPY}/graph.py",
+        "            times %= IN_A_ROW\n",
+        "",
+        (GRAPH,),
     ),
     Bug(
         "a float64 leak: the learning rate in double precision",

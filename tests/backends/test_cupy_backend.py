@@ -38,6 +38,8 @@ def test_the_usual_operations_are_overridden():
         "batch_norm_gradient",
         "clip",
         "count_finite",
+        "dense",
+        "dense_gradient",
         "dropout",
         "gather_rows",
         "layer_norm",

@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from gpunn.backends import Backend, choose_backend, get_backend, selection
-from gpunn.backends.cupy.options import CudaOptions
+from gpunn.backends.cupy.options import PRECISIONS, CudaOptions
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.selection import settle_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
@@ -107,15 +107,17 @@ def test_options_reach_the_cuda_backend(monkeypatch):
     monkeypatch.setattr(selection, "_cupy", lambda device, options: given.append(options))
     get_backend("cupy")
     get_backend("auto", graph=False)
-    get_backend("cupy:1", matmul_precision="tf32")
-    assert given == [CudaOptions(), CudaOptions(graph=False), CudaOptions(True, "tf32")]
+    for precision in PRECISIONS:
+        get_backend("cupy:1", matmul_precision=precision)
+    chosen = [CudaOptions(True, precision) for precision in PRECISIONS]
+    assert given == [CudaOptions(), CudaOptions(graph=False), *chosen]
 
 
 @pytest.mark.parametrize("name", ["numpy", "cupy"])
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"matmul_precision": "float16"}, ArgumentError, "'float16' is not supported; .*bfloat16"),
+        ({"matmul_precision": "float8"}, ArgumentError, "'float8' is not supported; .*'float16'"),
         ({"matmul_precision": "tf23"}, ArgumentError, "did you mean 'tf32'"),
         ({"matmul_precision": 32}, ArgumentError, "32 is not supported"),
         ({"graph": "yes"}, ArgumentTypeError, "graph: expected True or False; got 'yes'"),

@@ -12,6 +12,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import array_api_compat.numpy
@@ -271,6 +272,67 @@ def products() -> Iterator[Case]:
             },
             terms=k,
         )
+
+
+def dense_layers() -> Iterator[Case]:
+    functions = [
+        activations.Identity(),
+        activations.ReLU(),
+        activations.Tanh(),
+        activations.GELU(),
+    ]
+    sizes = ((1, 1, 1), (0, 3, 2), (5, 7, 3), (64, 200, 10), (33, 16, 48))
+    for f, (rows, inputs, units), bias in itertools.product(functions, sizes, (True, False)):
+
+        def forward(
+            g: np.random.Generator,
+            f: Any = f,
+            rows: int = rows,
+            inputs: int = inputs,
+            units: int = units,
+            bias: bool = bias,
+        ) -> dict[str, Any]:
+            return {
+                "x": normal(g, rows, inputs),
+                "weights": normal(g, inputs, units),
+                "bias": normal(g, units) if bias else None,
+                "activation": f,
+                "z": normal(g, rows, units),
+                "out": Same("z") if f.from_output else normal(g, rows, units),
+            }
+
+        def backward(
+            g: np.random.Generator,
+            wanted: bool,
+            f: Any = f,
+            rows: int = rows,
+            inputs: int = inputs,
+            units: int = units,
+            bias: bool = bias,
+        ) -> dict[str, Any]:
+            z = 2 * with_zeros(g, rows, units)
+            a = f.value(array_api_compat.numpy, z)
+            return {
+                "x": normal(g, rows, inputs),
+                "weights": normal(g, inputs, units),
+                "activation": f,
+                "z": a if f.from_output else z,
+                "output": Same("z") if f.from_output else a,
+                "gradient": normal(g, rows, units),
+                "weight_gradient": normal(g, inputs, units),
+                "bias_gradient": normal(g, units) if bias else None,
+                "input_gradient": normal(g, rows, inputs) if wanted else None,
+            }
+
+        at = f"{f.name}-{rows}x{inputs}x{units}" + ("" if bias else "-no_bias")
+        yield Case(f"dense-{at}", "dense", forward, terms=inputs)
+        for wanted in (True, False):
+            yield Case(
+                f"dense_gradient-{at}-{'inputs' if wanted else 'parameters'}",
+                "dense_gradient",
+                partial(backward, wanted=wanted),
+                terms=max(rows, units),
+            )
 
 
 def elementwise() -> Iterator[Case]:
@@ -546,11 +608,73 @@ def updates() -> Iterator[Case]:
 
         yield Case(f"update-{optimizer.name}-{index}-{size}-{step}", "update", arguments)
 
+        def conditional(
+            g: np.random.Generator, arguments: Any = arguments, finite: int = 1
+        ) -> dict[str, Any]:
+            return {"finite": np.array([finite]), **arguments(g)}
+
+        at = f"{optimizer.name}-{index}-{size}-{step}"
+        yield Case(f"update_if_finite-{at}", "update_if_finite", conditional)
+        yield Case(
+            f"update_if_finite-{at}-not",
+            "update_if_finite",
+            lambda g, conditional=conditional: conditional(g, finite=0),
+            exact=True,
+        )
+    yield from loss_scaling()
+
+
+def loss_scaling() -> Iterator[Case]:
+    for weight, scale in ((8.0, 2.0**16), (0.0, 1.0), (0.3, 2.0**-14)):
+        yield Case(
+            f"scale_loss-{weight}-{scale}",
+            "scale_loss",
+            lambda g, w=weight, s=scale: {
+                "weight": np.array([w]),
+                "scale": np.array([s]),
+                "normalizer": normal(g, 1),
+                "finite": np.array([0]),
+            },
+            exact=True,
+        )
+    # No more than one that is not finite: where there are several, they all set the flag.
+    for size, wrong, before in itertools.product(WIDTHS, (None, math.inf, math.nan), (1, 0)):
+
+        def scaled(
+            g: np.random.Generator, size: int = size, wrong: Any = wrong, before: int = before
+        ) -> dict[str, Any]:
+            gradients = normal(g, size) * 2.0**10
+            if wrong is not None:
+                gradients[size // 2] = wrong
+            scale, finite = np.array([2.0**10]), np.array([before])
+            return {"gradients": gradients, "scale": scale, "finite": finite}
+
+        yield Case(f"unscale-{size}-{wrong}-{before}", "unscale", scaled, exact=True)
+    for finite, good, scale in (
+        *((1, 0, 4.0), (1, 8, 4.0), (1, 9, 4.0), (1, 9, 2.0**24)),
+        *((0, 5, 4.0), (0, 0, 2.0**-14)),
+    ):
+        yield Case(
+            f"adjust_loss_scale-{finite}-{good}-{scale}",
+            "adjust_loss_scale",
+            lambda g, finite=finite, good=good, scale=scale: {
+                "finite": np.array([finite]),
+                "scale": np.array([scale]),
+                "good_updates": np.array([good]),
+                "updates": np.array([41]),
+                "interval": 10,
+                "smallest": 2.0**-14,
+                "largest": 2.0**24,
+            },
+            exact=True,
+        )
+
 
 CASES = [
     *bookkeeping(),
     *gathers(),
     *products(),
+    *dense_layers(),
     *elementwise(),
     *normalizations(),
     *loss_cases(),

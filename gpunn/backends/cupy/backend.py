@@ -19,6 +19,7 @@ import array_api_compat.cupy as xp
 import cupy
 import numpy as np
 
+from gpunn.activations import Identity, ReLU
 from gpunn.backends.base import Backend
 from gpunn.backends.cupy import memory
 from gpunn.backends.cupy.diagnosis import cuda_version
@@ -27,6 +28,7 @@ from gpunn.backends.cupy.kernels import (
     activations,
     counters,
     dropout,
+    loss_scale,
     losses,
     metrics,
     normalization,
@@ -35,7 +37,8 @@ from gpunn.backends.cupy.kernels import (
     sums,
 )
 from gpunn.backends.cupy.kernels.raw import C_TYPES
-from gpunn.backends.cupy.matmul import choose_product
+from gpunn.backends.cupy.matmul import choose_fused_product, choose_product
+from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.staging import PinnedStager
@@ -51,6 +54,10 @@ if TYPE_CHECKING:
 __all__ = ["CupyBackend"]
 
 INT64 = np.dtype(np.int64)
+FUSIBLE_TYPES = {np.dtype(np.float32)}
+
+EPILOGUES = {(Identity, True): BIAS, (ReLU, True): RELU_BIAS, (ReLU, False): RELU}
+"""What a product can do for an activation, with and without a bias."""
 
 
 class CupyBackend(Backend):
@@ -62,9 +69,12 @@ class CupyBackend(Backend):
         Number of the device; None is the current one.
     graph : bool
         Whether a training step is recorded as a CUDA graph and replayed; results are the same.
-    matmul_precision : {"float32", "tf32", "bfloat16"}
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         What products of float32 matrices may be computed in. Matrices, sums and parameters stay
-        float32.
+        float32. With "float16" the loss is scaled, so that small gradients don't vanish.
+    fused_products : bool
+        Whether biases, ReLU and gradients of biases may be part of products of float32 matrices,
+        through cuBLASLt, where it can be opened.
 
     Raises
     ------
@@ -83,9 +93,14 @@ class CupyBackend(Backend):
     """
 
     def __init__(
-        self, device: int | None = None, *, graph: bool = True, matmul_precision: str = "float32"
+        self,
+        device: int | None = None,
+        *,
+        graph: bool = True,
+        matmul_precision: str = "float32",
+        fused_products: bool = True,
     ) -> None:
-        chosen = CudaOptions(graph, matmul_precision)
+        chosen = CudaOptions(graph, matmul_precision, fused_products)
         index = cupy.cuda.runtime.getDevice() if device is None else device
         super().__init__(xp, cupy.cuda.Device(index), f"cupy:{index}")
         self.device.use()
@@ -93,6 +108,9 @@ class CupyBackend(Backend):
         self.options = asdict(chosen)
         self._graph = chosen.graph
         self._product = choose_product(chosen.matmul_precision, self._scratch)
+        self._fused_product = choose_fused_product(
+            chosen.fused_products, chosen.matmul_precision, self._scratch
+        )
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
         if self._several_devices:
             for name, value in vars(Backend).items():
@@ -119,6 +137,7 @@ class CupyBackend(Backend):
             f"(compute capability {capability}, {total:.0f} GiB)",
             "library": f"cupy {cupy.__version__}",
             "matmul": self._product.reason,
+            "fused_products": self._fused_product.reason,
             "graph": "on" if self._graph else "off",
             "driver": f"CUDA {cuda_version(cupy.cuda.runtime.driverGetVersion())}",
             "runtime": f"CUDA {cuda_version(cupy.cuda.runtime.runtimeGetVersion())}",
@@ -246,6 +265,52 @@ class CupyBackend(Backend):
         else:
             activations.backward(activation, z, output, gradient)
             bias_gradient[...] = cupy.sum(gradient, axis=0)
+
+    def dense(
+        self,
+        x: Array,
+        weights: Array,
+        bias: Array | None,
+        activation: Activation,
+        z: Array,
+        out: Array,
+    ) -> None:
+        kind = type(activation), bias is not None
+        arrays = (x, weights, out) if bias is None else (x, weights, out, bias)
+        if not (
+            kind in EPILOGUES
+            and out is z
+            and fusible(*arrays)
+            and self._fused_product(x, weights, out, EPILOGUES[kind], bias)
+        ):
+            super().dense(x, weights, bias, activation, z, out)
+
+    def dense_gradient(
+        self,
+        x: Array,
+        weights: Array,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        weight_gradient: Array,
+        bias_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> None:
+        # Other activations need a kernel for f' in any case, which sums up the bias's gradient too.
+        if (
+            type(activation) is Identity
+            and bias_gradient is not None
+            and fusible(x, gradient, weight_gradient, bias_gradient)
+            and self._fused_product(
+                x, gradient, weight_gradient, BIAS_GRADIENT, bias_gradient, transpose_a=True
+            )
+        ):
+            if input_gradient is not None:
+                self.matmul(gradient, weights, input_gradient, transpose_b=True)
+            return
+        given = x, weights, activation, z, output, gradient
+        super().dense_gradient(*given, weight_gradient, bias_gradient, input_gradient)
 
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
         if of_one_type(x, out):
@@ -397,6 +462,53 @@ class CupyBackend(Backend):
         run = optimizers.update if fused else super().update
         run(optimizer, values, gradients, slots, learning_rate, step, decayed)
 
+    # -------------------------------------------------------------------------- loss scaling
+
+    def needs_loss_scale(self, dtype: str) -> bool:
+        return dtype == "float32" and self.options["matmul_precision"] == "float16"
+
+    def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
+        if of_one_type(weight, scale, normalizer):
+            loss_scale.scale_loss(weight, scale, normalizer, finite)
+        else:
+            super().scale_loss(weight, scale, normalizer, finite)
+
+    def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
+        if of_one_type(gradients, scale):
+            loss_scale.unscale(gradients, scale, finite)
+        else:
+            super().unscale(gradients, scale, finite)
+
+    def update_if_finite(
+        self,
+        finite: Array,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        known = type(optimizer) in optimizers.RULES
+        fused = known and of_one_type(values, gradients, learning_rate, *slots.values())
+        run = optimizers.update_if_finite if fused else super().update_if_finite
+        run(finite, optimizer, values, gradients, slots, learning_rate, step, decayed)
+
+    def adjust_loss_scale(
+        self,
+        finite: Array,
+        scale: Array,
+        good_updates: Array,
+        updates: Array,
+        interval: int,
+        smallest: float,
+        largest: float,
+    ) -> None:
+        loss_scale.adjust_loss_scale(
+            finite, scale, good_updates, updates, interval, smallest, largest
+        )
+
 
 def of_one_type(*arrays: Array) -> bool:
     """Return whether all arrays are of one type, float32 or float64."""
@@ -407,6 +519,11 @@ def of_one_type(*arrays: Array) -> bool:
 def contiguous(*arrays: Array) -> bool:
     """Return whether all arrays are C-contiguous and of one type: a raw kernel can take them."""
     return of_one_type(*arrays) and all(a.flags.c_contiguous for a in arrays)
+
+
+def fusible(*arrays: Array) -> bool:
+    """Return whether a fused product can take all arrays."""
+    return contiguous(*arrays) and arrays[0].dtype in FUSIBLE_TYPES
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:

@@ -9,7 +9,7 @@ from gpunn.errors import ArgumentError, suggest
 
 __all__ = ["PRECISIONS", "CudaOptions"]
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 """What the products of float32 matrices may be computed in."""
 
 
@@ -21,8 +21,11 @@ class CudaOptions:
     ----------
     graph : bool
         Whether a training step is recorded as a CUDA graph and replayed; results are the same.
-    matmul_precision : {"float32", "tf32", "bfloat16"}
-        What products of float32 matrices may be computed in.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        What products of float32 matrices may be computed in. "float16" has a narrow range, from
+        6e-8 to 65504: training scales its loss.
+    fused_products : bool
+        Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
 
     Raises
     ------
@@ -32,16 +35,13 @@ class CudaOptions:
 
     graph: bool = True
     matmul_precision: str = "float32"
+    fused_products: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "graph", check_flag("graph", self.graph))
+        for name in ("graph", "fused_products"):
+            object.__setattr__(self, name, check_flag(name, getattr(self, name)))
         if self.matmul_precision not in PRECISIONS:
-            hint = (
-                "its narrow range would need loss scaling, which gpunn does not have; 'bfloat16' "
-                f"needs none (valid: {', '.join(map(repr, PRECISIONS))})"
-                if self.matmul_precision == "float16"
-                else suggest(str(self.matmul_precision), PRECISIONS)
-            )
             raise ArgumentError(
-                f"matmul_precision: {self.matmul_precision!r} is not supported; {hint}"
+                f"matmul_precision: {self.matmul_precision!r} is not supported; "
+                f"{suggest(str(self.matmul_precision), PRECISIONS)}"
             )

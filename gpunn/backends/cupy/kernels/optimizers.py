@@ -1,7 +1,8 @@
 """Optimizers: one kernel over the flat vectors does the whole update, weight decay included.
 
 The statements update `value` and the slots of one parameter from its gradient g, the learning rate
-`rate` and the update's number `t`. The mathematics is in `gpunn.optimizers`.
+`rate` and the update's number `t`. The mathematics is in `gpunn.optimizers`. With a scaled loss the
+kernels are others, which look at a flag of the device first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.typing import Array
 
-__all__ = ["RULES", "update"]
+__all__ = ["RULES", "update", "update_if_finite"]
 
 
 @dataclass(frozen=True)
@@ -118,23 +119,68 @@ def update(
     decayed: int,
 ) -> None:
     """Decay the first `decayed` values and do one update."""
+    rule, *arguments = prepared(optimizer, values, gradients, slots, learning_rate, step, decayed)
+    update_kernel(rule)(*arguments)
+
+
+def update_if_finite(
+    finite: Array,
+    optimizer: Any,
+    values: Array,
+    gradients: Array,
+    slots: Mapping[str, Array],
+    learning_rate: Array,
+    step: Array,
+    decayed: int,
+) -> None:
+    """Do as `update` if finite = 1, else nothing."""
+    rule, *arguments = prepared(optimizer, values, gradients, slots, learning_rate, step, decayed)
+    conditional_kernel(rule)(finite, *arguments)
+
+
+def prepared(
+    optimizer: Any,
+    values: Array,
+    gradients: Array,
+    slots: Mapping[str, Array],
+    learning_rate: Array,
+    step: Array,
+    decayed: int,
+) -> list[Any]:
+    """Return an optimizer's rule, and the arguments of its kernel."""
     rule, constants = RULES[type(optimizer)](optimizer)
-    state = [slots[name] for name in rule.slots]
     decay = optimizer.weight_decay
-    update_kernel(rule)(
-        gradients, learning_rate, step, decayed if decay else 0, decay, *constants, values, *state
-    )
+    given = gradients, learning_rate, step, decayed if decay else 0, decay, *constants
+    return [rule, *given, values, *(slots[name] for name in rule.slots)]
 
 
 @functools.cache
 def update_kernel(rule: Rule) -> Any:
-    constants = "".join(f", T {name}" for name in rule.constants)
     return cupy.ElementwiseKernel(
-        f"T g, raw T learning_rate, raw int64 step, int64 decayed, T decay{constants}",
-        "T value" + "".join(f", T {name}" for name in rule.slots),
-        f"""const T rate = learning_rate[0], t = (T)step[0];
-            if (i < decayed) value *= 1 - rate * decay;
-            {rule.statements}""",
-        f"gpunn_{rule.name}",
+        *parameters(rule), statements(rule), f"gpunn_{rule.name}", preamble=FUNCTIONS
+    )
+
+
+@functools.cache
+def conditional_kernel(rule: Rule) -> Any:
+    given, changed = parameters(rule)
+    return cupy.ElementwiseKernel(
+        f"raw int64 finite, {given}",
+        changed,
+        f"if (finite[0]) {{ {statements(rule)} }}",
+        f"gpunn_{rule.name}_if_finite",
         preamble=FUNCTIONS,
     )
+
+
+def parameters(rule: Rule) -> tuple[str, str]:
+    """Return what a kernel takes, and what it changes."""
+    constants = "".join(f", T {name}" for name in rule.constants)
+    given = f"T g, raw T learning_rate, raw int64 step, int64 decayed, T decay{constants}"
+    return given, "T value" + "".join(f", T {name}" for name in rule.slots)
+
+
+def statements(rule: Rule) -> str:
+    return f"""const T rate = learning_rate[0], t = (T)step[0];
+            if (i < decayed) value *= 1 - rate * decay;
+            {rule.statements}"""
