@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SCRIPT = SCRIPTS / "gpu_check.sh"
@@ -67,6 +68,27 @@ def test_without_a_device_it_is_skipped_and_never_passes(tmp_path):
     assert report["status"] == "skipped"
     assert report["reason"] in done.stdout
     assert report["steps"] == []
+
+
+def test_a_device_that_fails_is_a_failure_with_a_report(load, tmp_path, monkeypatch):
+    device = load("device")
+    place = SCRIPTS / "gpu_check" / "__main__.py"
+    spec = importlib.util.spec_from_file_location("gpu_check_main", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def fail():
+        raise RuntimeError("cublasCreate: status 1\nand more")
+
+    monkeypatch.setattr(device, "prepare", lambda: None)
+    monkeypatch.setattr(device, "missing", fail)
+    path = tmp_path / "report.json"
+    done = CliRunner().invoke(module.main, ["--json", str(path)])
+    assert done.exit_code == 1
+    assert done.output == "failed: RuntimeError: cublasCreate: status 1\n"
+    written = json.loads(path.read_text())
+    assert (written["status"], written["steps"]) == ("failed", [])
+    assert written["reason"] == "RuntimeError: cublasCreate: status 1"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ from typing import Any
 import cupy
 import numpy as np
 
+from gpunn.backends.cupy import memory
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.errors import DeviceMemoryError
 from gpunn.typing import Array
 
 __all__ = [
@@ -37,6 +39,7 @@ COMPUTE_32F_FAST_16F, COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 74, 75, 77
 REAL_32F, REAL_64F = 0, 1
 NORMAL, TRANSPOSED = 0, 1
 DEFAULT_ALGORITHM = -1
+ALLOC_FAILED = 3
 
 COMPUTE_TYPES = {
     "float32": COMPUTE_32F,
@@ -198,6 +201,20 @@ class CublasProduct:
 
 
 def check(function: str, status: int) -> None:
-    """Raise a CublasError unless the status is that of success."""
+    """Raise an error unless the status is that of success.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If cuBLAS found no memory for what it keeps on the device.
+    CublasError
+        If it refused for another reason.
+    """
+    if status == ALLOC_FAILED:
+        raise DeviceMemoryError(
+            f"{function}: cuBLAS found no memory on the device, of which "
+            f"{memory.free_bytes():,} bytes are free. To fix it: end other programs that use the "
+            "device, or choose another one"
+        )
     if status:
         raise CublasError(f"{function}: cuBLAS returned status {status}")
