@@ -370,6 +370,7 @@ class Trainer:
 
     def _report(self, step: TrainStep, reported: int, done: int, bar: Any) -> None:
         """Read the statistics of the updates since the last report."""
+        step.loss_scale.show(step.statistics.loss_scale)
         finite = step.statistics.collect()
         remedies = REMEDIES + step.loss_scale.remedy
         if finite < done - reported:
@@ -377,10 +378,10 @@ class Trainer:
                 f"loss: not a finite number from epoch {self.epoch + 1}, step "
                 f"{reported + finite + 1} on. {remedies}"
             )
-        if step.loss_scale.exhausted():
+        if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
             raise DivergenceError(
-                f"gradient: not finite at step {done} of epoch {self.epoch + 1}, though the loss "
-                f"is, with the smallest loss scale there is. {remedies}"
+                f"gradient: not finite by step {done} of epoch {self.epoch + 1}, though the loss "
+                f"is, even with the smallest loss scale there is. {remedies}"
             )
         if not step.statistics.parameters_finite:
             raise DivergenceError(

@@ -227,12 +227,14 @@ class Epochs(Callback):
         (100, [63 - 1 + 4 + 5, 12 + 4, 12 + 4, 12 + 4, 12 + 4, 12 + 4]),
     ],
 )
-def test_launches_of_a_trainer_as_it_is(updates, launches, emulator, monkeypatch):
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_launches_of_a_trainer_as_it_is(updates, launches, precision, emulator, monkeypatch):
     """With the default settings, on a device that is quick: what docs/gpu.md says of them."""
     ticks = itertools.count()
     monkeypatch.setattr(pace.time, "perf_counter", lambda: 1e-6 * next(ticks))
     rows = np.arange(8 * updates) % ROWS
-    model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), CupyBackend(0), seed=0)
+    backend = CupyBackend(0, matmul_precision=precision)
+    model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy")
     with emulator.counters() as counts:
         epochs = Epochs(counts)
