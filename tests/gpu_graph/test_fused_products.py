@@ -185,16 +185,21 @@ def find_none(*arguments):
 
 
 @pytest.mark.parametrize(
-    "functions",
+    ("functions", "why", "level"),
     [
-        {"cublasLtMatmulAlgoGetHeuristic": lambda *_: 15},
-        {"cublasLtMatmulAlgoGetHeuristic": find_none},
-        {"cublasLtMatmul": lambda *_: 15},
-        {"cublasLtMatmul": lambda *_: 7},
+        ({"cublasLtMatmulAlgoGetHeuristic": lambda *_: 15}, "status 15, not supported", "INFO"),
+        ({"cublasLtMatmulAlgoGetHeuristic": lambda *_: 7}, "status 7, invalid value", "WARNING"),
+        ({"cublasLtMatmulAlgoGetHeuristic": find_none}, "no algorithm", "INFO"),
+        ({"cublasLtMatmul": lambda *_: 15}, "status 15, not supported", "INFO"),
+        ({"cublasLtMatmul": lambda *_: 7}, "status 7, invalid value", "WARNING"),
     ],
-    ids=["no heuristic", "no algorithm", "a refusal", "an invalid value"],
+    ids=["no heuristic", "a wrong question", "no algorithm", "a refusal", "an invalid value"],
 )
-def test_what_cublaslt_refuses_is_done_without_it(functions, monkeypatch, emulator):
+def test_what_cublaslt_refuses_is_done_without_it(
+    functions, why, level, monkeypatch, emulator, caplog
+):
+    caplog.set_level("INFO", "gpunn")
+    cublaslt.say_once.cache_clear()
     monkeypatch.setattr(choice, "load_cublaslt", lambda: Amended(**functions))
     backend = CupyBackend(0)
     assert backend.describe()["fused_products"] == "cuBLASLt"
@@ -203,8 +208,14 @@ def test_what_cublaslt_refuses_is_done_without_it(functions, monkeypatch, emulat
     assert counts.fused_matmuls == 0
     for ours, theirs in zip(found, dense(CupyBackend(0), activations.Identity()), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
-    described = backend.describe()["fused_products"]
-    assert described == "cuBLASLt, which refused: (6, 8) times (8, 5); (8, 6) times (6, 5)"
+    refused = (
+        f"(6, 8) times (8, 5) with bias gradient ({why}); (8, 6) times (6, 5) with bias ({why})"
+    )
+    assert backend.describe()["fused_products"] == f"cuBLASLt, which refused: {refused}"
+    dense(backend, activations.Identity())
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [name for name, _ in said] == [level] * 2  # once for each epilogue
+    assert all(why in message for _, message in said)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import threading
 from typing import Any
 
@@ -30,6 +31,8 @@ from gpunn.typing import Array
 
 __all__ = ["BIAS", "BIAS_GRADIENT", "RELU", "RELU_BIAS", "CublasLtProduct", "load_cublaslt"]
 
+logger = logging.getLogger("gpunn")
+
 EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 256
 MATMUL_DESC_TRANSB, MATMUL_DESC_EPILOGUE, MATMUL_DESC_BIAS_POINTER = 4, 7, 8
 MATMUL_PREF_MAX_WORKSPACE_BYTES = 1
@@ -42,8 +45,10 @@ MIN_ALIGNMENTS = (
     MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
 )
 INVALID_VALUE, NOT_SUPPORTED = 7, 15
-REFUSALS = (INVALID_VALUE, NOT_SUPPORTED)
-"""Statuses of a product that can't be done so; the device has been asked for nothing then."""
+REFUSALS = {INVALID_VALUE: "status 7, invalid value", NOT_SUPPORTED: "status 15, not supported"}
+"""Statuses of a product that can't be done so; the device has been asked for nothing then. Of a
+wrong argument too, which is ours, cuBLASLt says that it is invalid."""
+NO_ALGORITHM = "no algorithm"
 
 BIAS = EPILOGUE_BIAS
 """out = a b + vector"""
@@ -53,6 +58,8 @@ RELU_BIAS = EPILOGUE_RELU | EPILOGUE_BIAS
 """out = max(a b + vector, 0)"""
 BIAS_GRADIENT = EPILOGUE_BGRADA
 """out = a b; vector = sum of b's rows. cuBLASLt's matrix A is our b; see `CublasLtProduct`."""
+
+NAMES = {BIAS: "bias", RELU: "ReLU", RELU_BIAS: "bias and ReLU", BIAS_GRADIENT: "bias gradient"}
 
 LARGEST_ALIGNMENT = 256
 """In bytes: the most that the heuristic tells apart."""
@@ -157,8 +164,8 @@ class Plan:
 
     def find_algorithm(
         self, handle: ctypes.c_void_p, alignments: tuple[int, ...], workspace: int
-    ) -> bool:
-        """Ask cuBLASLt's heuristic for an algorithm; return whether there is one."""
+    ) -> str:
+        """Ask cuBLASLt's heuristic for an algorithm; return why there is none, or ""."""
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)
@@ -179,7 +186,8 @@ class Plan:
         self.algorithm = result.algorithm
         if status not in REFUSALS:
             check("cublasLtMatmulAlgoGetHeuristic", status)
-        return not status and found.value > 0 and not result.state
+        found_one = found.value > 0 and not result.state
+        return REFUSALS.get(status, "" if found_one else NO_ALGORITHM)
 
 
 class Context:
@@ -191,7 +199,7 @@ class Context:
     def __init__(self, library: Any) -> None:
         self.handle = ctypes.c_void_p()
         check("cublasLtCreate", library.cublasLtCreate(ctypes.byref(self.handle)))
-        self.plans: dict[tuple[Any, ...], Plan | None] = {}
+        self.plans: dict[tuple[Any, ...], Plan | str] = {}  # or why there is none
 
 
 class Contexts(threading.local):
@@ -262,11 +270,13 @@ class CublasLtProduct:
             plan = Plan(self._library, self._compute, epilogue, transpose_a, vector_address)
             for matrix in matrices:
                 plan.add_matrix(matrix)
-            found = plan.find_algorithm(context.handle, alignments, self._workspace_bytes)
-            context.plans[key] = plan if found else None
+            refusal = plan.find_algorithm(context.handle, alignments, self._workspace_bytes)
+            context.plans[key] = refusal or plan
         chosen = context.plans[key]
-        if chosen is None:
-            self._refused.add(f"{a.shape[::-1] if transpose_a else a.shape} times {b.shape}")
+        if isinstance(chosen, str):
+            shape = a.shape[::-1] if transpose_a else a.shape
+            self._refused.add(f"{shape} times {b.shape} with {NAMES[epilogue]} ({chosen})")
+            say_once(NAMES[epilogue], chosen)
             return False
         chosen.describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector_address))
         workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
@@ -282,10 +292,24 @@ class CublasLtProduct:
             *(workspace.data.ptr, workspace.nbytes, cupy.cuda.get_current_stream().ptr),
         )
         if status in REFUSALS:
-            context.plans[key] = None
+            context.plans[key] = REFUSALS[status]
             return self(a, b, out, epilogue, vector, transpose_a=transpose_a)
         check("cublasLtMatmul", status)
         return True
+
+
+@functools.cache
+def say_once(epilogue: str, why: str) -> None:
+    """Say that operations run one after the other: that is slower, or an error of ours."""
+    if why == REFUSALS[INVALID_VALUE]:
+        logger.warning(
+            "gpunn: cuBLASLt calls an argument of a product with %s invalid (%s). Training goes on "
+            "without it, with the same results but for rounding. Please report this; the backend "
+            "option fused_products=False does without cuBLASLt",
+            *(epilogue, why),
+        )
+    else:
+        logger.info("gpunn: a product with %s is not cuBLASLt's: %s", epilogue, why)
 
 
 def alignment(address: int) -> int:
