@@ -1,9 +1,12 @@
 """Products with a bias, ReLU or a bias's gradient in them, through cuBLASLt."""
 
 import ctypes
+import gc
 import importlib.util
 import re
 import threading
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import cupy
@@ -14,7 +17,7 @@ import pytest
 import gpunn
 from gpunn import activations, layers
 from gpunn.backends.cupy import CupyBackend
-from gpunn.backends.cupy.matmul import choice, choose_fused_product, cublaslt
+from gpunn.backends.cupy.matmul import choice, choose_fused_product, cublas, cublaslt
 from gpunn.backends.cupy.matmul.cublas import CublasError
 from gpunn.backends.cupy.options import PRECISIONS
 from gpunn.backends.cupy.scratch import Scratch
@@ -262,6 +265,85 @@ def test_each_thread_has_its_own_plans():
     thread.join()
     assert contexts[0] is contexts[1]
     assert found[0] is not contexts[0]
+
+
+class Watched:
+    """The library, with what was created and destroyed."""
+
+    def __init__(self, library, **functions):
+        self._library, self._functions = library, functions
+        self.calls = Counter()
+
+    def __getattr__(self, name):
+        function = self._functions.get(name) or getattr(self._library, name)
+
+        def call(*arguments):
+            self.calls[name] += 1
+            return function(*arguments)
+
+        return call
+
+    def unbalanced(self):
+        """Return what was created more often than it was destroyed, by how much."""
+        made = {name: n for name, n in self.calls.items() if "Create" in name}
+        assert made
+        gone = {name: self.calls[name.replace("Create", "Destroy")] for name in made}
+        return {name: n - gone[name] for name, n in made.items() if n != gone[name]}
+
+
+@pytest.mark.parametrize(
+    "functions",
+    [
+        {},
+        {"cublasLtMatmulAlgoGetHeuristic": lambda *_: 15},
+        {"cublasLtMatmulPreferenceSetAttribute": lambda *_: 14},
+        {"cublasLtMatrixLayoutCreate": lambda *_: 14},
+    ],
+    ids=["a product", "a refusal", "no preference", "no layout"],
+)
+def test_everything_is_destroyed_with_its_thread(functions):
+    watched = Watched(cublaslt.load_cublaslt(), **functions)
+    a, b, out, vector, _ = operands(16, 64, 32)
+
+    def multiply():
+        with suppress(CublasError):
+            cublaslt.CublasLtProduct(watched, "float32", Scratch())(
+                *(a, b, out, cublaslt.BIAS, vector)
+            )
+
+    thread = threading.Thread(target=multiply)
+    thread.start()
+    thread.join()
+    gc.collect()
+    refused = {"cublasLtMatrixLayoutCreate"} & functions.keys()  # this one made nothing
+    assert watched.unbalanced() == dict.fromkeys(refused, 1)
+
+
+def test_a_refused_plan_does_not_wait_for_its_thread_to_end():
+    watched = Watched(cublaslt.load_cublaslt(), cublasLtMatmulAlgoGetHeuristic=lambda *_: 15)
+    a, b, out, vector, _ = operands(16, 64, 32)
+    multiply = cublaslt.CublasLtProduct(watched, "float32", Scratch())
+    assert not multiply(a, b, out, cublaslt.BIAS, vector)
+    gc.collect()
+    assert watched.unbalanced() == {"cublasLtCreate": 1}
+
+
+def test_a_cublas_handle_is_destroyed_on_its_device():
+    watched = Watched(cublas.load_cublas())
+    last = cupy.cuda.runtime.getDeviceCount() - 1
+    devices_used = []
+    destroy = watched.cublasDestroy_v2
+    watched.cublasDestroy_v2 = lambda handle: (
+        devices_used.append(cupy.cuda.runtime.getDevice()),
+        destroy(handle),
+    )
+    with cupy.cuda.Device(last):
+        handle = cublas.Handle(watched)
+    del handle
+    gc.collect()
+    assert devices_used == [last]
+    assert cupy.cuda.runtime.getDevice() == 0
+    assert not watched.unbalanced()
 
 
 @pytest.mark.parametrize("graph", [True, False])

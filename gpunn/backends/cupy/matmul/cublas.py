@@ -12,6 +12,8 @@ import functools
 import importlib
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import cupy
@@ -29,6 +31,7 @@ __all__ = [
     "SCALARS",
     "CublasError",
     "CublasProduct",
+    "destroy_with",
     "library_path",
     "load_cublas",
     "workspace_bytes",
@@ -62,6 +65,7 @@ MEBIBYTE = 1 << 20
 
 FUNCTIONS: dict[str, list[Any]] = {
     "cublasCreate_v2": [ctypes.POINTER(ctypes.c_void_p)],
+    "cublasDestroy_v2": [ctypes.c_void_p],
     "cublasSetStream_v2": [ctypes.c_void_p] * 2,
     "cublasSetWorkspace_v2": [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t],
     "cublasGemmEx": [
@@ -119,12 +123,13 @@ def workspace_bytes(device: int) -> int:
 
 
 class Handle:
-    """A cuBLAS handle of one device, for one thread."""
+    """A cuBLAS handle of the current device, for one thread."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
         self._handle = ctypes.c_void_p()
         check("cublasCreate", library.cublasCreate_v2(ctypes.byref(self._handle)))
+        destroy_with(self, library.cublasDestroy_v2, self._handle)
         self._place = (-1, -1)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
@@ -138,6 +143,21 @@ class Handle:
             check("cublasSetWorkspace", status)
             self._place = place
         return self._handle
+
+
+def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
+    """Have cuBLAS destroy something of the current device when its owner is gone.
+
+    Not at the end of the process, which frees everything, and may have ended CUDA by then.
+    """
+    device = cupy.cuda.runtime.getDevice()
+    weakref.finalize(owner, destroy_on, device, destroy, thing).atexit = False
+
+
+def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
+    """Destroy something on its device; the current one is the same afterwards."""
+    with cupy.cuda.Device(device):
+        destroy(thing)
 
 
 class Handles(threading.local):

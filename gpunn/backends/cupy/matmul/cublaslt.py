@@ -23,6 +23,7 @@ from gpunn.backends.cupy.matmul.cublas import (
     REAL_32F,
     SCALARS,
     CublasError,
+    destroy_with,
     library_path,
     workspace_bytes,
 )
@@ -86,12 +87,15 @@ class HeuristicResult(ctypes.Structure):
 POINTER, ATTRIBUTE = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 FUNCTIONS: dict[str, list[Any]] = {
     "cublasLtCreate": [POINTER],
+    "cublasLtDestroy": [POINTER],
     "cublasLtMatmulDescCreate": [POINTER, ctypes.c_int, ctypes.c_int],
+    "cublasLtMatmulDescDestroy": [POINTER],
     "cublasLtMatmulDescSetAttribute": [*ATTRIBUTE, ctypes.c_size_t],
     "cublasLtMatrixLayoutCreate": [
         *(POINTER, ctypes.c_int),  # layout, type
         *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int64),  # rows, columns, leading dimension
     ],
+    "cublasLtMatrixLayoutDestroy": [POINTER],
     "cublasLtMatmulPreferenceCreate": [POINTER],
     "cublasLtMatmulPreferenceSetAttribute": [*ATTRIBUTE, ctypes.c_size_t],
     "cublasLtMatmulPreferenceDestroy": [POINTER],
@@ -140,6 +144,7 @@ class Plan:
         self.algorithm = Algorithm()
         made = library.cublasLtMatmulDescCreate(ctypes.byref(self.operation), compute, REAL_32F)
         check("cublasLtMatmulDescCreate", made)
+        destroy_with(self, library.cublasLtMatmulDescDestroy, self.operation)
         self.describe(MATMUL_DESC_EPILOGUE, ctypes.c_uint32(epilogue))
         self.describe(MATMUL_DESC_TRANSB, ctypes.c_int32(transpose_b))
         # The heuristic looks at its alignment.
@@ -160,6 +165,7 @@ class Plan:
             ctypes.byref(layout), REAL_32F, columns, rows, columns
         )
         check("cublasLtMatrixLayoutCreate", status)
+        destroy_with(self, self._library.cublasLtMatrixLayoutDestroy, layout)
         self.layouts.append(layout)
 
     def find_algorithm(
@@ -169,6 +175,19 @@ class Plan:
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)
+        try:
+            return self._found(handle, preference, alignments, workspace)
+        finally:
+            library.cublasLtMatmulPreferenceDestroy(preference)
+
+    def _found(
+        self,
+        handle: ctypes.c_void_p,
+        preference: ctypes.c_void_p,
+        alignments: tuple[int, ...],
+        workspace: int,
+    ) -> str:
+        library = self._library
         attributes: dict[int, Any] = {MATMUL_PREF_MAX_WORKSPACE_BYTES: ctypes.c_uint64(workspace)}
         for attribute, alignment in zip(MIN_ALIGNMENTS, alignments, strict=True):
             attributes[attribute] = ctypes.c_uint32(alignment)
@@ -182,7 +201,6 @@ class Plan:
             *(handle, self.operation, *self.layouts, preference),
             *(1, ctypes.byref(result), ctypes.byref(found)),
         )
-        library.cublasLtMatmulPreferenceDestroy(preference)
         self.algorithm = result.algorithm
         if status not in REFUSALS:
             check("cublasLtMatmulAlgoGetHeuristic", status)
@@ -199,6 +217,7 @@ class Context:
     def __init__(self, library: Any) -> None:
         self.handle = ctypes.c_void_p()
         check("cublasLtCreate", library.cublasLtCreate(ctypes.byref(self.handle)))
+        destroy_with(self, library.cublasLtDestroy, self.handle)
         self.plans: dict[tuple[Any, ...], Plan | str] = {}  # or why there is none
 
 
