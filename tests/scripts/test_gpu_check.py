@@ -128,6 +128,9 @@ def test_rehearsal(tmp_path):
         "speed: JAX"
     }
     assert done.returncode == 0
+    figures = {step["name"]: step["figures"] for step in report["steps"]}
+    assert figures["kernel sources"]["launches"]["8"] == 4  # one of each network
+    assert set(figures["fused products"]["refused"].values()) == {""}
     assert report["emulated"]
     assert done.stdout.startswith("REHEARSAL")
     assert done.stdout.rstrip().endswith("a rehearsal, not a GPU")
@@ -144,8 +147,27 @@ def test_rehearsal(tmp_path):
             "cases fail: activate-relu",
         ),
         ("curves", "c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]", "digits: differs in loss by"),
-        ("sources", "s.tour.run = lambda backend: []", "of 0 sources"),
+        ("sources", "s.tour.run = s.tour.Tour", "of 0 sources"),
+        (
+            "sources",
+            "from gpunn.backends.cupy.matmul import cublaslt as lt; "
+            "lt.load_cublaslt().cublasLtMatmul = lambda *_: 15",
+            "; fused products: cuBLASLt, which refused: (",
+        ),
         ("precision", "s.ROUNDING['tf32'] = 0.0", "tf32 128x8x512"),
+        ("fused", "s.precision.ROUNDING['tf32'] = 0.0", "tf32, bias, 128x8x512"),
+        (
+            "fused",
+            "from gpunn.backends.cupy.matmul import cublaslt as lt; "
+            "lt.load_cublaslt().cublasLtMatmul = lambda *_: 7",
+            "float32, bias, 128x8x512: refused (status 7, invalid value)",
+        ),
+        (
+            "graph",
+            "from gpunn.backends.cupy import graph as g; "
+            "g.Recording._record_larger = lambda self: None",
+            "no graph of one step or of 8",
+        ),
     ],
 )
 def test_a_step_fails_where_something_is_wrong(step, plant, said, tmp_path):
