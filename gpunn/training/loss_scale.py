@@ -5,7 +5,7 @@ the loss times a scale, and divided by the scale before it is used. The scale is
 overflow allows: an update with a gradient that is not finite is left out and the scale halved;
 after many good updates in a row it is doubled (Micikevicius et al. 2018, "Mixed Precision
 Training", sections 3.2 and 4.2, which take 2000). Scales are powers of two, so that scaling
-rounds nothing.
+rounds nothing but what ends below the normal numbers of its type.
 
 All of that happens on the device: nothing waits to learn whether an update was done.
 """
@@ -60,8 +60,11 @@ class NoLossScale:
         """Do an update, which `updates` counts already; arguments are those of the backend's."""
         self.ops.update(optimizer, values, gradients, slots, learning_rate, updates, decayed)
 
-    def exhausted(self) -> bool:
-        """Return whether gradients are not finite whatever the scale; waits for the device."""
+    def show(self, out: Array) -> None:
+        """Add to a number, of shape (1,), what `exhausted` has to know."""
+
+    def exhausted(self, shown: float) -> bool:
+        """Return whether gradients are not finite whatever the scale, from what `show` added."""
         return False
 
 
@@ -82,6 +85,8 @@ class DynamicLossScale(NoLossScale):
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
     """With the smallest, gradients of the predictions up to 1e9 can be represented. The largest is
     that of NVIDIA's Apex; without one, gradients of zero would double the scale to infinity."""
+    FAILED = SMALLEST / 2
+    """What the smallest scale is halved to, and no further: it was too large as well."""
 
     remedy = (
         ". Products in float16 overflow where activations, weights or inputs exceed 65504; "
@@ -122,13 +127,15 @@ class DynamicLossScale(NoLossScale):
             self.good_updates,
             updates,
             self.INTERVAL,
-            self.SMALLEST,
+            self.FAILED,
             self.LARGEST,
         )
 
-    def exhausted(self) -> bool:
-        to_host = self.ops.to_host
-        return bool(to_host(self.scale) <= self.SMALLEST and to_host(self.good_updates) == 0)
+    def show(self, out: Array) -> None:
+        self.ops.add(self.scale, out)
+
+    def exhausted(self, shown: float) -> bool:
+        return shown < self.SMALLEST
 
 
 def loss_scale(backend: Backend, dtype: str) -> NoLossScale:

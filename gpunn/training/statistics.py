@@ -16,18 +16,20 @@ class Statistics:
     """Loss and metrics over an epoch.
 
     On the device is one vector of (loss sum, weight sum, steps whose loss sum was finite, sum of
-    the parameters, summaries of the metrics). `collect` moves it into float64 totals on the host
-    and starts it anew, so that float32 sums stay short. That happens at fixed steps, whatever a
-    clock says, so that two runs agree bitwise.
+    the parameters, loss scale, summaries of the metrics). `collect` moves it into float64 totals on
+    the host and starts it anew, so that float32 sums stay short. That happens at fixed steps,
+    whatever a clock says, so that two runs agree bitwise.
 
     Attributes
     ----------
-    loss_sum, weight_sum, finite_steps, parameter_sum : array, shape (1,)
+    loss_sum, weight_sum, finite_steps, parameter_sum, loss_scale : array, shape (1,)
         Views of the vector.
     summaries : list of array
         Views of the vector, one a metric.
     parameters_finite : bool
         Whether `parameter_sum` was a finite number at the last `collect`.
+    shown_loss_scale : float
+        What `loss_scale` was then.
     """
 
     def __init__(
@@ -35,11 +37,12 @@ class Statistics:
     ) -> None:
         self._backend = backend
         self._metrics = metrics
-        self._bounds = np.cumsum([4, *(metric.size(outputs) for metric in metrics)])
+        self._bounds = np.cumsum([5, *(metric.size(outputs) for metric in metrics)])
         self._vector = backend.zeros((int(self._bounds[-1]),), dtype)
         self.loss_sum, self.weight_sum = self._vector[0:1], self._vector[1:2]
         self.finite_steps, self.parameter_sum = self._vector[2:3], self._vector[3:4]
-        self.parameters_finite = True
+        self.loss_scale = self._vector[4:5]
+        self.parameters_finite, self.shown_loss_scale = True, 0.0
         self.summaries = [
             self._vector[int(start) : int(stop)]
             for start, stop in zip(self._bounds, self._bounds[1:], strict=False)
@@ -55,13 +58,14 @@ class Statistics:
     def collect(self) -> int:
         """Add the device's sums to the totals and return the number of steps with a finite loss.
 
-        This is the one place in training that waits for the device.
+        This waits for the device, as nothing else does that training with quick updates does.
         """
         vector = self._backend.to_host(self._vector).astype(np.float64)
         self._backend.fill(self._vector, 0.0)
         self._loss += vector[0]
         self._weight += vector[1]
         self.parameters_finite = bool(np.isfinite(vector[3]))
+        self.shown_loss_scale = float(vector[4])
         for index, metric in enumerate(self._metrics):
             summary = vector[self._bounds[index] : self._bounds[index + 1]]
             self._totals[index] = metric.combine(np, self._totals[index], summary)

@@ -223,10 +223,9 @@ class Trainer:
 
         Notes
         -----
-        Ctrl-C ends training after the updates that are running, one or those of about a tenth of a
-        second; `fit` then returns as usual, with
-        `history.stopped` saying so, and a warning is logged (logger "gpunn"). The epoch it cuts
-        short counts as not done.
+        Ctrl-C ends training after the updates that are running, one or those of one or two tenths
+        of a second; `fit` then returns as usual, with `history.stopped` saying so, and a warning is
+        logged (logger "gpunn"). The epoch it cuts short counts as not done.
 
         A network with a `Standardization` layer takes that layer's figures from the training rows
         of the first call.
@@ -268,7 +267,7 @@ class Trainer:
                 if learned is not None:
                     self.model.take_inputs(learned)
                 ending.callback(step.unload)
-                plan = self.epoch + epochs
+                plan, pace = self.epoch + epochs, Pace(self.model.backend.synchronize)
                 with self.model.backend.memory_errors(), Interruption() as interruption:
                     while self.epoch < plan and not self.stop_reason:
                         if interruption.requested:
@@ -281,7 +280,8 @@ class Trainer:
                                 plan,
                             )
                         elif self._run_epoch(
-                            step, training, validation, plan, shuffle, progress, interruption
+                            *(step, training, validation, plan),
+                            *(shuffle, progress, interruption, pace),
                         ):
                             for callback in callbacks:
                                 callback.on_epoch_end(self, self.history.rows[-1])
@@ -313,6 +313,7 @@ class Trainer:
         shuffle: bool,
         progress: bool,
         interruption: Interruption,
+        pace: Pace,
     ) -> bool:
         """Train for one epoch and add it to the history; return False if interrupted."""
         order = permutation(self.model.seed, self.epoch, training.rows) if shuffle else None
@@ -323,7 +324,6 @@ class Trainer:
         with closing(bar), np.errstate(over="ignore", invalid="ignore"):
             step.statistics.reset()
             done = reported = 0
-            pace = Pace()
             for piece in training.pieces(step.rows_per_update, order):
                 step.load(piece)
                 step.load_rates(rates[done:])
@@ -333,10 +333,11 @@ class Trainer:
                     times = min(left // rows, pace.updates, reported + self.report_every - done)
                     pace.begin()
                     step.update(rows, times)
-                    pace.end(times)
                     self.updates += times
                     done += times
                     left -= times * rows
+                    if left:  # else the host goes on to the next rows meanwhile
+                        pace.end(times)
                     bar.update(times * rows)
                     if done == len(rates):
                         step.sum_parameters()
@@ -369,6 +370,7 @@ class Trainer:
 
     def _report(self, step: TrainStep, reported: int, done: int, bar: Any) -> None:
         """Read the statistics of the updates since the last report."""
+        step.loss_scale.show(step.statistics.loss_scale)
         finite = step.statistics.collect()
         remedies = REMEDIES + step.loss_scale.remedy
         if finite < done - reported:
@@ -376,10 +378,10 @@ class Trainer:
                 f"loss: not a finite number from epoch {self.epoch + 1}, step "
                 f"{reported + finite + 1} on. {remedies}"
             )
-        if step.loss_scale.exhausted():
+        if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
             raise DivergenceError(
-                f"gradient: not finite at step {done} of epoch {self.epoch + 1}, though the loss "
-                f"is, with the smallest loss scale there is. {remedies}"
+                f"gradient: not finite by step {done} of epoch {self.epoch + 1}, though the loss "
+                f"is, even with the smallest loss scale there is. {remedies}"
             )
         if not step.statistics.parameters_finite:
             raise DivergenceError(

@@ -13,17 +13,16 @@ import time
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import device
 import report
 import runner
-from outcome import FAILED, SKIPPED
+from outcome import FAILED, PASSED, SKIPPED
 from plan import BUDGET, STEPS
 
-NO_DEVICE = 3
-"""Exit status where there is no CUDA device."""
+EXIT_STATUS = {PASSED: 0, FAILED: 1, SKIPPED: 3}
 
 
 @click.command()
@@ -52,13 +51,12 @@ def main(path: Path | None, data: Path | None, only: str | None, budget: float) 
             f"no step matches {only!r}; there are: {names}", param_hint="--only"
         )
     document: dict[str, Any] = {"emulated": device.REHEARSAL, "status": SKIPPED, "steps": []}
-    reason = device.missing()
+    try:
+        reason = device.missing()
+    except Exception as error:  # there is one, and nothing can be done with it
+        end_at_once(path, {**document, "status": FAILED, "reason": first_line(error)})
     if reason:
-        document["reason"] = f"no CUDA device: {reason}"
-        if path is not None:
-            report.write_json(path, document)
-        click.echo(f"skipped: {document['reason']}")
-        sys.exit(NO_DEVICE)
+        end_at_once(path, {**document, "reason": f"no CUDA device: {reason}"})
     if data is not None:
         os.environ["GPUNN_DATA"] = str(data.resolve())
     os.environ.setdefault(device.VARIABLE, "cuda")
@@ -90,12 +88,25 @@ def main(path: Path | None, data: Path | None, only: str | None, budget: float) 
     click.echo(
         f"\n{report.summary(statuses)}, in {document['seconds']:.0f} s on {device_name(document)}"
     )
-    sys.exit({"passed": 0, FAILED: 1, SKIPPED: NO_DEVICE}[verdict])
+    sys.exit(EXIT_STATUS[verdict])
+
+
+def end_at_once(path: Path | None, document: dict[str, Any]) -> NoReturn:
+    """End with the reason that no step was begun for."""
+    if path is not None:
+        report.write_json(path, document)
+    click.echo(f"{document['status']}: {document['reason']}")
+    sys.exit(EXIT_STATUS[document["status"]])
+
+
+def first_line(error: Exception) -> str:
+    """Return an error's class and the first line of its message."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def ran(counts: Counter[str]) -> str:
     """Return the verdict where nothing failed: if nothing ran, nothing passed."""
-    return "passed" if counts["passed"] else SKIPPED
+    return PASSED if counts[PASSED] else SKIPPED
 
 
 def device_name(document: dict[str, Any]) -> str:

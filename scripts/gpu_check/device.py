@@ -29,7 +29,10 @@ def prepare() -> None:
 
 
 def missing() -> str:
-    """Return why there is no usable CUDA device, or "" if there is one."""
+    """Return why there is no usable CUDA device, or "" if there is one.
+
+    Whatever else is wrong is an error: of a device that is there nobody is to read "skipped".
+    """
     from gpunn.backends import get_backend
     from gpunn.errors import BackendUnavailableError
 

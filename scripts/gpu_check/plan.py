@@ -33,6 +33,7 @@ STEPS = (
     Step("kernel sources", "sources.run", 60),
     Step("graph against eager", "graph.run", 40),
     Step("precision of products", "precision.run", 30),
+    Step("fused products", "fused.run", 30),
     Step("training on both backends", "curves.run", 60),
     Step("speed: gpunn, graph", "speed_gpunn.run:graph", 40),
     Step("speed: gpunn, eager", "speed_gpunn.run:eager", 40),

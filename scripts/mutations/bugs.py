@@ -11,6 +11,8 @@ DEVICES = "tests/gpu/test_devices.py"
 IMPORTS = "tests/gpu/test_imports.py"
 GRAPH = "tests/gpu_graph/test_graph.py"
 SCRATCH = "tests/gpu_graph/test_scratch.py"
+SCALE = "tests/gpu_graph/test_loss_scale.py"
+STAGING = "tests/gpu_graph/test_staging.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
 COMPILED = "tests/kernels/test_cubins.py"
@@ -123,6 +125,15 @@ BUGS = (
         device="",
     ),
     Bug(
+        "a race: a flag is set without an atomic operation",
+        4,
+        f"{KERNELS}/loss_scale.py",
+        "atomicExch((unsigned long long*)&finite[0], 0ULL);",
+        "finite[0] = 0;",
+        (SEMANTICS, "-k", "thread-unscale-float32"),
+        device="",
+    ),
+    Bug(
         "wrong index: rows from the beginning of the order",
         5,
         f"{KERNELS}/rows.py",
@@ -209,6 +220,46 @@ BUGS = (
         "            times %= IN_A_ROW\n",
         "",
         (GRAPH,),
+    ),
+    Bug(
+        "one step a launch: the larger graph waits for 64 updates at once",
+        5,
+        f"{CUPY}/graph.py",
+        "times >= IN_A_ROW and self._asked >= WORTHWHILE",
+        "times >= WORTHWHILE",
+        (GRAPH, "-k", "as_it_is or enough_was_asked_for"),
+    ),
+    Bug(
+        "loss scaling: an update that was left out is counted",
+        5,
+        f"{KERNELS}/loss_scale.py",
+        "             --updates;\n",
+        "",
+        (PARITY, "-k", "adjust_loss_scale"),
+    ),
+    Bug(
+        "loss scaling: after one infinity no update is done any more",
+        5,
+        f"{KERNELS}/loss_scale.py",
+        "normalizer = weight / scale; finite = 1;",
+        "normalizer = weight / scale;",
+        (SCALE,),
+    ),
+    Bug(
+        "a race: rows are copied over others that are still being read",
+        5,
+        f"{CUPY}/staging.py",
+        "        self._stream.wait_event(place.read)\n",
+        "",
+        (STAGING,),
+    ),
+    Bug(
+        "a race: kernels do not wait for the rows that are being copied",
+        5,
+        f"{CUPY}/staging.py",
+        "            cupy.cuda.get_current_stream().wait_event(copied)\n",
+        "            pass\n",
+        (STAGING,),
     ),
     Bug(
         "a float64 leak: the learning rate in double precision",

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
@@ -21,7 +20,6 @@ import gpunn
 from gpunn import layers, losses, metrics, optimizers
 from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Layer
-from gpunn.training import trainer as trainer_module
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu.md"
 BEGIN, END = "<!-- steps: begin -->", "<!-- steps: end -->"
@@ -102,7 +100,7 @@ STEPS = [
 
 @dataclass
 class Counted:
-    """What one step did, in the steady state.
+    """What one step did, in the steady state, of as many at a time as a launch may have.
 
     Attributes
     ----------
@@ -149,18 +147,6 @@ def totals(counts: Any) -> Counter[str]:
     )
 
 
-class Unhurried:
-    """A pace that asks for all updates of an epoch at once, whatever the clock says."""
-
-    updates = 10**6
-
-    def begin(self) -> None:
-        pass
-
-    def end(self, updates: int) -> None:
-        pass
-
-
 class EpochCounts(Callback):
     """Keeps the totals at the end of each epoch."""
 
@@ -174,9 +160,9 @@ class EpochCounts(Callback):
 def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[str]:
     """Return what the last of four epochs with so many updates did."""
     import emulated_cuda
+    from gpu.launches import unhurried
 
     from gpunn.backends.cupy import CupyBackend
-    from gpunn.backends.cupy import graph as graph_module
 
     rows = BATCH * updates * steps.accumulation
     random = np.random.default_rng(0)
@@ -196,11 +182,7 @@ def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[s
         for name, value in steps.options.items()
     }
     y = steps.targets(rows)
-    with (
-        patch.object(trainer_module, "Pace", Unhurried),
-        patch.object(graph_module, "WORTHWHILE", graph_module.IN_A_ROW),
-        emulated_cuda.counters() as counts,
-    ):
+    with unhurried(), emulated_cuda.counters() as counts:
         epochs = EpochCounts(counts)
         trainer.fit(X, y, epochs=4, batch_size=BATCH, progress=False, callbacks=[epochs], **options)
     assert dtype == "float64" or not counts.float64, dict(counts.float64)

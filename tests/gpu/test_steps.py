@@ -32,13 +32,17 @@ def test_the_documented_table_is_current(proved):
     proved("rows of docs/gpu.md's table of kernels and launches are current", len(STEPS))
 
 
-def test_the_host_waits_once_a_report_point():
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_host_waits_once_a_report_point(precision):
     import emulated_cuda
+
+    from gpunn.backends.cupy import CupyBackend
 
     X, y = np.random.default_rng(0).standard_normal((8 * BATCH, 64)), np.arange(8 * BATCH) % 10
     waits = {}
     for every in (1, 2, 4, 8):
-        model = gpunn.Sequential([Dense(10)], 64, "cupy:1", seed=0)
+        backend = CupyBackend(1, matmul_precision=precision)
+        model = gpunn.Sequential([Dense(10)], 64, backend, seed=0)
         trainer = gpunn.Trainer(model, "softmax_cross_entropy", report_every=every)
         trainer.fit(X, y, epochs=2, batch_size=BATCH, progress=False)
         with emulated_cuda.counters() as counts:

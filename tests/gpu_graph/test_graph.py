@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import logging
-from collections import Counter
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import cupy
 import numpy as np
 import pytest
+from gpu.launches import launches_of_graphs, unhurried
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
@@ -20,7 +20,7 @@ from gpunn.backends.cupy import CupyBackend, graph
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
-from gpunn.training import trainer as trainer_module
+from gpunn.training import pace
 from gpunn.training.callbacks import Callback
 
 pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
@@ -134,45 +134,11 @@ def assert_same_bits(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray])
         assert array.tobytes() == theirs[name].tobytes(), name
 
 
-@contextmanager
-def launches_of_graphs():
-    """Give a function that tells how often a recording launched its graph."""
-    captured, count = graph.Recording._captured, Counter()
-
-    class Counting:
-        def __init__(self, launched, times):
-            self.launched, self.times = launched, times
-
-        def launch(self):
-            self.launched.launch()
-            count[self.times] += 1
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            graph.Recording, "_captured", lambda self, times: Counting(captured(self, times), times)
-        )
-        yield count
-
-
-class Unhurried:
-    """A pace that asks for all updates until the next report at once, whatever the clock says."""
-
-    updates = 10**6
-
-    def begin(self) -> None:
-        pass
-
-    def end(self, updates: int) -> None:
-        pass
-
-
 @pytest.fixture
-def several_a_launch(monkeypatch) -> int:
-    """Have three updates a launch wherever two or more are asked for."""
-    monkeypatch.setattr(trainer_module, "Pace", Unhurried)
-    monkeypatch.setattr(graph, "WORTHWHILE", 2)
-    monkeypatch.setattr(graph, "IN_A_ROW", 3)
-    return 3
+def several_a_launch() -> Iterator[int]:
+    """Have three updates a launch wherever three or more are asked for."""
+    with unhurried(3):
+        yield 3
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -217,6 +183,68 @@ def test_operations_are_done_as_often_as_asked(times, several_a_launch):
             repeated(times)
             assert x.get() == calls * times
     assert launched[several_a_launch] == (3 * (times // several_a_launch) if times > 2 else 0)
+
+
+@pytest.mark.parametrize(
+    ("times", "several", "single"),
+    [(7, 0, 12 * 7 - 1), (8, 5, 7 * 8 - 1), (20, 9 * 2, 3 * 20 - 1 + 9 * 4)],
+)
+def test_the_larger_graph_is_recorded_when_enough_was_asked_for(times, several, single):
+    """After 64 times in all, and never for fewer than 8 at once."""
+    x = cupy.zeros(1, "int64")
+    repeated = CupyBackend(0).recorded(lambda: x.__iadd__(1))
+    with launches_of_graphs() as launched:
+        for _ in range(12):
+            repeated(times)
+    assert x.get() == 12 * times
+    assert (launched[8], launched[1]) == (several, single)
+
+
+class Epochs(Callback):
+    """Counts what each epoch did."""
+
+    def __init__(self, counts: Any) -> None:
+        self.counts, self.before = counts, {"launches": 0, "waits": 0}
+        self.launches: list[int] = []
+        self.waits: list[int] = []
+
+    def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
+        now = {
+            "launches": self.counts.graph_launches,
+            "waits": self.counts.host_syncs - self.counts.syncs["copy"],
+        }
+        for name, number in now.items():
+            getattr(self, name).append(number - self.before[name])
+        self.before = now
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("updates", "launches"),
+    [
+        (5, [5 - 1, 5, 5, 5, 5, 5]),  # fewer than there are in a launch
+        (20, [20 - 1, 20, 20, 2 + 4, 2 + 4, 2 + 4]),
+        (100, [63 - 1 + 4 + 5, 12 + 4, 12 + 4, 12 + 4, 12 + 4, 12 + 4]),
+    ],
+)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_launches_of_a_trainer_as_it_is(updates, launches, precision, emulator, monkeypatch):
+    """With the default settings, on a device that is quick: what docs/gpu.md says of them."""
+    ticks = itertools.count()
+    monkeypatch.setattr(pace.time, "perf_counter", lambda: 1e-6 * next(ticks))
+    rows = np.arange(8 * updates) % ROWS
+    backend = CupyBackend(0, matmul_precision=precision)
+    model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), backend, seed=0)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    with emulator.counters() as counts:
+        epochs = Epochs(counts)
+        options = {"epochs": 6, "batch_size": 8, "progress": False, "callbacks": [epochs]}
+        trainer.fit(INPUTS[rows], LABELS[rows], **options)
+        assert counts.copies["device_to_host"] == 6  # each epoch's statistics, and nothing more
+    assert epochs.launches == launches
+    # While the pace is being found, the host waits; from then on only for statistics.
+    assert epochs.waits[0] > 0
+    assert epochs.waits[3:] == [0, 0, 0]
 
 
 def test_without_memory_for_several_updates_a_launch_has_one(monkeypatch, several_a_launch):

@@ -1,6 +1,7 @@
 """Loss scaling on the device: replayed as launched one by one, without waits or allocations."""
 
 import cupy
+import devices
 import numpy as np
 import pytest
 
@@ -18,6 +19,10 @@ LABELS = RANDOM.integers(0, CLASSES, ROWS)
 INPUTS = RANDOM.normal(size=(ROWS, FEATURES)).astype("f4")
 LARGE = 300 * RANDOM.normal(size=(ROWS, CLASSES))
 """Targets with which the gradient, times the first scale, is beyond float16."""
+
+ROUNDS = devices.DEVICE == "emulated"
+"""Whether products are known to be rounded to float16. cuBLAS may do so; nothing obliges it, and
+where it does not, no update need be left out."""
 
 
 class OwnDescent(optimizers.SGD):
@@ -80,8 +85,9 @@ def test_replayed_training_has_the_same_bits(optimizer, accumulation, monkeypatc
     eager = fit(trainer(half(graph=False), optimizer, accumulation), epochs)
     assert_same_bits(state(replayed), state(eager))
     assert not caplog.records
-    assert 0 < replayed.state()["updates"] < replayed.updates
-    assert replayed.state()["loss_scale"] < 2.0**16
+    if ROUNDS:
+        assert 0 < replayed.state()["updates"] < replayed.updates
+        assert replayed.state()["loss_scale"] < 2.0**16
 
 
 def ready_step(backend, copies=1):
@@ -120,7 +126,9 @@ def test_many_steps_at_once_have_the_same_bits(monkeypatch):
         found.append({name: array.get() for name, array in arrays.items()})
         found[-1]["values"] = step.model.parameters.values.get()
     assert_same_bits(*found)
-    assert 60 < found[0]["updates"] < 110
+    assert found[0]["updates"] > 60
+    if ROUNDS:
+        assert found[0]["updates"] < 110
 
 
 @pytest.mark.emulated

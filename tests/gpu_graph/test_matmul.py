@@ -13,7 +13,12 @@ from gpunn.backends.cupy import CupyBackend
 from gpunn.backends.cupy.matmul import choice, choose_product, cublas
 from gpunn.backends.cupy.options import PRECISIONS
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BackendUnavailableError,
+    DeviceMemoryError,
+)
 
 pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
 
@@ -203,6 +208,44 @@ def test_without_a_library_cupys_product_is_the_fallback(monkeypatch):
     np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(BackendUnavailableError, match=r"matmul_precision='tf32'.*no such library"):
         choose_product("tf32", Scratch())
+
+
+class WithoutHandles:
+    """The cuBLAS library, but it gives no handle."""
+
+    def __init__(self, status):
+        self.cublasCreate_v2 = lambda handle: status
+
+    def __getattr__(self, name):
+        return getattr(cublas.load_cublas(), name)
+
+
+@pytest.fixture
+def handleless(monkeypatch):
+    """Have cuBLAS refuse a handle with the status given."""
+
+    def refuse(status):
+        monkeypatch.setattr(cublas, "handles", cublas.Handles())
+        monkeypatch.setattr(choice, "load_cublas", lambda: WithoutHandles(status))
+
+    return refuse
+
+
+@pytest.mark.parametrize("name", ["cupy", "auto"])
+def test_without_a_handle_cupys_product_is_the_fallback(name, handleless):
+    handleless(1)
+    backend = get_backend(name)
+    said = "cuBLAS can't be opened beside CuPy's own handle: cublasCreate: cuBLAS returned status 1"
+    assert backend.describe()["matmul"] == f"cupy.matmul ({said})"
+    with pytest.raises(BackendUnavailableError, match=r"matmul_precision='tf32'.*status 1"):
+        get_backend("cupy", matmul_precision="tf32")
+
+
+@pytest.mark.parametrize("name", ["cupy", "auto"])
+def test_no_memory_for_a_handle_is_a_lack_of_device_memory(name, handleless):
+    handleless(3)
+    with pytest.raises(DeviceMemoryError, match=r"^cublasCreate: .* [\d,]+ bytes are free"):
+        get_backend(name)
 
 
 def test_a_refusal_of_cublas_is_an_error():

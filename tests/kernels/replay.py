@@ -51,9 +51,12 @@ class FaultError(AssertionError):
     """A sanitizer, or the kernel itself, stopped the run; the message is its report."""
 
 
+ATOMIC = re.compile(r"\batomic[A-Z]\w+")
+
+
 def cooperative(source: str) -> bool:
     """Return whether a kernel's threads share memory or wait for each other."""
-    return NEEDS_FIBERS.search(source) is not None
+    return any(pattern.search(source) for pattern in (NEEDS_FIBERS, ATOMIC))
 
 
 def own(name: str) -> str:

@@ -22,7 +22,7 @@ OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNEL
 
 COOPERATIVE = (
     *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "layer_norm"),
-    *("layer_norm_gradient", "loss", "metric", "sum_weights"),
+    *("layer_norm_gradient", "loss", "metric", "sum_weights", "unscale"),
 )
 """Those among them whose kernels' threads share memory, or wait for each other."""
 
@@ -113,7 +113,7 @@ def test_every_operation_with_kernels_is_replayed(recording):
     assert {record["operation"] for record in recording.operations} == set(OPERATIONS)
 
 
-def test_every_operation_with_barriers_is_run_by_threads(recording):
+def test_every_operation_whose_threads_share_memory_is_run_by_threads(recording):
     found = {
         record["operation"]
         for record in recording.operations
@@ -212,6 +212,10 @@ RACES = {
     "a warp's barrier where the block's is needed": (
         *("clip", "5000-0.5"),
         replacing("__syncthreads()", "__syncwarp()"),
+    ),
+    "a flag that several threads write to as if alone": (
+        *("unscale", "5000-everywhere-1"),
+        replacing("atomicExch((unsigned long long*)&finite[0], 0ULL)", "finite[0] = 0"),
     ),
 }
 

@@ -637,14 +637,18 @@ def loss_scaling() -> Iterator[Case]:
             },
             exact=True,
         )
-    # No more than one that is not finite: where there are several, they all set the flag.
-    for size, wrong, before in itertools.product(WIDTHS, (None, math.inf, math.nan), (1, 0)):
+    everywhere = np.array([math.inf, -math.inf, math.nan])
+    for size, wrong, before in itertools.product(
+        WIDTHS, (None, math.inf, math.nan, "everywhere"), (1, 0)
+    ):
 
         def scaled(
             g: np.random.Generator, size: int = size, wrong: Any = wrong, before: int = before
         ) -> dict[str, Any]:
             gradients = normal(g, size) * 2.0**10
-            if wrong is not None:
+            if wrong == "everywhere":
+                gradients[:] = np.resize(everywhere, size)
+            elif wrong is not None:
                 gradients[size // 2] = wrong
             scale, finite = np.array([2.0**10]), np.array([before])
             return {"gradients": gradients, "scale": scale, "finite": finite}

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SCRIPT = SCRIPTS / "gpu_check.sh"
@@ -69,6 +70,27 @@ def test_without_a_device_it_is_skipped_and_never_passes(tmp_path):
     assert report["steps"] == []
 
 
+def test_a_device_that_fails_is_a_failure_with_a_report(load, tmp_path, monkeypatch):
+    device = load("device")
+    place = SCRIPTS / "gpu_check" / "__main__.py"
+    spec = importlib.util.spec_from_file_location("gpu_check_main", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def fail():
+        raise RuntimeError("cublasCreate: status 1\nand more")
+
+    monkeypatch.setattr(device, "prepare", lambda: None)
+    monkeypatch.setattr(device, "missing", fail)
+    path = tmp_path / "report.json"
+    done = CliRunner().invoke(module.main, ["--json", str(path)])
+    assert done.exit_code == 1
+    assert done.output == "failed: RuntimeError: cublasCreate: status 1\n"
+    written = json.loads(path.read_text())
+    assert (written["status"], written["steps"]) == ("failed", [])
+    assert written["reason"] == "RuntimeError: cublasCreate: status 1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -106,6 +128,9 @@ def test_rehearsal(tmp_path):
         "speed: JAX"
     }
     assert done.returncode == 0
+    figures = {step["name"]: step["figures"] for step in report["steps"]}
+    assert figures["kernel sources"]["launches"]["8"] == 4  # one of each network
+    assert set(figures["fused products"]["refused"].values()) == {""}
     assert report["emulated"]
     assert done.stdout.startswith("REHEARSAL")
     assert done.stdout.rstrip().endswith("a rehearsal, not a GPU")
@@ -122,8 +147,27 @@ def test_rehearsal(tmp_path):
             "cases fail: activate-relu",
         ),
         ("curves", "c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]", "digits: differs in loss by"),
-        ("sources", "s.tour.run = lambda backend: []", "of 0 sources"),
+        ("sources", "s.tour.run = s.tour.Tour", "of 0 sources"),
+        (
+            "sources",
+            "from gpunn.backends.cupy.matmul import cublaslt as lt; "
+            "lt.load_cublaslt().cublasLtMatmul = lambda *_: 15",
+            "; fused products: cuBLASLt, which refused: (",
+        ),
         ("precision", "s.ROUNDING['tf32'] = 0.0", "tf32 128x8x512"),
+        ("fused", "s.precision.ROUNDING['tf32'] = 0.0", "tf32, bias, 128x8x512"),
+        (
+            "fused",
+            "from gpunn.backends.cupy.matmul import cublaslt as lt; "
+            "lt.load_cublaslt().cublasLtMatmul = lambda *_: 7",
+            "float32, bias, 128x8x512: refused (status 7, invalid value)",
+        ),
+        (
+            "graph",
+            "from gpunn.backends.cupy import graph as g; "
+            "g.Recording._record_larger = lambda self: None",
+            "no graph of one step or of 8",
+        ),
     ],
 )
 def test_a_step_fails_where_something_is_wrong(step, plant, said, tmp_path):

@@ -197,11 +197,36 @@ def test_where_no_scale_is_small_enough_training_ends_with_an_error():
 
     this = trainer(Broken())
     before = this.model.parameters.to_host()
-    with pytest.raises(DivergenceError, match=r"gradient: not finite at step \d of .*bfloat16"):
+    tried = set()
+    unscale = this.model.backend.unscale
+
+    def watched(gradients, scale, finite):
+        tried.add(float(scale[0]))
+        unscale(gradients, scale, finite)
+
+    this.model.backend.unscale = watched
+    with pytest.raises(DivergenceError, match=r"gradient: not finite by step \d of .*bfloat16"):
         fit(this, epochs=100)
-    assert this.epoch == 4  # of 6 updates; 30 halve the scale from 2^16 to 2^-14
+    # Of 6 updates and 2 report points; 30 halve the scale from 2^16 to 2^-14, and the next fails.
+    assert (this.epoch, this.updates) == (5, 33)
+    assert {2.0**exponent for exponent in range(-14, 17)} <= tried
     assert_same(this.model.parameters.to_host(), before)
     assert this.state()["updates"] == [0]
+
+
+def test_the_smallest_scale_is_one_to_train_with():
+    class Overflowing(Scaled):
+        """Gradients that are finite only with the smallest scale."""
+
+        def unscale(self, gradients, scale, finite):
+            if scale[0] > DynamicLossScale.SMALLEST:
+                gradients[...] = np.inf
+            super().unscale(gradients, scale, finite)
+
+    this = trainer(Overflowing())
+    fit(this, epochs=10)
+    assert this.state()["loss_scale"] == DynamicLossScale.SMALLEST
+    assert this.state()["updates"] == [this.updates - 30] == [30]
 
 
 def test_activations_beyond_float16_end_in_an_error_that_says_so():

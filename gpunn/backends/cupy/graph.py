@@ -26,8 +26,8 @@ IN_A_ROW = 8
 more would gain little; a node takes about 10 KB (cccl pull request 3768)."""
 
 WORTHWHILE = 64
-"""The fewest times asked for at once that the larger graph is recorded for. Recording it costs the
-host as much as launching the operations one by one so many times as it holds."""
+"""How many times the operations have been asked for before the larger graph is recorded. Recording
+it costs the host as much as launching the operations one by one so many times as it holds."""
 
 
 class Recording:
@@ -36,8 +36,9 @@ class Recording:
     The first time compiles kernels and lets scratch memory grow, neither of which may happen while
     recording. What can't be recorded runs plainly forever; the log says so once, with the reason.
 
-    Where they are asked for many times at once, a second graph holds them several times in a row.
-    It works in the same memory: everything that changes from one time to the next is on the device.
+    Where they are asked for often, and several times at once, a second graph holds them several
+    times in a row. It works in the same memory: everything that changes from one time to the next
+    is on the device.
 
     Parameters
     ----------
@@ -55,6 +56,7 @@ class Recording:
         self._graph: Any = None
         self._larger: Any = None
         self._warm = self._refused = self._tried_larger = False
+        self._asked = 0
 
     def __call__(self, times: int) -> None:
         """Do the operations so many times."""
@@ -62,7 +64,9 @@ class Recording:
             self._repeat(times)
 
     def _repeat(self, times: int) -> None:
-        if times >= WORTHWHILE and self._graph is not None and not self._tried_larger:
+        self._asked += times
+        worthwhile = times >= IN_A_ROW and self._asked >= WORTHWHILE
+        if worthwhile and self._graph is not None and not self._tried_larger:
             self._tried_larger = True
             self._record_larger()
         if self._larger is not None:

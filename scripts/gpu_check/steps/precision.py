@@ -42,18 +42,30 @@ def run() -> Outcome:
 
 
 def measured(backend: Any, precision: str, shape: tuple[int, int, int]) -> tuple[float, float]:
-    """Return the largest error of a product, relative to |a| |b|, and its bound.
-
-    With inputs changed by at most u and a sum of k terms in float32, of unit roundoff v, the
-    bound is 2 u + u^2 + k v / (1 - k v) (Higham 2002, Accuracy and Stability of Numerical
-    Algorithms, section 3.5).
-    """
+    """Return the largest error of a product, relative to |a| |b|, and its bound."""
     m, k, n = shape
-    generator = np.random.default_rng(0)
-    a, b = (generator.standard_normal(size, np.float32) for size in ((m, k), (k, n)))
+    a, b = operands(shape)
     out = backend.zeros((m, n), "float32")
     backend.matmul(backend.from_host(a), backend.from_host(b), out)
     exact, scale = a.astype(np.float64) @ b, np.abs(a).astype(np.float64) @ np.abs(b)
     error = float((np.abs(backend.to_host(out) - exact) / scale).max())
-    u, kv = ROUNDING[precision], k * UNIT
-    return error, 2 * u + u * u + kv / (1 - kv)
+    return error, bound(precision, k)
+
+
+def operands(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return two matrices to multiply."""
+    m, k, n = shape
+    generator = np.random.default_rng(0)
+    a, b = (generator.standard_normal(size, np.float32) for size in ((m, k), (k, n)))
+    return a, b
+
+
+def bound(precision: str, terms: int) -> float:
+    """Return the bound on the error of a sum of so many products, relative to |a| |b|.
+
+    With inputs changed by at most u and a sum of k terms in float32, of unit roundoff v, it is
+    2 u + u^2 + k v / (1 - k v) (Higham 2002, Accuracy and Stability of Numerical Algorithms,
+    section 3.5).
+    """
+    u, kv = ROUNDING[precision], terms * UNIT
+    return 2 * u + u * u + kv / (1 - kv)

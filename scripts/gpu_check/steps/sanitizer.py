@@ -33,4 +33,4 @@ def run(tool: str) -> Outcome:
     if done.returncode:
         what = "findings" if done.returncode == FOUND else f"exit status {done.returncode}"
         return Outcome(FAILED, f"{tool}: {what}", figures)
-    return Outcome(PASSED, f"{tool}: no findings in a training of three networks", figures)
+    return Outcome(PASSED, f"{tool}: no findings in trainings of four networks", figures)

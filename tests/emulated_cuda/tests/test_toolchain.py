@@ -52,6 +52,13 @@ def test_few_are_kept(cache, monkeypatch):
     assert sorted(cache.glob("*.gch")) == sorted(made[1:])
 
 
+def test_another_process_may_remove_one_meanwhile(cache, monkeypatch):
+    monkeypatch.setattr(toolchain, "PRECOMPILED_KEPT", 1)
+    (cache / "listed.gch").symlink_to("removed")
+    made = toolchain._precompiled(header(0), FLAGS)
+    assert [path for path in cache.glob("*.gch") if path.exists()] == [made]
+
+
 @pytest.mark.parametrize("header", ["", "int value(;\n"])
 def test_an_error_is_the_compilers(header):
     with pytest.raises(toolchain.CompilationError, match="error:"):

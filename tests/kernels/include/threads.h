@@ -16,9 +16,11 @@
 
 #define threadIdx emulated_thread  // the shim has one for the process; here each thread has its own
 #define blockIdx emulated_block
+#define atomicExch emulated_exchange  // the shim's is for threads that take turns
 #include "shim.h"
 #undef threadIdx
 #undef blockIdx
+#undef atomicExch
 static thread_local uint3 threadIdx, blockIdx;
 
 #define __shared__ static  // of the one block that runs
@@ -128,6 +130,12 @@ static inline unsigned vote(unsigned mask, bool yes) {
 }
 
 }  // namespace replay
+
+// Orders nothing but itself. The other atomics are still the shim's: a race, where they are used.
+template <class T>
+static T atomicExch(T* address, T value) {
+  return std::atomic_ref<T>(*address).exchange(value, replay::relaxed);
+}
 
 static inline void __syncthreads() { replay::block->meet_in_order(); }
 static inline void __syncwarp(unsigned = 0xffffffff) { replay::warp().meet_in_order(); }

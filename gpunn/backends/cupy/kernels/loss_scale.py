@@ -47,12 +47,16 @@ def scale_loss_kernel() -> Any:
 
 @functools.cache
 def unscale_kernel() -> Any:
-    # Threads may write the flag at the same time, but all of them the same (so does PyTorch's
-    # _amp_foreach_non_finite_check_and_unscale_).
+    # Several threads may write the flag at the same time, so atomically. CUDA has this operation
+    # for the unsigned type alone.
     return cupy.ElementwiseKernel(
         "raw T scale",
         "T g, raw int64 finite",
-        "g /= scale[0]; if (!isfinite(g)) { g = 0; finite[0] = 0; }",
+        """g /= scale[0];
+           if (!isfinite(g)) {
+             g = 0;
+             atomicExch((unsigned long long*)&finite[0], 0ULL);
+           }""",
         "gpunn_unscale",
     )
 

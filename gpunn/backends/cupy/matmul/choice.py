@@ -97,10 +97,13 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     ------
     BackendUnavailableError
         If there is only CuPy's, and `precision` is not "float32".
+    DeviceMemoryError
+        If the device has no memory left for a handle; CuPy's would find none either.
     """
     try:
         return CublasProduct(load_cublas(), precision, scratch)
-    except (OSError, AttributeError) as error:  # no library, or one that lacks a function
+    # No library, or one that lacks a function or gives no handle.
+    except (OSError, AttributeError, CublasError) as error:
         reason = f"cuBLAS can't be opened beside CuPy's own handle: {error}"
     if precision != "float32":
         raise BackendUnavailableError(

@@ -12,13 +12,17 @@ import functools
 import importlib
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import cupy
 import numpy as np
 
+from gpunn.backends.cupy import memory
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.errors import DeviceMemoryError
 from gpunn.typing import Array
 
 __all__ = [
@@ -27,6 +31,7 @@ __all__ = [
     "SCALARS",
     "CublasError",
     "CublasProduct",
+    "destroy_with",
     "library_path",
     "load_cublas",
     "workspace_bytes",
@@ -37,6 +42,7 @@ COMPUTE_32F_FAST_16F, COMPUTE_32F_FAST_16BF, COMPUTE_32F_FAST_TF32 = 74, 75, 77
 REAL_32F, REAL_64F = 0, 1
 NORMAL, TRANSPOSED = 0, 1
 DEFAULT_ALGORITHM = -1
+ALLOC_FAILED = 3
 
 COMPUTE_TYPES = {
     "float32": COMPUTE_32F,
@@ -59,6 +65,7 @@ MEBIBYTE = 1 << 20
 
 FUNCTIONS: dict[str, list[Any]] = {
     "cublasCreate_v2": [ctypes.POINTER(ctypes.c_void_p)],
+    "cublasDestroy_v2": [ctypes.c_void_p],
     "cublasSetStream_v2": [ctypes.c_void_p] * 2,
     "cublasSetWorkspace_v2": [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t],
     "cublasGemmEx": [
@@ -116,12 +123,13 @@ def workspace_bytes(device: int) -> int:
 
 
 class Handle:
-    """A cuBLAS handle of one device, for one thread."""
+    """A cuBLAS handle of the current device, for one thread."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
         self._handle = ctypes.c_void_p()
         check("cublasCreate", library.cublasCreate_v2(ctypes.byref(self._handle)))
+        destroy_with(self, library.cublasDestroy_v2, self._handle)
         self._place = (-1, -1)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
@@ -135,6 +143,21 @@ class Handle:
             check("cublasSetWorkspace", status)
             self._place = place
         return self._handle
+
+
+def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
+    """Have cuBLAS destroy something of the current device when its owner is gone.
+
+    Not at the end of the process, which frees everything, and may have ended CUDA by then.
+    """
+    device = cupy.cuda.runtime.getDevice()
+    weakref.finalize(owner, destroy_on, device, destroy, thing).atexit = False
+
+
+def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
+    """Destroy something on its device; the current one is the same afterwards."""
+    with cupy.cuda.Device(device):
+        destroy(thing)
 
 
 class Handles(threading.local):
@@ -198,6 +221,20 @@ class CublasProduct:
 
 
 def check(function: str, status: int) -> None:
-    """Raise a CublasError unless the status is that of success."""
+    """Raise an error unless the status is that of success.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If cuBLAS found no memory for what it keeps on the device.
+    CublasError
+        If it refused for another reason.
+    """
+    if status == ALLOC_FAILED:
+        raise DeviceMemoryError(
+            f"{function}: cuBLAS found no memory on the device, of which "
+            f"{memory.free_bytes():,} bytes are free. To fix it: end other programs that use the "
+            "device, or choose another one"
+        )
     if status:
         raise CublasError(f"{function}: cuBLAS returned status {status}")

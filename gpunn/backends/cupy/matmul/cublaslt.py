@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import threading
 from typing import Any
 
@@ -22,6 +23,7 @@ from gpunn.backends.cupy.matmul.cublas import (
     REAL_32F,
     SCALARS,
     CublasError,
+    destroy_with,
     library_path,
     workspace_bytes,
 )
@@ -29,6 +31,8 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
 __all__ = ["BIAS", "BIAS_GRADIENT", "RELU", "RELU_BIAS", "CublasLtProduct", "load_cublaslt"]
+
+logger = logging.getLogger("gpunn")
 
 EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 256
 MATMUL_DESC_TRANSB, MATMUL_DESC_EPILOGUE, MATMUL_DESC_BIAS_POINTER = 4, 7, 8
@@ -42,8 +46,10 @@ MIN_ALIGNMENTS = (
     MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
 )
 INVALID_VALUE, NOT_SUPPORTED = 7, 15
-REFUSALS = (INVALID_VALUE, NOT_SUPPORTED)
-"""Statuses of a product that can't be done so; the device has been asked for nothing then."""
+REFUSALS = {INVALID_VALUE: "status 7, invalid value", NOT_SUPPORTED: "status 15, not supported"}
+"""Statuses of a product that can't be done so; the device has been asked for nothing then. Of a
+wrong argument too, which is ours, cuBLASLt says that it is invalid."""
+NO_ALGORITHM = "no algorithm"
 
 BIAS = EPILOGUE_BIAS
 """out = a b + vector"""
@@ -53,6 +59,8 @@ RELU_BIAS = EPILOGUE_RELU | EPILOGUE_BIAS
 """out = max(a b + vector, 0)"""
 BIAS_GRADIENT = EPILOGUE_BGRADA
 """out = a b; vector = sum of b's rows. cuBLASLt's matrix A is our b; see `CublasLtProduct`."""
+
+NAMES = {BIAS: "bias", RELU: "ReLU", RELU_BIAS: "bias and ReLU", BIAS_GRADIENT: "bias gradient"}
 
 LARGEST_ALIGNMENT = 256
 """In bytes: the most that the heuristic tells apart."""
@@ -79,12 +87,15 @@ class HeuristicResult(ctypes.Structure):
 POINTER, ATTRIBUTE = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 FUNCTIONS: dict[str, list[Any]] = {
     "cublasLtCreate": [POINTER],
+    "cublasLtDestroy": [POINTER],
     "cublasLtMatmulDescCreate": [POINTER, ctypes.c_int, ctypes.c_int],
+    "cublasLtMatmulDescDestroy": [POINTER],
     "cublasLtMatmulDescSetAttribute": [*ATTRIBUTE, ctypes.c_size_t],
     "cublasLtMatrixLayoutCreate": [
         *(POINTER, ctypes.c_int),  # layout, type
         *(ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int64),  # rows, columns, leading dimension
     ],
+    "cublasLtMatrixLayoutDestroy": [POINTER],
     "cublasLtMatmulPreferenceCreate": [POINTER],
     "cublasLtMatmulPreferenceSetAttribute": [*ATTRIBUTE, ctypes.c_size_t],
     "cublasLtMatmulPreferenceDestroy": [POINTER],
@@ -133,6 +144,7 @@ class Plan:
         self.algorithm = Algorithm()
         made = library.cublasLtMatmulDescCreate(ctypes.byref(self.operation), compute, REAL_32F)
         check("cublasLtMatmulDescCreate", made)
+        destroy_with(self, library.cublasLtMatmulDescDestroy, self.operation)
         self.describe(MATMUL_DESC_EPILOGUE, ctypes.c_uint32(epilogue))
         self.describe(MATMUL_DESC_TRANSB, ctypes.c_int32(transpose_b))
         # The heuristic looks at its alignment.
@@ -153,15 +165,29 @@ class Plan:
             ctypes.byref(layout), REAL_32F, columns, rows, columns
         )
         check("cublasLtMatrixLayoutCreate", status)
+        destroy_with(self, self._library.cublasLtMatrixLayoutDestroy, layout)
         self.layouts.append(layout)
 
     def find_algorithm(
         self, handle: ctypes.c_void_p, alignments: tuple[int, ...], workspace: int
-    ) -> bool:
-        """Ask cuBLASLt's heuristic for an algorithm; return whether there is one."""
+    ) -> str:
+        """Ask cuBLASLt's heuristic for an algorithm; return why there is none, or ""."""
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)
+        try:
+            return self._found(handle, preference, alignments, workspace)
+        finally:
+            library.cublasLtMatmulPreferenceDestroy(preference)
+
+    def _found(
+        self,
+        handle: ctypes.c_void_p,
+        preference: ctypes.c_void_p,
+        alignments: tuple[int, ...],
+        workspace: int,
+    ) -> str:
+        library = self._library
         attributes: dict[int, Any] = {MATMUL_PREF_MAX_WORKSPACE_BYTES: ctypes.c_uint64(workspace)}
         for attribute, alignment in zip(MIN_ALIGNMENTS, alignments, strict=True):
             attributes[attribute] = ctypes.c_uint32(alignment)
@@ -175,11 +201,11 @@ class Plan:
             *(handle, self.operation, *self.layouts, preference),
             *(1, ctypes.byref(result), ctypes.byref(found)),
         )
-        library.cublasLtMatmulPreferenceDestroy(preference)
         self.algorithm = result.algorithm
         if status not in REFUSALS:
             check("cublasLtMatmulAlgoGetHeuristic", status)
-        return not status and found.value > 0 and not result.state
+        found_one = found.value > 0 and not result.state
+        return REFUSALS.get(status, "" if found_one else NO_ALGORITHM)
 
 
 class Context:
@@ -191,7 +217,8 @@ class Context:
     def __init__(self, library: Any) -> None:
         self.handle = ctypes.c_void_p()
         check("cublasLtCreate", library.cublasLtCreate(ctypes.byref(self.handle)))
-        self.plans: dict[tuple[Any, ...], Plan | None] = {}
+        destroy_with(self, library.cublasLtDestroy, self.handle)
+        self.plans: dict[tuple[Any, ...], Plan | str] = {}  # or why there is none
 
 
 class Contexts(threading.local):
@@ -262,11 +289,13 @@ class CublasLtProduct:
             plan = Plan(self._library, self._compute, epilogue, transpose_a, vector_address)
             for matrix in matrices:
                 plan.add_matrix(matrix)
-            found = plan.find_algorithm(context.handle, alignments, self._workspace_bytes)
-            context.plans[key] = plan if found else None
+            refusal = plan.find_algorithm(context.handle, alignments, self._workspace_bytes)
+            context.plans[key] = refusal or plan
         chosen = context.plans[key]
-        if chosen is None:
-            self._refused.add(f"{a.shape[::-1] if transpose_a else a.shape} times {b.shape}")
+        if isinstance(chosen, str):
+            shape = a.shape[::-1] if transpose_a else a.shape
+            self._refused.add(f"{shape} times {b.shape} with {NAMES[epilogue]} ({chosen})")
+            say_once(NAMES[epilogue], chosen)
             return False
         chosen.describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector_address))
         workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
@@ -282,10 +311,24 @@ class CublasLtProduct:
             *(workspace.data.ptr, workspace.nbytes, cupy.cuda.get_current_stream().ptr),
         )
         if status in REFUSALS:
-            context.plans[key] = None
+            context.plans[key] = REFUSALS[status]
             return self(a, b, out, epilogue, vector, transpose_a=transpose_a)
         check("cublasLtMatmul", status)
         return True
+
+
+@functools.cache
+def say_once(epilogue: str, why: str) -> None:
+    """Say that operations run one after the other: that is slower, or an error of ours."""
+    if why == REFUSALS[INVALID_VALUE]:
+        logger.warning(
+            "gpunn: cuBLASLt calls an argument of a product with %s invalid (%s). Training goes on "
+            "without it, with the same results but for rounding. Please report this; the backend "
+            "option fused_products=False does without cuBLASLt",
+            *(epilogue, why),
+        )
+    else:
+        logger.info("gpunn: a product with %s is not cuBLASLt's: %s", epilogue, why)
 
 
 def alignment(address: int) -> int:

@@ -1,0 +1,60 @@
+"""Many updates at a time whatever a clock says, and how many of them each launch of a graph did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from gpunn.backends.cupy import graph
+from gpunn.training import trainer as trainer_module
+
+__all__ = ["Unhurried", "launches_of_graphs", "unhurried"]
+
+
+class Unhurried:
+    """A pace that asks for all updates until the next report at once, and waits for none."""
+
+    updates = 10**6
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        pass
+
+    def begin(self) -> None:
+        pass
+
+    def end(self, updates: int) -> None:
+        pass
+
+
+@contextmanager
+def unhurried(in_a_row: int = graph.IN_A_ROW) -> Iterator[None]:
+    """Have so many updates a launch from the second request for as many on."""
+    with (
+        patch.object(trainer_module, "Pace", Unhurried),
+        patch.object(graph, "IN_A_ROW", in_a_row),
+        patch.object(graph, "WORTHWHILE", 2),
+    ):
+        yield
+
+
+@contextmanager
+def launches_of_graphs() -> Iterator[Counter[int]]:
+    """Count launches of graphs, by the number of updates in them."""
+    captured, count = graph.Recording._captured, Counter[int]()
+
+    class Counting:
+        def __init__(self, launched: Any, times: int) -> None:
+            self.launched, self.times = launched, times
+
+        def launch(self) -> None:
+            self.launched.launch()
+            count[self.times] += 1
+
+    def counting(recording: graph.Recording, times: int) -> Counting:
+        return Counting(captured(recording, times), times)
+
+    with patch.object(graph.Recording, "_captured", counting):
+        yield count
