@@ -317,7 +317,7 @@ class Training(Table, frozen=True, kw_only=True):
 
 
 class BackendOptions(Table, frozen=True, kw_only=True):
-    """`[backend_options]`: how a CUDA device computes. On NumPy they mean nothing.
+    """`[backend_options]`: how a CUDA device or the CPU computes; each takes what it knows.
 
     Attributes
     ----------
@@ -327,11 +327,14 @@ class BackendOptions(Table, frozen=True, kw_only=True):
         What products of float32 matrices may be computed in. With "float16" the loss is scaled.
     fused_products : bool
         Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
+    threads : int
+        On the CPU: how many threads compute; by default one for each core that may be used.
     """
 
     graph: bool = True
     matmul_precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     fused_products: bool = True
+    threads: Count | None = None
 
 
 class Config(Table, frozen=True, kw_only=True):

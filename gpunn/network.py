@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -25,8 +25,21 @@ __all__ = ["Sequential"]
 
 DTYPES = ("float32", "float64")
 
+PASSES = 16
+"""Sizes of batches for which passes of inference are kept."""
+
 REMADE = frozenset(
-    ("backend", "layers", "labels", "shapes", "output_shape", "parameters", "_inference", "_lock")
+    (
+        "backend",
+        "layers",
+        "labels",
+        "shapes",
+        "output_shape",
+        "parameters",
+        "_inference",
+        "_passes",
+        "_lock",
+    )
 )
 """Attributes that a copy makes for itself."""
 
@@ -130,6 +143,7 @@ class Sequential:
             layer.attach(*self.parameters.views(label), key)
         self.inputs_fitted = not any(layer.learns_from_inputs for layer in self.layers)
         self._inference: Workspace | None = None
+        self._passes: dict[tuple[int, str], Callable[[Array], Array]] = {}
         self._lock = threading.Lock()
 
     def _infer_shapes(self) -> list[Shape]:
@@ -186,6 +200,15 @@ class Sequential:
             gradient = self.layers[index].backward(x, y, gradient, workspace, wanted)
 
     @property
+    def uses_operations_only(self) -> bool:
+        """Whether passes compute by the backend's operations alone, as gpunn's own layers do.
+
+        A class of the user's own may also compute with arrays, which no backend takes notice of.
+        """
+        own = type(self).__module__.startswith("gpunn.")
+        return own and all(type(layer).__module__.startswith("gpunn.") for layer in self.layers)
+
+    @property
     def _first_trained(self) -> int:
         """Number of the first layer with parameters to train: those below need no gradient."""
         trained = (index for index, layer in enumerate(self.layers) if layer.gradients)
@@ -226,13 +249,25 @@ class Sequential:
             for start in range(0, rows, batch_size):
                 stop = min(start + batch_size, rows)
                 x = self.backend.from_host(X[start:stop], dtype)
-                result[start:stop] = self.backend.to_host(self.forward(x, workspace)[-1])
+                y = self._inference_pass(x, workspace)(x)
+                self.backend.copy_to_host(y, result[start:stop])
                 release(X)
         return result
+
+    def _inference_pass(self, x: Array, workspace: Workspace) -> Callable[[Array], Array]:
+        key = x.shape[0], self.backend.dtype_name(x)
+        if key not in self._passes:
+            if len(self._passes) >= PASSES:
+                self._passes.clear()
+            self._passes[key] = self.backend.recorded_function(
+                lambda x: self.forward(x, workspace)[-1], x, self.uses_operations_only
+            )
+        return self._passes[key]
 
     def _inference_workspace(self, capacity: int) -> Workspace:
         if self._inference is None or self._inference.capacity < capacity:
             self._inference = Workspace(self.backend, self.dtype, capacity)
+            self._passes.clear()
         return self._inference
 
     def input_dtype(self, dtype: np.dtype) -> str:

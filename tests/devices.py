@@ -10,6 +10,7 @@ The variable GPUNN_TEST_DEVICE says which CUDA device the process has:
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 from collections.abc import Callable
@@ -50,9 +51,35 @@ def cuda() -> Backend:
     return get_backend("cupy:1" if DEVICE == "emulated" else "cupy")
 
 
+def compiled() -> Backend:
+    """Return the backend of compiled programs, which does each operation as one, on two threads."""
+    from gpunn.backends.numpy.compiled import CompiledBackend
+    from gpunn.backends.numpy.compiled.backend import OPERATIONS
+
+    class Each(CompiledBackend):
+        pass
+
+    def replayed(name: str) -> Callable[..., None]:
+        operation = getattr(CompiledBackend, name)
+
+        @functools.wraps(operation)
+        def method(self: Each, *arguments: object, **named: object) -> None:
+            call = functools.partial(operation, self, *arguments, **named)
+            if self.recording:
+                call()
+            else:
+                self.recorded(call, complete=True)(1)
+
+        return method
+
+    for name in OPERATIONS:
+        setattr(Each, name, replayed(name))
+    return Each(threads=2)
+
+
 BACKENDS: dict[str, Callable[[], Backend]] = {
     "base": lambda: Backend(array_api_compat.numpy),
-    "numpy": lambda: NumpyBackend(fused=False),
+    "numpy": NumpyBackend,
     "strict": lambda: strict("CPU_DEVICE"),
     "strict:device1": lambda: strict("device1"),
     "strict:no_float64": lambda: strict("no_float64"),
@@ -60,7 +87,7 @@ BACKENDS: dict[str, Callable[[], Backend]] = {
 """Every backend that must give the results of the base, by name."""
 
 if importlib.util.find_spec("numba"):
-    BACKENDS["numpy:fused"] = lambda: NumpyBackend(fused=True)
+    BACKENDS["numpy:compiled"] = compiled
 
 if importlib.util.find_spec("torch"):
     BACKENDS["torch"] = torch

@@ -107,6 +107,10 @@ class Backend:
         """Return a copy of a device array as a NumPy array; waits for the device."""
         return np.array(np.from_dlpack(array, device="cpu"), copy=True)
 
+    def copy_to_host(self, array: Array, out: np.ndarray) -> None:
+        """Copy a device array into a NumPy array; waits for the device."""
+        out[...] = self.to_host(array)
+
     def copy(self, array: Array) -> Array:
         """Return a copy on the device."""
         return self.xp.asarray(array, copy=True)
@@ -131,11 +135,20 @@ class Backend:
 
     # ------------------------------------------------------------------------------ recording
 
-    def recorded(self, operations: Callable[[], None]) -> Callable[[int], None]:
+    def recorded(
+        self, operations: Callable[[], None], complete: bool = False
+    ) -> Callable[[int], None]:
         """Return a function that does these operations a number of times, given as its argument.
 
         A backend may record what they ask of the device, and replay that. So they must ask for the
         same each time: with the same arrays, and with numbers that don't change.
+
+        Parameters
+        ----------
+        operations : callable
+        complete : bool
+            Whether this backend's operations are all they do: nothing by functions of `xp` or
+            arithmetic on arrays.
         """
 
         def repeat(times: int) -> None:
@@ -143,6 +156,16 @@ class Backend:
                 operations()
 
         return repeat
+
+    def recorded_function(
+        self, function: Callable[[Array], Array], x: Array, complete: bool = False
+    ) -> Callable[[Array], Array]:
+        """Return `function`, perhaps recorded, for arguments of the shape and type of `x`.
+
+        The function must do the same each time, into the same arrays, as `recorded` has it. The
+        array that it returns may be overwritten by the next call.
+        """
+        return function
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -330,6 +353,12 @@ class Backend:
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
         """Set out = scale * x + offset, in out's type."""
         out[...] = self.xp.astype(x, out.dtype) * scale + offset
+
+    def standardize(self, x: Array, mean: Array, deviation: Array, out: Array) -> None:
+        """Set out = (x - mean) / deviation."""
+        out[...] = x
+        out -= mean
+        out /= deviation
 
     def normalize(
         self,

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 from gpunn.backends.base import Backend
 from gpunn.backends.cupy.options import CudaOptions
+from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
 
 __all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
@@ -36,6 +37,7 @@ def settle_backend(
     graph: bool = True,
     matmul_precision: str = "float32",
     fused_products: bool = True,
+    threads: int | None = None,
 ) -> Backend:
     """Return the backend whose name takes precedence; see `choose_backend` and `get_backend`.
 
@@ -44,9 +46,8 @@ def settle_backend(
     BackendUnavailableError, ArgumentError
         As `get_backend`; the message about a wrong name says where that comes from.
     """
-    return _made(
-        *_chosen(argument, configured), CudaOptions(graph, matmul_precision, fused_products)
-    )
+    options = CudaOptions(graph, matmul_precision, fused_products)
+    return _made(*_chosen(argument, configured), options, _checked(threads))
 
 
 def get_backend(
@@ -55,6 +56,7 @@ def get_backend(
     graph: bool = True,
     matmul_precision: str = "float32",
     fused_products: bool = True,
+    threads: int | None = None,
 ) -> Backend:
     """Return a backend.
 
@@ -74,6 +76,9 @@ def get_backend(
     fused_products : bool
         On a CUDA device: whether biases, ReLU and gradients of biases may be part of products of
         float32 matrices, which spares kernels of their own. Results may differ in rounding.
+    threads : int or None
+        On the CPU: how many threads compute; None is one for each core that this process may use.
+        Results are the same bits on every run with the same number.
 
     Raises
     ------
@@ -88,15 +93,15 @@ def get_backend(
     >>> get_backend("numpy")
     <gpunn backend 'numpy'>
     """
-    options = CudaOptions(graph, matmul_precision, fused_products)
+    options, threads = CudaOptions(graph, matmul_precision, fused_products), _checked(threads)
     if isinstance(backend, Backend):
-        if options != CudaOptions():
-            names = ", ".join(asdict(options))
+        if options != CudaOptions() or threads is not None:
+            names = ", ".join([*asdict(options), "threads"])
             raise ArgumentError(f"{names}: {backend!r} has its options already")
         return backend
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
-    return _made(*_chosen(backend), options)
+    return _made(*_chosen(backend), options, threads)
 
 
 def available_backends() -> list[str]:
@@ -113,21 +118,25 @@ def _chosen(argument: str | None, configured: str | None = None) -> tuple[str, s
     return next(((name, origin) for name, origin in places if name), ("auto", "backend"))
 
 
-def _made(name: str, origin: str, options: CudaOptions) -> Backend:
+def _checked(threads: int | None) -> int | None:
+    return None if threads is None else check_integer("threads", threads)
+
+
+def _made(name: str, origin: str, options: CudaOptions, threads: int | None) -> Backend:
     if name == "numpy":
-        return _numpy()
+        return _numpy(threads)
     if name == "auto":
-        return _automatic(options)
+        return _automatic(options, threads)
     match = re.fullmatch(r"cupy(?::(\d+))?", name)
     if match is None:
         raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
     return _cupy(int(match[1]) if match[1] else None, options)
 
 
-def _numpy() -> Backend:
-    from gpunn.backends.numpy import NumpyBackend
+def _numpy(threads: int | None) -> Backend:
+    from gpunn.backends.numpy.compiled import CompiledBackend
 
-    return NumpyBackend()
+    return CompiledBackend(threads)
 
 
 def _cupy(device: int | None, options: CudaOptions) -> Backend:
@@ -139,12 +148,12 @@ def _cupy(device: int | None, options: CudaOptions) -> Backend:
     return CupyBackend(device, **asdict(options))
 
 
-def _automatic(options: CudaOptions) -> Backend:
+def _automatic(options: CudaOptions, threads: int | None) -> Backend:
     try:
         return _cupy(None, options)
     except BackendUnavailableError as error:
         _say_once(str(error))
-        return _numpy()
+        return _numpy(threads)
 
 
 @functools.cache

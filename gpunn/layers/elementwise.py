@@ -123,7 +123,7 @@ class Rescaling(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        gradient *= self.scale
+        workspace.backend.rescale(gradient, self.scale, 0.0, gradient)
         return gradient
 
 

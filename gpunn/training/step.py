@@ -201,7 +201,9 @@ class TrainStep(BatchPass):
         """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
         key = (rows, *self._place)
         if key not in self._recorded:
-            self._recorded[key] = self.ops.recorded(partial(self._update, rows))
+            self._recorded[key] = self.ops.recorded(
+                partial(self._update, rows), complete=self.model.uses_operations_only
+            )
         self._recorded[key](times)
 
     def _update(self, rows: int) -> None:

@@ -73,11 +73,11 @@ def test_a_wrong_name_and_where_it_comes_from(monkeypatch, argument, variable, c
 def test_the_backend_that_takes_precedence(monkeypatch, devices):
     monkeypatch.setenv("GPUNN_BACKEND", "cupy:1")
     assert settle_backend(None, "numpy").device == 1
-    assert type(settle_backend("numpy", "cupy")) is NumpyBackend
+    assert isinstance(settle_backend("numpy", "cupy"), NumpyBackend)
 
 
 def test_numpy_by_name():
-    assert type(get_backend("numpy")) is NumpyBackend
+    assert isinstance(get_backend("numpy"), NumpyBackend)
 
 
 def test_a_backend_is_returned_as_it_is():
@@ -89,9 +89,9 @@ def test_variable_decides_where_nothing_is_given(monkeypatch, no_device):
     monkeypatch.setenv("GPUNN_BACKEND", "cupy")
     with pytest.raises(BackendUnavailableError):
         get_backend()
-    assert type(get_backend("numpy")) is NumpyBackend
+    assert isinstance(get_backend("numpy"), NumpyBackend)
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
-    assert type(get_backend()) is NumpyBackend
+    assert isinstance(get_backend(), NumpyBackend)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_no_silent_fallback(no_device, name):
 
 def test_auto_falls_back_and_says_so_once(no_device, caplog):
     with caplog.at_level(logging.WARNING, "gpunn"):
-        assert type(get_backend("auto")) is NumpyBackend
-        assert type(get_backend()) is NumpyBackend
+        assert isinstance(get_backend("auto"), NumpyBackend)
+        assert isinstance(get_backend(), NumpyBackend)
     assert [record.getMessage() for record in caplog.records] == [
         "gpunn: backend 'auto' chose 'numpy': no CUDA device"
     ]

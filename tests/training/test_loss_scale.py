@@ -22,7 +22,7 @@ class Scaled(NumpyBackend):
     """Products as ever, but a scaled loss."""
 
     def __init__(self, scaled=True):
-        super().__init__(fused=False)
+        super().__init__()
         self.scaled = scaled
 
     def needs_loss_scale(self, dtype):

@@ -178,12 +178,14 @@ class CupyBackend(Backend):
 
     # ------------------------------------------------------------------------------ recording
 
-    def recorded(self, operations: Callable[[], None]) -> Callable[[int], None]:
+    def recorded(
+        self, operations: Callable[[], None], complete: bool = False
+    ) -> Callable[[int], None]:
         if not self._graph:
-            return super().recorded(operations)
+            return super().recorded(operations, complete)
         if not self._product.capturable:
             say_once(self._product.reason)
-            return super().recorded(operations)
+            return super().recorded(operations, complete)
         recording = Recording(operations, self._scratch)
         return self._on_device(recording) if self._several_devices else recording
 

@@ -7,11 +7,8 @@ optimizer that isn't built in, runs as the base class defines it.
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
-import importlib.util
-import logging
 import math
+import os
 import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,10 +19,12 @@ import numpy as np
 from gpunn.backends.base import GOLDEN, MASK_32, MIX_1, MIX_2, Backend
 from gpunn.backends.numpy.activations import PASSES
 from gpunn.backends.numpy.losses import COMPUTE
+from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE
+from gpunn.backends.numpy.parts import Parts
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
-from gpunn.typing import Array
+from gpunn.typing import Array, Shape
 
 if TYPE_CHECKING:
     from gpunn.activations import Activation
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from gpunn.optimizers import Optimizer
 
 __all__ = ["NumpyBackend"]
-
-logger = logging.getLogger("gpunn")
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """j * GOLDEN, modulo 2^32, for each position j in a chunk."""
@@ -46,31 +43,32 @@ class NumpyBackend(Backend):
 
     Parameters
     ----------
-    fused : bool
-        Whether optimizers run as one compiled loop where numba is installed and works. The results
-        differ in rounding only.
+    threads : int or None
+        How many threads compute; None is one for each core that this process may use.
     """
 
-    def __init__(self, fused: bool = True) -> None:
+    def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
-        self._wants_fused = fused
+        self.options = {} if threads is None else {"threads": threads}
+        self.threads = threads or usable_cores()
         self._scratch = Scratch()
-
-    @property
-    def _fused(self) -> Mapping[type, Any]:
-        """The compiled updates by optimizer, none if there are none; numba is slow to import."""
-        return compiled_updates() if self._wants_fused else {}
+        self._parts = Parts(self.threads)
 
     def describe(self) -> dict[str, str]:
-        numba = f", numba {importlib.metadata.version('numba')}" if self._fused else ""
         return {
             "backend": self.name,
             "device": f"cpu ({platform.machine()})",
-            "library": f"numpy {np.__version__}{numba}",
+            "library": f"numpy {np.__version__}",
         }
+
+    def zeros(self, shape: Shape, dtype: str) -> Array:
+        return zeros(shape, dtype)
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.array(array, copy=True)
+
+    def copy_to_host(self, array: Array, out: np.ndarray) -> None:
+        out[...] = array
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -109,10 +107,13 @@ class NumpyBackend(Backend):
         if bias is not None:
             z += bias
         forward, _ = passes
-        for z_piece, out_piece in chunks(z, out):
+
+        def on(z_piece: Array, out_piece: Array) -> None:
             s = self._scratch("s", z_piece.shape, z.dtype)
             t = self._scratch("t", z_piece.shape, z.dtype)
             forward(activation, z_piece, z_piece if out is z else out_piece, s, t)
+
+        self._parts.each(on, z, out)
 
     def activation_gradient(
         self,
@@ -127,10 +128,13 @@ class NumpyBackend(Backend):
             super().activation_gradient(activation, z, output, gradient, bias_gradient)
             return
         _, backward = passes
-        for z_piece, output_piece, gradient_piece in chunks(z, output, gradient):
+
+        def on(z_piece: Array, output_piece: Array, gradient_piece: Array) -> None:
             s = self._scratch("s", z_piece.shape, z.dtype)
             t = self._scratch("t", z_piece.shape, z.dtype)
             backward(activation, z_piece, output_piece, gradient_piece, s, t)
+
+        self._parts.each(on, z, output, gradient)
         if bias_gradient is not None:
             np.add.reduce(gradient, axis=0, out=bias_gradient)
 
@@ -342,34 +346,21 @@ class NumpyBackend(Backend):
             return
         rate, number = float(learning_rate[0]), int(step[0])
         state = [slots[name] for name in optimizer.slots]
-        fused = self._fused.get(type(optimizer))
-        if fused is not None and contiguous(values, gradients, *state):
-            keep = 1 - rate * optimizer.weight_decay
-            parts = [(slice(None), 1.0)]
-            if keep != 1:
-                parts = [(slice(None, decayed), keep), (slice(decayed, None), 1.0)]
-            for part, factor in parts:
-                pieces = [slot[part] for slot in state]
-                fused(optimizer, values[part], gradients[part], pieces, rate, number, factor)
-            return
         if optimizer.weight_decay and decayed:
             values[:decayed] *= 1 - rate * optimizer.weight_decay
-        for value_piece, gradient_piece, *state_pieces in chunks(values, gradients, *state):
+
+        def on(value_piece: Array, gradient_piece: Array, *state_pieces: Array) -> None:
             s = self._scratch("s", value_piece.shape, values.dtype)
             t = self._scratch("t", value_piece.shape, values.dtype)
             compute(optimizer, value_piece, gradient_piece, state_pieces, rate, number, s, t)
 
+        self._parts.each(on, values, gradients, *state)
 
-@functools.cache
-def compiled_updates() -> Mapping[type, Any]:
-    """Return numba's updates by optimizer, or none where numba is missing or does not work."""
-    try:
-        from gpunn.backends.numpy import fused
-    except ImportError as error:
-        if importlib.util.find_spec("numba") is not None:
-            logger.warning("gpunn: numba can't be used, so optimizers take longer: %s", error)
-        return {}
-    return fused.UPDATE
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    affinity: Any = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def mix_in_place(bits: Array, shifted: Array) -> None:

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +7,6 @@ from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import ReLU
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.activations import PASSES
-from gpunn.backends.numpy.backend import compiled_updates
 from gpunn.backends.numpy.losses import COMPUTE
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE
@@ -18,53 +15,10 @@ from gpunn.optimizers import SGD
 
 
 def test_describes_itself():
-    described = NumpyBackend(fused=False).describe()
+    described = NumpyBackend().describe()
     assert described["backend"] == "numpy"
     assert described["device"].startswith("cpu (")
     assert described["library"] == f"numpy {np.__version__}"
-
-
-def test_describes_numba_where_it_computes():
-    numba = pytest.importorskip("numba")
-    assert NumpyBackend().describe()["library"].endswith(f", numba {numba.__version__}")
-
-
-@pytest.fixture
-def no_numba(monkeypatch):
-    """Make the import of numba fail, and forget what was imported before."""
-    compiled_updates.cache_clear()
-    monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.delitem(sys.modules, "gpunn.backends.numpy.fused", raising=False)
-    monkeypatch.delattr("gpunn.backends.numpy.fused", raising=False)
-    yield
-    compiled_updates.cache_clear()
-
-
-def test_numba_that_does_not_work_is_said_and_done_without(no_numba, monkeypatch, caplog):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    backend = NumpyBackend()
-    assert "numba" not in backend.describe()["library"]
-    values = np.ones(3)
-    backend.update(SGD(0.5), values, np.ones(3), {}, np.array([0.5]), np.array([1]), 0)
-    np.testing.assert_array_equal(values, 0.5)
-    assert "numba can't be used" in caplog.text
-
-
-def test_numba_that_is_missing_is_not_mentioned(no_numba, monkeypatch, caplog):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "numba" not in NumpyBackend().describe()["library"]
-    assert not caplog.text
-
-
-def test_loops_compile_where_nothing_can_be_kept_on_disk():
-    """numba refuses to cache there, which must not end a training."""
-    pytest.importorskip("numba")
-    script = (
-        "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []; "
-        "from gpunn.backends.numpy.backend import compiled_updates; "
-        "assert compiled_updates()"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,177 @@
+"""Sums over the rows of a matrix, a vector of columns at a time; and turning rows into columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, share
+from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES, Lanes
+
+__all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "turn_matrix"]
+
+
+def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: bool) -> Any:
+    """Generate a loop over rows that sums a vector of columns, after ReLU's gradient if asked."""
+    _, output, gradient, rows, row_bytes, columns, total = arguments
+    lanes = Lanes(builder.module, target.get_data_type(like.dtype))
+    mask = lanes.first(builder, columns)
+    ones = ir.Constant(lanes.vector, [lanes.number(1)] * lanes.count)
+    running = cgutils.alloca_once_value(builder, lanes.zeros)
+    with cgutils.for_range(builder, rows) as loop:
+        offset = builder.mul(loop.index, row_bytes)
+        place = builder.add(gradient, offset)
+        value = lanes.load(builder, place, 0, mask)
+        if rectified:
+            a = lanes.load(builder, builder.add(output, offset), 0, mask)
+            positive = builder.fcmp_ordered(">", a, lanes.zeros)
+            # As a product, so that NaN and infinity show as they do elsewhere.
+            value = builder.fmul(value, builder.select(positive, ones, lanes.zeros))
+            lanes.store(builder, value, place, 0, mask)
+        builder.store(builder.fadd(builder.load(running), value), running)
+    with builder.if_then(builder.icmp_signed("!=", total, I64(0))):
+        lanes.store(builder, builder.load(running), total, 0, mask)
+    return target.get_dummy_value()
+
+
+@intrinsic
+def rectify(
+    context: Any,
+    like: Any,
+    output: Any,
+    gradient: Any,
+    rows: Any,
+    row_bytes: Any,
+    columns: Any,
+    total: Any,
+) -> Any:
+    """Do `RECTIFIED_GRADIENT` for the first `columns` columns from an address on, a vector's."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return over_rows(target, builder, like, arguments, rectified=True)
+
+    return types.void(like, *[types.int64] * 6), generate
+
+
+@intrinsic
+def sum_columns(
+    context: Any,
+    like: Any,
+    output: Any,
+    gradient: Any,
+    rows: Any,
+    row_bytes: Any,
+    columns: Any,
+    total: Any,
+) -> Any:
+    """Do `SUM_ROWS` for the first `columns` columns from an address on, a vector's."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return over_rows(target, builder, like, arguments, rectified=False)
+
+    return types.void(like, *[types.int64] * 6), generate
+
+
+@Kernel
+def RECTIFIED_GRADIENT(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set gradient = 0 where not output > 0; bias_gradient = its sum over the rows.
+
+    Words: output, gradient, rows, columns, bytes of a number, bias_gradient or 0.
+    """
+    w = integers(words)
+    columns, size = w[3], w[4]
+    lanes = VECTOR_BYTES // size
+    left, right = share(columns, lanes, thread, threads)
+    for column in range(left, right, lanes):
+        at = column * size
+        total = w[5] + at if w[5] != 0 else 0
+        some = min(lanes, right - column)
+        rectify(like, w[0] + at, w[1] + at, w[2], columns * size, some, total)
+
+
+@Kernel
+def SUM_ROWS(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set out = sum of the rows of x. Words: x, rows, columns, bytes of a number, out."""
+    w = integers(words)
+    columns, size = w[2], w[3]
+    lanes = VECTOR_BYTES // size
+    left, right = share(columns, lanes, thread, threads)
+    for column in range(left, right, lanes):
+        at = column * size
+        some = min(lanes, right - column)
+        sum_columns(like, 0, w[0] + at, w[1], columns * size, some, w[4] + at)
+
+
+@intrinsic
+def turn_square(
+    context: Any, like: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
+) -> Any:
+    """Turn a square of a vector's width; distances are in bytes."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, source, source_row, out, out_row = arguments
+        lanes = Lanes(builder.module, target.get_data_type(like.dtype))
+        n = lanes.count
+        rows = []
+        for _ in range(n):
+            rows.append(lanes.load(builder, source, 0))
+            source = builder.add(source, source_row)
+        # Rows i and i + n/2 interleaved become rows 2i and 2i + 1; log2(n) times makes it whole.
+        low = [half for lane in range(n // 2) for half in (lane, n + lane)]
+        high = [half + n // 2 for half in low]
+        masks = [ir.Constant(ir.VectorType(I32, n), [I32(i) for i in m]) for m in (low, high)]
+        for _ in range(n.bit_length() - 1):
+            pairs = zip(rows[: n // 2], rows[n // 2 :], strict=True)
+            rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+        for row in rows:
+            lanes.store(builder, row, out, 0)
+            out = builder.add(out, out_row)
+        return target.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 4), generate
+
+
+@intrinsic
+def move(context: Any, like: Any, source: Any, target_address: Any) -> Any:
+    """Copy one number."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = target.get_data_type(like.dtype).as_pointer()
+        value = builder.load(builder.inttoptr(arguments[1], place))
+        builder.store(value, builder.inttoptr(arguments[2], place))
+        return target.get_dummy_value()
+
+    return types.void(like, types.int64, types.int64), generate
+
+
+@compiled
+def turn_matrix(
+    like: Any,
+    size: int,
+    source: int,
+    source_row: int,
+    rows: int,
+    columns: int,
+    target: int,
+    target_row: int,
+) -> None:
+    """Copy a matrix into its transpose; distances between rows are in bytes."""
+    lanes = VECTOR_BYTES // size
+    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
+    for row in range(0, whole_rows, lanes):
+        for column in range(0, whole_columns, lanes):
+            turn_square(
+                like,
+                source + row * source_row + column * size,
+                source_row,
+                target + column * target_row + row * size,
+                target_row,
+            )
+    for row in range(rows):
+        for column in range(whole_columns if row < whole_rows else 0, columns):
+            place = source + row * source_row + column * size
+            move(like, place, target + column * target_row + row * size)

@@ -1,0 +1,95 @@
+"""Dropout, rescaling and standardisation, element by element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from gpunn.backends.base import GOLDEN, MIX_1, MIX_2
+from gpunn.backends.numpy.compiled.kernel import (
+    Kernel,
+    compiled,
+    integers,
+    matrix,
+    number,
+    part,
+    share,
+    vector,
+)
+from gpunn.backends.numpy.compiled.pointers import pointer
+
+__all__ = ["DROPOUT", "RESCALE", "RESCALE_BYTES", "STANDARDIZE"]
+
+LANES = 16
+"""Elements that a thread's part is a multiple of: a cache line in float32."""
+
+FIRST, SECOND, SPREAD = np.uint32(MIX_1), np.uint32(MIX_2), np.uint32(GOLDEN)
+SHORT, LONG = np.uint32(15), np.uint32(16)
+
+
+@compiled
+def mix(bits: Any) -> Any:
+    """Apply the mixing function of `gpunn.backends.base` to 32 bits."""
+    # numba computes with integers of 64 bits unless told otherwise at every step.
+    bits = np.uint32(bits ^ (bits >> LONG))
+    bits = np.uint32(bits * FIRST)
+    bits = np.uint32(bits ^ (bits >> SHORT))
+    bits = np.uint32(bits * SECOND)
+    return np.uint32(bits ^ (bits >> LONG))
+
+
+@Kernel
+def DROPOUT(like: Any, words: Any, thread: int, threads: int) -> None:
+    """As `Backend.dropout`. Words: x, out, size, passes, key, threshold, bits of the scale."""
+    w = integers(words)
+    begin, end = share(w[2], LANES, thread, threads)
+    x, out = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
+    passes = np.uint32(carray(pointer(words, w[3]), 1)[0])
+    key = mix(np.uint32(np.uint32(passes * SPREAD) ^ np.uint32(w[4])))
+    threshold = np.uint32(w[5])
+    scale, zero = out.dtype.type(number(w[6])), out.dtype.type(0)
+    first = np.uint32(begin)
+    for i in range(end - begin):
+        position = np.uint32(first + np.uint32(i))
+        bits = mix(np.uint32(np.uint32(position * SPREAD) ^ key))
+        # As a product, so that NaN and infinity show as they do elsewhere.
+        out[i] = x[i] * (scale if bits >= threshold else zero)
+
+
+@Kernel
+def RESCALE(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set out = scale * x + offset. Words: x, out, size, bits of scale and offset."""
+    w = integers(words)
+    begin, end = share(w[2], LANES, thread, threads)
+    x, out = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
+    scale, offset = out.dtype.type(number(w[3])), out.dtype.type(number(w[4]))
+    for i in range(end - begin):
+        out[i] = x[i] * scale + offset
+
+
+@Kernel
+def RESCALE_BYTES(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set out = scale * x + offset, x being bytes. Words: as `RESCALE`."""
+    w = integers(words)
+    begin, end = share(w[2], LANES, thread, threads)
+    # By way of words, since a pointer here is one to words or to the network's numbers.
+    x = carray(pointer(words, w[0]), (w[2] + 7) // 8).view(np.uint8)[begin:end]
+    out = part(like, w[1], w[2], begin, end)
+    scale, offset = out.dtype.type(number(w[3])), out.dtype.type(number(w[4]))
+    for i in range(end - begin):
+        out[i] = out.dtype.type(x[i]) * scale + offset
+
+
+@Kernel
+def STANDARDIZE(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set out = (x - mean) / deviation. Words: x, mean, deviation, out, rows, columns."""
+    w = integers(words)
+    rows, columns = w[4], w[5]
+    x, out = matrix(like, w[0], rows, columns), matrix(like, w[3], rows, columns)
+    mean, deviation = vector(like, w[1], columns), vector(like, w[2], columns)
+    begin, end = share(rows, 1, thread, threads)
+    for i in range(begin, end):
+        for j in range(columns):
+            out[i, j] = (x[i, j] - mean[j]) / deviation[j]

@@ -1,0 +1,413 @@
+"""From a backend's operations to instructions of a program.
+
+For each operation there is a method with the same arguments. It returns what is to be done in
+order: instructions, and calls of the backend for the rest. None means that there is nothing faster
+than the backend's own way: an array that isn't contiguous, a loss of the user's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn import activations, losses, metrics, optimizers
+from gpunn.activations import Activation
+from gpunn.backends.base import Backend
+from gpunn.backends.numpy.compiled import columns, counters, elementwise
+from gpunn.backends.numpy.compiled import losses as loss_kernels
+from gpunn.backends.numpy.compiled import optimizers as update_kernels
+from gpunn.backends.numpy.compiled.blas import Blas
+from gpunn.backends.numpy.compiled.kernel import Kernel
+from gpunn.backends.numpy.compiled.products import (
+    BLAS,
+    PANEL,
+    PRODUCT,
+    TILES,
+    TURNED_PANELS,
+    TURNED_PRODUCT,
+)
+from gpunn.backends.numpy.compiled.program import Instruction, bits
+from gpunn.backends.numpy.scratch import contiguous
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.optimizers import Optimizer
+from gpunn.typing import Array
+
+__all__ = ["Encoder"]
+
+Operations: TypeAlias = list[Instruction | Callable[[], None]] | None
+
+NO_TRANSPOSE, TRANSPOSE = 111, 112
+"""CBLAS's names."""
+
+
+def address(array: Array | None) -> int:
+    """Return where an array's memory begins, 0 for None."""
+    return 0 if array is None else int(array.ctypes.data)
+
+
+def same_kind(*arrays: Array) -> bool:
+    """Return whether all arrays are contiguous, of one type, and that one for which kernels are."""
+    return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
+
+
+class Encoder:
+    """Makes instructions.
+
+    Parameters
+    ----------
+    backend : Backend
+        Does what there are no instructions for.
+    threads : int
+        Threads of the team.
+    blas : Blas or None
+        Which products may be left to.
+    """
+
+    def __init__(self, backend: Backend, threads: int, blas: Blas | None) -> None:
+        self.backend, self.threads, self.blas = backend, threads, blas
+        self.uses_blas = False
+        self.gradients: list[Array] = []
+
+    # --------------------------------------------------------------------------- bookkeeping
+
+    def fill(self, out: Array, value: float) -> Operations:
+        if not same_kind(out):
+            return None
+        words = [address(out), out.size, bits(value)]
+        return [Instruction(counters.FILL, words, writes=[out])]
+
+    def add(self, values: Array, out: Array) -> Operations:
+        if not same_kind(values, out) or values.shape != out.shape:
+            return None
+        words = [address(values), address(out), out.size]
+        return [Instruction(counters.ADD, words, [values, out], [out])]
+
+    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Operations:
+        if not contiguous(source, out) or not contiguous(order, start) or not out.size:
+            return None
+        row_bytes = out.nbytes // out.shape[0]
+        words = [*map(address, (source, order, start, out)), out.shape[0], row_bytes]
+        return [Instruction(counters.GATHER, words, [source, order, start], [out])]
+
+    def sum_weights(self, weights: Array, out: Array) -> Operations:
+        if not same_kind(weights, out):
+            return None
+        words = [address(weights), weights.size, address(out)]
+        return [Instruction(counters.SET_SUM, words, [weights], [out])]
+
+    def count_pass(self, start: Array, rows: int, passes: Array) -> Operations:
+        words = [address(start), rows, address(passes)]
+        changed = [start, passes]
+        return [Instruction(counters.COUNT_PASS, words, changed, changed)]
+
+    def count_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+    ) -> Operations:
+        read = [rates, rate, weight, loss_sum, weight_sum, finite_steps]
+        if not same_kind(*read):
+            return None
+        arrays = [rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps]
+        changed = [position, rate, updates, weight_sum, finite_steps]
+        words = list(map(address, arrays))
+        return [Instruction(counters.COUNT_UPDATE, words, arrays, changed, early=True)]
+
+    # -------------------------------------------------------------------------------- layers
+
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> Operations:
+        if not same_kind(a, b, out) or (transpose_a and transpose_b) or not a.size * b.size:
+            return None
+        return [self._product(a, b, out, transpose_a, transpose_b)]
+
+    def dense(
+        self,
+        x: Array,
+        weights: Array,
+        bias: Array | None,
+        activation: Activation,
+        z: Array,
+        out: Array,
+    ) -> Operations:
+        if not same_kind(x, weights, z, *([] if bias is None else [bias])) or not x.size:
+            return None
+        rectified = type(activation) is activations.ReLU
+        if out is z and (rectified or type(activation) is activations.Identity):
+            floor = 0.0 if rectified else -math.inf
+            return [self._product(x, weights, out, bias=bias, floor=floor)]
+        rest = partial(self.backend.activate, activation, z, None, out)
+        return [self._product(x, weights, z, bias=bias), rest]
+
+    def dense_gradient(
+        self,
+        x: Array,
+        weights: Array,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        weight_gradient: Array,
+        bias_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> Operations:
+        given = [array for array in (bias_gradient, input_gradient) if array is not None]
+        if not same_kind(x, weights, output, gradient, weight_gradient, *given) or not x.size:
+            return None
+        size = gradient.itemsize
+        operations: list[Instruction | Callable[[], None]] = []
+        sums = [] if bias_gradient is None else [bias_gradient]
+        if type(activation) is activations.ReLU:
+            words = [address(output), address(gradient), *gradient.shape, size]
+            words.append(address(bias_gradient))
+            changed = [gradient, *sums]
+            operations.append(
+                Instruction(columns.RECTIFIED_GRADIENT, words, [output, gradient], changed)
+            )
+        elif type(activation) is activations.Identity:
+            if bias_gradient is not None:
+                words = [address(gradient), *gradient.shape, size, address(bias_gradient)]
+                operations.append(Instruction(columns.SUM_ROWS, words, [gradient], sums))
+        else:
+            arguments = activation, z, output, gradient, bias_gradient
+            operations.append(partial(self.backend.activation_gradient, *arguments))
+        if input_gradient is not None:
+            operations.append(self._product(gradient, weights, input_gradient, transpose_b=True))
+        operations.append(self._product(x, gradient, weight_gradient, transpose_a=True))
+        return operations
+
+    def _product(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        floor: float = -math.inf,
+    ) -> Instruction:
+        size = out.itemsize
+        m, n = out.shape
+        k = a.shape[0] if transpose_a else a.shape[1]
+        a_strides = (size, a.shape[1] * size) if transpose_a else (a.shape[1] * size, size)
+        b_strides = (size, b.shape[1] * size) if transpose_b else (b.shape[1] * size, size)
+        method = self._method(m, n, k, transpose_a, transpose_b)
+        panel = PANEL // size
+        by_columns = n >= self.threads * panel and (m <= n or transpose_b) and not transpose_a
+        if transpose_a:
+            self.gradients.append(out)
+        # Zeros to begin with, as wide as a tile, where there is no bias.
+        initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
+        read = [a, b, initial]
+        buffer_bytes = buffer_address = 0
+        if method in (TURNED_PANELS, TURNED_PRODUCT):
+            numbers = k * panel if method == TURNED_PANELS else m * (k + n)
+            buffer_bytes = -(-numbers * size // 64) * 64
+            buffer = np.empty(self.threads * buffer_bytes, np.uint8)
+            buffer_address = address(buffer)
+            read.append(buffer)
+        blas_words = [0] * 7
+        if method == BLAS and self.blas is not None:
+            self.uses_blas = True
+            blas_words = [
+                self.blas.products[out.dtype.name],
+                int(self.blas.wide),
+                TRANSPOSE if transpose_a else NO_TRANSPOSE,
+                TRANSPOSE if transpose_b else NO_TRANSPOSE,
+                a.shape[1],
+                b.shape[1],
+                int(bias is not None or floor > -math.inf),
+            ]
+        words = [
+            method, int(by_columns), size, m, n, k,
+            address(a), *a_strides, address(b), *b_strides,
+            address(initial), 0, address(out), n * size,
+            bits(floor), buffer_address, buffer_bytes, *blas_words,
+        ]  # fmt: skip
+        return Instruction(PRODUCT, words, read, [out])
+
+    def _method(self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> int:
+        """Return how to do a product; the limits are measured ones (docs/benchmarks.md)."""
+        if transpose_b:
+            if k <= 32:
+                return TURNED_PANELS
+            if m <= 160 and n >= self.threads * m:
+                return TURNED_PRODUCT
+            return TURNED_PANELS if self.blas is None else BLAS
+        if self.blas is None:
+            return TILES
+        if transpose_a:
+            return TILES if k <= 64 or m * n <= 32_768 else BLAS
+        return TILES if k * n <= 131_072 or (m <= 160 and n < 1024) else BLAS
+
+    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Operations:
+        if not same_kind(x, out):
+            return None
+        words = [address(x), address(out), x.size, address(passes), key, round(rate * 2**32)]
+        words.append(bits(1 / (1 - rate)))
+        return [Instruction(elementwise.DROPOUT, words, [x, passes], [out])]
+
+    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Operations:
+        if not same_kind(out) or not x.flags.c_contiguous:
+            return None
+        kernels = {out.dtype: elementwise.RESCALE, np.dtype(np.uint8): elementwise.RESCALE_BYTES}
+        if x.dtype not in kernels:
+            return None
+        words = [address(x), address(out), x.size, bits(scale), bits(offset)]
+        return [Instruction(kernels[x.dtype], words, [x], [out])]
+
+    def standardize(self, x: Array, mean: Array, deviation: Array, out: Array) -> Operations:
+        if not same_kind(x, mean, deviation, out):
+            return None
+        words = [*map(address, (x, mean, deviation, out)), x.shape[0], mean.size]
+        return [Instruction(elementwise.STANDARDIZE, words, [x, mean, deviation], [out])]
+
+    # -------------------------------------------------------------- losses, metrics, updates
+
+    def loss(
+        self,
+        loss: Loss,
+        predictions: Array,
+        targets: Array,
+        weights: Array,
+        normalizer: Array,
+        gradient: Array | None,
+        loss_sum: Array,
+    ) -> Operations:
+        known = type(loss) is losses.SoftmaxCrossEntropy and targets.ndim == 1
+        given = [predictions, weights, normalizer, loss_sum]
+        given += [] if gradient is None else [gradient]
+        if not known or not same_kind(*given) or not targets.flags.c_contiguous:
+            return None
+        rows, classes = predictions.shape
+        values = np.empty(rows, predictions.dtype)
+        scratch = np.zeros((self.threads, classes + 4, loss_kernels.BLOCK), predictions.dtype)
+        words = [*map(address, (predictions, targets, weights, normalizer)), rows, classes]
+        smoothing = bits(getattr(loss, "label_smoothing", 0.0))
+        words += [smoothing, address(values), address(gradient)]
+        words += [address(scratch), scratch[0].nbytes]
+        read = [predictions, targets, weights, normalizer, scratch]
+        changed = [values] if gradient is None else [values, gradient]
+        return [
+            Instruction(loss_kernels.SOFTMAX_CROSS_ENTROPY, words, read, changed),
+            self._weighted_sum(values, weights, loss_sum),
+        ]
+
+    def metric(
+        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
+    ) -> Operations:
+        known = type(metric) is metrics.Accuracy and targets.ndim == 1
+        if not known or not same_kind(predictions, weights, summary):
+            return None
+        rows, classes = predictions.shape
+        correct = np.empty(rows, predictions.dtype)
+        words = [address(predictions), address(targets), rows, classes, address(correct)]
+        read = [predictions, targets]
+        return [
+            Instruction(loss_kernels.ACCURACY, words, read, [correct]),
+            self._weighted_sum(correct, weights, summary),
+        ]
+
+    def _weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
+        words = [address(values), address(weights), values.size, address(out)]
+        read = [values, weights, out]
+        return Instruction(loss_kernels.ADD_WEIGHTED_SUM, words, read, [out])
+
+    def clip(self, gradients: Array, max_norm: float) -> Operations:
+        if not same_kind(gradients):
+            return None
+        sums = np.empty(self.threads)
+        words = [address(gradients), gradients.size, address(sums)]
+        read = [gradients, sums]
+        return [
+            Instruction(update_kernels.SQUARES, words, [gradients], [sums]),
+            Instruction(update_kernels.CLIP, [*words, bits(max_norm)], read, [gradients]),
+        ]
+
+    def update(
+        self,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> Operations:
+        state = [slots[name] for name in optimizer.slots]
+        if not same_kind(values, gradients, learning_rate, *state):
+            return None
+        chosen = own_numbers(optimizer)
+        if chosen is None:
+            return None
+        kernel, numbers = chosen
+        decayed = decayed if optimizer.weight_decay else 0
+        settings = [address(learning_rate), address(step)]
+        return [
+            Instruction(
+                kernel,
+                [
+                    *(address(vector[piece]) for vector in (values, gradients)),
+                    *([*(address(slot[piece]) for slot in state), 0, 0][:2]),
+                    piece.stop - piece.start,
+                    *settings,
+                    bits(optimizer.weight_decay if piece.start < decayed else 0.0),
+                    *map(bits, numbers),
+                ],
+                [gradients[piece], learning_rate, step],
+                [vector[piece] for vector in (values, *state)],
+                early=True,
+            )
+            for piece in self._pieces(gradients, decayed)
+        ]
+
+    def _pieces(self, gradients: Array, decayed: int) -> list[slice]:
+        """Return parts of the flat vectors: gradients of weights, what lies between, what decays.
+
+        The update of a part can be done as soon as its gradient is there, and finds it in the
+        cache.
+        """
+        start = address(gradients)
+        bounds = {0, decayed, gradients.size}
+        for one in self.gradients:
+            offset = (address(one) - start) // one.itemsize
+            if 0 <= offset < gradients.size:
+                bounds |= {offset, offset + one.size}
+        cuts = sorted(bounds)
+        return [slice(low, high) for low, high in pairwise(cuts)]
+
+
+def own_numbers(o: Any) -> tuple[Kernel, list[float]] | None:
+    """Return a built-in optimizer's kernel and the numbers it takes, None for any other."""
+    if type(o) is optimizers.SGD:
+        if not o.momentum:
+            return update_kernels.SGD, []
+        return update_kernels.MOMENTUM, [o.momentum, float(o.nesterov)]
+    if type(o) is optimizers.RMSprop:
+        return update_kernels.RMSPROP, [o.rho, 1 - o.rho, o.epsilon]
+    if type(o) in (optimizers.Adam, optimizers.AdamW):
+        logarithms = [math.log(beta) if beta else -math.inf for beta in (o.beta1, o.beta2)]
+        betas = [o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2]
+        return update_kernels.ADAM, [*betas, o.epsilon, *logarithms]
+    if type(o) is optimizers.Lion:
+        return update_kernels.LION, [o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2]
+    return None

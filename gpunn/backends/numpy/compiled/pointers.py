@@ -1,0 +1,143 @@
+"""What compiled code can't say in Python: memory by address, atomics, calls by address.
+
+Each is an intrinsic of numba, which gives the LLVM instructions themselves.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = [
+    "atomic_add",
+    "atomic_load",
+    "call",
+    "copy_bytes",
+    "hint_spinning",
+    "number_of_bits",
+    "pointer",
+    "power_of_two",
+    "prefetch",
+]
+
+I64, I32 = ir.IntType(64), ir.IntType(32)
+WORD = I64.as_pointer()
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+
+@intrinsic
+def pointer(context: Any, like: Any, address: Any) -> Any:
+    """Return the integer `address` as a pointer of the type of `like`."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = target.get_value_type(signature.return_type)
+        return builder.inttoptr(arguments[1], kind)
+
+    return like(like, types.int64), generate
+
+
+@intrinsic
+def atomic_add(context: Any, address: Any, amount: Any) -> Any:
+    """Add to the integer at `address` and return what it was before."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], WORD)
+        return builder.atomic_rmw("add", place, arguments[1], "seq_cst")
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def atomic_load(context: Any, address: Any) -> Any:
+    """Return the integer at `address`, seeing all that was written before it was."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], WORD)
+        return builder.load_atomic(place, "seq_cst", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def hint_spinning(context: Any) -> Any:
+    """Tell the processor that this thread waits in a loop."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse2.pause"
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+        return target.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def call(context: Any, function: Any, words: Any, thread: Any, threads: Any) -> Any:
+    """Call the kernel at the address `function`."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function, *rest = arguments
+        kind = ir.FunctionType(ir.VoidType(), [WORD, WORD, I64, I64])
+        place = builder.inttoptr(function, kind.as_pointer())
+        words = builder.inttoptr(rest[0], WORD)
+        builder.call(place, [words, words, rest[1], rest[2]])
+        return target.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+@intrinsic
+def copy_bytes(context: Any, target_address: Any, source: Any, size: Any) -> Any:
+    """Copy `size` bytes between places that don't overlap."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        to, origin = (builder.inttoptr(place, byte) for place in arguments[:2])
+        cgutils.raw_memcpy(builder, to, origin, arguments[2], 1)
+        return target.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), generate
+
+
+@intrinsic
+def prefetch(context: Any, address: Any) -> Any:
+    """Ask for the cache line at `address`, which need not be a valid one."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        name = "llvm.prefetch.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        settings = [ir.Constant(I32, number) for number in (0, 2, 1)]  # to read, into L2, data
+        builder.call(function, [builder.inttoptr(arguments[0], byte), *settings])
+        return target.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def number_of_bits(context: Any, bits: Any) -> Any:
+    """Return the float64 with these 64 bits."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@intrinsic
+def power_of_two(context: Any, exponent: Any) -> Any:
+    """Return 2^exponent as a float32, for an exponent from -126 to 127."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        biased = builder.add(arguments[0], ir.Constant(I32, 127))
+        bits = builder.shl(biased, ir.Constant(I32, 23))
+        return builder.bitcast(bits, ir.FloatType())
+
+    return types.float32(types.int32), generate

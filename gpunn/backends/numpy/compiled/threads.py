@@ -1,0 +1,175 @@
+"""Threads that run one program together, and meet at its barriers.
+
+A step of a small network takes some ten microseconds, about as long as it takes to wake a thread.
+So the threads stay in compiled code from one operation to the next, wait for one another by
+looking at a counter in memory, and look for the next program for a while before they sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.kernel import WORDS, compiled
+from gpunn.backends.numpy.compiled.pointers import atomic_add, atomic_load, call, hint_spinning
+
+__all__ = ["ROW", "Team", "team"]
+
+ROW = WORDS + 2
+"""Words of an instruction in a program's table: kernel, whether a barrier follows, arguments."""
+
+# Places in a team's board, a cache line apart, in words.
+ARRIVED, DONE, GENERATION, SLEEPING, JOB = 0, 8, 16, 24, 32
+
+PATIENCE = 20_000
+"""Looks at the board before a waiting thread sleeps; some hundred microseconds."""
+
+YIELD_AFTER = 2_000
+"""Looks at a counter before a thread lets others run: it may be waiting for one of those."""
+
+
+def _address_of_yield() -> int:
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(None)
+        return int(ctypes.cast(library.sched_yield, ctypes.c_void_p).value or 0)
+    except (OSError, AttributeError):
+        return 0
+
+
+@compiled
+def wait_for(place: int, count: int, let_others_run: int, board: int) -> None:
+    """Wait until the counter at `place` has come to `count`."""
+    looks = 0
+    while atomic_load(place) < count:
+        hint_spinning()
+        looks += 1
+        if looks >= YIELD_AFTER and let_others_run != 0:
+            call(let_others_run, board, 0, 0)
+
+
+@compiled
+def run(
+    table: int, length: int, times: int, thread: int, threads: int, board: int, let_others_run: int
+) -> None:
+    """Do a program `times` times; the arguments but `thread` are the same for all threads."""
+    met = 0
+    for _ in range(times):
+        for index in range(length):
+            row = table + index * ROW * 8
+            call(atomic_load(row), row + 16, thread, threads)
+            if threads > 1 and atomic_load(row + 8) != 0:
+                met += threads
+                atomic_add(board + ARRIVED * 8, 1)
+                wait_for(board + ARRIVED * 8, met, let_others_run, board)
+
+
+@compiled
+def lead(
+    table: int, length: int, times: int, threads: int, board: int, let_others_run: int
+) -> None:
+    """Run a program as thread 0, and wait for the others."""
+    run(table, length, times, 0, threads, board, let_others_run)
+    wait_for(board + DONE * 8, threads - 1, let_others_run, board)
+
+
+@compiled
+def follow(thread: int, threads: int, seen: int, board: int, let_others_run: int) -> int:
+    """Run what is on the board until nothing new comes; return the number of the last."""
+    looks = 0
+    while looks < PATIENCE:
+        generation = atomic_load(board + GENERATION * 8)
+        if generation == seen:
+            hint_spinning()
+            looks += 1
+            continue
+        looks = 0
+        seen = generation
+        job = board + JOB * 8
+        run(
+            atomic_load(job),
+            atomic_load(job + 8),
+            atomic_load(job + 16),
+            thread,
+            threads,
+            board,
+            let_others_run,
+        )
+        atomic_add(board + DONE * 8, 1)
+    return seen
+
+
+@compiled
+def start_sleeping(board: int, amount: int) -> int:
+    """Count the threads that sleep, and return the number of the newest program."""
+    atomic_add(board + SLEEPING * 8, amount)
+    return atomic_load(board + GENERATION * 8)
+
+
+class Team:
+    """The thread that asks for programs, and others, which wait for them.
+
+    Parameters
+    ----------
+    threads : int
+        All of them, this one included.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._board = np.zeros(64, np.int64)
+        # On a line of its own.
+        self._address = self._board.ctypes.data + -self._board.ctypes.data % 64
+        offset = (self._address - self._board.ctypes.data) // 8
+        self._words = self._board[offset:]
+        self._lock = threading.Lock()
+        self._wake = threading.Semaphore(0)
+        self._yield = _address_of_yield()
+        for thread in range(1, threads):
+            threading.Thread(
+                target=self._follow, args=(thread,), name=f"gpunn-{thread}", daemon=True
+            ).start()
+
+    def run(self, table: np.ndarray, times: int) -> None:
+        """Do the program in `table` `times` times; callers take turns."""
+        with self._lock:
+            words, length = self._words, len(table)
+            address = table.ctypes.data
+            if self.threads > 1:
+                words[ARRIVED] = words[DONE] = 0
+                words[JOB], words[JOB + 1], words[JOB + 2] = address, length, times
+                for _ in range(publish(self._address)):
+                    self._wake.release()
+            lead(address, length, times, self.threads, self._address, self._yield)
+
+    def _follow(self, thread: int) -> None:
+        seen = 0
+        while True:
+            seen = follow(thread, self.threads, seen, self._address, self._yield)
+            # What came between the last look and this count has not woken this thread.
+            if start_sleeping(self._address, 1) == seen:
+                self._wake.acquire()
+            start_sleeping(self._address, -1)
+
+
+@compiled
+def publish(board: int) -> int:
+    """Announce a program, and return how many threads sleep."""
+    atomic_add(board + GENERATION * 8, 1)
+    return atomic_load(board + SLEEPING * 8)
+
+
+_teams: dict[tuple[int, int], Team] = {}
+_teams_lock = threading.Lock()
+
+
+def team(threads: int) -> Team:
+    """Return the team of this many threads; each process makes its own."""
+    key = (os.getpid(), threads)
+    with _teams_lock:
+        if key not in _teams:
+            _teams[key] = Team(threads)
+        return _teams[key]

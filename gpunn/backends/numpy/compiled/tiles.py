@@ -1,0 +1,163 @@
+"""The innermost loop of a matrix product, as LLVM instructions.
+
+A tile is a few rows by a few vectors of the result, held in registers while the products of one
+column of A and one row of B are added to it, again and again (Goto & van de Geijn 2008, "Anatomy of
+High-Performance Matrix Multiplication", section 4). numba can't be told to keep an array in
+registers, hence the instructions. They are the same for every processor but for the size of a
+vector and the number of registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from gpunn.backends.numpy.compiled.vectors import (
+    I64,
+    REGISTERS,
+    Lanes,
+    declared,
+    spread,
+)
+
+__all__ = ["ROWS", "VECTORS", "tile"]
+
+VECTORS = 2
+"""Vectors in a row of a tile, at most."""
+
+
+# Beside the tile, registers hold a row of B and an element of A.
+ROWS = (REGISTERS - VECTORS - 1) // VECTORS
+"""Rows in a tile, at most."""
+
+
+@intrinsic
+def tile(
+    context: Any,
+    like: Any,
+    rows: Any,
+    vectors: Any,
+    a: Any,
+    a_row: Any,
+    a_column: Any,
+    b: Any,
+    b_row: Any,
+    initial: Any,
+    initial_row: Any,
+    c: Any,
+    c_row: Any,
+    terms: Any,
+    floor: Any,
+    columns: Any,
+) -> Any:
+    """Set C = max(initial + A B, floor) for one tile.
+
+    Parameters
+    ----------
+    like : pointer
+        Of the type of the numbers.
+    rows, vectors : int
+        Size of the tile: from 1 to ROWS, and from 1 to VECTORS.
+    a, b, initial, c : int
+        Addresses.
+    a_row, a_column, b_row, initial_row, c_row : int
+        Bytes from one row, or column, to the next.
+    terms : int
+        Columns of A, rows of B; at least 1.
+    floor : float
+        0 for ReLU, minus infinity for none. NaN stays NaN.
+    columns : int
+        How many columns of the last vector there are; the others are neither read nor written.
+    """
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, rows, vectors, *rest = arguments
+        number = target.get_data_type(like.dtype)
+        end = builder.append_basic_block("end")
+        sizes = builder.switch(builder.add(builder.mul(vectors, I64(256)), rows), end)
+        for width in range(1, VECTORS + 1):
+            for height in range(1, ROWS + 1):
+                case = builder.append_basic_block(f"tile_{height}_{width}")
+                sizes.add_case(I64(256 * width + height), case)
+                with builder.goto_block(case):
+                    builder.call(tile_function(builder.module, height, width, number), rest)
+                    builder.branch(end)
+        builder.position_at_end(end)
+        return target.get_dummy_value()
+
+    word = types.int64
+    return types.void(like, *[word] * 12, types.float64, word), generate
+
+
+def tile_function(module: ir.Module, height: int, width: int, number: ir.Type) -> ir.Function:
+    """Return the function of a tile of this size, made when it is first asked for."""
+    name = f"gpunn_tile_{height}_{width}_{number}"
+    if name in module.globals:
+        return module.globals[name]
+    lanes = Lanes(module, number)
+    vector = lanes.vector
+    kind = ir.FunctionType(ir.VoidType(), [I64] * 10 + [ir.DoubleType(), I64])
+    function = ir.Function(module, kind, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, a_row, a_column, b, b_row, initial, initial_row, c, c_row, terms, floor, columns = (
+        function.args
+    )
+    fma = declared(module, f"llvm.fma.{lanes.suffix}", vector, [vector] * 3)
+    entry = function.append_basic_block("entry")
+    loop = function.append_basic_block("loop")
+    done = function.append_basic_block("done")
+
+    begin = ir.IRBuilder(entry)
+    mask = lanes.first(begin, columns)
+
+    def load(builder: ir.IRBuilder, address: Any, column: int) -> Any:
+        return lanes.load(builder, address, column, mask if column == width - 1 else None)
+
+    def store(builder: ir.IRBuilder, value: Any, address: Any, column: int) -> None:
+        lanes.store(builder, value, address, column, mask if column == width - 1 else None)
+
+    start, offsets = [], [I64(0)]
+    for row in range(height):
+        start.append([load(begin, initial, column) for column in range(width)])
+        initial = begin.add(initial, initial_row)
+        offsets.append(begin.add(offsets[row], a_row))
+    begin.branch(loop)
+
+    add = ir.IRBuilder(loop)
+    term, a_place, b_place = add.phi(I64), add.phi(I64), add.phi(I64)
+    sums = [[add.phi(vector) for _ in range(width)] for _ in range(height)]
+    b_vectors = [load(add, b_place, column) for column in range(width)]
+    new_sums = []
+    for row in range(height):
+        address = add.inttoptr(add.add(a_place, offsets[row]), number.as_pointer())
+        element = spread(add, add.load(address), lanes.count)
+        new_sums.append(
+            [add.call(fma, [element, b_vectors[j], sums[row][j]]) for j in range(width)]
+        )
+    next_term = add.add(term, I64(1))
+    advanced = (
+        (term, I64(0), next_term),
+        (a_place, a, add.add(a_place, a_column)),
+        (b_place, b, add.add(b_place, b_row)),
+        *((sums[i][j], start[i][j], new_sums[i][j]) for i in range(height) for j in range(width)),
+    )
+    for phi, first, following in advanced:
+        phi.add_incoming(first, entry)
+        phi.add_incoming(following, loop)
+    add.cbranch(add.icmp_signed("<", next_term, terms), loop, done)
+
+    finish = ir.IRBuilder(done)
+    single = isinstance(number, ir.FloatType)
+    least = spread(finish, finish.fptrunc(floor, number) if single else floor, lanes.count)
+    for row in range(height):
+        for column, value in enumerate(new_sums[row]):
+            # This way round NaN, which compares as false, stays.
+            below = finish.fcmp_ordered("<", value, least)
+            store(finish, finish.select(below, least, value), c, column)
+        c = finish.add(c, c_row)
+    finish.ret_void()
+    return function

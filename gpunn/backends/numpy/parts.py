@@ -1,0 +1,68 @@
+"""Cache-sized pieces of arrays, one after the other, or on several threads where that pays."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from itertools import pairwise
+from typing import Any
+
+from gpunn.backends.numpy.scratch import CHUNK, chunks
+from gpunn.typing import Array
+
+__all__ = ["Parts"]
+
+LARGE = 1 << 18
+"""Elements from which on several threads are worth waking: NumPy lets go of Python's lock only
+while it computes a chunk, and to hand over a part takes some tens of microseconds."""
+
+
+class Parts:
+    """Does the same to every piece of some arrays.
+
+    Parameters
+    ----------
+    threads : int
+        How many threads may work, this one included.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
+        self._lock = threading.Lock()
+
+    def each(self, body: Callable[..., None], *arrays: Array) -> None:
+        """Call `body` with 1-D pieces of contiguous arrays of one size, side by side."""
+        size = arrays[0].size
+        if self.threads == 1 or size < LARGE:
+            for pieces in chunks(*arrays):
+                body(*pieces)
+            return
+        flat = [array.reshape(-1) for array in arrays]
+        blocks = -(-size // CHUNK)
+        bounds = [blocks * part // self.threads * CHUNK for part in range(self.threads + 1)]
+        parts = [[array[start:stop] for array in flat] for start, stop in pairwise(bounds)]
+        # With a copy of the context each, which says what NumPy does about overflow.
+        others = [
+            self._executor().submit(copy_context().run, do_all, body, part) for part in parts[1:]
+        ]
+        do_all(body, parts[0])
+        for other in others:
+            other.result()
+
+    def _executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None or self._process != os.getpid():
+                self._process = os.getpid()  # a forked process has none of its parent's threads
+                self._pool = ThreadPoolExecutor(self.threads - 1, "gpunn")
+            return self._pool
+
+
+def do_all(body: Callable[..., None], arrays: list[Any]) -> None:
+    """Call `body` with all pieces of the arrays."""
+    for pieces in chunks(*arrays):
+        body(*pieces)
