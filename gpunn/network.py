@@ -143,7 +143,7 @@ class Sequential:
             layer.attach(*self.parameters.views(label), key)
         self.inputs_fitted = not any(layer.learns_from_inputs for layer in self.layers)
         self._inference: Workspace | None = None
-        self._passes: dict[tuple[int, str], Callable[[Array], Array]] = {}
+        self._passes: dict[tuple[int, Any], Callable[[Array], Array]] = {}
         self._lock = threading.Lock()
 
     def _infer_shapes(self) -> list[Shape]:
@@ -255,7 +255,7 @@ class Sequential:
         return result
 
     def _inference_pass(self, x: Array, workspace: Workspace) -> Callable[[Array], Array]:
-        key = x.shape[0], self.backend.dtype_name(x)
+        key = x.shape[0], x.dtype
         if key not in self._passes:
             if len(self._passes) >= PASSES:
                 self._passes.clear()

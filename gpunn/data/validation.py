@@ -12,7 +12,7 @@ from gpunn.typing import HostArray, Shape
 
 __all__ = ["check_finite", "check_inputs", "check_rows", "check_weights", "to_numpy"]
 
-CHECK_BYTES = 1 << 23
+CHECK_BYTES = 1 << 20
 """Bytes looked at in one go, so that checking a memory map takes little memory."""
 
 
@@ -84,13 +84,12 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
     """Raise a DataError that names the first number that is not finite, or not in `dtype`."""
     if array.dtype.kind != "f" or array.size == 0:
         return
-    largest = np.finfo(dtype).max
     step = max(1, CHECK_BYTES // max(1, array[0].nbytes))
     for start in range(0, array.shape[0], step):
         piece = array[start : start + step]
         fits = np.isfinite(piece)
         if array.dtype.itemsize > np.dtype(dtype).itemsize:
-            fits &= np.abs(piece) <= largest
+            fits &= np.abs(piece) <= np.finfo(dtype).max
         if not fits.all():
             place = np.argwhere(~fits)[0]
             index = (int(place[0]) + start, *(int(i) for i in place[1:]))

@@ -479,6 +479,14 @@ def normalizations() -> Iterator[Case]:
         ) -> dict[str, Any]:
             return back(g, n, k, (n, 1))
 
+        def standardized(
+            g: np.random.Generator, n: int = rows, k: int = features
+        ) -> dict[str, Any]:
+            deviation = g.random(k) + 0.5
+            x, mean = normal(g, n, k), normal(g, k)
+            return {"x": x, "mean": mean, "deviation": deviation, "out": normal(g, n, k)}
+
+        yield Case(f"standardize-{at}", "standardize", standardized)
         yield Case(f"normalize-{at}", "normalize", given)
         yield Case(f"normalize-plain-{at}", "normalize", plain)
         yield Case(f"batch_norm-{at}", "batch_norm", batch, terms=rows)

@@ -24,7 +24,7 @@ from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE
 from gpunn.backends.numpy.parts import Parts
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
-from gpunn.typing import Array, Shape
+from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
     from gpunn.activations import Activation
@@ -63,6 +63,9 @@ class NumpyBackend(Backend):
 
     def zeros(self, shape: Shape, dtype: str) -> Array:
         return zeros(shape, dtype)
+
+    def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
+        return np.asarray(array, dtype=dtype, order="C")
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.array(array, copy=True)

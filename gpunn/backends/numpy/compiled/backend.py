@@ -34,8 +34,8 @@ OPERATIONS = (
 """Everything that a step asks of a backend."""
 
 
-WORTHWHILE = 20.0
-"""Microseconds of work from which on several threads share it."""
+WORTHWHILE = 23.0
+"""Microseconds of an operation, on average, from which on several threads share the work."""
 
 
 class Recorder(threading.local):
@@ -101,7 +101,7 @@ class CompiledBackend(NumpyBackend):
         finally:
             self._recorder.taken = None
         # The team is small where waiting for one another would take longer than the work.
-        threads = self.threads if microseconds(taken) > WORTHWHILE else 1
+        threads = self.threads if microseconds(taken) > WORTHWHILE * len(taken) else 1
         plain: Any = super()
         encoder = Encoder(plain, threads, find_blas())
         encoded: list[Any] = []

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.columns import turn_matrix
 from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, number, share, vector
-from gpunn.backends.numpy.compiled.tiles import ROWS, VECTORS, tile
+from gpunn.backends.numpy.compiled.tiles import ROWS, VECTORS, WIDE, tile
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES
 
 __all__ = ["BLAS", "PANEL", "PRODUCT", "TILES", "TURNED_PANELS", "TURNED_PRODUCT"]
@@ -104,8 +104,8 @@ def multiply_tiles(
 ) -> None:
     """Do the rows from `first` and the columns from `left` of C; distances are in bytes."""
     lanes = VECTOR_BYTES // size
-    width = lanes * VECTORS
     rows = last - first
+    width = lanes * (WIDE if rows == 1 else VECTORS)
     heights = (rows + ROWS - 1) // ROWS
     column = left
     while column < right:

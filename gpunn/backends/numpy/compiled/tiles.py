@@ -23,10 +23,13 @@ from gpunn.backends.numpy.compiled.vectors import (
     spread,
 )
 
-__all__ = ["ROWS", "VECTORS", "tile"]
+__all__ = ["ROWS", "VECTORS", "WIDE", "tile"]
 
 VECTORS = 2
 """Vectors in a row of a tile, at most."""
+
+WIDE = 8
+"""Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
 
 
 # Beside the tile, registers hold a row of B and an element of A.
@@ -60,7 +63,7 @@ def tile(
     like : pointer
         Of the type of the numbers.
     rows, vectors : int
-        Size of the tile: from 1 to ROWS, and from 1 to VECTORS.
+        Size of the tile: from 1 to ROWS, and from 1 to VECTORS, or to WIDE if it has one row.
     a, b, initial, c : int
         Addresses.
     a_row, a_column, b_row, initial_row, c_row : int
@@ -78,8 +81,8 @@ def tile(
         number = target.get_data_type(like.dtype)
         end = builder.append_basic_block("end")
         sizes = builder.switch(builder.add(builder.mul(vectors, I64(256)), rows), end)
-        for width in range(1, VECTORS + 1):
-            for height in range(1, ROWS + 1):
+        for width in range(1, WIDE + 1):
+            for height in range(1, (ROWS if width <= VECTORS else 1) + 1):
                 case = builder.append_basic_block(f"tile_{height}_{width}")
                 sizes.add_case(I64(256 * width + height), case)
                 with builder.goto_block(case):

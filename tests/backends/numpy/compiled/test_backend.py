@@ -1,0 +1,138 @@
+"""Where numba is, where it isn't, and whose classes are recorded."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.backends.numpy.compiled.backend import OPERATIONS, numba_works
+from gpunn.layers import Dense
+
+
+@pytest.fixture
+def no_numba(monkeypatch):
+    """Make the import of numba fail."""
+    numba_works.cache_clear()
+    monkeypatch.setitem(sys.modules, "numba", None)
+    yield
+    numba_works.cache_clear()
+
+
+def trained(backend, layers=(), rows=60, threads=None):
+    model = gpunn.Sequential(
+        [*layers, Dense(32, "relu"), Dense(3)], input_shape=(20,), backend=backend, seed=1
+    )
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(1e-2))
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(rows, 20)).astype(np.float32), random.integers(0, 3, rows)
+    trainer.fit(X, y, epochs=3, batch_size=16, progress=False)
+    return trainer, X
+
+
+def test_describes_numba_where_it_computes():
+    numba = pytest.importorskip("numba")
+    assert CompiledBackend().describe()["library"].endswith(f", numba {numba.__version__}")
+
+
+def test_numba_that_does_not_work_is_said_and_done_without(no_numba, monkeypatch, caplog):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    backend = CompiledBackend()
+    assert "numba" not in backend.describe()["library"]
+    assert "numba can't be used" in caplog.text
+    trainer, X = trained(backend)
+    assert trainer.history["loss"][-1] < trainer.history["loss"][0]
+    assert trainer.model.predict(X).shape == (60, 3)
+
+
+def test_numba_that_is_missing_is_not_mentioned(no_numba, monkeypatch, caplog):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "numba" not in CompiledBackend().describe()["library"]
+    assert not caplog.text
+
+
+def test_kernels_compile_where_nothing_can_be_kept_on_disk():
+    """numba refuses to cache there, which must not end a training."""
+    pytest.importorskip("numba")
+    script = (
+        "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []\n"
+        "import numpy as np\n"
+        "from gpunn.backends.numpy.compiled import CompiledBackend\n"
+        "backend, out = CompiledBackend(2), np.zeros(4)\n"
+        "backend.recorded(lambda: backend.fill(out, 2.0), complete=True)(1)\n"
+        "assert (out == 2).all()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_operation_can_be_recorded():
+    """One that is missing in the list would be done once, while recording, and then no more."""
+    from gpunn.backends import Backend
+
+    moves = {"from_host", "to_host", "copy_from_host", "copy_to_host", "copy", "stager", "zeros"}
+    others = {
+        *("dtype", "dtype_name", "describe", "synchronize", "free_memory", "memory_errors"),
+        *("release_memory", "nbytes", "recorded", "recorded_function", "needs_loss_scale"),
+    }
+    public = {
+        name
+        for name, value in vars(Backend).items()
+        if callable(value) and not name.startswith("_")
+    }
+    assert public - moves - others == set(OPERATIONS)
+
+
+class Doubling(Dense):
+    """A class of the user's own, which computes with arrays themselves."""
+
+    name = "test_doubling"
+
+    def forward(self, x, workspace):
+        y = super().forward(x, workspace)
+        y *= 2
+        return y
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        gradient *= 2
+        return super().backward(x, y, gradient, workspace, wants_input_gradient)
+
+
+def test_layers_of_the_users_own_run_as_they_are_written():
+    backend = CompiledBackend(2)
+    trainer, X = trained(backend, [Doubling(8)])
+    plain, _ = trained(gpunn.backends.numpy.NumpyBackend(), [Doubling(8)])
+    assert not trainer.model.uses_operations_only
+    np.testing.assert_allclose(
+        trainer.model.predict(X), plain.model.predict(X), rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_number_of_threads_gives_the_same_bits(threads):
+    first, X = trained(CompiledBackend(threads), rows=512)
+    second, _ = trained(CompiledBackend(threads), rows=512)
+    np.testing.assert_array_equal(first.model.parameters.values, second.model.parameters.values)
+    np.testing.assert_array_equal(first.model.predict(X), second.model.predict(X))
+
+
+def test_the_threads_are_an_option():
+    backend = gpunn.get_backend("numpy", threads=3)
+    assert backend.threads == 3
+    assert backend.options == {"threads": 3}
+    with pytest.raises(gpunn.errors.ArgumentError, match="threads: expected"):
+        gpunn.get_backend("numpy", threads=0)
+    with pytest.raises(gpunn.errors.ArgumentError, match="threads"):
+        gpunn.get_backend(backend, threads=2)
+
+
+def test_predictions_take_rows_as_they_come():
+    trainer, X = trained(CompiledBackend(2))
+    whole = trainer.model.predict(X)
+    np.testing.assert_allclose(trainer.model.predict(X[:1]), whole[:1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(trainer.model.predict(X[::2]), whole[::2], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(trainer.model.predict(X, batch_size=7), whole, rtol=1e-5, atol=1e-6)
+    again = trainer.model.predict(X)
+    assert again is not whole
+    np.testing.assert_array_equal(again, whole)

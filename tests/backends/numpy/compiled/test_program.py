@@ -1,0 +1,145 @@
+"""Programs: the order of their instructions, their barriers, and what they are given."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.backends.numpy.compiled.counters import ADD, FILL
+from gpunn.backends.numpy.compiled.encoder import address
+from gpunn.backends.numpy.compiled.program import Instruction, arranged, bits, table_of
+
+
+def fill(out, value, early=False):
+    return Instruction(FILL, [address(out), out.size, bits(value)], writes=[out], early=early)
+
+
+def add(values, out):
+    words = [address(values), address(out), out.size]
+    return Instruction(ADD, words, [values, out], [out])
+
+
+@pytest.fixture
+def arrays():
+    return [np.zeros(8, np.float32) for _ in range(3)]
+
+
+def test_what_touches_nothing_in_common_needs_no_barrier(arrays):
+    a, b, c = arrays
+    table = table_of([fill(a, 1), fill(b, 2), fill(c, 3)])
+    assert list(table[:, 1]) == [0, 0, 1]  # the last one: the next round writes the same again
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda a, b: add(a, b),  # reads what was written
+        lambda a, b: fill(a, 2),  # writes it again
+        lambda a, b: fill(a[4:], 2),  # a part of it
+    ],
+)
+def test_what_touches_the_same_memory_waits(arrays, second):
+    a, b, _ = arrays
+    assert list(table_of([fill(a, 1), second(a, b)])[:, 1]) == [1, 1]
+
+
+def test_what_is_read_is_not_overwritten_before(arrays):
+    a, b, _ = arrays
+    assert list(table_of([add(a, b), fill(a, 1)])[:, 1]) == [1, 1]
+
+
+def test_one_barrier_serves_all_before_it(arrays):
+    a, b, c = arrays
+    table = table_of([fill(a, 1), fill(b, 1), add(a, c), add(b, c)])
+    assert list(table[:, 1]) == [0, 1, 1, 1]
+    assert list(table_of([fill(a, 1), add(a, b), add(a, c)])[:, 1]) == [1, 0, 1]
+
+
+def test_early_instructions_follow_what_they_wait_for(arrays):
+    a, b, c = arrays
+    first, second, last = fill(a, 1), fill(b, 2), fill(c, 3)
+    needs_first, needs_nothing = (
+        Instruction(ADD, [], [a], [a], early=True),
+        Instruction(ADD, [], [], [], early=True),
+    )
+    assert arranged([first, second, needs_first]) == [first, needs_first, second]
+    assert arranged([first, last, needs_nothing])[0] is needs_nothing
+    late = Instruction(ADD, [], [a], [a])
+    assert arranged([first, second, late]) == [first, second, late]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_more_threads_than_cores_come_to_the_same(threads):
+    x = np.random.default_rng(0).normal(size=(70, 50)).astype(np.float32)
+    w = np.random.default_rng(1).normal(size=(50, 41)).astype(np.float32)
+    out, total = np.zeros((70, 41), np.float32), np.zeros((70, 41), np.float32)
+    backend = CompiledBackend(threads)
+
+    def operations():
+        backend.matmul(x, w, out)
+        backend.add(out, total)
+
+    backend.recorded(operations, complete=True)(7)
+    np.testing.assert_allclose(total, 7 * (x @ w), rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_done_while_recording():
+    backend, out = CompiledBackend(2), np.zeros(4, np.float32)
+    replay = backend.recorded(partial(backend.fill, out, 3.0), complete=True)
+    assert not out.any()
+    replay(1)
+    np.testing.assert_array_equal(out, 3)
+
+
+def test_an_error_while_recording_ends_it():
+    backend, out = CompiledBackend(2), np.zeros(4, np.float32)
+
+    def broken():
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        backend.recorded(broken, complete=True)
+    backend.fill(out, 2.0)
+    np.testing.assert_array_equal(out, 2)
+
+
+def test_operations_without_a_kernel_take_their_turn():
+    """Two fills by kernels, and between them an operation that NumPy does."""
+    backend = CompiledBackend(2)
+    z, out, after = np.linspace(-2, 2, 5), np.zeros(5), np.zeros(5)
+    from gpunn.activations import Tanh
+
+    def operations():
+        backend.fill(out, 7.0)
+        backend.activate(Tanh(), z, None, out)
+        backend.add(out, after)
+
+    backend.recorded(operations, complete=True)(2)
+    np.testing.assert_allclose(after, 2 * np.tanh(z), rtol=1e-12)
+
+
+def test_a_recorded_function_takes_other_arguments():
+    backend = CompiledBackend(2)
+    w, z = np.full((3, 2), 2.0, np.float32), np.zeros((4, 2), np.float32)
+
+    def double(x):
+        backend.matmul(x, w, z)
+        return z
+
+    x = np.ones((4, 3), np.float32)
+    function = backend.recorded_function(double, x, complete=True)
+    np.testing.assert_array_equal(function(x), 6)
+    np.testing.assert_array_equal(function(3 * x), 18)
+    strided = np.ones((8, 3), np.float32)[::2]
+    np.testing.assert_array_equal(function(strided), 6)
+    np.testing.assert_array_equal(function(2 * x.astype(np.float64)), 12)
+
+
+def test_a_function_that_returns_its_argument_is_not_recorded():
+    backend, x = CompiledBackend(2), np.ones(3)
+    function = backend.recorded_function(lambda x: x, x, complete=True)
+    other = np.zeros(3)
+    assert function(other) is other
