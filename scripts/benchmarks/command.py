@@ -17,7 +17,7 @@ from benchmarks.catalogue import EVERYBODY, FLOOR
 from benchmarks.modes import MODES, NEED_MNIST
 from benchmarks.plan import PLURAL, Plan
 from benchmarks.session import Rounds, Session
-from benchmarks.work import GRID_BATCHES, GRID_RATES, GRID_SIZES, MNIST_TASKS, keep_mnist
+from benchmarks.work import GRID_BATCHES, GRID_RATES, GRID_SIZES, MNIST_TASKS, Task, keep_mnist
 from gpunn.files import write_json
 
 
@@ -29,7 +29,7 @@ def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:
             return None
         try:
             return tuple(convert(item) for item in text.split(","))
-        except (ValueError, KeyError, IndexError) as error:
+        except ValueError as error:
             raise click.BadParameter(f"{text!r}: {error}") from None
 
     return callback
@@ -59,6 +59,14 @@ def positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError(f"{text}: expected a number above 0")
     return int(text)
+
+
+def mnist_task(text: str) -> Task:
+    """Read the number of a training on MNIST."""
+    number = positive(text)
+    if number > len(MNIST_TASKS):
+        raise ValueError(f"there is no {number}; there are 1 to {len(MNIST_TASKS)}")
+    return MNIST_TASKS[number - 1]
 
 
 def joined(items: Sequence[Any]) -> str:
@@ -93,7 +101,7 @@ def joined(items: Sequence[Any]) -> str:
 )
 @click.option(
     "--tasks",
-    callback=listed(lambda text: MNIST_TASKS[positive(text) - 1]),
+    callback=listed(mnist_task),
     default="1,2",
     show_default=True,
     help="Trainings on MNIST: "
