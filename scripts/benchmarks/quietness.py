@@ -19,8 +19,8 @@ SLOWER = 0.9
 OTHERS = 0.15
 """Cores' worth of other processes, above which a turn is not quiet."""
 
-MEASURABLE = 1.0
-"""Seconds from which on others' share is known: the system counts in hundredths of a second."""
+UNCERTAIN = 0.03
+"""Processor seconds by which the system's counts, in hundredths of a second, may be off."""
 
 SETTLING = 0.06
 """Seconds until a library's threads, which wait for more work by spinning, have gone to sleep."""
@@ -35,7 +35,7 @@ class Turn:
     reference : float
         GFLOP/s of the reference product, the slower of before and after.
     others : float
-        Processor seconds of other processes in a second; 0 if the turn was too short to tell.
+        Processor seconds of other processes in a second, as far as the system's counts can tell.
     """
 
     answer: dict[str, Any]
@@ -82,7 +82,7 @@ class Watch:
         answer = work()
         seconds = time.perf_counter() - began
         others = self._busy_seconds() - busy - (own_seconds() - own)
-        share = max(0.0, others / seconds) if seconds >= MEASURABLE else 0.0
+        share = max(0.0, others - UNCERTAIN) / seconds
         turn = Turn(answer, min(before, self._look()), share)
         self.turns.append(turn)
         return turn

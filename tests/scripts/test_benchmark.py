@@ -295,7 +295,7 @@ def test_a_turn_beside_other_work_is_not_quiet(watch):
     found = watch([100] * 3, busy=[0.0, 2.0, 2.0, 4.4])
     alone, beside = (found.turn(dict, lambda: next(own)) for _ in range(2))
     assert (found.quiet(alone), found.quiet(beside)) == (True, False)
-    assert beside.others == pytest.approx(0.25)  # half a second of two
+    assert beside.others == pytest.approx(0.235)  # half a second of two, less the uncertain part
 
 
 @pytest.fixture
@@ -491,7 +491,7 @@ def test_the_way_to_the_target(load):
 def test_a_listing_compares_within_its_group(load):
     listing = load("modes.listing")
     rows = [
-        {"cell": cell, "competitor": name, "seconds": seconds, "quiet": name != "torch"}
+        {"cell": cell, "competitor": name, "seconds": seconds, "quiet": name == "gpunn"}
         for cell, name, seconds in [
             ("A", "gpunn", 2.0),
             ("A", "torch", 5.0),

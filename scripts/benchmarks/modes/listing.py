@@ -53,4 +53,4 @@ def plain(key: str, scale: float = 1.0) -> Callable[[Row], str]:
 def marked(key: str, scale: float = 1.0) -> Callable[[Row], str]:
     """Return the same for a figure that is marked if no turn was quiet."""
     show = plain(key, scale)
-    return lambda row: show(row) if row["quiet"] else f"~{show(row)}"
+    return lambda row: ("" if row["quiet"] or row.get(key) is None else "~") + show(row)

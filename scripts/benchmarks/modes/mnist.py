@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -17,18 +17,8 @@ from benchmarks.work import Task
 
 def run(session: Session, names: Sequence[str], plan: Plan) -> Report:
     """Time epochs, and take the accuracy after the last of them."""
-
-    def question(task: Task, number: int) -> dict[str, Any]:
-        return {
-            "job": "mnist",
-            "task": asdict(task),
-            "folder": str(plan.folder),
-            "seed": number,
-            "epochs": plan.epochs,
-        }
-
     trainers = [name for name in names if name in COMPETITORS]
-    measured = session.measure(plan.tasks, trainers, question, fresh=True)
+    measured = session.measure(plan.tasks, trainers, training(plan, plan.epochs), fresh=True)
     rows = []
     for (task, name), turns in measured.items():
         found = figure(turns, session.watch.quiet, later_epochs)
@@ -57,6 +47,24 @@ def run(session: Session, names: Sequence[str], plan: Plan) -> Report:
         f"compilation, apart. Ratios of the {plan.statistics}."
     )
     return Report(rows, f"{head}\n\n{listing(rows, columns, [('time', 'compared')])}")
+
+
+def training(
+    plan: Plan, epochs: int, target: float | None = None
+) -> Callable[[Task, int], dict[str, Any]]:
+    """Return the question for a training, from another seed in each round; see `Jobs.mnist`."""
+
+    def question(task: Task, number: int) -> dict[str, Any]:
+        return {
+            "job": "mnist",
+            "task": asdict(task),
+            "folder": str(plan.folder),
+            "seed": number,
+            "epochs": epochs,
+            "target": target,
+        }
+
+    return question
 
 
 def later_epochs(answer: Mapping[str, Any]) -> list[float]:

@@ -10,27 +10,16 @@ from typing import Any
 from benchmarks.catalogue import COMPETITORS
 from benchmarks.figures import figure
 from benchmarks.modes.listing import listing, marked, plain
-from benchmarks.modes.mnist import later_epochs
+from benchmarks.modes.mnist import later_epochs, training
 from benchmarks.plan import Plan, Report
 from benchmarks.quietness import Turn
 from benchmarks.session import Session
-from benchmarks.work import Task
 
 
 def run(session: Session, names: Sequence[str], plan: Plan) -> Report:
     """Train from another seed in each round, each time in a new process."""
-
-    def question(task: Task, number: int) -> dict[str, Any]:
-        return {
-            "job": "mnist",
-            "task": asdict(task),
-            "folder": str(plan.folder),
-            "seed": number,
-            "epochs": plan.most_epochs,
-            "target": plan.target,
-        }
-
     trainers = [name for name in names if name in COMPETITORS]
+    question = training(plan, plan.most_epochs, plan.target)
     measured = session.measure(plan.tasks, trainers, question, fresh=True)
     rows = []
     for (task, name), turns in measured.items():
