@@ -44,7 +44,7 @@ def run(session: Session, names: Sequence[str], plan: Plan) -> Report:
         f"Microseconds a step: {plan.statistics} of quiet turns. A ratio is the other's time over "
         "gpunn's: above 1, gpunn is faster.",
         steps_table(figures, everybody, plan.statistic),
-        "Geometric means of the ratios, and the worst cell.",
+        f"Geometric means of the ratios, and the worst cell.{caution(figures)}",
         means_table(figures, everybody, tuple(PLURAL)),
         "Minima, and how far the turns' medians spread above the least of them.",
         spread_table(figures, everybody),
@@ -87,10 +87,28 @@ def steps_table(figures: Figures, names: Sequence[str], statistic: str) -> str:
         best = verdict.best_peer(numbers)
         row = [str(task), *(shown(cell.get(name), statistic) for name in names), best or "-"]
         for subject in subjects:
-            others = (numbers.get(best or ""), numbers.get(FLOOR))
-            row += [times(verdict.ratio(other, numbers.get(subject))) for other in others]
+            row += [compared(cell, other, subject, statistic) for other in (best, FLOOR)]
         rows.append(row)
     return table(head, rows)
+
+
+def compared(cell: Mapping[str, Figure], other: str | None, subject: str, statistic: str) -> str:
+    """Return the ratio of the other's time to the subject's, marked if one of them is."""
+    pair = [cell.get(other or ""), cell.get(subject)]
+    found = verdict.ratio(*(each and getattr(each, statistic) for each in pair))
+    mark = "~" if found is not None and any(each and each.mark for each in pair) else ""
+    return mark + times(found)
+
+
+def caution(figures: Figures) -> str:
+    """Return what to think of means over figures that no quiet turn stands behind; "" if none."""
+    marked = sum(any(found.mark for found in cell.values()) for cell in figures.values())
+    if not marked:
+        return ""
+    return (
+        f" In {marked} of {len(figures)} cells somebody had no quiet turn (~), so they prove "
+        "nothing yet."
+    )
 
 
 def means_table(figures: Figures, names: Sequence[str], statistics_: Sequence[str]) -> str:
