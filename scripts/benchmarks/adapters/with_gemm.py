@@ -1,0 +1,63 @@
+"""The floor: a step's matrix products, called from Python, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from benchmarks.adapters import AfterEpoch
+from benchmarks.work import Product, Task, initial_weights
+
+Call = Callable[[], object]
+
+
+class NumpyProducts:
+    """By np.matmul into arrays that are there already."""
+
+    def call(self, a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Call:
+        """Return a function that computes a @ b into `out`."""
+        return partial(np.matmul, a, b, out=out)
+
+    def train(
+        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
+    ) -> None:
+        """Compute an epoch's products again and again."""
+        calls = self.step(task)
+        steps = len(X) // task.batch_size
+        while True:
+            began = time.perf_counter()
+            for _ in range(steps):
+                for call in calls:
+                    call()
+            if after_epoch(time.perf_counter() - began, no_classes):
+                return
+
+    def step(self, task: Task) -> list[Call]:
+        """Return the calls of `task.products()`, on arrays shared as in a step."""
+        generator = np.random.default_rng(0)
+        weights = initial_weights(task.sizes, 0)
+        shapes = [(task.batch_size, width) for width in task.sizes]
+        outputs = [generator.random(shape, np.float32) for shape in shapes]
+        gradients = [generator.random(shape, np.float32) for shape in shapes]
+        layers = list(enumerate(weights))
+        calls = [self.call(outputs[i], W, outputs[i + 1]) for i, W in layers]
+        for i, W in reversed(layers):
+            calls.append(self.call(outputs[i].T, gradients[i + 1], np.empty_like(W)))
+            if i:
+                calls.append(self.call(gradients[i + 1], W.T, gradients[i]))
+        return calls
+
+    def product(self, product: Product) -> Call:
+        """Return the call of one product, its operands laid out as in a step."""
+        m, n, k, kind = product
+        random = partial(np.random.default_rng(0).random, dtype=np.float32)
+        a = random((k, m)).T if kind == "weight gradient" else random((m, k))
+        b = random((n, k)).T if kind == "input gradient" else random((k, n))
+        return self.call(a, b, np.empty((m, n), np.float32))
+
+
+def no_classes(rows: np.ndarray) -> np.ndarray:
+    raise TypeError("products alone predict nothing")

@@ -1,0 +1,59 @@
+"""gpunn, by its public interface as the README shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+import gpunn
+from benchmarks.adapters import AfterEpoch
+from benchmarks.work import Task, initial_weights
+
+OPTIMIZERS = {"sgd": gpunn.optimizers.SGD, "adam": gpunn.optimizers.Adam}
+ENDLESS = 10**9
+"""Epochs; the clock ends training."""
+
+
+class Gpunn:
+    """`Trainer.fit`; whether it finds numba is decided by the process it runs in."""
+
+    def train(
+        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
+    ) -> None:
+        *hidden, classes = task.sizes[1:]
+        layers = [gpunn.layers.Dense(units, activation="relu") for units in hidden]
+        layers.append(gpunn.layers.Dense(classes))
+        model = gpunn.Sequential(layers, (task.sizes[0],), backend="numpy", seed=seed)
+        for number, weights in enumerate(initial_weights(task.sizes, seed), start=1):
+            model.parameters[f"dense_{number}.weights"] = weights
+        optimizer = OPTIMIZERS[task.optimizer](task.learning_rate)
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy", optimizer, metrics=[])
+        trainer.fit(
+            *(X, y),
+            epochs=ENDLESS,
+            batch_size=task.batch_size,
+            callbacks=[Clock(after_epoch)],
+            progress=False,
+        )
+
+
+class Clock(gpunn.callbacks.Callback):
+    """Times epochs from the outside, shuffle included, which the history's seconds leave out."""
+
+    def __init__(self, after_epoch: AfterEpoch) -> None:
+        self.after_epoch = after_epoch
+
+    def on_train_begin(self, trainer: gpunn.Trainer) -> None:
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, trainer: gpunn.Trainer, logs: Mapping[str, float]) -> None:
+        seconds = time.perf_counter() - self.began
+
+        def predict(rows: np.ndarray) -> np.ndarray:
+            return trainer.model.predict(rows).argmax(axis=1)
+
+        if self.after_epoch(seconds, predict):
+            trainer.stop_reason = "timed for long enough"
+        self.began = time.perf_counter()
