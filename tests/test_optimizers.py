@@ -196,7 +196,7 @@ def test_config_describes_and_rebuilds(cls):
     ("cls", "parameters", "message"),
     [
         (optimizers.SGD, {"learning_rate": -1}, "optimizer.learning_rate: expected >= 0; got -1"),
-        (optimizers.SGD, {"momentum": 1}, "optimizer.momentum: expected >= 0 and < 1; got 1"),
+        (optimizers.SGD, {"momentum": 2}, "optimizer.momentum: expected >= 0 and <= 1; got 2"),
         (optimizers.SGD, {"nesterov": 1}, "optimizer.nesterov: expected True or False; got 1"),
         (optimizers.SGD, {"decay_all": "no"}, "optimizer.decay_all: expected True or False"),
         (optimizers.SGD, {"beta1": 0.9}, "optimizer.beta1: 'sgd' has no such parameter"),
