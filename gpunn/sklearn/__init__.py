@@ -7,9 +7,9 @@ docs/sklearn.md.
 """
 
 try:
-    import sklearn  # noqa: F401
+    import sklearn.base  # noqa: F401
 except ModuleNotFoundError as error:
-    if error.name != "sklearn":
+    if (error.name or "").partition(".")[0] != "sklearn":
         raise
     raise ModuleNotFoundError(
         "gpunn.sklearn needs scikit-learn; install gpunn with its extra 'sklearn': "

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from gpunn.backends import Backend
 from gpunn.configurable import resolve_all
 from gpunn.losses import Loss
 from gpunn.network import Sequential
@@ -95,9 +96,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         """Return the loss that is trained on."""
 
     @abstractmethod
-    def _score_of(
-        self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-    ) -> float:
+    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         """Return the score of a network's outputs."""
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
@@ -141,8 +140,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         else:
             network = self._fit_epochs(data, validation, random, dtype.name, incremental)
         take_values(self, network.parameters.to_host(), dtype)
-        self.backend_ = network.backend.name
-        self.device_ = network.backend.describe()["device"]
+        self.backend_, self.device_ = network.backend.name, device_of(network.backend)
         if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -256,9 +254,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             engine = self._engine = Engine()
         return engine
 
-    def _trainer(
-        self, engine: Engine, network: Sequential, incremental: bool
-    ) -> EstimatorTrainer:
+    def _trainer(self, engine: Engine, network: Sequential, incremental: bool) -> EstimatorTrainer:
         """Return a new trainer, or for `partial_fit` the one that is at work already."""
         trainer = engine.trainer
         if incremental and trainer is not None and trainer.model is network:
@@ -348,6 +344,18 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.sparse = True
         tags.array_api_support = True
         return tags
+
+
+DEVICES: dict[tuple[str, str], str] = {}
+"""What `Backend.describe` says of devices; it takes longer than some fits."""
+
+
+def device_of(backend: Backend) -> str:
+    """Return the name of a backend's device."""
+    place = backend.name, str(backend.device)
+    if place not in DEVICES:
+        DEVICES[place] = backend.describe()["device"]
+    return DEVICES[place]
 
 
 def keep_parameters(estimator: Any, parameters: Mapping[str, Any]) -> None:

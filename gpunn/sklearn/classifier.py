@@ -327,9 +327,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:
             return data.weights
-        return class_weight_of_rows(
-            self.class_weight, self.classes_, data.y, data.weights, rows
-        )
+        return class_weight_of_rows(self.class_weight, self.classes_, data.y, data.weights, rows)
 
     def _check_combinations(self, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
         super()._check_combinations(incremental, validation)
@@ -341,9 +339,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         strata: np.ndarray = self._label_binarizer.transform(y).astype(bool)
         return strata
 
-    def _score_of(
-        self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-    ) -> float:
+    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
 
     # ------------------------------------------------------------------------------- predicting

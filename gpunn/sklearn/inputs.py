@@ -107,8 +107,9 @@ def checked_weights(
         to_host(sample_weight), dtype=np.float64, ensure_2d=False, input_name=argument
     )
     if weights.ndim != 1:
-        raise ValueError(f"Sample weights must be 1D array or scalar; got {argument} of shape "
-                         f"{weights.shape}")
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar; got {argument} of shape {weights.shape}"
+        )
     if weights.shape != (rows,):
         raise ValueError(f"{argument}.shape == {weights.shape}, expected {(rows,)}!")
     return check_weights(weights, rows, argument, dtype)

@@ -134,8 +134,7 @@ def minimize(
     iterations = min(int(result.nit), max_iter)
     if result.status != 0:
         more = (
-            "\nIncrease the number of iterations to improve the convergence "
-            f"(max_iter={max_iter})."
+            f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
             if iterations == max_iter
             else ""
         )

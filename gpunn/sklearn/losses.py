@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpunn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, Poisson
+from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 from gpunn.typing import Array, Namespace
 
 __all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntropy"]
@@ -55,5 +55,3 @@ class SummedBinaryCrossEntropy(BinaryCrossEntropy):
 
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         return super().gradients(xp, predictions, targets) * predictions.shape[1]
-
-

@@ -195,9 +195,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
             return LOSSES[self.loss]()
         return resolve(Loss, self.loss, "loss")
 
-    def _score_of(
-        self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None
-    ) -> float:
+    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         predictions = self._numbers(outputs)
         if not np.isfinite(predictions).all():
             return float("nan")

@@ -50,9 +50,7 @@ class EstimatorTrainer(Trainer):
     convergence: Convergence
     random: np.random.RandomState
 
-    def __init__(
-        self, model: Sequential, loss: Loss, optimizer: Optimizer, duration: int
-    ) -> None:
+    def __init__(self, model: Sequential, loss: Loss, optimizer: Optimizer, duration: int) -> None:
         super().__init__(model, loss, optimizer)
         self.duration = duration
         self.score: Score | None = None

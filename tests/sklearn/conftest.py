@@ -1,0 +1,28 @@
+"""Where scikit-learn is missing, the modules of this folder are skipped, which pytest reports."""
+
+import importlib.metadata
+
+import pytest
+
+
+def installed():
+    try:
+        importlib.metadata.distribution("scikit-learn")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+class SkippedModule(pytest.Module):
+    def collect(self):
+        pytest.skip("needs scikit-learn, the extra 'sklearn'", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return None if installed() else SkippedModule.from_parent(parent, path=module_path)
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch):
+    """Estimators whose `backend` is None compute on NumPy, whatever the machine has."""
+    monkeypatch.setenv("GPUNN_BACKEND", "numpy")
