@@ -484,7 +484,7 @@ class Backend:
     def penalize(
         self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
     ) -> None:
-        """Add the penalty strength / 2 * ||values||^2 to a sum of losses, and its gradient to theirs.
+        """Add a penalty to a sum of losses, and its gradient to theirs.
 
         loss_sum = loss_sum + strength / 2 * ||values||^2;
         gradients = gradients + strength / weight * values, and unchanged if the weight is 0.

@@ -176,7 +176,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         """Draw the first weights and forget everything that an earlier fit has learned."""
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
-            vars(self).pop(name, None)
+            self.__dict__.pop(name, None)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self.n_layers_, self.n_outputs_ = len(units), units[-1]
         self.out_activation_ = self._output_activation()

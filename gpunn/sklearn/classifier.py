@@ -351,7 +351,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
                 probabilities: np.ndarray = sigmoid(np, outputs)
                 return probabilities
             exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            return exponentials / exponentials.sum(axis=1, keepdims=True)
+            probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+            return probabilities
 
     def _labels(self, outputs: np.ndarray) -> np.ndarray:
         probabilities = self._activated(outputs)

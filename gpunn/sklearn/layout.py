@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,7 +63,7 @@ def initial_values(
     """
     factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
     coefs, intercepts = [], []
-    for fan_in, fan_out in zip(units, units[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(units):
         bound = math.sqrt(factor / (fan_in + fan_out))
         coefs.append(random.uniform(-bound, bound, (fan_in, fan_out)))
         intercepts.append(random.uniform(-bound, bound, fan_out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any
 
@@ -117,12 +118,11 @@ def minimize(
     from scipy.optimize import OptimizeResult
     from scipy.optimize import minimize as scipy_minimize
 
-    def report(intermediate_result: OptimizeResult) -> None:
-        nonlocal shown
-        shown += 1
-        print(f"Iteration {shown}, loss = {intermediate_result.fun:.8f}")
+    numbers = itertools.count(1)
 
-    shown = 0
+    def report(intermediate_result: OptimizeResult) -> None:
+        print(f"Iteration {next(numbers)}, loss = {intermediate_result.fun:.8f}")
+
     result = scipy_minimize(
         objective,
         np.asarray(start, dtype=np.float64),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -96,9 +96,7 @@ def configurable(base: type[Configurable]) -> Constraint:
 
 
 def array_like(value: Any) -> bool:
-    return not isinstance(value, (str, bytes)) and bool(
-        isinstance(value, Iterable) and np.ndim(value) > 0
-    )
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
 
 
 def random_state(value: Any) -> bool:

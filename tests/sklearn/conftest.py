@@ -1,6 +1,7 @@
 """Where scikit-learn is missing, the modules of this folder are skipped, which pytest reports."""
 
 import importlib.metadata
+import warnings
 
 import pytest
 
@@ -26,3 +27,13 @@ def pytest_pycollect_makemodule(module_path, parent):
 def _on_the_cpu(monkeypatch):
     """Estimators whose `backend` is None compute on NumPy, whatever the machine has."""
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
+
+
+@pytest.fixture(autouse=True)
+def _ends_at_max_iter():
+    """Training may end before it has converged, without saying so."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield

@@ -41,8 +41,12 @@ SOLVERS = {
     "descent": {"solver": "sgd", "momentum": 0, "shuffle": False, "learning_rate_init": 0.1},
     "invscaling": {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5},
     "adaptive": {
-        "solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.05,
-        "tol": 0.05, "n_iter_no_change": 2, "max_iter": 60,
+        "solver": "sgd",
+        "learning_rate": "adaptive",
+        "learning_rate_init": 0.05,
+        "tol": 0.05,
+        "n_iter_no_change": 2,
+        "max_iter": 60,
     },
     "early stopping": {"early_stopping": True, "n_iter_no_change": 3, "validation_fraction": 0.3},
 }
@@ -145,8 +149,12 @@ def test_lbfgs_says_why_it_ended(options):
 def test_lbfgs_converges_to_the_same_minimum():
     them, us = both(
         *("MLPRegressor", NUMBERS, VALUES[:, 0]),
-        solver="lbfgs", activation="identity", hidden_layer_sizes=(2,),
-        alpha=1.0, max_iter=1000, tol=1e-8,
+        solver="lbfgs",
+        activation="identity",
+        hidden_layer_sizes=(2,),
+        alpha=1.0,
+        max_iter=1000,
+        tol=1e-8,
     )
     np.testing.assert_allclose(us.predict(NUMBERS), them.predict(NUMBERS), 1e-4, 1e-4)
     assert us.loss_ == pytest.approx(them.loss_, rel=1e-9)
