@@ -81,7 +81,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     dropout : float, default=0.0
         Part of each hidden layer's outputs that is dropped in training.
     batch_norm, layer_norm : bool, default=False
-        Whether to normalise each hidden layer before its activation.
+        Whether to normalise each hidden layer before its activation. With batch normalisation the
+        hidden layers have no intercepts (they are 0): its shifts take their place.
     optimizer : str, Optimizer, mapping or None, default=None
         Takes the solver's place, such as "adamw" (with `learning_rate_init`) or
         `gpunn.optimizers.Lion(3e-4)`.

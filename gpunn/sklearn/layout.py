@@ -33,13 +33,17 @@ def activation_of(activation: Any) -> Activation:
 
 
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
-    """Return the layers of a network with these numbers of units, inputs and outputs included."""
+    """Return the layers of a network with these numbers of units, inputs and outputs included.
+
+    In front of batch normalisation, which takes it off again, a layer has no bias: its gradient
+    would be nothing but rounding errors, and Adam would follow them.
+    """
     f = activation_of(estimator.activation)
     layers: list[Layer] = []
     for hidden in units[1:-1]:
         if estimator.batch_norm or estimator.layer_norm:
             norm = BatchNorm() if estimator.batch_norm else LayerNorm()
-            layers += [Dense(hidden), norm, ActivationLayer(f)]
+            layers += [Dense(hidden, bias=not estimator.batch_norm), norm, ActivationLayer(f)]
         else:
             layers.append(Dense(hidden, f))
         if estimator.dropout:
@@ -90,26 +94,25 @@ def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.
 def named_values(estimator: Any) -> dict[str, np.ndarray]:
     """Return an estimator's fitted arrays by the names that they have in the network."""
     values = dict(getattr(estimator, "normalization_", {}))
+    last = len(estimator.coefs_)
     for number, (coef, intercept) in enumerate(
         zip(estimator.coefs_, estimator.intercepts_, strict=True), 1
     ):
         values[f"dense_{number}.weights"] = np.asarray(coef)
-        values[f"dense_{number}.biases"] = np.asarray(intercept)
+        if number == last or not estimator.batch_norm:
+            values[f"dense_{number}.biases"] = np.asarray(intercept)
     return values
 
 
 def take_values(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
-    """Set an estimator's fitted arrays from those of its network."""
-
-    def named(kind: str) -> list[np.ndarray]:
-        return [
-            array.astype(dtype, copy=False)
-            for name, array in values.items()
-            if name.startswith("dense_") and name.endswith(kind)
-        ]
-
-    estimator.coefs_ = named(".weights")
-    estimator.intercepts_ = named(".biases")
+    """Set an estimator's fitted arrays from those of its network; a missing bias is 0."""
+    coefs, intercepts = [], []
+    for number in range(1, len(estimator.coefs_) + 1):
+        coef = values[f"dense_{number}.weights"].astype(dtype, copy=False)
+        bias = values.get(f"dense_{number}.biases", np.zeros(coef.shape[1]))
+        coefs.append(coef)
+        intercepts.append(bias.astype(dtype, copy=False))
+    estimator.coefs_, estimator.intercepts_ = coefs, intercepts
     estimator.normalization_ = {
         name: array.astype(dtype, copy=False)
         for name, array in values.items()
