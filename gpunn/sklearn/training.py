@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
-from gpunn.sklearn.convergence import Convergence
+from gpunn.sklearn.convergence import Convergence, LearningRate
 from gpunn.training.examples import Examples
 from gpunn.training.interruption import Interruption
 from gpunn.training.step import TrainStep
@@ -77,6 +77,9 @@ class EstimatorTrainer(Trainer):
         """Go on, as scikit-learn does."""
 
     def _learning_rates(self, updates: int, plan: int) -> np.ndarray:
+        schedule = self.optimizer.schedule
+        if isinstance(schedule, LearningRate):
+            return np.full(updates, schedule.rate)
         return super()._learning_rates(updates, max(plan, self.duration))
 
     def _figure_names(self, validated: bool) -> list[str]:
