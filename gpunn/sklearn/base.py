@@ -141,7 +141,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             network = self._fit_epochs(data, validation, random, dtype.name, incremental)
         take_values(self, network.parameters.to_host(), dtype)
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
-        if not all(np.isfinite(array).all() for array in (*self.coefs_, *self.intercepts_)):
+        learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
+        if not all(np.isfinite(array).all() for array in learned):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
@@ -302,6 +303,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
                 )
+        if data.weights is not None and held is not None:
+            for rows, part in ((kept, "train on"), (held, "validate on")):
+                if not data.weights[rows].any():
+                    raise ValueError(f"sample_weight: all rows to {part} have a weight of zero")
         backend, dtype = network.backend, network.dtype
         weights = self._weighted(data, kept)
         source = row_source(backend, data.X, data.targets, weights, dtype)

@@ -20,7 +20,15 @@ from gpunn.sklearn.base import BasePerceptron, Data, keep_parameters
 from gpunn.sklearn.class_weights import check_class_weight, class_weight_of_rows
 from gpunn.sklearn.inputs import to_host
 from gpunn.sklearn.losses import SummedBinaryCrossEntropy
-from gpunn.sklearn.parameters import COMMON, NONE, Constraint, among, configurable, real
+from gpunn.sklearn.parameters import (
+    COMMON,
+    NONE,
+    Constraint,
+    InvalidParameterError,
+    among,
+    configurable,
+    real,
+)
 
 __all__ = ["MLPClassifier"]
 
@@ -284,6 +292,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             dtype=(np.float64, np.float32),
             reset=first,
         )
+        if hasattr(y, "toarray"):
+            y = y.toarray()
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not validation and (
@@ -333,6 +343,10 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     def _check_combinations(self, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
         super()._check_combinations(incremental, validation)
         check_class_weight(self.class_weight, incremental)
+        if self.label_smoothing and self.loss != "log_loss":
+            raise InvalidParameterError(
+                "label_smoothing: only with loss='log_loss'; a loss of gpunn has its own"
+            )
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
         if self.n_outputs_ > 1:

@@ -143,6 +143,6 @@ def minimize(
             f"{result.message}\n{more}\nYou might also want to scale the data as shown in:\n"
             "    https://scikit-learn.org/stable/modules/preprocessing.html",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=5,
         )
     return result.x, float(result.fun), iterations

@@ -174,6 +174,19 @@ def test_class_weights_of_several_labels():
     same(first, MLPClassifier(**FAST).fit(inputs, labels, given))
 
 
+def test_several_labels_may_be_sparse():
+    inputs, labels = make_multilabel_classification(60, n_classes=3, random_state=0)
+    first = MLPClassifier(**FAST).fit(inputs, scipy.sparse.csr_array(labels))
+    same(first, MLPClassifier(**FAST).fit(inputs, labels))
+
+
+def test_each_part_of_a_split_needs_a_weight():
+    weights = np.zeros(150)
+    weights[0] = 1
+    with pytest.raises(ValueError, match="all rows to validate on have a weight of zero"):
+        MLPRegressor(early_stopping=True, **FAST).fit(X, y, weights)
+
+
 def test_balanced_partial_fit_is_refused():
     with pytest.raises(ValueError, match="not supported for partial_fit"):
         MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
@@ -375,6 +388,10 @@ def test_progress_is_shown_on_standard_error(capsys):
         ({"loss": "hinge"}, "The 'loss' parameter of MLPClassifier must be"),
         ({"label_smoothing": 1}, "The 'label_smoothing' parameter"),
         ({"batch_norm": True, "layer_norm": True}, "choose one"),
+        (
+            {"label_smoothing": 0.1, "loss": losses.SoftmaxCrossEntropy()},
+            "label_smoothing: only with loss='log_loss'",
+        ),
         ({"hidden_layer_sizes": (2.5,)}, "whole numbers"),
         ({"solver": "lbfgs", "dropout": 0.1}, "dropout: not with solver='lbfgs'"),
         ({"solver": "lbfgs", "optimizer": "sgd", "max_norm": 1.0}, "optimizer, max_norm: not"),
