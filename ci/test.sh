@@ -27,7 +27,7 @@ PYTHON
   fi
 }
 
-extras=dev,fast
+extras=dev,fast,sklearn
 obstacle=$(emulator_obstacle)
 [[ -n $obstacle ]] || extras+=,emulated
 prepare_environment "$extras"

@@ -99,9 +99,10 @@ class MeanSquaredError(Loss):
 
     Parameters
     ----------
-    over_outputs : {"mean", "sum"}
+    over_outputs : {"mean", "sum", "half_sum"}
         "mean" makes the batch's loss the mean over all elements. "sum" is the tutorial's cost,
         C = 1/m sum_i sum_j (p_ij - t_ij)^2, larger by the factor k, the number of outputs.
+        "half_sum" is half of that, whose gradient is p_ij - t_ij.
     """
 
     over_outputs: str = "mean"
@@ -109,14 +110,14 @@ class MeanSquaredError(Loss):
     name = "mean_squared_error"
 
     def __post_init__(self) -> None:
-        if self.over_outputs not in ("mean", "sum"):
+        if self.over_outputs not in ("mean", "sum", "half_sum"):
             raise ArgumentError(
-                f"over_outputs: expected 'mean' or 'sum'; got {self.over_outputs!r}"
+                f"over_outputs: expected 'mean', 'sum' or 'half_sum'; got {self.over_outputs!r}"
             )
 
     def scale(self, outputs: int) -> float:
         """Return the factor of a row's sum of squares."""
-        return 1 / outputs if self.over_outputs == "mean" else 1.0
+        return {"mean": 1 / outputs, "sum": 1.0, "half_sum": 0.5}[self.over_outputs]
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         difference = predictions - targets

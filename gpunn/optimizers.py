@@ -8,14 +8,17 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019):
 
     values <- values * (1 - learning_rate * weight_decay), then the update,
 
-and leaves biases and normalisation parameters alone unless `decay_all` is set.
+and leaves biases and normalisation parameters alone unless `decay_all` is set. An L2 penalty
+applies to the same parameters, but is part of the loss, so it goes through the gradient:
+
+    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gpunn.configurable import Configurable
@@ -40,6 +43,10 @@ class Optimizer(Configurable):
     max_norm : float or None
         If set, gradients are scaled down so that their global norm is at most this
         (Pascanu et al. 2013): g <- g * min(1, max_norm / ||g||).
+    l2_penalty : float
+        Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses, and so
+        l2_penalty * W / sum_i w_i to the gradient, w being the sample weights of the update's rows.
+        This is `alpha` in scikit-learn's networks.
 
     Attributes
     ----------
@@ -51,6 +58,7 @@ class Optimizer(Configurable):
     weight_decay: float = 0.0
     decay_all: bool = False
     max_norm: float | None = None
+    l2_penalty: float = field(default=0.0, kw_only=True)
 
     slots: ClassVar[tuple[str, ...]] = ()
 
@@ -60,6 +68,7 @@ class Optimizer(Configurable):
         self.require_flag("decay_all")
         if self.max_norm is not None:
             self.require_number("max_norm", above=0)
+        self.require_number("l2_penalty", at_least=0)
 
     @property
     def schedule(self) -> Schedule:
@@ -103,7 +112,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_fraction("momentum")
+        self.require_number("momentum", at_least=0, at_most=1)
         self.require_flag("nesterov")
 
     @property
@@ -170,12 +179,17 @@ class Adam(Optimizer):
     square <- beta2 * square + (1 - beta2) * g^2
     values <- values - learning_rate * m / (sqrt(s) + epsilon),
     with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t) at update t.
+
+    With `epsilon_hat`, epsilon is the one of the paper's more efficient order of computation (at
+    the end of its section 2), which is added to sqrt(square) instead of sqrt(s):
+    values <- values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t)).
     """
 
     learning_rate: float | Schedule = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
+    epsilon_hat: bool = False
 
     name = "adam"
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
@@ -185,6 +199,7 @@ class Adam(Optimizer):
         self.require_fraction("beta1")
         self.require_fraction("beta2")
         self.require_number("epsilon", above=0)
+        self.require_flag("epsilon_hat")
 
     def update(
         self,
@@ -200,8 +215,10 @@ class Adam(Optimizer):
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
         t = xp.astype(step, values.dtype)
         m = mean / one_minus_power(xp, self.beta1, t)
-        s = square / one_minus_power(xp, self.beta2, t)
-        values -= learning_rate * m / (xp.sqrt(s) + self.epsilon)
+        correction = one_minus_power(xp, self.beta2, t)
+        s = square / correction
+        epsilon = self.epsilon / xp.sqrt(correction) if self.epsilon_hat else self.epsilon
+        values -= learning_rate * m / (xp.sqrt(s) + epsilon)
 
 
 @dataclass(eq=False)

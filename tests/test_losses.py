@@ -249,7 +249,7 @@ def test_class_indices():
     [
         (
             lambda: losses.MeanSquaredError("max"),
-            "over_outputs: expected 'mean' or 'sum'; got 'max'",
+            "over_outputs: expected 'mean', 'sum' or 'half_sum'; got 'max'",
         ),
         (lambda: losses.Huber(0), "delta: expected > 0"),
         (lambda: losses.Quantile(1), "quantile: expected > 0 and < 1; got 1"),

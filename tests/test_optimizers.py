@@ -34,13 +34,16 @@ def rmsprop(x, gradients, rates, rho=0.9, epsilon=1e-8):
     return x
 
 
-def adam(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.0):
+def adam(x, gradients, rates, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.0, hat=False):
     m = v = 0.0
     for t, (g, rate) in enumerate(zip(gradients, rates, strict=True), 1):
         x *= 1 - rate * decay
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
-        x -= rate * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + epsilon)
+        if hat:  # the paper's more efficient order of computation, at the end of section 2
+            x -= rate * math.sqrt(1 - beta2**t) / (1 - beta1**t) * m / (math.sqrt(v) + epsilon)
+        else:
+            x -= rate * (m / (1 - beta1**t)) / (math.sqrt(v / (1 - beta2**t)) + epsilon)
     return x
 
 
@@ -65,6 +68,7 @@ CASES = [
         {"beta1": 0.5, "beta2": 0.9, "epsilon": 0.1},
     ),
     (optimizers.Adam(beta1=0.0), adam, {"beta1": 0.0}),
+    (optimizers.Adam(epsilon=0.1, epsilon_hat=True), adam, {"epsilon": 0.1, "hat": True}),
     (optimizers.AdamW(), adam, {"decay": 0.01}),
     (optimizers.Lion(), lion, {}),
     (optimizers.Lion(beta1=0.5, beta2=0.6), lion, {"beta1": 0.5, "beta2": 0.6}),
@@ -196,7 +200,7 @@ def test_config_describes_and_rebuilds(cls):
     ("cls", "parameters", "message"),
     [
         (optimizers.SGD, {"learning_rate": -1}, "optimizer.learning_rate: expected >= 0; got -1"),
-        (optimizers.SGD, {"momentum": 1}, "optimizer.momentum: expected >= 0 and < 1; got 1"),
+        (optimizers.SGD, {"momentum": 2}, "optimizer.momentum: expected >= 0 and <= 1; got 2"),
         (optimizers.SGD, {"nesterov": 1}, "optimizer.nesterov: expected True or False; got 1"),
         (optimizers.SGD, {"decay_all": "no"}, "optimizer.decay_all: expected True or False"),
         (optimizers.SGD, {"beta1": 0.9}, "optimizer.beta1: 'sgd' has no such parameter"),

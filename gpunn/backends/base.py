@@ -510,6 +510,24 @@ class Backend:
         limit = xp.full_like(norm, max_norm)
         gradients *= limit / xp.maximum(norm, limit)
 
+    def penalize(
+        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
+    ) -> None:
+        """Add a penalty to a sum of losses, and its gradient to theirs.
+
+        loss_sum = loss_sum + strength / 2 * ||values||^2;
+        gradients = gradients + strength / weight * values, and unchanged if the weight is 0.
+
+        Parameters
+        ----------
+        weight : array, shape (1,)
+            Sum of the weights that the losses are averaged over.
+        """
+        xp = self.xp
+        loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
+        some = xp.where(weight > 0, weight, xp.ones_like(weight))
+        gradients += xp.where(weight > 0, strength / some, xp.zeros_like(weight)) * values
+
     def update(
         self,
         optimizer: Optimizer,

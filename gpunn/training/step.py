@@ -211,6 +211,14 @@ class TrainStep(BatchPass):
         weights, total = self.next_weights(rows)
         gradients = self._gradients(rows, weights, self.loss_scale.normalizer(total))
         self.loss_scale.unscale(gradients)
+        if self.optimizer.l2_penalty:
+            ops.penalize(
+                parameters.values[: self._decayed],
+                gradients[: self._decayed],
+                total,
+                self.optimizer.l2_penalty,
+                statistics.loss_sum,
+            )
         if self.optimizer.max_norm is not None:
             ops.clip(gradients, self.optimizer.max_norm)
         ops.count_update(

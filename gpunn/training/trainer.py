@@ -245,6 +245,21 @@ class Trainer:
             validation_split=validation_split,
             stream=stream,
         )
+        return self.fit_examples(
+            training, validation, epochs, batch_size, shuffle, callbacks, progress
+        )
+
+    def fit_examples(
+        self,
+        training: Examples,
+        validation: Examples | None,
+        epochs: int,
+        batch_size: int,
+        shuffle: bool,
+        callbacks: Sequence[Callback],
+        progress: bool,
+    ) -> History:
+        """Do what `fit` does once it has checked its arguments."""
         self.figures = self._figure_names(validation is not None)
         self.optimizer.schedule.check(self.figures)
         self.stop_reason = self.history.stopped = ""
@@ -316,7 +331,7 @@ class Trainer:
         pace: Pace,
     ) -> bool:
         """Train for one epoch and add it to the history; return False if interrupted."""
-        order = permutation(self.model.seed, self.epoch, training.rows) if shuffle else None
+        order = self._order(training.rows) if shuffle else None
         rates = self._learning_rates(math.ceil(training.rows / step.rows_per_update), plan)
         bar = progress_bar(f"Epoch {self.epoch + 1}/{plan}", training.rows, progress)
         began = time.perf_counter()
@@ -351,7 +366,7 @@ class Trainer:
             if validation is not None:
                 figures = self._evaluate(validation, step.batch_size)
                 if not math.isfinite(figures["loss"]):
-                    raise DivergenceError(
+                    self._diverged(
                         f"val_loss: not a finite number after epoch {self.epoch + 1}. {REMEDIES}"
                     )
                 logs |= {f"val_{name}": figure for name, figure in figures.items()}
@@ -362,6 +377,14 @@ class Trainer:
         self.history.append(row)
         self.optimizer.schedule.observe(row)
         return True
+
+    def _order(self, rows: int) -> np.ndarray:
+        """Return the order in which the next epoch visits the rows."""
+        return permutation(self.model.seed, self.epoch, rows)
+
+    def _diverged(self, message: str) -> None:
+        """End training, because something is not a finite number."""
+        raise DivergenceError(message)
 
     def _learning_rates(self, updates: int, plan: int) -> np.ndarray:
         time_in_epochs = self.epoch + (np.arange(updates) + 0.5) / updates
@@ -374,17 +397,17 @@ class Trainer:
         finite = step.statistics.collect()
         remedies = REMEDIES + step.loss_scale.remedy
         if finite < done - reported:
-            raise DivergenceError(
+            self._diverged(
                 f"loss: not a finite number from epoch {self.epoch + 1}, step "
                 f"{reported + finite + 1} on. {remedies}"
             )
         if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
-            raise DivergenceError(
+            self._diverged(
                 f"gradient: not finite by step {done} of epoch {self.epoch + 1}, though the loss "
                 f"is, even with the smallest loss scale there is. {remedies}"
             )
         if not step.statistics.parameters_finite:
-            raise DivergenceError(
+            self._diverged(
                 "parameters: they or their sum are not finite after the last step of epoch "
                 f"{self.epoch + 1}. {remedies}"
             )

@@ -113,7 +113,12 @@ def test_document_does_what_it_says(
             (folder / block.file_name).write_text(block.text, encoding="utf-8")
         if block.language == "python" and block.file_name is None:
             # Blank lines in front make a traceback name the document's own lines.
-            exec(compile("\n" * block.line + block.text, path, "exec"), vars(module))
+            try:
+                exec(compile("\n" * block.line + block.text, path, "exec"), vars(module))
+            except ModuleNotFoundError as error:
+                if (error.name or "").partition(".")[0] not in OPTIONAL:
+                    raise
+                pytest.skip(f"{place} needs {error.name}, which is not installed")
             printed = capsys.readouterr().out
             assert matches(block.output, printed), f"{place} prints:\n{printed}"
         elif block.language == "toml":

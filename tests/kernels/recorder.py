@@ -168,7 +168,7 @@ OPTIMIZERS = {
     "nesterov": lambda: optimizers.SGD(0.02, momentum=0.9, nesterov=True, weight_decay=0.1),
     "rmsprop": lambda: optimizers.RMSprop(0.003, decay_all=True, weight_decay=0.1),
     "adam": lambda: optimizers.Adam(0.01, max_norm=0.5),
-    "adamw": lambda: optimizers.AdamW(0.01),
+    "adamw": lambda: optimizers.AdamW(0.01, l2_penalty=0.1, epsilon_hat=True),
     "lion": lambda: optimizers.Lion(0.001),
 }
 

@@ -22,7 +22,7 @@ OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNEL
 
 COOPERATIVE = (
     *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "layer_norm"),
-    *("layer_norm_gradient", "loss", "metric", "sum_weights", "unscale"),
+    *("layer_norm_gradient", "loss", "metric", "penalize", "sum_weights", "unscale"),
 )
 """Those among them whose kernels' threads share memory, or wait for each other."""
 

@@ -516,6 +516,7 @@ def loss_cases() -> Iterator[Case]:
     every = [cls() for cls in builtin(losses.Loss)]
     every += [
         losses.MeanSquaredError("sum"),
+        losses.MeanSquaredError("half_sum"),
         losses.Huber(0.3),
         losses.Quantile(0.9),
         losses.SoftmaxCrossEntropy(0.1),
@@ -586,11 +587,25 @@ def updates() -> Iterator[Case]:
             lambda g, n=size, m=norm: {"gradients": normal(g, n), "max_norm": m},
             terms=size,
         )
+    for size, weight in itertools.product(WIDTHS, (8.0, 0.0)):
+        yield Case(
+            f"penalize-{size}-{weight}",
+            "penalize",
+            lambda g, n=size, w=weight: {
+                "values": normal(g, n),
+                "gradients": normal(g, n),
+                "weight": np.array([w]),
+                "strength": 0.1,
+                "loss_sum": np.array([2.0]),
+            },
+            terms=size,
+        )
     every = [cls() for cls in builtin(optimizers.Optimizer)]
     every += [
         optimizers.SGD(momentum=0.9),
         optimizers.SGD(momentum=0.9, nesterov=True, weight_decay=0.1),
         optimizers.Adam(beta1=0.0, beta2=0.0),
+        optimizers.Adam(epsilon=1e-3, epsilon_hat=True),
         optimizers.Lion(weight_decay=0.1),
         optimizers.RMSprop(weight_decay=0.1),
     ]

@@ -9,7 +9,15 @@ from gpunn.backends.numpy import NumpyBackend
 
 TRANSFERS = {"describe", "dtype", "dtype_name", "zeros", "from_host", "copy_from_host", "to_host"}
 TRANSFERS |= {"copy", "synchronize", "free_memory", "nbytes"}
-TRANSFERS |= {"recorded", "stager", "memory_errors", "release_memory", "needs_loss_scale"}
+TRANSFERS |= {
+    "recorded",
+    "recorded_function",
+    "copy_to_host",
+    "stager",
+    "memory_errors",
+    "release_memory",
+    "needs_loss_scale",
+}
 
 GROUPS: dict[str, list[Case]] = defaultdict(list)
 for case in CASES:

@@ -123,7 +123,7 @@ def test_losses(cls, weighted):
 
 
 @pytest.mark.parametrize("cls", built_in(optimizers.Optimizer, optimizers))
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "max_norm": 1.0}])
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1, "max_norm": 1.0, "l2_penalty": 0.1}])
 def test_optimizers(cls, options):
     assert_allocates_nothing(hidden(), optimizer=cls(1e-4, **options))
 
@@ -186,6 +186,35 @@ def test_positions_and_counters_are_on_the_device(backend):
     assert backend.to_host(step.workspace.passes) == [3]
     assert step.statistics.collect() == 3
     assert step.statistics.result() == {"loss": pytest.approx(loss / 5)}
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("everything", [False, True], ids=["weights", "everything"])
+@pytest.mark.parametrize("backend", [get_backend("numpy"), Backend(array_api_strict)], ids=repr)
+def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
+    """L = (sum_i w_i l_i + penalty / 2 * ||W||^2) / sum_i w_i, and one step of descent along it."""
+    model = gpunn.Sequential([layers.Dense(1)], 2, backend, dtype="float64")
+    model.parameters["dense_1.weights"] = np.array([[1.0], [-2.0]])
+    model.parameters["dense_1.biases"] = np.array([0.5])
+    optimizer = optimizers.SGD(0.1, l2_penalty=3.0, decay_all=everything)
+    loss = losses.MeanSquaredError("half_sum")
+    step = TrainStep(model, loss, optimizer, [], 4 // accumulation, accumulation)
+    random = np.random.default_rng(0)
+    X, y, w = random.normal(size=(4, 2)), random.normal(size=(4, 1)), np.array([1.0, 2, 0, 0.5])
+    (piece,) = RowSource(backend, X, y, w, "float64", "float64").pieces(None, 4)
+    step.load(piece)
+    step.load_rates(np.array([0.1]))
+    step.update(4)
+    error = X @ [[1.0], [-2.0]] + 0.5 - y
+    squares = 5.0 + 0.25 * everything
+    expected = (w @ (0.5 * error**2) + 3.0 / 2 * squares) / w.sum()
+    step.statistics.collect()
+    assert step.statistics.result() == {"loss": pytest.approx(expected.item())}
+    weight_gradient = (X.T @ (w[:, None] * error) + 3.0 * np.array([[1.0], [-2.0]])) / w.sum()
+    bias_gradient = (w @ error + 3.0 * 0.5 * everything) / w.sum()
+    got = model.parameters.to_host()
+    np.testing.assert_allclose(got["dense_1.weights"], [[1], [-2]] - 0.1 * weight_gradient)
+    np.testing.assert_allclose(got["dense_1.biases"], 0.5 - 0.1 * bias_gradient)
 
 
 def test_rates_may_become_more():

@@ -449,6 +449,15 @@ class CupyBackend(Backend):
         else:
             super().clip(gradients, max_norm)
 
+    def penalize(
+        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
+    ) -> None:
+        if contiguous(values, gradients, weight, loss_sum):
+            parts = self._scratch("parts", sums.MAX_PARTS, gradients.dtype)
+            sums.penalize(values, gradients, weight, strength, loss_sum, parts)
+        else:
+            super().penalize(values, gradients, weight, strength, loss_sum)
+
     def update(
         self,
         optimizer: Optimizer,

@@ -333,6 +333,17 @@ class NumpyBackend(Backend):
         if not norm <= max_norm:  # so that a NaN spreads, as it does elsewhere
             gradients *= max_norm / norm
 
+    def penalize(
+        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
+    ) -> None:
+        loss_sum += 0.5 * strength * np.vecdot(values, values)
+        total = float(weight[0])
+        if total > 0:
+            for value_piece, gradient_piece in chunks(values, gradients):
+                s = self._scratch("s", value_piece.shape, values.dtype)
+                np.multiply(value_piece, strength / total, out=s)
+                gradient_piece += s
+
     def update(
         self,
         optimizer: Optimizer,

@@ -68,11 +68,13 @@ def corrected(o: Any, rate: float, step: int) -> tuple[float, float]:
     """Return Adam's rate and epsilon with both bias corrections taken into them.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
-    = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
+    = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)); `epsilon_hat` is what
+    stands there for epsilon * sqrt(c2).
     """
     c1 = -math.expm1(step * math.log(o.beta1)) if o.beta1 else 1.0
     c2 = -math.expm1(step * math.log(o.beta2)) if o.beta2 else 1.0
-    return rate * math.sqrt(c2) / c1, o.epsilon * math.sqrt(c2)
+    epsilon = o.epsilon if o.epsilon_hat else o.epsilon * math.sqrt(c2)
+    return rate * math.sqrt(c2) / c1, epsilon
 
 
 def adam(

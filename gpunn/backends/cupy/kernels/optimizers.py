@@ -55,12 +55,12 @@ RMSPROP = Rule(
 )
 ADAM = Rule(
     "adam",
-    ("beta1", "rest1", "log1", "beta2", "rest2", "log2", "epsilon"),
+    ("beta1", "rest1", "log1", "beta2", "rest2", "log2", "epsilon", "log_hat"),
     ("mean", "square"),
     """mean = beta1 * mean + rest1 * g;
        square = beta2 * square + rest2 * g * g;
        const T m = mean / -expm1(t * log1), s = square / -expm1(t * log2);
-       value -= rate * m / (sqrt(s) + epsilon);""",
+       value -= rate * m / (sqrt(s) + epsilon / sqrt(-expm1(t * log_hat)));""",
 )
 LION = Rule(
     "lion",
@@ -88,7 +88,8 @@ def rmsprop(o: Any) -> tuple[Rule, tuple[float, ...]]:
 def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
     first = o.beta1, 1 - o.beta1, logarithm(o.beta1)
     second = o.beta2, 1 - o.beta2, logarithm(o.beta2)
-    return ADAM, (*first, *second, o.epsilon)
+    # Without `epsilon_hat`, epsilon is divided by sqrt(-expm1(-infinity)) = 1.
+    return ADAM, (*first, *second, o.epsilon, logarithm(o.beta2 if o.epsilon_hat else 0.0))
 
 
 def logarithm(beta: float) -> float:

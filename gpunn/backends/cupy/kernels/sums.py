@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.typing import Array
 
-__all__ = ["MAX_PARTS", "add_sum", "clip", "set_sum"]
+__all__ = ["MAX_PARTS", "add_sum", "clip", "penalize", "set_sum"]
 
 THREADS = 256
 EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
@@ -47,6 +47,22 @@ extern "C" __global__ void gpunn_shrink(T* x, const T* parts, T limit, long long
 }
 """
 
+PENALIZE = r"""
+extern "C" __global__ void gpunn_penalize(
+    const T* values, T* gradients, const T* weight, T strength, T* parts, long long size) {
+  const long long step = (long long)gridDim.x * blockDim.x;
+  const T share = weight[0] > 0 ? strength / weight[0] : (T)0;
+  T sum = 0;
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step) {
+    const T value = values[k];
+    sum += value * value;
+    gradients[k] += share * value;
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) parts[blockIdx.x] = strength / 2 * sum;
+}
+"""
+
 
 def add_sum(values: Array, size: int, total: Array) -> None:
     """Set total = total + sum of the first `size` values; `total` has shape (1,)."""
@@ -77,3 +93,26 @@ def clip(x: Array, max_norm: float, parts: Array) -> None:
     shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
     squares((blocks,), (THREADS,), (x, parts, size))
     shrink((blocks,), (THREADS,), (x, parts, dtype.type(max_norm), size))
+
+
+def penalize(
+    values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array, parts: Array
+) -> None:
+    """Add strength / 2 * ||values||^2 to `loss_sum`, and strength / weight * values to `gradients`.
+
+    Parameters
+    ----------
+    values, gradients, weight, loss_sum : array
+        Contiguous, of one type.
+    strength : float
+    parts : array, shape (MAX_PARTS,)
+        Scratch.
+    """
+    dtype, size = values.dtype, values.size
+    blocks = min(-(-size // (THREADS * EACH)), MAX_PARTS)
+    if not blocks:
+        return
+    kernel = raw_kernel("gpunn_penalize", PENALIZE, T=dtype)
+    given = values, gradients, weight, dtype.type(strength), parts, size
+    kernel((blocks,), (THREADS,), given)
+    add_sum(parts, blocks, loss_sum)

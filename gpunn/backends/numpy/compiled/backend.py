@@ -28,7 +28,7 @@ OPERATIONS = (
     *("count_finite", "count_pass", "count_update"),
     *("matmul", "activate", "activation_gradient", "dense", "dense_gradient", "dropout"),
     *("rescale", "standardize", "normalize", "batch_norm", "batch_norm_gradient"),
-    *("layer_norm", "layer_norm_gradient", "loss", "metric", "clip", "update"),
+    *("layer_norm", "layer_norm_gradient", "loss", "metric", "clip", "penalize", "update"),
     *("scale_loss", "unscale", "update_if_finite", "adjust_loss_scale"),
 )
 """Everything that a step asks of a backend."""

@@ -343,6 +343,21 @@ class Encoder:
             Instruction(update_kernels.CLIP, [*words, bits(max_norm)], read, [gradients]),
         ]
 
+    def penalize(
+        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
+    ) -> Operations:
+        if not same_kind(values, gradients, weight, loss_sum):
+            return None
+        sums = np.empty(self.threads)
+        words = [address(values), values.size, address(sums)]
+        more = [address(values), address(gradients), values.size, address(sums)]
+        more += [address(weight), bits(strength), address(loss_sum)]
+        read = [values, gradients, sums, weight, loss_sum]
+        return [
+            Instruction(update_kernels.SQUARES, words, [values], [sums]),
+            Instruction(update_kernels.PENALIZE, more, read, [gradients, loss_sum]),
+        ]
+
     def update(
         self,
         optimizer: Optimizer,
@@ -407,7 +422,7 @@ def own_numbers(o: Any) -> tuple[Kernel, list[float]] | None:
     if type(o) in (optimizers.Adam, optimizers.AdamW):
         logarithms = [math.log(beta) if beta else -math.inf for beta in (o.beta1, o.beta2)]
         betas = [o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2]
-        return update_kernels.ADAM, [*betas, o.epsilon, *logarithms]
+        return update_kernels.ADAM, [*betas, o.epsilon, *logarithms, float(o.epsilon_hat)]
     if type(o) is optimizers.Lion:
         return update_kernels.LION, [o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2]
     return None

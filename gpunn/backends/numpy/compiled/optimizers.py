@@ -23,7 +23,7 @@ from gpunn.backends.numpy.compiled.kernel import (
 )
 from gpunn.backends.numpy.compiled.pointers import pointer
 
-__all__ = ["ADAM", "CLIP", "LION", "MOMENTUM", "RMSPROP", "SGD", "SQUARES"]
+__all__ = ["ADAM", "CLIP", "LION", "MOMENTUM", "PENALIZE", "RMSPROP", "SGD", "SQUARES"]
 
 LANES = 32
 """Elements that a thread's part is a multiple of: as many as a product's panel in float32."""
@@ -80,7 +80,8 @@ def RMSPROP(like: Any, words: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
-    """Adam. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, logarithms of the betas.
+    """Adam. Own numbers: the betas, each with 1 - beta after it, epsilon, their logarithms, whether
+    epsilon is the one of `epsilon_hat`.
 
     Both bias corrections are taken into rate and epsilon:
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
@@ -94,7 +95,10 @@ def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
     step = float(carray(pointer(words, w[6]), 1)[0])
     learning_rate = float(vector(like, w[5], 1)[0])
     c1, c2 = -math.expm1(step * number(w[13])), -math.expm1(step * number(w[14]))
-    rate, epsilon = T(learning_rate * math.sqrt(c2) / c1), T(number(w[12]) * math.sqrt(c2))
+    rate, epsilon = (
+        T(learning_rate * math.sqrt(c2) / c1),
+        T(number(w[12]) * (1.0 if number(w[15]) != 0 else math.sqrt(c2))),
+    )
     beta1, rest1 = T(number(w[8])), T(number(w[9]))
     beta2, rest2 = T(number(w[10])), T(number(w[11]))
     keep = T(1.0 - float(learning_rate) * number(w[7]))
@@ -142,6 +146,28 @@ def SQUARES(like: Any, words: Any, thread: int, threads: int) -> None:
     for i in range(whole, size):
         a += float(g[i]) * float(g[i])
     carray(pointer(words, w[2]), thread + 1).view(np.float64)[thread] = (a + b) + (c + d)
+
+
+@Kernel
+def PENALIZE(like: Any, words: Any, thread: int, threads: int) -> None:
+    """As `Backend.penalize`. Words: values, gradients, size, sums of `SQUARES` of the values,
+    weight, bits of the strength, loss_sum.
+    """
+    w = integers(words)
+    begin, end = share(w[2], LANES, thread, threads)
+    values, gradients = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
+    weight, strength = float(vector(like, w[4], 1)[0]), number(w[5])
+    T = values.dtype.type
+    if thread == 0:
+        total = 0.0
+        sums = carray(pointer(words, w[3]), threads).view(np.float64)
+        for other in range(threads):
+            total += sums[other]
+        vector(like, w[6], 1)[0] += T(0.5 * strength * total)
+    if weight > 0:
+        factor = T(strength / weight)
+        for i in range(end - begin):
+            gradients[i] += factor * values[i]
 
 
 @Kernel

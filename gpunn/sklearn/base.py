@@ -1,0 +1,370 @@
+"""What both estimators do alike: checking, training, predicting."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from gpunn.backends import Backend
+from gpunn.configurable import resolve_all
+from gpunn.losses import Loss
+from gpunn.network import Sequential
+from gpunn.sklearn.convergence import Convergence
+from gpunn.sklearn.engine import Engine
+from gpunn.sklearn.inputs import checked_weights, row_source, to_host, to_library_of
+from gpunn.sklearn.layout import (
+    initial_normalization,
+    initial_values,
+    layer_units,
+    take_values,
+)
+from gpunn.sklearn.lbfgs import Objective, minimize
+from gpunn.sklearn.parameters import (
+    Constraint,
+    InvalidParameterError,
+    check_parameters,
+    hidden_sizes,
+)
+from gpunn.sklearn.solvers import optimizer_of
+from gpunn.sklearn.training import EstimatorTrainer, Score
+from gpunn.training.callbacks import Callback
+from gpunn.training.examples import Examples
+from gpunn.training.history import History
+
+__all__ = ["BasePerceptron", "Data"]
+
+AUTOMATIC_BATCH = 200
+
+
+class Data(NamedTuple):
+    """Checked rows on the host.
+
+    Attributes
+    ----------
+    X : array or sparse matrix, shape (rows, features)
+    y : ndarray
+        Targets as the user gave them: what scores are computed from.
+    targets : ndarray
+        As the loss takes them.
+    weights : ndarray or None
+        Sample weights.
+    """
+
+    X: Any
+    y: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+
+class BasePerceptron(BaseEstimator):  # type: ignore[misc]
+    """Base of `MLPClassifier` and `MLPRegressor`."""
+
+    _constraints: ClassVar[Mapping[str, tuple[Constraint, ...]]] = {}
+
+    # ------------------------------------------------------------- what the subclasses differ in
+
+    @abstractmethod
+    def _validated(
+        self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
+    ) -> tuple[Any, np.ndarray]:
+        """Return checked inputs and targets; `first` if no earlier fit matters."""
+
+    @abstractmethod
+    def _encoded(self, y: np.ndarray) -> np.ndarray:
+        """Return checked targets as the loss takes them."""
+
+    @abstractmethod
+    def _output_units(self, y: np.ndarray) -> int:
+        """Return the number of the network's outputs."""
+
+    @abstractmethod
+    def _output_activation(self) -> str:
+        """Return the name of what turns the network's outputs into predictions."""
+
+    @abstractmethod
+    def _loss_object(self) -> Loss:
+        """Return the loss that is trained on."""
+
+    @abstractmethod
+    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
+        """Return the score of a network's outputs."""
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """Return what the validation rows are stratified by."""
+        return None
+
+    def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
+        """Return the sample weights, with class weights on these rows (None: all of them)."""
+        return data.weights
+
+    # ---------------------------------------------------------------------------------- fitting
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        incremental: bool,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+    ) -> None:
+        if not incremental or not hasattr(self, "coefs_"):
+            check_parameters(self, self._constraints)
+        self._check_combinations(incremental, validation)
+        sizes = hidden_sizes(self.hidden_layer_sizes)
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = self._validated(to_host(X), to_host(y), first, incremental)
+        units = (X.shape[1], *sizes, self._output_units(y))
+        if not first and layer_units(self.coefs_) != units:
+            raise ValueError(
+                f"warm_start and partial_fit go on with layers of {layer_units(self.coefs_)} "
+                f"units; hidden_layer_sizes and the data now give {units}"
+            )
+        dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
+        weights = checked_weights(sample_weight, X.shape[0], dtype.name)
+        random = check_random_state(self.random_state)
+        if first:
+            self._begin(units, random, dtype)
+        data = Data(X, y, self._encoded(y), weights)
+        if self.solver == "lbfgs":
+            network = self._fit_lbfgs(data, self.dtype or "float64")
+        else:
+            network = self._fit_epochs(data, validation, random, dtype.name, incremental)
+        take_values(self, network.parameters.to_host(), dtype)
+        self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+        learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
+        if not all(np.isfinite(array).all() for array in learned):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+
+    def _check_combinations(self, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
+        X_val, y_val, weight_val = validation
+        if (X_val is None) != (y_val is None) or (X_val is None and weight_val is not None):
+            raise ValueError("X_val and y_val belong together, sample_weight_val to both")
+        if self.batch_norm and self.layer_norm:
+            raise InvalidParameterError("batch_norm and layer_norm: choose one of them")
+        if self.solver == "lbfgs":
+            unused = {
+                "optimizer": self.optimizer is not None,
+                "schedule": self.schedule is not None,
+                "max_norm": self.max_norm is not None,
+                "dropout": self.dropout != 0,
+                "batch_norm": self.batch_norm,
+                "callbacks": len(self.callbacks) > 0,
+                "X_val": X_val is not None,
+            }
+            if found := [name for name, given in unused.items() if given]:
+                raise InvalidParameterError(
+                    f"{', '.join(found)}: not with solver='lbfgs', which minimises one fixed "
+                    "function of all rows; use 'adam' or 'sgd'"
+                )
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+
+    def _begin(
+        self, units: tuple[int, ...], random: np.random.RandomState, dtype: np.dtype
+    ) -> None:
+        """Draw the first weights and forget everything that an earlier fit has learned."""
+        for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
+            self.__dict__.pop(name, None)
+        self.n_iter_ = self.t_ = self._no_improvement_count = 0
+        self.n_layers_, self.n_outputs_ = len(units), units[-1]
+        self.out_activation_ = self._output_activation()
+        self.history_ = History()
+        coefs, intercepts = initial_values(self, units, random)
+        self.coefs_ = [coef.astype(dtype, copy=False) for coef in coefs]
+        self.intercepts_ = [intercept.astype(dtype, copy=False) for intercept in intercepts]
+        self.normalization_ = initial_normalization(self, units)
+        self._engine = Engine(int(random.randint(2**31)) if self.dropout else 0)
+
+    def _fit_lbfgs(self, data: Data, dtype: str) -> Sequential:
+        network = self._runtime().network(self, dtype)
+        weights = self._weighted(data, None)
+        source = row_source(network.backend, data.X, data.targets, weights, dtype)
+        examples = Examples(source)
+        with network.backend.memory_errors():
+            objective = Objective(network, self._loss_object(), float(self.alpha), examples)
+            start = network.backend.to_host(network.parameters.values)
+            vector, self.loss_, self.n_iter_ = minimize(
+                objective,
+                start,
+                max_iter=self.max_iter,
+                max_fun=self.max_fun,
+                tol=self.tol,
+                verbose=bool(self.verbose),
+            )
+            network.backend.copy_from_host(vector, network.parameters.values)
+            examples.unload()
+        return network
+
+    def _fit_epochs(
+        self,
+        data: Data,
+        validation: tuple[Any, Any, Any],
+        random: np.random.RandomState,
+        dtype: str,
+        incremental: bool,
+    ) -> Sequential:
+        engine = self._runtime()
+        network = engine.network(self, dtype)
+        training, held, score = self._split(data, validation, random, network)
+        trainer = self._trainer(engine, network, incremental)
+        convergence = Convergence.of(self, engine.rate, self._rate_mode)
+        trainer.begin(convergence, random, score)
+        callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
+        trainer.fit_examples(
+            training,
+            held,
+            1 if incremental else int(self.max_iter),
+            self._batch_rows(training.rows),
+            bool(self.shuffle),
+            callbacks,
+            bool(self.progress),
+        )
+        if self.early_stopping and trainer.best is not None:
+            trainer.restore(trainer.best)
+        convergence.store(self)
+        self.history_ = trainer.history
+        if trainer.stop_reason.startswith("interrupted"):
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        elif not incremental and not trainer.stop_reason:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        trainer.best = None
+        return network
+
+    def _runtime(self) -> Engine:
+        """Return the engine, made now if the fitted attributes were set from outside."""
+        engine: Engine | None = getattr(self, "_engine", None)
+        if engine is None:
+            engine = self._engine = Engine()
+        return engine
+
+    def _trainer(self, engine: Engine, network: Sequential, incremental: bool) -> EstimatorTrainer:
+        """Return a new trainer, or for `partial_fit` the one that is at work already."""
+        trainer = engine.trainer
+        if incremental and trainer is not None and trainer.model is network:
+            if not getattr(self.optimizer, "l2_penalty", 0.0):
+                trainer.optimizer.l2_penalty = float(self.alpha)
+            return trainer
+        optimizer, rate, self._rate_mode = optimizer_of(self)
+        trainer = EstimatorTrainer(network, self._loss_object(), optimizer, int(self.max_iter))
+        trainer.history = getattr(self, "history_", History())
+        if incremental:
+            engine.take_up(trainer, rate)
+        else:
+            engine.take_trainer(trainer, rate)
+        return trainer
+
+    def _batch_rows(self, rows: int) -> int:
+        if self.batch_size == "auto":
+            return min(AUTOMATIC_BATCH, rows)
+        if self.batch_size > rows:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be "
+                "clipped",
+                stacklevel=5,
+            )
+        return int(min(self.batch_size, rows))
+
+    def _split(
+        self,
+        data: Data,
+        validation: tuple[Any, Any, Any],
+        random: np.random.RandomState,
+        network: Sequential,
+    ) -> tuple[Examples, Examples | None, Score | None]:
+        """Return what to train on, what to validate on, and the score of the latter's outputs."""
+        kept = held = None
+        if self.early_stopping and validation[0] is None:
+            kept, held = train_test_split(
+                np.arange(data.X.shape[0]),
+                random_state=random,
+                test_size=self.validation_fraction,
+                stratify=self._strata(data.y),
+            )
+            if len(held) < 2:
+                raise ValueError(
+                    "The validation set is too small. Increase 'validation_fraction' or the size "
+                    "of your dataset."
+                )
+        if data.weights is not None and held is not None:
+            for rows, part in ((kept, "train on"), (held, "validate on")):
+                if not data.weights[rows].any():
+                    raise ValueError(f"sample_weight: all rows to {part} have a weight of zero")
+        backend, dtype = network.backend, network.dtype
+        weights = self._weighted(data, kept)
+        source = row_source(backend, data.X, data.targets, weights, dtype)
+        training = Examples(source, kept)
+        if held is not None:
+            y_held = data.y[held]
+            w_held = None if data.weights is None else data.weights[held]
+            return training, Examples(source, held), lambda o: self._score_of(o, y_held, w_held)
+        if validation[0] is None:
+            return training, None, None
+        X_val, y_val = self._validated(
+            to_host(validation[0]), to_host(validation[1]), False, incremental=True, validation=True
+        )
+        w_val = checked_weights(validation[2], X_val.shape[0], dtype, "sample_weight_val")
+        source = row_source(backend, X_val, self._encoded(y_val), w_val, dtype)
+        return training, Examples(source), lambda o: self._score_of(o, y_val, w_val)
+
+    # ------------------------------------------------------------------------------- predicting
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return the network's outputs for inputs as a user gives them."""
+        check_is_fitted(self)
+        X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
+        return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
+
+    def _returned(self, result: np.ndarray, X: Any) -> Any:
+        """Return a result in the library that the inputs came from."""
+        return to_library_of(X)(result)
+
+    def _has_partial_fit(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    def __sklearn_tags__(self) -> Any:
+        """Say what scikit-learn may hand in."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags
+
+
+DEVICES: dict[tuple[str, str], str] = {}
+"""What `Backend.describe` says of devices; it takes longer than some fits."""
+
+
+def device_of(backend: Backend) -> str:
+    """Return the name of a backend's device."""
+    place = backend.name, str(backend.device)
+    if place not in DEVICES:
+        DEVICES[place] = backend.describe()["device"]
+    return DEVICES[place]
+
+
+def keep_parameters(estimator: Any, parameters: Mapping[str, Any]) -> None:
+    """Set the parameters of a constructor, given as its `locals()`, as attributes."""
+    for name, value in parameters.items():
+        if name not in ("self", "__class__"):
+            setattr(estimator, name, value)

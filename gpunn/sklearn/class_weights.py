@@ -1,0 +1,65 @@
+"""Class weights by the names of the classes, as factors of the rows' sample weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
+
+__all__ = ["check_class_weight", "class_weight_of_rows"]
+
+
+def check_class_weight(class_weight: Any, incremental: bool) -> None:
+    """Raise a ValueError if the weights would depend on which rows a `partial_fit` happens to get.
+
+    The wording is that of scikit-learn's own estimators.
+    """
+    if incremental and class_weight == "balanced":
+        raise ValueError(
+            "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "
+            "weights, use compute_class_weight('balanced', classes=classes, y=y). In place of y "
+            "you can use a large enough sample of the full training set target to properly "
+            "estimate the class frequency distributions. Pass the resulting weights as the "
+            "class_weight parameter."
+        )
+
+
+def class_weight_of_rows(
+    class_weight: Any,
+    classes: np.ndarray,
+    y: np.ndarray,
+    weights: np.ndarray | None,
+    rows: np.ndarray | None,
+) -> np.ndarray:
+    """Return sample weights times class weights.
+
+    Parameters
+    ----------
+    class_weight : dict, list of dict or "balanced"
+        "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), a row of weight k
+        counting as k rows. For several labels the factors of a row's labels are multiplied.
+    classes : ndarray
+    y : ndarray, shape (rows,) or (rows, labels)
+    weights : ndarray or None
+        Sample weights.
+    rows : ndarray of int64 or None
+        Rows to train on; the others keep their weights, and do not count. None is all.
+    """
+    result = np.ones(len(y)) if weights is None else weights.copy()
+    chosen = np.arange(len(y)) if rows is None else rows
+    if y.ndim == 2:
+        result[chosen] *= compute_sample_weight(class_weight, y[chosen])
+        return result
+    index = np.searchsorted(classes, y[chosen])
+    if isinstance(class_weight, str):
+        counts = np.bincount(index, result[chosen], minlength=len(classes))
+        present = counts > 0
+        factors = np.ones(len(classes))
+        factors[present] = counts.sum() / (present.sum() * counts[present])
+    else:
+        factors = compute_class_weight(class_weight, classes=classes, y=y[chosen])
+    result[chosen] *= factors[index]
+    if not result[chosen].any():
+        raise ValueError("class_weight: every row to train on has a weight of zero")
+    return result

@@ -1,0 +1,421 @@
+"""`MLPClassifier`: classes, several labels, probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target, unique_labels
+from sklearn.utils.validation import validate_data
+
+from gpunn.activations import sigmoid
+from gpunn.configurable import resolve
+from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from gpunn.sklearn.base import BasePerceptron, Data, keep_parameters
+from gpunn.sklearn.class_weights import check_class_weight, class_weight_of_rows
+from gpunn.sklearn.inputs import to_host
+from gpunn.sklearn.losses import SummedBinaryCrossEntropy
+from gpunn.sklearn.parameters import (
+    COMMON,
+    NONE,
+    Constraint,
+    InvalidParameterError,
+    among,
+    configurable,
+    real,
+)
+
+__all__ = ["MLPClassifier"]
+
+
+class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
+    """Multi-layer perceptron classifier with scikit-learn's interface, on any backend.
+
+    Takes the place of `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` are
+    that class's, with the same defaults, and mean the same. So do the attributes. With the same
+    `random_state` it starts from the same weights, visits the rows in the same order and sets the
+    same rows aside.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(100,)
+        Units of each hidden layer.
+    activation : str, Activation or mapping, default="relu"
+        Of the hidden layers: "identity", "logistic", "tanh", "relu" as in scikit-learn, or any
+        other of `gpunn.activations`, such as "gelu".
+    solver : {"lbfgs", "sgd", "adam"}, default="adam"
+    alpha : float, default=0.0001
+        Strength of the L2 term, alpha / 2 * ||W||^2, which is added to the sum of a batch's losses.
+    batch_size : int or "auto", default="auto"
+        "auto" is min(200, rows).
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        Of the solver "sgd": the same throughout, learning_rate_init / t^power_t with t the rows
+        seen, or divided by 5 whenever the loss (the validation score) stops improving.
+    learning_rate_init : float, default=0.001
+    power_t : float, default=0.5
+    max_iter : int, default=200
+        Epochs at the most; for "lbfgs", iterations.
+    shuffle : bool, default=True
+        Whether to visit the rows in a new order each epoch.
+    random_state : int, RandomState or None, default=None
+    tol : float, default=1e-4
+        Least improvement of the loss or score; for "lbfgs", largest entry of the gradient.
+    verbose : bool or int, default=False
+        Whether to print each epoch's loss.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last one.
+    momentum : float, default=0.9
+    nesterovs_momentum : bool, default=True
+    early_stopping : bool, default=False
+        Whether to set rows aside, stop when their score does not improve, and go back to the
+        epoch with the best, with weights and the optimizer's state.
+    validation_fraction : float, default=0.1
+    beta_1, beta_2 : float, default=0.9, 0.999
+    epsilon : float, default=1e-8
+    n_iter_no_change : int, default=10
+        Epochs in a row that may not improve by `tol`.
+    max_fun : int, default=15000
+        Evaluations of the loss at the most, for "lbfgs".
+    backend : str, Backend or None, default=None
+        Where to compute: "numpy", "cupy", "cupy:1", "auto"; None is what the environment variable
+        GPUNN_BACKEND holds, or "auto".
+    dtype : {"float32", "float64"} or None, default=None
+        What to compute in; None is the type of `X`, and float64 if that is neither.
+    dropout : float, default=0.0
+        Part of each hidden layer's outputs that is dropped in training.
+    batch_norm, layer_norm : bool, default=False
+        Whether to normalise each hidden layer before its activation. With batch normalisation the
+        hidden layers have no intercepts (they are 0): its shifts take their place.
+    optimizer : str, Optimizer, mapping or None, default=None
+        Takes the solver's place, such as "adamw" (with `learning_rate_init`) or
+        `gpunn.optimizers.Lion(3e-4)`.
+    schedule : str, Schedule, mapping or None, default=None
+        Takes the learning rate's place, such as `gpunn.schedules.Cosine(0.003)`.
+    max_norm : float or None, default=None
+        Clips gradients to this norm.
+    callbacks : list of str, Callback or mapping, default=()
+        Called after each epoch; its figures are those of `history_`.
+    progress : bool, default=False
+        Whether to show a progress bar on standard error.
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Factor of the sample weights of each class.
+    loss : {"log_loss"}, Loss or mapping, default="log_loss"
+        A loss of gpunn has to take the network's outputs, which are logits.
+    label_smoothing : float, default=0.0
+        Part of each target that is spread over all classes.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    coefs_, intercepts_ : list of ndarray
+        Of each layer; on the host, wherever they were trained. They are what counts: change them,
+        and the predictions change.
+    normalization_ : dict of str to ndarray
+        What normalisation layers have learned; empty if there are none.
+    loss_, best_loss_ : float
+    loss_curve_ : list of float
+    validation_scores_ : list of float or None
+    best_validation_score_ : float or None
+    n_iter_, t_, n_layers_, n_outputs_ : int
+    out_activation_ : {"softmax", "logistic"}
+    history_ : gpunn.History
+        Figures of each epoch: "loss", "learning_rate", "seconds" and so on, and with validation
+        rows "val_loss" and "val_score".
+    backend_, device_ : str
+        What it was trained on last.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from sklearn.model_selection import train_test_split
+    >>> from gpunn.sklearn import MLPClassifier
+    >>> X, y = make_classification(n_samples=100, random_state=1)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=1)
+    >>> classifier = MLPClassifier(random_state=1, max_iter=300, backend="numpy")
+    >>> _ = classifier.fit(X_train, y_train)
+    >>> classifier.predict(X_test[:5])
+    array([1, 0, 1, 0, 1])
+    >>> classifier.score(X_test, y_test)
+    0.8...
+    """
+
+    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {
+        **COMMON,
+        "class_weight": (
+            NONE,
+            among("balanced"),
+            Constraint("an instance of 'dict'", lambda value: isinstance(value, dict)),
+            Constraint("an instance of 'list'", lambda value: isinstance(value, list)),
+        ),
+        "loss": (among("log_loss"), configurable(Loss)),
+        "label_smoothing": (real(0, 1),),
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        backend: Any = None,
+        dtype: str | None = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        layer_norm: bool = False,
+        optimizer: Any = None,
+        schedule: Any = None,
+        max_norm: float | None = None,
+        callbacks: Any = (),
+        progress: bool = False,
+        class_weight: Any = None,
+        loss: Any = "log_loss",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    # ---------------------------------------------------------------------------------- fitting
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPClassifier:
+        """Learn from labelled rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+        y : array-like, shape (rows,) or (rows, labels)
+            Classes, or for several labels an indicator matrix.
+        sample_weight : array-like, shape (rows,), or None
+            A weight of k counts a row k times.
+        X_val, y_val, sample_weight_val : array-like or None
+            Rows whose loss and score are computed after each epoch. With `early_stopping` they
+            take the place of the fraction that is set aside otherwise.
+
+        Returns
+        -------
+        MLPClassifier
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is impossible; the message names it.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training ended at `max_iter`.
+        """
+        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+        return self
+
+    @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> MLPClassifier:
+        """Train for one epoch more, on these rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        classes : array-like or None
+            All classes that there will be; needed in the first call.
+        """
+        self._take_classes(y, classes)
+        self._fit(X, y, sample_weight, True)
+        return self
+
+    def _take_classes(self, y: Any, classes: Any) -> None:
+        known = getattr(self, "classes_", None)
+        if known is None and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        if classes is None:
+            return
+        if known is not None:
+            if not np.array_equal(known, unique_labels(classes)):
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, "
+                    f"was: {known!r}"
+                )
+            return
+        multilabel = type_of_target(to_host(y)).startswith("multilabel")
+        self._learn_classes(to_host(y) if multilabel else classes)
+
+    def _learn_classes(self, y: Any) -> None:
+        self._label_binarizer = LabelBinarizer().fit(y)
+        self.classes_ = self._label_binarizer.classes_
+
+    def _validated(
+        self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
+    ) -> tuple[Any, np.ndarray]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=first,
+        )
+        if hasattr(y, "toarray"):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not validation and (
+            not hasattr(self, "classes_") or (not self.warm_start and not incremental)
+        ):
+            self._learn_classes(y)
+            return X, y
+        classes = unique_labels(y)
+        if self.warm_start and not validation:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`{'y_val' if validation else 'y'}` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+        return X, y
+
+    def _output_units(self, y: np.ndarray) -> int:
+        return 1 if self._label_binarizer.y_type_ == "binary" else len(self.classes_)
+
+    def _output_activation(self) -> str:
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _encoded(self, y: np.ndarray) -> np.ndarray:
+        if self.out_activation_ == "softmax":
+            return np.searchsorted(self.classes_, y)
+        targets: np.ndarray = self._label_binarizer.transform(y).astype(np.float64)
+        smoothing = self.label_smoothing
+        return (1 - smoothing) * targets + smoothing / 2 if smoothing else targets
+
+    def _loss_object(self) -> Loss:
+        if self.loss != "log_loss":
+            return resolve(Loss, self.loss, "loss")
+        if self.out_activation_ == "softmax":
+            return SoftmaxCrossEntropy(self.label_smoothing)
+        return BinaryCrossEntropy() if self.n_outputs_ == 1 else SummedBinaryCrossEntropy()
+
+    def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return data.weights
+        return class_weight_of_rows(self.class_weight, self.classes_, data.y, data.weights, rows)
+
+    def _check_combinations(self, incremental: bool, validation: tuple[Any, Any, Any]) -> None:
+        super()._check_combinations(incremental, validation)
+        check_class_weight(self.class_weight, incremental)
+        if self.label_smoothing and self.loss != "log_loss":
+            raise InvalidParameterError(
+                "label_smoothing: only with loss='log_loss'; a loss of gpunn has its own"
+            )
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        if self.n_outputs_ > 1:
+            return None
+        strata: np.ndarray = self._label_binarizer.transform(y).astype(bool)
+        return strata
+
+    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
+        return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
+
+    # ------------------------------------------------------------------------------- predicting
+
+    def _activated(self, outputs: np.ndarray) -> np.ndarray:
+        """Return probabilities of logits, of the same shape."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.out_activation_ == "logistic":
+                probabilities: np.ndarray = sigmoid(np, outputs)
+                return probabilities
+            exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+            probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+            return probabilities
+
+    def _labels(self, outputs: np.ndarray) -> np.ndarray:
+        probabilities = self._activated(outputs)
+        if self.n_outputs_ == 1:
+            probabilities = probabilities.ravel()
+        labels: np.ndarray = self._label_binarizer.inverse_transform(probabilities)
+        return labels
+
+    def predict(self, X: Any) -> Any:
+        """Return the most probable class of each row, or its labels.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+
+        Returns
+        -------
+        ndarray, shape (rows,) or (rows, labels)
+        """
+        return self._returned(self._labels(self._outputs(X)), X)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the probability of each class, or of each label.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            In the order of `classes_`.
+        """
+        return self._returned(self._probabilities(X), X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Return the logarithm of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return self._returned(np.log(self._probabilities(X)), X)
+
+    def _probabilities(self, X: Any) -> np.ndarray:
+        probabilities = self._activated(self._outputs(X))
+        if self.n_outputs_ > 1:
+            return probabilities
+        return np.concatenate((1 - probabilities, probabilities), axis=1)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say what scikit-learn may hand in."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

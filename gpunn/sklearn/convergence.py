@@ -1,0 +1,169 @@
+"""When to stop, and at which learning rate to go on: scikit-learn's rules, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.schedules import Schedule
+
+__all__ = ["Convergence", "LearningRate"]
+
+SMALLEST_RATE = 1e-6
+"""An adaptive learning rate that is no larger ends training instead of becoming smaller."""
+
+
+class LearningRate(Schedule):
+    """A learning rate that is set from outside, between two epochs.
+
+    Attributes
+    ----------
+    rate : float
+        The learning rate of the next epoch.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = float(rate)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return np.full_like(time, self.rate)
+
+
+@dataclass
+class Convergence:
+    """How far training has come, and whether it goes on.
+
+    Without early stopping the training loss counts, with it the validation score. An epoch without
+    an improvement by `tol` is a bad one; after more than `patience` bad ones in a row training
+    stops, or an adaptive learning rate is divided by 5.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs of this call of `fit`.
+    rows_seen : int
+        Rows visited, those of earlier calls that this one goes on from included.
+    loss_curve, scores : list of float
+        The training loss, and with early stopping the validation score, of each epoch.
+    best_loss, best_score : float
+        The best of them; infinitely bad before the first epoch.
+    bad_epochs : int
+        Epochs in a row without an improvement.
+    improved : bool
+        Whether the last epoch has the best score so far.
+    """
+
+    tol: float
+    patience: float
+    early_stopping: bool
+    verbose: bool
+    mode: str
+    first_rate: float
+    power: float
+    rate: LearningRate | None
+    epochs: int
+    rows_seen: int
+    loss_curve: list[float]
+    scores: list[float]
+    best_loss: float
+    best_score: float
+    bad_epochs: int
+    improved: bool = False
+
+    @classmethod
+    def of(cls, estimator: Any, rate: LearningRate | None, mode: str) -> Convergence:
+        """Go on from where an estimator is.
+
+        Parameters
+        ----------
+        estimator : MLPClassifier or MLPRegressor
+        rate : LearningRate or None
+            None where an optimizer or a schedule of the user's has the learning rate.
+        mode : {"constant", "invscaling", "adaptive"}
+        """
+
+        def earlier(name: str, otherwise: float) -> float:
+            value = getattr(estimator, name, None)
+            return otherwise if value is None else value
+
+        return cls(
+            tol=float(estimator.tol),
+            patience=float(estimator.n_iter_no_change),
+            early_stopping=bool(estimator.early_stopping),
+            verbose=bool(estimator.verbose),
+            mode=mode,
+            first_rate=float(estimator.learning_rate_init),
+            power=float(estimator.power_t),
+            rate=rate,
+            epochs=0,
+            rows_seen=int(earlier("t_", 0)),
+            loss_curve=list(getattr(estimator, "loss_curve_", None) or ()),
+            scores=list(getattr(estimator, "validation_scores_", None) or ()),
+            best_loss=earlier("best_loss_", math.inf),
+            best_score=earlier("best_validation_score_", -math.inf),
+            bad_epochs=int(earlier("_no_improvement_count", 0)),
+        )
+
+    def store(self, estimator: Any) -> None:
+        """Set the estimator's attributes."""
+        estimator.n_iter_ = self.epochs
+        estimator.t_ = self.rows_seen
+        estimator.loss_curve_ = self.loss_curve
+        if self.epochs:
+            estimator.loss_ = self.loss_curve[-1]
+        estimator.best_loss_ = None if self.early_stopping else self.best_loss
+        estimator.validation_scores_ = self.scores if self.early_stopping else None
+        estimator.best_validation_score_ = self.best_score if self.early_stopping else None
+        estimator._no_improvement_count = self.bad_epochs
+
+    def observe(self, loss: float, score: float | None, rows: int) -> str:
+        """Take note of an epoch, and return why training should end, or nothing if it goes on."""
+        self.epochs += 1
+        self.rows_seen += rows
+        self.loss_curve.append(loss)
+        if self.verbose:
+            print(f"Iteration {self.epochs}, loss = {loss:.8f}")
+        if self.early_stopping:
+            assert score is not None
+            self._judge_score(score)
+        else:
+            self._judge_loss(loss)
+        if self.rate is not None and self.mode == "invscaling":
+            self.rate.rate = self.first_rate / (self.rows_seen + 1) ** self.power
+        return self._verdict() if self.bad_epochs > self.patience else ""
+
+    def _judge_loss(self, loss: float) -> None:
+        self.bad_epochs = self.bad_epochs + 1 if loss > self.best_loss - self.tol else 0
+        if loss < self.best_loss:  # never if it is NaN
+            self.best_loss = loss
+
+    def _judge_score(self, score: float) -> None:
+        self.scores.append(score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        self.bad_epochs = self.bad_epochs + 1 if score < self.best_score + self.tol else 0
+        self.improved = score > self.best_score
+        if self.improved:
+            self.best_score = score
+
+    def _verdict(self) -> str:
+        what = (
+            f"Validation score did not improve more than tol={self.tol:f}"
+            if self.early_stopping
+            else f"Training loss did not improve more than tol={self.tol:f}"
+        )
+        reason = f"{what} for {self.patience:.0f} consecutive epochs."
+        if self.rate is not None and self.mode == "adaptive":
+            if self.rate.rate > SMALLEST_RATE:
+                self.rate.rate /= 5.0
+                self.bad_epochs = 0
+                if self.verbose:
+                    print(f"{reason} Setting learning rate to {self.rate.rate:f}")
+                return ""
+            reason += " Learning rate too small."
+        if self.verbose:
+            print(f"{reason} Stopping.")
+        return reason

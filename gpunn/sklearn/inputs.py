@@ -1,0 +1,115 @@
+"""What users hand in: arrays of any library, sparse matrices, sample weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Number
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from sklearn import get_config
+from sklearn.utils import check_array
+
+from gpunn.backends import Backend
+from gpunn.data.batches import STREAM_BYTES, RowSource
+from gpunn.data.validation import check_finite, check_weights
+
+__all__ = ["SparseRows", "checked_weights", "row_source", "to_host", "to_library_of"]
+
+
+def is_foreign(array: Any) -> bool:
+    """Return whether scikit-learn dispatches on this array, which isn't NumPy's."""
+    return bool(
+        get_config()["array_api_dispatch"]
+        and array_api_compat.is_array_api_obj(array)
+        and not array_api_compat.is_numpy_array(array)
+    )
+
+
+def to_host(array: Any) -> Any:
+    """Return an array of another library as NumPy's; whatever else it is, return it as it is.
+
+    Only where scikit-learn's option `array_api_dispatch` is on.
+    """
+    if not is_foreign(array):
+        return array
+    return np.array(np.from_dlpack(array, device="cpu"))
+
+
+def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
+    """Return what takes a result to the library and device that an input came from.
+
+    Results that are not numbers, such as names of classes, stay NumPy's.
+    """
+    if not is_foreign(array):
+        return lambda result: result
+    xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
+
+    def back(result: np.ndarray) -> Any:
+        return xp.asarray(result, device=device) if result.dtype.kind in "buif" else result
+
+    return back
+
+
+class SparseRows:
+    """A sparse matrix of which the rows that are asked for are made dense.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array, shape (rows, features)
+    """
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix.tocsr()
+        self.shape, self.dtype = matrix.shape, matrix.dtype
+
+    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+        """Return some rows as an ordinary array."""
+        rows: np.ndarray = self._matrix[chosen].toarray()
+        return rows
+
+
+def row_source(
+    backend: Backend, X: Any, targets: np.ndarray, weights: np.ndarray | None, dtype: str
+) -> RowSource:
+    """Return rows ready for the device; a sparse `X` becomes dense on the way.
+
+    It does so as a whole if that takes at most 64 MiB, and in pieces of that size otherwise, anew
+    in each epoch.
+    """
+    stream = None
+    if hasattr(X, "toarray"):
+        if np.prod(X.shape) * np.dtype(dtype).itemsize > STREAM_BYTES:
+            X, stream = SparseRows(X), True
+        else:
+            X = X.toarray()
+    if not stream and X.dtype.itemsize > np.dtype(dtype).itemsize:
+        check_finite(X, "X", dtype)
+    return RowSource(backend, X, targets, weights, dtype, dtype, stream)
+
+
+def checked_weights(
+    sample_weight: Any, rows: int, dtype: str, argument: str = "sample_weight"
+) -> np.ndarray | None:
+    """Return sample weights as float64 of shape (rows,), or None if there are none.
+
+    Raises
+    ------
+    DataError, ValueError
+        Unless they are finite numbers >= 0, one for each row, and not all of them 0.
+    """
+    if sample_weight is None:
+        return None
+    if isinstance(sample_weight, Number):
+        sample_weight = np.full(rows, sample_weight)
+    weights = check_array(
+        to_host(sample_weight), dtype=np.float64, ensure_2d=False, input_name=argument
+    )
+    if weights.ndim != 1:
+        raise ValueError(
+            f"Sample weights must be 1D array or scalar; got {argument} of shape {weights.shape}"
+        )
+    if weights.shape != (rows,):
+        raise ValueError(f"{argument}.shape == {weights.shape}, expected {(rows,)}!")
+    return check_weights(weights, rows, argument, dtype)

@@ -1,0 +1,120 @@
+"""From an estimator's parameters to layers, and between its `coefs_` and a network's arrays."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.activations import Activation
+from gpunn.configurable import resolve
+from gpunn.layers import Activation as ActivationLayer
+from gpunn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
+
+__all__ = [
+    "initial_normalization",
+    "initial_values",
+    "layer_units",
+    "layers_of",
+    "named_values",
+    "take_values",
+]
+
+NORMALIZATION = ("batch_norm_", "layer_norm_")
+"""How the names of what normalisation layers have begin."""
+
+
+def activation_of(activation: Any) -> Activation:
+    """Return the activation of the hidden layers; "logistic" is scikit-learn's name of sigmoid."""
+    return resolve(Activation, "sigmoid" if activation == "logistic" else activation, "activation")
+
+
+def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
+    """Return the layers of a network with these numbers of units, inputs and outputs included.
+
+    In front of batch normalisation, which takes it off again, a layer has no bias: its gradient
+    would be nothing but rounding errors, and Adam would follow them.
+    """
+    f = activation_of(estimator.activation)
+    layers: list[Layer] = []
+    for hidden in units[1:-1]:
+        if estimator.batch_norm or estimator.layer_norm:
+            norm = BatchNorm() if estimator.batch_norm else LayerNorm()
+            layers += [Dense(hidden, bias=not estimator.batch_norm), norm, ActivationLayer(f)]
+        else:
+            layers.append(Dense(hidden, f))
+        if estimator.dropout:
+            layers.append(Dropout(float(estimator.dropout)))
+    return [*layers, Dense(units[-1])]
+
+
+def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """Return the numbers of units of all layers, the inputs being the first."""
+    shapes = [np.shape(coef) for coef in coefs]
+    return (shapes[0][0], *(shape[1] for shape in shapes))
+
+
+def initial_values(
+    estimator: Any, units: Sequence[int], random: np.random.RandomState
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Draw coefficients and intercepts as scikit-learn does, bit for bit.
+
+    U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010), and sqrt(2 / ...) with
+    the logistic activation; each layer's coefficients, then its intercepts.
+    """
+    factor = 2.0 if estimator.activation in ("logistic", "sigmoid") else 6.0
+    coefs, intercepts = [], []
+    for fan_in, fan_out in itertools.pairwise(units):
+        bound = math.sqrt(factor / (fan_in + fan_out))
+        coefs.append(random.uniform(-bound, bound, (fan_in, fan_out)))
+        intercepts.append(random.uniform(-bound, bound, fan_out))
+    return coefs, intercepts
+
+
+def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.ndarray]:
+    """Return what the normalisation layers begin with, by the names of a network's arrays."""
+    values: dict[str, np.ndarray] = {}
+    for number, size in enumerate(units[1:-1], 1):
+        if estimator.batch_norm:
+            label = f"batch_norm_{number}"
+            values[f"{label}.running_mean"] = np.zeros(size)
+            values[f"{label}.running_variance"] = np.ones(size)
+        elif estimator.layer_norm:
+            label = f"layer_norm_{number}"
+        else:
+            continue
+        values[f"{label}.scale"] = np.ones(size)
+        values[f"{label}.shift"] = np.zeros(size)
+    return values
+
+
+def named_values(estimator: Any) -> dict[str, np.ndarray]:
+    """Return an estimator's fitted arrays by the names that they have in the network."""
+    values = dict(getattr(estimator, "normalization_", {}))
+    last = len(estimator.coefs_)
+    for number, (coef, intercept) in enumerate(
+        zip(estimator.coefs_, estimator.intercepts_, strict=True), 1
+    ):
+        values[f"dense_{number}.weights"] = np.asarray(coef)
+        if number == last or not estimator.batch_norm:
+            values[f"dense_{number}.biases"] = np.asarray(intercept)
+    return values
+
+
+def take_values(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
+    """Set an estimator's fitted arrays from those of its network; a missing bias is 0."""
+    coefs, intercepts = [], []
+    for number in range(1, len(estimator.coefs_) + 1):
+        coef = values[f"dense_{number}.weights"].astype(dtype, copy=False)
+        bias = values.get(f"dense_{number}.biases", np.zeros(coef.shape[1]))
+        coefs.append(coef)
+        intercepts.append(bias.astype(dtype, copy=False))
+    estimator.coefs_, estimator.intercepts_ = coefs, intercepts
+    estimator.normalization_ = {
+        name: array.astype(dtype, copy=False)
+        for name, array in values.items()
+        if name.startswith(NORMALIZATION)
+    }

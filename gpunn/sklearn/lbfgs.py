@@ -1,0 +1,148 @@
+"""L-BFGS on the flat vector of all parameters: one full batch, as a function of that vector."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from gpunn.losses import Loss
+from gpunn.network import Sequential
+from gpunn.training.examples import Examples
+from gpunn.workspace import Workspace
+
+__all__ = ["Objective", "minimize"]
+
+CHUNK_ROWS = 4096
+"""Rows that go through the network at a time, so that its activations take bounded memory."""
+
+
+class Objective:
+    """The penalised loss of all rows and its gradient, at any vector of parameters.
+
+    L = (sum_i w_i l_i + penalty / 2 * ||W||^2) / sum_i w_i.
+
+    Parameters
+    ----------
+    model : Sequential
+        Its parameters are those of the last evaluation.
+    loss : Loss
+    penalty : float
+    examples : Examples
+        All rows, held on the device or streamed to it for each evaluation.
+    """
+
+    def __init__(self, model: Sequential, loss: Loss, penalty: float, examples: Examples) -> None:
+        ops, parameters = model.backend, model.parameters
+        self._model, self._loss, self._penalty = model, loss, penalty
+        self._examples = examples
+        self._chunk = min(CHUNK_ROWS, examples.rows)
+        self._workspace = Workspace(ops, model.dtype, self._chunk, training=True)
+        self._gradients = ops.zeros(parameters.gradients.shape, model.dtype)
+        self._loss_sum = ops.zeros((1,), model.dtype)
+        weights = examples.source.weights
+        self._weight = float(examples.rows if weights is None else weights.sum())
+        self._total = ops.from_host(np.array([self._weight]), model.dtype)
+        self._ones = ops.from_host(np.ones(self._chunk), model.dtype)
+
+    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return (L, dL/d(vector)) on the host, in float64."""
+        ops, parameters = self._model.backend, self._model.parameters
+        ops.copy_from_host(vector, parameters.values)
+        ops.fill(self._gradients, 0.0)
+        ops.fill(self._loss_sum, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for piece in self._examples.pieces(self._chunk):
+                for start in range(0, piece.rows, self._chunk):
+                    self._add(piece, start, min(start + self._chunk, piece.rows))
+            if self._penalty:
+                ops.penalize(
+                    parameters.values[: parameters.decayed],
+                    self._gradients[: parameters.decayed],
+                    self._total,
+                    self._penalty,
+                    self._loss_sum,
+                )
+        value = float(ops.to_host(self._loss_sum)[0]) / self._weight
+        return value, ops.to_host(self._gradients).astype(np.float64, copy=False)
+
+    def _add(self, piece: Any, start: int, stop: int) -> None:
+        """Add the loss and gradient of some rows, which are on the device in their own order."""
+        model, workspace, rows = self._model, self._workspace, stop - start
+        ops = model.backend
+        x, t = piece.X[start:stop, ...], piece.y[start:stop, ...]
+        weights = self._ones[:rows] if piece.weights is None else piece.weights[start:stop]
+        outputs = model.forward(x, workspace)
+        gradient = workspace.rows(self, "gradient", rows, model.output_shape)
+        ops.loss(self._loss, outputs[-1], t, weights, self._total, gradient, self._loss_sum)
+        model.backward(outputs, gradient, workspace)
+        ops.add(model.parameters.gradients, self._gradients)
+
+
+def minimize(
+    objective: Objective,
+    start: np.ndarray,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    verbose: bool,
+) -> tuple[np.ndarray, float, int]:
+    """Minimise by SciPy's L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995).
+
+    Parameters
+    ----------
+    objective : Objective
+    start : ndarray
+    max_iter, max_fun : int
+        Most iterations, and most evaluations of the objective.
+    tol : float
+        Ends when the largest entry of the gradient is no larger.
+    verbose : bool
+        Whether to print each iteration's loss.
+
+    Returns
+    -------
+    vector : ndarray
+    loss : float
+    iterations : int
+
+    Warns
+    -----
+    ConvergenceWarning
+        If it ended for another reason than convergence.
+    """
+    from scipy.optimize import OptimizeResult
+    from scipy.optimize import minimize as scipy_minimize
+
+    numbers = itertools.count(1)
+
+    def report(intermediate_result: OptimizeResult) -> None:
+        print(f"Iteration {next(numbers)}, loss = {intermediate_result.fun:.8f}")
+
+    result = scipy_minimize(
+        objective,
+        np.asarray(start, dtype=np.float64),
+        method="L-BFGS-B",
+        jac=True,
+        options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+        callback=report if verbose else None,
+    )
+    iterations = min(int(result.nit), max_iter)
+    if result.status != 0:
+        more = (
+            f"\nIncrease the number of iterations to improve the convergence (max_iter={max_iter})."
+            if iterations == max_iter
+            else ""
+        )
+        warnings.warn(
+            f"lbfgs failed to converge after {iterations} iteration(s) (status={result.status}):\n"
+            f"{result.message}\n{more}\nYou might also want to scale the data as shown in:\n"
+            "    https://scikit-learn.org/stable/modules/preprocessing.html",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+    return result.x, float(result.fun), iterations

@@ -1,0 +1,57 @@
+"""scikit-learn's losses, where they are not among `gpunn.losses`.
+
+They have no names: nothing but the estimators makes them, and no file mentions them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
+from gpunn.typing import Array, Namespace
+
+__all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntropy"]
+
+
+@dataclass(frozen=True)
+class HalfMeanSquaredError(MeanSquaredError):
+    """l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
+
+    scikit-learn reports the mean and descends along the sum. For one output that is the same; for
+    several, this loss has to do so too if the same steps and the same figures are to come out.
+    """
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        difference = predictions - targets
+        return 0.5 * xp.mean(difference * difference, axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return predictions - targets
+
+
+@dataclass(frozen=True)
+class HalfPoissonDeviance(Poisson):
+    """l_i = sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij, with 0 log(0) = 0.
+
+    The Poisson loss with the terms that do not depend on p, so that it is 0 at best, summed over
+    the outputs.
+    """
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        logarithm = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
+        least = targets * logarithm - targets
+        return xp.sum(xp.exp(predictions) - targets * predictions + least, axis=1)
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return xp.exp(predictions) - targets
+
+
+@dataclass(frozen=True)
+class SummedBinaryCrossEntropy(BinaryCrossEntropy):
+    """The binary cross-entropy summed over the outputs instead of averaged: for several labels."""
+
+    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return super().values(xp, predictions, targets) * predictions.shape[1]
+
+    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        return super().gradients(xp, predictions, targets) * predictions.shape[1]

@@ -1,0 +1,209 @@
+"""Checks of constructor parameters, with scikit-learn's wording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import get_config
+
+from gpunn.activations import Activation
+from gpunn.backends import Backend
+from gpunn.configurable import Configurable, known
+from gpunn.errors import ArgumentError
+from gpunn.losses import Loss
+from gpunn.optimizers import Optimizer
+from gpunn.schedules import Schedule
+
+__all__ = [
+    "COMMON",
+    "Constraint",
+    "InvalidParameterError",
+    "among",
+    "check_parameters",
+    "configurable",
+    "hidden_sizes",
+    "integer",
+    "real",
+]
+
+
+class InvalidParameterError(ArgumentError, TypeError):
+    """A constructor parameter has a type or a value that it can't have."""
+
+
+class Constraint(NamedTuple):
+    """What a parameter may be.
+
+    Parameters
+    ----------
+    text : str
+        Completes the sentence "The parameter must be ...".
+    holds : callable
+        From a value to whether it is that.
+    """
+
+    text: str
+    holds: Callable[[Any], bool]
+
+
+def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
+    """Return the constraint of a number between two bounds; `ends` says which are included."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, Real):
+            return False
+        number = float(value)
+        above = number >= low if ends[0] == "[" else number > low
+        return above and (number <= high if ends[1] == "]" else number < high)
+
+    return Constraint(f"a float in the range {ends[0]}{float(low)}, {float(high)}{ends[1]}", holds)
+
+
+def integer(low: int) -> Constraint:
+    """Return the constraint of a whole number of at least `low`."""
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
+
+    return Constraint(f"an int in the range [{low}, inf)", holds)
+
+
+def among(*options: str) -> Constraint:
+    """Return the constraint of one of several strings."""
+    listed = ", ".join(repr(option) for option in sorted(options))
+    return Constraint(
+        f"a str among {{{listed}}}", lambda value: isinstance(value, str) and value in options
+    )
+
+
+def configurable(base: type[Configurable]) -> Constraint:
+    """Return the constraint of an object of gpunn, or a mapping with its name and parameters."""
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return value.get("name") in known(base)
+        return isinstance(value, base)
+
+    return Constraint(
+        f"an instance of {base.__module__ + '.' + base.__qualname__!r} or a mapping of its "
+        "'name' and parameters",
+        holds,
+    )
+
+
+def array_like(value: Any) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+
+
+def random_state(value: Any) -> bool:
+    if isinstance(value, Integral):
+        return 0 <= int(value) <= 2**32 - 1
+    return value is None or isinstance(value, np.random.RandomState)
+
+
+ARRAY_LIKE = Constraint("an array-like", array_like)
+NONE = Constraint("None", lambda value: value is None)
+FLAG = Constraint(
+    "an instance of 'bool' or an instance of 'numpy.bool'",
+    lambda value: isinstance(value, (bool, np.bool)),
+)
+VERBOSE = Constraint(
+    f"{integer(0).text}, {FLAG.text}",
+    lambda value: FLAG.holds(value) or integer(0).holds(value),
+)
+RANDOM_STATE = Constraint(
+    "an int in the range [0, 4294967295], an instance of 'numpy.random.mtrand.RandomState' or None",
+    random_state,
+)
+INFINITY = Constraint(
+    "a float among {inf}", lambda value: isinstance(value, Real) and float(value) == math.inf
+)
+
+ACTIVATIONS = {"logistic", *known(Activation)}
+"""Names that the hidden layers' activation may have."""
+
+COMMON: dict[str, tuple[Constraint, ...]] = {
+    "hidden_layer_sizes": (ARRAY_LIKE, integer(1)),
+    "activation": (among(*ACTIVATIONS), configurable(Activation)),
+    "solver": (among("lbfgs", "sgd", "adam"),),
+    "alpha": (real(0),),
+    "batch_size": (among("auto"), integer(1)),
+    "learning_rate": (among("constant", "invscaling", "adaptive"),),
+    "learning_rate_init": (real(0, ends="()"),),
+    "power_t": (real(0),),
+    "max_iter": (integer(1),),
+    "shuffle": (FLAG,),
+    "random_state": (RANDOM_STATE,),
+    "tol": (real(0),),
+    "verbose": (VERBOSE,),
+    "warm_start": (FLAG,),
+    "momentum": (real(0, 1, "[]"),),
+    "nesterovs_momentum": (FLAG,),
+    "early_stopping": (FLAG,),
+    "validation_fraction": (real(0, 1),),
+    "beta_1": (real(0, 1),),
+    "beta_2": (real(0, 1),),
+    "epsilon": (real(0, ends="()"),),
+    "n_iter_no_change": (integer(1), INFINITY),
+    "max_fun": (integer(1),),
+    "backend": (
+        NONE,
+        Constraint("a name such as 'numpy'", lambda value: isinstance(value, str)),
+        Constraint("a gpunn backend", lambda value: isinstance(value, Backend)),
+    ),
+    "dtype": (NONE, among("float32", "float64")),
+    "dropout": (real(0, 1),),
+    "batch_norm": (FLAG,),
+    "layer_norm": (FLAG,),
+    "optimizer": (NONE, among(*known(Optimizer)), configurable(Optimizer)),
+    "schedule": (NONE, among(*known(Schedule)), configurable(Schedule)),
+    "max_norm": (NONE, real(0, ends="()")),
+    "callbacks": (
+        Constraint(
+            "a list of callbacks", lambda v: isinstance(v, Collection) and not isinstance(v, str)
+        ),
+    ),
+    "progress": (FLAG,),
+}
+"""What the parameters that both estimators have may be."""
+
+LOSSES_AS_OBJECTS = configurable(Loss)
+
+
+def check_parameters(estimator: Any, constraints: Mapping[str, tuple[Constraint, ...]]) -> None:
+    """Raise an InvalidParameterError if a parameter can't have its value.
+
+    The message names the parameter, what it may be and what it is. Nothing is checked where
+    scikit-learn's option `skip_parameter_validation` is set.
+    """
+    if get_config()["skip_parameter_validation"]:
+        return
+    for name, allowed in constraints.items():
+        value = getattr(estimator, name)
+        if not any(constraint.holds(value) for constraint in allowed):
+            *first, last = (constraint.text for constraint in allowed)
+            expected = f"{', '.join(first)} or {last}" if first else last
+            raise InvalidParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {expected}. "
+                f"Got {value!r} instead."
+            )
+
+
+def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
+    """Return the numbers of units of the hidden layers.
+
+    Raises
+    ------
+    InvalidParameterError
+        If one of them is not a whole number above zero.
+    """
+    given = np.atleast_1d(hidden_layer_sizes).tolist()
+    if any(size <= 0 for size in given):
+        raise InvalidParameterError(f"hidden_layer_sizes must be > 0, got {given}.")
+    if any(int(size) != size for size in given):
+        raise InvalidParameterError(f"hidden_layer_sizes must be whole numbers, got {given}.")
+    return [int(size) for size in given]

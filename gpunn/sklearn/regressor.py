@@ -1,0 +1,222 @@
+"""`MLPRegressor`: numbers, one or several for each row."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
+
+from gpunn.configurable import resolve
+from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Poisson, Quantile
+from gpunn.sklearn.base import BasePerceptron, keep_parameters
+from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
+from gpunn.sklearn.parameters import COMMON, Constraint, among, configurable
+
+__all__ = ["MLPRegressor"]
+
+LOSSES: dict[str, type[Loss]] = {
+    "absolute_error": MeanAbsoluteError,
+    "huber": Huber,
+    "poisson": HalfPoissonDeviance,
+    "quantile": Quantile,
+}
+"""By name, beside "squared_error", whose form depends on the number of outputs."""
+
+
+class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
+    """Multi-layer perceptron regressor with scikit-learn's interface, on any backend.
+
+    Takes the place of `sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun` are
+    that class's, with the same defaults, and mean the same. So do the attributes.
+
+    Parameters
+    ----------
+    loss : str, Loss or mapping, default="squared_error"
+        "squared_error", (p - t)^2 / 2; "poisson", half the Poisson deviance of exp(p), for
+        targets >= 0; "absolute_error"; "huber"; "quantile"; or a loss of gpunn, such as
+        `gpunn.losses.Quantile(0.9)` or `{"name": "huber", "delta": 2.0}`.
+    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init
+    power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum
+    early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
+    backend, dtype, dropout, batch_norm, layer_norm, optimizer, schedule, max_norm, callbacks
+    progress
+        As for `MLPClassifier`.
+
+    Attributes
+    ----------
+    out_activation_ : {"identity", "exp"}
+        "exp" for a Poisson loss.
+    coefs_, intercepts_, normalization_, loss_, best_loss_, loss_curve_, validation_scores_
+    best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, history_, backend_, device_
+    n_features_in_, feature_names_in_
+        As for `MLPClassifier`; validation scores are R2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_regression
+    >>> from sklearn.model_selection import train_test_split
+    >>> from gpunn.sklearn import MLPRegressor
+    >>> X, y = make_regression(n_samples=200, n_features=20, random_state=1)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=1)
+    >>> regressor = MLPRegressor(random_state=1, max_iter=2000, tol=0.1, backend="numpy")
+    >>> regressor.fit(X_train, y_train).score(X_test, y_test)
+    0.98...
+    """
+
+    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {
+        **COMMON,
+        "loss": (among("squared_error", *LOSSES), configurable(Loss)),
+    }
+
+    def __init__(
+        self,
+        loss: Any = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        backend: Any = None,
+        dtype: str | None = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        layer_norm: bool = False,
+        optimizer: Any = None,
+        schedule: Any = None,
+        max_norm: float | None = None,
+        callbacks: Any = (),
+        progress: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+    # ---------------------------------------------------------------------------------- fitting
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPRegressor:
+        """Learn from rows with their numbers.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+        y : array-like, shape (rows,) or (rows, outputs)
+        sample_weight : array-like, shape (rows,), or None
+            A weight of k counts a row k times.
+        X_val, y_val, sample_weight_val : array-like or None
+            Rows whose loss and score are computed after each epoch. With `early_stopping` they
+            take the place of the fraction that is set aside otherwise.
+
+        Returns
+        -------
+        MLPRegressor
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is impossible; the message names it.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training ended at `max_iter`.
+        """
+        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+        return self
+
+    @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Train for one epoch more, on these rows; the parameters are those of `fit`."""
+        self._fit(X, y, sample_weight, True)
+        return self
+
+    def _validated(
+        self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
+    ) -> tuple[Any, np.ndarray]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            reset=first,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _output_units(self, y: np.ndarray) -> int:
+        return 1 if y.ndim == 1 else int(y.shape[1])
+
+    def _output_activation(self) -> str:
+        return "exp" if isinstance(self._loss_object(), Poisson) else "identity"
+
+    def _encoded(self, y: np.ndarray) -> np.ndarray:
+        return self._loss_object().check_targets(y.reshape(len(y), -1), self.n_outputs_)
+
+    def _loss_object(self) -> Loss:
+        if self.loss == "squared_error":
+            one = self.n_outputs_ == 1
+            return MeanSquaredError("half_sum") if one else HalfMeanSquaredError()
+        if isinstance(self.loss, str):
+            return LOSSES[self.loss]()
+        return resolve(Loss, self.loss, "loss")
+
+    def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
+        predictions = self._numbers(outputs)
+        if not np.isfinite(predictions).all():
+            return float("nan")
+        return float(r2_score(y, predictions, sample_weight=weights))
+
+    # ------------------------------------------------------------------------------- predicting
+
+    def _numbers(self, outputs: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            numbers = np.exp(outputs) if self.out_activation_ == "exp" else outputs
+        return numbers.ravel() if numbers.shape[1] == 1 else numbers
+
+    def predict(self, X: Any) -> Any:
+        """Return the numbers predicted for each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+
+        Returns
+        -------
+        ndarray, shape (rows,) or (rows, outputs)
+        """
+        return self._returned(self._numbers(self._outputs(X)), X)

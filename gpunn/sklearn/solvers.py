@@ -1,0 +1,60 @@
+"""From an estimator's parameters to an optimizer of gpunn."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.configurable import resolve
+from gpunn.optimizers import SGD, Adam, Optimizer
+from gpunn.schedules import Schedule
+from gpunn.sklearn.convergence import LearningRate
+
+__all__ = ["optimizer_of"]
+
+
+def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
+    """Return the optimizer, the learning rate that scikit-learn's rules set, and their mode.
+
+    The learning rate is None where a schedule, or an optimizer with a rate of its own, has been
+    given. Objects that were given are copied: training changes some of them.
+    """
+    rate: LearningRate | None = None
+    if estimator.schedule is None:
+        schedule: Schedule = LearningRate(estimator.learning_rate_init)
+        rate = schedule  # type: ignore[assignment]
+    else:
+        schedule = copy.deepcopy(resolve(Schedule, estimator.schedule, "schedule"))
+    mode = "constant"
+    given = estimator.optimizer
+    if given is None and estimator.solver == "sgd":
+        mode = estimator.learning_rate
+        optimizer: Optimizer = SGD(
+            schedule, momentum=estimator.momentum, nesterov=bool(estimator.nesterovs_momentum)
+        )
+    elif given is None:
+        optimizer = Adam(
+            schedule,
+            beta1=estimator.beta_1,
+            beta2=estimator.beta_2,
+            epsilon=estimator.epsilon,
+            epsilon_hat=True,
+        )
+    elif isinstance(given, Optimizer):
+        optimizer = copy.deepcopy(given)
+        if estimator.schedule is not None:
+            optimizer.learning_rate = schedule
+        rate = None
+    else:
+        named = dict(given) if isinstance(given, Mapping) else {"name": given}
+        if "learning_rate" in named and estimator.schedule is None:
+            rate = None
+        else:
+            named["learning_rate"] = schedule
+        optimizer = resolve(Optimizer, named, "optimizer")
+    if not optimizer.l2_penalty:
+        optimizer.l2_penalty = float(estimator.alpha)
+    if estimator.max_norm is not None:
+        optimizer.max_norm = float(estimator.max_norm)
+    return optimizer, rate, mode

@@ -1,0 +1,152 @@
+"""scikit-learn's own checks of estimators, and its own tests of the estimators we stand in for."""
+
+import ast
+import functools
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import SkipTestWarning
+from sklearn.neural_network.tests import test_mlp
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+import gpunn.sklearn
+
+ESTIMATORS = [gpunn.sklearn.MLPClassifier(), gpunn.sklearn.MLPRegressor()]
+
+INAPPLICABLE = {
+    "check_classifiers_multilabel_output_format_decision_function": (
+        "neither scikit-learn's MLPClassifier nor this one has a decision_function"
+    ),
+}
+"""Checks that skip themselves, and why that is right."""
+
+ANY_NAMESPACE = (
+    "fitted attributes are host arrays, so arrays of any library may be predicted on, whatever the "
+    "estimator was trained on"
+)
+"""Why `check_array_api_same_namespace`, which wants an error for that, is expected to fail."""
+
+
+def checks():
+    for estimator in ESTIMATORS:
+        for instance, check in estimator_checks_generator(estimator):
+            function = check.func if isinstance(check, functools.partial) else check
+            options = check.keywords if isinstance(check, functools.partial) else {}
+            if not function.__name__.startswith("check_array_api"):
+                settings = ",".join(f"{key}={value}" for key, value in options.items())
+                name = f"{type(instance).__name__}-{function.__name__}({settings})"
+                yield pytest.param(instance, check, function.__name__, id=name)
+
+
+@pytest.mark.parametrize(("estimator", "check", "name"), list(checks()))
+def test_estimator(estimator, check, name):
+    if name in INAPPLICABLE:
+        pytest.skip(INAPPLICABLE[name])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", SkipTestWarning)
+        check(estimator)
+
+
+def test_estimators_pass_the_checks_of_array_api_dispatch():
+    """In a process of its own: SciPy reads the variable when it is imported."""
+    script = f"""
+        import functools, warnings
+        from sklearn.utils.estimator_checks import estimator_checks_generator
+        from gpunn.sklearn import MLPClassifier, MLPRegressor
+
+        warnings.simplefilter("ignore")
+        passed = []
+        for estimator in (MLPClassifier(), MLPRegressor()):
+            for instance, check in estimator_checks_generator(estimator):
+                function = getattr(check, "func", check)
+                library = getattr(check, "keywords", {{}}).get("array_namespace", "")
+                if not function.__name__.startswith("check_array_api"):
+                    continue
+                if library in ("cupy", "torch", "dpnp") or "mixed" in function.__name__:
+                    continue  # libraries that need not be here
+                try:
+                    check(instance)
+                    passed.append(function.__name__)
+                except AssertionError as error:
+                    # {ANY_NAMESPACE}
+                    assert function.__name__ == "check_array_api_same_namespace", error
+                    assert "did not raise" in str(error)
+        print(len(passed), *sorted(set(passed)))
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "SCIPY_ARRAY_API": "1", "GPUNN_BACKEND": "numpy"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    number, *names = done.stdout.split()
+    assert names == ["check_array_api_input"]
+    assert int(number) >= 2
+
+
+# ------------------------------------------------------------ scikit-learn's tests of its own MLP
+
+PRIVATE = {
+    "test_gradient": "calls _loss_grad_lbfgs; tests/sklearn/test_lbfgs.py checks the gradient",
+    "test_learning_rate_warmstart": "reads _optimizer.learning_rate",
+    "test_adaptive_learning_rate": "reads _optimizer.learning_rate",
+}
+"""Tests that look at private attributes. What they test is in test_same_as_scikit_learn.py."""
+
+IMPORT = "from sklearn.neural_network import MLPClassifier, MLPRegressor"
+
+
+@pytest.fixture(scope="module")
+def own_tests():
+    """That module's functions, with the import line changed."""
+    source = inspect.getsource(test_mlp)
+    assert source.count(IMPORT) == 1
+    namespace = {"__name__": "own_tests"}
+    changed = source.replace(IMPORT, IMPORT.replace("sklearn.neural_network", "gpunn.sklearn"))
+    exec(compile(changed, test_mlp.__file__, "exec"), namespace)
+    return namespace
+
+
+def own_cases():
+    """Yield each test of that module with its parameters."""
+    tree = ast.parse(inspect.getsource(test_mlp))
+    for node in tree.body:
+        if not isinstance(node, ast.FunctionDef) or node.name in PRIVATE:
+            continue
+        if node.name.startswith("test_"):
+            marks = getattr(getattr(test_mlp, node.name), "pytestmark", [])
+            cases = [{}]
+            for mark in marks:
+                if mark.name == "parametrize":
+                    names = mark.args[0].replace(" ", "").split(",")
+                    values = [v if len(names) > 1 else (v,) for v in mark.args[1]]
+                    cases = [
+                        {**case, **dict(zip(names, value, strict=True))}
+                        for case in cases
+                        for value in values
+                    ]
+            for number, case in enumerate(cases):
+                yield pytest.param(node.name, case, id=f"{node.name}-{number}")
+
+
+@pytest.mark.parametrize(("name", "case"), list(own_cases()))
+def test_scikit_learns_own_tests_pass(own_tests, name, case, tmp_path, capsys):
+    fixtures = {"tmp_path": tmp_path, "capsys": capsys, "global_random_seed": 42}
+    test = own_tests[name]
+    wanted = {key: fixtures[key] for key in inspect.signature(test).parameters if key in fixtures}
+    case = {
+        key: getattr(gpunn.sklearn, value.__name__, value) if isinstance(value, type) else value
+        for key, value in case.items()
+    }
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+        warnings.simplefilter("ignore")
+        test(**wanted, **case)

@@ -1,0 +1,147 @@
+"""The estimators on every backend: the same training, host arrays in the end, portable pickles."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import array_api_compat
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.preprocessing import StandardScaler
+
+from gpunn import optimizers, schedules
+from gpunn.errors import BackendUnavailableError
+from gpunn.sklearn import MLPClassifier, MLPRegressor, inputs
+
+X, y = load_iris(return_X_y=True)
+X = StandardScaler().fit_transform(X).astype("f4")
+LABELS = make_multilabel_classification(150, 4, n_classes=3, random_state=0)
+COUNTS = np.random.default_rng(0).poisson(np.exp(X[:, :2]))
+FAST = {"hidden_layer_sizes": (6,), "max_iter": 4, "learning_rate_init": 0.01, "random_state": 0}
+WEIGHTS = np.linspace(0, 1, 150)
+
+CASES = {
+    "classes": (MLPClassifier, y, {}),
+    "two classes": (MLPClassifier, y % 2, {"solver": "sgd", "learning_rate": "invscaling"}),
+    "labels": (MLPClassifier, LABELS[1], {"alpha": 0.1}),
+    "numbers": (MLPRegressor, X[:, 0], {"activation": "tanh"}),
+    "outputs": (MLPRegressor, X[:, :2], {"early_stopping": True}),
+    "counts": (MLPRegressor, COUNTS, {"loss": "poisson"}),
+    "lbfgs": (MLPClassifier, y, {"solver": "lbfgs", "dtype": "float32"}),
+    "more": (
+        MLPClassifier,
+        y,
+        {
+            "batch_norm": True,
+            "dropout": 0.2,
+            "activation": "gelu",
+            "max_norm": 1.0,
+            "optimizer": optimizers.AdamW(schedules.Cosine(0.02)),
+            "class_weight": "balanced",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize("case", CASES)
+def test_training_is_the_same_on_every_backend(backend, case, weighted):
+    kind, targets, options = CASES[case]
+    weights = WEIGHTS if weighted else None
+    here = kind(backend=backend, **{**FAST, **options}).fit(X, targets, weights)
+    there = kind(backend="numpy", **{**FAST, **options}).fit(X, targets, weights)
+    assert here.backend_ == backend.name
+    for name in ("coefs_", "intercepts_"):
+        for got, expected in zip(getattr(here, name), getattr(there, name), strict=True):
+            assert type(got) is np.ndarray
+            np.testing.assert_allclose(got, expected, 1e-2, 1e-3)
+    assert here.loss_ == pytest.approx(there.loss_, rel=1e-3)
+    assert type(here.predict(X)) is np.ndarray
+    if kind is MLPClassifier:
+        np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), 1e-2, 1e-3)
+
+
+def test_warm_starts_and_partial_fits_go_on(backend):
+    here, there = (
+        MLPClassifier(backend=each, warm_start=True, **FAST) for each in (backend, "numpy")
+    )
+    for estimator in (here, there):
+        estimator.fit(X, y).fit(X, y).partial_fit(X, y)
+    np.testing.assert_allclose(here.loss_curve_, there.loss_curve_, 1e-3)
+
+
+@pytest.fixture
+def dispatching(monkeypatch):
+    """As with scikit-learn's option `array_api_dispatch`, which SciPy would have to agree to."""
+    monkeypatch.setattr(inputs, "get_config", lambda: {"array_api_dispatch": True})
+
+
+def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(backend, dispatching):
+    xp = backend.xp
+    given = xp.asarray(X, device=backend.device)
+    classifier = MLPClassifier(**FAST)
+    classifier.fit(given, xp.asarray(y, device=backend.device))
+    for method in ("predict", "predict_proba", "predict_log_proba"):
+        result = getattr(classifier, method)(given)
+        assert array_api_compat.device(result) == array_api_compat.device(given)
+        assert type(result) is type(given)
+        expected = getattr(classifier, method)(X)
+        np.testing.assert_array_equal(backend.to_host(result), expected)
+    weights = xp.asarray(WEIGHTS.astype("f4"), device=backend.device)
+    regressor = MLPRegressor(**FAST).fit(given, given[:, :2], weights)
+    assert type(regressor.predict(given)) is type(given)
+    fitted = [*classifier.coefs_, *regressor.coefs_, classifier.classes_]
+    assert {type(array) for array in fitted} == {np.ndarray}
+
+
+def test_names_of_classes_stay_on_the_host(backend, dispatching):
+    given = backend.xp.asarray(X, device=backend.device)
+    classifier = MLPClassifier(**FAST).fit(given, np.array(["a", "b", "c"])[y])
+    assert set(classifier.predict(given)) <= {"a", "b", "c"}
+
+
+OPEN = """
+    import pickle, sys
+    sys.modules["cupy"] = None
+    import numpy as np
+    from gpunn.errors import BackendUnavailableError
+
+    estimator, X, expected = pickle.load(open(sys.argv[1], "rb"))
+    try:
+        estimator.predict_proba(X)
+    except BackendUnavailableError as error:
+        print("CuPy" in str(error))
+    estimator.set_params(backend="numpy")
+    print(np.allclose(estimator.predict_proba(X), expected, atol=1e-4))
+    print(estimator.partial_fit(X, estimator.predict(X)).n_iter_)
+    """
+
+
+@pytest.mark.device
+@pytest.mark.rung(5)
+def test_pickles_made_on_a_device_open_without_one(tmp_path):
+    classifier = MLPClassifier(backend="cupy", **FAST).fit(X, y)
+    assert classifier.backend_.startswith("cupy")
+    file = tmp_path / "classifier.pickle"
+    file.write_bytes(pickle.dumps((classifier, X, classifier.predict_proba(X))))
+    environment = {k: v for k, v in os.environ.items() if k != "GPUNN_TEST_DEVICE"}
+    opened = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(OPEN), str(file)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert opened.stdout.split() == ["True", "True", "1"], opened.stderr
+
+
+def test_a_missing_device_is_an_error(monkeypatch):
+    classifier = MLPClassifier(**FAST).fit(X, y)
+    classifier = pickle.loads(pickle.dumps(classifier)).set_params(backend="cupy:99")
+    with pytest.raises(BackendUnavailableError):
+        classifier.predict(X)
+    assert copy.deepcopy(classifier).set_params(backend=None).score(X, y) > 0

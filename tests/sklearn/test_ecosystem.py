@@ -1,0 +1,183 @@
+"""What scikit-learn's users do with an estimator."""
+
+import copy
+import pickle
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_iris, make_regression
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from gpunn.sklearn import MLPClassifier, MLPRegressor
+
+X, y = load_iris(return_X_y=True)
+X = StandardScaler().fit_transform(X)
+FAST = {"hidden_layer_sizes": (8,), "max_iter": 60, "learning_rate_init": 0.02, "random_state": 0}
+
+
+def test_grid_search_in_a_pipeline():
+    pipeline = Pipeline([("scale", StandardScaler()), ("mlp", MLPClassifier(**FAST))])
+    grid = {
+        "mlp__alpha": [1e-4, 1e3],
+        "mlp__activation": ["relu", "gelu"],
+        "mlp__optimizer": [None, {"name": "lion", "learning_rate": 0.003}],
+    }
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(X, y)
+    assert search.best_params_["mlp__alpha"] == 1e-4
+    assert search.score(X, y) > 0.9
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_parallel_search(backend):
+    search = RandomizedSearchCV(
+        *(MLPClassifier(**FAST), {"alpha": [1e-5, 1e-3, 1e-1]}),
+        n_iter=2,
+        cv=2,
+        n_jobs=2,
+        random_state=0,
+        error_score="raise",
+    )
+    with warnings.catch_warnings(), joblib.parallel_config(backend):
+        warnings.simplefilter("ignore")
+        search.fit(X, y)
+    assert search.score(X, y) > 0.9
+
+
+def test_calibration():
+    calibrated = CalibratedClassifierCV(MLPClassifier(**FAST), cv=2).fit(X, y)
+    probabilities = calibrated.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert calibrated.score(X, y) > 0.9
+
+
+def test_ensembles():
+    bag = BaggingClassifier(MLPClassifier(**FAST), n_estimators=3, random_state=0)
+    assert bag.fit(X, y).score(X, y) > 0.9
+    assert len({est.coefs_[0][0, 0] for est in bag.estimators_}) == 3
+    members = [("mlp", MLPClassifier(**FAST)), ("linear", LogisticRegression())]
+    for ensemble in (VotingClassifier(members, voting="soft"), StackingClassifier(members, cv=2)):
+        assert ensemble.fit(X, y).score(X, y) > 0.9
+
+
+def test_permutation_importance():
+    classifier = MLPClassifier(**FAST).fit(X, y)
+    found = permutation_importance(classifier, X, y, n_repeats=3, random_state=0, n_jobs=1)
+    assert found.importances_mean[2:].min() > found.importances_mean[1]
+
+
+def test_targets_of_regressors():
+    inputs, targets = make_regression(120, 4, n_targets=2, random_state=0)
+    options = {"solver": "lbfgs", "hidden_layer_sizes": (8,), "max_iter": 60, "random_state": 0}
+    scaled = TransformedTargetRegressor(MLPRegressor(**options), transformer=StandardScaler())
+    assert scaled.fit(inputs, targets).score(inputs, targets) > 0.95
+    each = MultiOutputRegressor(MLPRegressor(**options)).fit(inputs, targets)
+    assert each.predict(inputs).shape == (120, 2)
+
+
+def test_cross_validation_gives_sample_weights():
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**FAST))
+    weights = np.ones(len(X))
+    scores = cross_val_score(pipeline, X, y, params={"mlpclassifier__sample_weight": weights}, cv=2)
+    assert scores.min() > 0.8
+
+
+def test_metadata_routing():
+    weights = (y != 2).astype(float)
+    with config_context(enable_metadata_routing=True):
+        classifier = MLPClassifier(**FAST).set_fit_request(sample_weight=True)
+        classifier.set_score_request(sample_weight=False)
+        search = GridSearchCV(classifier, {"alpha": [1e-4]}, cv=2, error_score="raise")
+        search.fit(X, y, sample_weight=weights)
+        requests = classifier.get_metadata_routing().fit.requests
+    assert set(requests) == {"sample_weight", "X_val", "y_val", "sample_weight_val"}
+    assert set(search.predict(X)) == {0, 1}  # the rows of class 2 did not count
+
+
+def test_clones_and_representations():
+    classifier = MLPClassifier((3,), backend="numpy", class_weight={0: 2.0}, dropout=0.1)
+    copied = clone(classifier)
+    assert copied.get_params() == classifier.get_params()
+    assert "backend='numpy'" in repr(copied)
+    assert "MLPClassifier" in copied._repr_html_()
+
+
+def test_feature_names():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    classifier = MLPClassifier(**FAST).fit(frame, pd.Series(y))
+    assert list(classifier.feature_names_in_) == list("abcd")
+    assert classifier.score(frame, y) > 0.9
+    with pytest.raises(ValueError, match="feature names should match"):
+        classifier.predict(frame.rename(columns={"a": "z"}))
+
+
+def test_not_fitted():
+    for estimator in (MLPClassifier(), MLPRegressor()):
+        with pytest.raises(NotFittedError):
+            estimator.predict(X)
+    with pytest.raises(NotFittedError):
+        MLPClassifier().predict_proba(X)
+
+
+@pytest.mark.parametrize("copied", [lambda e: pickle.loads(pickle.dumps(e)), copy.deepcopy])
+def test_copies_are_equal_and_independent(copied):
+    classifier = MLPClassifier(**FAST).fit(X, y)
+    other = copied(classifier)
+    np.testing.assert_array_equal(other.predict_proba(X), classifier.predict_proba(X))
+    for _ in range(3):
+        classifier.partial_fit(X, y)
+        other.partial_fit(X, y)
+    assert other.loss_curve_ == classifier.loss_curve_
+    other.coefs_[0][:] = 0
+    assert not np.array_equal(other.predict_proba(X), classifier.predict_proba(X))
+
+
+def test_pickles_hold_host_arrays_and_no_network():
+    data = pickle.dumps(MLPClassifier(**FAST).fit(X, y))
+    assert b"Sequential" not in data
+    assert b"Workspace" not in data
+
+
+def test_coefs_are_what_counts():
+    regressor = MLPRegressor(**FAST).fit(X, X[:, 0])
+    before = regressor.predict(X)
+    regressor.coefs_[-1] *= 2
+    regressor.intercepts_[-1] *= 2
+    np.testing.assert_allclose(regressor.predict(X), 2 * before)
+
+
+def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
+    from gpunn.training.interruption import Interruption
+
+    class Second(Interruption):
+        asked = 0
+
+        @property
+        def requested(self):
+            Second.asked += 1
+            return Second.asked > 5
+
+        @requested.setter
+        def requested(self, value):
+            pass
+
+    monkeypatch.setattr("gpunn.training.trainer.Interruption", Second)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        classifier = MLPClassifier(**FAST).fit(X, y)
+    assert 0 < classifier.n_iter_ < 60
+    assert len(classifier.loss_curve_) == classifier.n_iter_
+    classifier.predict(X)

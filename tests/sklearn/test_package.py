@@ -1,0 +1,30 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+
+def test_without_scikit_learn_the_error_names_the_extra():
+    script = """
+        import sys
+
+        class Missing:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] == "sklearn":
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+        sys.meta_path.insert(0, Missing())
+        import gpunn
+        try:
+            import gpunn.sklearn
+        except ModuleNotFoundError as error:
+            print(error)
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+    )
+    assert "pip install 'gpunn[sklearn]'" in done.stdout
