@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["Affine", "affine_of", "layers_with_arrays"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Affine:
     """y = scale * x + shift; numbers, or arrays of one entry a feature, in float64."""
 
     scale: Any = 1.0
     shift: Any = 0.0
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether y is x."""
+        return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:
         """Return what this and then another one do."""

@@ -223,7 +223,7 @@ def dense_blocks(model: Sequential) -> list[Block]:
     if not blocks:
         raise ExportError("model: it has no dense layer")
     *hidden, last = [block.activation for block in blocks]
-    if waiting != Affine() or last != "identity":
+    if not waiting.changes_nothing or last != "identity":
         raise ExportError(
             "model: scikit-learn's networks end in a dense layer without an activation; this one "
             f"ends in {model.layers[-1]!r}"

@@ -79,7 +79,7 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     {'0.weight': (4, 3), '0.bias': (4,), '2.weight': (2, 4), '2.bias': (2,)}
     """
     return {
-        f"{place}.{name}": np.ascontiguousarray(array, dtype=array.dtype)
+        f"{place}.{name}": np.array(array, order="C")
         for place, module in enumerate(modules(model))
         for name, array in module.arrays.items()
     }
@@ -200,13 +200,13 @@ def modules(model: Sequential) -> list[Module]:
             found += dense_modules(label, layer, arrays, waiting)
             waiting = Affine()
             continue
-        if waiting != Affine() and type(layer) not in (layers.Dropout, layers.Flatten):
+        if not waiting.changes_nothing and type(layer) not in (layers.Dropout, layers.Flatten):
             raise ExportError(
                 f"layer {label!r}: PyTorch has no module for the Rescaling or Standardization "
                 "before it, which could become part of a Dense layer, but not of this one"
             )
         found += other_modules(label, layer, arrays)
-    if waiting != Affine():
+    if not waiting.changes_nothing:
         raise ExportError(
             "model: it ends in a Rescaling or Standardization, for which PyTorch has no module"
         )
@@ -297,7 +297,10 @@ def on_host(array: Any) -> np.ndarray:
     """Return an array, or a tensor of PyTorch on whatever device, as a NumPy array."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
-    return np.asarray(array)
+        if str(array.dtype) == "torch.bfloat16":
+            array = array.float()
+    host = np.asarray(array)
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
 
 def layer_specs(model: Sequential, label: str) -> list[Any]:
