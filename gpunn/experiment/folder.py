@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ class RunFolder(Callback):
         for name in FILES if self.overwrite else (FINAL, EVALUATION):
             (self.path / name).unlink(missing_ok=True)
         write_json(self.path / CONFIG, self.experiment.description)
-        write_json(self.path / ENVIRONMENT, environment(trainer.model.backend))
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        place = {"started": began, **environment(trainer.model.backend)}
+        write_json(self.path / ENVIRONMENT, place)
         write_atomically(self.path / HISTORY, b"")
         for row in trainer.history.rows:
             self._log.on_epoch_end(trainer, row)

@@ -41,6 +41,7 @@ POINTS = 2000
 """Most points of a line or a cloud, and rows of a table, that go into the page."""
 
 STYLE = {
+    "axes.axisbelow": True,
     "axes.edgecolor": RULE,
     "axes.facecolor": "none",
     "axes.formatter.useoffset": False,

@@ -194,7 +194,7 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
     found = []
     test = dict(record.ending.test or {}) if record.ending else {}
     rows = test.pop("rows", None)
-    for name in reversed(test):  # metrics first, then the loss
+    for name in sorted(test, key=lambda name: name == "loss"):  # metrics first
         remark = f"on {figure_text(int(rows))} rows" if rows else ""
         found.append((f"Test {lower(title_of(name))}", figure_text(test[name], name), remark))
     best, monitor = record.best, record.monitor
@@ -246,14 +246,11 @@ def final_figures(record: Record) -> Table | None:
 
 def network_table(model: Sequential) -> Table:
     """Return the layers with their shapes and numbers of parameters."""
-    header, *rows = (line.split("  ") for line in model.summary().splitlines())
-    del header
-    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
-    *layers, total = cells
+    header, *rows = model.summary_rows()
     return Table(
         "Network",
-        ("layer", "kind", "output", "parameters"),
-        [*layers, (total[0], "", "", total[-1])],
+        header,
+        rows,
         f"Rows of shape {model.input_shape} go in.",
     )
 
