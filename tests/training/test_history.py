@@ -65,11 +65,11 @@ def test_copies(way):
 @pytest.fixture
 def pyplot(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
-    pyplot.switch_backend("agg")
-    yield pyplot
-    pyplot.close("all")
+    plt.switch_backend("agg")
+    yield plt
+    plt.close("all")
 
 
 def test_plot(pyplot):
