@@ -1,5 +1,7 @@
 """ONNX files compute what the network predicts, in a runtime that knows nothing of gpunn."""
 
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -162,6 +164,37 @@ def test_what_the_file_says_of_itself(tmp_path):
     described = session.get_modelmeta().custom_metadata_map
     assert described == {"gpunn": gpunn.__version__, "classes": '["a", "b"]'}
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+ELSEWHERE = """\
+import sys
+for name in ("cupy", "cupyx", "cupy_backends", "numba"):
+    sys.modules[name] = None  # importing it is an error, as where it is not installed
+import numpy as np, gpunn
+np.save("y.npy", gpunn.load_model("model.safetensors", "numpy").predict(np.load("X.npy")))
+"""
+
+
+def test_a_network_from_any_backend(backend, tmp_path):
+    """Trained there, it is the same as a file, opened without CuPy and numba, and in ONNX."""
+    X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
+    layers = [Standardization(), Dense(6, "tanh"), BatchNorm(), Dense(2)]
+    model = gpunn.Sequential(layers, (5,), backend)
+    gpunn.Trainer(model, "mean_squared_error").fit(X, X[:, :2], progress=False)
+    check(model, X)
+    model.save(tmp_path / "model.safetensors")
+    np.save(tmp_path / "X.npy", X)
+    environment = {key: value for key, value in os.environ.items() if key != "GPUNN_TEST_DEVICE"}
+    ran = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(X), atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------ errors
