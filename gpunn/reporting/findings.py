@@ -15,6 +15,9 @@ from gpunn.network import Sequential
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
+LARGEST_LOGARITHM = 300.0
+"""Of a rate that is shown; what is larger shows as exp(300), since infinity has no place."""
+
 
 @dataclass(frozen=True)
 class Classes:
@@ -121,8 +124,10 @@ def outcome(
         predicted = meaning.probabilities.argmax(axis=1)
         confidence = meaning.probabilities.max(axis=1)
         return Classes(meaning.labels, truth, predicted, confidence)
-    predicted = np.exp(raw) if isinstance(loss, Poisson) else raw
-    return Numbers(targets.astype(np.float64), predicted.astype(np.float64))
+    predicted = raw.astype(np.float64)
+    if isinstance(loss, Poisson):
+        predicted = np.exp(np.minimum(predicted, LARGEST_LOGARITHM))
+    return Numbers(targets.astype(np.float64), predicted)
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:

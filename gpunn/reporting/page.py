@@ -12,7 +12,7 @@ from typing import Any
 
 import gpunn
 from gpunn.backends import Backend
-from gpunn.errors import ArgumentError, DataError
+from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.objects import Objects
 from gpunn.files import write_atomically
 from gpunn.network import Sequential
@@ -184,7 +184,7 @@ def examined(run: Run, backend: str | Backend | None) -> tuple[Sequential | None
     model = load_model(record.model_file, ops)
     try:
         return model, examine(model, objects, record.config)
-    except (DataError, OSError) as error:
+    except (ConfigError, DataError, OSError) as error:
         run.problems.append(f"Predictions are missing, since the data can't be read: {error}")
         return model, None
 

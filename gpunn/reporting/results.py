@@ -258,7 +258,7 @@ def number_charts(
     """Return three charts of one output."""
     residual = predicted - truth
     said = ", ".join(f"{name} {figure_text(figure)}" for name, figure in figures.items())
-    counts, edges = np.histogram(residual, bins=min(40, max(8, round(len(residual) ** 0.5))))
+    counts, edges = histogram(residual)
     peak = int(counts.argmax())
     return [
         scatter(
@@ -293,3 +293,15 @@ def number_charts(
             f"between {edges[peak]:.4g} and {edges[peak + 1]:.4g}.",
         ),
     ]
+
+
+def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts and edges of about the root of so many bins, also if all values are the same.
+
+    Bins narrower than the numbers' own steps are impossible.
+    """
+    low, high = float(values.min()), float(values.max())
+    least = 1e-6 * max(abs(low), abs(high)) or 1.0
+    pad = max(0.0, least - (high - low)) / 2
+    bins = min(40, max(8, round(len(values) ** 0.5)))
+    return np.histogram(values, bins=bins, range=(low - pad, high + pad))

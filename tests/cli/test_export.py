@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from run_folders import evaluation
 
 from gpunn import load_model
 from gpunn.data import load_digits
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 ELSEWHERE = """\
 import sys

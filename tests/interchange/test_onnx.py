@@ -6,7 +6,6 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
 import pytest
 
 import gpunn
@@ -26,6 +25,8 @@ from gpunn.layers import (
     Rescaling,
     Standardization,
 )
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 # ONNX keeps epsilon and slopes as float32 numbers, also in a float64 graph.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-9}

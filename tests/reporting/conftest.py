@@ -49,7 +49,7 @@ epochs = 2
 metrics = ["r2"]
 """
 
-NAMES = ["<b>bold</b>", "$x_1^{2", "猫"]
+NAMES = ["<b>bold</b>", "$x_{1$", "猫"]
 """Classes that are no HTML, no formula, and not in Matplotlib's font."""
 
 FLOWERS = """\
