@@ -14,10 +14,12 @@ if TYPE_CHECKING:
         data,
         errors,
         initializers,
+        interchange,
         layers,
         losses,
         metrics,
         optimizers,
+        reporting,
         schedules,
     )
     from gpunn.backends import available_backends, get_backend
@@ -38,11 +40,13 @@ __all__ = [
     "errors",
     "get_backend",
     "initializers",
+    "interchange",
     "layers",
     "load_model",
     "losses",
     "metrics",
     "optimizers",
+    "reporting",
     "schedules",
 ]
 

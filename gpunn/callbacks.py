@@ -7,5 +7,6 @@ from gpunn.training.callbacks import (
     JSONLinesLog,
     ModelCheckpoint,
 )
+from gpunn.training.norms import NormLog
 
-__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint"]
+__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint", "NormLog"]

@@ -17,7 +17,9 @@ __all__ = [
     "DataError",
     "DeviceMemoryError",
     "DivergenceError",
+    "ExportError",
     "GpunnError",
+    "MissingPackageError",
     "ModelFileError",
     "suggest",
 ]
@@ -57,6 +59,14 @@ class DeviceMemoryError(GpunnError, MemoryError):
 
 class DivergenceError(GpunnError, ArithmeticError):
     """Training produced a loss, or parameters, that are not finite numbers."""
+
+
+class ExportError(GpunnError, ValueError):
+    """A network holds something that another program's format can't express."""
+
+
+class MissingPackageError(GpunnError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_integer, resolve
 from gpunn.data.mapped import release
 from gpunn.data.validation import check_inputs
+from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
 from gpunn.layers import Flatten, Layer
 from gpunn.parameters import Parameters, ParameterSpec
@@ -314,6 +315,15 @@ class Sequential:
 
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of trainable parameters."""
+        rows = self.summary_rows()
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        return "\n".join(
+            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}"
+            for a, b, c, d in rows
+        )
+
+    def summary_rows(self) -> list[tuple[str, str, str, str]]:
+        """Return the cells of `summary`: a header, a row for each layer, and the total."""
         rows = [("layer", "name", "output shape", "parameters")]
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
             count = sum(
@@ -323,16 +333,17 @@ class Sequential:
             )
             rows.append((label, layer.name, str(shape), f"{count:,}"))
         rows.append(("total", "", "", f"{self.parameters.count:,}"))
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        return "\n".join(
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}"
-            for a, b, c, d in rows
-        )
+        return rows
 
     def __repr__(self) -> str:
         """Say what the network is made of."""
         chain = " -> ".join(str(shape) for shape in (self.input_shape, *self.shapes))
         return f"<{type(self).__name__} {chain} on {self.backend.name}>"
+
+    def _repr_html_(self) -> str:
+        """Return the summary for a notebook."""
+        header, *rows = self.summary_rows()
+        return html_table(repr(self)[1:-1], header, rows)
 
     def config(self) -> dict[str, Any]:
         """Return the architecture in plain, JSON-ready types."""

@@ -157,6 +157,10 @@ class Parameters:
         """Return the live view of one trainable array's gradient."""
         return self._gradient_views[name]
 
+    def views_into(self, vector: Array) -> dict[str, Array]:
+        """Return views, by name, of another vector that is laid out as `values`."""
+        return {name: self._view(name, vector) for name in self._gradient_views}
+
     def views(self, layer: str) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return (values, gradients) of the layer called `layer`, by name within the layer."""
         prefix = f"{layer}."

@@ -486,3 +486,12 @@ def test_a_layer_of_ones_own():
 def test_a_layer_too_large_for_memory_is_named(units):
     with pytest.raises(ArgumentError, match=r"layer 'dense_2': out of memory.*Choose fewer units"):
         network(layers.Dense(4), layers.Dense(units))
+
+
+def test_html():
+    layers = [gpunn.layers.Dense(4, "relu", label="<first>"), gpunn.layers.Dense(2)]
+    text = gpunn.Sequential(layers, (3,), "numpy")._repr_html_()
+    assert "<caption>Sequential (3,) -&gt; (4,) -&gt; (2,) on numpy</caption>" in text
+    assert ">&lt;first&gt;</th>" in text
+    assert text.count("<tr>") == 1 + 2 + 1
+    assert text.endswith(">26</td></tr></tbody></table>")

@@ -15,7 +15,9 @@ import click
 import gpunn
 from gpunn.cli.doctor import doctor
 from gpunn.cli.evaluate import evaluate
+from gpunn.cli.export import export
 from gpunn.cli.predict import predict
+from gpunn.cli.run_report import report
 from gpunn.cli.train import train
 from gpunn.errors import DivergenceError, GpunnError
 
@@ -58,7 +60,7 @@ class Commands(click.Group):
 
 @click.group(
     cls=Commands,
-    commands=[train, evaluate, predict, doctor],
+    commands=[train, evaluate, predict, report, export, doctor],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(gpunn.__version__, prog_name="gpunn")

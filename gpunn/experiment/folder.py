@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from gpunn.training.callbacks import (
     JSONLinesLog,
     ModelCheckpoint,
 )
+from gpunn.training.norms import NormLog
 
 __all__ = ["FILES", "RunFolder"]
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 HISTORY = "history.jsonl"
+NORMS = "norms.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 BEST = "best.safetensors"
 FINAL = "final.safetensors"
@@ -36,6 +39,7 @@ FILES = {
     CONFIG: "the configuration with every default; it can be trained again",
     ENVIRONMENT: "backend, device, versions, BLAS and machine",
     HISTORY: "the figures of each epoch, one JSON object a line",
+    NORMS: "norms of each layer's parameters and gradients after each epoch, in the same form",
     CHECKPOINT: "the last epoch with the optimizer's state, for --resume",
     BEST: "the best epoch, with the optimizer's state",
     FINAL: "the trained network",
@@ -70,6 +74,7 @@ class RunFolder(Callback):
         self.resume = resume
         self._experiment: Experiment | None = None
         self._log = JSONLinesLog(path / HISTORY)
+        self._norms = NormLog(path / NORMS)
         self._resumed_after = 0
         self._best: float | None = None
         if path.exists() and not path.is_dir():
@@ -115,7 +120,7 @@ class RunFolder(Callback):
         """Put the files of callbacks into the folder, and return the logs there."""
         folder, logs = self.path.resolve(), []
         for index, callback in enumerate(callbacks):
-            if not isinstance(callback, (CSVLog, JSONLinesLog, ModelCheckpoint)):
+            if not isinstance(callback, (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog)):
                 continue
             path = (self.path / callback.path).resolve()
             if path.parent == folder and path.name in FILES:
@@ -145,17 +150,21 @@ class RunFolder(Callback):
         for name in FILES if self.overwrite else (FINAL, EVALUATION):
             (self.path / name).unlink(missing_ok=True)
         write_json(self.path / CONFIG, self.experiment.description)
-        write_json(self.path / ENVIRONMENT, environment(trainer.model.backend))
+        began = datetime.now(UTC).isoformat(timespec="seconds")
+        place = {"started": began, **environment(trainer.model.backend)}
+        write_json(self.path / ENVIRONMENT, place)
         write_atomically(self.path / HISTORY, b"")
         for row in trainer.history.rows:
             self._log.on_epoch_end(trainer, row)
             self._improves(row)
+        self._norms.on_train_begin(trainer)
         self._resumed_after = trainer.epoch
         self._replay(trainer)
         trainer.save_checkpoint(self.path / CHECKPOINT)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         self._log.on_epoch_end(trainer, logs)
+        self._norms.on_epoch_end(trainer, logs)
         best = self._improves(logs)
         # In this order: after a crash between the two, going on repeats this epoch and so finds
         # the same best again.

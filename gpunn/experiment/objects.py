@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 # Classes are known by name once they are defined, so every built-in must have been imported.
-from gpunn import activations, initializers, metrics, optimizers, schedules  # noqa: F401
+from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
 from gpunn.config import Config
 from gpunn.configurable import Configurable, lookup, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError

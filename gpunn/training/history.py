@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpunn.display import html_table
 
 __all__ = ["History"]
+
+SHOWN = 30
+"""Epochs that a notebook shows; of more, the first few and the last."""
 
 
 class History(Mapping[str, list[float]]):
@@ -53,3 +59,36 @@ class History(Mapping[str, list[float]]):
     def __repr__(self) -> str:
         """Summarize."""
         return f"<History of {len(self.rows)} epochs: {', '.join(self)}>"
+
+    def plot(self, *figures: str) -> Any:
+        """Plot figures by epoch, each on axes of its own, training and validation together.
+
+        Parameters
+        ----------
+        *figures : str
+            Such as "loss" and "accuracy"; by default the loss and all metrics.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+            Of a figure that pyplot knows: a notebook shows it, a script calls
+            `matplotlib.pyplot.show()`, and `axes[0].figure.savefig(...)` keeps it.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such figure, or no epoch yet.
+        MissingPackageError
+            If Matplotlib is not installed; it comes with the extra `report`.
+        """
+        from gpunn.reporting.notebook import plot_history
+
+        return plot_history(self, figures)
+
+    def _repr_html_(self) -> str:
+        """Return the figures for a notebook, an epoch a row."""
+        names = list(self)
+        rows = [[f"{row[name]:.6g}" if name in row else "" for name in names] for row in self.rows]
+        if len(rows) > SHOWN:
+            rows = [*rows[:5], ["…"] * len(names), *rows[5 - SHOWN :]]
+        return html_table(repr(self)[1:-1], names, rows)

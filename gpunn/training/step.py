@@ -139,6 +139,8 @@ class TrainStep(BatchPass):
         Number of updates so far, on the device, less those that the loss scale left out.
     loss_scale : NoLossScale
         How the loss is scaled, if it is.
+    gradients : array
+        That of the last update, as the optimizer was given it.
     """
 
     def __init__(
@@ -158,6 +160,7 @@ class TrainStep(BatchPass):
         self.updates = ops.zeros((1,), "int64")
         self.loss_scale = loss_scale(ops, model.dtype)
         self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
+        self.gradients = parameters.gradients if self._accumulated is None else self._accumulated
         self._decayed = size if optimizer.decay_all else parameters.decayed
         self._rate = ops.zeros((1,), model.dtype)
         self._rates = ops.zeros((0,), model.dtype)

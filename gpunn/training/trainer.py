@@ -529,6 +529,10 @@ class Trainer:
         for name, array in snapshot.loss_scale.items():
             step.loss_scale.state[name][...] = array
 
+    def last_gradients(self) -> dict[str, Array]:
+        """Return views, by name, of the gradient of the last update, as the optimizer took it."""
+        return self.model.parameters.views_into(self._started_step().gradients)
+
     def _started_step(self) -> TrainStep:
         if self._step is None:
             raise ArgumentError("trainer: training has not begun, so there is no state to keep")

@@ -17,6 +17,7 @@ FILES = [
     "evaluation.json",
     "final.safetensors",
     "history.jsonl",
+    "norms.jsonl",
 ]
 
 

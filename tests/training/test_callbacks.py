@@ -295,7 +295,7 @@ def test_paths_are_plain_in_configurations(tmp_path):
 
 def test_known_callbacks():
     names = {name for name, cls in known(Callback).items() if cls.__module__.startswith("gpunn.")}
-    assert names == {"early_stopping", "model_checkpoint", "json_lines_log", "csv_log"}
+    assert names == {"early_stopping", "model_checkpoint", "norm_log", "json_lines_log", "csv_log"}
 
 
 def test_the_base_does_nothing():

@@ -80,8 +80,9 @@ def RMSPROP(like: Any, words: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
-    """Adam. Own numbers: the betas, each with 1 - beta after it, epsilon, their logarithms, whether
-    epsilon is the one of `epsilon_hat`.
+    """Adam. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, logarithms of the betas, hat.
+
+    The last one says whether epsilon is the one of `epsilon_hat`.
 
     Both bias corrections are taken into rate and epsilon:
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
@@ -150,8 +151,10 @@ def SQUARES(like: Any, words: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def PENALIZE(like: Any, words: Any, thread: int, threads: int) -> None:
-    """As `Backend.penalize`. Words: values, gradients, size, sums of `SQUARES` of the values,
-    weight, bits of the strength, loss_sum.
+    """As `Backend.penalize`.
+
+    Words: values, gradients, size, sums of `SQUARES` of the values, weight, bits of the strength,
+    loss_sum.
     """
     w = integers(words)
     begin, end = share(w[2], LANES, thread, threads)

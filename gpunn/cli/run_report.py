@@ -1,0 +1,32 @@
+"""`gpunn report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gpunn.cli.options import backend_option
+
+__all__ = ["report"]
+
+
+@click.command(short_help="Write pictures of runs to an HTML file.")
+@click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="HTML file to write.",
+)
+@backend_option
+def report(run_dirs: tuple[Path, ...], output: Path, backend: str | None) -> None:
+    """Write what runs were and how they went to one HTML file, which needs nothing else.
+
+    RUN_DIRS are folders that `gpunn train` wrote. Several are compared.
+    """
+    from gpunn.reporting import write_report
+
+    write_report(run_dirs, output, backend)
+    click.echo(f"{output}: {len(run_dirs)} run{'s' if len(run_dirs) > 1 else ''}")

@@ -1,0 +1,78 @@
+"""Scales and shifts as part of a dense layer, for programs that have no layer of their kind.
+
+`Rescaling`, `Standardization` and, when it predicts, `BatchNorm` are y = s * x + t, feature by
+feature. In front of a dense layer z = y W + b that is z = x (diag(s) W) + (t W + b), and behind one
+it is (x W + b) * s + t = x (W diag(s)) + (b * s + t).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn.layers import BatchNorm, Layer, Rescaling, Standardization
+
+if TYPE_CHECKING:
+    from gpunn.network import Sequential
+
+__all__ = ["Affine", "affine_of", "layers_with_arrays"]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """y = scale * x + shift; numbers, or arrays of one entry a feature, in float64."""
+
+    scale: Any = 1.0
+    shift: Any = 0.0
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether y is x."""
+        return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
+
+    def then(self, other: Affine) -> Affine:
+        """Return what this and then another one do."""
+        return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
+
+    def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return W and b of the dense layer that does this first."""
+        scale = np.broadcast_to(self.scale, W.shape[0])
+        shift = np.broadcast_to(self.shift, W.shape[0])
+        return scale[:, None] * W, shift @ W + b
+
+    def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return W and b of the dense layer that does this last."""
+        return W * self.scale, b * self.scale + self.shift
+
+
+def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
+    """Return the scale and shift that a layer computes when it predicts; None for other layers.
+
+    Parameters
+    ----------
+    layer : Layer
+    arrays : mapping of str to float64 array
+        Its parameters.
+    """
+    if type(layer) is Rescaling:
+        return Affine(layer.scale, layer.offset)
+    if type(layer) is Standardization:
+        return Affine(1 / arrays["deviation"], -arrays["mean"] / arrays["deviation"])
+    if type(layer) is BatchNorm:
+        scale = arrays["scale"] / np.sqrt(arrays["running_variance"] + layer.epsilon)
+        return Affine(scale, arrays["shift"] - arrays["running_mean"] * scale)
+    return None
+
+
+def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
+    """Yield each layer's label, the layer, and its parameters on the host in float64."""
+    arrays = model.parameters.to_host()
+    for label, layer in zip(model.labels, model.layers, strict=True):
+        yield (
+            label,
+            layer,
+            {name: arrays[f"{label}.{name}"].astype(np.float64) for name in layer.values},
+        )

@@ -1,0 +1,146 @@
+"""Networks as ONNX files, which other runtimes compute without gpunn.
+
+The graph is that of prediction: dropout is gone, batch normalisation uses its running figures. What
+was fitted to the inputs (`Standardization`) and what scales them (`Rescaling`) is part of it, so
+raw data goes in. The operators are specified at https://onnx.ai/onnx/operators/.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import gpunn
+from gpunn.errors import ArgumentError, ExportError, suggest
+from gpunn.files import write_atomically
+from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.onnx_layers import convert
+from gpunn.optional import require
+
+if TYPE_CHECKING:
+    from gpunn.network import Sequential
+
+__all__ = ["save_onnx", "to_onnx"]
+
+OPSET = 18
+"""The operators of 2022, which runtimes of several years understand."""
+
+LARGEST = 2**31 - 2**20
+"""Bytes of parameters in a file: protobuf's messages end at 2 GiB."""
+
+INTEGERS = ("uint8", "int8", "uint16", "int16")
+
+PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+
+
+def to_onnx(
+    model: Sequential, *, input_dtype: str | None = None, probabilities: str | None = None
+) -> Any:
+    """Return a network as an ONNX model.
+
+    Its input is called "input" and has shape (batch, *input_shape), with any number of rows. Its
+    output is called "output": what `Sequential.predict` returns, up to rounding.
+
+    Parameters
+    ----------
+    model : Sequential
+        On whatever device.
+    input_dtype : str or None
+        Type of the input, by default the network's own. "uint8", "int8", "uint16" and "int16" are
+        for networks that begin with a `Rescaling`, so that pixels go in as they are.
+    probabilities : {"softmax", "sigmoid"} or None
+        Adds a second output called "probabilities": softmax(output) is for networks trained with
+        softmax cross-entropy, sigmoid(output) for binary cross-entropy.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Checked by onnx.checker, shapes included.
+
+    Raises
+    ------
+    ExportError
+        If a layer or an activation is not one of gpunn's own, or the file would exceed 2 GiB.
+    ArgumentError
+        If `input_dtype` or `probabilities` is impossible.
+    MissingPackageError
+        If the package onnx is not installed.
+    """
+    onnx = require("onnx", "exporting to ONNX", "gpunn[onnx]")
+    if probabilities is not None and probabilities not in PROBABILITIES:
+        raise ArgumentError(
+            f"probabilities: there is no {probabilities!r}; {suggest(probabilities, PROBABILITIES)}"
+        )
+    dtype = checked_input_dtype(model, input_dtype)
+    check_size(model)
+    graph = Graph(onnx, model.dtype, model.parameters.to_host())
+    y = "input"
+    if dtype != model.dtype:
+        y = graph.add("Cast", y, name="cast", to=graph.element_type(model.dtype))
+    for label, layer in zip(model.labels, model.layers, strict=True):
+        y = convert(graph, layer, label, y)
+    graph.add("Identity", y, name="output")
+    outputs = ["output"]
+    if probabilities is not None:
+        graph.add(PROBABILITIES[probabilities], y, name="probabilities")
+        outputs.append("probabilities")
+    made = graph.model(
+        opset=OPSET,
+        inputs={"input": (dtype, model.input_shape)},
+        outputs=dict.fromkeys(outputs, (model.dtype, model.output_shape)),
+        metadata={
+            "gpunn": gpunn.__version__,
+            **{key: json.dumps(value) for key, value in model.metadata.items()},
+        },
+    )
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def save_onnx(
+    model: Sequential,
+    path: str | Path,
+    *,
+    input_dtype: str | None = None,
+    probabilities: str | None = None,
+) -> None:
+    """Write a network to an ONNX file, whole or not at all.
+
+    Parameters and errors are those of `to_onnx`.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written. A file that was there is as before then.
+    """
+    made = to_onnx(model, input_dtype=input_dtype, probabilities=probabilities)
+    write_atomically(path, made.SerializeToString())
+
+
+def check_size(model: Sequential) -> None:
+    """Raise an ExportError if the parameters don't fit one file."""
+    size = model.parameters.count * np.dtype(model.dtype).itemsize
+    if size > LARGEST:
+        raise ExportError(
+            f"model: its parameters take {size:,} bytes; an ONNX file holds less than 2 GiB"
+        )
+
+
+def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
+    """Return the type of the graph's input."""
+    if wanted is None or wanted == model.dtype:
+        return model.dtype
+    if wanted not in INTEGERS:
+        raise ArgumentError(
+            f"input_dtype: there is no {wanted!r} for this network; "
+            f"{suggest(wanted, [model.dtype, *INTEGERS])}"
+        )
+    if model.input_dtype(np.dtype(wanted)) != wanted:
+        raise ArgumentError(
+            f"input_dtype: {wanted!r} is for networks that begin with a Rescaling layer; this one "
+            f"takes {model.dtype!r}"
+        )
+    return wanted

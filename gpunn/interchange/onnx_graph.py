@@ -1,0 +1,92 @@
+"""Building an ONNX graph, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.typing import Shape
+
+__all__ = ["Graph"]
+
+
+class Graph:
+    """Nodes, in the order in which they are computed, and the arrays they need.
+
+    Parameters
+    ----------
+    onnx : module
+        The package.
+    dtype : {"float32", "float64"}
+        What the graph computes in.
+    arrays : mapping of str to ndarray
+        A network's parameters.
+    """
+
+    def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
+        self.onnx, self.dtype = onnx, dtype
+        self._arrays = arrays
+        self._nodes: list[Any] = []
+        self._constants: dict[str, np.ndarray] = {}
+
+    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
+        """Add a node with one output, which has the node's name, and return that."""
+        self._nodes.append(
+            self.onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
+        )
+        return name
+
+    def parameter(self, name: str) -> str:
+        """Add one of the network's arrays as a constant and return its name."""
+        self._constants[name] = self._arrays[name]
+        return name
+
+    def number(self, value: float, name: str) -> str:
+        """Add a number as a constant and return its name."""
+        self._constants[name] = np.array(value, dtype=self.dtype)
+        return name
+
+    def element_type(self, dtype: str) -> int:
+        """Return ONNX's number for a type's name."""
+        return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def model(
+        self,
+        *,
+        opset: int,
+        inputs: Mapping[str, tuple[str, Shape]],
+        outputs: Mapping[str, tuple[str, Shape]],
+        metadata: Mapping[str, str],
+    ) -> Any:
+        """Return the graph as a model.
+
+        Parameters
+        ----------
+        opset : int
+            Version of the operators.
+        inputs, outputs : mapping of str to (dtype, shape of a row)
+            The number of rows stays open, under the name "batch".
+        metadata : mapping of str to str
+        """
+        helper = self.onnx.helper
+
+        def declared(values: Mapping[str, tuple[str, Shape]]) -> list[Any]:
+            return [
+                helper.make_tensor_value_info(name, self.element_type(dtype), ["batch", *shape])
+                for name, (dtype, shape) in values.items()
+            ]
+
+        constants = [
+            self.onnx.numpy_helper.from_array(array, name)
+            for name, array in self._constants.items()
+        ]
+        graph = helper.make_graph(
+            self._nodes, "gpunn", declared(inputs), declared(outputs), constants
+        )
+        made = helper.make_model_gen_version(
+            graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="gpunn"
+        )
+        helper.set_model_props(made, dict(metadata))
+        return made

@@ -1,0 +1,246 @@
+"""Networks from, and for, scikit-learn's `MLPClassifier` and `MLPRegressor`.
+
+Both keep W of shape (inputs, units), as `gpunn.layers.Dense` does. Their output function (softmax,
+logistic) is no part of a gpunn network, whose outputs are logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from gpunn import layers
+from gpunn.activations import Activation, Identity, ReLU, Sigmoid, Tanh
+from gpunn.backends import Backend
+from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError, suggest
+from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
+from gpunn.network import Sequential
+from gpunn.optional import require
+
+__all__ = ["from_sklearn", "to_sklearn"]
+
+NAMES: dict[type[Activation], str] = {
+    Identity: "identity",
+    ReLU: "relu",
+    Sigmoid: "logistic",
+    Tanh: "tanh",
+}
+"""What scikit-learn calls the activations it has."""
+
+TASKS = ("classes", "labels", "numbers")
+
+
+def from_sklearn(
+    estimator: Any, backend: str | Backend | None = None, dtype: str | None = None
+) -> Sequential:
+    """Return a network with the weights of a fitted `MLPClassifier` or `MLPRegressor`.
+
+    Its outputs are the estimator's before the output function. `predict_proba` is their softmax for
+    three classes and more; for two classes there is one output, whose logistic function is the
+    probability of the second, and so for each output of a multilabel estimator. `predict` of an
+    `MLPRegressor` is the outputs themselves.
+
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Fitted. What is looked at is `activation`, `coefs_`, `intercepts_` and `classes_`, so
+        scikit-learn itself need not be installed.
+    backend : str, Backend or None
+        Where to put the network; see `gpunn.get_backend`.
+    dtype : {"float32", "float64"} or None
+        By default that of the weights.
+
+    Returns
+    -------
+    Sequential
+        With the classes' names in `metadata["classes"]`.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is no such estimator.
+    ArgumentError
+        If it is not fitted, or its activation is not known.
+    """
+    activation = getattr(estimator, "activation", None)
+    if not isinstance(activation, str):
+        raise ArgumentTypeError(
+            f"estimator: expected an MLPClassifier or MLPRegressor; got {type(estimator).__name__}"
+        )
+    if not hasattr(estimator, "coefs_"):
+        raise ArgumentError("estimator: it is not fitted yet; call its fit")
+    known = {name: cls for cls, name in NAMES.items()}
+    if activation not in known:
+        raise ArgumentError(
+            f"estimator.activation: there is no {activation!r}; {suggest(activation, known)}"
+        )
+    matrices, vectors = estimator.coefs_, estimator.intercepts_
+    *hidden, last = [W.shape[1] for W in matrices]
+    stack = [layers.Dense(units, known[activation]()) for units in hidden]
+    values: dict[str, np.ndarray] = {}
+    for number, (W, b) in enumerate(zip(matrices, vectors, strict=True), start=1):
+        values |= {f"dense_{number}.weights": W, f"dense_{number}.biases": b}
+    model = Sequential(
+        [*stack, layers.Dense(last)],
+        (int(matrices[0].shape[0]),),
+        backend,
+        dtype=str(matrices[0].dtype) if dtype is None else dtype,
+        values=values,
+    )
+    classes = getattr(estimator, "classes_", None)
+    multilabel = last > 1 and getattr(estimator, "out_activation_", "") == "logistic"
+    if classes is not None and not multilabel:
+        model.metadata["classes"] = [str(name) for name in classes.tolist()]
+    return model
+
+
+def to_sklearn(
+    model: Sequential, task: str, classes: Sequence[Any] | np.ndarray | None = None
+) -> Any:
+    """Return a fitted scikit-learn estimator with a network's weights.
+
+    Layers that scale and shift each feature (`Rescaling`, `Standardization`, `BatchNorm`) become
+    part of the dense layer beside them. Dropout is left out.
+
+    Parameters
+    ----------
+    model : Sequential
+        Dense layers; the activations between them are one of identity, relu, sigmoid and tanh, the
+        same for all, and there is none after the last.
+    task : {"classes", "labels", "numbers"}
+        "classes" gives an `MLPClassifier` of one class a row (of two classes if there is one
+        output), "labels" one of several yes-or-no labels a row, "numbers" an `MLPRegressor`.
+    classes : sequence or None
+        The classes in the order of the outputs, which has to be ascending, as it is in
+        scikit-learn. By default `model.metadata["classes"]`, or 0, 1, 2, ....
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        Ready for `predict`. Scikit-learn has not trained it, so figures of its training such as
+        `loss_curve_` are missing, and `fit` starts from nothing.
+
+    Raises
+    ------
+    ExportError
+        If a layer or an activation has no counterpart there.
+    ArgumentError
+        If `task` or `classes` does not fit the network.
+    MissingPackageError
+        If scikit-learn is not installed.
+    """
+    if task not in TASKS:
+        raise ArgumentError(f"task: there is no {task!r}; {suggest(str(task), TASKS)}")
+    blocks = dense_blocks(model)
+    outputs = blocks[-1].b.size
+    names = None if task == "numbers" else class_names(model, task, outputs, classes)
+    purpose, package = "exporting to scikit-learn", "scikit-learn"
+    estimators = require("sklearn.neural_network", purpose, package)
+    preprocessing = require("sklearn.preprocessing", purpose, package)
+    kind = estimators.MLPRegressor if task == "numbers" else estimators.MLPClassifier
+    estimator = kind(
+        hidden_layer_sizes=tuple(block.b.size for block in blocks[:-1]),
+        activation=blocks[0].activation if len(blocks) > 1 else "identity",
+    )
+    estimator.coefs_ = [block.W.astype(model.dtype) for block in blocks]
+    estimator.intercepts_ = [block.b.astype(model.dtype) for block in blocks]
+    estimator.n_features_in_ = blocks[0].W.shape[0]
+    estimator.n_layers_, estimator.n_outputs_ = len(blocks) + 1, outputs
+    estimator.n_iter_ = estimator.t_ = 0
+    estimator.out_activation_ = output_function(task, outputs)
+    if names is not None:
+        targets = np.eye(outputs, dtype=np.int64) if task == "labels" else names
+        binarizer = preprocessing.LabelBinarizer().fit(targets)
+        estimator._label_binarizer, estimator.classes_ = binarizer, binarizer.classes_
+    return estimator
+
+
+def output_function(task: str, outputs: int) -> str:
+    """Return what scikit-learn applies to the outputs of the last layer."""
+    if task == "numbers":
+        return "identity"
+    return "softmax" if task == "classes" and outputs > 1 else "logistic"
+
+
+def class_names(
+    model: Sequential, task: str, outputs: int, classes: Sequence[Any] | np.ndarray | None
+) -> np.ndarray:
+    """Return the classes in the order of the outputs."""
+    count = outputs if task == "labels" else max(outputs, 2)
+    if classes is None:
+        classes = range(count) if task == "labels" else model.metadata.get("classes", range(count))
+    names = np.asarray(classes)
+    if names.shape != (count,):
+        raise ArgumentError(
+            f"classes: expected {count} for a network with {outputs} outputs; got {names.tolist()}"
+        )
+    for before, after in pairwise(names.tolist()):
+        if not before < after:
+            raise ArgumentError(
+                f"classes: scikit-learn keeps them in ascending order; {after!r} follows {before!r}"
+            )
+    return names
+
+
+# ------------------------------------------------------------------------------ dense blocks
+
+
+@dataclass
+class Block:
+    """f(x W + b), with the activation by scikit-learn's name."""
+
+    W: np.ndarray
+    b: np.ndarray
+    activation: str
+
+
+def dense_blocks(model: Sequential) -> list[Block]:
+    """Return a network as dense blocks with one activation between them and none at the end."""
+    blocks: list[Block] = []
+    waiting = Affine()  # what comes before the next dense layer
+    for label, layer, arrays in layers_with_arrays(model):
+        affine = affine_of(layer, arrays)
+        inside = bool(blocks) and blocks[-1].activation == "identity"
+        if affine is not None and inside:
+            blocks[-1].W, blocks[-1].b = affine.after(blocks[-1].W, blocks[-1].b)
+        elif affine is not None:
+            waiting = waiting.then(affine)
+        elif type(layer) is layers.Dense:
+            b = arrays.get("biases", np.zeros(layer.units))
+            W, b = waiting.before(arrays["weights"], b)
+            blocks.append(Block(W, b, activation_name(label, layer.f)))
+            waiting = Affine()
+        elif type(layer) is layers.Activation and inside:
+            blocks[-1].activation = activation_name(label, layer.f)
+        elif type(layer) not in (layers.Dropout, layers.Flatten):
+            raise ExportError(
+                f"layer {label!r}: scikit-learn's networks have no counterpart of {layer!r} here"
+            )
+    if not blocks:
+        raise ExportError("model: it has no dense layer")
+    *hidden, last = [block.activation for block in blocks]
+    if not waiting.changes_nothing or last != "identity":
+        raise ExportError(
+            "model: scikit-learn's networks end in a dense layer without an activation; this one "
+            f"ends in {model.layers[-1]!r}"
+        )
+    if len(set(hidden)) > 1:
+        raise ExportError(
+            "model: scikit-learn's networks have the same activation after every hidden layer; "
+            f"this one has {', '.join(hidden)}"
+        )
+    return blocks
+
+
+def activation_name(label: str, f: Activation) -> str:
+    """Return scikit-learn's name of an activation."""
+    if type(f) not in NAMES:
+        raise ExportError(
+            f"layer {label!r}: scikit-learn's networks have no activation {type(f).__name__}; "
+            f"they have {', '.join(NAMES.values())}"
+        )
+    return NAMES[type(f)]

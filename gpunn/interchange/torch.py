@@ -1,0 +1,339 @@
+"""Weights for, and from, PyTorch's `torch.nn.Sequential`, without PyTorch.
+
+A state dict is a mapping of names such as "0.weight" to arrays, where the number is the module's
+place in the `Sequential`. `torch.nn.Linear` keeps its matrix as (units, inputs), the transpose of
+`gpunn.layers.Dense`. Files are safetensors, which PyTorch reads by `safetensors.torch.load_file`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn import activations, layers
+from gpunn.errors import ArgumentError, ExportError, ModelFileError
+from gpunn.files import write_atomically
+from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
+from gpunn.layers import Layer
+from gpunn.network import Sequential
+
+__all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
+
+ACTIVATIONS: dict[type[activations.Activation], Callable[[Any], str]] = {
+    activations.ELU: lambda f: f"ELU({f.alpha!r})",
+    activations.GELU: lambda f: 'GELU("tanh")',
+    activations.LeakyReLU: lambda f: f"LeakyReLU({f.slope!r})",
+    activations.Mish: lambda f: "Mish()",
+    activations.ReLU: lambda f: "ReLU()",
+    activations.SELU: lambda f: "SELU()",
+    activations.SiLU: lambda f: "SiLU()",
+    activations.Sigmoid: lambda f: "Sigmoid()",
+    activations.Softplus: lambda f: "Softplus()",
+    activations.Tanh: lambda f: "Tanh()",
+}
+"""By exact class: a subclass may compute something else."""
+
+BATCH_NORM = {
+    "weight": "scale",
+    "bias": "shift",
+    "running_mean": "running_mean",
+    "running_var": "running_variance",
+}
+LAYER_NORM = {"weight": "scale", "bias": "shift"}
+DENSE = {"weight": "weights", "bias": "biases"}
+
+PARAMETERS: dict[type[Layer], dict[str, str]] = {
+    layers.Dense: DENSE,
+    layers.BatchNorm: BATCH_NORM,
+    layers.LayerNorm: LAYER_NORM,
+}
+"""gpunn's name of each of PyTorch's arrays, by layer."""
+
+COUNTER = "num_batches_tracked"
+"""What PyTorch's BatchNorm1d has beside its arrays."""
+
+
+def state_dict(model: Sequential) -> dict[str, np.ndarray]:
+    """Return a network's parameters as the `torch.nn.Sequential` of `torch_code` takes them.
+
+    `Rescaling` and `Standardization`, for which PyTorch has no module, are part of the dense layer
+    that follows.
+
+    Raises
+    ------
+    ExportError
+        If a layer or an activation has no counterpart in PyTorch.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential(
+    ...     [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)], 3, backend="numpy"
+    ... )
+    >>> {name: array.shape for name, array in state_dict(model).items()}
+    {'0.weight': (4, 3), '0.bias': (4,), '2.weight': (2, 4), '2.bias': (2,)}
+    """
+    return {
+        f"{place}.{name}": np.array(array, order="C")
+        for place, module in enumerate(modules(model))
+        for name, array in module.arrays.items()
+    }
+
+
+def save_state_dict(model: Sequential, path: str | Path) -> None:
+    """Write `state_dict` to a safetensors file.
+
+    In PyTorch, `module.load_state_dict(safetensors.torch.load_file(path))` reads it into the module
+    that `torch_code` writes out.
+
+    Raises
+    ------
+    ExportError
+        As `state_dict`.
+    OSError
+        If the file can't be written. A file that was there is as before then.
+    """
+    from safetensors.numpy import save
+
+    write_atomically(path, save(state_dict(model), {"format": "pt"}))
+
+
+def torch_code(model: Sequential) -> str:
+    """Return the Python expression of the `torch.nn.Sequential` that `state_dict` belongs to.
+
+    Raises
+    ------
+    ExportError
+        As `state_dict`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential(
+    ...     [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)], 3, backend="numpy"
+    ... )
+    >>> print(torch_code(model))
+    torch.nn.Sequential(
+        torch.nn.Linear(3, 4),
+        torch.nn.ReLU(),
+        torch.nn.Linear(4, 2),
+    )
+    """
+    lines = "".join(f"    torch.nn.{module.code},\n" for module in modules(model))
+    return f"torch.nn.Sequential(\n{lines})"
+
+
+def load_state_dict(
+    model: Sequential, state: Mapping[str, Any] | str | Path, prefix: str = ""
+) -> None:
+    """Put weights of a `torch.nn.Sequential` into a network of the same make.
+
+    The modules with parameters go, in their order, to the layers with parameters: `Linear` to
+    `Dense`, `BatchNorm1d` to `BatchNorm`, `LayerNorm` to `LayerNorm`. PyTorch isn't needed.
+
+    Parameters
+    ----------
+    model : Sequential
+        Changed in place. Which activations lie between the layers is yours to get right: a state
+        dict does not say.
+    state : mapping of str to array, or path
+        Names such as "0.weight" to arrays or tensors, or a safetensors file of them.
+    prefix : str
+        What the names begin with before the module's number, such as "net.". Other names are left
+        out.
+
+    Raises
+    ------
+    ArgumentError
+        If modules and layers don't fit one another; the message names both. Nothing has been
+        changed then.
+    ModelFileError
+        If the file can't be read.
+    """
+    arrays = read(state) if isinstance(state, (str, Path)) else state
+    groups = grouped(arrays, prefix)
+    takers = [
+        (label, layer)
+        for label, layer in zip(model.labels, model.layers, strict=True)
+        if any(spec.trainable for spec in layer_specs(model, label))
+    ]
+    if len(groups) != len(takers):
+        raise ArgumentError(
+            f"state: it has {len(groups)} modules with parameters ({', '.join(groups) or 'none'}); "
+            f"the network has {len(takers)} layers with parameters "
+            f"({', '.join(label for label, _ in takers) or 'none'})"
+        )
+    values: dict[str, np.ndarray] = {}
+    for (place, group), (label, layer) in zip(groups.items(), takers, strict=True):
+        values |= taken(model, place, group, label, layer)
+    for name, value in values.items():
+        model.parameters[name] = value
+
+
+# ------------------------------------------------------------------------------------ export
+
+
+@dataclass
+class Module:
+    """One module of a `torch.nn.Sequential`: its code, and its arrays by PyTorch's names."""
+
+    code: str
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def modules(model: Sequential) -> list[Module]:
+    """Return a network as PyTorch's modules."""
+    found: list[Module] = []
+    waiting = Affine()  # what becomes part of the next dense layer
+    for label, layer, arrays in layers_with_arrays(model):
+        if type(layer) in (layers.Rescaling, layers.Standardization):
+            affine = affine_of(layer, arrays)
+            assert affine is not None
+            waiting = waiting.then(affine)
+            continue
+        if type(layer) is layers.Dense:
+            found += dense_modules(label, layer, arrays, waiting)
+            waiting = Affine()
+            continue
+        if not waiting.changes_nothing and type(layer) not in (layers.Dropout, layers.Flatten):
+            raise ExportError(
+                f"layer {label!r}: PyTorch has no module for the Rescaling or Standardization "
+                "before it, which could become part of a Dense layer, but not of this one"
+            )
+        found += other_modules(label, layer, arrays)
+    if not waiting.changes_nothing:
+        raise ExportError(
+            "model: it ends in a Rescaling or Standardization, for which PyTorch has no module"
+        )
+    for module in found:
+        module.arrays = {
+            name: array.astype(model.dtype) if array.dtype.kind == "f" else array
+            for name, array in module.arrays.items()
+        }
+    return found
+
+
+def dense_modules(
+    label: str, layer: layers.Dense, arrays: Mapping[str, np.ndarray], waiting: Affine
+) -> list[Module]:
+    """Return a Linear module and that of the activation."""
+    W, b = waiting.before(arrays["weights"], arrays.get("biases", np.zeros(layer.units)))
+    linear = Module(f"Linear({W.shape[0]}, {W.shape[1]}", {"weight": W.T})
+    if layer.bias or np.any(b):
+        linear.arrays["bias"] = b
+    linear.code += ")" if "bias" in linear.arrays else ", bias=False)"
+    return [linear, *activation_modules(label, layer.f)]
+
+
+def activation_modules(label: str, f: activations.Activation) -> list[Module]:
+    """Return the module of an activation, none for the identity."""
+    if type(f) is activations.Identity:
+        return []
+    if type(f) not in ACTIVATIONS:
+        raise ExportError(f"layer {label!r}: PyTorch has no module for {type(f).__name__}")
+    return [Module(ACTIVATIONS[type(f)](f))]
+
+
+def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) -> list[Module]:
+    """Return the modules of a layer that is not dense."""
+    if type(layer) is layers.Activation:
+        return activation_modules(label, layer.f)
+    if type(layer) is layers.Dropout:
+        return [Module(f"Dropout({layer.rate!r})")]
+    if type(layer) is layers.Flatten:
+        return [Module("Flatten()")]
+    if type(layer) is layers.BatchNorm:
+        momentum = 1 - layer.momentum  # PyTorch's is the part of the new figures
+        size = arrays["scale"].size
+        module = Module(f"BatchNorm1d({size}, eps={layer.epsilon!r}, momentum={momentum:.12g})")
+        module.arrays = {theirs: arrays[ours] for theirs, ours in BATCH_NORM.items()}
+        module.arrays[COUNTER] = np.array(0, dtype=np.int64)
+        return [module]
+    if type(layer) is layers.LayerNorm:
+        module = Module(f"LayerNorm({arrays['scale'].size}, eps={layer.epsilon!r})")
+        module.arrays = {theirs: arrays[ours] for theirs, ours in LAYER_NORM.items()}
+        return [module]
+    raise ExportError(f"layer {label!r}: PyTorch has no module for {type(layer).__name__}")
+
+
+# ------------------------------------------------------------------------------------ import
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not Path(path).is_file():
+        raise ModelFileError(f"{path}: there is no such file")
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:  # of a type that NumPy lacks
+        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+
+
+def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:
+    """Return the arrays of each module, by its number, in the order of the modules."""
+    groups: dict[int, dict[str, np.ndarray]] = {}
+    for name, array in state.items():
+        match = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.(\w+)", name)
+        if match is not None and match[2] != COUNTER:
+            groups.setdefault(int(match[1]), {})[match[2]] = on_host(array)
+    if not groups:
+        raise ArgumentError(
+            f"state: expected names such as '{prefix}0.weight'; got {sorted(state)[:5]}"
+        )
+    return {f"{prefix}{place}": groups[place] for place in sorted(groups)}
+
+
+def on_host(array: Any) -> np.ndarray:
+    """Return an array, or a tensor of PyTorch on whatever device, as a NumPy array."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        if str(array.dtype) == "torch.bfloat16":
+            array = array.float()
+    host = np.asarray(array)
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
+
+
+def layer_specs(model: Sequential, label: str) -> list[Any]:
+    """Return what a layer has declared of its arrays."""
+    return [spec for name, spec in model.parameters.specs.items() if name.startswith(f"{label}.")]
+
+
+def taken(
+    model: Sequential, place: str, group: Mapping[str, np.ndarray], label: str, layer: Layer
+) -> dict[str, np.ndarray]:
+    """Return one module's arrays by the names of the network."""
+    names = PARAMETERS.get(type(layer))
+    if names is None:
+        raise ArgumentError(f"layer {label!r}: {type(layer).__name__} has no counterpart there")
+    ours = {theirs: name for theirs, name in names.items() if name in layer.values}
+    if ours.keys() != group.keys():
+        raise ArgumentError(
+            f"state: module {place} has {sorted(group)}; layer {label!r} "
+            f"({type(layer).__name__}) takes {sorted(ours)}"
+        )
+    values = {}
+    for theirs, name in ours.items():
+        array = group[theirs].T if type(layer) is layers.Dense else group[theirs]
+        expected = model.parameters.specs[f"{label}.{name}"].shape
+        if array.shape != expected:
+            shape = expected[::-1] if type(layer) is layers.Dense else expected
+            raise ArgumentError(
+                f"state: {place}.{theirs} has shape {group[theirs].shape}; layer {label!r} takes "
+                f"{shape}"
+            )
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ArgumentError(
+                f"state: {place}.{theirs}: expected finite real numbers; got dtype {array.dtype}"
+            )
+        values[f"{label}.{name}"] = array
+    return values

@@ -1,0 +1,46 @@
+"""Packages that only some features need, imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from gpunn.errors import MissingPackageError
+
+__all__ = ["require"]
+
+
+def require(module: str, purpose: str, install: str) -> Any:
+    """Import and return a module, or say how to install it.
+
+    Parameters
+    ----------
+    module : str
+        Such as "onnx.helper".
+    purpose : str
+        What needs it, such as "exporting to ONNX".
+    install : str
+        What `pip install` takes, such as "gpunn[onnx]".
+
+    Raises
+    ------
+    MissingPackageError
+        If it can't be imported.
+
+    Examples
+    --------
+    >>> require("math", "counting", "nothing").floor(1.5)
+    1
+    >>> require("no_such_module", "magic", "gpunn[magic]")
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.MissingPackageError: magic needs the package 'no_such_module' (No module named
+    'no_such_module'): pip install 'gpunn[magic]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{purpose} needs the package {module.partition('.')[0]!r} ({error}): "
+            f"pip install '{install}'"
+        ) from error

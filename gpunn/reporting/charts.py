@@ -1,0 +1,411 @@
+"""Charts as SVG inside the page, each with a text alternative and its numbers as a table.
+
+Matplotlib draws them. The colours it is given are placeholders, which become variables of the
+page's style sheet afterwards, so that one drawing serves the light and the dark theme. Text stays
+text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.optional import require
+
+__all__ = ["Chart", "Line", "bars", "heat_map", "lines", "scatter"]
+
+Row = tuple[Any, ...]
+
+PLACEHOLDERS = {
+    "#0a0b01": "var(--ink)",
+    "#0a0b02": "var(--muted)",
+    "#0a0b03": "var(--rule)",
+    "#0a0b04": "var(--good)",
+    "#0a0b05": "var(--bad)",
+    **{f"#0a0c{number:02d}": f"var(--series-{number})" for number in range(8)},
+}
+INK, MUTED, RULE, GOOD, BAD, *COLOURS = PLACEHOLDERS
+
+DASHES = {"solid": "", "dashed": "5 2.5", "dotted": "1.2 2"}
+
+WIDTH, HEIGHT = 5.2, 2.9
+"""Inches, of 72 units of the drawing each: about the width of a phone."""
+
+POINTS = 2000
+"""Most points of a line or a cloud, and rows of a table, that go into the page."""
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": RULE,
+    "axes.facecolor": "none",
+    "axes.formatter.useoffset": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.8,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.facecolor": "none",
+    "font.size": 9,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "savefig.facecolor": "none",
+    "svg.fonttype": "none",  # text stays text
+    "text.color": INK,
+    "text.parse_math": False,  # a class may be called "$x$"
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "xtick.major.size": 3,
+    "xtick.minor.visible": False,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series of a chart.
+
+    Attributes
+    ----------
+    name : str
+    x, y : sequence of float
+        NaN where there is no figure.
+    colour : int
+        Number of the series' colour.
+    dash : {"solid", "dashed", "dotted"}
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: int = 0
+    dash: str = "solid"
+
+    @property
+    def dash_array(self) -> str:
+        """The dash pattern for the legend."""
+        return DASHES[self.dash]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with everything that goes with it.
+
+    Attributes
+    ----------
+    key : str
+        Identifies it within the page.
+    title : str
+    description : str
+        The text alternative: what is to be seen.
+    svg : str
+    columns, rows
+        Its numbers, as a table.
+    legend : sequence of Line
+    note : str
+        A word on how to read it.
+    """
+
+    key: str
+    title: str
+    description: str
+    svg: str
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    legend: Sequence[Line] = ()
+    note: str = ""
+
+
+# ------------------------------------------------------------------------------------ charts
+
+
+def lines(
+    key: str,
+    title: str,
+    series: Sequence[Line],
+    *,
+    x_label: str = "epoch",
+    logarithmic: bool = False,
+    marks: Sequence[tuple[float, float, str, int]] = (),
+    note: str = "",
+) -> Chart:
+    """Return a chart of series over a common x.
+
+    Parameters
+    ----------
+    key, title, note : str
+    series : sequence of Line
+    x_label : str
+    logarithmic : bool
+        Whether y has a logarithmic axis; what is not positive is left out then.
+    marks : sequence of (x, y, text, colour)
+        Points to point out.
+    """
+    kept = [thinned(line, [mark[0] for mark in marks]) for line in series]
+
+    def draw(axes: Any) -> None:
+        for number, line in enumerate(kept):
+            heights = np.asarray(line.y, dtype=float)
+            if logarithmic:
+                heights = np.where(heights > 0, heights, np.nan)
+            (artist,) = axes.plot(line.x, heights, color=COLOURS[line.colour % len(COLOURS)])
+            if DASHES[line.dash]:
+                artist.set_dashes([float(length) for length in DASHES[line.dash].split()])
+            if len(line.x) == 1:
+                artist.set_marker("o")
+            artist.set_gid(f"series-{number}")
+        ticks(axes, logarithmic)
+        axes.set_xlabel(x_label)
+        axes.margins(x=0.02)
+        for number, (x, y, text, colour) in enumerate(marks):
+            mark(axes, x, y, text, COLOURS[colour % len(COLOURS)], f"mark-{number}")
+
+    description = f"Line chart. {' '.join(sentence(line, x_label) for line in series)}"
+    if marks:
+        description += f" Marked: {'; '.join(text for _, _, text, _ in marks)}."
+    columns = [x_label, *(line.name for line in series)]
+    return Chart(
+        key, title, description, drawn(key, draw), columns, joined(kept), tuple(series), note
+    )
+
+
+def mark(axes: Any, x: float, y: float, text: str, colour: str, gid: str) -> None:
+    """Point out a point by a ring, a thin line up to the axes' edge, and a word above it."""
+    axes.axvline(x, color=MUTED, linewidth=0.7, dashes=(2, 2), zorder=0.5)
+    axes.plot([x], [y], "o", color=colour, markersize=5.5, gid=gid, zorder=5)
+    left, right = axes.get_xlim()
+    part = (x - left) / (right - left)
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="left" if part < 0.2 else "right" if part > 0.8 else "center",
+        va="bottom",
+        color=MUTED,
+        fontsize=8.5,
+    )
+
+
+def sentence(line: Line, x_label: str) -> str:
+    """Say in words what a series does."""
+    pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)]
+    if not pairs:
+        return f"{line.name}: no finite figures."
+    low, high = min(pairs, key=lambda pair: pair[1]), max(pairs, key=lambda pair: pair[1])
+    (first, begin), (last, end) = pairs[0], pairs[-1]
+    if len(pairs) == 1:
+        return f"{line.name}: {begin:.4g} at {x_label} {first:g}."
+    return (
+        f"{line.name}: {begin:.4g} at {x_label} {first:g}, {end:.4g} at {x_label} {last:g}; "
+        f"lowest {low[1]:.4g} at {low[0]:g}, highest {high[1]:.4g} at {high[0]:g}."
+    )
+
+
+def scatter(
+    key: str,
+    title: str,
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    labels: tuple[str, str],
+    reference: str,
+    description: str,
+    note: str = "",
+) -> Chart:
+    """Return a cloud of points.
+
+    Parameters
+    ----------
+    key, title, note : str
+    x, y : array, shape (rows,)
+    labels : (str, str)
+        Of the axes.
+    reference : {"diagonal", "zero"}
+        The line on which a perfect network's points lie.
+    description : str
+    """
+    chosen = evenly(len(x), POINTS)
+
+    def draw(axes: Any) -> None:
+        if reference == "diagonal":
+            axes.axline((float(x.mean()), float(x.mean())), slope=1, color=MUTED, linewidth=0.9)
+        else:
+            axes.axhline(0, color=MUTED, linewidth=0.9)
+        axes.plot(
+            x[chosen], y[chosen], "o", color=COLOURS[0], markersize=3, alpha=0.45,
+            markeredgewidth=0, gid="series-0",
+        )  # fmt: skip
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+
+    rows = [(int(row), float(x[row]), float(y[row])) for row in chosen]
+    if len(chosen) < len(x):
+        note = f"{note} {len(chosen):,} of {len(x):,} rows are shown.".strip()
+    return Chart(key, title, description, drawn(key, draw), ("row", *labels), rows, (), note)
+
+
+def bars(
+    key: str, title: str, edges: np.ndarray, counts: np.ndarray, *, label: str, description: str
+) -> Chart:
+    """Return a histogram: how many values lie between neighbouring edges."""
+
+    def draw(axes: Any) -> None:
+        axes.stairs(counts, edges, fill=True, color=COLOURS[0], alpha=0.75, gid="series-0")
+        axes.axvline(0, color=MUTED, linewidth=0.9)
+        axes.set_xlabel(label)
+        axes.set_ylabel("rows")
+
+    rows = [
+        (float(low), float(high), int(count))
+        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+    ]
+    return Chart(key, title, description, drawn(key, draw), ("from", "to", "rows"), rows)
+
+
+def heat_map(
+    key: str, title: str, counts: np.ndarray, names: Sequence[str], *, description: str, note: str
+) -> Chart:
+    """Return a confusion matrix: true classes down, predicted ones across.
+
+    A cell is as strong in colour as its share of its row, errors on a scale of their own.
+    """
+    size = len(names)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    errors = np.where(np.eye(size, dtype=bool), 0.0, shares)
+    strongest = errors.max() or 1.0
+    patches = require("matplotlib.patches", "a report", "gpunn[report]")
+
+    def draw(axes: Any) -> None:
+        for row in range(size):
+            for column in range(size):
+                right = row == column
+                share = shares[row, column] if right else errors[row, column] / strongest
+                if counts[row, column]:
+                    axes.add_patch(
+                        patches.Rectangle(
+                            (column - 0.47, row - 0.47), 0.94, 0.94, linewidth=0,
+                            facecolor=GOOD if right else BAD, alpha=0.12 + 0.48 * share,
+                            gid=f"cell-{row}-{column}",
+                        )
+                    )  # fmt: skip
+                    if size <= 12:
+                        axes.text(
+                            column, row, f"{counts[row, column]}", ha="center", va="center",
+                            fontsize=8.5 if size > 6 else 10, color=INK,
+                        )  # fmt: skip
+        axes.set_xlim(-0.5, size - 0.5)
+        axes.set_ylim(size - 0.5, -0.5)
+        axes.set_aspect("equal")
+        axes.grid(False)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        short = [name if len(name) <= 12 else f"{name[:11]}…" for name in names]
+        long = max(map(len, short)) > 3
+        for axis, rotation in ((axes.xaxis, 90 if long and size > 4 else 0), (axes.yaxis, 0)):
+            axis.set_ticks(range(size), short)
+            axis.set_tick_params(length=0, rotation=rotation)
+
+    columns = ["true class", *(f"predicted {name}" for name in names)]
+    rows = [
+        (name, *(int(count) for count in line)) for name, line in zip(names, counts, strict=True)
+    ]
+    svg = drawn(key, draw, height=min(5.2, 2.2 + 0.3 * size))
+    return Chart(key, title, description, svg, columns, rows, (), note)
+
+
+# ----------------------------------------------------------------------------------- drawing
+
+
+def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
+    """Return what `draw` puts on a pair of axes, as SVG for the inside of a page."""
+    matplotlib = require("matplotlib", "a report", "gpunn[report]")
+    figures = require("matplotlib.figure", "a report", "gpunn[report]")
+    content = io.StringIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}), warnings.catch_warnings():
+        # Of characters that Matplotlib's own font lacks; the browser has others.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        figure = figures.Figure((WIDTH, height), layout="constrained")
+        draw(figure.add_subplot())
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(content, format="svg", metadata=nothing)
+    return page_ready(content.getvalue(), key)
+
+
+def page_ready(svg: str, key: str) -> str:
+    """Return Matplotlib's SVG without what is only for a file of its own, in the page's colours.
+
+    Ids get the chart's key as a prefix, since those of all charts share one page.
+    """
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{key}-', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{key}-", svg)
+    for placeholder, variable in PLACEHOLDERS.items():
+        svg = svg.replace(placeholder, variable)
+    box = re.search(r'viewBox="[^"]*"', svg)
+    assert box is not None
+    inside = svg[svg.index(">") + 1 :]
+    names = f'aria-labelledby="{key}-title" aria-describedby="{key}-description"'
+    return f'<svg class="plot" role="img" {names} {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">{inside}'
+
+
+def ticks(axes: Any, logarithmic: bool) -> None:
+    """Let x have ticks at whole numbers only, and y numbers without powers of ten."""
+    ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
+    plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
+    if logarithmic:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        steps = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=steps, numticks=9))
+        axes.yaxis.set_minor_locator(ticker.NullLocator())
+        axes.yaxis.set_major_formatter(plain)
+    elif max(map(abs, axes.get_ylim())) >= 1000:
+        axes.yaxis.set_major_formatter(plain)
+
+
+# ------------------------------------------------------------------------------------- tables
+
+
+def evenly(count: int, limit: int) -> np.ndarray:
+    """Return at most `limit` numbers from 0 to count - 1, evenly spread, both ends included."""
+    return np.unique(np.linspace(0, count - 1, min(count, limit)).round().astype(int))
+
+
+def thinned(line: Line, keep: Sequence[float]) -> Line:
+    """Return a line with at most so many points as go into a page, those at `keep` included."""
+    if len(line.x) <= POINTS:
+        return line
+    chosen = set(evenly(len(line.x), POINTS).tolist())
+    chosen |= {index for index, x in enumerate(line.x) if x in keep}
+    order = sorted(chosen)
+    return Line(
+        line.name,
+        [line.x[index] for index in order],
+        [line.y[index] for index in order],
+        line.colour,
+        line.dash,
+    )
+
+
+def joined(series: Sequence[Line]) -> list[Row]:
+    """Return one row for each x of any series; None where a series has no figure."""
+    tables = [dict(zip(line.x, line.y, strict=True)) for line in series]
+    places = sorted({x for line in series for x in line.x})
+    return [(place, *(table.get(place) for table in tables)) for place in places]

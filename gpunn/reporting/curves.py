@@ -1,0 +1,120 @@
+"""Charts of how training went, epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from gpunn.reporting.charts import Chart, Line, lines
+from gpunn.reporting.records import NormRow, Record
+from gpunn.reporting.text import title_of
+from gpunn.training.trainer import TIMINGS
+
+__all__ = ["comparison", "learning_curves", "norm_charts", "pace_charts"]
+
+DASH = ("solid", "dashed", "dotted")
+"""What tells series apart when there are more than colours."""
+
+
+def measured(record: Record) -> list[str]:
+    """Return the names of a run's figures without "epoch", timings and those of validation."""
+    names = dict.fromkeys(name for row in record.history for name in row)
+    return [
+        name for name in names if name not in ("epoch", *TIMINGS) and not name.startswith("val_")
+    ]
+
+
+def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
+    """Return one figure of every epoch, NaN where there is none."""
+    return [math.nan if (figure := row.get(name)) is None else figure for row in rows]
+
+
+def epochs(record: Record) -> list[float]:
+    """Return the numbers of the epochs."""
+    return column(record.history, "epoch")
+
+
+def learning_curves(record: Record, key: str) -> list[Chart]:
+    """Return a chart of each figure, training and validation, with the best epoch marked."""
+    best, charts = record.best, []
+    for name in measured(record):
+        series = [Line("training", epochs(record), column(record.history, name))]
+        if any(f"val_{name}" in row for row in record.history):
+            validation = column(record.history, f"val_{name}")
+            series.append(Line("validation", epochs(record), validation, 1, "dashed"))
+        marks = []
+        shown = f"val_{name}" if len(series) > 1 else name
+        if best is not None and (height := best.get(shown)) is not None:
+            place = best["epoch"] or 0.0
+            marks.append((place, height, f"best epoch: {place:.0f}", len(series) - 1))
+        note = f"The best epoch is told by {record.monitor}." if marks else ""
+        charts.append(lines(f"{key}-{name}", title_of(name), series, marks=marks, note=note))
+    return charts
+
+
+def pace_charts(record: Record, key: str) -> list[Chart]:
+    """Return the learning rate and the throughput of each epoch."""
+    pairs = (("learning_rate", "Learning rate"), ("samples_per_second", "Samples a second"))
+    return [
+        lines(
+            f"{key}-{name}",
+            title,
+            [Line(title.lower(), epochs(record), column(record.history, name), number + 2)],
+            note="Of the last update of each epoch." if name == "learning_rate" else "",
+        )
+        for number, (name, title) in enumerate(pairs)
+        if any(row.get(name) is not None for row in record.history)
+    ]
+
+
+def norm_charts(record: Record, key: str) -> list[Chart]:
+    """Return the norms of each layer's parameters and gradients."""
+    if not record.norms:
+        return []
+    return [
+        lines(
+            f"{key}-{kind}-norms",
+            title,
+            by_layer(record.norms, kind),
+            logarithmic=True,
+            note=note,
+        )
+        for kind, title, note in (
+            ("parameters", "Norms of the weights", "At the end of each epoch, by layer."),
+            ("gradients", "Norms of the gradients", "Of each epoch's last update, by layer."),
+        )
+    ]
+
+
+def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
+    """Return one line a layer: the root of the sum of its arrays' squared norms."""
+    layers = dict.fromkeys(name.rpartition(".")[0] for row in rows for name in getattr(row, kind))
+    series = []
+    for number, layer in enumerate(layers):
+        y = []
+        for row in rows:
+            own = [
+                norm
+                for name, norm in getattr(row, kind).items()
+                if name.rpartition(".")[0] == layer
+            ]
+            whole = bool(own) and all(norm is not None for norm in own)
+            y.append(math.hypot(*own) if whole else math.nan)
+        x = [float(row.epoch) for row in rows]
+        series.append(Line(layer, x, y, number % 8, DASH[number // 8 % 3]))
+    return series
+
+
+def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
+    """Return a chart of each figure with a line for every run, of its validation part if it can."""
+    charts = []
+    for figure in dict.fromkeys(name for record in records for name in measured(record)):
+        series = []
+        for number, (record, run) in enumerate(zip(records, names, strict=True)):
+            validated = any(f"val_{figure}" in row for row in record.history)
+            y = column(record.history, f"val_{figure}" if validated else figure)
+            if any(map(math.isfinite, y)):
+                label = f"{run}, {'validation' if validated else 'training'}"
+                series.append(Line(label, epochs(record), y, number % 8, DASH[number // 8 % 3]))
+        charts.append(lines(f"compare-{figure}", title_of(figure), series))
+    return charts

@@ -1,0 +1,149 @@
+"""What a trained network does on its data: right, wrong, and by how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.config import MNIST, Config, Digits
+from gpunn.experiment.data import Part, load
+from gpunn.experiment.objects import Objects
+from gpunn.experiment.predictions import interpret
+from gpunn.losses import BinaryCrossEntropy, Poisson, SoftmaxCrossEntropy
+from gpunn.network import Sequential
+
+__all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
+
+LARGEST_LOGARITHM = 300.0
+"""Of a rate that is shown; what is larger shows as exp(300), since infinity has no place."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """One class a row.
+
+    Attributes
+    ----------
+    names : list of str
+    truth, predicted : array of int, shape (rows,)
+    confidence : array, shape (rows,)
+        The probability that the network gave to the class it predicted.
+    """
+
+    names: list[str]
+    truth: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Rows of each true class (first axis) that were predicted as each class (second axis)."""
+        count = len(self.names)
+        pairs = self.truth * count + self.predicted
+        return np.bincount(pairs, minlength=count * count).reshape(count, count)
+
+    @property
+    def confidently_wrong(self) -> np.ndarray:
+        """Numbers of the rows that were predicted wrongly, the most confident first."""
+        wrong = np.flatnonzero(self.truth != self.predicted)
+        return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Several yes-or-no labels a row: truth and prediction of shape (rows, labels), as booleans."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers: truth and prediction of shape (rows, outputs)."""
+
+    truth: np.ndarray
+    predicted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A network on one part of its data.
+
+    Attributes
+    ----------
+    part : str
+        "test", "validation" or "training".
+    rows : dict of str to int
+        Number of rows of each part.
+    X : array, shape (rows, *input_shape)
+    pixels : tuple of int or None
+        Shape (height, width) or (height, width, colours) if a row is an image.
+    outcome : Classes, Labels or Numbers
+    """
+
+    part: str
+    rows: dict[str, int]
+    X: np.ndarray
+    pixels: tuple[int, ...] | None
+    outcome: Classes | Labels | Numbers
+
+
+def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
+    """Let a network predict the test rows, or the best others that there are.
+
+    Raises
+    ------
+    DataError
+        If the data is damaged, or does not fit the network any more.
+    OSError
+        If a file can't be opened.
+    """
+    outputs = model.output_shape[0]
+    parts = load(config).split(config.data, objects.loss, outputs)
+    named = {"test": parts.test, "validation": parts.validation, "training": parts.training}
+    present = {name: part for name, part in named.items() if part is not None}
+    name, part = next(iter(present.items()))
+    rows = {name: part.rows for name, part in reversed(present.items())}
+    found = outcome(model.predict(part.X), part, objects, model)
+    return Findings(name, rows, part.X, image_shape(config, part.X), found)
+
+
+def outcome(
+    raw: np.ndarray, part: Part, objects: Objects, model: Sequential
+) -> Classes | Labels | Numbers:
+    """Return what outputs mean under the loss, beside the truth."""
+    loss, outputs = objects.loss, raw.shape[1]
+    targets = loss.check_targets(part.y, outputs)
+    truth = loss.class_indices(targets)
+    if isinstance(loss, (SoftmaxCrossEntropy, BinaryCrossEntropy)):
+        meaning = interpret(raw, loss, model.metadata.get("classes"))
+        assert meaning.probabilities is not None
+        if truth is None:
+            return Labels(targets > 0.5, raw > 0)
+        predicted = meaning.probabilities.argmax(axis=1)
+        confidence = meaning.probabilities.max(axis=1)
+        return Classes(meaning.labels, truth, predicted, confidence)
+    predicted = raw.astype(np.float64)
+    if isinstance(loss, Poisson):
+        predicted = np.exp(np.minimum(predicted, LARGEST_LOGARITHM))
+    return Numbers(targets.astype(np.float64), predicted)
+
+
+def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
+    """Return the shape of the image that a row is, or None if it is none.
+
+    Rows of height and width, with or without 3 or 4 colours at the end, are images; so are vectors
+    of a square number of small integers, as in MNIST.
+    """
+    shape = X.shape[1:]
+    if len(shape) == 2 and min(shape) > 1:
+        return shape
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and min(shape[:2]) > 1:
+        return shape[:2] if shape[2] == 1 else shape
+    if len(shape) == 1:
+        side = round(shape[0] ** 0.5)
+        square = side > 3 and side * side == shape[0]
+        if square and (isinstance(config.data, (Digits, MNIST)) or X.dtype == np.uint8):
+            return side, side
+    return None

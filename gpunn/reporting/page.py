@@ -1,0 +1,345 @@
+"""The report: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gpunn
+from gpunn.backends import Backend
+from gpunn.errors import ArgumentError, ConfigError, DataError
+from gpunn.experiment.objects import Objects
+from gpunn.files import write_atomically
+from gpunn.network import Sequential
+from gpunn.optional import require
+from gpunn.reporting.charts import Chart
+from gpunn.reporting.curves import comparison, learning_curves, norm_charts, pace_charts
+from gpunn.reporting.findings import Findings, examine
+from gpunn.reporting.records import Record, flat, read_run
+from gpunn.reporting.results import Results, Table, results
+from gpunn.reporting.text import duration, figure_text, title_of
+from gpunn.reporting.weights import WeightPictures, first_layer
+from gpunn.saving import load_model
+
+__all__ = ["report_html", "write_report"]
+
+
+@dataclass
+class Run:
+    """A run as the page shows it.
+
+    Attributes
+    ----------
+    key : str
+        Identifies it within the page.
+    name : str
+    record : Record
+    tiles : list of (str, str, str)
+        The most important figures: a label, the figure, a remark.
+    setup, place : list of (str, str)
+        What was run, and where.
+    network, final : Table or None
+    curves, pace, norms : list of Chart
+    results : Results or None
+    weights : WeightPictures or None
+    problems : list of str
+        Why something is missing.
+    """
+
+    key: str
+    name: str
+    record: Record
+    tiles: list[tuple[str, str, str]] = field(default_factory=list)
+    setup: list[tuple[str, str]] = field(default_factory=list)
+    place: list[tuple[str, str]] = field(default_factory=list)
+    network: Table | None = None
+    final: Table | None = None
+    curves: list[Chart] = field(default_factory=list)
+    pace: list[Chart] = field(default_factory=list)
+    norms: list[Chart] = field(default_factory=list)
+    results: Results | None = None
+    weights: WeightPictures | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def configuration(self) -> str:
+        """The whole configuration as JSON text."""
+        return json.dumps(self.record.description, indent=2, ensure_ascii=False)
+
+
+def write_report(
+    runs: Sequence[str | Path], path: str | Path, backend: str | Backend | None = None
+) -> None:
+    """Write a report on runs to an HTML file, whole or not at all.
+
+    Parameters
+    ----------
+    runs : sequence of str or Path
+        Folders that `gpunn train` wrote. Several are compared.
+    path : str or Path
+    backend : str, Backend or None
+        What computes the predictions; see `gpunn.get_backend`.
+
+    Raises
+    ------
+    ArgumentError
+        If there are no runs.
+    ConfigError, DataError
+        If a folder is not a run's, or a file in it is damaged.
+    MissingPackageError
+        If the packages of the extra `report` are not installed.
+    OSError
+        If the file can't be written. A file that was there is as before then.
+    """
+    write_atomically(path, report_html(runs, backend).encode())
+
+
+def report_html(runs: Sequence[str | Path], backend: str | Backend | None = None) -> str:
+    """Return a report on runs as the text of an HTML file.
+
+    Parameters and errors are those of `write_report`.
+
+    The data are read again to see what the network makes of them. Where they are gone, the report
+    says so and shows the rest.
+    """
+    if not runs:
+        raise ArgumentError("runs: expected the folder of at least one run; got none")
+    jinja2 = require("jinja2", "a report", "gpunn[report]")
+    require("matplotlib", "a report", "gpunn[report]")
+    records = [read_run(Path(folder)) for folder in runs]
+    names = distinct_names(records)
+    views = [
+        view(record, name, f"run-{number}", backend)
+        for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
+    ]
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"figure": figure_text, "title": title_of}
+    files = resources.files(__package__)
+    template = environment.from_string((files / "template.html").read_text(encoding="utf-8"))
+    several = len(views) > 1
+    return str(
+        template.render(
+            title=", ".join(names),
+            style=(files / "style.css").read_text(encoding="utf-8"),
+            runs=views,
+            overview=overview(views) if several else None,
+            differences=differences(records, names) if several else None,
+            comparison=comparison(records, names) if several else [],
+            version=gpunn.__version__,
+            written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        )
+    )
+
+
+def distinct_names(records: Sequence[Record]) -> list[str]:
+    """Return the folders' names, or their paths where two have the same."""
+    names = [record.name for record in records]
+    paths = [str(record.path) for record in records]
+    return names if len(set(names)) == len(names) else paths
+
+
+# ----------------------------------------------------------------------------------- one run
+
+
+def view(record: Record, name: str, key: str, backend: str | Backend | None) -> Run:
+    """Return everything that the page shows of a run."""
+    run = Run(key, name, record)
+    run.curves = learning_curves(record, key)
+    run.pace = pace_charts(record, key)
+    run.norms = norm_charts(record, key)
+    run.final = final_figures(record)
+    if record.ending is None:
+        run.problems.append(
+            "The run has not come to its end: it is still going on, or was cut short."
+        )
+    elif record.ending.stopped:
+        run.problems.append(f"Training ended early: {record.ending.stopped}")
+    model, findings = examined(run, backend)
+    if model is not None:
+        run.network = network_table(model)
+        run.weights = first_layer(model, findings.pixels if findings else None)
+    if findings is not None:
+        run.results = results(findings, key)
+    run.setup = setup(record, findings)
+    run.place = place(record)
+    run.tiles = tiles(record, model)
+    return run
+
+
+def examined(run: Run, backend: str | Backend | None) -> tuple[Sequential | None, Findings | None]:
+    """Return the network and what it does on its data, as far as they are still there."""
+    record = run.record
+    if record.model_file is None:
+        run.problems.append("The folder holds no network.")
+        return None, None
+    objects = Objects(record.config)  # imports the classes that the model file refers to
+    ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
+    model = load_model(record.model_file, ops)
+    try:
+        return model, examine(model, objects, record.config)
+    except (ConfigError, DataError, OSError) as error:
+        run.problems.append(f"Predictions are missing, since the data can't be read: {error}")
+        return model, None
+
+
+def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]]:
+    """Return the figures that matter most."""
+    found = []
+    test = dict(record.ending.test or {}) if record.ending else {}
+    rows = test.pop("rows", None)
+    for name in sorted(test, key=lambda name: name == "loss"):  # metrics first
+        remark = f"on {figure_text(int(rows))} rows" if rows else ""
+        found.append((f"Test {lower(title_of(name))}", figure_text(test[name], name), remark))
+    best, monitor = record.best, record.monitor
+    if best is not None and monitor is not None:
+        remark = f"{monitor} {figure_text(best[monitor], monitor)}"
+        found.append(("Best epoch", figure_text(int(best["epoch"] or 0)), remark))
+    done, planned = len(record.history), record.config.training.epochs
+    found.append(("Epochs", figure_text(done), "" if done == planned else f"of {planned} planned"))
+    speeds = [speed for row in record.history if (speed := row.get("samples_per_second"))]
+    if speeds:
+        fastest = figure_text(round(sorted(speeds)[len(speeds) // 2]))
+        found.append(("Time in training", duration(record.seconds), f"{fastest} samples a second"))
+    if model is not None:
+        found.append(("Parameters", figure_text(model.parameters.count), f"in {model.dtype}"))
+    return found
+
+
+def lower(title: str) -> str:
+    """Return a title within a sentence."""
+    return title if title == "R²" else title[0].lower() + title[1:]
+
+
+def final_figures(record: Record) -> Table | None:
+    """Return loss and metrics at the end, at the best epoch, and on the test part."""
+    if not record.history:
+        return None
+    names = [
+        name for name in record.history[-1]
+        if name not in ("epoch", "learning_rate", "seconds", "samples_per_second")
+        and not name.startswith("val_")
+    ]  # fmt: skip
+    last, best = record.history[-1], record.best
+    sources: list[tuple[str, Any, str]] = [(f"training, epoch {last['epoch']:.0f}", last, "")]
+    if best is not None and best is not last:
+        sources.append((f"training, best epoch {best['epoch']:.0f}", best, ""))
+    if any(name.startswith("val_") for name in last):
+        sources.append((f"validation, epoch {last['epoch']:.0f}", last, "val_"))
+        if best is not None and best is not last:
+            sources.append((f"validation, best epoch {best['epoch']:.0f}", best, "val_"))
+    if record.ending is not None and record.ending.test is not None:
+        sources.append(("test, trained network", record.ending.test, ""))
+    rows = [
+        (label, *(figure_text(row.get(prefix + name), name) for name in names))
+        for label, row, prefix in sources
+    ]
+    note = "Figures of the training rows are taken while the network changes, dropout included."
+    return Table("Final figures", ("", *(title_of(name) for name in names)), rows, note)
+
+
+def network_table(model: Sequential) -> Table:
+    """Return the layers with their shapes and numbers of parameters."""
+    header, *rows = model.summary_rows()
+    return Table(
+        "Network",
+        header,
+        rows,
+        f"Rows of shape {model.input_shape} go in.",
+    )
+
+
+def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
+    """Return what was run."""
+    description, training = record.description, record.description["training"]
+    rows = findings.rows if findings else {}
+    split = ", ".join(f"{count:,} {part}" for part, count in rows.items())
+    optimizer = dict(training["optimizer"])
+    rate = optimizer.pop("learning_rate", None)
+    facts = [
+        ("Data", described(description["data"], ("dataset", "path"))),
+        ("Rows", split),
+        ("Loss", described(training["loss"])),
+        ("Optimizer", described(optimizer)),
+        ("Learning rate", described(rate)),
+        ("Epochs", figure_text(training["epochs"])),
+        ("Batch size", figure_text(training["batch_size"])),
+        ("Seed", str(description["seed"])),
+        ("Type", description["dtype"]),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def described(value: Any, only: Sequence[str] = ()) -> str:
+    """Return a part of a configuration in one line, such as "adam (beta1 0.9, beta2 0.999)"."""
+    if not isinstance(value, dict):
+        return "" if value is None else figure_text(value)
+    kept = {key: item for key, item in value.items() if item is not None}
+    if only:
+        return ", ".join(str(kept[key]) for key in only if key in kept)
+    name = kept.pop("name", "")
+    rest = ", ".join(f"{key} {described(item)}" for key, item in kept.items())
+    if name == "constant":
+        return figure_text(kept.get("rate"))
+    return f"{name} ({rest})" if rest else str(name)
+
+
+def place(record: Record) -> list[tuple[str, str]]:
+    """Return where it was run."""
+    found = record.environment
+    backend, packages = found.get("backend", {}), found.get("packages", {})
+    blas = found.get("blas", {})
+    facts = [
+        ("Started", found.get("started")),
+        ("Backend", ", ".join(map(str, backend.values()))),
+        ("Processor", found.get("processor")),
+        ("Cores", found.get("cores")),
+        ("System", found.get("platform")),
+        ("Python", found.get("python")),
+        ("gpunn", found.get("gpunn")),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+        ("BLAS", f"{blas.get('name', '')} {blas.get('version', '')}".strip()),
+        ("Folder", record.path.resolve()),
+    ]
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+# ------------------------------------------------------------------------------- several runs
+
+
+def overview(runs: Sequence[Run]) -> Table:
+    """Return a table of all runs with their most important figures."""
+    labels = dict.fromkeys(label for run in runs for label, _, _ in run.tiles)
+    rows = []
+    for run in runs:
+        own = {label: figure for label, figure, _ in run.tiles}
+        rows.append((run.name, *(own.get(label, "–") for label in labels)))
+    return Table("Runs", ("run", *labels), rows)
+
+
+def differences(records: Sequence[Record], names: Sequence[str]) -> Table:
+    """Return the settings in which the runs' configurations differ."""
+    leaves = [flat(record.description) for record in records]
+    keys = dict.fromkeys(key for found in leaves for key in found)
+    missing = object()
+    rows = []
+    for key in keys:
+        values = [found.get(key, missing) for found in leaves]
+        if any(value != values[0] for value in values):
+            rows.append(
+                (key, *("–" if value is missing else value_text(value) for value in values))
+            )
+    return Table("What differs", ("setting", *names), rows)
+
+
+def value_text(value: Any) -> str:
+    """Return a setting's value as it is, not rounded."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)

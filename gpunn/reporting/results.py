@@ -1,0 +1,307 @@
+"""What the trained network gets right and wrong, as charts, tables and images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunn.reporting.charts import Chart, bars, heat_map, scatter
+from gpunn.reporting.findings import Classes, Findings, Labels, Numbers
+from gpunn.reporting.images import picture
+from gpunn.reporting.text import SPACE, figure_text
+
+__all__ = ["Picture", "Results", "Table", "results"]
+
+LARGEST_MATRIX = 40
+"""Classes up to which the confusion matrix is drawn cell by cell."""
+
+WORST = 24
+"""Wrong samples that are shown."""
+
+OUTPUTS = 4
+"""Outputs of a regression that are shown."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: a title, the columns' names, rows of cells, and a word on how to read it."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with its text alternative and caption."""
+
+    source: str
+    alternative: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a report shows of a network's predictions."""
+
+    charts: list[Chart] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    worst: list[Picture] = field(default_factory=list)
+    wrong: int = 0
+
+
+def results(findings: Findings, key: str) -> Results:
+    """Return what there is to show of a network's predictions."""
+    outcome = findings.outcome
+    if isinstance(outcome, Classes):
+        return classes(findings, outcome, key)
+    if isinstance(outcome, Labels):
+        return Results(tables=[labels(outcome, findings.part)])
+    return numbers(outcome, findings.part, key)
+
+
+# ------------------------------------------------------------------------------------ classes
+
+
+def classes(findings: Findings, outcome: Classes, key: str) -> Results:
+    """Return confusion matrix, figures by class, and the samples that are confidently wrong."""
+    wrong = outcome.confidently_wrong
+    shown = wrong[:WORST]
+    found = Results(wrong=len(wrong))
+    if len(outcome.names) <= LARGEST_MATRIX:
+        found.charts.append(confusion_matrix(outcome, findings.part, key))
+    found.tables.append(by_class(outcome))
+    if len(outcome.names) > LARGEST_MATRIX and len(wrong):
+        found.tables.append(confused_pairs(outcome))
+    if findings.pixels is not None:
+        found.worst.extend(pictures(findings, outcome, shown))
+    elif len(wrong):
+        found.tables.append(
+            Table(
+                "Most confidently wrong",
+                ("row", "true", "predicted", "probability"),
+                [(int(row), *verdict(outcome, row)) for row in shown],
+                f"Of {len(wrong):,} wrong predictions; rows of the {findings.part} part from 0.",
+            )
+        )
+    return found
+
+
+def verdict(outcome: Classes, row: int) -> tuple[str, str, str]:
+    """Return the true class, the predicted one and its probability, as text."""
+    return (
+        outcome.names[outcome.truth[row]],
+        outcome.names[outcome.predicted[row]],
+        f"{100 * outcome.confidence[row]:.1f}{SPACE}%",
+    )
+
+
+def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
+    """Return the chart of how often each class was taken for each."""
+    counts = outcome.confusion
+    right, rows = int(np.trace(counts)), len(outcome.truth)
+    description = (
+        f"Confusion matrix of {len(outcome.names)} classes on {rows:,} rows: {right:,} right, "
+        f"{rows - right:,} wrong."
+    )
+    if pairs := worst_pairs(outcome, 3):
+        description += " Most often " + ", ".join(
+            f"{true} was taken for {predicted} ({count} times)" for true, predicted, count in pairs
+        )
+        description += "."
+    return heat_map(
+        f"{key}-confusion",
+        "Confusion matrix",
+        counts,
+        outcome.names,
+        description=description,
+        note=f"Rows of the {part} part. Errors have a colour scale of their own.",
+    )
+
+
+def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
+    """Return the commonest errors as (true class, predicted class, rows)."""
+    counts = outcome.confusion
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:limit]
+    pairs = [divmod(int(place), len(outcome.names)) for place in order]
+    return [
+        (outcome.names[true], outcome.names[predicted], int(counts[true, predicted]))
+        for true, predicted in pairs
+        if counts[true, predicted]
+    ]
+
+
+def confused_pairs(outcome: Classes) -> Table:
+    """Return the commonest errors, where there are too many classes for a matrix."""
+    return Table("Most confused classes", ("true", "predicted", "rows"), worst_pairs(outcome, 20))
+
+
+def by_class(outcome: Classes) -> Table:
+    """Return precision, recall and their harmonic mean for each class."""
+    counts = outcome.confusion.astype(np.float64)
+    hits, truth, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        precision, recall, f1 = hits / predicted, hits / truth, 2 * hits / (truth + predicted)
+    rows = [
+        (
+            name,
+            figure_text(int(truth[index])),
+            *(share_text(share[index]) for share in (precision, recall, f1)),
+        )
+        for index, name in enumerate(outcome.names)
+    ]
+    return Table(
+        "By class",
+        ("class", "rows", "precision", "recall", "F1"),
+        rows,
+        "Precision: how many of those predicted as the class belong to it. Recall: how many of "
+        "the class were found.",
+    )
+
+
+def share_text(share: float) -> str:
+    """Return a share in per cent."""
+    return "–" if np.isnan(share) else f"{100 * share:.1f}{SPACE}%"
+
+
+def pictures(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Picture]:
+    """Return the images of some rows, with what they are and were taken for."""
+    assert findings.pixels is not None
+    if not len(rows):
+        return []
+    low, high = float(findings.X.min()), float(findings.X.max())
+    found = []
+    for row in rows:
+        true, predicted, probability = verdict(outcome, row)
+        found.append(
+            Picture(
+                picture(np.reshape(findings.X[row], findings.pixels), low, high),
+                f"Row {row}: {true}, taken for {predicted} with a probability of {probability}",
+                f"{true} → {predicted}, {probability}",
+            )
+        )
+    return found
+
+
+# ------------------------------------------------------------------------------------- labels
+
+
+def labels(outcome: Labels, part: str) -> Table:
+    """Return accuracy, precision and recall of each yes-or-no output."""
+    rows = []
+    for index in range(outcome.truth.shape[1]):
+        truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
+        hits = float(np.sum(truth & predicted))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision, recall = np.divide(hits, predicted.sum()), np.divide(hits, truth.sum())
+        rows.append(
+            (
+                index,
+                figure_text(int(truth.sum())),
+                share_text(float(np.mean(truth == predicted))),
+                share_text(float(precision)),
+                share_text(float(recall)),
+            )
+        )
+    columns = ("output", "rows with yes", "accuracy", "precision", "recall")
+    return Table("By output", columns, rows, f"Of {len(outcome.truth):,} rows of the {part} part.")
+
+
+# ------------------------------------------------------------------------------------ numbers
+
+
+def numbers(outcome: Numbers, part: str, key: str) -> Results:
+    """Return predictions against the truth, and the residuals, of each output."""
+    found, rows = Results(), []
+    outputs = outcome.truth.shape[1]
+    for index in range(outputs):
+        truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
+        residual = predicted - truth
+        figures = accuracy_figures(truth, residual)
+        rows.append((index, *(figure_text(figure) for figure in figures.values())))
+        if index < OUTPUTS:
+            name = f", output {index}" if outputs > 1 else ""
+            place = f"{key}-output-{index}"
+            found.charts.extend(number_charts(place, name, truth, predicted, figures, part))
+    note = f"Of {len(outcome.truth):,} rows of the {part} part."
+    if outputs > OUTPUTS:
+        note += f" Charts show the first {OUTPUTS} outputs."
+    columns = ("output", "RMSE", "mean absolute error", "mean residual", "R²")
+    found.tables.append(Table("By output", columns, rows, note))
+    return found
+
+
+def accuracy_figures(truth: np.ndarray, residual: np.ndarray) -> dict[str, float]:
+    """Return root mean squared error, mean absolute error, mean residual and R²."""
+    spread = float(np.sum((truth - truth.mean()) ** 2))
+    return {
+        "RMSE": float(np.sqrt(np.mean(residual**2))),
+        "mean absolute error": float(np.mean(np.abs(residual))),
+        "mean residual": float(np.mean(residual)),
+        "R²": 1 - float(np.sum(residual**2)) / spread if spread else float("nan"),
+    }
+
+
+def number_charts(
+    key: str,
+    name: str,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    figures: dict[str, float],
+    part: str,
+) -> list[Chart]:
+    """Return three charts of one output."""
+    residual = predicted - truth
+    said = ", ".join(f"{name} {figure_text(figure)}" for name, figure in figures.items())
+    counts, edges = histogram(residual)
+    peak = int(counts.argmax())
+    return [
+        scatter(
+            f"{key}-predicted",
+            f"Predicted against true{name}",
+            truth,
+            predicted,
+            labels=("true", "predicted"),
+            reference="diagonal",
+            description=f"Scatter plot of {len(truth):,} rows of the {part} part: {said}. A "
+            "perfect network's points lie on the diagonal.",
+            note=f"On the {part} part. A perfect network's points lie on the line.",
+        ),
+        scatter(
+            f"{key}-residuals",
+            f"Residuals{name}",
+            predicted,
+            residual,
+            labels=("predicted", "predicted − true"),
+            reference="zero",
+            description="Scatter plot of residuals against predictions: residuals from "
+            f"{residual.min():.4g} to {residual.max():.4g}, mean {figures['mean residual']:.4g}.",
+            note="A pattern here is something that the network has not learned.",
+        ),
+        bars(
+            f"{key}-histogram",
+            f"Distribution of residuals{name}",
+            edges,
+            counts,
+            label="predicted − true",
+            description=f"Histogram of {len(residual):,} residuals; most, {counts[peak]:,}, lie "
+            f"between {edges[peak]:.4g} and {edges[peak + 1]:.4g}.",
+        ),
+    ]
+
+
+def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts and edges of about the root of so many bins, also if all values are the same.
+
+    Bins narrower than the numbers' own steps are impossible.
+    """
+    low, high = float(values.min()), float(values.max())
+    least = 1e-6 * max(abs(low), abs(high)) or 1.0
+    pad = max(0.0, least - (high - low)) / 2
+    bins = min(40, max(8, round(len(values) ** 0.5)))
+    return np.histogram(values, bins=bins, range=(low - pad, high + pad))

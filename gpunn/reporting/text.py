@@ -1,0 +1,58 @@
+"""How figures are written in a report and in notebooks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["SPACE", "duration", "figure_text", "title_of"]
+
+SPACE = "\N{NO-BREAK SPACE}"
+"""Between a number and its unit."""
+
+
+def figure_text(value: Any, name: str = "") -> str:
+    r"""Return a figure as text: accuracies in per cent, numbers with four digits.
+
+    Examples
+    --------
+    >>> figure_text(0.98612, "val_accuracy"), figure_text(12345), figure_text(0.000123456)
+    ('98.61\xa0%', '12,345', '0.0001235')
+    >>> figure_text(None), figure_text(float("nan")), figure_text(True), figure_text([1, 2])
+    ('–', '–', 'true', '[1, 2]')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)) and name.endswith("accuracy"):
+        return f"{100 * value:.2f}{SPACE}%"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return f"{int(value):,}" if abs(value) < 1e15 else f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as text.
+
+    Examples
+    --------
+    >>> duration(0.456), duration(75.2), duration(7384)
+    ('0.46 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def title_of(name: str) -> str:
+    """Return a figure's name as a title.
+
+    Examples
+    --------
+    >>> title_of("root_mean_squared_error"), title_of("r2")
+    ('Root mean squared error', 'R²')
+    """
+    return "R²" if name == "r2" else name.replace("_", " ").capitalize()

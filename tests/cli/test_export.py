@@ -1,0 +1,96 @@
+"""What is exported runs in a process that knows nothing of how it was trained."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_folders import evaluation
+
+from gpunn import load_model
+from gpunn.data import load_digits
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+ELSEWHERE = """\
+import sys
+for name in ("cupy", "cupyx", "cupy_backends", "numba"):
+    sys.modules[name] = None  # importing it is an error, as where it is not installed
+import numpy as np, onnxruntime, gpunn
+X = np.load("X.npy")
+model = gpunn.load_model("run/final.safetensors", "numpy")
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession("a.onnx", options, providers=["CPUExecutionProvider"])
+y = session.run(["output"], {"input": X})[0]
+print(np.abs(y - model.predict(X)).max(), "numba" in model.backend.describe()["library"])
+np.save("y.npy", y)
+"""
+
+
+@pytest.mark.parametrize("data", ["digits", "flowers"])
+def test_a_model_opens_without_cupy_and_numba(gpunn, digits, flowers, data):
+    """Saved here, opened in a process without them, as a model and as an ONNX file."""
+    gpunn("train", f"{data}.toml", "--output", "run")
+    result = gpunn("export", "run", "--onnx", "a.onnx")
+    count = load_model("run/final.safetensors").parameters.count
+    assert result.stdout == f"a.onnx: {count:,} parameters\n"
+    X = load_digits()[2] if data == "digits" else np.random.default_rng(0).normal(100, 90, (50, 2))
+    np.save("X.npy", X.astype(np.float32))
+    ran = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    difference, with_numba = ran.stdout.split()
+    assert float(difference) < 1e-5
+    assert with_numba == "False"
+    if data == "digits":
+        found = np.mean(np.load("y.npy").argmax(axis=1) == load_digits()[3])
+        assert found == pytest.approx(evaluation(Path("run"))["test"]["accuracy"])
+
+
+def test_probabilities_of_pixels(gpunn, digits):
+    gpunn("train", digits, "--output", "run")
+    options = ["--probabilities", "--input-dtype", "uint8", "--best"]
+    gpunn("export", "run", "--onnx", "a.onnx", *options)
+    session = onnxruntime.InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
+    X = load_digits()[2].astype(np.uint8)
+    (p,) = session.run(["probabilities"], {"input": X})
+    np.save("X.npy", X)
+    arguments = ["--input", "X.npy", "--output", "p.npy", "--probabilities", "--best"]
+    gpunn("predict", "run", *arguments)
+    np.testing.assert_allclose(p, np.load("p.npy"), atol=1e-5)
+
+
+def test_names_of_classes_go_along(gpunn, flowers):
+    gpunn("train", flowers, "--output", "run")
+    gpunn("export", "run", "--onnx", "a.onnx")
+    session = onnxruntime.InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
+    described = session.get_modelmeta().custom_metadata_map
+    assert json.loads(described["classes"]) == ["iris", "lily", "rose"]
+    assert json.loads(described["features"]) == ["width", "length"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["run"], "Missing option '--onnx'"),
+        (["none", "--onnx", "a.onnx"], "none: expected the folder of a run"),
+        (["run", "--onnx", "none/a.onnx"], "there is no such folder"),
+        (["run", "--onnx", "a.onnx", "--input-dtype", "uint9"], "did you mean 'uint8'"),
+        (["numbers", "--onnx", "a.onnx", "--probabilities"], "gives no probabilities"),
+    ],
+)
+def test_what_cannot_be_exported(gpunn, digits, flowers, arguments, problem):
+    if "run" in arguments:
+        gpunn("train", digits, "--output", "run", "--set", "training.epochs=1")
+    if "numbers" in arguments:
+        np.savez("a.npz", X=np.ones((9, 2)), y=np.ones(9))
+        settings = ["data={dataset='npz', path='a.npz'}", "model.layers=[{name='dense',units=1}]"]
+        settings += ["training={loss='mean_squared_error', epochs=1}"]
+        given = [f"--set={setting}" for setting in settings]
+        gpunn("train", digits, "--output", "numbers", *given)
+    assert problem in gpunn("export", *arguments, status=2).stderr
+    assert not Path("a.onnx").exists()

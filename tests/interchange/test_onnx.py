@@ -1,0 +1,268 @@
+"""ONNX files compute what the network predicts, in a runtime that knows nothing of gpunn."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.activations import Activation, ReLU
+from gpunn.configurable import known
+from gpunn.errors import ArgumentError, ExportError, MissingPackageError
+from gpunn.interchange import save_onnx, to_onnx
+from gpunn.interchange.onnx_activations import ACTIVATIONS
+from gpunn.interchange.onnx_layers import LAYERS
+from gpunn.layers import (
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    LayerNorm,
+    Rescaling,
+    Standardization,
+)
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+# ONNX keeps epsilon and slopes as float32 numbers, also in a float64 graph.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-9}
+
+
+def run(made, X: np.ndarray, *outputs: str) -> list[np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(list(outputs) or ["output"], {"input": X})
+
+
+def check(model: gpunn.Sequential, X: np.ndarray, **options) -> None:
+    """Any number of rows gives what `predict` gives, relative to the outputs' size."""
+    made = to_onnx(model, **options)
+    for rows in (len(X), 1, 0):
+        (y,) = run(made, X[:rows])
+        expected = model.predict(X[:rows])
+        assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
+        if rows:
+            scale = max(1.0, float(np.abs(expected).max()))
+            assert np.abs(y - expected).max() <= TOLERANCE[model.dtype] * scale
+
+
+def disturbed(model: gpunn.Sequential) -> gpunn.Sequential:
+    """Give every array values that no initializer gives: positive, so that variances are too."""
+    random = np.random.default_rng(1)
+    for name, array in model.parameters.to_host().items():
+        drawn = random.uniform(0.5, 1.5, array.shape)
+        sign = random.choice([-1, 1], array.shape) if name.endswith(("weights", "biases")) else 1
+        model.parameters[name] = drawn * sign / (array.shape[0] ** 0.5 if array.ndim == 2 else 1)
+    model.inputs_fitted = True
+    return model
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request) -> str:
+    return request.param
+
+
+def test_every_built_in_has_a_converter():
+    for base, table in ((Layer, LAYERS), (Activation, ACTIVATIONS)):
+        built_in = {cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")}
+        assert set(table) == built_in
+
+
+@pytest.mark.parametrize("cls", ACTIVATIONS, ids=lambda cls: cls.name)
+def test_activations(cls, dtype):
+    layers = [Dense(8, cls()), gpunn.layers.Activation(cls()), Dense(3, cls())]
+    model = disturbed(gpunn.Sequential(layers, (5,), "numpy", dtype=dtype))
+    check(model, np.random.default_rng(0).normal(0, 4, (17, 5)).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [gpunn.activations.LeakyReLU(0.3), gpunn.activations.ELU(0.4)],
+    ids=["leaky_relu", "elu"],
+)
+def test_activations_with_parameters(f, dtype):
+    model = disturbed(gpunn.Sequential([Dense(4, f)], (5,), "numpy", dtype=dtype))
+    check(model, np.random.default_rng(0).normal(0, 4, (17, 5)).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Dense(4, bias=False), BatchNorm(epsilon=0.01), Dense(2)],
+        [Dense(4), LayerNorm(epsilon=0.01), Dense(2)],
+        [Standardization(), Dense(4, "tanh"), Dropout(0.5), Dense(2)],
+        [Rescaling(0.5, -1.0), Dense(2)],
+        [Flatten(), BatchNorm()],
+        [Dropout(0.5)],
+        [LayerNorm()],
+        [gpunn.layers.Activation("identity")],
+    ],
+    ids=lambda layers: "-".join(layer.name for layer in layers),
+)
+def test_layers(layers, dtype):
+    fresh = [layer.config() for layer in layers]  # a layer belongs to one network
+    model = disturbed(gpunn.Sequential(fresh, (5,), "numpy", dtype=dtype))
+    check(model, np.random.default_rng(0).normal(0, 4, (17, 5)).astype(dtype))
+
+
+def test_images_as_they_are():
+    """Pixels of three kinds of integers go in, through Flatten, Cast and Rescaling."""
+    layers = [Flatten(), Rescaling(), Dense(6, "relu"), Dense(3)]
+    model = gpunn.Sequential(layers, (4, 5, 3), "numpy")
+    pixels = np.random.default_rng(0).integers(0, 128, (7, 4, 5, 3))
+    for integers in ("uint8", "int8", "uint16"):
+        check(model, pixels.astype(integers), input_dtype=integers)
+    check(model, pixels.astype("float32"))
+
+
+def test_trained_networks_on_real_data(dtype):
+    X, y, X_test, _ = gpunn.data.load_digits()
+    layers = [
+        Standardization(),
+        Dense(32, "gelu", bias=False),
+        BatchNorm(),
+        Dropout(0.2),
+        Dense(16, "silu"),
+        LayerNorm(),
+        Dense(10),
+    ]
+    model = gpunn.Sequential(layers, (64,), "numpy", dtype=dtype)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(0.01))
+    trainer.fit(X, y, epochs=3, progress=False)
+    check(model, X_test.astype(dtype))
+
+
+@pytest.mark.parametrize(("kind", "outputs"), [("softmax", 4), ("sigmoid", 1)])
+def test_probabilities(kind, outputs):
+    model = disturbed(gpunn.Sequential([Dense(outputs)], (5,), "numpy"))
+    X = np.random.default_rng(0).normal(size=(9, 5)).astype("float32")
+    made = to_onnx(model, probabilities=kind)
+    p, output = run(made, X, "probabilities", "output")
+    z = model.predict(X).astype("float64")
+    if kind == "softmax":
+        expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    else:
+        expected = 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(p, expected, atol=1e-6)
+    np.testing.assert_allclose(output, z, atol=1e-6)
+
+
+def test_what_the_file_says_of_itself(tmp_path):
+    model = gpunn.Sequential([Dense(2)], (5,), "numpy")
+    model.metadata = {"classes": ["a", "b"]}
+    save_onnx(model, tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "a.onnx", providers=["CPUExecutionProvider"])
+    (given,), (output,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, given.shape, given.type) == ("input", ["batch", 5], "tensor(float)")
+    assert (output.name, output.shape) == ("output", ["batch", 2])
+    described = session.get_modelmeta().custom_metadata_map
+    assert described == {"gpunn": gpunn.__version__, "classes": '["a", "b"]'}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
+
+
+ELSEWHERE = """\
+import sys
+for name in ("cupy", "cupyx", "cupy_backends", "numba"):
+    sys.modules[name] = None  # importing it is an error, as where it is not installed
+import numpy as np, gpunn
+np.save("y.npy", gpunn.load_model("model.safetensors", "numpy").predict(np.load("X.npy")))
+"""
+
+
+def test_a_network_from_any_backend(backend, tmp_path):
+    """Trained there, it is the same as a file, opened without CuPy and numba, and in ONNX."""
+    X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
+    layers = [Standardization(), Dense(6, "tanh"), BatchNorm(), Dense(2)]
+    model = gpunn.Sequential(layers, (5,), backend)
+    gpunn.Trainer(model, "mean_squared_error").fit(X, X[:, :2], progress=False)
+    check(model, X)
+    model.save(tmp_path / "model.safetensors")
+    np.save(tmp_path / "X.npy", X)
+    environment = {key: value for key, value in os.environ.items() if key != "GPUNN_TEST_DEVICE"}
+    ran = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model.predict(X), atol=1e-5)
+
+
+# ------------------------------------------------------------------------------------ errors
+
+
+@dataclass(frozen=True)
+class Doubled(ReLU):
+    """A subclass computes something else, so it must not be written as its base."""
+
+    name = "doubled"
+
+    def value(self, xp, z):
+        return 2 * super().value(xp, z)
+
+
+@dataclass(eq=False)
+class Halve(Layer):
+    name = "halve"
+
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        y[...] = 0.5 * x
+        return y
+
+
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        ([Dense(4), Halve()], "layer 'halve_1': how to write the layer Halve in ONNX is not known"),
+        ([Dense(4, Doubled())], "layer 'dense_1': how to write the activation Doubled in ONNX"),
+        ([gpunn.layers.Activation(Doubled())], "layer 'activation_1': how to write the activation"),
+    ],
+    ids=["layer", "activation", "activation layer"],
+)
+def test_what_cannot_be_exported(tmp_path, layers, problem):
+    model = gpunn.Sequential(layers, (5,), "numpy")
+    with pytest.raises(ExportError) as raised:
+        save_onnx(model, tmp_path / "a.onnx")
+    assert str(raised.value).startswith(problem)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"input_dtype": "uint8"}, "is for networks that begin with a Rescaling layer"),
+        ({"input_dtype": "float16"}, "input_dtype: there is no 'float16'"),
+        ({"input_dtype": "float64"}, "input_dtype: there is no 'float64'"),
+        ({"probabilities": "softmx"}, "did you mean 'softmax'?"),
+    ],
+)
+def test_options_that_cannot_work(options, problem):
+    model = gpunn.Sequential([Dense(4)], (5,), "numpy")
+    with pytest.raises(ArgumentError) as raised:
+        to_onnx(model, **options)
+    assert problem in str(raised.value)
+
+
+def test_a_network_too_large_for_a_file(monkeypatch):
+    monkeypatch.setattr("gpunn.interchange.onnx.LARGEST", 95)
+    model = gpunn.Sequential([Dense(4)], (5,), "numpy")
+    with pytest.raises(ExportError, match="96 bytes; an ONNX file holds less than 2 GiB"):
+        to_onnx(model)
+
+
+def test_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    model = gpunn.Sequential([Dense(4)], (5,), "numpy")
+    with pytest.raises(MissingPackageError, match=r"pip install 'gpunn\[onnx\]'"):
+        to_onnx(model)

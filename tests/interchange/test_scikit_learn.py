@@ -1,0 +1,194 @@
+"""Weights to and from the real scikit-learn."""
+
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+import gpunn
+from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError, MissingPackageError
+from gpunn.interchange import from_sklearn, to_sklearn
+from gpunn.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    Rescaling,
+    Standardization,
+)
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(2, 3, (60, 5))
+NUMBERS = X @ RANDOM.normal(size=(5, 2))
+CLASSES = np.array(["ant", "bee", "cat"])[np.digitize(X[:, 0], [1, 3])]
+YES = X[:, 1] > 2
+LABELS = (X[:, :3] > 2).astype(int)
+
+
+def fitted(estimator, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return estimator.fit(X, y)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def logistic(z):
+    return 1 / (1 + np.exp(-z))
+
+
+# ------------------------------------------------------------------------------------ import
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "logistic", "tanh"])
+@pytest.mark.parametrize("y", [NUMBERS, NUMBERS[:, 0]], ids=["two outputs", "one output"])
+def test_a_regressor(activation, y):
+    estimator = fitted(
+        MLPRegressor(hidden_layer_sizes=(7, 4), activation=activation, max_iter=5, random_state=0),
+        y,
+    )
+    model = from_sklearn(estimator, "numpy")
+    assert model.dtype == "float64"
+    expected = estimator.predict(X).reshape(len(X), -1)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-9, atol=1e-9)
+    assert model.metadata == {}
+
+
+@pytest.mark.parametrize(
+    ("y", "function", "names"),
+    [
+        (CLASSES, softmax, ["ant", "bee", "cat"]),
+        (YES, logistic, ["False", "True"]),
+        (LABELS, logistic, None),
+    ],
+    ids=["classes", "two classes", "labels"],
+)
+def test_a_classifier(y, function, names):
+    estimator = fitted(MLPClassifier(hidden_layer_sizes=(6,), max_iter=5, random_state=0), y)
+    model = from_sklearn(estimator, "numpy", "float32")
+    assert model.dtype == "float32"
+    p = estimator.predict_proba(X)
+    expected = p[:, 1:] if y is YES else p
+    np.testing.assert_allclose(function(model.predict(X)), expected, atol=1e-5)
+    assert model.metadata.get("classes") == names
+
+
+def test_what_is_no_fitted_estimator():
+    with pytest.raises(ArgumentTypeError, match="expected an MLPClassifier"):
+        from_sklearn(object())
+    with pytest.raises(ArgumentError, match="not fitted yet"):
+        from_sklearn(MLPRegressor())
+    estimator = fitted(MLPRegressor(hidden_layer_sizes=(2,), max_iter=2), NUMBERS)
+    estimator.activation = "rleu"
+    with pytest.raises(ArgumentError, match="did you mean 'relu'"):
+        from_sklearn(estimator)
+
+
+# ------------------------------------------------------------------------------------ export
+
+
+def trained(layers, y, loss, dtype="float64"):
+    model = gpunn.Sequential(layers, (5,), "numpy", dtype=dtype)
+    trainer = gpunn.Trainer(model, loss, gpunn.optimizers.Adam(0.01))
+    trainer.fit(X, y, epochs=3, progress=False)
+    return model
+
+
+def test_numbers_with_preprocessing():
+    layers = [
+        Rescaling(0.5, 1.0),
+        Dense(6, bias=False),
+        BatchNorm(),
+        Activation("tanh"),
+        BatchNorm(),
+        Rescaling(2.0),
+        Dropout(0.5),
+        Dense(4, "tanh"),
+        Dense(2),
+        Rescaling(3.0, -1.0),
+    ]
+    model = trained(layers, NUMBERS, "mean_squared_error")
+    estimator = to_sklearn(model, "numbers")
+    assert estimator.hidden_layer_sizes == (6, 4)
+    np.testing.assert_allclose(estimator.predict(X), model.predict(X), rtol=1e-9, atol=1e-9)
+
+
+def test_standardized_classes_by_name():
+    model = trained(
+        [Standardization(), Dense(6, "relu"), Dense(3)],
+        np.unique(CLASSES, return_inverse=True)[1],
+        "softmax_cross_entropy",
+    )
+    model.metadata["classes"] = ["ant", "bee", "cat"]
+    estimator = to_sklearn(model, "classes")
+    np.testing.assert_allclose(estimator.predict_proba(X), softmax(model.predict(X)), atol=1e-9)
+    assert estimator.predict(X).tolist() == [
+        ["ant", "bee", "cat"][place] for place in model.predict(X).argmax(axis=1)
+    ]
+    assert 0 < estimator.score(X, CLASSES) <= 1
+    assert to_sklearn(model, "classes", [10, 20, 30]).predict(X[:1])[0] in (10, 20, 30)
+
+
+def test_two_classes_and_labels():
+    model = trained([Dense(4, "sigmoid"), Dense(1)], YES, "binary_cross_entropy")
+    estimator = to_sklearn(model, "classes")
+    expected = logistic(model.predict(X)[:, 0])
+    np.testing.assert_allclose(estimator.predict_proba(X)[:, 1], expected, atol=1e-9)
+    assert estimator.predict(X).tolist() == (expected > 0.5).astype(int).tolist()
+    model = trained([Dense(4, "relu"), Dense(3)], LABELS, "binary_cross_entropy")
+    estimator = to_sklearn(model, "labels")
+    np.testing.assert_allclose(estimator.predict_proba(X), logistic(model.predict(X)), atol=1e-9)
+    assert np.array_equal(estimator.predict(X), model.predict(X) > 0)
+
+
+@pytest.mark.parametrize("y", [CLASSES, YES], ids=["classes", "two classes"])
+def test_there_and_back(y):
+    estimator = fitted(MLPClassifier(hidden_layer_sizes=(6,), max_iter=5, random_state=0), y)
+    again = to_sklearn(from_sklearn(estimator, "numpy"), "classes", estimator.classes_)
+    np.testing.assert_allclose(again.predict_proba(X), estimator.predict_proba(X), atol=1e-9)
+    assert np.array_equal(again.predict(X), estimator.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        ([Dense(4, "gelu"), Dense(2)], "layer 'dense_1': scikit-learn's networks have no activati"),
+        ([Dense(4, "relu"), LayerNorm(), Dense(2)], "layer 'layer_norm_1': scikit-learn's netwo"),
+        ([Dense(4, "relu"), Dense(4, "tanh"), Dense(2)], "this one has relu, tanh"),
+        ([Dense(4, "relu"), Dense(2, "relu")], "end in a dense layer without an activation"),
+        ([Dense(4, "relu"), Dense(2), Activation("tanh"), BatchNorm()], "end in a dense layer"),
+        ([Activation("relu"), Dense(2)], "layer 'activation_1': scikit-learn's networks have no c"),
+        ([BatchNorm()], "model: it has no dense layer"),
+    ],
+)
+def test_what_scikit_learn_has_not(layers, problem):
+    with pytest.raises(ExportError) as raised:
+        to_sklearn(gpunn.Sequential(layers, (5,), "numpy"), "numbers")
+    assert problem in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("clases",), "did you mean 'classes'"),
+        (("classes", ["a"]), "expected 2 for a network with 2 outputs; got"),
+        (("classes", ["b", "a"]), "'a' follows 'b'"),
+    ],
+)
+def test_arguments_that_cannot_work(arguments, problem):
+    with pytest.raises(ArgumentError) as raised:
+        to_sklearn(gpunn.Sequential([Dense(2)], (5,), "numpy"), *arguments)
+    assert problem in str(raised.value)
+
+
+def test_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.neural_network", None)
+    with pytest.raises(MissingPackageError, match="pip install 'scikit-learn'"):
+        to_sklearn(gpunn.Sequential([Dense(2)], (5,), "numpy"), "numbers")

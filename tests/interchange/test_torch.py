@@ -1,0 +1,221 @@
+"""State dicts in PyTorch's layout; against PyTorch itself where it is installed."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import gpunn
+from gpunn.errors import ArgumentError, ExportError, ModelFileError
+from gpunn.interchange import load_state_dict, save_state_dict, state_dict, torch_code
+from gpunn.interchange.torch import ACTIVATIONS
+from gpunn.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Flatten,
+    LayerNorm,
+    Rescaling,
+    Standardization,
+)
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(1, 2, (40, 6))
+Y = X @ RANDOM.normal(size=(6, 2))
+
+
+def make_model(layers=None, dtype="float64", shape=(6,)) -> gpunn.Sequential:
+    layers = layers or [
+        Dense(5, bias=False),
+        BatchNorm(epsilon=1e-3),
+        Activation("relu"),
+        Dropout(0.3),
+        Dense(4, "gelu"),
+        LayerNorm(),
+        Dense(2),
+    ]
+    model = gpunn.Sequential(layers, shape, "numpy", dtype=dtype)
+    trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adam(0.05))
+    trainer.fit(X.reshape(-1, *shape), Y, epochs=3, progress=False)
+    return model
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="PyTorch is not installed")
+
+
+def test_names_and_layout():
+    model = make_model()
+    state = state_dict(model)
+    assert {name: array.shape for name, array in state.items()} == {
+        "0.weight": (5, 6),
+        "1.weight": (5,),
+        "1.bias": (5,),
+        "1.running_mean": (5,),
+        "1.running_var": (5,),
+        "1.num_batches_tracked": (),
+        "4.weight": (4, 5),
+        "4.bias": (4,),
+        "6.weight": (4,),
+        "6.bias": (4,),
+        "7.weight": (2, 4),
+        "7.bias": (2,),
+    }
+    assert np.array_equal(state["0.weight"], model.parameters["dense_1.weights"].T)
+    assert torch_code(model) == (
+        "torch.nn.Sequential(\n"
+        "    torch.nn.Linear(6, 5, bias=False),\n"
+        "    torch.nn.BatchNorm1d(5, eps=0.001, momentum=0.1),\n"
+        "    torch.nn.ReLU(),\n"
+        "    torch.nn.Dropout(0.3),\n"
+        "    torch.nn.Linear(5, 4),\n"
+        '    torch.nn.GELU("tanh"),\n'
+        "    torch.nn.LayerNorm(4, eps=1e-05),\n"
+        "    torch.nn.Linear(4, 2),\n"
+        ")"
+    )
+
+
+@pytest.mark.parametrize("as_file", [False, True], ids=["mapping", "file"])
+@pytest.mark.parametrize("prefix", ["", "net."])
+def test_there_and_back(tmp_path, as_file, prefix):
+    model = make_model()
+    save_state_dict(model, tmp_path / "a.safetensors")
+    state = load_file(tmp_path / "a.safetensors")
+    renamed = {prefix + name: array for name, array in state.items()}
+    save_file({**renamed, "other.weight": X}, tmp_path / "b.safetensors")
+    again = gpunn.Sequential(model.config()["layers"], (6,), "numpy", dtype="float64", seed=1)
+    load_state_dict(again, tmp_path / "b.safetensors" if as_file else renamed, prefix)
+    assert np.array_equal(again.predict(X), model.predict(X))
+
+
+def test_preprocessing_becomes_part_of_the_dense_layer():
+    model = make_model([Standardization(), Rescaling(2.0, 1.0), Dropout(0.1), Dense(2, bias=False)])
+    assert torch_code(model).split("\n")[1:3] == [
+        "    torch.nn.Dropout(0.1),",
+        "    torch.nn.Linear(6, 2),",
+    ]
+    plain = gpunn.Sequential([Dense(2)], (6,), "numpy", dtype="float64")
+    load_state_dict(plain, state_dict(model))
+    np.testing.assert_allclose(plain.predict(X), model.predict(X), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        None,
+        [Flatten(), Standardization(), Rescaling(0.5), Dense(4, "tanh"), Dense(2)],
+        *([Dense(4, cls()), Dense(2)] for cls in ACTIVATIONS),
+    ],
+    ids=["mixed", "preprocessing", *(cls.name for cls in ACTIVATIONS)],
+)
+def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
+    from safetensors.torch import load_file as load_tensors
+
+    fresh = None if layers is None else [layer.config() for layer in layers]
+    flat = layers is None or not isinstance(layers[0], Flatten)
+    shape = (6,) if flat else (2, 3)
+    model = make_model(fresh, dtype, shape)
+    save_state_dict(model, tmp_path / "a.safetensors")
+    module = eval(torch_code(model), {"torch": torch}).to(getattr(torch, dtype))
+    module.load_state_dict(load_tensors(tmp_path / "a.safetensors"))
+    module.eval()
+    rows = X.reshape(-1, *shape).astype(dtype)
+    with torch.no_grad():
+        found = module(torch.from_numpy(rows)).numpy()
+    tolerance = 1e-5 if dtype == "float32" else 1e-10
+    np.testing.assert_allclose(found, model.predict(rows), rtol=tolerance, atol=tolerance)
+    if flat:  # and tensors as they are come back
+        again = gpunn.Sequential(model.config()["layers"], shape, "numpy", dtype=dtype, seed=1)
+        load_state_dict(again, module.state_dict())
+        assert np.array_equal(again.predict(rows), model.predict(rows))
+
+
+# ------------------------------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ({}, "expected names such as '0.weight'"),
+        (
+            {"0.weight": X.T[:2, :6]},
+            "it has 1 modules with parameters (0); the network has 2",
+        ),
+        (
+            {"0.weight": np.ones((4, 6)), "2.weight": np.ones((2, 4)), "2.bias": np.ones(2)},
+            "module 0 has ['weight']; layer 'dense_1' (Dense) takes ['bias', 'weight']",
+        ),
+        (
+            {
+                "0.weight": np.ones((6, 4)),
+                "0.bias": np.ones(4),
+                "2.weight": np.ones((2, 4)),
+                "2.bias": np.ones(2),
+            },
+            "0.weight has shape (6, 4); layer 'dense_1' takes (4, 6)",
+        ),
+        (
+            {
+                "0.weight": np.ones((4, 6)),
+                "0.bias": np.full(4, np.nan),
+                "2.weight": np.ones((2, 4)),
+                "2.bias": np.ones(2),
+            },
+            "0.bias: expected finite real numbers",
+        ),
+    ],
+    ids=["empty", "count", "bias", "shape", "nan"],
+)
+def test_states_that_do_not_fit(state, problem):
+    model = gpunn.Sequential([Dense(4, "relu"), Dense(2)], (6,), "numpy")
+    before = model.parameters.to_host()
+    with pytest.raises(ArgumentError) as raised:
+        load_state_dict(model, state)
+    assert problem in str(raised.value)
+    after = model.parameters.to_host()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    model = gpunn.Sequential([Dense(2)], (6,), "numpy")
+    with pytest.raises(ModelFileError, match="there is no such file"):
+        load_state_dict(model, tmp_path / "none.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(ModelFileError, match="not a readable safetensors file"):
+        load_state_dict(model, tmp_path / "broken.safetensors")
+
+
+def test_half_precision(torch, tmp_path):
+    from safetensors.torch import save_file as save_tensors
+
+    module = torch.nn.Sequential(torch.nn.Linear(6, 2)).to(torch.bfloat16)
+    save_tensors(module.state_dict(), tmp_path / "half.safetensors")
+    expected = module[0].weight.detach().float().numpy()
+    for state in (module.state_dict(), tmp_path / "half.safetensors"):
+        model = gpunn.Sequential([Dense(2)], (6,), "numpy")
+        load_state_dict(model, state)
+        assert np.array_equal(model.parameters["dense_1.weights"], expected.T)
+
+
+class Halve(Dense):
+    name = "halve_dense"
+
+
+@pytest.mark.parametrize(
+    ("layers", "problem"),
+    [
+        (
+            [Rescaling(2.0), LayerNorm(), Dense(2)],
+            "layer 'layer_norm_1': PyTorch has no module",
+        ),
+        ([Dense(2), Rescaling(2.0)], "it ends in a Rescaling"),
+        ([Halve(2)], "PyTorch has no module for Halve"),
+    ],
+)
+def test_what_pytorch_has_not(layers, problem):
+    with pytest.raises(ExportError) as raised:
+        torch_code(gpunn.Sequential(layers, (6,), "numpy"))
+    assert problem in str(raised.value)

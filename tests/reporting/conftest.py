@@ -1,0 +1,114 @@
+"""Runs to report on, trained once for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gpunn.cli import main
+
+DIGITS = """\
+[data]
+dataset = "digits"
+validation_fraction = 0.2
+
+[model]
+layers = [
+    { name = "rescaling", scale = 0.0625 },
+    { name = "dense", units = 16, activation = "relu" },
+    { name = "batch_norm" },
+    { name = "dense", units = 10 },
+]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
+epochs = 3
+batch_size = 64
+metrics = ["accuracy"]
+"""
+
+NUMBERS = """\
+[data]
+dataset = "csv"
+path = "numbers.csv"
+target = "y"
+standardize = true
+test_fraction = 0.25
+
+[model]
+layers = [{ name = "dense", units = 8, activation = "tanh" }, { name = "dense", units = 1 }]
+
+[training]
+loss = "mean_squared_error"
+epochs = 2
+metrics = ["r2"]
+"""
+
+NAMES = ["<b>bold</b>", "$x_{1$", "猫"]
+"""Classes that are no HTML, no formula, and not in Matplotlib's font."""
+
+FLOWERS = """\
+[data]
+dataset = "csv"
+path = "flowers.csv"
+target = "kind & <kind>"
+
+[model]
+layers = [{ name = "dense", units = 3 }]
+
+[training]
+loss = "softmax_cross_entropy"
+epochs = 1
+metrics = ["accuracy"]
+"""
+
+
+@pytest.fixture(scope="session")
+def train(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`train(text, name, *settings)` trains a configuration, once, and returns the folder."""
+    folder = tmp_path_factory.mktemp("runs")
+    random = np.random.default_rng(0)
+    X = random.normal(size=(80, 3))
+    table = np.column_stack([X, X @ [1, -2, 0.5]])
+    np.savetxt(folder / "numbers.csv", table, delimiter=",", header="a,b,c,y", comments="")
+    lines = ["u,v,kind & <kind>"]
+    lines += [f"{a:.3f},{b:.3f},{NAMES[row % 3]}" for row, (a, b, _) in enumerate(X)]
+    (folder / "flowers.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    def trained(text: str, name: str, *settings: str) -> Path:
+        run = folder / name
+        if not run.exists():
+            config = folder / f"{name}.toml"
+            config.write_text(text, encoding="utf-8")
+            arguments = ["train", str(config), "--backend", "numpy", "--output", str(run)]
+            arguments += [f"--set={setting}" for setting in settings]
+            result = CliRunner().invoke(main, [*arguments, "--quiet"])
+            assert result.exit_code == 0, result.output
+        return run
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def digits_run(train: Callable[..., Path]) -> Path:
+    return train(DIGITS, "digits")
+
+
+@pytest.fixture(scope="session")
+def wider_run(train: Callable[..., Path]) -> Path:
+    return train(DIGITS, "wider", "model.layers.1.units=24", "training.epochs=2")
+
+
+@pytest.fixture(scope="session")
+def numbers_run(train: Callable[..., Path]) -> Path:
+    return train(NUMBERS, "numbers")
+
+
+@pytest.fixture(scope="session")
+def flowers_run(train: Callable[..., Path]) -> Path:
+    return train(FLOWERS, "flowers")
