@@ -13,6 +13,7 @@ from gpunn.optimizers import Optimizer
 from gpunn.sklearn.convergence import Convergence, LearningRate
 from gpunn.training.examples import Examples
 from gpunn.training.interruption import Interruption
+from gpunn.training.pace import Pace
 from gpunn.training.step import TrainStep
 from gpunn.training.trainer import Snapshot, Trainer
 
@@ -97,12 +98,13 @@ class EstimatorTrainer(Trainer):
         shuffle: bool,
         progress: bool,
         interruption: Interruption,
+        pace: Pace,
     ) -> bool:
         early_stopping = self.convergence.early_stopping
         if early_stopping and self.best is None:
             self.best = self.snapshot()
         if not super()._run_epoch(
-            step, training, validation, plan, shuffle, progress, interruption
+            step, training, validation, plan, shuffle, progress, interruption, pace
         ):
             return False
         row = self.history.rows[-1]
