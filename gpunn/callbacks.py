@@ -1,11 +1,13 @@
-"""Callbacks under a short name; they are defined in `gpunn.training.callbacks`."""
+"""Callbacks under a short name; they are defined in `gpunn.training`."""
 
-from gpunn.training.callbacks import (
-    Callback,
-    CSVLog,
-    EarlyStopping,
-    JSONLinesLog,
-    ModelCheckpoint,
-)
+from gpunn.training.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard
 
-__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint"]
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "EarlyStopping",
+    "JSONLinesLog",
+    "ModelCheckpoint",
+    "TensorBoard",
+]

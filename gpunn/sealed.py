@@ -1,0 +1,112 @@
+"""Safetensors files with a checksum over every byte, written whole or not at all.
+
+Safetensors itself checks that its header is JSON of the right form and that the arrays it declares
+fill the file exactly, without a gap or an overlap, before anything is allocated. It can't notice
+that a number has changed, or that a crash left zeros where data should be; the checksum does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from gpunn.errors import ModelFileError
+from gpunn.files import write_atomically
+
+__all__ = ["read_sealed", "sealed", "write_sealed"]
+
+KEY = "sha256"
+BLANK = "0" * 64
+SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+"""In a header; text inside it can't look like this, for its quotes are escaped."""
+
+LARGEST_HEADER = 100_000_000
+"""Of safetensors itself."""
+
+CHUNK_BYTES = 1 << 20
+
+
+def write_sealed(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Write arrays and text.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written. A file that was there is as before then.
+    """
+    write_atomically(path, sealed(arrays, metadata))
+
+
+def sealed(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """Return the content of a file.
+
+    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place.
+    """
+    from safetensors.numpy import save
+
+    content = save(dict(arrays), {**metadata, KEY: BLANK})
+    end = 8 + int.from_bytes(content[:8], "little")
+    place = SEAL.search(content, 8, end)
+    assert place is not None
+    digest = hashlib.sha256(content).hexdigest().encode()
+    view = memoryview(content)
+    return b"".join((view[: place.start(1)], digest, view[place.end(1) :]))
+
+
+def read_sealed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return the text and the arrays of a file.
+
+    Memory is taken for what the file holds, not for what it says.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, it is no safetensors file, has no checksum or another one than it
+        says, or holds arrays of a type that NumPy lacks.
+    OSError
+        If the file can't be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path}: there is no such file")
+    with open(path, "rb") as file:
+        fault = seal_fault(file, path.stat().st_size)
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            if fault:
+                raise ModelFileError(f"{path}: {fault}")
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
+    except (AttributeError, TypeError) as error:  # of a type that NumPy lacks, such as bfloat16
+        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+    return metadata, arrays
+
+
+def seal_fault(file: BinaryIO, size: int) -> str:
+    """Return what is wrong with a file's checksum, nothing if it is right."""
+    length = file.read(8)
+    header_bytes = int.from_bytes(length, "little")
+    if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):
+        return f"not a readable safetensors file: its {size} bytes don't hold a header"
+    header = file.read(header_bytes)
+    seal = SEAL.search(header)
+    if seal is None:
+        return "has no checksum, so it is not a file of this gpunn or is damaged"
+    digest = hashlib.sha256(length)
+    digest.update(header[: seal.start(1)] + BLANK.encode() + header[seal.end(1) :])
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    if digest.hexdigest().encode() != seal[1]:
+        return "is damaged: its checksum is not the one that it was written with"
+    return ""
