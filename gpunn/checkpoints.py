@@ -55,7 +55,8 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
             LOG.warning("Going on from %s", file)
         return checkpoint
     raise ModelFileError(
-        f"{folder}: there is no undamaged checkpoint in this folder" + "".join(map("; {}".format, faults))
+        f"{folder}: there is no undamaged checkpoint in this folder"
+        + "".join(map("; {}".format, faults))
     )
 
 

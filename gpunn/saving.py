@@ -205,9 +205,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     state = {
         name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
     }
-    return Checkpoint(
-        Path(path), description, description.training, _without_state(arrays), state
-    )
+    return Checkpoint(Path(path), description, description.training, _without_state(arrays), state)
 
 
 def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:

@@ -170,7 +170,11 @@ def differences(one: Path, other: Path) -> list[str]:
 def facts(path: Path) -> list[Any]:
     """Return a file's figures, less the times."""
     lines = path.read_text().splitlines()
-    rows = [json.loads(line) for line in lines] if path.suffix == ".jsonl" else [json.loads("".join(lines))]
+    rows = (
+        [json.loads(line) for line in lines]
+        if path.suffix == ".jsonl"
+        else [json.loads("".join(lines))]
+    )
     times = {"seconds", "samples_per_second"}
     return [{key: row[key] for key in row.keys() - times} for row in rows]
 
@@ -220,7 +224,9 @@ def main() -> int:
             runs += 1
             wrong = differences(reference, run)
             failures += [f"{name}, after {here} kills: {what}" for what in wrong]
-            print(f"run {runs} ({name}): {here} kills, {'; '.join(wrong) or 'the same'}", flush=True)
+            print(
+                f"run {runs} ({name}): {here} kills, {'; '.join(wrong) or 'the same'}", flush=True
+            )
     figures = {
         "backend": "emulated CuPy" if options.emulated else "NumPy",
         "seed": options.seed,

@@ -230,7 +230,9 @@ def test_no_such_file(path):
 def test_damaged_file(path, damage):
     small().save(path)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ModelFileError, match=r"model\.safetensors: (not a readable|is damaged|has no c)"):
+    with pytest.raises(
+        ModelFileError, match=r"model\.safetensors: (not a readable|is damaged|has no c)"
+    ):
         gpunn.load_model(path, "numpy")
 
 

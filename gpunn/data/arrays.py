@@ -144,7 +144,9 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool,
         )
     version = (prefix[6], prefix[7])
     if version not in _HEADER_FORMATS:
-        raise DataFileError(f"{place}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}")
+        raise DataFileError(
+            f"{place}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}"
+        )
     width, parse = _HEADER_FORMATS[version]
     length = stream.read(width)
     # Bounded, since reading allocates all that is asked for and the length can't be trusted.

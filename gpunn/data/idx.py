@@ -83,7 +83,9 @@ def _parse(path: str, stream: ByteStream, file_size: int, *, compressed: bool) -
         )
     if type_code not in _DTYPES:
         known = ", ".join(f"0x{code:02x}" for code in _DTYPES)
-        raise DataFileError(f"{path}: expected one of the type codes {known}, got 0x{type_code:02x}")
+        raise DataFileError(
+            f"{path}: expected one of the type codes {known}, got 0x{type_code:02x}"
+        )
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
         raise DataFileError(f"{path}: expected 1 to {_MAX_DIMENSIONS} dimensions, got {dimensions}")
     sizes = stream.read(4 * dimensions)
@@ -102,7 +104,9 @@ def _parse(path: str, stream: ByteStream, file_size: int, *, compressed: bool) -
     else:
         present = file_size - len(magic) - len(sizes)
         if present != expected:
-            raise DataFileError(f"{path}: expected {announced} after the header, got {present} bytes")
+            raise DataFileError(
+                f"{path}: expected {announced} after the header, got {present} bytes"
+            )
     body = read_up_to(stream, expected)
     if len(body) < expected:
         raise DataFileError(f"{path}: expected {announced} after the header, got {len(body)} bytes")

@@ -25,7 +25,8 @@ def check_expansion(place: str, compressed: int, expanded: int) -> None:
         Bytes there are, and bytes that they claim to become.
     """
     if expanded > max(FREE_BYTES, EXPANSION * compressed):
+        announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"
         raise DataFileError(
-            f"{place}: {compressed:,} compressed bytes announce {expanded:,}, more than {EXPANSION} "
+            f"{place}: {compressed:,} compressed bytes announce {announced}, more than {EXPANSION} "
             "times as many; if you trust the file, store it uncompressed"
         )

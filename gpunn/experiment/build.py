@@ -101,9 +101,7 @@ class Experiment:
         return None if test is None else self.trainer.evaluate(test.X, test.y)
 
 
-def build(
-    config: Config, backend: str | Backend, *, allow_imports: bool = False
-) -> Experiment:
+def build(config: Config, backend: str | Backend, *, allow_imports: bool = False) -> Experiment:
     """Make everything that a configuration describes.
 
     Parameters

@@ -267,7 +267,7 @@ def constant_columns(table: CSVData) -> list[str]:
     """Return the names of features that are the same in every row, if there are several rows."""
     if len(table.X) < 2:
         return []
-    constant = (table.X == table.X[0]).all(axis=0)
+    constant = (table.X[0] == table.X).all(axis=0)
     return [name for name, same in zip(table.feature_names, constant, strict=True) if same]
 
 

@@ -73,6 +73,8 @@ class Objects:
     def _make(self, base: type[Kind], value: Any, path: str) -> Kind:
         try:
             return resolve(base, self._import_classes(value, path), path)
+        except ConfigError:
+            raise
         except (ArgumentError, ArgumentTypeError) as error:
             raise ConfigError(str(error)) from error
         except RecursionError as error:

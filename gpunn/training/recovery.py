@@ -184,4 +184,3 @@ def sound(step: TrainStep, position: Position) -> bool:
     finite_steps, parameters_finite = step.statistics.peek()
     expected = position.done - position.reported - position.left_out
     return finite_steps == expected and parameters_finite
-

@@ -238,8 +238,8 @@ class Trainer:
         y : array
             Targets, as the loss takes them.
         epochs : int
-            Passes over the data; 0 only checks the arguments and prepares. With `resume_from`, those
-            before the interruption included.
+            Passes over the data; 0 only checks the arguments and prepares. With `resume_from`,
+            those before the interruption included.
         batch_size : int
             Rows in a batch; the last one of an epoch may be smaller.
         validation_data : tuple of (X, y) or (X, y, sample_weight)
@@ -263,10 +263,10 @@ class Trainer:
             Whether to put the rows on the device piece by piece; None decides by their size.
             Results are the same.
         resume_from : str or Path
-            A checkpoint, or a folder of checkpoints (such as a run's), whose newest undamaged one is
-            taken. The same call as the one that was interrupted, with this added, ends with the same
-            weights and history, bit for bit, as if it had not been. Callbacks go on with their
-            state, and the epoch with its next update.
+            A checkpoint, or a folder of checkpoints (such as a run's), whose newest undamaged one
+            is taken. The same call as the one that was interrupted, with this added, ends with the
+            same weights and history, bit for bit, as if it had not been. Callbacks go on with
+            their state, and the epoch with its next update.
 
         Returns
         -------
@@ -376,7 +376,14 @@ class Trainer:
                                 plan,
                             )
                         elif self._run_epoch(
-                            step, course, training, validation, plan, progress, interruption, recovery
+                            step,
+                            course,
+                            training,
+                            validation,
+                            plan,
+                            progress,
+                            interruption,
+                            recovery,
                         ):
                             for callback in callbacks:
                                 callback.on_epoch_end(self, self.history.rows[-1])
@@ -843,8 +850,8 @@ def out_of_memory(trainer: Trainer, batch_size: int, error: MemoryError) -> str:
     row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
     reason = f" ({error})" if str(error) else ""
     return (
-        f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations of a "
-        f"batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for their "
+        f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations of "
+        f"a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for their "
         f"gradients; parameters, gradients and optimizer {copies * parameters / 2**20:,.1f} MiB, "
         f"and a copy of them {(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller "
         "batch_size (for training, gradient_accumulation makes up for it), fewer units, or an "

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 try:
@@ -34,10 +35,9 @@ def main() -> None:
 
     def one_input(data: bytes) -> None:
         if reader.suffix == ".safetensors":
-            try:
+            # Not even a header: then as it is.
+            with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 data = resealed(*unsealed(data))
-            except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-                pass  # not even a header: then as it is
         path.write_bytes(data)
         verdict(reader, path)
 

@@ -332,9 +332,7 @@ def saved() -> tuple[bytes, bytes, bytes]:
         this.fit(X, y, callbacks=[stopping, writing], **options)
         this.model.save(place / "model.safetensors")
         names = ("model", "3", "2")
-        model, between, within = (
-            (place / f"{name}.safetensors").read_bytes() for name in names
-        )
+        model, between, within = ((place / f"{name}.safetensors").read_bytes() for name in names)
         return model, between, within
 
 
@@ -396,7 +394,9 @@ def sealed_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
         "10,000 empty arrays": sealed(
             {f"{i}": np.zeros(0, np.float32) for i in range(10**4)}, {"gpunn": "{}"}
         ),
-        "50,000 lists in one another": resealed({**header, "__metadata__": {"gpunn": nested}}, data),
+        "50,000 lists in one another": resealed(
+            {**header, "__metadata__": {"gpunn": nested}}, data
+        ),
         "empty lists": described(metadata={"x": [[]] * 10**5}),
         "empty tables": described(metadata={"x": [{}] * 10**5}),
     }

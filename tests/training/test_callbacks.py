@@ -295,7 +295,13 @@ def test_paths_are_plain_in_configurations(tmp_path):
 
 def test_known_callbacks():
     names = {name for name, cls in known(Callback).items() if cls.__module__.startswith("gpunn.")}
-    assert names == {"early_stopping", "model_checkpoint", "json_lines_log", "csv_log", "tensorboard"}
+    assert names == {
+        "early_stopping",
+        "model_checkpoint",
+        "json_lines_log",
+        "csv_log",
+        "tensorboard",
+    }
 
 
 def test_the_base_does_nothing():
