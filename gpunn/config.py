@@ -77,6 +77,9 @@ __all__ = [
 LARGEST = 2**18
 """Bytes of a configuration. What TOML can make of a few bytes takes some hundred times as many."""
 
+DEEPEST = 32
+"""Parts of a name in TOML. The parser's memory grows with the square of their number."""
+
 DATA_VARIABLE = "GPUNN_DATA"
 """Environment variable with the folder that holds data sets, MNIST as its subfolder `mnist`."""
 
@@ -454,7 +457,11 @@ def read_config(path: str | Path) -> dict[str, Any]:
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
         text = content.decode()
+        if kind == "TOML" and most_dots(text) > DEEPEST:
+            raise ConfigFileError(f"{path}: not a configuration: a name of over {DEEPEST} parts")
         raw = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except ConfigFileError:
+        raise
     except ValueError as error:  # of both parsers, and of bytes that are not UTF-8
         raise ConfigFileError(f"{path}: not a valid {kind} file: {error}") from error
     except RecursionError as error:
@@ -462,6 +469,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ConfigFileError(f"{path}: expected a table of settings; got {raw!r}")
     return raw
+
+
+def most_dots(text: str) -> int:
+    """Return the most dots between two signs that no name in TOML has, blanks aside."""
+    parts = re.split(r"[\n,=\[\]{}#]", re.sub(r"[ \t]+", "", text))
+    return max(part.count(".") for part in parts)
 
 
 def set_value(raw: dict[str, Any], setting: str) -> None:

@@ -28,7 +28,7 @@ SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 LARGEST_HEADER = 100_000_000
 """Of safetensors itself."""
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
 
 
 def write_sealed(

@@ -134,10 +134,8 @@ class RunFolder(Callback):
                     f"run's folder {self.path}, where callbacks keep their files"
                 )
             path = (self.path / callback.path).resolve()
-            if (
-                path.is_relative_to(folder / CHECKPOINTS)
-                or (path.parent == folder
-                and path.name in FILES)
+            if path.is_relative_to(folder / CHECKPOINTS) or (
+                path.parent == folder and path.name in FILES
             ):
                 raise ConfigError(
                     f"training.callbacks[{index}].path: the run keeps its own {path.name} in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -95,9 +96,7 @@ class Statistics:
         """Take back what `totals` returned."""
         self._loss, self._weight = float(totals[0]), float(totals[1])
         starts = np.cumsum([2, *(len(total) for total in self._totals)])
-        self._totals = [
-            np.array(totals[start:stop]) for start, stop in zip(starts, starts[1:], strict=False)
-        ]
+        self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def result(self) -> dict[str, float]:
         """Return loss and metrics, by name, over everything collected since `reset`."""

@@ -79,8 +79,9 @@ class CallbackStates:
 def describe(course: Course) -> str:
     """Return what an epoch consists of, in words."""
     return (
-        f"{course.rows} rows in batches of {course.batch_size}, {course.rows_per_update} an update, "
-        f"{'shuffled' if course.shuffle else 'not shuffled'}, with the figures {course.figures}"
+        f"{course.rows} rows in batches of {course.batch_size}, {course.rows_per_update} an "
+        f"update, {'shuffled' if course.shuffle else 'not shuffled'}, with the figures "
+        f"{course.figures}"
     )
 
 

@@ -29,6 +29,9 @@ from readers import READERS, Reader, verdict
 FLOOR = 2**20
 """Bytes that are not counted: reading anything takes some."""
 
+LIMIT = 2**32
+"""Bytes of address space of the process."""
+
 
 def measured(reader: Reader, path: Path) -> tuple[str, int]:
     """Return the verdict on a file and the peak of memory in reading it."""
@@ -95,7 +98,10 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=10_000, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="add the figures to this file, a line a reader")
+    parser.add_argument("--greedy", action="store_true", help="show each greedy file's figures")
     arguments = parser.parse_args()
+    # A reader that asks for everything must not get it.
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))
     crashes = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.readers or READERS:
@@ -109,6 +115,9 @@ def main() -> int:
                 f"multiple {worst['multiple'] if worst else 0:.1f}, "
                 f"{figures['seconds']} s"
             )
+            if arguments.greedy:
+                for title, each in figures["greedy"].items():
+                    print(f"    {title}: {each}")
             if arguments.json:
                 with open(arguments.json, "a", encoding="utf-8") as file:
                     file.write(json.dumps({"seed": arguments.seed, **figures}) + "\n")

@@ -269,6 +269,10 @@ def toml() -> Reader:
     tokens = (b"[", b"]", b"=", b'"', b"'''", b".", b"[[data]]", b"{", b"inf", b"#", b"a.", b"\\u")
     greedy = {
         "a name of 60,000 parts": b"a." * 60000 + b"a = 1\n",
+        "names of 32 parts": b"".join(b"a." * 31 + b"b%d=1\n" % i for i in range(3000)),
+        "different names of 32 parts": b"".join(
+            b"a%d" % i + b".a" * 31 + b"=1\n" for i in range(3000)
+        ),
         "50,000 lists in one another": b"a = " + b"[" * 50000,
         "a gigabyte's first 300 kB": b"#" * 300_000,
         "20,000 tables": b"".join(b"[a%d]\n" % i for i in range(20000)),
