@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 import zipfile
 
 import numpy as np
@@ -152,7 +153,9 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool,
     # Bounded, since reading allocates all that is asked for and the length can't be trusted.
     header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
     try:
-        shape, fortran, dtype = parse(io.BytesIO(length + header))
+        with warnings.catch_warnings():  # of Python 2, whose files are as good as any
+            warnings.simplefilter("ignore", UserWarning)
+            shape, fortran, dtype = parse(io.BytesIO(length + header))
     # The header is a Python literal, and NumPy passes on whatever its parser raises.
     except Exception as error:
         raise DataFileError(f"{place}: the NPY header is damaged ({error})") from error

@@ -76,7 +76,7 @@ class RunFolder(Callback):
         self.resume = resume
         self._experiment: Experiment | None = None
         self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE))
-        self._written_at = 0.0
+        self._written_at, self._due = 0.0, False
         self._best: float | None = None
         self.best_epoch: int | None = None
         if path.exists() and not path.is_dir():
@@ -178,7 +178,8 @@ class RunFolder(Callback):
     def on_updates_end(self, trainer: Trainer) -> None:
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
         seconds = self.experiment.config.training.checkpoint_every_seconds
-        if (counted or time.monotonic() - self._written_at >= seconds) and trainer.is_sound():
+        self._due |= counted or time.monotonic() - self._written_at >= seconds
+        if self._due and trainer.is_sound():
             self._write_checkpoint(trainer)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
@@ -199,7 +200,7 @@ class RunFolder(Callback):
 
     def _write_checkpoint(self, trainer: Trainer) -> None:
         self._checkpoints.write(trainer)
-        self._written_at = time.monotonic()
+        self._written_at, self._due = time.monotonic(), False
 
     def _improves(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is better than all that were shown before it."""

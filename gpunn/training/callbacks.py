@@ -215,14 +215,14 @@ class ModelCheckpoint(Callback):
             )
         self._direction = direction(self.mode, self.monitor or "")
         self._best = improvement_start(self._direction)
-        self._written_at = 0.0
+        self._written_at, self._due = 0.0, False
 
     @property
     def _within_epochs(self) -> bool:
         return self.every_updates is not None or self.every_seconds is not None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        self._written_at = time.monotonic()
+        self._written_at, self._due = time.monotonic(), False
         self._best = improvement_start(self._direction)
         if self.monitor is None:
             return
@@ -238,8 +238,8 @@ class ModelCheckpoint(Callback):
             return
         seconds = math.inf if self.every_seconds is None else self.every_seconds
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
-        due = counted or time.monotonic() - self._written_at >= seconds
-        if due and trainer.is_sound():
+        self._due |= counted or time.monotonic() - self._written_at >= seconds
+        if self._due and trainer.is_sound():
             self._write(trainer)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
@@ -265,7 +265,7 @@ class ModelCheckpoint(Callback):
             trainer.save_checkpoint(path)
         else:
             trainer.model.save(path)
-        self._written_at = time.monotonic()
+        self._written_at, self._due = time.monotonic(), False
         if self.keep is not None:
             for old in self._written(path)[: -self.keep]:
                 remove(old)

@@ -146,6 +146,8 @@ class Recovery:
         position.done += left_out
         position.left_out += left_out
         self.trainer.updates += left_out
+        # The next one, in the same stretch, must not do again what is left out here.
+        self.good.keep(position)
         return position
 
     @property

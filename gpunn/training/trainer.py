@@ -455,7 +455,7 @@ class Trainer:
             began = time.perf_counter() - position.seconds
             if recovery is not None:
                 recovery.good.keep(position)
-            feed = None
+            feed, moved = None, False
             pace = Pace()
             while True:
                 if position.report_due(self.report_every):
@@ -464,7 +464,11 @@ class Trainer:
                         position = self.position = went_on
                         feed = None
                         continue
-                if interruption.requested:
+                if moved:
+                    self._after_updates(position)
+                # Rolling back to a report point takes its state, which a checkpoint does not have.
+                between = position.done > position.reported and self.on_divergence == "roll_back"
+                if interruption.requested and not between:
                     return False
                 if position.finished:
                     break
@@ -476,9 +480,13 @@ class Trainer:
                 self.updates += done
                 position.seconds = time.perf_counter() - began
                 bar.update(rows)
-                self._after_updates(position)
+                moved = True
             seconds = time.perf_counter() - began
             logs = step.statistics.result()
+            if not logs:
+                raise DivergenceError(
+                    f"loss: every update of epoch {self.epoch + 1} had to be left out. {REMEDIES}"
+                )
             if validation is not None:
                 figures = self._evaluate(validation, step.batch_size)
                 if not math.isfinite(figures["loss"]):
@@ -556,7 +564,8 @@ class Trainer:
             return recovery.recover(order, rates, position, fault)
         position.reported, position.left_out = position.done, 0
         if recovery is not None:
-            recovery.note_good()
+            if finite:
+                recovery.note_good()
             if not position.finished:  # else the next epoch begins with it
                 recovery.good.keep(position)
         bar.set_postfix(step.statistics.result(), refresh=False)
@@ -726,11 +735,14 @@ class Trainer:
         """Return whether all losses since the last report, and all parameters, are finite.
 
         For callbacks that write checkpoints: what is written while this is False is of no use.
-        This waits for the device.
+        Where training may be rolled back to a report point, only such a point is good to go on
+        from. This waits for the device.
         """
         position = self.position
-        if position is None:
-            return True  # as the report at the epoch's end has found
+        if position is None or position.done == position.reported:
+            return True  # as the report has found
+        if self.on_divergence == "roll_back":
+            return False
         return sound(self._started_step(), position)
 
     def state(self) -> dict[str, np.ndarray]:
