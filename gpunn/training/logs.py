@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,12 @@ class TensorBoard(Callback):
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
-            self._writer = SummaryWriter(str(self.path), purge_step=purge_step)
+            # Files are named by the second, and two runs may begin within one; TensorBoard reads
+            # them in the order of their names.
+            suffix = f".{time.time_ns()}"
+            self._writer = SummaryWriter(
+                str(self.path), purge_step=purge_step, filename_suffix=suffix
+            )
         return self._writer
 
     def config(self) -> dict[str, Any]:
