@@ -232,10 +232,15 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
             f"{sorted(schedule.state())}"
         )
     checkpoint.callback_states()
+    before = schedule.state()
+    try:
+        schedule.restore(training.schedule_state)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        schedule.restore(before)
+        raise ModelFileError(f"{path}: the schedule's state is damaged: {error}") from error
     for name, value in values.items():
         trainer.model.parameters[name] = value
     _restore_annotations(trainer.model, description)
-    schedule.restore(training.schedule_state)
     trainer.epoch, trainer.updates = training.epoch, training.updates
     trainer.history.rows[:] = training.history
     trainer.set_progress(

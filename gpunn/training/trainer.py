@@ -848,7 +848,7 @@ class Trainer:
         """Give a callback the state that it had."""
         try:
             callback.restore(states.take(callback.name), self)
-        except (ArgumentError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
             raise ModelFileError(
                 f"{states.path}: the state of the callback {callback.name!r} is damaged: {error}"
             ) from error

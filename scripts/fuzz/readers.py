@@ -26,7 +26,9 @@ from gpunn.checkpoints import newest_checkpoint
 from gpunn.config import load_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import InvalidFileError
+from gpunn.optimizers import Adam
 from gpunn.saving import restore_checkpoint
+from gpunn.schedules import ReduceOnPlateau
 from gpunn.sealed import sealed
 
 try:
@@ -318,7 +320,8 @@ def network() -> gpunn.Sequential:
 
 
 def trainer() -> gpunn.Trainer:
-    return gpunn.Trainer(network(), "softmax_cross_entropy", "adam", ["accuracy", "r2"][:1])
+    optimizer = Adam(ReduceOnPlateau(0.01, "loss"))
+    return gpunn.Trainer(network(), "softmax_cross_entropy", optimizer, ["accuracy"])
 
 
 @cache

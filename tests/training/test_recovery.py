@@ -60,7 +60,7 @@ def test_the_loss_alone():
         fit(trainer(layers.Dense(1, initializer="ones")), poisoned(1))
 
 
-class Steep(MeanSquaredError):
+class Steep(MeanSquaredError):  # noqa: N818  its base is no exception
     name = "steep"
 
     def gradients(self, xp, predictions, targets):
