@@ -683,6 +683,46 @@ def test_ctrl_c_keeps_everything(gpunn, digits, tmp_path):
     assert f"going on after epoch {done}" in result.stdout
 
 
+def test_sigterm_writes_a_checkpoint(gpunn, digits, tmp_path):
+    arguments = ["train", str(digits), "--output", "run", "--set", "training.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunn", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        log = tmp_path / "run" / "history.jsonl"
+        deadline = time.monotonic() + 60
+        while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143, stderr
+    assert "Traceback" not in stderr
+    assert "ended by SIGTERM; gpunn train run --resume goes on" in stdout
+    done = len(history(tmp_path / "run"))
+    epochs = f"training.epochs={done + 2}"
+    gpunn("train", digits, "--output", "whole", "--set", epochs)
+    gpunn("train", "run", "--resume", "--set", epochs)
+    rates = [row.pop("learning_rate") for row in history(tmp_path / "run")]
+    assert len(rates) == done + 2
+
+
+def test_the_table_at_the_end(gpunn, digits):
+    lines = gpunn("train", digits).stdout.splitlines()
+    (top,) = (number for number, line in enumerate(lines) if line.split() == ["loss", "accuracy"])
+    end = next(number for number in range(top, len(lines)) if lines[number].startswith("test "))
+    titles = [line.rsplit(maxsplit=2)[0] for line in lines[top + 1 : end]]
+    assert [title.partition(", ")[0] for title in titles[:2]] == ["training", "validation"]
+    assert titles[-1].startswith("validation, epoch 4")
+    assert sum("(best)" in title for title in titles) == 2
+    assert any("4 epochs in " in line and "samples/s" in line for line in lines)
+
+
 # --------------------------------------------------------------------------- your own classes
 
 OWN = """\
