@@ -145,11 +145,10 @@ def test_a_disk_that_is_really_full(tmp_path):
     if shutil.which("unshare") is None:
         pytest.skip("no unshare")
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
-    if subprocess.run(
-        [*command, f"mount -t tmpfs none '{tmp_path}'"], capture_output=True
-    ).returncode:
+    if subprocess.run([*command, mount], capture_output=True, check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    result = subprocess.run([*command, mount], capture_output=True, text=True, check=True)
+    script = f"{mount} && '{sys.executable}' -c '{FULL}' '{tmp_path}'"
+    result = subprocess.run([*command, script], capture_output=True, text=True, check=True)
     said, left = result.stdout.splitlines()
     assert "can't be written: the disk is full (1,000,000 bytes are needed, " in said
     assert said.endswith(f"what was there before is as it was: '{tmp_path}/a'")
