@@ -19,11 +19,12 @@ LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 """Names of files that a writer which was killed has left."""
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file beside its destination, then move it over; a crash leaves the old one as it was.
+def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
+    """Write a file, in one piece or several, beside its destination, then move it over.
 
-    The new file is on the disk (fsync) before it takes its name, and the name is on the disk
-    before this returns. So after a crash of the machine, too, there is the old file or the new one.
+    A crash leaves the old file as it was. The new one is on the disk (fsync) before it takes its
+    name, and the name is on the disk before this returns. So after a crash of the machine, too,
+    there is the old file or the new one.
 
     Raises
     ------
@@ -39,14 +40,16 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         remove(temporary)
-        raise OSError(error.errno, reason(error, path, len(content)), str(path)) from error
+        raise OSError(
+            error.errno, reason(error, path, sum(map(len, content))), str(path)
+        ) from error
     except BaseException:
         remove(temporary)
         raise

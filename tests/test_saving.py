@@ -166,7 +166,7 @@ def test_an_existing_file_is_replaced(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace", "safetensors.numpy.save"])
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace", "gpunn.sealed.sealed"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_the_old_file(path, monkeypatch, where, error):
     small().save(path)

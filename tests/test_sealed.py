@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load, save_file
+from hypothesis.extra import numpy as npst
+from safetensors.numpy import load, save, save_file
 
 from gpunn.errors import InvalidFileError, ModelFileError
 from gpunn.sealed import read_sealed, sealed, write_sealed
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7])}
 TEXT = {"gpunn": '{"sha256":"' + "1" * 64 + '"}', "other": ""}
-CONTENT = sealed(ARRAYS, TEXT)
+CONTENT = b"".join(sealed(ARRAYS, TEXT))
 
 
 def read(folder, content):
@@ -38,12 +39,40 @@ def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place():
     assert hashlib.sha256(blank).hexdigest().encode() == given
 
 
-def test_others_can_read_it():
-    np.testing.assert_array_equal(load(CONTENT)["a"], ARRAYS["a"])
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        npst.arrays(
+            st.sampled_from(["<f4", ">f8", "<i8", "u1", "?", "<f2", ">u2"]),
+            npst.array_shapes(min_dims=0, min_side=0, max_side=3),
+        ),
+        max_size=5,
+    )
+)
+def test_it_is_what_safetensors_writes_and_reads(arrays):
+    arrays.pop("__metadata__", None)
+    content = b"".join(sealed(arrays, {"gpunn": "ü"}))
+    native = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+    for name, array in load(content).items():
+        np.testing.assert_array_equal(array, arrays[name])
+    theirs = save(native, {"gpunn": "ü", "sha256": "0" * 64})
+    assert content[body(content) :] == theirs[body(theirs) :]
+    assert len(load(content)) == len(arrays)
+
+
+def body(content):
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def test_arrays_that_are_not_in_row_major_order():
+    array = np.arange(12.0).reshape(3, 4)
+    for given_ in (array.T, array[::2, ::-1], np.asfortranarray(array)):
+        found = load(b"".join(sealed({"a": given_}, {})))["a"]
+        np.testing.assert_array_equal(found, given_)
 
 
 def test_no_arrays(tmp_path):
-    assert read(tmp_path, sealed({}, {"gpunn": "x"}))[1] == {}
+    assert read(tmp_path, b"".join(sealed({}, {"gpunn": "x"})))[1] == {}
 
 
 def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
