@@ -158,7 +158,7 @@ def differences(one: Path, other: Path) -> list[str]:
             a[key].dtype == b[key].dtype and np.array_equal(a[key], b[key]) for key in a
         )
         found += [] if same else [f"{name}: the arrays"]
-    for name in ("history.jsonl", "evaluation.json"):
+    for name in ("history.jsonl", "norms.jsonl", "evaluation.json"):
         if facts(one / name) != facts(other / name):
             found.append(name)
     if (one / "log.csv").exists():

@@ -295,10 +295,11 @@ class Trainer:
         Notes
         -----
         Ctrl-C ends training after the updates that are running, one or those of one or two tenths
-        of a second. Callbacks that write checkpoints write one, `fit` returns as usual, with
-        `history.stopped` saying so, and a warning is logged (logger "gpunn"). A further call with
-        as many rows and the same batch size first ends the epoch that was cut short. SIGTERM does
-        the same, but then ends the program with the exit status 143 (`SystemExit`).
+        of a second, and after the validation if they were an epoch's last. Callbacks that write
+        checkpoints write one, `fit` returns as usual, with `history.stopped` saying so, and a
+        warning is logged (logger "gpunn"). A further call with as many rows and the same batch size
+        first ends the epoch that was cut short. SIGTERM does the same, but then ends the program
+        with the exit status 143 (`SystemExit`).
 
         A network with a `Standardization` layer takes that layer's figures from the training rows
         of the first call.
@@ -480,10 +481,10 @@ class Trainer:
                     self._after_updates(position)
                 # Rolling back to a report point takes its state, which a checkpoint does not have.
                 between = position.done > position.reported and self.on_divergence == "roll_back"
-                if interruption.requested and not between:
-                    return False
                 if position.finished:
                     break
+                if interruption.requested and not between:
+                    return False
                 if feed is None:
                     feed = Feed(step, training, order, rates, position)
                 pace.begin()

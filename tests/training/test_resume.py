@@ -9,11 +9,12 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint
+from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint, NormLog
 from gpunn.data import batches
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import Cosine, ReduceOnPlateau, WarmUp
+from gpunn.training.feed import Feed
 
 ROWS = 50
 RANDOM = np.random.default_rng(0)
@@ -380,6 +381,32 @@ def test_ctrl_c_writes_a_checkpoint(at, tmp_path):
     # The same trainer can go on, too: a further call ends the epoch that was cut short.
     fit(this, epochs=3 - this.epoch)
     assert_same(whole, this)
+
+
+@posix
+@pytest.mark.usefixtures("handlers")
+def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, monkeypatch):
+    """So that the norms of its last gradient are those of a run that was not interrupted."""
+    path = tmp_path / "checkpoint.safetensors"
+    whole, this, resumed = trainer(), trainer(), trainer()
+    fit(whole, callbacks=[NormLog(tmp_path / "whole.jsonl")])
+    advance = Feed.advance
+
+    def interrupted(feed, at_most):
+        done = advance(feed, at_most)
+        if this.epoch == 1 and feed._position.finished:
+            os.kill(os.getpid(), signal.SIGINT)
+        return done
+
+    callbacks = [NormLog(tmp_path / "log.jsonl"), ModelCheckpoint(path, resumable=True)]
+    with monkeypatch.context() as patched:
+        patched.setattr(Feed, "advance", interrupted)
+        history = fit(this, callbacks=callbacks)
+    assert history.stopped == "interrupted by Ctrl-C"
+    assert (this.epoch, this.position) == (2, None)
+    fit(resumed, callbacks=callbacks, resume_from=path)
+    assert_same(whole, resumed)
+    assert (tmp_path / "log.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 @posix
