@@ -98,6 +98,11 @@ def first_bad(
                 )
             if name.startswith("those of"):
                 largest = max(largest, (float(np.abs(values).max(initial=0)), label))
+    if not np.isfinite(penalty(trainer, normalizer)):
+        return (
+            f"loss: not a finite number at {place}, though that of the predictions is: the penalty "
+            f"on the parameters is too large, with l2_penalty={trainer.optimizer.l2_penalty:.3g}."
+        )
     return (
         f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
         f"update itself was too large: the learning rate is {rates[position.done]:.3g} and the "
@@ -142,6 +147,17 @@ def gradients(
             yield model.labels[index], f"those of {name!r}", ops.to_host(values)
         if index > first:
             yield model.labels[index], "those of its inputs", ops.to_host(gradient)
+
+
+def penalty(trainer: Trainer, normalizer: Array) -> float:
+    """Return what the optimizer's L2 penalty adds to the loss of an update, times its weight."""
+    parameters, optimizer, ops = trainer.model.parameters, trainer.optimizer, trainer.model.backend
+    if not optimizer.l2_penalty:
+        return 0.0
+    values = parameters.values if optimizer.decay_all else parameters.values[: parameters.decayed]
+    loss_sum = ops.zeros((1,), trainer.model.dtype)
+    ops.penalize(values, ops.copy(values), normalizer, optimizer.l2_penalty, loss_sum)
+    return float(ops.to_host(loss_sum)[0])
 
 
 def share(values: np.ndarray) -> str:

@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gpunn.sklearn import MLPClassifier, MLPRegressor
+from gpunn.training.interruption import Interruption
 
 X, y = load_iris(return_X_y=True)
 X = StandardScaler().fit_transform(X)
@@ -160,24 +161,42 @@ def test_coefs_are_what_counts():
     np.testing.assert_allclose(regressor.predict(X), 2 * before)
 
 
-def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
-    from gpunn.training.interruption import Interruption
+def interrupt(monkeypatch, after):
+    """Have training find a Ctrl-C when it has looked for one so many times."""
 
-    class Second(Interruption):
-        asked = 0
+    class Asked(Interruption):
+        times = 0
 
         @property
         def requested(self):
-            Second.asked += 1
-            return Second.asked > 5
+            Asked.times += 1
+            return Asked.times > after
 
         @requested.setter
         def requested(self, value):
             pass
 
-    monkeypatch.setattr("gpunn.training.trainer.Interruption", Second)
+    monkeypatch.setattr("gpunn.training.trainer.Interruption", Asked)
+
+
+def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
+    interrupt(monkeypatch, after=5)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         classifier = MLPClassifier(**FAST).fit(X, y)
     assert 0 < classifier.n_iter_ < 60
     assert len(classifier.loss_curve_) == classifier.n_iter_
     classifier.predict(X)
+
+
+def test_a_partial_fit_does_not_end_the_epoch_of_an_interrupted_one(monkeypatch):
+    classifier = MLPClassifier(**FAST, batch_size=30)
+    with monkeypatch.context() as patched:
+        interrupt(patched, after=3)
+        with pytest.warns(UserWarning, match="Training interrupted by user"):
+            classifier.partial_fit(X, y, classes=[0, 1, 2])
+    trainer = classifier._engine.trainer
+    before = trainer.updates
+    assert 0 < before < 5
+    classifier.partial_fit(X, y)
+    assert trainer.updates == before + 5
+    assert len(classifier.loss_curve_) == 1
