@@ -212,7 +212,9 @@ class Encoder:
         b_strides = (size, b.shape[1] * size) if transpose_b else (b.shape[1] * size, size)
         method = self._method(m, n, k, transpose_a, transpose_b)
         panel = PANEL // size
-        by_columns = n >= self.threads * panel and (m <= n or transpose_b) and not transpose_a
+        by_columns = (
+            n >= self.threads * panel and (m <= n or method == TURNED_PRODUCT) and not transpose_a
+        )
         if transpose_a:
             self.gradients.append(out)
         # Zeros to begin with, as wide as a tile, where there is no bias.
