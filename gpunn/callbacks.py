@@ -1,12 +1,15 @@
-"""Callbacks under a short name; they are defined in `gpunn.training.callbacks`."""
+"""Callbacks under a short name; they are defined in `gpunn.training`."""
 
-from gpunn.training.callbacks import (
-    Callback,
-    CSVLog,
-    EarlyStopping,
-    JSONLinesLog,
-    ModelCheckpoint,
-)
+from gpunn.training.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard
 from gpunn.training.norms import NormLog
 
-__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint", "NormLog"]
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "EarlyStopping",
+    "JSONLinesLog",
+    "ModelCheckpoint",
+    "NormLog",
+    "TensorBoard",
+]

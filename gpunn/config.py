@@ -34,7 +34,7 @@ Layers, activations, initializers, the loss, optimizer, schedule, metrics and ca
 as a name, such as `"adam"`, or a table of the name and parameters, such as
 `{ name = "adam", learning_rate = 0.01 }`. The parameters are those of the class, say
 `gpunn.optimizers.Adam`. A name of the form `"package.module:Class"` imports a class of your own;
-that runs its module's code, so treat a configuration as you would a script.
+that runs its module's code, so it has to be allowed where the configuration is used.
 
 An unknown key, wrong type or impossible value is a `ConfigError` that names the key's full path.
 """
@@ -54,7 +54,8 @@ from msgspec import Meta, Struct
 
 from gpunn.backends import Backend
 from gpunn.backends.selection import settle_backend
-from gpunn.errors import ConfigError, suggest
+from gpunn.errors import ConfigError, ConfigFileError, suggest
+from gpunn.files import confined
 
 __all__ = [
     "CSV",
@@ -72,6 +73,12 @@ __all__ = [
     "read_config",
     "set_value",
 ]
+
+LARGEST = 2**18
+"""Bytes of a configuration. What TOML can make of a few bytes takes some hundred times as many."""
+
+DEEPEST = 32
+"""Parts of a name in TOML. The parser's memory grows with the square of their number."""
 
 DATA_VARIABLE = "GPUNN_DATA"
 """Environment variable with the folder that holds data sets, MNIST as its subfolder `mnist`."""
@@ -138,7 +145,8 @@ class MNIST(DataSet, frozen=True, kw_only=True, tag="mnist"):
 class FileDataSet(DataSet, frozen=True, kw_only=True):
     """Keys of data sets in files, whose test part may be drawn at random.
 
-    Paths are relative to the configuration's folder; `~` is your home folder.
+    Paths are relative to the configuration's folder and can't lead out of it; `~` is your home
+    folder, and an absolute path leads anywhere.
 
     Attributes
     ----------
@@ -301,6 +309,16 @@ class Training(Table, frozen=True, kw_only=True):
         validation rows there is no best epoch unless a figure is named here.
     checkpoint_every : int
         Epochs between checkpoints to resume from.
+    checkpoint_every_updates : int
+        Updates between further checkpoints within an epoch. By default there are none but those
+        that time asks for.
+    checkpoint_every_seconds : float
+        A further checkpoint is written within an epoch when the last one is so old.
+    keep_checkpoints : int
+        How many of the last checkpoints are kept, beside the best epoch.
+    on_divergence : "stop", "skip" or "roll_back"
+        What to do about an update that makes the loss or a parameter infinite or NaN: end training,
+        leave that update out, or leave out all since the last report point; see `gpunn.Trainer`.
     """
 
     loss: Named
@@ -314,6 +332,10 @@ class Training(Table, frozen=True, kw_only=True):
     callbacks: list[Named] = []
     monitor: str | None = None
     checkpoint_every: Count = 1
+    checkpoint_every_updates: Count | None = None
+    checkpoint_every_seconds: Annotated[float, Meta(gt=0)] = 300.0
+    keep_checkpoints: Count = 3
+    on_divergence: Literal["stop", "skip", "roll_back"] = "stop"
 
 
 class BackendOptions(Table, frozen=True, kw_only=True):
@@ -402,14 +424,22 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Raises
     ------
     ConfigError
-        If the file is not valid, has an unknown key, a wrong type or an impossible value.
+        If a setting is wrong, or the file is, as far as a setting does not change it. Of the file
+        alone it is a `ConfigFileError`: it is not valid, has an unknown key, a wrong type or an
+        impossible value.
     OSError
         If the file can't be read.
     """
     raw = read_config(path)
+    settings = list(settings)
     for setting in settings:
         set_value(raw, setting)
-    return parse_config(raw, Path(path).parent)
+    try:
+        return parse_config(raw, Path(path).parent)
+    except ConfigError as error:
+        if settings:
+            raise
+        raise ConfigFileError(f"{path}: {error}") from None
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -417,24 +447,37 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    ConfigError
-        If the file is not valid TOML, or JSON if its name ends in ".json".
+    ConfigFileError
+        If the file is not valid TOML, or JSON if its name ends in ".json", or is too large.
     OSError
         If the file can't be read.
     """
     path = Path(path)
-    content = path.read_bytes()
+    with open(path, "rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ConfigFileError(f"{path}: not a configuration: larger than {LARGEST:,} bytes")
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
         text = content.decode()
+        if kind == "TOML" and most_dots(text) > DEEPEST:
+            raise ConfigFileError(f"{path}: not a configuration: a name of over {DEEPEST} parts")
         raw = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+    except ConfigFileError:
+        raise
     except ValueError as error:  # of both parsers, and of bytes that are not UTF-8
-        raise ConfigError(f"{path}: not a valid {kind} file: {error}") from error
+        raise ConfigFileError(f"{path}: not a valid {kind} file: {error}") from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: not a configuration: nested too deeply") from error
+        raise ConfigFileError(f"{path}: not a configuration: nested too deeply") from error
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a table of settings; got {raw!r}")
+        raise ConfigFileError(f"{path}: expected a table of settings; got {raw!r}")
     return raw
+
+
+def most_dots(text: str) -> int:
+    """Return the most dots between two signs that no name in TOML has, blanks aside."""
+    parts = re.split(r"[\n,=\[\]{}#]", re.sub(r"[ \t]+", "", text))
+    return max(part.count(".") for part in parts)
 
 
 def set_value(raw: dict[str, Any], setting: str) -> None:
@@ -530,12 +573,27 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
     return msgspec.structs.replace(config, data=_with_absolute_paths(config.data, folder))
 
 
+def readable_path(value: str) -> Path:
+    """Return a path with `~` replaced, or raise a ConfigError if no file can be called so."""
+    try:
+        if "\0" in value:
+            raise ValueError("embedded null character")
+        return Path(value).expanduser()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"data: {value!r} is no path: {error}") from None
+
+
 def _with_absolute_paths(data: AnyDataSet, folder: Path) -> AnyDataSet:
-    paths: dict[str, str] = {
-        key: str((folder / Path(value).expanduser()).absolute())
-        for key in data.__struct_fields__
-        if key.endswith("path") and (value := getattr(data, key)) is not None
-    }
+    paths: dict[str, str] = {}
+    for key in data.__struct_fields__:
+        if key.endswith("path") and (value := getattr(data, key)) is not None:
+            path = readable_path(value)
+            if not path.is_absolute() and confined(folder, path) is None:
+                raise ConfigError(
+                    f"data.{key}: {value!r} leads out of the configuration's folder; write the "
+                    "whole path if that is meant"
+                )
+            paths[key] = str((folder / path).absolute())
     if isinstance(data, MNIST) and data.path is None:
         if not (variable := os.environ.get(DATA_VARIABLE)):
             raise ConfigError(

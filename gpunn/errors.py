@@ -14,11 +14,14 @@ __all__ = [
     "ArgumentTypeError",
     "BackendUnavailableError",
     "ConfigError",
+    "ConfigFileError",
     "DataError",
+    "DataFileError",
     "DeviceMemoryError",
     "DivergenceError",
     "ExportError",
     "GpunnError",
+    "InvalidFileError",
     "MissingPackageError",
     "ModelFileError",
     "suggest",
@@ -45,7 +48,19 @@ class ConfigError(GpunnError, ValueError):
     """A configuration has an unknown key, a wrong type or an impossible value."""
 
 
-class ModelFileError(GpunnError, ValueError):
+class InvalidFileError(GpunnError, ValueError):
+    """A file is damaged, or not what it should be; the message names the file and the fault."""
+
+
+class DataFileError(InvalidFileError, DataError):
+    """A data file (IDX, CSV, NPY, NPZ) is damaged or does not hold what was asked for."""
+
+
+class ConfigFileError(InvalidFileError, ConfigError):
+    """The file of a configuration is not TOML or JSON, or not a configuration."""
+
+
+class ModelFileError(InvalidFileError):
     """A saved model or checkpoint is damaged or does not fit the network it is loaded into."""
 
 

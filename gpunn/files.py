@@ -2,41 +2,111 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
+import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 
-__all__ = ["write_atomically", "write_json"]
+__all__ = ["confined", "remove_leftovers", "write_atomically", "write_json"]
+
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
+"""Names of files that a writer which was killed has left."""
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file beside its destination, then move it over; a crash leaves the old one as it was.
+def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
+    """Write a file, in one piece or several, beside its destination, then move it over.
+
+    A crash leaves the old file as it was. The new one is on the disk (fsync) before it takes its
+    name, and the name is on the disk before this returns. So after a crash of the machine, too,
+    there is the old file or the new one.
 
     Raises
     ------
     OSError
         If the folder is missing, full or can't be written to, or `path` is a folder; nothing has
-        been changed then.
+        been changed then. The message says what is wrong and what helps.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "expected a file's name, not a folder", str(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
-            file.write(content)
+            file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        remove(temporary)
+        raise OSError(
+            error.errno, reason(error, path, sum(map(len, content))), str(path)
+        ) from error
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without such
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if that is possible."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder."""
+    for path in folder.iterdir():
+        if LEFTOVER.fullmatch(path.name):
+            remove(path)
+
+
+def reason(error: OSError, path: Path, size: int) -> str:
+    """Return what to say when a file of so many bytes can't be written."""
+    kept = "what was there before is as it was"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = ""
+        with contextlib.suppress(OSError):
+            free = f", {shutil.disk_usage(path.parent).free:,} are free"
+        return (
+            f"can't be written: the disk is full ({size:,} bytes are needed{free}). Make room; "
+            f"{kept}"
+        )
+    if not path.parent.is_dir():
+        return f"can't be written: the folder {path.parent} has vanished"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"can't be written: the folder is read-only for this process; {kept}"
+    return f"can't be written: {error.strerror or error}; {kept}"
+
+
+def confined(folder: Path, name: str | Path) -> Path | None:
+    """Return the path of a file in a folder, or None if its name leads out of the folder.
+
+    Symbolic links are followed; `folder` need not exist.
+    """
+    path = folder / name
+    return path if path.resolve().is_relative_to(folder.resolve()) else None
 
 
 def write_json(path: str | Path, value: Any) -> None:

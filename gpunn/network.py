@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -28,6 +29,9 @@ DTYPES = ("float32", "float64")
 
 PASSES = 16
 """Sizes of batches for which passes of inference are kept."""
+
+LAYERS_SHOWN = 12
+"""Lines of a picture of shapes."""
 
 REMADE = frozenset(
     (
@@ -150,9 +154,9 @@ class Sequential:
     def _infer_shapes(self) -> list[Shape]:
         shapes: list[Shape] = []
         shape = self.input_shape
-        for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
-            before = self.layers[:index]
-            if layer.learns_from_inputs and not all(isinstance(one, Flatten) for one in before):
+        only_flatten = True
+        for label, layer in zip(self.labels, self.layers, strict=True):
+            if layer.learns_from_inputs and not only_flatten:
                 raise ArgumentError(
                     f"layer {label!r}: learns from the network's inputs, so nothing but "
                     "gpunn.layers.Flatten() may come before it"
@@ -161,7 +165,9 @@ class Sequential:
                 layer.parameters(shape)
                 shape = layer.output_shape(shape)
             except ArgumentError as error:
-                raise ArgumentError(f"layer {label!r}: {error}") from None
+                picture = chain_of_shapes(self.input_shape, self.labels, shapes)
+                raise ArgumentError(f"layer {label!r}: {error}\n{picture}  <- here") from None
+            only_flatten &= isinstance(layer, Flatten)
             shapes.append(shape)
         return shapes
 
@@ -335,6 +341,10 @@ class Sequential:
         rows.append(("total", "", "", f"{self.parameters.count:,}"))
         return rows
 
+    def shapes_picture(self) -> str:
+        """Return a picture of how the shape of a row changes from layer to layer."""
+        return chain_of_shapes(self.input_shape, self.labels, self.shapes)
+
     def __repr__(self) -> str:
         """Say what the network is made of."""
         chain = " -> ".join(str(shape) for shape in (self.input_shape, *self.shapes))
@@ -397,6 +407,21 @@ class Sequential:
         return self.to(self.backend)
 
 
+def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
+    """Return a picture of how the shape of a row changes, up to the layer after `shapes`.
+
+    Only the last few layers are shown.
+    """
+    rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
+    if len(labels) > len(shapes):
+        rows.append((labels[len(shapes)], "?"))
+    omitted = len(rows) - LAYERS_SHOWN
+    if omitted > 0:
+        rows = [("...", f"{omitted} more"), *rows[-LAYERS_SHOWN:]]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join(f"    {label:<{width}}  {shape}" for label, shape in rows)
+
+
 def detached(layer: Layer) -> Layer:
     """Return a copy of the layer without its views of a network's parameters."""
     duplicate = copy.copy(layer)
@@ -454,8 +479,8 @@ def unique_labels(layers: Sequence[Layer]) -> list[str]:
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1
         labels.append(layer.label or f"{layer.name}_{counts[layer.name]}")
-    for label in labels:
-        if labels.count(label) > 1:
+    for label, count in Counter(labels).items():
+        if count > 1:
             raise ArgumentError(f"layers: two layers have the label {label!r}")
         if "." in label:
             raise ArgumentError(f"layers: a label can't contain a dot; got {label!r}")

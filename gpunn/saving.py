@@ -1,14 +1,15 @@
 """Models and checkpoints as safetensors files: arrays by name and JSON, no code, no pickle.
 
 A file is written beside its destination first and then moved over it, so a crash leaves the old
-file as it was. Arrays are host arrays whatever the backend, so a model trained on a GPU opens on a
-machine without one.
+file as it was, and carries a checksum that is verified when it is read (`gpunn.sealed`). Arrays are
+host arrays whatever the backend, so a model trained on a GPU opens on a machine without one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,19 +20,31 @@ import numpy as np
 import gpunn
 from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
-from gpunn.files import write_atomically
 from gpunn.network import Sequential, check_values
 from gpunn.neural_network import NeuralNetwork
+from gpunn.sealed import read_sealed, write_sealed
+from gpunn.training.position import Position
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
 
-__all__ = ["differences", "load_checkpoint", "load_model", "save_checkpoint", "save_model"]
+__all__ = [
+    "differences",
+    "load_checkpoint",
+    "load_model",
+    "read_checkpoint",
+    "restore_checkpoint",
+    "save_checkpoint",
+    "save_model",
+]
 
-FORMAT = 1
+FORMAT = 2
 
 STATE = "training."
 """Prefix of the arrays that only training needs."""
+
+CALLBACKS = "callbacks."
+"""Prefix, after the one above, of those that belong to callbacks."""
 
 
 def save_model(model: Sequential, path: str | Path) -> None:
@@ -93,7 +106,7 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
             values,
         )
         check_stored(values, description.dtype)
-    except (ArgumentError, ArgumentTypeError, TypeError) as error:
+    except (ArgumentError, ArgumentTypeError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
     _restore_annotations(model, description)
     return model
@@ -102,31 +115,48 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
 def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
     """Write a model together with all that training needs to go on exactly from here.
 
+    "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
+    called, or after `Trainer.fit`.
+
     Raises
     ------
     ArgumentError, OSError
         As `save_model`.
     """
     model = trainer.model
+    state = dict(trainer.state())
+    callbacks = []
+    for index, callback in enumerate(trainer.callbacks):
+        kept = callback.state(trainer)
+        arrays = {name: item for name, item in kept.items() if isinstance(item, np.ndarray)}
+        plain = {name: item for name, item in kept.items() if name not in arrays}
+        callbacks.append({"name": callback.name, "state": plain})
+        state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
+    position = trainer.position
     description = {
         **_description(model),
         "training": {
             "epoch": trainer.epoch,
             "updates": trainer.updates,
+            "first_epoch": trainer.first_epoch,
+            "stopped": trainer.stop_reason,
+            "position": None if position is None else asdict(position),
             "optimizer": trainer.optimizer.name,
             "schedule_state": trainer.optimizer.schedule.state(),
             "history": trainer.history.rows,
+            "callbacks": callbacks,
         },
     }
-    state = {f"{STATE}{name}": array for name, array in trainer.state().items()}
-    _write(path, {**model.parameters.to_host(), **state}, description)
+    named = {f"{STATE}{name}": array for name, array in state.items()}
+    _write(path, {**model.parameters.to_host(), **named}, description)
 
 
 def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     """Put a trainer where `save_checkpoint` found it; its network must be made alike.
 
-    What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters, and
-    callbacks. An `EarlyStopping` begins anew.
+    What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
+    data. The state of callbacks is handed to those of the next call of `Trainer.fit`: the first
+    `EarlyStopping` in the file to the first one there, and so on.
 
     Raises
     ------
@@ -134,16 +164,54 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
         If the file is damaged, holds no training state, or does not fit the trainer's optimizer or
         its network's layers, input shape, seed and dtype. Nothing has been changed then.
     """
+    restore_checkpoint(trainer, read_checkpoint(path))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint's file holds, found to be undamaged."""
+
+    path: Path
+    description: Description
+    progress: Progress
+    values: dict[str, np.ndarray]
+    state: dict[str, np.ndarray]
+
+    def callback_states(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the name and the state of each callback."""
+        states = [(record.name, dict(record.state)) for record in self.progress.callbacks]
+        for name, array in self.state.items():
+            if name.startswith(CALLBACKS):
+                index, _, key = name.removeprefix(CALLBACKS).partition(".")
+                if not index.isdecimal() or int(index) >= len(states):
+                    raise ModelFileError(f"{self.path}: there is no callback for {name!r}")
+                states[int(index)][1][key] = array
+        return states
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint, to be restored later.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged or holds no training state.
+    """
     description, arrays = _read(path)
-    training = description.training
-    if training is None:
+    if description.training is None:
         raise ModelFileError(
             f"{path}: holds a model without training state; it can be loaded with load_model"
         )
-    values = _without_state(arrays)
     state = {
         name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
     }
+    return Checkpoint(Path(path), description, description.training, _without_state(arrays), state)
+
+
+def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Do the second half of `load_checkpoint`."""
+    path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
+    values = checkpoint.values
     _check_same_network(trainer.model, description, path)
     try:
         check_values(trainer.model.parameters.specs, values)
@@ -153,23 +221,44 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     ours, theirs = trainer.optimizer.name, training.optimizer
     if ours != theirs:
         raise ModelFileError(f"{path}: was trained with the optimizer {theirs!r}, not {ours!r}")
-    _check_state(trainer, state, path)
+    state = {
+        name: array for name, array in checkpoint.state.items() if not name.startswith(CALLBACKS)
+    }
+    _check_state(trainer, state, training.position, path)
     schedule = trainer.optimizer.schedule
     if training.schedule_state.keys() != schedule.state().keys():
         raise ModelFileError(
             f"{path}: the schedule's state is {sorted(training.schedule_state)}; expected "
             f"{sorted(schedule.state())}"
         )
+    checkpoint.callback_states()
+    before = schedule.state()
+    try:
+        schedule.restore(training.schedule_state)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        schedule.restore(before)
+        raise ModelFileError(f"{path}: the schedule's state is damaged: {error}") from error
     for name, value in values.items():
         trainer.model.parameters[name] = value
     _restore_annotations(trainer.model, description)
-    trainer.set_state(state)
-    schedule.restore(training.schedule_state)
     trainer.epoch, trainer.updates = training.epoch, training.updates
     trainer.history.rows[:] = training.history
+    trainer.set_progress(
+        state,
+        position=training.position,
+        first_epoch=training.first_epoch,
+        stop_reason=training.stopped,
+    )
 
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class CallbackRecord(msgspec.Struct):
+    """What a checkpoint says of a callback."""
+
+    name: str
+    state: dict[str, Any]
 
 
 class Progress(msgspec.Struct):
@@ -177,9 +266,13 @@ class Progress(msgspec.Struct):
 
     epoch: Count
     updates: Count
+    first_epoch: Count
+    stopped: str
+    position: Position | None
     optimizer: str
     schedule_state: dict[str, float]
     history: list[dict[str, int | float]]
+    callbacks: list[CallbackRecord]
 
 
 class Description(msgspec.Struct):
@@ -194,6 +287,14 @@ class Description(msgspec.Struct):
     metadata: dict[str, Any] = {}
     training: Progress | None = None
 
+
+STATE_TYPES = {
+    "updates": "int64",
+    "passes": "int64",
+    "good_updates": "int64",
+    "statistics.totals": "float64",
+}
+"""Types of the state's arrays that are not of the network's."""
 
 KINDS: dict[str, type[Sequential]] = {"sequential": Sequential, "neural_network": NeuralNetwork}
 
@@ -230,13 +331,27 @@ def _check_same_network(model: Sequential, description: Description, path: str |
             )
 
 
-def _check_state(trainer: Trainer, state: Mapping[str, np.ndarray], path: str | Path) -> None:
+def _check_state(
+    trainer: Trainer,
+    state: Mapping[str, np.ndarray],
+    position: Position | None,
+    path: str | Path,
+) -> None:
     """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""
-    if not state:
+    if not state and position is None:
         return
     size = trainer.model.parameters.values.shape
     expected = {f"optimizer.{slot}": size for slot in trainer.optimizer.slots}
     expected |= {"updates": (1,), "passes": (1,)}
+    if position is not None:
+        if not position.makes_sense():
+            raise ModelFileError(f"{path}: there is no such place in an epoch: {position}")
+        if position.course.figures != trainer.measured:
+            raise ModelFileError(
+                f"{path}: was written in the middle of an epoch with the figures "
+                f"{position.course.figures}, not {trainer.measured}"
+            )
+        expected |= trainer.statistics_shapes()
     # Whether the loss is scaled is a matter of the backend, not of the file.
     optional = {"loss_scale": (1,), "good_updates": (1,)}
     expected |= {name: shape for name, shape in optional.items() if name in state}
@@ -246,10 +361,10 @@ def _check_state(trainer: Trainer, state: Mapping[str, np.ndarray], path: str | 
             f"{path}: the optimizer's state has the shapes {found}; expected {expected}"
         )
     for name, array in state.items():
-        if name.startswith("optimizer.") and array.dtype != trainer.model.dtype:
+        ours = STATE_TYPES.get(name, trainer.model.dtype)
+        if array.dtype != ours:
             raise ModelFileError(
-                f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected "
-                f"{trainer.model.dtype}"
+                f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected {ours}"
             )
         if not np.isfinite(array).all():
             raise ModelFileError(
@@ -281,30 +396,17 @@ def _restore_annotations(model: Sequential, description: Description) -> None:
 def _write(
     path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]
 ) -> None:
-    from safetensors.numpy import save
-
     try:
         text = json.dumps(description)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"metadata: expected what JSON can hold (dict, list, str, numbers, None); {error}"
         ) from error
-    write_atomically(path, save(dict(arrays), {"gpunn": text}))
+    write_sealed(path, arrays, {"gpunn": text})
 
 
 def _read(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise ModelFileError(f"{path}: there is no such file")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
-    except (AttributeError, TypeError) as error:  # of a type that NumPy lacks, such as bfloat16
-        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+    metadata, arrays = read_sealed(path)
     try:
         description = json.loads(metadata["gpunn"])
         format_version = description["format"]
@@ -317,5 +419,5 @@ def _read(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
         )
     try:
         return msgspec.convert(description, Description), arrays
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error

@@ -22,6 +22,16 @@ def weights(run: Path, name: str = "final") -> dict[str, np.ndarray]:
     return load_file(run / f"{name}.safetensors")
 
 
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, the newest first."""
+    return sorted((run / "checkpoints").iterdir(), reverse=True)
+
+
+def newest_checkpoint(run: Path) -> str:
+    """The newest one's name, for `weights`."""
+    return f"checkpoints/{checkpoints(run)[0].stem}"
+
+
 def same_weights(one: Path, other: Path, name: str = "final") -> bool:
     a, b = weights(one, name), weights(other, name)
     return a.keys() == b.keys() and all(np.array_equal(a[key], b[key]) for key in a)

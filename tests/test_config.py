@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpunn.config import CSV, Config, load_config, parse_config, read_config, set_value
-from gpunn.errors import ConfigError
+from gpunn.errors import ConfigError, ConfigFileError
 
 HERE = Path("/configs")
 CONFIGS = Path(__file__).parents[1] / "scripts" / "configs"
@@ -133,6 +133,54 @@ def test_data_paths_are_relative_to_the_file(tmp_path, monkeypatch):
     assert config.data.test_path == "/home/ada/b.csv"
     absolute = parse_config(csv_data(path="/x/a.csv"), HERE)
     assert absolute.data.path == "/x/a.csv"
+
+
+@pytest.mark.parametrize("path", ["../a.csv", "x/../../a.csv", "link/a.csv"])
+def test_relative_data_paths_stay_in_the_folder(tmp_path, path):
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"data\.path: .* leads out of the configuration's folder"
+    ):
+        parse_config(csv_data(path=path), folder)
+    inside = parse_config(csv_data(path="x/../a.csv"), folder)
+    assert Path(inside.data.path).resolve() == folder / "a.csv"
+
+
+@pytest.mark.parametrize("path", ["a\0b", "~nobody-of-this-name/a"])
+def test_what_is_no_path(path):
+    with pytest.raises(ConfigError, match="is no path"):
+        parse_config(csv_data(path=path), HERE)
+
+
+def test_faults_of_a_file_name_the_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(with_value("sed", 1)))
+    with pytest.raises(ConfigFileError, match=r"a\.json: sed: unknown key; did you mean 'seed'\?"):
+        load_config(path)
+    with pytest.raises(ConfigError, match=r"^sed: unknown key"):
+        load_config(path, ["seed=2"])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("#" * (2**18 + 1), "larger than 262,144 bytes"),
+        ("a." * 40 + "a = 1", "a name of over 32 parts"),
+        ("a . " * 40 + "a = 1", "a name of over 32 parts"),
+        ("[" + "'a'." * 40 + "a]", "a name of over 32 parts"),
+    ],
+)
+def test_files_that_ask_for_much(tmp_path, content, problem):
+    (tmp_path / "a.toml").write_text(content)
+    with pytest.raises(ConfigFileError, match=f"a.toml: not a configuration: {problem}"):
+        read_config(tmp_path / "a.toml")
+
+
+def test_many_numbers_are_no_deep_name(tmp_path):
+    (tmp_path / "a.toml").write_text(f"a = {[0.5] * 100}\n")
+    assert len(read_config(tmp_path / "a.toml")["a"]) == 100
 
 
 def test_mnist_by_key_or_variable(monkeypatch):

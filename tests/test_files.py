@@ -1,9 +1,14 @@
+import errno
 import json
+import os
+import shutil
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from gpunn.files import write_atomically, write_json
+from gpunn.files import confined, remove_leftovers, write_atomically, write_json
 
 
 def test_replaces_a_file_and_leaves_nothing_beside(tmp_path):
@@ -66,3 +71,101 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert path.read_text() == "{}"
+
+
+def test_file_and_name_are_on_the_disk(tmp_path, monkeypatch):
+    """First the content, then the name, then the folder that the name is in."""
+    order = []
+    sync, replace = os.fsync, type(tmp_path).replace
+    monkeypatch.setattr(
+        "os.fsync", lambda d: order.append(stat.S_ISDIR(os.fstat(d).st_mode)) or sync(d)
+    )
+    monkeypatch.setattr(type(tmp_path), "replace", lambda *a: order.append("name") or replace(*a))
+    write_atomically(tmp_path / "a", b"x")
+    assert order == [False, "name", True]
+
+
+def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
+    sync = os.fsync
+
+    def refusing(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not here")
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", refusing)
+    write_atomically(tmp_path / "a", b"x")
+    assert (tmp_path / "a").read_bytes() == b"x"
+
+
+def test_leftovers_are_removed_and_nothing_else(tmp_path):
+    names = [".a.txt.0123abcd.part", ".a.txt", "a.0123abcd.part", ".a.txt.0123abc.part"]
+    for name in names:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("a", True),
+        ("b/../a", True),
+        ("..", False),
+        ("../other", False),
+        ("/etc/passwd", False),
+        ("link/a", False),
+        ("new/folder/a", True),
+    ],
+)
+def test_confinement(tmp_path, name, inside):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    assert (confined(folder, name) is not None) == inside
+
+
+FULL = """\
+import sys
+from pathlib import Path
+from gpunn.files import write_atomically
+path = Path(sys.argv[1], "a")
+write_atomically(path, b"old")
+try:
+    write_atomically(path, bytes(10**6))
+except OSError as error:
+    print(error)
+print(path.read_bytes(), [file.name for file in path.parent.iterdir()])
+"""
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """A file system of 400 kB, in a namespace of its own that ends with the process."""
+    mount = f"mount -t tmpfs -o size=400k none '{tmp_path}'"
+    if shutil.which("unshare") is None:
+        pytest.skip("no unshare")
+    command = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if subprocess.run([*command, mount], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    script = f"{mount} && '{sys.executable}' -c '{FULL}' '{tmp_path}'"
+    result = subprocess.run([*command, script], capture_output=True, text=True, check=True)
+    said, left = result.stdout.splitlines()
+    assert "can't be written: the disk is full (1,000,000 bytes are needed, " in said
+    assert said.endswith(f"what was there before is as it was: '{tmp_path}/a'")
+    assert left == "b'old' ['a']"
+
+
+LIMITED = """\
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+def test_a_file_that_must_not_grow_so_large(tmp_path):
+    """A write that the system itself cuts short, wherever tests may mount nothing."""
+    command = [sys.executable, "-c", LIMITED + FULL, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    said, left = result.stdout.splitlines()
+    assert "can't be written: File too large; what was there before is as it was" in said
+    assert left == "b'old' ['a']"

@@ -495,3 +495,43 @@ def test_html():
     assert ">&lt;first&gt;</th>" in text
     assert text.count("<tr>") == 1 + 2 + 1
     assert text.endswith(">26</td></tr></tbody></table>")
+
+
+def test_layers_that_do_not_fit_are_shown_in_a_picture():
+    parts = [layers.Flatten(), layers.Dense(3), layers.Standardization()]
+    with pytest.raises(ArgumentError) as caught:
+        gpunn.Sequential([layers.Rescaling(), *parts[:2], picky("odd"), layers.Dense(2)], (4, 4))
+    assert str(caught.value).splitlines() == [
+        "layer 'odd': expected an even number of inputs; got (3,)",
+        "    input        (4, 4)",
+        "    rescaling_1  (4, 4)",
+        "    flatten_1    (16,)",
+        "    dense_1      (3,)",
+        "    odd          ?  <- here",
+    ]
+
+
+def picky(label):
+    @dataclass(eq=False)
+    class Picky(layers.Dropout):
+        def output_shape(self, input_shape):
+            if input_shape[0] % 2:
+                raise ArgumentError(f"expected an even number of inputs; got {input_shape}")
+            return input_shape
+
+    return Picky(label=label)
+
+
+def test_of_many_layers_the_last_are_shown():
+    parts = [layers.Activation() for _ in range(50)]
+    with pytest.raises(ArgumentError) as caught:
+        gpunn.Sequential([*parts, picky("odd")], (3,), "numpy")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 14
+    assert lines[1] == "    ...            40 more"
+
+
+def test_many_layers_take_no_time():
+    """Names and shapes are found in one pass; this would take minutes if each looked at all."""
+    model = gpunn.Sequential([layers.Flatten() for _ in range(3000)], (2,), "numpy")
+    assert model.labels[-1] == "flatten_3000"

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from gpunn.cli.options import backend_option, best_option, load_run, run_argument
+from gpunn.cli.options import (
+    backend_option,
+    best_option,
+    imports_option,
+    load_run,
+    run_argument,
+)
 from gpunn.cli.text import figures_text
 
 __all__ = ["evaluate"]
@@ -17,6 +23,7 @@ __all__ = ["evaluate"]
 @run_argument
 @backend_option
 @best_option
+@imports_option
 @click.option(
     "--data-path",
     type=click.Path(path_type=Path),
@@ -33,6 +40,7 @@ def evaluate(
     run_dir: Path,
     backend: str | None,
     best: bool,
+    allow_imports: bool,
     data_path: Path | None,
     target_path: Path | None,
     as_json: bool,
@@ -48,7 +56,7 @@ def evaluate(
 
     if target_path is not None and data_path is None:
         raise click.UsageError("--target-path needs --data-path")
-    model, objects, config = load_run(run_dir, best, backend)
+    model, objects, config = load_run(run_dir, best, backend, allow_imports)
     trainer = make_trainer(model, objects, config.training)
     if data_path is not None:
         part = read_part(data_path, target_path, config, model.metadata)

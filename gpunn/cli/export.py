@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpunn.cli.options import best_option, load_run, run_argument
+from gpunn.cli.options import best_option, imports_option, load_run, run_argument
 
 __all__ = ["export"]
 
@@ -24,8 +24,14 @@ __all__ = ["export"]
     "--probabilities", is_flag=True, help="Add an output with the classes' probabilities."
 )
 @best_option
+@imports_option
 def export(
-    run_dir: Path, onnx: Path, input_dtype: str | None, probabilities: bool, best: bool
+    run_dir: Path,
+    onnx: Path,
+    input_dtype: str | None,
+    probabilities: bool,
+    best: bool,
+    allow_imports: bool,
 ) -> None:
     """Write a trained network, with its preprocessing, in another program's format.
 
@@ -35,7 +41,7 @@ def export(
     from gpunn.interchange import save_onnx
     from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 
-    model, objects, _ = load_run(run_dir, best, "numpy")
+    model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
     functions = {SoftmaxCrossEntropy: "softmax", BinaryCrossEntropy: "sigmoid"}
     function = functions.get(type(objects.loss))
     if probabilities and function is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
-__all__ = ["backend_option", "best_option", "load_run", "run_argument"]
+__all__ = ["backend_option", "best_option", "imports_option", "load_run", "run_argument"]
 
 backend_option = click.option(
     "--backend",
@@ -27,21 +27,31 @@ best_option = click.option(
 )
 
 
-def load_run(run_dir: Path, best: bool, backend: str | None) -> tuple[Sequential, Objects, Config]:
+imports_option = click.option(
+    "--allow-imports",
+    is_flag=True,
+    help='Import the classes that the configuration names as "package.module:Class". This runs '
+    "their modules' code.",
+)
+
+
+def load_run(
+    run_dir: Path, best: bool, backend: str | None, allow_imports: bool = False
+) -> tuple[Sequential, Objects, Config]:
     """Return the network that a run left behind, with the configuration's objects."""
     from gpunn.config import load_config
     from gpunn.errors import ConfigError, ModelFileError
-    from gpunn.experiment.folder import BEST, CHECKPOINT, CONFIG, FINAL
+    from gpunn.experiment.folder import BEST, CHECKPOINTS, CONFIG, FINAL
     from gpunn.experiment.objects import Objects
     from gpunn.saving import load_model
 
     if not (run_dir / CONFIG).is_file():
         raise ConfigError(f"{run_dir}: expected the folder of a run; there is no {CONFIG} in it")
     config = load_config(run_dir / CONFIG)
-    objects = Objects(config)  # imports the classes that the model file refers to
+    objects = Objects(config, allow_imports)  # imports the classes that the model file refers to
     path = run_dir / (BEST if best else FINAL)
     if not path.exists():
-        others = [name for name in (FINAL, BEST, CHECKPOINT) if (run_dir / name).exists()]
+        others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
         hint = (
             "the run had no validation rows to tell the best epoch by"
             if best

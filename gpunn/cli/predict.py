@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from gpunn.cli.options import backend_option, best_option, load_run, run_argument
+from gpunn.cli.options import (
+    backend_option,
+    best_option,
+    imports_option,
+    load_run,
+    run_argument,
+)
 
 __all__ = ["predict"]
 
@@ -34,6 +40,7 @@ __all__ = ["predict"]
 )
 @backend_option
 @best_option
+@imports_option
 def predict(
     run_dir: Path,
     input_path: Path,
@@ -41,6 +48,7 @@ def predict(
     probabilities: bool,
     backend: str | None,
     best: bool,
+    allow_imports: bool,
 ) -> None:
     """Predict from rows of data with a trained network.
 
@@ -56,7 +64,7 @@ def predict(
 
     if output_path is not None and output_path.suffix not in (".npy", ".csv"):
         raise click.UsageError(f"--output: expected a name in .npy or .csv; got {output_path}")
-    model, objects, config = load_run(run_dir, best, backend)
+    model, objects, config = load_run(run_dir, best, backend, allow_imports)
     X = read_inputs(input_path, config, model.metadata)
     predictions = interpret(model.predict(X), objects.loss, model.metadata.get("classes"))
     if probabilities and predictions.probabilities is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpunn.cli.options import backend_option
+from gpunn.cli.options import backend_option, imports_option
 
 __all__ = ["report"]
 
@@ -21,12 +21,15 @@ __all__ = ["report"]
     help="HTML file to write.",
 )
 @backend_option
-def report(run_dirs: tuple[Path, ...], output: Path, backend: str | None) -> None:
+@imports_option
+def report(
+    run_dirs: tuple[Path, ...], output: Path, backend: str | None, allow_imports: bool
+) -> None:
     """Write what runs were and how they went to one HTML file, which needs nothing else.
 
     RUN_DIRS are folders that `gpunn train` wrote. Several are compared.
     """
     from gpunn.reporting import write_report
 
-    write_report(run_dirs, output, backend)
+    write_report(run_dirs, output, backend, allow_imports=allow_imports)
     click.echo(f"{output}: {len(run_dirs)} run{'s' if len(run_dirs) > 1 else ''}")

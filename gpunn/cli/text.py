@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["epoch_text", "figures_text"]
+__all__ = ["epoch_text", "figures_text", "summary_table"]
 
 BESIDE = ("epoch", "learning_rate", "seconds", "samples_per_second")
 
@@ -21,3 +21,51 @@ def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
         f"epoch {logs['epoch']:.0f}/{epochs}: {figures_text(figures)}, "
         f"learning rate {logs['learning_rate']:.3g}, {logs['seconds']:.2f} s"
     )
+
+
+def summary_table(
+    rows: Sequence[Mapping[str, float]],
+    best_epoch: int | None,
+    test: Mapping[str, float] | None,
+) -> str:
+    """Return a table of how a training ended: a line a part of the data, a column a figure.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The history.
+    best_epoch : int or None
+        The best one, if there is a figure to tell it by.
+    test : mapping or None
+        Figures of the test part.
+    """
+    if not rows:
+        return ""
+    last = rows[-1]
+    validation = [name for name in last if name.startswith("val_")]
+    figures = [name for name in last if name not in BESIDE and name not in validation]
+    lines = [["", *figures]]
+
+    def add(title: str, values: Mapping[str, float], prefix: str = "") -> None:
+        cells = (values.get(prefix + name) for name in figures)
+        lines.append([title, *("" if cell is None else f"{cell:.4g}" for cell in cells)])
+
+    shown = {int(last["epoch"]): last}
+    if best_epoch is not None:
+        shown[best_epoch] = next(row for row in rows if row["epoch"] == best_epoch)
+    for epoch in sorted(shown):
+        title = f"epoch {epoch}" + (" (best)" if epoch == best_epoch else "")
+        add(f"training, {title}", shown[epoch])
+        if validation:
+            add(f"validation, {title}", shown[epoch], "val_")
+    if test is not None:
+        add("test", test)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    table = [
+        "  ".join([f"{cells[0]:<{widths[0]}}", *map(str.rjust, cells[1:], widths[1:])]).rstrip()
+        for cells in lines
+    ]
+    seconds = sum(row["seconds"] for row in rows)
+    samples = sum(row["seconds"] * row["samples_per_second"] for row in rows)
+    speed = f", {samples / seconds:,.0f} samples/s" if seconds else ""
+    return "\n".join([*table, f"{len(rows)} epochs in {seconds:.1f} s{speed}"])

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpunn.cli.options import backend_option
-from gpunn.cli.text import figures_text
+from gpunn.cli.options import backend_option, imports_option
+from gpunn.cli.text import figures_text, summary_table
 
 if TYPE_CHECKING:
     from gpunn.experiment import Experiment, RunFolder
+    from gpunn.saving import Checkpoint
 
 __all__ = ["train"]
 
@@ -36,6 +37,7 @@ __all__ = ["train"]
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run in that folder, if any.")
+@imports_option
 @click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def train(
     config: Path,
@@ -44,12 +46,14 @@ def train(
     output: Path | None,
     overwrite: bool,
     resume: bool,
+    allow_imports: bool,
     quiet: bool,
 ) -> None:
     """Train the network that CONFIG describes, and keep everything in a folder.
 
     CONFIG is a TOML file, or the folder of an earlier run, whose configuration is used again.
-    Ctrl-C ends training after the current step; what was trained so far is kept.
+    Ctrl-C or SIGTERM ends training after the current step; what was trained so far is kept, and
+    --resume goes on from there.
     """
     from gpunn.cli.report import Report
     from gpunn.config import load_config
@@ -61,14 +65,19 @@ def train(
     config, output = _places(config, output)
     settled = load_config(config, settings)
     folder = RunFolder(output, overwrite=overwrite, resume=resume)
-    experiment = build(settled, settled.get_backend(backend))
-    resumed = folder.attach(experiment)
+    experiment = build(settled, settled.get_backend(backend), allow_imports=allow_imports)
+    checkpoint = folder.attach(experiment)
 
     say = _silence if quiet else click.echo
     bars = not quiet and sys.stderr.isatty()
-    report = Report(experiment, _resumption(folder, resumed, experiment), epochs=not bars)
+    report = Report(experiment, _resumption(folder, checkpoint), epochs=not bars)
     try:
-        history = experiment.run(*([] if quiet else [report]), folder, progress=bars)
+        history = experiment.run(
+            *([] if quiet else [report]), folder, progress=bars, resume_from=checkpoint
+        )
+    except SystemExit:  # on SIGTERM, which leaves little time
+        say(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
+        raise
     except DivergenceError as error:
         folder.finish(str(error), None)
         say(f"Kept up to epoch {experiment.trainer.epoch}:\n{folder.listing()}")
@@ -78,6 +87,8 @@ def train(
     folder.finish(history.stopped, figures)
     if history.stopped:
         say(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
+    if table := summary_table(history.rows, folder.best_epoch, figures):
+        say(f"\n{table}\n")
     say(_ending(experiment, figures))
     say(f"\n{folder.listing()}")
     if "Ctrl-C" in history.stopped:
@@ -96,9 +107,13 @@ def _silence(text: str) -> None:
     """Say nothing."""
 
 
-def _resumption(folder: RunFolder, resumed: bool, experiment: Experiment) -> str:
-    if resumed:
-        return f"going on after epoch {experiment.trainer.epoch} of the run in {folder.path}"
+def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
+    if checkpoint is not None:
+        progress = checkpoint.progress
+        place = f"epoch {progress.epoch}"
+        if progress.position is not None:
+            place += f" and {progress.position.done} updates of the next one"
+        return f"going on after {place} of the run in {folder.path}"
     if folder.resume:
         return f"no earlier run in {folder.path}: starting from the beginning"
     return ""

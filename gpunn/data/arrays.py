@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import math
 import os
+import warnings
 import zipfile
 
 import numpy as np
 
 from gpunn.data.idx import ByteStream, read_up_to
-from gpunn.errors import DataError, suggest
+from gpunn.data.limits import check_expansion
+from gpunn.errors import DataFileError, suggest
 
 __all__ = ["load_npy", "load_npz"]
 
@@ -41,7 +43,7 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
 
     Raises
     ------
-    DataError
+    DataFileError
         If the file is not an NPY file, holds Python objects, is damaged, or is shorter or longer
         than its header says.
     OSError
@@ -54,7 +56,7 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
         start = file.tell()
         expected = math.prod(shape) * dtype.itemsize
         if size - start != expected:
-            raise DataError(
+            raise DataFileError(
                 f"{path}: expected {expected} bytes for shape {shape} of {dtype} after the "
                 f"header, got {size - start} bytes"
             )
@@ -89,68 +91,81 @@ def load_npz(
 
     Raises
     ------
-    DataError
+    DataFileError
         If the file has no array of such a name, is not an NPZ file, holds Python objects in one of
-        the two arrays, or is damaged.
+        the two arrays, is damaged, or an array becomes more than 200 times as many bytes, and more
+        than 16 MiB, when decompressed.
     OSError
         If the file can't be opened.
     """
     path = os.fspath(path)
     with open(path, "rb") as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
-            raise DataError(f"{path}: expected an NPZ file, got an NPY file; use load_npy")
+            raise DataFileError(f"{path}: expected an NPZ file, got an NPY file; use load_npy")
+        size = os.fstat(file.fileno()).st_size
         try:
             with zipfile.ZipFile(file) as archive:
                 return (
-                    _read_member(path, archive, X),
-                    None if y is None else _read_member(path, archive, y),
+                    _read_member(path, archive, size, X),
+                    None if y is None else _read_member(path, archive, size, y),
                 )
-        except (DataError, MemoryError):
+        except (DataFileError, MemoryError):
             raise
         # zipfile meets damage with a dozen types of error, from struct.error to RuntimeError.
         except Exception as error:
-            raise DataError(
+            raise DataFileError(
                 f"{path}: expected an NPZ file, got one that is damaged or something else ({error})"
             ) from error
 
 
-def _read_member(path: str, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+def _read_member(path: str, archive: zipfile.ZipFile, size: int, name: str) -> np.ndarray:
     members = {member.removesuffix(".npy"): member for member in archive.namelist()}
     if name not in members:
-        raise DataError(f"{path}: has no array {name!r}: {suggest(name, members)}")
+        raise DataFileError(f"{path}: has no array {name!r}: {suggest(name, members)}")
     place = f"{path}, array {name!r}"
-    with archive.open(members[name]) as stream:
-        return _read_items(place, stream, *_read_header(place, stream))
+    member = archive.getinfo(members[name])
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataFileError(f"{place}: is compressed in a way that NumPy does not write")
+    with archive.open(member) as stream:
+        shape, fortran, dtype = _read_header(place, stream)
+        # What the archive says of itself can't be trusted, but its member can't have more bytes.
+        present = min(member.compress_size, size)
+        check_expansion(place, present, math.prod(shape) * dtype.itemsize)
+        return _read_items(place, stream, shape, fortran, dtype)
 
 
 def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool, np.dtype]:
     prefix = stream.read(8)
     if prefix[:2] == _ZIP_MAGIC:
-        raise DataError(f"{place}: expected an NPY file, got an NPZ file; use load_npz")
+        raise DataFileError(f"{place}: expected an NPY file, got an NPZ file; use load_npz")
     if len(prefix) < 8 or prefix[:6] != np.lib.format.MAGIC_PREFIX:
-        raise DataError(
+        raise DataFileError(
             f"{place}: expected NPY data, which begin with {np.lib.format.MAGIC_PREFIX!r} and a "
             f"version, got {prefix!r}"
         )
     version = (prefix[6], prefix[7])
     if version not in _HEADER_FORMATS:
-        raise DataError(f"{place}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}")
+        raise DataFileError(
+            f"{place}: expected NPY version 1.0 or 2.0, got {version[0]}.{version[1]}"
+        )
     width, parse = _HEADER_FORMATS[version]
     length = stream.read(width)
     # Bounded, since reading allocates all that is asked for and the length can't be trusted.
     header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
     try:
-        shape, fortran, dtype = parse(io.BytesIO(length + header))
+        with warnings.catch_warnings():  # of Python 2, whose files are as good as any
+            warnings.simplefilter("ignore", UserWarning)
+            shape, fortran, dtype = parse(io.BytesIO(length + header))
     # The header is a Python literal, and NumPy passes on whatever its parser raises.
     except Exception as error:
-        raise DataError(f"{place}: the NPY header is damaged ({error})") from error
+        raise DataFileError(f"{place}: the NPY header is damaged ({error})") from error
     if dtype.hasobject:
-        raise DataError(
+        raise DataFileError(
             f"{place}: holds Python objects (dtype {dtype}), which are never loaded, since that "
             "could run code; save it again as an array of numbers"
         )
     if any(size < 0 for size in shape):
-        raise DataError(f"{place}: the NPY header is damaged (shape {shape})")
+        raise DataFileError(f"{place}: the NPY header is damaged (shape {shape})")
     return shape, fortran, dtype
 
 
@@ -162,12 +177,12 @@ def _read_items(
     # Reading on to the end also makes zipfile compare its checksum.
     if len(content) < expected or stream.read(1):
         got = f"{len(content)} bytes" if len(content) < expected else "more"
-        raise DataError(
+        raise DataFileError(
             f"{place}: expected {expected} bytes for shape {shape} of {dtype} after the header, "
             f"got {got}"
         )
     try:
         items = np.ndarray(shape, dtype, content, order="F" if fortran else "C")
     except ValueError as error:  # no items, yet sizes beyond what NumPy can index
-        raise DataError(f"{place}: shape {shape} is too large for an array") from error
+        raise DataFileError(f"{place}: shape {shape} is too large for an array") from error
     return items if dtype.isnative else items.astype(dtype.newbyteorder("="))

@@ -7,14 +7,15 @@ import math
 import operator
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, Literal, TypeAlias
+from typing import IO, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
 
 __all__ = ["CSVData", "load_csv"]
 
@@ -22,6 +23,7 @@ _MISSING = ("", "NA", "N/A", "nan", "?")
 _BLOCK_CELLS = 2**16  # about 4 MB of Python strings
 _PLACES_SHOWN = 5
 
+_Item = TypeVar("_Item", int, str)
 _Row: TypeAlias = list[str]
 _Numbered: TypeAlias = tuple[int, _Row]
 """The number of the line that a row ends on, and the row."""
@@ -96,7 +98,7 @@ def load_csv(
 
     Raises
     ------
-    DataError
+    DataFileError
         If a value is missing, a feature is not a finite number (of the given type), a row has too
         few or too many cells, the header names a column twice, a column does not exist, or the
         file is empty, not in UTF-8 or wrongly quoted. The message names lines and columns.
@@ -157,18 +159,18 @@ def _rows(path: str, file: IO[str], delimiter: str) -> Iterator[_Numbered]:
                 continue
             width = width or len(row)
             if len(row) != width:
-                raise DataError(
+                raise DataFileError(
                     f"{path}, line {reader.line_num}: expected {width} cells, as in the first row, "
                     f"got {len(row)}; is {delimiter!r} the right delimiter?"
                 )
             yield reader.line_num, row
     except UnicodeDecodeError as error:
-        raise DataError(
+        raise DataFileError(
             f"{path}: expected text in UTF-8, got byte 0x{error.object[error.start]:02x} somewhere "
             f"after line {reader.line_num} ({error.reason}); save the file as UTF-8"
         ) from error
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from error
+        raise DataFileError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def _open_table(
@@ -181,7 +183,7 @@ def _open_table(
 ) -> _Table:
     first = list(islice(rows, 2))
     if not first:
-        raise DataError(f"{path}: the file is empty")
+        raise DataFileError(f"{path}: the file is empty")
     top = [cell.strip() for cell in first[0][1]]
     if header == "auto":
         by_name = any(isinstance(column, str) for column in (target, *(features or ())))
@@ -189,11 +191,11 @@ def _open_table(
     if header:
         del first[0]
         names = top
-        repeated = sorted({name for name in names if names.count(name) > 1})
+        repeated = _repeated(names)
         if repeated:
-            raise DataError(f"{path}: the header names more than one column {repeated[0]!r}")
+            raise DataFileError(f"{path}: the header names more than one column {repeated[0]!r}")
         if not first:
-            raise DataError(f"{path}: there are no rows below the header")
+            raise DataFileError(f"{path}: there are no rows below the header")
     else:
         names = [str(number) for number in range(len(top))]
 
@@ -203,14 +205,19 @@ def _open_table(
         columns = [column for column in range(len(names)) if column != target_column]
     else:
         columns = [find("features", column) for column in features]
-        repeated = sorted({names[column] for column in columns if columns.count(column) > 1})
+        repeated = [names[column] for column in _repeated(columns)]
         if repeated:
             raise ArgumentError(f"features: column {repeated[0]!r} is given more than once")
         if target_column in columns:
             raise ArgumentError(f"features: column {names[target_column]!r} is the target")
     if not columns:
-        raise DataError(f"{path}: no column is left for the features; columns: {names}")
+        raise DataFileError(f"{path}: no column is left for the features; columns: {names}")
     return _Table(names, columns, target_column, chain(first, rows))
+
+
+def _repeated(items: Sequence[_Item]) -> list[_Item]:
+    """Return what occurs more than once."""
+    return sorted(item for item, count in Counter(items).items() if count > 1)
 
 
 def _column_finder(
@@ -223,7 +230,7 @@ def _column_finder(
                     f"{argument}: expected a column's number, since header=False, got {column!r}"
                 )
             if column not in header:
-                raise DataError(
+                raise DataFileError(
                     f"{argument}: {path} has no column {column!r}: {suggest(column, header)}"
                 )
             return header.index(column)
@@ -236,7 +243,7 @@ def _column_finder(
                 f"{argument}: expected a column's name or number, got {column!r}"
             )
         if not -width <= number < width:
-            raise DataError(
+            raise DataFileError(
                 f"{argument}: {path} has {width} columns, numbered from 0, got {number}"
             )
         return number % width
@@ -274,7 +281,7 @@ def _feature_block(table: _Table, block: list[_Numbered], parser: _Parser) -> np
     for line, row in block:
         for column in table.features:
             if parser.is_text(line, table.names[column], row[column]):
-                raise DataError(
+                raise DataFileError(
                     f"{parser.path}, line {line}: column {table.names[column]!r} is a feature and "
                     f"must hold numbers, got {row[column]!r}; leave the column out with `features` "
                     "or encode it as numbers"
@@ -327,7 +334,7 @@ class _Parser:
             return False
         number = _number(cell)
         if number is not None and self.floats([cell]) is None:
-            raise DataError(
+            raise DataFileError(
                 f"{self.path}, line {line}: column {name!r} must hold finite numbers of type "
                 f"{self.dtype}, got {cell!r}"
             )
@@ -337,7 +344,7 @@ class _Parser:
         """Raise an error that lists the cells without a value, if any."""
         if self._missing:
             more = ", ..." if self._missing > len(self._places) else ""
-            raise DataError(
+            raise DataFileError(
                 f"{self.path}: {self._missing} missing values: {', '.join(self._places)}{more}; "
                 "fill them in, or remove those rows or columns"
             )

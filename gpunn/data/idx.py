@@ -10,7 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gpunn.errors import DataError
+from gpunn.data.limits import check_expansion
+from gpunn.errors import DataFileError
 
 __all__ = ["ByteStream", "read_idx", "read_up_to"]
 
@@ -34,7 +35,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     then the items in row-major order, big-endian. Whether the file is compressed is told by its
     first bytes, not by its name.
 
-    Memory is allocated only for bytes that are there, so a forged header costs nothing.
+    Memory is allocated only for bytes that are there, so a forged header costs nothing. Compressed
+    data may become 200 times as many bytes, or 16 MiB; more is refused before it is read.
 
     Parameters
     ----------
@@ -48,8 +50,9 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises
     ------
-    DataError
-        If the file is not an IDX file, is damaged, or is shorter or longer than its header says.
+    DataFileError
+        If the file is not an IDX file, is damaged, is shorter or longer than its header says, or
+        becomes too large when decompressed.
     OSError
         If the file can't be opened.
     """
@@ -57,34 +60,37 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     with open(path, "rb") as file:
         compressed = file.read(2) == _GZIP_MAGIC
         file.seek(0)
+        size = os.fstat(file.fileno()).st_size
         if not compressed:
-            return _parse(path, file, os.fstat(file.fileno()).st_size)
+            return _parse(path, file, size, compressed=False)
         try:
             with gzip.GzipFile(fileobj=file) as stream:
-                return _parse(path, stream, None)
+                return _parse(path, stream, size, compressed=True)
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(
+            raise DataFileError(
                 f"{path}: the gzip stream is damaged ({error}); get the file again"
             ) from error
 
 
-def _parse(path: str, stream: ByteStream, file_size: int | None) -> np.ndarray:
+def _parse(path: str, stream: ByteStream, file_size: int, *, compressed: bool) -> np.ndarray:
     magic = stream.read(4)
     if len(magic) < 4:
-        raise DataError(f"{path}: expected an IDX header of 4 bytes, got {len(magic)} bytes")
+        raise DataFileError(f"{path}: expected an IDX header of 4 bytes, got {len(magic)} bytes")
     zeros, type_code, dimensions = magic[:2], magic[2], magic[3]
     if zeros != b"\0\0":
-        raise DataError(
+        raise DataFileError(
             f"{path}: not an IDX file: expected it to begin with bytes 00 00, got {zeros.hex(' ')}"
         )
     if type_code not in _DTYPES:
         known = ", ".join(f"0x{code:02x}" for code in _DTYPES)
-        raise DataError(f"{path}: expected one of the type codes {known}, got 0x{type_code:02x}")
+        raise DataFileError(
+            f"{path}: expected one of the type codes {known}, got 0x{type_code:02x}"
+        )
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise DataError(f"{path}: expected 1 to {_MAX_DIMENSIONS} dimensions, got {dimensions}")
+        raise DataFileError(f"{path}: expected 1 to {_MAX_DIMENSIONS} dimensions, got {dimensions}")
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
-        raise DataError(
+        raise DataFileError(
             f"{path}: expected {4 * dimensions} bytes with the sizes of {dimensions} dimensions, "
             f"got {len(sizes)} bytes"
         )
@@ -93,20 +99,24 @@ def _parse(path: str, stream: ByteStream, file_size: int | None) -> np.ndarray:
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     expected = math.prod(shape) * dtype.itemsize
     announced = f"{expected} bytes for shape {shape} of {dtype.newbyteorder('=')}"
-    if file_size is not None:
+    if compressed:
+        check_expansion(path, file_size, expected)
+    else:
         present = file_size - len(magic) - len(sizes)
         if present != expected:
-            raise DataError(f"{path}: expected {announced} after the header, got {present} bytes")
+            raise DataFileError(
+                f"{path}: expected {announced} after the header, got {present} bytes"
+            )
     body = read_up_to(stream, expected)
     if len(body) < expected:
-        raise DataError(f"{path}: expected {announced} after the header, got {len(body)} bytes")
+        raise DataFileError(f"{path}: expected {announced} after the header, got {len(body)} bytes")
     # Reading on to the end also makes gzip compare its checksum.
     if stream.read(1):
-        raise DataError(f"{path}: expected {announced} after the header, got more")
+        raise DataFileError(f"{path}: expected {announced} after the header, got more")
     try:
         items = np.frombuffer(body, dtype).reshape(shape)
     except ValueError:  # no items, yet the other sizes multiply to more than NumPy can index
-        raise DataError(f"{path}: shape {shape} is too large for an array") from None
+        raise DataFileError(f"{path}: shape {shape} is too large for an array") from None
     return items if dtype.isnative else items.byteswap(inplace=True).view(dtype.newbyteorder("="))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gpunn.data.idx import read_idx
-from gpunn.errors import DataError
+from gpunn.errors import DataFileError
 
 __all__ = ["load_mnist"]
 
@@ -45,7 +45,7 @@ def load_mnist(
 
     Raises
     ------
-    DataError
+    DataFileError
         If a file is missing or damaged, does not hold images or labels, or the files do not fit
         one another.
 
@@ -60,7 +60,7 @@ def load_mnist(
     missing = [name for name, path in found.items() if path is None]
     if missing:
         why = "missing" if folder.is_dir() else "missing, for there is no such folder:"
-        raise DataError(
+        raise DataFileError(
             f"{folder}: {why} {', '.join(missing)} (each with or without .gz); "
             "put the four IDX files of the set there"
         )
@@ -68,7 +68,7 @@ def load_mnist(
     X, y = _read_part(images, labels)
     X_test, y_test = _read_part(test_images, test_labels)
     if X.shape[1:] != X_test.shape[1:]:
-        raise DataError(
+        raise DataFileError(
             f"{folder}: expected training and test images of one size, got "
             f"{X.shape[1:]} in {images.name} and {X_test.shape[1:]} in {test_images.name}"
         )
@@ -84,7 +84,7 @@ def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
     X = _read(images, 3, "images (rows, height, width)")
     y = _read(labels, 1, "labels (rows,)")
     if len(X) != len(y):
-        raise DataError(
+        raise DataFileError(
             f"{images}: {len(X)} images, but {labels.name} has {len(y)} labels; "
             "the two files are not of one set"
         )
@@ -94,7 +94,7 @@ def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
 def _read(path: Path, dimensions: int, content: str) -> np.ndarray:
     items = read_idx(path)
     if items.ndim != dimensions or items.dtype != np.uint8:
-        raise DataError(
+        raise DataFileError(
             f"{path}: expected {content} as uint8, got shape {items.shape} as {items.dtype}"
         )
     return items

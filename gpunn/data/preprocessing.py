@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import operator
 
@@ -13,6 +14,8 @@ from gpunn.randomness import generator
 from gpunn.typing import HostArray
 
 __all__ = ["column_statistics", "split_rows"]
+
+LOG = logging.getLogger("gpunn")
 
 _CHUNK_ITEMS = 2**20  # 8 MiB of float64
 
@@ -48,7 +51,8 @@ def column_statistics(
     -------
     mean : float64 array of shape (columns,)
     standard_deviation : float64 array of shape (columns,)
-        **1 for a constant column**, so that standardising turns it into zeros.
+        **1 for a constant column**, so that standardising turns it into zeros. Such columns are
+        named in a warning (logger "gpunn").
 
     Raises
     ------
@@ -114,6 +118,15 @@ def column_statistics(
     if lost.any():
         raise DataError(
             f"X: column {int(lost.argmax())} has differences too small to square; rescale it"
+        )
+    constant = np.flatnonzero(~varies)
+    if constant.size and rows > 1:
+        shown = ", ".join(map(str, constant[:5])) + (", ..." if constant.size > 5 else "")
+        LOG.warning(
+            "X: %d of %d columns are constant and tell nothing (%s, counted from 0)",
+            constant.size,
+            columns,
+            shown,
         )
     deviation[deviation == 0] = 1
     return mean, deviation

@@ -16,6 +16,7 @@ from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import direction
 from gpunn.network import Sequential
+from gpunn.saving import Checkpoint
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.history import History
@@ -58,7 +59,9 @@ class Experiment:
     class_weight: dict[int, float] | str | None
     best: Best | None
 
-    def run(self, *extra: Callback, progress: bool = True) -> History:
+    def run(
+        self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
+    ) -> History:
         """Train until the configured number of epochs is reached, those already done included.
 
         Parameters
@@ -67,6 +70,8 @@ class Experiment:
             Called after those of the configuration.
         progress : bool
             Whether to show a progress bar.
+        resume_from : Checkpoint or None
+            What to go on from; see `RunFolder.attach`.
 
         Raises
         ------
@@ -80,13 +85,14 @@ class Experiment:
         return self.trainer.fit(
             parts.training.X,
             parts.training.y,
-            epochs=max(0, training.epochs - self.trainer.epoch),
+            epochs=training.epochs if resume_from else max(0, training.epochs - self.trainer.epoch),
             batch_size=training.batch_size,
             validation_data=None if validation is None else (validation.X, validation.y),
             class_weight=self.class_weight,
             shuffle=training.shuffle,
             callbacks=[*self.callbacks, *extra],
             progress=progress,
+            resume_from=resume_from,
         )
 
     def evaluate(self) -> dict[str, float] | None:
@@ -95,7 +101,7 @@ class Experiment:
         return None if test is None else self.trainer.evaluate(test.X, test.y)
 
 
-def build(config: Config, backend: str | Backend) -> Experiment:
+def build(config: Config, backend: str | Backend, *, allow_imports: bool = False) -> Experiment:
     """Make everything that a configuration describes.
 
     Parameters
@@ -103,6 +109,8 @@ def build(config: Config, backend: str | Backend) -> Experiment:
     config : Config
     backend : str or Backend
         A name takes precedence over the configuration's; see `Config.get_backend`.
+    allow_imports : bool
+        Whether the configuration may import classes, which runs their modules' code.
 
     Raises
     ------
@@ -114,7 +122,7 @@ def build(config: Config, backend: str | Backend) -> Experiment:
         If the data is malformed or does not fit the network and the loss.
     """
     ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
-    objects = Objects(config)
+    objects = Objects(config, allow_imports)
     description = objects.described()
     parts = load(config)
     model = _network(config, objects.layers, parts, ops)
@@ -147,6 +155,7 @@ def make_trainer(model: Sequential, objects: Objects, training: Training) -> Tra
             objects.optimizer,
             objects.metrics,
             gradient_accumulation=training.gradient_accumulation,
+            on_divergence=training.on_divergence,
         )
     except ArgumentError as error:
         raise ConfigError(f"training.{error}") from error

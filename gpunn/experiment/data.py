@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,8 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataErro
 from gpunn.losses import Loss
 
 __all__ = ["Parts", "load", "read_inputs", "read_part"]
+
+LOG = logging.getLogger("gpunn")
 
 
 @dataclass(frozen=True)
@@ -252,10 +255,20 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
         other = _read_csv(path, data, dtype, _columns(metadata))
         return Part(other.X, _encoded(path, other, table.classes))
 
+    for name in constant_columns(table):
+        LOG.warning("%s: column %r is the same in every row, so it tells nothing", data.path, name)
     if table.classes is not None:
         metadata["classes"] = list(table.classes)
     training = Part(table.X, np.asarray(table.y))
     return Parts(training, further(data.validation_path), further(data.test_path), metadata)
+
+
+def constant_columns(table: CSVData) -> list[str]:
+    """Return the names of features that are the same in every row, if there are several rows."""
+    if len(table.X) < 2:
+        return []
+    constant = (table.X[0] == table.X).all(axis=0)
+    return [name for name, same in zip(table.feature_names, constant, strict=True) if same]
 
 
 def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | None) -> CSVData:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gpunn.checkpoints import FOLDER, CheckpointFolder, newest_checkpoint, newest_first
 from gpunn.config import read_config
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
-from gpunn.files import write_atomically, write_json
+from gpunn.files import confined, remove_leftovers, write_atomically, write_json
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import differences, load_model
+from gpunn.saving import Checkpoint, differences
 from gpunn.training import Trainer
-from gpunn.training.callbacks import (
-    Callback,
-    CSVLog,
-    EarlyStopping,
-    JSONLinesLog,
-    ModelCheckpoint,
-)
+from gpunn.training.callbacks import Callback, ModelCheckpoint
+from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line, log_line
 from gpunn.training.norms import NormLog
 
 __all__ = ["FILES", "RunFolder"]
@@ -29,8 +26,9 @@ __all__ = ["FILES", "RunFolder"]
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
 HISTORY = "history.jsonl"
+TABLE = "history.csv"
 NORMS = "norms.jsonl"
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINTS = FOLDER
 BEST = "best.safetensors"
 FINAL = "final.safetensors"
 EVALUATION = "evaluation.json"
@@ -39,19 +37,23 @@ FILES = {
     CONFIG: "the configuration with every default; it can be trained again",
     ENVIRONMENT: "backend, device, versions, BLAS and machine",
     HISTORY: "the figures of each epoch, one JSON object a line",
-    NORMS: "norms of each layer's parameters and gradients after each epoch, in the same form",
-    CHECKPOINT: "the last epoch with the optimizer's state, for --resume",
+    TABLE: "the same as a table",
+    NORMS: "norms of each layer's parameters and gradients after each epoch, as JSON lines",
+    CHECKPOINTS: "the last few states of the training, for --resume",
     BEST: "the best epoch, with the optimizer's state",
     FINAL: "the trained network",
     EVALUATION: "how training ended, and the figures on the test part",
 }
 """Every file of a run, with a word on each."""
 
+FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
+"""Callbacks that write to a path of theirs."""
+
 
 class RunFolder(Callback):
     """Keeps a run in a folder, epoch by epoch; nothing is written before training begins.
 
-    Each file is written whole or not at all, except the history, which grows by a line an epoch.
+    Each file is written whole or not at all, except the histories, which grow by a line an epoch.
     Must be the last of the callbacks.
 
     Parameters
@@ -62,21 +64,29 @@ class RunFolder(Callback):
     resume : bool
         Whether an earlier run there is gone on with.
 
+    Attributes
+    ----------
+    best_epoch : int or None
+        The best one so far, if there is a figure to tell it by.
+
     Raises
     ------
     ConfigError
         If the folder is in use and neither is wanted.
     """
 
+    saves = True
+
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path
         self.overwrite = overwrite
         self.resume = resume
         self._experiment: Experiment | None = None
-        self._log = JSONLinesLog(path / HISTORY)
         self._norms = NormLog(path / NORMS)
-        self._resumed_after = 0
+        self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE), self._norms)
+        self._written_at, self._due = 0.0, False
         self._best: float | None = None
+        self.best_epoch: int | None = None
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{path}: expected a folder for the run; this is a file")
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
@@ -91,39 +101,50 @@ class RunFolder(Callback):
         assert self._experiment is not None, "attach an experiment first"
         return self._experiment
 
-    def attach(self, experiment: Experiment) -> bool:
-        """Take an experiment to keep, and put its trainer where an earlier run came to, if any.
+    def attach(self, experiment: Experiment) -> Checkpoint | None:
+        """Take an experiment to keep, and return what it has to go on from.
 
         Returns
         -------
-        bool
-            Whether there was a run to go on with.
+        Checkpoint or None
+            The newest undamaged one of the run here, for `Experiment.run`; None if there is no run
+            to go on with.
 
         Raises
         ------
         ConfigError
             If the earlier run had other data, another network, seed or dtype.
         ModelFileError
-            If its checkpoint is damaged or does not fit.
+            If all its checkpoints are damaged.
         """
         self._experiment = experiment
+        training = experiment.config.training
+        self.every_updates = training.checkpoint_every_updates
+        self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
         logs = self._place_files_of_callbacks(experiment.callbacks)
         if self.overwrite:
             experiment.callbacks.insert(0, Removal(logs))  # before they look at their files
-        if not (self.resume and (self.path / CHECKPOINT).exists()):
-            return False
+        folder = self.path / CHECKPOINTS
+        if not (self.resume and folder.is_dir() and newest_first(folder)):
+            return None
         self._check_same(experiment.description)
-        experiment.trainer.load_checkpoint(self.path / CHECKPOINT)
-        return True
+        return newest_checkpoint(folder)
 
     def _place_files_of_callbacks(self, callbacks: list[Callback]) -> list[Path]:
         """Put the files of callbacks into the folder, and return the logs there."""
         folder, logs = self.path.resolve(), []
         for index, callback in enumerate(callbacks):
-            if not isinstance(callback, (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog)):
+            if not isinstance(callback, FILE_CALLBACKS):
                 continue
+            if confined(self.path, callback.path) is None:
+                raise ConfigError(
+                    f"training.callbacks[{index}].path: {str(callback.path)!r} leads out of the "
+                    f"run's folder {self.path}, where callbacks keep their files"
+                )
             path = (self.path / callback.path).resolve()
-            if path.parent == folder and path.name in FILES:
+            if path.is_relative_to(folder / CHECKPOINTS) or (
+                path.parent == folder and path.name in FILES
+            ):
                 raise ConfigError(
                     f"training.callbacks[{index}].path: the run keeps its own {path.name} in "
                     f"{self.path}; choose another name"
@@ -147,24 +168,34 @@ class RunFolder(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        for name in FILES if self.overwrite else (FINAL, EVALUATION):
+        remove_leftovers(self.path)
+        for name in set(FILES) - {CHECKPOINTS} if self.overwrite else (FINAL, EVALUATION):
             (self.path / name).unlink(missing_ok=True)
+        if self.overwrite:
+            self._checkpoints.clear()
         write_json(self.path / CONFIG, self.experiment.description)
         began = datetime.now(UTC).isoformat(timespec="seconds")
         place = {"started": began, **environment(trainer.model.backend)}
         write_json(self.path / ENVIRONMENT, place)
-        write_atomically(self.path / HISTORY, b"")
-        for row in trainer.history.rows:
-            self._log.on_epoch_end(trainer, row)
-            self._improves(row)
+        rows = trainer.history.rows
+        write_atomically(self.path / HISTORY, "".join(map(log_line, rows)).encode())
+        write_atomically(self.path / TABLE, csv_table(trainer.figures, rows).encode())
         self._norms.on_train_begin(trainer)
-        self._resumed_after = trainer.epoch
-        self._replay(trainer)
-        trainer.save_checkpoint(self.path / CHECKPOINT)
+        for row in rows:
+            self._improves(row)
+        self._checkpoints.begin(trainer)
+        self._written_at = time.monotonic()
+
+    def on_updates_end(self, trainer: Trainer) -> None:
+        counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
+        seconds = self.experiment.config.training.checkpoint_every_seconds
+        self._due |= counted or time.monotonic() - self._written_at >= seconds
+        if self._due and trainer.is_sound():
+            self._write_checkpoint(trainer)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        self._log.on_epoch_end(trainer, logs)
-        self._norms.on_epoch_end(trainer, logs)
+        for log in self._logs:
+            log.on_epoch_end(trainer, logs)
         best = self._improves(logs)
         # In this order: after a crash between the two, going on repeats this epoch and so finds
         # the same best again.
@@ -172,7 +203,15 @@ class RunFolder(Callback):
             trainer.save_checkpoint(self.path / BEST)
         training = self.experiment.config.training
         if best or trainer.epoch % training.checkpoint_every == 0 or trainer.stop_reason:
-            trainer.save_checkpoint(self.path / CHECKPOINT)
+            self._write_checkpoint(trainer)
+
+    def on_interruption(self, trainer: Trainer) -> None:
+        if trainer.is_sound():
+            self._write_checkpoint(trainer)
+
+    def _write_checkpoint(self, trainer: Trainer) -> None:
+        self._checkpoints.write(trainer)
+        self._written_at, self._due = time.monotonic(), False
 
     def _improves(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is better than all that were shown before it."""
@@ -183,29 +222,8 @@ class RunFolder(Callback):
         figure = monitored(row, rule.monitor)
         if not improved(rule.direction, figure, best, rule.min_delta):
             return False
-        self._best = figure
+        self._best, self.best_epoch = figure, int(row["epoch"])
         return True
-
-    def _replay(self, trainer: Trainer) -> None:
-        """Show early stopping the epochs before a resumption, so that it goes on counting."""
-        for stopper in self._early_stopping():
-            restore, stopper.restore_best = stopper.restore_best, False
-            for row in trainer.history.rows:
-                trainer.epoch = int(row["epoch"])
-                stopper.on_epoch_end(trainer, row)
-            stopper.restore_best = restore
-
-    def on_train_end(self, trainer: Trainer) -> None:
-        """Go back to the best epoch where early stopping would, had it seen that epoch itself."""
-        for stopper in self._early_stopping():
-            if stopper.restore_best and 0 < stopper.best_epoch <= self._resumed_after:
-                best = load_model(self.path / BEST, trainer.model.backend)
-                for name, value in best.parameters.to_host().items():
-                    trainer.model.parameters[name] = value
-
-    def _early_stopping(self) -> list[EarlyStopping]:
-        callbacks = self.experiment.callbacks
-        return [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
 
     # ------------------------------------------------------------------------------ the end
 
@@ -249,4 +267,11 @@ class Removal(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         for path in self.paths:
-            path.unlink(missing_ok=True)
+            for file in path.glob("events.out.tfevents.*") if path.is_dir() else [path]:
+                file.unlink(missing_ok=True)
+
+
+def csv_table(columns: list[str], rows: list[dict[str, float]]) -> str:
+    """Return a history as CSV with a header."""
+    names = dict(zip(columns, columns, strict=True))
+    return "".join([csv_line(columns, names), *(csv_line(columns, row) for row in rows)])

@@ -34,6 +34,8 @@ class Objects:
     Parameters
     ----------
     config : Config
+    allow_imports : bool
+        Whether names of the form "package.module:Class" are imported, which runs code.
 
     Attributes
     ----------
@@ -52,6 +54,7 @@ class Objects:
     """
 
     config: Config
+    allow_imports: bool = False
     layers: list[Layer] = field(init=False)
     loss: Loss = field(init=False)
     optimizer: Optimizer = field(init=False)
@@ -70,6 +73,8 @@ class Objects:
     def _make(self, base: type[Kind], value: Any, path: str) -> Kind:
         try:
             return resolve(base, self._import_classes(value, path), path)
+        except ConfigError:
+            raise
         except (ArgumentError, ArgumentTypeError) as error:
             raise ConfigError(str(error)) from error
         except RecursionError as error:
@@ -93,6 +98,12 @@ class Objects:
                 self._import_classes(item, f"{path}[{index}]") for index, item in enumerate(value)
             ]
         if isinstance(value, str) and IMPORT_PATH.fullmatch(value):
+            if not self.allow_imports:
+                raise ConfigError(
+                    f"{path}: {value!r} imports a class, which runs its module's code; if you "
+                    "trust the configuration and the module, allow that with --allow-imports "
+                    "(in Python allow_imports=True)"
+                )
             cls = lookup(Configurable, value, path, allow_import=True)
             if "name" not in vars(cls) or not cls.name:
                 raise ConfigError(

@@ -73,7 +73,11 @@ class Run:
 
 
 def write_report(
-    runs: Sequence[str | Path], path: str | Path, backend: str | Backend | None = None
+    runs: Sequence[str | Path],
+    path: str | Path,
+    backend: str | Backend | None = None,
+    *,
+    allow_imports: bool = False,
 ) -> None:
     """Write a report on runs to an HTML file, whole or not at all.
 
@@ -84,22 +88,31 @@ def write_report(
     path : str or Path
     backend : str, Backend or None
         What computes the predictions; see `gpunn.get_backend`.
+    allow_imports : bool
+        Whether configurations may import classes, which runs their modules' code.
 
     Raises
     ------
     ArgumentError
         If there are no runs.
-    ConfigError, DataError
-        If a folder is not a run's, or a file in it is damaged.
+    ConfigError
+        If a folder is not a run's, or its configuration imports a class and that is not allowed.
+    InvalidFileError
+        If a file in it is damaged.
     MissingPackageError
         If the packages of the extra `report` are not installed.
     OSError
         If the file can't be written. A file that was there is as before then.
     """
-    write_atomically(path, report_html(runs, backend).encode())
+    write_atomically(path, report_html(runs, backend, allow_imports=allow_imports).encode())
 
 
-def report_html(runs: Sequence[str | Path], backend: str | Backend | None = None) -> str:
+def report_html(
+    runs: Sequence[str | Path],
+    backend: str | Backend | None = None,
+    *,
+    allow_imports: bool = False,
+) -> str:
     """Return a report on runs as the text of an HTML file.
 
     Parameters and errors are those of `write_report`.
@@ -114,7 +127,7 @@ def report_html(runs: Sequence[str | Path], backend: str | Backend | None = None
     records = [read_run(Path(folder)) for folder in runs]
     names = distinct_names(records)
     views = [
-        view(record, name, f"run-{number}", backend)
+        view(record, name, f"run-{number}", backend, allow_imports)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     ]
     environment = jinja2.Environment(
@@ -148,7 +161,9 @@ def distinct_names(records: Sequence[Record]) -> list[str]:
 # ----------------------------------------------------------------------------------- one run
 
 
-def view(record: Record, name: str, key: str, backend: str | Backend | None) -> Run:
+def view(
+    record: Record, name: str, key: str, backend: str | Backend | None, allow_imports: bool
+) -> Run:
     """Return everything that the page shows of a run."""
     run = Run(key, name, record)
     run.curves = learning_curves(record, key)
@@ -161,7 +176,7 @@ def view(record: Record, name: str, key: str, backend: str | Backend | None) -> 
         )
     elif record.ending.stopped:
         run.problems.append(f"Training ended early: {record.ending.stopped}")
-    model, findings = examined(run, backend)
+    model, findings = examined(run, backend, allow_imports)
     if model is not None:
         run.network = network_table(model)
         run.weights = first_layer(model, findings.pixels if findings else None)
@@ -173,13 +188,16 @@ def view(record: Record, name: str, key: str, backend: str | Backend | None) -> 
     return run
 
 
-def examined(run: Run, backend: str | Backend | None) -> tuple[Sequential | None, Findings | None]:
+def examined(
+    run: Run, backend: str | Backend | None, allow_imports: bool
+) -> tuple[Sequential | None, Findings | None]:
     """Return the network and what it does on its data, as far as they are still there."""
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder holds no network.")
         return None, None
-    objects = Objects(record.config)  # imports the classes that the model file refers to
+    # Imports the classes that the model file refers to.
+    objects = Objects(record.config, allow_imports)
     ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
     model = load_model(record.model_file, ops)
     try:

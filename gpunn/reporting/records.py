@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from gpunn.checkpoints import newest_checkpoint, newest_first
 from gpunn.config import Config, load_config, read_config
-from gpunn.errors import ConfigError, DataError
+from gpunn.errors import ConfigError, DataFileError, ModelFileError
 from gpunn.experiment.folder import (
     BEST,
-    CHECKPOINT,
+    CHECKPOINTS,
     CONFIG,
     ENVIRONMENT,
     EVALUATION,
@@ -115,14 +116,13 @@ def read_run(path: Path) -> Record:
     ------
     ConfigError
         If it is no such folder.
-    DataError
+    DataFileError, ModelFileError
         If one of its files is damaged; the message names it.
     """
     if not (path / CONFIG).is_file():
         raise ConfigError(f"{path}: expected the folder of a run; there is no {CONFIG} in it")
     ending = path / EVALUATION
     environment = path / ENVIRONMENT
-    models = (path / name for name in (FINAL, CHECKPOINT, BEST))
     return Record(
         path,
         path.resolve().name,
@@ -132,8 +132,24 @@ def read_run(path: Path) -> Record:
         lines(path / HISTORY, dict[str, float | None]),
         lines(path / NORMS, NormRow),
         decode(ending, ending.read_bytes(), Ending) if ending.exists() else None,
-        next((model for model in models if model.exists()), None),
+        newest_model(path),
     )
+
+
+def newest_model(path: Path) -> Path | None:
+    """Return the trained network of a run's folder, or the newest undamaged one there is of it."""
+    if (path / FINAL).exists():
+        return path / FINAL
+    best = path / BEST if (path / BEST).exists() else None
+    folder = path / CHECKPOINTS
+    if not folder.is_dir() or not newest_first(folder):
+        return best
+    try:
+        return newest_checkpoint(folder).path
+    except ModelFileError:
+        if best is None:
+            raise
+        return best
 
 
 def lines(path: Path, kind: Any) -> list[Any]:
@@ -147,11 +163,11 @@ def lines(path: Path, kind: Any) -> list[Any]:
 
 
 def decode(place: object, text: bytes, kind: Any) -> Any:
-    """Return what JSON text holds, or raise a DataError that names the place."""
+    """Return what JSON text holds, or raise a DataFileError that names the place."""
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{place}: damaged: {error}") from error
+        raise DataFileError(f"{place}: damaged: {error}") from error
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:

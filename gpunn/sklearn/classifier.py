@@ -101,7 +101,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     callbacks : list of str, Callback or mapping, default=()
         Called after each epoch; its figures are those of `history_`.
     progress : bool, default=False
-        Whether to show a progress bar on standard error.
+        Whether to show a progress bar on standard error, if that is a terminal or a notebook.
     class_weight : dict, list of dict, "balanced" or None, default=None
         Factor of the sample weights of each class.
     loss : {"log_loss"}, Loss or mapping, default="log_loss"

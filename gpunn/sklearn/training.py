@@ -14,6 +14,8 @@ from gpunn.sklearn.convergence import Convergence, LearningRate
 from gpunn.training.examples import Examples
 from gpunn.training.interruption import Interruption
 from gpunn.training.pace import Pace
+from gpunn.training.position import Course
+from gpunn.training.recovery import Recovery
 from gpunn.training.step import TrainStep
 from gpunn.training.trainer import Snapshot, Trainer
 
@@ -64,6 +66,7 @@ class EstimatorTrainer(Trainer):
         """Prepare a call of `fit_examples`."""
         self.convergence, self.random, self.score = convergence, random, score
         self.best = self._order_so_far = None
+        self.position = None  # its order is gone, so an epoch that was cut short is not ended
 
     def _order(self, rows: int) -> np.ndarray:
         # Each epoch shuffles the order of the one before, as `sklearn.utils.shuffle` does it.
@@ -76,6 +79,9 @@ class EstimatorTrainer(Trainer):
 
     def _diverged(self, message: str) -> None:
         """Go on, as scikit-learn does."""
+
+    def _recovery(self, step: TrainStep, training: Examples) -> Recovery | None:
+        """Return nothing: what goes bad is neither explained nor undone."""
 
     def _learning_rates(self, updates: int, plan: int) -> np.ndarray:
         schedule = self.optimizer.schedule
@@ -92,19 +98,21 @@ class EstimatorTrainer(Trainer):
     def _run_epoch(
         self,
         step: TrainStep,
+        course: Course,
         training: Examples,
         validation: Examples | None,
         plan: int,
-        shuffle: bool,
         progress: bool,
         interruption: Interruption,
+        recovery: Recovery | None,
         pace: Pace,
     ) -> bool:
         early_stopping = self.convergence.early_stopping
         if early_stopping and self.best is None:
             self.best = self.snapshot()
         if not super()._run_epoch(
-            step, training, validation, plan, shuffle, progress, interruption, pace
+            *(step, course, training, validation, plan),
+            *(progress, interruption, recovery, pace),
         ):
             return False
         row = self.history.rows[-1]

@@ -1,49 +1,80 @@
-"""What happens beside training: stopping early, checkpoints, logs.
+"""What happens beside training: stopping early and checkpoints; logs are in `logs`.
 
-The learning rate of each epoch is among its figures, so every log has it. A loss that is not a
-finite number always ends training (`DivergenceError`), callbacks or not. A new callback is a
-subclass of `Callback` with any of its three methods.
+A loss that is not a
+finite number never passes unnoticed (`Trainer.on_divergence`), callbacks or not. A new callback is
+a subclass of `Callback` with any of its methods.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import math
+import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.files import remove
 from gpunn.monitor import direction, improved, improvement_start, monitored
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
 
-__all__ = ["CSVLog", "Callback", "EarlyStopping", "JSONLinesLog", "ModelCheckpoint"]
+__all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "check_path"]
 
 
 class Callback(Configurable):
-    """Base of all callbacks; every method does nothing."""
+    """Base of all callbacks; every method does nothing.
+
+    Attributes
+    ----------
+    saves : bool
+        Whether it writes checkpoints. Such callbacks come after all others, so that what they write
+        has the others' state.
+    every_updates : int or None
+        After how many updates `on_updates_end` is called, counted from the beginning of training;
+        None leaves it to the trainer, which calls it about every tenth of a second.
+    """
+
+    saves: ClassVar[bool] = False
+    every_updates: int | None = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first epoch of a call of `fit`, when `trainer.figures` is known."""
 
+    def on_updates_end(self, trainer: Trainer) -> None:
+        """Within an epoch, between two updates. Changing the network or the data is not allowed."""
+
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         """After each epoch, with its row of the history. Setting `trainer.stop_reason` ends it."""
 
+    def on_interruption(self, trainer: Trainer) -> None:
+        """When Ctrl-C or SIGTERM ends training, before `on_train_end`."""
+
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when training was stopped or failed, or could not begin."""
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        """Return what a resumed run needs to go on: values of JSON types, and host arrays."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+        """Take back what `state` returned, after `on_train_begin` of a resumed run.
+
+        Called without anything, too, if the run had no such callback, or that had no state.
+        """
 
 
 @dataclass(eq=False)
 class EarlyStopping(Callback):
     """End training when a figure has not improved for a while, and go back to the best epoch.
 
-    Each call of `fit` begins anew: bests of earlier calls, or of the run that a checkpoint came
-    from, don't count. Going back takes along the optimizer's state, but not the history.
+    Each call of `fit` begins anew: bests of earlier calls don't count. A resumed call
+    (`fit(resume_from=...)`) goes on. Going back takes along the optimizer's state, but not the
+    history.
 
     Parameters
     ----------
@@ -97,10 +128,31 @@ class EarlyStopping(Callback):
             self.best, self.best_epoch = figure, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()
-        elif trainer.epoch - self.best_epoch >= self.patience:
-            trainer.stop_reason = (
-                f"{self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.6g})"
-            )
+        self._judge(trainer)
+
+    def _judge(self, trainer: Trainer) -> None:
+        if trainer.epoch - self.best_epoch >= self.patience:
+            trainer.stop_reason = self._reason
+
+    @property
+    def _reason(self) -> str:
+        return f"{self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.6g})"
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        arrays = {} if self._snapshot is None else trainer.snapshot_to_host(self._snapshot)
+        figure = [self.monitor, self._direction]
+        return {"figure": figure, "best": self.best, "best_epoch": self.best_epoch, **arrays}
+
+    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+        if state.get("figure") != [self.monitor, self._direction]:
+            return  # it had not been there, or looked at something else
+        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        if self.restore_best and "values" in state:
+            self._snapshot = trainer.snapshot_from_host(state)
+        # It may be more patient now.
+        if trainer.stop_reason == self._reason:
+            trainer.stop_reason = ""
+        self._judge(trainer)
 
     def on_train_end(self, trainer: Trainer) -> None:
         if self._snapshot is not None:
@@ -110,35 +162,67 @@ class EarlyStopping(Callback):
 
 @dataclass(eq=False)
 class ModelCheckpoint(Callback):
-    """Write the model, or a checkpoint to go on from, after each epoch.
+    """Write the model, or a checkpoint to go on from, after each epoch and, if wanted, within it.
 
     Parameters
     ----------
     path : str or Path
-        File to write; "{epoch}" in it stands for the epoch's number.
+        File to write; "{epoch}" in it stands for the number of epochs done, "{updates}" for that of
+        updates.
     monitor : str or None
         If set, only epochs that improve on this figure are written. A resumed run goes on from the
         best in its history, if the file is still there.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
-        Whether to write the optimizer's state too (`Trainer.load_checkpoint`).
+        Whether to write the optimizer's state too (`Trainer.fit(resume_from=...)`). Such a file is
+        also written when Ctrl-C or SIGTERM ends training, unless there is a `monitor`.
+    keep : int or None
+        How many of the files that a path with "{epoch}" or "{updates}" makes are kept, the newest
+        ones; None is all.
+    every_updates : int or None
+        Also write after each so many updates. Needs `resumable`, and no `monitor`.
+    every_seconds : float or None
+        Also write within an epoch when the last file is so many seconds old. Needs the same.
     """
 
     path: str | Path
     monitor: str | None = None
     mode: str = "auto"
     resumable: bool = False
+    keep: int | None = None
+    every_updates: int | None = None
+    every_seconds: float | None = None
 
     name = "model_checkpoint"
+    saves = True
 
     def __post_init__(self) -> None:
         check_path(self.path)
         self.require_flag("resumable")
+        if self.keep is not None:
+            self.require_integer("keep")
+            if "{" not in str(self.path):
+                raise ArgumentError("keep: needs {epoch} or {updates} in the path")
+        if self.every_updates is not None:
+            self.require_integer("every_updates")
+        if self.every_seconds is not None:
+            self.require_number("every_seconds", above=0)
+        if self._within_epochs and (not self.resumable or self.monitor is not None):
+            raise ArgumentError(
+                "every_updates and every_seconds: need resumable=True and no monitor; a place "
+                "within an epoch is only good for going on from there"
+            )
         self._direction = direction(self.mode, self.monitor or "")
         self._best = improvement_start(self._direction)
+        self._written_at, self._due = 0.0, False
+
+    @property
+    def _within_epochs(self) -> bool:
+        return self.every_updates is not None or self.every_seconds is not None
 
     def on_train_begin(self, trainer: Trainer) -> None:
+        self._written_at, self._due = time.monotonic(), False
         self._best = improvement_start(self._direction)
         if self.monitor is None:
             return
@@ -149,78 +233,51 @@ class ModelCheckpoint(Callback):
                 if improved(self._direction, figure, self._best):
                     self._best = figure
 
+    def on_updates_end(self, trainer: Trainer) -> None:
+        if not self._within_epochs:
+            return
+        seconds = math.inf if self.every_seconds is None else self.every_seconds
+        counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
+        self._due |= counted or time.monotonic() - self._written_at >= seconds
+        if self._due and trainer.is_sound():
+            self._write(trainer)
+
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.monitor is not None:
             figure = monitored(logs, self.monitor)
             if not improved(self._direction, figure, self._best):
                 return
             self._best = figure
-        path = Path(str(self.path).replace("{epoch}", str(trainer.epoch)))
+        self._write(trainer)
+
+    def on_interruption(self, trainer: Trainer) -> None:
+        if self.resumable and self.monitor is None and trainer.is_sound():
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        numbers = {"{epoch}": str(trainer.epoch), "{updates}": str(trainer.updates)}
+        name = str(self.path)
+        for placeholder, number in numbers.items():
+            name = name.replace(placeholder, number)
+        path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.resumable:
             trainer.save_checkpoint(path)
         else:
             trainer.model.save(path)
+        self._written_at, self._due = time.monotonic(), False
+        if self.keep is not None:
+            for old in self._written(path)[: -self.keep]:
+                remove(old)
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
-
-@dataclass(eq=False)
-class JSONLinesLog(Callback):
-    """Append each epoch's figures to a file, one JSON object a line; null if not finite."""
-
-    path: str | Path
-
-    name = "json_lines_log"
-
-    def __post_init__(self) -> None:
-        check_path(self.path)
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        # JSON has no NaN and no infinity.
-        figures = {name: x if math.isfinite(x) else None for name, x in logs.items()}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(figures) + "\n")
-
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
-
-@dataclass(eq=False)
-class CSVLog(Callback):
-    """Append each epoch's figures to a CSV file, with a header if the file is new.
-
-    Training does not begin if an existing file has other columns.
-    """
-
-    path: str | Path
-
-    name = "csv_log"
-
-    def __post_init__(self) -> None:
-        check_path(self.path)
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        path = Path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        columns = csv_header(path)
-        if columns and set(columns) != set(trainer.figures):
-            raise ArgumentError(
-                f"csv_log.path: {path} has the columns {columns}; this run has {trainer.figures}. "
-                "Choose another file"
-            )
-
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        columns = csv_header(Path(self.path))
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns or list(logs))
-            if not columns:
-                writer.writeheader()
-            writer.writerow(logs)
+    def _written(self, path: Path) -> list[Path]:
+        """Return the files beside `path` that this callback has written, in their order."""
+        pattern = re.escape(Path(self.path).name)
+        for placeholder in ("epoch", "updates"):
+            pattern = pattern.replace(rf"\{{{placeholder}\}}", r"(\d+)")
+        found = [(re.fullmatch(pattern, file.name), file) for file in path.parent.iterdir()]
+        numbered = [([int(n) for n in match.groups()], file) for match, file in found if match]
+        return [file for _, file in sorted(numbered)]
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}
@@ -230,14 +287,6 @@ def check_path(path: Any) -> None:
     """Raise an ArgumentTypeError unless this can name a file."""
     if not isinstance(path, (str, Path)) or not str(path):
         raise ArgumentTypeError(f"path: expected the name of a file; got {path!r}")
-
-
-def csv_header(path: Path) -> list[str]:
-    """Return the first row of a CSV file, empty if there is none."""
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
 
 
 def check_monitored(trainer: Trainer, monitor: str) -> None:

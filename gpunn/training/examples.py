@@ -136,10 +136,16 @@ def _checked(
     prefix: str = "",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     model = trainer.model
-    X = check_inputs(X, model.input_shape, f"{prefix}X", model.dtype)
+    X = to_numpy(X, f"{prefix}X")
+    y = to_numpy(y, f"{prefix}y")
+    try:
+        X = check_inputs(X, model.input_shape, f"{prefix}X", model.dtype)
+    except DataError as error:
+        if X.shape[1:] == model.input_shape:
+            raise
+        raise DataError(f"{error}\n{picture(trainer, X, y)}") from None
     if X.shape[0] == 0:
         raise DataError(f"{prefix}X: expected at least one row; got none")
-    y = to_numpy(y, f"{prefix}y")
     check_rows(X.shape[0], {f"{prefix}y": y}, f"{prefix}X")
     check_finite(y, f"{prefix}y", model.dtype)
     outputs = model.output_shape[0]
@@ -148,7 +154,8 @@ def _checked(
         for metric in trainer.metrics:
             metric.check_targets(targets, outputs)
     except DataError as error:
-        raise DataError(f"{prefix}{error}") from None
+        shapes = f"\n{picture(trainer, X, y)}" if "shape" in str(error) else ""
+        raise DataError(f"{prefix}{error}{shapes}") from None
     if weights is not None:
         weights = check_weights(weights, X.shape[0], f"{prefix}sample_weight", model.dtype)
     return X, targets, weights
@@ -163,3 +170,11 @@ def _source(
 ) -> RowSource:
     model = trainer.model
     return RowSource(model.backend, X, y, weights, model.input_dtype(X.dtype), model.dtype, stream)
+
+
+def picture(trainer: Trainer, X: np.ndarray, y: np.ndarray) -> str:
+    """Return a picture of the shapes of data, network and loss, one under the other."""
+    return (
+        f"    X {X.shape}, of which a row goes into\n{trainer.model.shapes_picture()}\n"
+        f"    which the loss {trainer.loss.name!r} compares with a row of y {y.shape}"
+    )

@@ -1,4 +1,4 @@
-"""Ctrl-C between steps instead of inside one."""
+"""Ctrl-C and SIGTERM between steps instead of inside one."""
 
 from __future__ import annotations
 
@@ -9,24 +9,49 @@ from typing import Any
 
 __all__ = ["Interruption"]
 
+REASONS = {signal.SIGINT: "interrupted by Ctrl-C", signal.SIGTERM: "ended by SIGTERM"}
+
 
 class Interruption:
-    """Within this context the first Ctrl-C only sets `requested`; a second one interrupts at once.
+    """Within this context the first Ctrl-C or SIGTERM is only noted; a second one acts at once.
 
     So no step is cut in half, which could leave some parameters updated and others not. Outside
-    the main thread, where Python allows no signal handlers, nothing changes.
+    the main thread, where Python allows no signal handlers, nothing changes, and a handler that
+    somebody has set stays.
+
+    Attributes
+    ----------
+    requested : bool
+        Whether one has come.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._previous: Any = None
+        self._signal: int = signal.SIGINT
+        self._previous: dict[int, Any] = {}
+
+    @property
+    def reason(self) -> str:
+        """What to say about it."""
+        return REASONS[signal.Signals(self._signal)]
+
+    @property
+    def exit_status(self) -> int | None:
+        """The status that the program has to end with, as a shell would show it; None for Ctrl-C.
+
+        Ctrl-C is somebody's, who may want to look at what there is. SIGTERM is a machine's that
+        waits for the program to end.
+        """
+        return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
-            current = signal.getsignal(signal.SIGINT)
-            if current is signal.default_int_handler:  # anything else is somebody's own choice
-                self._previous = current
-                signal.signal(signal.SIGINT, self._request)
+            ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+            for number, handler in ordinary.items():
+                current = signal.getsignal(number)
+                if current is handler:  # anything else is somebody's own choice
+                    self._previous[number] = current
+                    signal.signal(number, self._request)
         return self
 
     def __exit__(
@@ -35,10 +60,13 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
+            if number == signal.SIGTERM:
+                raise SystemExit(128 + number)
             raise KeyboardInterrupt
         self.requested = True
+        self._signal = number

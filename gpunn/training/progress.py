@@ -1,7 +1,8 @@
-"""The progress bar of an epoch, on standard error."""
+"""The progress bar of an epoch, in terminals and notebooks."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -9,22 +10,30 @@ from typing import Any
 __all__ = ["progress_bar"]
 
 
-def progress_bar(title: str, rows: int, shown: bool) -> Any:
-    """Return a bar with `update(rows)`, `set_postfix(figures, refresh=...)` and `close()`."""
-    if not shown:
+def progress_bar(title: str, rows: int, wanted: bool) -> Any:
+    """Return a bar with `update(rows)`, `set_postfix(figures, refresh=...)` and `close()`.
+
+    In a file or a pipe nobody would see it move, so there is none.
+    """
+    notebook = in_notebook()
+    if not wanted or not (notebook or sys.stderr.isatty()):
         return NoBar()
     from tqdm import tqdm
 
-    # In a file each new drawing is a line of its own, so there should be few.
-    interval = 0.1 if sys.stderr.isatty() else 30.0
-    return tqdm(
-        total=rows,
-        desc=title,
-        unit=" samples",
-        unit_scale=True,
-        file=sys.stderr,
-        mininterval=interval,
-    )
+    if notebook and has_widgets():
+        from tqdm.notebook import tqdm
+    return tqdm(total=rows, desc=title, unit=" samples", unit_scale=True, file=sys.stderr)
+
+
+def has_widgets() -> bool:
+    """Return whether notebooks can show tqdm's own widgets."""
+    return importlib.util.find_spec("ipywidgets") is not None
+
+
+def in_notebook() -> bool:
+    """Return whether a Jupyter kernel runs this, to which standard error is a pipe."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in getattr(shell, "config", ())
 
 
 class NoBar:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.metrics import Metric
 
-__all__ = ["Statistics"]
+__all__ = ["Statistics", "state_shapes"]
+
+OWN = 5
+"""Entries of the vector before those of the metrics."""
+
+
+def state_shapes(metrics: Sequence[Metric], outputs: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of `vector` and `totals()`, by the names they have in a checkpoint."""
+    summaries = sum(metric.size(outputs) for metric in metrics)
+    return {"statistics.vector": (OWN + summaries,), "statistics.totals": (2 + summaries,)}
 
 
 class Statistics:
@@ -22,6 +32,8 @@ class Statistics:
 
     Attributes
     ----------
+    vector : array
+        All sums since the last `collect`, on the device.
     loss_sum, weight_sum, finite_steps, parameter_sum, loss_scale : array, shape (1,)
         Views of the vector.
     summaries : list of array
@@ -37,21 +49,21 @@ class Statistics:
     ) -> None:
         self._backend = backend
         self._metrics = metrics
-        self._bounds = np.cumsum([5, *(metric.size(outputs) for metric in metrics)])
-        self._vector = backend.zeros((int(self._bounds[-1]),), dtype)
-        self.loss_sum, self.weight_sum = self._vector[0:1], self._vector[1:2]
-        self.finite_steps, self.parameter_sum = self._vector[2:3], self._vector[3:4]
-        self.loss_scale = self._vector[4:5]
+        self._bounds = np.cumsum([OWN, *(metric.size(outputs) for metric in metrics)])
+        self.vector = backend.zeros((int(self._bounds[-1]),), dtype)
+        self.loss_sum, self.weight_sum = self.vector[0:1], self.vector[1:2]
+        self.finite_steps, self.parameter_sum = self.vector[2:3], self.vector[3:4]
+        self.loss_scale = self.vector[4:5]
         self.parameters_finite, self.shown_loss_scale = True, 0.0
         self.summaries = [
-            self._vector[int(start) : int(stop)]
+            self.vector[int(start) : int(stop)]
             for start, stop in zip(self._bounds, self._bounds[1:], strict=False)
         ]
         self.reset()
 
     def reset(self) -> None:
         """Begin a new epoch."""
-        self._backend.fill(self._vector, 0.0)
+        self._backend.fill(self.vector, 0.0)
         self._loss = self._weight = 0.0
         self._totals = [np.zeros(int(summary.shape[0])) for summary in self.summaries]
 
@@ -60,8 +72,8 @@ class Statistics:
 
         This waits for the device, as nothing else does that training with quick updates does.
         """
-        vector = self._backend.to_host(self._vector).astype(np.float64)
-        self._backend.fill(self._vector, 0.0)
+        vector = self._backend.to_host(self.vector).astype(np.float64)
+        self._backend.fill(self.vector, 0.0)
         self._loss += vector[0]
         self._weight += vector[1]
         self.parameters_finite = bool(np.isfinite(vector[3]))
@@ -70,6 +82,25 @@ class Statistics:
             summary = vector[self._bounds[index] : self._bounds[index + 1]]
             self._totals[index] = metric.combine(np, self._totals[index], summary)
         return int(vector[2])
+
+    def peek(self) -> tuple[int, bool]:
+        """Return what `collect` would, and whether the sum of the parameters is finite.
+
+        Nothing is changed by it; but it waits for the device, too.
+        """
+        vector = self._backend.to_host(self.vector)
+        finite = int(vector[2]) if np.isfinite(vector[2]) else 0
+        return finite, bool(np.isfinite(vector[3]))
+
+    def totals(self) -> np.ndarray:
+        """Return the totals on the host, for `set_totals`, as float64."""
+        return np.concatenate([[self._loss, self._weight], *self._totals])
+
+    def set_totals(self, totals: np.ndarray) -> None:
+        """Take back what `totals` returned."""
+        self._loss, self._weight = float(totals[0]), float(totals[1])
+        starts = np.cumsum([2, *(len(total) for total in self._totals)])
+        self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def result(self) -> dict[str, float]:
         """Return loss and metrics, by name, over everything collected since `reset`."""

@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
-from gpunn.errors import ArgumentError, DivergenceError, GpunnError
+from gpunn.errors import ArgumentError, DivergenceError, GpunnError, ModelFileError, suggest
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
@@ -21,12 +22,19 @@ from gpunn.optimizers import Adam, Optimizer
 from gpunn.randomness import permutation
 from gpunn.training.callbacks import Callback
 from gpunn.training.examples import Examples, examples, training_examples
+from gpunn.training.feed import Feed
 from gpunn.training.history import History
 from gpunn.training.interruption import Interruption
 from gpunn.training.pace import Pace
+from gpunn.training.position import Course, Position
 from gpunn.training.progress import progress_bar
+from gpunn.training.recovery import CHOICES, REMEDIES, GoodState, Recovery, sound
+from gpunn.training.statistics import state_shapes
 from gpunn.training.step import BatchPass, TrainStep
 from gpunn.typing import Array, HostArray
+
+if TYPE_CHECKING:
+    from gpunn.saving import Checkpoint
 
 __all__ = ["Trainer"]
 
@@ -34,12 +42,6 @@ LOG = logging.getLogger("gpunn")
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Figures of an epoch that are not measured on the predictions."""
-
-REMEDIES = (
-    "A smaller learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
-    "inputs scaled to about [-1, 1]"
-)
-"""What to do when training diverges."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,37 @@ class Snapshot:
     slots: Mapping[str, Array]
     updates: Array
     loss_scale: Mapping[str, Array]
+
+
+@dataclass
+class CallbackStates:
+    """The states of callbacks in a checkpoint, in their order there.
+
+    Attributes
+    ----------
+    path : Path
+        The checkpoint.
+    """
+
+    path: Path
+    _left: list[tuple[str, dict[str, Any]]]
+
+    def take(self, name: str) -> dict[str, Any]:
+        """Return the first state of a callback of this name that was not taken yet."""
+        for index, (owner, state) in enumerate(self._left):
+            if owner == name:
+                del self._left[index]
+                return state
+        return {}
+
+
+def describe(course: Course) -> str:
+    """Return what an epoch consists of, in words."""
+    return (
+        f"{course.rows} rows in batches of {course.batch_size}, {course.rows_per_update} an "
+        f"update, {'shuffled' if course.shuffle else 'not shuffled'}, with the figures "
+        f"{course.figures}"
+    )
 
 
 class Trainer:
@@ -71,14 +104,28 @@ class Trainer:
         gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
         Updates between report points, at which the host reads the statistics from the device
-        and looks for a loss that is not finite. Training is the same whatever it is.
+        and looks for a loss or parameters that are not finite. Training is the same whatever it
+        is.
+    on_divergence : {"stop", "skip", "roll_back"}
+        What to do then. The updates since the last report point are done once more to find the
+        first that goes bad, and its batch is taken through the network layer by layer. "stop" ends
+        training with a `DivergenceError` that names the first layer whose numbers went bad;
+        "skip" leaves that update out; "roll_back" goes back to the last report point and leaves
+        out all updates up to that one. Both log a warning, and end training if ten such recoveries
+        in a row did not lead to a good report point.
 
     Attributes
     ----------
     history : History
         Of all epochs of all calls of `fit`.
     epoch, updates : int
-        Epochs and updates done so far, those included that loss scaling left out.
+        Epochs and updates done so far, those included that were left out.
+    first_epoch : int
+        Epochs done when this call of `fit`, or the one that is gone on with, began.
+    position : Position or None
+        How far the current epoch has come; None between epochs.
+    callbacks : list of Callback
+        Those of the running call of `fit`, in the order in which they are called.
     figures : list of str
         Names of the figures in each epoch's row of the history, from the beginning of `fit` on.
     stop_reason : str
@@ -90,6 +137,9 @@ class Trainer:
     goes with the optimizer: another one starts anew.
 
     A copied or pickled trainer goes on exactly where this one is.
+
+    To find out where training went bad, a copy of the parameters and the optimizer's state is kept
+    beside them. Where memory does not suffice for it, "stop" goes without and can't name the layer.
 
     Examples
     --------
@@ -122,6 +172,7 @@ class Trainer:
         *,
         gradient_accumulation: int = 1,
         report_every: int = 100,
+        on_divergence: str = "stop",
     ) -> None:
         if len(model.output_shape) != 1:
             raise ArgumentError(
@@ -141,9 +192,18 @@ class Trainer:
             )
         self.gradient_accumulation = check_integer("gradient_accumulation", gradient_accumulation)
         self.report_every = check_integer("report_every", report_every)
+        if on_divergence not in CHOICES:
+            raise ArgumentError(
+                f"on_divergence: there is no {on_divergence!r}; "
+                f"{suggest(str(on_divergence), CHOICES)}"
+            )
+        self.on_divergence = on_divergence
         self.history = History()
         self.epoch = 0
         self.updates = 0
+        self.first_epoch = 0
+        self.position: Position | None = None
+        self.callbacks: list[Callback] = []
         self.stop_reason = ""
         self.figures: list[str] = []
         self._step: TrainStep | None = None
@@ -168,6 +228,7 @@ class Trainer:
         callbacks: Sequence[Callback | str | Mapping[str, Any]] = (),
         progress: bool = True,
         stream: bool | None = None,
+        resume_from: str | Path | Checkpoint | None = None,
     ) -> History:
         """Train for a number of epochs; a further call goes on from there.
 
@@ -178,7 +239,8 @@ class Trainer:
         y : array
             Targets, as the loss takes them.
         epochs : int
-            Passes over the data; 0 only checks the arguments and prepares.
+            Passes over the data; 0 only checks the arguments and prepares. With `resume_from`,
+            those before the interruption included.
         batch_size : int
             Rows in a batch; the last one of an epoch may be smaller.
         validation_data : tuple of (X, y) or (X, y, sample_weight)
@@ -195,12 +257,17 @@ class Trainer:
             Whether to visit the rows in a new order each epoch, drawn from (seed, epoch).
         callbacks : sequence of Callback, str or mapping
             Such as `["early_stopping"]`. Called in this order, at the beginning and end of training
-            and after each epoch.
+            and after each epoch; those that write checkpoints come after the others.
         progress : bool
-            Whether to show a progress bar, on standard error.
+            Whether to show a progress bar, on standard error, if that is a terminal or a notebook.
         stream : bool or None
             Whether to put the rows on the device piece by piece; None decides by their size.
             Results are the same.
+        resume_from : str or Path
+            A checkpoint, or a folder of checkpoints (such as a run's), whose newest undamaged one
+            is taken. The same call as the one that was interrupted, with this added, ends with the
+            same weights and history, bit for bit, as if it had not been. Callbacks go on with
+            their state, and the epoch with its next update.
 
         Returns
         -------
@@ -215,17 +282,24 @@ class Trainer:
         ArgumentError
             If an option is impossible, or a callback or schedule monitors a figure that there
             won't be. Nothing has been changed then.
+        ModelFileError
+            If there is no undamaged checkpoint to resume from, or it does not fit. Nothing has been
+            changed then.
         DivergenceError
-            If the loss stops being a finite number, or after an epoch a parameter or the
-            validation loss is not one; the message names the epoch and, for the loss, the step.
+            If the loss or a parameter stops being a finite number, or after an epoch the validation
+            loss is not one; the message names epoch, step and the first layer that went bad. The
+            network is then as it was before that step.
         DeviceMemoryError
             If the device has too little memory; the message says how much, and what takes less.
 
         Notes
         -----
         Ctrl-C ends training after the updates that are running, one or those of one or two tenths
-        of a second; `fit` then returns as usual, with `history.stopped` saying so, and a warning is
-        logged (logger "gpunn"). The epoch it cuts short counts as not done.
+        of a second, and after the validation if they were an epoch's last. Callbacks that write
+        checkpoints write one, `fit` returns as usual, with `history.stopped` saying so, and a
+        warning is logged (logger "gpunn"). A further call with as many rows and the same batch size
+        first ends the epoch that was cut short. SIGTERM does the same, but then ends the program
+        with the exit status 143 (`SystemExit`).
 
         A network with a `Standardization` layer takes that layer's figures from the training rows
         of the first call.
@@ -235,6 +309,7 @@ class Trainer:
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         stream = None if stream is None else check_flag("stream", stream)
         callbacks = resolve_all(Callback, callbacks, "callbacks")
+        callbacks.sort(key=lambda callback: callback.saves)
         training, validation = training_examples(
             self,
             X,
@@ -246,7 +321,8 @@ class Trainer:
             stream=stream,
         )
         return self.fit_examples(
-            training, validation, epochs, batch_size, shuffle, callbacks, progress
+            *(training, validation, epochs, batch_size),
+            *(shuffle, callbacks, progress, resume_from),
         )
 
     def fit_examples(
@@ -256,20 +332,38 @@ class Trainer:
         epochs: int,
         batch_size: int,
         shuffle: bool,
-        callbacks: Sequence[Callback],
+        callbacks: list[Callback],
         progress: bool,
+        resume_from: str | Path | Checkpoint | None = None,
     ) -> History:
         """Do what `fit` does once it has checked its arguments."""
-        self.figures = self._figure_names(validation is not None)
-        self.optimizer.schedule.check(self.figures)
-        self.stop_reason = self.history.stopped = ""
+        figures = self._figure_names(validation is not None)
+        self.optimizer.schedule.check(figures)
+        course = Course(
+            training.rows,
+            min(batch_size, training.rows),
+            min(batch_size, training.rows) * self.gradient_accumulation,
+            shuffle,
+            self.measured,
+        )
+        states = self._resume(resume_from, course)
+        self.figures = figures
+        self.history.stopped = ""
+        if states is None:
+            self.first_epoch, self.stop_reason = self.epoch, ""
+            if self.position is not None and self.position.course != course:
+                LOG.warning("The epoch that was cut short begins anew: the data or batches differ")
+                self.position = None
         # Before the callbacks, which may begin by clearing away what an earlier run has left.
         learned = None
         if not self.model.inputs_fitted:
             learned = self.model.learn_inputs(training.source.X, training.numbers)
         with self.model.backend.memory_errors():
-            step = self._prepared_step(min(batch_size, training.rows))
+            step = self._prepared_step(course.batch_size)
+        self.callbacks = callbacks
+        termination = None
         with ExitStack() as ending:
+            ending.callback(setattr, self, "callbacks", [])
             ending.callback(self.model.backend.release_memory)
             for data in (training, validation):
                 if data is not None:
@@ -279,24 +373,31 @@ class Trainer:
             try:
                 for callback in callbacks:
                     callback.on_train_begin(self)
+                    if states is not None:
+                        self._hand_over(callback, states)
                 if learned is not None:
                     self.model.take_inputs(learned)
                 ending.callback(step.unload)
-                plan, pace = self.epoch + epochs, Pace(self.model.backend.synchronize)
+                plan = self.first_epoch + epochs
+                pace = Pace(self.model.backend.synchronize)
                 with self.model.backend.memory_errors(), Interruption() as interruption:
+                    recovery = self._recovery(step, training)
                     while self.epoch < plan and not self.stop_reason:
                         if interruption.requested:
-                            self.stop_reason = "interrupted by Ctrl-C"
+                            for callback in callbacks:
+                                callback.on_interruption(self)
+                            self.stop_reason = interruption.reason
+                            termination = interruption.exit_status
                             LOG.warning(
-                                "Training was interrupted by Ctrl-C after update %d, with %d of %d "
-                                "epochs done",
+                                "Training was %s after update %d, with %d of %d epochs done",
+                                self.stop_reason,
                                 self.updates,
                                 self.epoch,
                                 plan,
                             )
                         elif self._run_epoch(
-                            *(step, training, validation, plan),
-                            *(shuffle, progress, interruption, pace),
+                            *(step, course, training, validation, plan),
+                            *(progress, interruption, recovery, pace),
                         ):
                             for callback in callbacks:
                                 callback.on_epoch_end(self, self.history.rows[-1])
@@ -304,65 +405,102 @@ class Trainer:
                                 step.forget_if_changed()
             except MemoryError as error:
                 self.stop_reason = f"{type(error).__name__}: {error}"
+                self.position = None
                 if isinstance(error, GpunnError):
                     raise
-                raise ArgumentError(out_of_memory(batch_size, error)) from error
+                raise ArgumentError(out_of_memory(self, batch_size, error)) from error
             except BaseException as error:
                 self.stop_reason = f"{type(error).__name__}: {error}"
+                self.position = None
                 raise
             finally:
                 self.history.stopped = self.stop_reason
+        if termination is not None:
+            raise SystemExit(termination)
         return self.history
 
+    @property
+    def measured(self) -> list[str]:
+        """Names of the figures that are measured on each batch."""
+        return ["loss", *(metric.name for metric in self.metrics)]
+
     def _figure_names(self, validated: bool) -> list[str]:
-        measured = ["loss", *(metric.name for metric in self.metrics)]
-        validation = [f"val_{name}" for name in measured] if validated else []
-        return ["epoch", *measured, *validation, *TIMINGS]
+        validation = [f"val_{name}" for name in self.measured] if validated else []
+        return ["epoch", *self.measured, *validation, *TIMINGS]
+
+    def _recovery(self, step: TrainStep, training: Examples) -> Recovery | None:
+        """Return what helps where training goes bad, if there is memory for it."""
+        try:
+            good = GoodState(self, step)
+        except MemoryError:
+            if self.on_divergence != "stop":
+                raise
+            LOG.info("No memory for a copy of the parameters, so divergence can't be explained")
+            return None
+        return Recovery(self, step, training, good, self.on_divergence)
 
     def _run_epoch(
         self,
         step: TrainStep,
+        course: Course,
         training: Examples,
         validation: Examples | None,
         plan: int,
-        shuffle: bool,
         progress: bool,
         interruption: Interruption,
+        recovery: Recovery | None,
         pace: Pace,
     ) -> bool:
-        """Train for one epoch and add it to the history; return False if interrupted."""
-        order = self._order(training.rows) if shuffle else None
-        rates = self._learning_rates(math.ceil(training.rows / step.rows_per_update), plan)
-        bar = progress_bar(f"Epoch {self.epoch + 1}/{plan}", training.rows, progress)
-        began = time.perf_counter()
+        """Train for one epoch, or the rest of one, and add it to the history.
+
+        Returns False, with the position kept, if interrupted.
+        """
+        order = self._order(course.rows) if course.shuffle else None
+        rates = self._learning_rates(course.updates, plan)
+        bar = progress_bar(f"Epoch {self.epoch + 1}/{plan}", course.rows, progress)
         # What overflows ends in a loss that is not finite, which is reported as such.
         with closing(bar), np.errstate(over="ignore", invalid="ignore"):
-            step.statistics.reset()
-            done = reported = 0
-            for piece in training.pieces(step.rows_per_update, order):
-                step.load(piece)
-                step.load_rates(rates[done:])
-                left = piece.rows
-                while left:
-                    rows = min(step.rows_per_update, left)
-                    times = min(left // rows, pace.updates, reported + self.report_every - done)
-                    pace.begin()
-                    step.update(rows, times)
-                    self.updates += times
-                    done += times
-                    left -= times * rows
-                    if left:  # else the host goes on to the next rows meanwhile
-                        pace.end(times)
-                    bar.update(times * rows)
-                    if done == len(rates):
-                        step.sum_parameters()
-                    if done - reported == self.report_every or done == len(rates):
-                        self._report(step, reported, done, bar)
-                        reported = done
-                    if interruption.requested:
-                        return False
+            if self.position is None:
+                step.statistics.reset()
+                self.position = Position(course)
+            position = self.position
+            if position.done:
+                bar.update(position.rows_done)
+            began = time.perf_counter() - position.seconds
+            if recovery is not None:
+                recovery.good.keep(position)
+            feed, moved = None, False
+            while True:
+                if position.report_due(self.report_every):
+                    went_on = self._report(step, order, rates, recovery, bar)
+                    if went_on is not position:
+                        position = self.position = went_on
+                        feed = None
+                        continue
+                if moved:
+                    self._after_updates(position)
+                # Rolling back to a report point takes its state, which a checkpoint does not have.
+                between = position.done > position.reported and self.on_divergence == "roll_back"
+                if position.finished:
+                    break
+                if interruption.requested and not between:
+                    return False
+                if feed is None:
+                    feed = Feed(step, training, order, rates, position)
+                pace.begin()
+                done, rows = feed.advance(min(pace.updates, self._until_next_stop(position)))
+                if feed.rows_left:  # else the host goes on to the next rows meanwhile
+                    pace.end(done)
+                self.updates += done
+                position.seconds = time.perf_counter() - began
+                bar.update(rows)
+                moved = True
             seconds = time.perf_counter() - began
             logs = step.statistics.result()
+            if not logs:
+                raise DivergenceError(
+                    f"loss: every update of epoch {self.epoch + 1} had to be left out. {REMEDIES}"
+                )
             if validation is not None:
                 figures = self._evaluate(validation, step.batch_size)
                 if not math.isfinite(figures["loss"]):
@@ -372,7 +510,8 @@ class Trainer:
                 logs |= {f"val_{name}": figure for name, figure in figures.items()}
             bar.set_postfix(logs)
         self.epoch += 1
-        timings = (float(rates[-1]), seconds, training.rows / seconds)
+        self.position = None
+        timings = (float(rates[-1]), seconds, course.rows / seconds)
         row = {"epoch": self.epoch, **logs, **dict(zip(TIMINGS, timings, strict=True))}
         self.history.append(row)
         self.optimizer.schedule.observe(row)
@@ -386,32 +525,74 @@ class Trainer:
         """End training, because something is not a finite number."""
         raise DivergenceError(message)
 
+    def _until_next_stop(self, position: Position) -> int:
+        """Return how many updates may be asked for before the host has something to do."""
+        stops = [callback.every_updates for callback in self.callbacks]
+        return min(
+            max(1, position.reported + self.report_every - position.done),
+            *(every - self.updates % every for every in stops if every is not None),
+            position.course.updates,
+        )
+
+    def _after_updates(self, position: Position) -> None:
+        """Let callbacks look up, unless the end of the epoch is about to be theirs."""
+        if position.finished:
+            return
+        for callback in self.callbacks:
+            every = callback.every_updates
+            if every is None or self.updates % every == 0:
+                callback.on_updates_end(self)
+
     def _learning_rates(self, updates: int, plan: int) -> np.ndarray:
         time_in_epochs = self.epoch + (np.arange(updates) + 0.5) / updates
         rates = np.asarray(self.optimizer.schedule.at(time_in_epochs, plan), dtype=np.float64)
         return np.array(np.broadcast_to(rates, (updates,)))
 
-    def _report(self, step: TrainStep, reported: int, done: int, bar: Any) -> None:
-        """Read the statistics of the updates since the last report."""
+    def _report(
+        self,
+        step: TrainStep,
+        order: np.ndarray | None,
+        rates: np.ndarray,
+        recovery: Recovery | None,
+        bar: Any,
+    ) -> Position:
+        """Read the statistics of the updates since the last report.
+
+        Returns the place to go on from: the position itself, or an earlier one.
+        """
+        position = self.position
+        assert position is not None
+        step.sum_parameters()
         step.loss_scale.show(step.statistics.loss_scale)
         finite = step.statistics.collect()
         remedies = REMEDIES + step.loss_scale.remedy
-        if finite < done - reported:
+        number = self.epoch + 1
+        fault = ""
+        if finite < position.done - position.reported - position.left_out:
+            first = position.reported + position.left_out + finite + 1
+            fault = f"loss: not a finite number from epoch {number}, step {first} on"
+        elif step.loss_scale.exhausted(step.statistics.shown_loss_scale):
             self._diverged(
-                f"loss: not a finite number from epoch {self.epoch + 1}, step "
-                f"{reported + finite + 1} on. {remedies}"
-            )
-        if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
-            self._diverged(
-                f"gradient: not finite by step {done} of epoch {self.epoch + 1}, though the loss "
+                f"gradient: not finite by step {position.done} of epoch {number}, though the loss "
                 f"is, even with the smallest loss scale there is. {remedies}"
             )
-        if not step.statistics.parameters_finite:
-            self._diverged(
-                "parameters: they or their sum are not finite after the last step of epoch "
-                f"{self.epoch + 1}. {remedies}"
+        elif not step.statistics.parameters_finite:
+            fault = (
+                f"parameters: they or their sum are not finite after step {position.done} of epoch "
+                f"{number}"
             )
+        if fault and recovery is None:
+            self._diverged(f"{fault}. {remedies}")
+        if fault and recovery is not None:
+            return recovery.recover(order, rates, position, fault)
+        position.reported, position.left_out = position.done, 0
+        if recovery is not None:
+            if finite:
+                recovery.note_good()
+            if not position.finished:  # else the next epoch begins with it
+                recovery.good.keep(position)
         bar.set_postfix(step.statistics.result(), refresh=False)
+        return position
 
     def _prepared_step(self, batch_size: int) -> TrainStep:
         """Return a step for this batch size, with the state that training has come to.
@@ -432,7 +613,11 @@ class Trainer:
             return self._step
         state = self.state()
         if self._step is not None and self._step.optimizer is not self.optimizer:
-            state = {name: state[name] for name in ("passes", *self._step.loss_scale.state)}
+            state = {
+                name: array
+                for name, array in state.items()
+                if not name.startswith("optimizer.") and name != "updates"
+            }
         self._step = TrainStep(
             self.model,
             self.loss,
@@ -476,7 +661,7 @@ class Trainer:
         except MemoryError as error:
             if isinstance(error, GpunnError):
                 raise
-            raise ArgumentError(out_of_memory(batch_size, error)) from error
+            raise ArgumentError(out_of_memory(self, batch_size, error)) from error
 
     def _evaluate(self, checked: Examples, batch_size: int) -> dict[str, float]:
         batch_size = min(batch_size, checked.rows)
@@ -519,9 +704,44 @@ class Trainer:
         parameters = self.model.parameters.snapshot()
         return Snapshot(parameters, slots, ops.copy(step.updates), loss_scale)
 
+    def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Return a snapshot as host arrays, for a checkpoint."""
+        values, statistics = snapshot.parameters
+        arrays = {"values": values, "statistics": statistics, "updates": snapshot.updates}
+        arrays |= {f"optimizer.{name}": slot for name, slot in snapshot.slots.items()}
+        arrays |= {f"loss_scale.{name}": array for name, array in snapshot.loss_scale.items()}
+        to_host = self.model.backend.to_host
+        return {name: to_host(array) for name, array in arrays.items()}
+
+    def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
+        """Return the snapshot that `snapshot_to_host` described.
+
+        Raises
+        ------
+        ArgumentError
+            If the arrays don't fit network and optimizer.
+        """
+        snapshot = self.snapshot()  # for its arrays
+        fresh = {"values": snapshot.parameters[0], "statistics": snapshot.parameters[1]}
+        fresh |= {"updates": snapshot.updates}
+        fresh |= {f"optimizer.{name}": slot for name, slot in snapshot.slots.items()}
+        # Whether the loss is scaled is a matter of the backend.
+        scales = {f"loss_scale.{name}": array for name, array in snapshot.loss_scale.items()}
+        fresh |= {name: array for name, array in scales.items() if name in arrays}
+        for name, array in fresh.items():
+            given = arrays.get(name)
+            if given is None or given.shape != array.shape or given.dtype.kind not in "fiu":
+                found = "nothing" if given is None else f"{given.dtype} of shape {given.shape}"
+                raise ArgumentError(f"{name}: expected numbers of shape {array.shape}; got {found}")
+            if not np.isfinite(given).all():
+                raise ArgumentError(f"{name}: holds numbers that are not finite")
+            self.model.backend.copy_from_host(given, array)
+        return snapshot
+
     def restore(self, snapshot: Snapshot) -> None:
-        """Take back what `snapshot` returned."""
+        """Take back what `snapshot` returned; an epoch that was cut short then begins anew."""
         step = self._started_step()
+        self.position = None
         self.model.parameters.restore(snapshot.parameters)
         for name, slot in snapshot.slots.items():
             step.slots[name][...] = slot
@@ -538,8 +758,25 @@ class Trainer:
             raise ArgumentError("trainer: training has not begun, so there is no state to keep")
         return self._step
 
+    def is_sound(self) -> bool:
+        """Return whether all losses since the last report, and all parameters, are finite.
+
+        For callbacks that write checkpoints: what is written while this is False is of no use.
+        Where training may be rolled back to a report point, only such a point is good to go on
+        from. This waits for the device.
+        """
+        position = self.position
+        if position is None or position.done == position.reported:
+            return True  # as the report has found
+        if self.on_divergence == "roll_back":
+            return False
+        return sound(self._started_step(), position)
+
     def state(self) -> dict[str, np.ndarray]:
-        """Return the optimizer's state and the device's counters as host arrays, by name."""
+        """Return the optimizer's state and the device's counters as host arrays, by name.
+
+        Within an epoch the sums over its updates so far are among them.
+        """
         step = self._step
         if step is None:
             return self._pending
@@ -547,7 +784,11 @@ class Trainer:
         slots = {f"optimizer.{name}": to_host(slot) for name, slot in step.slots.items()}
         counters = {"updates": step.updates, "passes": step.workspace.passes}
         rest = {**counters, **step.loss_scale.state}
-        return {**slots, **{name: to_host(array) for name, array in rest.items()}}
+        sums = {}
+        if self.position is not None:
+            sums = {"statistics.totals": step.statistics.totals()}
+            rest |= {"statistics.vector": step.statistics.vector}
+        return {**slots, **sums, **{name: to_host(array) for name, array in rest.items()}}
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what `state` returned, now or when training begins.
@@ -561,13 +802,20 @@ class Trainer:
         arrays = {f"optimizer.{name}": slot for name, slot in step.slots.items()}
         arrays |= {"updates": step.updates, "passes": step.workspace.passes}
         arrays |= step.loss_scale.state
+        if "statistics.totals" in state:
+            arrays |= {"statistics.vector": step.statistics.vector}
+            step.statistics.set_totals(state["statistics.totals"])
         for name in arrays.keys() & state.keys():
             self.model.backend.copy_from_host(state[name], arrays[name])
+
+    def statistics_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of those arrays of `state` that are there within an epoch alone."""
+        return state_shapes(self.metrics, self.model.output_shape[0])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made from: the device's state as host arrays, no buffers."""
         remade = {"_step": None, "_recipe": (), "_evaluation": None, "_pending": self.state()}
-        return {**vars(self), **remade}
+        return {**vars(self), "callbacks": [], **remade}
 
     def workspace_bytes(self) -> int:
         """Return the bytes held by the buffers of training and evaluation, in all."""
@@ -581,16 +829,71 @@ class Trainer:
         save_checkpoint(self, path)
 
     def load_checkpoint(self, path: Any) -> None:
-        """Go on from a checkpoint: parameters, optimizer, counters, schedule and history."""
+        """Go on from a checkpoint: parameters, optimizer, counters, schedule and history.
+
+        The next call of `fit` is then a further call after the one that wrote the checkpoint, in
+        which callbacks begin anew. `fit(resume_from=path)` goes on with that call itself.
+        """
         from gpunn.saving import load_checkpoint
 
         load_checkpoint(self, path)
 
+    def set_progress(
+        self,
+        state: Mapping[str, np.ndarray],
+        *,
+        position: Position | None,
+        first_epoch: int,
+        stop_reason: str,
+    ) -> None:
+        """Take the part of a checkpoint that says how far training has come."""
+        self.position = None if position is None else replace(position)
+        self.first_epoch, self.stop_reason = first_epoch, stop_reason
+        self._step, self._recipe, self._pending = None, (), dict(state)
 
-def out_of_memory(batch_size: int, error: MemoryError) -> str:
-    """Return what to say when the buffers of a pass find no room."""
+    def _resume(
+        self, source: str | Path | Checkpoint | None, course: Course
+    ) -> CallbackStates | None:
+        """Load a checkpoint, if there is one to resume from, and return its callbacks' states."""
+        if source is None:
+            return None
+        from gpunn.checkpoints import newest_checkpoint
+        from gpunn.saving import restore_checkpoint
+
+        checkpoint = newest_checkpoint(source) if isinstance(source, (str, Path)) else source
+        position = checkpoint.progress.position
+        if position is not None and position.course != course:
+            raise ArgumentError(
+                f"resume_from: {checkpoint.path} was written in the middle of an epoch of "
+                f"{describe(position.course)}; this call has {describe(course)}. Make the call "
+                "that was interrupted"
+            )
+        restore_checkpoint(self, checkpoint)
+        return CallbackStates(checkpoint.path, checkpoint.callback_states())
+
+    def _hand_over(self, callback: Callback, states: CallbackStates) -> None:
+        """Give a callback the state that it had."""
+        try:
+            callback.restore(states.take(callback.name), self)
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"{states.path}: the state of the callback {callback.name!r} is damaged: {error}"
+            ) from error
+
+
+def out_of_memory(trainer: Trainer, batch_size: int, error: MemoryError) -> str:
+    """Return what to say when the buffers of a pass find no room: sizes, and what shrinks them."""
+    model = trainer.model
+    itemsize = np.dtype(model.dtype).itemsize
+    parameters = model.parameters.count * itemsize
+    copies = 2 + len(trainer.optimizer.slots)  # values, gradients, the optimizer's
+    row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
     reason = f" ({error})" if str(error) else ""
     return (
-        f"batch_size: out of memory with batches of {batch_size} rows{reason}. Choose a smaller "
-        "one; for training, gradient_accumulation makes up for it"
+        f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations of "
+        f"a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for their "
+        f"gradients; parameters, gradients and optimizer {copies * parameters / 2**20:,.1f} MiB, "
+        f"and a copy of them {(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller "
+        "batch_size (for training, gradient_accumulation makes up for it), fewer units, or an "
+        "optimizer with less state, such as 'sgd'; stream=True keeps the data off the device"
     )

@@ -71,7 +71,9 @@ def gpunn() -> Callable[..., Result]:
         assert not unexpected, result.exception
         assert result.exit_code == status, result.output
         if status == 2:
-            assert result.stderr.splitlines()[-1].startswith("Error: "), result.stderr
+            lines = result.stderr.splitlines()  # a picture of the shapes may follow, indented
+            last = next(line for line in reversed(lines) if not line.startswith(" "))
+            assert last.startswith("Error: "), result.stderr
         return result
 
     return run

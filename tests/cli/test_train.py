@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,15 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_folders import evaluation, history, same_weights, weights, without_times
+from run_folders import (
+    checkpoints,
+    evaluation,
+    history,
+    newest_checkpoint,
+    same_weights,
+    weights,
+    without_times,
+)
 
 FILES = [
     "best.safetensors",
-    "checkpoint.safetensors",
+    "checkpoints",
     "config.json",
     "environment.json",
     "evaluation.json",
     "final.safetensors",
+    "history.csv",
     "history.jsonl",
     "norms.jsonl",
 ]
@@ -184,8 +196,7 @@ def test_precedence_of_the_backend(
             "training.callbacks[0].path: the run keeps its own history.jsonl",
         ),
         ("training.class_weight={3=-1}", "training.class_weight.3: expected a number >= 0.0"),
-        ("training.loss=no_such_module:Loss", "training.loss: can't import 'no_such_module:Loss'"),
-        ("training.loss=json:JSONEncoder", "training.loss: 'json:JSONEncoder' is not a subclass"),
+        ("training.loss=json:JSONEncoder", "training.loss: 'json:JSONEncoder' imports a class"),
         ("training", "--set training: expected key=value"),
         # What only the data shows.
         ("model.layers.4.units=9", "labels must be from 0 to 8"),
@@ -367,7 +378,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert not (tmp_path / "parts" / "final.safetensors").exists()
     result = gpunn("train", digits, *options, "--output", "parts", "--resume")
     assert f"going on after epoch {killed_in}" in result.stdout
-    for name in ("final", "best", "checkpoint"):
+    last = newest_checkpoint(tmp_path / "whole")
+    assert last == newest_checkpoint(tmp_path / "parts")
+    for name in ("final", "best", last):
         assert same_weights(tmp_path / "whole", tmp_path / "parts", name)
     assert without_times(history(tmp_path / "parts")) == without_times(history(tmp_path / "whole"))
     assert evaluation(tmp_path / "whole") == evaluation(tmp_path / "parts")
@@ -439,17 +452,159 @@ def test_resuming_nothing_begins(gpunn, digits, tmp_path):
 )
 def test_resuming_another_experiment_is_refused(gpunn, digits, tmp_path, setting, place):
     gpunn("train", digits, "--output", "run")
-    before = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+    before = {file: file.read_bytes() for file in checkpoints(tmp_path / "run")}
     result = gpunn("train", digits, "--output", "run", "--resume", "--set", setting, status=2)
     assert place in result.stderr
-    assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == before
+    assert {file: file.read_bytes() for file in checkpoints(tmp_path / "run")} == before
 
 
-def test_a_damaged_checkpoint(gpunn, digits, tmp_path):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-100] + bytes(100),
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+    ],
+    ids=["empty", "torn", "zeros", "one bit"],
+)
+def test_a_damaged_checkpoint_is_skipped(gpunn, digits, tmp_path, damage):
+    gpunn("train", digits, "--output", "whole")
+    gpunn("train", digits, "--output", "parts")
+    newest = checkpoints(tmp_path / "parts")[0]
+    newest.write_bytes(damage(newest.read_bytes()))
+    result = gpunn("train", "parts", "--resume")
+    assert "going on after epoch 3" in result.stdout
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert without_times(history(tmp_path / "parts")) == without_times(history(tmp_path / "whole"))
+
+
+def test_what_was_skipped_is_said(gpunn, digits, tmp_path, caplog):
     gpunn("train", digits, "--output", "run")
-    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"damaged")
+    for newest in checkpoints(tmp_path / "run")[:2]:
+        newest.write_bytes(b"damaged")
+    gpunn("train", "run", "--resume")
+    skipped = [record.getMessage() for record in caplog.records]
+    assert len(skipped) == 3
+    assert skipped[0].startswith("Skipped a checkpoint: run/checkpoints/0000000")
+    assert "not a readable safetensors file" in skipped[0]
+    assert skipped[2].startswith("Going on from run/checkpoints/0000000")
+
+
+def test_nothing_but_damaged_checkpoints(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    for file in checkpoints(tmp_path / "run"):
+        file.write_bytes(b"damaged")
     result = gpunn("train", "run", "--resume", status=2)
-    assert "checkpoint.safetensors: not a readable safetensors file" in result.stderr
+    assert "run/checkpoints: there is no undamaged checkpoint in this folder" in result.stderr
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_few_checkpoints_are_kept(gpunn, digits, tmp_path):
+    settings = ["training.checkpoint_every_updates=4", "training.keep_checkpoints=5"]
+    gpunn("train", digits, *(f"--set={setting}" for setting in settings), "--output", "run")
+    kept = [int(file.stem) for file in checkpoints(tmp_path / "run")]
+    assert kept == [72, 68, 64, 60, 56], "18 updates an epoch"
+
+
+def test_killed_within_an_epoch(gpunn, digits, tmp_path, monkeypatch):
+    from gpunn.experiment import RunFolder
+
+    original = RunFolder.on_updates_end
+
+    def dying(self, trainer):
+        original(self, trainer)
+        if trainer.updates == 24:
+            raise Killed
+
+    setting = "--set=training.checkpoint_every_updates=3"
+    gpunn("train", digits, setting, "--output", "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "on_updates_end", dying)
+        with pytest.raises(Killed):
+            gpunn("train", digits, setting, "--output", "parts")
+    (tmp_path / "parts" / "checkpoints" / ".0000000027.safetensors.0123abcd.part").touch()
+    result = gpunn("train", "parts", "--resume")
+    assert "going on after epoch 1 and 6 updates of the next one" in result.stdout
+    for name in ("final", "best", newest_checkpoint(tmp_path / "whole")):
+        assert same_weights(tmp_path / "whole", tmp_path / "parts", name)
+    assert without_times(history(tmp_path / "parts")) == without_times(history(tmp_path / "whole"))
+    assert evaluation(tmp_path / "whole") == evaluation(tmp_path / "parts")
+    assert not list((tmp_path / "parts").rglob("*.part"))
+
+
+class Full:
+    """A disk that is full from a moment on: then nothing can be written any more."""
+
+    def __init__(self, monkeypatch, number):
+        self.now = False
+        opened = open
+
+        def guarded(path, mode="r", *arguments, **options):
+            if self.now and mode == "xb":
+                raise OSError(number, os.strerror(number), str(path))
+            return opened(path, mode, *arguments, **options)
+
+        monkeypatch.setattr("gpunn.files.open", guarded, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "can't be written: the disk is full ("),
+        (errno.EDQUOT, "can't be written: the disk is full ("),
+        (errno.EROFS, "can't be written: the folder is read-only for this process"),
+        (errno.EACCES, "can't be written: the folder is read-only for this process"),
+        (errno.EIO, "can't be written: Input/output error; what was there before is as it was"),
+    ],
+)
+def test_a_disk_that_fails(gpunn, digits, tmp_path, monkeypatch, number, said):
+    from gpunn.experiment import RunFolder
+
+    original = RunFolder.on_epoch_end
+    full = Full(monkeypatch, number)
+
+    def filling(self, trainer, logs):
+        full.now = trainer.epoch == 3
+        original(self, trainer, logs)
+
+    gpunn("train", digits, "--output", "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "on_epoch_end", filling)
+        result = gpunn("train", digits, "--output", "parts", status=2)
+    full.now = False
+    assert said in result.stderr
+    assert "parts/" in result.stderr
+    assert not list((tmp_path / "parts").rglob("*.part"))
+    assert "going on after epoch 2" in gpunn("train", "parts", "--resume").stdout
+    assert same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_folder_that_vanishes(gpunn, digits, tmp_path, monkeypatch):
+    from gpunn.experiment import RunFolder
+
+    original = RunFolder.on_epoch_end
+
+    def vanishing(self, trainer, logs):
+        if trainer.epoch == 2:
+            shutil.rmtree(tmp_path / "run" / "checkpoints")
+        original(self, trainer, logs)
+
+    monkeypatch.setattr(RunFolder, "on_epoch_end", vanishing)
+    result = gpunn("train", digits, "--output", "run", status=2)
+    assert "there is no such folder: 'run/checkpoints'" in result.stderr
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("path", ["../log.csv", "/tmp/log.csv", "a/../../log.csv", "link/log.csv"])
+def test_callbacks_can_write_into_the_folder_alone(gpunn, digits, tmp_path, path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "link").symlink_to(tmp_path)
+    setting = f"--set=training.callbacks=[{{name='csv_log', path='{path}'}}]"
+    options = ["--output", "run", "--overwrite"]
+    result = gpunn("train", digits, setting, *options, status=2)
+    assert "training.callbacks[0].path: " in result.stderr
+    assert "leads out of the run's folder run" in result.stderr
 
 
 def test_checkpoint_every(gpunn, killed_after, digits, tmp_path):
@@ -473,7 +628,7 @@ DIVERGING = [
 
 def test_divergence(gpunn, digits, tmp_path):
     result = gpunn("train", digits, *DIVERGING, "--output", "run", status=1)
-    assert "Error: loss: not a finite number from epoch 1" in result.stderr
+    assert "Error: loss: not a finite number at step 2 of epoch 1. The activations" in result.stderr
     assert "config.json" in result.stdout
     run = tmp_path / "run"
     assert "not a finite number" in evaluation(run)["stopped"]
@@ -529,6 +684,46 @@ def test_ctrl_c_keeps_everything(gpunn, digits, tmp_path):
     assert f"going on after epoch {done}" in result.stdout
 
 
+def test_sigterm_writes_a_checkpoint(gpunn, digits, tmp_path):
+    arguments = ["train", str(digits), "--output", "run", "--set", "training.epochs=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpunn", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        log = tmp_path / "run" / "history.jsonl"
+        deadline = time.monotonic() + 60
+        while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143, stderr
+    assert "Traceback" not in stderr
+    assert "ended by SIGTERM; gpunn train run --resume goes on" in stdout
+    done = len(history(tmp_path / "run"))
+    epochs = f"training.epochs={done + 2}"
+    gpunn("train", digits, "--output", "whole", "--set", epochs)
+    gpunn("train", "run", "--resume", "--set", epochs)
+    rates = [row.pop("learning_rate") for row in history(tmp_path / "run")]
+    assert len(rates) == done + 2
+
+
+def test_the_table_at_the_end(gpunn, digits):
+    lines = gpunn("train", digits).stdout.splitlines()
+    (top,) = (number for number, line in enumerate(lines) if line.split() == ["loss", "accuracy"])
+    end = next(number for number in range(top, len(lines)) if lines[number].startswith("test "))
+    titles = [line.rsplit(maxsplit=2)[0] for line in lines[top + 1 : end]]
+    assert [title.partition(", ")[0] for title in titles[:2]] == ["training", "validation"]
+    assert titles[-1].startswith("validation, epoch 4")
+    assert sum("(best)" in title for title in titles) == 2
+    assert any("4 epochs in " in line and "samples/s" in line for line in lines)
+
+
 # --------------------------------------------------------------------------- your own classes
 
 OWN = """\
@@ -578,15 +773,33 @@ def test_your_own_classes(gpunn, digits, own_module, tmp_path):
         "model.layers.1.activation={name='own_module:Double', factor=3.0}",
         "model.layers.2=own_module:Noise",
     ]
-    gpunn("train", digits, *(f"--set={setting}" for setting in settings), "--output", "run")
+    options = [f"--set={setting}" for setting in settings]
+    gpunn("train", digits, *options, "--output", "run", "--allow-imports")
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())
     assert recorded["model"]["layers"][1]["activation"] == {
         "name": "own_module:Double",
         "factor": 3.0,
     }
     assert recorded["model"]["layers"][2]["name"] == "own_module:Noise"
-    gpunn("train", "run/config.json", "--output", "again")
+    gpunn("train", "run/config.json", "--output", "again", "--allow-imports")
     assert same_weights(tmp_path / "run", tmp_path / "again")
+    for command in (["evaluate", "run"], ["train", "run/config.json", "--output", "third"]):
+        refused = gpunn(*command, status=2)
+        assert "model.layers[1].activation: 'own_module:Double' imports a class" in refused.stderr
+        assert "--allow-imports" in refused.stderr
+
+
+def test_a_configuration_runs_no_code(gpunn, digits, tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for key in (
+        "model.layers.2",
+        "training.loss",
+        "training.optimizer",
+        "model.layers.1.activation",
+    ):
+        gpunn("train", digits, "--set", f"{key}=evil:Evil", status=2)
+    assert "evil" not in sys.modules
 
 
 def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
@@ -594,7 +807,9 @@ def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
     setting = "--set=model.layers.2=own_module:Noise"
     for arguments in (["train", "digits.toml", setting, "--output", "run"], ["evaluate", "run"]):
         gpunn = Path(sys.executable).with_name("gpunn")
-        subprocess.run([gpunn, *arguments], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(
+            [gpunn, *arguments, "--allow-imports"], cwd=tmp_path, check=True, capture_output=True
+        )
 
 
 @pytest.mark.parametrize(
@@ -602,12 +817,14 @@ def test_a_fresh_process_finds_modules_in_the_current_folder(digits, tmp_path):
     [
         ("own_module:Nameless", "model.layers[2]: 'own_module:Nameless' needs a class attribute"),
         ("own_module:Missing", "model.layers[2]: can't import 'own_module:Missing'"),
+        ("json:JSONEncoder", "model.layers[2]: 'json:JSONEncoder' is not a subclass"),
         ("own_module:Picky", "model.layers[2]: nothing pleases me; got 'own_module:Picky'"),
         ("own_module:Double", "model.layers[2]: there is no layer 'own_double'"),
     ],
 )
 def test_your_own_classes_that_do_not_fit(gpunn, digits, own_module, layer, problem):
-    result = gpunn("train", digits, "--set", f"model.layers.2={layer}", status=2)
+    setting = f"model.layers.2={layer}"
+    result = gpunn("train", digits, "--set", setting, "--allow-imports", status=2)
     assert problem in result.stderr
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from gpunn.data import load_npy, load_npz
-from gpunn.errors import DataError
+from gpunn.errors import DataError, DataFileError
 
 MEGABYTE = 2**20
 DTYPES = ["?", "u1", "<i2", ">i4", "<i8", "<f4", ">f8", "<U3"]
@@ -226,3 +226,27 @@ def test_not_an_npz_file(tmp_path, content):
 def test_missing_file(tmp_path, load):
     with pytest.raises(FileNotFoundError, match="none"):
         load(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("items", "allowed"), [(2**24 - 1000, True), (2**24 + 1, False), (10**8, False)]
+)
+def test_compressed_arrays_may_not_become_too_large(tmp_path, items, allowed):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, X=np.zeros(items, np.uint8))
+    if allowed:
+        assert load_npz(path, y=None)[0].size == items
+    else:
+        with pytest.raises(DataFileError, match=r"array 'X': [\d,]+ compressed bytes announce"):
+            load_npz(path, y=None)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_compressions_are_refused(tmp_path, method):
+    path = tmp_path / "a.npz"
+    content = io.BytesIO()
+    np.save(content, np.zeros(3))
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("X.npy", content.getvalue())
+    with pytest.raises(DataFileError, match="is compressed in a way that NumPy does not write"):
+        load_npz(path, y=None)

@@ -152,7 +152,7 @@ def test_forged_header_allocates_nothing(tmp_path, encode, sizes):
     path = write(tmp_path, encode(header(0x0E, *sizes) + b"12345678"))
 
     def read():
-        with pytest.raises(DataError, match="got 8 bytes"):
+        with pytest.raises(DataError, match=r"got 8 bytes|\d+ compressed bytes announce"):
             read_idx(path)
 
     assert peak_memory(read) < MEGABYTE

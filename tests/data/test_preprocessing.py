@@ -228,3 +228,17 @@ def test_differences_too_small_to_square():
     X = np.array([[1.0, 1e-170], [2.0, 3e-170]])
     with pytest.raises(DataError, match="column 1 has differences too small to square; rescale"):
         column_statistics(X)
+
+
+def test_constant_columns_are_named(caplog):
+    X = np.ones((5, 9))
+    X[:, [2, 4]] = np.arange(5)[:, None]
+    column_statistics(X)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "X: 7 of 9 columns are constant and tell nothing (0, 1, 3, 5, 6, ..., counted from 0)"
+    )
+    caplog.clear()
+    column_statistics(X[:, [2, 4]])
+    column_statistics(X[:1])
+    assert not caplog.records

@@ -11,7 +11,7 @@ from reporting.pages import Page, numbers
 from safetensors.numpy import load_file
 
 import gpunn
-from gpunn.errors import ArgumentError, ConfigError, DataError, MissingPackageError
+from gpunn.errors import ArgumentError, ConfigError, InvalidFileError, MissingPackageError
 from gpunn.reporting import write_report
 from gpunn.reporting.page import report_html
 
@@ -264,7 +264,9 @@ def test_a_run_that_did_not_end(copy):
 
 def test_a_run_before_its_first_epoch(copy):
     for path in copy.iterdir():
-        if path.name != "config.json":
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "config.json":
             path.unlink()
     text = page(copy).root.text
     assert "No epoch has been finished" in text
@@ -311,7 +313,7 @@ def test_figures_that_are_not_finite(copy):
 )
 def test_damaged_files_are_named(copy, tmp_path, name, content):
     (copy / name).write_bytes(content)
-    with pytest.raises(DataError) as raised:
+    with pytest.raises(InvalidFileError) as raised:
         write_report([copy], tmp_path / "report.html")
     assert str(raised.value).startswith(f"{copy / name}")
     assert not (tmp_path / "report.html").exists()

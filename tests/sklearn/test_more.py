@@ -1,5 +1,7 @@
 """What the estimators do beyond scikit-learn's."""
 
+import io
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -362,11 +364,13 @@ def test_callbacks(tmp_path):
         classifier.fit(X, y)
 
 
-def test_progress_is_shown_on_standard_error(capsys):
+def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr", shown)
     MLPClassifier(progress=True, **{**FAST, "max_iter": 2}).fit(X, y)
-    shown = capsys.readouterr()
-    assert "Epoch 2/2" in shown.err
-    assert not shown.out
+    assert "Epoch 2/2" in shown.getvalue()
+    assert not capsys.readouterr().out
 
 
 # ----------------------------------------------------------------------------------- arguments

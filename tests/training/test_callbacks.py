@@ -31,7 +31,7 @@ class Scripted:
     def __init__(self, figures=("epoch", "loss", "val_loss")):
         self.figures = list(figures)
         self.history = History()
-        self.epoch = 0
+        self.epoch = self.updates = 0
         self.stop_reason = ""
         self.restored = None
         self.saved = []
@@ -295,7 +295,14 @@ def test_paths_are_plain_in_configurations(tmp_path):
 
 def test_known_callbacks():
     names = {name for name, cls in known(Callback).items() if cls.__module__.startswith("gpunn.")}
-    assert names == {"early_stopping", "model_checkpoint", "norm_log", "json_lines_log", "csv_log"}
+    assert names == {
+        "early_stopping",
+        "model_checkpoint",
+        "norm_log",
+        "json_lines_log",
+        "csv_log",
+        "tensorboard",
+    }
 
 
 def test_the_base_does_nothing():

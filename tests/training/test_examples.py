@@ -93,3 +93,27 @@ def test_metrics_and_loss_are_asked(trainer, targets, metric, message):
     trainer.metrics = [gpunn.metrics.R2() if metric == "r2" else gpunn.metrics.Accuracy()]
     with pytest.raises(DataError, match=message):
         examples(trainer, X, targets, None, None)
+
+
+def test_shapes_that_do_not_fit_are_shown_in_a_picture():
+    model = gpunn.Sequential([gpunn.layers.Dense(8), gpunn.layers.Dense(3)], 4, "numpy")
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", "sgd")
+    picture = [
+        "    input    (4,)",
+        "    dense_1  (8,)",
+        "    dense_2  (3,)",
+        "    which the loss 'softmax_cross_entropy' compares with a row of y ",
+    ]
+    cases = [
+        ((9, 5), (9,), "X: this network takes"),
+        ((9, 4), (9, 7), "y: expected integer labels"),
+    ]
+    for X_shape, y_shape, first in cases:
+        with pytest.raises(DataError) as caught:
+            trainer.fit(np.zeros(X_shape), np.zeros(y_shape), progress=False)
+        lines = str(caught.value).splitlines()
+        assert lines[0].startswith(first)
+        assert lines[1] == f"    X {X_shape}, of which a row goes into"
+        assert lines[2:] == [*picture[:3], f"{picture[3]}{y_shape}"]
+    with pytest.raises(DataError, match=r"y\[4\] is 3 \(1 such in all\)$"):
+        trainer.fit(np.zeros((9, 4)), np.arange(9) // 4 + (np.arange(9) == 4) * 2, progress=False)

@@ -1,4 +1,6 @@
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,9 +22,8 @@ def fit(progress, **options):
     )
 
 
-@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
-def test_shown_on_standard_error(monkeypatch, capsys, stream):
-    shown = stream()
+def test_shown_on_standard_error(monkeypatch, capsys):
+    shown = Terminal()
     monkeypatch.setattr("sys.stderr", shown)
     fit(True)
     text = shown.getvalue()
@@ -31,6 +32,29 @@ def test_shown_on_standard_error(monkeypatch, capsys, stream):
     assert "10.0/10.0" in text
     assert "loss=0" in text
     assert capsys.readouterr().out == ""
+
+
+def test_not_shown_where_nobody_sees_it_move(monkeypatch):
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stderr", shown)
+    fit(True)
+    assert shown.getvalue() == ""
+
+
+def test_shown_in_a_notebook(monkeypatch):
+    """A kernel's standard error is no terminal, but the notebook shows what is written to it."""
+    shell = SimpleNamespace(config={"IPKernelApp": {}})
+    module = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setattr("gpunn.training.progress.has_widgets", lambda: False)
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stderr", shown)
+    fit(True)
+    assert "Epoch 2/2: 100%" in shown.getvalue()
+    shell.config.clear()
+    shown.truncate(0)
+    fit(True)
+    assert "Epoch" not in shown.getvalue(), "IPython in a pipe is no notebook"
 
 
 def test_not_shown(capsys):

@@ -1,0 +1,160 @@
+"""Safetensors files with a checksum over every byte, written whole or not at all.
+
+Safetensors itself checks that its header is JSON of the right form and that the arrays it declares
+fill the file exactly, without a gap or an overlap, before anything is allocated. It can't notice
+that a number has changed, or that a crash left zeros where data should be; the checksum does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from gpunn.errors import ModelFileError
+from gpunn.files import write_atomically
+
+__all__ = ["read_sealed", "sealed", "write_sealed"]
+
+KEY = "sha256"
+BLANK = "0" * 64
+SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+"""In a header; text inside it can't look like this, for its quotes are escaped."""
+
+TYPES = {
+    "b1": "BOOL",
+    "u1": "U8",
+    "i1": "I8",
+    "i2": "I16",
+    "u2": "U16",
+    "f2": "F16",
+    "i4": "I32",
+    "u4": "U32",
+    "f4": "F32",
+    "f8": "F64",
+    "i8": "I64",
+    "u8": "U64",
+}
+"""Safetensors' names of NumPy's types, in its order: the last come first in a file."""
+
+ORDER = {kind: place for place, kind in enumerate(TYPES)}
+
+LARGEST_HEADER = 100_000_000
+"""Of safetensors itself."""
+
+CHUNK_BYTES = 1 << 16
+
+
+def write_sealed(
+    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> None:
+    """Write arrays and text.
+
+    Raises
+    ------
+    OSError
+        If the file can't be written. A file that was there is as before then.
+    """
+    write_atomically(path, *sealed(arrays, metadata))
+
+
+def sealed(
+    arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
+) -> list[bytes | memoryview]:
+    """Return the content of a file, in pieces.
+
+    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. The format
+    is written here, and not by safetensors, so that the arrays are hashed and written where they
+    are: three copies of each took as long as the writing. The pieces joined are what safetensors
+    would have written, and it reads them.
+
+    Notes
+    -----
+    The format: the length of the header in 8 bytes, little-endian; the header, JSON padded with
+    spaces to a multiple of 8; the arrays in row-major order, little-endian, by type and name.
+    """
+    header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
+    pieces: list[bytes | memoryview] = []
+    offset = 0
+    for name in sorted(arrays, key=lambda name: (-ORDER[arrays[name].dtype.str[1:]], name)):
+        array = np.ascontiguousarray(arrays[name])
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        header[name] = {
+            "dtype": TYPES[array.dtype.str[1:]],
+            "shape": list(arrays[name].shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+        pieces.append(array.reshape(-1).view(np.uint8).data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    length = len(text).to_bytes(8, "little")
+    digest = hashlib.sha256(length + text)
+    for piece in pieces:
+        digest.update(piece)
+    place = SEAL.search(text)
+    assert place is not None
+    seal = digest.hexdigest().encode()
+    return [length, text[: place.start(1)], seal, text[place.end(1) :], *pieces]
+
+
+def read_sealed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return the text and the arrays of a file.
+
+    Memory is taken for what the file holds, not for what it says.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, it is no safetensors file, has no checksum or another one than it
+        says, or holds arrays of a type that NumPy lacks.
+    OSError
+        If the file can't be read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path}: there is no such file")
+    with open(path, "rb") as file:
+        fault = seal_fault(file, path.stat().st_size)
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            if fault:
+                raise ModelFileError(f"{path}: {fault}")
+            metadata = opened.metadata() or {}
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
+    except (AttributeError, KeyError, TypeError) as error:  # such as bfloat16
+        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+    for name, array in arrays.items():
+        if array.dtype.str[1:] not in TYPES:  # another package may have taught NumPy the type
+            raise ModelFileError(
+                f"{path}: holds arrays of a type that NumPy lacks: {array.dtype} ({name!r})"
+            )
+    return metadata, arrays
+
+
+def seal_fault(file: BinaryIO, size: int) -> str:
+    """Return what is wrong with a file's checksum, nothing if it is right."""
+    length = file.read(8)
+    header_bytes = int.from_bytes(length, "little")
+    if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):
+        return f"not a readable safetensors file: its {size} bytes don't hold a header"
+    header = file.read(header_bytes)
+    seal = SEAL.search(header)
+    if seal is None:
+        return "has no checksum, so it is not a file of this gpunn or is damaged"
+    digest = hashlib.sha256(length)
+    digest.update(header[: seal.start(1)] + BLANK.encode() + header[seal.end(1) :])
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+    if digest.hexdigest().encode() != seal[1]:
+        return "is damaged: its checksum is not the one that it was written with"
+    return ""

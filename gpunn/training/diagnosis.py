@@ -1,0 +1,150 @@
+"""Which layer's numbers are the first to go bad, on a batch that made training diverge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn.data.mapped import rows_of
+from gpunn.training.examples import Examples
+from gpunn.training.position import Position
+from gpunn.training.step import TrainStep
+from gpunn.typing import Array
+from gpunn.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["diagnosis"]
+
+
+def diagnosis(
+    trainer: Trainer,
+    step: TrainStep,
+    training: Examples,
+    order: np.ndarray | None,
+    rates: np.ndarray,
+    position: Position,
+    place: str,
+) -> str:
+    """Return a sentence on what is the first to be not finite in the update at a position.
+
+    The batch is taken through the network once more, layer by layer, with the parameters that the
+    update met. What this changes (running averages, gradients) is for the caller to put back.
+
+    Parameters
+    ----------
+    trainer, step, training
+    order, rates : ndarray
+        Of the epoch.
+    position : Position
+        Before the update.
+    place : str
+        What the message calls the update.
+    """
+    model = trainer.model
+    for name, value in model.parameters.to_host().items():
+        if bad := share(value):
+            return f"parameters: {name!r} is not finite before {place} ({bad})."
+    kept = model.parameters.snapshot()
+    try:
+        with np.errstate(all="ignore"):
+            return first_bad(trainer, step, training, order, rates, position, place)
+    finally:
+        model.parameters.restore(kept)
+
+
+def first_bad(
+    trainer: Trainer,
+    step: TrainStep,
+    training: Examples,
+    order: np.ndarray | None,
+    rates: np.ndarray,
+    position: Position,
+    place: str,
+) -> str:
+    """Return the sentence, for parameters that are finite."""
+    model, ops = trainer.model, trainer.model.backend
+    workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
+    workspace.passes[...] = step.workspace.passes
+    largest = (0.0, "")
+    for x, targets, weights, normalizer in batches(step, training, order, position):
+        workspace.passes += 1
+        outputs = model.forward(x, workspace)
+        size = 0.0
+        for label, y in zip(model.labels, outputs[1:], strict=True):
+            values = ops.to_host(y)
+            if bad := share(values):
+                return (
+                    f"loss: not a finite number at {place}. The activations of layer {label!r} are "
+                    f"the first to go bad ({bad}); those before it are up to {size:.3g}."
+                )
+            size = float(np.abs(values).max(initial=0))
+        gradient = ops.zeros(outputs[-1].shape, model.dtype)
+        loss_sum = ops.zeros((1,), model.dtype)
+        ops.loss(trainer.loss, outputs[-1], targets, weights, normalizer, gradient, loss_sum)
+        if not np.isfinite(ops.to_host(loss_sum)).all():
+            return (
+                f"loss: not a finite number at {place}, though all activations are; the network's "
+                f"outputs are up to {size:.3g}."
+            )
+        for label, name, values in gradients(trainer, outputs, gradient, workspace):
+            if bad := share(values):
+                return (
+                    f"gradients: not finite at {place}, though the loss is. In the layer {label!r} "
+                    f"{name} are the first to go bad ({bad})."
+                )
+            if name.startswith("those of"):
+                largest = max(largest, (float(np.abs(values).max(initial=0)), label))
+    return (
+        f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
+        f"update itself was too large: the learning rate is {rates[position.done]:.3g} and the "
+        f"largest gradient {largest[0]:.3g}, in layer {largest[1]!r}."
+    )
+
+
+def batches(
+    step: TrainStep, training: Examples, order: np.ndarray | None, position: Position
+) -> Iterator[tuple[Array, Array, Array, Array]]:
+    """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
+    source, ops = training.source, step.ops
+    start = position.rows_done
+    stop = min(start + step.rows_per_update, training.rows)
+    numbers = np.arange(start, stop) if order is None else order[start:stop]
+    if training.numbers is not None:
+        numbers = training.numbers[numbers]
+    weights = np.ones(len(numbers)) if source.weights is None else source.weights[numbers]
+    total = ops.from_host(np.array([weights.sum()]), source.dtype)
+    for first in range(0, len(numbers), step.batch_size):
+        part = slice(first, first + step.batch_size)
+        yield (
+            ops.from_host(rows_of(source.X, numbers[part]), source.input_dtype),
+            ops.from_host(rows_of(source.y, numbers[part]), source.target_dtype),
+            ops.from_host(weights[part], source.dtype),
+            total,
+        )
+
+
+def gradients(
+    trainer: Trainer, outputs: list[Array], gradient: Array, workspace: Workspace
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Yield layer, name and values of all gradients, in the order of the chain rule."""
+    model, ops = trainer.model, trainer.model.backend
+    yield "loss", "the gradients at the network's outputs", ops.to_host(gradient)
+    first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))
+    for index in range(len(model.layers) - 1, first - 1, -1):
+        layer: Any = model.layers[index]
+        x, y = outputs[index], outputs[index + 1]
+        gradient = layer.backward(x, y, gradient, workspace, index > first)
+        for name, values in layer.gradients.items():
+            yield model.labels[index], f"those of {name!r}", ops.to_host(values)
+        if index > first:
+            yield model.labels[index], "those of its inputs", ops.to_host(gradient)
+
+
+def share(values: np.ndarray) -> str:
+    """Return "3 of 10 numbers" for those that are not finite, nothing if all are."""
+    bad = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
+    return f"{bad:,} of {np.size(values):,} numbers" if bad else ""

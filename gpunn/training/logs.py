@@ -1,0 +1,197 @@
+"""Logs: each epoch's figures in files, while training runs.
+
+The learning rate of each epoch is among its figures, so every log has it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpunn.errors import ArgumentError
+from gpunn.optional import require
+from gpunn.training.callbacks import Callback, check_path
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["CSVLog", "JSONLinesLog", "TensorBoard", "csv_line", "log_line"]
+
+
+def log_line(figures: Mapping[str, float]) -> str:
+    """Return an epoch's figures as one line of JSON, which has no NaN and no infinity."""
+    return json.dumps({n: x if math.isfinite(x) else None for n, x in figures.items()}) + "\n"
+
+
+@dataclass(eq=False)
+class JSONLinesLog(Callback):
+    """Append each epoch's figures to a file, one JSON object a line; null if not finite.
+
+    A resumed run first removes what an interrupted one has written beyond its checkpoint.
+    """
+
+    path: str | Path
+
+    name = "json_lines_log"
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(log_line(logs))
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        return size_of(self.path)
+
+    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+        cut_off(self.path, state)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "path": str(self.path)}
+
+
+@dataclass(eq=False)
+class CSVLog(Callback):
+    """Append each epoch's figures to a CSV file, with a header if the file is new.
+
+    Training does not begin if an existing file has other columns. A resumed run first removes what
+    an interrupted one has written beyond its checkpoint.
+    """
+
+    path: str | Path
+
+    name = "csv_log"
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        path = Path(self.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        columns = csv_header(path)
+        if columns and set(columns) != set(trainer.figures):
+            raise ArgumentError(
+                f"csv_log.path: {path} has the columns {columns}; this run has {trainer.figures}. "
+                "Choose another file"
+            )
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        columns = csv_header(Path(self.path))
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            if not columns:
+                file.write(csv_line(list(logs), {name: name for name in logs}))
+            file.write(csv_line(columns or list(logs), logs))
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        return size_of(self.path)
+
+    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+        cut_off(self.path, state)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "path": str(self.path)}
+
+
+@dataclass(eq=False)
+class TensorBoard(Callback):
+    """Write each epoch's figures as event files for TensorBoard; needs the extra `tensorboard`.
+
+    A figure is under "loss/training" and "loss/validation", the learning rate and the speed under
+    "run/...". `tensorboard --logdir FOLDER` shows them. A resumed run marks what an interrupted one
+    has written beyond its checkpoint as void.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the event files.
+    """
+
+    path: str | Path = "tensorboard"
+
+    name = "tensorboard"
+
+    def __post_init__(self) -> None:
+        check_path(self.path)
+        self._writer: Any = None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        require("tensorboardX", "the callback tensorboard", "gpunn[tensorboard]")
+        self._writer = None
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        writer = self._opened(None)
+        for name, figure in logs.items():
+            if name != "epoch":
+                writer.add_scalar(tag(name, trainer.measured), figure, int(logs["epoch"]))
+        writer.flush()
+
+    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+        self._opened(trainer.epoch + 1)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _opened(self, purge_step: int | None) -> Any:
+        if self._writer is None:
+            from tensorboardX import SummaryWriter
+
+            # Files are named by the second, and two runs may begin within one; TensorBoard reads
+            # them in the order of their names.
+            suffix = f".{time.time_ns()}"
+            self._writer = SummaryWriter(
+                str(self.path), purge_step=purge_step, filename_suffix=suffix
+            )
+        return self._writer
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "path": str(self.path)}
+
+
+def tag(name: str, measured: Sequence[str]) -> str:
+    """Return the name that TensorBoard groups a figure by."""
+    if name in measured:
+        return f"{name}/training"
+    validation = name.removeprefix("val_")
+    return f"{validation}/validation" if validation in measured else f"run/{name}"
+
+
+def size_of(path: str | Path) -> dict[str, Any]:
+    """Return the state of a log: its size, so that a resumed run can cut off what is beyond."""
+    path = Path(path)
+    return {"bytes": path.stat().st_size if path.exists() else 0}
+
+
+def cut_off(path: str | Path, state: Mapping[str, Any]) -> None:
+    """Cut a log off where it was when `size_of` was asked; without a state it stays as it is."""
+    path = Path(path)
+    if state and path.exists() and 0 <= int(state["bytes"]) < path.stat().st_size:
+        os.truncate(path, int(state["bytes"]))
+
+
+def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
+    """Return an epoch's figures as one line of CSV."""
+    text = io.StringIO()
+    csv.DictWriter(text, columns).writerow(row)
+    return text.getvalue()
+
+
+def csv_header(path: Path) -> list[str]:
+    """Return the first row of a CSV file, empty if there is none."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])

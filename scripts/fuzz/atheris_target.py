@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Let coverage guide the search for files that break a reader, with atheris (pip install atheris).
+
+    python scripts/fuzz/atheris_target.py READER [options of libFuzzer, such as -max_total_time=60]
+
+READER is one that `python scripts/fuzz --help` names. It begins with the good files, and stops with
+the file (crash-...) at the first answer that is neither an object nor an InvalidFileError. Files
+with a checksum are given the right one, or nothing behind it would be reached.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+try:
+    import atheris
+except ImportError:
+    sys.exit("atheris_target.py: needs the package atheris (pip install atheris)")
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+with atheris.instrument_imports(include=["gpunn"]):
+    from readers import READERS, resealed, unsealed, verdict
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in READERS:
+        sys.exit(f"usage: atheris_target.py {{{','.join(READERS)}}} [libFuzzer's options]")
+    reader = READERS[sys.argv.pop(1)]()
+    folder = Path(tempfile.mkdtemp())
+    path = folder / f"file{reader.suffix}"
+
+    def one_input(data: bytes) -> None:
+        if reader.suffix == ".safetensors":
+            # Not even a header: then as it is.
+            with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                data = resealed(*unsealed(data))
+        path.write_bytes(data)
+        verdict(reader, path)
+
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, content in enumerate(reader.good):
+        (corpus / str(number)).write_bytes(content)
+    atheris.Setup([*sys.argv, str(corpus)], one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

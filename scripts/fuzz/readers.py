@@ -1,0 +1,453 @@
+"""Every reader of files, with good files to break and files made to take much from little."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import logging
+import random
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn import layers
+from gpunn.callbacks import EarlyStopping, ModelCheckpoint
+from gpunn.checkpoints import newest_checkpoint
+from gpunn.config import load_config
+from gpunn.data import load_csv, load_npy, load_npz, read_idx
+from gpunn.errors import InvalidFileError
+from gpunn.optimizers import Adam
+from gpunn.saving import restore_checkpoint
+from gpunn.schedules import ReduceOnPlateau
+from gpunn.sealed import sealed
+
+try:
+    from . import mutate
+except ImportError:  # run as a folder: python scripts/fuzz
+    import mutate  # type: ignore[no-redef]
+
+logging.getLogger("gpunn").addHandler(logging.NullHandler())
+logging.getLogger("gpunn").propagate = False
+
+Broken = Callable[[random.Random], bytes]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of files.
+
+    Attributes
+    ----------
+    read : callable
+        Takes a path; returns an object or raises InvalidFileError.
+    suffix : str
+        Of the files.
+    good : list of bytes
+        Files that it reads.
+    broken : callable
+        Makes a file that is broken, most likely, from a source of random numbers.
+    greedy : dict of str to bytes
+        Files that ask for far more memory than they have bytes, by what they are.
+    """
+
+    read: Callable[[Path], Any]
+    suffix: str
+    good: Sequence[bytes]
+    broken: Broken
+    greedy: dict[str, bytes] = field(default_factory=dict)
+
+
+def verdict(reader: Reader, path: Path) -> str:
+    """Return "valid" or "invalid", or raise what is no acceptable answer."""
+    try:
+        reader.read(path)
+    except InvalidFileError as error:
+        if str(path) not in str(error):
+            raise AssertionError(f"does not name the file: {error}") from error
+        return "invalid"
+    return "valid"
+
+
+def from_bytes(good: Sequence[bytes], tokens: Sequence[bytes] = ()) -> Broken:
+    return lambda rng: mutate.mutated(rng.choice(good), rng, good, tokens)
+
+
+# ------------------------------------------------------------------------------------------ IDX
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    codes = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
+    head = bytes([0, 0, codes[array.dtype.str[1:]], array.ndim])
+    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
+    return head + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def idx() -> Reader:
+    arrays = [
+        np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5),
+        np.arange(200, dtype=np.uint8),
+        np.arange(-3, 3, dtype=np.int16),
+        np.linspace(0, 1, 12).reshape(3, 4),
+        np.zeros((0, 3), np.float32),
+    ]
+    raw = [idx_bytes(array) for array in arrays]
+    packed = [gzip.compress(data, mtime=0) for data in raw]
+
+    def broken(rng: random.Random) -> bytes:
+        if rng.random() < 0.5:  # the compressed content is whole, what is in it is not
+            inner = mutate.mutated(rng.choice(raw), rng, raw)
+            return inner if rng.random() < 0.5 else gzip.compress(inner, 1, mtime=0)
+        return mutate.mutated(rng.choice(packed), rng, packed)
+
+    def claim(*sizes: int) -> bytes:
+        return bytes([0, 0, 0x0E, len(sizes)]) + b"".join(struct.pack(">I", n) for n in sizes)
+
+    greedy = {
+        "a header of 32 GiB": claim(2**32 - 1),
+        "a header of 2**1024 bytes": claim(*[2**32 - 1] * 32),
+        "gzip, a header of 32 GiB": gzip.compress(claim(2**32 - 1), mtime=0),
+        "gzip, 200 MB of zeros": gzip.compress(
+            bytes([0, 0, 8, 1]) + struct.pack(">I", 2 * 10**8) + bytes(2 * 10**8), mtime=0
+        ),
+        "gzip, 16 MB of zeros": gzip.compress(
+            bytes([0, 0, 8, 1]) + struct.pack(">I", 2**24) + bytes(2**24), mtime=0
+        ),
+        "gzip, more than the header says": gzip.compress(
+            bytes([0, 0, 8, 1]) + struct.pack(">I", 1) + bytes(10**8), mtime=0
+        ),
+    }
+    return Reader(read_idx, "", [*raw, *packed], broken, greedy)
+
+
+# ------------------------------------------------------------------------------------ NPY and NPZ
+
+
+def npy_bytes(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array, version)
+    return content.getvalue()
+
+
+ARRAYS = (
+    np.arange(12, dtype=np.float32).reshape(3, 4),
+    np.asfortranarray(np.arange(12, dtype=">f8").reshape(3, 4)),
+    np.arange(5),
+    np.array(3.0),
+    np.zeros((0, 7), np.uint8),
+    np.array(["a", "bc"]),
+)
+NPY_TOKENS = (b"'descr'", b"'|O'", b"'<f8'", b"'fortran_order'", b"'shape'", b"(", b"[", b"-", b"9")
+
+
+def npy_header(text: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+
+
+def npy() -> Reader:
+    good = [npy_bytes(array) for array in ARRAYS] + [npy_bytes(ARRAYS[0], (2, 0))]
+    head = "{{'descr': '{}', 'fortran_order': False, 'shape': ({},)}}\n"
+    greedy = {
+        "a header of 8 EiB": npy_header(head.format("<f8", 2**60)),
+        "items of 2 GiB": npy_header(head.format("|V2147483647", 1)),
+        "a header of parentheses": npy_header("(" * 60000),
+        "a header that says it has 4 GiB": b"\x93NUMPY\x02\x00" + b"\xff" * 4 + b" " * 100,
+    }
+    return Reader(load_npy, ".npy", good, from_bytes(good, NPY_TOKENS), greedy)
+
+
+def npz_bytes(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(zipfile.ZipInfo(name), data, method)
+    return content.getvalue()
+
+
+def npz() -> Reader:
+    pairs = [(ARRAYS[0], ARRAYS[2][:3]), (ARRAYS[1], ARRAYS[4])]
+    members = [{"X.npy": npy_bytes(X), "y.npy": npy_bytes(y)} for X, y in pairs]
+    methods = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    good = [npz_bytes(each, method) for each in members for method in methods]
+    inner = [data for each in members for data in each.values()]
+
+    def broken(rng: random.Random) -> bytes:
+        if rng.random() < 0.4:  # the archive is whole, an array in it is not
+            each = dict(rng.choice(members))
+            name = rng.choice(sorted(each))
+            each[name] = mutate.mutated(each[name], rng, inner, NPY_TOKENS)
+            return npz_bytes(each, rng.choice(methods))
+        return mutate.mutated(rng.choice(good), rng, good)
+
+    zeros = npy_bytes(np.zeros(10**8, np.uint8))
+    one = npy_bytes(np.zeros(1, np.uint8))
+    lying = npy_header("{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296,)}\n")
+    greedy = {
+        "deflated, 100 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, 8),
+        "bzip2, 100 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, zipfile.ZIP_BZIP2),
+        "LZMA, 100 MB of zeros": npz_bytes({"X.npy": zeros, "y.npy": one}, zipfile.ZIP_LZMA),
+        "a header of 4 GiB": npz_bytes({"X.npy": lying, "y.npy": one}, 8),
+        "10,000 members": npz_bytes({f"{i}.npy": b"" for i in range(10**4)}),
+        "a member outside": npz_bytes({"../../X.npy": one, "y.npy": one}),
+    }
+    return Reader(load_npz, ".npz", good, broken, greedy)
+
+
+# ------------------------------------------------------------------------------------------- CSV
+
+
+def csv() -> Reader:
+    good = [
+        b"a,b,c\n1,2,x\n3,4,y\n5.5,-6e3,x\n",
+        b'a;"b ""b""";c\r\n1;2;3\r\n4;5;6\r\n'.replace(b";", b","),
+        b"1,2,3\n4,5,6\n",
+        "größe,b,c\n1,2,ü\n3,4,é\n".encode(),
+        b"\xef\xbb\xbfa,b,c\n1,NA,3\n",
+    ]
+    tokens = (b",", b"\n", b'"', b"\0", b"nan", b"1e999", b"1_0", b"\xff", b"\r", b"-inf", b"x,y\n")
+    greedy = {
+        "a million cells in a row": b"1," * 10**6 + b"1\n",
+        "a header of 100,000 names": b"a," * 10**5 + b"a\n1\n",
+        "a header of 100,000 different names": (
+            ",".join(f"c{i}" for i in range(10**5)) + "\n" + ",".join("1" * 10**5) + "\n"
+        ).encode(),
+        "a million rows": b"1,2\n" * 10**6,
+        "a million missing values": b"1,\n" * 10**6,
+        "100,000 classes": "".join(f"1,c{i}\n" for i in range(10**5)).encode(),
+        "a quote that is never closed": b'"' + b"a" * 10**6,
+        "empty lines": b"\n" * 10**6,
+    }
+    return Reader(lambda path: load_csv(path, -1), ".csv", good, from_bytes(good, tokens), greedy)
+
+
+# --------------------------------------------------------------------------------- configurations
+
+CONFIG: dict[str, Any] = {
+    "backend": "numpy",
+    "seed": 0,
+    "data": {"dataset": "csv", "path": "a.csv", "target": "y", "features": ["a", 1]},
+    "model": {
+        "layers": [
+            "flatten",
+            {"name": "dense", "units": 8, "activation": {"name": "leaky_relu", "slope": 0.1}},
+            {"name": "dense", "units": 3},
+        ]
+    },
+    "training": {
+        "loss": "softmax_cross_entropy",
+        "optimizer": {"name": "adam", "learning_rate": {"name": "cosine", "rate": 0.01}},
+        "epochs": 3,
+        "class_weight": {"a": 1.0},
+        "metrics": ["accuracy"],
+        "callbacks": [{"name": "csv_log", "path": "log.csv"}],
+    },
+}
+TOML = b"""\
+backend = "numpy"
+[data]
+dataset = "npz"
+path = "a/b.npz"
+validation_fraction = 0.1
+[model]
+layers = [{ name = "dense", units = 8 }, "batch_norm", { name = "dense", units = 10 }]
+[training]
+loss = "softmax_cross_entropy"
+epochs = 3
+optimizer.name = "adam"
+"""
+
+
+def toml() -> Reader:
+    good = [TOML, TOML.replace(b'"npz"', b'"digits"').replace(b'path = "a/b.npz"\n', b"")]
+    tokens = (b"[", b"]", b"=", b'"', b"'''", b".", b"[[data]]", b"{", b"inf", b"#", b"a.", b"\\u")
+    greedy = {
+        "a name of 60,000 parts": b"a." * 60000 + b"a = 1\n",
+        "names of 32 parts": b"".join(b"a." * 31 + b"b%d=1\n" % i for i in range(3000)),
+        "different names of 32 parts": b"".join(
+            b"a%d" % i + b".a" * 31 + b"=1\n" for i in range(3000)
+        ),
+        "50,000 lists in one another": b"a = " + b"[" * 50000,
+        "a gigabyte's first 300 kB": b"#" * 300_000,
+        "20,000 tables": b"".join(b"[a%d]\n" % i for i in range(20000)),
+        "20,000 names": b"".join(b"a%d=1\n" % i for i in range(20000)),
+        "empty lists": b"a = [" + b"[]," * 80000 + b"]\n",
+    }
+    return Reader(load_config, ".toml", good, from_bytes(good, tokens), greedy)
+
+
+def json_() -> Reader:
+    good = [mutate.dump(CONFIG), mutate.dump({**CONFIG, "data": {"dataset": "digits"}})]
+    tokens = (b"[", b"]", b"{", b"}", b'"', b":", b",", b"NaN", b"1e999", b"\\u0000", b"null")
+
+    def broken(rng: random.Random) -> bytes:
+        if rng.random() < 0.5:
+            return mutate.dump(mutate.mutated_json(CONFIG, rng))
+        return mutate.mutated(rng.choice(good), rng, good, tokens)
+
+    greedy = {
+        "100,000 lists in one another": b"[" * 100000,
+        "empty lists": b"[" + b"[]," * 80000 + b"0]",
+        "empty tables": b'{"data": [' + b"{}," * 80000 + b"0]}",
+    }
+    return Reader(load_config, ".json", good, broken, greedy)
+
+
+# ------------------------------------------------------------------------- models and checkpoints
+
+
+def network() -> gpunn.Sequential:
+    return gpunn.Sequential(
+        [
+            layers.Standardization(),
+            layers.Dense(4, {"name": "leaky_relu", "slope": 0.2}, label="first"),
+            layers.BatchNorm(),
+            layers.Dropout(0.3),
+            layers.Dense(3),
+        ],
+        (5,),
+        "numpy",
+        seed=1,
+    )
+
+
+def trainer() -> gpunn.Trainer:
+    optimizer = Adam(ReduceOnPlateau(0.01, "loss"))
+    return gpunn.Trainer(network(), "softmax_cross_entropy", optimizer, ["accuracy"])
+
+
+@cache
+def saved() -> tuple[bytes, bytes, bytes]:
+    """Return a model, a checkpoint between epochs and one within an epoch."""
+    random_ = np.random.default_rng(0)
+    X, y = random_.normal(size=(24, 5)), random_.integers(0, 3, 24)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        this = trainer()
+        path = place / "{updates}.safetensors"
+        writing = ModelCheckpoint(path, resumable=True, every_updates=2)
+        stopping = EarlyStopping("loss")
+        options: dict[str, Any] = {"batch_size": 8, "epochs": 2, "progress": False}
+        this.fit(X, y, callbacks=[stopping, writing], **options)
+        this.model.save(place / "model.safetensors")
+        names = ("model", "3", "2")
+        model, between, within = ((place / f"{name}.safetensors").read_bytes() for name in names)
+        return model, between, within
+
+
+def unsealed(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return the header of a safetensors file, its description read, and the rest."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"]["gpunn"] = json.loads(header["__metadata__"]["gpunn"])
+    return header, content[end:]
+
+
+def resealed(header: Any, data: bytes) -> bytes:
+    """Return a safetensors file with the right checksum, however wrong the rest may be."""
+    import hashlib
+
+    if isinstance(header, dict) and isinstance(header.get("__metadata__"), dict):
+        metadata = dict(header["__metadata__"])
+        if not isinstance(metadata.get("gpunn"), (str, type(None))):
+            metadata["gpunn"] = json.dumps(metadata["gpunn"])
+        header = {**header, "__metadata__": {**metadata, "sha256": "0" * 64}}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    content = len(text).to_bytes(8, "little") + text + data
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return content.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + digest, 1)
+
+
+def sealed_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
+    opened = [unsealed(content) for content in good]
+
+    def broken(rng: random.Random) -> bytes:
+        way = rng.random()
+        if way < 0.3:
+            return mutate.mutated(rng.choice(good), rng, good)
+        header, data = rng.choice(opened)
+        if way < 0.7:  # the description is wrong
+            described = mutate.mutated_json(header["__metadata__"]["gpunn"], rng)
+            header = {**header, "__metadata__": {"gpunn": described}}
+        elif way < 0.9:  # or what the header says of the arrays
+            header = mutate.mutated_json(header, rng)
+        else:  # or the numbers
+            data = mutate.mutated(data, rng, [data])
+        return resealed(header, data)
+
+    header, data = opened[0]
+
+    def described(**changes: Any) -> bytes:
+        text = {**header["__metadata__"]["gpunn"], **changes}
+        return resealed({**header, "__metadata__": {"gpunn": text}}, data)
+
+    array = {"dtype": "F32", "shape": [2**61], "data_offsets": [0, 2**63]}
+    nested = "[" * 50000 + "]" * 50000
+    greedy = {
+        "a layer of 12 TB": described(layers=[{"name": "dense", "units": 10**12}]),
+        "an input of 10**18": described(layers=["flatten"], input_shape=[10**18]),
+        "20,000 layers": described(layers=["flatten"] * 20000),
+        "20,000 layers with state": described(layers=["layer_norm"] * 20000),
+        "an array of 8 EiB": resealed({**header, "x": array}, data),
+        "a header of 2**64 bytes": b"\xff" * 8 + b"{}",
+        "10,000 empty arrays": b"".join(
+            sealed({f"{i}": np.zeros(0, np.float32) for i in range(10**4)}, {"gpunn": "{}"})
+        ),
+        "50,000 lists in one another": resealed(
+            {**header, "__metadata__": {"gpunn": nested}}, data
+        ),
+        "empty lists": described(metadata={"x": [[]] * 10**5}),
+        "empty tables": described(metadata={"x": [{}] * 10**5}),
+    }
+    return Reader(read, ".safetensors", good, broken, greedy)
+
+
+def model() -> Reader:
+    return sealed_reader(lambda path: gpunn.load_model(path, "numpy"), saved()[:2])
+
+
+def checkpoint() -> Reader:
+    this = trainer()
+    stopping = EarlyStopping("loss")
+
+    def read(path: Path) -> gpunn.Trainer:
+        found = newest_checkpoint(path)
+        restore_checkpoint(this, found)
+        this._prepared_step(8)
+        states = dict(found.callback_states())
+        this._hand_over(stopping, _States(path, states.get("early_stopping", {})))  # type: ignore[arg-type]
+        return this
+
+    return sealed_reader(read, saved()[1:])
+
+
+@dataclass
+class _States:
+    path: Path
+    state: dict[str, Any]
+
+    def take(self, name: str) -> dict[str, Any]:
+        return self.state
+
+
+READERS: dict[str, Callable[[], Reader]] = {
+    "idx": idx,
+    "npy": npy,
+    "npz": npz,
+    "csv": csv,
+    "toml": toml,
+    "json": json_,
+    "model": model,
+    "checkpoint": checkpoint,
+}
+"""Every reader, by the name it has on the command line."""
+
+assert zlib  # zipfile can't deflate without it

@@ -1,0 +1,102 @@
+"""Every reader answers broken files with an object or an InvalidFileError, and takes little memory.
+
+A small version of `python scripts/fuzz`, whose figures are in docs/reliability.md.
+"""
+
+import importlib.util
+import random
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+FOLDER = Path(__file__).parents[2] / "scripts" / "fuzz"
+
+FLOOR = 2**20
+ALLOWED = {"idx": 8, "npy": 8, "npz": 16, "csv": 128, "toml": 512, "json": 64}
+ALLOWED |= {"model": 128, "checkpoint": 128}
+"""Times a file's size that reading it may take, beside a mebibyte."""
+
+EXPANDED = 2**24 + 2**23
+"""What a compressed file may take in any case: 16 MiB, and what reading them needs."""
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # under the name by which they import one another
+    spec.loader.exec_module(module)
+    return module
+
+
+sys.path.insert(0, str(FOLDER))
+try:
+    readers = load("readers")
+finally:
+    sys.path.remove(str(FOLDER))
+
+READERS = {name: make() for name, make in readers.READERS.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+def check(name, content, folder):
+    """Return the verdict; fail if an answer is wrong or reading takes too much."""
+    reader = READERS[name]
+    path = folder / f"{name}{reader.suffix}"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        found = readers.verdict(reader, path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    compressed = b"\x1f\x8b" in content[:2] or b"PK" in content[:2]
+    allowed = max(FLOOR + ALLOWED[name] * len(content), EXPANDED if compressed else 0)
+    assert peak <= allowed, f"{peak:,} bytes for a file of {len(content):,}"
+    return found
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_good_files_are_read(name, folder):
+    for content in READERS[name].good:
+        path = folder / f"good{READERS[name].suffix}"
+        path.write_bytes(content)
+        if name != "csv" or b"NA" not in content:
+            assert readers.verdict(READERS[name], path) == "valid"
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_broken_files(name, folder):
+    rng = random.Random(name)
+    found = {check(name, READERS[name].broken(rng), folder) for _ in range(400)}
+    assert "invalid" in found
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [(name, title) for name, reader in READERS.items() for title in reader.greedy],
+)
+def test_greedy_files(name, title, folder):
+    content = READERS[name].greedy[title]
+    if len(content) > 500_000:
+        pytest.skip("takes seconds; python scripts/fuzz tries it")
+    check(name, content, folder)
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=60)
+@given(data=st.data())
+def test_bytes_that_hypothesis_thinks_of(name, folder, data):
+    """With a good file's beginning, or its end, or nothing of it."""
+    good = data.draw(st.sampled_from(READERS[name].good))
+    cut = data.draw(st.integers(0, len(good)))
+    middle = data.draw(st.binary(max_size=40))
+    kept = data.draw(st.integers(0, len(good)))
+    check(name, good[:cut] + middle + good[kept:], folder)

@@ -1,0 +1,31 @@
+"""A few kills of the hunt whose figures are in docs/reliability.md."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
+
+
+def hunt(folder, *options):
+    figures = folder / "figures.jsonl"
+    command = [sys.executable, str(SCRIPT), "--epochs", "2", "--json", str(figures), *options]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "the same" in result.stdout
+    return json.loads(figures.read_text())
+
+
+def test_a_few_kills(tmp_path):
+    found = hunt(tmp_path, "--kills", "3")
+    assert (found["backend"], found["kills"], found["different"]) == ("NumPy", 3, 0)
+
+
+@pytest.mark.rung(5)
+@pytest.mark.emulated
+def test_a_kill_on_the_emulated_device(tmp_path):
+    found = hunt(tmp_path, "--kills", "1", "--emulated")
+    assert (found["backend"], found["kills"], found["different"]) == ("emulated CuPy", 1, 0)

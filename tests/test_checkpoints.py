@@ -1,0 +1,109 @@
+import os
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.checkpoints import CheckpointFolder, newest_checkpoint
+from gpunn.errors import ModelFileError
+
+
+def trainer():
+    model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, "numpy")
+    return gpunn.Trainer(model, "mean_squared_error", "sgd")
+
+
+def train(this, epochs=1):
+    this.fit(np.ones((4, 2)), np.ones(4), epochs=epochs, batch_size=2, progress=False)
+
+
+def numbers(folder):
+    return sorted(int(file.stem) for file in folder.iterdir())
+
+
+def test_the_last_few_are_kept(tmp_path):
+    this = trainer()
+    folder = CheckpointFolder(tmp_path / "a" / "checkpoints", keep=3)
+    folder.begin(this)
+    for _ in range(4):
+        train(this)
+        written = folder.write(this)
+    assert numbers(folder.path) == [4, 6, 8]
+    assert written.name == "0000000008.safetensors"
+    assert newest_checkpoint(folder.path).progress.epoch == 4
+    assert newest_checkpoint(tmp_path / "a").path == written, "the folder of a run"
+    assert newest_checkpoint(str(written)).path == written
+
+
+def test_one_is_written_before_an_old_one_goes(tmp_path, monkeypatch):
+    this = trainer()
+    folder = CheckpointFolder(tmp_path, keep=1)
+    folder.begin(this)
+    train(this)
+
+    def fail(path):
+        assert numbers(tmp_path) == [0]
+        raise OSError("disk full")
+
+    monkeypatch.setattr(this, "save_checkpoint", fail)
+    with pytest.raises(OSError, match="disk full"):
+        folder.write(this)
+    assert numbers(tmp_path) == [0]
+
+
+def test_those_ahead_of_a_new_beginning_go(tmp_path):
+    """They are damaged, or belong to a future that is not to be."""
+    this = trainer()
+    folder = CheckpointFolder(tmp_path, keep=9)
+    folder.begin(this)
+    for _ in range(3):
+        train(this)
+        folder.write(this)
+    again = trainer()
+    train(again)
+    (tmp_path / ".0000000008.safetensors.01234567.part").write_bytes(b"torn")
+    folder.begin(again)
+    assert numbers(tmp_path) == [0, 2]
+
+
+@pytest.mark.parametrize("damage", [b"", b"torn", None])
+def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
+    this = trainer()
+    folder = CheckpointFolder(tmp_path, keep=9)
+    folder.begin(this)
+    train(this)
+    good = folder.write(this)
+    train(this)
+    newest = folder.write(this)
+    newest.write_bytes(newest.read_bytes()[:-1] if damage is None else damage)
+    assert newest_checkpoint(tmp_path).path == good
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0].startswith(f"Skipped a checkpoint: {newest}: ")
+    assert messages[1] == f"Going on from {good}"
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(ModelFileError, match=r"no undamaged checkpoint in this folder(; .*){3}"):
+        newest_checkpoint(tmp_path)
+
+
+def test_age_is_told_by_numbers_and_then_by_time(tmp_path):
+    this = trainer()
+    names = ["9-1", "10-0", "10-1", "model"]
+    for name in names:
+        this.save_checkpoint(tmp_path / f"{name}.safetensors")
+    this.model.save(tmp_path / "11.safetensors")  # a model is no checkpoint
+    assert newest_checkpoint(tmp_path).path.stem == "10-1"
+    for name in names[:3]:
+        (tmp_path / f"{name}.safetensors").unlink()
+    this.save_checkpoint(tmp_path / "other.safetensors")
+    os.utime(tmp_path / "other.safetensors", (0, 0))
+    assert newest_checkpoint(tmp_path).path.stem == "model"
+
+
+def test_clearing(tmp_path):
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
+    folder.clear()
+    folder.begin(trainer())
+    (folder.path / "notes.txt").touch()
+    folder.clear()
+    assert [file.name for file in folder.path.iterdir()] == ["notes.txt"]

@@ -1,0 +1,111 @@
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from safetensors.numpy import load, save, save_file
+
+from gpunn.errors import InvalidFileError, ModelFileError
+from gpunn.sealed import read_sealed, sealed, write_sealed
+
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7])}
+TEXT = {"gpunn": '{"sha256":"' + "1" * 64 + '"}', "other": ""}
+CONTENT = b"".join(sealed(ARRAYS, TEXT))
+
+
+def read(folder, content):
+    path = folder / "file.safetensors"
+    path.write_bytes(content)
+    return read_sealed(path)
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "file.safetensors"
+    write_sealed(path, ARRAYS, TEXT)
+    text, arrays = read_sealed(path)
+    assert {name: text[name] for name in TEXT} == TEXT
+    assert arrays.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(arrays[name], array)
+
+
+def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place():
+    end = 8 + int.from_bytes(CONTENT[:8], "little")
+    place = CONTENT.index(b'"sha256":"', 8, end) + 10
+    given = CONTENT[place : place + 64]
+    blank = CONTENT[:place] + b"0" * 64 + CONTENT[place + 64 :]
+    assert hashlib.sha256(blank).hexdigest().encode() == given
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5),
+        npst.arrays(
+            st.sampled_from(["<f4", ">f8", "<i8", "u1", "?", "<f2", ">u2"]),
+            npst.array_shapes(min_dims=0, min_side=0, max_side=3),
+        ),
+        max_size=5,
+    )
+)
+def test_it_is_what_safetensors_writes_and_reads(arrays):
+    arrays.pop("__metadata__", None)
+    content = b"".join(sealed(arrays, {"gpunn": "ü"}))
+    native = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+    for name, array in load(content).items():
+        np.testing.assert_array_equal(array, arrays[name])
+    theirs = save(native, {"gpunn": "ü", "sha256": "0" * 64})
+    assert content[body(content) :] == theirs[body(theirs) :]
+    assert len(load(content)) == len(arrays)
+
+
+def body(content):
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def test_arrays_that_are_not_in_row_major_order():
+    array = np.arange(12.0).reshape(3, 4)
+    for given_ in (array.T, array[::2, ::-1], np.asfortranarray(array)):
+        found = load(b"".join(sealed({"a": given_}, {})))["a"]
+        np.testing.assert_array_equal(found, given_)
+
+
+def test_no_arrays(tmp_path):
+    assert read(tmp_path, b"".join(sealed({}, {"gpunn": "x"})))[1] == {}
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
+    for place in range(len(CONTENT)):
+        for bit in (0, 7):
+            changed = bytearray(CONTENT)
+            changed[place] ^= 1 << bit
+            with pytest.raises(ModelFileError, match=r"file\.safetensors: "):
+                read(tmp_path, bytes(changed))
+
+
+def test_a_torn_file_is_noticed_wherever_it_ends(tmp_path):
+    for length in range(len(CONTENT)):
+        with pytest.raises(ModelFileError, match=r"file\.safetensors: "):
+            read(tmp_path, CONTENT[:length])
+        with pytest.raises(ModelFileError, match=r"file\.safetensors: "):
+            read(tmp_path, CONTENT[:length] + bytes(len(CONTENT) - length))
+
+
+@given(st.binary(max_size=300))
+def test_anything_else(tmp_path_factory, content):
+    with pytest.raises(InvalidFileError, match=r"file\.safetensors: "):
+        read(tmp_path_factory.getbasetemp(), content)
+
+
+def test_a_file_of_somebody_else(tmp_path):
+    path = tmp_path / "file.safetensors"
+    save_file(ARRAYS, path)
+    with pytest.raises(ModelFileError, match="has no checksum, so it is not a file of this gpunn"):
+        read_sealed(path)
+
+
+def test_no_file(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(ModelFileError, match="there is no such file"):
+            read_sealed(path)

@@ -1,0 +1,267 @@
+"""What is done about updates that go bad, and what is said of them."""
+
+import re
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.callbacks import Callback, ModelCheckpoint
+from gpunn.errors import ArgumentError, DivergenceError
+from gpunn.losses import MeanSquaredError
+from gpunn.optimizers import SGD, Adam
+from gpunn.schedules import Schedule
+
+ROWS = 40
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(ROWS, 3)).astype(np.float32)
+Y = X.sum(axis=1)
+
+
+def poisoned(*rows, size=1e30):
+    """Rows whose numbers are finite, but not what becomes of them."""
+    bad = X.copy()
+    bad[list(rows)] = size
+    return bad
+
+
+def trainer(*parts, optimizer=None, backend="numpy", **options):
+    parts = parts or (layers.Dense(4, "relu", label="first"), layers.Dense(1, label="last"))
+    model = gpunn.Sequential(list(parts), 3, backend)
+    return gpunn.Trainer(model, "mean_squared_error", optimizer or SGD(0.01), **options)
+
+
+def fit(this, inputs=X, **options):
+    standard = {"epochs": 1, "batch_size": 4, "progress": False, "shuffle": False}
+    return this.fit(inputs, Y, **{**standard, **options})
+
+
+# -------------------------------------------------------------------------------- what is said
+
+
+def test_the_first_layer_that_goes_bad(backend):
+    """The sum of three 1e30 is finite, 1e10 times that is not."""
+    first, second = (layers.Dense(3, initializer="ones", label=name) for name in ("a", "b"))
+    parts = [first, layers.Rescaling(1e10), second, layers.Dense(1)]
+    this = trainer(*parts, backend=backend, optimizer=SGD(0.0))
+    message = (
+        r"loss: not a finite number at step 4 of epoch 1\. The activations of layer "
+        r"'rescaling_1' are the first to go bad \(3 of 12 numbers\); those before it are up to 3e\+"
+    )
+    with pytest.raises(DivergenceError, match=message):
+        fit(this, poisoned(13))
+    assert this.updates == 3
+
+
+def test_the_loss_alone():
+    message = r"not a finite number at step 1 .* though all activations are; .* outputs are up to"
+    with pytest.raises(DivergenceError, match=message):
+        fit(trainer(layers.Dense(1, initializer="ones")), poisoned(1))
+
+
+class Steep(MeanSquaredError):  # noqa: N818  its base is no exception
+    name = "steep"
+
+    def gradients(self, xp, predictions, targets):
+        return super().gradients(xp, predictions, targets) * 1e38 * 1e10
+
+
+def test_gradients():
+    this = trainer()
+    this.loss = Steep()
+    message = r"gradients: not finite at step 1 of epoch 1, though the loss is. In the layer 'loss'"
+    with pytest.raises(DivergenceError, match=message):
+        fit(this)
+
+
+def test_gradients_of_a_layer():
+    """The gradients of the outputs are finite, but not those of the weights."""
+    this = trainer(layers.Dense(1, initializer="zeros", label="only"))
+    message = r"though the loss is. In the layer 'only' those of 'weights' are the first to go bad"
+    with pytest.raises(DivergenceError, match=message):
+        this.fit(
+            poisoned(2, size=3e38), 10 * Y, batch_size=4, epochs=1, progress=False, shuffle=False
+        )
+
+
+def test_an_update_that_is_too_large():
+    this = trainer(optimizer=SGD(3e38))
+    message = (
+        r"parameters: not finite after step \d+ of epoch 1\. Its activations and gradients are "
+        r"finite, so the update itself was too large: the learning rate is 3e\+38 and the largest "
+        r"gradient [\d.]+e?.*, in layer '(first|last)'\. A smaller learning_rate usually helps"
+    )
+    with pytest.raises(DivergenceError, match=message):
+        fit(this, 3 * X)
+    for value in this.model.parameters.to_host().values():
+        assert np.isfinite(value).all(), "the network is as it was before that update"
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_batch_is_found_however_it_comes(accumulation, stream):
+    this = trainer(gradient_accumulation=accumulation)
+    step = 5 if accumulation == 1 else 3
+    with pytest.raises(DivergenceError, match=f"at step {step} of epoch 1"):
+        fit(this, poisoned(17), stream=stream)
+
+
+def test_dropout_is_that_of_the_step():
+    """A unit that is dropped in the bad batch can't be what went bad."""
+    parts = [layers.Dense(64, "relu", label="wide"), layers.Dropout(0.5), layers.Dense(1)]
+    this = trainer(*parts)
+    with pytest.raises(DivergenceError, match="loss: not a finite number at step 3 of epoch 1"):
+        fit(this, poisoned(8))
+
+
+def test_what_does_not_happen_again(monkeypatch):
+    """A device that gives other results each time can't be asked twice."""
+    this = trainer()
+    fit(this, epochs=0)
+    original = this._step.statistics.collect
+    monkeypatch.setattr(this._step.statistics, "collect", lambda: original() - 1)
+    with pytest.raises(DivergenceError, match="It did not happen again when the updates were rep"):
+        fit(this)
+
+
+def test_no_memory_for_a_copy(monkeypatch):
+    def refuse(self, trainer, step):
+        raise MemoryError
+
+    monkeypatch.setattr("gpunn.training.recovery.GoodState.__init__", refuse)
+    with pytest.raises(DivergenceError, match=r"not a finite number from epoch 1, step 4 on\. A"):
+        fit(trainer(), poisoned(13))
+    with pytest.raises(ArgumentError, match="out of memory"):
+        fit(trainer(on_divergence="skip"))
+
+
+# ---------------------------------------------------------------------------------- what is done
+
+
+def weights(this):
+    return this.model.parameters.to_host()
+
+
+def assert_same(one, other):
+    for name, value in weights(one).items():
+        np.testing.assert_array_equal(weights(other)[name], value, err_msg=name)
+
+
+def without(inputs, *left_out):
+    """Train on the same batches but for some, by hand."""
+    this = trainer()
+    kept = [step for step in range(ROWS // 4) if step not in left_out]
+    rows = np.concatenate([np.arange(4 * step, 4 * step + 4) for step in kept])
+    this.fit(inputs[rows], Y[rows], batch_size=4, epochs=1, progress=False, shuffle=False)
+    return this
+
+
+@pytest.mark.parametrize("report_every", [1, 3, 4, 100])
+@pytest.mark.parametrize("bad", [(0,), (3,), (9,), (2, 3), (0, 5, 9)])
+def test_skipping_leaves_out_the_batch_alone(bad, report_every, caplog):
+    inputs = poisoned(*(4 * step + 1 for step in bad))
+    this = trainer(on_divergence="skip", report_every=report_every)
+    history = fit(this, inputs)
+    expected = without(inputs, *bad)
+    assert_same(expected, this)
+    assert history["loss"] == pytest.approx(expected.history["loss"], rel=1e-6)
+    assert this.updates == 10
+    assert this.state()["updates"] == 10 - len(bad)
+    assert len(caplog.records) == len(bad)
+    message = caplog.records[0].getMessage()
+    assert f"not a finite number at step {bad[0] + 1} of epoch 1" in message
+    assert "Left out: 1 update(s)" in message
+
+
+def test_rolling_back_leaves_out_all_since_the_report(caplog):
+    inputs = poisoned(4 * 5)
+    this = trainer(on_divergence="roll_back", report_every=3)
+    fit(this, inputs)
+    assert_same(without(inputs, 3, 4, 5), this)
+    assert "Left out: 3 update(s)" in caplog.text
+
+
+@pytest.mark.parametrize("choice", ["skip", "roll_back"])
+def test_on_every_backend(backend, choice):
+    this = trainer(on_divergence=choice, report_every=2, backend=backend)
+    fit(this, poisoned(21), epochs=2)
+    assert np.isfinite(this.history["loss"]).all()
+
+
+def test_when_nothing_helps():
+    this = trainer(on_divergence="skip", report_every=100)
+    with pytest.raises(DivergenceError, match="every update of epoch 1 had to be left out"):
+        fit(this, poisoned(*range(ROWS)), epochs=5)
+    this = trainer(on_divergence="skip", report_every=100)
+    with pytest.raises(DivergenceError, match=r"10 recoveries in a row did not help\. A smaller"):
+        fit(this, poisoned(*range(ROWS)), batch_size=2)
+
+
+def test_an_update_that_overflows_is_left_out_too():
+    """The update itself, not the one after it, whose loss would show it."""
+
+    class Spike(Schedule):
+        name = "spike"
+
+        def at(self, time, duration):
+            return np.where(np.floor(10 * time) == 6, 3e38, 0.01)
+
+    this = trainer(optimizer=SGD(Spike()), on_divergence="skip", report_every=100)
+    fit(this, 3 * X)
+    assert_same(without(3 * X, 6), this)
+
+
+@pytest.mark.parametrize("choice", ["skip", "roll_back"])
+@pytest.mark.parametrize("at", [4, 5, 6, 7, 8, 12])
+def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    inputs = poisoned(4 * 5 + 1)
+
+    class Kill(Callback):
+        saves = True
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            if trainer.updates == at:
+                raise KeyboardInterrupt
+
+    def make():
+        return trainer(optimizer=Adam(0.01), on_divergence=choice, report_every=4)
+
+    whole, resumed = make(), make()
+    fit(whole, inputs, epochs=2)
+    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(), inputs, callbacks=[writing, Kill()], epochs=2)
+    fit(resumed, inputs, epochs=2, resume_from=path)
+    assert_same(whole, resumed)
+    assert whole.history["loss"] == resumed.history["loss"]
+
+
+def test_no_checkpoint_of_a_bad_state(tmp_path):
+    """Between the bad step and the report that finds it there is nothing worth keeping."""
+    path = tmp_path / "{updates}.safetensors"
+    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
+    with pytest.raises(DivergenceError):
+        fit(trainer(), poisoned(13), callbacks=[writing])
+    assert sorted(int(file.stem) for file in tmp_path.iterdir()) == [1, 2, 3]
+
+
+def test_looking_changes_nothing():
+    class Look(Callback):
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            assert trainer.is_sound()
+
+    this, other = trainer(), trainer()
+    fit(this, callbacks=[Look()])
+    fit(other)
+    assert_same(this, other)
+    assert this.history["loss"] == other.history["loss"]
+
+
+def test_an_unknown_choice():
+    with pytest.raises(ArgumentError, match=re.escape("on_divergence: there is no 'skp'; did you")):
+        trainer(on_divergence="skp")
