@@ -18,10 +18,10 @@ import numpy as np
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import Activation
 from gpunn.backends.base import Backend
+from gpunn.backends.numpy.blas import Blas
 from gpunn.backends.numpy.compiled import columns, counters, elementwise
 from gpunn.backends.numpy.compiled import losses as loss_kernels
 from gpunn.backends.numpy.compiled import optimizers as update_kernels
-from gpunn.backends.numpy.compiled.blas import Blas
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.products import (
     BLAS,

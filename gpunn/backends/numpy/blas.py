@@ -44,13 +44,13 @@ class Blas:
         }
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Let each call compute on its own thread: the threads that call share the work."""
+    def limited(self, threads: int) -> Iterator[None]:
+        """Let a product use at most so many threads."""
         before = self._library.get_num_threads()
-        if before == 1:
+        if before <= threads:
             yield
             return
-        self._library.set_num_threads(1)
+        self._library.set_num_threads(threads)
         try:
             yield
         finally:
