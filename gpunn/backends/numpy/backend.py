@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat.numpy as xp
@@ -72,6 +72,22 @@ class NumpyBackend(Backend):
 
     def copy_to_host(self, array: Array, out: np.ndarray) -> None:
         out[...] = array
+
+    def recorded(
+        self, operations: Callable[[], None], complete: bool = False
+    ) -> Callable[[int], None]:
+        from gpunn.backends.numpy.blas import find_blas
+
+        repeat = super().recorded(operations, complete)
+        blas = find_blas() if "threads" in self.options else None
+        if blas is None:
+            return repeat
+
+        def within_limits(times: int) -> None:
+            with blas.limited(self.threads):
+                repeat(times)
+
+        return within_limits
 
     # --------------------------------------------------------------------------- bookkeeping
 

@@ -89,7 +89,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _program(self, operations: Callable[[], Any]) -> Program:
-        from gpunn.backends.numpy.compiled.blas import find_blas
+        from gpunn.backends.numpy.blas import find_blas
         from gpunn.backends.numpy.compiled.encoder import Encoder
         from gpunn.backends.numpy.compiled.program import Program
         from gpunn.backends.numpy.compiled.threads import team
@@ -112,7 +112,9 @@ class CompiledBackend(NumpyBackend):
                 encoded.append(functools.partial(getattr(plain, name), *arguments, **named))
             else:
                 encoded += instructions
-        alone = encoder.blas.alone if encoder.blas and encoder.uses_blas else nullcontext
+        # The threads share the work, so each of their products is computed by one.
+        used = encoder.blas if encoder.uses_blas else None
+        alone = nullcontext if used is None else functools.partial(used.limited, 1)
         return Program(encoded, team(threads), alone)
 
     @property

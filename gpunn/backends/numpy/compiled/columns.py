@@ -9,10 +9,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, share
+from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, part, share
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES, Lanes
 
 __all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "turn_matrix"]
+
+ROWS_AT_A_TIME = 32
+"""Rows whose columns are gone through together: few enough for the cache, which rows of a whole
+batch are not."""
 
 
 def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: bool) -> Any:
@@ -22,6 +26,9 @@ def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: b
     mask = lanes.first(builder, columns)
     ones = ir.Constant(lanes.vector, [lanes.number(1)] * lanes.count)
     running = cgutils.alloca_once_value(builder, lanes.zeros)
+    wanted = builder.icmp_signed("!=", total, I64(0))
+    with builder.if_then(wanted):
+        builder.store(lanes.load(builder, total, 0, mask), running)
     with cgutils.for_range(builder, rows) as loop:
         offset = builder.mul(loop.index, row_bytes)
         place = builder.add(gradient, offset)
@@ -33,7 +40,7 @@ def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: b
             value = builder.fmul(value, builder.select(positive, ones, lanes.zeros))
             lanes.store(builder, value, place, 0, mask)
         builder.store(builder.fadd(builder.load(running), value), running)
-    with builder.if_then(builder.icmp_signed("!=", total, I64(0))):
+    with builder.if_then(wanted):
         lanes.store(builder, builder.load(running), total, 0, mask)
     return target.get_dummy_value()
 
@@ -49,7 +56,7 @@ def rectify(
     columns: Any,
     total: Any,
 ) -> Any:
-    """Do `RECTIFIED_GRADIENT` for the first `columns` columns from an address on, a vector's."""
+    """Do `RECTIFIED_GRADIENT` for some rows and columns from an address on, adding to the sums."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return over_rows(target, builder, like, arguments, rectified=True)
@@ -68,12 +75,20 @@ def sum_columns(
     columns: Any,
     total: Any,
 ) -> Any:
-    """Do `SUM_ROWS` for the first `columns` columns from an address on, a vector's."""
+    """Do `SUM_ROWS` for some rows and columns from an address on, adding to the sums."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return over_rows(target, builder, like, arguments, rectified=False)
 
     return types.void(like, *[types.int64] * 6), generate
+
+
+@compiled
+def clear(like: Any, address: int, size: int, begin: int, end: int) -> None:
+    """Set the elements from `begin` up to `end` to zero."""
+    sums = part(like, address, size, begin, end)
+    for i in range(end - begin):
+        sums[i] = sums.dtype.type(0)
 
 
 @Kernel
@@ -83,14 +98,18 @@ def RECTIFIED_GRADIENT(like: Any, words: Any, thread: int, threads: int) -> None
     Words: output, gradient, rows, columns, bytes of a number, bias_gradient or 0.
     """
     w = integers(words)
-    columns, size = w[3], w[4]
-    lanes = VECTOR_BYTES // size
+    rows, columns, size = w[2], w[3], w[4]
+    lanes, row_bytes = VECTOR_BYTES // size, columns * size
     left, right = share(columns, lanes, thread, threads)
-    for column in range(left, right, lanes):
-        at = column * size
-        total = w[5] + at if w[5] != 0 else 0
-        some = min(lanes, right - column)
-        rectify(like, w[0] + at, w[1] + at, w[2], columns * size, some, total)
+    if w[5] != 0:
+        clear(like, w[5], columns, left, right)
+    for row in range(0, rows, ROWS_AT_A_TIME):
+        count = min(ROWS_AT_A_TIME, rows - row)
+        for column in range(left, right, lanes):
+            at = row * row_bytes + column * size
+            total = w[5] + column * size if w[5] != 0 else 0
+            some = min(lanes, right - column)
+            rectify(like, w[0] + at, w[1] + at, count, row_bytes, some, total)
 
 
 @Kernel
@@ -100,6 +119,7 @@ def SUM_ROWS(like: Any, words: Any, thread: int, threads: int) -> None:
     columns, size = w[2], w[3]
     lanes = VECTOR_BYTES // size
     left, right = share(columns, lanes, thread, threads)
+    clear(like, w[4], columns, left, right)
     for column in range(left, right, lanes):
         at = column * size
         some = min(lanes, right - column)

@@ -18,10 +18,10 @@ import numpy as np
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import Activation
 from gpunn.backends.base import Backend
+from gpunn.backends.numpy.blas import Blas
 from gpunn.backends.numpy.compiled import columns, counters, elementwise
 from gpunn.backends.numpy.compiled import losses as loss_kernels
 from gpunn.backends.numpy.compiled import optimizers as update_kernels
-from gpunn.backends.numpy.compiled.blas import Blas
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.products import (
     BLAS,
@@ -212,7 +212,9 @@ class Encoder:
         b_strides = (size, b.shape[1] * size) if transpose_b else (b.shape[1] * size, size)
         method = self._method(m, n, k, transpose_a, transpose_b)
         panel = PANEL // size
-        by_columns = n >= self.threads * panel and (m <= n or transpose_b) and not transpose_a
+        by_columns = (
+            n >= self.threads * panel and (m <= n or method == TURNED_PRODUCT) and not transpose_a
+        )
         if transpose_a:
             self.gradients.append(out)
         # Zeros to begin with, as wide as a tile, where there is no bias.

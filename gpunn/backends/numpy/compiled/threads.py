@@ -141,9 +141,12 @@ class Team:
             if self.threads > 1:
                 words[ARRIVED] = words[DONE] = 0
                 words[JOB], words[JOB + 1], words[JOB + 2] = address, length, times
-                for _ in range(publish(self._address)):
-                    self._wake.release()
-            lead(address, length, times, self.threads, self._address, self._yield)
+            try:
+                if self.threads > 1:
+                    for _ in range(publish(self._address)):
+                        self._wake.release()
+            finally:  # also if interrupted here: the others wait at the program's barriers
+                lead(address, length, times, self.threads, self._address, self._yield)
 
     def _follow(self, thread: int) -> None:
         seen = 0

@@ -43,14 +43,19 @@ class Blas:
             for dtype, letter in (("float32", "s"), ("float64", "d"))
         }
 
+    @property
+    def threads(self) -> int:
+        """How many threads a product may use."""
+        return int(self._library.get_num_threads())
+
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Let each call compute on its own thread: the threads that call share the work."""
-        before = self._library.get_num_threads()
-        if before == 1:
+    def limited(self, threads: int) -> Iterator[None]:
+        """Let a product use at most so many threads."""
+        before = self.threads
+        if before <= threads:
             yield
             return
-        self._library.set_num_threads(1)
+        self._library.set_num_threads(threads)
         try:
             yield
         finally:
@@ -64,9 +69,13 @@ def address_of(function: Any) -> int:
 
 @functools.cache
 def find_blas() -> Blas | None:
-    """Return the first BLAS in this process whose products can be called by address."""
-    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
-        for name, wide in NAMES:
+    """Return NumPy's BLAS if its products can be called by address, None otherwise.
+
+    SciPy may have loaded one of its own, whose sizes are of 32 bits where NumPy's are of 64.
+    """
+    libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+    for name, wide in NAMES:
+        for library in libraries:
             if hasattr(library.dynlib, name.format("s")):
                 return Blas(library, name, wide)
     return None

@@ -1,0 +1,49 @@
+"""The BLAS that NumPy has loaded, and how many threads it may use."""
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.blas import find_blas
+
+
+@pytest.fixture
+def blas():
+    found = find_blas()
+    if found is None:
+        pytest.skip("NumPy's BLAS has no product that can be called by address")
+    return found
+
+
+def test_products_have_addresses(blas):
+    assert set(blas.products) == {"float32", "float64"}
+    assert all(blas.products.values())
+
+
+def test_the_limit_holds_inside_and_ends_with_it(blas):
+    before = blas.threads
+    with blas.limited(1):
+        assert blas.threads == 1
+    assert blas.threads == before
+
+
+def test_the_limit_ends_with_an_error_too(blas):
+    before = blas.threads
+    with pytest.raises(ValueError, match="no"), blas.limited(1):
+        raise ValueError("no")
+    assert blas.threads == before
+
+
+def test_training_keeps_to_the_threads_asked_for(blas):
+    seen = []
+
+    class Watching(NumpyBackend):
+        def update(self, *arguments):
+            seen.append(blas.threads)
+            super().update(*arguments)
+
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], input_shape=(3,), backend=Watching(threads=1))
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    trainer.fit(np.ones((4, 3)), np.ones((4, 2)), progress=False)
+    assert seen == [1]
