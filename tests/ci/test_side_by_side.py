@@ -84,16 +84,17 @@ def start(tmp_path):
 
 
 NONE, EMULATED = "rungs 1 to 4: pytest without a CUDA device", "rung 5: pytest on emulated CUDA"
+REST = "rung 1: pytest on what is built upon it"
 
 
 @pytest.mark.parametrize(
     ("arguments", "none", "emulated", "failed"),
     [
         ((), 0, 0, []),
-        ((), 1, 0, [NONE]),
+        ((), 1, 0, [REST, NONE]),
         ((), 0, 1, [EMULATED]),
-        ((), 1, 1, [NONE, EMULATED]),
-        ((), 5, 0, [NONE]),
+        ((), 1, 1, [EMULATED, REST, NONE]),
+        ((), 5, 0, [REST, NONE]),
         (("tests/gpu_graph",), 5, 0, []),
         (("tests/gpu_graph",), 5, 2, [EMULATED]),
     ],
@@ -102,21 +103,32 @@ def test_both_run_at_once_and_both_count(start, arguments, none, emulated, faile
     process = start(*arguments, STATUS_NONE=str(none), STATUS_EMULATED=str(emulated))
     output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == bool(failed), output
-    sections = output.split("\n== ")[-2:]
-    assert sections[0].startswith(NONE)
-    assert "ladder of none: " + " ".join(arguments) in sections[0]
-    assert sections[1].startswith(EMULATED)
-    assert "ladder of emulated: " + " ".join(arguments) in sections[1]
+    names = (EMULATED, NONE) if arguments else (EMULATED, REST, NONE)
+    sections = output.split("\n== ")[-len(names) :]
+    for section, name in zip(sections, names, strict=True):
+        assert section.startswith(name)
+        asked = " ".join(arguments) if name != REST else "tests/"
+        device = "emulated" if name == EMULATED else "none"
+        assert f"ladder of {device}: {asked}" in section
     said = output.partition("test.sh: error: failed: ")[2]
-    assert [name for name in (NONE, EMULATED) if name in said] == failed
+    assert [name for name in (EMULATED, REST, NONE) if name in said] == failed
     assert sorted(path.name for path in start.marks.iterdir()) == ["emulated", "none"], "a log"
 
 
+def test_no_folder_is_left_out_or_tested_twice(start):
+    process = start()
+    output, _ = process.communicate(timeout=TIMEOUT)
+    ignored = {word.removeprefix("--ignore=") for word in output.split() if "--ignore" in word}
+    later = next(line for line in output.splitlines() if "ladder of none: tests/" in line)
+    assert ignored == set(later.partition(": ")[2].split())
+    assert all((REPOSITORY / folder).is_dir() for folder in ignored)
+
+
 def test_one_that_is_stopped_for_a_while_has_not_ended(start):
-    process = start(STOP="yes", STATUS_EMULATED="1")
+    process = start("tests/gpu_graph", STOP="yes", STATUS_EMULATED="1")
     output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
-    assert output.index("ladder of none") < output.index("ladder of emulated")
+    assert output.index("ladder of emulated") < output.index("ladder of none")
     assert f"failed: {EMULATED}" in output
     assert NONE not in output.partition("failed: ")[2]
 
