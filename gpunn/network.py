@@ -33,6 +33,9 @@ PASSES = 16
 LAYERS_SHOWN = 12
 """Lines of a picture of shapes."""
 
+VIEWS = frozenset(("values", "gradients"))
+"""Attributes of a layer that are views of the network's parameters."""
+
 REMADE = frozenset(
     (
         "backend",
@@ -43,6 +46,7 @@ REMADE = frozenset(
         "parameters",
         "_inference",
         "_passes",
+        "_settings",
         "_lock",
     )
 )
@@ -148,6 +152,7 @@ class Sequential:
             layer.attach(*self.parameters.views(label), key)
         self.inputs_fitted = not any(layer.learns_from_inputs for layer in self.layers)
         self._inference: Workspace | None = None
+        self._settings: list[Any] = []
         self._passes: dict[tuple[int, Any], Callable[[Array], Array]] = {}
         self._lock = threading.Lock()
 
@@ -262,6 +267,8 @@ class Sequential:
         return result
 
     def _inference_pass(self, x: Array, workspace: Workspace) -> Callable[[Array], Array]:
+        if self.uses_operations_only:
+            self._forget_if_changed()
         key = x.shape[0], x.dtype
         if key not in self._passes:
             if len(self._passes) >= PASSES:
@@ -270,6 +277,16 @@ class Sequential:
                 lambda x: self.forward(x, workspace)[-1], x, self.uses_operations_only
             )
         return self._passes[key]
+
+    def _forget_if_changed(self) -> None:
+        """Let go of recorded passes, which have the layers' numbers in them, if one is another."""
+        settings = [
+            (layer, {name: value for name, value in vars(layer).items() if name not in VIEWS})
+            for layer in self.layers
+        ]
+        if settings != self._settings:
+            self._settings = settings
+            self._passes.clear()
 
     def _inference_workspace(self, capacity: int) -> Workspace:
         if self._inference is None or self._inference.capacity < capacity:

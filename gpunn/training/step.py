@@ -203,6 +203,8 @@ class TrainStep(BatchPass):
     def update(self, rows: int, times: int = 1) -> None:
         """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
         key = (rows, *self._place)
+        if not self._recorded:
+            self._settings = self._described()
         if key not in self._recorded:
             self._recorded[key] = self.ops.recorded(
                 partial(self._update, rows), complete=self.model.uses_operations_only

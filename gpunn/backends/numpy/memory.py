@@ -25,7 +25,9 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
     if size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return np.zeros(shape, dtype)
     try:
-        memory = mmap.mmap(-1, size + LARGE_PAGE)
+        # Private: what is shared would still be so after a fork, and has no large pages.
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        memory = mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
         memory.madvise(mmap.MADV_HUGEPAGE)
     except (OSError, ValueError, OverflowError):
         return np.zeros(shape, dtype)

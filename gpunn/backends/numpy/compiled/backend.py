@@ -92,7 +92,6 @@ class CompiledBackend(NumpyBackend):
         from gpunn.backends.numpy.blas import find_blas
         from gpunn.backends.numpy.compiled.encoder import Encoder
         from gpunn.backends.numpy.compiled.program import Program
-        from gpunn.backends.numpy.compiled.threads import team
 
         taken: list[Any] = []
         self._recorder.taken = taken
@@ -115,7 +114,7 @@ class CompiledBackend(NumpyBackend):
         # The threads share the work, so each of their products is computed by one.
         used = encoder.blas if encoder.uses_blas else None
         alone = nullcontext if used is None else functools.partial(used.limited, 1)
-        return Program(encoded, team(threads), alone)
+        return Program(encoded, threads, alone)
 
     @property
     def recording(self) -> bool:
@@ -160,8 +159,8 @@ def numba_works() -> bool:
     if importlib.util.find_spec("numba") is None:
         return False
     try:
-        import numba  # noqa: F401
+        import numba
     except ImportError as error:
         logger.warning("gpunn: numba can't be used, so training takes longer: %s", error)
         return False
-    return True
+    return not numba.config.DISABLE_JIT

@@ -210,8 +210,8 @@ class Encoder:
         k = a.shape[0] if transpose_a else a.shape[1]
         a_strides = (size, a.shape[1] * size) if transpose_a else (a.shape[1] * size, size)
         b_strides = (size, b.shape[1] * size) if transpose_b else (b.shape[1] * size, size)
-        method = self._method(m, n, k, transpose_a, transpose_b)
         panel = PANEL // size
+        method = self._method(m, n, k, transpose_a, transpose_b, panel)
         by_columns = (
             n >= self.threads * panel and (m <= n or method == TURNED_PRODUCT) and not transpose_a
         )
@@ -247,12 +247,14 @@ class Encoder:
         ]  # fmt: skip
         return Instruction(PRODUCT, words, read, [out])
 
-    def _method(self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool) -> int:
+    def _method(
+        self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, panel: int
+    ) -> int:
         """Return how to do a product; the limits are measured ones (docs/benchmarks.md)."""
         if transpose_b:
             if k <= 32:
                 return TURNED_PANELS
-            if m <= 160 and n >= self.threads * m:
+            if m <= 160 and n >= self.threads * max(m, panel):
                 return TURNED_PRODUCT
             return TURNED_PANELS if self.blas is None else BLAS
         if self.blas is None:

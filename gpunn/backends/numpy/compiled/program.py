@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled.kernel import Kernel
-from gpunn.backends.numpy.compiled.threads import ROW, Team
+from gpunn.backends.numpy.compiled.threads import ROW, team
 
 __all__ = ["Instruction", "Program", "bits"]
 
@@ -71,7 +71,8 @@ class Program:
     Parameters
     ----------
     operations : sequence of Instruction or callable
-    team : Team
+    threads : int
+        How many run it.
     alone : callable
         Returns a context in which the BLAS leaves the other cores to the team.
     """
@@ -79,11 +80,11 @@ class Program:
     def __init__(
         self,
         operations: Sequence[Instruction | Callable[[], None]],
-        team: Team,
+        threads: int,
         alone: Callable[[], AbstractContextManager[Any]],
     ) -> None:
         self._operations = list(operations)  # kept, since the table knows memory by address only
-        self._team, self._alone = team, alone
+        self._threads, self._alone = threads, alone
         self._parts: list[np.ndarray | Callable[[], None]] = []
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
         stretch: list[Instruction] = []
@@ -99,14 +100,16 @@ class Program:
 
     def __call__(self, times: int) -> None:
         """Do the operations `times` times."""
+        # Asked for each time: a forked process has none of its parent's threads.
+        run = team(self._threads).run
         with self._alone():
             if len(self._parts) == 1 and isinstance(self._parts[0], np.ndarray):
-                self._team.run(self._parts[0], times)
+                run(self._parts[0], times)
                 return
             for _ in range(times):
                 for part in self._parts:
                     if isinstance(part, np.ndarray):
-                        self._team.run(part, 1)
+                        run(part, 1)
                     else:
                         part()
 

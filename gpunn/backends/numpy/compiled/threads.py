@@ -11,6 +11,7 @@ import os
 import threading
 
 import numpy as np
+from numba import types
 
 from gpunn.backends.numpy.compiled.kernel import WORDS, compiled
 from gpunn.backends.numpy.compiled.pointers import atomic_add, atomic_load, call, hint_spinning
@@ -128,6 +129,7 @@ class Team:
         self._lock = threading.Lock()
         self._wake = threading.Semaphore(0)
         self._yield = _address_of_yield()
+        compile_all()  # now, since an interruption in the middle of a program would be too late
         for thread in range(1, threads):
             threading.Thread(
                 target=self._follow, args=(thread,), name=f"gpunn-{thread}", daemon=True
@@ -141,11 +143,21 @@ class Team:
             if self.threads > 1:
                 words[ARRIVED] = words[DONE] = 0
                 words[JOB], words[JOB + 1], words[JOB + 2] = address, length, times
+            published = woken = self.threads == 1
             try:
-                if self.threads > 1:
-                    for _ in range(publish(self._address)):
+                if not published:
+                    sleeping = publish(self._address)
+                    published = True
+                    for _ in range(sleeping):
                         self._wake.release()
-            finally:  # also if interrupted here: the others wait at the program's barriers
+                    woken = True
+            finally:
+                # Also if interrupted here: who has begun the program waits at its barriers. One
+                # call too many of either kind does no harm to those who are awake.
+                if not published:
+                    publish(self._address)
+                if not woken:
+                    self._wake.release(self.threads - 1)
                 lead(address, length, times, self.threads, self._address, self._yield)
 
     def _follow(self, thread: int) -> None:
@@ -165,14 +177,29 @@ def publish(board: int) -> int:
     return atomic_load(board + SLEEPING * 8)
 
 
-_teams: dict[tuple[int, int], Team] = {}
+def compile_all() -> None:
+    """Compile, or load, what the threads of a team call."""
+    for function, arguments in ((publish, 1), (start_sleeping, 2), (follow, 5), (lead, 6)):
+        function.compile((types.int64,) * arguments)
+
+
+_teams: dict[int, Team] = {}
 _teams_lock = threading.Lock()
+
+
+def forget_teams() -> None:
+    """Begin anew in a forked process, which has none of its parent's threads."""
+    global _teams_lock
+    _teams.clear()
+    _teams_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget_teams)
 
 
 def team(threads: int) -> Team:
     """Return the team of this many threads; each process makes its own."""
-    key = (os.getpid(), threads)
     with _teams_lock:
-        if key not in _teams:
-            _teams[key] = Team(threads)
-        return _teams[key]
+        if threads not in _teams:
+            _teams[threads] = Team(threads)
+        return _teams[threads]

@@ -1,5 +1,6 @@
 """Where numba is, where it isn't, and whose classes are recorded."""
 
+import os
 import subprocess
 import sys
 
@@ -136,3 +137,42 @@ def test_predictions_take_rows_as_they_come():
     again = trainer.model.predict(X)
     assert again is not whole
     np.testing.assert_array_equal(again, whole)
+
+
+def test_predictions_follow_the_layers_settings():
+    rescaling = gpunn.layers.Rescaling(1.0)
+    model = gpunn.Sequential([rescaling, Dense(3)], input_shape=(20,), backend=CompiledBackend(2))
+    X = np.ones((4, 20), np.float32)
+    before = model.predict(X)
+    rescaling.scale = 2.0
+    np.testing.assert_allclose(model.predict(X), 2 * before, rtol=1e-5)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_predicts_by_threads_of_its_own():
+    pytest.importorskip("numba")
+    script = (
+        "import os, numpy as np, gpunn\n"
+        "layers = [gpunn.layers.Dense(1024, 'relu'), gpunn.layers.Dense(1024)]\n"
+        "backend = gpunn.get_backend('numpy', threads=2)\n"
+        "model = gpunn.Sequential(layers, input_shape=(1024,), backend=backend)\n"
+        "X = np.ones((256, 1024), np.float32)\n"
+        "expected = model.predict(X)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    same = np.array_equal(model.predict(X), expected)\n"
+        "    model.parameters.values[...] = 0\n"
+        "    os._exit(0 if same else 1)\n"
+        "assert os.waitpid(child, 0)[1] == 0\n"
+        "assert np.array_equal(model.predict(X), expected)\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
+
+
+def test_without_compilation_numpy_does_it():
+    pytest.importorskip("numba")
+    script = (
+        "from gpunn.backends.numpy.compiled.backend import numba_works; assert not numba_works()"
+    )
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
