@@ -15,9 +15,11 @@ from gpunn.backends.numpy.blas import Blas
 from gpunn.backends.numpy.compiled.kernel import WORDS
 from gpunn.backends.numpy.compiled.panels import PACK, PANEL
 from gpunn.backends.numpy.compiled.products import (
+    ADD_PARTS,
     BLAS,
     PACKED,
     PRODUCT,
+    SHARED_TERMS,
     TILES,
     TURNED_PANELS,
     TURNED_PRODUCT,
@@ -42,9 +44,13 @@ APART = 1 << 19
 rows that lie a power of two apart push each other out of it."""
 
 
+MOST_ROWS = 8 * HIGH
+"""Rows done at a time, at most: more of A would not stay in the cache."""
+
+
 def rows_within(size: int, row_bytes: int) -> int:
-    """Return how many rows to do at a time: whole tiles that fit, at least one, at most eight."""
-    return max(1, min(8, size // (row_bytes * HIGH))) * HIGH
+    """Return how many rows to do at a time: whole tiles that fit, if possible."""
+    return max(HIGH, min(MOST_ROWS, size // (row_bytes * HIGH) * HIGH))
 
 
 @dataclass
@@ -128,7 +134,8 @@ class ProductPlans:
         if transpose_a:
             self.gradients.append(out)
         # Zeros to begin with, as wide as a tile, where there is no bias.
-        initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
+        nothing = np.zeros(max(m, n, panel), out.dtype)
+        initial = nothing if bias is None else bias
         left, right = Operand.of(a, transpose_a), Operand.of(b, transpose_b)
         instructions: list[Instruction] = []
         read = [a, b, initial]
@@ -136,7 +143,9 @@ class ProductPlans:
         if method == TILES and transpose_a:
             rows = rows_within(CACHED, n * size)
         elif method == TILES:
-            terms = max(64, APART // (n * size))
+            rows, terms = MOST_ROWS, max(64, APART // (n * size))
+        elif method == SHARED_TERMS:
+            numbers = n
         elif method == TURNED_PANELS:
             numbers = k * panel
         elif method == TURNED_RESULT:
@@ -181,6 +190,12 @@ class ProductPlans:
         product = Instruction(PRODUCT, [*map(int, words.values())], read, [out])
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, join=partial(self._with_update, product, words))
+        if method == SHARED_TERMS:
+            more = [address(buffer), buffer_bytes, self.threads, words["initial"]]
+            more += [words["c"], n, size, words["floor"]]
+            words["initial"] = address(nothing)
+            product = Instruction(PRODUCT, [*map(int, words.values())], [a, b, nothing], [buffer])
+            return [product, Instruction(ADD_PARTS, more, [buffer, initial], [out])]
         return [*instructions, product]
 
     def _method(
@@ -199,7 +214,13 @@ class ProductPlans:
             if m <= 160 and n >= self.threads * max(m, panel):
                 return TURNED_PRODUCT
             return TURNED_PANELS if self.blas is None else BLAS
-        return TILES if self.blas is None or n <= 512 or m <= 160 else BLAS
+        if m == 1 < self.threads <= k and k * n >= 1 << 17:
+            return SHARED_TERMS
+        if n <= 512 and (m < 256 or n < 256):
+            return TILES
+        if n <= 512 or self.blas is None:
+            return PACKED
+        return TILES if m <= 160 else BLAS
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
         """Return what puts an operand into panels; one place serves all products in turn."""

@@ -22,6 +22,7 @@ from gpunn.backends.numpy.compiled.kernel import (
     compiled,
     integers,
     number,
+    part,
     share,
     vector,
 )
@@ -31,9 +32,11 @@ from gpunn.backends.numpy.compiled.tiles import HIGH, VECTORS, WIDE, tile
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES
 
 __all__ = [
+    "ADD_PARTS",
     "BLAS",
     "PACKED",
     "PRODUCT",
+    "SHARED_TERMS",
     "TILES",
     "TURNED_PANELS",
     "TURNED_PRODUCT",
@@ -41,10 +44,11 @@ __all__ = [
     "WORDS_OF_PRODUCT",
 ]
 
-TILES, PACKED, TURNED_PANELS, TURNED_PRODUCT, TURNED_RESULT, BLAS = range(6)
-"""How a product is done: by tiles, from where the operands lie; with B in panels; B being the
-transpose of what lies in memory, with a panel of it turned at a time, or as C.T = B.T A.T, if A and
-C are small; in this way too if C has few columns; by the BLAS."""
+TILES, SHARED_TERMS, PACKED, TURNED_PANELS, TURNED_PRODUCT, TURNED_RESULT, BLAS = range(7)
+"""How a product is done: by tiles, from where the operands lie; so too, but threads share the terms
+and their results are left for `ADD_PARTS`; with B in panels; B being the transpose of what lies in
+memory, with a panel of it turned at a time, or as C.T = B.T A.T, if A and C are small; in this way
+too if C has few columns; by the BLAS."""
 
 WORDS_OF_PRODUCT = (
     *("method", "by_columns", "size", "m", "n", "k"),
@@ -183,7 +187,9 @@ def multiply_tiles(
 def product(like: Any, words: Any, thread: int, threads: int) -> None:
     """Set C = max(initial + A B, floor), and do an update with it; the words are named above."""
     method = integers(words)[METHOD]
-    if method == TURNED_PANELS:
+    if method == SHARED_TERMS:
+        by_shared_terms(like, words, thread, threads)
+    elif method == TURNED_PANELS:
         by_turned_panels(like, words, thread, threads)
     elif method == TURNED_PRODUCT:
         by_turned_product(like, words, thread, threads)
@@ -230,6 +236,18 @@ def by_tiles(like: Any, words: Any, thread: int, threads: int) -> None:
             room = w[ROOM] + thread * WORDS * 8
             update_part(words, room, w[UPDATE], w[UPDATE_WORDS], c, first * w[N], rows * w[N], size)
         first += rows
+
+
+@compiled
+def by_shared_terms(like: Any, words: Any, thread: int, threads: int) -> None:
+    """For a single row each thread reads whole rows of B, which then fit its cache."""
+    w = integers(words)
+    term, end = w[K] * thread // threads, w[K] * (thread + 1) // threads
+    multiply_tiles(
+        like, w[SIZE], w[A] + term * w[A_COLUMN], w[A_ROW], w[A_COLUMN], w[B] + term * w[B_ROW],
+        w[B_ROW], w[B_PANEL], w[INITIAL], 0, w[BUFFER] + thread * w[BUFFER_BYTES], 0, end - term,
+        -np.inf, 1, 0, w[N],
+    )  # fmt: skip
 
 
 @compiled
@@ -393,3 +411,26 @@ def finish(
 
 
 PRODUCT = Kernel(product.py_func)
+
+
+@Kernel
+def ADD_PARTS(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set C = max(initial + the sum of all parts, floor), for a C of one row.
+
+    Words: the parts, bytes to the next one, how many; initial, C, columns, bytes of a number, bits
+    of the floor.
+    """
+    w = integers(words)
+    columns, size = w[5], w[6]
+    left, right = share(columns, PANEL // size, thread, threads)
+    out = part(like, w[4], columns, left, right)
+    initial = part(like, w[3], columns, left, right)
+    least = out.dtype.type(number(w[7]))
+    for column in range(right - left):
+        out[column] = initial[column]
+    for each in range(w[2]):
+        values = part(like, w[0] + each * w[1], columns, left, right)
+        for column in range(right - left):
+            out[column] += values[column]
+    for column in range(right - left):
+        out[column] = least if out[column] < least else out[column]

@@ -16,8 +16,10 @@ CASES = [
     ("TILES", "nn", 33, 130, 700),
     ("TILES", "nn", 37, 2050, 300),  # more terms than are done at a time
     ("TILES", "nn", 1, 150, 90),
+    ("SHARED_TERMS", "nn", 1, 701, 300),
     ("TILES", "nn", 5, 10, 1),
     ("TILES", "tn", 130, 37, 50),
+    ("PACKED", "nn", 300, 261, 290),
     ("PACKED", "tn", 261, 517, 70),
     ("PACKED", "tn", 90, 600, 1030),
     ("PACKED", "nt", 1030, 523, 10),
@@ -56,7 +58,9 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     a, b, out = operands(form, m, n, k, dtype)
     instructions = plans(threads, a, b, out).encode(a, b, out, form == "tn", form == "nt")
     if dtype == "float32" and threads == 2:
-        assert instructions[-1].words[products.METHOD] == getattr(products, method)
+        assert instructions[0 if method == "SHARED_TERMS" else -1].words[
+            products.METHOD
+        ] == getattr(products, method)
     run(instructions, threads)
     a, b = (a.T if form == "tn" else a), (b.T if form == "nt" else b)
     exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
@@ -66,10 +70,12 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
 
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
-@pytest.mark.parametrize(("m", "n", "k"), [(33, 130, 300), (37, 2050, 300), (170, 530, 40)])
-def test_bias_and_floor_are_applied_once(m, n, k):
-    a, b, out = operands("nn", m, n, k, "float64")
-    bias = np.random.default_rng(0).normal(size=n)
+@pytest.mark.parametrize(
+    "sizes", [(1, 701, 300), (33, 130, 300), (37, 2050, 300), (300, 261, 290), (170, 530, 40)]
+)
+def test_bias_and_floor_are_applied_once(sizes):
+    a, b, out = operands("nn", *sizes, "float64")
+    bias = np.random.default_rng(0).normal(size=sizes[1])
     run(plans(2, a, b, out).encode(a, b, out, bias=bias, floor=0.0), 2)
     np.testing.assert_allclose(out, np.maximum(bias + a @ b, 0.0), rtol=1e-11, atol=1e-11)
 
