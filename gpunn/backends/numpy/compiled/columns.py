@@ -14,9 +14,9 @@ from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES, Lanes
 
 __all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "turn_matrix"]
 
-ROWS_AT_A_TIME = 32
-"""Rows whose columns are gone through together: few enough for the cache, which rows of a whole
-batch are not."""
+MOST_ROWS, STREAMED = 32, 1 << 16
+"""Rows whose columns are gone through together, at most, and how many bytes they may have: few
+enough for the cache and for the processor to fetch ahead, which rows of a whole batch are not."""
 
 
 def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: bool) -> Any:
@@ -103,8 +103,9 @@ def RECTIFIED_GRADIENT(like: Any, words: Any, thread: int, threads: int) -> None
     left, right = share(columns, lanes, thread, threads)
     if w[5] != 0:
         clear(like, w[5], columns, left, right)
-    for row in range(0, rows, ROWS_AT_A_TIME):
-        count = min(ROWS_AT_A_TIME, rows - row)
+    step = max(1, min(MOST_ROWS, STREAMED // row_bytes))
+    for row in range(0, rows, step):
+        count = min(step, rows - row)
         for column in range(left, right, lanes):
             at = row * row_bytes + column * size
             total = w[5] + column * size if w[5] != 0 else 0
