@@ -54,7 +54,7 @@ class Blas:
     def _functions(self, name: str, *scales: str | None) -> dict[str, Callable[..., None]]:
         """Return a function of two vectors, each with its step and perhaps scaled, by type."""
         size = ctypes.c_int64 if self.wide else ctypes.c_int
-        found = {}
+        found: dict[str, Callable[..., None]] = {}
         for dtype, letter, number in TYPES:
             if not hasattr(self._library.dynlib, name.format(letter)):
                 continue

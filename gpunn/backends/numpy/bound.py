@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from gpunn.activations import Identity
+from gpunn.activations import Identity, ReLU
 from gpunn.backends.numpy.activations import CHEAP, PASSES
 from gpunn.backends.numpy.losses import COMPUTE
 from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
 from gpunn.backends.numpy.parts import LARGE
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, contiguous
-from gpunn.typing import Array
+from gpunn.typing import Array, Shape
 
 if TYPE_CHECKING:
     from gpunn.activations import Activation
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["Calls", "bound"]
 
 Calls: TypeAlias = list[Callable[[], Any]]
+
+SHORT, UNDIVIDED = 128, 512
+"""Rows and inputs up to which OpenBLAS does not divide the gradient of the weights well among its
+threads, unless it is asked for half as many units at a time."""
+
+NARROW = 32
+"""Units up to which a turned copy of the weights takes little beside a product with them."""
+
+SKINNY, WIDE = 32, 1 << 16
+"""Rows up to which, and weights from which, the transpose of a product is computed sooner, and
+turned back, than the product."""
+
+BOOL = np.dtype(np.bool)
 
 Taken: TypeAlias = Sequence[tuple[str, tuple[Any, ...], Mapping[str, Any]]]
 """Operations in order: their names and their arguments."""
@@ -66,6 +79,7 @@ class Binder:
     def __init__(self, backend: NumpyBackend) -> None:
         self.backend: Any = backend
         self.scratch = Scratch()
+        self._nothing: dict[np.dtype, np.ndarray] = {}
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -120,24 +134,96 @@ class Binder:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> Calls:
+        if transpose_b and not transpose_a:
+            return self._input_gradient(a, b, out)
         left, right = a.T if transpose_a else a, b.T if transpose_b else b
         return [partial(np.matmul, left, right, out=out)]
+
+    def _weight_gradient(self, x: Array, gradient: Array, out: Array) -> Calls:
+        """Set out = x.T @ gradient."""
+        (rows, units), inputs = gradient.shape, x.shape[1]
+        width = units
+        if rows <= SHORT and inputs <= UNDIVIDED and self.backend.threads > 1:
+            width = UNDIVIDED // 2
+        return [
+            partial(np.matmul, x.T, gradient[:, part], out=out[:, part])
+            for part in (slice(start, start + width) for start in range(0, units, width))
+        ]
+
+    def _input_gradient(self, gradient: Array, weights: Array, out: Array) -> Calls:
+        """Set out = gradient @ weights.T, which OpenBLAS is slow at in most of its shapes."""
+        rows, units = gradient.shape
+        if units == 1:
+            return [partial(np.multiply, gradient, weights.T, out)]
+        if units <= NARROW:
+            turned = self.scratch("turned", weights.shape[::-1], weights.dtype)
+            return [
+                partial(np.copyto, turned, weights.T),
+                partial(np.matmul, gradient, turned, out=out),
+            ]
+        if rows <= SKINNY and weights.size >= WIDE:
+            turned = self.scratch("turned", out.shape[::-1], out.dtype)
+            return [
+                partial(np.matmul, weights, gradient.T, out=turned),
+                partial(np.copyto, out, turned.T),
+            ]
+        return [partial(np.matmul, gradient, weights.T, out=out)]
 
     def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> Calls:
         if not self._worth_binding(activation, z, out):
             return [partial(self.backend.activate, activation, z, bias, out)]
-        forward, _ = PASSES[type(activation)]
-        nothing = type(activation) is Identity and out is z
-        calls: Calls = []
-        for block in blocks(z):
-            z_block = z[block]
+        runs = blocks(z)
+        calls, bias = self._repeated(bias, z[runs[0]].shape, len(runs))
+        for run in runs:
+            block = z[run]
             if bias is not None:
-                calls.append(partial(np.add, z_block, bias, z_block))
-            if not nothing:
-                piece = z_block.reshape(-1)
-                target = piece if out is z else out[block].reshape(-1)
-                calls.append(partial(forward, activation, piece, target, *self._pair(piece)))
+                term = bias if bias.ndim == 1 else bias[: block.shape[0]]
+                calls.append(partial(np.add, block, term, block))
+            piece = block.reshape(-1)
+            target = piece if out is z else out[run].reshape(-1)
+            calls += self._forward(activation, piece, target)
         return calls
+
+    def _repeated(self, bias: Array | None, shape: Shape, times: int) -> tuple[Calls, Array | None]:
+        """Return the bias once a row, if it is added so often that this pays, and what fills it.
+
+        NumPy adds equal shapes nearly twice as fast as a row to every row.
+        """
+        if bias is None or times < 4:
+            return [], bias
+        rows = self.scratch("bias", shape, bias.dtype)
+        return [partial(np.copyto, rows, bias)], rows
+
+    def _forward(self, activation: Activation, z: Array, out: Array) -> Calls:
+        kind = type(activation)
+        if kind is Identity and out is z:
+            return []
+        if kind is ReLU:
+            return [partial(np.maximum, z, self._zeros(z), out=out)]
+        forward, _ = PASSES[kind]
+        return [partial(forward, activation, z, out, *self._pair(z))]
+
+    def _backward(self, activation: Activation, z: Array, output: Array, gradient: Array) -> Calls:
+        kind = type(activation)
+        if kind is Identity:
+            return []
+        if kind is ReLU:
+            positive, factor = self.scratch("positive", z.shape, BOOL), self._pair(z)[0]
+            return [
+                partial(np.greater, output, self._zeros(z), positive),
+                partial(np.copyto, factor, positive),
+                partial(np.multiply, gradient, factor, gradient),
+            ]
+        _, backward = PASSES[kind]
+        return [partial(backward, activation, z, output, gradient, *self._pair(z))]
+
+    def _zeros(self, piece: Array) -> Array:
+        """Return zeros, never to be written to: twice as fast as the number 0 as an operand."""
+        if piece.dtype not in self._nothing:
+            self._nothing[piece.dtype] = np.zeros(0, piece.dtype)
+        if self._nothing[piece.dtype].size < piece.size:
+            self._nothing[piece.dtype] = np.zeros(piece.size, piece.dtype)
+        return self._nothing[piece.dtype][: piece.size]
 
     def activation_gradient(
         self,
@@ -150,12 +236,10 @@ class Binder:
         if not self._worth_binding(activation, z, output, gradient):
             operation = self.backend.activation_gradient
             return [partial(operation, activation, z, output, gradient, bias_gradient)]
-        _, backward = PASSES[type(activation)]
         calls: Calls = []
-        if type(activation) is not Identity:
-            for block in blocks(z):
-                arrays = [array[block].reshape(-1) for array in (z, output, gradient)]
-                calls.append(partial(backward, activation, *arrays, *self._pair(arrays[0])))
+        for run in blocks(z):
+            pieces = [array[run].reshape(-1) for array in (z, output, gradient)]
+            calls += self._backward(activation, *pieces)
         if bias_gradient is not None:
             ones = np.ones(gradient.shape[0], gradient.dtype)
             calls.append(partial(np.matmul, ones, gradient, out=bias_gradient))
@@ -164,7 +248,9 @@ class Binder:
     def _worth_binding(self, activation: Activation, *arrays: Array) -> bool:
         """Return whether one thread should compute this, and NumPy has passes for it."""
         kind, size = type(activation), arrays[0].size
-        return kind in PASSES and contiguous(*arrays) and (kind in CHEAP or size < LARGE)
+        if kind not in PASSES or not size or not contiguous(*arrays):
+            return False
+        return kind in CHEAP or size < LARGE or self.backend.threads == 1
 
     def _pair(self, piece: Array) -> tuple[Array, Array]:
         scratch = self.scratch
@@ -194,7 +280,7 @@ class Binder:
         input_gradient: Array | None,
     ) -> Calls:
         calls = self.activation_gradient(activation, z, output, gradient, bias_gradient)
-        calls += self.matmul(x, gradient, weight_gradient, transpose_a=True)
+        calls += self._weight_gradient(x, gradient, weight_gradient)
         if input_gradient is not None:
             calls += self.matmul(gradient, weights, input_gradient, transpose_b=True)
         return calls
@@ -260,5 +346,5 @@ class Binder:
 def blocks(z: Array) -> list[slice]:
     """Return runs of rows that fit into the cache."""
     rows = z.shape[0]
-    many = max(1, CHUNK * rows // max(z.size, 1))
+    many = max(1, CHUNK * rows // z.size)
     return [slice(start, start + many) for start in range(0, rows, many)]

@@ -21,9 +21,9 @@ from gpunn.typing import Array
 
 __all__ = ["UPDATE", "decay", "numbers"]
 
-PIECE = 32768
-"""Elements updated at a time: few enough for a core's L2 cache, with all that an optimizer keeps
-of them, and enough that the calls take little beside the work."""
+PIECE = 1 << 18
+"""Bytes of each array that are updated at a time: few enough for a core's L2 cache to hold them of
+all that an optimizer keeps, and enough that the calls take little beside the work."""
 
 Run: TypeAlias = Callable[[float, float], None]
 Bind: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], Scratch], Iterator[Run]]
@@ -32,8 +32,9 @@ Bind: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], Scratch], Iterat
 def pieces(scratch: Scratch, *arrays: Array) -> Iterator[list[Array]]:
     """Yield pieces of 1-D arrays side by side, and two of scratch."""
     size, dtype = arrays[0].size, arrays[0].dtype
-    for start in range(0, size, PIECE):
-        length = min(PIECE, size - start)
+    most = PIECE // dtype.itemsize
+    for start in range(0, size, most):
+        length = min(most, size - start)
         s, t = (scratch(name, (length,), dtype) for name in ("update s", "update t"))
         yield [*(array[start : start + length] for array in arrays), s, t]
 
