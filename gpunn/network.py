@@ -7,6 +7,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import Any, Self
 
 import numpy as np
@@ -32,9 +33,6 @@ PASSES = 16
 
 LAYERS_SHOWN = 12
 """Lines of a picture of shapes."""
-
-VIEWS = frozenset(("values", "gradients"))
-"""Attributes of a layer that are views of the network's parameters."""
 
 REMADE = frozenset(
     (
@@ -280,11 +278,10 @@ class Sequential:
 
     def _forget_if_changed(self) -> None:
         """Let go of recorded passes, which have the layers' numbers in them, if one is another."""
-        settings = [
-            (layer, {name: value for name, value in vars(layer).items() if name not in VIEWS})
-            for layer in self.layers
-        ]
-        if settings != self._settings:
+        # The same objects are the same numbers; views too are made anew if the network moves.
+        settings = [value for layer in self.layers for value in vars(layer).values()]
+        before = self._settings
+        if len(settings) != len(before) or not all(map(is_, settings, before)):
             self._settings = settings
             self._passes.clear()
 

@@ -93,13 +93,15 @@ class CompiledBackend(NumpyBackend):
     def _program(self, operations: Callable[[], Any]) -> Program:
         from gpunn.backends.numpy.blas import find_blas
         from gpunn.backends.numpy.compiled.encoder import Encoder
+        from gpunn.backends.numpy.compiled.product_plans import ProductPlans
         from gpunn.backends.numpy.compiled.program import Program
 
         taken = self._taken(operations)
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(taken) > WORTHWHILE * len(taken) else 1
         plain: Any = super()
-        encoder = Encoder(plain, threads, find_blas())
+        products = ProductPlans(threads, find_blas(), largest(taken))
+        encoder = Encoder(plain, threads, products)
         encoded: list[Any] = []
         for name, arguments, named in taken:
             encode = getattr(encoder, name, None)
@@ -109,7 +111,7 @@ class CompiledBackend(NumpyBackend):
             else:
                 encoded += instructions
         # The threads share the work, so each of their products is computed by one.
-        used = encoder.blas if encoder.uses_blas else None
+        used = products.blas if products.uses_blas else None
         alone = nullcontext if used is None else functools.partial(used.limited, 1)
         return Program(encoded, threads, alone)
 
@@ -140,6 +142,13 @@ def microseconds(taken: Sequence[tuple[str, tuple[Any, ...], Mapping[str, Any]]]
         if name.startswith(("dense", "matmul")):
             total += 2 * arrays[0].size * arrays[1].shape[-1] / 1e5
     return total
+
+
+def largest(taken: Sequence[tuple[str, tuple[Any, ...], Mapping[str, Any]]]) -> int:
+    """Return the bytes of the largest matrix in the operations, with rows as wide as a panel."""
+    arrays = [one for _, given, named in taken for one in (*given, *named.values())]
+    matrices = [one for one in arrays if isinstance(one, np.ndarray) and one.ndim == 2]
+    return max((one.nbytes + max(one.shape) * 128 for one in matrices), default=0)
 
 
 def recordable(name: str) -> Callable[..., None]:

@@ -18,20 +18,12 @@ import numpy as np
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import Activation
 from gpunn.backends.base import Backend
-from gpunn.backends.numpy.blas import Blas
 from gpunn.backends.numpy.compiled import columns, counters, elementwise
 from gpunn.backends.numpy.compiled import losses as loss_kernels
 from gpunn.backends.numpy.compiled import optimizers as update_kernels
 from gpunn.backends.numpy.compiled.kernel import Kernel
-from gpunn.backends.numpy.compiled.products import (
-    BLAS,
-    PANEL,
-    PRODUCT,
-    TILES,
-    TURNED_PANELS,
-    TURNED_PRODUCT,
-)
-from gpunn.backends.numpy.compiled.program import Instruction, bits
+from gpunn.backends.numpy.compiled.product_plans import ProductPlans
+from gpunn.backends.numpy.compiled.program import Instruction, address, bits
 from gpunn.backends.numpy.scratch import contiguous
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -41,14 +33,6 @@ from gpunn.typing import Array
 __all__ = ["Encoder"]
 
 Operations: TypeAlias = list[Instruction | Callable[[], None]] | None
-
-NO_TRANSPOSE, TRANSPOSE = 111, 112
-"""CBLAS's names."""
-
-
-def address(array: Array | None) -> int:
-    """Return where an array's memory begins, 0 for None."""
-    return 0 if array is None else int(array.ctypes.data)
 
 
 def same_kind(*arrays: Array) -> bool:
@@ -65,14 +49,12 @@ class Encoder:
         Does what there are no instructions for.
     threads : int
         Threads of the team.
-    blas : Blas or None
-        Which products may be left to.
+    products : ProductPlans
+        Encodes matrix products.
     """
 
-    def __init__(self, backend: Backend, threads: int, blas: Blas | None) -> None:
-        self.backend, self.threads, self.blas = backend, threads, blas
-        self.uses_blas = False
-        self.gradients: list[Array] = []
+    def __init__(self, backend: Backend, threads: int, products: ProductPlans) -> None:
+        self.backend, self.threads, self.products = backend, threads, products
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -138,7 +120,7 @@ class Encoder:
     ) -> Operations:
         if not same_kind(a, b, out) or (transpose_a and transpose_b) or not a.size * b.size:
             return None
-        return [self._product(a, b, out, transpose_a, transpose_b)]
+        return list(self.products.encode(a, b, out, transpose_a, transpose_b))
 
     def dense(
         self,
@@ -154,9 +136,9 @@ class Encoder:
         rectified = type(activation) is activations.ReLU
         if out is z and (rectified or type(activation) is activations.Identity):
             floor = 0.0 if rectified else -math.inf
-            return [self._product(x, weights, out, bias=bias, floor=floor)]
+            return list(self.products.encode(x, weights, out, bias=bias, floor=floor))
         rest = partial(self.backend.activate, activation, z, None, out)
-        return [self._product(x, weights, z, bias=bias), rest]
+        return [*self.products.encode(x, weights, z, bias=bias), rest]
 
     def dense_gradient(
         self,
@@ -191,77 +173,9 @@ class Encoder:
             arguments = activation, z, output, gradient, bias_gradient
             operations.append(partial(self.backend.activation_gradient, *arguments))
         if input_gradient is not None:
-            operations.append(self._product(gradient, weights, input_gradient, transpose_b=True))
-        operations.append(self._product(x, gradient, weight_gradient, transpose_a=True))
+            operations += self.products.encode(gradient, weights, input_gradient, transpose_b=True)
+        operations += self.products.encode(x, gradient, weight_gradient, transpose_a=True)
         return operations
-
-    def _product(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-        bias: Array | None = None,
-        floor: float = -math.inf,
-    ) -> Instruction:
-        size = out.itemsize
-        m, n = out.shape
-        k = a.shape[0] if transpose_a else a.shape[1]
-        a_strides = (size, a.shape[1] * size) if transpose_a else (a.shape[1] * size, size)
-        b_strides = (size, b.shape[1] * size) if transpose_b else (b.shape[1] * size, size)
-        panel = PANEL // size
-        method = self._method(m, n, k, transpose_a, transpose_b, panel)
-        by_columns = (
-            n >= self.threads * panel and (m <= n or method == TURNED_PRODUCT) and not transpose_a
-        )
-        if transpose_a:
-            self.gradients.append(out)
-        # Zeros to begin with, as wide as a tile, where there is no bias.
-        initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
-        read = [a, b, initial]
-        buffer_bytes = buffer_address = 0
-        if method in (TURNED_PANELS, TURNED_PRODUCT):
-            numbers = k * panel if method == TURNED_PANELS else m * (k + n)
-            buffer_bytes = -(-numbers * size // 64) * 64
-            buffer = np.empty(self.threads * buffer_bytes, np.uint8)
-            buffer_address = address(buffer)
-            read.append(buffer)
-        blas_words = [0] * 7
-        if method == BLAS and self.blas is not None:
-            self.uses_blas = True
-            blas_words = [
-                self.blas.products[out.dtype.name],
-                int(self.blas.wide),
-                TRANSPOSE if transpose_a else NO_TRANSPOSE,
-                TRANSPOSE if transpose_b else NO_TRANSPOSE,
-                a.shape[1],
-                b.shape[1],
-                int(bias is not None or floor > -math.inf),
-            ]
-        words = [
-            method, int(by_columns), size, m, n, k,
-            address(a), *a_strides, address(b), *b_strides,
-            address(initial), 0, address(out), n * size,
-            bits(floor), buffer_address, buffer_bytes, *blas_words,
-        ]  # fmt: skip
-        return Instruction(PRODUCT, words, read, [out])
-
-    def _method(
-        self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, panel: int
-    ) -> int:
-        """Return how to do a product; the limits are measured ones (docs/benchmarks.md)."""
-        if transpose_b:
-            if k <= 32:
-                return TURNED_PANELS
-            if m <= 160 and n >= self.threads * max(m, panel):
-                return TURNED_PRODUCT
-            return TURNED_PANELS if self.blas is None else BLAS
-        if self.blas is None:
-            return TILES
-        if transpose_a:
-            return TILES if k <= 64 or m * n <= 32_768 else BLAS
-        return TILES if k * n <= 131_072 or (m <= 160 and n < 1024) else BLAS
 
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Operations:
         if not same_kind(x, out):
@@ -407,7 +321,7 @@ class Encoder:
         """
         start = address(gradients)
         bounds = {0, decayed, gradients.size}
-        for one in self.gradients:
+        for one in self.products.gradients:
             offset = (address(one) - start) // one.itemsize
             if 0 <= offset < gradients.size:
                 bounds |= {offset, offset + one.size}

@@ -20,7 +20,7 @@ from gpunn.backends.numpy.compiled.pointers import number_of_bits, pointer
 
 __all__ = ["WORDS", "Kernel", "compiled", "integers", "matrix", "number", "part", "share", "vector"]
 
-WORDS = 30
+WORDS = 36
 """Arguments of an instruction, at most."""
 
 OPTIONS = {"error_model": "numpy", "nogil": True}

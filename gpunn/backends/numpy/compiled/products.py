@@ -10,24 +10,70 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import carray, types
 from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.columns import turn_matrix
-from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, number, share, vector
-from gpunn.backends.numpy.compiled.tiles import ROWS, VECTORS, WIDE, tile
+from gpunn.backends.numpy.compiled.kernel import (
+    WORDS,
+    Kernel,
+    compiled,
+    integers,
+    number,
+    part,
+    share,
+    vector,
+)
+from gpunn.backends.numpy.compiled.panels import PANEL
+from gpunn.backends.numpy.compiled.pointers import call, copy_bytes, pointer
+from gpunn.backends.numpy.compiled.tiles import HIGH, VECTORS, WIDE, tile
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES
 
-__all__ = ["BLAS", "PANEL", "PRODUCT", "TILES", "TURNED_PANELS", "TURNED_PRODUCT"]
+__all__ = [
+    "ADD_PARTS",
+    "BLAS",
+    "PACKED",
+    "PRODUCT",
+    "SHARED_TERMS",
+    "TILES",
+    "TURNED_PANELS",
+    "TURNED_PRODUCT",
+    "TURNED_RESULT",
+    "WORDS_OF_PRODUCT",
+]
 
-TILES, TURNED_PANELS, TURNED_PRODUCT, BLAS = range(4)
-"""How a product is done. By tiles; by tiles, B being the transpose of what lies in memory: a panel
-of it is turned at a time, or, if A and C are small, they are instead, as C.T = B.T A.T; by the
-BLAS."""
+TILES, SHARED_TERMS, PACKED, TURNED_PANELS, TURNED_PRODUCT, TURNED_RESULT, BLAS = range(7)
+"""How a product is done: by tiles, from where the operands lie; so too, but threads share the terms
+and their results are left for `ADD_PARTS`; with B in panels; B being the transpose of what lies in
+memory, with a panel of it turned at a time, or as C.T = B.T A.T, if A and C are small; in this way
+too if C has few columns; by the BLAS."""
 
-PANEL = VECTORS * VECTOR_BYTES
-"""Bytes of a row of B that a tile takes."""
+WORDS_OF_PRODUCT = (
+    *("method", "by_columns", "size", "m", "n", "k"),
+    *("a", "a_row", "a_column", "b", "b_row", "b_column", "b_panel", "initial"),
+    *("c", "c_row", "c_thread", "floor", "rows", "terms", "buffer", "buffer_bytes"),
+    *("blas_function", "blas_wide", "turn_a", "turn_b", "a_length", "b_length", "unfinished"),
+    *("update", "update_words", "room"),
+)
+"""What a product is told. `a`, `b`, `c`, `initial` (a row of C), `buffer`: addresses, 0 for none.
+
+`by_columns` says whether threads share columns rather than rows, `size` what bytes a number has.
+`a_row`, `b_panel` and the like: bytes to the next one; `c_thread`: to the C of the next thread, if
+each has one for the rows that it does at a time; `buffer_bytes`: to its buffer. `floor`: bits of a
+number. `rows`, `terms`: how many to do at a time. `a_length` and `b_length`: numbers in a row as
+the BLAS counts them; `unfinished`: whether `initial` and `floor` are left to do after it. `update`
+is the kernel that takes each thread's rows of C as gradients, `room` where its words for them go.
+"""
+
+(
+    METHOD, BY_COLUMNS, SIZE, M, N, K,
+    A, A_ROW, A_COLUMN, B, B_ROW, B_COLUMN, B_PANEL, INITIAL,
+    C, C_ROW, C_THREAD, FLOOR, ROWS, TERMS, BUFFER, BUFFER_BYTES,
+    BLAS_FUNCTION, BLAS_WIDE, TURN_A, TURN_B, A_LENGTH, B_LENGTH, UNFINISHED,
+    UPDATE, UPDATE_WORDS, ROOM,
+) = range(len(WORDS_OF_PRODUCT))  # fmt: skip
 
 
 @intrinsic
@@ -91,22 +137,22 @@ def multiply_tiles(
     a_column: int,
     b: int,
     b_row: int,
+    b_panel: int,
     initial: int,
     initial_row: int,
     c: int,
     c_row: int,
     terms: int,
     floor: float,
-    first: int,
-    last: int,
+    rows: int,
     left: int,
     right: int,
 ) -> None:
-    """Do the rows from `first` and the columns from `left` of C; distances are in bytes."""
+    """Do some rows of C, and columns from where a panel begins; distances are in bytes."""
     lanes = VECTOR_BYTES // size
-    rows = last - first
-    width = lanes * (WIDE if rows == 1 else VECTORS)
-    heights = (rows + ROWS - 1) // ROWS
+    panel = PANEL // size
+    width = lanes * (WIDE if rows == 1 and b_panel == PANEL else VECTORS)
+    heights = (rows + HIGH - 1) // HIGH
     column = left
     while column < right:
         columns = min(width, right - column)
@@ -114,8 +160,8 @@ def multiply_tiles(
         at = column * size
         for block in range(heights):
             # Blocks of nearly equal height, rather than a last one of a row or two.
-            start = first + rows * block // heights
-            stop = first + rows * (block + 1) // heights
+            start = rows * block // heights
+            stop = rows * (block + 1) // heights
             tile(
                 like,
                 stop - start,
@@ -123,8 +169,9 @@ def multiply_tiles(
                 a + start * a_row,
                 a_row,
                 a_column,
-                b + at,
+                b + column // panel * b_panel,
                 b_row,
+                b_panel if block == 0 else 0,
                 initial + start * initial_row + at,
                 initial_row,
                 c + start * c_row + at,
@@ -138,67 +185,206 @@ def multiply_tiles(
 
 @compiled
 def product(like: Any, words: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + A B, floor).
-
-    Words: method; whether threads share columns rather than rows; bytes of a number; m, n, k;
-    address of A, bytes to its next row and column; the same of B; address of `initial` and bytes to
-    its next row; address of C and bytes to its next row; bits of floor; address and stride of
-    each thread's buffer for a turned panel; for a BLAS: its address, whether its sizes are 64-bit,
-    flags and row lengths of A and B; whether there is an `initial`.
-    """
-    w = integers(words)
-    method, by_columns, size = w[0], w[1], w[2]
-    m, n, k = w[3], w[4], w[5]
-    a, a_row, a_column = w[6], w[7], w[8]
-    b, b_row, b_column = w[9], w[10], w[11]
-    initial, initial_row = w[12], w[13]
-    c, c_row = w[14], w[15]
-    floor = number(w[16])
-    first, last, left, right = 0, m, 0, n
-    panel = PANEL // size
-    if by_columns:
-        left, right = share(n, panel, thread, threads)
+    """Set C = max(initial + A B, floor), and do an update with it; the words are named above."""
+    method = integers(words)[METHOD]
+    if method == SHARED_TERMS:
+        by_shared_terms(like, words, thread, threads)
+    elif method == TURNED_PANELS:
+        by_turned_panels(like, words, thread, threads)
+    elif method == TURNED_PRODUCT:
+        by_turned_product(like, words, thread, threads)
+    elif method == TURNED_RESULT:
+        by_turned_result(like, words, thread, threads)
+    elif method == BLAS:
+        by_blas(like, words, thread, threads)
     else:
-        first, last = share(m, 1, thread, threads)
+        by_tiles(like, words, thread, threads)
+
+
+@compiled
+def share_of(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
+    """Return the first row and the one after the last that a thread does; and columns."""
+    first, last, left, right = 0, w[M], 0, w[N]
+    if w[BY_COLUMNS]:
+        left, right = share(w[N], PANEL // w[SIZE], thread, threads)
+    else:
+        first, last = share(w[M], 1, thread, threads)
+    return first, last, left, right
+
+
+@compiled
+def by_tiles(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Take B from where it lies, or from its panels; then A goes to a place of its own."""
+    w = integers(words)
+    size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
+    first, last, left, right = share_of(w, thread, threads)
+    while first < last and left < right:
+        rows = min(w[ROWS], last - first)
+        a, a_row, a_column = w[A] + first * w[A_ROW], w[A_ROW], w[A_COLUMN]
+        c = w[C] + first * w[C_ROW]
+        if w[C_THREAD]:
+            c = w[C] + thread * w[C_THREAD]
+        if w[METHOD] == PACKED:
+            # Rows that lie apart by a power of two would push each other out of the cache.
+            copy_across(like, size, a, a_row, a_column, rows, w[K], buffer)
+            a, a_row, a_column = buffer, size, rows * size
+        multiply_terms(
+            like, words, a, a_row, a_column, w[B], w[B_ROW], w[B_PANEL], w[INITIAL], c, w[C_ROW],
+            rows, left, right,
+        )  # fmt: skip
+        if w[UPDATE]:
+            room = w[ROOM] + thread * WORDS * 8
+            update_part(words, room, w[UPDATE], w[UPDATE_WORDS], c, first * w[N], rows * w[N], size)
+        first += rows
+
+
+@compiled
+def by_shared_terms(like: Any, words: Any, thread: int, threads: int) -> None:
+    """For a single row each thread reads whole rows of B, which then fit its cache."""
+    w = integers(words)
+    term, end = w[K] * thread // threads, w[K] * (thread + 1) // threads
+    multiply_tiles(
+        like, w[SIZE], w[A] + term * w[A_COLUMN], w[A_ROW], w[A_COLUMN], w[B] + term * w[B_ROW],
+        w[B_ROW], w[B_PANEL], w[INITIAL], 0, w[BUFFER] + thread * w[BUFFER_BYTES], 0, end - term,
+        -np.inf, 1, 0, w[N],
+    )  # fmt: skip
+
+
+@compiled
+def by_turned_panels(like: Any, words: Any, thread: int, threads: int) -> None:
+    """B being the transpose of what lies in memory, turn a panel of it at a time."""
+    w = integers(words)
+    size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
+    first, last, left, right = share_of(w, thread, threads)
+    a, c = w[A] + first * w[A_ROW], w[C] + first * w[C_ROW]
+    column = left
+    while first < last and column < right:
+        columns = min(PANEL // size, right - column)
+        b = w[B] + column * w[B_COLUMN]
+        turn_matrix(like, size, b, w[B_COLUMN], columns, w[K], buffer, PANEL)
+        at = column * size
+        multiply_terms(
+            like, words, a, w[A_ROW], w[A_COLUMN], buffer, PANEL, PANEL, w[INITIAL] + at, c + at,
+            w[C_ROW], last - first, 0, columns,
+        )  # fmt: skip
+        column += columns
+
+
+@compiled
+def by_turned_product(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Do C.T = B.T A.T, B.T being what lies in memory, and A.T lying in panels."""
+    w = integers(words)
+    size, m, buffer = w[SIZE], w[M], w[BUFFER] + thread * w[BUFFER_BYTES]
+    left, right = share(w[N], PANEL // size, thread, threads)
+    while left < right:
+        rows = min(w[ROWS], right - left)
+        multiply_terms(
+            like, words, w[B] + left * w[B_COLUMN], w[B_COLUMN], w[B_ROW], w[A], PANEL,
+            w[K] * PANEL, w[INITIAL], buffer, m * size, rows, 0, m,
+        )  # fmt: skip
+        turn_matrix(like, size, buffer, m * size, rows, m, w[C] + left * size, w[C_ROW])
+        left += rows
+
+
+@compiled
+def by_turned_result(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Do C.T = B.T A.T, A.T being what lies in memory, and C.T having few rows."""
+    w = integers(words)
+    size, m, n = w[SIZE], w[M], w[N]
+    left, right = share(m, PANEL // size, thread, threads)
+    if left < right:
+        multiply_terms(
+            like, words, w[B], w[B_COLUMN], w[B_ROW], w[A], w[A_COLUMN], PANEL, w[INITIAL],
+            w[BUFFER], m * size, n, left, right,
+        )  # fmt: skip
+        place = w[BUFFER] + left * size
+        turn_matrix(like, size, place, m * size, n, right - left, w[C] + left * w[C_ROW], w[C_ROW])
+
+
+@compiled
+def by_blas(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Leave it to the BLAS, each thread its share."""
+    w = integers(words)
+    size = w[SIZE]
+    first, last, left, right = share_of(w, thread, threads)
     if first >= last or left >= right:
         return
-    if method == TILES:
+    call_blas(
+        like, w[BLAS_FUNCTION], w[BLAS_WIDE], w[TURN_A], w[TURN_B], last - first, right - left,
+        w[K], w[A] + first * w[A_ROW], w[A_LENGTH], w[B] + left * w[B_COLUMN], w[B_LENGTH],
+        w[C] + first * w[C_ROW] + left * size, w[C_ROW] // size,
+    )  # fmt: skip
+    if w[UNFINISHED]:
+        finish(
+            like, size, w[INITIAL], w[C], w[C_ROW], number(w[FLOOR]), first, last, left, right
+        )  # fmt: skip
+
+
+@compiled
+def multiply_terms(
+    like: Any,
+    words: Any,
+    a: int,
+    a_row: int,
+    a_column: int,
+    b: int,
+    b_row: int,
+    b_panel: int,
+    initial: int,
+    c: int,
+    c_row: int,
+    rows: int,
+    left: int,
+    right: int,
+) -> None:
+    """Do these rows and columns, some terms at a time, to which C then adds the next."""
+    w = integers(words)
+    k, floor = w[K], number(w[FLOOR])
+    blocks = (k + w[TERMS] - 1) // w[TERMS]
+    for block in range(blocks):
+        term, end = k * block // blocks, k * (block + 1) // blocks
         multiply_tiles(
-            like, size, a, a_row, a_column, b, b_row, initial, initial_row, c, c_row, k, floor,
-            first, last, left, right,
+            like, w[SIZE], a + term * a_column, a_row, a_column, b + term * b_row, b_row, b_panel,
+            c if block else initial, c_row if block else 0, c, c_row, end - term,
+            floor if end == k else -np.inf, rows, left, right,
         )  # fmt: skip
-    elif method == TURNED_PANELS:
-        buffer = w[17] + thread * w[18]
-        column = left
-        while column < right:
-            columns = min(panel, right - column)
-            turn_matrix(like, size, b + column * b_column, b_column, columns, k, buffer, PANEL)
-            at = column * size
-            multiply_tiles(
-                like, size, a, a_row, a_column, buffer, PANEL, initial + at, initial_row, c + at,
-                c_row, k, floor, first, last, 0, columns,
-            )  # fmt: skip
-            column += columns
-    elif method == TURNED_PRODUCT:
-        # For this thread's columns of C: rows of what lies in memory as B.T.
-        turned_a = w[17] + thread * w[18]
-        turned_c = turned_a + k * m * size
-        turn_matrix(like, size, a, a_row, m, k, turned_a, m * size)
-        multiply_tiles(
-            like, size, b + left * b_column, b_column, b_row, turned_a, m * size, initial, 0,
-            turned_c, m * size, k, floor, 0, right - left, 0, m,
-        )  # fmt: skip
-        turn_matrix(
-            like, size, turned_c, m * size, right - left, m, c + left * size, c_row
-        )  # fmt: skip
-    else:
-        call_blas(
-            like, w[19], w[20], w[21], w[22], last - first, right - left, k,
-            a + first * a_row, w[23], b + left * b_column, w[24],
-            c + first * c_row + left * size, c_row // size,
-        )  # fmt: skip
-        if w[25]:
-            finish(like, size, initial, c, c_row, floor, first, last, left, right)
+
+
+@compiled
+def copy_across(
+    like: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
+) -> None:
+    """Copy columns of A one after the other."""
+    if a_row != size:
+        turn_matrix(like, size, a, a_row, rows, columns, target, rows * size)
+        return
+    for column in range(columns):
+        copy_bytes(target + column * rows * size, a + column * a_column, rows * size)
+
+
+@compiled
+def update_part(
+    word: Any,
+    room: int,
+    kernel: int,
+    words: int,
+    gradients: int,
+    first: int,
+    count: int,
+    size: int,
+) -> None:
+    """Do an optimizer's update for some of its parameters, whose gradients are given.
+
+    Its words begin with the addresses of values, gradients and two slots (or 0), and their size.
+    """
+    copy_bytes(room, words, WORDS * 8)
+    own = carray(pointer(word, room), WORDS)
+    for slot in (0, 2, 3):
+        if own[slot] != 0:
+            own[slot] += first * size
+    own[1] = gradients
+    own[4] = count
+    call(kernel, room, 0, 1)
 
 
 @compiled
@@ -225,3 +411,26 @@ def finish(
 
 
 PRODUCT = Kernel(product.py_func)
+
+
+@Kernel
+def ADD_PARTS(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Set C = max(initial + the sum of all parts, floor), for a C of one row.
+
+    Words: the parts, bytes to the next one, how many; initial, C, columns, bytes of a number, bits
+    of the floor.
+    """
+    w = integers(words)
+    columns, size = w[5], w[6]
+    left, right = share(columns, PANEL // size, thread, threads)
+    out = part(like, w[4], columns, left, right)
+    initial = part(like, w[3], columns, left, right)
+    least = out.dtype.type(number(w[7]))
+    for column in range(right - left):
+        out[column] = initial[column]
+    for each in range(w[2]):
+        values = part(like, w[0] + each * w[1], columns, left, right)
+        for column in range(right - left):
+            out[column] += values[column]
+    for column in range(right - left):
+        out[column] = least if out[column] < least else out[column]

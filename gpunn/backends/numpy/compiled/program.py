@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,17 @@ import numpy as np
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.threads import ROW, team
 
-__all__ = ["Instruction", "Program", "bits"]
+__all__ = ["Instruction", "Program", "address", "bits"]
 
 
 def bits(number: float) -> int:
     """Return the 64 bits of a float64 as an integer."""
     return int(struct.unpack("<q", struct.pack("<d", number))[0])
+
+
+def address(array: np.ndarray | None) -> int:
+    """Return where an array's memory begins, 0 for None."""
+    return 0 if array is None else int(array.ctypes.data)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,10 @@ class Instruction:
         The memory it looks at and changes, which must last as long as the program.
     early : bool
         Whether to do it as soon as what it needs is there, rather than where it was asked for.
+    join : callable, optional
+        Takes an update whose gradients are what this one writes, and returns both as one.
+    passing : sequence of int
+        The words where others follow that write the same again, if it makes a difference.
     """
 
     kernel: Kernel
@@ -41,6 +51,8 @@ class Instruction:
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
     early: bool = False
+    join: Callable[[Instruction], Instruction] | None = None
+    passing: Sequence[int] = ()
 
     @property
     def dtype(self) -> str:
@@ -83,20 +95,27 @@ class Program:
         threads: int,
         alone: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        self._operations = list(operations)  # kept, since the table knows memory by address only
+        self._kept: list[Any] = []  # since the tables know memory by address only
         self._threads, self._alone = threads, alone
         self._parts: list[np.ndarray | Callable[[], None]] = []
+        self._passing: np.ndarray | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
-        stretch: list[Instruction] = []
-        for operation in [*operations, None]:
-            if isinstance(operation, Instruction):
-                stretch.append(operation)
+        for _, group in groupby(operations, type):
+            order: list[Instruction] = []
+            for operation in group:
+                if isinstance(operation, Instruction):
+                    order.append(operation)
+                else:
+                    self._parts.append(operation)
+            if not order:
                 continue
-            if stretch:
-                self._parts.append(table_of(stretch))
-                stretch = []
-            if operation is not None:
-                self._parts.append(operation)
+            order = arranged(order)
+            if len(order) == len(operations):
+                # Nobody looks at a gradient before the end of all.
+                order = joined(order)
+                self._passing = table_of(order, passing=True)
+            self._parts.append(table_of(order))
+            self._kept += order
 
     def __call__(self, times: int) -> None:
         """Do the operations `times` times."""
@@ -104,7 +123,10 @@ class Program:
         run = team(self._threads).run
         with self._alone():
             if len(self._parts) == 1 and isinstance(self._parts[0], np.ndarray):
-                run(self._parts[0], times)
+                if self._passing is not None and times > 1:
+                    run(self._passing, times - 1)
+                if times > 0:
+                    run(self._parts[0], 1)
                 return
             for _ in range(times):
                 for part in self._parts:
@@ -146,9 +168,26 @@ def arranged(instructions: Sequence[Instruction]) -> list[Instruction]:
     return order
 
 
-def table_of(instructions: Sequence[Instruction]) -> np.ndarray:
+def joined(order: Sequence[Instruction]) -> list[Instruction]:
+    """Return the instructions, a gradient and the update that follows it made one.
+
+    Provided that nothing else looks at the gradient.
+    """
+    result: list[Instruction] = []
+    for instruction in order:
+        before = result[-1] if result else None
+        if before is not None and before.join is not None and instruction.early:
+            gradient = extents(before.writes)
+            readers = [one for one in order if overlap(extents(one.reads), gradient)]
+            if extents(instruction.reads)[:1] == gradient and readers == [instruction]:
+                result[-1] = before.join(instruction)
+                continue
+        result.append(instruction)
+    return result
+
+
+def table_of(order: Sequence[Instruction], passing: bool = False) -> np.ndarray:
     """Return the table of instructions, with a barrier wherever one must wait for another."""
-    order = arranged(instructions)
     table = np.zeros((len(order), ROW), np.int64)
     since_barrier: list[Instruction] = []
     for index, instruction in enumerate(order):
@@ -156,7 +195,8 @@ def table_of(instructions: Sequence[Instruction]) -> np.ndarray:
             table[index - 1, 1] = 1
             since_barrier = []
         since_barrier.append(instruction)
+        words = instruction.passing if passing and instruction.passing else instruction.words
         table[index, 0] = instruction.kernel.address(instruction.dtype)
-        table[index, 2 : 2 + len(instruction.words)] = instruction.words
+        table[index, 2 : 2 + len(words)] = words
     table[-1, 1] = 1  # the next time begins with the first of them
     return table

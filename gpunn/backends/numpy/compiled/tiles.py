@@ -23,7 +23,7 @@ from gpunn.backends.numpy.compiled.vectors import (
     spread,
 )
 
-__all__ = ["ROWS", "VECTORS", "WIDE", "tile"]
+__all__ = ["HIGH", "VECTORS", "WIDE", "tile"]
 
 VECTORS = 2
 """Vectors in a row of a tile, at most."""
@@ -33,7 +33,7 @@ WIDE = 8
 
 
 # Beside the tile, registers hold a row of B and an element of A.
-ROWS = (REGISTERS - VECTORS - 1) // VECTORS
+HIGH = (REGISTERS - VECTORS - 1) // VECTORS
 """Rows in a tile, at most."""
 
 
@@ -48,6 +48,7 @@ def tile(
     a_column: Any,
     b: Any,
     b_row: Any,
+    ahead: Any,
     initial: Any,
     initial_row: Any,
     c: Any,
@@ -63,11 +64,13 @@ def tile(
     like : pointer
         Of the type of the numbers.
     rows, vectors : int
-        Size of the tile: from 1 to ROWS, and from 1 to VECTORS, or to WIDE if it has one row.
+        Size of the tile: from 1 to HIGH, and from 1 to VECTORS, or to WIDE if it has one row.
     a, b, initial, c : int
         Addresses.
     a_row, a_column, b_row, initial_row, c_row : int
         Bytes from one row, or column, to the next.
+    ahead : int
+        Bytes from a row of B to what to fetch into the cache meanwhile, as wide as the tile.
     terms : int
         Columns of A, rows of B; at least 1.
     floor : float
@@ -82,7 +85,7 @@ def tile(
         end = builder.append_basic_block("end")
         sizes = builder.switch(builder.add(builder.mul(vectors, I64(256)), rows), end)
         for width in range(1, WIDE + 1):
-            for height in range(1, (ROWS if width <= VECTORS else 1) + 1):
+            for height in range(1, (HIGH if width <= VECTORS else 1) + 1):
                 case = builder.append_basic_block(f"tile_{height}_{width}")
                 sizes.add_case(I64(256 * width + height), case)
                 with builder.goto_block(case):
@@ -92,7 +95,7 @@ def tile(
         return target.get_dummy_value()
 
     word = types.int64
-    return types.void(like, *[word] * 12, types.float64, word), generate
+    return types.void(like, *[word] * 13, types.float64, word), generate
 
 
 def tile_function(module: ir.Module, height: int, width: int, number: ir.Type) -> ir.Function:
@@ -102,11 +105,11 @@ def tile_function(module: ir.Module, height: int, width: int, number: ir.Type) -
         return module.globals[name]
     lanes = Lanes(module, number)
     vector = lanes.vector
-    kind = ir.FunctionType(ir.VoidType(), [I64] * 10 + [ir.DoubleType(), I64])
+    kind = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType(), I64])
     function = ir.Function(module, kind, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, a_row, a_column, b, b_row, initial, initial_row, c, c_row, terms, floor, columns = (
+    a, a_row, a_column, b, b_row, ahead, initial, initial_row, c, c_row, terms, floor, columns = (
         function.args
     )
     fma = declared(module, f"llvm.fma.{lanes.suffix}", vector, [vector] * 3)
@@ -134,6 +137,10 @@ def tile_function(module: ir.Module, height: int, width: int, number: ir.Type) -
     term, a_place, b_place = add.phi(I64), add.phi(I64), add.phi(I64)
     sums = [[add.phi(vector) for _ in range(width)] for _ in range(height)]
     b_vectors = [load(add, b_place, column) for column in range(width)]
+    if height > 1:
+        far = add.add(b_place, ahead)
+        for column in range(width):
+            lanes.fetch(add, far, column)
     new_sums = []
     for row in range(height):
         address = add.inttoptr(add.add(a_place, offsets[row]), number.as_pointer())

@@ -78,6 +78,15 @@ class Lanes:
         else:
             builder.call(self._store, [value, place, I32(self.size), mask])
 
+    def fetch(self, builder: ir.IRBuilder, address: Any, index: int) -> None:
+        """Ask for vector number `index` from `address` on; the place need not be a valid one."""
+        byte = ir.IntType(8).as_pointer()
+        function = declared(
+            builder.module, "llvm.prefetch.p0", ir.VoidType(), [byte, I32, I32, I32]
+        )
+        place = builder.bitcast(self._at(builder, address, index), byte)
+        builder.call(function, [place, I32(0), I32(2), I32(1)])  # to read, into L2, data
+
     def _at(self, builder: ir.IRBuilder, address: Any, index: int) -> Any:
         moved = builder.add(address, I64(index * VECTOR_BYTES))
         return builder.inttoptr(moved, self._place)

@@ -1,0 +1,56 @@
+"""Panels: a matrix laid out as the tiles of a product read it.
+
+A tile takes a few columns of B, all the way down. In a large matrix each of their rows lies on a
+page of its own; in a panel they follow one another (Goto & van de Geijn 2008, "Anatomy of
+High-Performance Matrix Multiplication", section 5).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.numpy.compiled.columns import turn_matrix
+from gpunn.backends.numpy.compiled.kernel import Kernel, integers, share
+from gpunn.backends.numpy.compiled.pointers import copy_bytes
+from gpunn.backends.numpy.compiled.tiles import VECTORS
+from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
+
+__all__ = ["PACK", "PANEL"]
+
+PANEL = VECTORS * VECTOR_BYTES
+"""Bytes of a row of B that a tile takes."""
+
+ROWS_AT_A_TIME = 16
+"""Rows read side by side: as many streams as a processor follows and fetches ahead."""
+
+
+@Kernel
+def PACK(like: Any, words: Any, thread: int, threads: int) -> None:
+    """Copy B into panels.
+
+    Words: bytes of a number; rows and columns of B; its address, bytes to its next row and column;
+    where the panels go.
+    """
+    w = integers(words)
+    size, rows, columns, b, b_row, b_column, target = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
+    panel = PANEL // size
+    left, right = share(columns, panel, thread, threads)
+    if b_column != size:
+        for column in range(left, right, panel):
+            count = min(panel, right - column)
+            place = target + column // panel * rows * PANEL
+            turn_matrix(like, size, b + column * b_column, b_column, count, rows, place, PANEL)
+        return
+    whole = left + (right - left) // panel * panel
+    for row in range(0, rows, ROWS_AT_A_TIME):
+        end = min(row + ROWS_AT_A_TIME, rows)
+        for column in range(left, whole, panel):
+            source = b + column * size
+            place = target + column // panel * rows * PANEL
+            for each in range(row, end):
+                copy_bytes(place + each * PANEL, source + each * b_row, PANEL)
+    if whole < right:
+        place = target + whole // panel * rows * PANEL
+        for row in range(rows):
+            source = b + row * b_row + whole * size
+            copy_bytes(place + row * PANEL, source, (right - whole) * size)

@@ -1,0 +1,260 @@
+"""How each matrix product of a program is done, by its sizes.
+
+The limits are measured ones: `scripts/benchmark.py gemm` and docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from gpunn.backends.numpy.blas import Blas
+from gpunn.backends.numpy.compiled.kernel import WORDS
+from gpunn.backends.numpy.compiled.panels import PACK, PANEL
+from gpunn.backends.numpy.compiled.products import (
+    ADD_PARTS,
+    BLAS,
+    PACKED,
+    PRODUCT,
+    SHARED_TERMS,
+    TILES,
+    TURNED_PANELS,
+    TURNED_PRODUCT,
+    TURNED_RESULT,
+    WORDS_OF_PRODUCT,
+)
+from gpunn.backends.numpy.compiled.program import Instruction, address, bits
+from gpunn.backends.numpy.compiled.tiles import HIGH
+from gpunn.backends.numpy.memory import zeros
+from gpunn.typing import Array
+
+__all__ = ["ProductPlans"]
+
+NO_TRANSPOSE, TRANSPOSE = 111, 112
+"""CBLAS's names."""
+
+CACHED = 1 << 18
+"""Bytes of a matrix that stay in a core's cache while others pass through it."""
+
+APART = 1 << 19
+"""Bytes from the first to the last row of a matrix, of which a tile still finds each in the cache:
+rows that lie a power of two apart push each other out of it."""
+
+
+MOST_ROWS = 8 * HIGH
+"""Rows done at a time, at most: more of A would not stay in the cache."""
+
+
+def rows_within(size: int, row_bytes: int) -> int:
+    """Return how many rows to do at a time: whole tiles that fit, if possible."""
+    return max(HIGH, min(MOST_ROWS, size // (row_bytes * HIGH) * HIGH))
+
+
+@dataclass
+class Operand:
+    """A matrix in memory, or the transpose of one.
+
+    Attributes
+    ----------
+    place, row, column : int
+        Its address, and the bytes to its next row and column.
+    panel : int
+        Bytes from its first columns, as many as a tile has, to those that follow.
+    """
+
+    place: int
+    row: int
+    column: int
+    panel: int = PANEL
+
+    @classmethod
+    def of(cls, array: Array, transposed: bool) -> Operand:
+        size = array.itemsize
+        row = array.shape[1] * size
+        return cls(address(array), *((size, row) if transposed else (row, size)))
+
+    @property
+    def turned(self) -> Operand:
+        """Its transpose."""
+        return Operand(self.place, self.column, self.row)
+
+
+@dataclass
+class ProductPlans:
+    """Makes instructions of products.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of the team.
+    blas : Blas or None
+        Which products may be left to.
+    most : int
+        Bytes that the panels of an operand can take.
+    uses_blas : bool
+        Whether one of the products so far is left to it.
+    gradients : list of array
+        Results of those that had a transposed A: gradients of weights.
+    """
+
+    threads: int
+    blas: Blas | None
+    most: int
+    uses_blas: bool = False
+    gradients: list[Array] = field(default_factory=list)
+    _panels: Array | None = None
+
+    def encode(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        floor: float = -math.inf,
+    ) -> list[Instruction]:
+        """Return what sets out = max(bias + a b, floor); a bias or floor goes with plain a and b.
+
+        Parameters
+        ----------
+        a, b, out : array
+            Contiguous matrices, a and b perhaps to be transposed, not both.
+        bias : array, optional
+        floor : float
+        """
+        size = out.itemsize
+        m, n = out.shape
+        k = a.shape[0] if transpose_a else a.shape[1]
+        panel = PANEL // size
+        method = self._method(m, n, k, transpose_a, transpose_b, panel)
+        if transpose_a:
+            self.gradients.append(out)
+        # Zeros to begin with, as wide as a tile, where there is no bias.
+        nothing = np.zeros(max(m, n, panel), out.dtype)
+        initial = nothing if bias is None else bias
+        left, right = Operand.of(a, transpose_a), Operand.of(b, transpose_b)
+        instructions: list[Instruction] = []
+        read = [a, b, initial]
+        rows, terms, numbers = m, k, 0
+        if method == TILES and transpose_a:
+            rows = rows_within(CACHED, n * size)
+        elif method == TILES:
+            rows, terms = MOST_ROWS, max(64, APART // (n * size))
+        elif method == SHARED_TERMS:
+            numbers = n
+        elif method == TURNED_PANELS:
+            numbers = k * panel
+        elif method == TURNED_RESULT:
+            terms = max(64, APART // (m * size))
+            numbers = m * n
+        elif method == TURNED_PRODUCT:
+            rows = rows_within(2 * CACHED, k * size)
+            numbers = m * rows
+            instructions.append(self._packed(a, left.turned, m, k))
+            left.place = address(self._panels)
+            read = [*instructions[0].writes, b, initial]
+        elif method == PACKED:
+            rows = rows_within(CACHED, max(k, n) * size)
+            numbers = k * rows
+            instructions.append(self._packed(b, right, n, k))
+            right = Operand(address(self._panels), PANEL, size, k * PANEL)
+            read = [a, *instructions[0].writes, initial]
+        buffer_bytes = -(-numbers * size // 64) * 64
+        buffer = np.empty((1 if method == TURNED_RESULT else self.threads) * buffer_bytes, np.uint8)
+        if buffer_bytes:
+            read.append(buffer)
+        words = dict.fromkeys(WORDS_OF_PRODUCT, 0)
+        words |= {"method": method, "size": size, "m": m, "n": n, "k": k}
+        words |= {"a": left.place, "a_row": left.row, "a_column": left.column}
+        words |= {"b": right.place, "b_row": right.row, "b_column": right.column}
+        words |= {"b_panel": right.panel, "initial": address(initial)}
+        words |= {"c": address(out), "c_row": n * size, "floor": bits(floor)}
+        words |= {"rows": rows, "terms": terms}
+        words |= {"buffer": address(buffer), "buffer_bytes": buffer_bytes}
+        words["by_columns"] = not transpose_a and m <= n and n >= self.threads * panel
+        if method == BLAS and self.blas is not None:
+            self.uses_blas = True
+            words |= {
+                "blas_function": self.blas.products[out.dtype.name],
+                "blas_wide": self.blas.wide,
+                "turn_a": TRANSPOSE if transpose_a else NO_TRANSPOSE,
+                "turn_b": TRANSPOSE if transpose_b else NO_TRANSPOSE,
+                "a_length": a.shape[1],
+                "b_length": b.shape[1],
+                "unfinished": bias is not None or floor > -math.inf,
+            }
+        product = Instruction(PRODUCT, [*map(int, words.values())], read, [out])
+        if method in (TILES, PACKED) and transpose_a:
+            product = replace(product, join=partial(self._with_update, product, words))
+        if method == SHARED_TERMS:
+            more = [address(buffer), buffer_bytes, self.threads, words["initial"]]
+            more += [words["c"], n, size, words["floor"]]
+            words["initial"] = address(nothing)
+            product = Instruction(PRODUCT, [*map(int, words.values())], [a, b, nothing], [buffer])
+            return [product, Instruction(ADD_PARTS, more, [buffer, initial], [out])]
+        return [*instructions, product]
+
+    def _method(
+        self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, panel: int
+    ) -> int:
+        if transpose_a:
+            if n <= panel // 2 and k >= 128 and m >= 512:
+                return TURNED_RESULT
+            small = m * n <= 32_768 or k <= 16 or (k <= 64 and n < 512)
+            return TILES if small else PACKED
+        if transpose_b:
+            if k <= panel and m * n >= 1 << 19:
+                return PACKED
+            if k <= 512:
+                return TURNED_PANELS
+            if m <= 160 and n >= self.threads * max(m, panel):
+                return TURNED_PRODUCT
+            return TURNED_PANELS if self.blas is None else BLAS
+        if m == 1 < self.threads <= k and k * n >= 1 << 17:
+            return SHARED_TERMS
+        if n <= 512 and (m < 256 or n < 256):
+            return TILES
+        if n <= 512 or self.blas is None:
+            return PACKED
+        return TILES if m <= 160 else BLAS
+
+    def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
+        """Return what puts an operand into panels; one place serves all products in turn."""
+        size = array.itemsize
+        if self._panels is None:
+            self._panels = zeros((self.most,), "uint8")
+        place = address(self._panels)
+        words = [size, rows, columns, operand.place, operand.row, operand.column, place]
+        panels = self._panels[: rows * -(-columns * size // PANEL) * PANEL]
+        return Instruction(PACK, words, [array], [panels])
+
+    def _with_update(
+        self, product: Instruction, words: dict[str, int], update: Instruction
+    ) -> Instruction:
+        """Return a product and the update that takes its result, done together row by row.
+
+        So the update finds the gradients in the cache. Those of a repetition that others follow
+        need not go to memory at all.
+        """
+        update_words = np.zeros(WORDS, np.int64)
+        update_words[: len(update.words)] = update.words
+        room = np.empty((self.threads, WORDS), np.int64)
+        result = product.writes[0]
+        own = np.empty((self.threads, words["rows"] * words["n"]), result.dtype)
+        kept = words | {
+            "update": update.kernel.address(update.dtype),
+            "update_words": address(update_words),
+            "room": address(room),
+        }
+        passing = kept | {"c": address(own), "c_thread": own[0].nbytes}
+        return Instruction(
+            PRODUCT,
+            [*map(int, kept.values())],
+            [*product.reads, *update.reads[1:], update_words, room, own],
+            [*product.writes, *update.writes],
+            passing=[*map(int, passing.values())],
+        )

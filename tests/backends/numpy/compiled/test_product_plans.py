@@ -1,0 +1,125 @@
+"""Matrix products by every method, and updates done together with the products they wait for."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from gpunn.backends.numpy.blas import find_blas
+from gpunn.backends.numpy.compiled import products
+from gpunn.backends.numpy.compiled.optimizers import ADAM, SGD, SQUARES
+from gpunn.backends.numpy.compiled.product_plans import ProductPlans
+from gpunn.backends.numpy.compiled.program import Instruction, Program, address, bits, joined
+
+# method, form, m, n, k: no size is a multiple of a tile's, so that its edges are met too.
+CASES = [
+    ("TILES", "nn", 33, 130, 700),
+    ("TILES", "nn", 37, 2050, 300),  # more terms than are done at a time
+    ("TILES", "nn", 1, 150, 90),
+    ("SHARED_TERMS", "nn", 1, 701, 300),
+    ("TILES", "nn", 5, 10, 1),
+    ("TILES", "tn", 130, 37, 50),
+    ("PACKED", "nn", 300, 261, 290),
+    ("PACKED", "tn", 261, 517, 70),
+    ("PACKED", "tn", 90, 600, 1030),
+    ("PACKED", "nt", 1030, 523, 10),
+    ("TURNED_PANELS", "nt", 45, 77, 130),
+    ("TURNED_PANELS", "nt", 1, 1, 1),
+    ("TURNED_PRODUCT", "nt", 35, 700, 530),
+    ("TURNED_PRODUCT", "nt", 150, 701, 530),
+    ("TURNED_RESULT", "tn", 517, 7, 260),
+    ("TURNED_RESULT", "tn", 2051, 8, 300),
+    ("BLAS", "nn", 170, 530, 40),
+    ("BLAS", "nt", 170, 300, 530),
+]
+
+
+def run(instructions, threads, times=1):
+    blas = find_blas()
+    Program(instructions, threads, lambda: blas.limited(1))(times)
+
+
+def operands(form, m, n, k, dtype):
+    random = np.random.default_rng(m + n + k)
+    a = random.normal(size=(k, m) if form == "tn" else (m, k)).astype(dtype)
+    b = random.normal(size=(n, k) if form == "nt" else (k, n)).astype(dtype)
+    return a, b, np.full((m, n), np.nan, dtype)
+
+
+def plans(threads, *arrays):
+    return ProductPlans(threads, find_blas(), sum(64 * 64 * 64 + 4 * a.nbytes for a in arrays))
+
+
+@pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
+def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
+    a, b, out = operands(form, m, n, k, dtype)
+    instructions = plans(threads, a, b, out).encode(a, b, out, form == "tn", form == "nt")
+    if dtype == "float32" and threads == 2:
+        assert instructions[0 if method == "SHARED_TERMS" else -1].words[
+            products.METHOD
+        ] == getattr(products, method)
+    run(instructions, threads)
+    a, b = (a.T if form == "tn" else a), (b.T if form == "nt" else b)
+    exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    # Higham 2002, "Accuracy and Stability of Numerical Algorithms", equation 3.13
+    bound = k * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))
+    assert (np.abs(out - exact) <= bound).all()
+
+
+@pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
+@pytest.mark.parametrize(
+    "sizes", [(1, 701, 300), (33, 130, 300), (37, 2050, 300), (300, 261, 290), (170, 530, 40)]
+)
+def test_bias_and_floor_are_applied_once(sizes):
+    a, b, out = operands("nn", *sizes, "float64")
+    bias = np.random.default_rng(0).normal(size=sizes[1])
+    run(plans(2, a, b, out).encode(a, b, out, bias=bias, floor=0.0), 2)
+    np.testing.assert_allclose(out, np.maximum(bias + a @ b, 0.0), rtol=1e-11, atol=1e-11)
+
+
+def update_of(kernel, values, gradients, slots, rate):
+    addresses = [address(slot) for slot in slots]
+    numbers = [0.9, 0.1, 0.999, 0.001, 1e-8, np.log(0.9), np.log(0.999), 0.0]
+    step = np.ones(1, np.int64)
+    words = [address(values), address(gradients), *[*addresses, 0, 0][:2], values.size]
+    words += [address(rate), address(step), bits(0.01), *map(bits, numbers)]
+    read = [gradients, rate, step]
+    return Instruction(kernel, words, read, [values, *slots], early=True)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("kernel", "slots"), [(SGD, 0), (ADAM, 2)])
+@pytest.mark.parametrize(("m", "n", "k"), [(130, 37, 50), (261, 517, 70)])  # by tiles and by panels
+def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, threads):
+    results = []
+    for together in (True, False):
+        a, b, gradients = operands("tn", m, n, k, "float32")
+        values, rate = np.ones((m, n), np.float32), np.full(1, 0.1, np.float32)
+        state = [np.full((m, n), 0.5, np.float32) for _ in range(slots)]
+        instructions = plans(threads, a, b).encode(a, b, gradients, transpose_a=True)
+        update = update_of(kernel, values, gradients, state, rate)
+        assert len(joined([*instructions, update])) == len(instructions)
+        if together:
+            run([*instructions, update], threads, times=3)
+        else:
+            for each in [*instructions, update] * 3:
+                run([each], threads)
+        results.append([gradients, values, *state])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_updates_wait_where_others_look_at_the_gradient():
+    a, b, gradients = operands("tn", 20, 30, 10, "float32")
+    values, rate, norm = np.ones((20, 30), np.float32), np.ones(1, np.float32), np.zeros(1)
+    (product,) = plans(1, a, b).encode(a, b, gradients, transpose_a=True)
+    update = update_of(SGD, values, gradients, [], rate)
+    words = [address(gradients), gradients.size, address(norm)]
+    look = Instruction(SQUARES, words, [gradients], [norm])
+    for order in ([product, look, update], [product, update, look]):
+        assert joined(order) == order
+    part = update_of(SGD, values[:10], gradients[:10], [], rate)
+    assert joined([product, part]) == [product, part]
