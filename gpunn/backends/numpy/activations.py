@@ -15,7 +15,7 @@ import numpy as np
 from gpunn import activations
 from gpunn.typing import Array
 
-__all__ = ["PASSES"]
+__all__ = ["CHEAP", "PASSES"]
 
 
 def sigmoid(z: Array, out: Array) -> None:
@@ -220,3 +220,6 @@ PASSES: dict[type[activations.Activation], tuple[Forward, Backward]] = {
     activations.Tanh: (tanh_forward, tanh_backward),
     activations.Softplus: (softplus_forward, softplus_backward),
 }
+
+CHEAP = frozenset((activations.Identity, activations.ReLU, activations.LeakyReLU))
+"""Those that take so little beside fetching their numbers that one thread is as fast as several."""

@@ -18,10 +18,11 @@ import numpy as np
 
 from gpunn.backends.base import GOLDEN, MASK_32, MIX_1, MIX_2, Backend
 from gpunn.backends.numpy.activations import PASSES
+from gpunn.backends.numpy.bound import Taken, bound
 from gpunn.backends.numpy.losses import COMPUTE
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.metrics import MEASURE
-from gpunn.backends.numpy.optimizers import UPDATE
+from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
 from gpunn.backends.numpy.parts import Parts
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
 from gpunn.typing import Array, HostArray, Shape
@@ -76,9 +77,16 @@ class NumpyBackend(Backend):
     def recorded(
         self, operations: Callable[[], None], complete: bool = False
     ) -> Callable[[int], None]:
+        return self._limited(super().recorded(operations, complete))
+
+    def _bound(self, taken: Taken) -> Callable[[int], None]:
+        """Return what does recorded operations a number of times."""
+        return self._limited(bound(taken, self))
+
+    def _limited(self, repeat: Callable[[int], None]) -> Callable[[int], None]:
+        """Return the same, kept to the threads asked for."""
         from gpunn.backends.numpy.blas import find_blas
 
-        repeat = super().recorded(operations, complete)
         blas = find_blas() if "threads" in self.options else None
         if blas is None:
             return repeat
@@ -370,21 +378,17 @@ class NumpyBackend(Backend):
         step: Array,
         decayed: int,
     ) -> None:
-        compute = UPDATE.get(type(optimizer))
-        if compute is None:
+        bind = UPDATE.get(type(optimizer))
+        if bind is None:
             super().update(optimizer, values, gradients, slots, learning_rate, step, decayed)
             return
-        rate, number = float(learning_rate[0]), int(step[0])
+        rate = float(learning_rate[0])
+        decay(optimizer, values, decayed, rate)
+        rate, epsilon = numbers(optimizer, rate, int(step[0]))
         state = [slots[name] for name in optimizer.slots]
-        if optimizer.weight_decay and decayed:
-            values[:decayed] *= 1 - rate * optimizer.weight_decay
-
-        def on(value_piece: Array, gradient_piece: Array, *state_pieces: Array) -> None:
-            s = self._scratch("s", value_piece.shape, values.dtype)
-            t = self._scratch("t", value_piece.shape, values.dtype)
-            compute(optimizer, value_piece, gradient_piece, state_pieces, rate, number, s, t)
-
-        self._parts.each(on, values, gradients, *state)
+        for run in bind(optimizer, values, gradients, state, self._scratch):
+            run(rate, epsilon)
+            del run  # before that of the next piece is made
 
 
 def usable_cores() -> int:

@@ -1,10 +1,11 @@
-"""The BLAS that NumPy has loaded: where its products are, and how many threads it may use."""
+"""The BLAS that NumPy has loaded: where its functions are, and how many threads it may use."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +21,8 @@ NAMES = (
 )
 """What the product is called, and whether its sizes are 64-bit integers."""
 
+TYPES = (("float32", "s", ctypes.c_float), ("float64", "d", ctypes.c_double))
+
 
 class Blas:
     """A BLAS.
@@ -30,18 +33,35 @@ class Blas:
         Addresses of cblas_sgemm ("float32") and cblas_dgemm ("float64").
     wide : bool
         Whether sizes are 64-bit integers.
+    axpby : mapping of str to callable
+        By type, cblas_?axpby, called as (n, a, address of x, 1, b, address of y, 1), which sets
+        y = a x + b y. Empty if this BLAS has none: it is an extension of the standard.
+    axpy : mapping of str to callable
+        By type, cblas_?axpy, called as (n, a, address of x, 1, address of y, 1), which sets
+        y = a x + y. Several threads share long vectors.
     """
 
     def __init__(self, library: Any, name: str, wide: bool) -> None:
         self._library = library
         self.wide = wide
         self.products = {
-            dtype: int(
-                ctypes.cast(getattr(library.dynlib, name.format(letter)), ctypes.c_void_p).value
-                or 0
-            )
-            for dtype, letter in (("float32", "s"), ("float64", "d"))
+            dtype: address_of(getattr(library.dynlib, name.format(letter)))
+            for dtype, letter, _ in TYPES
         }
+        self.axpby = self._functions(name.replace("gemm", "axpby"), "number", "number")
+        self.axpy = self._functions(name.replace("gemm", "axpy"), "number", None)
+
+    def _functions(self, name: str, *scales: str | None) -> dict[str, Callable[..., None]]:
+        """Return a function of two vectors, each with its step and perhaps scaled, by type."""
+        size = ctypes.c_int64 if self.wide else ctypes.c_int
+        found: dict[str, Callable[..., None]] = {}
+        for dtype, letter, number in TYPES:
+            if not hasattr(self._library.dynlib, name.format(letter)):
+                continue
+            vectors = [([number] if scale else []) + [ctypes.c_void_p, size] for scale in scales]
+            prototype = ctypes.CFUNCTYPE(None, size, *itertools.chain(*vectors))
+            found[dtype] = prototype(address_of(getattr(self._library.dynlib, name.format(letter))))
+        return found
 
     @property
     def threads(self) -> int:

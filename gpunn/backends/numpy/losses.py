@@ -18,6 +18,8 @@ from gpunn.typing import Array
 
 __all__ = ["COMPUTE"]
 
+INTEGER = np.dtype(np.intp)
+
 
 def mean_over_outputs(values: Array, terms: Array) -> None:
     """Set values[i] = mean_j terms[i, j]."""
@@ -71,16 +73,20 @@ def softmax_cross_entropy(
     loss: Any, p: Array, t: Array, values: Array, gradient: Array | None, scratch: Scratch
 ) -> None:
     rows, classes = p.shape
-    e = scratch("exponential", p.shape, p.dtype) if gradient is None else gradient
+    flat = scratch("exponential", (rows * classes,), p.dtype)
+    # The longer axis lies innermost, since that is the one along which NumPy is fast.
+    turned = rows > classes
+    e = flat.reshape(classes, rows).T if turned else flat.reshape(rows, classes)
     column = scratch("column", (rows, 1), p.dtype)
-    np.max(p, axis=1, keepdims=True, out=column)
-    np.subtract(p, column, out=e)  # logits, shifted so that none overflows
+    np.copyto(e, p)
+    np.maximum.reduce(e, axis=1, keepdims=True, out=column)
+    np.subtract(e, column, out=e)  # logits, shifted so that none overflows
     expected = scratch("expected", (rows,), p.dtype)
     smoothing = loss.label_smoothing
     positions = None
     if t.ndim == 1:
-        positions = positions_of(t, classes, scratch)
-        np.take(e.reshape(-1), positions, out=expected, mode="clip")
+        positions = positions_of(t, classes, scratch, turned)
+        flat.take(positions, out=expected, mode="clip")
     else:
         np.vecdot(e, t, out=expected)
     if smoothing:
@@ -90,30 +96,32 @@ def softmax_cross_entropy(
         expected *= 1 - smoothing
         expected += mean
     np.exp(e, out=e)
-    np.sum(e, axis=1, keepdims=True, out=column)
+    np.add.reduce(e, axis=1, keepdims=True, out=column)
     np.log(column[:, 0], out=values)
-    values -= expected  # the smoothed targets sum to one
+    np.subtract(values, expected, out=values)  # the smoothed targets sum to one
     if gradient is None:
         return
-    gradient /= column
+    np.divide(e, column, out=e)
     if smoothing:
-        gradient -= smoothing / classes
+        e -= smoothing / classes
     if positions is None:
         scaled = scratch("targets", p.shape, p.dtype)
         np.multiply(t, 1 - smoothing, out=scaled)
-        gradient -= scaled
+        e -= scaled
     else:
-        flat = gradient.reshape(-1)
-        np.take(flat, positions, out=expected, mode="clip")
-        expected -= 1 - smoothing
-        np.put(flat, positions, expected)
+        flat.take(positions, out=expected, mode="clip")
+        np.subtract(expected, 1 - smoothing, out=expected)
+        flat[positions] = expected
+    np.copyto(gradient, e)
 
 
-def positions_of(labels: Array, classes: int, scratch: Scratch) -> Array:
-    """Return where each row's label is in the flattened (rows, classes) array."""
-    positions = scratch("positions", labels.shape, np.dtype(np.intp))
-    np.multiply(scratch.counting(labels.shape[0]), classes, out=positions)
-    positions += labels
+def positions_of(labels: Array, classes: int, scratch: Scratch, turned: bool = False) -> Array:
+    """Return where each row's label is in the flattened (rows, classes) array, or its transpose."""
+    rows = labels.shape[0]
+    positions = scratch("positions", labels.shape, INTEGER)
+    counting = scratch.counting(rows)
+    np.multiply(labels if turned else counting, rows if turned else classes, out=positions)
+    np.add(positions, counting if turned else labels, out=positions)
     return positions
 
 

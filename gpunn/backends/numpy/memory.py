@@ -14,6 +14,9 @@ __all__ = ["zeros"]
 LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 
+LINE = 64
+"""Bytes in a cache line, and in the widest vectors. NumPy's own memory begins between two."""
+
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
     """Return an array of zeros; a large one begins at a large page, if the system has such.
@@ -23,14 +26,19 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
     """
     size = prod(shape) * np.dtype(dtype).itemsize
     if size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return np.zeros(shape, dtype)
+        return aligned(np.zeros(size + LINE, np.uint8), LINE, shape, dtype)
     try:
         # Private: what is shared would still be so after a fork, and has no large pages.
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         memory = mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
         memory.madvise(mmap.MADV_HUGEPAGE)
     except (OSError, ValueError, OverflowError):
-        return np.zeros(shape, dtype)
-    everything = np.frombuffer(memory, np.uint8)
-    start = -everything.ctypes.data % LARGE_PAGE
-    return everything[start : start + size].view(dtype).reshape(shape)
+        return aligned(np.zeros(size + LINE, np.uint8), LINE, shape, dtype)
+    return aligned(np.frombuffer(memory, np.uint8), LARGE_PAGE, shape, dtype)
+
+
+def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.ndarray:
+    """Return an array in this memory that begins at a multiple of `alignment` bytes."""
+    start = -memory.ctypes.data % alignment
+    size = prod(shape) * np.dtype(dtype).itemsize
+    return memory[start : start + size].view(dtype).reshape(shape)

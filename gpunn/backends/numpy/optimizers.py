@@ -1,136 +1,154 @@
 """The built-in optimizers, in place.
 
-For each: `update(optimizer, values, g, slots, rate, step, s, t)` updates 1-D pieces, with s and t
-as scratch and the slots in the order of `optimizer.slots`. The mathematics is in
-`gpunn.optimizers`; here is only the order of the passes.
+For each: `bind(optimizer, values, g, slots, scratch)` takes 1-D arrays, the slots in the order of
+`optimizer.slots`, and gives functions of `numbers` that together do an update, each that of a piece
+that fits into the cache. The mathematics is in `gpunn.optimizers`; here is only the order of
+the passes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpunn import optimizers
+from gpunn.backends.numpy.combinations import combination, long_addition
+from gpunn.backends.numpy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["UPDATE"]
+__all__ = ["UPDATE", "decay", "numbers"]
+
+PIECE = 1 << 18
+"""Bytes of each array that are updated at a time: few enough for a core's L2 cache to hold them of
+all that an optimizer keeps, and enough that the calls take little beside the work."""
+
+Run: TypeAlias = Callable[[float, float], None]
+Bind: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], Scratch], Iterator[Run]]
 
 
-def sgd(
-    o: Any,
-    values: Array,
-    g: Array,
-    slots: Sequence[Array],
-    rate: float,
-    step: int,
-    s: Array,
-    t: Array,
-) -> None:
-    np.multiply(g, -rate, out=s)
-    if o.momentum:
-        (velocity,) = slots
-        velocity *= o.momentum
-        velocity += s
-        if o.nesterov:
-            np.multiply(velocity, o.momentum, out=t)
-            s += t
-        else:
-            s = velocity
-    values += s
+def pieces(scratch: Scratch, *arrays: Array) -> Iterator[list[Array]]:
+    """Yield pieces of 1-D arrays side by side, and two of scratch."""
+    size, dtype = arrays[0].size, arrays[0].dtype
+    most = PIECE // dtype.itemsize
+    for start in range(0, size, most):
+        length = min(most, size - start)
+        s, t = (scratch(name, (length,), dtype) for name in ("update s", "update t"))
+        yield [*(array[start : start + length] for array in arrays), s, t]
 
 
-def rmsprop(
-    o: Any,
-    values: Array,
-    g: Array,
-    slots: Sequence[Array],
-    rate: float,
-    step: int,
-    s: Array,
-    t: Array,
-) -> None:
-    (square,) = slots
-    np.multiply(g, g, out=s)
-    s *= 1 - o.rho
-    square *= o.rho
-    square += s
-    np.sqrt(square, out=s)
-    s += o.epsilon
-    np.divide(g, s, out=s)
-    s *= rate
-    values -= s
+def sgd(o: Any, values: Array, g: Array, slots: Sequence[Array], scratch: Scratch) -> Iterator[Run]:
+    whole = None if o.momentum else long_addition(g, values)
+    if whole is not None:
+        yield lambda rate, epsilon: whole(-rate)
+    elif o.momentum:
+        for piece in pieces(scratch, values, g, *slots):
+            yield momentum(o, *piece)
+    else:
+        for x, gradient, s, _ in pieces(scratch, values, g):
+            descend = combination(gradient, x, s)
+            yield lambda rate, epsilon, descend=descend: descend(-rate, 1.0)  # type: ignore[misc]
 
 
-def corrected(o: Any, rate: float, step: int) -> tuple[float, float]:
-    """Return Adam's rate and epsilon with both bias corrections taken into them.
+def momentum(o: Any, x: Array, g: Array, velocity: Array, s: Array, t: Array) -> Run:
+    accelerate, add_gradient = combination(g, velocity, s), combination(g, x, s)
+    add_velocity = combination(velocity, x, s)
+
+    def plain(rate: float, epsilon: float) -> None:
+        accelerate(-rate, o.momentum)
+        np.add(x, velocity, out=x)
+
+    def nesterov(rate: float, epsilon: float) -> None:
+        accelerate(-rate, o.momentum)
+        add_gradient(-rate, 1.0)
+        add_velocity(o.momentum, 1.0)
+
+    return nesterov if o.nesterov else plain
+
+
+def rmsprop(o: Any, x: Array, g: Array, square: Array, s: Array, t: Array) -> Run:
+    average, descend = combination(s, square, t), combination(s, x, t)
+
+    def run(rate: float, epsilon: float) -> None:
+        np.multiply(g, g, out=s)
+        average(1 - o.rho, o.rho)
+        np.sqrt(square, out=s)
+        np.add(s, epsilon, out=s)
+        np.divide(g, s, out=s)
+        descend(-rate, 1.0)
+
+    return run
+
+
+def adam(o: Any, x: Array, g: Array, mean: Array, square: Array, s: Array, t: Array) -> Run:
+    average, average_squares = combination(g, mean, t), combination(s, square, t)
+    descend = combination(s, x, t)
+
+    def run(rate: float, epsilon: float) -> None:
+        average(1 - o.beta1, o.beta1)
+        np.multiply(g, g, out=s)
+        average_squares(1 - o.beta2, o.beta2)
+        np.sqrt(square, out=s)
+        np.add(s, epsilon, out=s)
+        np.divide(mean, s, out=s)
+        descend(-rate, 1.0)
+
+    return run
+
+
+def lion(o: Any, x: Array, g: Array, mean: Array, s: Array, t: Array) -> Run:
+    interpolate, descend = combination(mean, s, t), combination(s, x, t)
+    average = combination(g, mean, t)
+
+    def run(rate: float, epsilon: float) -> None:
+        np.multiply(g, 1 - o.beta1, out=s)
+        interpolate(o.beta1, 1.0)
+        np.sign(s, out=s)
+        descend(-rate, 1.0)
+        average(1 - o.beta2, o.beta2)
+
+    return run
+
+
+def by_pieces(bind: Callable[..., Run]) -> Bind:
+    """Return what binds an update of whole vectors, from what binds that of a piece."""
+
+    def bind_all(
+        o: Any, values: Array, g: Array, slots: Sequence[Array], scratch: Scratch
+    ) -> Iterator[Run]:
+        for piece in pieces(scratch, values, g, *slots):
+            yield bind(o, *piece)
+
+    return bind_all
+
+
+UPDATE: dict[type[optimizers.Optimizer], Bind] = {
+    optimizers.SGD: sgd,
+    optimizers.RMSprop: by_pieces(rmsprop),
+    optimizers.Adam: by_pieces(adam),
+    optimizers.AdamW: by_pieces(adam),
+    optimizers.Lion: by_pieces(lion),
+}
+
+
+def decay(o: Any, values: Array, decayed: int, rate: float) -> None:
+    """Shrink the first `decayed` values by the weight decay that is part of an update."""
+    if o.weight_decay and decayed:
+        np.multiply(values[:decayed], 1 - rate * o.weight_decay, out=values[:decayed])
+
+
+def numbers(o: Any, rate: float, step: int) -> tuple[float, float]:
+    """Return the rate and the epsilon of an update, with Adam's bias corrections taken into them.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)); `epsilon_hat` is what
     stands there for epsilon * sqrt(c2).
     """
+    if not isinstance(o, optimizers.Adam):
+        return rate, getattr(o, "epsilon", 0.0)
     c1 = -math.expm1(step * math.log(o.beta1)) if o.beta1 else 1.0
     c2 = -math.expm1(step * math.log(o.beta2)) if o.beta2 else 1.0
     epsilon = o.epsilon if o.epsilon_hat else o.epsilon * math.sqrt(c2)
     return rate * math.sqrt(c2) / c1, epsilon
-
-
-def adam(
-    o: Any,
-    values: Array,
-    g: Array,
-    slots: Sequence[Array],
-    rate: float,
-    step: int,
-    s: Array,
-    t: Array,
-) -> None:
-    mean, square = slots
-    np.multiply(g, 1 - o.beta1, out=s)
-    mean *= o.beta1
-    mean += s
-    np.multiply(g, g, out=s)
-    s *= 1 - o.beta2
-    square *= o.beta2
-    square += s
-    rate, epsilon = corrected(o, rate, step)
-    np.sqrt(square, out=s)
-    s += epsilon
-    np.divide(mean, s, out=s)
-    s *= rate
-    values -= s
-
-
-def lion(
-    o: Any,
-    values: Array,
-    g: Array,
-    slots: Sequence[Array],
-    rate: float,
-    step: int,
-    s: Array,
-    t: Array,
-) -> None:
-    (mean,) = slots
-    np.multiply(g, 1 - o.beta1, out=s)
-    np.multiply(mean, o.beta1, out=t)
-    s += t
-    np.sign(s, out=s)
-    s *= rate
-    values -= s
-    np.multiply(g, 1 - o.beta2, out=s)
-    mean *= o.beta2
-    mean += s
-
-
-Update: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], float, int, Array, Array], None]
-
-UPDATE: dict[type[optimizers.Optimizer], Update] = {
-    optimizers.SGD: sgd,
-    optimizers.RMSprop: rmsprop,
-    optimizers.Adam: adam,
-    optimizers.AdamW: adam,
-    optimizers.Lion: lion,
-}

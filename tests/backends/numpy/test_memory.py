@@ -8,6 +8,7 @@ import pytest
 from parity.operations import CASES, Same, flatten, inputs, place
 
 from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.bound import bound
 
 # Far above what views and Python's numbers take, far below any array that grows with the batch.
 ALLOWED = 4096
@@ -48,8 +49,18 @@ def growth(operation):
         tracemalloc.stop()
 
 
+def at_once(backend, name, arguments):
+    return lambda: getattr(backend, name)(**arguments)
+
+
+def as_calls(backend, name, arguments):
+    repeat = bound([(name, (), arguments)], backend)
+    return lambda: repeat(1)
+
+
+@pytest.mark.parametrize("way", [at_once, as_calls])
 @pytest.mark.parametrize("group", GROUPS)
-def test_operation_allocates_nothing(group):
+def test_operation_allocates_nothing(group, way):
     backend = NumpyBackend()
     for case in GROUPS[group]:
         placed = place(backend, inputs(case, "float32"), "float32", "contiguous")
@@ -57,9 +68,9 @@ def test_operation_allocates_nothing(group):
             name: placed[value.argument] if isinstance(value, Same) else value
             for name, value in placed.items()
         }
-        method = getattr(backend, case.operation)
+        operation = way(backend, case.operation, arguments)
         with np.errstate(all="ignore"):  # calls repeated on their own results may overflow
-            taken = growth(lambda: method(**arguments))  # noqa: B023
+            taken = growth(operation)
         assert taken < ALLOWED, f"{case.name} took {taken} bytes"
 
 

@@ -66,8 +66,10 @@ class CompiledBackend(NumpyBackend):
     def recorded(
         self, operations: Callable[[], None], complete: bool = False
     ) -> Callable[[int], None]:
-        if not (complete and numba_works()):
+        if not complete:
             return super().recorded(operations, complete)
+        if not numba_works():
+            return self._bound(self._taken(operations))
         return self._program(operations)
 
     def recorded_function(
@@ -94,12 +96,7 @@ class CompiledBackend(NumpyBackend):
         from gpunn.backends.numpy.compiled.product_plans import ProductPlans
         from gpunn.backends.numpy.compiled.program import Program
 
-        taken: list[Any] = []
-        self._recorder.taken = taken
-        try:
-            operations()
-        finally:
-            self._recorder.taken = None
+        taken = self._taken(operations)
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(taken) > WORTHWHILE * len(taken) else 1
         plain: Any = super()
@@ -117,6 +114,16 @@ class CompiledBackend(NumpyBackend):
         used = products.blas if products.uses_blas else None
         alone = nullcontext if used is None else functools.partial(used.limited, 1)
         return Program(encoded, threads, alone)
+
+    def _taken(self, operations: Callable[[], Any]) -> list[Any]:
+        """Return the operations with their arguments, without doing any."""
+        taken: list[Any] = []
+        self._recorder.taken = taken
+        try:
+            operations()
+        finally:
+            self._recorder.taken = None
+        return taken
 
     @property
     def recording(self) -> bool:

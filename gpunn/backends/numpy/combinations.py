@@ -1,0 +1,72 @@
+"""Multiples of vectors added up in one pass, by NumPy's BLAS where it has a function for that.
+
+NumPy itself takes a pass for each product and each sum. Vectors are bound once: what is returned
+holds them, and is called with the factors as often as one likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from gpunn.backends.numpy.blas import find_blas
+from gpunn.typing import Array
+
+__all__ = ["LONG", "Combine", "combination", "long_addition"]
+
+Combine: TypeAlias = Callable[[float, float], None]
+
+LONG = 1 << 14
+"""Elements from which on an addition is shared by the BLAS's threads."""
+
+
+def combination(x: Array, y: Array, scratch: Array) -> Combine:
+    """Return f(a, b), which sets y = a x + b y, for 1-D arrays.
+
+    Parameters
+    ----------
+    scratch : array
+        As long as x, and not x itself; may be overwritten.
+    """
+    blas = find_blas()
+    axpby = blas.axpby.get(x.dtype.name) if blas and adjacent(x, y) else None
+    if axpby is None:
+
+        def by_passes(a: float, b: float) -> None:
+            np.multiply(x, a, out=scratch)
+            if b != 1.0:
+                np.multiply(y, b, out=y)
+            np.add(y, scratch, out=y)
+
+        return by_passes
+
+    size, from_x, to_y = x.size, x.ctypes.data, y.ctypes.data
+
+    def by_blas(a: float, b: float, kept: tuple[Array, Array] = (x, y)) -> None:
+        axpby(size, a, from_x, 1, b, to_y, 1)
+
+    return by_blas
+
+
+def long_addition(x: Array, y: Array) -> Callable[[float], None] | None:
+    """Return f(a), which sets y = y + a x on several threads, or None if that doesn't pay.
+
+    After a product each thread has in its core's cache what it has computed of x.
+    """
+    blas = find_blas()
+    axpy = blas.axpy.get(x.dtype.name) if blas and adjacent(x, y) and x.size >= LONG else None
+    if axpy is None:
+        return None
+    size, from_x, to_y = x.size, x.ctypes.data, y.ctypes.data
+
+    def by_blas(a: float, kept: tuple[Array, Array] = (x, y)) -> None:
+        axpy(size, a, from_x, 1, to_y, 1)
+
+    return by_blas
+
+
+def adjacent(x: Array, y: Array) -> bool:
+    """Return whether both are of one type, and their elements one after the other."""
+    return bool(x.dtype == y.dtype and x.flags.c_contiguous and y.flags.c_contiguous)
