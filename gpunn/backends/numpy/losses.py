@@ -6,6 +6,7 @@ For each: `compute(loss, p, t, values, gradient, scratch)` sets the rows' losses
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -16,7 +17,7 @@ from gpunn.backends.numpy.activations import sigmoid, softplus
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["COMPUTE"]
+__all__ = ["computation"]
 
 
 def mean_over_outputs(values: Array, terms: Array) -> None:
@@ -28,13 +29,12 @@ def mean_over_outputs(values: Array, terms: Array) -> None:
 def mean_squared_error(
     loss: Any, p: Array, t: Array, values: Array, gradient: Array | None, scratch: Scratch
 ) -> None:
-    scale = loss.scale(p.shape[1])
     d = scratch("difference", p.shape, p.dtype) if gradient is None else gradient
     np.subtract(p, t, out=d)
     np.vecdot(d, d, out=values)
-    values *= scale
-    if gradient is not None:
-        gradient *= 2 * scale
+    values *= loss.scale(p.shape[1])
+    if gradient is not None and (slope := loss.slope(p.shape[1])) != 1:
+        gradient *= slope
 
 
 def mean_absolute_error(
@@ -176,3 +176,15 @@ COMPUTE: dict[type[losses.Loss], Compute] = {
     losses.Poisson: poisson,
     losses.Quantile: quantile,
 }
+
+
+@functools.cache
+def computation(kind: type[losses.Loss]) -> Compute | None:
+    """Return what computes the losses of a class, None if they are not built in.
+
+    A kind of squared error that has other factors, but the same formulas, is computed as that one.
+    """
+    squared = losses.MeanSquaredError
+    if kind.values is squared.values and kind.gradients is squared.gradients:
+        return mean_squared_error
+    return COMPUTE.get(kind)
