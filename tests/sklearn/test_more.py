@@ -182,6 +182,21 @@ def test_several_labels_may_be_sparse():
     same(first, MLPClassifier(**FAST).fit(inputs, labels))
 
 
+def test_several_outputs_may_be_sparse():
+    outputs = scipy.sparse.csr_array(np.eye(3)[y])
+    same(MLPRegressor(**FAST).fit(X, outputs), MLPRegressor(**FAST).fit(X, np.eye(3)[y]))
+
+
+def test_classes_of_several_labels_are_their_numbers():
+    inputs, labels = make_multilabel_classification(60, n_classes=3, random_state=0)
+    classifier = MLPClassifier(**FAST)
+    with pytest.raises(ValueError, match=r"numbers of all labels, \[0 1 2\]; got \[0, 1\]"):
+        classifier.partial_fit(inputs, labels, classes=[0, 1])
+    for _ in range(2):
+        classifier.partial_fit(inputs, labels, classes=[0, 1, 2])
+    assert classifier.predict(inputs).shape == (60, 3)
+
+
 def test_each_part_of_a_split_needs_a_weight():
     weights = np.zeros(150)
     weights[0] = 1
@@ -235,7 +250,7 @@ def test_a_weight_of_k_is_k_rows(kind, options):
         (np.ones(3), r"expected \(150,\)"),
         (-np.ones(150), "expected numbers >= 0"),
         (np.full(150, np.nan), "NaN"),
-        (np.zeros(150), "all weights are zero"),
+        (np.zeros(150), "at least one non-zero number"),
     ],
 )
 def test_impossible_sample_weights(weights, message):
@@ -397,6 +412,10 @@ def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
             "label_smoothing: only with loss='log_loss'",
         ),
         ({"hidden_layer_sizes": (2.5,)}, "whole numbers"),
+        ({"hidden_layer_sizes": (4, "a")}, "whole numbers, got [4, 'a']"),
+        ({"hidden_layer_sizes": True}, "whole numbers, got [True]"),
+        ({"hidden_layer_sizes": [[3]]}, "whole numbers"),
+        ({"hidden_layer_sizes": float("inf")}, "hidden_layer_sizes"),
         ({"solver": "lbfgs", "dropout": 0.1}, "dropout: not with solver='lbfgs'"),
         ({"solver": "lbfgs", "optimizer": "sgd", "max_norm": 1.0}, "optimizer, max_norm: not"),
         ({"backend": "cupi"}, "did you mean"),

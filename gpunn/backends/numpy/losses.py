@@ -6,7 +6,6 @@ For each: `compute(loss, p, t, values, gradient, scratch)` sets the rows' losses
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -178,7 +177,6 @@ COMPUTE: dict[type[losses.Loss], Compute] = {
 }
 
 
-@functools.cache
 def computation(kind: type[losses.Loss]) -> Compute | None:
     """Return what computes the losses of a class, None if they are not built in.
 
