@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
 from gpunn.configurable import resolve_all
+from gpunn.errors import DataError
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import Convergence
@@ -382,7 +383,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             to_host(validation[0]), to_host(validation[1]), False, incremental=True, validation=True
         )
         w_val = checked_weights(validation[2], X_val.shape[0], dtype, "sample_weight_val")
-        source = row_source(backend, X_val, self._encoded(y_val), w_val, dtype)
+        try:
+            targets = self._encoded(y_val)
+        except DataError as error:
+            raise DataError(f"y_val: {error}") from None
+        source = row_source(backend, X_val, targets, w_val, dtype)
         return training, Examples(source), lambda o: self._score_of(o, y_val, w_val)
 
     # ------------------------------------------------------------------------------- predicting

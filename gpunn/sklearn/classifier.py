@@ -271,10 +271,12 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
         if self.out_activation_ == "softmax":
-            return np.searchsorted(self.classes_, y)
-        targets: np.ndarray = self._label_binarizer.transform(y).astype(np.float64)
-        smoothing = self.label_smoothing
-        return (1 - smoothing) * targets + smoothing / 2 if smoothing else targets
+            targets: np.ndarray = np.searchsorted(self.classes_, y)
+        else:
+            targets = self._label_binarizer.transform(y).astype(np.float64)
+            if smoothing := self.label_smoothing:
+                targets = (1 - smoothing) * targets + smoothing / 2
+        return self._loss_object().check_targets(targets, self.n_outputs_)
 
     def _loss_object(self) -> Loss:
         if self.loss != "log_loss":

@@ -145,6 +145,24 @@ def test_loss_objects_of_classifiers():
     same(MLPClassifier(loss=named, **FAST).fit(X, y), smooth)
 
 
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        (
+            losses.MeanSquaredError(),
+            y,
+            "integer class labels need the loss 'softmax_cross_entropy'",
+        ),
+        (losses.BinaryCrossEntropy(), y, r"must have shape \(rows, 3\)"),
+        (losses.SoftmaxCrossEntropy(), y % 2, "use 'binary_cross_entropy'"),
+    ],
+    ids=str,
+)
+def test_losses_that_do_not_fit_the_classes(loss, targets, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(loss=loss, **FAST).fit(X, targets)
+
+
 # ------------------------------------------------------------------------------------- weights
 
 
@@ -283,7 +301,17 @@ def test_schedules():
     assert rates[0] > 0.0199
     assert rates[-1] < 0.001 or classifier.n_iter_ < 40
     by_optimizer = MLPClassifier(optimizer=optimizers.SGD(1.0), schedule="one_cycle", **FAST)
-    assert max(by_optimizer.fit(X, y).history_["learning_rate"]) < 0.011
+    assert max(by_optimizer.fit(X, y).history_["learning_rate"]) < 0.021
+
+
+def test_schedules_by_name_begin_with_the_learning_rate():
+    constant = MLPClassifier(schedule="constant", **FAST).fit(X, y)
+    assert set(constant.history_["learning_rate"]) == {0.02}
+    for schedule in ("warm_up", {"name": "warm_up", "epochs": 2}):
+        rates = MLPClassifier(schedule=schedule, **FAST).fit(X, y).history_["learning_rate"]
+        assert rates[0] < rates[3] == 0.02
+    own = MLPClassifier(schedule={"name": "cosine", "rate": 0.1}, **FAST).fit(X, y)
+    assert 0.09 < own.history_["learning_rate"][0] < 0.1
 
 
 def test_schedules_may_watch_the_validation_rows():
@@ -354,6 +382,11 @@ def test_the_optimizers_state_goes_back_with_the_best_weights():
 def test_validation_classes_must_be_known():
     with pytest.raises(ValueError, match="`y_val` has classes not in"):
         MLPClassifier(**FAST).fit(X[:100], y[:100], X_val=X, y_val=y)
+
+
+def test_validation_targets_must_be_of_the_same_shape():
+    with pytest.raises(ValueError, match=r"y_val: .* must have shape \(rows, 2\); got \(150, 3\)"):
+        MLPRegressor(**FAST).fit(X, X[:, :2], X_val=X, y_val=X[:, :3])
 
 
 @pytest.mark.parametrize("given", [{"X_val": X}, {"y_val": y}, {"sample_weight_val": y}])
