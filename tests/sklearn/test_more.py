@@ -379,6 +379,26 @@ def test_the_optimizers_state_goes_back_with_the_best_weights():
         np.testing.assert_allclose(got, expected, 1e-9)
 
 
+def test_a_warm_start_that_finds_nothing_better_goes_back_to_where_it_began():
+    options = {**FAST, "max_iter": 60, "n_iter_no_change": 3, "learning_rate_init": 0.1}
+    classifier = MLPClassifier(early_stopping=True, warm_start=True, **options)
+    classifier.fit(X, y, X_val=X, y_val=y)
+    best = [coef.copy() for coef in classifier.coefs_]
+    classifier.set_params(learning_rate_init=10.0).fit(X, y, X_val=X, y_val=y)
+    assert classifier.score(X, y) == classifier.best_validation_score_
+    for got, expected in zip(classifier.coefs_, best, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_warm_start_may_turn_early_stopping_on_and_off():
+    classifier = MLPClassifier(warm_start=True, **FAST).fit(X, y)
+    for early_stopping in (True, False):
+        before = classifier.t_
+        classifier.set_params(early_stopping=early_stopping).fit(X, y)
+        assert classifier.t_ > before
+        assert (classifier.validation_scores_ is None) != early_stopping
+
+
 def test_validation_classes_must_be_known():
     with pytest.raises(ValueError, match="`y_val` has classes not in"):
         MLPClassifier(**FAST).fit(X[:100], y[:100], X_val=X, y_val=y)
