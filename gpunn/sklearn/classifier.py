@@ -273,7 +273,9 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         if self.out_activation_ == "softmax":
             targets: np.ndarray = np.searchsorted(self.classes_, y)
         else:
-            targets = self._label_binarizer.transform(y).astype(np.float64)
+            one = self.n_outputs_ == 1
+            labels = self._positive(y) if one else self._label_binarizer.transform(y)
+            targets = labels.astype(np.float64)
             if smoothing := self.label_smoothing:
                 targets = (1 - smoothing) * targets + smoothing / 2
         return self._loss_object().check_targets(targets, self.n_outputs_)
@@ -299,10 +301,12 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             )
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        if self.n_outputs_ > 1:
-            return None
-        strata: np.ndarray = self._label_binarizer.transform(y).astype(bool)
-        return strata
+        return None if self.n_outputs_ > 1 else self._positive(y)
+
+    def _positive(self, y: np.ndarray) -> np.ndarray:
+        """Return whether each row is of the second of two classes, shape (rows, 1)."""
+        index: np.ndarray = np.searchsorted(self.classes_, y)
+        return index[:, None] == 1
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
