@@ -305,8 +305,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
     def _positive(self, y: np.ndarray) -> np.ndarray:
         """Return whether each row is of the second of two classes, shape (rows, 1)."""
-        index: np.ndarray = np.searchsorted(self.classes_, y)
-        return index[:, None] == 1
+        positive: np.ndarray = np.searchsorted(self.classes_, y)[:, None] == 1
+        return positive
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))
