@@ -119,12 +119,16 @@ class MeanSquaredError(Loss):
         """Return the factor of a row's sum of squares."""
         return {"mean": 1 / outputs, "sum": 1.0, "half_sum": 0.5}[self.over_outputs]
 
+    def slope(self, outputs: int) -> float:
+        """Return the factor of p - t in the gradient."""
+        return 2 * self.scale(outputs)
+
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         difference = predictions - targets
         return self.scale(predictions.shape[1]) * xp.sum(difference * difference, axis=1)
 
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        return 2 * self.scale(predictions.shape[1]) * (predictions - targets)
+        return self.slope(predictions.shape[1]) * (predictions - targets)
 
 
 @dataclass(frozen=True)

@@ -104,12 +104,12 @@ def run(problem: Problem, library: str, seed: int, backend: str, max_iter: int |
 
 
 def measure(
-    problem: Problem, seeds: int, backend: str, max_iter: int | None, ends: float
+    problem: Problem, seeds: range, backend: str, max_iter: int | None, ends: float
 ) -> dict[str, list[Fit]]:
     found: dict[str, list[Fit]] = {library: [] for library in LIBRARIES}
     for library in LIBRARIES:  # compiling, importing and starting threads are no part of it
         run(problem, library, 0, backend, 1)
-    for seed in range(seeds):
+    for seed in seeds:
         if time.monotonic() > ends:
             break
         for library in list(LIBRARIES)[:: 1 if seed % 2 else -1]:
@@ -169,6 +169,7 @@ def environment(backend: str) -> dict[str, Any]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=10, help="fits of each (default: 10)")
+    parser.add_argument("--first-seed", type=int, default=0, help="the others follow (default: 0)")
     parser.add_argument("--backend", default="numpy", help="gpunn's (default: numpy)")
     parser.add_argument("--mnist", type=Path, help="folder with MNIST's four files")
     parser.add_argument("--mnist-rows", type=int, help="only so many of its training rows")
@@ -196,10 +197,11 @@ def main() -> int:
         return 2
     warnings.simplefilter("ignore")
     ends = time.monotonic() + chosen.limit
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     rows = []
     for name in chosen.data or makers:
         problem = makers[name]()
-        found = measure(problem, chosen.seeds, chosen.backend, chosen.max_iter, ends)
+        found = measure(problem, seeds, chosen.backend, chosen.max_iter, ends)
         if not found["gpunn"]:
             print(f"{name} left out: the limit of {chosen.limit:g} s was reached", file=sys.stderr)
             continue

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import array_api_compat
 import numpy as np
@@ -62,6 +62,14 @@ class Backend:
         self.device = device
         self.name = name
         self.options: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how a copy is made elsewhere: by name and options, there being nothing else to it."""
+        return restored, (self.name, self.options)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the backend itself, which stands for a device, and holds no results."""
+        return self
 
     def __repr__(self) -> str:
         """Name the backend."""
@@ -628,3 +636,10 @@ class Backend:
         scale[...] = xp.clip(xp.where(finite > 0, kept_or_doubled, scale / 2), smallest, largest)
         good_updates[...] = xp.where(grown, xp.zeros_like(good), good)
         updates -= 1 - finite
+
+
+def restored(name: str, options: Mapping[str, Any]) -> Backend:
+    """Return the backend of this name with these options."""
+    from gpunn.backends.selection import get_backend
+
+    return get_backend(name, **options)

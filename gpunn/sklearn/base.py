@@ -6,17 +6,19 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
 from gpunn.configurable import resolve_all
+from gpunn.errors import DataError
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import Convergence
@@ -108,6 +110,65 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return data.weights
 
     # ---------------------------------------------------------------------------------- fitting
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Learn from rows and their targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+        y : array-like or sparse matrix, shape (rows,) or (rows, outputs)
+            Classes, or for several labels an indicator matrix; numbers, if this is a regressor.
+        sample_weight : array-like, shape (rows,), or None
+            A weight of k counts a row k times.
+        X_val, y_val, sample_weight_val : array-like or None
+            Rows whose loss and score are computed after each epoch. With `early_stopping` they
+            take the place of the fraction that is set aside otherwise.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is impossible; the message names it.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training ended at `max_iter`.
+        """
+        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+        return self
+
+    def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
+        """Return inputs, dense or sparse, and targets, of shape (rows,) if there is one a row."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=first,
+            **more,
+        )
+        if hasattr(y, "toarray"):
+            y = y.toarray()
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
 
     def _fit(
         self,
@@ -220,7 +281,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         network = engine.network(self, dtype)
         training, held, score = self._split(data, validation, random, network)
         trainer = self._trainer(engine, network, incremental)
-        convergence = Convergence.of(self, engine.rate, self._rate_mode)
+        convergence = Convergence.of(self, training.rows, engine.rate, self._rate_mode)
         trainer.begin(convergence, random, score)
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
         trainer.fit_examples(
@@ -240,7 +301,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             warnings.warn("Training interrupted by user.", stacklevel=4)
         elif not incremental and not trainer.stop_reason:
             warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter:d}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -292,12 +353,13 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         """Return what to train on, what to validate on, and the score of the latter's outputs."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
-            kept, held = train_test_split(
-                np.arange(data.X.shape[0]),
-                random_state=random,
-                test_size=self.validation_fraction,
-                stratify=self._strata(data.y),
-            )
+            with config_context(skip_parameter_validation=True):  # those of `fit` are through
+                kept, held = train_test_split(
+                    np.arange(data.X.shape[0]),
+                    random_state=random,
+                    test_size=self.validation_fraction,
+                    stratify=self._strata(data.y),
+                )
             if len(held) < 2:
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
@@ -321,7 +383,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             to_host(validation[0]), to_host(validation[1]), False, incremental=True, validation=True
         )
         w_val = checked_weights(validation[2], X_val.shape[0], dtype, "sample_weight_val")
-        source = row_source(backend, X_val, self._encoded(y_val), w_val, dtype)
+        try:
+            targets = self._encoded(y_val)
+        except DataError as error:
+            raise DataError(f"y_val: {error}") from None
+        source = row_source(backend, X_val, targets, w_val, dtype)
         return training, Examples(source), lambda o: self._score_of(o, y_val, w_val)
 
     # ------------------------------------------------------------------------------- predicting

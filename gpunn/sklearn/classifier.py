@@ -8,10 +8,8 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from gpunn.activations import sigmoid
 from gpunn.configurable import resolve
@@ -202,47 +200,6 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
     # ---------------------------------------------------------------------------------- fitting
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> MLPClassifier:
-        """Learn from labelled rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (rows, features)
-        y : array-like, shape (rows,) or (rows, labels)
-            Classes, or for several labels an indicator matrix.
-        sample_weight : array-like, shape (rows,), or None
-            A weight of k counts a row k times.
-        X_val, y_val, sample_weight_val : array-like or None
-            Rows whose loss and score are computed after each epoch. With `early_stopping` they
-            take the place of the fraction that is set aside otherwise.
-
-        Returns
-        -------
-        MLPClassifier
-            This estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data is impossible; the message names it.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If training ended at `max_iter`.
-        """
-        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
-        return self
-
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
@@ -275,6 +232,9 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             return
         multilabel = type_of_target(to_host(y)).startswith("multilabel")
         self._learn_classes(to_host(y) if multilabel else classes)
+        if multilabel and not np.array_equal(self.classes_, unique_labels(classes)):
+            found = self.__dict__.pop("classes_")
+            raise ValueError(f"classes: expected the numbers of all labels, {found}; got {classes}")
 
     def _learn_classes(self, y: Any) -> None:
         self._label_binarizer = LabelBinarizer().fit(y)
@@ -283,19 +243,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     def _validated(
         self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
     ) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=first,
-        )
-        if hasattr(y, "toarray"):
-            y = y.toarray()
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._checked(X, y, first)
         if not validation and (
             not hasattr(self, "classes_") or (not self.warm_start and not incremental)
         ):
@@ -323,10 +271,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
         if self.out_activation_ == "softmax":
-            return np.searchsorted(self.classes_, y)
-        targets: np.ndarray = self._label_binarizer.transform(y).astype(np.float64)
-        smoothing = self.label_smoothing
-        return (1 - smoothing) * targets + smoothing / 2 if smoothing else targets
+            targets: np.ndarray = np.searchsorted(self.classes_, y)
+        else:
+            one = self.n_outputs_ == 1
+            labels = self._positive(y) if one else self._label_binarizer.transform(y)
+            targets = labels.astype(np.float64)
+            if smoothing := self.label_smoothing:
+                targets = (1 - smoothing) * targets + smoothing / 2
+        return self._loss_object().check_targets(targets, self.n_outputs_)
 
     def _loss_object(self) -> Loss:
         if self.loss != "log_loss":
@@ -349,10 +301,12 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             )
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        if self.n_outputs_ > 1:
-            return None
-        strata: np.ndarray = self._label_binarizer.transform(y).astype(bool)
-        return strata
+        return None if self.n_outputs_ > 1 else self._positive(y)
+
+    def _positive(self, y: np.ndarray) -> np.ndarray:
+        """Return whether each row is of the second of two classes, shape (rows, 1)."""
+        positive: np.ndarray = np.searchsorted(self.classes_, y)[:, None] == 1
+        return positive
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
         return float(accuracy_score(y, self._labels(outputs), sample_weight=weights))

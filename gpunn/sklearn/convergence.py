@@ -44,6 +44,8 @@ class Convergence:
     ----------
     epochs : int
         Epochs of this call of `fit`.
+    rows : int
+        Rows of an epoch.
     rows_seen : int
         Rows visited, those of earlier calls that this one goes on from included.
     loss_curve, scores : list of float
@@ -65,6 +67,7 @@ class Convergence:
     power: float
     rate: LearningRate | None
     epochs: int
+    rows: int
     rows_seen: int
     loss_curve: list[float]
     scores: list[float]
@@ -74,12 +77,14 @@ class Convergence:
     improved: bool = False
 
     @classmethod
-    def of(cls, estimator: Any, rate: LearningRate | None, mode: str) -> Convergence:
+    def of(cls, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> Convergence:
         """Go on from where an estimator is.
 
         Parameters
         ----------
         estimator : MLPClassifier or MLPRegressor
+        rows : int
+            To train on.
         rate : LearningRate or None
             None where an optimizer or a schedule of the user's has the learning rate.
         mode : {"constant", "invscaling", "adaptive"}
@@ -99,6 +104,7 @@ class Convergence:
             power=float(estimator.power_t),
             rate=rate,
             epochs=0,
+            rows=rows,
             rows_seen=int(earlier("t_", 0)),
             loss_curve=list(getattr(estimator, "loss_curve_", None) or ()),
             scores=list(getattr(estimator, "validation_scores_", None) or ()),
@@ -119,10 +125,10 @@ class Convergence:
         estimator.best_validation_score_ = self.best_score if self.early_stopping else None
         estimator._no_improvement_count = self.bad_epochs
 
-    def observe(self, loss: float, score: float | None, rows: int) -> str:
+    def observe(self, loss: float, score: float | None) -> str:
         """Take note of an epoch, and return why training should end, or nothing if it goes on."""
         self.epochs += 1
-        self.rows_seen += rows
+        self.rows_seen += self.rows
         self.loss_curve.append(loss)
         if self.verbose:
             print(f"Iteration {self.epochs}, loss = {loss:.8f}")

@@ -106,10 +106,14 @@ def checked_weights(
     weights = check_array(
         to_host(sample_weight), dtype=np.float64, ensure_2d=False, input_name=argument
     )
+    title = "Sample weights" if argument == "sample_weight" else argument
     if weights.ndim != 1:
         raise ValueError(
-            f"Sample weights must be 1D array or scalar; got {argument} of shape {weights.shape}"
+            f"{title} must be 1D array or scalar, got {weights.ndim}D array. Expected either a "
+            f"scalar value or a 1D array of length {rows}."
         )
     if weights.shape != (rows,):
         raise ValueError(f"{argument}.shape == {weights.shape}, expected {(rows,)}!")
+    if not weights.any():
+        raise ValueError(f"{title} must contain at least one non-zero number.")
     return check_weights(weights, rows, argument, dtype)

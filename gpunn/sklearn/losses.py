@@ -21,12 +21,11 @@ class HalfMeanSquaredError(MeanSquaredError):
     several, this loss has to do so too if the same steps and the same figures are to come out.
     """
 
-    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        difference = predictions - targets
-        return 0.5 * xp.mean(difference * difference, axis=1)
+    def scale(self, outputs: int) -> float:
+        return 0.5 / outputs
 
-    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        return predictions - targets
+    def slope(self, outputs: int) -> float:
+        return 1.0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ def real(low: float, high: float = math.inf, ends: str = "[)") -> Constraint:
     """Return the constraint of a number between two bounds; `ends` says which are included."""
 
     def holds(value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, Real):
+        if not isinstance(value, Real):
             return False
         number = float(value)
         above = number >= low if ends[0] == "[" else number > low
@@ -67,7 +67,7 @@ def integer(low: int) -> Constraint:
     """Return the constraint of a whole number of at least `low`."""
 
     def holds(value: Any) -> bool:
-        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
+        return isinstance(value, Integral) and int(value) >= low
 
     return Constraint(f"an int in the range [{low}, inf)", holds)
 
@@ -201,9 +201,14 @@ def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
     InvalidParameterError
         If one of them is not a whole number above zero.
     """
-    given = np.atleast_1d(hidden_layer_sizes).tolist()
+    one = isinstance(hidden_layer_sizes, Number)
+    given = [hidden_layer_sizes] if one else list(hidden_layer_sizes)
+    if not all(map(whole, given)):
+        raise InvalidParameterError(f"hidden_layer_sizes must be whole numbers, got {given}.")
     if any(size <= 0 for size in given):
         raise InvalidParameterError(f"hidden_layer_sizes must be > 0, got {given}.")
-    if any(int(size) != size for size in given):
-        raise InvalidParameterError(f"hidden_layer_sizes must be whole numbers, got {given}.")
     return [int(size) for size in given]
+
+
+def whole(size: Any) -> bool:
+    return isinstance(size, Real) and not isinstance(size, bool) and float(size).is_integer()

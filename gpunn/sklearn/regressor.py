@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from gpunn.configurable import resolve
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Poisson, Quantile
@@ -115,46 +113,6 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
 
     # ---------------------------------------------------------------------------------- fitting
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> MLPRegressor:
-        """Learn from rows with their numbers.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (rows, features)
-        y : array-like, shape (rows,) or (rows, outputs)
-        sample_weight : array-like, shape (rows,), or None
-            A weight of k counts a row k times.
-        X_val, y_val, sample_weight_val : array-like or None
-            Rows whose loss and score are computed after each epoch. With `early_stopping` they
-            take the place of the fraction that is set aside otherwise.
-
-        Returns
-        -------
-        MLPRegressor
-            This estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data is impossible; the message names it.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If training ended at `max_iter`.
-        """
-        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
-        return self
-
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """Train for one epoch more, on these rows; the parameters are those of `fit`."""
@@ -164,19 +122,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
     def _validated(
         self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
     ) -> tuple[Any, np.ndarray]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=first,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y
+        return self._checked(X, y, first, y_numeric=True)
 
     def _output_units(self, y: np.ndarray) -> int:
         return 1 if y.ndim == 1 else int(y.shape[1])

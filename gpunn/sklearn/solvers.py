@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from gpunn.configurable import resolve
+from gpunn.configurable import known, resolve
 from gpunn.optimizers import SGD, Adam, Optimizer
-from gpunn.schedules import Schedule
+from gpunn.schedules import Constant, Schedule
 from gpunn.sklearn.convergence import LearningRate
 
 __all__ = ["optimizer_of"]
@@ -25,7 +26,7 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
         schedule: Schedule = LearningRate(estimator.learning_rate_init)
         rate = schedule  # type: ignore[assignment]
     else:
-        schedule = copy.deepcopy(resolve(Schedule, estimator.schedule, "schedule"))
+        schedule = schedule_of(estimator.schedule, estimator.learning_rate_init)
     mode = "constant"
     given = estimator.optimizer
     if given is None and estimator.solver == "sgd":
@@ -58,3 +59,15 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
     if estimator.max_norm is not None:
         optimizer.max_norm = float(estimator.max_norm)
     return optimizer, rate, mode
+
+
+def schedule_of(given: Any, rate: float) -> Schedule:
+    """Return the schedule that was given; one that is named without a rate begins with `rate`."""
+    if isinstance(given, Schedule):
+        return copy.deepcopy(given)
+    named = dict(given) if isinstance(given, Mapping) else {"name": given}
+    rates = {"rate": rate, "schedule": Constant(rate)}
+    parameters = inspect.signature(known(Schedule)[named["name"]]).parameters
+    return resolve(
+        Schedule, {**{key: rates[key] for key in rates if key in parameters}, **named}, "schedule"
+    )

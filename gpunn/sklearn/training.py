@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.sklearn.convergence import Convergence, LearningRate
 from gpunn.training.examples import Examples
-from gpunn.training.interruption import Interruption
-from gpunn.training.pace import Pace
-from gpunn.training.position import Course
 from gpunn.training.recovery import Recovery
 from gpunn.training.step import TrainStep
 from gpunn.training.trainer import Snapshot, Trainer
@@ -95,53 +91,24 @@ class EstimatorTrainer(Trainer):
             names.insert(names.index("val_loss") + 1, "val_score")
         return names
 
-    def _run_epoch(
-        self,
-        step: TrainStep,
-        course: Course,
-        training: Examples,
-        validation: Examples | None,
-        plan: int,
-        progress: bool,
-        interruption: Interruption,
-        recovery: Recovery | None,
-        pace: Pace,
-    ) -> bool:
-        early_stopping = self.convergence.early_stopping
-        if early_stopping and self.best is None:
-            self.best = self.snapshot()
-        if not super()._run_epoch(
-            *(step, course, training, validation, plan),
-            *(progress, interruption, recovery, pace),
-        ):
-            return False
-        row = self.history.rows[-1]
-        self.stop_reason = self.convergence.observe(
-            row["loss"], row.get("val_score"), training.rows
-        )
-        if early_stopping and self.convergence.improved:
-            self.best = self.snapshot()
-        return True
+    def _prepared_step(self, batch_size: int) -> TrainStep:
+        step = super()._prepared_step(batch_size)
+        if self.convergence.early_stopping:
+            self.best = self.snapshot()  # until an epoch has the best score
+        return step
 
-    def _evaluate(self, checked: Examples, batch_size: int) -> dict[str, float]:
+    def _note(self, row: dict[str, float]) -> None:
+        super()._note(row)
+        self.stop_reason = self.convergence.observe(row["loss"], row.get("val_score"))
+        if self.convergence.improved:
+            self.best = self.snapshot()
+
+    def _evaluate(
+        self, checked: Examples, batch_size: int, outputs: list[np.ndarray] | None = None
+    ) -> dict[str, float]:
         """Return the loss of the validation rows, and the score of the network's outputs."""
-        batch_size = min(batch_size, checked.rows)
-        evaluation, ops = self._prepared_evaluation(batch_size), self.model.backend
-        statistics, outputs = evaluation.statistics, []
-        statistics.reset()
-        try:
-            for piece in checked.pieces(batch_size):
-                evaluation.load(piece)
-                for start in range(0, piece.rows, batch_size):
-                    rows = min(batch_size, piece.rows - start)
-                    weights, total = evaluation.next_weights(rows)
-                    predicted = evaluation.forward(rows, weights, total, None)[-1]
-                    outputs.append(ops.to_host(predicted))
-                    ops.add(total, statistics.weight_sum)
-            statistics.collect()
-        finally:
-            evaluation.unload()
-        figures: dict[str, Any] = statistics.result()
+        outputs = [] if outputs is None else outputs
+        figures = super()._evaluate(checked, batch_size, outputs)
         if self.score is not None:
             figures["score"] = self.score(np.concatenate(outputs))
         return figures

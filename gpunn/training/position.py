@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Course:
     shuffle: bool
     figures: list[str]
 
-    @property
+    @cached_property
     def updates(self) -> int:
         """How many updates it has."""
         return math.ceil(self.rows / self.rows_per_update)

@@ -113,11 +113,12 @@ class BatchPass:
             ops.metric(metric, predictions, t, weights, summary)
         return outputs
 
-    def evaluate(self, rows: int) -> None:
-        """Run the next `rows` rows for the statistics alone."""
+    def evaluate(self, rows: int) -> Array:
+        """Run the next `rows` rows for the statistics alone; return the network's outputs."""
         weights, total = self.next_weights(rows)
-        self.forward(rows, weights, total, None)
+        outputs = self.forward(rows, weights, total, None)
         self.ops.add(total, self.statistics.weight_sum)
+        return outputs[-1]
 
 
 class TrainStep(BatchPass):

@@ -512,10 +512,13 @@ class Trainer:
         self.epoch += 1
         self.position = None
         timings = (float(rates[-1]), seconds, course.rows / seconds)
-        row = {"epoch": self.epoch, **logs, **dict(zip(TIMINGS, timings, strict=True))}
+        self._note({"epoch": self.epoch, **logs, **dict(zip(TIMINGS, timings, strict=True))})
+        return True
+
+    def _note(self, row: dict[str, float]) -> None:
+        """Take note of the figures of an epoch that has ended."""
         self.history.append(row)
         self.optimizer.schedule.observe(row)
-        return True
 
     def _order(self, rows: int) -> np.ndarray:
         """Return the order in which the next epoch visits the rows."""
@@ -663,7 +666,10 @@ class Trainer:
                 raise
             raise ArgumentError(out_of_memory(self, batch_size, error)) from error
 
-    def _evaluate(self, checked: Examples, batch_size: int) -> dict[str, float]:
+    def _evaluate(
+        self, checked: Examples, batch_size: int, outputs: list[np.ndarray] | None = None
+    ) -> dict[str, float]:
+        """Return the figures of checked rows; those of the network's outputs go to `outputs`."""
         batch_size = min(batch_size, checked.rows)
         evaluation = self._prepared_evaluation(batch_size)
         evaluation.statistics.reset()
@@ -672,7 +678,9 @@ class Trainer:
             for piece in checked.pieces(batch_size):
                 evaluation.load(piece)
                 for start in range(0, piece.rows, batch_size):
-                    evaluation.evaluate(min(batch_size, piece.rows - start))
+                    batch = evaluation.evaluate(min(batch_size, piece.rows - start))
+                    if outputs is not None:
+                        outputs.append(self.model.backend.to_host(batch))
                     done += 1
                     if done % self.report_every == 0:
                         evaluation.statistics.collect()

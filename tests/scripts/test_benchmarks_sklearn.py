@@ -37,6 +37,18 @@ def test_both_libraries_are_measured_on_the_same_fits(tmp_path):
         assert f"| {row['data']} | {row['rows']} × {row['features']} |" in done.stdout
 
 
+def test_a_long_run_can_be_done_in_pieces(tmp_path):
+    scores = []
+    for first, seeds in ((3, 2), (3, 1), (4, 1)):
+        report = tmp_path / "report.json"
+        options = ("--first-seed", str(first), "--seeds", str(seeds), "--max-iter", "2")
+        assert run(*options, "--json", str(report), "wine").returncode == 0
+        fits = json.loads(report.read_text())["rows"][0]["fits"]["gpunn"]
+        scores.append([fit["score"] for fit in fits])
+    assert scores[0] == scores[1] + scores[2]
+    assert scores[1] != scores[2]
+
+
 def test_what_is_left_out_is_said():
     done = run("--limit", "0", "--seeds", "1", "iris")
     assert "iris left out: the limit" in done.stderr

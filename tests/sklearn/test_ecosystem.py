@@ -22,6 +22,7 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import gpunn
 from gpunn.sklearn import MLPClassifier, MLPRegressor
 from gpunn.training.interruption import Interruption
 
@@ -115,6 +116,18 @@ def test_clones_and_representations():
     assert copied.get_params() == classifier.get_params()
     assert "backend='numpy'" in repr(copied)
     assert "MLPClassifier" in copied._repr_html_()
+
+
+def test_backends_as_objects_go_with_clones_and_pickles():
+    """Such as with one thread, where a search runs several fits side by side."""
+    backend = gpunn.get_backend("numpy", threads=1)
+    classifier = MLPClassifier(backend=backend, **FAST).fit(X, y)
+    assert clone(classifier).backend is backend
+    opened = pickle.loads(pickle.dumps(classifier))
+    assert opened.backend.threads == 1
+    np.testing.assert_array_equal(opened.predict(X), classifier.predict(X))
+    bag = BaggingClassifier(classifier, n_estimators=2, n_jobs=2, random_state=0)
+    assert bag.fit(X, y).score(X, y) > 0.9
 
 
 def test_feature_names():

@@ -145,6 +145,24 @@ def test_loss_objects_of_classifiers():
     same(MLPClassifier(loss=named, **FAST).fit(X, y), smooth)
 
 
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        (
+            losses.MeanSquaredError(),
+            y,
+            "integer class labels need the loss 'softmax_cross_entropy'",
+        ),
+        (losses.BinaryCrossEntropy(), y, r"must have shape \(rows, 3\)"),
+        (losses.SoftmaxCrossEntropy(), y % 2, "use 'binary_cross_entropy'"),
+    ],
+    ids=str,
+)
+def test_losses_that_do_not_fit_the_classes(loss, targets, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(loss=loss, **FAST).fit(X, targets)
+
+
 # ------------------------------------------------------------------------------------- weights
 
 
@@ -180,6 +198,21 @@ def test_several_labels_may_be_sparse():
     inputs, labels = make_multilabel_classification(60, n_classes=3, random_state=0)
     first = MLPClassifier(**FAST).fit(inputs, scipy.sparse.csr_array(labels))
     same(first, MLPClassifier(**FAST).fit(inputs, labels))
+
+
+def test_several_outputs_may_be_sparse():
+    outputs = scipy.sparse.csr_array(np.eye(3)[y])
+    same(MLPRegressor(**FAST).fit(X, outputs), MLPRegressor(**FAST).fit(X, np.eye(3)[y]))
+
+
+def test_classes_of_several_labels_are_their_numbers():
+    inputs, labels = make_multilabel_classification(60, n_classes=3, random_state=0)
+    classifier = MLPClassifier(**FAST)
+    with pytest.raises(ValueError, match=r"numbers of all labels, \[0 1 2\]; got \[0, 1\]"):
+        classifier.partial_fit(inputs, labels, classes=[0, 1])
+    for _ in range(2):
+        classifier.partial_fit(inputs, labels, classes=[0, 1, 2])
+    assert classifier.predict(inputs).shape == (60, 3)
 
 
 def test_each_part_of_a_split_needs_a_weight():
@@ -235,7 +268,7 @@ def test_a_weight_of_k_is_k_rows(kind, options):
         (np.ones(3), r"expected \(150,\)"),
         (-np.ones(150), "expected numbers >= 0"),
         (np.full(150, np.nan), "NaN"),
-        (np.zeros(150), "all weights are zero"),
+        (np.zeros(150), "at least one non-zero number"),
     ],
 )
 def test_impossible_sample_weights(weights, message):
@@ -268,7 +301,17 @@ def test_schedules():
     assert rates[0] > 0.0199
     assert rates[-1] < 0.001 or classifier.n_iter_ < 40
     by_optimizer = MLPClassifier(optimizer=optimizers.SGD(1.0), schedule="one_cycle", **FAST)
-    assert max(by_optimizer.fit(X, y).history_["learning_rate"]) < 0.011
+    assert max(by_optimizer.fit(X, y).history_["learning_rate"]) < 0.021
+
+
+def test_schedules_by_name_begin_with_the_learning_rate():
+    constant = MLPClassifier(schedule="constant", **FAST).fit(X, y)
+    assert set(constant.history_["learning_rate"]) == {0.02}
+    for schedule in ("warm_up", {"name": "warm_up", "epochs": 2}):
+        rates = MLPClassifier(schedule=schedule, **FAST).fit(X, y).history_["learning_rate"]
+        assert rates[0] < rates[3] == 0.02
+    own = MLPClassifier(schedule={"name": "cosine", "rate": 0.1}, **FAST).fit(X, y)
+    assert 0.09 < own.history_["learning_rate"][0] < 0.1
 
 
 def test_schedules_may_watch_the_validation_rows():
@@ -336,9 +379,34 @@ def test_the_optimizers_state_goes_back_with_the_best_weights():
         np.testing.assert_allclose(got, expected, 1e-9)
 
 
+def test_a_warm_start_that_finds_nothing_better_goes_back_to_where_it_began():
+    options = {**FAST, "max_iter": 60, "n_iter_no_change": 3, "learning_rate_init": 0.1}
+    classifier = MLPClassifier(early_stopping=True, warm_start=True, **options)
+    classifier.fit(X, y, X_val=X, y_val=y)
+    best = [coef.copy() for coef in classifier.coefs_]
+    classifier.set_params(learning_rate_init=10.0).fit(X, y, X_val=X, y_val=y)
+    assert classifier.score(X, y) == classifier.best_validation_score_
+    for got, expected in zip(classifier.coefs_, best, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_warm_start_may_turn_early_stopping_on_and_off():
+    classifier = MLPClassifier(warm_start=True, **FAST).fit(X, y)
+    for early_stopping in (True, False):
+        before = classifier.t_
+        classifier.set_params(early_stopping=early_stopping).fit(X, y)
+        assert classifier.t_ > before
+        assert (classifier.validation_scores_ is None) != early_stopping
+
+
 def test_validation_classes_must_be_known():
     with pytest.raises(ValueError, match="`y_val` has classes not in"):
         MLPClassifier(**FAST).fit(X[:100], y[:100], X_val=X, y_val=y)
+
+
+def test_validation_targets_must_be_of_the_same_shape():
+    with pytest.raises(ValueError, match=r"y_val: .* must have shape \(rows, 2\); got \(150, 3\)"):
+        MLPRegressor(**FAST).fit(X, X[:, :2], X_val=X, y_val=X[:, :3])
 
 
 @pytest.mark.parametrize("given", [{"X_val": X}, {"y_val": y}, {"sample_weight_val": y}])
@@ -397,6 +465,10 @@ def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
             "label_smoothing: only with loss='log_loss'",
         ),
         ({"hidden_layer_sizes": (2.5,)}, "whole numbers"),
+        ({"hidden_layer_sizes": (4, "a")}, "whole numbers, got [4, 'a']"),
+        ({"hidden_layer_sizes": True}, "whole numbers, got [True]"),
+        ({"hidden_layer_sizes": [[3]]}, "whole numbers"),
+        ({"hidden_layer_sizes": float("inf")}, "hidden_layer_sizes"),
         ({"solver": "lbfgs", "dropout": 0.1}, "dropout: not with solver='lbfgs'"),
         ({"solver": "lbfgs", "optimizer": "sgd", "max_norm": 1.0}, "optimizer, max_norm: not"),
         ({"backend": "cupi"}, "did you mean"),

@@ -279,6 +279,7 @@ def refuse(module, kind, options, X, y):
         *({"n_iter_no_change": 0}, {"max_fun": 0}, {"random_state": -1}, {"random_state": "a"}),
         *({"hidden_layer_sizes": -1}, {"hidden_layer_sizes": (4, -1)}),
         {"early_stopping": True, "validation_fraction": 0.001},
+        {"early_stopping": True, "validation_fraction": 0},
     ],
     ids=str,
 )
@@ -289,6 +290,42 @@ def test_errors_have_the_same_words(kind, options):
     got = refuse(ours, kind, options, X, y)
     # Sets of options are printed in another order by each process.
     assert sorted(got.split()) == sorted(expected.split())
+
+
+FEW, HALVES = np.linspace(-1, 1, 60).reshape(20, 3), np.arange(20) % 2
+BAD_DATA = {
+    "X of text": (np.full((20, 3), "a"), HALVES, None),
+    "X with NaN": (np.where(FEW > 0.9, np.nan, FEW), HALVES, None),
+    "X without columns": (FEW[:, :0], HALVES, None),
+    "X of three axes": (FEW[None], HALVES, None),
+    "X of one axis": (FEW[:, 0], HALVES, None),
+    "no rows": (FEW[:0], HALVES[:0], None),
+    "too few y": (FEW, HALVES[:9], None),
+    "no y": (FEW, None, None),
+    "y with infinity": (FEW, np.where(HALVES, np.inf, 1.0), None),
+    "weights of two axes": (FEW, HALVES, np.ones((20, 2))),
+    "weights of zero": (FEW, HALVES, np.zeros(20)),
+    "too few weights": (FEW, HALVES, np.ones(3)),
+    "weights with NaN": (FEW, HALVES, np.full(20, np.nan)),
+    "weights of text": (FEW, HALVES, np.full(20, "a")),
+}
+
+
+@pytest.mark.parametrize("kind", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_refused_in_the_same_words(case, kind):
+    said = []
+    for module in (theirs, ours):
+        with pytest.raises(ValueError, match=r".") as caught:
+            getattr(module, kind)(max_iter=1).fit(*BAD_DATA[case])
+        said.append(str(caught.value))
+    assert said[1] == said[0]
+
+
+@pytest.mark.parametrize("options", [{"alpha": True}, {"batch_size": True}, {"max_iter": True}])
+def test_truth_values_count_as_numbers(options):
+    them, us = both("MLPClassifier", FEW, HALVES, **options)
+    assert_same(them, us)
 
 
 @pytest.mark.parametrize("name", ["solver", "learning_rate", "batch_size"])

@@ -7,6 +7,7 @@ optimizer that isn't built in, runs as the base class defines it.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import platform
@@ -19,7 +20,7 @@ import numpy as np
 from gpunn.backends.base import GOLDEN, MASK_32, MIX_1, MIX_2, Backend
 from gpunn.backends.numpy.activations import PASSES
 from gpunn.backends.numpy.bound import Taken, bound
-from gpunn.backends.numpy.losses import COMPUTE
+from gpunn.backends.numpy.losses import computation
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
@@ -67,6 +68,12 @@ class NumpyBackend(Backend):
 
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
         return np.asarray(array, dtype=dtype, order="C")
+
+    def dtype_name(self, array: Array) -> str:
+        return name_of(array.dtype)
+
+    def copy_from_host(self, array: HostArray, out: Array) -> None:
+        out[...] = array
 
     def to_host(self, array: Array) -> np.ndarray:
         return np.array(array, copy=True)
@@ -328,7 +335,7 @@ class NumpyBackend(Backend):
         gradient: Array | None,
         loss_sum: Array,
     ) -> None:
-        compute = COMPUTE.get(type(loss))
+        compute = computation(type(loss))
         outputs = (predictions,) if gradient is None else (predictions, gradient)
         if compute is None or not contiguous(*outputs):
             super().loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)
@@ -389,6 +396,12 @@ class NumpyBackend(Backend):
         for run in bind(optimizer, values, gradients, state, self._scratch):
             run(rate, epsilon)
             del run  # before that of the next piece is made
+
+
+@functools.cache
+def name_of(dtype: np.dtype) -> str:
+    """Return a type's name, which takes NumPy as long to put together as a small operation."""
+    return dtype.name
 
 
 def usable_cores() -> int:

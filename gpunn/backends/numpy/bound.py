@@ -17,7 +17,7 @@ import numpy as np
 
 from gpunn.activations import Identity, ReLU
 from gpunn.backends.numpy.activations import CHEAP, PASSES
-from gpunn.backends.numpy.losses import COMPUTE
+from gpunn.backends.numpy.losses import computation
 from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
 from gpunn.backends.numpy.parts import LARGE
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, contiguous
@@ -297,7 +297,7 @@ class Binder:
         gradient: Array | None,
         loss_sum: Array,
     ) -> Calls | None:
-        compute = COMPUTE.get(type(loss))
+        compute = computation(type(loss))
         if compute is None or gradient is None or not contiguous(predictions, gradient):
             return None
         rows, dtype = predictions.shape[0], predictions.dtype

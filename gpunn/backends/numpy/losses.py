@@ -16,7 +16,7 @@ from gpunn.backends.numpy.activations import sigmoid, softplus
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["COMPUTE"]
+__all__ = ["computation"]
 
 INTEGER = np.dtype(np.intp)
 
@@ -30,13 +30,12 @@ def mean_over_outputs(values: Array, terms: Array) -> None:
 def mean_squared_error(
     loss: Any, p: Array, t: Array, values: Array, gradient: Array | None, scratch: Scratch
 ) -> None:
-    scale = loss.scale(p.shape[1])
     d = scratch("difference", p.shape, p.dtype) if gradient is None else gradient
     np.subtract(p, t, out=d)
     np.vecdot(d, d, out=values)
-    values *= scale
-    if gradient is not None:
-        gradient *= 2 * scale
+    values *= loss.scale(p.shape[1])
+    if gradient is not None and (slope := loss.slope(p.shape[1])) != 1:
+        gradient *= slope
 
 
 def mean_absolute_error(
@@ -184,3 +183,14 @@ COMPUTE: dict[type[losses.Loss], Compute] = {
     losses.Poisson: poisson,
     losses.Quantile: quantile,
 }
+
+
+def computation(kind: type[losses.Loss]) -> Compute | None:
+    """Return what computes the losses of a class, None if they are not built in.
+
+    A kind of squared error that has other factors, but the same formulas, is computed as that one.
+    """
+    squared = losses.MeanSquaredError
+    if kind.values is squared.values and kind.gradients is squared.gradients:
+        return mean_squared_error
+    return COMPUTE.get(kind)

@@ -7,7 +7,7 @@ from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import ReLU
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.activations import PASSES
-from gpunn.backends.numpy.losses import COMPUTE
+from gpunn.backends.numpy.losses import COMPUTE, computation
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE
 from gpunn.configurable import known
@@ -57,6 +57,39 @@ def test_a_subclass_of_a_builtin_is_not_taken_for_it():
     values = np.ones(3)
     backend.update(Still(), values, values, {}, np.array([0.1]), np.array([1]), 0)
     assert values.tolist() == [1, 1, 1]
+
+
+def test_squared_errors_with_other_factors_are_computed_as_squared_errors():
+    @dataclass(frozen=True)
+    class Weighty(losses.MeanSquaredError):
+        name = "test_weighty"
+
+        def scale(self, outputs):
+            return 3.0 / outputs
+
+        def slope(self, outputs):
+            return 5.0
+
+    @dataclass(frozen=True)
+    class Absolute(losses.MeanSquaredError):
+        name = "test_absolute"
+
+        def values(self, xp, predictions, targets):
+            return xp.sum(xp.abs(predictions - targets), axis=1)
+
+    assert computation(Weighty) is COMPUTE[losses.MeanSquaredError]
+    assert computation(Absolute) is None
+    random = np.random.default_rng(0)
+    predictions, targets, weights = (
+        random.normal(size=(4, 3)),
+        random.normal(size=(4, 3)),
+        np.ones(4),
+    )
+    for loss in (Weighty(), Absolute()):
+        gradient, total = np.empty((4, 3)), np.zeros(1)
+        NumpyBackend().loss(loss, predictions, targets, weights, np.ones(1), gradient, total)
+        np.testing.assert_allclose(total[0], loss.values(np, predictions, targets).sum())
+        np.testing.assert_allclose(gradient, loss.gradients(np, predictions, targets))
 
 
 def test_two_backends_and_two_threads_do_not_disturb_each_other():
