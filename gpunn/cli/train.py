@@ -80,7 +80,7 @@ def train(
         raise
     except DivergenceError as error:
         folder.finish(str(error), None)
-        say(f"Kept up to epoch {experiment.trainer.epoch}:\n{folder.listing()}")
+        say(f"Kept up to epoch {folder.kept_epoch}:\n{folder.listing()}")
         raise
     folder.save_model()  # first: nothing that happens from here on can lose what was trained
     figures = experiment.evaluate()

@@ -15,7 +15,7 @@ from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
 from gpunn.files import confined, remove_leftovers, write_atomically, write_json
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import Checkpoint, differences
+from gpunn.saving import Checkpoint, TakenCheckpoint, differences, take_checkpoint
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line, log_line
@@ -50,11 +50,19 @@ FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
 """Callbacks that write to a path of theirs."""
 
 
+SHARE = 0.01
+"""Of the time of training, what checkpoints after epochs may take, unless it is said how many."""
+
+
 class RunFolder(Callback):
     """Keeps a run in a folder, epoch by epoch; nothing is written before training begins.
 
     Each file is written whole or not at all, except the histories, which grow by a line an epoch.
     Must be the last of the callbacks.
+
+    A new best epoch is copied to the host at once, but written with the next checkpoint or when
+    training ends, whatever ends it. Whoever goes on from an earlier checkpoint after the process
+    was killed comes by that epoch again.
 
     Parameters
     ----------
@@ -68,6 +76,8 @@ class RunFolder(Callback):
     ----------
     best_epoch : int or None
         The best one so far, if there is a figure to tell it by.
+    kept_epoch : int
+        Epochs that the last checkpoint has.
 
     Raises
     ------
@@ -84,9 +94,11 @@ class RunFolder(Callback):
         self._experiment: Experiment | None = None
         self._norms = NormLog(path / NORMS)
         self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE), self._norms)
-        self._written_at, self._due = 0.0, False
+        self._written_at, self._took, self._due = 0.0, 0.0, False
         self._best: float | None = None
+        self._held: TakenCheckpoint | None = None
         self.best_epoch: int | None = None
+        self.kept_epoch = 0
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{path}: expected a folder for the run; this is a file")
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
@@ -174,8 +186,8 @@ class RunFolder(Callback):
         if self.overwrite:
             self._checkpoints.clear()
         write_json(self.path / CONFIG, self.experiment.description)
-        began = datetime.now(UTC).isoformat(timespec="seconds")
-        place = {"started": began, **environment(trainer.model.backend)}
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        place = {"started": started, **environment(trainer.model.backend)}
         write_json(self.path / ENVIRONMENT, place)
         rows = trainer.history.rows
         write_atomically(self.path / HISTORY, "".join(map(log_line, rows)).encode())
@@ -183,8 +195,10 @@ class RunFolder(Callback):
         self._norms.on_train_begin(trainer)
         for row in rows:
             self._improves(row)
+        began = time.monotonic()
         self._checkpoints.begin(trainer)
-        self._written_at = time.monotonic()
+        self._note_written(began)
+        self.kept_epoch = trainer.epoch
 
     def on_updates_end(self, trainer: Trainer) -> None:
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
@@ -196,22 +210,46 @@ class RunFolder(Callback):
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         for log in self._logs:
             log.on_epoch_end(trainer, logs)
-        best = self._improves(logs)
-        # In this order: after a crash between the two, going on repeats this epoch and so finds
-        # the same best again.
-        if best:
-            trainer.save_checkpoint(self.path / BEST)
+        if self._improves(logs):
+            self._held = take_checkpoint(trainer)
         training = self.experiment.config.training
-        if best or trainer.epoch % training.checkpoint_every == 0 or trainer.stop_reason:
+        age, oldest = time.monotonic() - self._written_at, training.checkpoint_every_seconds
+        if training.checkpoint_every is None:
+            due = age >= min(self._took / SHARE, oldest)
+        else:
+            due = trainer.epoch % training.checkpoint_every == 0 or age >= oldest
+        if due or trainer.stop_reason or trainer.epoch >= training.epochs:
             self._write_checkpoint(trainer)
 
     def on_interruption(self, trainer: Trainer) -> None:
         if trainer.is_sound():
             self._write_checkpoint(trainer)
 
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._held is not None:
+            self._write(self._held)
+
     def _write_checkpoint(self, trainer: Trainer) -> None:
-        self._checkpoints.write(trainer)
+        began = time.monotonic()
+        held = self._held
+        just_now = held is not None and held.updates == trainer.updates
+        self._write(held if held is not None and just_now else take_checkpoint(trainer))
+        self._note_written(began)
+
+    def _write(self, taken: TakenCheckpoint) -> None:
+        """Write a checkpoint, and before it the best epoch if that is new.
+
+        In this order: after a crash between the two, going on finds the same best again.
+        """
+        held, self._held = self._held, None
+        if held is not None:
+            held.write(self.path / BEST)
+        self._checkpoints.write(taken)
+        self.kept_epoch = taken.epoch
+
+    def _note_written(self, began: float) -> None:
         self._written_at, self._due = time.monotonic(), False
+        self._took = self._written_at - began
 
     def _improves(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is better than all that were shown before it."""
