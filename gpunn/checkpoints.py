@@ -64,7 +64,11 @@ def newest_first(folder: Path) -> list[Path]:
     """Return the checkpoints of a folder."""
 
     def age(file: Path) -> tuple[list[int], int]:
-        return [int(number) for number in re.findall(r"\d+", file.stem)], file.stat().st_mtime_ns
+        try:
+            written = file.stat().st_mtime_ns
+        except FileNotFoundError:  # a training that goes on has just removed it
+            written = 0
+        return [int(number) for number in re.findall(r"\d+", file.stem)], written
 
     files = [file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith(".")]
     return sorted(files, key=age, reverse=True)

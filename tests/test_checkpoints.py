@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +109,21 @@ def test_clearing(tmp_path):
     (folder.path / "notes.txt").touch()
     folder.clear()
     assert [file.name for file in folder.path.iterdir()] == ["notes.txt"]
+
+
+def test_one_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
+    """Whoever looks into the folder of a training that goes on, such as `gpunn report`."""
+    this = trainer()
+    folder = CheckpointFolder(tmp_path, keep=9)
+    folder.begin(this)
+    train(this)
+    oldest = tmp_path / "0000000000.safetensors"
+    newest = folder.write(take_checkpoint(this))
+    stat = Path.stat
+
+    def vanishing(self, **options):
+        oldest.unlink(missing_ok=True)
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", vanishing)
+    assert newest_checkpoint(tmp_path).path == newest

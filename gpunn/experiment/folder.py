@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from gpunn.checkpoints import FOLDER, CheckpointFolder, newest_checkpoint, newest_first
@@ -13,7 +14,7 @@ from gpunn.config import read_config
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
-from gpunn.files import confined, remove_leftovers, write_atomically, write_json
+from gpunn.files import FolderLock, confined, remove_leftovers, write_atomically, write_json
 from gpunn.monitor import improved, improvement_start, monitored
 from gpunn.saving import Checkpoint, TakenCheckpoint, differences, take_checkpoint
 from gpunn.training import Trainer
@@ -46,9 +47,11 @@ FILES = {
 }
 """Every file of a run, with a word on each."""
 
+DATA = "data"
+"""Name, in a checkpoint, of what tells the data apart."""
+
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
 """Callbacks that write to a path of theirs."""
-
 
 SHARE = 0.01
 """Of the time of training, what checkpoints after epochs may take, unless it is said how many."""
@@ -63,6 +66,10 @@ class RunFolder(Callback):
     A new best epoch is copied to the host at once, but written with the next checkpoint or when
     training ends, whatever ends it. Whoever goes on from an earlier checkpoint after the process
     was killed comes by that epoch again.
+
+    No other process can train in the folder until this one leaves the context, or ends:
+
+        with RunFolder(path) as folder: ...
 
     Parameters
     ----------
@@ -82,7 +89,7 @@ class RunFolder(Callback):
     Raises
     ------
     ConfigError
-        If the folder is in use and neither is wanted.
+        If there are files in the folder and neither is wanted.
     """
 
     saves = True
@@ -97,6 +104,8 @@ class RunFolder(Callback):
         self._written_at, self._took, self._due = 0.0, 0.0, False
         self._best: float | None = None
         self._held: TakenCheckpoint | None = None
+        self._lock: FolderLock | None = None
+        self._data: dict[str, list[int]] = {}
         self.best_epoch: int | None = None
         self.kept_epoch = 0
         if path.exists() and not path.is_dir():
@@ -105,6 +114,38 @@ class RunFolder(Callback):
             raise ConfigError(
                 f"{path}: the folder is not empty; --resume goes on with the run in it, "
                 "--overwrite replaces it, --output chooses another folder"
+            )
+
+    def __enter__(self) -> RunFolder:
+        """Return this folder."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let other processes have it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        """Keep other processes out, or raise a ConfigError if one is here already."""
+        if self._lock is not None:
+            return
+        try:
+            self._lock = FolderLock(self.path)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{self.path}: another process is training in this folder; wait for its end, or "
+                "choose another folder with --output"
+            ) from None
+        if not (self.overwrite or self.resume) and (self.path / CONFIG).exists():
+            raise ConfigError(
+                f"{self.path}: another process has meanwhile trained in this folder; choose "
+                "another one with --output"
             )
 
     @property
@@ -125,11 +166,16 @@ class RunFolder(Callback):
         Raises
         ------
         ConfigError
-            If the earlier run had other data, another network, seed or dtype.
+            If the earlier run had other data, another network, seed or dtype, or another process
+            is training in the folder.
         ModelFileError
             If all its checkpoints are damaged.
         """
         self._experiment = experiment
+        if self.path.is_dir():
+            self._take_lock()
+        parts = {"training": experiment.parts.training, "validation": experiment.parts.validation}
+        self._data = {name: part.fingerprint() for name, part in parts.items() if part is not None}
         training = experiment.config.training
         self.every_updates = training.checkpoint_every_updates
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
@@ -140,7 +186,9 @@ class RunFolder(Callback):
         if not (self.resume and folder.is_dir() and newest_first(folder)):
             return None
         self._check_same(experiment.description)
-        return newest_checkpoint(folder)
+        checkpoint = newest_checkpoint(folder)
+        self._check_same_data(checkpoint)
+        return checkpoint
 
     def _place_files_of_callbacks(self, callbacks: list[Callback]) -> list[Path]:
         """Put the files of callbacks into the folder, and return the logs there."""
@@ -176,15 +224,29 @@ class RunFolder(Callback):
                         f"{new!r}; --output chooses another folder for a new run"
                     )
 
+    def _check_same_data(self, checkpoint: Checkpoint) -> None:
+        earlier = next((s[DATA] for _, s in checkpoint.callback_states() if DATA in s), self._data)
+        if earlier != self._data:
+            raise ConfigError(
+                f"data: it is not what the run in {self.path} was trained on: rows and checksums "
+                f"were {earlier} and are {self._data}; --output chooses another folder for a new "
+                "run"
+            )
+
     # ------------------------------------------------------------------------------ callbacks
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        return {DATA: self._data}
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
         remove_leftovers(self.path)
+        if self.overwrite:
+            # First: what is killed from here on begins anew, and not from the middle of what was.
+            self._checkpoints.clear()
         for name in set(FILES) - {CHECKPOINTS} if self.overwrite else (FINAL, EVALUATION):
             (self.path / name).unlink(missing_ok=True)
-        if self.overwrite:
-            self._checkpoints.clear()
         write_json(self.path / CONFIG, self.experiment.description)
         started = datetime.now(UTC).isoformat(timespec="seconds")
         place = {"started": started, **environment(trainer.model.backend)}

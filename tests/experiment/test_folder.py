@@ -1,14 +1,15 @@
-"""When a run writes its checkpoints and its best epoch, by a clock of our own."""
+"""When a run writes its checkpoints, by a clock of our own, and who may go on with it."""
 
 import errno
 
+import numpy as np
 import pytest
 from run_folders import checkpoints, history, same_weights, without_times
 
 import gpunn.experiment.folder
 from gpunn.checkpoints import CheckpointFolder
 from gpunn.config import load_config
-from gpunn.errors import DivergenceError
+from gpunn.errors import ConfigError, DivergenceError
 from gpunn.experiment import RunFolder, build
 from gpunn.saving import TakenCheckpoint, read_checkpoint
 from gpunn.training.callbacks import Callback
@@ -71,12 +72,11 @@ def train(tmp_path, clock, *settings, seconds=30.0, last=None, error=None, **opt
     path = tmp_path / "config.toml"
     path.write_text(CONFIG)
     experiment = build(load_config(path, settings), "numpy")
-    folder = RunFolder(tmp_path / "run", **options)
-    checkpoint = folder.attach(experiment)
-    epochs = Epochs(clock, seconds, last, error)
-    experiment.run(epochs, folder, progress=False, resume_from=checkpoint)
-    experiment.trainer.model.save(tmp_path / "run" / "final.safetensors")
-    return folder
+    with RunFolder(tmp_path / "run", **options) as folder:
+        checkpoint = folder.attach(experiment)
+        epochs = Epochs(clock, seconds, last, error)
+        experiment.run(epochs, folder, progress=False, resume_from=checkpoint)
+        folder.save_model()
 
 
 def epoch_of(path):
@@ -152,3 +152,109 @@ def begin_then(monkeypatch, full):
         monkeypatch.setattr(TakenCheckpoint, "write", full)
 
     return beginning
+
+
+# ------------------------------------------------------------------------ who may go on, and when
+
+
+def attached(tmp_path, *settings, **options):
+    (tmp_path / "config.toml").write_text(CONFIG)
+    folder = RunFolder(tmp_path / "run", **options)
+    experiment = build(load_config(tmp_path / "config.toml", settings), "numpy")
+    return folder, experiment, folder.attach(experiment)
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}])
+def test_one_process_at_a_time(tmp_path, clock, options):
+    train(tmp_path, clock, "training.epochs=1")
+    first, _, _ = attached(tmp_path, resume=True)
+    with first:
+        before = {file: file.read_bytes() for file in (tmp_path / "run").glob("*.*")}
+        with pytest.raises(ConfigError, match="another process is training in this folder"):
+            attached(tmp_path, **options)
+        assert {file: file.read_bytes() for file in (tmp_path / "run").glob("*.*")} == before
+    second, _, _ = attached(tmp_path, **options)
+    with second:
+        pass
+
+
+def test_two_begin_the_same_run(tmp_path):
+    """Both have found no folder; the one that comes second must not spoil what is there."""
+    first, first_experiment, _ = attached(tmp_path, "training.epochs=1")
+    second, second_experiment, _ = attached(tmp_path)
+    with first:
+        first_experiment.run(first, progress=False)
+        with pytest.raises(ConfigError, match="another process is training in this folder"):
+            second_experiment.run(second, progress=False)
+    with second, pytest.raises(ConfigError, match="another process has meanwhile trained"):
+        second_experiment.run(second, progress=False)
+    assert len(history(tmp_path / "run")) == 1
+
+
+def test_a_file_system_without_locks(tmp_path, clock, monkeypatch):
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    train(tmp_path, clock, "training.epochs=1")
+    train(tmp_path, clock, resume=True)
+
+
+NUMBERS = """\
+[data]
+dataset = "npz"
+path = "numbers.npz"
+validation_fraction = 0.25
+
+[model]
+layers = [{ name = "dense", units = 1 }]
+
+[training]
+loss = "mean_squared_error"
+epochs = 2
+"""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda X, y: (X[1:], y[1:]),
+        lambda X, y: (X[::-1], y),
+        lambda X, y: (X, y + 1),
+        lambda X, y: (X.astype(np.float64), y),
+    ],
+    ids=["fewer rows", "another order", "other targets", "another type"],
+)
+def test_other_data_under_the_same_name(tmp_path, changed):
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(40, 3)).astype(np.float32), random.normal(size=40)
+    (tmp_path / "config.toml").write_text(NUMBERS)
+
+    def run(**options):
+        with RunFolder(tmp_path / "run", **options) as folder:
+            experiment = build(load_config(tmp_path / "config.toml"), "numpy")
+            checkpoint = folder.attach(experiment)
+            experiment.run(folder, progress=False, resume_from=checkpoint)
+
+    np.savez(tmp_path / "numbers.npz", X=X, y=y)
+    run()
+    run(resume=True)
+    X, y = changed(X, y)
+    np.savez(tmp_path / "numbers.npz", X=X, y=y)
+    with pytest.raises(ConfigError, match=r"data: it is not what the run in .*run was trained on"):
+        run(resume=True)
+
+
+def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch):
+    """What is left begins anew; it does not go on with what was to be replaced."""
+    train(tmp_path, clock, "training.epochs=2")
+
+    def kill(path, value):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gpunn.experiment.folder, "write_json", kill)
+        with pytest.raises(Killed):
+            train(tmp_path, clock, overwrite=True)
+    train(tmp_path, clock, resume=True)
+    assert [row["epoch"] for row in history(tmp_path / "run")] == list(range(1, 10))
