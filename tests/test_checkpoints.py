@@ -122,7 +122,8 @@ def test_one_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
     stat = Path.stat
 
     def vanishing(self, **options):
-        oldest.unlink(missing_ok=True)
+        if self == oldest:
+            oldest.unlink()
         return stat(self, **options)
 
     monkeypatch.setattr(Path, "stat", vanishing)
