@@ -68,16 +68,16 @@ def train(
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
-    from gpunn.cli.report import Report
+    from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
 
     checkpoint = folder.attach(experiment)
     say = _silence if quiet else click.echo
     bars = not quiet and sys.stderr.isatty()
-    report = Report(experiment, _resumption(folder, checkpoint), epochs=not bars)
+    output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     try:
         history = experiment.run(
-            *([] if quiet else [report]), folder, progress=bars, resume_from=checkpoint
+            *([] if quiet else [output]), folder, progress=bars, resume_from=checkpoint
         )
     except SystemExit:  # on SIGTERM, which leaves little time
         say(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
