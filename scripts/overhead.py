@@ -63,16 +63,15 @@ def train(epochs: int, batches: int, kept: bool) -> tuple[float, dict[str, float
             experiment.run(progress=False)
             return time.perf_counter() - began, {}
     stopwatch = Stopwatch()
-    methods = ("on_train_begin", "on_updates_end", "on_epoch_end", "on_train_end")
-    with tempfile.TemporaryDirectory() as place:
-        folder = RunFolder(Path(place) / "run")
-        folder.attach(experiment)
+    methods = ("attach", "on_train_begin", "on_updates_end", "on_epoch_end", "on_train_end")
+    with tempfile.TemporaryDirectory() as place, RunFolder(Path(place) / "run") as folder:
         patches = [stopwatch.watch(RunFolder, name) for name in methods]
         patches += [stopwatch.watch(GoodState, name) for name in ("__init__", "keep")]
         for patch in patches:
             patch.start()
         try:
             began = time.perf_counter()
+            folder.attach(experiment)
             experiment.run(folder, progress=False)
             return time.perf_counter() - began, stopwatch.seconds
         finally:
