@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpunn.errors import ModelFileError
 from gpunn.files import remove, remove_leftovers
-from gpunn.saving import Checkpoint, read_checkpoint
+from gpunn.saving import Checkpoint, TakenCheckpoint, read_checkpoint, take_checkpoint
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
@@ -64,7 +64,11 @@ def newest_first(folder: Path) -> list[Path]:
     """Return the checkpoints of a folder."""
 
     def age(file: Path) -> tuple[list[int], int]:
-        return [int(number) for number in re.findall(r"\d+", file.stem)], file.stat().st_mtime_ns
+        try:
+            written = file.stat().st_mtime_ns
+        except FileNotFoundError:  # a training that goes on has just removed it
+            written = 0
+        return [int(number) for number in re.findall(r"\d+", file.stem)], written
 
     files = [file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith(".")]
     return sorted(files, key=age, reverse=True)
@@ -94,16 +98,16 @@ class CheckpointFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path)
-        written = self.write(trainer)
+        written = self.write(take_checkpoint(trainer))
         for file in newest_first(self.path):
             if file == written:
                 break
             remove(file)
 
-    def write(self, trainer: Trainer) -> Path:
+    def write(self, taken: TakenCheckpoint) -> Path:
         """Write a checkpoint, then remove the oldest beyond those to keep."""
-        path = self.path / f"{trainer.updates:010d}{SUFFIX}"
-        trainer.save_checkpoint(path)
+        path = self.path / f"{taken.updates:010d}{SUFFIX}"
+        taken.write(path)
         for file in newest_first(self.path)[self.keep :]:
             if file != path:
                 remove(file)

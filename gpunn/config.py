@@ -308,12 +308,13 @@ class Training(Table, frozen=True, kw_only=True):
         callback; without one "val_accuracy" if there is such a figure, else "val_loss". Without
         validation rows there is no best epoch unless a figure is named here.
     checkpoint_every : int
-        Epochs between checkpoints to resume from.
+        Epochs between checkpoints to resume from. By default as many as keep what writing them
+        takes below a hundredth of the time of training; where epochs are long, that is one.
     checkpoint_every_updates : int
         Updates between further checkpoints within an epoch. By default there are none but those
         that time asks for.
     checkpoint_every_seconds : float
-        A further checkpoint is written within an epoch when the last one is so old.
+        A checkpoint is written, within an epoch too, when the last one is so old.
     keep_checkpoints : int
         How many of the last checkpoints are kept, beside the best epoch.
     on_divergence : "stop", "skip" or "roll_back"
@@ -331,7 +332,7 @@ class Training(Table, frozen=True, kw_only=True):
     shuffle: bool = True
     callbacks: list[Named] = []
     monitor: str | None = None
-    checkpoint_every: Count = 1
+    checkpoint_every: Count | None = None
     checkpoint_every_updates: Count | None = None
     checkpoint_every_seconds: Annotated[float, Meta(gt=0)] = 300.0
     keep_checkpoints: Count = 3

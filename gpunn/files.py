@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and folders that one process alone may write to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ import os
 import re
 import secrets
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
-__all__ = ["confined", "remove_leftovers", "write_atomically", "write_json"]
+__all__ = [
+    "FolderLock",
+    "append",
+    "confined",
+    "remove_leftovers",
+    "write_atomically",
+    "write_json",
+]
 
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 """Names of files that a writer which was killed has left."""
@@ -53,6 +61,60 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
     except BaseException:
         remove(temporary)
         raise
+
+
+def append(path: str | Path, text: str) -> None:
+    """Add text to the end of a file; where that fails, the file is as it was.
+
+    Raises
+    ------
+    OSError
+        As `write_atomically`.
+    """
+    path, content = Path(path), text.encode()
+    size = 0
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = file.tell()
+            written = file.write(content)
+            while written < len(content):  # the disk is about to be full
+                written += file.write(content[written:])
+    except OSError as error:
+        if size:
+            with contextlib.suppress(OSError):
+                os.truncate(path, size)
+        raise OSError(error.errno, reason(error, path, len(content)), str(path)) from error
+
+
+class FolderLock:
+    """Keeps other processes that ask for the same from a folder, for as long as this one lives.
+
+    The lock is on the folder itself (`flock`), so that it leaves nothing behind when a process is
+    killed. Where the file system knows no locks, there is none.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    BlockingIOError
+        If somebody else has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        descriptor = os.open(folder, os.O_RDONLY)
+        self.release = weakref.finalize(self, os.close, descriptor)
+        """Let others have the folder; a second time nothing happens."""
+        try:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise
+        except (ImportError, OSError):
+            pass
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,9 +21,10 @@ import numpy as np
 import gpunn
 from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
+from gpunn.files import write_atomically
 from gpunn.network import Sequential, check_values
 from gpunn.neural_network import NeuralNetwork
-from gpunn.sealed import read_sealed, write_sealed
+from gpunn.sealed import read_sealed, sealed
 from gpunn.training.position import Position
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = [
     "restore_checkpoint",
     "save_checkpoint",
     "save_model",
+    "take_checkpoint",
 ]
 
 FORMAT = 2
@@ -63,7 +66,7 @@ def save_model(model: Sequential, path: str | Path) -> None:
     OSError
         If the file can't be written. A file that was there is as before then.
     """
-    _write(path, model.parameters.to_host(), _description(model))
+    Content(model.parameters.to_host(), _text(_description(model))).write(path)
 
 
 def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequential:
@@ -123,6 +126,47 @@ def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
     ArgumentError, OSError
         As `save_model`.
     """
+    take_checkpoint(trainer).write(path)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file is to hold, on the host; it can be written more than once."""
+
+    arrays: Mapping[str, np.ndarray]
+    text: str
+
+    def write(self, path: str | Path) -> None:
+        """Write it, whole or not at all."""
+        write_atomically(path, *self._sealed)
+
+    @cached_property
+    def _sealed(self) -> list[bytes | memoryview]:
+        return sealed(self.arrays, {"gpunn": self.text})
+
+
+@dataclass(frozen=True)
+class TakenCheckpoint(Content):
+    """A checkpoint that is not written yet.
+
+    Attributes
+    ----------
+    epoch, updates : int
+        Epochs and updates done when it was taken.
+    """
+
+    epoch: int
+    updates: int
+
+
+def take_checkpoint(trainer: Trainer) -> TakenCheckpoint:
+    """Do the first half of `save_checkpoint`: copy everything to the host.
+
+    Raises
+    ------
+    ArgumentError
+        As `save_model`.
+    """
     model = trainer.model
     state = dict(trainer.state())
     callbacks = []
@@ -148,7 +192,8 @@ def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
         },
     }
     named = {f"{STATE}{name}": array for name, array in state.items()}
-    _write(path, {**model.parameters.to_host(), **named}, description)
+    arrays = {**model.parameters.to_host(), **named}
+    return TakenCheckpoint(arrays, _text(description), trainer.epoch, trainer.updates)
 
 
 def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
@@ -393,16 +438,13 @@ def _restore_annotations(model: Sequential, description: Description) -> None:
     model.inputs_fitted = description.inputs_fitted
 
 
-def _write(
-    path: str | Path, arrays: Mapping[str, np.ndarray], description: Mapping[str, Any]
-) -> None:
+def _text(description: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(description)
+        return json.dumps(description)
     except (TypeError, ValueError) as error:
         raise ArgumentError(
             f"metadata: expected what JSON can hold (dict, list, str, numbers, None); {error}"
         ) from error
-    write_sealed(path, arrays, {"gpunn": text})
 
 
 def _read(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:

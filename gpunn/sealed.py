@@ -17,9 +17,8 @@ from typing import BinaryIO
 import numpy as np
 
 from gpunn.errors import ModelFileError
-from gpunn.files import write_atomically
 
-__all__ = ["read_sealed", "sealed", "write_sealed"]
+__all__ = ["read_sealed", "sealed"]
 
 KEY = "sha256"
 BLANK = "0" * 64
@@ -48,19 +47,6 @@ LARGEST_HEADER = 100_000_000
 """Of safetensors itself."""
 
 CHUNK_BYTES = 1 << 16
-
-
-def write_sealed(
-    path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
-) -> None:
-    """Write arrays and text.
-
-    Raises
-    ------
-    OSError
-        If the file can't be written. A file that was there is as before then.
-    """
-    write_atomically(path, *sealed(arrays, metadata))
 
 
 def sealed(

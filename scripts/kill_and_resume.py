@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Kill trainings at random moments, resume them, and compare with trainings that were left alone.
 
-    python scripts/kill_and_resume.py [--kills 200] [--emulated] [--seed 0] [--json FILE]
+    python scripts/kill_and_resume.py [--kills 200] [--sigterm] [--emulated] [--seed 0]
 
 Each run is `gpunn train ... --resume` in a process of its own, which gets SIGKILL after a random
 time, again and again until one of the processes comes to its end. Checkpoints are written every few
 updates, so that many kills fall into one. Then the weights of the final network, of the best epoch
 and of the last checkpoint, the history (less the times) and the final evaluation must be the same,
 bit for bit, as those of the same training in one go. --emulated uses CuPy on the tests' emulated
-CUDA device (it needs the extra `emulated`).
+CUDA device (it needs the extra `emulated`), --sigterm sends SIGTERM instead.
 """
 
 from __future__ import annotations
@@ -114,8 +114,10 @@ def command(emulated: bool) -> list[str]:
     return [sys.executable, "-m", "gpunn"]
 
 
-def train(config: Path, run: Path, emulated: bool, limit: float | None) -> bool:
-    """Run or go on with a training; return False if it was killed."""
+def train(
+    config: Path, run: Path, emulated: bool, limit: float | None, number: signal.Signals
+) -> bool:
+    """Run or go on with a training; return False if it was ended by the signal."""
     arguments = ["train", str(config), "--output", str(run), "--resume", "--quiet"]
     process = subprocess.Popen(
         [*command(emulated), *arguments],
@@ -127,9 +129,10 @@ def train(config: Path, run: Path, emulated: bool, limit: float | None) -> bool:
     try:
         _, said = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
         _, said = process.communicate()
-    if process.returncode not in (0, -signal.SIGKILL):
+    # SIGTERM is a signal like others until training begins.
+    if process.returncode not in (0, -number, 128 + number):
         raise RuntimeError(f"gpunn ended with {process.returncode}:\n{said}")
     return process.returncode == 0
 
@@ -183,12 +186,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--emulated", action="store_true")
+    parser.add_argument("--sigterm", action="store_true", help="SIGTERM instead of SIGKILL")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--every", type=int, default=5, help="updates between checkpoints")
     parser.add_argument("--json", type=Path, help="add the figures to this file, as a line")
     options = parser.parse_args()
     rng = random.Random(options.seed)
+    number = signal.SIGTERM if options.sigterm else signal.SIGKILL
     backend = "cupy" if options.emulated else "numpy"
     kills, runs, failures, stages = 0, 0, [], Counter[str]()
     began = time.perf_counter()
@@ -206,7 +211,7 @@ def main() -> int:
                     )
                 )
                 start = time.perf_counter()
-                train(config, config.with_suffix(".whole"), options.emulated, None)
+                train(config, config.with_suffix(".whole"), options.emulated, None, number)
                 whole[name] = config.with_suffix(".whole"), time.perf_counter() - start
             reference, duration = whole[name]
             run = folder / "run"
@@ -215,12 +220,12 @@ def main() -> int:
             while kills < options.kills:
                 # Starting Python takes part of the time, and nothing happens then.
                 limit = rng.uniform(0.2, 0.9) * duration
-                if train(config, run, options.emulated, limit):
+                if train(config, run, options.emulated, limit, number):
                     break
                 kills, here = kills + 1, here + 1
                 stages[stage(run)] += 1
             else:
-                train(config, run, options.emulated, None)
+                train(config, run, options.emulated, None, number)
             runs += 1
             wrong = differences(reference, run)
             failures += [f"{name}, after {here} kills: {what}" for what in wrong]

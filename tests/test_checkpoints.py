@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 import gpunn
 from gpunn.checkpoints import CheckpointFolder, newest_checkpoint
 from gpunn.errors import ModelFileError
+from gpunn.saving import TakenCheckpoint, take_checkpoint
 
 
 def trainer():
@@ -27,7 +29,7 @@ def test_the_last_few_are_kept(tmp_path):
     folder.begin(this)
     for _ in range(4):
         train(this)
-        written = folder.write(this)
+        written = folder.write(take_checkpoint(this))
     assert numbers(folder.path) == [4, 6, 8]
     assert written.name == "0000000008.safetensors"
     assert newest_checkpoint(folder.path).progress.epoch == 4
@@ -41,13 +43,13 @@ def test_one_is_written_before_an_old_one_goes(tmp_path, monkeypatch):
     folder.begin(this)
     train(this)
 
-    def fail(path):
+    def fail(taken, path):
         assert numbers(tmp_path) == [0]
         raise OSError("disk full")
 
-    monkeypatch.setattr(this, "save_checkpoint", fail)
+    monkeypatch.setattr(TakenCheckpoint, "write", fail)
     with pytest.raises(OSError, match="disk full"):
-        folder.write(this)
+        folder.write(take_checkpoint(this))
     assert numbers(tmp_path) == [0]
 
 
@@ -58,7 +60,7 @@ def test_those_ahead_of_a_new_beginning_go(tmp_path):
     folder.begin(this)
     for _ in range(3):
         train(this)
-        folder.write(this)
+        folder.write(take_checkpoint(this))
     again = trainer()
     train(again)
     (tmp_path / ".0000000008.safetensors.01234567.part").write_bytes(b"torn")
@@ -72,9 +74,9 @@ def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
     folder = CheckpointFolder(tmp_path, keep=9)
     folder.begin(this)
     train(this)
-    good = folder.write(this)
+    good = folder.write(take_checkpoint(this))
     train(this)
-    newest = folder.write(this)
+    newest = folder.write(take_checkpoint(this))
     newest.write_bytes(newest.read_bytes()[:-1] if damage is None else damage)
     assert newest_checkpoint(tmp_path).path == good
     messages = [record.getMessage() for record in caplog.records]
@@ -107,3 +109,22 @@ def test_clearing(tmp_path):
     (folder.path / "notes.txt").touch()
     folder.clear()
     assert [file.name for file in folder.path.iterdir()] == ["notes.txt"]
+
+
+def test_one_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
+    """Whoever looks into the folder of a training that goes on, such as `gpunn report`."""
+    this = trainer()
+    folder = CheckpointFolder(tmp_path, keep=9)
+    folder.begin(this)
+    train(this)
+    oldest = tmp_path / "0000000000.safetensors"
+    newest = folder.write(take_checkpoint(this))
+    stat = Path.stat
+
+    def vanishing(self, **options):
+        if self == oldest:
+            oldest.unlink()
+        return stat(self, **options)
+
+    monkeypatch.setattr(Path, "stat", vanishing)
+    assert newest_checkpoint(tmp_path).path == newest

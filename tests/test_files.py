@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gpunn.files import confined, remove_leftovers, write_atomically, write_json
+from gpunn.files import FolderLock, append, confined, remove_leftovers, write_atomically, write_json
 
 
 def test_replaces_a_file_and_leaves_nothing_beside(tmp_path):
@@ -169,3 +169,50 @@ def test_a_file_that_must_not_grow_so_large(tmp_path):
     said, left = result.stdout.splitlines()
     assert "can't be written: File too large; what was there before is as it was" in said
     assert left == "b'old' ['a']"
+
+
+def test_append(tmp_path):
+    append(tmp_path / "a.txt", "one\n")
+    append(tmp_path / "a.txt", "zwölf\n")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "one\nzwölf\n"
+
+
+def test_append_to_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*none has vanished"):
+        append(tmp_path / "none" / "a.txt", "one\n")
+
+
+APPENDING = """\
+import resource, sys
+from gpunn.files import append
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    append(sys.argv[1], "four\\n")
+    append(sys.argv[1], "seven lines\\n")
+except OSError as error:
+    print(error)
+"""
+
+
+def test_append_where_there_is_no_room(tmp_path):
+    """Half of a line is not left there."""
+    path = tmp_path / "a.txt"
+    said = subprocess.run(
+        [sys.executable, "-c", APPENDING, str(path)], capture_output=True, text=True, check=True
+    )
+    assert "can't be written: File too large; what was there before is as it was" in said.stdout
+    assert str(path) in said.stdout
+    assert path.read_text() == "four\n"
+
+
+def test_a_lock_is_one_process_s(tmp_path):
+    first = FolderLock(tmp_path)
+    with pytest.raises(BlockingIOError):
+        FolderLock(tmp_path)
+    first.release()
+    second = FolderLock(tmp_path)
+    first.release()
+    with pytest.raises(BlockingIOError):
+        FolderLock(tmp_path)
+    del second
+    FolderLock(tmp_path).release()

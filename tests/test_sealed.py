@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as npst
 from safetensors.numpy import load, save, save_file
 
 from gpunn.errors import InvalidFileError, ModelFileError
-from gpunn.sealed import read_sealed, sealed, write_sealed
+from gpunn.files import write_atomically
+from gpunn.sealed import read_sealed, sealed
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7])}
 TEXT = {"gpunn": '{"sha256":"' + "1" * 64 + '"}', "other": ""}
@@ -23,7 +24,7 @@ def read(folder, content):
 
 def test_round_trip(tmp_path):
     path = tmp_path / "file.safetensors"
-    write_sealed(path, ARRAYS, TEXT)
+    write_atomically(path, *sealed(ARRAYS, TEXT))
     text, arrays = read_sealed(path)
     assert {name: text[name] for name in TEXT} == TEXT
     assert arrays.keys() == ARRAYS.keys()

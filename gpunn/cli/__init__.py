@@ -17,7 +17,7 @@ from gpunn.cli.doctor import doctor
 from gpunn.cli.evaluate import evaluate
 from gpunn.cli.export import export
 from gpunn.cli.predict import predict
-from gpunn.cli.run_report import report
+from gpunn.cli.report import report
 from gpunn.cli.train import train
 from gpunn.errors import DivergenceError, GpunnError
 

@@ -1,47 +1,35 @@
-"""What `gpunn train` prints while it trains."""
+"""`gpunn report`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
-from gpunn.cli.text import epoch_text
-from gpunn.experiment import Experiment
-from gpunn.training import Trainer
-from gpunn.training.callbacks import Callback
+from gpunn.cli.options import backend_option, imports_option
 
-__all__ = ["Report"]
+__all__ = ["report"]
 
 
-class Report(Callback):
-    """Prints what is trained when training begins and, where wanted, a line an epoch.
+@click.command(short_help="Write pictures of runs to an HTML file.")
+@click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="HTML file to write.",
+)
+@backend_option
+@imports_option
+def report(
+    run_dirs: tuple[Path, ...], output: Path, backend: str | None, allow_imports: bool
+) -> None:
+    """Write what runs were and how they went to one HTML file, which needs nothing else.
 
-    Parameters
-    ----------
-    experiment : Experiment
-    note : str
-        Printed at the beginning, if not empty.
-    epochs : bool
-        Whether to print a line an epoch.
+    RUN_DIRS are folders that `gpunn train` wrote. Several are compared.
     """
+    from gpunn.reporting import write_report
 
-    def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
-        self.experiment = experiment
-        self.note = note
-        self.epochs = epochs
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        parts = self.experiment.parts
-        rows = {"training": parts.training, "validation": parts.validation, "test": parts.test}
-        click.echo(trainer.model.summary())
-        click.echo(f"backend: {', '.join(trainer.model.backend.describe().values())}")
-        counts = [f"{part.rows:,} {name}" for name, part in rows.items() if part is not None]
-        click.echo(f"rows: {', '.join(counts)}")
-        if self.note:
-            click.echo(self.note)
-        click.echo()
-
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        if self.epochs:
-            click.echo(epoch_text(logs, self.experiment.config.training.epochs))
+    write_report(run_dirs, output, backend, allow_imports=allow_imports)
+    click.echo(f"{output}: {len(run_dirs)} run{'s' if len(run_dirs) > 1 else ''}")

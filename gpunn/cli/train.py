@@ -55,32 +55,36 @@ def train(
     Ctrl-C or SIGTERM ends training after the current step; what was trained so far is kept, and
     --resume goes on from there.
     """
-    from gpunn.cli.report import Report
     from gpunn.config import load_config
-    from gpunn.errors import DivergenceError
     from gpunn.experiment import RunFolder, build
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other")
     config, output = _places(config, output)
     settled = load_config(config, settings)
-    folder = RunFolder(output, overwrite=overwrite, resume=resume)
-    experiment = build(settled, settled.get_backend(backend), allow_imports=allow_imports)
-    checkpoint = folder.attach(experiment)
+    with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
+        experiment = build(settled, settled.get_backend(backend), allow_imports=allow_imports)
+        _train(experiment, folder, quiet)
 
+
+def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
+    from gpunn.cli.train_output import TrainOutput
+    from gpunn.errors import DivergenceError
+
+    checkpoint = folder.attach(experiment)
     say = _silence if quiet else click.echo
     bars = not quiet and sys.stderr.isatty()
-    report = Report(experiment, _resumption(folder, checkpoint), epochs=not bars)
+    output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     try:
         history = experiment.run(
-            *([] if quiet else [report]), folder, progress=bars, resume_from=checkpoint
+            *([] if quiet else [output]), folder, progress=bars, resume_from=checkpoint
         )
     except SystemExit:  # on SIGTERM, which leaves little time
         say(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
         raise
     except DivergenceError as error:
         folder.finish(str(error), None)
-        say(f"Kept up to epoch {experiment.trainer.epoch}:\n{folder.listing()}")
+        say(f"Kept up to epoch {folder.kept_epoch}:\n{folder.listing()}")
         raise
     folder.save_model()  # first: nothing that happens from here on can lose what was trained
     figures = experiment.evaluate()

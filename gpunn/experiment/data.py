@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +17,7 @@ import numpy as np
 
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
+from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.losses import Loss
@@ -35,6 +38,20 @@ class Part:
     def rows(self) -> int:
         """Number of rows."""
         return int(self.X.shape[0])
+
+    def fingerprint(self) -> list[int]:
+        """Return the number of rows, and a checksum (CRC-32) of some of them, evenly spaced.
+
+        A thousand, or as many as 16 MiB hold: it is to notice that a file was replaced, and must
+        not take long where a data set is larger than memory.
+        """
+        checksum = 0
+        for array in (self.X, self.y):
+            bytes_a_row = max(1, array.itemsize * math.prod(array.shape[1:]))
+            count = min(self.rows, 1000, max(1, 2**24 // bytes_a_row))
+            chosen = np.linspace(0, self.rows - 1, count).astype(np.int64)
+            checksum = zlib.crc32(rows_of(array, chosen).tobytes(), checksum)
+        return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
         """Return some of the rows."""

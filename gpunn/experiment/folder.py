@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from gpunn.checkpoints import FOLDER, CheckpointFolder, newest_checkpoint, newest_first
@@ -13,9 +14,9 @@ from gpunn.config import read_config
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
-from gpunn.files import confined, remove_leftovers, write_atomically, write_json
+from gpunn.files import FolderLock, confined, remove_leftovers, write_atomically, write_json
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import Checkpoint, differences
+from gpunn.saving import Checkpoint, TakenCheckpoint, differences, take_checkpoint
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line, log_line
@@ -46,8 +47,14 @@ FILES = {
 }
 """Every file of a run, with a word on each."""
 
+DATA = "data"
+"""Name, in a checkpoint, of what tells the data apart."""
+
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
 """Callbacks that write to a path of theirs."""
+
+SHARE = 0.01
+"""Of the time of training, what checkpoints after epochs may take, unless it is said how many."""
 
 
 class RunFolder(Callback):
@@ -55,6 +62,14 @@ class RunFolder(Callback):
 
     Each file is written whole or not at all, except the histories, which grow by a line an epoch.
     Must be the last of the callbacks.
+
+    A new best epoch is copied to the host at once, but written with the next checkpoint or when
+    training ends, whatever ends it. Whoever goes on from an earlier checkpoint after the process
+    was killed comes by that epoch again.
+
+    No other process can train in the folder until this one leaves the context, or ends:
+
+        with RunFolder(path) as folder: ...
 
     Parameters
     ----------
@@ -68,11 +83,13 @@ class RunFolder(Callback):
     ----------
     best_epoch : int or None
         The best one so far, if there is a figure to tell it by.
+    kept_epoch : int
+        Epochs that the last checkpoint has.
 
     Raises
     ------
     ConfigError
-        If the folder is in use and neither is wanted.
+        If there are files in the folder and neither is wanted.
     """
 
     saves = True
@@ -84,15 +101,51 @@ class RunFolder(Callback):
         self._experiment: Experiment | None = None
         self._norms = NormLog(path / NORMS)
         self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE), self._norms)
-        self._written_at, self._due = 0.0, False
+        self._written_at, self._took, self._due = 0.0, 0.0, False
         self._best: float | None = None
+        self._held: TakenCheckpoint | None = None
+        self._lock: FolderLock | None = None
+        self._data: dict[str, list[int]] = {}
         self.best_epoch: int | None = None
+        self.kept_epoch = 0
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{path}: expected a folder for the run; this is a file")
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
             raise ConfigError(
                 f"{path}: the folder is not empty; --resume goes on with the run in it, "
                 "--overwrite replaces it, --output chooses another folder"
+            )
+
+    def __enter__(self) -> RunFolder:
+        """Return this folder."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let other processes have it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        """Keep other processes out, or raise a ConfigError if one is here already."""
+        if self._lock is not None:
+            return
+        try:
+            self._lock = FolderLock(self.path)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{self.path}: another process is training in this folder; wait for its end, or "
+                "choose another folder with --output"
+            ) from None
+        if not (self.overwrite or self.resume) and (self.path / CONFIG).exists():
+            raise ConfigError(
+                f"{self.path}: another process has meanwhile trained in this folder; choose "
+                "another one with --output"
             )
 
     @property
@@ -113,11 +166,16 @@ class RunFolder(Callback):
         Raises
         ------
         ConfigError
-            If the earlier run had other data, another network, seed or dtype.
+            If the earlier run had other data, another network, seed or dtype, or another process
+            is training in the folder.
         ModelFileError
             If all its checkpoints are damaged.
         """
         self._experiment = experiment
+        if self.path.is_dir():
+            self._take_lock()
+        parts = {"training": experiment.parts.training, "validation": experiment.parts.validation}
+        self._data = {name: part.fingerprint() for name, part in parts.items() if part is not None}
         training = experiment.config.training
         self.every_updates = training.checkpoint_every_updates
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
@@ -128,7 +186,9 @@ class RunFolder(Callback):
         if not (self.resume and folder.is_dir() and newest_first(folder)):
             return None
         self._check_same(experiment.description)
-        return newest_checkpoint(folder)
+        checkpoint = newest_checkpoint(folder)
+        self._check_same_data(checkpoint)
+        return checkpoint
 
     def _place_files_of_callbacks(self, callbacks: list[Callback]) -> list[Path]:
         """Put the files of callbacks into the folder, and return the logs there."""
@@ -164,18 +224,32 @@ class RunFolder(Callback):
                         f"{new!r}; --output chooses another folder for a new run"
                     )
 
+    def _check_same_data(self, checkpoint: Checkpoint) -> None:
+        earlier = next((s[DATA] for _, s in checkpoint.callback_states() if DATA in s), self._data)
+        if earlier != self._data:
+            raise ConfigError(
+                f"data: it is not what the run in {self.path} was trained on: rows and checksums "
+                f"were {earlier} and are {self._data}; --output chooses another folder for a new "
+                "run"
+            )
+
     # ------------------------------------------------------------------------------ callbacks
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        return {DATA: self._data}
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
         remove_leftovers(self.path)
+        if self.overwrite:
+            # First: what is killed from here on begins anew, and not from the middle of what was.
+            self._checkpoints.clear()
         for name in set(FILES) - {CHECKPOINTS} if self.overwrite else (FINAL, EVALUATION):
             (self.path / name).unlink(missing_ok=True)
-        if self.overwrite:
-            self._checkpoints.clear()
         write_json(self.path / CONFIG, self.experiment.description)
-        began = datetime.now(UTC).isoformat(timespec="seconds")
-        place = {"started": began, **environment(trainer.model.backend)}
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        place = {"started": started, **environment(trainer.model.backend)}
         write_json(self.path / ENVIRONMENT, place)
         rows = trainer.history.rows
         write_atomically(self.path / HISTORY, "".join(map(log_line, rows)).encode())
@@ -183,8 +257,10 @@ class RunFolder(Callback):
         self._norms.on_train_begin(trainer)
         for row in rows:
             self._improves(row)
+        began = time.monotonic()
         self._checkpoints.begin(trainer)
-        self._written_at = time.monotonic()
+        self._note_written(began)
+        self.kept_epoch = trainer.epoch
 
     def on_updates_end(self, trainer: Trainer) -> None:
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
@@ -196,22 +272,46 @@ class RunFolder(Callback):
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         for log in self._logs:
             log.on_epoch_end(trainer, logs)
-        best = self._improves(logs)
-        # In this order: after a crash between the two, going on repeats this epoch and so finds
-        # the same best again.
-        if best:
-            trainer.save_checkpoint(self.path / BEST)
+        if self._improves(logs):
+            self._held = take_checkpoint(trainer)
         training = self.experiment.config.training
-        if best or trainer.epoch % training.checkpoint_every == 0 or trainer.stop_reason:
+        age, oldest = time.monotonic() - self._written_at, training.checkpoint_every_seconds
+        if training.checkpoint_every is None:
+            due = age >= min(self._took / SHARE, oldest)
+        else:
+            due = trainer.epoch % training.checkpoint_every == 0 or age >= oldest
+        if due or trainer.stop_reason or trainer.epoch >= training.epochs:
             self._write_checkpoint(trainer)
 
     def on_interruption(self, trainer: Trainer) -> None:
         if trainer.is_sound():
             self._write_checkpoint(trainer)
 
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._held is not None:
+            self._write(self._held)
+
     def _write_checkpoint(self, trainer: Trainer) -> None:
-        self._checkpoints.write(trainer)
+        began = time.monotonic()
+        held = self._held
+        just_now = held is not None and held.updates == trainer.updates
+        self._write(held if held is not None and just_now else take_checkpoint(trainer))
+        self._note_written(began)
+
+    def _write(self, taken: TakenCheckpoint) -> None:
+        """Write a checkpoint, and before it the best epoch if that is new.
+
+        In this order: after a crash between the two, going on finds the same best again.
+        """
+        held, self._held = self._held, None
+        if held is not None:
+            held.write(self.path / BEST)
+        self._checkpoints.write(taken)
+        self.kept_epoch = taken.epoch
+
+    def _note_written(self, began: float) -> None:
         self._written_at, self._due = time.monotonic(), False
+        self._took = self._written_at - began
 
     def _improves(self, row: Mapping[str, float]) -> bool:
         """Return whether an epoch is better than all that were shown before it."""

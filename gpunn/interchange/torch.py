@@ -8,8 +8,9 @@ place in the `Sequential`. `torch.nn.Linear` keeps its matrix as (units, inputs)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +151,26 @@ def load_state_dict(
     Raises
     ------
     ArgumentError
-        If modules and layers don't fit one another; the message names both. Nothing has been
-        changed then.
+        If modules and layers don't fit one another, or numbers are not finite in the network's
+        type; the message names them. Nothing has been changed then.
     ModelFileError
-        If the file can't be read.
+        If a file can't be read, or it is one to which the above applies.
     """
-    arrays = read(state) if isinstance(state, (str, Path)) else state
-    groups = grouped(arrays, prefix)
+    if isinstance(state, (str, Path)):
+        arrays = read(state)
+        try:
+            values = fitting(model, arrays, prefix)
+        except ArgumentError as error:
+            raise ModelFileError(f"{state}: {str(error).removeprefix('state: ')}") from error
+    else:
+        values = fitting(model, state, prefix)
+    for name, value in values.items():
+        model.parameters[name] = value
+
+
+def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[str, np.ndarray]:
+    """Return a state dict's arrays by the names of the network, or raise an ArgumentError."""
+    groups = grouped(state, prefix)
     takers = [
         (label, layer)
         for label, layer in zip(model.labels, model.layers, strict=True)
@@ -164,15 +178,14 @@ def load_state_dict(
     ]
     if len(groups) != len(takers):
         raise ArgumentError(
-            f"state: it has {len(groups)} modules with parameters ({', '.join(groups) or 'none'}); "
+            f"state: it has {len(groups)} modules with parameters ({some(groups)}); "
             f"the network has {len(takers)} layers with parameters "
             f"({', '.join(label for label, _ in takers) or 'none'})"
         )
     values: dict[str, np.ndarray] = {}
     for (place, group), (label, layer) in zip(groups.items(), takers, strict=True):
         values |= taken(model, place, group, label, layer)
-    for name, value in values.items():
-        model.parameters[name] = value
+    return values
 
 
 # ------------------------------------------------------------------------------------ export
@@ -283,14 +296,20 @@ def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.nda
     """Return the arrays of each module, by its number, in the order of the modules."""
     groups: dict[int, dict[str, np.ndarray]] = {}
     for name, array in state.items():
-        match = re.fullmatch(rf"{re.escape(prefix)}(\d+)\.(\w+)", name)
+        match = re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,18}})\.(\w+)", name)
         if match is not None and match[2] != COUNTER:
             groups.setdefault(int(match[1]), {})[match[2]] = on_host(array)
     if not groups:
         raise ArgumentError(
-            f"state: expected names such as '{prefix}0.weight'; got {sorted(state)[:5]}"
+            f"state: expected names such as '{prefix}0.weight'; got {some(sorted(state))}"
         )
     return {f"{prefix}{place}": groups[place] for place in sorted(groups)}
+
+
+def some(names: Collection[str]) -> str:
+    """Return the first few names; there may be many, and long ones."""
+    shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in islice(names, 5))
+    return (shown or "none") + (", …" if len(names) > 5 else "")
 
 
 def on_host(array: Any) -> np.ndarray:
@@ -331,9 +350,12 @@ def taken(
                 f"state: {place}.{theirs} has shape {group[theirs].shape}; layer {label!r} takes "
                 f"{shape}"
             )
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        with np.errstate(over="ignore"):
+            converted = array.astype(model.dtype) if array.dtype.kind == "f" else array
+        if array.dtype.kind != "f" or not np.isfinite(converted).all():
             raise ArgumentError(
-                f"state: {place}.{theirs}: expected finite real numbers; got dtype {array.dtype}"
+                f"state: {place}.{theirs}: expected real numbers that are finite in "
+                f"{model.dtype}; got dtype {array.dtype}"
             )
-        values[f"{label}.{name}"] = array
+        values[f"{label}.{name}"] = converted
     return values

@@ -232,7 +232,7 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
 
 def lower(title: str) -> str:
     """Return a title within a sentence."""
-    return title if title == "R²" else title[0].lower() + title[1:]
+    return title if title == "R²" else title[:1].lower() + title[1:]
 
 
 def final_figures(record: Record) -> Table | None:
@@ -278,7 +278,8 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
     description, training = record.description, record.description["training"]
     rows = findings.rows if findings else {}
     split = ", ".join(f"{count:,} {part}" for part, count in rows.items())
-    optimizer = dict(training["optimizer"])
+    named = training["optimizer"]
+    optimizer = {"name": named} if isinstance(named, str) else dict(named)
     rate = optimizer.pop("learning_rate", None)
     facts = [
         ("Data", described(description["data"], ("dataset", "path"))),
@@ -311,18 +312,17 @@ def described(value: Any, only: Sequence[str] = ()) -> str:
 def place(record: Record) -> list[tuple[str, str]]:
     """Return where it was run."""
     found = record.environment
-    backend, packages = found.get("backend", {}), found.get("packages", {})
-    blas = found.get("blas", {})
+    packages = found.packages.items()
     facts = [
-        ("Started", found.get("started")),
-        ("Backend", ", ".join(map(str, backend.values()))),
-        ("Processor", found.get("processor")),
-        ("Cores", found.get("cores")),
-        ("System", found.get("platform")),
-        ("Python", found.get("python")),
-        ("gpunn", found.get("gpunn")),
-        ("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
-        ("BLAS", f"{blas.get('name', '')} {blas.get('version', '')}".strip()),
+        ("Started", found.started),
+        ("Backend", ", ".join(found.backend.values())),
+        ("Processor", found.processor),
+        ("Cores", found.cores),
+        ("System", found.platform),
+        ("Python", found.python),
+        ("gpunn", found.gpunn),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in packages)),
+        ("BLAS", f"{found.blas.name} {found.blas.version}".strip()),
         ("Folder", record.path.resolve()),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from gpunn.checkpoints import newest_checkpoint, newest_first
-from gpunn.config import Config, load_config, read_config
+from gpunn.config import Config, load_config
+from gpunn.configurable import resolve
 from gpunn.errors import ConfigError, DataFileError, ModelFileError
 from gpunn.experiment.folder import (
     BEST,
@@ -23,6 +24,7 @@ from gpunn.experiment.folder import (
     NORMS,
 )
 from gpunn.monitor import direction, improved, improvement_start
+from gpunn.training.callbacks import Callback, EarlyStopping
 
 __all__ = ["NormRow", "Record", "flat", "read_run"]
 
@@ -33,6 +35,27 @@ class NormRow(msgspec.Struct):
     epoch: int
     parameters: dict[str, float | None]
     gradients: dict[str, float | None]
+
+
+class Blas(msgspec.Struct):
+    """The library of matrix products."""
+
+    name: str = ""
+    version: str = ""
+
+
+class Environment(msgspec.Struct):
+    """Where a run was trained, as `environment.json` says; empty where it does not."""
+
+    started: str = ""
+    processor: str = ""
+    platform: str = ""
+    python: str = ""
+    gpunn: str = ""
+    cores: int | None = None
+    backend: dict[str, str] = {}
+    packages: dict[str, str | None] = {}
+    blas: Blas = msgspec.field(default_factory=Blas)
 
 
 class Ending(msgspec.Struct):
@@ -56,8 +79,8 @@ class Record:
     config : Config
     description : dict
         The configuration in JSON types, every default written out.
-    environment : dict
-        Backend, versions and machine; empty if not known.
+    environment : Environment
+        Backend, versions and machine.
     history : list of dict
         The figures of each epoch; None if not finite.
     norms : list of NormRow
@@ -72,7 +95,7 @@ class Record:
     name: str
     config: Config
     description: dict[str, Any]
-    environment: dict[str, Any]
+    environment: Environment
     history: list[dict[str, float | None]]
     norms: list[NormRow]
     ending: Ending | None
@@ -81,27 +104,38 @@ class Record:
     @property
     def monitor(self) -> str | None:
         """The figure by which an epoch is the best, if there is one to tell it by."""
-        stoppers = [
-            callback.get("monitor")
-            for callback in self.description["training"]["callbacks"]
-            if callback.get("name") == "early_stopping"
-        ]
+        stopping = self._stopping
         figures = self.history[-1] if self.history else {}
-        wanted = (*stoppers, self.config.training.monitor, "val_accuracy", "val_loss")
+        chosen = self.config.training.monitor if stopping is None else stopping.monitor
+        wanted = (chosen, "val_accuracy", "val_loss")
         return next((name for name in wanted if name is not None and name in figures), None)
 
     @property
     def best(self) -> dict[str, float | None] | None:
-        """The figures of the best epoch, the first of equals."""
-        if self.monitor is None:
+        """The figures of the best epoch, as the training itself found it."""
+        monitor, stopping = self.monitor, self._stopping
+        if monitor is None:
             return None
-        mode = direction("auto", self.monitor)
+        stops_by_it = stopping is not None and stopping.monitor == monitor
+        mode = direction(stopping.mode if stopping is not None and stops_by_it else "auto", monitor)
+        min_delta = stopping.min_delta if stopping is not None and stops_by_it else 0.0
         best, found = improvement_start(mode), None
         for row in self.history:
-            figure = row.get(self.monitor)
-            if figure is not None and improved(mode, figure, best):
+            figure = row.get(monitor)
+            if figure is not None and improved(mode, figure, best, min_delta):
                 best, found = figure, row
         return found
+
+    @property
+    def _stopping(self) -> EarlyStopping | None:
+        """The callback that stopped the training early, or would have, if there was one."""
+        for index, value in enumerate(self.config.training.callbacks):
+            name = value if isinstance(value, str) else value.get("name")
+            if name == EarlyStopping.name:
+                callback = resolve(Callback, value, f"training.callbacks[{index}]")
+                assert isinstance(callback, EarlyStopping)
+                return callback
+        return None
 
     @property
     def seconds(self) -> float:
@@ -123,13 +157,17 @@ def read_run(path: Path) -> Record:
         raise ConfigError(f"{path}: expected the folder of a run; there is no {CONFIG} in it")
     ending = path / EVALUATION
     environment = path / ENVIRONMENT
+    config = load_config(path / CONFIG)
+    here = Environment()
+    if environment.exists():
+        here = decode(environment, environment.read_bytes(), Environment)
     return Record(
         path,
         path.resolve().name,
-        load_config(path / CONFIG),
-        dict(read_config(path / CONFIG)),
-        decode(environment, environment.read_bytes(), dict) if environment.exists() else {},
-        lines(path / HISTORY, dict[str, float | None]),
+        config,
+        msgspec.to_builtins(config),
+        here,
+        history(path / HISTORY),
         lines(path / NORMS, NormRow),
         decode(ending, ending.read_bytes(), Ending) if ending.exists() else None,
         newest_model(path),
@@ -150,6 +188,15 @@ def newest_model(path: Path) -> Path | None:
         if best is None:
             raise
         return best
+
+
+def history(path: Path) -> list[dict[str, float | None]]:
+    """Return the figures of each epoch; those that are not finite are None."""
+    rows = lines(path, dict[str, float | None])
+    for number, row in enumerate(rows, start=1):
+        if row.get("epoch") is None:
+            raise DataFileError(f"{path}, line {number}: damaged: there is no number 'epoch'")
+    return rows
 
 
 def lines(path: Path, kind: Any) -> list[Any]:

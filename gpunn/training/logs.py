@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpunn.errors import ArgumentError
+from gpunn.files import append
 from gpunn.optional import require
 from gpunn.training.callbacks import Callback, check_path
 
@@ -49,8 +50,7 @@ class JSONLinesLog(Callback):
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(log_line(logs))
+        append(self.path, log_line(logs))
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
         return size_of(self.path)
@@ -89,10 +89,8 @@ class CSVLog(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         columns = csv_header(Path(self.path))
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            if not columns:
-                file.write(csv_line(list(logs), {name: name for name in logs}))
-            file.write(csv_line(columns or list(logs), logs))
+        header = "" if columns else csv_line(list(logs), {name: name for name in logs})
+        append(self.path, header + csv_line(columns or list(logs), logs))
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
         return size_of(self.path)

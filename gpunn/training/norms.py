@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.files import finite_or_none, write_atomically
+from gpunn.files import append, finite_or_none, write_atomically
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.typing import Array
 
@@ -71,8 +71,7 @@ class NormLog(Callback):
             "parameters": norms(ops, {name: parameters[name] for name in trained}),
             "gradients": norms(ops, {name: gradients[name] for name in trained}),
         }
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(finite_or_none(row)) + "\n")
+        append(self.path, json.dumps(finite_or_none(row)) + "\n")
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}

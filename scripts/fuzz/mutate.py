@@ -140,7 +140,7 @@ def mutated_json(value: Any, rng: random.Random) -> Any:
     for _ in range(rng.choice((1, 1, 2, 4))):
         places = list(containers(result))
         if not places:
-            return rng.choice(VALUES)
+            return copy.deepcopy(rng.choice(VALUES))
         container = rng.choice(places)
         keys = list(container) if isinstance(container, dict) else list(range(len(container)))
         if not keys:
@@ -150,7 +150,8 @@ def mutated_json(value: Any, rng: random.Random) -> Any:
         if way == 0:
             del container[key]
         elif way == 1 and isinstance(container, dict):
-            container[rng.choice(("", "x", "name", "units", "path", "\0"))] = rng.choice(VALUES)
+            added = rng.choice(("", "x", "name", "units", "path", "\0"))
+            container[added] = copy.deepcopy(rng.choice(VALUES))
         elif way == 2 and isinstance(container, list):
             container[key:key] = container * rng.choice((1, 10))
         elif way == 3:

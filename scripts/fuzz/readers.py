@@ -26,7 +26,9 @@ from gpunn.checkpoints import newest_checkpoint
 from gpunn.config import load_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import InvalidFileError
+from gpunn.interchange import load_state_dict
 from gpunn.optimizers import Adam
+from gpunn.reporting.records import NormRow, lines
 from gpunn.saving import restore_checkpoint
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.sealed import sealed
@@ -301,6 +303,36 @@ def json_() -> Reader:
     return Reader(load_config, ".json", good, broken, greedy)
 
 
+NORMS = [
+    {"epoch": 1, "parameters": {"dense_1.weights": 2.5}, "gradients": {"dense_1.weights": None}},
+    {"epoch": 2, "parameters": {"dense_1.weights": 1e-3}, "gradients": {"dense_1.weights": 3.0}},
+]
+
+
+def log() -> Reader:
+    def text(rows: Any) -> bytes:
+        items = rows if isinstance(rows, list) else [rows]
+        return b"".join(mutate.dump(row) + b"\n" for row in items)
+
+    good = [text(NORMS), text(NORMS) + b'{"epoch": 3, "para']
+    tokens = (b"\n", b"[", b"{", b"}", b'"', b"NaN", b"1e999", b"9" * 400, b"\xff", b"null")
+
+    def broken(rng: random.Random) -> bytes:
+        if rng.random() < 0.5:
+            return text(mutate.mutated_json(NORMS, rng))
+        return mutate.mutated(rng.choice(good), rng, good, tokens)
+
+    row = b'{"epoch":1,"parameters":{},"gradients":{}}\n'
+    many = b",".join(b'"%d":1' % i for i in range(20000))
+    greedy = {
+        "10,000 epochs": row * 10000,
+        "empty lines": b"\n" * 400_000,
+        "20,000 arrays": row.replace(b"{},", b"{" + many + b"},"),
+        "100,000 lists in one another": b"[" * 100_000 + b"\n",
+    }
+    return Reader(lambda path: lines(path, NormRow), ".jsonl", good, broken, greedy)
+
+
 # ------------------------------------------------------------------------- models and checkpoints
 
 
@@ -438,6 +470,35 @@ class _States:
         return self.state
 
 
+def state_dict() -> Reader:
+    from safetensors.numpy import save
+
+    weights = np.arange(6, dtype=np.float32).reshape(2, 3)
+    good = [save({"0.weight": weights, "0.bias": weights[:, 0].copy()})]
+    end = 8 + int.from_bytes(good[0][:8], "little")
+    header, data = json.loads(good[0][8:end]), good[0][end:]
+
+    def headed(header: Any) -> bytes:
+        text = mutate.dump(header)
+        return len(text).to_bytes(8, "little") + text + data
+
+    def broken(rng: random.Random) -> bytes:
+        if rng.random() < 0.6:
+            return headed(mutate.mutated_json(header, rng))
+        return mutate.mutated(good[0], rng, good)
+
+    array = {"dtype": "F32", "shape": [2**61], "data_offsets": [0, 2**63]}
+    greedy = {
+        "an array of 8 EiB": headed({**header, "x": array}),
+        "a header of 2**64 bytes": b"\xff" * 8 + b"{}",
+        "10,000 empty arrays": save({f"{i}": np.zeros(0, np.float32) for i in range(10**4)}),
+        "a number of 5,000 digits": save({f"{'9' * 5000}.weight": weights}),
+        "10,000 modules": save({f"{i}.weight": weights[:1, :1] for i in range(10**4)}),
+    }
+    network = gpunn.Sequential([layers.Dense(2)], 3, "numpy")
+    return Reader(lambda path: load_state_dict(network, path), ".safetensors", good, broken, greedy)
+
+
 READERS: dict[str, Callable[[], Reader]] = {
     "idx": idx,
     "npy": npy,
@@ -447,6 +508,8 @@ READERS: dict[str, Callable[[], Reader]] = {
     "json": json_,
     "model": model,
     "checkpoint": checkpoint,
+    "log": log,
+    "state_dict": state_dict,
 }
 """Every reader, by the name it has on the command line."""
 

@@ -31,6 +31,7 @@ optimizer = { name = "adam", learning_rate = { name = "cosine", rate = 0.01 } }
 epochs = 4
 batch_size = 64
 metrics = ["accuracy"]
+checkpoint_every = 1
 """
 
 IRIS = """\

@@ -3,6 +3,7 @@
 A small version of `python scripts/fuzz`, whose figures are in docs/reliability.md.
 """
 
+import copy
 import importlib.util
 import random
 import sys
@@ -17,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "scripts" / "fuzz"
 
 FLOOR = 2**20
 ALLOWED = {"idx": 8, "npy": 8, "npz": 16, "csv": 128, "toml": 512, "json": 64}
-ALLOWED |= {"model": 128, "checkpoint": 128}
+ALLOWED |= {"model": 128, "checkpoint": 128, "log": 64, "state_dict": 64}
 """Times a file's size that reading it may take, beside a mebibyte."""
 
 EXPANDED = 2**24 + 2**23
@@ -70,6 +71,16 @@ def test_good_files_are_read(name, folder):
         path.write_bytes(content)
         if name != "csv" or b"NA" not in content:
             assert readers.verdict(READERS[name], path) == "valid"
+
+
+def test_breaking_changes_nothing_but_the_copy():
+    """A value put into one file must not come back, with what was done to it, in another."""
+    mutate, rng = sys.modules["mutate"], random.Random(0)
+    good, values = {"a": [], "b": {}}, copy.deepcopy(mutate.VALUES)
+    for _ in range(3000):
+        mutate.mutated_json(good, rng)
+    assert good == {"a": [], "b": {}}
+    assert repr(mutate.VALUES) == repr(values)
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -164,17 +164,41 @@ def test_pytorch_computes_the_same(torch, tmp_path, layers, dtype):
                 "2.weight": np.ones((2, 4)),
                 "2.bias": np.ones(2),
             },
-            "0.bias: expected finite real numbers",
+            "0.bias: expected real numbers that are finite in float32",
+        ),
+        (
+            {
+                "0.weight": np.ones((4, 6)),
+                "0.bias": np.full(4, 1e300),
+                "2.weight": np.ones((2, 4)),
+                "2.bias": np.ones(2),
+            },
+            "0.bias: expected real numbers that are finite in float32; got dtype float64",
+        ),
+        (
+            {f"{'9' * 5000}.weight": np.ones((4, 6))},
+            f"expected names such as '0.weight'; got {'9' * 40}…",
+        ),
+        (
+            {f"{number}.weight": np.ones((4, 6)) for number in range(10**4)},
+            "it has 10000 modules with parameters (0, 1, 2, 3, 4, …); the network has 2",
         ),
     ],
-    ids=["empty", "count", "bias", "shape", "nan"],
+    ids=["empty", "count", "bias", "shape", "nan", "too large", "no number", "many"],
 )
-def test_states_that_do_not_fit(state, problem):
+def test_states_that_do_not_fit(state, problem, tmp_path):
     model = gpunn.Sequential([Dense(4, "relu"), Dense(2)], (6,), "numpy")
     before = model.parameters.to_host()
     with pytest.raises(ArgumentError) as raised:
         load_state_dict(model, state)
     assert problem in str(raised.value)
+    if state:
+        path = tmp_path / "state.safetensors"
+        save_file(state, path)
+        with pytest.raises(ModelFileError) as raised:
+            load_state_dict(model, path)
+        assert str(raised.value).startswith(f"{path}: ")
+        assert problem in str(raised.value)
     after = model.parameters.to_host()
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

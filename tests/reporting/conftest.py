@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,28 @@ loss = "mean_squared_error"
 epochs = 2
 metrics = ["r2"]
 """
+
+MNIST = """\
+[data]
+dataset = "mnist"
+validation_fraction = 0.1
+
+[model]
+layers = [
+    { name = "rescaling" },
+    { name = "dense", units = 32, activation = "relu" },
+    { name = "dropout", rate = 0.2 },
+    { name = "dense", units = 10 },
+]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = { name = "adam", learning_rate = 0.003 }
+epochs = 2
+batch_size = 512
+metrics = ["accuracy"]
+"""
+"""scripts/configs/mnist.toml, smaller; the variable GPUNN_DATA says where the data is."""
 
 NAMES = ["<b>bold</b>", "$x_{1$", "猫"]
 """Classes that are no HTML, no formula, and not in Matplotlib's font."""
@@ -107,6 +130,13 @@ def wider_run(train: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def numbers_run(train: Callable[..., Path]) -> Path:
     return train(NUMBERS, "numbers")
+
+
+@pytest.fixture(scope="session")
+def mnist_run(train: Callable[..., Path]) -> Path:
+    if not os.environ.get("GPUNN_DATA"):
+        pytest.skip("GPUNN_DATA does not say where MNIST is")
+    return train(MNIST, "mnist")
 
 
 @pytest.fixture(scope="session")

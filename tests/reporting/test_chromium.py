@@ -59,21 +59,19 @@ CHARTS = """
 IMAGES = "[...document.images].map(image => image.complete && image.naturalWidth > 0)"
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("window", WINDOWS)
-def test_it_opens(browser, report, window, dark):
+def check(browser, report, width, height, dark, at_least):
+    """Open a report and look at everything that can be wrong with it."""
     browser.complaints.clear()
     browser.requests.clear()
-    width, height = WINDOWS[window]
     browser.open(report, width=width, height=height, dark=dark)
     charts = browser.evaluate(CHARTS)
-    assert len(charts) > 15
+    assert len(charts) >= at_least["charts"]
     for chart in charts:
         least = {"parts": 1, "rows": 1, "text": 30, "width": 250, "height": 120}
         assert all(chart[name] >= limit for name, limit in least.items()), chart
         assert (chart["empty"], chart["outside"]) == (0, 0), chart
     images = browser.evaluate(IMAGES)
-    assert len(images) > 30
+    assert len(images) >= at_least["images"]
     assert all(images)
     # Nothing is wider than the window, and the theme is the one asked for.
     assert browser.evaluate("document.documentElement.scrollWidth") == width
@@ -83,6 +81,21 @@ def test_it_opens(browser, report, window, dark):
     assert browser.complaints == []
     loaded = [url for url in browser.requests if not url.startswith("data:image/png;base64,")]
     assert loaded == [report.resolve().as_uri()]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_it_opens(browser, report, window, dark):
+    check(browser, report, *WINDOWS[window], dark, {"charts": 16, "images": 31})
+
+
+def test_that_of_mnist_opens(browser, mnist_run, tmp_path):
+    """A large data set, with thousands of samples in the confusion matrix and many wrong ones."""
+    path = tmp_path / "mnist.html"
+    write_report([mnist_run], path, "numpy")
+    check(browser, path, *WINDOWS["desktop"], False, {"charts": 7, "images": 36})
+    text = browser.evaluate("document.body.innerText")
+    assert "10,000" in text
 
 
 def test_text_stands_out(browser, report):

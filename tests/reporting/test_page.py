@@ -14,6 +14,7 @@ import gpunn
 from gpunn.errors import ArgumentError, ConfigError, InvalidFileError, MissingPackageError
 from gpunn.reporting import write_report
 from gpunn.reporting.page import report_html
+from gpunn.reporting.records import read_run
 
 
 def page(*runs) -> Page:
@@ -306,9 +307,14 @@ def test_figures_that_are_not_finite(copy):
     [
         ("history.jsonl", b'{"epoch": 1}\n{"epoch": "two"}\n'),
         ("history.jsonl", b"\xff\n"),
+        ("history.jsonl", b'{"epoch": 1, "loss": 1}\n{"loss": 1}\n'),
+        ("history.jsonl", b'{"epoch": null, "loss": 1}\n'),
         ("norms.jsonl", b'{"epoch": 1}\n'),
         ("evaluation.json", b"[]"),
         ("environment.json", b"[" * 100_000),
+        ("environment.json", b'{"backend": ["numpy"]}'),
+        ("environment.json", b'{"packages": 3}'),
+        ("environment.json", b'{"blas": "openblas"}'),
     ],
 )
 def test_damaged_files_are_named(copy, tmp_path, name, content):
@@ -317,6 +323,45 @@ def test_damaged_files_are_named(copy, tmp_path, name, content):
         write_report([copy], tmp_path / "report.html")
     assert str(raised.value).startswith(f"{copy / name}")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_files_that_say_little(copy):
+    """A configuration without what has defaults, and no word on where it was."""
+    config = json.loads((copy / "config.json").read_text())
+    del config["dtype"], config["training"]["batch_size"], config["training"]["optimizer"]
+    del config["training"]["callbacks"]
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "environment.json").write_text("{}")
+    text = report_html([copy], "numpy")
+    assert "float32" in text
+    (copy / "environment.json").unlink()
+    assert report_html([copy], "numpy")
+
+
+@pytest.mark.parametrize(
+    ("callback", "best"),
+    [
+        ({"monitor": "val_loss"}, 4),
+        ({"monitor": "val_loss", "min_delta": 0.05}, 3),
+        ({"monitor": "val_loss", "mode": "max"}, 1),
+        ({"monitor": "val_accuracy"}, 2),
+        ({"monitor": "nothing"}, 2),
+        (None, 2),
+    ],
+)
+def test_the_best_epoch_is_that_of_the_training(copy, callback, best):
+    losses, accuracies = [0.9, 0.7, 0.5, 0.46], [0.5, 0.8, 0.7, 0.8]
+    pairs = zip(losses, accuracies, strict=True)
+    rows = [
+        {"epoch": epoch, "loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}
+        for epoch, (loss, accuracy) in enumerate(pairs, start=1)
+    ]
+    (copy / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = json.loads((copy / "config.json").read_text())
+    callbacks = [] if callback is None else [{"name": "early_stopping", **callback}]
+    config["training"]["callbacks"] = callbacks
+    (copy / "config.json").write_text(json.dumps(config))
+    assert read_run(copy).best["epoch"] == best
 
 
 def test_what_is_no_run(tmp_path):

@@ -24,6 +24,11 @@ def test_a_few_kills(tmp_path):
     assert (found["backend"], found["kills"], found["different"]) == ("NumPy", 3, 0)
 
 
+def test_a_few_ends_by_sigterm(tmp_path):
+    found = hunt(tmp_path, "--kills", "2", "--sigterm")
+    assert (found["kills"], found["different"]) == (2, 0)
+
+
 @pytest.mark.rung(5)
 @pytest.mark.emulated
 def test_a_kill_on_the_emulated_device(tmp_path):

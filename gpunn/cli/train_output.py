@@ -1,0 +1,47 @@
+"""What `gpunn train` prints while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from gpunn.cli.text import epoch_text
+from gpunn.experiment import Experiment
+from gpunn.training import Trainer
+from gpunn.training.callbacks import Callback
+
+__all__ = ["TrainOutput"]
+
+
+class TrainOutput(Callback):
+    """Prints what is trained when training begins and, where wanted, a line an epoch.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    note : str
+        Printed at the beginning, if not empty.
+    epochs : bool
+        Whether to print a line an epoch.
+    """
+
+    def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
+        self.experiment = experiment
+        self.note = note
+        self.epochs = epochs
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        parts = self.experiment.parts
+        rows = {"training": parts.training, "validation": parts.validation, "test": parts.test}
+        click.echo(trainer.model.summary())
+        click.echo(f"backend: {', '.join(trainer.model.backend.describe().values())}")
+        counts = [f"{part.rows:,} {name}" for name, part in rows.items() if part is not None]
+        click.echo(f"rows: {', '.join(counts)}")
+        if self.note:
+            click.echo(self.note)
+        click.echo()
+
+    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+        if self.epochs:
+            click.echo(epoch_text(logs, self.experiment.config.training.epochs))
