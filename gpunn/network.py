@@ -278,7 +278,8 @@ class Sequential:
 
     def _forget_if_changed(self) -> None:
         """Let go of recorded passes, which have the layers' numbers in them, if one is another."""
-        # The same objects are the same numbers; views too are made anew if the network moves.
+        # Numbers don't change, so the same objects are the same ones; views are made anew if the
+        # network moves.
         settings = [value for layer in self.layers for value in vars(layer).values()]
         before = self._settings
         if len(settings) != len(before) or not all(map(is_, settings, before)):

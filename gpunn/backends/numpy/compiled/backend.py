@@ -100,7 +100,7 @@ class CompiledBackend(NumpyBackend):
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(taken) > WORTHWHILE * len(taken) else 1
         plain: Any = super()
-        products = ProductPlans(threads, find_blas(), largest(taken))
+        products = ProductPlans(threads, find_blas(), largest_panels(taken))
         encoder = Encoder(plain, threads, products)
         encoded: list[Any] = []
         for name, arguments, named in taken:
@@ -144,11 +144,18 @@ def microseconds(taken: Sequence[tuple[str, tuple[Any, ...], Mapping[str, Any]]]
     return total
 
 
-def largest(taken: Sequence[tuple[str, tuple[Any, ...], Mapping[str, Any]]]) -> int:
-    """Return the bytes of the largest matrix in the operations, with rows as wide as a panel."""
-    arrays = [one for _, given, named in taken for one in (*given, *named.values())]
-    matrices = [one for one in arrays if isinstance(one, np.ndarray) and one.ndim == 2]
-    return max((one.nbytes + max(one.shape) * 128 for one in matrices), default=0)
+def largest_panels(taken: Sequence[tuple[str, tuple[Any, ...], Mapping[str, Any]]]) -> int:
+    """Return the bytes that the panels of any operand of the products can take."""
+    from gpunn.backends.numpy.compiled.panels import PANEL
+
+    operands = [
+        one
+        for name, given, named in taken
+        if name.startswith(("dense", "matmul"))
+        for one in (*given, *named.values())
+        if isinstance(one, np.ndarray) and one.ndim == 2
+    ]
+    return max((one.nbytes + max(one.shape) * PANEL for one in operands), default=0)
 
 
 def recordable(name: str) -> Callable[..., None]:

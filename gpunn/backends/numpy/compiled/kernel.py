@@ -10,15 +10,30 @@ of the network's numbers, which serves for nothing but its type.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
 from numba import carray, types
 
 from gpunn.backends.numpy.compiled.pointers import number_of_bits, pointer
+from gpunn.files import write_atomically
 
-__all__ = ["WORDS", "Kernel", "compiled", "integers", "matrix", "number", "part", "share", "vector"]
+__all__ = [
+    "WORDS",
+    "Kernel",
+    "compiled",
+    "forget_stale_code",
+    "integers",
+    "matrix",
+    "number",
+    "part",
+    "share",
+    "vector",
+]
 
 WORDS = 36
 """Arguments of an instruction, at most."""
@@ -33,6 +48,29 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # neither this folder nor a cache folder can be written to
         return numba.njit(**OPTIONS)(function)
+
+
+@functools.cache
+def forget_stale_code() -> None:
+    """Drop what was compiled from other sources.
+
+    numba looks at the file of a function alone, not at those of what is compiled into it.
+    """
+    sources = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        sources.update(source.read_bytes())
+    try:
+        # The same for all functions of this folder.
+        folder = Path(share.stats.cache_path)
+        stamp = folder / "gpunn-sources"
+        if stamp.exists() and stamp.read_text() == sources.hexdigest():
+            return
+        for index in folder.glob("*.nbi"):
+            index.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(stamp, sources.hexdigest().encode())
+    except (OSError, TypeError, UnicodeDecodeError):
+        return  # no cache, or none that can be written to
 
 
 class Kernel:
@@ -55,6 +93,7 @@ class Kernel:
         return int(self._compiled[dtype].address)
 
     def _compile(self, number: Any) -> Any:
+        forget_stale_code()
         word = types.int64
         signature = types.void(types.CPointer(number), types.CPointer(word), word, word)
         try:

@@ -15,6 +15,7 @@ from numba import carray
 
 from gpunn.backends.numpy.compiled.kernel import (
     Kernel,
+    compiled,
     integers,
     number,
     part,
@@ -23,18 +24,44 @@ from gpunn.backends.numpy.compiled.kernel import (
 )
 from gpunn.backends.numpy.compiled.pointers import pointer
 
-__all__ = ["ADAM", "CLIP", "LION", "MOMENTUM", "PENALIZE", "RMSPROP", "SGD", "SQUARES"]
+__all__ = [
+    "ADAM",
+    "CLIP",
+    "COUNT",
+    "FIRST",
+    "GRADIENTS",
+    "LION",
+    "MOMENTUM",
+    "PENALIZE",
+    "RMSPROP",
+    "SECOND",
+    "SGD",
+    "SQUARES",
+    "VALUES",
+]
+
+VALUES, GRADIENTS, FIRST, SECOND, COUNT = range(5)
+"""The words that say which parameters: where they, their gradients and slots are, and how many."""
 
 LANES = 32
 """Elements that a thread's part is a multiple of: as many as a product's panel in float32."""
+
+
+@compiled
+def own(like: Any, w: Any, which: int, begin: int, end: int) -> Any:
+    """Return a thread's part of the values, gradients or a slot."""
+    return part(like, w[which], w[COUNT], begin, end)
 
 
 @Kernel
 def SGD(like: Any, words: Any, thread: int, threads: int) -> None:
     """Plain descent."""
     w = integers(words)
-    begin, end = share(w[4], LANES, thread, threads)
-    values, g = part(like, w[0], w[4], begin, end), part(like, w[1], w[4], begin, end)
+    begin, end = share(w[COUNT], LANES, thread, threads)
+    values, g = (
+        own(like, w, VALUES, begin, end),
+        own(like, w, GRADIENTS, begin, end),
+    )
     T = values.dtype.type
     rate = vector(like, w[5], 1)[0]
     keep = T(1.0 - float(rate) * number(w[7]))
@@ -46,9 +73,12 @@ def SGD(like: Any, words: Any, thread: int, threads: int) -> None:
 def MOMENTUM(like: Any, words: Any, thread: int, threads: int) -> None:
     """Descent with momentum. Own numbers: momentum, whether it is Nesterov's."""
     w = integers(words)
-    begin, end = share(w[4], LANES, thread, threads)
-    values, g = part(like, w[0], w[4], begin, end), part(like, w[1], w[4], begin, end)
-    velocity = part(like, w[2], w[4], begin, end)
+    begin, end = share(w[COUNT], LANES, thread, threads)
+    values, g = (
+        own(like, w, VALUES, begin, end),
+        own(like, w, GRADIENTS, begin, end),
+    )
+    velocity = own(like, w, FIRST, begin, end)
     T = values.dtype.type
     rate, momentum, nesterov = vector(like, w[5], 1)[0], T(number(w[8])), number(w[9]) != 0
     keep = T(1.0 - float(rate) * number(w[7]))
@@ -63,11 +93,11 @@ def MOMENTUM(like: Any, words: Any, thread: int, threads: int) -> None:
 def RMSPROP(like: Any, words: Any, thread: int, threads: int) -> None:
     """RMSprop. Own numbers: rho, 1 - rho, epsilon."""
     w = integers(words)
-    begin, end = share(w[4], LANES, thread, threads)
+    begin, end = share(w[COUNT], LANES, thread, threads)
     values, g, square = (
-        part(like, w[0], w[4], begin, end),
-        part(like, w[1], w[4], begin, end),
-        part(like, w[2], w[4], begin, end),
+        own(like, w, VALUES, begin, end),
+        own(like, w, GRADIENTS, begin, end),
+        own(like, w, FIRST, begin, end),
     )
     T = values.dtype.type
     rate = vector(like, w[5], 1)[0]
@@ -89,9 +119,15 @@ def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
     """
     w = integers(words)
-    begin, end = share(w[4], LANES, thread, threads)
-    values, g = part(like, w[0], w[4], begin, end), part(like, w[1], w[4], begin, end)
-    mean, square = part(like, w[2], w[4], begin, end), part(like, w[3], w[4], begin, end)
+    begin, end = share(w[COUNT], LANES, thread, threads)
+    values, g = (
+        own(like, w, VALUES, begin, end),
+        own(like, w, GRADIENTS, begin, end),
+    )
+    mean, square = (
+        own(like, w, FIRST, begin, end),
+        own(like, w, SECOND, begin, end),
+    )
     T = values.dtype.type
     step = float(carray(pointer(words, w[6]), 1)[0])
     learning_rate = float(vector(like, w[5], 1)[0])
@@ -113,11 +149,11 @@ def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
 def LION(like: Any, words: Any, thread: int, threads: int) -> None:
     """Lion. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2."""
     w = integers(words)
-    begin, end = share(w[4], LANES, thread, threads)
+    begin, end = share(w[COUNT], LANES, thread, threads)
     values, g, mean = (
-        part(like, w[0], w[4], begin, end),
-        part(like, w[1], w[4], begin, end),
-        part(like, w[2], w[4], begin, end),
+        own(like, w, VALUES, begin, end),
+        own(like, w, GRADIENTS, begin, end),
+        own(like, w, FIRST, begin, end),
     )
     T = values.dtype.type
     rate = vector(like, w[5], 1)[0]

@@ -39,6 +39,23 @@ NO_TRANSPOSE, TRANSPOSE = 111, 112
 CACHED = 1 << 18
 """Bytes of a matrix that stay in a core's cache while others pass through it."""
 
+SKINNY = 160
+"""Rows of a batch up to which a BLAS, which copies its operands first, takes longer than tiles."""
+
+NARROW = 512
+"""Columns of B up to which tiles are as fast as a BLAS for any number of rows; and terms up to
+which a panel of a turned B stays in the first cache."""
+
+ONE_ROW = 1 << 17
+"""Numbers in B from which on it pays that threads share the terms of a single row's product."""
+
+FEW_TERMS, SMALL_RESULT = 64, 1 << 15
+"""Terms, and numbers in a gradient of weights, up to which putting B into panels takes longer than
+it saves."""
+
+LARGE_RESULT = 1 << 19
+"""Numbers in C from which on it should be written row by row, which panels allow."""
+
 APART = 1 << 19
 """Bytes from the first to the last row of a matrix, of which a tile still finds each in the cache:
 rows that lie a power of two apart push each other out of it."""
@@ -134,8 +151,7 @@ class ProductPlans:
         if transpose_a:
             self.gradients.append(out)
         # Zeros to begin with, as wide as a tile, where there is no bias.
-        nothing = np.zeros(max(m, n, panel), out.dtype)
-        initial = nothing if bias is None else bias
+        initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
         left, right = Operand.of(a, transpose_a), Operand.of(b, transpose_b)
         instructions: list[Instruction] = []
         read = [a, b, initial]
@@ -155,7 +171,7 @@ class ProductPlans:
             rows = rows_within(2 * CACHED, k * size)
             numbers = m * rows
             instructions.append(self._packed(a, left.turned, m, k))
-            left.place = address(self._panels)
+            left = Operand(address(self._panels), PANEL, size)
             read = [*instructions[0].writes, b, initial]
         elif method == PACKED:
             rows = rows_within(CACHED, max(k, n) * size)
@@ -176,51 +192,61 @@ class ProductPlans:
         words |= {"rows": rows, "terms": terms}
         words |= {"buffer": address(buffer), "buffer_bytes": buffer_bytes}
         words["by_columns"] = not transpose_a and m <= n and n >= self.threads * panel
-        if method == BLAS and self.blas is not None:
-            self.uses_blas = True
-            words |= {
-                "blas_function": self.blas.products[out.dtype.name],
-                "blas_wide": self.blas.wide,
-                "turn_a": TRANSPOSE if transpose_a else NO_TRANSPOSE,
-                "turn_b": TRANSPOSE if transpose_b else NO_TRANSPOSE,
-                "a_length": a.shape[1],
-                "b_length": b.shape[1],
-                "unfinished": bias is not None or floor > -math.inf,
-            }
+        if method == SHARED_TERMS:
+            return self._in_parts(words, a, b, initial, buffer, out)
+        if method == BLAS:
+            words |= self._for_blas(a, b, transpose_a, transpose_b)
+            words["unfinished"] = bias is not None or floor > -math.inf
         product = Instruction(PRODUCT, [*map(int, words.values())], read, [out])
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, join=partial(self._with_update, product, words))
-        if method == SHARED_TERMS:
-            more = [address(buffer), buffer_bytes, self.threads, words["initial"]]
-            more += [words["c"], n, size, words["floor"]]
-            words["initial"] = address(nothing)
-            product = Instruction(PRODUCT, [*map(int, words.values())], [a, b, nothing], [buffer])
-            return [product, Instruction(ADD_PARTS, more, [buffer, initial], [out])]
         return [*instructions, product]
+
+    def _for_blas(self, a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> dict[str, int]:
+        """Return what a BLAS is told besides."""
+        assert self.blas is not None
+        self.uses_blas = True
+        return {
+            "blas_function": self.blas.products[a.dtype.name],
+            "blas_wide": self.blas.wide,
+            "turn_a": TRANSPOSE if transpose_a else NO_TRANSPOSE,
+            "turn_b": TRANSPOSE if transpose_b else NO_TRANSPOSE,
+            "a_length": a.shape[1],
+            "b_length": b.shape[1],
+        }
+
+    def _in_parts(
+        self, words: dict[str, int], a: Array, b: Array, initial: Array, parts: Array, out: Array
+    ) -> list[Instruction]:
+        """Return what computes a part of the terms on each thread, and adds them."""
+        more = [words["buffer"], words["buffer_bytes"], self.threads, address(initial)]
+        more += [address(out), words["n"], words["size"], words["floor"]]
+        nothing = np.zeros(words["n"] + PANEL, out.dtype)
+        words["initial"] = address(nothing)
+        return [
+            Instruction(PRODUCT, [*map(int, words.values())], [a, b, nothing], [parts]),
+            Instruction(ADD_PARTS, more, [parts, initial], [out]),
+        ]
 
     def _method(
         self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, panel: int
     ) -> int:
         if transpose_a:
-            if n <= panel // 2 and k >= 128 and m >= 512:
+            if 2 * n <= panel and k >= 128 and m >= 512:
                 return TURNED_RESULT
-            small = m * n <= 32_768 or k <= 16 or (k <= 64 and n < 512)
-            return TILES if small else PACKED
+            few = k <= panel // 2 or (k <= FEW_TERMS and n < NARROW)
+            return TILES if few or m * n <= SMALL_RESULT else PACKED
         if transpose_b:
-            if k <= panel and m * n >= 1 << 19:
+            if k <= panel and m * n >= LARGE_RESULT:
                 return PACKED
-            if k <= 512:
-                return TURNED_PANELS
-            if m <= 160 and n >= self.threads * max(m, panel):
+            if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):
                 return TURNED_PRODUCT
-            return TURNED_PANELS if self.blas is None else BLAS
-        if m == 1 < self.threads <= k and k * n >= 1 << 17:
+            return TURNED_PANELS if k <= NARROW or self.blas is None else BLAS
+        if m == 1 < self.threads <= k and k * n >= ONE_ROW:
             return SHARED_TERMS
-        if n <= 512 and (m < 256 or n < 256):
+        if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
-        if n <= 512 or self.blas is None:
-            return PACKED
-        return TILES if m <= 160 else BLAS
+        return PACKED if n <= NARROW or self.blas is None else BLAS
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
         """Return what puts an operand into panels; one place serves all products in turn."""
@@ -230,6 +256,7 @@ class ProductPlans:
         place = address(self._panels)
         words = [size, rows, columns, operand.place, operand.row, operand.column, place]
         panels = self._panels[: rows * -(-columns * size // PANEL) * PANEL]
+        assert panels.size == rows * -(-columns * size // PANEL) * PANEL, "more than promised"
         return Instruction(PACK, words, [array], [panels])
 
     def _with_update(
@@ -245,16 +272,16 @@ class ProductPlans:
         room = np.empty((self.threads, WORDS), np.int64)
         result = product.writes[0]
         own = np.empty((self.threads, words["rows"] * words["n"]), result.dtype)
-        kept = words | {
+        last = words | {
             "update": update.kernel.address(update.dtype),
             "update_words": address(update_words),
             "room": address(room),
         }
-        passing = kept | {"c": address(own), "c_thread": own[0].nbytes}
+        earlier = last | {"c": address(own), "c_thread": own[0].nbytes}
         return Instruction(
             PRODUCT,
-            [*map(int, kept.values())],
+            [*map(int, last.values())],
             [*product.reads, *update.reads[1:], update_words, room, own],
             [*product.writes, *update.writes],
-            passing=[*map(int, passing.values())],
+            earlier=[*map(int, earlier.values())],
         )

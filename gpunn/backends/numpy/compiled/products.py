@@ -26,6 +26,7 @@ from gpunn.backends.numpy.compiled.kernel import (
     share,
     vector,
 )
+from gpunn.backends.numpy.compiled.optimizers import COUNT, FIRST, GRADIENTS, SECOND, VALUES
 from gpunn.backends.numpy.compiled.panels import PANEL
 from gpunn.backends.numpy.compiled.pointers import call, copy_bytes, pointer
 from gpunn.backends.numpy.compiled.tiles import HIGH, VECTORS, WIDE, tile
@@ -45,10 +46,17 @@ __all__ = [
 ]
 
 TILES, SHARED_TERMS, PACKED, TURNED_PANELS, TURNED_PRODUCT, TURNED_RESULT, BLAS = range(7)
-"""How a product is done: by tiles, from where the operands lie; so too, but threads share the terms
-and their results are left for `ADD_PARTS`; with B in panels; B being the transpose of what lies in
-memory, with a panel of it turned at a time, or as C.T = B.T A.T, if A and C are small; in this way
-too if C has few columns; by the BLAS."""
+"""How a product C = A B is done, by tiles but for the last:
+
+* TILES: from where A and B lie.
+* SHARED_TERMS: so too, for a single row, threads sharing the terms; `ADD_PARTS` adds theirs.
+* PACKED: B lies in panels (`panels.PACK`), and some rows of A at a time are copied together.
+* TURNED_PANELS: what lies in memory is B.T, of which each thread turns a panel at a time.
+* TURNED_PRODUCT: what lies in memory is B.T; as C.T = B.T A.T, with A.T in panels, if A and C are
+  small.
+* TURNED_RESULT: what lies in memory is A.T; as C.T = B.T A.T, if C.T has few rows.
+* BLAS: by NumPy's, which each thread calls for its share.
+"""
 
 WORDS_OF_PRODUCT = (
     *("method", "by_columns", "size", "m", "n", "k"),
@@ -373,17 +381,16 @@ def update_part(
     count: int,
     size: int,
 ) -> None:
-    """Do an optimizer's update for some of its parameters, whose gradients are given.
-
-    Its words begin with the addresses of values, gradients and two slots (or 0), and their size.
-    """
+    """Do an optimizer's update for some of its parameters, whose gradients are given."""
     copy_bytes(room, words, WORDS * 8)
     own = carray(pointer(word, room), WORDS)
-    for slot in (0, 2, 3):
-        if own[slot] != 0:
-            own[slot] += first * size
-    own[1] = gradients
-    own[4] = count
+    own[VALUES] += first * size
+    if own[FIRST] != 0:
+        own[FIRST] += first * size
+    if own[SECOND] != 0:
+        own[SECOND] += first * size
+    own[GRADIENTS] = gradients
+    own[COUNT] = count
     call(kernel, room, 0, 1)
 
 

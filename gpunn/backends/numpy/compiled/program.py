@@ -27,7 +27,7 @@ def address(array: np.ndarray | None) -> int:
     return 0 if array is None else int(array.ctypes.data)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Instruction:
     """A kernel with its arguments.
 
@@ -41,9 +41,12 @@ class Instruction:
     early : bool
         Whether to do it as soon as what it needs is there, rather than where it was asked for.
     join : callable, optional
-        Takes an update whose gradients are what this one writes, and returns both as one.
-    passing : sequence of int
-        The words where others follow that write the same again, if it makes a difference.
+        Takes an update whose gradients are what this one writes, and returns both as one. An
+        update is early; it reads the gradients before anything else, and its words are those of
+        `optimizers`.
+    earlier : sequence of int
+        The words for all repetitions of a program but the last, if others: what nobody will see
+        need not be written.
     """
 
     kernel: Kernel
@@ -52,7 +55,7 @@ class Instruction:
     writes: Sequence[np.ndarray] = ()
     early: bool = False
     join: Callable[[Instruction], Instruction] | None = None
-    passing: Sequence[int] = ()
+    earlier: Sequence[int] = ()
 
     @property
     def dtype(self) -> str:
@@ -98,7 +101,7 @@ class Program:
         self._kept: list[Any] = []  # since the tables know memory by address only
         self._threads, self._alone = threads, alone
         self._parts: list[np.ndarray | Callable[[], None]] = []
-        self._passing: np.ndarray | None = None
+        self._earlier: np.ndarray | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
@@ -113,7 +116,7 @@ class Program:
             if len(order) == len(operations):
                 # Nobody looks at a gradient before the end of all.
                 order = joined(order)
-                self._passing = table_of(order, passing=True)
+                self._earlier = table_of(order, earlier=True)
             self._parts.append(table_of(order))
             self._kept += order
 
@@ -123,8 +126,8 @@ class Program:
         run = team(self._threads).run
         with self._alone():
             if len(self._parts) == 1 and isinstance(self._parts[0], np.ndarray):
-                if self._passing is not None and times > 1:
-                    run(self._passing, times - 1)
+                if self._earlier is not None and times > 1:
+                    run(self._earlier, times - 1)
                 if times > 0:
                     run(self._parts[0], 1)
                 return
@@ -179,14 +182,17 @@ def joined(order: Sequence[Instruction]) -> list[Instruction]:
         if before is not None and before.join is not None and instruction.early:
             gradient = extents(before.writes)
             readers = [one for one in order if overlap(extents(one.reads), gradient)]
-            if extents(instruction.reads)[:1] == gradient and readers == [instruction]:
+            if (
+                extents(instruction.reads)[:1] == gradient
+                and readers[0] is readers[-1] is instruction
+            ):
                 result[-1] = before.join(instruction)
                 continue
         result.append(instruction)
     return result
 
 
-def table_of(order: Sequence[Instruction], passing: bool = False) -> np.ndarray:
+def table_of(order: Sequence[Instruction], earlier: bool = False) -> np.ndarray:
     """Return the table of instructions, with a barrier wherever one must wait for another."""
     table = np.zeros((len(order), ROW), np.int64)
     since_barrier: list[Instruction] = []
@@ -195,7 +201,7 @@ def table_of(order: Sequence[Instruction], passing: bool = False) -> np.ndarray:
             table[index - 1, 1] = 1
             since_barrier = []
         since_barrier.append(instruction)
-        words = instruction.passing if passing and instruction.passing else instruction.words
+        words = instruction.earlier if earlier and instruction.earlier else instruction.words
         table[index, 0] = instruction.kernel.address(instruction.dtype)
         table[index, 2 : 2 + len(words)] = words
     table[-1, 1] = 1  # the next time begins with the first of them

@@ -13,7 +13,7 @@ import threading
 import numpy as np
 from numba import types
 
-from gpunn.backends.numpy.compiled.kernel import WORDS, compiled
+from gpunn.backends.numpy.compiled.kernel import WORDS, compiled, forget_stale_code
 from gpunn.backends.numpy.compiled.pointers import atomic_add, atomic_load, call, hint_spinning
 
 __all__ = ["ROW", "Team", "team"]
@@ -179,6 +179,7 @@ def publish(board: int) -> int:
 
 def compile_all() -> None:
     """Compile, or load, what the threads of a team call."""
+    forget_stale_code()
     for function, arguments in ((publish, 1), (start_sleeping, 2), (follow, 5), (lead, 6)):
         function.compile((types.int64,) * arguments)
 

@@ -7,7 +7,9 @@ pytest.importorskip("numba")
 
 from gpunn.backends.numpy.blas import find_blas
 from gpunn.backends.numpy.compiled import products
+from gpunn.backends.numpy.compiled.backend import largest_panels
 from gpunn.backends.numpy.compiled.optimizers import ADAM, SGD, SQUARES
+from gpunn.backends.numpy.compiled.panels import PANEL
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction, Program, address, bits, joined
 
@@ -46,8 +48,15 @@ def operands(form, m, n, k, dtype):
     return a, b, np.full((m, n), np.nan, dtype)
 
 
-def plans(threads, *arrays):
-    return ProductPlans(threads, find_blas(), sum(64 * 64 * 64 + 4 * a.nbytes for a in arrays))
+def plans(threads):
+    return ProductPlans(threads, find_blas(), 1 << 24)
+
+
+def forced(method, threads):
+    """Return plans that do all products by one method."""
+    made = plans(threads)
+    made._method = lambda *_: getattr(products, method)
+    return made
 
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
@@ -56,17 +65,29 @@ def plans(threads, *arrays):
 @pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
 def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     a, b, out = operands(form, m, n, k, dtype)
-    instructions = plans(threads, a, b, out).encode(a, b, out, form == "tn", form == "nt")
-    if dtype == "float32" and threads == 2:
-        assert instructions[0 if method == "SHARED_TERMS" else -1].words[
-            products.METHOD
-        ] == getattr(products, method)
-    run(instructions, threads)
+    made = forced(method, threads)
+    run(made.encode(a, b, out, form == "tn", form == "nt"), threads)
     a, b = (a.T if form == "tn" else a), (b.T if form == "nt" else b)
     exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
     # Higham 2002, "Accuracy and Stability of Numerical Algorithms", equation 3.13
     bound = k * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))
     assert (np.abs(out - exact) <= bound).all()
+
+
+@pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
+@pytest.mark.skipif(PANEL != 128, reason="limits depend on the size of a vector: this is 64 bytes")
+@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
+def test_sizes_decide_on_the_method(method, form, m, n, k):
+    instructions = plans(2).encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
+    product = next(each for each in instructions if each.kernel is products.PRODUCT)
+    assert product.words[products.METHOD] == getattr(products, method)
+
+
+def test_panels_are_as_large_as_the_products_need():
+    data = np.zeros((100_000, 4), np.float32)
+    x, weights, out = (np.zeros(shape, np.float32) for shape in ((8, 4), (4, 300), (8, 300)))
+    taken = [("gather_rows", (data, None, None, x), {}), ("matmul", (x, weights, out), {})]
+    assert 300 * 4 * 4 <= largest_panels(taken) < 100_000
 
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
@@ -76,7 +97,7 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
 def test_bias_and_floor_are_applied_once(sizes):
     a, b, out = operands("nn", *sizes, "float64")
     bias = np.random.default_rng(0).normal(size=sizes[1])
-    run(plans(2, a, b, out).encode(a, b, out, bias=bias, floor=0.0), 2)
+    run(plans(2).encode(a, b, out, bias=bias, floor=0.0), 2)
     np.testing.assert_allclose(out, np.maximum(bias + a @ b, 0.0), rtol=1e-11, atol=1e-11)
 
 
@@ -99,7 +120,7 @@ def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, t
         a, b, gradients = operands("tn", m, n, k, "float32")
         values, rate = np.ones((m, n), np.float32), np.full(1, 0.1, np.float32)
         state = [np.full((m, n), 0.5, np.float32) for _ in range(slots)]
-        instructions = plans(threads, a, b).encode(a, b, gradients, transpose_a=True)
+        instructions = plans(threads).encode(a, b, gradients, transpose_a=True)
         update = update_of(kernel, values, gradients, state, rate)
         assert len(joined([*instructions, update])) == len(instructions)
         if together:
@@ -115,7 +136,7 @@ def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, t
 def test_updates_wait_where_others_look_at_the_gradient():
     a, b, gradients = operands("tn", 20, 30, 10, "float32")
     values, rate, norm = np.ones((20, 30), np.float32), np.ones(1, np.float32), np.zeros(1)
-    (product,) = plans(1, a, b).encode(a, b, gradients, transpose_a=True)
+    (product,) = plans(1).encode(a, b, gradients, transpose_a=True)
     update = update_of(SGD, values, gradients, [], rate)
     words = [address(gradients), gradients.size, address(norm)]
     look = Instruction(SQUARES, words, [gradients], [norm])
