@@ -72,7 +72,7 @@ def append(path: str | Path, text: str) -> None:
         As `write_atomically`.
     """
     path, content = Path(path), text.encode()
-    size = 0
+    size: int | None = None
     try:
         with open(path, "ab", buffering=0) as file:
             size = file.tell()
@@ -80,7 +80,7 @@ def append(path: str | Path, text: str) -> None:
             while written < len(content):  # the disk is about to be full
                 written += file.write(content[written:])
     except OSError as error:
-        if size:
+        if size is not None:
             with contextlib.suppress(OSError):
                 os.truncate(path, size)
         raise OSError(error.errno, reason(error, path, len(content)), str(path)) from error

@@ -75,10 +75,10 @@ def bundled(name: str) -> Problem:
     return Problem(name, kind, {}, scaler.transform(X), y, scaler.transform(X_test), y_test)
 
 
-def mnist(folder: Path, rows: int | None) -> Problem:
+def mnist(folder: Path, rows: int | None, dtype: str) -> Problem:
     """Return the row "MLP-adam" of scikit-learn's own benchmark on MNIST."""
     X, y, X_test, y_test = gpunn.data.load_mnist(folder)
-    X, X_test = (pixels.reshape(len(pixels), -1).astype("f4") / 255 for pixels in (X, X_test))
+    X, X_test = (pixels.reshape(len(pixels), -1).astype(dtype) / 255 for pixels in (X, X_test))
     options = {
         "hidden_layer_sizes": (100, 100),
         "max_iter": 400,
@@ -173,6 +173,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--backend", default="numpy", help="gpunn's (default: numpy)")
     parser.add_argument("--mnist", type=Path, help="folder with MNIST's four files")
     parser.add_argument("--mnist-rows", type=int, help="only so many of its training rows")
+    parser.add_argument(
+        "--mnist-dtype",
+        choices=("float32", "float64"),
+        default="float32",
+        help="type of its pixels, in which both libraries train (default: float32)",
+    )
     parser.add_argument("--max-iter", type=int, help="epochs at the most, on every data set")
     parser.add_argument("--limit", type=float, default=float("inf"), help="seconds in all")
     parser.add_argument("--json", type=Path, help="file to write all figures to")
@@ -188,7 +194,7 @@ def main() -> int:
     names = ["iris", "wine", "breast_cancer", "digits", "diabetes", "linnerud"]
     makers = {name: lambda name=name: bundled(name) for name in names}
     if folder is not None and folder.is_dir():
-        makers["mnist"] = lambda: mnist(folder, chosen.mnist_rows)
+        makers["mnist"] = lambda: mnist(folder, chosen.mnist_rows, chosen.mnist_dtype)
     elif not chosen.data or "mnist" in chosen.data:
         print("mnist left out: its folder is given by --mnist or GPUNN_DATA", file=sys.stderr)
     wrong = set(chosen.data) - set(makers)

@@ -187,22 +187,24 @@ import resource, sys
 from gpunn.files import append
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 try:
-    append(sys.argv[1], "four\\n")
-    append(sys.argv[1], "seven lines\\n")
+    for line in sys.argv[2:]:
+        append(sys.argv[1], line + "\\n")
 except OSError as error:
     print(error)
 """
 
 
-def test_append_where_there_is_no_room(tmp_path):
+@pytest.mark.parametrize(
+    ("lines", "left"), [(["four", "many lines"], "four\n"), (["many lines"], "")]
+)
+def test_append_where_there_is_no_room(tmp_path, lines, left):
     """Half of a line is not left there."""
     path = tmp_path / "a.txt"
-    said = subprocess.run(
-        [sys.executable, "-c", APPENDING, str(path)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", APPENDING, str(path), *lines]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "can't be written: File too large; what was there before is as it was" in said.stdout
     assert str(path) in said.stdout
-    assert path.read_text() == "four\n"
+    assert path.read_text() == left
 
 
 def test_a_lock_is_one_process_s(tmp_path):

@@ -49,6 +49,19 @@ def test_a_long_run_can_be_done_in_pieces(tmp_path):
     assert scores[1] != scores[2]
 
 
+def test_mnist_is_fitted_in_the_type_that_is_asked_for(tmp_path):
+    if "GPUNN_DATA" not in os.environ:
+        pytest.skip("needs MNIST: GPUNN_DATA names the folder that its folder lies in")
+    report, folder = tmp_path / "report.json", Path(os.environ["GPUNN_DATA"]) / "mnist"
+    options = ("--mnist", str(folder), "--mnist-rows", "500", "--json", str(report))
+    done = run(*options, "--mnist-dtype", "float64", "--seeds", "1", "--max-iter", "2", "mnist")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(report.read_text())["rows"]
+    assert (row["dtype"], row["rows"], row["features"]) == ("float64", 500, 784)
+    ours, theirs = (row["fits"][library][0] for library in ("gpunn", "scikit-learn"))
+    assert ours["score"] == pytest.approx(theirs["score"])
+
+
 def test_what_is_left_out_is_said():
     done = run("--limit", "0", "--seeds", "1", "iris")
     assert "iris left out: the limit" in done.stderr
