@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,12 @@ NAMES = (
 )
 """What the product is called, and whether its sizes are 64-bit integers."""
 
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+AVX512 = frozenset(("SkylakeX", "Cooperlake", "SapphireRapids"))
+"""What OpenBLAS calls its code that has vectors of 64 bytes. A release picks this for processors
+that it knows; for newer ones it may pick code with vectors of 32."""
+
 TYPES = (("float32", "s", ctypes.c_float), ("float64", "d", ctypes.c_double))
 
 
@@ -33,6 +40,8 @@ class Blas:
         Addresses of cblas_sgemm ("float32") and cblas_dgemm ("float64").
     wide : bool
         Whether sizes are 64-bit integers.
+    vector_bytes : int or None
+        Bytes in the vectors that it computes with on an x86 processor, None if that isn't known.
     axpby : mapping of str to callable
         By type, cblas_?axpby, called as (n, a, address of x, 1, b, address of y, 1), which sets
         y = a x + b y. Empty if this BLAS has none: it is an extension of the standard.
@@ -48,6 +57,8 @@ class Blas:
             dtype: address_of(getattr(library.dynlib, name.format(letter)))
             for dtype, letter, _ in TYPES
         }
+        core = getattr(library, "architecture", None) if X86 else None
+        self.vector_bytes = None if core is None else 64 if core in AVX512 else 32
         self.axpby = self._functions(name.replace("gemm", "axpby"), "number", "number")
         self.axpy = self._functions(name.replace("gemm", "axpy"), "number", None)
 

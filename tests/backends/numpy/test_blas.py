@@ -1,11 +1,13 @@
 """The BLAS that NumPy has loaded, and how many threads it may use."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.numpy.blas import find_blas
+from gpunn.backends.numpy.blas import NAMES, Blas, find_blas
 
 
 @pytest.fixture
@@ -19,6 +21,24 @@ def blas():
 def test_products_have_addresses(blas):
     assert set(blas.products) == {"float32", "float64"}
     assert all(blas.products.values())
+
+
+@pytest.mark.parametrize(
+    ("machine", "core", "expected"),
+    [
+        ("x86_64", "SkylakeX", 64),
+        ("x86_64", "Haswell", 32),
+        ("x86_64", None, None),  # not OpenBLAS
+        ("aarch64", "neoversen1", None),
+    ],
+)
+def test_the_size_of_vectors_is_that_of_the_code_in_use(blas, monkeypatch, machine, core, expected):
+    monkeypatch.setattr("gpunn.backends.numpy.blas.X86", machine == "x86_64")
+    library = SimpleNamespace(dynlib=blas._library.dynlib)
+    if core is not None:
+        library.architecture = core
+    name = next(name for name, _ in NAMES if hasattr(library.dynlib, name.format("s")))
+    assert Blas(library, name, blas.wide).vector_bytes == expected
 
 
 def test_the_limit_holds_inside_and_ends_with_it(blas):

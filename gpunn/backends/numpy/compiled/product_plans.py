@@ -28,6 +28,7 @@ from gpunn.backends.numpy.compiled.products import (
 )
 from gpunn.backends.numpy.compiled.program import Instruction, address, bits
 from gpunn.backends.numpy.compiled.tiles import HIGH
+from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
 
@@ -241,12 +242,17 @@ class ProductPlans:
                 return PACKED
             if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):
                 return TURNED_PRODUCT
-            return TURNED_PANELS if k <= NARROW or self.blas is None else BLAS
+            return BLAS if k > NARROW and self._blas_is_fast else TURNED_PANELS
         if m == 1 < self.threads <= k and k * n >= ONE_ROW:
             return SHARED_TERMS
         if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
-        return PACKED if n <= NARROW or self.blas is None else BLAS
+        return BLAS if n > NARROW and self._blas_is_fast else PACKED
+
+    @property
+    def _blas_is_fast(self) -> bool:
+        """Whether there is a BLAS, and its vectors are as wide as those of tiles."""
+        return self.blas is not None and (self.blas.vector_bytes or VECTOR_BYTES) >= VECTOR_BYTES
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
         """Return what puts an operand into panels; one place serves all products in turn."""

@@ -1,5 +1,7 @@
 """Matrix products by every method, and updates done together with the products they wait for."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,9 @@ CASES = [
     ("BLAS", "nt", 170, 300, 530),
 ]
 
+# Instead of a BLAS whose vectors are half as wide as those of tiles.
+BY_TILES = [("PACKED", "nn", 170, 530, 40), ("TURNED_PANELS", "nt", 170, 300, 530)]
+
 
 def run(instructions, threads, times=1):
     blas = find_blas()
@@ -62,7 +67,7 @@ def forced(method, threads):
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
+@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES + BY_TILES)
 def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     a, b, out = operands(form, m, n, k, dtype)
     made = forced(method, threads)
@@ -76,9 +81,17 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
 @pytest.mark.skipif(PANEL != 128, reason="limits depend on the size of a vector: this is 64 bytes")
-@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
-def test_sizes_decide_on_the_method(method, form, m, n, k):
-    instructions = plans(2).encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
+@pytest.mark.parametrize(
+    ("vector_bytes", "method", "form", "m", "n", "k"),
+    [(64, *case) for case in CASES]
+    + [(None, *case) for case in CASES if case[0] == "BLAS"]
+    + [(32, *case) for case in BY_TILES],
+)
+def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, n, k):
+    made = plans(2)
+    made.blas = copy(made.blas)
+    made.blas.vector_bytes = vector_bytes
+    instructions = made.encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
     product = next(each for each in instructions if each.kernel is products.PRODUCT)
     assert product.words[products.METHOD] == getattr(products, method)
 
