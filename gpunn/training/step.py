@@ -3,7 +3,7 @@
 Everything that changes from step to step (which rows come next, the learning rate, the numbers of
 the update and of the pass) is a one-element array on the device that the step itself advances. So a
 step is the same sequence of operations on the same buffers every time, and the backend may record
-it once and replay it.
+it once and replay it. So is the pass of a batch in an evaluation.
 """
 
 from __future__ import annotations
@@ -60,16 +60,47 @@ class BatchPass:
         self._start = self.ops.zeros((1,), "int64")
         self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
         self._counts: dict[int, Array] = {}
+        self._predictions: dict[int, Array] = {}
+        self._settings: list[Any] = []
+        self._recorded: dict[tuple[int, ...], Callable[[int], None]] = {}
+        self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
+        self._place: tuple[int, ...] = ()
 
     def load(self, data: DeviceRows) -> None:
         """Begin with the first of these rows."""
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.ops.fill(self._start, 0)
+        arrays = data.X, data.y, data.weights, data.order
+        self._place = tuple(map(id, arrays))
+        self._places[self._place] = arrays  # kept, so that no other array gets the same id
 
     def unload(self) -> None:
         """Let go of the rows, whose memory may be large."""
         self.data = None
+        self._recorded.clear()
+        self._places.clear()
+
+    def forget_if_changed(self) -> None:
+        """Record passes anew if a number that they take from the host is another one now."""
+        settings = self._described()
+        if settings != self._settings:
+            self._settings = settings
+            self._recorded.clear()
+
+    def _described(self) -> list[Any]:
+        return [part.config() for part in (self.loss, *self.metrics, *self.model.layers)]
+
+    def _repeat(self, operations: Callable[[int], None], rows: int, times: int) -> None:
+        """Do what depends on the rows loaded, and on how many are next, so many times."""
+        key = (rows, *self._place)
+        if not self._recorded:
+            self._settings = self._described()
+        if key not in self._recorded:
+            self._recorded[key] = self.ops.recorded(
+                partial(operations, rows), complete=self.model.uses_operations_only
+            )
+        self._recorded[key](times)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,)."""
@@ -113,12 +144,18 @@ class BatchPass:
             ops.metric(metric, predictions, t, weights, summary)
         return outputs
 
-    def evaluate(self, rows: int) -> Array:
-        """Run the next `rows` rows for the statistics alone; return the network's outputs."""
+    def evaluate(self, rows: int, times: int = 1) -> Array:
+        """Run the next `rows` rows for the statistics alone, so many times.
+
+        Returns the network's outputs for the last of them, which the next pass may overwrite.
+        """
+        self._repeat(self._evaluate, rows, times)
+        return self._predictions[rows]
+
+    def _evaluate(self, rows: int) -> None:
         weights, total = self.next_weights(rows)
-        outputs = self.forward(rows, weights, total, None)
+        self._predictions[rows] = self.forward(rows, weights, total, None)[-1]
         self.ops.add(total, self.statistics.weight_sum)
-        return outputs[-1]
 
 
 class TrainStep(BatchPass):
@@ -166,32 +203,9 @@ class TrainStep(BatchPass):
         self._rate = ops.zeros((1,), model.dtype)
         self._rates = ops.zeros((0,), model.dtype)
         self._position = ops.zeros((1,), "int64")
-        self._settings = self._described()
-        self._recorded: dict[tuple[int, ...], Callable[[int], None]] = {}
-        self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
-        self._place: tuple[int, ...] = ()
-
-    def load(self, data: DeviceRows) -> None:
-        super().load(data)
-        arrays = data.X, data.y, data.weights, data.order
-        self._place = tuple(map(id, arrays))
-        self._places[self._place] = arrays  # kept, so that no other array gets the same id
-
-    def unload(self) -> None:
-        super().unload()
-        self._recorded.clear()
-        self._places.clear()
-
-    def forget_if_changed(self) -> None:
-        """Record updates anew if a number that they take from the host is another one now."""
-        settings = self._described()
-        if settings != self._settings:
-            self._settings = settings
-            self._recorded.clear()
 
     def _described(self) -> list[Any]:
-        parts = (self.loss, *self.metrics, self.optimizer, *self.model.layers)
-        return [part.config() for part in parts]
+        return [*super()._described(), self.optimizer.config()]
 
     def load_rates(self, learning_rates: np.ndarray) -> None:
         """Take the learning rate of each update on the rows just loaded."""
@@ -203,14 +217,7 @@ class TrainStep(BatchPass):
 
     def update(self, rows: int, times: int = 1) -> None:
         """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
-        key = (rows, *self._place)
-        if not self._recorded:
-            self._settings = self._described()
-        if key not in self._recorded:
-            self._recorded[key] = self.ops.recorded(
-                partial(self._update, rows), complete=self.model.uses_operations_only
-            )
-        self._recorded[key](times)
+        self._repeat(self._update, rows, times)
 
     def _update(self, rows: int) -> None:
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics

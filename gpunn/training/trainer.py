@@ -378,6 +378,7 @@ class Trainer:
                 if learned is not None:
                     self.model.take_inputs(learned)
                 ending.callback(step.unload)
+                ending.callback(self._unload_evaluation)
                 plan = self.first_epoch + epochs
                 pace = Pace(self.model.backend.synchronize)
                 with self.model.backend.memory_errors(), Interruption() as interruption:
@@ -665,6 +666,8 @@ class Trainer:
             if isinstance(error, GpunnError):
                 raise
             raise ArgumentError(out_of_memory(self, batch_size, error)) from error
+        finally:
+            self._unload_evaluation()
 
     def _evaluate(
         self, checked: Examples, batch_size: int, outputs: list[np.ndarray] | None = None
@@ -672,22 +675,28 @@ class Trainer:
         """Return the figures of checked rows; those of the network's outputs go to `outputs`."""
         batch_size = min(batch_size, checked.rows)
         evaluation = self._prepared_evaluation(batch_size)
+        evaluation.forget_if_changed()
         evaluation.statistics.reset()
-        try:
-            done = 0
-            for piece in checked.pieces(batch_size):
-                evaluation.load(piece)
-                for start in range(0, piece.rows, batch_size):
-                    batch = evaluation.evaluate(min(batch_size, piece.rows - start))
-                    if outputs is not None:
-                        outputs.append(self.model.backend.to_host(batch))
-                    done += 1
-                    if done % self.report_every == 0:
-                        evaluation.statistics.collect()
-            evaluation.statistics.collect()
-        finally:
-            evaluation.unload()
+        done, most = 0, self.report_every if outputs is None else 1
+        for piece in checked.pieces(batch_size):
+            evaluation.load(piece)
+            left = piece.rows
+            while left:
+                rows = min(batch_size, left)
+                times = min(left // rows, most, self.report_every - done % self.report_every)
+                batch = evaluation.evaluate(rows, times)
+                if outputs is not None:
+                    outputs.append(self.model.backend.to_host(batch))
+                left -= times * rows
+                done += times
+                if done % self.report_every == 0:
+                    evaluation.statistics.collect()
+        evaluation.statistics.collect()
         return evaluation.statistics.result()
+
+    def _unload_evaluation(self) -> None:
+        if self._evaluation is not None:
+            self._evaluation.unload()
 
     def _prepared_evaluation(self, batch_size: int) -> BatchPass:
         made_from = (batch_size, self.model, self.loss, list(self.metrics))

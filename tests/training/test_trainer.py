@@ -589,6 +589,35 @@ def test_evaluation_changes_nothing():
     assert_same(this, before)
 
 
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_a_validation_is_recorded_once_in_a_training(epochs, monkeypatch):
+    this = trainer(smooth())
+    calls, recorded = [], this.model.backend.recorded
+    monkeypatch.setattr(
+        this.model.backend, "recorded", lambda *a, **n: calls.append(a) or recorded(*a, **n)
+    )
+    fit(this, epochs=epochs, validation_data=data(20, 1))
+    assert len(calls) == 4, "of batches of 8, and of the 2 and 4 rows that are left over"
+
+
+def test_evaluation_lets_go_of_its_rows():
+    this = trainer(smooth())
+    for work in (lambda: fit(this, validation_data=(X, Y)), lambda: this.evaluate(X, Y)):
+        work()
+        evaluation = this._evaluation
+        assert (evaluation.data, evaluation._places, evaluation._recorded) == (None, {}, {})
+
+
+def test_validation_looks_at_settings_that_change_between_epochs():
+    class Brighter(gpunn.callbacks.Callback):
+        def on_epoch_end(self, trainer, logs):
+            trainer.model.layers[0].scale = 2.0
+
+    this = trainer(network(layers.Rescaling(1.0), layers.Dense(3), dtype="float64"))
+    fit(this, validation_data=(X, Y), callbacks=[Brighter()])
+    assert this.history["val_loss"][-1] == pytest.approx(this.evaluate(X, Y)["loss"], rel=1e-12)
+
+
 def test_evaluation_without_training():
     this = trainer(smooth())
     logits = this.model.predict(X)
