@@ -60,7 +60,7 @@ class BatchPass:
         self._start = self.ops.zeros((1,), "int64")
         self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
         self._counts: dict[int, Array] = {}
-        self._predictions: dict[int, Array] = {}
+        self._predictions: dict[tuple[int, ...], Array] = {}
         self._settings: list[Any] = []
         self._recorded: dict[tuple[int, ...], Callable[[int], None]] = {}
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
@@ -80,6 +80,7 @@ class BatchPass:
         self.data = None
         self._recorded.clear()
         self._places.clear()
+        self._predictions.clear()
 
     def forget_if_changed(self) -> None:
         """Record passes anew if a number that they take from the host is another one now."""
@@ -150,11 +151,12 @@ class BatchPass:
         Returns the network's outputs for the last of them, which the next pass may overwrite.
         """
         self._repeat(self._evaluate, rows, times)
-        return self._predictions[rows]
+        return self._predictions[rows, *self._place]
 
     def _evaluate(self, rows: int) -> None:
         weights, total = self.next_weights(rows)
-        self._predictions[rows] = self.forward(rows, weights, total, None)[-1]
+        predictions = self.forward(rows, weights, total, None)[-1]
+        self._predictions[rows, *self._place] = predictions
         self.ops.add(total, self.statistics.weight_sum)
 
 

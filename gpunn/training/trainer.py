@@ -40,6 +40,9 @@ __all__ = ["Trainer"]
 
 LOG = logging.getLogger("gpunn")
 
+AT_ONCE = 16
+"""Batches of an evaluation that are asked for at a time; between two requests Ctrl-C is heard."""
+
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Figures of an epoch that are not measured on the predictions."""
 
@@ -677,7 +680,7 @@ class Trainer:
         evaluation = self._prepared_evaluation(batch_size)
         evaluation.forget_if_changed()
         evaluation.statistics.reset()
-        done, most = 0, self.report_every if outputs is None else 1
+        done, most = 0, AT_ONCE if outputs is None else 1
         for piece in checked.pieces(batch_size):
             evaluation.load(piece)
             left = piece.rows
@@ -707,6 +710,7 @@ class Trainer:
             current.loss,
             current.metrics,
         ):
+            self._unload_evaluation()
             current = BatchPass(self.model, self.loss, self.metrics, batch_size, training=False)
             self._evaluation = current
         return current

@@ -608,6 +608,31 @@ def test_evaluation_lets_go_of_its_rows():
         assert (evaluation.data, evaluation._places, evaluation._recorded) == (None, {}, {})
 
 
+def test_an_evaluation_that_another_one_replaces_lets_go_of_its_rows():
+    class Tested(gpunn.callbacks.Callback):
+        def on_epoch_end(self, trainer, logs):
+            replaced.append(trainer._evaluation)
+            figures.append(trainer.evaluate(X, Y, batch_size=20)["loss"])
+
+    replaced, figures = [], []
+    this = trainer(smooth())
+    fit(this, validation_data=(X, Y), callbacks=[Tested()])
+    assert figures == pytest.approx(this.history["val_loss"], rel=1e-12)
+    assert len(set(map(id, replaced))) == 3
+    for evaluation in replaced:
+        assert (evaluation.data, evaluation._places, evaluation._recorded) == (None, {}, {})
+
+
+def test_the_outputs_are_those_of_the_rows_loaded_last():
+    this = trainer(smooth())
+    evaluation = this._prepared_evaluation(5)
+    for rows in (slice(0, 5), slice(5, 10), slice(0, 5)):
+        source = batches.RowSource(this.model.backend, X[rows], Y[rows], None, "float64", "float64")
+        evaluation.load(next(source.pieces(None, 5)))
+        expected = this.model.predict(X[rows])
+        np.testing.assert_allclose(evaluation.evaluate(5), expected, rtol=1e-12)
+
+
 def test_validation_looks_at_settings_that_change_between_epochs():
     class Brighter(gpunn.callbacks.Callback):
         def on_epoch_end(self, trainer, logs):

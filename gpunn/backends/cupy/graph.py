@@ -148,9 +148,9 @@ def reason(error: Exception) -> str:
 
 @functools.cache
 def say_once(why: str) -> None:
-    """Say that training goes on without a graph."""
+    """Say that a step, or the batches of an evaluation, go on without a graph."""
     logger.warning(
-        "gpunn: the training step can't be recorded as a CUDA graph, so its operations are "
+        "gpunn: the step, or evaluation, can't be recorded as a CUDA graph, so its operations are "
         "launched one by one, with the same results: %s",
         why,
     )

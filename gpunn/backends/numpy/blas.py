@@ -24,9 +24,12 @@ NAMES = (
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
-AVX512 = frozenset(("SkylakeX", "Cooperlake", "SapphireRapids"))
-"""What OpenBLAS calls its code that has vectors of 64 bytes. A release picks this for processors
-that it knows; for newer ones it may pick code with vectors of 32."""
+OPENBLAS_VECTORS = {
+    **dict.fromkeys(("skylakex", "cooperlake", "sapphirerapids"), 64),
+    **dict.fromkeys(("haswell", "zen", "excavator", "sandybridge"), 32),
+}
+"""Bytes in a vector of the code that OpenBLAS has for these processors. It picks older code for a
+processor that it does not know, and for some that it knows."""
 
 TYPES = (("float32", "s", ctypes.c_float), ("float64", "d", ctypes.c_double))
 
@@ -57,8 +60,8 @@ class Blas:
             dtype: address_of(getattr(library.dynlib, name.format(letter)))
             for dtype, letter, _ in TYPES
         }
-        core = getattr(library, "architecture", None) if X86 else None
-        self.vector_bytes = None if core is None else 64 if core in AVX512 else 32
+        core = library.architecture if X86 and library.internal_api == "openblas" else None
+        self.vector_bytes = OPENBLAS_VECTORS.get((core or "").lower())
         self.axpby = self._functions(name.replace("gemm", "axpby"), "number", "number")
         self.axpy = self._functions(name.replace("gemm", "axpy"), "number", None)
 

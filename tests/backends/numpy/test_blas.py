@@ -24,19 +24,24 @@ def test_products_have_addresses(blas):
 
 
 @pytest.mark.parametrize(
-    ("machine", "core", "expected"),
+    ("machine", "api", "core", "expected"),
     [
-        ("x86_64", "SkylakeX", 64),
-        ("x86_64", "Haswell", 32),
-        ("x86_64", None, None),  # not OpenBLAS
-        ("aarch64", "neoversen1", None),
+        ("x86_64", "openblas", "SkylakeX", 64),
+        ("x86_64", "openblas", "SKYLAKEX", 64),  # built for this processor alone
+        ("x86_64", "openblas", "Haswell", 32),
+        ("x86_64", "openblas", "Unknown", None),
+        ("x86_64", "openblas", None, None),  # too old to say so
+        ("x86_64", "blis", "zen4", None),
+        ("x86_64", "mkl", None, None),
+        ("aarch64", "openblas", "neoversen1", None),
     ],
 )
-def test_the_size_of_vectors_is_that_of_the_code_in_use(blas, monkeypatch, machine, core, expected):
+def test_the_size_of_vectors_is_that_of_the_code_in_use(
+    blas, monkeypatch, machine, api, core, expected
+):
     monkeypatch.setattr("gpunn.backends.numpy.blas.X86", machine == "x86_64")
-    library = SimpleNamespace(dynlib=blas._library.dynlib)
-    if core is not None:
-        library.architecture = core
+    dynlib = blas._library.dynlib
+    library = SimpleNamespace(dynlib=dynlib, internal_api=api, architecture=core)
     name = next(name for name, _ in NAMES if hasattr(library.dynlib, name.format("s")))
     assert Blas(library, name, blas.wide).vector_bytes == expected
 

@@ -1,4 +1,4 @@
-"""How each matrix product of a program is done, by its sizes.
+"""How each matrix product of a program is done, by its sizes and the BLAS there is.
 
 The limits are measured ones: `scripts/benchmark.py gemm` and docs/benchmarks.md.
 """
@@ -61,6 +61,10 @@ APART = 1 << 19
 """Bytes from the first to the last row of a matrix, of which a tile still finds each in the cache:
 rows that lie a power of two apart push each other out of it."""
 
+
+LONG_ROW = 1 << 15
+"""Bytes of a row of A up to which tiles are faster than a BLAS with vectors half as wide. That
+divides longer sums; tiles would fetch all of B again for every few rows."""
 
 MOST_ROWS = 8 * HIGH
 """Rows done at a time, at most: more of A would not stay in the cache."""
@@ -242,17 +246,19 @@ class ProductPlans:
                 return PACKED
             if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):
                 return TURNED_PRODUCT
-            return BLAS if k > NARROW and self._blas_is_fast else TURNED_PANELS
+            return BLAS if k > NARROW and self._blas_pays(k * PANEL // panel) else TURNED_PANELS
         if m == 1 < self.threads <= k and k * n >= ONE_ROW:
             return SHARED_TERMS
         if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
-        return BLAS if n > NARROW and self._blas_is_fast else PACKED
+        return BLAS if n > NARROW and self._blas_pays(k * PANEL // panel) else PACKED
 
-    @property
-    def _blas_is_fast(self) -> bool:
-        """Whether there is a BLAS, and its vectors are as wide as those of tiles."""
-        return self.blas is not None and (self.blas.vector_bytes or VECTOR_BYTES) >= VECTOR_BYTES
+    def _blas_pays(self, row_bytes: int) -> bool:
+        """Whether a BLAS is as fast for large matrices, rows of A having so many bytes."""
+        if self.blas is None:
+            return False
+        wide = (self.blas.vector_bytes or VECTOR_BYTES) >= VECTOR_BYTES
+        return wide or row_bytes > LONG_ROW
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
         """Return what puts an operand into panels; one place serves all products in turn."""

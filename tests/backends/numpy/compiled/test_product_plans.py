@@ -85,7 +85,8 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     ("vector_bytes", "method", "form", "m", "n", "k"),
     [(64, *case) for case in CASES]
     + [(None, *case) for case in CASES if case[0] == "BLAS"]
-    + [(32, *case) for case in BY_TILES],
+    + [(32, *case) for case in BY_TILES]
+    + [(32, "BLAS", "nn", 170, 530, 8193), (32, "BLAS", "nt", 170, 300, 8193)],
 )
 def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, n, k):
     made = plans(2)
