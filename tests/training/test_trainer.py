@@ -21,6 +21,7 @@ from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam, Optimizer
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
 from gpunn.training.statistics import Statistics
+from gpunn.training.step import BatchPass
 
 ROWS = 50
 
@@ -606,6 +607,21 @@ def test_evaluation_lets_go_of_its_rows():
         work()
         evaluation = this._evaluation
         assert (evaluation.data, evaluation._places, evaluation._recorded) == (None, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("report_every", "expected"), [(100, [16, 16, 16, 1, 1]), (20, [16, 4, 16, 4, 9, 1])]
+)
+def test_an_evaluation_asks_for_few_batches_at_a_time(report_every, expected, monkeypatch):
+    asked, evaluate = [], BatchPass.evaluate
+    monkeypatch.setattr(
+        BatchPass,
+        "evaluate",
+        lambda self, rows, times=1: asked.append(times) or evaluate(self, rows, times),
+    )
+    rows, labels = np.concatenate([X, X])[:99], np.concatenate([Y, Y])[:99]
+    trainer(smooth(), report_every=report_every).evaluate(rows, labels, batch_size=2)
+    assert asked == expected
 
 
 def test_an_evaluation_that_another_one_replaces_lets_go_of_its_rows():

@@ -1,6 +1,7 @@
 """Matrix products by every method, and updates done together with the products they wait for."""
 
 from copy import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,25 @@ def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, 
     instructions = made.encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
     product = next(each for each in instructions if each.kernel is products.PRODUCT)
     assert product.words[products.METHOD] == getattr(products, method)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "vectors", "row_bytes", "expected"),
+    [
+        (64, 64, 64, True),
+        (64, None, 64, True),
+        (64, 32, 1 << 15, False),
+        (64, 32, (1 << 15) + 1, True),
+        (32, 32, 64, True),
+        (16, None, 64, True),
+    ],
+)
+def test_a_blas_pays_if_its_vectors_are_as_wide(tiles, vectors, row_bytes, expected, monkeypatch):
+    monkeypatch.setattr("gpunn.backends.numpy.compiled.product_plans.VECTOR_BYTES", tiles)
+    made = ProductPlans(2, SimpleNamespace(vector_bytes=vectors), 0)
+    assert made._blas_pays(row_bytes) is expected
+    made.blas = None
+    assert not made._blas_pays(row_bytes)
 
 
 def test_panels_are_as_large_as_the_products_need():
