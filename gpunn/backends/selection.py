@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict
 
 from gpunn.backends.base import Backend
+from gpunn.backends.claims import claim
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
@@ -44,8 +45,11 @@ def settle_backend(
     Raises
     ------
     BackendUnavailableError, ArgumentError
-        As `get_backend`; the message about a wrong name says where that comes from.
+        As `get_backend`; the message about a wrong name says where that comes from. A
+        configuration's name has to be one even where another takes precedence.
     """
+    if configured:
+        _check_name(configured, "backend")
     options = CudaOptions(graph, matmul_precision, fused_products)
     return _made(*_chosen(argument, configured), options, _checked(threads))
 
@@ -65,8 +69,8 @@ def get_backend(
     backend : str, Backend or None
         "numpy" computes on the CPU; "cupy" on the current CUDA device and "cupy:1" on device
         number 1; "auto" on a CUDA device if one is usable and on the CPU otherwise, which it says
-        once. None is what the environment variable GPUNN_BACKEND holds, or "auto". A backend is
-        returned as it is.
+        once, worker processes included. None is what the environment variable GPUNN_BACKEND holds,
+        or "auto". A backend is returned as it is.
     graph : bool
         On a CUDA device: whether a training step is recorded as a CUDA graph and replayed, which
         spares the host the launching of each kernel. Results are the same.
@@ -127,10 +131,14 @@ def _made(name: str, origin: str, options: CudaOptions, threads: int | None) -> 
         return _numpy(threads)
     if name == "auto":
         return _automatic(options, threads)
-    match = re.fullmatch(r"cupy(?::(\d+))?", name)
-    if match is None:
+    _check_name(name, origin)
+    number = name.partition(":")[2]
+    return _cupy(int(number) if number else None, options)
+
+
+def _check_name(name: str, origin: str) -> None:
+    if not re.fullmatch(r"auto|numpy|cupy(:\d+)?", name):
         raise ArgumentError(f"{origin}: there is no backend {name!r}; {suggest(name, NAMES)}")
-    return _cupy(int(match[1]) if match[1] else None, options)
 
 
 def _numpy(threads: int | None) -> Backend:
@@ -158,4 +166,5 @@ def _automatic(options: CudaOptions, threads: int | None) -> Backend:
 
 @functools.cache
 def _say_once(reason: str) -> None:
-    logger.warning("gpunn: backend 'auto' chose 'numpy': %s", reason)
+    if claim("auto"):
+        logger.warning("gpunn: backend 'auto' chose 'numpy': %s", reason)

@@ -287,7 +287,7 @@ def heat_map(
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(size, dtype=bool), 0.0, shares)
     strongest = errors.max() or 1.0
-    patches = require("matplotlib.patches", "a report", "gpunn[report]")
+    patches = require("matplotlib.patches", "a report", ".[report]")
 
     def draw(axes: Any) -> None:
         for row in range(size):
@@ -333,8 +333,8 @@ def heat_map(
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
     """Return what `draw` puts on a pair of axes, as SVG for the inside of a page."""
-    matplotlib = require("matplotlib", "a report", "gpunn[report]")
-    figures = require("matplotlib.figure", "a report", "gpunn[report]")
+    matplotlib = require("matplotlib", "a report", ".[report]")
+    figures = require("matplotlib.figure", "a report", ".[report]")
     content = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}), warnings.catch_warnings():
         # Of characters that Matplotlib's own font lacks; the browser has others.
@@ -366,7 +366,7 @@ def page_ready(svg: str, key: str) -> str:
 
 def ticks(axes: Any, logarithmic: bool) -> None:
     """Let x have ticks at whole numbers only, and y numbers without powers of ten."""
-    ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
+    ticker = require("matplotlib.ticker", "a report", ".[report]")
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
     if logarithmic:

@@ -23,7 +23,7 @@ def plot_history(history: History, figures: Sequence[str] = ()) -> list[Any]:
             raise ArgumentError(f"figures: there is no {name!r}; {suggest(name, history)}")
     beside = ("epoch", *TIMINGS)
     chosen = figures or [n for n in history if n not in beside and not n.startswith("val_")]
-    pyplot = require("matplotlib.pyplot", "plotting a history", "gpunn[report]")
+    pyplot = require("matplotlib.pyplot", "plotting a history", ".[report]")
     _, grid = pyplot.subplots(
         1, len(chosen), figsize=(5 * len(chosen), 3.4), layout="constrained", squeeze=False
     )

@@ -122,8 +122,8 @@ def report_html(
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
-    jinja2 = require("jinja2", "a report", "gpunn[report]")
-    require("matplotlib", "a report", "gpunn[report]")
+    jinja2 = require("jinja2", "a report", ".[report]")
+    require("matplotlib", "a report", ".[report]")
     records = [read_run(Path(folder)) for folder in runs]
     names = distinct_names(records)
     views = [

@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError(
         "gpunn.sklearn needs scikit-learn; install gpunn with its extra 'sklearn': "
-        "pip install 'gpunn[sklearn]'",
+        "pip install '.[sklearn]' from the repository's folder",
         name="sklearn",
     ) from error
 

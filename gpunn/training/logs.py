@@ -125,7 +125,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        require("tensorboardX", "the callback tensorboard", "gpunn[tensorboard]")
+        require("tensorboardX", "the callback tensorboard", ".[tensorboard]")
         self._writer = None
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:

@@ -215,7 +215,7 @@ def competitors(only: tuple[str, ...] | None) -> list[str]:
         else:
             names.append(name)
     if not set(names) - {FLOOR} and only != (FLOOR,):
-        raise click.ClickException("nobody is left to compare; pip install 'gpunn[bench,fast]'")
+        raise click.ClickException("nobody is left to compare; pip install '.[bench,fast]'")
     return names
 
 

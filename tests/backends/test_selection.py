@@ -1,4 +1,7 @@
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -61,6 +64,8 @@ def test_precedence(monkeypatch, argument, variable, configured, expected):
         ("nump", "numpy", "numpy", "backend"),
         (None, "nump", "numpy", "GPUNN_BACKEND"),
         (None, None, "nump", "backend"),
+        (None, "numpy", "nump", "backend"),
+        ("numpy", None, "nump", "backend"),
     ],
 )
 def test_a_wrong_name_and_where_it_comes_from(monkeypatch, argument, variable, configured, origin):
@@ -138,6 +143,37 @@ def test_options_beside_a_backend_that_has_its_own():
 def test_no_silent_fallback(no_device, name):
     with pytest.raises(BackendUnavailableError, match="no CUDA device"):
         get_backend(name)
+
+
+SEARCH = """
+import joblib
+import gpunn
+
+
+def backend(number):
+    return gpunn.get_backend("auto").name
+
+
+if __name__ == "__main__":
+    with joblib.parallel_config("loky", n_jobs=3):
+        names = joblib.Parallel()(joblib.delayed(backend)(number) for number in range(9))
+    print(*names, backend(0))
+"""
+
+
+def test_auto_says_so_once_among_worker_processes(tmp_path):
+    script = tmp_path / "search.py"
+    script.write_text(SEARCH)
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["numpy"] * 10
+    assert done.stderr.count("backend 'auto' chose 'numpy'") == 1, done.stderr
 
 
 def test_auto_falls_back_and_says_so_once(no_device, caplog):

@@ -22,7 +22,7 @@ def run() -> Outcome:
     """Run the tests with GPUNN_TEST_DEVICE as it is; they choose themselves what needs a device."""
     absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if absent:
-        raise SkipStepError(f'not installed: {", ".join(absent)} (pip install "gpunn[test]")')
+        raise SkipStepError(f'not installed: {", ".join(absent)} (pip install ".[test]")')
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "tests.xml"
         chosen = REHEARSED if device.REHEARSAL else ("tests",)

@@ -108,7 +108,7 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     if precision != "float32":
         raise BackendUnavailableError(
             f"matmul_precision={precision!r}: needs cuBLAS, and {reason}. To fix it: install the "
-            'cuda-pathfinder package and cuBLAS (pip install "gpunn[cuda13-toolkit]" brings both), '
+            'cuda-pathfinder package and cuBLAS (pip install ".[cuda13-toolkit]" brings both), '
             "or leave matmul_precision at 'float32'"
         )
     return CupyProduct(reason)
