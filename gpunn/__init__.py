@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from gpunn import (
         activations,
         callbacks,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         reporting,
         schedules,
     )
+    from gpunn import sklearn as sklearn
     from gpunn.backends import available_backends, get_backend
     from gpunn.network import Sequential
     from gpunn.neural_network import NeuralNetwork
@@ -62,11 +64,18 @@ _HOMES = {
 }
 
 
+# Not in `__all__`: `from gpunn import *` must work without scikit-learn.
+_OPTIONAL = {"sklearn": "sklearn"}
+"""Subpackages that need a package which may be missing, and its name."""
+
+
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in __all__:
-        value = importlib.import_module(f"gpunn.{name}")
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in __all__ or name in _OPTIONAL:
+        value = import_module(f"gpunn.{name}")
     else:
         raise AttributeError(f"module 'gpunn' has no attribute {name!r}")
     globals()[name] = value
@@ -74,4 +83,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    from importlib.util import find_spec
+
+    usable = [name for name, package in _OPTIONAL.items() if find_spec(package) is not None]
+    return sorted([*__all__, *usable, *(name for name in globals() if name.startswith("__"))])

@@ -1,0 +1,32 @@
+"""The names that `gpunn` itself offers."""
+
+import importlib
+
+import pytest
+
+import gpunn
+import gpunn.data
+
+
+@pytest.mark.parametrize("module", [gpunn, gpunn.data])
+def test_names_that_are_shown_are_those_that_are_offered(module):
+    shown = [name for name in dir(module) if not name.startswith("__")]
+    optional = ["sklearn"] if module is gpunn else []
+    assert shown == sorted([*module.__all__, *optional])
+    for name in shown:
+        assert getattr(module, name) is not None
+
+
+def test_scikit_learns_estimators_are_reached_by_attribute():
+    assert gpunn.sklearn is importlib.import_module("gpunn.sklearn")
+    assert gpunn.sklearn.MLPClassifier.__module__ == "gpunn.sklearn.classifier"
+
+
+def test_what_needs_a_missing_package_is_not_shown(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "sklearn" not in dir(gpunn)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="'gpunn' has no attribute 'Model'"):
+        gpunn.Model  # noqa: B018
