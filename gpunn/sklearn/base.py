@@ -23,7 +23,14 @@ from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import Convergence
 from gpunn.sklearn.engine import Engine
-from gpunn.sklearn.inputs import checked_weights, row_source, to_host, to_library_of
+from gpunn.sklearn.inputs import (
+    check_same_library,
+    checked_weights,
+    library_of,
+    row_source,
+    to_host,
+    to_library_of,
+)
 from gpunn.sklearn.layout import (
     initial_normalization,
     initial_values,
@@ -183,6 +190,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         self._check_combinations(incremental, validation)
         sizes = hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        library = library_of(X)
         X, y = self._validated(to_host(X), to_host(y), first, incremental)
         units = (X.shape[1], *sizes, self._output_units(y))
         if not first and layer_units(self.coefs_) != units:
@@ -201,6 +209,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         else:
             network = self._fit_epochs(data, validation, random, dtype.name, incremental)
         take_values(self, network.parameters.to_host(), dtype)
+        self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
         learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
         if not all(np.isfinite(array).all() for array in learned):
@@ -392,9 +401,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     # ------------------------------------------------------------------------------- predicting
 
-    def _outputs(self, X: Any) -> np.ndarray:
-        """Return the network's outputs for inputs as a user gives them."""
+    def _outputs(self, X: Any, method: str) -> np.ndarray:
+        """Return the network's outputs for inputs as a user gives them to this method."""
         check_is_fitted(self)
+        check_same_library(self, X, method)
         X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 

@@ -341,7 +341,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         -------
         ndarray, shape (rows,) or (rows, labels)
         """
-        return self._returned(self._labels(self._outputs(X)), X)
+        return self._returned(self._labels(self._outputs(X, "predict")), X)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class, or of each label.
@@ -355,15 +355,15 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         ndarray, shape (rows, classes)
             In the order of `classes_`.
         """
-        return self._returned(self._probabilities(X), X)
+        return self._returned(self._probabilities(X, "predict_proba"), X)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
-            return self._returned(np.log(self._probabilities(X)), X)
+            return self._returned(np.log(self._probabilities(X, "predict_log_proba")), X)
 
-    def _probabilities(self, X: Any) -> np.ndarray:
-        probabilities = self._activated(self._outputs(X))
+    def _probabilities(self, X: Any, method: str) -> np.ndarray:
+        probabilities = self._activated(self._outputs(X, method))
         if self.n_outputs_ > 1:
             return probabilities
         return np.concatenate((1 - probabilities, probabilities), axis=1)

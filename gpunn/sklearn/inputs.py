@@ -15,7 +15,15 @@ from gpunn.backends import Backend
 from gpunn.data.batches import STREAM_BYTES, RowSource
 from gpunn.data.validation import check_finite, check_weights
 
-__all__ = ["SparseRows", "checked_weights", "row_source", "to_host", "to_library_of"]
+__all__ = [
+    "SparseRows",
+    "check_same_library",
+    "checked_weights",
+    "library_of",
+    "row_source",
+    "to_host",
+    "to_library_of",
+]
 
 
 def is_foreign(array: Any) -> bool:
@@ -50,6 +58,34 @@ def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
         return xp.asarray(result, device=device) if result.dtype.kind in "buif" else result
 
     return back
+
+
+def library_of(array: Any) -> tuple[str, str]:
+    """Return the names of the library and the device that scikit-learn takes an input to be of."""
+    if not is_foreign(array):
+        return "numpy", "cpu"
+    xp = array_api_compat.array_namespace(array)
+    return xp.__name__.removeprefix("array_api_compat."), str(array_api_compat.device(array))
+
+
+def check_same_library(estimator: Any, X: Any, method: str) -> None:
+    """Raise a ValueError if `X` is of another library, or on another device, than `fit`'s.
+
+    Only where scikit-learn's option `array_api_dispatch` is on. The fitted arrays are host arrays
+    all the same; this is what scikit-learn asks of an estimator, so that a mix-up is not hidden by
+    copies from device to device.
+    """
+    fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
+    if not get_config()["array_api_dispatch"] or fitted is None:
+        return
+    given = library_of(X)
+    if given != fitted:
+        raise ValueError(
+            f"Inputs passed to {type(estimator).__name__}.{method}() must use the same namespace "
+            f"and the same device as those passed to fit(): expected arrays of {fitted[0]} on "
+            f"{fitted[1]!r}; got {given[0]} on {given[1]!r}. Convert X, fit again, or leave "
+            "array_api_dispatch off to predict from host arrays"
+        )
 
 
 class SparseRows:

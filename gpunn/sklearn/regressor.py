@@ -165,4 +165,4 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
         -------
         ndarray, shape (rows,) or (rows, outputs)
         """
-        return self._returned(self._numbers(self._outputs(X)), X)
+        return self._returned(self._numbers(self._outputs(X, "predict")), X)

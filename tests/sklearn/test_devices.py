@@ -8,8 +8,10 @@ import sys
 import textwrap
 
 import array_api_compat
+import array_api_strict
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_multilabel_classification
 from sklearn.preprocessing import StandardScaler
 
@@ -80,7 +82,9 @@ def dispatching(monkeypatch):
     monkeypatch.setattr(inputs, "get_config", lambda: {"array_api_dispatch": True})
 
 
-def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(backend, dispatching):
+def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(
+    backend, dispatching, monkeypatch
+):
     xp = backend.xp
     given = xp.asarray(X, device=backend.device)
     classifier = MLPClassifier(**FAST)
@@ -89,13 +93,37 @@ def test_arrays_come_back_in_the_library_and_on_the_device_they_came_from(backen
         result = getattr(classifier, method)(given)
         assert array_api_compat.device(result) == array_api_compat.device(given)
         assert type(result) is type(given)
-        expected = getattr(classifier, method)(X)
+        with monkeypatch.context() as plain:
+            plain.setattr(inputs, "get_config", lambda: {"array_api_dispatch": False})
+            expected = getattr(classifier, method)(X)
         np.testing.assert_array_equal(backend.to_host(result), expected)
     weights = xp.asarray(WEIGHTS.astype("f4"), device=backend.device)
     regressor = MLPRegressor(**FAST).fit(given, given[:, :2], weights)
     assert type(regressor.predict(given)) is type(given)
     fitted = [*classifier.coefs_, *regressor.coefs_, classifier.classes_]
     assert {type(array) for array in fitted} == {np.ndarray}
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "predict_log_proba"])
+def test_arrays_of_another_library_than_fits_are_refused(dispatching, method):
+    foreign = array_api_strict.asarray(X)
+    classifier = MLPClassifier(**FAST).fit(foreign, array_api_strict.asarray(y))
+    expected = rf"MLPClassifier\.{method}\(\) must use the same namespace .* got numpy on 'cpu'"
+    for given in (X, X.tolist(), csr_array(X)):
+        with pytest.raises(ValueError, match=expected):
+            getattr(classifier, method)(given)
+    opened = pickle.loads(pickle.dumps(classifier))
+    with pytest.raises(ValueError, match="expected arrays of array_api_strict on"):
+        getattr(opened, method)(X)
+    classifier.fit(X, y)
+    with pytest.raises(ValueError, match="got array_api_strict on"):
+        getattr(classifier, method)(foreign)
+
+
+def test_without_dispatch_host_arrays_are_predicted_from(dispatching, monkeypatch):
+    classifier = MLPClassifier(**FAST).fit(array_api_strict.asarray(X), y)
+    monkeypatch.undo()
+    assert type(classifier.predict(X)) is np.ndarray
 
 
 def test_names_of_classes_stay_on_the_host(backend, dispatching):
