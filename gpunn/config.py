@@ -54,8 +54,9 @@ from msgspec import Meta, Struct
 
 from gpunn.backends import Backend
 from gpunn.backends.selection import settle_backend
-from gpunn.errors import ConfigError, ConfigFileError, suggest
+from gpunn.errors import ArgumentError, ConfigError, ConfigFileError, suggest
 from gpunn.files import confined
+from gpunn.reading import checked_path, read_whole
 
 __all__ = [
     "CSV",
@@ -79,6 +80,24 @@ LARGEST = 2**18
 
 DEEPEST = 32
 """Parts of a name in TOML. The parser's memory grows with the square of their number."""
+
+TOML_TOKEN = re.compile(
+    r"""
+    (?P<part> \"{3} (?: \\. | [^\\] )*? (?: \"{3} | \Z )
+            | '{3} .*? (?: '{3} | \Z )
+            | " (?: \\. | [^"\\\n] )* "?
+            | ' [^'\n]* '?
+            | [\w-]+ )
+    | (?P<blank> [ \t]+ )
+    | (?P<dot> \. )
+    | (?P<other> \#[^\n]* | . )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+"""Text, quoted or not, as names are made of; blanks, which may stand between a name's parts; a dot;
+what no name has in it. Quotes that nothing closes go on to the end, so that the time this takes
+grows no faster than the text.
+"""
 
 DATA_VARIABLE = "GPUNN_DATA"
 """Environment variable with the folder that holds data sets, MNIST as its subfolder `mnist`."""
@@ -453,15 +472,12 @@ def read_config(path: str | Path) -> dict[str, Any]:
     OSError
         If the file can't be read.
     """
+    content = read_whole(path, ConfigFileError, LARGEST, "a configuration")
     path = Path(path)
-    with open(path, "rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ConfigFileError(f"{path}: not a configuration: larger than {LARGEST:,} bytes")
     kind = "JSON" if path.suffix == ".json" else "TOML"
     try:
         text = content.decode()
-        if kind == "TOML" and most_dots(text) > DEEPEST:
+        if kind == "TOML" and most_parts(text) > DEEPEST:
             raise ConfigFileError(f"{path}: not a configuration: a name of over {DEEPEST} parts")
         raw = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except ConfigFileError:
@@ -475,10 +491,18 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return raw
 
 
-def most_dots(text: str) -> int:
-    """Return the most dots between two signs that no name in TOML has, blanks aside."""
-    parts = re.split(r"[\n,=\[\]{}#]", re.sub(r"[ \t]+", "", text))
-    return max(part.count(".") for part in parts)
+def most_parts(text: str) -> int:
+    """Return the most parts that a name in TOML has, as in `a."b".'c'`, which has three."""
+    most = parts = 0
+    joined = False
+    for match in TOML_TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "part":
+            parts = parts + 1 if joined else 1
+            most = max(most, parts)
+        if kind != "blank":
+            joined = kind == "dot"
+    return most
 
 
 def set_value(raw: dict[str, Any], setting: str) -> None:
@@ -577,10 +601,8 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
 def readable_path(value: str) -> Path:
     """Return a path with `~` replaced, or raise a ConfigError if no file can be called so."""
     try:
-        if "\0" in value:
-            raise ValueError("embedded null character")
-        return Path(value).expanduser()
-    except (RuntimeError, ValueError) as error:
+        return Path(checked_path(value)).expanduser()
+    except (ArgumentError, RuntimeError) as error:
         raise ConfigError(f"data: {value!r} is no path: {error}") from None
 
 

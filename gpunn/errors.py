@@ -7,6 +7,8 @@ Each class is also the built-in exception that a caller would expect (`ValueErro
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "DeviceMemoryError",
     "DivergenceError",
     "ExportError",
+    "FileAccessError",
     "GpunnError",
     "InvalidFileError",
     "MissingPackageError",
@@ -62,6 +65,57 @@ class ConfigFileError(InvalidFileError, ConfigError):
 
 class ModelFileError(InvalidFileError):
     """A saved model or checkpoint is damaged or does not fit the network it is loaded into."""
+
+
+class FileAccessError(GpunnError, OSError):
+    """A file can't be opened, read or written; the message names it and says what to do.
+
+    It is also the built-in class that belongs to its `errno`, where there is one of these:
+    `FileNotFoundError`, `IsADirectoryError`, `NotADirectoryError`, `PermissionError`.
+
+    Parameters
+    ----------
+    number : int or None
+        The system's number of the error, such as `errno.ENOENT`.
+    reason : str
+        What is wrong, and what to do about it.
+    path : path-like
+    """
+
+    def __new__(
+        cls, number: int | None, reason: str, path: str | os.PathLike[str]
+    ) -> FileAccessError:
+        """Return an error of the class that belongs to the number."""
+        return OSError.__new__(ACCESS_ERRORS.get(number, cls), number, reason, os.fspath(path))
+
+    def __str__(self) -> str:
+        """Return the path and what is wrong, without the error's number."""
+        return f"{self.filename}: {self.strerror}"
+
+
+class MissingFileError(FileAccessError, FileNotFoundError):
+    """There is no such file or folder."""
+
+
+class FolderInsteadError(FileAccessError, IsADirectoryError):
+    """A folder, where a file was expected."""
+
+
+class NoFolderError(FileAccessError, NotADirectoryError):
+    """A file, where a folder was expected."""
+
+
+class ForbiddenFileError(FileAccessError, PermissionError):
+    """The system does not let this process do that with the file."""
+
+
+ACCESS_ERRORS: dict[int | None, type[FileAccessError]] = {
+    errno.ENOENT: MissingFileError,
+    errno.EISDIR: FolderInsteadError,
+    errno.ENOTDIR: NoFolderError,
+    errno.EACCES: ForbiddenFileError,
+    errno.EPERM: ForbiddenFileError,
+}
 
 
 class BackendUnavailableError(GpunnError, RuntimeError):

@@ -14,6 +14,9 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from gpunn.errors import FileAccessError
+from gpunn.reading import checked_path
+
 __all__ = [
     "FolderLock",
     "append",
@@ -36,15 +39,17 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
     Raises
     ------
-    OSError
+    FileAccessError
         If the folder is missing, full or can't be written to, or `path` is a folder; nothing has
         been changed then. The message says what is wrong and what helps.
     """
-    path = Path(path)
+    path = Path(checked_path(path))
     if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "expected a file's name, not a folder", str(path))
+        raise FileAccessError(
+            errno.EISDIR, "expected a file's name, got a folder; add a name to it", path
+        )
     if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
+        raise FileAccessError(errno.ENOENT, "there is no such folder; make it first", path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with open(temporary, "xb") as file:
@@ -55,9 +60,8 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
         sync_folder(path.parent)
     except OSError as error:
         remove(temporary)
-        raise OSError(
-            error.errno, reason(error, path, sum(map(len, content))), str(path)
-        ) from error
+        size = sum(map(len, content))
+        raise FileAccessError(error.errno, reason(error, path, size), path) from error
     except BaseException:
         remove(temporary)
         raise
@@ -68,10 +72,10 @@ def append(path: str | Path, text: str) -> None:
 
     Raises
     ------
-    OSError
+    FileAccessError
         As `write_atomically`.
     """
-    path, content = Path(path), text.encode()
+    path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:
         with open(path, "ab", buffering=0) as file:
@@ -83,7 +87,7 @@ def append(path: str | Path, text: str) -> None:
         if size is not None:
             with contextlib.suppress(OSError):
                 os.truncate(path, size)
-        raise OSError(error.errno, reason(error, path, len(content)), str(path)) from error
+        raise FileAccessError(error.errno, reason(error, path, len(content)), path) from error
 
 
 class FolderLock:

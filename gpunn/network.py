@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_integer, resolve
-from gpunn.data.mapped import release
+from gpunn.data.mapped import check_whole, release
 from gpunn.data.validation import check_inputs
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
@@ -258,6 +258,7 @@ class Sequential:
             workspace = self._inference_workspace(min(batch_size, max(rows, 1)))
             for start in range(0, rows, batch_size):
                 stop = min(start + batch_size, rows)
+                check_whole(X)
                 x = self.backend.from_host(X[start:stop], dtype)
                 y = self._inference_pass(x, workspace)(x)
                 self.backend.copy_to_host(y, result[start:stop])

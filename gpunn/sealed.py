@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import BinaryIO
 import numpy as np
 
 from gpunn.errors import ModelFileError
+from gpunn.reading import open_file
 
-__all__ = ["read_sealed", "sealed"]
+__all__ = ["read_safetensors", "read_sealed", "sealed"]
 
 KEY = "sha256"
 BLANK = "0" * 64
@@ -102,13 +104,35 @@ def read_sealed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]
     OSError
         If the file can't be read.
     """
+    try:
+        with open_file(path, ModelFileError) as file:
+            fault = seal_fault(file, os.fstat(file.fileno()).st_size)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        kind = "; this is a folder" if Path(path).is_dir() else ""
+        raise ModelFileError(f"{path}: there is no such file{kind}") from error
+    return read_safetensors(path, fault)
+
+
+def read_safetensors(
+    path: str | Path, fault: str = ""
+) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return the text and the arrays of any safetensors file.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of a regular file.
+    fault : str
+        What is wrong with it, for the error if it is a safetensors file at all.
+
+    Raises
+    ------
+    ModelFileError
+        If there is a fault, it is no safetensors file, or it holds arrays that NumPy can't: of a
+        type that it lacks, or of more than 64 dimensions.
+    """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"{path}: there is no such file")
-    with open(path, "rb") as file:
-        fault = seal_fault(file, path.stat().st_size)
     try:
         with safe_open(path, framework="numpy") as opened:
             if fault:
@@ -119,6 +143,8 @@ def read_sealed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]
         raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
     except (AttributeError, KeyError, TypeError) as error:  # such as bfloat16
         raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+    except ValueError as error:
+        raise ModelFileError(f"{path}: holds an array that NumPy can't: {error}") from error
     for name, array in arrays.items():
         if array.dtype.str[1:] not in TYPES:  # another package may have taught NumPy the type
             raise ModelFileError(

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpunn.config import CSV, Config, load_config, parse_config, read_config, set_value
+from gpunn.config import (
+    CSV,
+    Config,
+    load_config,
+    most_parts,
+    parse_config,
+    read_config,
+    set_value,
+)
 from gpunn.errors import ConfigError, ConfigFileError
 
 HERE = Path("/configs")
@@ -169,6 +177,9 @@ def test_faults_of_a_file_name_the_file(tmp_path):
         ("#" * (2**18 + 1), "larger than 262,144 bytes"),
         ("a." * 40 + "a = 1", "a name of over 32 parts"),
         ("a . " * 40 + "a = 1", "a name of over 32 parts"),
+        ('a."=".' * 12000 + "a = 1", "a name of over 32 parts"),
+        ("[" + "'a'." * 9 + r'"\"#]".' * 40 + "a]", "a name of over 32 parts"),
+        ("x = {" + "'{}'.\t'=' ." * 20 + "a = 1}", "a name of over 32 parts"),
         ("[" + "'a'." * 40 + "a]", "a name of over 32 parts"),
     ],
 )
@@ -176,6 +187,22 @@ def test_files_that_ask_for_much(tmp_path, content, problem):
     (tmp_path / "a.toml").write_text(content)
     with pytest.raises(ConfigFileError, match=f"a.toml: not a configuration: {problem}"):
         read_config(tmp_path / "a.toml")
+
+
+@pytest.mark.parametrize(
+    "text", ['"', "'", '"\\', '"""\\"', "'' ", " ", "a.", "#", "a b. ", '"""', "'''", "= . "]
+)
+def test_names_are_counted_in_time_that_grows_with_the_text(text):
+    """Each of these would take hours if it grew with the square."""
+    assert most_parts(text * (2**18 // len(text))) >= 0
+
+
+def test_what_is_in_quotes_is_no_name(tmp_path):
+    dots = ".".join("a" * 50)
+    (tmp_path / "a.toml").write_text(
+        f'# {dots}\na."{dots}" = """\n{dots}\n""" # {dots}\nb = \'{dots}\'\n'
+    )
+    assert read_config(tmp_path / "a.toml")["b"] == dots
 
 
 def test_many_numbers_are_no_deep_name(tmp_path):

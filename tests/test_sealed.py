@@ -1,4 +1,5 @@
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from safetensors.numpy import load, save, save_file
 
+import gpunn
 from gpunn.errors import InvalidFileError, ModelFileError
 from gpunn.files import write_atomically
-from gpunn.sealed import read_sealed, sealed
+from gpunn.sealed import read_safetensors, read_sealed, sealed
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7])}
 TEXT = {"gpunn": '{"sha256":"' + "1" * 64 + '"}', "other": ""}
@@ -110,3 +112,16 @@ def test_no_file(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ModelFileError, match="there is no such file"):
             read_sealed(path)
+
+
+def test_more_dimensions_than_an_array_has(tmp_path):
+    """Also of a state dict, which has no checksum."""
+    text = b'{"a":{"dtype":"F32","shape":[' + b"1," * 64 + b'1],"data_offsets":[0,4]}}'
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4))
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, "numpy")
+    for reader in (read_safetensors, partial(gpunn.interchange.load_state_dict, model)):
+        with pytest.raises(
+            ModelFileError, match=r"a\.safetensors: holds an array that NumPy can't"
+        ):
+            reader(path)

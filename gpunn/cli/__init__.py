@@ -52,10 +52,17 @@ class Commands(click.Group):
             raise
         except (GpunnError, OSError) as error:
             kind = Diverged if isinstance(error, DivergenceError) else Refused
-            raise kind(str(error)) from error
+            raise kind(said(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def said(error: GpunnError | OSError) -> str:
+    """Return an error's message; the system's own ones say first which file they are about."""
+    if isinstance(error, GpunnError) or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror or error}"
 
 
 @click.group(

@@ -13,11 +13,13 @@ import numpy as np
 from gpunn.data.idx import ByteStream, read_up_to
 from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError, suggest
+from gpunn.reading import checked_path, open_file
 
 __all__ = ["load_npy", "load_npz"]
 
 _ZIP_MAGIC = b"PK"
 _MAX_HEADER_BYTES = 2**16
+_MAX_DIMENSIONS = 64  # NumPy's own limit
 # Per version: bytes of the header's length, and NumPy's parser.
 _HEADER_FORMATS = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
@@ -49,8 +51,8 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     OSError
         If the file can't be opened.
     """
-    path = os.fspath(path)
-    with open(path, "rb") as file:
+    path = checked_path(path)
+    with open_file(path, DataFileError) as file:
         size = os.fstat(file.fileno()).st_size
         shape, fortran, dtype = _read_header(path, file)
         start = file.tell()
@@ -98,8 +100,8 @@ def load_npz(
     OSError
         If the file can't be opened.
     """
-    path = os.fspath(path)
-    with open(path, "rb") as file:
+    path = checked_path(path)
+    with open_file(path, DataFileError) as file:
         if file.read(6) == np.lib.format.MAGIC_PREFIX:
             raise DataFileError(f"{path}: expected an NPZ file, got an NPY file; use load_npy")
         size = os.fstat(file.fileno()).st_size
@@ -164,7 +166,7 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool,
             f"{place}: holds Python objects (dtype {dtype}), which are never loaded, since that "
             "could run code; save it again as an array of numbers"
         )
-    if any(size < 0 for size in shape):
+    if len(shape) > _MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
         raise DataFileError(f"{place}: the NPY header is damaged (shape {shape})")
     return shape, fortran, dtype
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import operator
 import os
@@ -11,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import IO, Literal, TypeAlias, TypeVar
+from typing import Literal, TextIO, TypeAlias, TypeVar
 
 import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
+from gpunn.reading import LONGEST_LINE, checked_path, open_file
 
 __all__ = ["CSVData", "load_csv"]
 
@@ -109,7 +111,7 @@ def load_csv(
     OSError
         If the file can't be opened.
     """
-    path = os.fspath(path)
+    path = checked_path(path)
     if header not in (True, False, "auto"):
         raise ArgumentError(f'header: expected True, False or "auto", got {header!r}')
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
@@ -128,7 +130,7 @@ def load_csv(
     # spelling ("007" reads as 7), so the file is then read again, nearly always within one block.
     def read(target_type: type[_NumericTarget] | type[_TextTarget]) -> CSVData:
         parser = _Parser(path, float_type, markers)
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with open_table(path) as file:
             rows = _rows(path, file, delimiter)
             table = _open_table(path, rows, target, features, header, parser)
             return _read(table, target_type, parser)
@@ -149,12 +151,51 @@ class _Table:
     rows: Iterator[_Numbered]
 
 
-def _rows(path: str, file: IO[str], delimiter: str) -> Iterator[_Numbered]:
+def open_table(path: str, errors: str = "strict") -> TextIO:
+    """Open a CSV file as text, or raise as `gpunn.reading.open_file` does."""
+    binary = open_file(path, DataFileError)
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="")
+
+
+class BoundedLines:
+    """The lines of a file for `csv.reader`, which would take a row of any length.
+
+    Raises a DataFileError where a row has more than `LONGEST_LINE` characters.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], file: TextIO) -> None:
+        self.path = path
+        self._read = file.readline
+        self._left = LONGEST_LINE
+
+    def begin_row(self) -> None:
+        """Allow for another row of the full length."""
+        self._left = LONGEST_LINE
+
+    def __iter__(self) -> BoundedLines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._read(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            raise DataFileError(
+                f"{self.path}: not a CSV file, or damaged: a row of more than "
+                f"{LONGEST_LINE:,} characters"
+            )
+        if not line:
+            raise StopIteration
+        return line
+
+
+def _rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered]:
     """Yield the rows that are not empty, all of one length, with their line numbers."""
-    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
+    lines = BoundedLines(path, file)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
     width = 0
     try:
         for row in reader:
+            lines.begin_row()
             if not row or (len(row) == 1 and width != 1 and not row[0].strip()):
                 continue
             width = width or len(row)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError
+from gpunn.reading import checked_path, open_file
 
 __all__ = ["ByteStream", "read_idx", "read_up_to"]
 
@@ -56,8 +57,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     OSError
         If the file can't be opened.
     """
-    path = os.fspath(path)
-    with open(path, "rb") as file:
+    path = checked_path(path)
+    with open_file(path, DataFileError) as file:
         compressed = file.read(2) == _GZIP_MAGIC
         file.seek(0)
         size = os.fstat(file.fileno()).st_size

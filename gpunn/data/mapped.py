@@ -7,13 +7,17 @@ whole blocks of a file around each page that is touched. Reading them from the f
 from __future__ import annotations
 
 import mmap
+import os
 from io import FileIO
+from pathlib import Path
 
 import numpy as np
 
+from gpunn.errors import DataFileError, FileAccessError
+from gpunn.reading import explanation
 from gpunn.typing import Array
 
-__all__ = ["release", "rows_of"]
+__all__ = ["check_whole", "release", "rows_of"]
 
 
 def mapping_of(array: Array) -> mmap.mmap | None:
@@ -36,6 +40,38 @@ def release(array: Array) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
+def check_whole(array: Array) -> None:
+    """Raise a DataFileError if a memory map's file has lost its end; a no-op otherwise.
+
+    Where there is no file any more behind a map, the system ends the process at the first touch.
+    """
+    mapping = mapping_of(array)
+    if mapping is None or array.filename is None:
+        return
+    try:
+        size = Path(array.filename).stat().st_size
+    except OSError:  # removed: what is mapped is still there
+        return
+    if mapped_from(array) + len(mapping) > size:
+        raise DataFileError(shortened(array.filename))
+
+
+def shortened(path: object) -> str:
+    """Return what to say of such a file."""
+    return (
+        f"{path}: has become shorter since it was memory-mapped; load it again, and let nothing "
+        "write to it meanwhile"
+    )
+
+
+def reopened(path: str | os.PathLike[str]) -> FileIO:
+    """Open a map's file again."""
+    try:
+        return FileIO(os.fspath(path))
+    except OSError as error:
+        raise FileAccessError(error.errno, explanation(error, path), path) from error
+
+
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     """Return the chosen rows of an array, for a memory-mapped one as a copy read from its file.
 
@@ -44,16 +80,24 @@ def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     array : ndarray
     chosen : slice or ndarray of int64
         A slice has no step.
+
+    Raises
+    ------
+    DataFileError
+        If the file has become shorter since it was mapped.
+    FileAccessError
+        If it can't be opened any more.
     """
     mapping = mapping_of(array)
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:
+        check_whole(array)
         return np.asarray(array[chosen])
     numbers = range(*chosen.indices(array.shape[0])) if isinstance(chosen, slice) else chosen
     rows = np.empty((len(numbers), *array.shape[1:]), array.dtype)
     if rows.nbytes == 0:
         return rows
     start, stride = file_offset(array, mapping), array.strides[0]
-    with FileIO(array.filename) as file:
+    with reopened(array.filename) as file:
         if isinstance(chosen, slice) and stride == array[0].nbytes:
             file.seek(start + chosen.indices(array.shape[0])[0] * stride)
             read_into(file, rows)
@@ -70,12 +114,16 @@ def read_into(file: FileIO, out: Array) -> None:
     while view:
         count = file.readinto(view)
         if not count:
-            raise EOFError(f"{file.name!r} has become shorter since it was memory-mapped")
+            raise DataFileError(shortened(file.name))
         view = view[count:]
 
 
 def file_offset(array: Array, mapping: mmap.mmap) -> int:
     """Return where in its file an array begins; `array.offset` is wrong for slices."""
-    mapped_from = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     beginning: int = np.frombuffer(mapping, np.uint8).ctypes.data
-    return int(mapped_from + array.ctypes.data - beginning)
+    return int(mapped_from(array) + array.ctypes.data - beginning)
+
+
+def mapped_from(array: Array) -> int:
+    """Return where in its file an array's map begins."""
+    return int(array.offset - array.offset % mmap.ALLOCATIONGRANULARITY)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpunn.data.mapped import release
+from gpunn.data.mapped import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
 
@@ -22,9 +22,11 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
     Raises
     ------
     DataError
-        If it is on another device, sparse, masked, ragged or made of Python objects.
+        If it is on another device, sparse, masked, ragged or made of Python objects, or a memory
+        map whose file has become shorter.
     """
     if isinstance(array, np.memmap):
+        check_whole(array)
         return array
     name = type(array).__name__
     if isinstance(array, np.ma.MaskedArray):
@@ -86,6 +88,7 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
         return
     step = max(1, CHECK_BYTES // max(1, array[0].nbytes))
     for start in range(0, array.shape[0], step):
+        check_whole(array)
         piece = array[start : start + step]
         fits = np.isfinite(piece)
         if array.dtype.itemsize > np.dtype(dtype).itemsize:

@@ -17,6 +17,7 @@ import numpy as np
 
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
+from gpunn.data.csv import BoundedLines, open_table
 from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
@@ -367,8 +368,8 @@ def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.nda
 
 def _first_rows(path: str | Path, delimiter: str) -> list[list[str]]:
     """Return the first two rows that are not empty; none if the file is not CSV."""
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.reader(file, delimiter=delimiter)
+    with open_table(str(path), errors="replace") as file:
+        rows = csv.reader(BoundedLines(path, file), delimiter=delimiter)
         try:
             return list(islice((row for row in rows if "".join(row).strip() or row[1:]), 2))
         except csv.Error:

@@ -22,6 +22,8 @@ from gpunn.files import write_atomically
 from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
 from gpunn.layers import Layer
 from gpunn.network import Sequential
+from gpunn.reading import open_file
+from gpunn.sealed import read_safetensors
 
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
@@ -279,17 +281,12 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """Return the arrays of a safetensors file."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not Path(path).is_file():
-        raise ModelFileError(f"{path}: there is no such file")
     try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ModelFileError(f"{path}: not a readable safetensors file: {error}") from error
-    except (AttributeError, KeyError, TypeError) as error:  # of a type that NumPy lacks
-        raise ModelFileError(f"{path}: holds arrays of a type that NumPy lacks: {error}") from error
+        open_file(path, ModelFileError).close()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        kind = "; this is a folder" if Path(path).is_dir() else ""
+        raise ModelFileError(f"{path}: there is no such file{kind}") from error
+    return read_safetensors(path)[1]
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:

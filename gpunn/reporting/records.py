@@ -24,9 +24,14 @@ from gpunn.experiment.folder import (
     NORMS,
 )
 from gpunn.monitor import direction, improved, improvement_start
+from gpunn.reading import lines_of, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
 
 __all__ = ["NormRow", "Record", "flat", "read_run"]
+
+
+LARGEST = 2**20
+"""Bytes of a file that says how a run went, or where."""
 
 
 class NormRow(msgspec.Struct):
@@ -160,7 +165,7 @@ def read_run(path: Path) -> Record:
     config = load_config(path / CONFIG)
     here = Environment()
     if environment.exists():
-        here = decode(environment, environment.read_bytes(), Environment)
+        here = whole(environment, Environment)
     return Record(
         path,
         path.resolve().name,
@@ -169,7 +174,7 @@ def read_run(path: Path) -> Record:
         here,
         history(path / HISTORY),
         lines(path / NORMS, NormRow),
-        decode(ending, ending.read_bytes(), Ending) if ending.exists() else None,
+        whole(ending, Ending) if ending.exists() else None,
         newest_model(path),
     )
 
@@ -203,10 +208,16 @@ def lines(path: Path, kind: Any) -> list[Any]:
     """Return the objects of a file of JSON lines; one cut short at the end is left out."""
     if not path.exists():
         return []
-    *whole, _ = path.read_bytes().split(b"\n")
     return [
-        decode(f"{path}, line {number}", line, kind) for number, line in enumerate(whole, start=1)
+        decode(f"{path}, line {number}", line, kind)
+        for number, line in enumerate(lines_of(path, DataFileError), start=1)
+        if line.endswith(b"\n")
     ]
+
+
+def whole(path: Path, kind: Any) -> Any:
+    """Return the object that a small file of JSON holds."""
+    return decode(path, read_whole(path, DataFileError, LARGEST, "a file of a run"), kind)
 
 
 def decode(place: object, text: bytes, kind: Any) -> Any:

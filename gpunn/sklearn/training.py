@@ -91,8 +91,8 @@ class EstimatorTrainer(Trainer):
             names.insert(names.index("val_loss") + 1, "val_score")
         return names
 
-    def _prepared_step(self, batch_size: int) -> TrainStep:
-        step = super()._prepared_step(batch_size)
+    def _prepared_step(self, batch_size: int, rows: int | None = None) -> TrainStep:
+        step = super()._prepared_step(batch_size, rows)
         if self.convergence.early_stopping:
             self.best = self.snapshot()  # until an epoch has the best score
         return step

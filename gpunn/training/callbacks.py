@@ -19,6 +19,7 @@ from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.files import remove
 from gpunn.monitor import direction, improved, improvement_start, monitored
+from gpunn.reading import checked_path
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
@@ -287,6 +288,7 @@ def check_path(path: Any) -> None:
     """Raise an ArgumentTypeError unless this can name a file."""
     if not isinstance(path, (str, Path)) or not str(path):
         raise ArgumentTypeError(f"path: expected the name of a file; got {path!r}")
+    checked_path(path)
 
 
 def check_monitored(trainer: Trainer, monitor: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError
 from gpunn.files import append
 from gpunn.optional import require
@@ -191,5 +192,5 @@ def csv_header(path: Path) -> list[str]:
     """Return the first row of a CSV file, empty if there is none."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return next(csv.reader(file), [])
+    with open_table(str(path)) as file:
+        return next(csv.reader(BoundedLines(path, file)), [])

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends import Backend
+from gpunn.errors import DataFileError
 from gpunn.files import append, finite_or_none, write_atomically
+from gpunn.reading import lines_of
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.typing import Array
 
@@ -57,7 +59,7 @@ class NormLog(Callback):
         path = Path(self.path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            lines = path.read_bytes().splitlines(keepends=True)
+            lines = list(lines_of(path, DataFileError))
             kept = [line for line in lines if 0 < epoch_of(line) <= trainer.epoch]
             if kept != lines:
                 write_atomically(path, b"".join(kept))

@@ -362,7 +362,7 @@ class Trainer:
         if not self.model.inputs_fitted:
             learned = self.model.learn_inputs(training.source.X, training.numbers)
         with self.model.backend.memory_errors():
-            step = self._prepared_step(course.batch_size)
+            step = self._prepared_step(course.batch_size, training.rows)
         self.callbacks = callbacks
         termination = None
         with ExitStack() as ending:
@@ -601,15 +601,20 @@ class Trainer:
         bar.set_postfix(step.statistics.result(), refresh=False)
         return position
 
-    def _prepared_step(self, batch_size: int) -> TrainStep:
+    def _prepared_step(self, batch_size: int, rows: int | None = None) -> TrainStep:
         """Return a step for this batch size, with the state that training has come to.
+
+        An update never takes more batches than `rows` make, so that buffers are not made for more.
 
         A step is used again as long as nothing that it was made from has been changed. The state
         belongs to the optimizer object: another optimizer starts with a new one.
         """
+        accumulation = self.gradient_accumulation
+        if accumulation > 1 and rows is not None:  # at least 2, which is not computed as 1 is
+            accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
         recipe = (
             batch_size,
-            self.gradient_accumulation,
+            accumulation,
             self.model,
             self.loss,
             list(self.metrics),
@@ -631,7 +636,7 @@ class Trainer:
             self.optimizer,
             self.metrics,
             batch_size,
-            self.gradient_accumulation,
+            accumulation,
         )
         self._recipe = recipe
         self._pending = {}

@@ -250,3 +250,13 @@ def test_other_compressions_are_refused(tmp_path, method):
         archive.writestr("X.npy", content.getvalue())
     with pytest.raises(DataFileError, match="is compressed in a way that NumPy does not write"):
         load_npz(path, y=None)
+
+
+@pytest.mark.parametrize("shape", ["(True,)", "(2, False)", "(-1,)", str((1,) * 65)])
+def test_shapes_that_no_array_has(tmp_path, shape):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(4)
+    (tmp_path / "a.npy").write_bytes(content)
+    for map_above in (2**28, 0):
+        with pytest.raises(DataFileError, match=r"a\.npy: "):
+            load_npy(tmp_path / "a.npy", map_above=map_above)

@@ -1,11 +1,16 @@
 import mmap
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gpunn
 from gpunn.data.mapped import release, rows_of
+from gpunn.data.validation import check_finite
+from gpunn.errors import DataFileError
 
 
 @pytest.fixture
@@ -61,8 +66,29 @@ def test_rows_of_a_file_that_became_shorter(mapped):
     X = mapped(np.zeros((8, 2)))
     with open(X.filename, "r+b") as file:
         file.truncate(150)
-    with pytest.raises(EOFError, match="shorter"):
+    with pytest.raises(DataFileError, match=r"\.npy: has become shorter since it was memory-map"):
         rows_of(X, np.array([7]))
+
+
+def test_a_map_whose_file_became_shorter_is_not_touched(mapped):
+    """The system would end the process."""
+    X = mapped(np.ones((6, 2000)))
+    model = gpunn.Sequential([gpunn.layers.Dense(1)], 2000, "numpy")
+    columns = np.memmap(X.filename, float, "r", shape=(1500, 8), order="F")
+    os.truncate(X.filename, 5000)
+    with pytest.raises(DataFileError, match="shorter"):
+        model.predict(X)
+    with pytest.raises(DataFileError, match="shorter"):
+        check_finite(X, "X")
+    with pytest.raises(DataFileError, match="shorter"):
+        rows_of(columns, np.array([700]))
+
+
+def test_rows_of_a_file_that_is_gone(mapped):
+    X = mapped(np.ones((6, 2)))
+    Path(X.filename).unlink()
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        rows_of(X, np.array([1]))
 
 
 @given(st.lists(st.integers(0, 19), max_size=40))

@@ -1248,3 +1248,24 @@ def test_batches_too_large_for_memory(call, monkeypatch):
     )
     with pytest.raises(ArgumentError, match=message):
         getattr(this, call)(X, Y, batch_size=40)
+
+
+def test_more_accumulation_than_there_are_batches_takes_no_more_memory():
+    """And is an update an epoch, as with just as many."""
+    X, y = np.random.default_rng(0).normal(size=(2, 40, 3)).astype("float32")
+    found = []
+    for accumulation in (5, 10**7):
+        model = gpunn.Sequential([gpunn.layers.Dense(3)], 3, "numpy")
+        trainer = gpunn.Trainer(
+            model, "mean_squared_error", "adam", gradient_accumulation=accumulation
+        )
+        tracemalloc.start()
+        try:
+            trainer.fit(X, y, epochs=2, batch_size=8, progress=False)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        found.append(model.parameters.values.tobytes())
+        assert trainer.updates == 2
+    assert found[0] == found[1]
+    assert peak < 2**26

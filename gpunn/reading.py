@@ -1,0 +1,180 @@
+"""Opening files that somebody else may have made: regular files alone, and lines of bounded length.
+
+A name that was given may stand for a device that never ends, a pipe that nobody writes to, or a
+file of 20 GB that takes no room on the disk. Every reader opens its file here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
+
+__all__ = [
+    "LONGEST_LINE",
+    "checked_path",
+    "explanation",
+    "lines_of",
+    "open_file",
+    "read_whole",
+]
+
+LONGEST_LINE = 2**24
+"""Bytes of one line, or characters of one row of a table. An honest one has some thousand."""
+
+KINDS = {
+    stat.S_IFIFO: "a pipe (FIFO)",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def checked_path(path: Any, argument: str = "path") -> str:
+    r"""Return a path as text.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is neither text nor a path.
+    ArgumentError
+        If no file can be called so, since a character is impossible in a name (`"\0"`).
+    """
+    try:
+        text = os.fspath(path)
+        if not isinstance(text, str):
+            raise TypeError
+    except TypeError:
+        raise ArgumentTypeError(f"{argument}: expected the name of a file; got {path!r}") from None
+    try:
+        possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ArgumentError(
+            f"{argument}: {text!r} holds a character that no file's name can have; remove it"
+        )
+    return text
+
+
+def open_file(path: str | os.PathLike[str], fault: type[InvalidFileError]) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Parameters
+    ----------
+    path : path-like
+        Links are followed.
+    fault : type
+        What to raise if it is something else, such as a device or a pipe, which may have no end.
+
+    Raises
+    ------
+    InvalidFileError
+        Of the class `fault`, as above.
+    FileAccessError
+        If the file can't be opened.
+    ArgumentError, ArgumentTypeError
+        As `checked_path`.
+    """
+    path = checked_path(path)
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
+    except OSError as error:
+        # A socket is refused by the system itself.
+        if (kind := _kind(path)) is None:
+            raise FileAccessError(error.errno, explanation(error, path), path) from error
+    else:
+        kind = KINDS.get(stat.S_IFMT(os.fstat(file.fileno()).st_mode))
+        if kind is None:
+            return cast(BinaryIO, file)
+        file.close()
+    raise fault(
+        f"{path}: expected a regular file, got {kind}; write what it gives to a file first, and "
+        "give that"
+    )
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to would be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _kind(path: str) -> str | None:
+    try:
+        return KINDS.get(stat.S_IFMT(Path(path).stat().st_mode))
+    except OSError:
+        return None
+
+
+def read_whole(
+    path: str | os.PathLike[str], fault: type[InvalidFileError], most: int, what: str
+) -> bytes:
+    """Return the content of a file that is known to be small.
+
+    Parameters
+    ----------
+    path, fault
+        As `open_file`.
+    most : int
+        Bytes; a file of more is refused.
+    what : str
+        What such a file is, for the error message.
+
+    Raises
+    ------
+    InvalidFileError
+        Of the class `fault`, if it has more bytes, or is no regular file.
+    FileAccessError, ArgumentError, ArgumentTypeError
+        As `open_file`.
+    """
+    with open_file(path, fault) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise fault(f"{path}: not {what}: larger than {most:,} bytes")
+    return content
+
+
+def lines_of(path: str | os.PathLike[str], fault: type[InvalidFileError]) -> Iterator[bytes]:
+    r"""Yield the lines of a file, each with its "\n", which the last one may lack.
+
+    Raises
+    ------
+    InvalidFileError
+        Of the class `fault`, if a line has more than `LONGEST_LINE` bytes, or this is no regular
+        file.
+    FileAccessError, ArgumentError, ArgumentTypeError
+        As `open_file`.
+    """
+    with open_file(path, fault) as file:
+        number = 0
+        while line := file.readline(LONGEST_LINE + 1):
+            number += 1
+            if len(line) > LONGEST_LINE:
+                raise fault(f"{path}, line {number}: damaged: more than {LONGEST_LINE:,} bytes")
+            yield line
+
+
+def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
+    """Return what is wrong with a file that can't be opened, and what to do about it."""
+    path = Path(path)
+    if error.errno == errno.ENOENT:
+        if path.is_symlink():
+            return "is a link to a file that does not exist; mend the link"
+        if path.parent.exists():
+            return f"there is no such file in {path.parent.absolute()}; check the name"
+        return f"there is no such file, nor the folder {path.parent}; check the path"
+    said = {
+        errno.EISDIR: "expected a file, got a folder; give the path of a file in it",
+        errno.ENOTDIR: "a part of the path is a file, not a folder; check the path",
+        errno.EACCES: "may not be opened by this user; change its permissions, or its folder's",
+        errno.EPERM: "may not be opened by this user; change its permissions, or its folder's",
+        errno.ELOOP: "is a link that leads back to itself; mend the link",
+        errno.ENAMETOOLONG: "the name is too long for this system; shorten it",
+        errno.EMFILE: "this process has too many files open; close some, or raise `ulimit -n`",
+    }
+    return said.get(error.errno or 0, f"can't be opened: {error.strerror or error}")

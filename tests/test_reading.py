@@ -1,0 +1,193 @@
+"""Readers open regular files alone: no device, no pipe, nothing without an end."""
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+import gpunn
+from gpunn.config import load_config
+from gpunn.data import load_csv, load_npy, load_npz, read_idx
+from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
+from gpunn.files import append, write_atomically
+from gpunn.interchange import load_state_dict
+from gpunn.reading import LONGEST_LINE, lines_of, open_file, read_whole
+from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
+from gpunn.sealed import read_sealed
+from gpunn.training.logs import csv_header
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
+
+
+def network():
+    return gpunn.Sequential([gpunn.layers.Dense(2)], 3, "numpy")
+
+
+READERS = {
+    "IDX": read_idx,
+    "NPY": load_npy,
+    "NPZ": load_npz,
+    "CSV": lambda path: load_csv(path, -1),
+    "a CSV log's header": csv_header,
+    "TOML": load_config,
+    "model": lambda path: gpunn.load_model(path, "numpy"),
+    "sealed": read_sealed,
+    "state dict": lambda path: load_state_dict(network(), path),
+    "history.jsonl": history,
+    "norms.jsonl": lambda path: lines(path, NormRow),
+    "norms of a resumed run": lambda path: list(lines_of(path, InvalidFileError)),
+    "environment.json": lambda path: whole(path, Environment),
+    "evaluation.json": lambda path: whole(path, Ending),
+}
+
+
+OPTIONAL = {"a CSV log's header", "history.jsonl", "norms.jsonl"}
+"""Of these there may be no file, and then there is nothing to say."""
+
+
+@pytest.fixture
+def bounded():
+    """A minute, and 2 GiB more than there are, for what would otherwise take everything.
+
+    Of memory that is written to: a map of a large file takes none.
+    """
+
+    def too_late(*_):
+        raise AssertionError("waits for something that does not come")
+
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    handler = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(60)
+    resource.setrlimit(resource.RLIMIT_DATA, (used + 2**31, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, before)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, handler)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_that_nobody_writes_to(name, tmp_path, bounded):
+    path = tmp_path / "file"
+    os.mkfifo(path)
+    with pytest.raises(InvalidFileError, match=r"file: expected a regular file, got a pipe"):
+        READERS[name](path)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_link_to_a_device_without_end(name, tmp_path, bounded):
+    path = tmp_path / "file"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(InvalidFileError, match=r"file: expected a regular file, got a device"):
+        READERS[name](path)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_20_gigabytes_that_take_no_room(name, tmp_path, bounded):
+    path = tmp_path / "file"
+    with open(path, "wb") as file:
+        file.truncate(20 * 10**9)
+    with pytest.raises(InvalidFileError, match="file"):
+        READERS[name](path)
+
+
+def test_a_good_beginning_and_20_gigabytes(tmp_path, bounded):
+    """What is behind the last whole line is not kept, but it has to be a line."""
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"epoch": 1}\n')
+    os.truncate(path, 20 * 10**9)
+    with pytest.raises(InvalidFileError, match=r"history\.jsonl, line 2: damaged: more than"):
+        history(path)
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n1,2\n")
+    os.truncate(path, 20 * 10**9)
+    with pytest.raises(InvalidFileError, match=r"data\.csv: not a CSV file, or damaged: a row of"):
+        load_csv(path, -1)
+
+
+@pytest.mark.parametrize("name", sorted(READERS.keys() - OPTIONAL))
+@pytest.mark.parametrize("path", ["a\0b", "a\ud800b", "\0"])
+def test_a_path_that_no_file_can_have(name, path):
+    with pytest.raises(ArgumentError, match=r"holds a character that no file's name can have"):
+        READERS[name](path)
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_atomically(path, b""), lambda path: append(path, "")]
+)
+def test_writing_to_a_path_that_no_file_can_have(write):
+    with pytest.raises(ArgumentError, match="holds a character that no file's name can have"):
+        write("a\0b")
+
+
+@pytest.mark.parametrize("log", ["CSVLog", "JSONLinesLog", "ModelCheckpoint"])
+def test_a_callback_with_such_a_path(log):
+    with pytest.raises(ArgumentError, match=r"path: .* holds a character"):
+        getattr(gpunn.callbacks, log)("a\0b")
+
+
+@pytest.mark.parametrize("path", [3, None, b"file", ["file"]])
+def test_what_is_no_path(path):
+    with pytest.raises(ArgumentTypeError, match="path: expected the name of a file; got"):
+        open_file(path, InvalidFileError)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("none.csv", FileNotFoundError, "none.csv: there is no such file in .*; check the name"),
+        ("no/a.csv", FileNotFoundError, "there is no such file, nor the folder .*no; check the"),
+        ("link", FileNotFoundError, "link: is a link to a file that does not exist; mend the"),
+        ("circle", OSError, "circle: is a link that leads back to itself"),
+        (".", IsADirectoryError, "expected a file, got a folder; give the path of a file in it"),
+        ("file/a.csv", NotADirectoryError, "a part of the path is a file, not a folder"),
+        ("x" * 300, OSError, "the name is too long for this system; shorten it"),
+    ],
+)
+def test_files_that_cannot_be_opened(tmp_path, name, error, said):
+    """The message names the file and says what to do; the class is the built-in one too."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(error, match=said) as caught:
+        load_csv(tmp_path / name, -1)
+    assert isinstance(caught.value, FileAccessError)
+    assert "Errno" not in str(caught.value)
+    assert caught.value.errno
+    assert caught.value.filename == str(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_opened(tmp_path, monkeypatch):
+    def refusing(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("gpunn.reading.open", refusing, raising=False)
+    with pytest.raises(PermissionError, match=r"a: may not be opened by this user; change its"):
+        open_file(tmp_path / "a", InvalidFileError)
+
+
+def test_a_size_and_a_line_within_the_bounds(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_whole(path, InvalidFileError, 5, "small") == b"12345"
+    with pytest.raises(InvalidFileError, match="file: not small: larger than 4 bytes"):
+        read_whole(path, InvalidFileError, 4, "small")
+    line = b"x" * (LONGEST_LINE - 1) + b"\n"
+    path.write_bytes(line + b"rest")
+    assert list(lines_of(path, InvalidFileError)) == [line, b"rest"]
+    path.write_bytes(b"x" + line)
+    with pytest.raises(InvalidFileError, match="file, line 1: damaged"):
+        list(lines_of(path, InvalidFileError))
+
+
+def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
+    """Cells that go on over lines are no way around the bound; rows within it are many."""
+    monkeypatch.setattr("gpunn.data.csv.LONGEST_LINE", 3000)
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n" + ('"' + "\n" * 97 + '",') * 40)
+    with pytest.raises(InvalidFileError, match=r"a\.csv: not a CSV file, or .* more than 3,000 ch"):
+        load_csv(path, -1)
+    path.write_text("1,2\n" * 3000)
+    assert len(load_csv(path, -1).X) == 3000
