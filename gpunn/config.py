@@ -245,7 +245,7 @@ class NPY(FileDataSet, frozen=True, kw_only=True, tag="npy"):
     """`dataset = "npy"`: each array from an NPY file of its own, large ones as memory maps.
 
     A memory map is read piece by piece while training. Setting rows aside by a fraction copies
-    them, so give large data its own validation and test files.
+    none of them.
 
     Attributes
     ----------

@@ -51,7 +51,7 @@ def evaluate(
     part of the data that it was trained on.
     """
     from gpunn.errors import DataError
-    from gpunn.experiment.build import make_trainer
+    from gpunn.experiment.build import evaluate_part, make_trainer
     from gpunn.experiment.data import load, read_part
 
     if target_path is not None and data_path is None:
@@ -67,7 +67,7 @@ def evaluate(
                 f"{run_dir}: the run's data has no test part; give labelled rows by --data-path"
             )
         part = parts.test
-    figures = trainer.evaluate(part.X, part.y)
+    figures = evaluate_part(trainer, part)
     if as_json:
         click.echo(json.dumps({"rows": part.rows, **figures}))
     else:

@@ -97,20 +97,22 @@ def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     if rows.nbytes == 0:
         return rows
     start, stride = file_offset(array, mapping), array.strides[0]
+    # As bytes, since a buffer can't be cast from every type, such as those of another byte order.
+    content = rows.reshape(-1).view(np.uint8).data
+    row_bytes = rows.nbytes // len(rows)
     with reopened(array.filename) as file:
-        if isinstance(chosen, slice) and stride == array[0].nbytes:
-            file.seek(start + chosen.indices(array.shape[0])[0] * stride)
-            read_into(file, rows)
+        if isinstance(chosen, slice) and stride == row_bytes:
+            file.seek(start + numbers[0] * stride)
+            read_into(file, content)
             return rows
-        for row, number in zip(rows, numbers, strict=True):
+        for place, number in enumerate(numbers):
             file.seek(start + int(number) * stride)
-            read_into(file, row)
+            read_into(file, content[place * row_bytes : (place + 1) * row_bytes])
     return rows
 
 
-def read_into(file: FileIO, out: Array) -> None:
-    """Fill `out` from the file's position."""
-    view = memoryview(out).cast("B")
+def read_into(file: FileIO, view: memoryview) -> None:
+    """Fill `view`, which is of bytes, from the file's position."""
     while view:
         count = file.readinto(view)
         if not count:

@@ -11,7 +11,7 @@ from gpunn.config import Config, Training
 from gpunn.configurable import Configurable, check_number
 from gpunn.data.validation import check_inputs
 from gpunn.errors import ArgumentError, ConfigError, suggest
-from gpunn.experiment.data import Parts, load
+from gpunn.experiment.data import Part, Parts, load
 from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import direction
@@ -19,10 +19,11 @@ from gpunn.network import Sequential
 from gpunn.saving import Checkpoint
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.examples import examples, training_examples
 from gpunn.training.history import History
 from gpunn.training.trainer import TIMINGS
 
-__all__ = ["Best", "Experiment", "build", "make_trainer"]
+__all__ = ["Best", "Experiment", "build", "evaluate_part", "make_trainer"]
 
 
 @dataclass(frozen=True)
@@ -80,25 +81,47 @@ class Experiment:
         DivergenceError
             If the loss stops being a finite number.
         """
-        training, parts = self.config.training, self.parts
-        validation = parts.validation
-        return self.trainer.fit(
-            parts.training.X,
-            parts.training.y,
-            epochs=training.epochs if resume_from else max(0, training.epochs - self.trainer.epoch),
-            batch_size=training.batch_size,
-            validation_data=None if validation is None else (validation.X, validation.y),
+        config, trainer = self.config.training, self.trainer
+        part, validation = self.parts.training, self.parts.validation
+        # A part that was set aside is rows of the same source.
+        same = validation is not None and validation.source_inputs is part.source_inputs
+        training, held = training_examples(
+            trainer,
+            part.source_inputs,
+            part.source_targets,
+            sample_weight=None,
             class_weight=self.class_weight,
-            shuffle=training.shuffle,
-            callbacks=[*self.callbacks, *extra],
-            progress=progress,
-            resume_from=resume_from,
+            validation_data=(
+                None
+                if validation is None or same
+                else (validation.source_inputs, validation.source_targets)
+            ),
+            validation_split=0.0,
+            stream=None,
+            kept=part.numbers,
+            held=validation.numbers if validation is not None and same else None,
+        )
+        return trainer.fit_examples(
+            training,
+            held,
+            config.epochs if resume_from else max(0, config.epochs - trainer.epoch),
+            config.batch_size,
+            config.shuffle,
+            sorted([*self.callbacks, *extra], key=lambda callback: callback.saves),
+            progress,
+            resume_from,
         )
 
     def evaluate(self) -> dict[str, float] | None:
         """Return loss and metrics over the test part, or None if there is none."""
         test = self.parts.test
-        return None if test is None else self.trainer.evaluate(test.X, test.y)
+        return None if test is None else evaluate_part(self.trainer, test)
+
+
+def evaluate_part(trainer: Trainer, part: Part) -> dict[str, float]:
+    """Return loss and metrics over a part of the data."""
+    checked = examples(trainer, part.source_inputs, part.source_targets, None, None, part.numbers)
+    return trainer.evaluate_examples(checked)
 
 
 def build(config: Config, backend: str | Backend, *, allow_imports: bool = False) -> Experiment:
@@ -128,8 +151,9 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     model = _network(config, objects.layers, parts, ops)
     trainer = make_trainer(model, objects, config.training)
     parts = parts.split(config.data, trainer.loss, model.output_shape[0])
-    if parts.test is not None:  # Trainer.fit checks the other parts before it begins
-        check_inputs(parts.test.X, model.input_shape, "test X", config.dtype)
+    # Training checks its source and that of the validation rows before it begins.
+    if parts.test is not None and parts.test.source_inputs is not parts.training.source_inputs:
+        check_inputs(parts.test.source_inputs, model.input_shape, "test X", config.dtype)
     figures = ["loss", *(metric.name for metric in trainer.metrics)]
     if parts.validation is not None:
         figures += [f"val_{figure}" for figure in figures]
@@ -162,7 +186,7 @@ def make_trainer(model: Sequential, objects: Objects, training: Training) -> Tra
 
 
 def _network(config: Config, layers: list[Layer], parts: Parts, ops: Backend) -> Sequential:
-    shape = parts.training.X.shape[1:]
+    shape = parts.training.source_inputs.shape[1:]
     if config.data.standardize:
         flatten: list[Layer] = [Flatten()] if len(shape) > 1 else []
         layers = [*flatten, Standardization(), *layers]

@@ -30,15 +30,34 @@ LOG = logging.getLogger("gpunn")
 
 @dataclass(frozen=True)
 class Part:
-    """Inputs and targets, row by row."""
+    """Rows of a source; setting some aside copies none of them.
 
-    X: np.ndarray
-    y: np.ndarray
+    Attributes
+    ----------
+    source_inputs, source_targets : ndarray
+        Inputs and targets of the source, which may be memory maps.
+    numbers : ndarray of int64 or None
+        Which rows of the source are the part's; None is all of them.
+    """
+
+    source_inputs: np.ndarray
+    source_targets: np.ndarray
+    numbers: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return int(self.X.shape[0])
+        return int(self.source_inputs.shape[0]) if self.numbers is None else len(self.numbers)
+
+    def inputs(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the inputs of the part's rows `start:stop`, by default of all."""
+        X, rows = self.source_inputs, slice(start, stop)
+        return X[rows] if self.numbers is None else rows_of(X, self.numbers[rows])
+
+    def targets(self) -> np.ndarray:
+        """Return the targets of the part's rows."""
+        y = self.source_targets
+        return y if self.numbers is None else rows_of(y, self.numbers)
 
     def fingerprint(self) -> list[int]:
         """Return the number of rows, and a checksum (CRC-32) of some of them, evenly spaced.
@@ -47,26 +66,30 @@ class Part:
         not take long where a data set is larger than memory.
         """
         checksum = 0
-        for array in (self.X, self.y):
+        for array in (self.source_inputs, self.source_targets):
             bytes_a_row = max(1, array.itemsize * math.prod(array.shape[1:]))
             count = min(self.rows, 1000, max(1, 2**24 // bytes_a_row))
             chosen = np.linspace(0, self.rows - 1, count).astype(np.int64)
+            if self.numbers is not None:
+                chosen = self.numbers[chosen]
             checksum = zlib.crc32(rows_of(array, chosen).tobytes(), checksum)
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
-        """Return some of the rows."""
-        return Part(self.X[rows], self.y[rows])
+        """Return some of the rows, by their numbers in this part."""
+        numbers = rows if self.numbers is None else self.numbers[rows]
+        return Part(self.source_inputs, self.source_targets, numbers)
 
     def check_targets(self, name: str, loss: Loss, outputs: int) -> None:
         """Raise a DataError that names the part unless each row has a target the loss takes."""
-        if self.X.shape[:1] != self.y.shape[:1]:
+        shapes = self.source_inputs.shape, self.source_targets.shape
+        if shapes[0][:1] != shapes[1][:1]:
             raise DataError(
-                f"{name} y: expected one target for each of the {self.X.shape[0]} rows; got shape "
-                f"{self.y.shape}"
+                f"{name} y: expected one target for each of the {shapes[0][0]} rows; got shape "
+                f"{shapes[1]}"
             )
         try:
-            loss.check_targets(self.y, outputs)
+            loss.check_targets(self.source_targets, outputs)
         except DataError as error:
             raise DataError(f"{name} {error}") from error
 
@@ -114,7 +137,7 @@ class Parts:
                 part.check_targets(name, loss, outputs)
 
         def divided(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
-            classes = loss.class_indices(loss.check_targets(part.y, outputs))
+            classes = loss.class_indices(loss.check_targets(part.targets(), outputs))
             try:
                 kept, held = split_rows(part.rows, fraction, config.split_seed, classes)
             except ArgumentError as error:

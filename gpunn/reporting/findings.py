@@ -15,6 +15,9 @@ from gpunn.network import Sequential
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
+PIECE_ROWS = 4096
+"""Rows that are read and predicted from at a time."""
+
 LARGEST_LOGARITHM = 300.0
 """Of a rate that is shown; what is larger shows as exp(300), since infinity has no place."""
 
@@ -76,7 +79,8 @@ class Findings:
         "test", "validation" or "training".
     rows : dict of str to int
         Number of rows of each part.
-    X : array, shape (rows, *input_shape)
+    X : array of shape (rows, *input_shape), or None
+        The rows, if they are images.
     pixels : tuple of int or None
         Shape (height, width) or (height, width, colours) if a row is an image.
     outcome : Classes, Labels or Numbers
@@ -84,7 +88,7 @@ class Findings:
 
     part: str
     rows: dict[str, int]
-    X: np.ndarray
+    X: np.ndarray | None
     pixels: tuple[int, ...] | None
     outcome: Classes | Labels | Numbers
 
@@ -105,8 +109,16 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     present = {name: part for name, part in named.items() if part is not None}
     name, part = next(iter(present.items()))
     rows = {name: part.rows for name, part in reversed(present.items())}
-    found = outcome(model.predict(part.X), part, objects, model)
-    return Findings(name, rows, part.X, image_shape(config, part.X), found)
+    # Piece by piece, since the rows may be some of a file that is larger than memory.
+    raw = np.concatenate(
+        [
+            model.predict(part.inputs(start, start + PIECE_ROWS))
+            for start in range(0, part.rows, PIECE_ROWS)
+        ]
+    )
+    pixels = image_shape(config, part.source_inputs)
+    found = outcome(raw, part, objects, model)
+    return Findings(name, rows, None if pixels is None else part.inputs(), pixels, found)
 
 
 def outcome(
@@ -114,7 +126,7 @@ def outcome(
 ) -> Classes | Labels | Numbers:
     """Return what outputs mean under the loss, beside the truth."""
     loss, outputs = objects.loss, raw.shape[1]
-    targets = loss.check_targets(part.y, outputs)
+    targets = loss.check_targets(part.targets(), outputs)
     truth = loss.class_indices(targets)
     if isinstance(loss, (SoftmaxCrossEntropy, BinaryCrossEntropy)):
         meaning = interpret(raw, loss, model.metadata.get("classes"))

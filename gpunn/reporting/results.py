@@ -172,6 +172,7 @@ def share_text(share: float) -> str:
 def pictures(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Picture]:
     """Return the images of some rows, with what they are and were taken for."""
     assert findings.pixels is not None
+    assert findings.X is not None
     if not len(rows):
         return []
     low, high = float(findings.X.min()), float(findings.X.max())

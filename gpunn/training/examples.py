@@ -58,15 +58,21 @@ def examples(
     y: HostArray,
     sample_weight: HostArray | None,
     stream: bool | None,
+    numbers: np.ndarray | None = None,
 ) -> Examples:
     """Check a data set against a trainer's network, loss and metrics.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64 or None
+        Which of the rows are meant; None is all of them. All are checked.
 
     Raises
     ------
     DataError
         If it does not fit them.
     """
-    return Examples(_source(trainer, *_checked(trainer, X, y, sample_weight), stream))
+    return Examples(_source(trainer, *_checked(trainer, X, y, sample_weight), stream), numbers)
 
 
 def training_examples(
@@ -79,8 +85,16 @@ def training_examples(
     validation_data: tuple[HostArray, ...] | None,
     validation_split: float,
     stream: bool | None,
+    kept: np.ndarray | None = None,
+    held: np.ndarray | None = None,
 ) -> tuple[Examples, Examples | None]:
     """Check what `Trainer.fit` was given, and set aside the validation data.
+
+    Parameters
+    ----------
+    kept, held : ndarray of int64 or None
+        Which rows to train on, and which to validate on, where that is decided already. All
+        rows are checked.
 
     Returns
     -------
@@ -99,7 +113,6 @@ def training_examples(
         raise ArgumentError("validation_split: can't be given beside validation_data")
     model, loss = trainer.model, trainer.loss
     X, targets, weights = _checked(trainer, X, y, sample_weight)
-    kept = held = None
     if split:
         kept, held = split_rows(len(X), split, model.seed, loss.class_indices(targets))
         if weights is not None and not weights[held].any():

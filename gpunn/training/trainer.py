@@ -666,7 +666,10 @@ class Trainer:
         """
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
-        checked = examples(self, X, y, sample_weight, stream)
+        return self.evaluate_examples(examples(self, X, y, sample_weight, stream), batch_size)
+
+    def evaluate_examples(self, checked: Examples, batch_size: int = 1024) -> dict[str, float]:
+        """Do what `evaluate` does once it has checked its arguments."""
         try:
             with self.model.backend.memory_errors():
                 return self._evaluate(checked, batch_size)

@@ -85,11 +85,11 @@ def test_fractions_keep_the_classes_proportions_and_the_test_rows(train, tmp_pat
 
     first, other_seed, other_split = parts(), parts("seed=1"), parts("data.split_seed=1")
     for part in (first.training, first.validation, first.test):
-        assert len(set(np.bincount(part.y))) == 1
-    together = np.vstack([first.training.X, first.validation.X, first.test.X])
+        assert len(set(np.bincount(part.targets()))) == 1
+    together = np.vstack([part.inputs() for part in (first.training, first.validation, first.test)])
     assert np.array_equal(np.unique(together, axis=0), np.unique(arrays(60)[0], axis=0))
-    assert np.array_equal(first.test.X, other_seed.test.X)
-    assert not np.array_equal(first.test.X, other_split.test.X)
+    assert np.array_equal(first.test.inputs(), other_seed.test.inputs())
+    assert not np.array_equal(first.test.inputs(), other_split.test.inputs())
 
 
 def test_standardize_is_taken_from_the_training_rows_and_saved(train, tmp_path):

@@ -44,6 +44,23 @@ def test_rows_of_a_map_are_those_of_the_array(mapped, mode, view, chosen):
     np.testing.assert_array_equal(rows, array[VIEWS[view]][chosen])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (7, 0), (1,), (7,), (7, 1), (7, 3), (7, 2, 3)])
+@pytest.mark.parametrize(
+    "dtype", ["?", "u1", "i1", "<i2", ">i2", "<i8", ">i8", "<u8", "<f2", ">f2", "<f4", ">f4", ">f8"]
+)
+def test_rows_of_maps_of_any_type_and_shape(mapped, dtype, shape, order):
+    array = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    everything = mapped(np.asarray(array, order=order))
+    for view in (np.s_[:], np.s_[1:], np.s_[::-1], np.s_[::2]):
+        expected = array[view]
+        backwards = np.arange(len(expected))[::-1]
+        for chosen in (slice(None), slice(2, 5), backwards, np.array([], np.int64)):
+            rows = rows_of(everything[view], chosen)
+            assert rows.dtype == array.dtype
+            np.testing.assert_array_equal(rows, expected[chosen])
+
+
 def test_rows_of_a_map_are_ordinary_memory(mapped):
     rows = rows_of(mapped(np.zeros((8, 2))), np.array([1, 2]))
     assert not isinstance(rows, np.memmap)

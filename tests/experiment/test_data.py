@@ -1,0 +1,97 @@
+"""The parts of a data set, above all of one in memory-mapped files."""
+
+import tracemalloc
+from functools import partial
+
+import numpy as np
+import pytest
+
+from gpunn.config import parse_config
+from gpunn.data import batches, load_npy, preprocessing
+from gpunn.experiment.build import build
+from gpunn.experiment.data import load
+from gpunn.experiment.objects import Objects
+from gpunn.losses import SoftmaxCrossEntropy
+from gpunn.reporting.findings import examine
+
+ROWS, COLUMNS = 30_000, 256
+FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
+
+
+def config(tmp_path, **data):
+    files = {"dataset": "npy", "path": "X.npy", "target_path": "y.npy", **data}
+    training = {"loss": "softmax_cross_entropy", "epochs": 1, "batch_size": 500}
+    layers = [{"name": "dense", "units": 2}]
+    raw = {"data": files, "model": {"layers": layers}, "training": training, "backend": "numpy"}
+    return parse_config(raw, tmp_path)
+
+
+@pytest.fixture
+def mapped(tmp_path, monkeypatch):
+    """Inputs of 30 MB and integer labels in files that are memory-mapped, however small."""
+    monkeypatch.setattr("gpunn.experiment.data.load_npy", partial(load_npy, map_above=0))
+    monkeypatch.setattr(batches, "STREAM_BYTES", 2**20)
+    monkeypatch.setattr(preprocessing, "_CHUNK_ITEMS", 2**16)
+    monkeypatch.setattr("gpunn.reporting.findings.PIECE_ROWS", 512)
+    X = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
+    np.save(tmp_path / "X.npy", X)
+    np.save(tmp_path / "y.npy", np.arange(ROWS) % 2)
+    return X
+
+
+def test_rows_set_aside_stay_in_the_file(tmp_path, mapped):
+    described = config(tmp_path, **FRACTIONS)
+    parts = load(described).split(described.data, SoftmaxCrossEntropy(), 2)
+    found = (parts.training, parts.validation, parts.test)
+    assert [part.rows for part in found] == [18_000, 6_000, 6_000]
+    for part in found:
+        assert isinstance(part.source_inputs, np.memmap)
+        assert part.source_inputs is parts.training.source_inputs
+        np.testing.assert_array_equal(part.inputs(), mapped[part.numbers])
+        np.testing.assert_array_equal(part.inputs(7, 9), mapped[part.numbers[7:9]])
+        np.testing.assert_array_equal(part.targets(), part.numbers % 2)
+    together = np.concatenate([part.numbers for part in found])
+    np.testing.assert_array_equal(np.sort(together), np.arange(ROWS))
+
+
+def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
+    def run(described):
+        experiment = build(described, "numpy")
+        history = experiment.run(progress=False)
+        findings = examine(experiment.trainer.model, Objects(described), described)
+        figures = history.rows[0]["loss"], history.rows[0]["val_loss"], experiment.evaluate()
+        return experiment.parts, figures, findings.outcome.confusion
+
+    described = config(tmp_path, standardize=True, **FRACTIONS)
+    run(described)  # which imports and compiles
+    tracemalloc.start()
+    try:
+        parts, figures, confusion = run(described)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < mapped.nbytes / 3
+
+    # Copies of the same rows, in files of their own, give the same numbers.
+    files = {}
+    for name, prefix in (("training", ""), ("validation", "validation_"), ("test", "test_")):
+        part = getattr(parts, name)
+        np.save(tmp_path / f"X_{name}.npy", part.inputs())
+        np.save(tmp_path / f"y_{name}.npy", part.targets())
+        files |= {f"{prefix}path": f"X_{name}.npy", f"{prefix}target_path": f"y_{name}.npy"}
+    copies, *of_copies = run(config(tmp_path, standardize=True, **files))
+    assert copies.training.fingerprint() == parts.training.fingerprint()
+    assert of_copies[0] == figures
+    np.testing.assert_array_equal(of_copies[1], confusion)
+
+
+@pytest.mark.parametrize("fractions", [{}, {"validation_fraction": 0.5}, {"test_fraction": 0.5}])
+def test_integer_labels_in_a_map_are_shuffled_with_the_inputs(
+    tmp_path, mapped, monkeypatch, fractions
+):
+    described = config(tmp_path, **fractions)
+    history = build(described, "numpy").run(progress=False)
+    monkeypatch.setattr("gpunn.experiment.data.load_npy", load_npy)
+    in_memory = build(described, "numpy")
+    assert not isinstance(in_memory.parts.training.source_targets, np.memmap)
+    assert history.rows[0]["loss"] == in_memory.run(progress=False).rows[0]["loss"]
