@@ -1,11 +1,12 @@
-"""Runs recorded launches as C++ under a sanitizer, and compares what they leave with the oracle.
+"""Runs recorded launches as C++ under a checker, and compares what they leave with the oracle.
 
 Each CUDA source becomes a shared library: the emulator's shim, `include/threads.h`, the source
 itself, `include/grid.h`. `include/driver.cpp` loads them and runs a case's launches in order, on
-heap blocks of exactly the size that the program asked for. All of it is built with one sanitizer
-and runs in a process of its own, which the sanitizer ends at the first fault.
+heap blocks of exactly the size that the program asked for. All of it is built for one checker
+and runs in a process of its own, which the checker ends at the first fault.
 
-"thread": a host thread for each thread of a block; ThreadSanitizer finds unordered accesses.
+"thread": a host thread for each thread of a block; `include/races.h`, which ThreadSanitizer's
+instrumentation calls, finds accesses that nothing orders, whatever the schedule.
 "address": AddressSanitizer and UndefinedBehaviorSanitizer find wrong indices, also of shared
 memory, and undefined arithmetic. Kernels whose threads do not work together run them in turn.
 """
@@ -31,24 +32,26 @@ from emulated_cuda.kernels import DYNAMIC_SHARED, FLAGS, NEEDS_FIBERS
 from parity import operations
 
 OWN = Path(__file__).parent / "include"
+ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SANITIZERS = {
-    "thread": ("-fsanitize=thread",),
-    "address": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    # The driver has the functions that the instrumentation calls, so no libtsan.
+    "thread": ("-fsanitize=thread", "-nodefaultlibs", "-Wl,-lstdc++,-lm,-lgcc_s,-lc"),
+    "address": ADDRESS,
 }
+DRIVERS = {"thread": ("-DRACES", "-rdynamic"), "address": ADDRESS}
 ENVIRONMENT = {
-    "TSAN_OPTIONS": "halt_on_error=1 report_signal_unsafe=0",
     "ASAN_OPTIONS": "detect_leaks=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 WORKERS = os.cpu_count() or 1
-TIMEOUT = 300
-"""Seconds for one process; kernels that wait for each other for ever end it."""
+TIMEOUT = 1800
+"""Seconds for one process: a guard against kernels that wait for each other for ever."""
 
 Change = Callable[[str], str]
 
 
 class FaultError(AssertionError):
-    """A sanitizer, or the kernel itself, stopped the run; the message is its report."""
+    """A checker, or the kernel itself, stopped the run; the message is its report."""
 
 
 ATOMIC = re.compile(r"\batomic[A-Z]\w+")
@@ -81,8 +84,9 @@ def translate(source: str, kernel: str, sanitizer: str) -> tuple[str, str]:
 def driver(sanitizer: str) -> Path:
     """Return the program that runs launches, built."""
     source = OWN / "driver.cpp"
-    flags = ("-std=c++20", "-O1", "-g1", *SANITIZERS[sanitizer])
-    key = hashlib.sha256((source.read_text() + " ".join(flags)).encode()).hexdigest()[:32]
+    flags = ("-std=c++20", "-O1", "-g1", *DRIVERS[sanitizer])
+    text = source.read_text() + own("races.h")
+    key = hashlib.sha256((text + " ".join(flags)).encode()).hexdigest()[:32]
     program = toolchain.cache_folder() / f"driver-{key}"
     if not program.exists():
         with tempfile.TemporaryDirectory(dir=program.parent) as folder:
@@ -132,7 +136,7 @@ class Recording:
         Raises
         ------
         FaultError
-            If a sanitizer finds something, a kernel fails, or threads wait for ever.
+            If the checker finds something, a kernel fails, or threads wait for ever.
         """
         built = self.libraries(records, sanitizer, change)
         parts = [part for part in (records[k::WORKERS] for k in range(WORKERS)) if part]
@@ -151,7 +155,7 @@ class Recording:
             jobs, results = Path(folder, "jobs"), Path(folder, "results")
             jobs.write_text("\n".join(lines) + "\n")
             command = [str(driver(sanitizer)), str(jobs), str(self.memory), str(results)]
-            if shutil.which("setarch"):  # g++ 12's ThreadSanitizer can't take every layout
+            if shutil.which("setarch"):  # g++ 12's AddressSanitizer can't take every layout
                 command = ["setarch", os.uname().machine, "--addr-no-randomize", *command]
             try:
                 ended = subprocess.run(

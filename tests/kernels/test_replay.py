@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from kernels import declared
 from kernels.cases import small_cases
-from kernels.replay import SANITIZERS, FaultError, check, cooperative
+from kernels.replay import SANITIZERS, FaultError, Recording, check, cooperative
 
 pytestmark = pytest.mark.rung(4)
 
@@ -97,7 +97,7 @@ def test_gives_the_results_of_the_oracle(recording, proved, sanitizer, operation
         for launch in record["launches"]
         if is_ours(launch["kernel"])
     }
-    named = {"address": "AddressSanitizer", "thread": "ThreadSanitizer"}[sanitizer]
+    named = {"address": "AddressSanitizer", "thread": "the race checker"}[sanitizer]
     proved(f"kernel sources of the project run under {named}", len(ours))
     proved(f"cases equal to the oracle, bitwise, under {named}", kinds[True])
     proved(f"cases equal to the oracle, within rounding, under {named}", kinds[False])
@@ -223,9 +223,92 @@ RACES = {
 @pytest.mark.parametrize("name", RACES)
 def test_a_planted_race_is_caught(recording, proved, name):
     operation, at, change = RACES[name]
-    with pytest.raises(FaultError, match="ThreadSanitizer: data race"):
+    with pytest.raises(FaultError, match="data race, at byte"):
         run_changed(recording, operation, at, "thread", change)
     proved("planted races caught")
+
+
+UNORDERED = {
+    # Warp 1 comes first by atomicExch, which orders nothing. Many accesses follow its own.
+    "long ago, by another warp": """
+        if (thread == 32) {
+          mine = memory[0];
+          atomicExch(&memory[1], 1);
+        } else if (thread < 32) {
+          if (thread == 0) while (!atomicExch(&memory[1], 0));
+          __syncwarp();
+          for (int k = 0; k < 100; ++k) mine += *(volatile int*)memory;
+          __syncwarp();
+          if (thread == 0) memory[0] = mine;
+        }""",
+    "by the same thread of another block": "if (thread == 0) memory[0] = blockIdx.x;",
+    "by another lane, after a shuffle": """
+        if (thread == 0) memory[0] = 1;
+        mine = __shfl_sync(0xffffffff, mine, 0);
+        if (thread == 1) mine = memory[0];""",
+    "by another warp, after the warp's barrier": """
+        if (thread == 0) shared = 1;
+        __syncwarp();
+        if (thread == 32) mine = shared;""",
+    "by an atomic operation": """
+        if (thread == 0) memory[0] = 1;
+        if (thread == 1) atomicExch(&memory[0], 2);""",
+    "of one byte among many": """
+        if (thread == 0) memory[0] = 1;
+        if (thread == 1) ((char*)memory)[3] = 2;""",
+}
+
+ORDERED = {
+    "by the block's barrier": """
+        if (blockIdx.x == 0) {
+          memory[thread] = thread;
+          __syncthreads();
+          mine = memory[63 - thread];
+          __syncthreads();
+          memory[thread] = mine;
+        }""",
+    "by the warp's barrier": """
+        if (thread == 0) shared = 1;
+        __syncwarp();
+        if (thread == 1) mine = shared;""",
+    "as atomic operations": "atomicExch(&memory[0], thread);",
+    "as reads alone": "mine = memory[0] + memory[thread];",
+    "as another block's shared memory": "if (thread == blockIdx.x) shared = thread;",
+    "by the end of a launch": "if (blockIdx.x == 0 && thread == 0) ++memory[0];",
+}
+
+
+def run_own(recording, tmp_path, body):
+    """Run two launches, each of two blocks of 64 threads, of a kernel with this body."""
+    text = f"""extern "C" __global__ void own(int* memory, int* left) {{
+      __shared__ int shared;
+      const int thread = threadIdx.x;
+      int mine = 0;
+      {body}
+      left[blockIdx.x * 64 + thread] = mine + 0 * sizeof shared;
+    }}"""
+    argument = {"bytes": "00" * 8, "offset": 0}
+    launch = {"kernel": "own", "source": 0, "grid": [2, 1, 1], "block": [64, 1, 1]}
+    launch["arguments"] = [{**argument, "buffer": 0}, {**argument, "buffer": 1}]
+    buffers = [{"id": n, "size": 512, "content": 0} for n in (0, 1)]
+    record = {"case": "own", "dtype": "float32", "layout": "contiguous", "arrays": {}}
+    record |= {"buffers": buffers, "launches": [launch, launch]}
+    (tmp_path / "memory.bin").write_bytes(bytes(512))
+    content = {"headers": recording.headers, "sources": [{"text": text, "options": []}]}
+    made = Recording(tmp_path, {**content, "operations": [record], "tables": {}})
+    made.replay([record], "thread")
+
+
+@pytest.mark.parametrize("name", UNORDERED)
+def test_accesses_that_nothing_orders_are_a_race(recording, proved, tmp_path, name):
+    with pytest.raises(FaultError, match="data race, at byte"):
+        run_own(recording, tmp_path, UNORDERED[name])
+    proved("planted races caught")
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_accesses_in_order_are_none(recording, tmp_path, name):
+    run_own(recording, tmp_path, ORDERED[name])
 
 
 INDICES = {

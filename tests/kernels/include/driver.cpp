@@ -1,4 +1,5 @@
-// Runs recorded launches: driver JOBS MEMORY RESULTS, built with the same sanitizer as the kernels.
+// Runs recorded launches: driver JOBS MEMORY RESULTS, built with AddressSanitizer as the kernels are,
+// or, where races are looked for, with -DRACES.
 //
 // Each buffer of a job is a heap block of exactly the recorded size. Lines of the JOBS file:
 //   case NAME                         a new case; the buffers of the one before are freed
@@ -22,6 +23,15 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#ifdef RACES
+#include "races.h"
+#else
+namespace races {
+static void watch(const void*, size_t, bool) {}
+static void forget(bool) {}
+}  // namespace races
+#endif
 
 using Work = void (*)(void* context, int thread);
 using Team = void (*)(int threads, Work work, void* context);
@@ -103,6 +113,7 @@ int main(int count, char** paths) {
     if (word == "case") {
       for (Buffer& buffer : buffers) free(buffer.data);
       buffers.clear();
+      races::forget(true);
       fprintf(stderr, "%s\n", text.c_str());
     } else if (word == "buffer") {
       Buffer buffer;
@@ -112,6 +123,7 @@ int main(int count, char** paths) {
       memory.seekg(content);
       if (!memory.read(buffer.data, buffer.size)) fail("MEMORY is too short");
       buffers.push_back(buffer);
+      races::watch(buffer.data, buffer.size, false);
     } else if (word == "argument") {
       std::string hex;
       int number;
@@ -131,6 +143,7 @@ int main(int count, char** paths) {
       line >> library >> grid[0] >> grid[1] >> grid[2] >> block[0] >> block[1] >> block[2];
       std::vector<void*> table;
       for (auto& raw : arguments) table.push_back(raw.data());
+      races::forget(false);
       if (int outcome = load(library)(table.data(), grid, block, team))
         fail("a device-side assert or trap, outcome " + std::to_string(outcome));
       arguments.clear();

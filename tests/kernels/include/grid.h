@@ -43,8 +43,8 @@ static void run_thread(void* context, int t) {
   number = t;
   threadIdx = emulated::place(t, blockDim);
   for (size_t b = 0; b < launch.blocks.size(); ++b) {
-    // Shared memory is of one block at a time; and all begin it together, the better to collide.
-    launch.between.meet_in_order();
+    launch.between.meet();  // shared memory is of one block at a time
+    race_enter_block(b, t);
     blockIdx = emulated::place(b, gridDim);
     block = launch.blocks[b].get();
     turn = 0;
@@ -64,6 +64,8 @@ static int run(Body body, void** arguments, Team team) {
   launch.between.enter(threads);
   for (unsigned long long b = 0; b < volume(gridDim); ++b)
     launch.blocks.emplace_back(new Block(threads));
+  if (__start_replay_shared)
+    race_watch_shared(__start_replay_shared, __stop_replay_shared - __start_replay_shared);
   team(threads, run_thread, &launch);
   return launch.outcome;
 }

@@ -1,8 +1,7 @@
-// A kernel's threads as threads of the host, so that ThreadSanitizer sees what they share.
+// A kernel's threads as threads of the host.
 //
-// Blocks with barriers run one after the other. What orders memory in CUDA orders it here:
-// __syncthreads() and __syncwarp(). Shuffles and votes exchange values but order nothing, as CUDA
-// has it; they are made of relaxed atomics, which ThreadSanitizer takes for no order either.
+// Blocks run one after the other. What orders memory in CUDA, __syncthreads() and __syncwarp(), is told
+// to the race checker (races.h). Shuffles and votes exchange values but order nothing, as CUDA has it.
 #pragma once
 #include <limits.h>
 #include <linux/futex.h>
@@ -23,20 +22,33 @@
 #undef atomicExch
 static thread_local uint3 threadIdx, blockIdx;
 
-#define __shared__ static  // of the one block that runs
+// Of the one block that runs. All lie in one section, so that the race checker knows where.
+#define __shared__ static __attribute__((section("replay_shared")))
+extern "C" {
+extern char __start_replay_shared[] __attribute__((weak, visibility("hidden")));
+extern char __stop_replay_shared[] __attribute__((weak, visibility("hidden")));
+}
+
+#ifdef __SANITIZE_THREAD__
+extern "C" void race_watch_shared(const void* begin, size_t size);
+extern "C" void race_enter_block(long block, int thread);
+extern "C" void race_pass_barrier(bool of_block);
+#else
+static inline void race_watch_shared(const void*, size_t) {}
+static inline void race_enter_block(long, int) {}
+static inline void race_pass_barrier(bool) {}
+#endif
 
 namespace replay {
 
 constexpr int lanes = 32;
 constexpr auto relaxed = std::memory_order_relaxed;
 
-// Threads that wait for each other. They sleep in the kernel by themselves, not through a C library
-// that ThreadSanitizer watches: what it is to see of order, `meet_in_order` shows it.
+// Threads that wait for each other.
 class Group {
  public:
   void enter(int threads) { alive_ = threads; }
 
-  // Wait for the others, without ordering memory.
   void meet() {
     lock();
     const int seen = generation_.load(relaxed);
@@ -44,14 +56,6 @@ class Group {
     unlock_and_release();
     while (generation_.load(relaxed) == seen) futex(FUTEX_WAIT_PRIVATE, seen);
     compiler_fence();
-  }
-
-  // Two counters, in turn: who leaves late must not learn what others did before the next meeting.
-  void meet_in_order() {
-    std::atomic<int>& order = order_[generation_.load(relaxed) % 2];
-    order.fetch_add(1, std::memory_order_release);
-    meet();
-    order.load(std::memory_order_acquire);
   }
 
   void leave() {
@@ -79,7 +83,7 @@ class Group {
     if (complete) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
   }
 
-  std::atomic<int> alive_{0}, waiting_{0}, generation_{0}, order_[2] = {};
+  std::atomic<int> alive_{0}, waiting_{0}, generation_{0};
   std::atomic<bool> locked_{false};
 };
 
@@ -131,14 +135,20 @@ static inline unsigned vote(unsigned mask, bool yes) {
 
 }  // namespace replay
 
-// Orders nothing but itself. The other atomics are still the shim's: a race, where they are used.
+// The other atomics are still the shim's: a race, where they are used.
 template <class T>
 static T atomicExch(T* address, T value) {
   return std::atomic_ref<T>(*address).exchange(value, replay::relaxed);
 }
 
-static inline void __syncthreads() { replay::block->meet_in_order(); }
-static inline void __syncwarp(unsigned = 0xffffffff) { replay::warp().meet_in_order(); }
+static inline void __syncthreads() {
+  replay::block->meet();
+  race_pass_barrier(true);
+}
+static inline void __syncwarp(unsigned = 0xffffffff) {
+  replay::warp().meet();
+  race_pass_barrier(false);
+}
 
 template <class T>
 static T __shfl_xor_sync(unsigned, T value, int mask, int width = 32) {
