@@ -66,7 +66,7 @@ def main(path: Path | None, data: Path | None, only: str | None, budget: float) 
     began = time.monotonic()
     rows, texts = [], []
     for step in chosen:
-        outcome, seconds = runner.run(step, budget - (time.monotonic() - began))
+        outcome, seconds = runner.run(step, budget * device.PATIENCE - (time.monotonic() - began))
         click.echo(f"{step.name}: {outcome.status}, {outcome.detail} ({seconds:.0f} s)", err=True)
         if outcome.status == FAILED and "output" in outcome.figures:
             click.echo(outcome.figures["output"], err=True)

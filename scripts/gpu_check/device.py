@@ -18,6 +18,9 @@ VARIABLE = "GPUNN_TEST_DEVICE"
 REHEARSAL = os.environ.get(VARIABLE) == "emulated"
 """Whether this is a rehearsal on the emulated device."""
 
+PATIENCE = 100 if REHEARSAL else 1
+"""Factor of all limits of time. How slow a CPU is says nothing: there they end what hangs."""
+
 
 def prepare() -> None:
     """Make this clone's package and tests importable, and install the emulated device if asked."""

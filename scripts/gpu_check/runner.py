@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import device
 from outcome import FAILED, SKIPPED, Outcome
 from plan import Step
 
@@ -33,7 +34,7 @@ def run(step: Step, left: float) -> tuple[Outcome, float]:
     """
     if left < LEAST:
         return Outcome(SKIPPED, "no time left"), 0.0
-    limit = min(step.limit, left)
+    limit = min(step.limit * device.PATIENCE, left)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "outcome.json"

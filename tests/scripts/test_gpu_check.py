@@ -210,14 +210,14 @@ def steps(load, tmp_path, monkeypatch):
 
 def test_a_step_that_hangs_is_stopped(steps):
     runner, step = steps
-    outcome, seconds = runner.run(step("", "time.sleep(60)", 0.5), 100)
+    outcome, seconds = runner.run(step("", "time.sleep(1e6)", 0.4), 100)
     assert (outcome.status, outcome.detail) == ("failed", "stopped after 0 s")
-    assert seconds < 30
+    assert seconds >= 0.4
 
 
 def test_a_step_that_crashes_has_failed_with_its_output(steps):
     runner, step = steps
-    outcome, _ = runner.run(step("", "print('last words', flush=True); os._exit(7)", 50), 100)
+    outcome, _ = runner.run(step("", "print('last words', flush=True); os._exit(7)", 1e4), 1e4)
     assert outcome.status == "failed"
     assert "exit status 7" in outcome.detail
     assert "last words" in outcome.figures["output"]
