@@ -32,7 +32,7 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 
-PATIENCE = 60.0
+PATIENCE = 600.0
 """Seconds until a browser that does not answer is given up; no test depends on how fast it is."""
 
 

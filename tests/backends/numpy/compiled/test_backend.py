@@ -166,7 +166,7 @@ def test_a_forked_process_predicts_by_threads_of_its_own():
         "assert os.waitpid(child, 0)[1] == 0\n"
         "assert np.array_equal(model.predict(X), expected)\n"
     )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=1200)
 
 
 def test_without_compilation_numpy_does_it():

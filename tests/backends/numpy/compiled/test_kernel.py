@@ -26,7 +26,7 @@ def test_code_compiled_from_other_sources_is_dropped(tmp_path):
 
     def look():
         command = [sys.executable, "-c", LOOK]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, done.stderr
         assert done.stdout.split() == [str(folder / "kernel.py")]
         return index.exists()
