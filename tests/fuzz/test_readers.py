@@ -92,13 +92,14 @@ def test_broken_files(name, folder):
 
 @pytest.mark.parametrize(
     ("name", "title"),
-    [(name, title) for name, reader in READERS.items() for title in reader.greedy],
+    [
+        pytest.param(name, title, marks=[pytest.mark.full] if len(content) > 500_000 else [])
+        for name, reader in READERS.items()
+        for title, content in reader.greedy.items()
+    ],
 )
 def test_greedy_files(name, title, folder):
-    content = READERS[name].greedy[title]
-    if len(content) > 500_000:
-        pytest.skip("takes seconds; python scripts/fuzz tries it")
-    check(name, content, folder)
+    check(name, READERS[name].greedy[title], folder)
 
 
 @pytest.mark.parametrize("name", READERS)
