@@ -14,8 +14,14 @@ from gpunn.backends import Backend
 
 pytest_plugins = ["ladder"]
 
-# No test depends on a clock.
-hypothesis.settings.register_profile("gpunn", hypothesis.settings(), deadline=None)
+# No test depends on a clock, on chance, or on what failed before: `too_slow` is a clock, too.
+hypothesis.settings.register_profile(
+    "gpunn",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("gpunn")
 
 if DEVICE != "emulated":

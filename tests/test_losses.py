@@ -174,7 +174,7 @@ def test_tutorial_value(backend):
         assert backend.to_host(total).item() / 2 == pytest.approx(expected, rel=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 6), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):
     from gpunn.backends.numpy import NumpyBackend

@@ -147,7 +147,7 @@ def test_bias_correction_keeps_its_digits_in_single_precision(backend, cls):
     np.testing.assert_allclose(exact, expected, rtol=0, atol=4 * np.finfo("float32").eps)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), st.floats(1e-3, 1e3))
 def test_clipping_bounds_the_norm(gradients, max_norm):
     from gpunn.backends.numpy import NumpyBackend

@@ -61,7 +61,7 @@ def test_count_leaves_out_padding_and_statistics():
     assert list(parameters) == list(SPECS)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(

@@ -42,7 +42,7 @@ def test_rate_at_known_moments(schedule, times, expected):
     np.testing.assert_allclose(rates(schedule, times), expected, rtol=0, atol=1e-15)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0.01, 1000), st.integers(1, 50))
 @pytest.mark.parametrize("cls", BUILTIN)
 def test_rates_are_finite_and_not_negative(cls, duration, count):

@@ -168,7 +168,7 @@ def test_quoted_class_names_may_hold_delimiters_and_quotes(load):
     assert data.classes == ("a,b", 'say "hi"', "two\nlines")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     X=npst.arrays(
         st.sampled_from([np.float32, np.float64]),

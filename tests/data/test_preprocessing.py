@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -23,7 +23,6 @@ def exact_statistics(column):
     return float(mean), math.sqrt(variance)
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_statistics_match_exact_arithmetic(data):
     dtype = data.draw(st.sampled_from(["float64", "float32", "uint8", "int64", "bool"]))
