@@ -25,6 +25,11 @@ __all__ = ["main"]
 
 INTERRUPTED = 130
 
+LARGE_DATA = (
+    "data as large as that can be given as NPY files, which are read piece by piece; other files "
+    "must fit into memory"
+)
+
 
 class Diverged(click.ClickException):
     """Training ran and failed."""
@@ -53,6 +58,9 @@ class Commands(click.Group):
         except (GpunnError, OSError) as error:
             kind = Diverged if isinstance(error, DivergenceError) else Refused
             raise kind(said(error)) from error
+        except MemoryError as error:
+            reason = f" ({error})" if str(error) else ""
+            raise Refused(f"out of memory{reason}; {LARGE_DATA}") from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None

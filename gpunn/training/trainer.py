@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
-from gpunn.errors import ArgumentError, DivergenceError, GpunnError, ModelFileError, suggest
+from gpunn.errors import ArgumentError, DivergenceError, ModelFileError, suggest
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
@@ -25,6 +25,7 @@ from gpunn.training.examples import Examples, examples, training_examples
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
 from gpunn.training.interruption import Interruption
+from gpunn.training.memory import BufferMemory
 from gpunn.training.pace import Pace
 from gpunn.training.position import Course, Position
 from gpunn.training.progress import progress_bar
@@ -361,7 +362,8 @@ class Trainer:
         learned = None
         if not self.model.inputs_fitted:
             learned = self.model.learn_inputs(training.source.X, training.numbers)
-        with self.model.backend.memory_errors():
+        memory = BufferMemory(self, batch_size)
+        with memory:
             step = self._prepared_step(course.batch_size, training.rows)
         self.callbacks = callbacks
         termination = None
@@ -385,7 +387,8 @@ class Trainer:
                 plan = self.first_epoch + epochs
                 pace = Pace(self.model.backend.synchronize)
                 with self.model.backend.memory_errors(), Interruption() as interruption:
-                    recovery = self._recovery(step, training)
+                    with memory:
+                        recovery = self._recovery(step, training)
                     while self.epoch < plan and not self.stop_reason:
                         if interruption.requested:
                             for callback in callbacks:
@@ -401,18 +404,12 @@ class Trainer:
                             )
                         elif self._run_epoch(
                             *(step, course, training, validation, plan),
-                            *(progress, interruption, recovery, pace),
+                            *(progress, interruption, recovery, pace, memory),
                         ):
                             for callback in callbacks:
                                 callback.on_epoch_end(self, self.history.rows[-1])
                             if callbacks:
                                 step.forget_if_changed()
-            except MemoryError as error:
-                self.stop_reason = f"{type(error).__name__}: {error}"
-                self.position = None
-                if isinstance(error, GpunnError):
-                    raise
-                raise ArgumentError(out_of_memory(self, batch_size, error)) from error
             except BaseException as error:
                 self.stop_reason = f"{type(error).__name__}: {error}"
                 self.position = None
@@ -454,13 +451,15 @@ class Trainer:
         interruption: Interruption,
         recovery: Recovery | None,
         pace: Pace,
+        memory: BufferMemory,
     ) -> bool:
         """Train for one epoch, or the rest of one, and add it to the history.
 
         Returns False, with the position kept, if interrupted.
         """
-        order = self._order(course.rows) if course.shuffle else None
-        rates = self._learning_rates(course.updates, plan)
+        with memory:
+            order = self._order(course.rows) if course.shuffle else None
+            rates = self._learning_rates(course.updates, plan)
         bar = progress_bar(f"Epoch {self.epoch + 1}/{plan}", course.rows, progress)
         # What overflows ends in a loss that is not finite, which is reported as such.
         with closing(bar), np.errstate(over="ignore", invalid="ignore"):
@@ -476,7 +475,8 @@ class Trainer:
             feed, moved = None, False
             while True:
                 if position.report_due(self.report_every):
-                    went_on = self._report(step, order, rates, recovery, bar)
+                    with memory:
+                        went_on = self._report(step, order, rates, recovery, bar)
                     if went_on is not position:
                         position = self.position = went_on
                         feed = None
@@ -492,7 +492,8 @@ class Trainer:
                 if feed is None:
                     feed = Feed(step, training, order, rates, position)
                 pace.begin()
-                done, rows = feed.advance(min(pace.updates, self._until_next_stop(position)))
+                with memory:
+                    done, rows = feed.advance(min(pace.updates, self._until_next_stop(position)))
                 if feed.rows_left:  # else the host goes on to the next rows meanwhile
                     pace.end(done)
                 self.updates += done
@@ -506,7 +507,8 @@ class Trainer:
                     f"loss: every update of epoch {self.epoch + 1} had to be left out. {REMEDIES}"
                 )
             if validation is not None:
-                figures = self._evaluate(validation, step.batch_size)
+                with memory:
+                    figures = self._evaluate(validation, step.batch_size)
                 if not math.isfinite(figures["loss"]):
                     self._diverged(
                         f"val_loss: not a finite number after epoch {self.epoch + 1}. {REMEDIES}"
@@ -671,12 +673,8 @@ class Trainer:
     def evaluate_examples(self, checked: Examples, batch_size: int = 1024) -> dict[str, float]:
         """Do what `evaluate` does once it has checked its arguments."""
         try:
-            with self.model.backend.memory_errors():
+            with BufferMemory(self, batch_size):
                 return self._evaluate(checked, batch_size)
-        except MemoryError as error:
-            if isinstance(error, GpunnError):
-                raise
-            raise ArgumentError(out_of_memory(self, batch_size, error)) from error
         finally:
             self._unload_evaluation()
 
@@ -908,21 +906,3 @@ class Trainer:
             raise ModelFileError(
                 f"{states.path}: the state of the callback {callback.name!r} is damaged: {error}"
             ) from error
-
-
-def out_of_memory(trainer: Trainer, batch_size: int, error: MemoryError) -> str:
-    """Return what to say when the buffers of a pass find no room: sizes, and what shrinks them."""
-    model = trainer.model
-    itemsize = np.dtype(model.dtype).itemsize
-    parameters = model.parameters.count * itemsize
-    copies = 2 + len(trainer.optimizer.slots)  # values, gradients, the optimizer's
-    row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
-    reason = f" ({error})" if str(error) else ""
-    return (
-        f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations of "
-        f"a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for their "
-        f"gradients; parameters, gradients and optimizer {copies * parameters / 2**20:,.1f} MiB, "
-        f"and a copy of them {(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller "
-        "batch_size (for training, gradient_accumulation makes up for it), fewer units, or an "
-        "optimizer with less state, such as 'sgd'; stream=True keeps the data off the device"
-    )

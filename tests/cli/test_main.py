@@ -33,3 +33,13 @@ def test_an_error_of_the_system_is_said_in_words(gpunn, tmp_path):
     inside = gpunn("train", "a.toml", "--backend=numpy", "--output", "file/run", status=2).stderr
     assert "file/run: Not a directory" in inside
     assert "Errno" not in said + inside
+
+
+def test_a_lack_of_memory_is_one_line(gpunn, digits, monkeypatch):
+    def refuse():
+        raise MemoryError("Unable to allocate 3 TiB")
+
+    monkeypatch.setattr("gpunn.experiment.data.load_digits", refuse)
+    said = gpunn("train", digits, status=2).stderr
+    assert said.startswith("Error: out of memory (Unable to allocate 3 TiB); data as large as that")
+    assert len(said.splitlines()) == 1

@@ -1234,6 +1234,23 @@ def test_later_data_may_have_more_rows():
     assert_same(this, other)
 
 
+@pytest.mark.parametrize(
+    "moment", ["on_train_begin", "on_updates_end", "on_epoch_end", "on_train_end"]
+)
+def test_a_callbacks_own_lack_of_memory_is_left_as_it_is(moment):
+    """It has nothing to do with the size of batches."""
+
+    def refuse(self, *arguments):
+        raise MemoryError("Unable to allocate a picture")
+
+    greedy = type("Greedy", (Callback,), {moment: refuse, "every_updates": 1})()
+    this = trainer()
+    with pytest.raises(MemoryError, match="a picture"):
+        fit(this, callbacks=[greedy])
+    if moment != "on_train_end":
+        assert this.history.stopped == "MemoryError: Unable to allocate a picture"
+
+
 @pytest.mark.parametrize("call", ["fit", "evaluate"])
 def test_batches_too_large_for_memory(call, monkeypatch):
     this = trainer()

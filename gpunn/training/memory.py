@@ -1,0 +1,71 @@
+"""What is said where the buffers of a pass find no room."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, GpunnError
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["BufferMemory"]
+
+
+class BufferMemory:
+    """A context in which a lack of memory is one for the buffers and data of a pass.
+
+    It becomes an `ArgumentError` that gives their sizes, and says what makes them smaller. The
+    context can be entered again and again; what is not of gpunn, such as a callback, is called
+    outside of it.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    batch_size : int
+    """
+
+    def __init__(self, trainer: Trainer, batch_size: int) -> None:
+        self._trainer, self._batch_size = trainer, batch_size
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Explain a lack of memory, unless that has been done."""
+        if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
+            return
+        try:
+            with self._trainer.model.backend.memory_errors():  # which knows a device's own error
+                raise error
+        except GpunnError:
+            raise
+        except MemoryError:
+            raise ArgumentError(explanation(self._trainer, self._batch_size, error)) from error
+
+
+def explanation(trainer: Trainer, batch_size: int, error: MemoryError) -> str:
+    """Return what to say when the buffers of a pass find no room: sizes, and what shrinks them."""
+    model = trainer.model
+    itemsize = np.dtype(model.dtype).itemsize
+    parameters = model.parameters.count * itemsize
+    copies = 2 + len(trainer.optimizer.slots)  # values, gradients, the optimizer's
+    row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
+    reason = f" ({error})" if str(error) else ""
+    return (
+        f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations of "
+        f"a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for their "
+        f"gradients; parameters, gradients and optimizer {copies * parameters / 2**20:,.1f} MiB, "
+        f"and a copy of them {(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller "
+        "batch_size (for training, gradient_accumulation makes up for it), fewer units, or an "
+        "optimizer with less state, such as 'sgd'; stream=True keeps the data off the device"
+    )
