@@ -54,6 +54,7 @@ from msgspec import Meta, Struct
 
 from gpunn.backends import Backend
 from gpunn.backends.selection import settle_backend
+from gpunn.configurable import default_parameters
 from gpunn.errors import ArgumentError, ConfigError, ConfigFileError, suggest
 from gpunn.files import confined
 from gpunn.reading import checked_path, read_whole
@@ -516,8 +517,9 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
         "key.key=value". The value is TOML; what isn't valid TOML is text, so that
         `training.optimizer=sgd` needs no quotes. A number steps into a list:
         "model.layers.1.rate=0.3". A name becomes a table where a parameter is set:
-        "training.optimizer.learning_rate=0.1" works on `optimizer = "adam"` too. A path in `[data]`
-        is relative to the current folder.
+        "training.optimizer.learning_rate=0.1" works on `optimizer = "adam"` too, and where the
+        optimizer is left out, on the default one. Likewise a number that stands for a schedule
+        becomes the table of a constant one. A path in `[data]` is relative to the current folder.
 
     Raises
     ------
@@ -539,19 +541,41 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
         where, last = _joined(keys[:depth]), depth == len(keys) - 1
         if isinstance(container, list):
             index = _list_index(container, key, where, setting)
-            if last:
-                container[index] = value
-            elif isinstance(container[index], str):
-                container[index] = {"name": container[index]}
+            container[index] = value if last else _opened(container[index], key)
             container = container[index]
         elif isinstance(container, dict):
             if last:
                 container[key] = value
-            elif isinstance(container.get(key), str):
-                container[key] = {"name": container[key]}
-            container = container.setdefault(key, {})
+            elif key in container:
+                container[key] = _opened(container[key], key)
+            elif keys[depth + 1] == "name":
+                container[key] = {}
+            else:
+                container[key] = _opened(_default(keys[:depth], container, key), key)
+            container = container[key]
         else:
             raise ConfigError(f"--set {setting}: {where} is {container!r}, which has no parts")
+
+
+def _opened(value: Any, key: str) -> Any:
+    """Return the table that a name or the number of a schedule stands for; else the value."""
+    if isinstance(value, str):
+        return {"name": value}
+    if key in ("learning_rate", "schedule") and type(value) in (int, float):
+        return {"name": "constant", "rate": value}
+    return value
+
+
+def _default(keys: list[str], table: dict[str, Any], key: str) -> Any:
+    """Return what a key that is left out of a table stands for; {} if that is not an object."""
+    if keys == ["training"] and get_type_hints(Training).get(key) == Named:
+        return {field.name: field.default for field in msgspec.structs.fields(Training)}[key]
+    if isinstance(table.get("name"), str):
+        from gpunn import layers, optimizers  # noqa: F401  # whose classes are then known by name
+
+        default = default_parameters(table["name"]).get(key)
+        return default if isinstance(default, (str, int, float, dict)) else {}
+    return {}
 
 
 def _toml_value(text: str) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "check_fraction",
     "check_integer",
     "check_number",
+    "default_parameters",
     "known",
     "lookup",
     "make",
@@ -98,6 +99,18 @@ def _subclasses(base: type[Kind]) -> Iterator[type[Kind]]:
 def known(base: type[Kind]) -> dict[str, type[Kind]]:
     """Return every defined subclass of `base` that has a name, by that name."""
     return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
+
+
+def default_parameters(name: str) -> dict[str, Any]:
+    """Return the defaults, in plain types, of the parameters of the class with this name."""
+    cls = known(Configurable).get(name)
+    defaults: dict[str, Any] = {}
+    for field in () if cls is None else _fields(cls):
+        if field.default is not dataclasses.MISSING:
+            defaults[field.name] = _plain(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = _plain(field.default_factory())
+    return defaults
 
 
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:

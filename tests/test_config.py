@@ -18,6 +18,7 @@ from gpunn.config import (
     set_value,
 )
 from gpunn.errors import ConfigError, ConfigFileError
+from gpunn.experiment.objects import Objects
 
 HERE = Path("/configs")
 CONFIGS = Path(__file__).parents[1] / "scripts" / "configs"
@@ -264,6 +265,56 @@ def test_set_turns_a_name_into_a_table():
     assert changed["training"]["optimizer"] == {"name": "adam", "learning_rate": 0.5}
     set_value(changed, "model.layers.0.label=first")
     assert changed["model"]["layers"][0] == {"name": "flatten", "label": "first"}
+
+
+@pytest.mark.parametrize(
+    ("written", "setting", "expected"),
+    [
+        (None, "learning_rate=0.1", {"name": "adam", "learning_rate": 0.1}),
+        (None, "name=sgd", {"name": "sgd"}),
+        (
+            None,
+            "learning_rate.rate=0.1",
+            {"name": "adam", "learning_rate": {"name": "constant", "rate": 0.1}},
+        ),
+        (
+            {"name": "sgd", "learning_rate": 0.3},
+            "learning_rate.name=cosine",
+            {"name": "sgd", "learning_rate": {"name": "cosine", "rate": 0.3}},
+        ),
+        (
+            {"name": "sgd", "learning_rate": {"name": "warm_up"}},
+            "learning_rate.schedule.rate=0.1",
+            {
+                "name": "sgd",
+                "learning_rate": {"name": "warm_up", "schedule": {"name": "constant", "rate": 0.1}},
+            },
+        ),
+        (
+            "sgd",
+            "learning_rate.name=cosine",
+            {"name": "sgd", "learning_rate": {"name": "cosine"}},
+        ),
+    ],
+)
+def test_set_opens_what_is_left_out_or_a_number(written, setting, expected):
+    changed = raw()
+    if written is None:
+        changed["training"].pop("optimizer", None)
+    else:
+        changed["training"]["optimizer"] = written
+    set_value(changed, f"training.optimizer.{setting}")
+    assert changed["training"]["optimizer"] == expected
+    Objects(parse_config(changed, HERE))
+
+
+def test_set_opens_a_layers_parameters():
+    changed = raw()
+    changed["model"]["layers"] = [{"name": "dense", "units": 3}]
+    set_value(changed, "model.layers.0.activation.name=leaky_relu")
+    set_value(changed, "model.layers.0.activation.slope=0.5")
+    assert changed["model"]["layers"][0]["activation"] == {"name": "leaky_relu", "slope": 0.5}
+    Objects(parse_config(changed, HERE))
 
 
 def test_set_takes_paths_from_the_current_folder(tmp_path, monkeypatch):
