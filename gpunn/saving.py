@@ -182,6 +182,7 @@ def take_checkpoint(trainer: Trainer) -> TakenCheckpoint:
         "training": {
             "epoch": trainer.epoch,
             "updates": trainer.updates,
+            "recoveries": trainer.recoveries,
             "first_epoch": trainer.first_epoch,
             "stopped": trainer.stop_reason,
             "position": None if position is None else asdict(position),
@@ -293,6 +294,7 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
         position=training.position,
         first_epoch=training.first_epoch,
         stop_reason=training.stopped,
+        recoveries=training.recoveries,
     )
 
 
@@ -318,6 +320,7 @@ class Progress(msgspec.Struct):
     schedule_state: dict[str, float]
     history: list[dict[str, int | float]]
     callbacks: list[CallbackRecord]
+    recoveries: Count = 0
 
 
 class Description(msgspec.Struct):

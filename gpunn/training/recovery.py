@@ -93,11 +93,6 @@ class Recovery:
     training: Examples
     good: GoodState
     choice: str
-    _in_a_row: int = 0
-
-    def note_good(self) -> None:
-        """Count from zero again."""
-        self._in_a_row = 0
 
     def recover(
         self, order: np.ndarray | None, rates: np.ndarray, until: Position, found: str
@@ -132,8 +127,8 @@ class Recovery:
         step_number = position.done + 1
         place = f"step {step_number} of epoch {epoch}"
         cause = diagnosis(self.trainer, self.step, self.training, order, rates, position, place)
-        self._in_a_row += 1
-        if self.choice == "stop" or self._in_a_row > PATIENCE:
+        self.trainer.recoveries += 1
+        if self.choice == "stop" or self.trainer.recoveries > PATIENCE:
             given_up = (
                 f" {PATIENCE} recoveries in a row did not help." if self.choice != "stop" else ""
             )

@@ -128,6 +128,8 @@ class Trainer:
         Epochs done when this call of `fit`, or the one that is gone on with, began.
     position : Position or None
         How far the current epoch has come; None between epochs.
+    recoveries : int
+        Recoveries in a row, without a good report point in between.
     callbacks : list of Callback
         Those of the running call of `fit`, in the order in which they are called.
     figures : list of str
@@ -207,6 +209,7 @@ class Trainer:
         self.updates = 0
         self.first_epoch = 0
         self.position: Position | None = None
+        self.recoveries = 0
         self.callbacks: list[Callback] = []
         self.stop_reason = ""
         self.figures: list[str] = []
@@ -355,6 +358,8 @@ class Trainer:
         self.history.stopped = ""
         if states is None:
             self.first_epoch, self.stop_reason = self.epoch, ""
+            if self.position is None:
+                self.recoveries = 0
             if self.position is not None and self.position.course != course:
                 LOG.warning("The epoch that was cut short begins anew: the data or batches differ")
                 self.position = None
@@ -597,7 +602,7 @@ class Trainer:
         position.reported, position.left_out = position.done, 0
         if recovery is not None:
             if finite:
-                recovery.note_good()
+                self.recoveries = 0
             if not position.finished:  # else the next epoch begins with it
                 recovery.good.keep(position)
         bar.set_postfix(step.statistics.result(), refresh=False)
@@ -757,8 +762,16 @@ class Trainer:
         fresh |= {name: array for name, array in scales.items() if name in arrays}
         for name, array in fresh.items():
             given = arrays.get(name)
-            if given is None or given.shape != array.shape or given.dtype.kind not in "fiu":
-                found = "nothing" if given is None else f"{given.dtype} of shape {given.shape}"
+            if (
+                not isinstance(given, np.ndarray)
+                or given.shape != array.shape
+                or given.dtype.kind not in "fiu"
+            ):
+                found = (
+                    f"{given.dtype} of shape {given.shape}"
+                    if isinstance(given, np.ndarray)
+                    else "no array"
+                )
                 raise ArgumentError(f"{name}: expected numbers of shape {array.shape}; got {found}")
             if not np.isfinite(given).all():
                 raise ArgumentError(f"{name}: holds numbers that are not finite")
@@ -872,10 +885,12 @@ class Trainer:
         position: Position | None,
         first_epoch: int,
         stop_reason: str,
+        recoveries: int,
     ) -> None:
         """Take the part of a checkpoint that says how far training has come."""
         self.position = None if position is None else replace(position)
         self.first_epoch, self.stop_reason = first_epoch, stop_reason
+        self.recoveries = recoveries
         self._step, self._recipe, self._pending = None, (), dict(state)
 
     def _resume(

@@ -254,6 +254,51 @@ def test_a_resumed_run_leaves_out_the_same(at, choice, tmp_path):
     assert whole.history["loss"] == resumed.history["loss"]
 
 
+def test_a_resumed_run_counts_on(tmp_path):
+    """Fourteen bad updates with good ones between them, all before a report point."""
+    path = tmp_path / "checkpoint.safetensors"
+    inputs = poisoned(*range(1, 28, 2))
+
+    class Kill(Callback):
+        saves = True
+        every_updates = 1
+
+        def __init__(self, at):
+            self.at = at
+
+        def on_updates_end(self, trainer):
+            if trainer.updates == self.at and trainer.is_sound():
+                raise KeyboardInterrupt
+
+    def make():
+        return trainer(on_divergence="skip", report_every=100)
+
+    def train(this, *callbacks, **options):
+        fit(this, inputs, batch_size=1, callbacks=callbacks, **options)
+
+    message = r"at step 22 of epoch 1, .* 10 recoveries in a row did not help"
+    whole, resumed = make(), make()
+    with pytest.raises(DivergenceError, match=message):
+        train(whole)
+    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
+    for at in (9, 19):
+        options = {"resume_from": path} if path.exists() else {}
+        with pytest.raises(KeyboardInterrupt):
+            train(make(), writing, Kill(at), **options)
+    with pytest.raises(DivergenceError, match=message):
+        train(resumed, resume_from=path)
+    assert_same(whole, resumed)
+    assert whole.updates == resumed.updates
+
+
+def test_a_further_call_counts_from_zero():
+    this = trainer(on_divergence="skip", report_every=100)
+    with pytest.raises(DivergenceError, match="10 recoveries in a row"):
+        fit(this, poisoned(*range(1, 28, 2)), batch_size=1)
+    history = fit(this, poisoned(3, 5, 7), batch_size=1)
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_no_checkpoint_of_a_bad_state(tmp_path):
     """Between the bad step and the report that finds it there is nothing worth keeping."""
     path = tmp_path / "{updates}.safetensors"
