@@ -43,6 +43,9 @@ __all__ = [
 
 FORMAT = 2
 
+FINAL = "final.safetensors"
+"""Name of the trained network in the folder of a run."""
+
 STATE = "training."
 """Prefix of the arrays that only training needs."""
 
@@ -78,6 +81,7 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
     Parameters
     ----------
     path : str or Path
+        A file, or the folder of a run, whose final network is meant.
     backend : str, Backend or None
         Where to put it, whatever it was trained on; see `gpunn.get_backend`.
 
@@ -91,9 +95,12 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
     ------
     ModelFileError
         If the file is damaged, is not such a file, was written by a newer gpunn, names a layer
-        that is not defined, or its arrays don't fit its architecture or are not finite.
+        that is not defined, or its arrays don't fit its architecture or are not finite; or if
+        there is no such file, or no final network in the folder.
     """
     place = get_backend(backend)
+    if Path(path).is_dir():
+        path = final_network(Path(path))
     description, arrays = _read(path)
     values = _without_state(arrays)
     # Of its class without its own constructor, which takes other arguments.
@@ -113,6 +120,19 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
     _restore_annotations(model, description)
     return model
+
+
+def final_network(folder: Path) -> Path:
+    """Return the file of a run's final network, or raise a ModelFileError."""
+    path = folder / FINAL
+    if path.exists():
+        return path
+    others = sorted(file.name for file in folder.glob("*.safetensors"))
+    there = f"; there are: {', '.join(others)}" if others else ""
+    raise ModelFileError(
+        f"{path}: there is no such file; expected a file, or the folder of a run that has come to "
+        f"its end{there}. gpunn train {folder} --resume goes on with a run"
+    )
 
 
 def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
@@ -248,6 +268,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ModelFileError(
             f"{path}: holds a model without training state; it can be loaded with load_model"
         )
+    for number, row in enumerate(description.training.history, start=1):
+        if not isinstance(row.get("epoch"), int) or row["epoch"] < 1:
+            raise ModelFileError(
+                f"{path}: row {number} of the history is damaged: expected a number of an epoch; "
+                f"got {row.get('epoch')!r}"
+            )
     state = {
         name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
     }

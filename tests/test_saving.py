@@ -215,6 +215,22 @@ def test_no_such_file(path):
         gpunn.load_model(path, "numpy")
 
 
+def test_the_folder_of_a_run(tmp_path):
+    model = small()
+    with pytest.raises(
+        ModelFileError, match=r"final\.safetensors: there is no such file; expected"
+    ):
+        gpunn.load_model(tmp_path, "numpy")
+    model.save(tmp_path / "best.safetensors")
+    with pytest.raises(
+        ModelFileError, match=r"; there are: best\.safetensors\. gpunn train .* --res"
+    ):
+        gpunn.load_model(str(tmp_path), "numpy")
+    model.save(tmp_path / "final.safetensors")
+    loaded = gpunn.load_model(str(tmp_path), "numpy")
+    np.testing.assert_array_equal(loaded.parameters.values, model.parameters.values)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -489,6 +505,30 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(path, arrays, changes, m
     with pytest.raises(ModelFileError, match=message):
         trainer.load_checkpoint(path)
     assert snapshot(trainer) == before
+
+
+@pytest.mark.parametrize("epoch", [None, 0, -1, 1.5, float("nan"), float("inf")], ids=str)
+def test_a_history_without_numbers_of_epochs(path, epoch):
+    """Whoever looks for the best epoch needs them."""
+    trained().save_checkpoint(path)
+    training = contents(path)[1]["training"]
+    training["history"][1]["epoch"] = epoch
+    if epoch is None:
+        del training["history"][1]["epoch"]
+    rewritten(path, training=training)
+    with pytest.raises(ModelFileError, match="row 2 of the history is damaged: expected a number"):
+        trained(epochs=1).load_checkpoint(path)
+
+
+def test_a_checkpoint_without_the_recoveries(path):
+    """As they were written before the recoveries in a row were among their content."""
+    trained().save_checkpoint(path)
+    training = contents(path)[1]["training"]
+    del training["recoveries"]
+    rewritten(path, training=training)
+    trainer = trained(epochs=1)
+    trainer.load_checkpoint(path)
+    assert (trainer.epoch, trainer.recoveries) == (2, 0)
 
 
 @pytest.mark.parametrize(
