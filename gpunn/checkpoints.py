@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpunn.errors import ModelFileError
-from gpunn.files import remove, remove_leftovers
+from gpunn.files import Replacement, remove, remove_leftovers
 from gpunn.saving import Checkpoint, TakenCheckpoint, read_checkpoint, take_checkpoint
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ FOLDER = "checkpoints"
 
 SUFFIX = ".safetensors"
 
+OWN = rf"\d{{10}}{re.escape(SUFFIX)}"
+"""Names of the checkpoints that a run writes."""
+
 
 def newest_checkpoint(path: str | Path) -> Checkpoint:
     """Return the newest undamaged checkpoint, and say which newer ones are damaged.
@@ -31,7 +34,8 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
     ----------
     path : str or Path
         A checkpoint, a folder of checkpoints, or the folder of a run. A file's age is told by the
-        numbers in its name, and where these are the same, by its time.
+        numbers in its name, and where these are the same, by its time. Beside checkpoints that a
+        run has written, others don't count.
 
     Raises
     ------
@@ -71,14 +75,15 @@ def newest_first(folder: Path) -> list[Path]:
         return [int(number) for number in re.findall(r"\d+", file.stem)], written
 
     files = [file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith(".")]
-    return sorted(files, key=age, reverse=True)
+    own = [file for file in files if re.fullmatch(OWN, file.name)]
+    return sorted(own or files, key=age, reverse=True)
 
 
 class CheckpointFolder:
     """Keeps the last few checkpoints of a training, each named by its number of updates.
 
     A checkpoint is on the disk before an older one is removed, and none is ever changed. So
-    whatever happens, there are the last ones but one.
+    whatever happens, there are the last ones but one. Files with other names stay as they are.
 
     Parameters
     ----------
@@ -91,31 +96,52 @@ class CheckpointFolder:
         self.path = path
         self.keep = keep
 
+    def newest_first(self) -> list[Path]:
+        """Return the checkpoints that are there."""
+        if not self.path.is_dir():
+            return []
+        return sorted((f for f in self.path.iterdir() if re.fullmatch(OWN, f.name)), reverse=True)
+
     def begin(self, trainer: Trainer) -> None:
         """Write the first checkpoint of a call of `fit`; those that are ahead of it are of no use.
 
         They are damaged, or the trainer was put back behind them.
         """
+        with Replacement() as new:
+            written = self.add_first(trainer, new)
+            new.commit()
+        self.drop_ahead_of(written)
+
+    def add_first(self, trainer: Trainer, new: Replacement) -> Path:
+        """Add the first checkpoint of a call of `fit` to files that are to be written together."""
         self.path.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.path)
-        written = self.write(take_checkpoint(trainer))
-        for file in newest_first(self.path):
-            if file == written:
-                break
-            remove(file)
+        remove_leftovers(self.path, OWN)
+        taken = take_checkpoint(trainer)
+        path = self._place(taken)
+        new.add(path, *taken.pieces)
+        return path
+
+    def drop_ahead_of(self, first: Path) -> None:
+        """Remove the checkpoints that are ahead of the first one of a call of `fit`."""
+        for file in self.newest_first():
+            if file.name > first.name:
+                remove(file)
 
     def write(self, taken: TakenCheckpoint) -> Path:
         """Write a checkpoint, then remove the oldest beyond those to keep."""
-        path = self.path / f"{taken.updates:010d}{SUFFIX}"
+        path = self._place(taken)
         taken.write(path)
-        for file in newest_first(self.path)[self.keep :]:
+        for file in self.newest_first()[self.keep :]:
             if file != path:
                 remove(file)
         return path
 
     def clear(self) -> None:
         """Remove all checkpoints."""
+        for file in self.newest_first():
+            file.unlink()
         if self.path.is_dir():
-            for file in newest_first(self.path):
-                file.unlink()
-            remove_leftovers(self.path)
+            remove_leftovers(self.path, OWN)
+
+    def _place(self, taken: TakenCheckpoint) -> Path:
+        return self.path / f"{taken.updates:010d}{SUFFIX}"

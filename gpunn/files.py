@@ -12,22 +12,25 @@ import secrets
 import shutil
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gpunn.errors import FileAccessError
 from gpunn.reading import checked_path
 
 __all__ = [
     "FolderLock",
+    "Replacement",
     "append",
     "confined",
+    "holds",
+    "json_bytes",
     "remove_leftovers",
     "write_atomically",
     "write_json",
 ]
 
-LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.part")
-"""Names of files that a writer which was killed has left."""
+LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
+"""Names of what a writer which was killed has left of files with certain names."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
@@ -43,28 +46,100 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
         If the folder is missing, full or can't be written to, or `path` is a folder; nothing has
         been changed then. The message says what is wrong and what helps.
     """
-    path = Path(checked_path(path))
-    if path.is_dir():
-        raise FileAccessError(
-            errno.EISDIR, "expected a file's name, got a folder; add a name to it", path
-        )
-    if not path.parent.is_dir():
-        raise FileAccessError(errno.ENOENT, "there is no such folder; make it first", path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(temporary, "xb") as file:
+    with Replacement() as new:
+        new.add(path, *content)
+        new.commit()
+
+
+class Replacement:
+    """Files that are all written beside their destinations before any of them takes its name.
+
+    Until `commit` nothing is changed, and what was added is gone again when the context is left.
+    A crash in the middle of `commit` leaves the first of them new and the others as they were.
+
+        with Replacement() as new:
+            new.add(path, content)
+            new.commit()
+    """
+
+    def __init__(self) -> None:
+        self._added: list[tuple[Path, Path, int, BinaryIO]] = []
+
+    def __enter__(self) -> Replacement:
+        """Return this."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove what was not committed."""
+        for temporary, *_, file in self._added:
+            remove(temporary)
+            with contextlib.suppress(OSError):  # of what could not be written, once more
+                file.close()
+        self._added.clear()
+
+    def add(self, path: str | Path, *content: bytes | memoryview) -> None:
+        """Write a file's content, in one piece or several, and put it on the disk.
+
+        What killed writers of this file have left is removed first.
+
+        Raises
+        ------
+        OSError
+            As `write_atomically`.
+        """
+        path = Path(checked_path(path))
+        if path.is_dir():
+            raise FileAccessError(
+                errno.EISDIR, "expected a file's name, got a folder; add a name to it", path
+            )
+        if not path.parent.is_dir():
+            raise FileAccessError(
+                errno.ENOENT, "there is no such folder; make it first", path.parent
+            )
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        size = sum(map(len, content))
+        try:
+            remove_leftovers(path.parent, re.escape(path.name))
+            file = open(temporary, "xb")  # noqa: SIM115  closed by commit or __exit__
+            self._added.append((temporary, path, size, file))
+            lock(file.fileno())  # it is being written; see `remove_leftovers`
             file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        remove(temporary)
-        size = sum(map(len, content))
-        raise FileAccessError(error.errno, reason(error, path, size), path) from error
-    except BaseException:
-        remove(temporary)
-        raise
+        except OSError as error:
+            raise FileAccessError(error.errno, reason(error, path, size), path) from error
+
+    def commit(self) -> None:
+        """Give all files their names, in the order in which they were added.
+
+        Raises
+        ------
+        OSError
+            As `write_atomically`.
+        """
+        while self._added:
+            temporary, path, size, file = self._added[0]
+            try:
+                if os.name != "posix":  # an open file can't be moved there
+                    file.close()
+                temporary.replace(path)
+                file.close()
+                del self._added[0]
+                if not any(other.parent == path.parent for _, other, _, _ in self._added):
+                    sync_folder(path.parent)
+            except OSError as error:
+                raise FileAccessError(error.errno, reason(error, path, size), path) from error
+
+
+def holds(path: Path, *content: bytes | memoryview) -> bool:
+    """Return whether a file has just this content."""
+    try:
+        if not path.is_file() or path.stat().st_size != sum(map(len, content)):
+            return False
+        with open(path, "rb") as file:
+            return all(file.read(len(piece)) == piece for piece in content)
+    except OSError:
+        return False
 
 
 def append(path: str | Path, text: str) -> None:
@@ -110,15 +185,25 @@ class FolderLock:
         descriptor = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, descriptor)
         """Let others have the folder; a second time nothing happens."""
-        try:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(descriptor):
             self.release()
-            raise
-        except (ImportError, OSError):
-            pass
+            raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file or folder until it is closed; return whether nobody else has it.
+
+    Where the file system knows no locks, nobody has.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass
+    return True
 
 
 def sync_folder(folder: Path) -> None:
@@ -141,11 +226,22 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder."""
-    for path in folder.iterdir():
-        if LEFTOVER.fullmatch(path.name):
-            remove(path)
+def remove_leftovers(folder: Path, names: str = ".+") -> None:
+    """Remove what killed writers have left in a folder of files whose names match a pattern.
+
+    What another process is writing at the moment stays.
+    """
+    pattern = re.compile(LEFTOVER.format(names))
+    with os.scandir(folder) as entries:
+        found = [Path(entry.path) for entry in entries if pattern.fullmatch(entry.name)]
+    for path in found:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            try:
+                if lock(descriptor):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def reason(error: OSError, path: Path, size: int) -> str:
@@ -177,8 +273,13 @@ def confined(folder: Path, name: str | Path) -> Path | None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as indented JSON, atomically; null for numbers that are not finite."""
+    write_atomically(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return what `write_json` writes."""
     text = json.dumps(finite_or_none(value), indent=2, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+    return f"{text}\n".encode()
 
 
 def finite_or_none(value: Any) -> Any:

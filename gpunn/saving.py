@@ -39,6 +39,7 @@ __all__ = [
     "save_checkpoint",
     "save_model",
     "take_checkpoint",
+    "take_model",
 ]
 
 FORMAT = 2
@@ -69,7 +70,18 @@ def save_model(model: Sequential, path: str | Path) -> None:
     OSError
         If the file can't be written. A file that was there is as before then.
     """
-    Content(model.parameters.to_host(), _text(_description(model))).write(path)
+    take_model(model).write(path)
+
+
+def take_model(model: Sequential) -> Content:
+    """Do the first half of `save_model`: copy everything to the host.
+
+    Raises
+    ------
+    ArgumentError
+        As `save_model`.
+    """
+    return Content(model.parameters.to_host(), _text(_description(model)))
 
 
 def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequential:
@@ -158,10 +170,11 @@ class Content:
 
     def write(self, path: str | Path) -> None:
         """Write it, whole or not at all."""
-        write_atomically(path, *self._sealed)
+        write_atomically(path, *self.pieces)
 
     @cached_property
-    def _sealed(self) -> list[bytes | memoryview]:
+    def pieces(self) -> list[bytes | memoryview]:
+        """The bytes of the file, in pieces."""
         return sealed(self.arrays, {"gpunn": self.text})
 
 

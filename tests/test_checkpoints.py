@@ -102,6 +102,28 @@ def test_age_is_told_by_numbers_and_then_by_time(tmp_path):
     assert newest_checkpoint(tmp_path).path.stem == "model"
 
 
+FOREIGN = ["backup-20260101.safetensors", "99999999999.safetensors", "notes.txt"]
+
+
+def test_files_of_others_are_kept_and_not_gone_on_from(tmp_path):
+    this = trainer()
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep=1)
+    folder.begin(this)
+    for name in FOREIGN:
+        this.save_checkpoint(folder.path / name)
+    (folder.path / ".backup.safetensors.0123abcd.part").touch()
+    for _ in range(3):
+        train(this)
+        folder.write(take_checkpoint(this))
+    folder.begin(this)
+    there = sorted([*FOREIGN, ".backup.safetensors.0123abcd.part"])
+    own = "0000000006.safetensors"
+    assert sorted(file.name for file in folder.path.iterdir()) == sorted([*there, own])
+    assert newest_checkpoint(folder.path).path.name == own
+    folder.clear()
+    assert sorted(file.name for file in folder.path.iterdir()) == there
+
+
 def test_clearing(tmp_path):
     folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
     folder.clear()

@@ -5,10 +5,20 @@ import shutil
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
-from gpunn.files import FolderLock, append, confined, remove_leftovers, write_atomically, write_json
+from gpunn.files import (
+    FolderLock,
+    Replacement,
+    append,
+    confined,
+    holds,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+)
 
 
 def test_replaces_a_file_and_leaves_nothing_beside(tmp_path):
@@ -105,6 +115,65 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_leftovers_of_some_files(tmp_path):
+    for name in (".1.txt.0123abcd.part", ".a.txt.0123abcd.part"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, r"\d\.txt")
+    assert [path.name for path in tmp_path.iterdir()] == [".a.txt.0123abcd.part"]
+
+
+def test_a_writer_removes_what_killed_ones_have_left(tmp_path):
+    """Each of them as large as the file."""
+    for number in range(4):
+        (tmp_path / f".a.{number:08x}.part").write_bytes(b"torn")
+    (tmp_path / ".b.00000000.part").write_bytes(b"another's")
+    write_atomically(tmp_path / "a", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.00000000.part", "a"]
+
+
+def test_what_is_being_written_is_no_leftover(tmp_path):
+    with Replacement() as slow:
+        slow.add(tmp_path / "a", b"slow")
+        write_atomically(tmp_path / "a", b"quick")
+        remove_leftovers(tmp_path)
+        slow.commit()
+    assert (tmp_path / "a").read_bytes() == b"slow"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_several_files_are_replaced_together(tmp_path, fails, monkeypatch):
+    names = ("a", "b", "c")
+    for name in names:
+        (tmp_path / name).write_bytes(b"old")
+    sync = os.fsync
+
+    def full(descriptor):
+        if fails and len(list(tmp_path.iterdir())) == 6:
+            raise OSError(errno.ENOSPC, "full")
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", full)
+    with suppress(OSError), Replacement() as new:
+        for name in names:
+            new.add(tmp_path / name, b"new")
+        assert {(tmp_path / name).read_bytes() for name in names} == {b"old"}
+        new.commit()
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == dict.fromkeys(
+        names, b"old" if fails else b"new"
+    )
+
+
+def test_what_a_file_holds(tmp_path):
+    path = tmp_path / "a"
+    assert not holds(path, b"")
+    path.write_bytes(b"one two")
+    assert holds(path, b"one", memoryview(b" two"))
+    assert not holds(path, b"one", b" twa")
+    assert not holds(path, b"one")
+    assert not holds(path, b"one two", b" three")
 
 
 @pytest.mark.parametrize(

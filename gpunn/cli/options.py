@@ -41,9 +41,9 @@ def load_run(
     """Return the network that a run left behind, with the configuration's objects."""
     from gpunn.config import load_config
     from gpunn.errors import ConfigError, ModelFileError
-    from gpunn.experiment.folder import BEST, CHECKPOINTS, CONFIG, FINAL
+    from gpunn.experiment.folder import BEST, CHECKPOINTS, CONFIG
     from gpunn.experiment.objects import Objects
-    from gpunn.saving import load_model
+    from gpunn.saving import FINAL, load_model
 
     if not (run_dir / CONFIG).is_file():
         raise ConfigError(f"{run_dir}: expected the folder of a run; there is no {CONFIG} in it")

@@ -83,7 +83,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
         say(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
         raise
     except DivergenceError as error:
-        folder.finish(str(error), None)
+        folder.finish(str(error), None, failed=True)
         say(f"Kept up to epoch {folder.kept_epoch}:\n{folder.listing()}")
         raise
     folder.save_model()  # first: nothing that happens from here on can lose what was trained

@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gpunn.checkpoints import FOLDER, CheckpointFolder, newest_checkpoint, newest_first
+from gpunn.checkpoints import FOLDER, CheckpointFolder, newest_checkpoint
 from gpunn.config import read_config
 from gpunn.doctor import environment
-from gpunn.errors import ConfigError
+from gpunn.errors import ConfigError, ModelFileError
 from gpunn.experiment.build import Experiment
-from gpunn.files import FolderLock, confined, remove_leftovers, write_atomically, write_json
+from gpunn.experiment.resumption import say_what_changes_the_numbers
+from gpunn.files import (
+    FolderLock,
+    Replacement,
+    confined,
+    holds,
+    json_bytes,
+    remove_leftovers,
+    write_json,
+)
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import Checkpoint, TakenCheckpoint, differences, take_checkpoint
+from gpunn.saving import (
+    FINAL,
+    Checkpoint,
+    TakenCheckpoint,
+    differences,
+    read_checkpoint,
+    take_checkpoint,
+    take_model,
+)
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line, log_line
 from gpunn.training.norms import NormLog
 
 __all__ = ["FILES", "RunFolder"]
+
+LOG = logging.getLogger("gpunn")
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -31,7 +54,6 @@ TABLE = "history.csv"
 NORMS = "norms.jsonl"
 CHECKPOINTS = FOLDER
 BEST = "best.safetensors"
-FINAL = "final.safetensors"
 EVALUATION = "evaluation.json"
 
 FILES = {
@@ -50,6 +72,9 @@ FILES = {
 DATA = "data"
 """Name, in a checkpoint, of what tells the data apart."""
 
+NORM_STATE = "norms."
+"""Prefix, in a checkpoint, of the norms of each epoch."""
+
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
 """Callbacks that write to a path of theirs."""
 
@@ -61,7 +86,9 @@ class RunFolder(Callback):
     """Keeps a run in a folder, epoch by epoch; nothing is written before training begins.
 
     Each file is written whole or not at all, except the histories, which grow by a line an epoch.
-    Must be the last of the callbacks.
+    Of an earlier run nothing is changed before the first checkpoint of the new training is on the
+    disk, and its final network and evaluation stay until there are new ones. Must be the last of
+    the callbacks.
 
     A new best epoch is copied to the host at once, but written with the next checkpoint or when
     training ends, whatever ends it. Whoever goes on from an earlier checkpoint after the process
@@ -89,7 +116,8 @@ class RunFolder(Callback):
     Raises
     ------
     ConfigError
-        If there are files in the folder and neither is wanted.
+        If there are files in the folder and neither is wanted, or its checkpoints are a link that
+        leads out of it.
     """
 
     saves = True
@@ -106,10 +134,16 @@ class RunFolder(Callback):
         self._held: TakenCheckpoint | None = None
         self._lock: FolderLock | None = None
         self._data: dict[str, list[int]] = {}
+        self._earlier_norms: dict[str, Any] = {}
         self.best_epoch: int | None = None
         self.kept_epoch = 0
         if path.exists() and not path.is_dir():
             raise ConfigError(f"{path}: expected a folder for the run; this is a file")
+        if confined(path, CHECKPOINTS) is None:
+            raise ConfigError(
+                f"{path / CHECKPOINTS}: a link that leads out of the run's folder, where its "
+                "checkpoints are kept; remove it, or link the run's folder itself"
+            )
         if not (overwrite or resume) and path.is_dir() and any(path.iterdir()):
             raise ConfigError(
                 f"{path}: the folder is not empty; --resume goes on with the run in it, "
@@ -182,39 +216,56 @@ class RunFolder(Callback):
         logs = self._place_files_of_callbacks(experiment.callbacks)
         if self.overwrite:
             experiment.callbacks.insert(0, Removal(logs))  # before they look at their files
-        folder = self.path / CHECKPOINTS
-        if not (self.resume and folder.is_dir() and newest_first(folder)):
+        if not self.resume:
             return None
-        self._check_same(experiment.description)
-        checkpoint = newest_checkpoint(folder)
-        self._check_same_data(checkpoint)
+        if not self._checkpoints.newest_first():
+            for name in (FINAL, BEST):
+                if (self.path / name).exists():
+                    raise ConfigError(
+                        f"{self.path}: there is {name}, but no checkpoint to go on from; "
+                        "--overwrite replaces the run, --output chooses another folder"
+                    )
+            return None
+        earlier = self._check_same(experiment.description)
+        checkpoint = newest_checkpoint(self._checkpoints.path)
+        self._take_state(checkpoint)
+        say_what_changes_the_numbers(experiment, checkpoint, earlier, self.path / ENVIRONMENT)
         return checkpoint
 
     def _place_files_of_callbacks(self, callbacks: list[Callback]) -> list[Path]:
         """Put the files of callbacks into the folder, and return the logs there."""
-        folder, logs = self.path.resolve(), []
+        logs = []
         for index, callback in enumerate(callbacks):
             if not isinstance(callback, FILE_CALLBACKS):
                 continue
-            if confined(self.path, callback.path) is None:
-                raise ConfigError(
-                    f"training.callbacks[{index}].path: {str(callback.path)!r} leads out of the "
-                    f"run's folder {self.path}, where callbacks keep their files"
-                )
-            path = (self.path / callback.path).resolve()
-            if path.is_relative_to(folder / CHECKPOINTS) or (
-                path.parent == folder and path.name in FILES
-            ):
-                raise ConfigError(
-                    f"training.callbacks[{index}].path: the run keeps its own {path.name} in "
-                    f"{self.path}; choose another name"
-                )
+            place = f"training.callbacks[{index}].path"
+            check = partial(self._check_place, place)
             callback.path = self.path / callback.path
-            if not isinstance(callback, ModelCheckpoint) and path.is_relative_to(folder):
+            check(callback.path)
+            if isinstance(callback, ModelCheckpoint):
+                # Once more for each file, when it is known what {epoch} stands for.
+                callback.check_place = check
+            elif (path := callback.path.resolve()).is_relative_to(self.path.resolve()):
                 logs.append(path)
         return logs
 
-    def _check_same(self, description: Mapping[str, Any]) -> None:
+    def _check_place(self, place: str, path: Path) -> None:
+        """Raise a ConfigError unless a callback may write this file of the run's folder."""
+        folder, path = self.path.resolve(), path.resolve()
+        if not path.is_relative_to(folder):
+            raise ConfigError(
+                f"{place}: {str(path)!r} leads out of the run's folder {self.path}, where "
+                "callbacks keep their files"
+            )
+        if path.is_relative_to((folder / CHECKPOINTS).resolve()) or (
+            path.parent == folder and path.name in FILES
+        ):
+            raise ConfigError(
+                f"{place}: the run keeps its own {path.name} in {self.path}; choose another name"
+            )
+
+    def _check_same(self, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the earlier run's configuration; raise unless it was the same experiment."""
         earlier = read_config(self.path / CONFIG)
         for key in ("data", "model", "seed", "dtype"):
             for place, old, new in differences(earlier.get(key), description[key], key):
@@ -223,44 +274,94 @@ class RunFolder(Callback):
                         f"{place}: the run in {self.path} has {old!r}, so it can't go on with "
                         f"{new!r}; --output chooses another folder for a new run"
                     )
+        return earlier
 
-    def _check_same_data(self, checkpoint: Checkpoint) -> None:
-        earlier = next((s[DATA] for _, s in checkpoint.callback_states() if DATA in s), self._data)
+    def _take_state(self, checkpoint: Checkpoint) -> None:
+        """Take what the run had kept in a checkpoint; raise unless its data were the same."""
+        state = next((kept for _, kept in checkpoint.callback_states() if DATA in kept), {})
+        earlier = state.get(DATA, self._data)
         if earlier != self._data:
             raise ConfigError(
                 f"data: it is not what the run in {self.path} was trained on: rows and checksums "
                 f"were {earlier} and are {self._data}; --output chooses another folder for a new "
                 "run"
             )
+        self._earlier_norms = {
+            name.removeprefix(NORM_STATE): item
+            for name, item in state.items()
+            if name.startswith(NORM_STATE)
+        }
 
     # ------------------------------------------------------------------------------ callbacks
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
-        return {DATA: self._data}
+        norms = self._norms.state(trainer)
+        return {DATA: self._data, **{f"{NORM_STATE}{name}": item for name, item in norms.items()}}
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         self._take_lock()
-        remove_leftovers(self.path)
-        if self.overwrite:
-            # First: what is killed from here on begins anew, and not from the middle of what was.
-            self._checkpoints.clear()
-        for name in set(FILES) - {CHECKPOINTS} if self.overwrite else (FINAL, EVALUATION):
-            (self.path / name).unlink(missing_ok=True)
-        write_json(self.path / CONFIG, self.experiment.description)
+        remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
         started = datetime.now(UTC).isoformat(timespec="seconds")
         place = {"started": started, **environment(trainer.model.backend)}
-        write_json(self.path / ENVIRONMENT, place)
         rows = trainer.history.rows
-        write_atomically(self.path / HISTORY, "".join(map(log_line, rows)).encode())
-        write_atomically(self.path / TABLE, csv_table(trainer.figures, rows).encode())
-        self._norms.on_train_begin(trainer)
         for row in rows:
             self._improves(row)
-        began = time.monotonic()
-        self._checkpoints.begin(trainer)
-        self._note_written(began)
+        try:
+            norms = self._norms.content(trainer, self._earlier_norms)
+        except (ArithmeticError, KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"{self._checkpoints.path}: the norms in the checkpoint are damaged: {error}"
+            ) from error
+        with Replacement() as new:
+            # All are written before one takes its name: a disk that is full, or a kill, leaves
+            # either the earlier run as it was, or one that can be gone on with.
+            new.add(self.path / CONFIG, json_bytes(self.experiment.description))
+            new.add(self.path / ENVIRONMENT, json_bytes(place))
+            new.add(self.path / HISTORY, "".join(map(log_line, rows)).encode())
+            new.add(self.path / TABLE, csv_table(trainer.figures, rows).encode())
+            new.add(self.path / NORMS, norms)
+            self._restore_best(trainer, new)
+            began = time.monotonic()
+            first = self._checkpoints.add_first(trainer, new)
+            self._note_written(began)
+            if self.overwrite:
+                # First: what is killed from here on does not go on from the middle of what was.
+                self._checkpoints.clear()
+                for name in (FINAL, BEST):
+                    (self.path / name).unlink(missing_ok=True)
+            if not (self.path / FINAL).exists():
+                (self.path / EVALUATION).unlink(missing_ok=True)
+            new.commit()
+        self._checkpoints.drop_ahead_of(first)
         self.kept_epoch = trainer.epoch
+
+    def _restore_best(self, trainer: Trainer, new: Replacement) -> None:
+        """Restore the file of the best epoch from a checkpoint, or say that it can't be."""
+        path, best = self.path / BEST, self.best_epoch
+        if best is None:
+            return
+        try:
+            found = read_checkpoint(path).progress.epoch
+            fault = f"{path}: is of epoch {found}, while epoch {best} is the best"
+        except ModelFileError as error:
+            fault = str(error)
+        else:
+            # A later one was written just before a kill; training comes by that epoch again.
+            if found == best or found > trainer.epoch:
+                return
+        for file in self._checkpoints.newest_first():
+            with suppress(ModelFileError):
+                progress = read_checkpoint(file).progress
+                if (progress.epoch, progress.position) == (best, None):
+                    new.add(path, file.read_bytes())
+                    LOG.warning("%s. It is restored from %s", fault, file)
+                    return
+        LOG.warning(
+            "%s. No checkpoint of that epoch is left to restore it from; the next epoch that is "
+            "better replaces it",
+            fault,
+        )
 
     def on_updates_end(self, trainer: Trainer) -> None:
         counted = self.every_updates is not None and trainer.updates % self.every_updates == 0
@@ -319,7 +420,8 @@ class RunFolder(Callback):
         if rule is None:
             return False
         best = improvement_start(rule.direction) if self._best is None else self._best
-        figure = monitored(row, rule.monitor)
+        # An epoch before a resumption with other metrics need not have the figure.
+        figure = monitored(row, rule.monitor) if rule.monitor in row else best
         if not improved(rule.direction, figure, best, rule.min_delta):
             return False
         self._best, self.best_epoch = figure, int(row["epoch"])
@@ -328,11 +430,21 @@ class RunFolder(Callback):
     # ------------------------------------------------------------------------------ the end
 
     def save_model(self) -> None:
-        """Write the trained network."""
-        self.experiment.trainer.model.save(self.path / FINAL)
+        """Write the trained network; the evaluation of another one, which it replaces, goes."""
+        path, pieces = self.path / FINAL, take_model(self.experiment.trainer.model).pieces
+        if holds(path, *pieces):
+            return
+        with Replacement() as new:
+            new.add(path, *pieces)
+            (self.path / EVALUATION).unlink(missing_ok=True)
+            new.commit()
 
-    def finish(self, stopped: str, figures: Mapping[str, float] | None) -> None:
+    def finish(
+        self, stopped: str, figures: Mapping[str, float] | None, *, failed: bool = False
+    ) -> None:
         """Write how the run ended.
+
+        If it failed, and there is a final network of an earlier end, that one's evaluation stays.
 
         Parameters
         ----------
@@ -340,8 +452,12 @@ class RunFolder(Callback):
             Why training ended before its last epoch; empty if it did not.
         figures : mapping or None
             Of the test part.
+        failed : bool
+            Whether training came to no end that leaves a network.
         """
         trainer, test = self.experiment.trainer, self.experiment.parts.test
+        if failed and (self.path / FINAL).exists():
+            return
         report = {"epochs": trainer.epoch, "stopped": stopped, "test": None}
         if figures is not None and test is not None:
             report["test"] = {"rows": test.rows, **figures}
@@ -371,7 +487,8 @@ class Removal(Callback):
                 file.unlink(missing_ok=True)
 
 
-def csv_table(columns: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header."""
+def csv_table(figures: list[str], rows: list[dict[str, float]]) -> str:
+    """Return a history as CSV with a header, which has these figures too."""
+    columns = list(dict.fromkeys([*(name for row in rows for name in row), *figures]))
     names = dict(zip(columns, columns, strict=True))
     return "".join([csv_line(columns, names), *(csv_line(columns, row) for row in rows)])

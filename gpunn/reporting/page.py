@@ -174,6 +174,11 @@ def view(
         run.problems.append(
             "The run has not come to its end: it is still going on, or was cut short."
         )
+    elif record.ending.epochs < len(record.history):
+        run.problems.append(
+            f"The trained network and its test figures are those of epoch {record.ending.epochs}: "
+            "training has gone on since, and has not come to its end."
+        )
     elif record.ending.stopped:
         run.problems.append(f"Training ended early: {record.ending.stopped}")
     model, findings = examined(run, backend, allow_imports)

@@ -19,12 +19,12 @@ from gpunn.experiment.folder import (
     CONFIG,
     ENVIRONMENT,
     EVALUATION,
-    FINAL,
     HISTORY,
     NORMS,
 )
 from gpunn.monitor import direction, improved, improvement_start
 from gpunn.reading import lines_of, read_whole
+from gpunn.saving import FINAL
 from gpunn.training.callbacks import Callback, EarlyStopping
 
 __all__ = ["NormRow", "Record", "flat", "read_run"]

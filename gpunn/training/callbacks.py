@@ -7,17 +7,18 @@ a subclass of `Callback` with any of its methods.
 
 from __future__ import annotations
 
+import glob
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
-from gpunn.files import remove
+from gpunn.files import remove, remove_leftovers
 from gpunn.monitor import direction, improved, improvement_start, monitored
 from gpunn.reading import checked_path
 
@@ -217,6 +218,8 @@ class ModelCheckpoint(Callback):
         self._direction = direction(self.mode, self.monitor or "")
         self._best = improvement_start(self._direction)
         self._written_at, self._due = 0.0, False
+        self.check_place: Callable[[Path], None] = lambda path: None
+        """Raises an error if a file may not be written."""
 
     @property
     def _within_epochs(self) -> bool:
@@ -225,6 +228,7 @@ class ModelCheckpoint(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         self._written_at, self._due = time.monotonic(), False
         self._best = improvement_start(self._direction)
+        self._remove_leftovers()
         if self.monitor is None:
             return
         check_monitored(trainer, self.monitor)
@@ -256,11 +260,9 @@ class ModelCheckpoint(Callback):
             self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        numbers = {"{epoch}": str(trainer.epoch), "{updates}": str(trainer.updates)}
-        name = str(self.path)
-        for placeholder, number in numbers.items():
-            name = name.replace(placeholder, number)
-        path = Path(name)
+        numbers = {"epoch": str(trainer.epoch), "updates": str(trainer.updates)}
+        path = Path(self._filled(str(self.path), numbers))
+        self.check_place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.resumable:
             trainer.save_checkpoint(path)
@@ -269,16 +271,35 @@ class ModelCheckpoint(Callback):
         self._written_at, self._due = time.monotonic(), False
         if self.keep is not None:
             for old in self._written(path)[: -self.keep]:
-                remove(old)
+                if old != path:  # beside files of a longer training it is not the newest
+                    remove(old)
 
     def _written(self, path: Path) -> list[Path]:
         """Return the files beside `path` that this callback has written, in their order."""
-        pattern = re.escape(Path(self.path).name)
-        for placeholder in ("epoch", "updates"):
-            pattern = pattern.replace(rf"\{{{placeholder}\}}", r"(\d+)")
-        found = [(re.fullmatch(pattern, file.name), file) for file in path.parent.iterdir()]
+        found = [(re.fullmatch(self._names, file.name), file) for file in path.parent.iterdir()]
         numbered = [([int(n) for n in match.groups()], file) for match, file in found if match]
         return [file for _, file in sorted(numbered)]
+
+    @property
+    def _names(self) -> str:
+        """A pattern of the files' names, with the numbers as groups."""
+        numbers = dict.fromkeys(("epoch", "updates"), r"(\d+)")
+        return self._filled(re.escape(Path(self.path).name), numbers, r"\{{{}\}}")
+
+    def _remove_leftovers(self) -> None:
+        """Remove what was left by writers of such files that were killed."""
+        numbers = dict.fromkeys(("epoch", "updates"), "*")
+        folders = self._filled(glob.escape(str(Path(self.path).parent)), numbers)
+        for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
+            if Path(folder).is_dir():
+                remove_leftovers(Path(folder), self._names)
+
+    @staticmethod
+    def _filled(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
+        """Return a text with values in the places that stand for them."""
+        for name, value in values.items():
+            text = text.replace(placeholder.format(name), value)
+        return text
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}

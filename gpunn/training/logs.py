@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import os
 import time
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
 
 __all__ = ["CSVLog", "JSONLinesLog", "TensorBoard", "csv_line", "log_line"]
+
+LOG = logging.getLogger("gpunn")
 
 
 def log_line(figures: Mapping[str, float]) -> str:
@@ -175,10 +178,24 @@ def size_of(path: str | Path) -> dict[str, Any]:
 
 
 def cut_off(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Cut a log off where it was when `size_of` was asked; without a state it stays as it is."""
-    path = Path(path)
-    if state and path.exists() and 0 <= int(state["bytes"]) < path.stat().st_size:
-        os.truncate(path, int(state["bytes"]))
+    """Cut a log off where it was when `size_of` was asked; without a state it stays as it is.
+
+    If it is shorter, a warning says so: it may have held lines of other runs as well.
+    """
+    if not state:
+        return
+    path, size = Path(path), int(state["bytes"])
+    there = path.stat().st_size if path.exists() else 0
+    if 0 <= size < there:
+        os.truncate(path, size)
+    elif there < size:
+        LOG.warning(
+            "%s: had %d bytes at the checkpoint and has %d now; what it has lost is not restored. "
+            "The history, and a run's history.jsonl, have every epoch",
+            path,
+            size,
+            there,
+        )
 
 
 def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:

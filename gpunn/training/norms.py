@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.errors import DataFileError
-from gpunn.files import append, finite_or_none, write_atomically
+from gpunn.errors import ArgumentError, DataFileError
+from gpunn.files import append, finite_or_none, holds, write_atomically
 from gpunn.reading import lines_of
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.typing import Array
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
 
 __all__ = ["NormLog", "norms"]
+
+KINDS = ("parameters", "gradients")
+"""What a line has norms of."""
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
@@ -45,6 +48,9 @@ class NormLog(Callback):
 
     It costs one pass over the parameters an epoch, and one wait for the device, when training has
     just read the epoch's figures from it anyway.
+
+    Checkpoints hold the norms so far, 8 bytes each. A resumed run restores lines that were lost,
+    and drops those beyond its checkpoint.
     """
 
     path: str | Path
@@ -53,30 +59,109 @@ class NormLog(Callback):
 
     def __post_init__(self) -> None:
         check_path(self.path)
+        self._rows: dict[int, dict[str, Any]] = {}
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Drop epochs that a resumed run is going to repeat, and a line that was cut short."""
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        self._write(self.content(trainer, {}))
+
+    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+        self._write(self.content(trainer, state))
+
+    def content(self, trainer: Trainer, state: Mapping[str, Any]) -> bytes:
+        """Return what the file should hold when training goes on, and take note of it.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        state : mapping
+            What `state` returned; if empty, lines of the file are taken.
+        """
         path = Path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            lines = list(lines_of(path, DataFileError))
-            kept = [line for line in lines if 0 < epoch_of(line) <= trainer.epoch]
-            if kept != lines:
-                write_atomically(path, b"".join(kept))
+        rows: list[dict[str, Any]] = []
+        if state:
+            rows = rows_of(state, trained(trainer))
+        elif trainer.epoch and path.exists():
+            lines = lines_of(path, DataFileError)
+            rows = [json.loads(line) for line in lines if epoch_of(line)]
+        self._rows = {row["epoch"]: row for row in rows if 0 < row["epoch"] <= trainer.epoch}
+        return "".join(map(line_of, self._rows.values())).encode()
+
+    def _write(self, content: bytes) -> None:
+        path = Path(self.path)
+        if (content or path.exists()) and not holds(path, content):
+            write_atomically(path, content)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         parameters, ops = trainer.model.parameters, trainer.model.backend
-        trained = [name for name, spec in parameters.specs.items() if spec.trainable]
+        names = trained(trainer)
         gradients = trainer.last_gradients()
         row = {
             "epoch": trainer.epoch,
-            "parameters": norms(ops, {name: parameters[name] for name in trained}),
-            "gradients": norms(ops, {name: gradients[name] for name in trained}),
+            "parameters": norms(ops, {name: parameters[name] for name in names}),
+            "gradients": norms(ops, {name: gradients[name] for name in names}),
         }
-        append(self.path, json.dumps(finite_or_none(row)) + "\n")
+        self._rows[trainer.epoch] = finite_or_none(row)
+        append(self.path, line_of(self._rows[trainer.epoch]))
+
+    def state(self, trainer: Trainer) -> dict[str, Any]:
+        names = trained(trainer)
+        # Lines of another network may stand in a file that was there before.
+        rows = [
+            row for row in self._rows.values() if all(list(row.get(k, ())) == names for k in KINDS)
+        ]
+        return {
+            "epochs": np.array([row["epoch"] for row in rows], np.int64),
+            **{
+                kind: np.array(
+                    [[np.nan if x is None else x for x in row[kind].values()] for row in rows]
+                ).reshape(len(rows), len(names))
+                for kind in KINDS
+            },
+        }
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}
+
+
+def trained(trainer: Trainer) -> list[str]:
+    """Return the names of the arrays whose norms are kept."""
+    return [name for name, spec in trainer.model.parameters.specs.items() if spec.trainable]
+
+
+def rows_of(state: Mapping[str, Any], names: list[str]) -> list[dict[str, Any]]:
+    """Return the rows that `NormLog.state` described.
+
+    Raises
+    ------
+    ArgumentError
+        If the arrays are missing, or not of the network's shape.
+    """
+    epochs = state.get("epochs")
+    if not isinstance(epochs, np.ndarray) or epochs.ndim != 1 or epochs.dtype != np.int64:
+        raise ArgumentError("epochs: expected a vector of whole numbers")
+    columns = {}
+    for kind in KINDS:
+        array = state.get(kind)
+        shape = (len(epochs), len(names))
+        if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind != "f":
+            raise ArgumentError(f"{kind}: expected numbers of shape {shape}")
+        columns[kind] = array.tolist()
+    return [
+        finite_or_none(
+            {
+                "epoch": epoch,
+                **{kind: dict(zip(names, columns[kind][i], strict=True)) for kind in KINDS},
+            }
+        )
+        for i, epoch in enumerate(epochs.tolist())
+    ]
+
+
+def line_of(row: Mapping[str, Any]) -> str:
+    """Return the line of an epoch."""
+    return json.dumps(row) + "\n"
 
 
 def epoch_of(line: bytes) -> int:

@@ -1,3 +1,4 @@
+import csv
 import errno
 import json
 import os
@@ -425,6 +426,156 @@ def test_resuming_what_has_ended_changes_nothing(gpunn, digits, tmp_path):
     after = weights(tmp_path / "run")
     assert all(np.array_equal(before[name], after[name]) for name in before)
     assert len(history(tmp_path / "run")) == 4
+
+
+def everything(run):
+    """What is in a folder, byte by byte."""
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+LONGER = ["train", "run", "--resume", "--set", "training.epochs=5"]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "training.optimizer=sgd",
+        "training.class_weight={x=1.0}",
+        "training.callbacks=[{name='csv_log', path='../a'}]",
+        "training.callbacks=[{name='csv_log', path='other.csv'}]",
+        "training.callbacks=['early_stopping', {name='early_stopping', patience=3}]",
+        "training.monitor=loss_",
+    ],
+)
+def test_a_refused_resumption_changes_nothing(gpunn, digits, tmp_path, setting):
+    gpunn("train", digits, "--output", "run")
+    (tmp_path / "run" / "other.csv").write_text("other,columns\n")
+    before = everything(tmp_path / "run")
+    gpunn(*LONGER, "--set", setting, status=2)
+    assert everything(tmp_path / "run") == before
+    gpunn("evaluate", "run")
+    gpunn(*LONGER)
+    assert len(history(tmp_path / "run")) == 5
+
+
+@pytest.mark.parametrize("metrics", ["[]", "['top_k_accuracy']", "['accuracy', 'top_k_accuracy']"])
+def test_other_metrics_from_now_on(gpunn, digits, tmp_path, metrics):
+    """An epoch's line has the figures that it had, and the table has all that there were."""
+    gpunn("train", digits, "--output", "run")
+    gpunn(*LONGER, "--set", f"training.metrics={metrics}")
+    rows = history(tmp_path / "run")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    names = dict.fromkeys(name for row in rows for name in row)
+    assert set(table[0]) == set(names)
+    for line, row in zip(table, rows, strict=True):
+        assert line == {name: str(row.get(name, "")) for name in names}
+    gpunn("train", "run", "--resume")
+    gpunn("evaluate", "run")
+    gpunn("report", "run")
+
+
+def test_metrics_that_were_not_there_before(gpunn, digits, tmp_path):
+    """By default the best epoch is then chosen by one of them."""
+    gpunn("train", digits, "--output", "run", "--set", "training.metrics=[]")
+    gpunn(*LONGER, "--set", "training.metrics=['accuracy']")
+    assert len(history(tmp_path / "run")) == 5
+    gpunn("train", "run", "--resume")
+
+
+LIMITED = """\
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+del sys.argv[1]
+from gpunn.cli import main
+main(prog_name="gpunn")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("limit", [10, 1000, 10_000])
+def test_files_that_must_not_grow_so_large(gpunn, digits, tmp_path, limit):
+    """The limits let none of the files be written, some of them, and all but checkpoints."""
+    gpunn("train", digits, "--output", "run")
+    before = everything(tmp_path / "run")
+    command = [sys.executable, "-c", LIMITED, str(limit), *LONGER]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, "File too large" in result.stderr) == (2, True), result.stderr
+    assert everything(tmp_path / "run") == before
+    gpunn("evaluate", "run")
+    gpunn(*LONGER)
+    assert len(history(tmp_path / "run")) == 5
+
+
+@pytest.mark.parametrize("kind", ["beginning", "epoch", "end"])
+def test_a_full_disk_while_a_finished_run_goes_on(gpunn, digits, tmp_path, monkeypatch, kind):
+    """The network and its evaluation stay until there are others."""
+    from gpunn.experiment import RunFolder
+
+    gpunn("train", digits, "--output", "whole")
+    gpunn("train", "whole", "--resume", "--set", "training.epochs=5")
+    gpunn("train", digits, "--output", "run")
+    before, run = everything(tmp_path / "run"), tmp_path / "run"
+    name = {"beginning": "on_train_begin", "epoch": "on_epoch_end", "end": "save_model"}[kind]
+    original, full = getattr(RunFolder, name), Full(monkeypatch, errno.ENOSPC)
+
+    def filling(self, *arguments):
+        full.now = True
+        original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, name, filling)
+        assert "the disk is full" in gpunn(*LONGER, status=2).stderr
+    full.now = False
+    for path, content in before.items():
+        if kind == "beginning" or path.name in ("final.safetensors", "evaluation.json"):
+            assert path.read_bytes() == content
+    gpunn("evaluate", "run")
+    gpunn(*LONGER)
+    for name in ("final", "best", newest_checkpoint(run)):
+        assert same_weights(tmp_path / "whole", run, name)
+    assert evaluation(run) == evaluation(tmp_path / "whole")
+
+
+def test_divergence_of_a_finished_run_that_goes_on(gpunn, digits, tmp_path):
+    gpunn("train", digits, "--output", "run", "--set=training.optimizer={name='sgd'}")
+    kept = {
+        name: (tmp_path / "run" / name).read_bytes()
+        for name in ("final.safetensors", "evaluation.json")
+    }
+    gpunn(*LONGER, "--set", "training.optimizer={name='sgd', learning_rate=1e38}", status=1)
+    for name, content in kept.items():
+        assert (tmp_path / "run" / name).read_bytes() == content
+    gpunn("evaluate", "run")
+
+
+def test_a_finished_run_that_is_killed_when_it_goes_on(gpunn, killed_after, digits, tmp_path):
+    gpunn("train", digits, "--output", "run")
+    before = weights(tmp_path / "run")
+    killed_after(5, "train", "run", "--resume", "--set", "training.epochs=6")
+    after = weights(tmp_path / "run")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    gpunn("report", "run")
+    page = (tmp_path / "report.html").read_text()
+    assert "The trained network and its test figures are those of epoch 4: training has" in page
+    gpunn("train", "run", "--resume")
+    assert evaluation(tmp_path / "run")["epochs"] == 6
+
+
+def test_the_evaluation_of_another_network_goes_with_it(gpunn, digits, tmp_path, monkeypatch):
+    from gpunn.experiment import Experiment
+
+    gpunn("train", digits, "--output", "run")
+
+    def fail(experiment):
+        raise OSError("no memory left")
+
+    monkeypatch.setattr(Experiment, "evaluate", fail)
+    gpunn("train", "run", "--resume", status=2)
+    assert evaluation(tmp_path / "run")["epochs"] == 4, "it is the same network"
+    gpunn(*LONGER, status=2)
+    assert not (tmp_path / "run" / "evaluation.json").exists()
 
 
 def test_a_run_can_be_made_longer(gpunn, digits, tmp_path):

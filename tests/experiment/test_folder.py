@@ -1,16 +1,20 @@
 """When a run writes its checkpoints, by a clock of our own, and who may go on with it."""
 
 import errno
+import json
+import re
 
 import numpy as np
 import pytest
 from run_folders import checkpoints, history, same_weights, without_times
 
 import gpunn.experiment.folder
+from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.checkpoints import CheckpointFolder
 from gpunn.config import load_config
 from gpunn.errors import ConfigError, DivergenceError
 from gpunn.experiment import RunFolder, build
+from gpunn.files import Replacement
 from gpunn.saving import TakenCheckpoint, read_checkpoint
 from gpunn.training.callbacks import Callback
 
@@ -57,14 +61,19 @@ class Epochs(Callback):
 @pytest.fixture
 def clock(monkeypatch):
     """Each checkpoint takes a second to write."""
-    clock, write = Clock(), CheckpointFolder.write
+    clock, write, add_first = Clock(), CheckpointFolder.write, CheckpointFolder.add_first
 
     def written(self, taken):
         clock.now += 1
         return write(self, taken)
 
+    def first(self, trainer, new):
+        clock.now += 1
+        return add_first(self, trainer, new)
+
     monkeypatch.setattr(gpunn.experiment.folder, "time", clock)
     monkeypatch.setattr(CheckpointFolder, "write", written)
+    monkeypatch.setattr(CheckpointFolder, "add_first", first)
     return clock
 
 
@@ -245,16 +254,254 @@ def test_other_data_under_the_same_name(tmp_path, changed):
         run(resume=True)
 
 
-def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch):
-    """What is left begins anew; it does not go on with what was to be replaced."""
+def killing(*arguments):
+    raise Killed
+
+
+@pytest.mark.parametrize("place", ["add", "commit"])
+def test_a_kill_while_a_run_is_overwritten(tmp_path, clock, monkeypatch, place):
+    """Of the earlier run everything is left, or nothing that a resumed one could go on with."""
     train(tmp_path, clock, "training.epochs=2")
-
-    def kill(path, value):
-        raise Killed
-
+    before = everything(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(gpunn.experiment.folder, "write_json", kill)
+        patch.setattr(Replacement, place, killing)
         with pytest.raises(Killed):
             train(tmp_path, clock, overwrite=True)
+    if place == "add":
+        assert everything(tmp_path / "run") == before
+    else:
+        assert not list((tmp_path / "run").rglob("*.safetensors"))
     train(tmp_path, clock, resume=True)
     assert [row["epoch"] for row in history(tmp_path / "run")] == list(range(1, 10))
+
+
+# ------------------------------------------------------------------------- nothing that is lost
+
+
+def everything(run):
+    """What is in a folder, byte by byte."""
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+FOREIGN = "backup-20260101.safetensors"
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}], ids=str)
+def test_files_of_others_beside_the_checkpoints(tmp_path, clock, options):
+    train(tmp_path, clock)
+    folder = tmp_path / "run" / "checkpoints"
+    newest = checkpoints(tmp_path / "run")[0]
+    (folder / FOREIGN).write_bytes(newest.read_bytes())
+    train(tmp_path, clock, "training.epochs=11", **options)
+    assert (folder / FOREIGN).exists()
+    assert len(checkpoints(tmp_path / "run")) == 3 + 1
+    assert len(history(tmp_path / "run")) == 11
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}], ids=str)
+def test_checkpoints_that_lead_out_of_the_folder(tmp_path, clock, options):
+    train(tmp_path, clock)
+    outside = tmp_path / "outside"
+    (tmp_path / "run" / "checkpoints").rename(outside)
+    (tmp_path / "run" / "checkpoints").symlink_to(outside)
+    before = everything(tmp_path)
+    with pytest.raises(ConfigError, match="run/checkpoints: a link that leads out of the run's f"):
+        train(tmp_path, clock, "training.epochs=11", **options)
+    assert everything(tmp_path) == before
+
+
+def test_a_log_that_is_a_link_is_replaced(tmp_path, clock):
+    train(tmp_path, clock, "training.epochs=1")
+    for name in ("history.jsonl", "history.csv", "norms.jsonl"):
+        (tmp_path / "run" / name).rename(tmp_path / name)
+        (tmp_path / "run" / name).symlink_to(tmp_path / name)
+    train(tmp_path, clock, "training.epochs=3", resume=True)
+    for name in ("history.jsonl", "history.csv", "norms.jsonl"):
+        assert len((tmp_path / name).read_text().splitlines()) == 1 + name.endswith("csv")
+        assert len((tmp_path / "run" / name).read_text().splitlines()) == 3 + name.endswith("csv")
+
+
+def test_a_network_without_checkpoints_is_not_replaced(tmp_path, clock):
+    train(tmp_path, clock)
+    for file in checkpoints(tmp_path / "run"):
+        file.unlink()
+    before = everything(tmp_path / "run")
+    with pytest.raises(
+        ConfigError, match=r"there is final\.safetensors, but no checkpoint to go on"
+    ):
+        train(tmp_path, clock, resume=True)
+    assert everything(tmp_path / "run") == before
+
+
+CHECKPOINT = "training.callbacks=[{{name='model_checkpoint', path='{}'}}]"
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "said"),
+    [
+        ("link{epoch}/x.safetensors", "outside", "leads out of the run's folder"),
+        ("link{epoch}/new/x.safetensors", "outside", "leads out of the run's folder"),
+        ("link{epoch}/x.safetensors", "run/checkpoints", r"the run keeps its own x\.safetensors"),
+    ],
+)
+def test_a_callback_s_file_is_looked_at_once_its_name_is_known(tmp_path, clock, path, target, said):
+    for folder in ("outside", "run/checkpoints"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "run" / "link2").symlink_to(tmp_path / target)
+    with pytest.raises(ConfigError, match=r"training\.callbacks\[0\]\.path: .*" + said):
+        train(tmp_path, clock, CHECKPOINT.format(path), overwrite=True)
+    assert not list((tmp_path / "outside").iterdir())
+    assert not (tmp_path / "run" / "checkpoints" / "x.safetensors").exists()
+    assert len(history(tmp_path / "run")) == 1
+    train(tmp_path, clock, CHECKPOINT.format("{epoch}/x.safetensors"), resume=True)
+    assert (tmp_path / "run" / "9" / "x.safetensors").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "old"])
+def test_a_damaged_best_epoch_is_restored(tmp_path, clock, caplog, damage):
+    train(tmp_path, clock)
+    best = tmp_path / "run" / "best.safetensors"
+    whole = best.read_bytes()
+    if damage == "gone":
+        best.unlink()
+    else:
+        oldest = checkpoints(tmp_path / "run")[-1]
+        best.write_bytes(whole[:-1] if damage == "cut" else oldest.read_bytes())
+    train(tmp_path, clock, resume=True)
+    assert best.read_bytes() == whole
+    assert str(best) in caplog.text
+    assert "It is restored from" in caplog.text
+
+
+def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
+    """Its checkpoint has made room for others, in which the network got worse."""
+    train(tmp_path, clock)
+    worse = [
+        "training.epochs=11",
+        "training.keep_checkpoints=1",
+        "training.optimizer={name='adam', learning_rate=9.0}",
+    ]
+    train(tmp_path, clock, *worse, resume=True)
+    best = tmp_path / "run" / "best.safetensors"
+    assert epoch_of(best) == 9
+    best.write_bytes(b"damaged")
+    caplog.clear()
+    train(tmp_path, clock, *worse, resume=True)
+    assert "best.safetensors: " in caplog.text
+    assert "No checkpoint of that epoch is left to restore it from" in caplog.text
+
+
+def test_a_best_epoch_is_left_alone_where_it_is_right(tmp_path, clock, caplog):
+    train(tmp_path, clock)
+    train(tmp_path, clock, "training.epochs=10", resume=True)
+    assert not caplog.text
+
+
+def test_lost_norms_are_restored(tmp_path, clock):
+    train(tmp_path, clock)
+    norms = tmp_path / "run" / "norms.jsonl"
+    whole = norms.read_bytes()
+    norms.write_bytes(b"".join(whole.splitlines(keepends=True)[3:5]))
+    train(tmp_path, clock, resume=True)
+    assert norms.read_bytes() == whole
+
+
+# --------------------------------------------------------------------- what changes the numbers
+
+ADAM = "training.optimizer={name='adam', learning_rate=0.001}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("training.batch_size=32", "training.batch_size: the run had 64 and goes on with 32"),
+        (
+            "training.optimizer.learning_rate=0.5",
+            "training.optimizer.learning_rate.rate: the run had 0.001 and goes on with 0.5",
+        ),
+        ("training.optimizer.max_norm=1", "training.optimizer.max_norm: the run had None and goes"),
+        ("training.shuffle=false", "training.shuffle: the run had True and goes on with False"),
+        ("training.epochs=9", None),
+        ("training.keep_checkpoints=2", None),
+        ("training.metrics=['accuracy']", None),
+    ],
+)
+def test_other_settings_are_said(tmp_path, clock, caplog, setting, said):
+    train(tmp_path, clock, ADAM, "training.epochs=2")
+    train(tmp_path, clock, ADAM, "training.epochs=3", setting, resume=True)
+    messages = [record.getMessage() for record in caplog.records]
+    if said is None:
+        assert messages == []
+    else:
+        (message,) = messages
+        assert message.startswith(said)
+        assert message.endswith("so it will not end with the numbers of an uninterrupted run")
+
+
+def test_another_number_of_threads_is_said(tmp_path, caplog):
+    (tmp_path / "config.toml").write_text(CONFIG)
+    for threads, options in ((2, {}), (1, {"resume": True})):
+        config = load_config(tmp_path / "config.toml", ["training.epochs=1"])
+        experiment = build(config, NumpyBackend(threads=threads))
+        with RunFolder(tmp_path / "run", **options) as folder:
+            experiment.run(folder, progress=False, resume_from=folder.attach(experiment))
+    assert "backend.threads: the run had '2' and goes on with '1', so it will" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (lambda old: old["backend"].update(library="numpy 1.0, numba 0.1"), "backend.library: the"),
+        (lambda old: old.update(processor="Z80"), "processor: the run had 'Z80' and goes on with"),
+        (
+            lambda old: old.update(thread_variables={"OMP_NUM_THREADS": "77"}),
+            "thread_variables.OMP_NUM_THREADS: the run had '77' and goes on with",
+        ),
+        (lambda old: old.pop("backend"), None),
+        (lambda old: old.update(backend=[1], blas=2), None),
+        (lambda old: old["backend"].pop("threads"), None),
+    ],
+)
+def test_another_machine_is_said(tmp_path, clock, caplog, record, said):
+    train(tmp_path, clock, "training.epochs=1")
+    path = tmp_path / "run" / "environment.json"
+    old = json.loads(path.read_text())
+    record(old)
+    path.write_text(json.dumps(old))
+    train(tmp_path, clock, "training.epochs=2", resume=True)
+    messages = [record.getMessage() for record in caplog.records]
+    assert (not messages) if said is None else messages[0].startswith(said)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", None])
+def test_a_damaged_record_of_the_machine_is_no_hindrance(tmp_path, clock, content):
+    train(tmp_path, clock, "training.epochs=1")
+    path = tmp_path / "run" / "environment.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    train(tmp_path, clock, "training.epochs=2", resume=True)
+    assert json.loads(path.read_text())["backend"]["backend"] == "numpy"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "said"),
+    [
+        ("{name='cosine', rate=0.01}", True),
+        ("{name='one_cycle', rate=0.01}", True),
+        ("{name='step', rate=0.01, every=1}", False),
+        ("{name='reduce_on_plateau', rate=0.01}", False),
+    ],
+)
+def test_a_schedule_that_has_come_to_its_end_is_said(tmp_path, clock, caplog, schedule, said):
+    rate = f"training.optimizer={{name='adam', learning_rate={schedule}}}"
+    train(tmp_path, clock, rate, "training.epochs=3")
+    train(tmp_path, clock, rate, "training.epochs=3", resume=True)
+    assert not caplog.records
+    train(tmp_path, clock, rate, "training.epochs=4", resume=True)
+    messages = [record.getMessage() for record in caplog.records]
+    if not said:
+        assert messages == []
+        return
+    (message,) = messages
+    assert "the run was begun for 3. With 4 it will not end with the numbers" in message
+    low, high = re.search(r"epochs to come goes from (\S+) to (\S+); it was", message).groups()
+    assert float(high) < float(low) < 0.005

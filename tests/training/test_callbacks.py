@@ -205,6 +205,26 @@ def test_checkpoint_is_resumable(tmp_path):
 # -------------------------------------------------------------------------------------------- logs
 
 
+@pytest.mark.parametrize("path", ["{epoch}-{updates}.safetensors", "{epoch}/[a].safetensors"])
+def test_what_killed_writers_have_left_goes(tmp_path, path):
+    for epoch in (1, 2, 17):
+        torn = tmp_path / path.format(epoch=epoch, updates=7)
+        torn.parent.mkdir(exist_ok=True)
+        torn.with_name(f".{torn.name}.{epoch:08x}.part").write_bytes(b"torn")
+    (tmp_path / ".other.safetensors.00000000.part").touch()
+    fit(trainer(), callbacks=[ModelCheckpoint(tmp_path / path, resumable=True)])
+    left = [file.name for file in tmp_path.rglob("*.part")]
+    assert left == [".other.safetensors.00000000.part"]
+
+
+def test_the_file_just_written_stays(tmp_path):
+    """Beside those of an earlier, longer training, whose numbers are larger."""
+    for epoch in (97, 98, 99):
+        (tmp_path / f"{epoch}.safetensors").touch()
+    fit(trainer(), epochs=1, callbacks=[ModelCheckpoint(tmp_path / "{epoch}.safetensors", keep=2)])
+    assert (tmp_path / "1.safetensors").exists()
+
+
 def test_json_lines_log(tmp_path):
     path = tmp_path / "new" / "log.jsonl"
     this = trainer()

@@ -5,6 +5,7 @@ import pytest
 
 import gpunn
 from gpunn.backends import Backend
+from gpunn.errors import InvalidFileError
 from gpunn.training.norms import NormLog, norms
 
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -71,6 +72,60 @@ def test_epochs_that_are_repeated_are_dropped(tmp_path):
     callback = NormLog(path)
     callback.on_train_begin(trainer)
     assert path.read_text() == whole
+
+
+@pytest.mark.parametrize("lost", [slice(0), slice(1), slice(1, None)])
+def test_lines_that_were_lost_are_restored(tmp_path, lost):
+    path, checkpoint = tmp_path / "norms.jsonl", tmp_path / "checkpoint.safetensors"
+
+    def fit(epochs, **options):
+        writing = gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)
+        make_trainer().fit(
+            X, Y, epochs=epochs, progress=False, callbacks=[NormLog(path), writing], **options
+        )
+
+    fit(4)
+    whole = path.read_bytes()
+    path.unlink()
+    fit(3)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[lost]))
+    fit(4, resume_from=checkpoint)
+    assert path.read_bytes() == whole
+
+
+def test_a_checkpoint_without_norms(tmp_path, monkeypatch):
+    """As they were written before norms were among their content."""
+    path, checkpoint = tmp_path / "norms.jsonl", tmp_path / "checkpoint.safetensors"
+    writing = gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)
+    options = {"progress": False, "callbacks": [NormLog(path), writing]}
+    with monkeypatch.context() as patch:
+        patch.setattr(NormLog, "state", lambda self, trainer: {})
+        make_trainer().fit(X, Y, epochs=2, **options)
+    make_trainer().fit(X, Y, epochs=3, resume_from=checkpoint, **options)
+    assert [row["epoch"] for row in read(path)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"epochs": [1]},
+        {"epochs": np.ones(2)},
+        {"epochs": np.ones((1, 1), np.int64)},
+        {"parameters": np.ones((1, 2))},
+        {"gradients": None},
+    ],
+    ids=str,
+)
+def test_norms_in_a_checkpoint_that_are_damaged(tmp_path, monkeypatch, damage):
+    path, checkpoint = tmp_path / "norms.jsonl", tmp_path / "checkpoint.safetensors"
+    writing = gpunn.callbacks.ModelCheckpoint(checkpoint, resumable=True)
+    options = {"progress": False, "callbacks": [NormLog(path), writing]}
+    state = NormLog.state
+    with monkeypatch.context() as patch:
+        patch.setattr(NormLog, "state", lambda *arguments: {**state(*arguments), **damage})
+        make_trainer().fit(X, Y, **options)
+    with pytest.raises(InvalidFileError, match="the state of the callback 'norm_log' is damaged"):
+        make_trainer().fit(X, Y, epochs=2, resume_from=checkpoint, **options)
 
 
 def test_an_overflow_is_null(tmp_path, backend):

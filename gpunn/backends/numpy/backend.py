@@ -61,6 +61,7 @@ class NumpyBackend(Backend):
             "backend": self.name,
             "device": f"cpu ({platform.machine()})",
             "library": f"numpy {np.__version__}",
+            "threads": str(self.threads),
         }
 
     def zeros(self, shape: Shape, dtype: str) -> Array:

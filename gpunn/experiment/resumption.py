@@ -1,0 +1,127 @@
+"""What makes a resumed run another one than the uninterrupted run would have been."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.config import read_config
+from gpunn.doctor import environment
+from gpunn.errors import ConfigError
+from gpunn.experiment.build import Experiment
+from gpunn.saving import Checkpoint, differences
+from gpunn.schedules import Schedule
+
+__all__ = ["say_what_changes_the_numbers"]
+
+LOG = logging.getLogger("gpunn")
+
+NEUTRAL = {
+    "callbacks",
+    "checkpoint_every",
+    "checkpoint_every_seconds",
+    "checkpoint_every_updates",
+    "epochs",
+    "keep_checkpoints",
+    "metrics",
+    "monitor",
+}
+"""Keys of `[training]` that change no update; a schedule may look at the epochs."""
+
+ROUNDING = ("processor", "thread_variables")
+"""What is recorded of the machine, beside backend and BLAS, and changes how numbers are rounded."""
+
+
+def say_what_changes_the_numbers(
+    experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any], recorded: Path
+) -> None:
+    """Log a warning for each change that makes a resumed run end with other numbers.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What goes on.
+    checkpoint : Checkpoint
+        What it goes on from.
+    earlier : mapping
+        The configuration that the run had.
+    recorded : Path
+        Where backend and machine are recorded that it had.
+    """
+    changes = [*_settings(experiment, earlier), *_surroundings(experiment, recorded)]
+    for place, old, new in changes:
+        LOG.warning(
+            "%s: the run had %r and goes on with %r, so it will not end with the numbers of an "
+            "uninterrupted run",
+            place,
+            old,
+            new,
+        )
+    _say_what_the_schedule_does(experiment, checkpoint, earlier)
+
+
+def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    old, new = earlier.get("training"), experiment.description["training"]
+    if isinstance(old, dict):
+        for key in new.keys() & old.keys() - NEUTRAL:
+            yield from differences(old[key], new[key], f"training.{key}")
+    options = experiment.description.get("backend_options")
+    yield from differences(earlier.get("backend_options"), options, "backend_options")
+
+
+def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs between the machine, or the part of it that computes, and the record."""
+    try:
+        old = read_config(recorded)
+    except (ConfigError, OSError):  # it is a record, and needed for nothing else
+        return
+    new = environment(experiment.trainer.model.backend)
+    for key in ("backend", "blas"):
+        ours = {name: item for name, item in new[key].items() if isinstance(item, str)}
+        theirs = old.get(key)
+        if isinstance(theirs, dict):
+            for name in [name for name in ours if name in theirs]:
+                yield from differences(theirs[name], ours[name], f"{key}.{name}")
+    for key in ROUNDING:
+        if key in old:
+            yield from differences(old[key], new[key], key)
+
+
+def _say_what_the_schedule_does(
+    experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
+) -> None:
+    """Say so if the learning rates so far were those of a training of another length."""
+    training = earlier.get("training")
+    before = training.get("epochs") if isinstance(training, dict) else None
+    planned, progress = experiment.config.training.epochs, checkpoint.progress
+    done = float(progress.epoch)
+    if progress.position is not None:
+        done += progress.position.done / progress.position.course.updates
+    if not isinstance(before, int) or before == planned or not done or done >= planned:
+        return
+    schedule = experiment.trainer.optimizer.schedule
+    so_far = _rates(schedule, 0, done, before)
+    if np.array_equal(so_far, _rates(schedule, 0, done, planned)):
+        return
+    to_come = _rates(schedule, done, planned, planned)
+    LOG.warning(
+        "training.epochs: the learning rate follows a schedule over all epochs, and the run was "
+        "begun for %d. With %d it will not end with the numbers of a run that was begun for so "
+        "many. The rate of the epochs to come goes from %.3g to %.3g; it was up to %.3g. "
+        "--set training.optimizer.learning_rate=... gives them another one",
+        before,
+        planned,
+        to_come[0],
+        to_come[-1],
+        so_far.max(),
+    )
+
+
+def _rates(schedule: Schedule, begin: float, end: float, duration: int) -> np.ndarray:
+    """Return learning rates between two moments, in epochs."""
+    times = np.linspace(begin, end, 257)
+    return np.broadcast_to(np.asarray(schedule.at(times, duration), dtype=np.float64), times.shape)
