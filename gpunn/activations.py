@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, missing_class
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -244,3 +244,9 @@ class Softplus(Activation):
 
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         return -xp.expm1(-a)
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Activation, name)

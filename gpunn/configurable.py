@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import math
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.foreign import advice
 
 __all__ = [
     "Configurable",
@@ -29,6 +31,7 @@ __all__ = [
     "known",
     "lookup",
     "make",
+    "missing_class",
     "resolve",
     "resolve_all",
 ]
@@ -44,6 +47,20 @@ class Configurable:
     """
 
     name: ClassVar[str] = ""
+
+    def __new__(cls, *args: Any, **parameters: Any) -> Self:
+        """Refuse a parameter that there is not, with the right one."""
+        if parameters.keys() - {field.name for field in _fields(cls)}:
+            taken = inspect.signature(cls.__init__).parameters
+            if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+                valid = [name for name in taken if name != "self"]
+                for parameter in parameters:
+                    if parameter not in valid:
+                        raise ArgumentTypeError(
+                            f"{parameter}: {cls.__name__} has no such parameter; "
+                            f"{advice('parameter', parameter, valid)}"
+                        )
+        return super().__new__(cls)
 
     def config(self) -> dict[str, Any]:
         """Return `{"name": ..., parameter: value, ...}` in plain, JSON-ready types."""
@@ -144,9 +161,19 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
     classes = known(base)
     if name not in classes:
         raise ArgumentError(
-            f"{argument}: there is no {base.__name__.lower()} {name!r}; {suggest(name, classes)}"
+            f"{argument}: there is no {base.__name__.lower()} {name!r}; "
+            f"{advice(base.__name__, name, classes)}"
         )
     return classes[name]
+
+
+def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
+    """Return the error for a class that a module doesn't have; see `gpunn.foreign`."""
+    text = f"module {module!r} has no attribute {name!r}"
+    if not name.startswith("_"):
+        classes = [cls for cls in known(base).values() if cls.__module__.startswith(module)]
+        text += f"; {advice(base.__name__, name, [cls.__name__ for cls in classes])}"
+    return AttributeError(text, name=name)
 
 
 def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
@@ -163,7 +190,7 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
         if parameter not in valid:
             raise ArgumentError(
                 f"{argument}.{parameter}: {cls.name!r} has no such parameter; "
-                f"{suggest(parameter, valid)}"
+                f"{advice('parameter', parameter, valid)}"
             )
     for field in fields:
         required = (

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, missing_class
 from gpunn.typing import Shape
 
 __all__ = [
@@ -159,3 +160,9 @@ class Orthogonal(Initializer):
         Q, R = np.linalg.qr(normal)
         Q *= np.sign(np.diag(R))  # makes Q uniform over the orthogonal group (Mezzadri 2007)
         return self.gain * (Q if rows >= columns else Q.T).reshape(shape)
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Initializer, name)

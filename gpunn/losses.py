@@ -11,12 +11,13 @@ faster. A new loss is a subclass with `values` and `gradients`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from array_api_compat import device
 
 from gpunn.activations import sigmoid, softplus
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, missing_class
 from gpunn.errors import ArgumentError, DataError
 from gpunn.typing import Array, Namespace
 
@@ -334,3 +335,9 @@ class Quantile(Loss):
         sign = xp.sign(predictions - targets)
         # sign (1/2) + (1/2 - q) |sign|: 1 - q above the target, -q below it, 0 on it.
         return (0.5 * sign + (0.5 - self.quantile) * sign * sign) / predictions.shape[1]
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Loss, name)

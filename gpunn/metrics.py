@@ -8,10 +8,11 @@ turns that into the figure it reports. A new metric is a subclass with `measure`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, missing_class
 from gpunn.errors import DataError
 from gpunn.typing import Array, Namespace
 
@@ -222,3 +223,9 @@ class R2(ValueMetric):
 def positive(xp: Namespace, weight: Array) -> Array:
     """Return `weight`, or 1 where it is 0, so that an empty sum can be divided by it."""
     return xp.where(weight > 0, weight, xp.ones_like(weight))
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Metric, name)

@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from gpunn.configurable import Configurable
+from gpunn.configurable import Configurable, missing_class
 from gpunn.schedules import Schedule, as_schedule
 from gpunn.typing import Array, Namespace
 
@@ -267,3 +267,9 @@ class Lion(Optimizer):
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
     """Return 1 - beta^t without the cancellation that costs float32 four digits at t = 1."""
     return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Optimizer, name)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpunn.configurable import Configurable, check_number, resolve
+from gpunn.configurable import Configurable, check_number, missing_class, resolve
 from gpunn.monitor import direction, improved, improvement_start, monitored
 
 __all__ = [
@@ -287,3 +287,9 @@ class ReduceOnPlateau(Schedule):
     def restore(self, state: Mapping[str, float]) -> None:
         self._current, self._best = state["current"], state["best"]
         self._waited = int(state["waited"])
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Schedule, name)

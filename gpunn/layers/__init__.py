@@ -1,5 +1,8 @@
 """Layers: the functions a network is composed of, and the chain rule for each."""
 
+from typing import TYPE_CHECKING
+
+from gpunn.configurable import missing_class
 from gpunn.layers.base import Layer
 from gpunn.layers.dense import Dense, Neuron
 from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling
@@ -17,3 +20,9 @@ __all__ = [
     "Rescaling",
     "Standardization",
 ]
+
+
+if not TYPE_CHECKING:  # else every name would be taken for one of this module
+
+    def __getattr__(name: str) -> None:
+        raise missing_class(__name__, Layer, name)

@@ -1,0 +1,143 @@
+"""Names of other libraries lead to the right ones, or to what gpunn does not have."""
+
+import pytest
+
+from gpunn import (
+    activations,
+    callbacks,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
+from gpunn.configurable import Configurable, known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.foreign import NAMES, plain
+
+BASES = {
+    "Activation": activations.Activation,
+    "Callback": callbacks.Callback,
+    "Initializer": initializers.Initializer,
+    "Layer": layers.Layer,
+    "Loss": losses.Loss,
+    "Metric": metrics.Metric,
+    "Optimizer": optimizers.Optimizer,
+    "Schedule": schedules.Schedule,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "advised"),
+    [
+        ("Loss", "categorical_crossentropy", "use 'softmax_cross_entropy'"),
+        ("Loss", "sparse_categorical_crossentropy", "use 'softmax_cross_entropy'"),
+        ("Loss", "cross_entropy", "'softmax_cross_entropy' is for classes, 'binary_cross_entropy'"),
+        ("Loss", "CrossEntropyLoss", "'softmax_cross_entropy' is for classes"),
+        ("Loss", "mse", "use 'mean_squared_error'"),
+        ("Loss", "MSELoss", "use 'mean_squared_error'"),
+        ("Loss", "mae", "use 'mean_absolute_error'"),
+        ("Loss", "bce", "use 'binary_cross_entropy'"),
+        ("Metric", "acc", "use 'accuracy'"),
+        ("Layer", "conv2d", "without convolution, recurrence or attention (README, Limits)"),
+        ("Layer", "LSTM", "without convolution, recurrence or attention (README, Limits)"),
+        ("Layer", "embedding", "categories must be encoded before, for example one-hot"),
+        ("Layer", "relu", "use the layer 'activation'"),
+        ("Activation", "softmax", "use the loss 'softmax_cross_entropy', which applies softmax"),
+        ("Activation", "swish", "use 'silu'"),
+        ("Optimizer", "SGD", "use 'sgd'"),
+        ("Optimizer", "adamm", "did you mean 'adam'?"),
+    ],
+)
+def test_names(kind, name, advised):
+    with pytest.raises(ArgumentError) as caught:
+        resolve(BASES[kind], name, "x")
+    message = str(caught.value)
+    assert message.startswith(f"x: there is no {kind.lower()} {name!r}; ")
+    assert advised in message
+    assert "valid: " in message
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "advised"),
+    [
+        (layers, "Conv2D", "without convolution, recurrence or attention"),
+        (layers, "Linear", "use 'Dense'"),
+        (layers, "BatchNormalization", "use 'BatchNorm'"),
+        (losses, "MSELoss", "use 'MeanSquaredError'"),
+        (losses, "CategoricalCrossentropy", "use 'SoftmaxCrossEntropy'"),
+        (activations, "Softmax", "use the loss 'softmax_cross_entropy'"),
+        (optimizers, "Adm", "did you mean 'Adam'?"),
+        (metrics, "Acc", "use 'Accuracy'"),
+        (initializers, "HeNormal", "use 'He'"),
+        (schedules, "CosineAnnealingLR", "use 'Cosine'"),
+    ],
+)
+def test_attributes(module, name, advised):
+    assert not hasattr(module, name)
+    with pytest.raises(AttributeError) as caught:
+        getattr(module, name)
+    message = str(caught.value)
+    assert message.startswith(f"module {module.__name__!r} has no attribute {name!r}; ")
+    assert advised in message
+
+
+def test_private_attributes_are_not_guessed_at():
+    with pytest.raises(AttributeError, match=r"has no attribute '_Dens'$"):
+        layers._Dens  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters", "advised"),
+    [
+        (optimizers.Adam, {"lr": 0.1}, "lr: Adam has no such parameter; use 'learning_rate'"),
+        (optimizers.Adam, {"betas": (0.9, 0.99)}, "use beta1 and beta2"),
+        (layers.Dropout, {"p": 0.5}, "use 'rate'"),
+        (layers.Dense, {"units": 3, "input_shape": (4,)}, "parameter of the network"),
+        (layers.Dense, {"units": 3, "activaton": "relu"}, "did you mean 'activation'?"),
+        (losses.SoftmaxCrossEntropy, {"from_logits": True}, "predictions are logits here"),
+    ],
+)
+def test_parameters(make, parameters, advised):
+    with pytest.raises(ArgumentTypeError) as caught:
+        make(**parameters)
+    assert advised in str(caught.value)
+    with pytest.raises(ArgumentError) as caught:
+        resolve(Configurable, {"name": make.name, **parameters}, "x")
+    assert advised.rpartition("; ")[2] in str(caught.value)
+
+
+def test_classes_of_ones_own_take_what_they_take():
+    class Mine(layers.Layer):
+        def __init__(self, lr, **more):
+            self.lr, self.more = lr, more
+
+    assert Mine(lr=3, p=4).more == {"p": 4}
+
+    class Other(layers.Layer):
+        def __init__(self, lr):
+            self.lr = lr
+
+    assert Other(lr=3).lr == 3
+    with pytest.raises(ArgumentTypeError, match=r"eps: Other has no such parameter; valid: 'lr'"):
+        Other(lr=3, eps=1)
+
+
+def test_the_table_leads_to_what_there_is():
+    assert set(NAMES) == {*BASES, "parameter"}
+    for kind, base in BASES.items():
+        names = known(base)
+        for foreign, ours in NAMES[kind].items():
+            assert foreign == plain(foreign)
+            assert foreign not in names
+            assert " " in ours or ours in names
+    parameters = {
+        parameter
+        for base in BASES.values()
+        for cls in known(base).values()
+        for parameter in getattr(cls, "__dataclass_fields__", ())
+    }
+    for foreign, ours in NAMES["parameter"].items():
+        assert foreign == plain(foreign)
+        assert " " in ours or ours in parameters
