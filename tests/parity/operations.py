@@ -378,7 +378,9 @@ def elementwise() -> Iterator[Case]:
             yield Case(f"activation_gradient-{at}", "activation_gradient", backward, terms=shape[0])
     for shape in (*SHAPES, (3, CHUNK)):
         at = "x".join(map(str, shape))
-        for rate, passes in ((0.5, 1), (0.1, 123_456_789), (0.999, 0)):
+        # To both ends of the range, where all or nothing is kept.
+        ends = ((0.0, 3), (1e-12, 4), (1 - 1e-10, 2), (1 - 2**-53, 6))
+        for rate, passes in ((0.5, 1), (0.1, 123_456_789), (0.999, 0), *ends):
             fixed = {"rate": rate, "key": 0xDEADBEEF}
             yield Case(
                 f"dropout-{rate}-{at}",

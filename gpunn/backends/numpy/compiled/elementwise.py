@@ -26,6 +26,9 @@ LANES = 16
 """Elements that a thread's part is a multiple of: a cache line in float32."""
 
 FIRST, SECOND, SPREAD = np.uint32(MIX_1), np.uint32(MIX_2), np.uint32(GOLDEN)
+EVERY = 0xFFFFFFFF
+"""The largest number of 32 bits."""
+
 SHORT, LONG = np.uint32(15), np.uint32(16)
 
 
@@ -48,8 +51,11 @@ def DROPOUT(like: Any, words: Any, thread: int, threads: int) -> None:
     x, out = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
     passes = np.uint32(carray(pointer(words, w[3]), 1)[0])
     key = mix(np.uint32(np.uint32(passes * SPREAD) ^ np.uint32(w[4])))
+    zero = out.dtype.type(0)
+    scale = out.dtype.type(number(w[6]))
+    if w[5] > EVERY:  # the threshold has 33 bits: a rate just below 1 rounds to 2^32
+        scale = zero
     threshold = np.uint32(w[5])
-    scale, zero = out.dtype.type(number(w[6])), out.dtype.type(0)
     first = np.uint32(begin)
     for i in range(end - begin):
         position = np.uint32(first + np.uint32(i))
