@@ -15,6 +15,7 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "BackendUnavailableError",
+    "ConcurrentUseError",
     "ConfigError",
     "ConfigFileError",
     "DataError",
@@ -120,6 +121,10 @@ ACCESS_ERRORS: dict[int | None, type[FileAccessError]] = {
 
 class BackendUnavailableError(GpunnError, RuntimeError):
     """The requested backend can't be used on this machine; the message names what is missing."""
+
+
+class ConcurrentUseError(GpunnError, RuntimeError):
+    """A network is asked for by one thread while another one trains it."""
 
 
 class DeviceMemoryError(GpunnError, MemoryError):

@@ -13,11 +13,13 @@ from typing import Any, Self
 import numpy as np
 
 from gpunn.backends import Backend, get_backend
+from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_integer, resolve
 from gpunn.data.mapped import check_whole, release
 from gpunn.data.validation import check_inputs
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
+from gpunn.exclusion import Exclusion
 from gpunn.layers import Flatten, Layer
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
@@ -46,6 +48,7 @@ REMADE = frozenset(
         "_passes",
         "_settings",
         "_lock",
+        "exclusion",
     )
 )
 """Attributes that a copy makes for itself."""
@@ -79,6 +82,8 @@ class Sequential:
         All arrays, by names such as "dense_1.weights".
     inputs_fitted : bool
         Whether layers that learn from the training inputs (`Standardization`) have done so.
+    exclusion : Exclusion
+        Which thread trains or evaluates the network.
     metadata : dict
         Anything in JSON types that is to be saved with the model, such as the classes' names.
 
@@ -153,6 +158,7 @@ class Sequential:
         self._settings: list[Any] = []
         self._passes: dict[tuple[int, Any], Callable[[Array], Array]] = {}
         self._lock = threading.Lock()
+        self.exclusion = Exclusion()
 
     def _infer_shapes(self) -> list[Shape]:
         shapes: list[Shape] = []
@@ -229,6 +235,9 @@ class Sequential:
     def predict(self, X: HostArray, batch_size: int = 4096) -> np.ndarray:
         """Return the network's outputs for host rows, in chunks so that memory stays bounded.
 
+        Several threads may call it at a time, and do so while another one trains the network: each
+        chunk is then computed between two updates, with the parameters as they are.
+
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
@@ -259,9 +268,10 @@ class Sequential:
             for start in range(0, rows, batch_size):
                 stop = min(start + batch_size, rows)
                 check_whole(X)
-                x = self.backend.from_host(X[start:stop], dtype)
-                y = self._inference_pass(x, workspace)(x)
-                self.backend.copy_to_host(y, result[start:stop])
+                with TURNS:
+                    x = self.backend.from_host(X[start:stop], dtype)
+                    y = self._inference_pass(x, workspace)(x)
+                    self.backend.copy_to_host(y, result[start:stop])
                 release(X)
         return result
 

@@ -20,6 +20,7 @@ import array_api_compat
 import numpy as np
 
 from gpunn.backends.staging import Stager
+from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Namespace, Shape
 
 if TYPE_CHECKING:
@@ -174,6 +175,13 @@ class Backend:
         array that it returns may be overwritten by the next call.
         """
         return function
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context for operations that are neither recorded nor within such ones.
+
+        Threads take turns, and subnormal numbers may count as zero, as in recorded operations.
+        """
+        return TURNS
 
     # --------------------------------------------------------------------------- bookkeeping
 

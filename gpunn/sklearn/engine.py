@@ -64,8 +64,9 @@ class Engine:
                 )
                 self._made_from = made_from
             else:
-                for name, value in values.items():
-                    self._network.parameters[name] = value
+                with self._network.exclusion.held("predict", training=False):
+                    for name, value in values.items():
+                        self._network.parameters[name] = value
             return self._network
 
     def outputs(self, estimator: Any, X: Any, dtype: str) -> np.ndarray:

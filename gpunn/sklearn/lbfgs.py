@@ -51,10 +51,10 @@ class Objective:
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Return (L, dL/d(vector)) on the host, in float64."""
         ops, parameters = self._model.backend, self._model.parameters
-        ops.copy_from_host(vector, parameters.values)
-        ops.fill(self._gradients, 0.0)
-        ops.fill(self._loss_sum, 0.0)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with ops.computing(), np.errstate(over="ignore", invalid="ignore"):
+            ops.copy_from_host(vector, parameters.values)
+            ops.fill(self._gradients, 0.0)
+            ops.fill(self._loss_sum, 0.0)
             for piece in self._examples.pieces(self._chunk):
                 for start in range(0, piece.rows, self._chunk):
                     self._add(piece, start, min(start + self._chunk, piece.rows))

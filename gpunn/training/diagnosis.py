@@ -50,7 +50,7 @@ def diagnosis(
             return f"parameters: {name!r} is not finite before {place} ({bad})."
     kept = model.parameters.snapshot()
     try:
-        with np.errstate(all="ignore"):
+        with model.backend.computing(), np.errstate(all="ignore"):
             return first_bad(trainer, step, training, order, rates, position, place)
     finally:
         model.parameters.restore(kept)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -97,11 +98,12 @@ class BatchPass:
         key = (rows, *self._place)
         if not self._recorded:
             self._settings = self._described()
-        if key not in self._recorded:
-            self._recorded[key] = self.ops.recorded(
-                partial(operations, rows), complete=self.model.uses_operations_only
-            )
-        self._recorded[key](times)
+        with TURNS:
+            if key not in self._recorded:
+                self._recorded[key] = self.ops.recorded(
+                    partial(operations, rows), complete=self.model.uses_operations_only
+                )
+            self._recorded[key](times)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,)."""

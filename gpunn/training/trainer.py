@@ -15,6 +15,7 @@ import numpy as np
 
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
 from gpunn.errors import ArgumentError, DivergenceError, ModelFileError, suggest
+from gpunn.exclusion import exclusive
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
@@ -332,6 +333,7 @@ class Trainer:
             *(shuffle, callbacks, progress, resume_from),
         )
 
+    @exclusive("fit", training=True)
     def fit_examples(
         self,
         training: Examples,
@@ -652,6 +654,7 @@ class Trainer:
 
     # ---------------------------------------------------------------------------- evaluation
 
+    @exclusive("evaluate", training=False)
     def evaluate(
         self,
         X: HostArray,

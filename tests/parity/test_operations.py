@@ -10,6 +10,7 @@ from gpunn.backends.numpy import NumpyBackend
 TRANSFERS = {"describe", "dtype", "dtype_name", "zeros", "from_host", "copy_from_host", "to_host"}
 TRANSFERS |= {"copy", "synchronize", "free_memory", "nbytes"}
 TRANSFERS |= {
+    "computing",
     "recorded",
     "recorded_function",
     "copy_to_host",

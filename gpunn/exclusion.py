@@ -1,0 +1,95 @@
+"""Which thread may train or evaluate a network, where several have it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from gpunn.errors import ConcurrentUseError
+
+__all__ = ["Exclusion", "exclusive"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Exclusion:
+    """Lets one thread at a time train or evaluate a network.
+
+    While one evaluates, others wait. While one trains, others get an error: training may take
+    hours, and figures taken in the middle of it would be of no parameters in particular. The thread
+    that has the network may ask again, as a callback does that evaluates.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._thread: int | None = None
+        self._depth = 0
+        self._training = False
+
+    @contextmanager
+    def held(self, what: str, *, training: bool) -> Iterator[None]:
+        """Have the network to oneself.
+
+        Parameters
+        ----------
+        what : str
+            What is asked for, for the message.
+        training : bool
+            Whether others should get an error meanwhile, rather than wait.
+
+        Raises
+        ------
+        ConcurrentUseError
+            If another thread trains the network.
+        """
+        thread = threading.get_ident()
+        with self._changed:
+            while self._thread not in (None, thread):
+                if self._training:
+                    raise ConcurrentUseError(
+                        f"{what}: another thread is training this network. Wait until its fit "
+                        "has returned, or use a copy of the trainer (copy.deepcopy) or of the "
+                        "network; predict may be called meanwhile"
+                    )
+                self._changed.wait()
+            trained, self._training = self._training, self._training or training
+            self._thread = thread
+            self._depth += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._training = trained
+                self._depth -= 1
+                if not self._depth:
+                    self._thread = None
+                    self._changed.notify_all()
+
+
+class HasModel(Protocol):
+    """A trainer, as far as exclusion knows it."""
+
+    model: Any
+
+
+T = TypeVar("T", bound=HasModel)
+
+
+def exclusive(
+    what: str, *, training: bool
+) -> Callable[[Callable[Concatenate[T, P], R]], Callable[Concatenate[T, P], R]]:
+    """Return a decorator of methods of a trainer that have its network to themselves."""
+
+    def decorator(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
+        @wraps(method)
+        def alone(self: T, /, *arguments: P.args, **named: P.kwargs) -> R:
+            with self.model.exclusion.held(what, training=training):
+                return method(self, *arguments, **named)
+
+        return alone
+
+    return decorator

@@ -1,0 +1,169 @@
+"""Several threads that train, evaluate and predict at the same time."""
+
+import copy
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.backends.numpy.compiled.backend import numba_works
+from gpunn.errors import ConcurrentUseError
+from gpunn.layers import Dense
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(300, 20)).astype(np.float32)
+Y = RANDOM.integers(0, 3, 300)
+TIMES = {"seconds", "samples_per_second"}
+
+
+@pytest.fixture(params=["as installed", "without numba"])
+def engine(request, monkeypatch):
+    """Train with numba if it is installed, and without it."""
+    numba_works.cache_clear()
+    if request.param == "without numba":
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    yield
+    numba_works.cache_clear()
+
+
+def trainer(seed=0, units=96):
+    model = gpunn.Sequential(
+        [Dense(units, "relu"), Dense(3)], input_shape=(20,), backend="numpy", seed=seed
+    )
+    return gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics=["accuracy"])
+
+
+def figures(history):
+    return [{name: x for name, x in row.items() if name not in TIMES} for row in history.rows]
+
+
+def in_thread(function):
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function).result()
+
+
+class Do(gpunn.callbacks.Callback):
+    """Calls a function after each epoch."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def on_epoch_end(self, trainer, row):
+        self.function()
+
+
+TWO_EVALUATIONS = """
+import threading
+import numpy as np
+import gpunn
+X = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+y = np.arange(300) % 3
+model = gpunn.Sequential([gpunn.layers.Dense(3)], input_shape=(20,), backend="numpy")
+trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+alone = trainer.evaluate(X, y)
+together = []
+
+def evaluate():
+    for _ in range(200):
+        together.append(trainer.evaluate(X, y, batch_size=100) == alone2)
+
+alone2 = trainer.evaluate(X, y, batch_size=100)
+threads = [threading.Thread(target=evaluate) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert together == [True] * 600, together
+"""
+
+
+def test_evaluations_take_turns():
+    """In a process of its own: memory that is let go of while it is in use would end it."""
+    subprocess.run([sys.executable, "-c", TWO_EVALUATIONS], check=True, timeout=600)
+
+
+def test_trainings_of_their_own_networks_give_the_bits_that_each_gives_alone(engine):
+    def train(seed):
+        # Of different sizes, so that some are done by one thread and some by several.
+        own = trainer(seed, units=(16, 96, 400)[seed % 3])
+        history = own.fit(X, Y, epochs=6, batch_size=64, validation_split=0.2, progress=False)
+        return figures(history), own.model.predict(X).tobytes()
+
+    alone = [train(seed) for seed in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(train, range(6))) == alone
+
+
+def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(engine):
+    own, errors = trainer(), []
+    other = gpunn.Trainer(own.model, "softmax_cross_entropy")  # of the same network
+
+    def ask():
+        for function in (own.fit, own.evaluate, other.fit, other.evaluate):
+            with pytest.raises(ConcurrentUseError, match="another thread is training") as raised:
+                in_thread(lambda function=function: function(X, Y))
+            errors.append(str(raised.value).partition(":")[0])
+
+    history = own.fit(X, Y, epochs=2, callbacks=[Do(ask)], progress=False)
+    assert errors == ["fit", "evaluate"] * 4
+    assert figures(history) == figures(trainer().fit(X, Y, epochs=2, progress=False))
+    in_thread(lambda: own.evaluate(X, Y))  # afterwards
+
+
+def test_a_callback_may_evaluate_and_predict(engine):
+    own, seen = trainer(), []
+
+    def look():
+        seen.append((own.evaluate(X, Y), own.model.predict(X)))
+
+    history = own.fit(X, Y, epochs=2, callbacks=[Do(look)], progress=False)
+    assert figures(history) == figures(trainer().fit(X, Y, epochs=2, progress=False))
+    assert seen[-1][0] == own.evaluate(X, Y)
+    np.testing.assert_array_equal(seen[-1][1], own.model.predict(X))
+
+
+def test_a_copy_may_be_evaluated_meanwhile(engine):
+    own = trainer()
+    expected = own.evaluate(X, Y)
+    duplicate = copy.deepcopy(own)
+    seen = []
+    own.fit(
+        *(X, Y),
+        callbacks=[Do(lambda: seen.append(in_thread(lambda: duplicate.evaluate(X, Y))))],
+        progress=False,
+    )
+    assert seen == [expected]
+
+
+def test_predictions_by_several_threads_are_those_of_one(engine):
+    own = trainer()
+    expected = {rows: own.model.predict(X[:rows]).tobytes() for rows in (1, 7, 300)}
+
+    def predict(number):
+        rows = (1, 7, 300)[number % 3]
+        return own.model.predict(X[:rows]).tobytes() == expected[rows]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(predict, range(120)))
+
+
+def test_predictions_during_training_change_nothing(engine):
+    own, stop = trainer(), threading.Event()
+
+    def predict():
+        count = 0
+        while not stop.is_set():
+            assert np.isfinite(own.model.predict(X)).all()
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(1) as pool:
+        counted = pool.submit(predict)
+        history = own.fit(X, Y, epochs=8, progress=False)
+        stop.set()
+        counted.result()
+    assert figures(history) == figures(trainer().fit(X, Y, epochs=8, progress=False))
