@@ -163,7 +163,7 @@ def main(
 
     MODES: grid (microseconds a training step), mnist (seconds an epoch), time-to-98 (seconds to
     98 % test accuracy), predict, footprint (import, disk, memory, cold start), gemm (speed of
-    matrix products), or all.
+    matrix products), subnormals (what numbers of too few digits cost), or all.
 
     Exit status: 0 everybody did everything, 1 somebody failed at something.
     """

@@ -135,6 +135,10 @@ class Jobs:
         """Time one product; only adapters of products can."""
         return {"seconds": best_seconds(self.adapter.product(Product(*product)), seconds)}  # type: ignore[attr-defined]
 
+    def mish_backward(self, mean: float, seconds: float) -> Answer:
+        """Time a backward pass through Mish; only gpunn's adapter can."""
+        return {"seconds": [best_seconds(self.adapter.mish_backward(mean), seconds)]}  # type: ignore[attr-defined]
+
     def peak_memory(self, folder: str, task: Answer | None) -> Answer:
         """Train one epoch of MNIST, or only hold the data, and answer the most memory held."""
         if task is None:

@@ -11,8 +11,9 @@ import functools
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import array_api_compat.numpy as xp
 import numpy as np
@@ -26,6 +27,8 @@ from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
 from gpunn.backends.numpy.parts import Parts
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
+from gpunn.backends.numpy.subnormals import Flushed
+from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
     from gpunn.optimizers import Optimizer
 
 __all__ = ["NumpyBackend"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 MULTIPLES = np.arange(CHUNK, dtype=np.uint32) * np.uint32(GOLDEN)
 """j * GOLDEN, modulo 2^32, for each position j in a chunk."""
@@ -91,19 +97,33 @@ class NumpyBackend(Backend):
         """Return what does recorded operations a number of times."""
         return self._limited(bound(taken, self))
 
-    def _limited(self, repeat: Callable[[int], None]) -> Callable[[int], None]:
-        """Return the same, kept to the threads asked for."""
+    def recorded_function(
+        self, function: Callable[[Array], Array], x: Array, complete: bool = False
+    ) -> Callable[[Array], Array]:
+        return self._limited(function)
+
+    def _limited(self, function: Callable[[T], R]) -> Callable[[T], R]:
+        """Return the same, kept to the threads asked for, and free of subnormal numbers."""
         from gpunn.backends.numpy.blas import find_blas
 
         blas = find_blas() if "threads" in self.options else None
-        if blas is None:
-            return repeat
 
-        def within_limits(times: int) -> None:
-            with blas.limited(self.threads):
-                repeat(times)
+        if blas is None:
+
+            def flushed(argument: T) -> R:
+                with Flushed():
+                    return function(argument)
+
+            return flushed
+
+        def within_limits(argument: T) -> R:
+            with blas.limited(self.threads), Flushed():
+                return function(argument)
 
         return within_limits
+
+    def computing(self) -> AbstractContextManager[None]:
+        return flushed_turn()
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -397,6 +417,13 @@ class NumpyBackend(Backend):
         for run in bind(optimizer, values, gradients, state, self._scratch):
             run(rate, epsilon)
             del run  # before that of the next piece is made
+
+
+@contextmanager
+def flushed_turn() -> Iterator[None]:
+    """Have this thread's turn, without subnormal numbers."""
+    with TURNS, Flushed():
+        yield
 
 
 @functools.cache

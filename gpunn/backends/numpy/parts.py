@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from gpunn.backends.numpy.scratch import CHUNK, chunks
+from gpunn.backends.numpy.subnormals import flush_in_this_thread
 from gpunn.typing import Array
 
 __all__ = ["Parts"]
@@ -58,7 +59,7 @@ class Parts:
         with self._lock:
             if self._pool is None or self._process != os.getpid():
                 self._process = os.getpid()  # a forked process has none of its parent's threads
-                self._pool = ThreadPoolExecutor(self.threads - 1, "gpunn")
+                self._pool = ThreadPoolExecutor(self.threads - 1, "gpunn", flush_in_this_thread)
             return self._pool
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.modes import footprint, gemm, grid, mnist, predict, time_to_98
+from benchmarks.modes import footprint, gemm, grid, mnist, predict, subnormals, time_to_98
 from benchmarks.plan import Plan, Report
 from benchmarks.session import Session
 
@@ -17,6 +17,7 @@ MODES: dict[str, Mode] = {
     "predict": predict.run,
     "footprint": footprint.run,
     "gemm": gemm.run,
+    "subnormals": subnormals.run,
 }
 
 NEED_MNIST = {"mnist", "time-to-98", "predict", "footprint"}

@@ -18,16 +18,23 @@ __all__ = [
     "atomic_load",
     "call",
     "copy_bytes",
+    "flush_subnormals",
     "hint_spinning",
     "number_of_bits",
     "pointer",
     "power_of_two",
     "prefetch",
+    "set_float_flags",
 ]
 
 I64, I32 = ir.IntType(64), ir.IntType(32)
 WORD = I64.as_pointer()
 X86 = platform.machine().lower() in ("x86_64", "amd64")
+ARM = platform.machine().lower() in ("aarch64", "arm64")
+
+FLUSHING = 0x8040 if X86 else 1 << 24
+"""Flags by which subnormal numbers are zero: of x86, flush to zero and denormals are zero; of ARM,
+FZ."""
 
 
 @intrinsic
@@ -75,6 +82,61 @@ def hint_spinning(context: Any) -> Any:
         return target.get_dummy_value()
 
     return types.void(), generate
+
+
+def float_flags(builder: Any) -> Any:
+    """Return this thread's flags of floating-point arithmetic as an integer."""
+    module = builder.module
+    if X86:
+        place = cgutils.alloca_once(builder, I32)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+        function = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.stmxcsr")
+        builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
+        return builder.zext(builder.load(place), I64)
+    if ARM:
+        kind = ir.FunctionType(I64, [])
+        return builder.call(
+            cgutils.get_or_insert_function(module, kind, "llvm.aarch64.get.fpcr"), []
+        )
+    return I64(0)
+
+
+def put_float_flags(builder: Any, flags: Any) -> None:
+    """Set this thread's flags of floating-point arithmetic."""
+    module = builder.module
+    if X86:
+        place = cgutils.alloca_once(builder, I32)
+        builder.store(builder.trunc(flags, I32), place)
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
+        function = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.ldmxcsr")
+        builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
+    elif ARM:
+        kind = ir.FunctionType(ir.VoidType(), [I64])
+        function = cgutils.get_or_insert_function(module, kind, "llvm.aarch64.set.fpcr")
+        builder.call(function, [flags])
+
+
+@intrinsic
+def flush_subnormals(context: Any) -> Any:
+    """Let subnormal numbers be zero in this thread, and return its flags of before."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        before = float_flags(builder)
+        put_float_flags(builder, builder.or_(before, I64(FLUSHING)))
+        return before
+
+    return types.int64(), generate
+
+
+@intrinsic
+def set_float_flags(context: Any, flags: Any) -> Any:
+    """Set this thread's flags of floating-point arithmetic to what `flush_subnormals` returned."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        put_float_flags(builder, arguments[0])
+        return target.get_dummy_value()
+
+    return types.void(types.int64), generate
 
 
 @intrinsic

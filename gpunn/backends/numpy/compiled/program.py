@@ -13,6 +13,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.threads import ROW, team
+from gpunn.backends.numpy.subnormals import Flushed
 
 __all__ = ["Instruction", "Program", "address", "bits"]
 
@@ -131,12 +132,13 @@ class Program:
                 if times > 0:
                     run(self._parts[0], 1)
                 return
-            for _ in range(times):
-                for part in self._parts:
-                    if isinstance(part, np.ndarray):
-                        run(part, 1)
-                    else:
-                        part()
+            with Flushed():  # in what isn't compiled; the team sets its own flags
+                for _ in range(times):
+                    for part in self._parts:
+                        if isinstance(part, np.ndarray):
+                            run(part, 1)
+                        else:
+                            part()
 
     def give(self, own: np.ndarray, argument: np.ndarray) -> None:
         """Let the program take `argument` in place of the array that it was made with."""

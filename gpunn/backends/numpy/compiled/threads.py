@@ -14,7 +14,14 @@ import numpy as np
 from numba import types
 
 from gpunn.backends.numpy.compiled.kernel import WORDS, compiled, forget_stale_code
-from gpunn.backends.numpy.compiled.pointers import atomic_add, atomic_load, call, hint_spinning
+from gpunn.backends.numpy.compiled.pointers import (
+    atomic_add,
+    atomic_load,
+    call,
+    flush_subnormals,
+    hint_spinning,
+    set_float_flags,
+)
 
 __all__ = ["ROW", "Team", "team"]
 
@@ -73,13 +80,16 @@ def lead(
     table: int, length: int, times: int, threads: int, board: int, let_others_run: int
 ) -> None:
     """Run a program as thread 0, and wait for the others."""
+    flags = flush_subnormals()
     run(table, length, times, 0, threads, board, let_others_run)
+    set_float_flags(flags)
     wait_for(board + DONE * 8, threads - 1, let_others_run, board)
 
 
 @compiled
 def follow(thread: int, threads: int, seen: int, board: int, let_others_run: int) -> int:
     """Run what is on the board until nothing new comes; return the number of the last."""
+    flush_subnormals()  # for good, since this thread does nothing but compute
     looks = 0
     while looks < PATIENCE:
         generation = atomic_load(board + GENERATION * 8)

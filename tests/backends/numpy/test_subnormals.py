@@ -1,0 +1,199 @@
+import threading
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import activations, layers
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.backends.numpy.compiled.backend import numba_works
+from gpunn.backends.numpy.parts import LARGE
+from gpunn.backends.numpy.subnormals import Flushed, environment, flush_in_this_thread
+
+pytestmark = pytest.mark.skipif(
+    environment() is None, reason="subnormal numbers can't be made zero on this system"
+)
+
+SMALLEST = {dtype: np.finfo(dtype).smallest_normal for dtype in (np.float32, np.float64)}
+
+
+@pytest.fixture(params=["as installed", "without numba"])
+def engine(request, monkeypatch):
+    """Compute with numba if it is installed, and without it."""
+    numba_works.cache_clear()
+    if request.param == "without numba":
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    yield
+    numba_works.cache_clear()
+
+
+def flushes(dtype=np.float32):
+    """Return whether this thread gives zero for subnormal numbers, and takes them for zero."""
+    least = np.full(100, SMALLEST[dtype])
+    below = (least.view(f"u{least.itemsize}") // 2).view(dtype)
+    gives, takes = not np.any(least * dtype(0.5)), not np.any(below * dtype(2**60))
+    assert gives == takes
+    return gives
+
+
+def subnormal(array):
+    """Return whether any number is subnormal, by its bits."""
+    bits = np.ascontiguousarray(array).view(f"u{array.itemsize}")
+    digits = {4: 23, 8: 52}[array.itemsize]
+    magnitude = bits & bits.dtype.type((1 << (8 * array.itemsize - 1)) - 1)
+    return bool(np.any((magnitude > 0) & (magnitude < (1 << digits))))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_holds_inside_and_ends_with_it(dtype):
+    assert not flushes(dtype)
+    with Flushed():
+        assert flushes(dtype)
+        with Flushed():
+            assert flushes(dtype)
+        assert flushes(dtype)
+    assert not flushes(dtype)
+
+
+def test_ends_with_an_error_too():
+    with pytest.raises(ZeroDivisionError), Flushed():
+        raise ZeroDivisionError
+    assert not flushes()
+
+
+def test_is_a_matter_of_one_thread():
+    seen = []
+    with Flushed():
+        thread = threading.Thread(target=lambda: seen.append(flushes()))
+        thread.start()
+        thread.join()
+        assert flushes()
+    assert len(seen) == 1
+    for_good = threading.Thread(target=lambda: (flush_in_this_thread(), seen.append(flushes())))
+    for_good.start()
+    for_good.join()
+    assert seen[-1]
+    assert not flushes()
+
+
+def test_nothing_breaks_where_it_can_not_be_set(monkeypatch):
+    monkeypatch.setattr("gpunn.backends.numpy.subnormals.environment", lambda: None)
+    with Flushed():
+        assert not flushes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [3, 4 * LARGE // 64])
+@pytest.mark.parametrize("complete", [True, False])
+def test_recorded_operations_give_none(engine, dtype, rows, complete):
+    """In every thread: the larger array is shared by several."""
+    backend, f = CompiledBackend(2), activations.Mish()
+    largest = {"float32": 100, "float64": 720}[dtype]
+    z = np.linspace(-largest, 0.8 * -largest, rows * 64, dtype=dtype).reshape(rows, 64)
+    out, gradient = np.ones_like(z), np.ones_like(z)
+
+    def operations():
+        backend.activate(f, z, None, out)
+        backend.activation_gradient(f, z, out, gradient, None)
+
+    with np.errstate(under="ignore"):
+        backend.recorded(operations, complete=complete)(1)
+    assert not subnormal(out)
+    assert not subnormal(gradient)
+    assert out.any()
+    assert not flushes()
+
+
+def test_a_recorded_function_gives_none(engine):
+    backend, out = CompiledBackend(2), np.ones((4, 8), np.float32)
+
+    def function(x):
+        backend.rescale(x, 1e-20, 0.0, out)
+        return out
+
+    x = np.full((4, 8), 1e-20, np.float32)
+    assert not backend.recorded_function(function, x, complete=True)(x).any()
+    assert not backend.recorded_function(function, x)(x).any()
+    assert not flushes()
+
+
+class Looks(gpunn.callbacks.Callback):
+    """Notes whether subnormal numbers are zero where callbacks run."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_epoch_end(self, trainer, row):
+        self.seen.append(flushes())
+
+
+class Failing(layers.Layer):
+    """Ends a pass with an error."""
+
+    name = "failing"
+
+    def forward(self, x, workspace):
+        assert flushes()
+        raise ZeroDivisionError
+
+
+class Same(layers.Layer):
+    """Sees whether subnormal numbers are zero where layers run."""
+
+    name = "same"
+
+    def forward(self, x, workspace):
+        assert flushes()
+        return x
+
+    def backward(self, x, y, gradient, workspace, wanted):
+        assert flushes()
+        return gradient
+
+
+def trainer(*own):
+    model = gpunn.Sequential([layers.Dense(3), *own], input_shape=(5,), backend="numpy")
+    return gpunn.Trainer(model, "mean_squared_error")
+
+
+def test_training_evaluation_and_prediction_are_without_them(engine):
+    """For the length of a run, and for none of what the caller does."""
+    X, y = np.ones((20, 5), np.float32), np.ones((20, 3), np.float32)
+    for own in ((), (Same(),)):
+        run, callback = trainer(*own), Looks()
+        run.fit(X, y, epochs=2, callbacks=[callback], validation_data=(X, y), progress=False)
+        run.evaluate(X, y)
+        run.model.predict(X)
+        assert callback.seen == [False, False]
+        assert not flushes()
+
+
+def test_an_error_in_a_run_ends_it(engine):
+    X, y = np.ones((20, 5), np.float32), np.ones((20, 3), np.float32)
+    run = trainer(Failing())
+    for function in (lambda: run.fit(X, y, progress=False), lambda: run.evaluate(X, y)):
+        with pytest.raises(ZeroDivisionError):
+            function()
+        assert not flushes()
+    with pytest.raises(ZeroDivisionError):
+        run.model.predict(X)
+    assert not flushes()
+
+
+def test_single_operations_between_are_without_them():
+    with NumpyBackend().computing():
+        assert flushes()
+    assert not flushes()
+
+
+def test_other_numbers_keep_their_bits():
+    x = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    backend, bits = NumpyBackend(2), []
+    for context in (backend.computing(), nullcontext()):
+        out = np.zeros_like(x)
+        with context:
+            backend.activate(activations.Mish(), x, None, out)
+        bits.append(out.tobytes())
+    assert bits[0] == bits[1]
