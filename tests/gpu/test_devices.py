@@ -1,5 +1,7 @@
 """Several devices: nothing strays, and what is mixed is refused."""
 
+import gc
+
 import numpy as np
 import pytest
 from parity.runs import INPUTS, LABELS, Run, assert_same_bits, every_layer
@@ -41,6 +43,7 @@ def used():
     import cupy
 
     def look():
+        gc.collect()  # what other tests left would go at any time
         found = []
         for number in range(cupy.cuda.runtime.getDeviceCount()):
             with cupy.cuda.Device(number):

@@ -1,5 +1,6 @@
 """Install the emulator before any test module imports CuPy; without CuPy or g++, run nothing."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -22,6 +23,8 @@ else:
 def _first_device():
     """Each test begins and ends on device 0 with the default stream and the default pool."""
     import cupy
+
+    gc.collect()  # what other tests left would go, and be counted, at any time
 
     cupy.cuda.Device(0).use()
     cupy.cuda.Stream.null.use()

@@ -67,7 +67,15 @@ def test_transfers_in_bytes():
     assert counts.copied_bytes == {"host_to_device": 160, "device_to_device": 80}
 
 
-def test_allocations_that_the_pool_serves_are_no_cuda_mallocs():
+@pytest.fixture
+def pool():
+    """A pool of the test's own: what others have of the default pool decides what that can serve."""
+    pool = cupy.cuda.MemoryPool()
+    with cupy.cuda.using_allocator(pool.malloc):
+        yield pool
+
+
+def test_allocations_that_the_pool_serves_are_no_cuda_mallocs(pool):
     size = 12345
     del_me = cupy.empty(size, "float32")
     del del_me
@@ -75,19 +83,18 @@ def test_allocations_that_the_pool_serves_are_no_cuda_mallocs():
         cupy.empty(size, "float32")
     assert (counts.pool_mallocs, counts.cuda_mallocs) == (1, 0)
     kept = cupy.empty(size, "float32")
-    cupy.get_default_memory_pool().free_all_blocks()
+    pool.free_all_blocks()
     with emulated_cuda.counters() as counts:
         cupy.empty(7 << 20, "uint8")
     assert (counts.pool_mallocs, counts.cuda_mallocs) == (1, 1)
     assert kept.size == size
 
 
-def test_freeing_to_cuda_is_a_sync():
-    cupy.get_default_memory_pool().free_all_blocks()
+def test_freeing_to_cuda_is_a_sync(pool):
     x = cupy.empty(1 << 20, "uint8")
     del x
     with emulated_cuda.counters() as counts:
-        cupy.get_default_memory_pool().free_all_blocks()
+        pool.free_all_blocks()
     assert counts.syncs == {"free": 1}
 
 

@@ -40,17 +40,19 @@ def test_new_memory_is_poisoned(dtype):
 
 
 def test_memory_given_back_is_poisoned_before_reuse():
-    x = cupy.ones(1000, "float32")
-    address = x.data.ptr
-    del x
-    again = cupy.empty(1000, "float32")
-    assert again.data.ptr == address, "the pool should serve the same block again"
-    assert np.isnan(again.get()).all()
+    with cupy.cuda.using_allocator(cupy.cuda.MemoryPool().malloc):
+        x = cupy.ones(1000, "float32")
+        address = x.data.ptr
+        del x
+        again = cupy.empty(1000, "float32")
+        assert again.data.ptr == address, "the pool should serve the same block again"
+        assert np.isnan(again.get()).all()
 
 
 @pytest.mark.parametrize("pooled", [True, False])
 def test_kernel_on_memory_given_back_raises(pooled):
-    allocator = cupy.get_default_memory_pool().malloc if pooled else None
+    # A pool of its own, where no other array is a neighbour.
+    allocator = cupy.cuda.MemoryPool().malloc if pooled else None
     previous = cupy.cuda.get_allocator()
     cupy.cuda.set_allocator(allocator)
     try:
