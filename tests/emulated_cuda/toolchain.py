@@ -94,12 +94,12 @@ def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
                 text.write_text(header)
                 _run("-x", "c++-header", str(text), "-o", str(built), *flags)
                 built.replace(path)
-            for old in sorted(folder.glob("*.gch"), key=_modified)[:-PRECOMPILED_KEPT]:
+            for old in sorted(folder.glob("*.gch"), key=modified)[:-PRECOMPILED_KEPT]:
                 old.unlink(missing_ok=True)
     return path
 
 
-def _modified(path: Path) -> float:
+def modified(path: Path) -> float:
     """Return when a file was modified; 0 if another process has removed it meanwhile."""
     try:
         return path.stat().st_mtime

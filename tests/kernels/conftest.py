@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,9 @@ RECORDED_FROM = (
 )
 KEPT = 3
 """Recordings that stay in the cache."""
+
+IN_USE = 6 * 3600
+"""Seconds for which another process may still need a recording that it has looked up."""
 
 
 def available() -> bool:
@@ -70,10 +74,15 @@ def record() -> Recording:
             )
             if ended.returncode:
                 raise RuntimeError(f"recorder.py failed:\n{ended.stderr[-4000:]}")
-            if not folder.exists():  # a second process may have been faster
+            try:
                 made.rename(folder)
-        old = sorted(cache.glob("recording-*"), key=lambda path: path.stat().st_mtime)[:-KEPT]
-        for path in old:
+            except OSError:
+                if not folder.exists():  # it does if a second process was faster
+                    raise
+    os.utime(folder)
+    used = {path: toolchain.modified(path) for path in cache.glob("recording-*")}
+    for path in sorted(used, key=lambda path: used[path])[:-KEPT]:
+        if used[path] < time.time() - IN_USE:
             shutil.rmtree(path, ignore_errors=True)
     return Recording(folder, json.loads((folder / "recording.json").read_text()))
 

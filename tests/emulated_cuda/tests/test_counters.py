@@ -69,7 +69,7 @@ def test_transfers_in_bytes():
 
 @pytest.fixture
 def pool():
-    """A pool of the test's own: what others have of the default pool decides what that can serve."""
+    """A pool of the test's own: what others have of the default one decides what it can serve."""
     pool = cupy.cuda.MemoryPool()
     with cupy.cuda.using_allocator(pool.malloc):
         yield pool
