@@ -327,6 +327,9 @@ class Training(Table, frozen=True, kw_only=True):
         The figure by which `best.safetensors` is chosen. By default that of an "early_stopping"
         callback; without one "val_accuracy" if there is such a figure, else "val_loss". Without
         validation rows there is no best epoch unless a figure is named here.
+    monitor_mode : "auto", "min" or "max"
+        Whether smaller or larger is better for `monitor`. By default the metric says it, and
+        smaller is better for losses.
     checkpoint_every : int
         Epochs between checkpoints to resume from. By default as many as keep what writing them
         takes below a hundredth of the time of training; where epochs are long, that is one.
@@ -352,6 +355,7 @@ class Training(Table, frozen=True, kw_only=True):
     shuffle: bool = True
     callbacks: list[Named] = []
     monitor: str | None = None
+    monitor_mode: Literal["auto", "min", "max"] = "auto"
     checkpoint_every: Count | None = None
     checkpoint_every_updates: Count | None = None
     checkpoint_every_seconds: Annotated[float, Meta(gt=0)] = 300.0

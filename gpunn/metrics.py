@@ -8,7 +8,7 @@ turns that into the figure it reports. A new metric is a subclass with `measure`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -28,7 +28,16 @@ __all__ = [
 
 
 class Metric(Configurable):
-    """A figure over all rows of a data set, weighted by the sample weights."""
+    """A figure over all rows of a data set, weighted by the sample weights.
+
+    Attributes
+    ----------
+    larger_is_better : bool or None
+        Which way is better, for whatever looks for the best epoch. None is unknown: whoever
+        monitors the metric then has to give a mode.
+    """
+
+    larger_is_better: ClassVar[bool | None] = None
 
     def size(self, outputs: int) -> int:
         """Return the length of the summary for a network with this many outputs."""
@@ -109,6 +118,7 @@ class Accuracy(ClassMetric):
     """Fraction of rows whose largest prediction is at the true class."""
 
     name = "accuracy"
+    larger_is_better = True
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         correct = xp.argmax(predictions, axis=1) == true_class(xp, targets)
@@ -122,6 +132,7 @@ class TopKAccuracy(ClassMetric):
     k: int = 5
 
     name = "top_k_accuracy"
+    larger_is_better = True
 
     def __post_init__(self) -> None:
         self.require_integer("k")
@@ -140,6 +151,7 @@ class BinaryAccuracy(ValueMetric):
     threshold: float = 0.0
 
     name = "binary_accuracy"
+    larger_is_better = True
 
     def __post_init__(self) -> None:
         self.require_number("threshold")
@@ -154,6 +166,7 @@ class MeanAbsoluteError(ValueMetric):
     """Mean of |prediction - target| over rows and outputs."""
 
     name = "mean_absolute_error"
+    larger_is_better = False
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         return weighted_sum(xp, xp.mean(xp.abs(predictions - targets), axis=1), weights)
@@ -164,6 +177,7 @@ class RootMeanSquaredError(ValueMetric):
     """Square root of the mean of (prediction - target)^2 over rows and outputs."""
 
     name = "root_mean_squared_error"
+    larger_is_better = False
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         difference = predictions - targets
@@ -187,6 +201,7 @@ class R2(ValueMetric):
     """
 
     name = "r2"
+    larger_is_better = True
 
     def size(self, outputs: int) -> int:
         return 1 + 3 * outputs

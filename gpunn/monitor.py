@@ -1,30 +1,87 @@
-"""Is an epoch's figure better than the best so far? Shared by schedules and callbacks."""
+"""Which figure tells the best epoch, and whether larger or smaller is better.
+
+Shared by callbacks, schedules, histories, run folders and reports, so that all of them agree.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from gpunn.errors import ArgumentError, suggest
 
-__all__ = ["direction", "improved", "improvement_start", "monitored"]
+if TYPE_CHECKING:
+    from gpunn.metrics import Metric
 
-LARGER_IS_BETTER = ("accuracy", "r2")
+__all__ = [
+    "VALIDATION",
+    "Best",
+    "check_mode",
+    "default_monitor",
+    "direction",
+    "directions",
+    "improved",
+    "improvement_start",
+    "missing_figure",
+    "monitored",
+]
+
+VALIDATION = "val_"
+"""Prefix of the figures of the validation data."""
+
+BESIDE = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
+"""Figures of an epoch that are no metric, and whether larger is better."""
+
+Row = TypeVar("Row", bound=Mapping[str, float | None])
 
 
-def direction(mode: str, monitor: str) -> str:
-    """Return "min" or "max"; the mode "auto" is read off the figure's name.
+def directions(metrics: Iterable[Metric]) -> dict[str, bool | None]:
+    """Return, by the name of each possible figure, whether larger is better; None is unknown.
+
+    A loss is always minimised. A metric says it itself (`Metric.larger_is_better`).
+    """
+    measured = {"loss": False, **{metric.name: metric.larger_is_better for metric in metrics}}
+    validation = {f"{VALIDATION}{name}": larger for name, larger in measured.items()}
+    return {**BESIDE, **validation, **measured}
+
+
+def check_mode(mode: str) -> None:
+    """Raise an ArgumentError unless `mode` is "auto", "min" or "max"."""
+    if mode not in ("auto", "min", "max"):
+        raise ArgumentError(f"mode: expected 'auto', 'min' or 'max'; got {mode!r}")
+
+
+def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]) -> str:
+    """Return "min" or "max".
+
+    Parameters
+    ----------
+    mode : {"auto", "min", "max"}
+        "auto" asks the figure's metric.
+    monitor : str
+        Name of a figure.
+    larger_is_better : mapping of str to bool or None
+        As `directions` returns it.
 
     Raises
     ------
     ArgumentError
-        If `mode` is none of "min", "max" and "auto".
+        If `mode` is none of the three, or it is "auto" and the metric does not say which way is
+        better.
     """
-    if mode not in ("auto", "min", "max"):
-        raise ArgumentError(f"mode: expected 'auto', 'min' or 'max'; got {mode!r}")
-    if mode == "auto":
-        return "max" if monitor.endswith(LARGER_IS_BETTER) else "min"
-    return mode
+    check_mode(mode)
+    if mode != "auto":
+        return mode
+    larger = larger_is_better.get(monitor)
+    if larger is None:
+        raise ArgumentError(
+            f"mode: can't tell whether a larger or a smaller {monitor!r} is better, since its "
+            "metric does not say; give the mode 'max' or 'min', or set larger_is_better = True or "
+            "False in the metric's class"
+        )
+    return "max" if larger else "min"
 
 
 def improvement_start(mode: str) -> float:
@@ -38,17 +95,63 @@ def improved(mode: str, figure: float, best: float, min_delta: float = 0.0) -> b
     return gain > min_delta
 
 
+def default_monitor(figures: Collection[str]) -> str | None:
+    """Return the figure that tells the best epoch where none was named, if there is one."""
+    return next((name for name in ("val_accuracy", "val_loss") if name in figures), None)
+
+
+@dataclass(frozen=True)
+class Best:
+    """What makes an epoch the best so far.
+
+    Attributes
+    ----------
+    monitor : str
+        The figure it is told by.
+    direction : {"min", "max"}
+    min_delta : float
+        The least change that counts as an improvement.
+    """
+
+    monitor: str
+    direction: str
+    min_delta: float = 0.0
+
+    def find(self, rows: Iterable[Row]) -> Row | None:
+        """Return the best of some epochs' figures; None if none of them has a finite one."""
+        best, found = improvement_start(self.direction), None
+        for row in rows:
+            figure = row.get(self.monitor)
+            if figure is not None and improved(self.direction, figure, best, self.min_delta):
+                best, found = figure, row
+        return found
+
+
+def missing_figure(monitor: str, figures: Collection[str], remedy: str = "") -> str:
+    """Return what to say where an epoch has no figure of this name.
+
+    Parameters
+    ----------
+    monitor : str
+    figures : collection of str
+        Those it has.
+    remedy : str
+        How to get figures of validation data, said where there are none.
+    """
+    unvalidated = not any(name.startswith(VALIDATION) for name in figures)
+    needs = remedy if monitor.startswith(VALIDATION) and unvalidated else ""
+    return f"an epoch has no figure {monitor!r}{needs}; {suggest(monitor, figures)}"
+
+
 def monitored(logs: Mapping[str, float], monitor: str) -> float:
     """Return the monitored figure of an epoch.
 
     Raises
     ------
     ArgumentError
-        If the epoch has no such figure; the message names those it has.
+        If the epoch has no such figure; the message offers the nearest that it has.
     """
     if monitor not in logs:
-        needs = " (it needs validation data)" if monitor.startswith("val_") else ""
-        raise ArgumentError(
-            f"monitor: the epoch has no figure {monitor!r}{needs}; {suggest(monitor, logs)}"
-        )
+        remedy = " without validation data"
+        raise ArgumentError(f"monitor: {missing_figure(monitor, logs, remedy)}")
     return logs[monitor]

@@ -9,14 +9,21 @@ never begins with a rate of 0 and a cosine never ends with one. A new schedule i
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.configurable import Configurable, check_number, missing_class, resolve
-from gpunn.monitor import direction, improved, improvement_start, monitored
+from gpunn.monitor import (
+    check_mode,
+    direction,
+    directions,
+    improved,
+    improvement_start,
+    monitored,
+)
 
 __all__ = [
     "Constant",
@@ -47,8 +54,15 @@ class Schedule(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
-    def check(self, figures: Collection[str]) -> None:
-        """Raise an ArgumentError if `observe` will need a figure that is not among these names."""
+    def check(self, figures: Mapping[str, bool | None]) -> None:
+        """Raise an ArgumentError if `observe` will need what these figures don't give.
+
+        Parameters
+        ----------
+        figures : mapping of str to bool or None
+            Names of the figures that each epoch will have, and whether larger is better; None is
+            unknown.
+        """
 
     def observe(self, logs: Mapping[str, float]) -> None:
         """Take note of an epoch's figures; most schedules don't care."""
@@ -180,7 +194,7 @@ class WarmUp(Schedule):
         after: np.ndarray = rise * self.schedule.at(np.maximum(time - self.epochs, 0), rest)
         return after
 
-    def check(self, figures: Collection[str]) -> None:
+    def check(self, figures: Mapping[str, bool | None]) -> None:
         self.schedule.check(figures)
 
     def observe(self, logs: Mapping[str, float]) -> None:
@@ -233,7 +247,8 @@ class ReduceOnPlateau(Schedule):
     monitor : str
         A key of the epoch's figures, such as "val_loss".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" takes larger for accuracies and R2.
+        Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
+        takes smaller for losses.
     factor : float
         What the rate is multiplied by, between 0 and 1.
     patience : int
@@ -261,19 +276,24 @@ class ReduceOnPlateau(Schedule):
         self.require_number("min_delta", at_least=0)
         self.require_number("min_rate", at_least=0)
         self._current = self.rate
-        self._direction = direction(self.mode, self.monitor)
-        self._best = improvement_start(self._direction)
+        check_mode(self.mode)
+        self._direction: str | None = None
+        self._best: float | None = None
         self._waited = 0
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
 
-    def check(self, figures: Collection[str]) -> None:
+    def check(self, figures: Mapping[str, bool | None]) -> None:
         monitored(dict.fromkeys(figures, 0.0), self.monitor)
+        self._direction = direction(self.mode, self.monitor, figures)
 
     def observe(self, logs: Mapping[str, float]) -> None:
         figure = monitored(logs, self.monitor)
-        if improved(self._direction, figure, self._best, self.min_delta):
+        if self._direction is None:  # outside of a trainer, which calls `check` first
+            self._direction = direction(self.mode, self.monitor, directions(()))
+        best = improvement_start(self._direction) if self._best is None else self._best
+        if improved(self._direction, figure, best, self.min_delta):
             self._best, self._waited = figure, 0
             return
         self._waited += 1
@@ -282,10 +302,12 @@ class ReduceOnPlateau(Schedule):
             self._waited = 0
 
     def state(self) -> dict[str, float]:
-        return {"current": self._current, "best": self._best, "waited": self._waited}
+        best = math.inf if self._best is None else self._best
+        return {"current": self._current, "best": best, "waited": self._waited}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        self._current, self._best = state["current"], state["best"]
+        self._current = state["current"]
+        self._best = state["best"] if math.isfinite(state["best"]) else None
         self._waited = int(state["waited"])
 
 

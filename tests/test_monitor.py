@@ -3,7 +3,27 @@ import math
 import pytest
 
 from gpunn.errors import ArgumentError
-from gpunn.monitor import direction, improved, improvement_start, monitored
+from gpunn.metrics import R2, Accuracy, MeanAbsoluteError, Metric, TopKAccuracy
+from gpunn.monitor import (
+    Best,
+    direction,
+    directions,
+    improved,
+    improvement_start,
+    monitored,
+)
+
+
+class Larger(Metric):
+    name = "ranking"
+    larger_is_better = True
+
+
+class Silent(Metric):
+    name = "silent_accuracy"
+
+
+KNOWN = directions([Accuracy(), TopKAccuracy(), MeanAbsoluteError(), R2(), Larger(), Silent()])
 
 
 @pytest.mark.parametrize(
@@ -16,15 +36,25 @@ from gpunn.monitor import direction, improved, improvement_start, monitored
         ("auto", "accuracy", "max"),
         ("auto", "val_top_k_accuracy", "max"),
         ("auto", "val_r2", "max"),
+        ("auto", "ranking", "max"),
+        ("auto", "val_ranking", "max"),
+        ("min", "silent_accuracy", "min"),
     ],
 )
 def test_direction(mode, monitor, expected):
-    assert direction(mode, monitor) == expected
+    assert direction(mode, monitor, KNOWN) == expected
+
+
+@pytest.mark.parametrize("monitor", ["silent_accuracy", "val_silent_accuracy"])
+def test_an_unknown_direction(monitor):
+    message = f"'{monitor}' is better.*mode 'max' or 'min', or set larger_is_better"
+    with pytest.raises(ArgumentError, match=message):
+        direction("auto", monitor, KNOWN)
 
 
 def test_impossible_mode():
     with pytest.raises(ArgumentError, match="mode: expected 'auto', 'min' or 'max'; got 'least'"):
-        direction("least", "val_loss")
+        direction("least", "val_loss", KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -57,5 +87,29 @@ def test_monitored():
     assert monitored(logs, "val_loss") == 0.75
     with pytest.raises(ArgumentError, match="did you mean 'val_loss'"):
         monitored(logs, "val_los")
-    with pytest.raises(ArgumentError, match="needs validation data"):
+    with pytest.raises(ArgumentError, match="no figure 'val_accuracy' without validation data"):
         monitored({"loss": 0.5}, "val_accuracy")
+
+
+def test_a_misspelt_figure_of_validation_data_is_offered_its_name():
+    logs = dict.fromkeys(["epoch", "loss", "accuracy", "val_loss", "val_accuracy"], 0.5)
+    with pytest.raises(ArgumentError) as raised:
+        monitored(logs, "val_acc")
+    assert "did you mean 'val_accuracy'?" in str(raised.value)
+    assert "validation data" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "epoch"),
+    [
+        (Best("val_loss", "min"), 4),
+        (Best("val_loss", "min", 0.5), 3),
+        (Best("val_loss", "max"), 1),
+        (Best("loss", "max"), None),
+    ],
+)
+def test_the_best_epoch(rule, epoch):
+    figures = [3.0, None, 2.0, 1.75, math.nan]
+    rows = [{"epoch": n, "val_loss": figure} for n, figure in enumerate(figures, 1)]
+    found = rule.find(rows)
+    assert (found and found["epoch"]) == epoch

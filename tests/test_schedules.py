@@ -91,13 +91,17 @@ def test_reduce_on_plateau(parameters, figures, expected):
     assert watch(plateau(**parameters), figures) == expected
 
 
-def test_reduce_on_plateau_reads_the_direction_off_the_name():
+def test_reduce_on_plateau_asks_which_way_is_better():
     schedule = plateau(monitor="val_accuracy", patience=1)
+    schedule.check({"val_accuracy": True})
     assert watch(schedule, [0.1, 0.2, 0.1], "val_accuracy") == [1, 1, 0.5]
+    wrapped = schedules.WarmUp(plateau(monitor="mine"), 1.0)
+    with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
+        wrapped.check({"loss": False, "mine": None})
 
 
 def test_missing_figure_is_named():
-    with pytest.raises(ArgumentError, match=r"no figure 'val_loss'.*needs validation data"):
+    with pytest.raises(ArgumentError, match=r"no figure 'val_loss' without validation data"):
         plateau().observe({"loss": 1.0})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from gpunn.errors import ArgumentError, ConfigError, suggest
 from gpunn.experiment.data import Part, Parts, load
 from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
-from gpunn.monitor import direction
+from gpunn.monitor import Best, default_monitor, direction, directions, missing_figure
 from gpunn.network import Sequential
 from gpunn.saving import Checkpoint
 from gpunn.training import Trainer
@@ -23,16 +23,7 @@ from gpunn.training.examples import examples, training_examples
 from gpunn.training.history import History
 from gpunn.training.trainer import TIMINGS
 
-__all__ = ["Best", "Experiment", "build", "evaluate_part", "make_trainer"]
-
-
-@dataclass(frozen=True)
-class Best:
-    """What makes an epoch the best so far: `monitor`, smaller or larger, by at least how much."""
-
-    monitor: str
-    direction: str
-    min_delta: float = 0.0
+__all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,8 @@ class Experiment:
     ----------
     config : Config
     description : dict
-        The configuration with every default written out, in JSON types; it can be run again.
+        The configuration with every default written out, in JSON types; it can be run again. The
+        mode "auto" of what is monitored has become "min" or "max".
     trainer : Trainer
     parts : Parts
     callbacks : list of Callback
@@ -158,7 +150,8 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     if parts.validation is not None:
         figures += [f"val_{figure}" for figure in figures]
     figures = ["epoch", *figures, *TIMINGS]
-    _check_monitors(objects, figures)
+    larger_is_better = directions(trainer.metrics)
+    _settle_monitors(objects, description["training"], figures, larger_is_better)
     return Experiment(
         config,
         description,
@@ -166,7 +159,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
         parts,
         objects.callbacks,
         _class_weight(config.training, parts.metadata.get("classes"), model.output_shape[0]),
-        _best(config.training, objects.callbacks, figures),
+        _best(config.training, objects.callbacks, figures, description["training"]),
     )
 
 
@@ -218,8 +211,15 @@ def _class_weight(
     return {classes.index(label): weight for label, weight in given.items()}
 
 
-def _best(training: Training, callbacks: list[Callback], figures: list[str]) -> Best | None:
-    stoppers = [callback for callback in callbacks if isinstance(callback, EarlyStopping)]
+def _best(
+    training: Training, callbacks: list[Callback], figures: list[str], described: dict[str, Any]
+) -> Best | None:
+    """Return what tells the best epoch; modes have been settled in the description."""
+    stoppers = [
+        (callback, entry)
+        for callback, entry in zip(callbacks, described["callbacks"], strict=True)
+        if isinstance(callback, EarlyStopping)
+    ]
     if len(stoppers) > 1:
         raise ConfigError("training.callbacks: only one early_stopping can be given")
     if stoppers and training.monitor is not None:
@@ -227,42 +227,67 @@ def _best(training: Training, callbacks: list[Callback], figures: list[str]) -> 
             "training.monitor: can't be given beside an early_stopping callback, whose monitor "
             "chooses the best epoch"
         )
-    for stopper in stoppers:
-        mode = direction(stopper.mode, stopper.monitor)
-        return Best(stopper.monitor, mode, stopper.min_delta)
+    for stopper, entry in stoppers:
+        return Best(stopper.monitor, entry["mode"], stopper.min_delta)
     if training.monitor is not None:
-        _check_monitor("training.monitor", training.monitor, figures)
-        return Best(training.monitor, direction("auto", training.monitor))
-    for figure in ("val_accuracy", "val_loss"):
-        if figure in figures:
-            return Best(figure, direction("auto", figure))
-    return None
+        return Best(training.monitor, described["monitor_mode"])
+    figure = default_monitor(figures)
+    return None if figure is None else Best(figure, "max" if figure == "val_accuracy" else "min")
 
 
-def _check_monitors(objects: Objects, figures: list[str]) -> None:
-    """Raise if something waits for a figure that no epoch will have."""
+def _settle_monitors(
+    objects: Objects,
+    described: dict[str, Any],
+    figures: list[str],
+    larger_is_better: Mapping[str, bool | None],
+) -> None:
+    """Put "min" or "max" into the description wherever a figure is monitored.
+
+    Raises
+    ------
+    ConfigError
+        If something waits for a figure that no epoch will have, or whose direction is unknown.
+    """
+    for path, item, entry in _monitoring(objects, described):
+        monitor = getattr(item, "monitor", None)
+        if not monitor:
+            continue
+        _check_monitor(f"{path}.monitor", monitor, figures)
+        if "mode" in entry:
+            entry["mode"] = _direction(path, "mode", entry["mode"], monitor, larger_is_better)
+    if (monitor := described["monitor"]) is None:
+        if described["monitor_mode"] != "auto":
+            raise ConfigError("training.monitor_mode: needs training.monitor, the figure's name")
+        return
+    _check_monitor("training.monitor", monitor, figures)
+    described["monitor_mode"] = _direction(
+        "training", "monitor_mode", described["monitor_mode"], monitor, larger_is_better
+    )
+
+
+def _direction(
+    path: str, key: str, mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]
+) -> str:
+    try:
+        return direction(mode, monitor, larger_is_better)
+    except ArgumentError as error:
+        raise ConfigError(f"{path}.{key}{str(error).removeprefix('mode')}") from error
+
+
+def _monitoring(
+    objects: Objects, described: dict[str, Any]
+) -> Iterator[tuple[str, Configurable, dict[str, Any]]]:
+    """Yield path, object and description of what may monitor a figure."""
     for index, callback in enumerate(objects.callbacks):
-        if monitor := getattr(callback, "monitor", None):
-            _check_monitor(f"training.callbacks[{index}].monitor", monitor, figures)
-    for schedule in _schedules(objects.optimizer.schedule):
-        if monitor := getattr(schedule, "monitor", None):
-            _check_monitor("training.optimizer.learning_rate.monitor", monitor, figures)
-
-
-def _schedules(schedule: Any) -> Iterator[Configurable]:
-    """Yield a schedule and those inside it."""
-    while isinstance(schedule, Configurable):
-        yield schedule
-        schedule = getattr(schedule, "schedule", None)
+        yield f"training.callbacks[{index}]", callback, described["callbacks"][index]
+    schedule: Any = objects.optimizer.schedule
+    entry = described["optimizer"].get("learning_rate")
+    while isinstance(schedule, Configurable) and isinstance(entry, dict):
+        yield "training.optimizer.learning_rate", schedule, entry
+        schedule, entry = getattr(schedule, "schedule", None), entry.get("schedule")
 
 
 def _check_monitor(path: str, monitor: str, figures: list[str]) -> None:
     if monitor not in figures:
-        needs = (
-            " without validation rows (data.validation_fraction)"
-            if monitor.startswith("val_") and "val_loss" not in figures
-            else ""
-        )
-        raise ConfigError(
-            f"{path}: an epoch has no figure {monitor!r}{needs}; {suggest(monitor, figures)}"
-        )
+        remedy = " without validation rows (data.validation_fraction)"
+        raise ConfigError(f"{path}: {missing_figure(monitor, figures, remedy)}")

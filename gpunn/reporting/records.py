@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,13 @@ import msgspec
 from gpunn.checkpoints import newest_checkpoint, newest_first
 from gpunn.config import Config, load_config
 from gpunn.configurable import resolve
-from gpunn.errors import ConfigError, DataFileError, ModelFileError
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    ConfigError,
+    DataFileError,
+    ModelFileError,
+)
 from gpunn.experiment.folder import (
     BEST,
     CHECKPOINTS,
@@ -22,7 +29,8 @@ from gpunn.experiment.folder import (
     HISTORY,
     NORMS,
 )
-from gpunn.monitor import direction, improved, improvement_start
+from gpunn.metrics import Metric
+from gpunn.monitor import Best, default_monitor, direction, directions
 from gpunn.reading import lines_of, read_whole
 from gpunn.saving import FINAL
 from gpunn.training.callbacks import Callback, EarlyStopping
@@ -109,26 +117,38 @@ class Record:
     @property
     def monitor(self) -> str | None:
         """The figure by which an epoch is the best, if there is one to tell it by."""
-        stopping = self._stopping
         figures = self.history[-1] if self.history else {}
-        chosen = self.config.training.monitor if stopping is None else stopping.monitor
-        wanted = (chosen, "val_accuracy", "val_loss")
-        return next((name for name in wanted if name is not None and name in figures), None)
+        named = self._named
+        return default_monitor(figures) if named is None or named[0] not in figures else named[0]
 
     @property
     def best(self) -> dict[str, float | None] | None:
         """The figures of the best epoch, as the training itself found it."""
-        monitor, stopping = self.monitor, self._stopping
+        monitor, named = self.monitor, self._named
         if monitor is None:
             return None
-        stops_by_it = stopping is not None and stopping.monitor == monitor
-        mode = direction(stopping.mode if stopping is not None and stops_by_it else "auto", monitor)
-        min_delta = stopping.min_delta if stopping is not None and stops_by_it else 0.0
-        best, found = improvement_start(mode), None
-        for row in self.history:
-            figure = row.get(monitor)
-            if figure is not None and improved(mode, figure, best, min_delta):
-                best, found = figure, row
+        _, mode, min_delta = named if named and named[0] == monitor else ("", "auto", 0.0)
+        try:
+            rule = Best(monitor, direction(mode, monitor, directions(self._metrics)), min_delta)
+        except ArgumentError:  # the metric's class is not here, and the run is an old one
+            return None
+        return rule.find(self.history)
+
+    @property
+    def _named(self) -> tuple[str, str, float] | None:
+        """The figure that the configuration names, its mode, and what counts as an improvement."""
+        stopping, training = self._stopping, self.config.training
+        if stopping is not None:
+            return stopping.monitor, stopping.mode, stopping.min_delta
+        return None if training.monitor is None else (training.monitor, training.monitor_mode, 0.0)
+
+    @property
+    def _metrics(self) -> list[Metric]:
+        """The metrics whose classes are known here."""
+        found = []
+        for index, value in enumerate(self.config.training.metrics):
+            with suppress(ArgumentError, ArgumentTypeError):
+                found.append(resolve(Metric, value, f"training.metrics[{index}]"))
         return found
 
     @property

@@ -85,6 +85,10 @@ class EstimatorTrainer(Trainer):
             return np.full(updates, schedule.rate)
         return super()._learning_rates(updates, max(plan, self.duration))
 
+    @property
+    def larger_is_better(self) -> dict[str, bool | None]:
+        return {**super().larger_is_better, "val_score": True}
+
     def _figure_names(self, validated: bool) -> list[str]:
         names = super()._figure_names(validated)
         if validated:

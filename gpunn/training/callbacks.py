@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.files import remove, remove_leftovers
-from gpunn.monitor import direction, improved, improvement_start, monitored
+from gpunn.monitor import (
+    Best,
+    check_mode,
+    direction,
+    improved,
+    improvement_start,
+    monitored,
+)
 from gpunn.reading import checked_path
 
 if TYPE_CHECKING:
@@ -83,7 +90,8 @@ class EarlyStopping(Callback):
     monitor : str
         A figure of the epoch, such as "val_loss" or "val_accuracy".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" takes larger for accuracies and R2.
+        Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
+        takes smaller for losses.
     patience : int
         Epochs without improvement before training ends.
     min_delta : float
@@ -95,9 +103,15 @@ class EarlyStopping(Callback):
     Attributes
     ----------
     best : float
-        The best figure.
+        The best figure; NaN before training.
     best_epoch : int
         Its epoch, from 1.
+
+    Raises
+    ------
+    ArgumentError
+        When training begins: if epochs have no such figure, or `mode` is "auto" and the metric does
+        not say whether larger is better.
     """
 
     monitor: str = "val_loss"
@@ -112,17 +126,20 @@ class EarlyStopping(Callback):
         check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         self.require_flag("restore_best")
-        self._direction = direction(self.mode, self.monitor)
-        self._start(0)
-
-    def _start(self, epoch: int) -> None:
-        self.best = improvement_start(self._direction)
-        self.best_epoch = epoch
+        check_mode(self.mode)
+        self._direction, self.best, self.best_epoch = "", math.nan, 0
         self._snapshot: Any = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        check_monitored(trainer, self.monitor)
-        self._start(trainer.epoch)
+        self._direction = monitored_direction(trainer, self.mode, self.monitor)
+        self.best = improvement_start(self._direction)
+        self.best_epoch = trainer.epoch
+        self._snapshot = None
+
+    @property
+    def rule(self) -> Best:
+        """What tells the best epoch, once training has begun."""
+        return Best(self.monitor, self._direction, self.min_delta)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         figure = monitored(logs, self.monitor)
@@ -215,8 +232,8 @@ class ModelCheckpoint(Callback):
                 "every_updates and every_seconds: need resumable=True and no monitor; a place "
                 "within an epoch is only good for going on from there"
             )
-        self._direction = direction(self.mode, self.monitor or "")
-        self._best = improvement_start(self._direction)
+        check_mode(self.mode)
+        self._direction, self._best = "", math.nan
         self._written_at, self._due = 0.0, False
         self.check_place: Callable[[Path], None] = lambda path: None
         """Raises an error if a file may not be written."""
@@ -227,11 +244,11 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self._written_at, self._due = time.monotonic(), False
-        self._best = improvement_start(self._direction)
         self._remove_leftovers()
         if self.monitor is None:
             return
-        check_monitored(trainer, self.monitor)
+        self._direction = monitored_direction(trainer, self.mode, self.monitor)
+        self._best = improvement_start(self._direction)
         if Path(self.path).exists():
             for row in trainer.history.rows:
                 figure = row.get(self.monitor, self._best)
@@ -312,6 +329,7 @@ def check_path(path: Any) -> None:
     checked_path(path)
 
 
-def check_monitored(trainer: Trainer, monitor: str) -> None:
-    """Raise an ArgumentError unless each epoch will have the figure."""
+def monitored_direction(trainer: Trainer, mode: str, monitor: str) -> str:
+    """Return "min" or "max" for a figure that each epoch will have, or raise an ArgumentError."""
     monitored(dict.fromkeys(trainer.figures, 0.0), monitor)
+    return direction(mode, monitor, trainer.larger_is_better)

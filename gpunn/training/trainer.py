@@ -18,10 +18,11 @@ from gpunn.errors import ArgumentError, DivergenceError, ModelFileError, suggest
 from gpunn.exclusion import exclusive
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
+from gpunn.monitor import directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.randomness import permutation
-from gpunn.training.callbacks import Callback
+from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.examples import Examples, examples, training_examples
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
@@ -206,6 +207,7 @@ class Trainer:
             )
         self.on_divergence = on_divergence
         self.history = History()
+        self.history.larger_is_better = self.larger_is_better
         self.epoch = 0
         self.updates = 0
         self.first_epoch = 0
@@ -347,7 +349,7 @@ class Trainer:
     ) -> History:
         """Do what `fit` does once it has checked its arguments."""
         figures = self._figure_names(validation is not None)
-        self.optimizer.schedule.check(figures)
+        self.optimizer.schedule.check({name: self.larger_is_better[name] for name in figures})
         course = Course(
             training.rows,
             min(batch_size, training.rows),
@@ -358,6 +360,8 @@ class Trainer:
         states = self._resume(resume_from, course)
         self.figures = figures
         self.history.stopped = ""
+        self.history.larger_is_better = self.larger_is_better
+        self.history.rule = None
         if states is None:
             self.first_epoch, self.stop_reason = self.epoch, ""
             if self.position is None:
@@ -387,6 +391,9 @@ class Trainer:
                     callback.on_train_begin(self)
                     if states is not None:
                         self._hand_over(callback, states)
+                self.history.rule = next(
+                    (each.rule for each in callbacks if isinstance(each, EarlyStopping)), None
+                )
                 if learned is not None:
                     self.model.take_inputs(learned)
                 ending.callback(step.unload)
@@ -431,6 +438,11 @@ class Trainer:
     def measured(self) -> list[str]:
         """Names of the figures that are measured on each batch."""
         return ["loss", *(metric.name for metric in self.metrics)]
+
+    @property
+    def larger_is_better(self) -> dict[str, bool | None]:
+        """Whether a larger figure is better, by the name of each possible one; None is unknown."""
+        return directions(self.metrics)
 
     def _figure_names(self, validated: bool) -> list[str]:
         validation = [f"val_{name}" for name in self.measured] if validated else []

@@ -21,6 +21,8 @@ from run_folders import (
     without_times,
 )
 
+from gpunn.reporting.records import read_run
+
 FILES = [
     "best.safetensors",
     "checkpoints",
@@ -230,6 +232,44 @@ def test_a_monitor_without_validation_rows(gpunn, digits):
     assert (
         "no figure 'val_loss' without validation rows (data.validation_fraction)" in result.stderr
     )
+
+
+OWN_METRIC = """
+import gpunn
+
+
+class Separation(gpunn.metrics.Accuracy):
+    name = "separation"
+
+
+class Silent(gpunn.metrics.Accuracy):
+    name = "silent"
+    larger_is_better = None
+"""
+
+
+def test_metrics_of_ones_own_tell_the_best_epoch(gpunn, digits):
+    Path("own_metric.py").write_text(OWN_METRIC)
+    own = ["--set", "training.metrics=['own_metric:Separation','own_metric:Silent']"]
+    own += ["--allow-imports", "--set", "training.epochs=3"]
+    settings = ["--set", "training.monitor=val_separation"]
+    gpunn("train", digits, *own, *settings, "--output", "a")
+    rows = [json.loads(line) for line in Path("a/history.jsonl").read_text().splitlines()]
+    figures = [row["val_separation"] for row in rows]
+    config = json.loads(Path("a/config.json").read_text())
+    assert config["training"]["monitor_mode"] == "max"
+    assert read_run(Path("a")).best["epoch"] == figures.index(max(figures)) + 1
+    assert figures.index(max(figures)) != figures.index(min(figures))
+    stopping = ["--set", "training.callbacks=[{name='early_stopping', monitor='val_silent'}]"]
+    result = gpunn("train", digits, *own, *stopping, "--output", "b", status=2)
+    assert "training.callbacks[0].mode: can't tell whether a larger or a smaller" in result.stderr
+    settings = ["--set", "training.monitor=val_silent"]
+    result = gpunn("train", digits, *own, *settings, "--output", "b", status=2)
+    assert "training.monitor_mode: can't tell whether" in result.stderr
+    gpunn("train", digits, *own, *settings, "--set", "training.monitor_mode=min", "--output", "b")
+    assert read_run(Path("b")).best["epoch"] == figures.index(min(figures)) + 1
+    result = gpunn("train", digits, "--set", "training.monitor_mode=min", "--output", "c", status=2)
+    assert "training.monitor_mode: needs training.monitor" in result.stderr
 
 
 def test_a_monitor_beside_early_stopping(gpunn, digits):

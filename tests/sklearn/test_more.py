@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpunn
 from gpunn import activations, losses, optimizers, schedules
+from gpunn.callbacks import EarlyStopping
 from gpunn.configurable import known
 from gpunn.sklearn import MLPClassifier, MLPRegressor
 
@@ -517,3 +518,11 @@ def test_sparse_rows_in_pieces(monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("GPUNN_BACKEND", "numpy")
     assert MLPRegressor(**lbfgs).fit(inputs, targets).loss_ == pytest.approx(pieces.loss_)
+
+
+def test_larger_scores_are_better():
+    stopping = EarlyStopping("val_score", patience=2)
+    classifier = MLPClassifier((8,), max_iter=40, callbacks=[stopping], random_state=0)
+    classifier.fit(X[::2], NAMES[::2], X_val=X[1::2], y_val=NAMES[1::2])
+    scores = classifier.history_["val_score"]
+    assert scores.index(max(scores)) + 1 == classifier.history_.best_epoch() == len(scores) - 2

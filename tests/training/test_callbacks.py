@@ -9,6 +9,8 @@ import gpunn
 from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint
 from gpunn.configurable import known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.metrics import Accuracy, Metric
+from gpunn.monitor import directions
 from gpunn.optimizers import SGD, Adam
 from gpunn.training import History
 
@@ -25,11 +27,16 @@ def fit(this, **options):
     return this.fit(X, Y, **{"epochs": 3, "batch_size": 8, "progress": False, **options})
 
 
+class Ranking(Metric):
+    name = "ranking"
+
+
 class Scripted:
     """Stands for a trainer whose epochs have given figures."""
 
     def __init__(self, figures=("epoch", "loss", "val_loss")):
         self.figures = list(figures)
+        self.larger_is_better = directions([Accuracy(), Ranking()])
         self.history = History()
         self.epoch = self.updates = 0
         self.stop_reason = ""
@@ -60,6 +67,26 @@ class Scripted:
 
 
 # ----------------------------------------------------------------------------------- EarlyStopping
+
+
+@pytest.mark.parametrize(
+    "callback", [EarlyStopping("ranking"), ModelCheckpoint("x", monitor="ranking")]
+)
+def test_a_metric_that_does_not_say_which_way_is_better(callback):
+    with pytest.raises(ArgumentError, match="mode: can't tell whether a larger or a smaller"):
+        Scripted(["epoch", "ranking"]).run(callback, [0.5], "ranking")
+
+
+@pytest.mark.parametrize(("larger", "best"), [(True, 3), (False, 1)])
+def test_a_metric_of_ones_own_says_which_way_is_better(tmp_path, monkeypatch, larger, best):
+    monkeypatch.setattr(Ranking, "larger_is_better", larger)
+    figures = [0.5, 0.75, 0.875, 0.625]
+    stopping = EarlyStopping("ranking")
+    assert Scripted(["epoch", "ranking"]).run(stopping, figures, "ranking") == 4
+    assert stopping.best_epoch == best
+    this = Scripted(["epoch", "ranking"])
+    this.run(ModelCheckpoint(tmp_path / "best", monitor="ranking"), figures, "ranking")
+    assert this.saved[-1] == (best, "best")
 
 
 @pytest.mark.parametrize(
