@@ -26,6 +26,7 @@ __all__ = [
     "FileAccessError",
     "GpunnError",
     "InvalidFileError",
+    "MissingFigureError",
     "MissingPackageError",
     "ModelFileError",
     "suggest",
@@ -137,6 +138,12 @@ class DivergenceError(GpunnError, ArithmeticError):
 
 class ExportError(GpunnError, ValueError):
     """A network holds something that another program's format can't express."""
+
+
+class MissingFigureError(GpunnError, KeyError):
+    """A history has no figure of that name; the message offers the nearest."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes
 
 
 class MissingPackageError(GpunnError, ImportError):

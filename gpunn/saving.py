@@ -327,7 +327,7 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
         trainer.model.parameters[name] = value
     _restore_annotations(trainer.model, description)
     trainer.epoch, trainer.updates = training.epoch, training.updates
-    trainer.history.rows[:] = training.history
+    trainer.history.replace(training.history)
     trainer.set_progress(
         state,
         position=training.position,

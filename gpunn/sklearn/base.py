@@ -334,7 +334,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             return trainer
         optimizer, rate, self._rate_mode = optimizer_of(self)
         trainer = EstimatorTrainer(network, self._loss_object(), optimizer, int(self.max_iter))
-        trainer.history = getattr(self, "history_", History())
+        if hasattr(self, "history_"):
+            trainer.history = self.history_
         if incremental:
             engine.take_up(trainer, rate)
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpunn.display import html_table
+from gpunn.errors import ArgumentError, MissingFigureError, suggest
+from gpunn.monitor import VALIDATION, Best, default_monitor, direction, directions, monitored
 
 __all__ = ["History"]
 
@@ -13,16 +15,27 @@ SHOWN = 30
 """Epochs that a notebook shows; of more, the first few and the last."""
 
 
-class History(Mapping[str, list[float]]):
+class History(dict[str, list[float]]):
     """Figures of each epoch, as columns by name and as rows.
+
+    A dictionary from a figure's name to its values in every epoch that has it. So
+    `pandas.DataFrame(history)` is a table of an epoch a row; where some epochs lack a figure,
+    `pandas.DataFrame(history.rows)` is.
 
     Attributes
     ----------
     rows : list of dict
         One an epoch: "epoch" (from 1), "loss", metrics, "val_loss", ..., "learning_rate" (of the
-        epoch's last update), "seconds" and "samples_per_second".
+        epoch's last update), "seconds" and "samples_per_second". Changed by `append` and `replace`
+        alone.
     stopped : str
         Why training ended before its last epoch; empty if it did not.
+    rule : Best or None
+        What tells the best epoch where nothing else is asked for: what an `EarlyStopping` of the
+        last call of `fit` monitored. None is "val_accuracy" if there is such a figure, else
+        "val_loss".
+    larger_is_better : dict of str to bool or None
+        Whether larger is better, by the name of each possible figure; None is unknown.
 
     Examples
     --------
@@ -31,34 +44,96 @@ class History(Mapping[str, list[float]]):
     >>> history.append({"epoch": 2, "loss": 0.25})
     >>> history["loss"]
     [0.5, 0.25]
+    >>> history.best_epoch("loss")
+    2
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.rows: list[dict[str, float]] = []
         self.stopped = ""
+        self.rule: Best | None = None
+        self.larger_is_better = directions(())
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch."""
         self.rows.append(dict(row))
+        for name, figure in row.items():
+            self.setdefault(name, []).append(figure)
+
+    def replace(self, rows: Iterable[Mapping[str, float]]) -> None:
+        """Put other epochs in place of those there are."""
+        kept = list(rows)
+        self.clear()
+        self.rows.clear()
+        for row in kept:
+            self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return one figure of every epoch that has it."""
-        column = [row[name] for row in self.rows if name in row]
-        if not column:
-            raise KeyError(name)
-        return column
+        """Return one figure of every epoch that has it, as a list of its own.
 
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the figures' names."""
-        return iter(dict.fromkeys(name for row in self.rows for name in row))
+        Raises
+        ------
+        MissingFigureError
+            If no epoch has it. This is a KeyError, too.
+        """
+        return list(super().__getitem__(name))
 
-    def __len__(self) -> int:
-        """Return the number of figures."""
-        return len(list(iter(self)))
+    def __missing__(self, name: str) -> list[float]:
+        if not self.rows:
+            ended = f" (training ended: {self.stopped})" if self.stopped else ""
+            raise MissingFigureError(
+                f"history: there is no {name!r}, since no epoch has been done yet{ended}; figures "
+                "come with the epochs of Trainer.fit"
+            )
+        needs = ""
+        if name.startswith(VALIDATION) and not any(key.startswith(VALIDATION) for key in self):
+            needs = " without validation data (validation_data or validation_split of Trainer.fit)"
+        raise MissingFigureError(f"history: there is no {name!r}{needs}; {suggest(name, self)}")
 
     def __repr__(self) -> str:
         """Summarize."""
         return f"<History of {len(self.rows)} epochs: {', '.join(self)}>"
+
+    def best_epoch(self, monitor: str | None = None, mode: str = "auto") -> int:
+        """Return the number of the best epoch, from 1.
+
+        Parameters
+        ----------
+        monitor : str or None
+            The figure to tell it by; None is what `rule` says.
+        mode : {"auto", "min", "max"}
+            Whether smaller or larger is better. "auto" asks the metric
+            (`Metric.larger_is_better`), and takes smaller for losses.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such figure, or none to tell the best epoch by, or "auto" can't tell
+            which way is better, or no epoch has a finite figure.
+        """
+        rule = self._rule(monitor, mode)
+        best = rule.find(self.rows)
+        if best is None:
+            raise ArgumentError(
+                f"monitor: no epoch is the best by {rule.monitor!r}, since none of "
+                f"{len(self.rows)} has a finite one"
+            )
+        return int(best["epoch"])
+
+    def _rule(self, monitor: str | None, mode: str) -> Best:
+        if not self.rows:
+            raise ArgumentError("history: no epoch has been done yet, so none is the best")
+        if monitor is None and mode == "auto" and self.rule is not None:
+            return self.rule
+        name = default_monitor(self) if monitor is None else monitor
+        if name is None:
+            raise ArgumentError(
+                "monitor: there is no validation data to tell the best epoch by; name a figure, "
+                f"such as 'loss' ({suggest('', self)})"
+            )
+        monitored(dict.fromkeys(self, 0.0), name)
+        return Best(name, direction(mode, name, self.larger_is_better))
 
     def plot(self, *figures: str) -> Any:
         """Plot figures by epoch, each on axes of its own, training and validation together.

@@ -1,10 +1,16 @@
 import copy
+import json
+import math
 import pickle
 import sys
 
 import pytest
 
-from gpunn.errors import ArgumentError, MissingPackageError
+import gpunn
+from gpunn.callbacks import EarlyStopping
+from gpunn.errors import ArgumentError, GpunnError, MissingPackageError
+from gpunn.metrics import Accuracy
+from gpunn.monitor import Best, directions
 from gpunn.training import History
 
 
@@ -27,8 +33,96 @@ def test_columns():
 
 
 def test_a_figure_that_is_not_there():
-    with pytest.raises(KeyError, match="accuracy"):
-        history()["accuracy"]
+    with pytest.raises(KeyError) as raised:
+        history()["val_los"]
+    assert isinstance(raised.value, GpunnError)
+    assert str(raised.value).startswith("history: there is no 'val_los'; did you mean 'val_loss'?")
+    assert "accuracy" not in history()
+    unvalidated = History()
+    unvalidated.append({"epoch": 1, "loss": 0.5})
+    with pytest.raises(
+        KeyError, match=r"no 'val_loss' without validation data \(validation_data or"
+    ):
+        unvalidated["val_loss"]
+
+
+def test_a_figure_before_the_first_epoch():
+    with pytest.raises(KeyError, match="no epoch has been done yet; figures come with the epochs"):
+        History()["val_accuracy"]
+    stopped = History()
+    stopped.stopped = "interrupted"
+    with pytest.raises(KeyError, match=r"no epoch has been done yet \(training ended: interrupted"):
+        stopped["val_accuracy"]
+
+
+def test_a_table_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    whole = History()
+    whole.append({"epoch": 1, "loss": 0.5, "val_loss": 0.75})
+    whole.append({"epoch": 2, "loss": 0.25, "val_loss": 0.5})
+    table = pandas.DataFrame(whole)
+    assert list(table.columns) == ["epoch", "loss", "val_loss"]
+    assert table["val_loss"].tolist() == [0.75, 0.5]
+    with_gap = pandas.DataFrame(history().rows)
+    assert with_gap["val_loss"].isna().tolist() == [True, False]
+
+
+def test_columns_are_copies():
+    found = history()
+    found["loss"].append(0.1)
+    assert found["loss"] == [0.5, 0.25]
+    assert json.loads(json.dumps(found)) == dict(found)
+
+
+def test_other_rows():
+    found = history()
+    found.replace(found.rows[:1])
+    assert found.rows == [{"epoch": 1, "loss": 0.5}]
+    assert dict(found) == {"epoch": [1], "loss": [0.5]}
+
+
+def with_figures(**figures):
+    found = History()
+    found.larger_is_better = directions([Accuracy()])
+    for epoch, row in enumerate(zip(*figures.values(), strict=True), 1):
+        found.append({"epoch": epoch, **dict(zip(figures, row, strict=True))})
+    return found
+
+
+def test_the_best_epoch():
+    found = with_figures(loss=[3, 2, 1], val_loss=[1, 0.5, 0.75], val_accuracy=[0.5, 0.25, 0.75])
+    assert found.best_epoch() == 3  # by val_accuracy
+    assert found.best_epoch("val_loss") == 2
+    assert found.best_epoch("val_loss", mode="max") == 1
+    found.rule = Best("val_loss", "min", 0.75)
+    assert found.best_epoch() == 1
+    assert with_figures(loss=[3, 2, 1], val_loss=[1, 0.5, 0.75]).best_epoch() == 2
+
+
+def test_no_best_epoch():
+    with pytest.raises(ArgumentError, match="no epoch has been done yet"):
+        History().best_epoch()
+    with pytest.raises(ArgumentError, match=r"there is no validation data.*name a figure"):
+        with_figures(loss=[1.0]).best_epoch()
+    with pytest.raises(ArgumentError, match="did you mean 'val_accuracy'"):
+        with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch("val_acc")
+    with pytest.raises(ArgumentError, match="none of 1 has a finite one"):
+        with_figures(val_loss=[math.nan]).best_epoch()
+    with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
+        with_figures(mine=[1.0]).best_epoch("mine")
+
+
+def test_the_best_epoch_of_a_training():
+    X, y, *_ = gpunn.data.load_digits()
+    model = gpunn.Sequential([gpunn.layers.Dense(10)], (64,), "numpy", seed=0)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+    stopping = EarlyStopping("accuracy", patience=2, min_delta=0.02)
+    options = {"validation_split": 0.2, "progress": False}
+    found = trainer.fit(X[:200], y[:200], epochs=8, callbacks=[stopping], **options)
+    assert found.best_epoch() == stopping.best_epoch
+    assert found["accuracy"][stopping.best_epoch - 1] == stopping.best
+    trainer.fit(X[:200], y[:200], epochs=1, **options)
+    assert found.best_epoch() == found["val_accuracy"].index(max(found["val_accuracy"])) + 1
 
 
 def test_empty():
