@@ -184,8 +184,9 @@ class FileDataSet(DataSet, frozen=True, kw_only=True):
 class CSV(FileDataSet, frozen=True, kw_only=True, tag="csv"):
     """`dataset = "csv"`: numbers from a CSV file, with one column to predict.
 
-    A text target makes classes; their names are saved with the model. See `gpunn.data.load_csv`
-    for what files may look like.
+    A text target makes classes; their names are saved with the model. With a cross-entropy as loss
+    numbers can name classes too, such as 1 to 7; see `gpunn.experiment.labels`. What files may look
+    like is said in `gpunn.data.load_csv`.
 
     Attributes
     ----------

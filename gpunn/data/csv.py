@@ -252,13 +252,20 @@ def _open_table(
         if target_column in columns:
             raise ArgumentError(f"features: column {names[target_column]!r} is the target")
     if not columns:
-        raise DataFileError(f"{path}: no column is left for the features; columns: {names}")
+        raise DataFileError(
+            f"{path}: no column is left for the features; columns: {names}{_doubt(len(names))}"
+        )
     return _Table(names, columns, target_column, chain(first, rows))
 
 
 def _repeated(items: Sequence[_Item]) -> list[_Item]:
     """Return what occurs more than once."""
     return sorted(item for item, count in Counter(items).items() if count > 1)
+
+
+def _doubt(width: int) -> str:
+    """Return what to say of a file's delimiter if it makes a single column."""
+    return "; there is a single column: is the delimiter right?" if width == 1 else ""
 
 
 def _column_finder(
@@ -273,6 +280,7 @@ def _column_finder(
             if column not in header:
                 raise DataFileError(
                     f"{argument}: {path} has no column {column!r}: {suggest(column, header)}"
+                    f"{_doubt(width)}"
                 )
             return header.index(column)
         try:

@@ -143,6 +143,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     model = _network(config, objects.layers, parts, ops)
     trainer = make_trainer(model, objects, config.training)
     parts = parts.split(config.data, trainer.loss, model.output_shape[0])
+    model.metadata = dict(parts.metadata)
     # Training checks its source and that of the validation rows before it begins.
     if parts.test is not None and parts.test.source_inputs is not parts.training.source_inputs:
         check_inputs(parts.test.source_inputs, model.input_shape, "test X", config.dtype)
@@ -187,7 +188,6 @@ def _network(config: Config, layers: list[Layer], parts: Parts, ops: Backend) ->
         model = Sequential(layers, shape, ops, config.seed, config.dtype)
     except ArgumentError as error:
         raise ConfigError(f"model.layers: {error}") from error
-    model.metadata = dict(parts.metadata)
     return model
 
 

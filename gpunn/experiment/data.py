@@ -20,7 +20,8 @@ from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, loa
 from gpunn.data.csv import BoundedLines, open_table
 from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
-from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
+from gpunn.experiment.labels import check_classes, label_names, label_values, positions
 from gpunn.losses import Loss
 
 __all__ = ["Parts", "load", "read_inputs", "read_part"]
@@ -103,9 +104,9 @@ class Parts:
     training : Part
     validation, test : Part or None
     metadata : dict
-        What a model must remember of the data: "classes", the names of text targets, and, of a
-        CSV file, "header", whether it had one, and "features", the columns' names, or numbers if
-        it had none. In JSON types.
+        What a model must remember of the data: "classes", the names of text targets, or numbers as
+        text where they name classes, and, of a CSV file, "header", whether it had one, and
+        "features", the columns' names, or numbers if it had none. In JSON types.
     """
 
     training: Part
@@ -115,6 +116,9 @@ class Parts:
 
     def split(self, config: DataSet, loss: Loss, outputs: int) -> Parts:
         """Check all targets and set rows aside as the configuration's fractions say.
+
+        Where the loss makes classes of a CSV file's numbers, these become the classes' positions,
+        and the classes are added to the metadata; see `gpunn.experiment.labels`.
 
         Parameters
         ----------
@@ -131,17 +135,30 @@ class Parts:
         ConfigError
             If a fraction leaves no rows.
         """
+        self = self._with_classes(loss, outputs)
         training, validation, test = self.training, self.validation, self.test
+        classes: list[str] | None = self.metadata.get("classes")
+        if classes is not None:
+            check_classes(classes, loss, outputs)
         for name, part in (("training", training), ("validation", validation), ("test", test)):
             if part is not None:
                 part.check_targets(name, loss, outputs)
 
         def divided(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
-            classes = loss.class_indices(loss.check_targets(part.targets(), outputs))
+            numbers = loss.class_indices(loss.check_targets(part.targets(), outputs))
             try:
-                kept, held = split_rows(part.rows, fraction, config.split_seed, classes)
+                kept, held = split_rows(part.rows, fraction, config.split_seed, numbers)
             except ArgumentError as error:
                 raise ConfigError(str(error).replace("fraction", f"data.{key}", 1)) from error
+            except DataError as error:
+                assert numbers is not None  # a class is too rare
+                found, counts = np.unique(numbers, return_counts=True)
+                rare = int(found[counts.argmin()])
+                raise DataError(
+                    f"data.{key}: the class {rare if classes is None else classes[rare]!r} has "
+                    "only one row, which can't be in both parts; remove it, or put the parts into "
+                    "files of their own"
+                ) from error
             return part.take(kept), part.take(held)
 
         if test_fraction := getattr(config, "test_fraction", 0.0):
@@ -151,6 +168,32 @@ class Parts:
                 training, "validation_fraction", config.validation_fraction
             )
         return Parts(training, validation, test, self.metadata)
+
+    def _with_classes(self, loss: Loss, outputs: int) -> Parts:
+        """Return the parts with numbers that name classes as the classes' positions."""
+        if "header" not in self.metadata or "classes" in self.metadata:
+            return self
+        try:
+            values = label_values(self.training.source_targets, loss, outputs)
+        except DataError as error:
+            raise DataError(f"training {error}") from error
+        if values is None:
+            return self
+        classes = label_names(values)
+
+        def numbered(name: str, part: Part) -> Part:
+            found, places = np.unique(part.source_targets, return_inverse=True)
+            place = f"{name} y: the target"
+            y = positions(label_names(found), classes, place)[places]
+            return Part(part.source_inputs, y)
+
+        further = {
+            name: None if part is None else numbered(name, part)
+            for name, part in (("validation", self.validation), ("test", self.test))
+        }
+        metadata = {**self.metadata, "classes": classes}
+        training = numbered("training", self.training)
+        return Parts(training, further["validation"], further["test"], metadata)
 
 
 def load(config: Config) -> Parts:
@@ -372,21 +415,18 @@ def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.nda
     targets = np.asarray(table.y)
     if classes is None and table.classes is None:
         return targets
-    found = table.classes or [str(value) for value in np.unique(targets).tolist()]
+    if table.classes is not None:
+        found, places = list(table.classes), targets
+    else:
+        values, places = np.unique(targets, return_inverse=True)
+        found = label_names(values)
     if classes is None:
         raise DataError(
             f"{path}: expected numbers in the target {table.target_name!r}, as in the training "
             f"data; got text such as {found[0]!r}"
         )
-    unknown = [text for text in found if text not in classes]
-    if unknown:
-        raise DataError(
-            f"{path}: the target {table.target_name!r} holds {unknown[0]!r}, which is no class of "
-            f"the training data; {suggest(unknown[0], classes)}"
-        )
-    numbers = np.array([list(classes).index(text) for text in found], dtype=np.int64)
-    positions = targets if table.classes else np.unique(targets, return_inverse=True)[1]
-    return numbers[positions]
+    numbers = positions(found, classes, f"{path}: the target {table.target_name!r}")
+    return np.asarray(numbers[places])
 
 
 def _first_rows(path: str | Path, delimiter: str) -> list[list[str]]:

@@ -211,3 +211,108 @@ def test_a_constant_column_is_named(gpunn, flowers, tmp_path, caplog):
     gpunn("train", flowers, "--set", "training.epochs=1")
     messages = [record.getMessage() for record in caplog.records]
     assert f"{table}: column 'colour' is the same in every row, so it tells nothing" in messages
+
+
+LABELLED = """\
+data = {{dataset = "csv", path = "a.csv", target = "y"{data}}}
+model.layers = [{{name = "dense", units = {units}}}]
+[training]
+loss = "{loss}"
+epochs = 60
+batch_size = 8
+optimizer = {{name = "adam", learning_rate = 0.05}}
+"""
+
+
+def labelled(tmp_path, labels, units=None, loss="softmax_cross_entropy", data=""):
+    """Write a CSV file in which each label's rows lie elsewhere on a line, and a configuration."""
+    random = np.random.default_rng(0)
+    lines = ["a,b,y"]
+    for row in range(20 * len(labels)):
+        place = row % len(labels)
+        a, b = random.normal([np.cos(2 * place), np.sin(2 * place)], 0.01)
+        lines.append(f"{a:.4f},{b:.4f},{labels[place]}")
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    units = len(labels) if units is None else units
+    (tmp_path / "a.toml").write_text(LABELLED.format(data=data, units=units, loss=loss))
+    return [line.rpartition(",")[2] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss"),
+    [
+        (["1", "2", "3"], "softmax_cross_entropy"),
+        (["-1", "1"], "softmax_cross_entropy"),
+        (["1.0", "2.0"], "softmax_cross_entropy"),
+        (["0.0", "1.0"], "softmax_cross_entropy"),
+        (["10", "9", "2"], "softmax_cross_entropy"),
+        (["0", "1", "2"], "softmax_cross_entropy"),
+        (["-1", "1"], "binary_cross_entropy"),
+        (["1", "2"], "binary_cross_entropy"),
+        (["0", "1"], "binary_cross_entropy"),
+    ],
+)
+def test_numbers_that_name_classes(gpunn, tmp_path, labels, loss):
+    units = 1 if loss == "binary_cross_entropy" else None
+    truth = labelled(tmp_path, labels, units, loss, ", test_fraction = 0.2")
+    gpunn("train", "a.toml", "--output", "run")
+    predicted = gpunn("predict", "run", "--input", "a.csv").stdout.splitlines()
+    assert predicted == ["prediction", *truth]
+    table = gpunn("predict", "run", "--input", "a.csv", "--probabilities").stdout
+    columns = [f"probability_{label}" for label in sorted(labels, key=float)]
+    assert table.splitlines()[0] == ",".join(["prediction", *columns])
+    figures = json.loads(gpunn("evaluate", "run", "--json").stdout)
+    assert figures == evaluation(tmp_path / "run")["test"]
+    # The same numbers in another spelling are the same classes.
+    header, *rows = (tmp_path / "a.csv").read_text().splitlines()
+    other = [f"{row}0" if "." in row.rpartition(",")[2] else f"{row}.0" for row in rows]
+    (tmp_path / "b.csv").write_text("\n".join([header, *other]) + "\n")
+    files = [
+        json.loads(gpunn("evaluate", "run", "--data-path", name, "--json").stdout)
+        for name in (["a.csv", "b.csv"] if labels != ["0", "1", "2"] else ["a.csv"])
+    ]
+    assert all(found == files[0] for found in files)
+    assert files[0]["loss"] < 0.7
+
+
+def test_numbers_that_name_classes_in_parts(gpunn, tmp_path):
+    labelled(tmp_path, ["1", "2", "3"])
+    (tmp_path / "b.csv").write_text("a,b,y\n1,0,3\n0,1,1\n")
+    settings = ["--set", "data.validation_path=b.csv", "--set", "data.test_path=b.csv"]
+    gpunn("train", "a.toml", "--output", "run", *settings)
+    (tmp_path / "b.csv").write_text("a,b,y\n1,0,4\n0,1,1\n")
+    said = gpunn("train", "a.toml", "--output", "other", *settings, status=2).stderr
+    assert "validation y: the target holds '4', which is no class of the training data" in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "units", "loss", "problem"),
+    [
+        (["1", "2", "7"], 2, "softmax_cross_entropy", "3 different numbers, from 1 to 7"),
+        (["a", "b"], 1, "mean_squared_error", "takes numbers, but the target holds classes, such"),
+        (["a", "b", "c"], 1, "binary_cross_entropy", "tells two classes apart, but the target has"),
+        (["1", "2", "3"], 1, "binary_cross_entropy", "needs targets in [0, 1]"),
+    ],
+)
+def test_targets_that_the_loss_can_not_take(gpunn, tmp_path, labels, units, loss, problem):
+    labelled(tmp_path, labels, units, loss)
+    said = gpunn("train", "a.toml", status=2).stderr
+    assert problem in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_class_too_rare_to_be_split_is_named(gpunn, tmp_path):
+    labelled(tmp_path, ["u", "v"], data=", validation_fraction = 0.5")
+    with open(tmp_path / "a.csv", "a") as file:
+        file.write("1,1,w\n")
+    said = gpunn("train", "a.toml", "--set", "model.layers.0.units=3", status=2).stderr
+    assert "data.validation_fraction: the class 'w' has only one row" in said
+
+
+@pytest.mark.parametrize("target", ["y", -1])
+def test_another_delimiter_is_suspected(gpunn, tmp_path, target):
+    labelled(tmp_path, ["u", "v"])
+    table = tmp_path / "a.csv"
+    table.write_text(table.read_text().replace(",", ";"))
+    said = gpunn("train", "a.toml", "--set", f"data.target={target}", status=2).stderr
+    assert "there is a single column: is the delimiter right?" in said

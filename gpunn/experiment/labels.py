@@ -1,0 +1,129 @@
+"""Numbers that stand for classes, such as 1 to 7, or -1 and 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.errors import ConfigError, DataError, suggest
+from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+
+__all__ = ["check_classes", "label_names", "label_values", "positions"]
+
+
+def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
+    """Return the classes' labels, ascending, if targets are numbers that name classes.
+
+    The loss decides: only with a cross-entropy do numbers stand for classes, and only if they are
+    not what the loss takes anyway. Softmax cross-entropy takes integers from 0 to outputs - 1, and
+    binary cross-entropy of one output numbers in [0, 1].
+
+    Parameters
+    ----------
+    y : ndarray of shape (rows,)
+        Numbers.
+    loss : Loss
+    outputs : int
+        Number of the network's outputs.
+
+    Returns
+    -------
+    ndarray or None
+        The different numbers in `y`, in ascending order; None if they are taken as they are.
+
+    Raises
+    ------
+    DataError
+        If there are more of them than outputs.
+    """
+    if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
+        if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
+            return None
+        values = np.unique(y)
+        if len(values) > outputs:
+            raise DataError(
+                f"y: the target holds {len(values)} different numbers, from {values[0]} to "
+                f"{values[-1]}, but the network has {outputs} outputs, one a class. Give the last "
+                "layer as many units as there are classes; to predict the number itself, choose a "
+                "loss such as 'mean_squared_error'"
+            )
+        return values
+    if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and (y.min() < 0 or y.max() > 1):
+        values = np.unique(y)
+        return values if len(values) == 2 else None
+    return None
+
+
+def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
+    """Raise a ConfigError if a loss can't tell classes apart.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        Their names.
+    loss : Loss
+    outputs : int
+        Number of the network's outputs.
+    """
+    if isinstance(loss, BinaryCrossEntropy) and outputs == 1 and len(classes) > 2:
+        raise ConfigError(
+            f"training.loss: {loss.name!r} tells two classes apart, but the target has "
+            f"{len(classes)}; choose 'softmax_cross_entropy' and a last layer of {len(classes)} "
+            "units"
+        )
+    codes = np.arange(len(classes)) % 2
+    if outputs == 1 and loss.class_indices(loss.check_targets(codes, outputs)) is None:
+        raise ConfigError(
+            f"training.loss: {loss.name!r} takes numbers, but the target holds classes, such as "
+            f"{classes[0]!r}; choose 'softmax_cross_entropy' or, for two classes, "
+            "'binary_cross_entropy'"
+        )
+
+
+def label_names(values: np.ndarray) -> list[str]:
+    """Return the numbers as text: integers as such, others with their point."""
+    return [str(value) for value in values]
+
+
+def positions(found: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
+    """Return the position in `classes` of each label.
+
+    A label is a class's name, or another spelling of the same number: "1" is "1.0".
+
+    Parameters
+    ----------
+    found : sequence of str
+    classes : sequence of str
+        Names of the classes.
+    place : str
+        Where the labels are from, for the error message.
+
+    Raises
+    ------
+    DataError
+        If a label is of no class.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    numbers: dict[float | None, int] = {}
+    for name, position in places.items():
+        numbers.setdefault(as_number(name), position)
+    numbers.pop(None, None)
+    result = [places.get(label, numbers.get(as_number(label), -1)) for label in found]
+    if -1 in result:
+        unknown = found[result.index(-1)]
+        raise DataError(
+            f"{place} holds {unknown!r}, which is no class of the training data; "
+            f"{suggest(unknown, classes)}"
+        )
+    return np.array(result, dtype=np.int64)
+
+
+def as_number(text: str) -> float | None:
+    """Return the finite number that a text spells, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

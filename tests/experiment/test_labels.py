@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from gpunn.errors import ConfigError, DataError
+from gpunn.experiment.labels import check_classes, label_names, label_values, positions
+from gpunn.losses import (
+    BinaryCrossEntropy,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    Poisson,
+    Quantile,
+    SoftmaxCrossEntropy,
+)
+
+SOFTMAX, BINARY = SoftmaxCrossEntropy(), BinaryCrossEntropy()
+
+
+@pytest.mark.parametrize(
+    ("y", "loss", "outputs", "names"),
+    [
+        ([0, 1, 0], SOFTMAX, 2, None),
+        ([0, 2, 0], SOFTMAX, 3, None),
+        ([0, 2, 0], SOFTMAX, 2, ["0", "2"]),
+        ([3, 1, 2], SOFTMAX, 3, ["1", "2", "3"]),
+        ([10, 9, 2], SOFTMAX, 3, ["2", "9", "10"]),
+        ([1, -1], SOFTMAX, 2, ["-1", "1"]),
+        ([2.0, 1.0], SOFTMAX, 2, ["1.0", "2.0"]),
+        ([0.0, 1.0], SOFTMAX, 2, ["0.0", "1.0"]),
+        ([0.1, 0.5], SOFTMAX, 2, ["0.1", "0.5"]),
+        ([0, 1], BINARY, 1, None),
+        ([0.0, 1.0], BINARY, 1, None),
+        ([0.2, 0.7], BINARY, 1, None),
+        ([1, -1], BINARY, 1, ["-1", "1"]),
+        ([2, 1, 2], BINARY, 1, ["1", "2"]),
+        ([2.0, 1.0], BINARY, 1, ["1.0", "2.0"]),
+        ([1, 2, 3], BINARY, 1, None),  # which the loss refuses
+        *(
+            ([1, 2], loss, 1, None)
+            for loss in (MeanSquaredError(), MeanAbsoluteError(), Huber(), Poisson(), Quantile())
+        ),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_loss_decides_what_is_a_label(y, loss, outputs, names, dtype):
+    y = np.array(y)
+    y = y.astype(dtype) if y.dtype.kind == "f" else y
+    values = label_values(y, loss, outputs)
+    assert (None if values is None else label_names(values)) == names
+
+
+def test_quantities_are_not_taken_for_classes():
+    with pytest.raises(DataError, match=r"y: the target holds 4 different numbers, from 0\.5 to 3"):
+        label_values(np.array([0.5, 1, 2, 3]), SOFTMAX, 3)
+
+
+def test_positions():
+    classes = ["1.0", "2.0", "10.0"]
+    assert positions(["2", "10.00", "1.0", "2"], classes, "a").tolist() == [1, 2, 0, 1]
+    assert positions(["7", "007"], ["007", "7", "x"], "a").tolist() == [1, 0]
+    assert positions(["7.0"], ["7", "x"], "a").tolist() == [0]
+    for unknown in ("3", "x", "nan", "inf"):
+        with pytest.raises(DataError, match=f"^a holds '{unknown}', which is no class of the tra"):
+            positions(["1.0", unknown], [*classes, "y"], "a")
+
+
+def test_classes_need_a_loss_for_classes():
+    for loss in (SOFTMAX, BINARY):
+        check_classes(["a", "b"], loss, 2 if loss is SOFTMAX else 1)
+    with pytest.raises(ConfigError, match="'huber' takes numbers, but the target holds classes"):
+        check_classes(["a", "b"], Huber(), 1)
+    with pytest.raises(ConfigError, match="tells two classes apart, but the target has 3"):
+        check_classes(["a", "b", "c"], BINARY, 1)
