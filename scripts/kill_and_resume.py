@@ -7,8 +7,12 @@ Each run is `gpunn train ... --resume` in a process of its own, which gets SIGKI
 time, again and again until one of the processes comes to its end. Checkpoints are written every few
 updates, so that many kills fall into one. Then the weights of the final network, of the best epoch
 and of the last checkpoint, the history (less the times) and the final evaluation must be the same,
-bit for bit, as those of the same training in one go. --emulated uses CuPy on the tests' emulated
-CUDA device (it needs the extra `emulated`), --sigterm sends SIGTERM instead.
+bit for bit, as those of the same training in one go; so must the exit status. After that, the
+finished run is made longer and killed in the same way. All the while the final network that it has
+must stay whole, and so must files of others in the folder. What a killed process was writing must
+be gone at the end. --emulated uses CuPy on the tests' emulated CUDA device (it needs the extra
+`emulated`), --sigterm sends SIGTERM instead, --only takes the configurations with a word in their
+names.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +62,19 @@ optimizer = {{ name = "adam", learning_rate = {{ name = "cosine", rate = 0.01 }}
 epochs = {epochs}
 batch_size = 16
 metrics = ["accuracy"]
-callbacks = [{{ name = "early_stopping", patience = 50 }}, {{ name = "csv_log", path = "log.csv" }}]
 checkpoint_every_updates = {every}
+[[training.callbacks]]
+name = "early_stopping"
+patience = 50
+[[training.callbacks]]
+name = "csv_log"
+path = "log.csv"
+[[training.callbacks]]
+name = "model_checkpoint"
+path = "kept/{{updates}}.safetensors"
+resumable = true
+every_updates = 3
+keep = 4
 """,
     "momentum, accumulation, standardisation, plateau": DATA.replace(
         "validation_fraction", "standardize = true\nvalidation_fraction"
@@ -96,7 +113,55 @@ batch_size = 24
 shuffle = false
 checkpoint_every_updates = {every}
 """,
+    "adam, skipping bad rows, then too many of them": """\
+backend = "{backend}"
+seed = 1
+
+[data]
+dataset = "npz"
+path = "bad_rows.npz"
+
+[model]
+layers = [
+    {{ name = "dense", units = 64, activation = "relu" }},
+    {{ name = "dense", units = 1 }},
+]
+[training]
+loss = "mean_squared_error"
+optimizer = {{ name = "adam", learning_rate = 0.001 }}
+epochs = {epochs}
+batch_size = 8
+on_divergence = "skip"
+checkpoint_every_updates = {every}
+""",
 }
+
+FOREIGN = {
+    "notes.txt": b"mine",
+    "checkpoints/backup-20260101.safetensors": b"mine",
+    "checkpoints/.backup-20260101.safetensors.0123abcd.part": b"mine",
+}
+"""Files in a run's folder that the run has not written, and must leave alone."""
+
+OWN = "[0-9]" * 10 + ".safetensors"
+"""Names of the checkpoints that a run writes."""
+
+DIVERGED = 1
+"""Exit status of a training that diverged."""
+
+
+def write_bad_rows(path: Path) -> None:
+    """Write a data set whose numbers are finite, while what becomes of some rows is not.
+
+    An epoch has 200 updates of 8 rows, 15 or so of them with such a row. As the rows are shuffled,
+    more than ten of these come between two report points only in some epochs.
+    """
+    random_numbers = np.random.default_rng(0)
+    X = random_numbers.normal(size=(1600, 4)).astype(np.float32)
+    y = X.sum(axis=1)
+    X[random_numbers.choice(len(X), 16, replace=False)] = 1e30
+    np.savez(path, X=X, y=y)
+
 
 EMULATED = """\
 import sys
@@ -115,10 +180,16 @@ def command(emulated: bool) -> list[str]:
 
 
 def train(
-    config: Path, run: Path, emulated: bool, limit: float | None, number: signal.Signals
-) -> bool:
-    """Run or go on with a training; return False if it was ended by the signal."""
+    config: Path,
+    run: Path,
+    epochs: int,
+    emulated: bool,
+    limit: float | None,
+    number: signal.Signals,
+) -> int | None:
+    """Run or go on with a training; return its exit status, None if the signal has ended it."""
     arguments = ["train", str(config), "--output", str(run), "--resume", "--quiet"]
+    arguments += ["--set", f"training.epochs={epochs}"]
     process = subprocess.Popen(
         [*command(emulated), *arguments],
         cwd=REPOSITORY,
@@ -132,34 +203,54 @@ def train(
         process.send_signal(number)
         _, said = process.communicate()
     # SIGTERM is a signal like others until training begins.
-    if process.returncode not in (0, -number, 128 + number):
+    if process.returncode in (-number, 128 + number):
+        return None
+    if process.returncode not in (0, DIVERGED):
         raise RuntimeError(f"gpunn ended with {process.returncode}:\n{said}")
-    return process.returncode == 0
+    return process.returncode
 
 
 def stage(run: Path) -> str:
     """Return where a kill has hit a run, as far as its folder shows."""
-    checkpoints = run / "checkpoints"
-    if not checkpoints.is_dir():
-        return "before the first checkpoint"
-    if any(run.rglob(".*.part")):
+    if torn(run):
         return "while a file was being written"
+    if not any((run / "checkpoints").glob(OWN)):
+        return "before the first checkpoint"
     if (run / "final.safetensors").exists():
-        return "after training"
+        return "with a final network there"
     return "while training"
+
+
+def torn(run: Path) -> list[Path]:
+    """Return what killed writers have left."""
+    return [
+        path for path in run.rglob(".*.part") if path.relative_to(run).as_posix() not in FOREIGN
+    ]
+
+
+def lost(run: Path, finals: list[Path]) -> list[str]:
+    """Return what is missing in a run's folder, whatever the moment.
+
+    `finals` are the runs of which one's final network must be there; none need be if it is empty.
+    """
+    found = [
+        f"{name} of others" for name, content in FOREIGN.items()
+        if not (run / name).is_file() or (run / name).read_bytes() != content
+    ]  # fmt: skip
+    path = run / "final.safetensors"
+    if finals and not any(same_arrays(path, final / "final.safetensors") for final in finals):
+        found.append("the final network")
+    return found
 
 
 def differences(one: Path, other: Path) -> list[str]:
     """Return in what two runs differ."""
     found = []
-    last = [max((run / "checkpoints").glob("*.safetensors")).name for run in (one, other)]
+    last = [max((run / "checkpoints").glob(OWN)).name for run in (one, other)]
     if last[0] != last[1]:
         found.append(f"last checkpoints {last}")
     for name in ("final", "best", f"checkpoints/{last[0].removesuffix('.safetensors')}"):
-        a, b = (load_file(run / f"{name}.safetensors") for run in (one, other))
-        same = a.keys() == b.keys() and all(
-            a[key].dtype == b[key].dtype and np.array_equal(a[key], b[key]) for key in a
-        )
+        same = same_arrays(*(run / f"{name}.safetensors" for run in (one, other)))
         found += [] if same else [f"{name}: the arrays"]
     for name in ("history.jsonl", "norms.jsonl", "evaluation.json"):
         if facts(one / name) != facts(other / name):
@@ -167,7 +258,18 @@ def differences(one: Path, other: Path) -> list[str]:
     if (one / "log.csv").exists():
         lengths = [len((run / "log.csv").read_text().splitlines()) for run in (one, other)]
         found += [] if lengths[0] == lengths[1] else [f"log.csv: {lengths} lines"]
+    found += [f"left behind: {path.name}" for path in torn(other)]
     return found
+
+
+def same_arrays(one: Path, other: Path) -> bool:
+    """Return whether two files have the same arrays, or both are missing."""
+    if not (one.exists() and other.exists()):
+        return one.exists() == other.exists()
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(
+        a[key].dtype == b[key].dtype and np.array_equal(a[key], b[key]) for key in a
+    )
 
 
 def facts(path: Path) -> list[Any]:
@@ -182,6 +284,35 @@ def facts(path: Path) -> list[Any]:
     return [{key: row[key] for key in row.keys() - times} for row in rows]
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A run in one go: its folder, the time it took, and the exit status."""
+
+    run: Path
+    seconds: float
+    status: int | None
+
+
+def in_one_go(config: Path, lengths: Sequence[int], emulated: bool) -> list[Whole]:
+    """Train without a kill, then for longer; return both."""
+    found = []
+    run = config.with_suffix(".run")
+    for epochs in lengths:
+        start = time.perf_counter()
+        status = train(config, run, epochs, emulated, None, signal.SIGKILL)
+        seconds = time.perf_counter() - start
+        kept = shutil.copytree(run, config.with_suffix(f".{epochs}"))
+        found.append(Whole(kept, seconds, status))
+    return found
+
+
+def place_foreign_files(run: Path) -> None:
+    """Put files of others into a run's folder."""
+    for name, content in FOREIGN.items():
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_bytes(content)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
@@ -190,17 +321,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--every", type=int, default=5, help="updates between checkpoints")
+    parser.add_argument("--only", default="", help="a word in the configurations' names")
     parser.add_argument("--json", type=Path, help="add the figures to this file, as a line")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     number = signal.SIGTERM if options.sigterm else signal.SIGKILL
     backend = "cupy" if options.emulated else "numpy"
+    names = [name for name in CONFIGS if options.only in name]
+    if not names:
+        parser.error(f"--only: none of {list(CONFIGS)} has {options.only!r} in its name")
     kills, runs, failures, stages = 0, 0, [], Counter[str]()
+    lengths = (options.epochs, options.epochs + max(1, options.epochs // 2))
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        whole: dict[str, tuple[Path, float]] = {}
-        names = list(CONFIGS)
+        write_bad_rows(folder / "bad_rows.npz")
+        whole: dict[str, list[Whole]] = {}
         while kills < options.kills:
             name = names[runs % len(names)]
             config = folder / f"{names.index(name)}.toml"
@@ -210,24 +346,29 @@ def main() -> int:
                         backend=backend, epochs=options.epochs, every=options.every
                     )
                 )
-                start = time.perf_counter()
-                train(config, config.with_suffix(".whole"), options.emulated, None, number)
-                whole[name] = config.with_suffix(".whole"), time.perf_counter() - start
-            reference, duration = whole[name]
+                whole[name] = in_one_go(config, lengths, options.emulated)
             run = folder / "run"
             shutil.rmtree(run, ignore_errors=True)
-            here = 0
-            while kills < options.kills:
-                # Starting Python takes part of the time, and nothing happens then.
-                limit = rng.uniform(0.2, 0.9) * duration
-                if train(config, run, options.emulated, limit, number):
-                    break
-                kills, here = kills + 1, here + 1
-                stages[stage(run)] += 1
-            else:
-                train(config, run, options.emulated, None, number)
+            place_foreign_files(run)
+            here, wrong, finals = 0, [], []
+            for epochs, reference in zip(lengths, whole[name], strict=True):
+                status = None
+                while status is None:
+                    # Starting Python takes part of the time, and nothing happens then.
+                    limit = rng.uniform(0.2, 0.9) * reference.seconds
+                    status = train(
+                        *(config, run, epochs, options.emulated),
+                        *(limit if kills < options.kills else None, number),
+                    )
+                    if status is None:
+                        kills, here = kills + 1, here + 1
+                        stages[stage(run)] += 1
+                        # The new one may be there already.
+                        wrong += lost(run, [*finals, reference.run] if finals else [])
+                wrong += differences(reference.run, run) + lost(run, [])
+                wrong += [] if status == reference.status else [f"exit status {status}"]
+                finals = [reference.run]
             runs += 1
-            wrong = differences(reference, run)
             failures += [f"{name}, after {here} kills: {what}" for what in wrong]
             print(
                 f"run {runs} ({name}): {here} kills, {'; '.join(wrong) or 'the same'}", flush=True
