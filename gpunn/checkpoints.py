@@ -102,18 +102,11 @@ class CheckpointFolder:
             return []
         return sorted((f for f in self.path.iterdir() if re.fullmatch(OWN, f.name)), reverse=True)
 
-    def begin(self, trainer: Trainer) -> None:
-        """Write the first checkpoint of a call of `fit`; those that are ahead of it are of no use.
-
-        They are damaged, or the trainer was put back behind them.
-        """
-        with Replacement() as new:
-            written = self.add_first(trainer, new)
-            new.commit()
-        self.drop_ahead_of(written)
-
     def add_first(self, trainer: Trainer, new: Replacement) -> Path:
-        """Add the first checkpoint of a call of `fit` to files that are to be written together."""
+        """Add the first checkpoint of a call of `fit` to files that are to be written together.
+
+        Once they are, `drop_ahead_of` removes those that are of no use any more.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         remove_leftovers(self.path, OWN)
         taken = take_checkpoint(trainer)
@@ -122,7 +115,10 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove the checkpoints that are ahead of the first one of a call of `fit`."""
+        """Remove the checkpoints that are ahead of the first one of a call of `fit`.
+
+        They are damaged, or the trainer was put back behind them.
+        """
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

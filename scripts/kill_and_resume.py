@@ -355,7 +355,7 @@ def main() -> int:
                 status = None
                 while status is None:
                     # Starting Python takes part of the time, and nothing happens then.
-                    limit = rng.uniform(0.2, 0.9) * reference.seconds
+                    limit = rng.uniform(0.3, 1.1) * reference.seconds
                     status = train(
                         *(config, run, epochs, options.emulated),
                         *(limit if kills < options.kills else None, number),

@@ -7,6 +7,7 @@ import pytest
 import gpunn
 from gpunn.checkpoints import CheckpointFolder, newest_checkpoint
 from gpunn.errors import ModelFileError
+from gpunn.files import Replacement
 from gpunn.saving import TakenCheckpoint, take_checkpoint
 
 
@@ -19,6 +20,13 @@ def train(this, epochs=1):
     this.fit(np.ones((4, 2)), np.ones(4), epochs=epochs, batch_size=2, progress=False)
 
 
+def begin(folder, this):
+    with Replacement() as new:
+        first = folder.add_first(this, new)
+        new.commit()
+    folder.drop_ahead_of(first)
+
+
 def numbers(folder):
     return sorted(int(file.stem) for file in folder.iterdir())
 
@@ -26,7 +34,7 @@ def numbers(folder):
 def test_the_last_few_are_kept(tmp_path):
     this = trainer()
     folder = CheckpointFolder(tmp_path / "a" / "checkpoints", keep=3)
-    folder.begin(this)
+    begin(folder, this)
     for _ in range(4):
         train(this)
         written = folder.write(take_checkpoint(this))
@@ -40,7 +48,7 @@ def test_the_last_few_are_kept(tmp_path):
 def test_one_is_written_before_an_old_one_goes(tmp_path, monkeypatch):
     this = trainer()
     folder = CheckpointFolder(tmp_path, keep=1)
-    folder.begin(this)
+    begin(folder, this)
     train(this)
 
     def fail(taken, path):
@@ -57,14 +65,14 @@ def test_those_ahead_of_a_new_beginning_go(tmp_path):
     """They are damaged, or belong to a future that is not to be."""
     this = trainer()
     folder = CheckpointFolder(tmp_path, keep=9)
-    folder.begin(this)
+    begin(folder, this)
     for _ in range(3):
         train(this)
         folder.write(take_checkpoint(this))
     again = trainer()
     train(again)
     (tmp_path / ".0000000008.safetensors.01234567.part").write_bytes(b"torn")
-    folder.begin(again)
+    begin(folder, again)
     assert numbers(tmp_path) == [0, 2]
 
 
@@ -72,7 +80,7 @@ def test_those_ahead_of_a_new_beginning_go(tmp_path):
 def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
     this = trainer()
     folder = CheckpointFolder(tmp_path, keep=9)
-    folder.begin(this)
+    begin(folder, this)
     train(this)
     good = folder.write(take_checkpoint(this))
     train(this)
@@ -108,14 +116,14 @@ FOREIGN = ["backup-20260101.safetensors", "99999999999.safetensors", "notes.txt"
 def test_files_of_others_are_kept_and_not_gone_on_from(tmp_path):
     this = trainer()
     folder = CheckpointFolder(tmp_path / "checkpoints", keep=1)
-    folder.begin(this)
+    begin(folder, this)
     for name in FOREIGN:
         this.save_checkpoint(folder.path / name)
     (folder.path / ".backup.safetensors.0123abcd.part").touch()
     for _ in range(3):
         train(this)
         folder.write(take_checkpoint(this))
-    folder.begin(this)
+    begin(folder, this)
     there = sorted([*FOREIGN, ".backup.safetensors.0123abcd.part"])
     own = "0000000006.safetensors"
     assert sorted(file.name for file in folder.path.iterdir()) == sorted([*there, own])
@@ -127,7 +135,7 @@ def test_files_of_others_are_kept_and_not_gone_on_from(tmp_path):
 def test_clearing(tmp_path):
     folder = CheckpointFolder(tmp_path / "checkpoints", keep=2)
     folder.clear()
-    folder.begin(trainer())
+    begin(folder, trainer())
     (folder.path / "notes.txt").touch()
     folder.clear()
     assert [file.name for file in folder.path.iterdir()] == ["notes.txt"]
@@ -137,7 +145,7 @@ def test_one_that_vanishes_meanwhile_is_skipped(tmp_path, monkeypatch):
     """Whoever looks into the folder of a training that goes on, such as `gpunn report`."""
     this = trainer()
     folder = CheckpointFolder(tmp_path, keep=9)
-    folder.begin(this)
+    begin(folder, this)
     train(this)
     oldest = tmp_path / "0000000000.safetensors"
     newest = folder.write(take_checkpoint(this))

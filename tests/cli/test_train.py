@@ -782,7 +782,7 @@ def test_a_folder_that_vanishes(gpunn, digits, tmp_path, monkeypatch):
 
     monkeypatch.setattr(RunFolder, "on_epoch_end", vanishing)
     result = gpunn("train", digits, "--output", "run", status=2)
-    assert "there is no such folder: 'run/checkpoints'" in result.stderr
+    assert "run/checkpoints: there is no such folder" in result.stderr
     assert (tmp_path / "run" / "best.safetensors").exists()
 
 

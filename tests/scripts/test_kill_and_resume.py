@@ -24,6 +24,12 @@ def test_a_few_kills(tmp_path):
     assert (found["backend"], found["kills"], found["different"]) == ("NumPy", 3, 0)
 
 
+def test_a_few_kills_of_a_run_that_skips_bad_rows(tmp_path):
+    """It comes to its end, and diverges when it goes on."""
+    found = hunt(tmp_path, "--kills", "3", "--only", "skipping")
+    assert (found["kills"], found["different"]) == (3, 0)
+
+
 def test_a_few_ends_by_sigterm(tmp_path):
     found = hunt(tmp_path, "--kills", "2", "--sigterm")
     assert (found["kills"], found["different"]) == (2, 0)
