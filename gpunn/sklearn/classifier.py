@@ -99,7 +99,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     callbacks : list of str, Callback or mapping, default=()
         Called after each epoch; its figures are those of `history_`.
     progress : bool, default=False
-        Whether to show a progress bar on standard error, if that is a terminal or a notebook.
+        Whether to show a progress bar: on standard error, if that is a terminal, and in a notebook
+        in the output of the cell.
     class_weight : dict, list of dict, "balanced" or None, default=None
         Factor of the sample weights of each class.
     loss : {"log_loss"}, Loss or mapping, default="log_loss"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
@@ -18,11 +19,16 @@ def progress_bar(title: str, rows: int, wanted: bool) -> Any:
     notebook = in_notebook()
     if not wanted or not (notebook or sys.stderr.isatty()):
         return NoBar()
+    options: dict[str, Any] = {"desc": title, "unit": " samples", "unit_scale": True}
+    if notebook and has_widgets():
+        from tqdm.notebook import tqdm as widget
+
+        return widget(total=rows, **options)
     from tqdm import tqdm
 
-    if notebook and has_widgets():
-        from tqdm.notebook import tqdm
-    return tqdm(total=rows, desc=title, unit=" samples", unit_scale=True, file=sys.stderr)
+    if notebook:  # whose standard error would be shown as an error, and keep a line of each epoch
+        return tqdm(total=rows, file=Display(), ascii=False, **options)
+    return tqdm(total=rows, file=sys.stderr, **options)
 
 
 def has_widgets() -> bool:
@@ -34,6 +40,31 @@ def in_notebook() -> bool:
     """Return whether a Jupyter kernel runs this, to which standard error is a pipe."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and "IPKernelApp" in getattr(shell, "config", ())
+
+
+class Display:
+    """A file of which a notebook shows the last line, in place of the one before.
+
+    It is one display in the output of the cell, and needs nothing but IPython.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def write(self, text: str) -> None:
+        """Show a line."""
+        line = text.strip("\r\n")
+        if not line.strip():
+            return
+        shown = {"text/plain": line}
+        if self._handle is None:
+            display = importlib.import_module("IPython.display").display
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+
+    def flush(self) -> None:
+        """Do nothing: a line is shown at once."""
 
 
 class NoBar:

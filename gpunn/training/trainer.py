@@ -269,7 +269,8 @@ class Trainer:
             Such as `["early_stopping"]`. Called in this order, at the beginning and end of training
             and after each epoch; those that write checkpoints come after the others.
         progress : bool
-            Whether to show a progress bar, on standard error, if that is a terminal or a notebook.
+            Whether to show a progress bar: on standard error, if that is a terminal, and in a
+            notebook in the output of the cell.
         stream : bool or None
             Whether to put the rows on the device piece by piece; None decides by their size.
             Results are the same.

@@ -1,12 +1,13 @@
 import io
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gpunn
-from gpunn.training.progress import progress_bar
+from gpunn.training.progress import NoBar, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -41,20 +42,57 @@ def test_not_shown_where_nobody_sees_it_move(monkeypatch):
     assert shown.getvalue() == ""
 
 
-def test_shown_in_a_notebook(monkeypatch):
-    """A kernel's standard error is no terminal, but the notebook shows what is written to it."""
-    shell = SimpleNamespace(config={"IPKernelApp": {}})
-    module = SimpleNamespace(get_ipython=lambda: shell)
-    monkeypatch.setitem(sys.modules, "IPython", module)
+class Notebook:
+    """Stands for IPython in a kernel, and keeps what each display has shown."""
+
+    def __init__(self, monkeypatch):
+        self.displays: list[list[str]] = []
+        self.config = {"IPKernelApp": {}}
+        module = SimpleNamespace(get_ipython=lambda: self)
+        monkeypatch.setitem(sys.modules, "IPython", module)
+        monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=self.display))
+
+    def display(self, data, *, raw, display_id):
+        assert raw
+        assert display_id
+        shown = [data["text/plain"]]
+        self.displays.append(shown)
+        return SimpleNamespace(update=lambda data, raw: shown.append(data["text/plain"]))
+
+
+def test_shown_in_a_notebook_without_widgets(monkeypatch, capsys):
+    """One display an epoch in the cell's output, which moves; nothing on standard error."""
+    notebook = Notebook(monkeypatch)
     monkeypatch.setattr("gpunn.training.progress.has_widgets", lambda: False)
-    shown = io.StringIO()
-    monkeypatch.setattr("sys.stderr", shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(True)
+    assert len(notebook.displays) == 2
+    for epoch, shown in enumerate(notebook.displays, start=1):
+        assert f"Epoch {epoch}/2: 100%" in shown[-1]
+        assert "loss=" in shown[-1]
+        assert not any(set(line) & set("\r\n") for line in shown)
+    assert capsys.readouterr() == ("", "")
+    notebook.config.clear()
     fit(True)
-    assert "Epoch 2/2: 100%" in shown.getvalue()
-    shell.config.clear()
-    shown.truncate(0)
+    assert len(notebook.displays) == 2, "IPython in a pipe is no notebook"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_shown_as_a_widget_where_there_are_widgets(monkeypatch, capsys):
+    Notebook(monkeypatch)
+    made = []
+
+    def widget(**options):
+        made.append(options)
+        return NoBar()
+
+    monkeypatch.setitem(sys.modules, "tqdm.notebook", SimpleNamespace(tqdm=widget))
+    monkeypatch.setattr("gpunn.training.progress.has_widgets", lambda: True)
     fit(True)
-    assert "Epoch" not in shown.getvalue(), "IPython in a pipe is no notebook"
+    assert [(bar["desc"], bar["total"]) for bar in made] == [("Epoch 1/2", 10), ("Epoch 2/2", 10)]
+    assert "file" not in made[0]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_not_shown(capsys):
