@@ -11,7 +11,7 @@ from gpunn.config import Config, Training
 from gpunn.configurable import Configurable, check_number
 from gpunn.data.validation import check_inputs
 from gpunn.errors import ArgumentError, ConfigError, suggest
-from gpunn.experiment.data import Part, Parts, load
+from gpunn.experiment.data import Part, Parts, load, warn_of_constant_columns
 from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import Best, default_monitor, direction, directions, missing_figure
@@ -140,6 +140,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     objects = Objects(config, allow_imports)
     description = objects.described()
     parts = load(config)
+    warn_of_constant_columns(config.data, parts)
     model = _network(config, objects.layers, parts, ops)
     trainer = make_trainer(model, objects, config.training)
     parts = parts.split(config.data, trainer.loss, model.output_shape[0])

@@ -24,7 +24,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataErro
 from gpunn.experiment.labels import check_classes, label_names, label_values, positions
 from gpunn.losses import Loss
 
-__all__ = ["Parts", "load", "read_inputs", "read_part"]
+__all__ = ["Parts", "load", "read_inputs", "read_part", "warn_of_constant_columns"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -229,6 +229,19 @@ def load(config: Config) -> Parts:
     return Parts(Part(X, y), None, Part(X_test, y_test), {})
 
 
+def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
+    """Warn of features that are the same in every training row, if there are several rows.
+
+    Of a CSV file's, which have names, and before training alone: evaluating a run would repeat it.
+    """
+    X = parts.training.X
+    if not isinstance(data, CSV) or len(X) < 2:
+        return
+    for number in np.flatnonzero((X[0] == X).all(axis=0)):
+        name = parts.metadata["features"][number]
+        LOG.warning("%s: column %r is the same in every row, so it tells nothing", data.path, name)
+
+
 def read_part(
     path: Path, target_path: Path | None, config: Config, metadata: Mapping[str, Any]
 ) -> Part:
@@ -339,20 +352,10 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
         other = _read_csv(path, data, dtype, _columns(metadata))
         return Part(other.X, _encoded(path, other, table.classes))
 
-    for name in constant_columns(table):
-        LOG.warning("%s: column %r is the same in every row, so it tells nothing", data.path, name)
     if table.classes is not None:
         metadata["classes"] = list(table.classes)
     training = Part(table.X, np.asarray(table.y))
     return Parts(training, further(data.validation_path), further(data.test_path), metadata)
-
-
-def constant_columns(table: CSVData) -> list[str]:
-    """Return the names of features that are the same in every row, if there are several rows."""
-    if len(table.X) < 2:
-        return []
-    constant = (table.X[0] == table.X).all(axis=0)
-    return [name for name, same in zip(table.feature_names, constant, strict=True) if same]
 
 
 def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | None) -> CSVData:

@@ -204,13 +204,17 @@ def test_bad_data_is_one_line_and_leaves_no_folder(train, tmp_path, data, proble
     assert not (tmp_path / "run").exists()
 
 
-def test_a_constant_column_is_named(gpunn, flowers, tmp_path, caplog):
+def test_a_constant_column_is_named_in_training_alone(gpunn, flowers, tmp_path, caplog):
     table = tmp_path / "flowers.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([f"{lines[0]},colour", *(f"{line},7" for line in lines[1:])]) + "\n")
     gpunn("train", flowers, "--set", "training.epochs=1")
     messages = [record.getMessage() for record in caplog.records]
     assert f"{table}: column 'colour' is the same in every row, so it tells nothing" in messages
+    caplog.clear()
+    gpunn("evaluate", "runs/flowers")
+    gpunn("report", "runs/flowers")
+    assert not caplog.records
 
 
 LABELLED = """\
