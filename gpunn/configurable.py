@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from gpunn.attributes import unknown_attribute
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.foreign import advice
 
@@ -44,9 +45,21 @@ class Configurable:
     ----------
     name : str
         The name in configurations and model files. A class without one is abstract.
+    beside_fields : frozenset of str
+        Attributes that are no parameters, for gpunn's own dataclasses, which take no others.
     """
 
     name: ClassVar[str] = ""
+    beside_fields: ClassVar[frozenset[str]] = frozenset()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one of gpunn's own dataclasses has no others than it has."""
+        own = type(self).__module__.startswith("gpunn.")
+        fields = vars(type(self)).get("__dataclass_fields__") if own else None
+        known = fields is None or name in fields or name in self.beside_fields
+        if not (known or name[0] == "_" or hasattr(type(self), name)):
+            raise unknown_attribute(self, name, fields or ())
+        object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
         """Refuse a parameter that there is not, with the right one."""

@@ -30,6 +30,7 @@ __all__ = [
     "MissingPackageError",
     "ModelFileError",
     "suggest",
+    "SettingError",
 ]
 
 
@@ -155,6 +156,10 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
     Examples
     --------
+class SettingError(GpunnError, AttributeError):
+    """An attribute can't be set, or nothing would look at it."""
+
+
     >>> suggest("rleu", ["relu", "tanh"])
     "did you mean 'relu'? (valid: 'relu', 'tanh')"
     """

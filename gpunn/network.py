@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from gpunn.attributes import Fixed, fixed_attribute, unknown_attribute
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_integer, resolve
@@ -55,6 +56,12 @@ REMADE = frozenset(
 
 
 class Sequential:
+SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
+    "input_shape",
+    "dtype",
+    "seed",
+}
+"""Attributes that can't be set once the network is made."""
     """Layers applied one after the other.
 
     Parameters
@@ -79,6 +86,8 @@ class Sequential:
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
+    layers : tuple of Layer
+        Settled, as everything that parameters and shapes follow from.
         All arrays, by names such as "dense_1.weights".
     inputs_fitted : bool
         Whether layers that learn from the training inputs (`Standardization`) have done so.
@@ -128,9 +137,9 @@ class Sequential:
             raise ArgumentError("input_shape: expected at least one size; got none")
         self.seed = check_integer("seed", seed, at_least=0)
         self.dtype = str(dtype)
-        self.layers = [
+        self.layers: tuple[Layer, ...] = Fixed(
             resolve(Layer, layer, f"layers[{index}]") for index, layer in enumerate(layers)
-        ]
+        )
         check_unused(self.layers)
         self.backend = get_backend(backend)
         self.metadata: dict[str, Any] = {}
@@ -176,6 +185,14 @@ class Sequential:
             except ArgumentError as error:
                 picture = chain_of_shapes(self.input_shape, self.labels, shapes)
                 raise ArgumentError(f"layer {label!r}: {error}\n{picture}  <- here") from None
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, unless the network was made from it."""
+        if name in SETTLED and name in vars(self):
+            raise fixed_attribute(self, name)
+        if name in ("trainable", "requires_grad"):
+            raise unknown_attribute(self, name, ())
+        super().__setattr__(name, value)
+
             only_flatten &= isinstance(layer, Flatten)
             shapes.append(shape)
         return shapes

@@ -30,6 +30,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunn.attributes import fixed_attribute, unknown_attribute
 from gpunn.configurable import Configurable
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.parameters import ParameterSpec
@@ -57,6 +58,7 @@ class Layer(Configurable):
         Whether `fit_inputs` has something to take from the training inputs.
     """
 
+    beside_fields = frozenset(("values", "gradients", "key", "f"))
     takes_integers: ClassVar[bool] = False
     learns_from_inputs: ClassVar[bool] = False
 
@@ -73,6 +75,23 @@ class Layer(Configurable):
         self.values: Mapping[str, Array] = {}
         self.gradients: Mapping[str, Array] = {}
         self.key = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, unless that would be without effect or tear the network apart.
+
+        In a network, numbers such as a rate of dropout may change; what shapes, parameters and
+        activations were made from may not.
+        """
+        if name == "trainable" and not hasattr(type(self), name):
+            raise unknown_attribute(self, name, ())
+        own, here = type(self).__module__.startswith("gpunn."), vars(self)
+        in_network = own and (here.get("values") or here.get("key"))
+        settled = name == "f" or (
+            name in self.__dataclass_fields__ and not isinstance(here.get(name), float)
+        )
+        if in_network and settled:
+            raise fixed_attribute(self, name)
+        super().__setattr__(name, value)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one row of the output, from that of the input.

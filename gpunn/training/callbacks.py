@@ -121,6 +121,7 @@ class EarlyStopping(Callback):
     restore_best: bool = True
 
     name = "early_stopping"
+    beside_fields = frozenset(("best", "best_epoch"))
 
     def __post_init__(self) -> None:
         check_integer("patience", self.patience)
@@ -214,6 +215,7 @@ class ModelCheckpoint(Callback):
     every_seconds: float | None = None
 
     name = "model_checkpoint"
+    beside_fields = frozenset(("check_place",))
     saves = True
 
     def __post_init__(self) -> None:

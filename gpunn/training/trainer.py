@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
 from gpunn.errors import ArgumentError, DivergenceError, ModelFileError, suggest
 from gpunn.exclusion import exclusive
@@ -48,6 +49,14 @@ AT_ONCE = 16
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Figures of an epoch that are not measured on the predictions."""
+
+
+REPLACEABLE: dict[str, Callable[[Any], Any]] = {
+    "loss": lambda value: resolve(Loss, value, "loss"),
+    "metrics": lambda values: resolve_all(Metric, values, "metrics"),
+    "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
+}
+"""Attributes that stand for objects, and what makes the objects."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,7 @@ class Trainer:
 
     Notes
     -----
-    Loss, metrics and optimizer may be replaced between two calls of `fit`. The optimizer's state
+    `loss`, `metrics` and `optimizer` may be set between two calls of `fit`. The optimizer's state
     goes with the optimizer: another one starts anew.
 
     A copied or pickled trainer goes on exactly where this one is.
@@ -170,6 +179,9 @@ class Trainer:
     >>> trainer.evaluate(X_test, y_test)["accuracy"] > 0.95
     True
     """
+
+    _made = False
+    """Whether all attributes are there, so that another one would be a mistake."""
 
     def __init__(
         self,
@@ -220,6 +232,16 @@ class Trainer:
         self._recipe: tuple[Any, ...] = ()
         self._evaluation: BatchPass | None = None
         self._pending: dict[str, np.ndarray] = {}
+        self._made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute that there is; loss and so on also by name, as in the constructor."""
+        if name in REPLACEABLE:
+            value = REPLACEABLE[name](value)
+        known = name in vars(self) or name[0] == "_" or hasattr(type(self), name)
+        if self._made and not known and type(self) is Trainer:
+            raise unknown_attribute(self, name, vars(self))
+        super().__setattr__(name, value)
 
     # ------------------------------------------------------------------------------ training
 

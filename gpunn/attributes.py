@@ -1,0 +1,65 @@
+"""Attributes that are set from outside: what would be without effect is refused, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gpunn.errors import SettingError
+from gpunn.foreign import advice
+
+__all__ = ["Fixed", "fixed_attribute", "unknown_attribute"]
+
+FREEZING = (
+    "layers can't be frozen; train a new network on the outputs of the layers that are to stay as "
+    "they are (Sequential.predict)"
+)
+
+REMEDIES = {
+    "trainable": FREEZING,
+    "requires_grad": FREEZING,
+    "lr": "the learning rate is the optimizer's: learning_rate",
+    "learning_rate": "the learning rate is the optimizer's: trainer.optimizer.learning_rate",
+    **dict.fromkeys(
+        ("batch_size", "epochs", "shuffle", "class_weight", "sample_weight", "validation_split"),
+        "it is an argument of fit",
+    ),
+}
+"""What to do instead of setting attributes that other libraries have, or other classes."""
+
+NEW = "what a network is made of is settled when it is made; make a new gpunn.Sequential"
+
+CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
+"""Methods by which a list changes."""
+
+
+def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:
+    """Return the error for an attribute that nothing would look at."""
+    public = [each for each in valid if each[0] != "_"]
+    remedy = REMEDIES.get(name) or advice("parameter", name, public)
+    return SettingError(f"{type(owner).__name__} has no attribute {name!r} to set: {remedy}")
+
+
+def fixed_attribute(owner: object, name: str) -> SettingError:
+    """Return the error for an attribute that was looked at once and for all."""
+    return SettingError(f"{type(owner).__name__}.{name} can't be set: {NEW}")
+
+
+class Fixed(tuple[Any, ...]):
+    """A tuple that says, where it is used as a list that changes, why it can't be changed."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse the methods of a list that would change it."""
+        if name in CHANGES:
+            raise SettingError(f"layers.{name}: {NEW}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Refuse."""
+        raise SettingError(f"layers[{index!r}] can't be set: {NEW}")
+
+    def __delitem__(self, index: Any) -> None:
+        """Refuse."""
+        raise SettingError(f"layers[{index!r}] can't be deleted: {NEW}")

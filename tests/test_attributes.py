@@ -1,0 +1,114 @@
+"""Attributes that would be without effect, or tear a network apart, are refused."""
+
+import copy
+import pickle
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.errors import ArgumentError, SettingError
+
+
+def network():
+    dense = gpunn.layers.Dense
+    layers = [dense(4, activation="relu"), gpunn.layers.Dropout(0.5), dense(2)]
+    return gpunn.Sequential(layers, 3, backend="numpy", seed=0)
+
+
+@pytest.mark.parametrize("make", [lambda: gpunn.layers.Dense(4), lambda: network().layers[0]])
+def test_layers_cannot_be_frozen(make):
+    with pytest.raises(SettingError, match="'trainable' to set: layers can't be frozen; train a"):
+        make().trainable = False
+    with pytest.raises(SettingError, match="layers can't be frozen"):
+        network().trainable = False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model: model.layers.append(gpunn.layers.Dense(3)),
+        lambda model: model.layers.insert(0, gpunn.layers.Dense(3)),
+        lambda model: model.layers.pop(),
+        lambda model: model.layers.__setitem__(0, gpunn.layers.Dense(4)),
+        lambda model: model.layers.__delitem__(0),
+        lambda model: setattr(model, "layers", model.layers[:2]),
+        lambda model: setattr(model, "output_shape", (5,)),
+        lambda model: setattr(model, "dtype", "float64"),
+        lambda model: setattr(model, "backend", "cupy"),
+        lambda model: setattr(model, "seed", 3),
+        lambda model: setattr(model.layers[0], "units", 5),
+        lambda model: setattr(model.layers[0], "activation", "tanh"),
+        lambda model: setattr(model.layers[0], "f", gpunn.activations.Tanh()),
+        lambda model: setattr(model.layers[1], "label", "first"),
+    ],
+)
+def test_what_a_network_is_made_of_is_settled(change):
+    model = network()
+    with pytest.raises(SettingError, match=r"settled when it is made; make a new gpunn.Sequential"):
+        change(model)
+    assert model.predict(np.ones((1, 3))).shape == (1, 2)
+
+
+def test_layers_are_still_a_sequence():
+    model = network()
+    assert len(model.layers) == 3
+    assert model.layers[-1] is model.layers[2]
+    assert not hasattr(model.layers, "append")
+    with pytest.raises(AttributeError, match="no attribute 'units'"):
+        model.layers.units  # noqa: B018
+
+
+def test_numbers_of_layers_may_change():
+    model = network()
+    model.layers[1].rate = 0.1
+    assert model.config()["layers"][1]["rate"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "remedy"),
+    [
+        ("trainer", "lr", "the optimizer's: learning_rate"),
+        ("trainer", "batch_size", "an argument of fit"),
+        ("trainer", "on_divergance", "did you mean 'on_divergence'"),
+        ("optimizer", "lr", "the optimizer's: learning_rate"),
+        ("optimizer", "weigth_decay", "did you mean 'weight_decay'"),
+        ("layer", "rat", "did you mean 'rate'"),
+        ("callback", "patiance", "did you mean 'patience'"),
+    ],
+)
+def test_attributes_that_are_not_there(owner, name, remedy):
+    trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
+    owners = {
+        "trainer": trainer,
+        "optimizer": trainer.optimizer,
+        "layer": trainer.model.layers[1],
+        "callback": gpunn.callbacks.EarlyStopping(),
+    }
+    with pytest.raises(SettingError, match=f"has no attribute '{name}' to set: .*{remedy}"):
+        setattr(owners[owner], name, 1)
+
+
+def test_loss_optimizer_and_metrics_may_be_set_by_name():
+    trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
+    trainer.loss, trainer.optimizer, trainer.metrics = "huber", "sgd", ["r2"]
+    assert trainer.loss == gpunn.losses.Huber()
+    trainer.fit(np.ones((4, 3)), np.ones((4, 2)), progress=False)
+    assert set(trainer.history.rows[-1]) >= {"loss", "r2"}
+    with pytest.raises(ArgumentError, match="loss: there is no loss 'hubr'"):
+        trainer.loss = "hubr"
+
+
+def test_classes_of_ones_own_have_what_they_like():
+    class Mine(gpunn.Trainer):
+        pass
+
+    @dataclass(eq=False)
+    class Scaled(gpunn.layers.Rescaling):
+        name = "attributes_scaled"
+
+    trainer, layer = Mine(network(), "softmax_cross_entropy"), Scaled()
+    trainer.note = layer.note = "mine"
+    assert pickle.loads(pickle.dumps(gpunn.Trainer(network(), "huber"))).epoch == 0
+    assert copy.copy(layer).note == "mine"
