@@ -1,4 +1,4 @@
-"""Every error that gpunn raises on purpose.
+"""Every error that gpunn raises on purpose, and its warning.
 
 Each class is also the built-in exception that a caller would expect (`ValueError`, `TypeError`,
 `RuntimeError`), so code that knows nothing of gpunn catches them as usual.
@@ -25,17 +25,22 @@ __all__ = [
     "ExportError",
     "FileAccessError",
     "GpunnError",
+    "GpunnWarning",
     "InvalidFileError",
     "MissingFigureError",
     "MissingPackageError",
     "ModelFileError",
-    "suggest",
     "SettingError",
+    "suggest",
 ]
 
 
 class GpunnError(Exception):
     """Base class of all errors that gpunn raises on purpose."""
+
+
+class GpunnWarning(UserWarning):
+    """Something is possible but hardly meant; the message names it and what to do instead."""
 
 
 class ArgumentError(GpunnError, ValueError):
@@ -151,15 +156,15 @@ class MissingPackageError(GpunnError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
 
+class SettingError(GpunnError, AttributeError):
+    """An attribute can't be set, or nothing would look at it."""
+
+
 def suggest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence that offers the nearest valid name, or lists all of them.
 
     Examples
     --------
-class SettingError(GpunnError, AttributeError):
-    """An attribute can't be set, or nothing would look at it."""
-
-
     >>> suggest("rleu", ["relu", "tanh"])
     "did you mean 'relu'? (valid: 'relu', 'tanh')"
     """

@@ -11,7 +11,7 @@ faster. A new loss is a subclass with `values` and `gradients`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from array_api_compat import device
@@ -34,7 +34,17 @@ __all__ = [
 
 
 class Loss(Configurable):
-    """A cost of predictions of shape (rows, outputs), one value per row."""
+    """A cost of predictions of shape (rows, outputs), one value per row.
+
+    Attributes
+    ----------
+    output_activation : {"identity", "softmax", "sigmoid", "exponential"}
+        What turns the network's outputs, as this loss takes them, into what the targets are. With
+        "softmax" and "sigmoid" outputs are logits, so that a network knows probabilities
+        (`Sequential.predict_proba`).
+    """
+
+    output_activation: ClassVar[str] = "identity"
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the loss of each row, shape (rows,)."""
@@ -195,6 +205,7 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing: float = 0.0
 
     name = "softmax_cross_entropy"
+    output_activation = "softmax"
 
     def __post_init__(self) -> None:
         self.require_fraction("label_smoothing")
@@ -267,6 +278,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     name = "binary_cross_entropy"
+    output_activation = "sigmoid"
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         return xp.mean(softplus(xp, predictions) - targets * predictions, axis=1)
@@ -296,6 +308,7 @@ class Poisson(Loss):
     """
 
     name = "poisson"
+    output_activation = "exponential"
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         return xp.mean(xp.exp(predictions) - targets * predictions, axis=1)

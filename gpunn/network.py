@@ -16,12 +16,14 @@ from gpunn.attributes import Fixed, fixed_attribute, unknown_attribute
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_integer, resolve
+from gpunn.data.frames import column_names, order_of
 from gpunn.data.mapped import check_whole, release
 from gpunn.data.validation import check_inputs
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
 from gpunn.exclusion import Exclusion
 from gpunn.layers import Flatten, Layer
+from gpunn.meaning import Described, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
@@ -54,14 +56,15 @@ REMADE = frozenset(
 )
 """Attributes that a copy makes for itself."""
 
-
-class Sequential:
 SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
     "input_shape",
     "dtype",
     "seed",
 }
 """Attributes that can't be set once the network is made."""
+
+
+class Sequential(Described):
     """Layers applied one after the other.
 
     Parameters
@@ -83,18 +86,31 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
 
     Attributes
     ----------
+    layers : tuple of Layer
+        Settled, as everything that parameters and shapes follow from.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
-    layers : tuple of Layer
-        Settled, as everything that parameters and shapes follow from.
         All arrays, by names such as "dense_1.weights".
     inputs_fitted : bool
         Whether layers that learn from the training inputs (`Standardization`) have done so.
     exclusion : Exclusion
         Which thread trains or evaluates the network.
+    classes : list of str or None
+        Names of the classes in the order of their numbers. `gpunn train` takes them from text in
+        the data, `Trainer.fit` from the columns of one-hot targets in a data frame; elsewhere set
+        them yourself.
+    feature_names : list of str or None
+        Names of the inputs: the columns of the data frame, or of the CSV file, that the network was
+        first trained on. Columns of later data frames are put into this order by their names.
+    target_names : list of str or None
+        Names of the outputs: the columns of the targets, if they were a data frame of several.
+    output_activation : {"softmax", "sigmoid", "exponential", "identity"} or None
+        What turns outputs into what the targets are, by the loss that the network was trained with;
+        see `gpunn.losses.Loss`. None before that.
     metadata : dict
-        Anything in JSON types that is to be saved with the model, such as the classes' names.
+        Anything in JSON types that is to be saved with the model. The four attributes above are
+        kept in it too, under "classes", "features", "targets" and "output_activation".
 
     Raises
     ------
@@ -169,6 +185,14 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
         self._lock = threading.Lock()
         self.exclusion = Exclusion()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, unless the network was made from it."""
+        if name in SETTLED and name in vars(self):
+            raise fixed_attribute(self, name)
+        if name in ("trainable", "requires_grad"):
+            raise unknown_attribute(self, name, ())
+        super().__setattr__(name, value)
+
     def _infer_shapes(self) -> list[Shape]:
         shapes: list[Shape] = []
         shape = self.input_shape
@@ -185,14 +209,6 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
             except ArgumentError as error:
                 picture = chain_of_shapes(self.input_shape, self.labels, shapes)
                 raise ArgumentError(f"layer {label!r}: {error}\n{picture}  <- here") from None
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless the network was made from it."""
-        if name in SETTLED and name in vars(self):
-            raise fixed_attribute(self, name)
-        if name in ("trainable", "requires_grad"):
-            raise unknown_attribute(self, name, ())
-        super().__setattr__(name, value)
-
             only_flatten &= isinstance(layer, Flatten)
             shapes.append(shape)
         return shapes
@@ -258,7 +274,8 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Finite real numbers.
+            Finite real numbers. Columns of a data frame are taken by name, if the network has
+            `feature_names`.
         batch_size : int
             Rows on the device at a time; it does not change the result but for rounding.
 
@@ -271,12 +288,13 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
         Raises
         ------
         DataError
-            If the shape or type does not fit the network, or a number is not finite.
+            If the shape, type or names of columns do not fit the network, or a number is not
+            finite.
         DeviceMemoryError
             If the device has too little memory.
         """
         batch_size = check_integer("batch_size", batch_size)
-        X = check_inputs(X, self.input_shape, "X", self.dtype)
+        X = self._checked_inputs(X)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
         result = np.empty((rows, *self.output_shape), self.dtype)
         # The workspace is shared by all calls, so two threads must take turns.
@@ -291,6 +309,64 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
                     self.backend.copy_to_host(y, result[start:stop])
                 release(X)
         return result
+
+    def predict_proba(self, X: HostArray, batch_size: int = 4096) -> np.ndarray:
+        """Return the probability of each class, or of each yes-or-no output.
+
+        What the outputs mean is known from the loss that the network was trained with, which
+        `output_activation` keeps: softmax cross-entropy and binary cross-entropy take logits.
+
+        Parameters
+        ----------
+        X, batch_size
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            In the order of `classes`, of the network's dtype. softmax(outputs) after softmax
+            cross-entropy. After binary cross-entropy, with p = 1 / (1 + exp(-output)): 1 - p and p
+            for a network with one output, and p of each output for one with several.
+
+        Raises
+        ------
+        ArgumentError
+            If the network was trained with a loss that gives no probabilities, or it is not known
+            with which.
+        DataError, DeviceMemoryError
+            As `predict`.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> model = gpunn.Sequential(
+        ...     [gpunn.layers.Dense(2, initializer="zeros")], 3, backend="numpy"
+        ... )
+        >>> model.output_activation = "softmax"
+        >>> model.predict_proba([[1.0, 2.0, 3.0]])
+        array([[0.5, 0.5]], dtype=float32)
+        """
+        activation = self.output_activation
+        if activation is None:
+            raise ArgumentError(
+                "output_activation: not known, since this network was not trained by a Trainer or "
+                "is from a file of an earlier release; set model.output_activation to 'softmax' or "
+                "'sigmoid', as the loss has it"
+            )
+        if activation not in ("softmax", "sigmoid"):
+            raise ArgumentError(
+                "predict_proba: this network was trained with a loss that gives no probabilities "
+                f"(output_activation {activation!r}); use predict"
+            )
+        if len(self.output_shape) != 1:
+            raise ArgumentError(
+                f"predict_proba: a row of outputs has shape {self.output_shape}, not (classes,)"
+            )
+        return probabilities(self.predict(X, batch_size), activation)
+
+    def _checked_inputs(self, X: HostArray) -> np.ndarray:
+        order = order_of(column_names(X), self.feature_names, "X")
+        return check_inputs(X, self.input_shape, "X", self.dtype, order)
 
     def _inference_pass(self, x: Array, workspace: Workspace) -> Callable[[Array], Array]:
         if self.uses_operations_only:
@@ -340,7 +416,9 @@ SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
             If the inputs don't fit the network, or a layer's figures of them don't fit its type.
             Nothing has been changed then.
         """
-        self.take_inputs(self.learn_inputs(X))
+        names = column_names(X)
+        self.take_inputs(self.learn_inputs(self._checked_inputs(X)))
+        self.remember(names, None, self.output_activation)
 
     def learn_inputs(
         self, X: HostArray, numbers: np.ndarray | None = None

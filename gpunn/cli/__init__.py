@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from gpunn.cli.export import export
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.train import train
-from gpunn.errors import DivergenceError, GpunnError
+from gpunn.errors import DivergenceError, GpunnError, GpunnWarning
 
 __all__ = ["main"]
 
@@ -52,7 +54,9 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                warnings.showwarning = plainly(warnings.showwarning)
+                return super().invoke(ctx)
         except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
             raise
         except (GpunnError, OSError) as error:
@@ -71,6 +75,18 @@ def said(error: GpunnError | OSError) -> str:
     if isinstance(error, GpunnError) or error.filename is None:
         return str(error)
     return f"{error.filename}: {error.strerror or error}"
+
+
+def plainly(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows gpunn's own warnings as they are, without a line of its source."""
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, GpunnWarning):
+            click.echo(str(message), err=True)
+        else:
+            otherwise(message, category, *place, **more)
+
+    return show
 
 
 @click.group(

@@ -66,7 +66,7 @@ def predict(
         raise click.UsageError(f"--output: expected a name in .npy or .csv; got {output_path}")
     model, objects, config = load_run(run_dir, best, backend, allow_imports)
     X = read_inputs(input_path, config, model.metadata)
-    predictions = interpret(model.predict(X), objects.loss, model.metadata.get("classes"))
+    predictions = interpret(model.predict(X), objects.loss, model.classes)
     if probabilities and predictions.probabilities is None:
         raise ArgumentError(
             f"--probabilities: a network trained with {objects.loss.name!r} gives no probabilities"

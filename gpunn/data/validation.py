@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from gpunn.data.frames import odd_columns
 from gpunn.data.mapped import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
@@ -45,12 +46,17 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
             else "convert it first, numbers with .astype(float), names of classes with "
             "numpy.unique(..., return_inverse=True)"
         )
-        raise DataError(f"{argument}: expected numbers; got Python objects ({name}); {hint}")
+        place = name if not (odd := odd_columns(array)) else f"columns {', '.join(odd[:5])}"
+        raise DataError(f"{argument}: expected numbers; got Python objects ({place}); {hint}")
     return host
 
 
 def check_inputs(
-    X: HostArray, input_shape: Shape, argument: str = "X", dtype: str = "float32"
+    X: HostArray,
+    input_shape: Shape,
+    argument: str = "X",
+    dtype: str = "float32",
+    order: list[int] | None = None,
 ) -> np.ndarray:
     """Return network inputs as a host array.
 
@@ -62,6 +68,8 @@ def check_inputs(
         What the caller calls it, for the error message.
     dtype : str
         Type that the numbers have to fit into.
+    order : list of int or None
+        Numbers of the columns in the order in which they are wanted, if that is another.
 
     Raises
     ------
@@ -71,7 +79,10 @@ def check_inputs(
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
-        raise DataError(f"{argument}: expected real numbers; got dtype {host.dtype}")
+        where = f" in the columns {', '.join(odd[:5])}" if (odd := odd_columns(X)) else ""
+        raise DataError(f"{argument}: expected real numbers; got dtype {host.dtype}{where}")
+    if order is not None:
+        host = host[:, order]
     if host.ndim == 0 or host.shape[1:] != input_shape:
         wanted = ", ".join(("rows", *(str(size) for size in input_shape)))
         single = f"; for a single row use {argument}[None]" if host.shape == input_shape else ""

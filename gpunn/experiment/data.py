@@ -234,7 +234,7 @@ def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
 
     Of a CSV file's, which have names, and before training alone: evaluating a run would repeat it.
     """
-    X = parts.training.X
+    X = parts.training.source_inputs
     if not isinstance(data, CSV) or len(X) < 2:
         return
     for number in np.flatnonzero((X[0] == X).all(axis=0)):

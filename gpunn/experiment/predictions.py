@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from gpunn.losses import Loss
+from gpunn.meaning import check_class_count, probabilities
 
 __all__ = ["Predictions", "interpret"]
 
@@ -61,25 +62,27 @@ def _cell(value: object, digits: int) -> str:
 def interpret(outputs: np.ndarray, loss: Loss, classes: Sequence[str] | None) -> Predictions:
     """Return what outputs of shape (rows, outputs) mean under the loss they were trained with.
 
-    Softmax cross-entropy gives softmax(outputs) and the class of the largest; binary cross-entropy
-    gives 1 / (1 + exp(-outputs)) and 1 where that is above 1/2. Under any other loss outputs stand
-    for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
+    Where the loss's `output_activation` is "softmax", its probabilities and the class of the
+    largest; where it is "sigmoid", its probabilities and 1 where that is above 1/2. Under any other
+    loss outputs stand for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
+
+    Raises
+    ------
+    DataError
+        If there are not as many names of classes as the network tells apart.
     """
-    if isinstance(loss, SoftmaxCrossEntropy):
-        exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        probabilities = exponential / exponential.sum(axis=1, keepdims=True)
-        labels = _labels(classes, outputs.shape[1])
-        return Predictions(_named(outputs.argmax(axis=1), classes), probabilities, labels)
-    if isinstance(loss, BinaryCrossEntropy):
-        # exp(-|p|) cannot overflow.
-        decay = np.exp(-np.abs(outputs))
-        probabilities = np.where(outputs >= 0, 1, decay) / (1 + decay)
-        decided = (outputs > 0).astype(np.int64)
-        if outputs.shape[1] > 1:
-            return Predictions(decided, probabilities, _labels(None, outputs.shape[1]))
-        both = np.hstack([1 - probabilities, probabilities])
-        return Predictions(_named(decided[:, 0], classes), both, _labels(classes, 2))
-    return Predictions(outputs[:, 0] if outputs.shape[1] == 1 else outputs, None, [])
+    activation, count = loss.output_activation, outputs.shape[1]
+    if activation not in ("softmax", "sigmoid"):
+        return Predictions(outputs[:, 0] if count == 1 else outputs, None, [])
+    found = probabilities(outputs, activation)
+    if activation == "sigmoid" and count > 1:
+        return Predictions((outputs > 0).astype(np.int64), found, _labels(None, count))
+    if classes is not None:
+        check_class_count(classes, count, "classes")
+    decided = outputs.argmax(axis=1) if activation == "softmax" else outputs[:, 0] > 0
+    return Predictions(
+        _named(decided.astype(np.int64), classes), found, _labels(classes, found.shape[1])
+    )
 
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:

@@ -31,6 +31,9 @@ NAMES: dict[type[Activation], str] = {
 }
 """What scikit-learn calls the activations it has."""
 
+OUTPUTS = {"softmax": "softmax", "logistic": "sigmoid", "identity": "identity"}
+"""Its output functions by gpunn's names."""
+
 TASKS = ("classes", "labels", "numbers")
 
 
@@ -57,7 +60,8 @@ def from_sklearn(
     Returns
     -------
     Sequential
-        With the classes' names in `metadata["classes"]`.
+        With the names of classes and features in `classes` and `feature_names`, and ready for
+        `predict_proba` if the estimator is a classifier.
 
     Raises
     ------
@@ -94,7 +98,10 @@ def from_sklearn(
     classes = getattr(estimator, "classes_", None)
     multilabel = last > 1 and getattr(estimator, "out_activation_", "") == "logistic"
     if classes is not None and not multilabel:
-        model.metadata["classes"] = [str(name) for name in classes.tolist()]
+        model.classes = [str(name) for name in classes.tolist()]
+    if (names := getattr(estimator, "feature_names_in_", None)) is not None:
+        model.feature_names = [str(name) for name in names]
+    model.output_activation = OUTPUTS.get(getattr(estimator, "out_activation_", ""))
     return model
 
 
@@ -116,7 +123,7 @@ def to_sklearn(
         output), "labels" one of several yes-or-no labels a row, "numbers" an `MLPRegressor`.
     classes : sequence or None
         The classes in the order of the outputs, which has to be ascending, as it is in
-        scikit-learn. By default `model.metadata["classes"]`, or 0, 1, 2, ....
+        scikit-learn. By default `model.classes`, or 0, 1, 2, ....
 
     Returns
     -------
@@ -149,6 +156,8 @@ def to_sklearn(
     estimator.coefs_ = [block.W.astype(model.dtype) for block in blocks]
     estimator.intercepts_ = [block.b.astype(model.dtype) for block in blocks]
     estimator.n_features_in_ = blocks[0].W.shape[0]
+    if model.feature_names is not None:
+        estimator.feature_names_in_ = np.array(model.feature_names, dtype=object)
     estimator.n_layers_, estimator.n_outputs_ = len(blocks) + 1, outputs
     estimator.n_iter_ = estimator.t_ = 0
     estimator.out_activation_ = output_function(task, outputs)
@@ -172,7 +181,7 @@ def class_names(
     """Return the classes in the order of the outputs."""
     count = outputs if task == "labels" else max(outputs, 2)
     if classes is None:
-        classes = range(count) if task == "labels" else model.metadata.get("classes", range(count))
+        classes = (None if task == "labels" else model.classes) or range(count)
     names = np.asarray(classes)
     if names.shape != (count,):
         raise ArgumentError(

@@ -10,7 +10,6 @@ from gpunn.config import MNIST, Config, Digits
 from gpunn.experiment.data import Part, load
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.predictions import interpret
-from gpunn.losses import BinaryCrossEntropy, Poisson, SoftmaxCrossEntropy
 from gpunn.network import Sequential
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
@@ -128,8 +127,8 @@ def outcome(
     loss, outputs = objects.loss, raw.shape[1]
     targets = loss.check_targets(part.targets(), outputs)
     truth = loss.class_indices(targets)
-    if isinstance(loss, (SoftmaxCrossEntropy, BinaryCrossEntropy)):
-        meaning = interpret(raw, loss, model.metadata.get("classes"))
+    if loss.output_activation in ("softmax", "sigmoid"):
+        meaning = interpret(raw, loss, model.classes)
         assert meaning.probabilities is not None
         if truth is None:
             return Labels(targets > 0.5, raw > 0)
@@ -137,7 +136,7 @@ def outcome(
         confidence = meaning.probabilities.max(axis=1)
         return Classes(meaning.labels, truth, predicted, confidence)
     predicted = raw.astype(np.float64)
-    if isinstance(loss, Poisson):
+    if loss.output_activation == "exponential":
         predicted = np.exp(np.minimum(predicted, LARGEST_LOGARITHM))
     return Numbers(targets.astype(np.float64), predicted)
 

@@ -10,16 +10,35 @@ import numpy as np
 
 from gpunn.configurable import check_number
 from gpunn.data.batches import DeviceRows, RowSource
+from gpunn.data.frames import column_names, difference, order_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.data.validation import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.errors import ArgumentError, DataError
+from gpunn.meaning import feature_names_in, shown, target_names_in
+from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale
 from gpunn.training.weights import combined_weights
 from gpunn.typing import HostArray
 
 if TYPE_CHECKING:
+    from gpunn.saving import Checkpoint
     from gpunn.training.trainer import Trainer
 
-__all__ = ["Examples", "examples", "training_examples"]
+__all__ = ["Examples", "Names", "check_same_names", "examples", "training_examples"]
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of the columns of inputs and targets that are data frames, in the network's order."""
+
+    features: list[str] | None = None
+    targets: list[str] | None = None
+
+    @classmethod
+    def of(cls, trainer: Trainer, X: Any, y: Any) -> Names:
+        """Return the names that a network has, and those of its data where it has none yet."""
+        model = trainer.model
+        targets = column_names(y) if model.output_shape[0] > 1 else None
+        return cls(model.feature_names or column_names(X), model.target_names or targets)
 
 
 @dataclass(frozen=True)
@@ -31,10 +50,13 @@ class Examples:
     source : RowSource
     numbers : ndarray of int64 or None
         Which of its rows; None is all of them.
+    names : Names
+        Of its columns.
     """
 
     source: RowSource
     numbers: np.ndarray | None = None
+    names: Names = Names()
 
     @property
     def rows(self) -> int:
@@ -50,6 +72,25 @@ class Examples:
     def unload(self) -> None:
         """Let go of the device's memory."""
         self.source.unload()
+
+
+def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
+    """Raise an ArgumentError unless data has its columns as a checkpoint's had them.
+
+    Its network is not loaded yet when data is checked, so they are not put into order.
+    """
+    about = checkpoint.description
+    outputs = (len(names.targets or ()),)
+    for argument, ours, theirs in (
+        ("X", names.features, feature_names_in(about.metadata, tuple(about.input_shape))),
+        ("y", names.targets, target_names_in(about.metadata, outputs)),
+    ):
+        if ours is not None and theirs is not None and ours != theirs:
+            problem = difference(ours, theirs) or f"they were in the order {shown(theirs)}"
+            raise ArgumentError(
+                f"resume_from: {checkpoint.path} is of a training on other columns of {argument}: "
+                f"{problem}. Make the call that was interrupted"
+            )
 
 
 def examples(
@@ -72,7 +113,9 @@ def examples(
     DataError
         If it does not fit them.
     """
-    return Examples(_source(trainer, *_checked(trainer, X, y, sample_weight), stream), numbers)
+    names = Names.of(trainer, X, y)
+    checked = _checked(trainer, X, y, sample_weight, names)
+    return Examples(_source(trainer, *checked, stream), numbers)
 
 
 def training_examples(
@@ -112,7 +155,9 @@ def training_examples(
     if validation_data is not None and split:
         raise ArgumentError("validation_split: can't be given beside validation_data")
     model, loss = trainer.model, trainer.loss
-    X, targets, weights = _checked(trainer, X, y, sample_weight)
+    names = Names.of(trainer, X, y)
+    X, targets, weights = _checked(trainer, X, y, sample_weight, names)
+    check_classes(model, loss)
     if split:
         kept, held = split_rows(len(X), split, model.seed, loss.class_indices(targets))
         if weights is not None and not weights[held].any():
@@ -122,13 +167,15 @@ def training_examples(
     outputs = model.output_shape[0]
     weights = combined_weights(loss, targets, weights, class_weight, outputs, kept)
     source = _source(trainer, X, targets, weights, stream)
-    training = Examples(source, kept)
+    training, validation = Examples(source, kept, names), None
     if held is not None:
-        return training, Examples(source, held)
-    if validation_data is None:
-        return training, None
-    checked = _checked(trainer, *_unpacked(validation_data), "validation ")
-    return training, Examples(_source(trainer, *checked, stream))
+        validation = Examples(source, held)
+    elif validation_data is not None:
+        checked = _checked(trainer, *_unpacked(validation_data), names, "validation ")
+        validation = Examples(_source(trainer, *checked, stream))
+    warn_of_outputs(model, loss, targets)
+    warn_of_scale(model, loss, targets, kept)
+    return training, validation
 
 
 def _unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
@@ -146,13 +193,18 @@ def _checked(
     X: HostArray,
     y: HostArray,
     weights: HostArray | None,
+    names: Names,
     prefix: str = "",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     model = trainer.model
+    order = order_of(column_names(X), names.features, f"{prefix}X")
+    target_order = order_of(column_names(y), names.targets, f"{prefix}y")
     X = to_numpy(X, f"{prefix}X")
     y = to_numpy(y, f"{prefix}y")
+    if target_order is not None:
+        y = y[:, target_order]
     try:
-        X = check_inputs(X, model.input_shape, f"{prefix}X", model.dtype)
+        X = check_inputs(X, model.input_shape, f"{prefix}X", model.dtype, order)
     except DataError as error:
         if X.shape[1:] == model.input_shape:
             raise

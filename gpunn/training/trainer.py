@@ -24,7 +24,7 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.randomness import permutation
 from gpunn.training.callbacks import Callback, EarlyStopping
-from gpunn.training.examples import Examples, examples, training_examples
+from gpunn.training.examples import Examples, check_same_names, examples, training_examples
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
 from gpunn.training.interruption import Interruption
@@ -267,9 +267,10 @@ class Trainer:
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Inputs on the host; a memory map is read piece by piece.
+            Inputs on the host; a memory map is read piece by piece. The network remembers the names
+            of a data frame's columns, and takes those of later data frames by name.
         y : array
-            Targets, as the loss takes them.
+            Targets, as the loss takes them. Columns of a data frame are taken likewise.
         epochs : int
             Passes over the data; 0 only checks the arguments and prepares. With `resume_from`,
             those before the interruption included.
@@ -324,6 +325,13 @@ class Trainer:
             network is then as it was before that step.
         DeviceMemoryError
             If the device has too little memory; the message says how much, and what takes less.
+
+        Warns
+        -----
+        GpunnWarning
+            If the last layer's activation does not go with the loss or the targets, or the
+            targets' scale is far from that of an untrained network's outputs. The message names
+            the remedy.
 
         Notes
         -----
@@ -380,7 +388,7 @@ class Trainer:
             shuffle,
             self.measured,
         )
-        states = self._resume(resume_from, course)
+        states = self._resume(resume_from, course, training)
         self.figures = figures
         self.history.stopped = ""
         self.history.larger_is_better = self.larger_is_better
@@ -399,6 +407,8 @@ class Trainer:
         memory = BufferMemory(self, batch_size)
         with memory:
             step = self._prepared_step(course.batch_size, training.rows)
+        names = training.names
+        self.model.remember(names.features, names.targets, self.loss.output_activation)
         self.callbacks = callbacks
         termination = None
         with ExitStack() as ending:
@@ -932,7 +942,7 @@ class Trainer:
         self._step, self._recipe, self._pending = None, (), dict(state)
 
     def _resume(
-        self, source: str | Path | Checkpoint | None, course: Course
+        self, source: str | Path | Checkpoint | None, course: Course, training: Examples
     ) -> CallbackStates | None:
         """Load a checkpoint, if there is one to resume from, and return its callbacks' states."""
         if source is None:
@@ -948,6 +958,7 @@ class Trainer:
                 f"{describe(position.course)}; this call has {describe(course)}. Make the call "
                 "that was interrupted"
             )
+        check_same_names(checkpoint, training.names)
         restore_checkpoint(self, checkpoint)
         return CallbackStates(checkpoint.path, checkpoint.callback_states())
 

@@ -3,9 +3,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folders import evaluation
 
+from gpunn import load_model
 from gpunn.data import load_digits
 
 SPECIES = ["iris", "lily", "rose"]
@@ -34,6 +36,49 @@ def test_classes_by_name(gpunn, flowers, tmp_path):
         assert sum(probabilities.values()) == pytest.approx(1)
     gpunn("predict", "run", "--input", "new.csv", "--output", "out.npy")
     assert np.load("out.npy").tolist() == SPECIES
+
+
+UNNAMED = (
+    "classes: a network with 3 outputs is for 3 classes; there are 2: 'iris', 'lily'. Give its"
+)
+
+
+def test_more_outputs_than_named_classes_do_not_train(gpunn, flowers, tmp_path):
+    table = tmp_path / "flowers.csv"
+    lines = [line for line in table.read_text().splitlines() if "rose" not in line]
+    table.write_text("\n".join(lines) + "\n")
+    assert UNNAMED in gpunn("train", flowers, status=2).stderr
+    assert not (tmp_path / "runs").exists()
+    gpunn("train", flowers, "--set", "model.layers.1.units=2", "--set", "training.epochs=1")
+
+
+def test_a_run_with_more_outputs_than_named_classes(gpunn, flowers, tmp_path):
+    """As earlier releases trained them: no row may have more cells than the header."""
+    gpunn("train", flowers, "--output", "run")
+    model = load_model("run/final.safetensors", "numpy")
+    model.metadata["classes"] = SPECIES[:2]
+    model.save("run/final.safetensors")
+    (tmp_path / "new.csv").write_text("length,width\n0,-5\n0.001,200\n")
+    for options in ([], ["--probabilities"], ["--output", "out.npy"]):
+        refused = gpunn("predict", "run", "--input", "new.csv", *options, status=2)
+        assert UNNAMED in refused.stderr
+        assert refused.stdout == ""
+    gpunn("report", "run")
+    page = (tmp_path / "report.html").read_text()
+    assert "Predictions are missing" in page
+    assert "a network with 3 outputs is for 3 classes; there are 2" in page
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_python_and_the_command_give_the_same_probabilities(gpunn, flowers, tmp_path):
+    gpunn("train", flowers, "--output", "run")
+    (tmp_path / "new.csv").write_text("length,width\n0,-5\n0,104\n0.001,200\n")
+    gpunn("predict", "run", "--input", "new.csv", "--probabilities", "--output", "out.npy")
+    model = load_model("run/final.safetensors", "numpy")
+    assert model.classes == SPECIES
+    assert model.feature_names == ["width", "length"]
+    frame = pd.read_csv("new.csv")
+    np.testing.assert_array_equal(model.predict_proba(frame), np.load("out.npy"))
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv"])

@@ -123,8 +123,10 @@ def test_quiet(gpunn, digits):
 @pytest.mark.parametrize(
     ("option", "variable", "configured", "expected"),
     [
-        ("numpy", "nonsense", "nonsense", None),
-        (None, "numpy", "nonsense", None),
+        ("numpy", "nonsense", "cupy", None),
+        (None, "numpy", "cupy", None),
+        ("numpy", "numpy", "cuda", "backend: there is no backend 'cuda'; did you mean 'cupy'"),
+        (None, "numpy", "cuda", "backend: there is no backend 'cuda'"),
         (None, None, "numpy", None),
         ("nonsens", "numpy", "numpy", "backend: there is no backend 'nonsens'"),
         (None, "nonsens", "numpy", "GPUNN_BACKEND: there is no backend 'nonsens'"),
@@ -142,6 +144,14 @@ def test_precedence_of_the_backend(
     result = gpunn("train", digits, *arguments, status=2 if expected else 0)
     if expected:
         assert expected in result.stderr
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line(gpunn, digits):
+    settings = ["model.layers.4.activation=relu", "training.epochs=1"]
+    options = [word for setting in settings for word in ("--set", setting)]
+    (line,) = gpunn("train", digits, "--quiet", *options).stderr.splitlines()
+    assert line.startswith("layer 'dense_2': with its activation 'relu' outputs are above 0, but")
 
 
 # ------------------------------------------------------------------------- what can't be trained

@@ -4,6 +4,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -29,7 +30,7 @@ YES = X[:, 1] > 2
 LABELS = (X[:, :3] > 2).astype(int)
 
 
-def fitted(estimator, y):
+def fitted(estimator, y, X=X):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return estimator.fit(X, y)
@@ -58,7 +59,7 @@ def test_a_regressor(activation, y):
     assert model.dtype == "float64"
     expected = estimator.predict(X).reshape(len(X), -1)
     np.testing.assert_allclose(model.predict(X), expected, rtol=1e-9, atol=1e-9)
-    assert model.metadata == {}
+    assert model.metadata == {"output_activation": "identity"}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,19 @@ def test_a_classifier(y, function, names):
     p = estimator.predict_proba(X)
     expected = p[:, 1:] if y is YES else p
     np.testing.assert_allclose(function(model.predict(X)), expected, atol=1e-5)
-    assert model.metadata.get("classes") == names
+    assert model.classes == names
+    np.testing.assert_allclose(model.predict_proba(X), p, atol=1e-5)
+
+
+def test_names_of_features_go_along():
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    estimator = fitted(MLPRegressor(hidden_layer_sizes=(2,), max_iter=2), NUMBERS, frame)
+    model = from_sklearn(estimator, "numpy")
+    assert model.feature_names == list(frame)
+    moved = frame[list(frame)[::-1]]
+    np.testing.assert_array_equal(model.predict(moved), model.predict(frame))
+    again = to_sklearn(model, "numbers")
+    assert list(again.feature_names_in_) == list(frame)
 
 
 def test_what_is_no_fitted_estimator():

@@ -1,0 +1,90 @@
+"""Columns of data frames, of whatever library: what they are called, in which order, of what type.
+
+Nothing here imports such a library.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.meaning import shown
+
+__all__ = ["column_names", "difference", "odd_columns", "order_of"]
+
+
+def column_names(table: Any) -> list[str] | None:
+    """Return the names of a data frame's columns; None for anything else, or without names.
+
+    Columns that are numbered rather than named, as pandas does by default, have none.
+    """
+    names = getattr(table, "column_names", None)  # pyarrow, whose `columns` are the arrays
+    if names is None:
+        names = getattr(table, "columns", None)
+    if names is None:
+        return None
+    try:
+        listed = list(names)
+    except TypeError:
+        return None
+    named = bool(listed) and all(isinstance(name, str) for name in listed)
+    return [str(name) for name in listed] if named else None
+
+
+def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
+    """Return the places of the known columns among these, or None if they are there already.
+
+    Parameters
+    ----------
+    names : list of str or None
+        Of the data at hand; data without names is taken as it is.
+    known : list of str or None
+        Those that a network was trained on.
+    argument : str
+        What the caller calls the data, for the error message.
+
+    Raises
+    ------
+    DataError
+        If they are not the same names; the message lists those that are missing or unknown.
+    """
+    if names is None or known is None or names == known:
+        return None
+    if problem := difference(names, known):
+        raise DataError(f"{argument}: the network was trained on other columns: {problem}")
+    return [names.index(name) for name in known]
+
+
+def difference(names: Sequence[str], known: Sequence[str]) -> str:
+    """Return what keeps columns from being put into a known order; empty if nothing does."""
+    present, wanted = Counter(names), Counter(known)
+    twice = [name for name, count in (present | wanted).items() if count > 1]
+    missing, unknown = list(wanted - present), list(present - wanted)
+    parts = []
+    if missing:
+        parts.append(f"missing: {shown(missing)}")
+    if unknown:
+        parts.append(f"unknown: {shown(unknown)}")
+    if twice and not parts:
+        parts.append(f"several are called {shown(twice)}, so their order can't be told")
+    return "; ".join(parts)
+
+
+def odd_columns(table: Any) -> list[str]:
+    """Return the names of a data frame's columns that don't hold numbers, with what they hold."""
+    found = []
+    for name in column_names(table) or []:
+        try:
+            column = np.asarray(table[name])
+        except Exception:  # a frame of some library that has no columns by name
+            return []
+        if column.ndim != 1 or column.dtype.kind in "buif":
+            continue
+        values = column.tolist() if column.dtype == object else column[:1].tolist()
+        others = (value for value in values if not isinstance(value, (bool, int, float)))
+        found.append(f"{name!r:.60} (such as {next(others, values[0])!r:.60})" if values else name)
+    return found

@@ -1,0 +1,205 @@
+"""What a network and its data can hardly be meant to be, found before training begins."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from gpunn.activations import (
+    ELU,
+    GELU,
+    SELU,
+    Activation,
+    Identity,
+    Mish,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Tanh,
+)
+from gpunn.data.mapped import release, rows_of
+from gpunn.errors import GpunnWarning
+from gpunn.layers import Activation as ActivationLayer
+from gpunn.layers import Dense, Dropout, Flatten, Rescaling
+from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
+from gpunn.meaning import check_class_count
+from gpunn.network import Sequential
+
+__all__ = ["check_classes", "warn_of_outputs", "warn_of_scale"]
+
+CALLER = 4
+"""Frames from a warning to who called `Trainer.fit`."""
+
+LEAST_DEVIATION, LARGEST_DEVIATION = 0.1, 100.0
+"""Standard deviations of targets between which a network learns them without more ado."""
+
+LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
+"""Largest distance of their mean from 0, and largest quotient of that by the deviation."""
+
+LOWEST = {GELU: -0.171, SELU: -SELU.scale * SELU.alpha, SiLU: -0.279, Mish: -0.309}
+"""The least values of activations that are bounded below."""
+
+CHUNK_ITEMS = 2**20
+"""Targets looked at in one go."""
+
+REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, Quantile)
+"""Losses that compare the outputs themselves with numbers."""
+
+EVERYTHING = (-math.inf, math.inf)
+
+TAKES = {
+    "softmax": "takes logits, which are any real numbers, and applies the softmax itself",
+    "sigmoid": "takes logits, which are any real numbers, and applies the sigmoid itself",
+    "exponential": "takes logarithms of rates, which are any real numbers",
+}
+
+
+def check_classes(model: Sequential, loss: Loss) -> None:
+    """Raise a DataError if the network has names of fewer or more classes than it tells apart."""
+    outputs, activation = model.output_shape[0], loss.output_activation
+    one_of_them = activation == "softmax" or (activation == "sigmoid" and outputs == 1)
+    if one_of_them and (classes := model.classes) is not None:
+        check_class_count(classes, outputs, "classes")
+
+
+# ------------------------------------------------------------------------------ the last layer
+
+
+def warn_of_outputs(model: Sequential, loss: Loss, targets: np.ndarray) -> None:
+    """Warn if the network's outputs can't be what the loss takes, or what the targets are."""
+    label, name, (low, high) = output_range(model)
+    if (low, high) == EVERYTHING:
+        return
+    said = f"layer {label!r}: with its activation {name!r} outputs are {span(low, high)}"
+    if takes := TAKES.get(loss.output_activation):
+        warnings.warn(
+            f"{said}, but the loss {loss.name!r} {takes}. Leave out the activation of the "
+            "last layer",
+            GpunnWarning,
+            CALLER,
+        )
+    elif isinstance(loss, REGRESSION):
+        least, most = float(targets.min()), float(targets.max())
+        if least < low or most > high:
+            warnings.warn(
+                f"{said}, but the targets are from {least:.6g} to {most:.6g}. Leave out the "
+                "activation of the last layer, or scale the targets",
+                GpunnWarning,
+                CALLER,
+            )
+
+
+def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:
+    """Return which layer bounds the outputs, by which activation, and the bounds."""
+    label, name, bounds = "", "", EVERYTHING
+    layer: Any
+    for place, layer in zip(model.labels, model.layers, strict=True):
+        if type(layer) is ActivationLayer and type(layer.f) is Identity:
+            continue
+        if type(layer) in (Dense, ActivationLayer):
+            label, name, bounds = place, layer.f.name, range_of(layer.f)
+        elif type(layer) is Rescaling and bounds != EVERYTHING and layer.scale:
+            low, high = sorted(layer.scale * end + layer.offset for end in bounds)
+            bounds = low, high
+        elif type(layer) not in (Dropout, Flatten):
+            bounds = EVERYTHING
+    return label, name, bounds
+
+
+def range_of(f: Activation) -> tuple[float, float]:
+    """Return bounds of an activation's values; none for one that is not known here."""
+    if type(f) is Sigmoid:
+        return 0.0, 1.0
+    if type(f) is Tanh:
+        return -1.0, 1.0
+    if type(f) in (ReLU, Softplus):
+        return 0.0, math.inf
+    if type(f) in LOWEST:
+        return LOWEST[type(f)], math.inf
+    if type(f) is ELU:
+        return -f.alpha, math.inf
+    return EVERYTHING
+
+
+def span(low: float, high: float) -> str:
+    """Return a range in words."""
+    return f"above {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+
+
+# ------------------------------------------------------------------------- the targets' scale
+
+
+def warn_of_scale(
+    model: Sequential, loss: Loss, targets: np.ndarray, numbers: np.ndarray | None
+) -> None:
+    """Warn if targets are far from the scale at which an untrained network's outputs are.
+
+    Parameters
+    ----------
+    numbers : ndarray of int64 or None
+        Which rows are training rows; None is all of them.
+    """
+    if model.output_activation is not None or not isinstance(loss, REGRESSION):
+        return  # trained before, with whatever came of it, or no regression
+    mean, deviation, indicator = target_statistics(targets, numbers)
+    scale, offset = trailing_rescaling(model)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre, spread = np.abs((mean - offset) / scale), deviation / abs(scale)
+        far = (centre > LARGEST_MEAN) | (spread > LARGEST_DEVIATION)
+        far |= (spread > 0) & ((spread < LEAST_DEVIATION) | (centre > LARGEST_RATIO * spread))
+    far &= ~indicator
+    if not far.any():
+        return
+    output = int(far.argmax())
+    of_output = f" of output {output}" if len(far) > 1 else ""
+    more = f" ({int(far.sum())} outputs are such)" if far.sum() > 1 else ""
+    warnings.warn(
+        f"y: the targets{of_output} have a mean of {mean[output]:.4g} and a standard deviation of "
+        f"{deviation[output]:.4g}{more}. A network starts with outputs of about 0, give or take 1; "
+        "so far from there it learns slowly, badly or not at all. Standardize the targets: train "
+        "on (y - mean) / deviation, and take predictions * deviation + mean",
+        GpunnWarning,
+        CALLER,
+    )
+
+
+def target_statistics(
+    targets: np.ndarray, numbers: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each output's mean, standard deviation, and whether all its targets are 0 or 1.
+
+    In pieces, so that a memory map is never loaded whole.
+    """
+    rows = len(targets) if numbers is None else len(numbers)
+    step = max(1, CHUNK_ITEMS // targets.shape[1])
+    total, squares = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
+    indicator = np.ones(targets.shape[1], dtype=bool)
+    origin = rows_of(targets, slice(0, 1) if numbers is None else numbers[:1])[0].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            chosen = slice(start, stop) if numbers is None else numbers[start:stop]
+            piece = rows_of(targets, chosen).astype(np.float64)
+            release(targets)
+            indicator &= ((piece == 0) | (piece == 1)).all(axis=0)
+            piece -= origin
+            total += piece.sum(axis=0)
+            squares += (piece * piece).sum(axis=0)
+        mean = total / rows
+        deviation = np.sqrt(np.maximum(squares / rows - mean * mean, 0.0))
+    return mean + origin, deviation, indicator
+
+
+def trailing_rescaling(model: Sequential) -> tuple[float, float]:
+    """Return scale and offset of what comes after the last layer that computes something else."""
+    scale, offset = 1.0, 0.0
+    for layer in reversed(model.layers):
+        if type(layer) is Rescaling and layer.scale:
+            scale, offset = scale * layer.scale, offset + scale * layer.offset
+        elif type(layer) not in (Dropout, Flatten):
+            break
+    return scale, offset

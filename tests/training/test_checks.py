@@ -1,0 +1,136 @@
+"""Warnings of what can hardly be meant, and none of what can."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.data import load_digits
+from gpunn.errors import GpunnWarning
+from gpunn.layers import Activation, BatchNorm, Dense, Rescaling
+
+random = np.random.default_rng(0)
+X = random.normal(size=(200, 3))
+LABELS = (X[:, 0] > 0).astype(int)
+NUMBERS = X[:, 0] + 0.1 * random.normal(size=200)
+
+
+def fit(layers, loss, y, **options):
+    model = gpunn.Sequential(layers, 3, backend="numpy", seed=0)
+    trainer = gpunn.Trainer(model, loss, "sgd")
+    trainer.fit(X, y, epochs=0, progress=False, **options)
+    return trainer
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh", "softplus", "elu", "gelu"])
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "poisson"])
+def test_an_activation_before_a_loss_that_takes_any_number(activation, loss):
+    units = 2 if loss.startswith("softmax") else 1
+    expected = rf"layer 'dense_1': with its activation '{activation}' .*'{loss}' takes lo.*Leave"
+    with pytest.warns(GpunnWarning, match=expected):
+        fit([Dense(units, activation)], loss, LABELS)
+    with pytest.warns(GpunnWarning, match="layer 'activation_1'"):
+        fit([Dense(units), Activation(activation)], loss, LABELS)
+    with pytest.warns(GpunnWarning, match="layer 'last'"):
+        fit([Dense(units, activation, label="last"), Rescaling(2.0)], loss, LABELS)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Dense(4, "relu"), Dense(2)],
+        [Dense(2, "leaky_relu")],
+        [Dense(2, "relu"), BatchNorm()],
+        [Dense(4, "sigmoid"), Dense(2), Activation("identity"), Rescaling(3.0)],
+    ],
+)
+def test_outputs_that_may_be_any_number(layers):
+    fit(layers, "softmax_cross_entropy", LABELS)  # warnings are errors
+
+
+@pytest.mark.parametrize(
+    ("activation", "y"),
+    [("relu", NUMBERS), ("sigmoid", 3 * LABELS), ("tanh", NUMBERS * 2), ("softplus", NUMBERS)],
+)
+def test_targets_that_the_last_layer_cannot_give(activation, y):
+    with pytest.warns(GpunnWarning, match=f"'{activation}' outputs are .* the targets are from"):
+        fit([Dense(1, activation)], "mean_squared_error", y)
+
+
+def test_targets_that_a_bounded_last_layer_can_give():
+    fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS)
+    fit([Dense(1, "relu")], "huber", np.abs(NUMBERS))
+    fit([Dense(1, "sigmoid"), Rescaling(10.0, -5.0)], "mean_squared_error", NUMBERS)
+
+
+FAR = [(1e6, 1.0), (0.0, 1e3), (0.0, 0.01), (10.0, 1.0), (-300.0, 80.0), (1e6, 0.0)]
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", "mean_absolute_error", "huber", "quantile"])
+@pytest.mark.parametrize(("mean", "deviation"), FAR)
+def test_targets_of_another_scale(loss, mean, deviation):
+    expected = r"^y: the targets have a mean of .* Standardize the targets: .*predictions \* "
+    with pytest.warns(GpunnWarning, match=expected):
+        fit([Dense(1)], loss, mean + deviation * NUMBERS)
+
+
+def test_the_figures_are_those_of_the_training_rows():
+    y = np.stack([NUMBERS, 5e4 + 700 * NUMBERS], axis=1)
+    with pytest.warns(GpunnWarning) as caught:
+        trainer = fit([Dense(2)], "mean_squared_error", y, validation_split=0.25)
+    kept = trainer.fit  # the rows are found again by the same split
+    assert kept
+    from gpunn.data.preprocessing import split_rows
+
+    rows, _ = split_rows(200, 0.25, 0)
+    message = str(caught[0].message)
+    assert f"of output 1 have a mean of {y[rows, 1].mean():.4g} " in message
+    assert f"standard deviation of {y[rows, 1].std():.4g}." in message
+
+
+def test_the_warning_is_where_fit_was_called():
+    with pytest.warns(GpunnWarning) as caught:
+        fit([Dense(1)], "mean_squared_error", 1e6 + NUMBERS)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        *(mean + deviation * NUMBERS for mean, deviation in [(0, 1), (2, 1.2), (22, 9), (50, 60)]),
+        np.eye(200)[:, 0],
+        np.zeros(200),
+        np.full(200, 3.0),
+    ],
+)
+def test_targets_of_a_usual_scale(y):
+    fit([Dense(1)], "mean_squared_error", y)
+
+
+def test_one_hot_digits_are_of_a_usual_scale():
+    pixels, labels, *_ = load_digits()
+    model = gpunn.Sequential([Rescaling(1 / 16), Dense(10)], 64, backend="numpy")
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    trainer.fit(pixels, np.eye(10)[labels], epochs=0, progress=False)
+
+
+def test_a_last_layer_that_scales_is_allowed_for():
+    fit([Dense(1), Rescaling(1.0, 1e6)], "mean_squared_error", 1e6 + NUMBERS)
+    fit([Dense(1), Rescaling(700.0, 5e4)], "mean_squared_error", 5e4 + 700 * NUMBERS)
+    with pytest.warns(GpunnWarning, match="standard deviation"):
+        fit([Dense(1), Rescaling(700.0)], "mean_squared_error", NUMBERS)
+
+
+def test_a_network_that_was_trained_before_is_not_warned_of_again():
+    with pytest.warns(GpunnWarning):
+        trainer = fit([Dense(1)], "mean_squared_error", 1e6 + NUMBERS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.fit(X, 1e6 + NUMBERS, epochs=0, progress=False)
+
+
+def test_targets_in_a_memory_map(tmp_path):
+    np.save(tmp_path / "y.npy", 1e6 + NUMBERS)
+    with pytest.warns(GpunnWarning, match=r"mean of 1e\+06"):
+        fit([Dense(1)], "mean_squared_error", np.load(tmp_path / "y.npy", mmap_mode="r"))
