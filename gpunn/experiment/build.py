@@ -10,7 +10,7 @@ from gpunn.backends import Backend
 from gpunn.config import Config, Training
 from gpunn.configurable import Configurable, check_number
 from gpunn.data.validation import check_inputs
-from gpunn.errors import ArgumentError, ConfigError, suggest
+from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import Part, Parts, load, warn_of_constant_columns
 from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
@@ -181,7 +181,13 @@ def make_trainer(model: Sequential, objects: Objects, training: Training) -> Tra
 
 
 def _network(config: Config, layers: list[Layer], parts: Parts, ops: Backend) -> Sequential:
-    shape = parts.training.source_inputs.shape[1:]
+    whole = parts.training.source_inputs.shape
+    if len(whole) < 2:
+        raise DataError(
+            f"training X: expected an array of shape (rows, features); got {whole}. A single "
+            "feature needs shape (rows, 1)"
+        )
+    shape = whole[1:]
     if config.data.standardize:
         flatten: list[Layer] = [Flatten()] if len(shape) > 1 else []
         layers = [*flatten, Standardization(), *layers]

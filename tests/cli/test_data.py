@@ -182,6 +182,7 @@ def test_classes_without_weight_are_not_learnt(gpunn, flowers, tmp_path):
             "training y: expected one target for each of the 6 rows",
         ),
         ('dataset = "npz", path = "nan.npz"', "X: expected finite numbers"),
+        ('dataset = "npz", path = "flat.npz"', "X: expected an array of shape (rows, features)"),
         ('dataset = "npz", path = "test.npz", X_test = "X_t", y_test = "y_t"', "test X: this netw"),
         (
             'dataset = "npz", path = "a.npz", test_fraction = 0.99',
@@ -196,6 +197,7 @@ def test_bad_data_is_one_line_and_leaves_no_folder(train, tmp_path, data, proble
     X, y = arrays(6)
     np.savez(tmp_path / "a.npz", X=X, y=y)
     np.savez(tmp_path / "short.npz", X=X, y=y[:5])
+    np.savez(tmp_path / "flat.npz", X=X[:, 0], y=y)
     np.savez(tmp_path / "nan.npz", X=np.full_like(X, np.nan), y=y)
     np.savez(tmp_path / "test.npz", X=X, y=y, X_t=X[:, :3], y_t=y)
     result = train(data, status=2)
