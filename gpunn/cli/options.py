@@ -42,6 +42,7 @@ def load_run(
     from gpunn.config import load_config
     from gpunn.errors import ConfigError, ModelFileError
     from gpunn.experiment.folder import BEST, CHECKPOINTS, CONFIG
+    from gpunn.experiment.metadata import check_metadata
     from gpunn.experiment.objects import Objects
     from gpunn.saving import FINAL, load_model
 
@@ -58,4 +59,6 @@ def load_run(
             else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
         )
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
-    return load_model(path, config.get_backend(backend)), objects, config
+    model = load_model(path, config.get_backend(backend))
+    check_metadata(path, model.metadata, config.data)
+    return model, objects, config

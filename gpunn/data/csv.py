@@ -17,6 +17,7 @@ from typing import Literal, TextIO, TypeAlias, TypeVar
 import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
+from gpunn.formulas import text_of_cell
 from gpunn.reading import LONGEST_LINE, checked_path, open_file
 
 __all__ = ["CSVData", "load_csv"]
@@ -24,6 +25,10 @@ __all__ = ["CSVData", "load_csv"]
 _MISSING = ("", "NA", "N/A", "nan", "?")
 _BLOCK_CELLS = 2**16  # about 4 MB of Python strings
 _PLACES_SHOWN = 5
+
+LONGEST_NAME = 256
+"""Characters of a class's name. Arrays of names take four bytes for each of the longest, in every
+row."""
 
 _Item = TypeVar("_Item", int, str)
 _Row: TypeAlias = list[str]
@@ -70,7 +75,8 @@ def load_csv(
     """Load a CSV file in UTF-8.
 
     Empty lines are skipped and spaces around cells ignored. Quoting is that of Python's `csv`
-    module: cells may be quoted with `"`, a quote inside being doubled.
+    module: cells may be quoted with `"`, a quote inside being doubled. An apostrophe before a
+    class's name that a spreadsheet would take for a formula, such as `'=1+1`, is no part of it.
 
     Parameters
     ----------
@@ -102,8 +108,9 @@ def load_csv(
     ------
     DataFileError
         If a value is missing, a feature is not a finite number (of the given type), a row has too
-        few or too many cells, the header names a column twice, a column does not exist, or the
-        file is empty, not in UTF-8 or wrongly quoted. The message names lines and columns.
+        few or too many cells or more than 16 MiB, a class's name more than 256 characters, the
+        header names a column twice, a column does not exist, or the file is empty, not in UTF-8,
+        wrongly quoted or no regular file. The message names lines and columns.
     ArgumentError
         If another argument has a value that can't work.
     ArgumentTypeError
@@ -462,9 +469,15 @@ class _TextTarget:
 
     def add(self, lines: Sequence[int], cells: Sequence[str]) -> None:
         for line, cell in zip(lines, cells, strict=True):
-            text = cell.strip()
+            text = text_of_cell(cell.strip())
             code = self._code_of.get(text)
             if code is None:
+                if len(text) > LONGEST_NAME:
+                    raise DataFileError(
+                        f"{self._parser.path}, line {line}: column {self._name!r} is the target, "
+                        f"and names of classes have at most {LONGEST_NAME} characters; got "
+                        f"{len(text)}. Is it the right column?"
+                    )
                 if self._parser.is_missing(line, self._name, text):
                     continue
                 code = self._code_of[text] = len(self._code_of)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpunn.formulas import formula_as_text, warn_of_formulas
 from gpunn.losses import Loss
 from gpunn.meaning import check_class_count, probabilities
 
@@ -37,7 +38,11 @@ class Predictions:
     labels: list[str]
 
     def table(self, with_probabilities: bool) -> str:
-        """Return CSV text: a header, then one line a row."""
+        """Return CSV text: a header, then one line a row.
+
+        A class's name that a spreadsheet would take for a formula is written as
+        `gpunn.formulas.formula_as_text` says, and a warning says so.
+        """
         width = 1 if self.values.ndim == 1 else self.values.shape[1]
         columns = self.values.reshape(-1, width)
         names = ["prediction"] if width == 1 else [f"prediction_{i}" for i in range(width)]
@@ -52,10 +57,14 @@ class Predictions:
         writer.writerow(names)
         for row, more in zip(columns.tolist(), extra, strict=True):
             writer.writerow([_cell(value, digits) for value in row] + more)
+        if columns.dtype.kind == "U":
+            warn_of_formulas(self.labels)
         return text.getvalue()
 
 
 def _cell(value: object, digits: int) -> str:
+    if isinstance(value, str):
+        return formula_as_text(value)
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 

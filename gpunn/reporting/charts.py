@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.errors import ArgumentError
 from gpunn.optional import require
 
 __all__ = ["Chart", "Line", "bars", "heat_map", "lines", "scatter"]
@@ -36,6 +37,12 @@ DASHES = {"solid": "", "dashed": "5 2.5", "dotted": "1.2 2"}
 
 WIDTH, HEIGHT = 5.2, 2.9
 """Inches, of 72 units of the drawing each: about the width of a phone."""
+
+KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+LARGEST_DRAWN = 1e150
+"""Larger figures are left out of drawings, whose scale they would leave nothing of; tables of the
+numbers have them."""
 
 POINTS = 2000
 """Most points of a line or a cloud, and rows of a table, that go into the page."""
@@ -157,9 +164,9 @@ def lines(
 
     def draw(axes: Any) -> None:
         for number, line in enumerate(kept):
-            heights = np.asarray(line.y, dtype=float)
+            heights = drawable(line.y)
             if logarithmic:
-                heights = np.where(heights > 0, heights, np.nan)
+                heights = np.where(heights > 1 / LARGEST_DRAWN, heights, np.nan)
             (artist,) = axes.plot(line.x, heights, color=COLOURS[line.colour % len(COLOURS)])
             if DASHES[line.dash]:
                 artist.set_dashes([float(length) for length in DASHES[line.dash].split()])
@@ -170,6 +177,8 @@ def lines(
         axes.set_xlabel(x_label)
         axes.margins(x=0.02)
         for number, (x, y, text, colour) in enumerate(marks):
+            if np.isnan(drawable([y])[0]):
+                continue
             mark(axes, x, y, text, COLOURS[colour % len(COLOURS)], f"mark-{number}")
 
     description = f"Line chart. {' '.join(sentence(line, x_label) for line in series)}"
@@ -179,6 +188,12 @@ def lines(
     return Chart(
         key, title, description, drawn(key, draw), columns, joined(kept), tuple(series), note
     )
+
+
+def drawable(values: Sequence[float]) -> np.ndarray:
+    """Return numbers with NaN for those that are too large for a drawing."""
+    numbers = np.asarray(values, dtype=float)
+    return np.where(np.abs(numbers) <= LARGEST_DRAWN, numbers, np.nan)
 
 
 def mark(axes: Any, x: float, y: float, text: str, colour: str, gid: str) -> None:
@@ -332,7 +347,12 @@ def heat_map(
 
 
 def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
-    """Return what `draw` puts on a pair of axes, as SVG for the inside of a page."""
+    """Return what `draw` puts on a pair of axes, as SVG for the inside of a page.
+
+    The key goes into the SVG as it is, so it must be a plain word.
+    """
+    if KEY.fullmatch(key) is None:
+        raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
     matplotlib = require("matplotlib", "a report", ".[report]")
     figures = require("matplotlib.figure", "a report", ".[report]")
     content = io.StringIO()

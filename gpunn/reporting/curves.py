@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from gpunn.reporting.charts import Chart, Line, lines
+from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 from gpunn.reporting.text import title_of
 from gpunn.training.trainer import TIMINGS
 
 __all__ = ["comparison", "learning_curves", "norm_charts", "pace_charts"]
+
+RESERVED = ("confusion", *TIMINGS)
+"""What other charts of a run are called."""
+
+LAYERS = 48
+"""Layers whose norms are drawn: twice as many as colours and dashes tell apart."""
 
 DASH = ("solid", "dashed", "dotted")
 """What tells series apart when there are more than colours."""
@@ -37,7 +44,7 @@ def epochs(record: Record) -> list[float]:
 def learning_curves(record: Record, key: str) -> list[Chart]:
     """Return a chart of each figure, training and validation, with the best epoch marked."""
     best, charts = record.best, []
-    for name in measured(record):
+    for number, name in enumerate(measured(record), start=1):
         series = [Line("training", epochs(record), column(record.history, name))]
         if any(f"val_{name}" in row for row in record.history):
             validation = column(record.history, f"val_{name}")
@@ -48,8 +55,15 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
             place = best["epoch"] or 0.0
             marks.append((place, height, f"best epoch: {place:.0f}", len(series) - 1))
         note = f"The best epoch is told by {record.monitor}." if marks else ""
-        charts.append(lines(f"{key}-{name}", title_of(name), series, marks=marks, note=note))
+        place_in_page = chart_key(key, name, number)
+        charts.append(lines(place_in_page, title_of(name), series, marks=marks, note=note))
     return charts
+
+
+def chart_key(prefix: str, name: str, number: int) -> str:
+    """Return a key for the chart of a figure, whose name may be anything."""
+    plain = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED
+    return f"{prefix}-{name if plain else f'figure-{number}'}"
 
 
 def pace_charts(record: Record, key: str) -> list[Chart]:
@@ -71,44 +85,40 @@ def norm_charts(record: Record, key: str) -> list[Chart]:
     """Return the norms of each layer's parameters and gradients."""
     if not record.norms:
         return []
-    return [
-        lines(
-            f"{key}-{kind}-norms",
-            title,
-            by_layer(record.norms, kind),
-            logarithmic=True,
-            note=note,
-        )
-        for kind, title, note in (
-            ("parameters", "Norms of the weights", "At the end of each epoch, by layer."),
-            ("gradients", "Norms of the gradients", "Of each epoch's last update, by layer."),
-        )
-    ]
+    charts = []
+    for kind, title, note in (
+        ("parameters", "Norms of the weights", "At the end of each epoch, by layer."),
+        ("gradients", "Norms of the gradients", "Of each epoch's last update, by layer."),
+    ):
+        series = by_layer(record.norms, kind)
+        shown = [series[place] for place in evenly(len(series), LAYERS)]
+        if len(shown) < len(series):
+            note += f" {len(shown)} of {len(series):,} layers are shown."
+        charts.append(lines(f"{key}-{kind}-norms", title, shown, logarithmic=True, note=note))
+    return charts
 
 
 def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
     """Return one line a layer: the root of the sum of its arrays' squared norms."""
-    layers = dict.fromkeys(name.rpartition(".")[0] for row in rows for name in getattr(row, kind))
-    series = []
-    for number, layer in enumerate(layers):
-        y = []
-        for row in rows:
-            own = [
-                norm
-                for name, norm in getattr(row, kind).items()
-                if name.rpartition(".")[0] == layer
-            ]
-            whole = bool(own) and all(norm is not None for norm in own)
-            y.append(math.hypot(*own) if whole else math.nan)
-        x = [float(row.epoch) for row in rows]
-        series.append(Line(layer, x, y, number % 8, DASH[number // 8 % 3]))
-    return series
+    x = [float(row.epoch) for row in rows]
+    heights: dict[str, list[float]] = {}
+    for place, row in enumerate(rows):
+        norms: dict[str, list[float]] = {}
+        for name, norm in getattr(row, kind).items():
+            norms.setdefault(name.rpartition(".")[0], []).append(math.nan if norm is None else norm)
+        for layer, own in norms.items():
+            heights.setdefault(layer, [math.nan] * len(rows))[place] = math.hypot(*own)
+    return [
+        Line(layer, x, y, number % 8, DASH[number // 8 % 3])
+        for number, (layer, y) in enumerate(heights.items())
+    ]
 
 
 def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
     """Return a chart of each figure with a line for every run, of its validation part if it can."""
     charts = []
-    for figure in dict.fromkeys(name for record in records for name in measured(record)):
+    figures = dict.fromkeys(name for record in records for name in measured(record))
+    for place, figure in enumerate(figures, start=1):
         series = []
         for number, (record, run) in enumerate(zip(records, names, strict=True)):
             validated = any(f"val_{figure}" in row for row in record.history)
@@ -116,5 +126,5 @@ def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
             if any(map(math.isfinite, y)):
                 label = f"{run}, {'validation' if validated else 'training'}"
                 series.append(Line(label, epochs(record), y, number % 8, DASH[number // 8 % 3]))
-        charts.append(lines(f"compare-{figure}", title_of(figure), series))
+        charts.append(lines(chart_key("compare", figure, place), title_of(figure), series))
     return charts

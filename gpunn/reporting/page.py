@@ -13,6 +13,7 @@ from typing import Any
 import gpunn
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, ConfigError, DataError
+from gpunn.experiment.metadata import check_metadata
 from gpunn.experiment.objects import Objects
 from gpunn.files import write_atomically
 from gpunn.network import Sequential
@@ -205,6 +206,7 @@ def examined(
     objects = Objects(record.config, allow_imports)
     ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
     model = load_model(record.model_file, ops)
+    check_metadata(record.model_file, model.metadata, record.config.data)
     try:
         return model, examine(model, objects, record.config)
     except (ConfigError, DataError, OSError) as error:

@@ -42,6 +42,13 @@ LARGEST = 2**20
 """Bytes of a file that says how a run went, or where."""
 
 
+MOST_FIGURES = 100
+"""Names of figures in a history. Drawing a chart takes about a tenth of a second."""
+
+RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1e15)}
+"""What these figures can be."""
+
+
 class NormRow(msgspec.Struct):
     """Norms of each array and its gradient after an epoch; None if not finite."""
 
@@ -218,9 +225,22 @@ def newest_model(path: Path) -> Path | None:
 def history(path: Path) -> list[dict[str, float | None]]:
     """Return the figures of each epoch; those that are not finite are None."""
     rows = lines(path, dict[str, float | None])
+    names: set[str] = set()
     for number, row in enumerate(rows, start=1):
         if row.get("epoch") is None:
             raise DataFileError(f"{path}, line {number}: damaged: there is no number 'epoch'")
+        for name, (low, high) in RANGES.items():
+            if (figure := row.get(name)) is not None and not low <= figure <= high:
+                raise DataFileError(
+                    f"{path}, line {number}: damaged: {name!r} is {figure!r}; expected {low:g} to "
+                    f"{high:g}"
+                )
+        names.update(row)
+        if len(names) > MOST_FIGURES:
+            raise DataFileError(
+                f"{path}, line {number}: expected at most {MOST_FIGURES} different figures, each "
+                f"of which is a chart; got {len(names):,}"
+            )
     return rows
 
 

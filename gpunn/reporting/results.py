@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.reporting.charts import Chart, bars, heat_map, scatter
+from gpunn.reporting.charts import LARGEST_DRAWN, Chart, bars, heat_map, scatter
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers
 from gpunn.reporting.images import picture
 from gpunn.reporting.text import SPACE, figure_text
@@ -125,14 +125,14 @@ def confusion_matrix(outcome: Classes, part: str, key: str) -> Chart:
 
 def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
     """Return the commonest errors as (true class, predicted class, rows)."""
-    counts = outcome.confusion
-    np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:limit]
-    pairs = [divmod(int(place), len(outcome.names)) for place in order]
+    wrong = outcome.truth != outcome.predicted
+    pairs = outcome.truth[wrong] * len(outcome.names) + outcome.predicted[wrong]
+    found, counts = np.unique(pairs, return_counts=True)
+    worst = np.argsort(-counts, kind="stable")[:limit]
     return [
-        (outcome.names[true], outcome.names[predicted], int(counts[true, predicted]))
-        for true, predicted in pairs
-        if counts[true, predicted]
+        (outcome.names[true], outcome.names[predicted], count)
+        for place, count in zip(found[worst].tolist(), counts[worst].tolist(), strict=True)
+        for true, predicted in [divmod(place, len(outcome.names))]
     ]
 
 
@@ -143,8 +143,11 @@ def confused_pairs(outcome: Classes) -> Table:
 
 def by_class(outcome: Classes) -> Table:
     """Return precision, recall and their harmonic mean for each class."""
-    counts = outcome.confusion.astype(np.float64)
-    hits, truth, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    right = outcome.truth[outcome.truth == outcome.predicted]
+    hits, truth, predicted = (  # without a matrix, which many classes have no memory for
+        np.bincount(found, minlength=len(outcome.names)).astype(np.float64)
+        for found in (right, outcome.truth, outcome.predicted)
+    )
     with np.errstate(invalid="ignore"):
         precision, recall, f1 = hits / predicted, hits / truth, 2 * hits / (truth + predicted)
     rows = [
@@ -220,18 +223,25 @@ def numbers(outcome: Numbers, part: str, key: str) -> Results:
     """Return predictions against the truth, and the residuals, of each output."""
     found, rows = Results(), []
     outputs = outcome.truth.shape[1]
+    drawn = True
     for index in range(outputs):
         truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
-        residual = predicted - truth
-        figures = accuracy_figures(truth, residual)
+        largest = max(np.abs(truth).max(), np.abs(predicted).max())
+        with np.errstate(over="ignore", invalid="ignore"):  # figures of it say so
+            residual = predicted - truth
+            figures = accuracy_figures(truth, residual)
         rows.append((index, *(figure_text(figure) for figure in figures.values())))
-        if index < OUTPUTS:
+        if index < OUTPUTS and not largest <= LARGEST_DRAWN:
+            drawn = False
+        elif index < OUTPUTS:
             name = f", output {index}" if outputs > 1 else ""
             place = f"{key}-output-{index}"
             found.charts.extend(number_charts(place, name, truth, predicted, figures, part))
     note = f"Of {len(outcome.truth):,} rows of the {part} part."
     if outputs > OUTPUTS:
         note += f" Charts show the first {OUTPUTS} outputs."
+    if not drawn:
+        note += f" There are no charts of outputs with numbers beyond {LARGEST_DRAWN:g}."
     columns = ("output", "RMSE", "mean absolute error", "mean residual", "R²")
     found.tables.append(Table("By output", columns, rows, note))
     return found

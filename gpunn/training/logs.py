@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError
 from gpunn.files import append
+from gpunn.formulas import formula_as_text, text_of_cell
 from gpunn.optional import require
 from gpunn.training.callbacks import Callback, check_path
 
@@ -201,7 +202,10 @@ def cut_off(path: str | Path, state: Mapping[str, Any]) -> None:
 def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
     """Return an epoch's figures as one line of CSV."""
     text = io.StringIO()
-    csv.DictWriter(text, columns).writerow(row)
+    cells = [row.get(name, "") for name in columns]
+    csv.writer(text).writerow(
+        formula_as_text(cell) if isinstance(cell, str) else cell for cell in cells
+    )
     return text.getvalue()
 
 
@@ -210,4 +214,5 @@ def csv_header(path: Path) -> list[str]:
     if not path.exists():
         return []
     with open_table(str(path)) as file:
-        return next(csv.reader(BoundedLines(path, file)), [])
+        header = next(csv.reader(BoundedLines(path, file)), [])
+    return [text_of_cell(name) for name in header]

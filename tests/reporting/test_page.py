@@ -43,7 +43,8 @@ def test_it_needs_nothing_else(all_pages):
             assert address.startswith(("data:image/png;base64,", "#")), address[:80]
         for address in re.findall(r"url\(([^)]*)\)|@import", text):
             assert address.startswith("#"), address
-        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
+        policy += "base-uri 'none'; form-action 'none'"
         assert f'http-equiv="Content-Security-Policy" content="{policy}"' in text
 
 

@@ -1,0 +1,142 @@
+"""What a run's files may ask a report for, and figures that no drawing has room for."""
+
+import json
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+from reporting.pages import Page
+
+import gpunn
+from gpunn.errors import DataFileError, ModelFileError
+from gpunn.reporting.curves import by_layer, norm_charts
+from gpunn.reporting.findings import Classes, Findings, Numbers
+from gpunn.reporting.page import report_html
+from gpunn.reporting.records import NormRow, history
+from gpunn.reporting.results import by_class, results, worst_pairs
+
+ROW = {"epoch": 1, "loss": 0.5, "learning_rate": 0.1, "seconds": 1.0, "samples_per_second": 9.0}
+
+
+@pytest.fixture
+def run(digits_run, tmp_path):
+    shutil.copytree(digits_run, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def write(run, *rows):
+    (run / "history.jsonl").write_text("".join(json.dumps({**ROW, **row}) + "\n" for row in rows))
+
+
+def test_many_figures_are_refused(tmp_path):
+    write(tmp_path, {f"figure_{number}": 1.0 for number in range(1000)})
+    said = r"history\.jsonl, line 1: expected at most 100 different figures, .*; got 1,005"
+    with pytest.raises(DataFileError, match=said):
+        history(tmp_path / "history.jsonl")
+    write(tmp_path, *({f"figure_{number}": 1.0} for number in range(1000)))
+    with pytest.raises(DataFileError, match=r"line 96: .* got 101"):
+        history(tmp_path / "history.jsonl")
+    write(tmp_path, *({f"figure_{number}": 1.0} for number in range(95)))
+    assert len(history(tmp_path / "history.jsonl")) == 95
+
+
+@pytest.mark.parametrize(
+    ("name", "figure"),
+    [
+        ("epoch", 0),
+        ("epoch", -1),
+        ("epoch", 1e308),
+        ("seconds", -1e-9),
+        ("seconds", 1e308),
+        ("samples_per_second", -5),
+        ("samples_per_second", 1e300),
+    ],
+)
+def test_figures_that_cannot_be(run, name, figure):
+    write(run, {name: figure})
+    with pytest.raises(DataFileError, match=rf"history\.jsonl, line 1: damaged: '{name}' is "):
+        report_html([run], "numpy")
+
+
+@pytest.mark.parametrize("figure", [1e308, -1e308, 5e-324, 1e150, 1.7e151])
+@pytest.mark.filterwarnings("error")
+def test_figures_that_no_drawing_has_room_for(run, figure):
+    """The tables have them."""
+    rows = [{"epoch": 1}, {"epoch": 2, "loss": figure, "val_loss": -figure, "accuracy": figure}]
+    write(run, *({**row, "learning_rate": figure} for row in rows))
+    norms = {"dense_1.weights": abs(figure), "dense_1.biases": abs(figure)}
+    row = {"epoch": 1, "parameters": norms, "gradients": norms}
+    (run / "norms.jsonl").write_text(json.dumps(row) + "\n")
+    test = {"rows": figure, "loss": figure, "accuracy": figure}
+    ending = {"epochs": 2, "stopped": "", "test": test}
+    (run / "evaluation.json").write_text(json.dumps(ending))
+    page = Page(report_html([run, run], "numpy"))
+    assert f"{figure:.4g}" in page.charts()["run-1-loss"].text
+
+
+def test_predictions_that_no_drawing_has_room_for():
+    truth = np.array([[1.0], [2.0], [-1.7e308]])
+    outcome = Numbers(truth, -truth)
+    found = results(Findings("test", {"test": 3}, truth, None, outcome), "a")
+    assert found.charts == []
+    assert "no charts of outputs with numbers beyond 1e+150" in found.tables[0].note
+
+
+def test_many_layers_are_drawn_in_part(digits_run, monkeypatch):
+    norms = {f"dense_{number}.weights": 1.0 for number in range(1, 301)}
+    rows = [NormRow(epoch, norms, norms) for epoch in (1, 2)]
+    record = gpunn.reporting.records.read_run(digits_run)
+    object.__setattr__(record, "norms", rows)
+    for chart in norm_charts(record, "a"):
+        assert len(chart.legend) == 48
+        assert chart.note.endswith("48 of 300 layers are shown.")
+
+
+def test_norms_by_layer_where_some_are_missing():
+    rows = [
+        NormRow(1, {"a.w": 3.0, "a.b": 4.0, "b.w": 1.0}, {}),
+        NormRow(2, {"a.w": None, "a.b": 4.0}, {}),
+    ]
+    found = {line.name: line.y for line in by_layer(rows, "parameters")}
+    np.testing.assert_equal(found, {"a": [5.0, np.nan], "b": [1.0, np.nan]})
+
+
+def test_many_classes_need_no_matrix():
+    """100,000 classes would have one of 80 GB."""
+    count = 100_000
+    truth = np.array([5, 5, 7, count - 1, 0])
+    predicted = np.array([5, 7, 7, 0, count - 1])
+    names = [str(number) for number in range(count)]
+    outcome = Classes(names, truth, predicted, np.ones(5))
+    tracemalloc.start()
+    try:
+        table, pairs = by_class(outcome), worst_pairs(outcome, 2)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**27
+    assert pairs == [("0", str(count - 1), 1), ("5", "7", 1)]
+    assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table.rows[7]] == [
+        *("7", "1", "50.0 %", "100.0 %", "66.7 %")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (5, "'classes': expected a list of different texts, got 5"),
+        ([], "'classes': expected a list"),
+        ([1, 2], "'classes': expected a list of different texts"),
+        (["a"] * 10, "'classes': expected a list of different texts"),
+        ({"a": 1}, "'classes': expected a list"),
+        ("0123456789", "'classes': expected a list"),
+        (["x" * 10**5, *"123456789"], "'classes': expected at most 256 characters, got 100000"),
+    ],
+)
+def test_classes_that_are_none(run, classes, said):
+    model = gpunn.load_model(run / "final.safetensors", "numpy")
+    model.metadata["classes"] = classes
+    model.save(run / "final.safetensors")
+    with pytest.raises(ModelFileError, match=rf"final\.safetensors: has damaged metadata: {said}"):
+        report_html([run], "numpy")

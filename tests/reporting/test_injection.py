@@ -1,0 +1,192 @@
+"""Texts that would be markup, scripts or addresses, in every place that a report or notebook shows.
+
+Names of classes, columns, figures, layers, folders and files come from whoever made the data or the
+run. In the page they are text, and nothing else.
+"""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from reporting.pages import Page
+
+import gpunn
+from gpunn import layers
+from gpunn.display import html_table
+from gpunn.errors import ArgumentError
+from gpunn.reporting.charts import Line, lines
+from gpunn.reporting.page import report_html
+from gpunn.saving import load_model
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    '"><script>alert(1)</script>',
+    "'><img src=x onerror=alert(1)>",
+    '"><meta http-equiv=refresh content="0;url=//evil.example">',
+    '"><base href="//evil.example/">',
+    '"><form action="//evil.example"><button>',
+    '" onload="alert(1)" x="',
+    '") fill="url(//evil.example#x',
+    "</svg></style></title><iframe src=//evil.example>",
+    "--><script>alert(1)</script><!--",
+    "]]><a href=javascript:alert(1)>x</a>",
+    "{{ 7 * 7 }}{% for x in runs %}",
+    "$\\frac{x$ & <b>&lt;b&gt;</b>",
+    "javascript:alert(1)",
+    "\u202e\u2066<link rel=stylesheet href=//evil.example>",
+    "\\g<0>\\1",
+]
+
+TAGS = {
+    *(
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "header",
+        "main",
+        "footer",
+        "nav",
+        "section",
+    ),
+    *("p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li", "pre", "code", "img"),
+    *("figure", "figcaption", "details", "summary", "table", "thead", "tbody", "tr", "th", "td"),
+    *("svg", "g", "path", "defs", "clippath", "rect", "use", "line", "text", "tspan"),
+}
+"""Every element that a report has."""
+
+
+def check(text: str) -> Page:
+    """Fail if anything but a report's own elements and attributes is in the page."""
+    page = Page(text)
+    metas = 0
+    for one in page.root.all():
+        assert one.tag in TAGS, one.tag
+        for name, value in one.attributes.items():
+            assert re.fullmatch(r"[a-z:-]+[0-9]?", name, re.IGNORECASE), name
+            assert not name.startswith("on"), name
+            if name in ("href", "src", "xlink:href"):
+                assert value.startswith(("#", "data:image/png;base64,")), value
+            if name == "id":
+                assert re.fullmatch(r"[A-Za-z0-9_.-]+", value), value
+            assert "url(//" not in value or name in ("aria-label", "alt")  # which are text
+        if one.tag == "meta":
+            metas += 1
+            assert one.attributes.get("http-equiv", "") in ("", "Content-Security-Policy")
+    assert metas == 5
+    return page
+
+
+def changed(path, change):
+    """Change each object of a file of JSON lines in place."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        change(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture
+def hostile(digits_run, tmp_path):
+    """Return a run of which every text is made of payloads, the folder's name too."""
+    every = " ".join(PAYLOADS)
+    run = tmp_path / PAYLOADS[3].replace("/", "_")
+    shutil.copytree(digits_run, run)
+    changed(
+        run / "history.jsonl",
+        lambda row: row.update({f"{p}{text}": 1.0 for text in PAYLOADS for p in ("", "val_")}),
+    )
+
+    def with_norms(row):
+        row["parameters"] |= dict.fromkeys(PAYLOADS, 1.0)
+        row["gradients"] |= {f"{text}.x": 1.0 for text in PAYLOADS}
+
+    changed(run / "norms.jsonl", with_norms)
+    names = ("started", "processor", "platform", "python", "gpunn")
+    place = dict.fromkeys(names, every)
+    place |= {"backend": {every: every}, "packages": {every: every}}
+    place["blas"] = {"name": every, "version": every}
+    (run / "environment.json").write_text(json.dumps(place))
+    figures = dict.fromkeys(PAYLOADS, 0.5)
+    ending = {"epochs": 3, "stopped": every, "test": {"rows": 360, **figures}}
+    (run / "evaluation.json").write_text(json.dumps(ending))
+    model = load_model(run / "final.safetensors", "numpy")
+    model.metadata["classes"] = [*PAYLOADS[:9], PAYLOADS[-1]]
+    model.save(run / "final.safetensors")
+    return run
+
+
+def test_a_report_shows_text_as_text(hostile, digits_run):
+    page = check(report_html([hostile, digits_run], "numpy"))
+    shown = page.root.text
+    titles = [one.all("h4")[0].text for one in page.charts().values()]
+    for payload in PAYLOADS:
+        assert shown.count(payload) > 10, payload
+        assert titles.count(payload.replace("_", " ").capitalize()) == 2, "and in the comparison"
+
+
+def test_what_cannot_be_shown_is_told_with_text_as_text(hostile):
+    """Where the data are gone, the report says so with their path; the settings are shown too."""
+    every = "".join(PAYLOADS)
+    description = json.loads((hostile / "config.json").read_text())
+    path = f"/nowhere/{PAYLOADS[1]}"
+    description["data"] = {"dataset": "csv", "path": path, "target": every, "delimiter": "<"}
+    (hostile / "config.json").write_text(json.dumps(description))
+    model = load_model(hostile / "final.safetensors", "numpy")
+    model.metadata |= {"header": True, "features": PAYLOADS * 4}
+    model.save(hostile / "final.safetensors")
+    shown = check(report_html([hostile], "numpy")).root.text
+    assert f"Predictions are missing, since the data can't be read: {path}" in shown
+    assert json.dumps(every, ensure_ascii=False) in shown
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_notebooks_show_text_as_text(payload):
+    model = gpunn.Sequential([layers.Dense(10, label=plain(payload))], 64, "numpy")
+    history = gpunn.History()
+    history.append({"epoch": 1, payload: 0.5})
+    tables = [
+        model._repr_html_(),
+        history._repr_html_(),
+        html_table(payload, [payload], [[payload]]),
+    ]
+    for table in tables:
+        page = Page(table)
+        assert {one.tag for one in page.root.all()} <= {
+            *("table", "caption", "thead", "tbody", "tr", "th", "td")
+        }
+        for one in page.root.all():
+            assert one.attributes.keys() <= {"scope", "style"}
+    assert tables[1].count("<") == tables[1].count(">")
+    assert Page(tables[2]).root.text == payload * 3
+
+
+def plain(payload: str) -> str:
+    """Labels of layers are part of arrays' names, so some texts are none."""
+    try:
+        layers.Dense(1, label=payload)
+        gpunn.Sequential([layers.Dense(1, label=payload)], 1, "numpy")
+    except ArgumentError:
+        return "plain"
+    return payload
+
+
+def test_a_key_is_a_plain_word():
+    """Keys go into the drawing as they are."""
+    with pytest.raises(ArgumentError, match="key: expected letters"):
+        lines('a"b', "title", [Line("x", [1.0], [1.0])])
+
+
+def test_figures_called_like_other_charts(digits_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(digits_run, run)
+    rows = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps({**row, "confusion": 1.0, "Loss": 2.0}) + "\n" for row in rows)
+    (run / "history.jsonl").write_text(text)
+    page = check(report_html([run], "numpy"))
+    ids = [one.attributes["id"] for one in page.root.all() if "id" in one.attributes]
+    assert len(ids) == len(set(ids))
+    assert np.isin(["run-1-confusion", "run-1-loss"], ids).all()

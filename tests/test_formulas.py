@@ -1,0 +1,77 @@
+"""No text in a CSV file that is written begins a formula, and all of it is read as it was."""
+
+import csv
+import io
+import logging
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gpunn.data import load_csv
+from gpunn.experiment.predictions import Predictions
+from gpunn.formulas import formula_as_text, text_of_cell
+from gpunn.training.logs import csv_header, csv_line
+
+FORMULAS = [
+    "=cmd|' /C calc'!A0",
+    '=HYPERLINK("//evil.example")',
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\uff1d1+1",
+    "'=1",
+    "''@x",
+]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_formulas(text):
+    assert formula_as_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "cat", "-", "+", "-1.5", "+3", "-inf", "a=b", "'cat", "it's"])
+def test_what_is_none(text):
+    assert formula_as_text(text) == text_of_cell(text) == text
+
+
+@given(st.text(alphabet="'=+-@a1\t \uff1d", max_size=6))
+@example("'=")
+def test_round_trip(text):
+    written = formula_as_text(text)
+    assert text_of_cell(written) == text
+    assert formula_as_text(written) == written or written.startswith("'")
+    assert not written.startswith(("=", "@", "\t", "\uff1d"))
+
+
+def test_predictions_are_read_as_they_were(tmp_path, caplog):
+    names = np.array(["cat", "=cmd|' /C calc'!A0", "'=x", "-", "@a,b"])
+    with caplog.at_level(logging.WARNING, logger="gpunn"):
+        text = Predictions(names, np.eye(5), names.tolist()).table(True)
+    assert "'=cmd|' /C calc'!A0" in caplog.text
+    assert len(caplog.records) == 3
+    for row in csv.reader(io.StringIO(text)):
+        for cell in row:
+            assert not cell.startswith(("=", "@", "+"))
+    (tmp_path / "a.csv").write_text(text)
+    table = load_csv(tmp_path / "a.csv", "prediction")
+    assert [table.classes[code] for code in table.y] == names.tolist()
+
+
+def test_numbers_are_written_as_numbers(caplog):
+    text = Predictions(np.array([-1.5, 2.0]), None, []).table(False)
+    assert text == "prediction\n-1.5\n2\n"
+    assert not caplog.records
+
+
+def test_a_history_with_such_a_figure(tmp_path):
+    """A log that goes on finds its columns again."""
+    columns = ["epoch", "=loss", "'@x"]
+    header = csv_line(columns, {name: name for name in columns})
+    assert header == "epoch,'=loss,''@x\r\n"
+    assert csv_line(columns, {"epoch": 1, "=loss": -0.5}) == "1,-0.5,\r\n"
+    (tmp_path / "log.csv").write_text(header)
+    assert csv_header(tmp_path / "log.csv") == columns
