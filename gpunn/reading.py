@@ -133,7 +133,8 @@ def read_whole(
         As `open_file`.
     """
     with open_file(path, fault) as file:
-        content = file.read(most + 1)
+        # Reading takes the memory for all that is asked for.
+        content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
     if len(content) > most:
         raise fault(f"{path}: not {what}: larger than {most:,} bytes")
     return content

@@ -47,8 +47,8 @@ def columns_fault(header: Any, features: Any) -> str | None:
     """Return what is wrong with the columns of a CSV file, if anything."""
     if not isinstance(header, bool):
         return f"'header': expected true or false, got {header!r:.80}"
-    if not are_texts(features):
-        return f"'features': expected a list of columns, got {features!r:.80}"
+    if not are_texts(features) or len(set(features)) < len(features):
+        return f"'features': expected a list of different columns, got {features!r:.80}"
     if not header and not all(name.isdecimal() and len(name) < 10 for name in features):
         return f"'features': expected columns' numbers, got {features!r:.80}"
     return None

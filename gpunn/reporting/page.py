@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def report_html(
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
-    jinja2 = require("jinja2", "a report", ".[report]")
+    template, style = template_and_style()
     require("matplotlib", "a report", ".[report]")
     records = [read_run(Path(folder)) for folder in runs]
     names = distinct_names(records)
@@ -131,17 +132,11 @@ def report_html(
         view(record, name, f"run-{number}", backend, allow_imports)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     ]
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"figure": figure_text, "title": title_of}
-    files = resources.files(__package__)
-    template = environment.from_string((files / "template.html").read_text(encoding="utf-8"))
     several = len(views) > 1
     return str(
         template.render(
             title=", ".join(names),
-            style=(files / "style.css").read_text(encoding="utf-8"),
+            style=style,
             runs=views,
             overview=overview(views) if several else None,
             differences=differences(records, names) if several else None,
@@ -150,6 +145,19 @@ def report_html(
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
     )
+
+
+@cache
+def template_and_style() -> tuple[Any, str]:
+    """Return the page's template, which escapes all that is put into it, and its style sheet."""
+    jinja2 = require("jinja2", "a report", ".[report]")
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"figure": figure_text, "title": title_of}
+    files = resources.files(__package__)
+    template = environment.from_string((files / "template.html").read_text(encoding="utf-8"))
+    return template, (files / "style.css").read_text(encoding="utf-8")
 
 
 def distinct_names(records: Sequence[Record]) -> list[str]:

@@ -31,6 +31,15 @@ VALUES: tuple[Any, ...] = (
     "../../etc/passwd",
     "x" * 1000,
     "ü🙂",
+    "\ud800",
+    "\u202e",
+    "=cmd|' /C calc'!A0",
+    "-1+1",
+    5e-324,
+    -1e308,
+    -1,
+    2**53 + 1,
+    [1] * 65,
     [],
     {},
     [[[[]]]],
@@ -38,6 +47,22 @@ VALUES: tuple[Any, ...] = (
     {"name": "dense", "units": 10**12},
     {"name": "flatten"},
 )
+
+TEXTS = (
+    "<script>",
+    '"><meta http-equiv=refresh content="0;url=//x">',
+    "'><img src=x onerror=x>",
+    '" onload="x',
+    "</title></style></svg><base href=//x>",
+    "--><form action=//x>",
+    "]]>",
+    "{{ 7 }}",
+    "$x_{1$",
+    "=1+1",
+    "\u202e",
+    "\0",
+)
+"""Texts that must stay text, whatever shows or writes them."""
 
 
 def flip_bit(data: bytearray, rng: random.Random, others: Sequence[bytes]) -> None:

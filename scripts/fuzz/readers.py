@@ -12,10 +12,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -23,11 +26,16 @@ import gpunn
 from gpunn import layers
 from gpunn.callbacks import EarlyStopping, ModelCheckpoint
 from gpunn.checkpoints import newest_checkpoint
-from gpunn.config import load_config
+from gpunn.config import load_config, parse_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
-from gpunn.errors import InvalidFileError
+from gpunn.errors import DataError, InvalidFileError
+from gpunn.experiment.data import read_inputs
+from gpunn.experiment.metadata import check_metadata
+from gpunn.experiment.predictions import interpret
 from gpunn.interchange import load_state_dict
+from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.optimizers import Adam
+from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
 from gpunn.saving import restore_checkpoint
 from gpunn.schedules import ReduceOnPlateau
@@ -60,6 +68,8 @@ class Reader:
         Makes a file that is broken, most likely, from a source of random numbers.
     greedy : dict of str to bytes
         Files that ask for far more memory than they have bytes, by what they are.
+    floor : int
+        Bytes of memory that are not counted, since using what is read takes them anyway.
     """
 
     read: Callable[[Path], Any]
@@ -67,6 +77,7 @@ class Reader:
     good: Sequence[bytes]
     broken: Broken
     greedy: dict[str, bytes] = field(default_factory=dict)
+    floor: int = 2**20
 
 
 def verdict(reader: Reader, path: Path) -> str:
@@ -148,7 +159,18 @@ ARRAYS = (
     np.zeros((0, 7), np.uint8),
     np.array(["a", "bc"]),
 )
-NPY_TOKENS = (b"'descr'", b"'|O'", b"'<f8'", b"'fortran_order'", b"'shape'", b"(", b"[", b"-", b"9")
+NPY_TOKENS = (
+    b"True,",
+    b"'descr'",
+    b"'|O'",
+    b"'<f8'",
+    b"'fortran_order'",
+    b"'shape'",
+    b"(",
+    b"[",
+    b"-",
+    b"9",
+)
 
 
 def npy_header(text: str) -> bytes:
@@ -227,6 +249,9 @@ def csv() -> Reader:
         "100,000 classes": "".join(f"1,c{i}\n" for i in range(10**5)).encode(),
         "a quote that is never closed": b'"' + b"a" * 10**6,
         "empty lines": b"\n" * 10**6,
+        "a row of 17 MB": b"1," * 8_500_000,
+        "a row of 17 MB in as many lines": b'"' + b'","\n' * 4_500_000,
+        "a class's name of 100 kB": b"1,x\n1," + b"y" * 10**5 + b"\n",
     }
     return Reader(lambda path: load_csv(path, -1), ".csv", good, from_bytes(good, tokens), greedy)
 
@@ -273,6 +298,8 @@ def toml() -> Reader:
     tokens = (b"[", b"]", b"=", b'"', b"'''", b".", b"[[data]]", b"{", b"inf", b"#", b"a.", b"\\u")
     greedy = {
         "a name of 60,000 parts": b"a." * 60000 + b"a = 1\n",
+        "a name of 24,000 parts in quotes": b'a."=".' * 12000 + b"a = 1\n",
+        "a table's name of 24,000 parts": b"[" + b"""'#'."]".""" * 12000 + b"a]\n",
         "names of 32 parts": b"".join(b"a." * 31 + b"b%d=1\n" % i for i in range(3000)),
         "different names of 32 parts": b"".join(
             b"a%d" % i + b".a" * 31 + b"=1\n" for i in range(3000)
@@ -493,10 +520,237 @@ def state_dict() -> Reader:
         "a header of 2**64 bytes": b"\xff" * 8 + b"{}",
         "10,000 empty arrays": save({f"{i}": np.zeros(0, np.float32) for i in range(10**4)}),
         "a number of 5,000 digits": save({f"{'9' * 5000}.weight": weights}),
+        "65 dimensions": headed({"0.weight": {**header["0.weight"], "shape": [1] * 64 + [6]}}),
         "10,000 modules": save({f"{i}.weight": weights[:1, :1] for i in range(10**4)}),
     }
     network = gpunn.Sequential([layers.Dense(2)], 3, "numpy")
     return Reader(lambda path: load_state_dict(network, path), ".safetensors", good, broken, greedy)
+
+
+# ---------------------------------------------------------------------------------- a run's folder
+
+ROWS = [
+    {
+        "epoch": epoch,
+        "loss": 1.0 / epoch,
+        "accuracy": 0.5,
+        "val_loss": None if epoch == 2 else 1.5,
+        "val_accuracy": 0.25,
+        "learning_rate": 0.01,
+        "seconds": 0.5,
+        "samples_per_second": 100.0,
+    }
+    for epoch in (1, 2, 3)
+]
+ENVIRONMENT = {
+    "started": "2026-01-01T00:00:00+00:00",
+    "backend": {"name": "numpy"},
+    "gpunn": "0.1.0",
+    "cores": 2,
+    "packages": {"numpy": "2.0", "cupy": None},
+    "blas": {"name": "openblas", "version": "0.3", "pools": [{"threads": 2}]},
+}
+ENDING = {"epochs": 3, "stopped": "", "test": {"rows": 8, "loss": 0.5, "accuracy": None}}
+JSON_TOKENS = (b"[", b"]", b"{", b"}", b'"', b":", b",", b"NaN", b"1e999", b"1e308", b"-1", b"null")
+
+
+def json_lines(rows: Any) -> bytes:
+    return b"".join(
+        mutate.dump(row) + b"\n" for row in (rows if isinstance(rows, list) else [rows])
+    )
+
+
+def json_reader(
+    read: Callable[[Path], Any],
+    value: Any,
+    greedy: dict[str, bytes],
+    dump: Callable[[Any], bytes] = mutate.dump,
+    suffix: str = ".json",
+) -> Reader:
+    """Return the reader of a file of JSON, or of lines of it."""
+    good = [dump(value)]
+
+    def broken(rng: random.Random) -> bytes:
+        if rng.random() < 0.6:
+            return dump(mutate.mutated_json(value, rng))
+        return mutate.mutated(good[0], rng, good, JSON_TOKENS)
+
+    return Reader(read, suffix, good, broken, greedy)
+
+
+def history_() -> Reader:
+    many = mutate.dump({"epoch": 1, **{f"figure {number}": 1.0 for number in range(1000)}})
+    greedy = {
+        "a thousand figures": many + b"\n",
+        "a thousand figures in as many lines": b"".join(
+            b'{"epoch":1,"figure %d":1}\n' % number for number in range(1000)
+        ),
+        "100,000 epochs": b'{"epoch":1}\n' * 100_000,
+        "a line of 17 MB": b'{"epoch":' + b" " * 17_000_000 + b"1}\n",
+        "empty lines": b"\n" * 400_000,
+    }
+    return json_reader(records.history, ROWS, greedy, json_lines, ".jsonl")
+
+
+def environment() -> Reader:
+    tables = b",".join(b'"%d":"1"' % number for number in range(20_000))
+    greedy = {
+        "20,000 packages": b'{"packages":{' + tables + b"}}",
+        "2 MB of blanks": b"{" + b" " * 2_000_000 + b"}",
+        "100,000 lists in one another": b'{"x":' + b"[" * 100_000,
+    }
+    read = partial(records.whole, kind=records.Environment)
+    return json_reader(read, ENVIRONMENT, greedy)
+
+
+def evaluation() -> Reader:
+    figures = b",".join(b'"%d":1' % number for number in range(20_000))
+    greedy = {
+        "20,000 figures": b'{"epochs":1,"stopped":"","test":{' + figures + b"}}",
+        "2 MB of blanks": b"{" + b" " * 2_000_000 + b"}",
+    }
+    return json_reader(partial(records.whole, kind=records.Ending), ENDING, greedy)
+
+
+TABLE = "a,b,kind\n" + "".join(f"{x},{x * x % 7},{'xyz'[x % 3]}\n" for x in range(12))
+CONFIG_OF_RUN: dict[str, Any] = {
+    "backend": "numpy",
+    "data": {"dataset": "csv", "path": "table.csv", "target": "kind"},
+    "model": {"layers": [{"name": "dense", "units": 3}]},
+    "training": {"loss": "softmax_cross_entropy", "epochs": 3, "metrics": ["accuracy"]},
+}
+METADATA = {"header": True, "features": ["a", "b"], "classes": ["x", "y", "z"]}
+
+
+@cache
+def model_of_run() -> tuple[dict[str, Any], bytes]:
+    """Return a trained network's header and numbers; what it remembers of its data is METADATA."""
+    network = gpunn.Sequential([layers.Dense(3)], (2,), "numpy")
+    network.metadata = dict(METADATA)
+    with tempfile.TemporaryDirectory() as folder:
+        network.save(Path(folder, "model.safetensors"))
+        return unsealed(Path(folder, "model.safetensors").read_bytes())
+
+
+def with_metadata(metadata: Any) -> bytes:
+    """Return the network's file with other metadata, and the right checksum."""
+    header, data = model_of_run()
+    described = {**header["__metadata__"]["gpunn"], "metadata": metadata}
+    return resealed({**header, "__metadata__": {"gpunn": described}}, data)
+
+
+def metadata() -> Reader:
+    """What a network remembers of its data, as `gpunn predict` uses it, behind a right checksum."""
+
+    def read(path: Path) -> str:
+        inputs = path.with_name(f"{path.name}.csv")
+        inputs.write_text(TABLE)
+        network = gpunn.load_model(path, "numpy")
+        config = parse_config(CONFIG_OF_RUN, path.parent)
+        check_metadata(path, network.metadata, config.data)
+        try:
+            X = read_inputs(inputs, config, network.metadata)
+            found = interpret(
+                network.predict(X), SoftmaxCrossEntropy(), network.metadata.get("classes")
+            )
+        except DataError as error:  # good metadata, of other data
+            raise InvalidFileError(f"{path}: {error}") from error
+        return found.table(True)
+
+    def broken(rng: random.Random) -> bytes:
+        changed = mutate.mutated_json(METADATA, rng)
+        if isinstance(changed, dict) and rng.random() < 0.3:
+            changed |= {"classes": [rng.choice(mutate.TEXTS) + str(place) for place in range(3)]}
+        return with_metadata(changed)
+
+    greedy = {
+        "a class's name of 100 kB": with_metadata({**METADATA, "classes": ["x" * 10**5, "y", "z"]}),
+        "100,000 classes": with_metadata({**METADATA, "classes": [str(i) for i in range(10**5)]}),
+        "100,000 columns": with_metadata({**METADATA, "features": [str(i) for i in range(10**5)]}),
+    }
+    return Reader(read, ".safetensors", [with_metadata(METADATA)], broken, greedy)
+
+
+DRAWN_OF = 200
+"""Of so many reports one is drawn by Matplotlib, which takes some thousand times as long as the
+rest of a page."""
+
+
+def report() -> Reader:
+    """A whole run's folder, packed into one file of JSON, as `gpunn report` shows it."""
+    parts = {
+        "history.jsonl": ROWS,
+        "norms.jsonl": NORMS,
+        "environment.json": ENVIRONMENT,
+        "evaluation.json": ENDING,
+        "metadata": METADATA,
+    }
+
+    def read(path: Path) -> str:
+        packed = path.read_bytes()
+        run = path.with_name(f"{path.name}.run")
+        run.mkdir(exist_ok=True)
+        (run / "table.csv").write_text(TABLE)
+        (run / "config.json").write_bytes(mutate.dump(CONFIG_OF_RUN))
+        try:
+            content = json.loads(packed)
+            values = {name: content[name] for name in parts}
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InvalidFileError(f"{path}: not a packed run") from error
+        for name, value in values.items():
+            if name == "metadata":
+                (run / "final.safetensors").write_bytes(with_metadata(value))
+            else:
+                dump = json_lines if name.endswith("l") else mutate.dump
+                (run / name).write_bytes(dump(value))
+        with ExitStack() as stack:
+            if zlib.crc32(packed) % DRAWN_OF:
+                empty = '<svg viewBox="0 0 1 1"></svg>'
+                stack.enter_context(patch.object(charts, "drawn", lambda *_, **__: empty))
+            text = page.report_html([run], "numpy")
+        Elements().feed(text)
+        return text
+
+    def broken(rng: random.Random) -> bytes:
+        content = dict(parts)
+        for name in rng.sample(sorted(content), rng.choice((1, 1, 2))):
+            value = mutate.mutated_json(content[name], rng)
+            if isinstance(value, dict) and rng.random() < 0.3:
+                value[rng.choice(mutate.TEXTS)] = rng.choice(mutate.TEXTS)
+            elif isinstance(value, list) and rng.random() < 0.3:
+                text, figure = rng.choice(mutate.TEXTS), rng.choice((0.5, 1e308, -1e308, 5e-324))
+                value = [
+                    {**row, text: figure, f"val_{text}": figure} if isinstance(row, dict) else row
+                    for row in value
+                ]
+            content[name] = value
+        return mutate.dump(content)
+
+    return Reader(read, ".packed", [mutate.dump(parts)], broken, floor=2**26)
+
+
+class Elements(HTMLParser):
+    """Fails at an element, or an attribute, that no report has."""
+
+    KNOWN = frozenset(
+        (
+            *("html", "head", "meta", "title", "style", "body", "header", "main", "footer", "nav"),
+            *("section", "p", "h1", "h2", "h3", "h4", "a", "div", "dl", "dt", "dd", "ul", "li"),
+            *("pre", "code", "img", "figure", "figcaption", "details", "summary", "table", "thead"),
+            *("tbody", "tr", "th", "td", "svg", "g", "path", "defs", "clippath", "rect", "use"),
+            *("line", "text"),
+        )
+    )
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        if tag not in self.KNOWN or any(name.startswith("on") for name in names):
+            raise AssertionError(f"a report with <{tag}> {attrs}")
+        if tag == "meta" and dict(attrs).get("http-equiv", "") not in (
+            "",
+            "Content-Security-Policy",
+        ):
+            raise AssertionError(f"a report with <meta> {attrs}")
 
 
 READERS: dict[str, Callable[[], Reader]] = {
@@ -510,6 +764,11 @@ READERS: dict[str, Callable[[], Reader]] = {
     "checkpoint": checkpoint,
     "log": log,
     "state_dict": state_dict,
+    "history": history_,
+    "environment": environment,
+    "evaluation": evaluation,
+    "metadata": metadata,
+    "report": report,
 }
 """Every reader, by the name it has on the command line."""
 

@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 
+from gpunn.errors import DataError
 from gpunn.experiment.predictions import interpret
 from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
 
@@ -56,3 +57,16 @@ def test_numbers_survive_the_text(dtype):
 def test_several_numbers():
     found = interpret(np.array([[1.0, 2.5]]), MeanSquaredError(), None)
     assert rows(found.table(False)) == [["prediction_0", "prediction_1"], ["1", "2.5"]]
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "classes"),
+    [
+        (SoftmaxCrossEntropy(), 3, ["a", "b"]),
+        (SoftmaxCrossEntropy(), 2, ["a", "b", "c"]),
+        (BinaryCrossEntropy(), 1, ["a"]),
+    ],
+)
+def test_as_many_classes_as_the_network_tells_apart(loss, outputs, classes):
+    with pytest.raises(DataError, match="classes: "):
+        interpret(np.ones((2, outputs)), loss, classes)
