@@ -124,7 +124,7 @@ def report_html(
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
-    template, style = template_and_style()
+    require("jinja2", "a report", ".[report]")
     require("matplotlib", "a report", ".[report]")
     records = [read_run(Path(folder)) for folder in runs]
     names = distinct_names(records)
@@ -132,6 +132,7 @@ def report_html(
         view(record, name, f"run-{number}", backend, allow_imports)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     ]
+    template, style = template_and_style()
     several = len(views) > 1
     return str(
         template.render(

@@ -136,7 +136,8 @@ def test_what_cannot_be_shown_is_told_with_text_as_text(hostile):
     description["data"] = {"dataset": "csv", "path": path, "target": every, "delimiter": "<"}
     (hostile / "config.json").write_text(json.dumps(description))
     model = load_model(hostile / "final.safetensors", "numpy")
-    model.metadata |= {"header": True, "features": PAYLOADS * 4}
+    columns = [f"{number}{text}" for number in range(4) for text in PAYLOADS]
+    model.metadata |= {"header": True, "features": columns}
     model.save(hostile / "final.safetensors")
     shown = check(report_html([hostile], "numpy")).root.text
     assert f"Predictions are missing, since the data can't be read: {path}" in shown

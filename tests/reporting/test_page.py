@@ -375,7 +375,7 @@ def test_what_is_no_run(tmp_path):
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
 def test_without_the_packages(digits_run, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'gpunn\[report\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install '\.\[report\]'"):
         report_html([digits_run])
 
 
