@@ -54,8 +54,9 @@ def main() -> int:
     if test is None:
         sys.exit(f"{run}: its data has no test part")
     model = gpunn.load_model(run / "final.safetensors", "numpy")
-    pixels = str(test.X.dtype) if str(test.X.dtype) == "uint8" else None
-    X = test.X if pixels else test.X.astype(model.dtype)
+    X = test.inputs()
+    pixels = str(X.dtype) if str(X.dtype) == "uint8" else None
+    X = X if pixels else X.astype(model.dtype)
     made = to_onnx(model, input_dtype=pixels, probabilities="softmax")
     session = onnxruntime.InferenceSession(
         made.SerializeToString(), providers=["CPUExecutionProvider"]
