@@ -365,7 +365,8 @@ class Sequential(Described):
         return probabilities(self.predict(X, batch_size), activation)
 
     def _checked_inputs(self, X: HostArray) -> np.ndarray:
-        order = order_of(column_names(X), self.feature_names, "X")
+        names = column_names(X)
+        order = None if names is None else order_of(names, self.feature_names, "X")
         return check_inputs(X, self.input_shape, "X", self.dtype, order)
 
     def _inference_pass(self, x: Array, workspace: Workspace) -> Callable[[Array], Array]:
