@@ -161,6 +161,7 @@ def test_killed_again_and_again(tmp_path):
     assert_same(whole, resumed)
 
 
+@pytest.mark.filterwarnings("ignore:y. the targets of output 0 have a mean of 100.8")
 def test_the_sum_of_an_epoch_does_not_begin_anew(tmp_path):
     """Metrics that combine are the hard case: R2's summary is no plain sum."""
 
