@@ -624,6 +624,8 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
         config = msgspec.convert(raw, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(_explanation(str(error), raw)) from None
+    except UnicodeEncodeError as error:  # JSON can write down half of a pair of surrogates
+        raise ConfigError(f"a text holds a character that is none: {error.reason}") from None
     return msgspec.structs.replace(config, data=_with_absolute_paths(config.data, folder))
 
 

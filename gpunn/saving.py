@@ -503,5 +503,5 @@ def _read(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
         )
     try:
         return msgspec.convert(description, Description), arrays
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error

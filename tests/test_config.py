@@ -408,3 +408,11 @@ def test_every_key_is_documented():
         text += config.DataSet.__doc__ + config.FileDataSet.__doc__
         for key in table.__struct_fields__:
             assert f"{key} :" in text or f"{key}," in text or f", {key}" in text, (table, key)
+
+
+@pytest.mark.parametrize("key", ["dtype", "data.dataset"])
+def test_half_of_a_character(tmp_path, key):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(with_value(key, "\ud800")))
+    with pytest.raises(ConfigFileError, match=r"a\.json: a text holds a character that is none"):
+        load_config(path)
