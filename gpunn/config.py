@@ -376,7 +376,8 @@ class BackendOptions(Table, frozen=True, kw_only=True):
     fused_products : bool
         Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
     threads : int
-        On the CPU: how many threads compute; by default one for each core that may be used.
+        On the CPU: how many threads compute; by default what GPUNN_THREADS holds, or
+        OMP_NUM_THREADS, or one for each core that may be used.
     """
 
     graph: bool = True

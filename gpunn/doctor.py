@@ -16,6 +16,7 @@ import gpunn
 from gpunn.backends import Backend, choose_backend, get_backend
 from gpunn.backends.cupy.diagnosis import PACKAGES as CUPY_PACKAGES
 from gpunn.backends.selection import VARIABLE
+from gpunn.backends.thread_count import usable_cores
 from gpunn.errors import BackendUnavailableError, GpunnError
 
 __all__ = ["automatic_backend", "diagnose", "environment"]
@@ -23,6 +24,7 @@ __all__ = ["automatic_backend", "diagnose", "environment"]
 PACKAGES = ("numpy", "array-api-compat", "safetensors", "msgspec", "click", "tqdm")
 OPTIONAL_PACKAGES = ("numba", *CUPY_PACKAGES, "scikit-learn", "threadpoolctl")
 THREAD_VARIABLES = (
+    "GPUNN_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -74,13 +76,6 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def blas() -> dict[str, Any]:
     """Return NumPy's BLAS: name, version, how it was built and, with threadpoolctl, its threads."""
     built: Any = np.show_config(mode="dicts")
@@ -106,6 +101,23 @@ def blas() -> dict[str, Any]:
             for pool in pools
         ],
     }
+
+
+def cpu_engine() -> dict[str, Any]:
+    """Return how the CPU computes: by how many threads, and by what compiled code, if any."""
+    from gpunn.backends.numpy.compiled import CompiledBackend
+    from gpunn.backends.numpy.compiled.backend import numba_works
+
+    described: dict[str, Any] = {"threads": None, "problem": "", "compiled": None}
+    try:
+        described["threads"] = CompiledBackend().threads
+    except GpunnError as error:
+        described["problem"] = str(error)
+    if numba_works():
+        from gpunn.backends.numpy.compiled.cache import describe_cache
+
+        described["compiled"] = describe_cache()
+    return described
 
 
 def automatic_backend() -> dict[str, str]:
@@ -136,6 +148,7 @@ def diagnose() -> dict[str, Any]:
     return {
         **machine(),
         "executable": sys.executable,
+        "cpu": cpu_engine(),
         "cuda": [
             {
                 "name": finding.name,

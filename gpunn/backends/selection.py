@@ -11,7 +11,7 @@ from dataclasses import asdict
 from gpunn.backends.base import Backend
 from gpunn.backends.claims import claim
 from gpunn.backends.cupy.options import CudaOptions
-from gpunn.configurable import check_integer
+from gpunn.backends.thread_count import check_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, BackendUnavailableError, suggest
 
 __all__ = ["VARIABLE", "available_backends", "choose_backend", "get_backend", "settle_backend"]
@@ -81,8 +81,9 @@ def get_backend(
         On a CUDA device: whether biases, ReLU and gradients of biases may be part of products of
         float32 matrices, which spares kernels of their own. Results may differ in rounding.
     threads : int or None
-        On the CPU: how many threads compute; None is one for each core that this process may use.
-        Results are the same bits on every run with the same number.
+        On the CPU: how many threads compute; None is what the environment variable GPUNN_THREADS
+        holds, or OMP_NUM_THREADS, or one for each core that this process may use. Results are the
+        same bits on every run with the same number.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def _chosen(argument: str | None, configured: str | None = None) -> tuple[str, s
 
 
 def _checked(threads: int | None) -> int | None:
-    return None if threads is None else check_integer("threads", threads)
+    return None if threads is None else check_threads("threads", threads)
 
 
 def _made(name: str, origin: str, options: CudaOptions, threads: int | None) -> Backend:

@@ -50,6 +50,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
             *report["thread_variables"].items(),
         ],
     )
+    yield from _section("CPU", _cpu_rows(report["cpu"]))
     yield "CUDA"
     for finding in report["cuda"]:
         yield from _rows([(finding["name"], finding["value"])])
@@ -67,6 +68,23 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
             *([("problem", requested["problem"])] if requested["problem"] else []),
         ],
     )
+
+
+def _cpu_rows(cpu: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    if cpu["problem"]:
+        yield "problem", cpu["problem"]
+    else:
+        yield "threads", cpu["threads"]
+    compiled = cpu["compiled"]
+    if compiled is None:
+        yield "compiled kernels", "none without numba, which the extra 'fast' brings"
+    elif compiled["functions"]:
+        yield "compiled kernels", f"{compiled['functions']} functions in {compiled['folder']}"
+    elif compiled["folder"]:
+        yield "compiled kernels", "none yet: the first training takes some 20 seconds longer"
+        yield "", f"(once; they are kept in {compiled['folder']})"
+    else:
+        yield "compiled kernels", "can't be kept: each process compiles for some 20 seconds"
 
 
 def _section(title: str, rows: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -12,7 +12,7 @@ __all__ = ["progress_bar"]
 
 
 def progress_bar(title: str, rows: int, wanted: bool) -> Any:
-    """Return a bar with `update(rows)`, `set_postfix(figures, refresh=...)` and `close()`.
+    """Return a bar with `update(rows)`, `unpause()`, `set_postfix(...)` and `close()`.
 
     In a file or a pipe nobody would see it move, so there is none.
     """
@@ -71,6 +71,9 @@ class NoBar:
     """Stands for a progress bar that isn't shown."""
 
     def update(self, rows: int) -> None:
+        """Do nothing."""
+
+    def unpause(self) -> None:
         """Do nothing."""
 
     def set_postfix(self, figures: Mapping[str, float], *, refresh: bool = True) -> None:

@@ -8,6 +8,7 @@ it once and replay it. So is the pass of a batch in an evaluation.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -39,6 +40,8 @@ class BatchPass:
         The rows that batches are taken from.
     rows_per_update : int
         Rows whose weights are averaged over at a time.
+    recording_seconds : float
+        How long passes were recorded so far, compilation included.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class BatchPass:
         self.workspace = Workspace(self.ops, model.dtype, batch_size, training=training)
         self.statistics = Statistics(self.ops, model.dtype, metrics, model.output_shape[0])
         self.data: DeviceRows | None = None
+        self.recording_seconds = 0.0
         self._start = self.ops.zeros((1,), "int64")
         self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
         self._counts: dict[int, Array] = {}
@@ -66,6 +70,10 @@ class BatchPass:
         self._recorded: dict[tuple[int, ...], Callable[[int], None]] = {}
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[int, ...] = ()
+
+    def clock(self) -> float:
+        """Return seconds that pass while anything but recording is done."""
+        return time.perf_counter() - self.recording_seconds
 
     def load(self, data: DeviceRows) -> None:
         """Begin with the first of these rows."""
@@ -100,9 +108,11 @@ class BatchPass:
             self._settings = self._described()
         with TURNS:
             if key not in self._recorded:
+                began = time.perf_counter()
                 self._recorded[key] = self.ops.recorded(
                     partial(operations, rows), complete=self.model.uses_operations_only
                 )
+                self.recording_seconds += time.perf_counter() - began
             self._recorded[key](times)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:

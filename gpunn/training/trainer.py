@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -521,7 +520,7 @@ class Trainer:
             position = self.position
             if position.done:
                 bar.update(position.rows_done)
-            began = time.perf_counter() - position.seconds
+            began = step.clock() - position.seconds
             if recovery is not None:
                 recovery.good.keep(position)
             feed, moved = None, False
@@ -544,15 +543,18 @@ class Trainer:
                 if feed is None:
                     feed = Feed(step, training, order, rates, position)
                 pace.begin()
+                recording = step.recording_seconds
                 with memory:
                     done, rows = feed.advance(min(pace.updates, self._until_next_stop(position)))
+                if step.recording_seconds > recording:
+                    bar.unpause()  # so that its rate leaves compilation out
                 if feed.rows_left:  # else the host goes on to the next rows meanwhile
                     pace.end(done)
                 self.updates += done
-                position.seconds = time.perf_counter() - began
+                position.seconds = step.clock() - began
                 bar.update(rows)
                 moved = True
-            seconds = time.perf_counter() - began
+            seconds = step.clock() - began
             logs = step.statistics.result()
             if not logs:
                 raise DivergenceError(

@@ -76,3 +76,27 @@ def test_a_usable_device(gpunn, monkeypatch):
     monkeypatch.setattr(doctor, "get_backend", lambda *name: SimpleNamespace(name="cupy:0"))
     report = json.loads(gpunn("doctor", "--json").stdout)
     assert report["auto"] == {"backend": "cupy:0", "reason": "a CUDA device is usable"}
+
+
+@pytest.mark.parametrize(
+    ("compiled", "said"),
+    [
+        (None, "none without numba, which the extra 'fast' brings"),
+        ({"folder": "/cache", "functions": 7}, "7 functions in /cache"),
+        ({"folder": "/cache", "functions": 0}, "none yet: the first training takes"),
+        ({"folder": None, "functions": 0}, "can't be kept: each process compiles"),
+    ],
+)
+def test_what_the_first_training_has_to_compile(gpunn, no_gpu, monkeypatch, compiled, said):
+    cpu = {"threads": 3, "problem": "", "compiled": compiled}
+    monkeypatch.setattr(doctor, "cpu_engine", lambda: cpu)
+    text = gpunn("doctor").stdout
+    assert "threads                 3" in text
+    assert f"compiled kernels        {said}" in text
+    assert json.loads(gpunn("doctor", "--json").stdout)["cpu"] == cpu
+
+
+def test_a_wrong_number_of_threads_is_told_and_no_failure(gpunn, no_gpu, monkeypatch):
+    monkeypatch.setenv("GPUNN_THREADS", "many")
+    text = gpunn("doctor").stdout
+    assert "problem                 GPUNN_THREADS: expected a whole number; got 'many'" in text

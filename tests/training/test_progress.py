@@ -111,6 +111,9 @@ def test_every_row_moves_it(monkeypatch):
             else:
                 moves.append(rows)
 
+        def unpause(self):
+            pass
+
         def set_postfix(self, figures, *, refresh=True):
             moves.append(sorted(figures))
 

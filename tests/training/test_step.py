@@ -10,8 +10,10 @@ import pytest
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers
 from gpunn.backends import Backend, get_backend
+from gpunn.backends.numpy import NumpyBackend
 from gpunn.configurable import known
 from gpunn.data.batches import RowSource
+from gpunn.training.progress import NoBar
 from gpunn.training.step import BatchPass, TrainStep
 
 
@@ -230,3 +232,34 @@ def test_a_pass_needs_rows():
     evaluation = BatchPass(model, losses.MeanSquaredError(), [], 2, training=False)
     with pytest.raises(RuntimeError, match="call load first"):
         evaluation.evaluate(1)
+
+
+def test_recording_is_no_part_of_an_epochs_seconds(monkeypatch):
+    """It may compile, once a machine, and a figure of speed is not to be about that."""
+    passed, bars = [0.0], []
+    monkeypatch.setattr("time.perf_counter", lambda: passed[0])
+
+    class Slow(NumpyBackend):
+        def recorded(self, operations, complete=False):
+            passed[0] += 1000
+            repeat = super().recorded(operations, complete)
+
+            def run(times):
+                passed[0] += times
+                repeat(times)
+
+            return run
+
+    class Bar(NoBar):
+        def unpause(self):
+            bars.append(passed[0])
+
+    monkeypatch.setattr("gpunn.training.trainer.progress_bar", lambda *_: Bar())
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], input_shape=(3,), backend=Slow())
+    trainer = gpunn.Trainer(model, "mean_squared_error")
+    X, y = np.ones((20, 3), np.float32), np.ones((20, 2), np.float32)
+    # Batches of 8, 8 and 4 rows, so that two steps are recorded.
+    trainer.fit(X, y, batch_size=8, epochs=2, validation_data=(X, y), progress=False)
+    assert trainer.history["seconds"] == [3.0, 3.0]
+    assert trainer.history["samples_per_second"] == [20 / 3, 20 / 3]
+    assert bars == [1001, 2003]

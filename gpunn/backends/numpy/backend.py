@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import array_api_compat.numpy as xp
 import numpy as np
@@ -28,6 +27,7 @@ from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
 from gpunn.backends.numpy.parts import Parts
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
 from gpunn.backends.numpy.subnormals import Flushed
+from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
@@ -52,13 +52,16 @@ class NumpyBackend(Backend):
     Parameters
     ----------
     threads : int or None
-        How many threads compute; None is one for each core that this process may use.
+        How many threads compute; None is what the variable GPUNN_THREADS holds, or
+        OMP_NUM_THREADS, or one for each core that this process may use.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         super().__init__(xp, None, "numpy")
         self.options = {} if threads is None else {"threads": threads}
-        self.threads = threads or usable_cores()
+        asked = threads_asked_for(threads)
+        self.threads = asked or usable_cores()
+        self._limits_blas = asked is not None
         self._scratch = Scratch()
         self._parts = Parts(self.threads)
 
@@ -106,7 +109,7 @@ class NumpyBackend(Backend):
         """Return the same, kept to the threads asked for, and free of subnormal numbers."""
         from gpunn.backends.numpy.blas import find_blas
 
-        blas = find_blas() if "threads" in self.options else None
+        blas = find_blas() if self._limits_blas else None
 
         if blas is None:
 
@@ -430,12 +433,6 @@ def flushed_turn() -> Iterator[None]:
 def name_of(dtype: np.dtype) -> str:
     """Return a type's name, which takes NumPy as long to put together as a small operation."""
     return dtype.name
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    affinity: Any = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def mix_in_place(bits: Array, shifted: Array) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
+from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class CompiledBackend(NumpyBackend):
     Parameters
     ----------
     threads : int or None
-        How many threads compute; None is one for each core that this process may use.
+        How many threads compute; None is what the variable GPUNN_THREADS holds, or
+        OMP_NUM_THREADS, or one for each core that this process may use.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -114,7 +116,8 @@ class CompiledBackend(NumpyBackend):
         # The threads share the work, so each of their products is computed by one.
         used = products.blas if products.uses_blas else None
         alone = nullcontext if used is None else functools.partial(used.limited, 1)
-        return Program(encoded, threads, alone)
+        with ANNOUNCEMENT.around():
+            return Program(encoded, threads, alone)
 
     def _taken(self, operations: Callable[[], Any]) -> list[Any]:
         """Return the operations with their arguments, without doing any."""

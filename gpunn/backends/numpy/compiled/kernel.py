@@ -10,23 +10,20 @@ of the network's numbers, which serves for nothing but its type.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
 from numba import carray, types
+from numba.core.ccallback import CFunc
 
+from gpunn.backends.numpy.compiled.cache import KernelCache
 from gpunn.backends.numpy.compiled.pointers import number_of_bits, pointer
-from gpunn.files import write_atomically
 
 __all__ = [
     "WORDS",
     "Kernel",
     "compiled",
-    "forget_stale_code",
     "integers",
     "matrix",
     "number",
@@ -43,34 +40,10 @@ OPTIONS = {"error_model": "numpy", "nogil": True}
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Return the function compiled at its first call, kept on disk where there is a place."""
-    try:
-        return numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # neither this folder nor a cache folder can be written to
-        return numba.njit(**OPTIONS)(function)
-
-
-@functools.cache
-def forget_stale_code() -> None:
-    """Drop what was compiled from other sources.
-
-    numba looks at the file of a function alone, not at those of what is compiled into it.
-    """
-    sources = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        sources.update(source.read_bytes())
-    try:
-        # The same for all functions of this folder.
-        folder = Path(share.stats.cache_path)
-        stamp = folder / "gpunn-sources"
-        if stamp.exists() and stamp.read_text() == sources.hexdigest():
-            return
-        for index in folder.glob("*.nbi"):
-            index.unlink(missing_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(stamp, sources.hexdigest().encode())
-    except (OSError, TypeError, UnicodeDecodeError):
-        return  # no cache, or none that can be written to
+    """Return the function compiled at its first call, and kept on disk where there is a place."""
+    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher._cache = KernelCache(function)
+    return dispatcher
 
 
 class Kernel:
@@ -93,13 +66,13 @@ class Kernel:
         return int(self._compiled[dtype].address)
 
     def _compile(self, number: Any) -> Any:
-        forget_stale_code()
         word = types.int64
         signature = types.void(types.CPointer(number), types.CPointer(word), word, word)
-        try:
-            return numba.cfunc(signature, cache=True, **OPTIONS)(self.function)
-        except RuntimeError:
-            return numba.cfunc(signature, **OPTIONS)(self.function)
+        # As numba.cfunc does, but for the cache.
+        callback: Any = CFunc(self.function, (signature.args, signature.return_type), {}, OPTIONS)
+        callback._cache = KernelCache(self.function)
+        callback.compile()
+        return callback
 
 
 @compiled

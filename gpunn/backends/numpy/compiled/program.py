@@ -101,6 +101,7 @@ class Program:
     ) -> None:
         self._kept: list[Any] = []  # since the tables know memory by address only
         self._threads, self._alone = threads, alone
+        team(threads)  # compiled with the program, not in its first run
         self._parts: list[np.ndarray | Callable[[], None]] = []
         self._earlier: np.ndarray | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None

@@ -13,7 +13,7 @@ import threading
 import numpy as np
 from numba import types
 
-from gpunn.backends.numpy.compiled.kernel import WORDS, compiled, forget_stale_code
+from gpunn.backends.numpy.compiled.kernel import WORDS, compiled
 from gpunn.backends.numpy.compiled.pointers import (
     atomic_add,
     atomic_load,
@@ -22,6 +22,7 @@ from gpunn.backends.numpy.compiled.pointers import (
     hint_spinning,
     set_float_flags,
 )
+from gpunn.errors import ArgumentError
 
 __all__ = ["ROW", "Team", "team"]
 
@@ -141,9 +142,16 @@ class Team:
         self._yield = _address_of_yield()
         compile_all()  # now, since an interruption in the middle of a program would be too late
         for thread in range(1, threads):
-            threading.Thread(
+            follower = threading.Thread(
                 target=self._follow, args=(thread,), name=f"gpunn-{thread}", daemon=True
-            ).start()
+            )
+            try:
+                follower.start()
+            except RuntimeError as error:
+                raise ArgumentError(
+                    f"threads: the system lets this process start no more than {thread} of "
+                    f"{threads} threads ({error}); ask for fewer"
+                ) from error
 
     def run(self, table: np.ndarray, times: int) -> None:
         """Do the program in `table` `times` times; callers take turns."""
@@ -189,7 +197,6 @@ def publish(board: int) -> int:
 
 def compile_all() -> None:
     """Compile, or load, what the threads of a team call."""
-    forget_stale_code()
     for function, arguments in ((publish, 1), (start_sleeping, 2), (follow, 5), (lead, 6)):
         function.compile((types.int64,) * arguments)
 

@@ -54,20 +54,6 @@ def test_numba_that_is_missing_is_not_mentioned(no_numba, monkeypatch, caplog):
     assert not caplog.text
 
 
-def test_kernels_compile_where_nothing_can_be_kept_on_disk():
-    """numba refuses to cache there, which must not end a training."""
-    pytest.importorskip("numba")
-    script = (
-        "import numba.core.caching as caching; caching.CacheImpl._locator_classes = []\n"
-        "import numpy as np\n"
-        "from gpunn.backends.numpy.compiled import CompiledBackend\n"
-        "backend, out = CompiledBackend(2), np.zeros(4)\n"
-        "backend.recorded(lambda: backend.fill(out, 2.0), complete=True)(1)\n"
-        "assert (out == 2).all()\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 def test_every_operation_can_be_recorded():
     """One that is missing in the list would be done once, while recording, and then no more."""
     from gpunn.backends import Backend

@@ -11,6 +11,8 @@ from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.counters import ADD, FILL
 from gpunn.backends.numpy.compiled.encoder import address
 from gpunn.backends.numpy.compiled.program import Instruction, arranged, bits, table_of
+from gpunn.backends.numpy.compiled.threads import Team
+from gpunn.errors import ArgumentError
 
 
 def fill(out, value, early=False):
@@ -143,3 +145,12 @@ def test_a_function_that_returns_its_argument_is_not_recorded():
     function = backend.recorded_function(lambda x: x, x, complete=True)
     other = np.zeros(3)
     assert function(other) is other
+
+
+def test_threads_that_the_system_refuses_are_an_argument_error(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", start)
+    with pytest.raises(ArgumentError, match=r"^threads: .* no more than 1 of 5 threads"):
+        Team(5)
