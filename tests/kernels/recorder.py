@@ -32,6 +32,7 @@ import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers
 from gpunn.backends import get_backend
 from gpunn.data import batches
+from gpunn.metrics.confusion import CountMetric
 
 DTYPES = ("float32", "float64")
 
@@ -206,7 +207,11 @@ def train(
     of_labels = loss == "softmax_cross_entropy"
     targets = labels if of_labels else np.eye(CLASSES)[labels]
     every = operations.builtin(metrics.Metric)
-    chosen = [m() for m in every if of_labels == issubclass(m, metrics.ClassMetric)]
+    chosen = [
+        m("macro") if issubclass(m, CountMetric) else m()
+        for m in every
+        if of_labels == issubclass(m, metrics.ClassMetric)
+    ]
     backend = get_backend("cupy:0", graph=graph, fused_products=fused_products)
     if scaled:
         backend = get_backend("cupy:0", graph=graph, matmul_precision="float16")

@@ -128,6 +128,13 @@ def targets_of(loss: losses.Loss) -> np.ndarray:
     return 3.0 * ONE_HOT if isinstance(loss, losses.Poisson) else NUMBERS
 
 
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "top_k_accuracy": {"k": 2},
+    **{name: {"average": "macro"} for name in ("precision", "recall", "f1")},
+}
+"""Of metrics that can't judge three classes without."""
+
+
 def table() -> Iterator[Run]:
     for cls in builtin(activations.Activation):
         yield Run(
@@ -150,7 +157,7 @@ def table() -> Iterator[Run]:
         yield Run(
             f"metric {cls.name}",
             loss="softmax_cross_entropy" if classes else "mean_squared_error",
-            metrics=[metrics.TopKAccuracy(2) if cls is metrics.TopKAccuracy else cls()],
+            metrics=[cls(**PARAMETERS.get(cls.name, {}))],
             y=LABELS if classes else ONE_HOT if probabilities else NUMBERS,
         )
     for cls in builtin(optimizers.Optimizer):

@@ -1,0 +1,58 @@
+"""How many rows, or entries, are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpunn.metrics.base import ClassMetric, ValueMetric, true_class, weighted_sum
+from gpunn.typing import Array, Namespace
+
+__all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
+
+
+@dataclass(frozen=True)
+class Accuracy(ClassMetric):
+    """Fraction of rows whose largest prediction is at the true class."""
+
+    name = "accuracy"
+    larger_is_better = True
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        correct = xp.argmax(predictions, axis=1) == true_class(xp, targets)
+        return weighted_sum(xp, correct, weights)
+
+
+@dataclass(frozen=True)
+class TopKAccuracy(ClassMetric):
+    """Fraction of rows with fewer than k predictions above that of the true class."""
+
+    k: int = 5
+
+    name = "top_k_accuracy"
+    larger_is_better = True
+
+    def __post_init__(self) -> None:
+        self.require_integer("k")
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        labels = true_class(xp, targets)
+        of_true = xp.take_along_axis(predictions, labels[:, None], axis=1)
+        above = xp.sum(xp.astype(predictions > of_true, weights.dtype), axis=1)
+        return weighted_sum(xp, above < self.k, weights)
+
+
+@dataclass(frozen=True)
+class BinaryAccuracy(ValueMetric):
+    """Fraction of entries on the right side of the threshold, which is 0 for logits."""
+
+    threshold: float = 0.0
+
+    name = "binary_accuracy"
+    larger_is_better = True
+
+    def __post_init__(self) -> None:
+        self.require_number("threshold")
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        correct = (predictions > self.threshold) == (targets > 0.5)
+        return weighted_sum(xp, xp.mean(xp.astype(correct, weights.dtype), axis=1), weights)

@@ -1,0 +1,123 @@
+"""What all metrics have in common."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from gpunn.configurable import Configurable
+from gpunn.errors import DataError
+from gpunn.typing import Array, Namespace
+
+__all__ = ["ClassMetric", "LabelMetric", "Metric", "ValueMetric", "true_class", "weighted_sum"]
+
+
+class Metric(Configurable):
+    """A figure over all rows of a data set, weighted by the sample weights.
+
+    Attributes
+    ----------
+    larger_is_better : bool or None
+        Which way is better, for whatever looks for the best epoch. None is unknown: whoever
+        monitors the metric then has to give a mode.
+    """
+
+    larger_is_better: ClassVar[bool | None] = None
+
+    def size(self, outputs: int) -> int:
+        """Return the length of the summary for a network with this many outputs."""
+        return 1
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        """Refuse targets that this metric can't judge; by default it takes all.
+
+        Parameters
+        ----------
+        targets : ndarray
+            As the loss takes them, of shape (rows, outputs) or, for class labels, (rows,).
+        outputs : int
+            Number of the network's outputs.
+
+        Raises
+        ------
+        DataError
+            If the metric needs numbers and gets class labels, or the other way round.
+        """
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        """Return the summary of one batch.
+
+        Parameters
+        ----------
+        predictions : array, shape (rows, outputs)
+        targets : array
+            As the loss takes them: (rows,) integer labels or (rows, outputs).
+        weights : array, shape (rows,)
+            Sample weights.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define measure")
+
+    def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
+        """Return the summary of two batches taken together; a summary of zeros is of no rows."""
+        return first + second
+
+    def result(self, summary: np.ndarray, weight: float) -> float:
+        """Return the figure, from the combined summary and the sum of all sample weights."""
+        return float(summary[0] / weight)
+
+
+class ClassMetric(Metric):
+    """A metric that compares the outputs of a row, one for each class."""
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        if outputs < 2:
+            raise DataError(
+                f"metric {self.name!r} compares outputs, one a class, but the network has only 1; "
+                "use 'binary_accuracy'"
+            )
+
+
+class LabelMetric(ClassMetric):
+    """A metric of one class a row, judged by logits.
+
+    With one output that is yes or no: its logit is that of "yes". With more, one is for each class.
+    Rows of probabilities count as their largest, unless a metric says otherwise.
+    """
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        if targets.ndim == 1:
+            return
+        if outputs == 1:
+            wrong = np.flatnonzero(((targets < 0) | (targets > 1)).any(axis=1))
+            expected = "0 for no and 1 for yes"
+        else:
+            off = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) > 1e-3
+            wrong = np.flatnonzero((targets < 0).any(axis=1) | off)
+            expected = "one class a row: class numbers, or rows that are >= 0 and sum to 1"
+        if wrong.size:
+            raise DataError(
+                f"metric {self.name!r} needs {expected}; row {wrong[0]} of y is "
+                f"{targets[wrong[0]].tolist()} ({wrong.size} such in all)"
+            )
+
+
+class ValueMetric(Metric):
+    """A metric that compares each output with a target of its own."""
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        if targets.ndim == 1:
+            raise DataError(
+                f"metric {self.name!r} compares numbers, but y holds class labels; "
+                "use 'accuracy' or 'top_k_accuracy'"
+            )
+
+
+def true_class(xp: Namespace, targets: Array) -> Array:
+    """Return integer labels, shape (rows,), from labels or from rows of probabilities."""
+    return targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
+
+
+def weighted_sum(xp: Namespace, values: Array, weights: Array) -> Array:
+    """Return sum_i weights_i * values_i, shape (1,)."""
+    return xp.sum(xp.astype(values, weights.dtype) * weights, keepdims=True)

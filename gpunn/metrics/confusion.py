@@ -1,0 +1,172 @@
+"""Figures made from counts of what was predicted and what was true, class by class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, DataError, suggest
+from gpunn.losses import one_hot
+from gpunn.metrics.base import LabelMetric, true_class
+from gpunn.typing import Array, Namespace
+
+__all__ = ["F1", "Precision", "Recall"]
+
+AVERAGES = ("binary", "macro", "micro")
+
+
+@dataclass(frozen=True)
+class CountMetric(LabelMetric):
+    """A ratio of weighted counts of rows.
+
+    Parameters
+    ----------
+    average : {"binary", "macro", "micro"}
+        "binary" is the figure of class 1 (of "yes"), for one or two outputs; "macro" the mean of
+        the figures of all classes; "micro" that of the counts of all classes together.
+    threshold : float
+        With one or two outputs: class 1 is predicted where its logit is larger; with two outputs
+        the logit is the difference of the two. With more, the largest output is predicted.
+    zero_division : float
+        In [0, 1]: the figure where the ratio's denominator is 0.
+
+    Notes
+    -----
+    Names and results are those of scikit-learn. As there, "macro" leaves out a class that occurs
+    neither in the targets nor in the predictions. The summary holds, for each class, the weights of
+    the rows that were predicted so rightly, that were predicted so, and that are so.
+    """
+
+    average: str = "binary"
+    threshold: float = 0.0
+    zero_division: float = 0.0
+
+    larger_is_better = True
+
+    def __post_init__(self) -> None:
+        if self.average not in AVERAGES:
+            raise ArgumentError(
+                f"average: there is no {self.average!r}; {suggest(str(self.average), AVERAGES)}"
+            )
+        self.require_number("threshold")
+        self.require_number("zero_division", at_least=0, at_most=1)
+
+    def size(self, outputs: int) -> int:
+        return 3 * max(outputs, 2)
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        super().check_targets(targets, outputs)
+        if outputs > 2 and self.average == "binary":
+            raise DataError(
+                f"metric {self.name!r} is that of one class with average='binary', but the network "
+                f"has {outputs}; choose average='macro' or 'micro'"
+            )
+        if outputs > 2 and self.threshold:
+            raise DataError(
+                f"metric {self.name!r} takes a threshold for one or two outputs; with {outputs} "
+                "the largest is predicted, so leave threshold at 0"
+            )
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        classes, dtype = predictions.shape[1], predictions.dtype
+        if classes > 2:
+            guess = one_hot(xp, xp.argmax(predictions, axis=1), classes, dtype)
+            truth = one_hot(xp, true_class(xp, targets), classes, dtype)
+        else:
+            yes = predictions[:, -1] - predictions[:, 0] if classes == 2 else predictions[:, 0]
+            guess = two_columns(xp, xp.astype(yes > self.threshold, dtype))
+            truth = two_columns(xp, xp.astype(is_yes(xp, targets), dtype))
+        guess = weights[:, None] * guess
+        right = xp.sum(guess * truth, axis=0)
+        actual = xp.sum(weights[:, None] * truth, axis=0)
+        return xp.concat((right, xp.sum(guess, axis=0), actual))
+
+    def result(self, summary: np.ndarray, weight: float) -> float:
+        right, predicted, actual = summary.reshape(3, -1)
+        if self.average == "binary":
+            right, predicted, actual = right[1:2], predicted[1:2], actual[1:2]
+        elif self.average == "micro":
+            sums = right.sum(), predicted.sum(), actual.sum()
+            right, predicted, actual = (np.array([each]) for each in sums)
+        else:
+            occurs = predicted + actual > 0
+            right, predicted, actual = right[occurs], predicted[occurs], actual[occurs]
+        above, below = self.fraction(right, predicted, actual)
+        figures = np.where(below > 0, above / np.where(below > 0, below, 1), self.zero_division)
+        return float(figures.mean())
+
+    def fraction(
+        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return numerator and denominator for each class."""
+        raise NotImplementedError(f"{type(self).__name__} must define fraction")
+
+
+def two_columns(xp: Namespace, yes: Array) -> Array:
+    """Return rows of (1 - yes, yes)."""
+    return xp.stack((1 - yes, yes), axis=1)
+
+
+def is_yes(xp: Namespace, targets: Array) -> Array:
+    """Return where one of two classes is class 1, shape (rows,), from any form of targets."""
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        return targets[:, 0] > 0.5
+    return true_class(xp, targets) == 1
+
+
+@dataclass(frozen=True)
+class Precision(CountMetric):
+    """Fraction of the rows predicted to be of a class that are: TP / (TP + FP).
+
+    Where nothing is predicted to be of the class, `zero_division`. Parameters are those of
+    `F1`.
+    """
+
+    name = "precision"
+
+    def fraction(
+        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return right, predicted
+
+
+@dataclass(frozen=True)
+class Recall(CountMetric):
+    """Fraction of the rows of a class that are predicted to be: TP / (TP + FN).
+
+    Where no row is of the class, `zero_division`. Parameters are those of `F1`.
+    """
+
+    name = "recall"
+
+    def fraction(
+        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return right, actual
+
+
+@dataclass(frozen=True)
+class F1(CountMetric):
+    """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
+
+    Where no row is of the class or predicted to be, `zero_division`.
+
+    Parameters
+    ----------
+    average : {"binary", "macro", "micro"}
+        "binary" is the figure of class 1 (of "yes"), for one or two outputs; "macro" the mean of
+        the figures of all classes; "micro" that of the counts of all classes together.
+    threshold : float
+        With one or two outputs: class 1 is predicted where its logit is larger; with two outputs
+        the logit is the difference of the two. With more, the largest output is predicted.
+    zero_division : float
+        In [0, 1]: the figure where the ratio's denominator is 0.
+    """
+
+    name = "f1"
+
+    def fraction(
+        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return 2 * right, predicted + actual

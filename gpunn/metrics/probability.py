@@ -1,0 +1,57 @@
+"""How good the probabilities are that logits stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpunn.activations import sigmoid
+from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy, one_hot
+from gpunn.metrics.base import LabelMetric, weighted_sum
+from gpunn.typing import Array, Namespace
+
+__all__ = ["BrierScore", "LogLoss"]
+
+
+@dataclass(frozen=True)
+class LogLoss(LabelMetric):
+    """Mean of -log(probability of the true class), from logits.
+
+    With rows of probabilities t as targets, -sum_j t_ij log p_ij. It is what the cross-entropies
+    are without label smoothing and without class weights, for networks that are trained on
+    something else.
+
+    Notes
+    -----
+    Probabilities are not cut off: a logit of -1000 for the true class costs 1000.
+    """
+
+    name = "log_loss"
+    larger_is_better = False
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        loss = BinaryCrossEntropy() if predictions.shape[1] == 1 else SoftmaxCrossEntropy()
+        return weighted_sum(xp, loss.values(xp, predictions, targets), weights)
+
+
+@dataclass(frozen=True)
+class BrierScore(LabelMetric):
+    """Mean squared distance of the probabilities from the truth (Brier 1950), from logits.
+
+    For yes or no, and for two classes, (p_i - t_i)^2, from 0 to 1, where p is the probability of
+    "yes" or of class 1. For more, sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
+    """
+
+    name = "brier_score"
+    larger_is_better = False
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        classes = predictions.shape[1]
+        if classes == 1:
+            distance = sigmoid(xp, predictions) - targets
+        else:
+            if targets.ndim == 1:
+                targets = one_hot(xp, targets, classes, predictions.dtype)
+            raised = xp.exp(predictions - xp.max(predictions, axis=1, keepdims=True))
+            distance = raised / xp.sum(raised, axis=1, keepdims=True) - targets
+        squares = xp.sum(distance * distance, axis=1)
+        return weighted_sum(xp, 0.5 * squares if classes == 2 else squares, weights)

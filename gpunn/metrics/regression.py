@@ -1,0 +1,91 @@
+"""How far numbers are from their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.metrics.base import ValueMetric, weighted_sum
+from gpunn.typing import Array, Namespace
+
+__all__ = ["R2", "MeanAbsoluteError", "RootMeanSquaredError"]
+
+
+@dataclass(frozen=True)
+class MeanAbsoluteError(ValueMetric):
+    """Mean of |prediction - target| over rows and outputs."""
+
+    name = "mean_absolute_error"
+    larger_is_better = False
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        return weighted_sum(xp, xp.mean(xp.abs(predictions - targets), axis=1), weights)
+
+
+@dataclass(frozen=True)
+class RootMeanSquaredError(ValueMetric):
+    """Square root of the mean of (prediction - target)^2 over rows and outputs."""
+
+    name = "root_mean_squared_error"
+    larger_is_better = False
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        difference = predictions - targets
+        return weighted_sum(xp, xp.mean(difference * difference, axis=1), weights)
+
+    def result(self, summary: np.ndarray, weight: float) -> float:
+        return float(np.sqrt(summary[0] / weight))
+
+
+@dataclass(frozen=True)
+class R2(ValueMetric):
+    """Coefficient of determination, 1 - SSE / SST, averaged over the outputs.
+
+    An output whose targets are all equal counts as 1 if it is predicted exactly, else as 0.
+
+    Notes
+    -----
+    For each output the summary holds the targets' mean and sum of squared deviations, which
+    combine by the formula of Chan, Golub & LeVeque (1983) without cancellation, and the sum of
+    squared errors. Its layout is (weight, means, deviations, errors), of length 1 + 3 * outputs.
+    """
+
+    name = "r2"
+    larger_is_better = True
+
+    def size(self, outputs: int) -> int:
+        return 1 + 3 * outputs
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        w = weights[:, None]
+        weight = xp.sum(weights, keepdims=True)
+        # Taken from the first row, equal targets have deviations of exactly 0.
+        first = targets[0, :]
+        shifted, error = targets - first, targets - predictions
+        shift = xp.sum(w * shifted, axis=0) / positive(xp, weight)
+        deviation = shifted - shift
+        deviations = xp.sum(w * deviation * deviation, axis=0)
+        errors = xp.sum(w * error * error, axis=0)
+        return xp.concat((weight, first + shift, deviations, errors))
+
+    def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
+        k = (first.shape[0] - 1) // 3
+        weight = first[:1] + second[:1]
+        share = second[:1] / positive(xp, weight)
+        shift = second[1 : 1 + k] - first[1 : 1 + k]
+        mean = first[1 : 1 + k] + share * shift
+        sums = first[1 + k :] + second[1 + k :]
+        deviations = sums[:k] + first[:1] * share * shift * shift
+        return xp.concat((weight, mean, deviations, sums[k:]))
+
+    def result(self, summary: np.ndarray, weight: float) -> float:
+        _, deviations, errors = summary[1:].reshape(3, -1)
+        constant = deviations == 0
+        ratio = errors / np.where(constant, 1, deviations)
+        return float(np.where(constant, errors == 0, 1 - ratio).mean())
+
+
+def positive(xp: Namespace, weight: Array) -> Array:
+    """Return `weight`, or 1 where it is 0, so that an empty sum can be divided by it."""
+    return xp.where(weight > 0, weight, xp.ones_like(weight))

@@ -1,0 +1,299 @@
+"""Metrics of classes against scikit-learn's, in every form that a network and targets can take."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import metrics as theirs
+
+import gpunn
+from gpunn import metrics
+from gpunn.errors import ArgumentError, DataError
+
+COUNTS = {
+    metrics.Precision: theirs.precision_score,
+    metrics.Recall: theirs.recall_score,
+    metrics.F1: theirs.f1_score,
+}
+FORMS = ["one output", "two outputs", "two outputs, one-hot", "four outputs", "four, one-hot"]
+
+
+def summary_of(backend, metric, p, t, w, parts=3):
+    summary = backend.zeros((metric.size(p.shape[1]),), "float64")
+    for rows in np.array_split(np.arange(len(p)), parts):
+        backend.metric(metric, *(backend.from_host(a[rows]) for a in (p, t, w)), summary)
+    return backend.to_host(summary)
+
+
+def figure_of(backend, metric, p, t, w, parts=3):
+    return metric.result(summary_of(backend, metric, p, t, w, parts), float(w.sum()))
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def softmax(p):
+    raised = np.exp(p - p.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def example(form, rows=300, seed=0, ties=False):
+    """Return logits, targets as the metric takes them, labels, and weights."""
+    g = np.random.default_rng(seed)
+    outputs = {"one": 1, "two": 2, "fou": 4}[form[:3]]
+    labels = g.integers(0, max(outputs, 2), rows)
+    p = 2 * g.standard_normal((rows, outputs))
+    p[np.arange(rows), labels if outputs > 1 else 0] += 1.5 if outputs > 1 else 1.5 * labels
+    if ties:
+        p = np.round(p)
+    w = g.random(rows) + 0.1
+    w[::7] = 0
+    if outputs == 1:
+        return p, labels[:, None].astype(float), labels, w
+    return p, np.eye(outputs)[labels] if "hot" in form else labels, labels, w
+
+
+def probabilities(p):
+    return sigmoid(p[:, 0]) if p.shape[1] == 1 else softmax(p)
+
+
+def guesses(p, threshold=0.0):
+    if p.shape[1] > 2:
+        return p.argmax(axis=1)
+    return ((p[:, 0] if p.shape[1] == 1 else p[:, 1] - p[:, 0]) > threshold).astype(int)
+
+
+@pytest.mark.parametrize("cls", COUNTS)
+@pytest.mark.parametrize("average", ["binary", "macro", "micro"])
+@pytest.mark.parametrize("form", FORMS)
+def test_counts(host_backend, cls, average, form):
+    p, t, labels, w = example(form)
+    if p.shape[1] > 2 and average == "binary":
+        with pytest.raises(DataError, match="4; choose average='macro' or 'micro'"):
+            cls().check_targets(t, 4)
+        return
+    metric = cls(average)
+    metric.check_targets(t, p.shape[1])
+    expected = COUNTS[cls](labels, guesses(p), average=average, sample_weight=w)
+    assert figure_of(host_backend, metric, p, t, w) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("cls", COUNTS)
+@pytest.mark.parametrize("form", ["one output", "two outputs"])
+def test_a_threshold(host_backend, cls, form):
+    p, t, labels, w = example(form)
+    expected = COUNTS[cls](labels, guesses(p, 1.25), sample_weight=w)
+    metric = cls(threshold=1.25)
+    assert figure_of(host_backend, metric, p, t, w) == pytest.approx(expected, rel=1e-12)
+    with pytest.raises(DataError, match="leave threshold at 0"):
+        cls("macro", threshold=1.25).check_targets(np.arange(4), 4)
+
+
+@pytest.mark.parametrize("cls", COUNTS)
+@pytest.mark.parametrize("zero_division", [0.0, 1.0])
+@pytest.mark.parametrize("average", ["macro", "micro"])
+def test_classes_that_are_missing(host_backend, cls, zero_division, average):
+    # Class 0 is true and never predicted, 1 predicted and never true, 3 neither.
+    labels, guess = np.array([0, 0, 2, 2, 2]), np.array([1, 1, 2, 2, 1])
+    p, w = np.eye(4)[guess], np.ones(5)
+    expected = COUNTS[cls](labels, guess, average=average, zero_division=zero_division)
+    metric = cls(average, zero_division=zero_division)
+    assert figure_of(host_backend, metric, p, labels, w) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("cls", COUNTS)
+@pytest.mark.parametrize("zero_division", [0.0, 1.0])
+def test_no_row_says_yes(host_backend, cls, zero_division):
+    p, t, w = -np.ones((4, 1)), np.zeros((4, 1)), np.ones(4)
+    metric = cls(zero_division=zero_division)
+    assert figure_of(host_backend, metric, p, t, w) == zero_division
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_log_loss(host_backend, form):
+    p, t, labels, w = example(form)
+    expected = theirs.log_loss(labels, probabilities(p), sample_weight=w)
+    assert figure_of(host_backend, metrics.LogLoss(), p, t, w) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_brier_score(host_backend, form):
+    p, t, labels, w = example(form)
+    found = figure_of(host_backend, metrics.BrierScore(), p, t, w)
+    chances = probabilities(p)
+    if p.shape[1] <= 2:
+        chances = chances if chances.ndim == 1 else chances[:, 1]
+        expected = theirs.brier_score_loss(labels, chances, sample_weight=w)
+    else:
+        expected = np.average(((chances - np.eye(4)[labels]) ** 2).sum(axis=1), weights=w)
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def exact_area(p, labels, w):
+    if p.shape[1] == 1:
+        return theirs.roc_auc_score(labels, p[:, 0], sample_weight=w)
+    if p.shape[1] == 2:
+        return theirs.roc_auc_score(labels, p[:, 1] - p[:, 0], sample_weight=w)
+    return theirs.roc_auc_score(labels, softmax(p), multi_class="ovr", sample_weight=w)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("form", FORMS)
+def test_auc_is_exact_within_its_bound(host_backend, form, seed, ties):
+    p, t, labels, w = example(form, 2000, seed, ties)
+    metric = metrics.AUC()
+    summary = summary_of(host_backend, metric, p, t, w)
+    error = abs(metric.result(summary, 0.0) - exact_area(p, labels, w))
+    bound = metric.error_bound(summary)
+    assert error <= bound + 1e-12
+    if not ties:
+        assert bound < 2e-3
+        assert error < 1e-4
+    elif p.shape[1] == 1:
+        assert error < 1e-12  # tied scores share a bin, and count one half as they should
+
+
+def test_auc_of_a_coarse_grid_keeps_its_bound(host_backend):
+    p, t, labels, w = example("one output", 2000)
+    exact = exact_area(p, labels, w)
+    errors = []
+    for bins in (4, 16, 100, 1000):
+        metric = metrics.AUC(bins)
+        summary = summary_of(host_backend, metric, p, t, w)
+        assert len(summary) == 2 * math.ceil(math.sqrt(bins)) ** 2
+        errors.append(abs(metric.result(summary, 0.0) - exact))
+        assert errors[-1] <= metric.error_bound(summary)
+    assert errors[0] > 0.05 > errors[-1]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])
+def test_auc_of_scores_of_any_size(host_backend, scale):
+    p, t, labels, w = example("one output", 2000)
+    metric = metrics.AUC()
+    summary = summary_of(host_backend, metric, scale * p, t, w)
+    error = abs(metric.result(summary, 0.0) - exact_area(p, labels, w))
+    assert error <= metric.error_bound(summary)
+    if scale >= 1e-3:
+        assert metric.error_bound(summary) < 0.02
+
+
+def test_auc_of_a_sure_network_in_float32(host_backend):
+    """Where softmax gives 1 in float32, the odds still tell rows apart."""
+    p = np.array([[30, 0, 0], [40, 0, 0], [35, 0, 0], [0, 20, 0], [0, 0, 20]], "float32")
+    t, w = np.array([0, 0, 1, 1, 2]), np.ones(5, "float32")
+    expected = (1 - 1 / 6 + (3 + 1) / 6 + 1) / 3
+    assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-6)
+
+
+def test_auc_without_one_of_the_classes(host_backend):
+    w = np.ones(6)
+    p, t = np.arange(6.0)[:, None], np.zeros((6, 1))
+    assert math.isnan(figure_of(host_backend, metrics.AUC(), p, t, w))
+    assert math.isnan(metrics.AUC().error_bound(summary_of(host_backend, metrics.AUC(), p, t, w)))
+    g = np.random.default_rng(0)
+    p, labels = g.standard_normal((6, 4)), np.array([0, 0, 1, 1, 3, 3])
+    areas = [
+        theirs.roc_auc_score(labels == c, np.log(softmax(p)[:, c] / (1 - softmax(p)[:, c])))
+        for c in (0, 1, 3)
+    ]
+    found = figure_of(host_backend, metrics.AUC(), p, labels, w)
+    assert found == pytest.approx(np.mean(areas), abs=1e-12)
+
+
+def test_auc_of_what_is_not_finite(host_backend):
+    p = np.array([[np.inf], [-np.inf], [1e30], [-1e30], [0.0], [-1.0]])
+    t, w = np.array([[1.0], [0], [1], [0], [1], [0]]), np.ones(6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert figure_of(host_backend, metrics.AUC(), p, t, w) == 1
+    p = np.array([[np.inf, 0.0, 0.0], [0.0, 3.0, 0.0]])
+    with np.errstate(invalid="ignore"):
+        figure_of(host_backend, metrics.AUC(), p, np.array([0, 1]), np.ones(2))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [metrics.AUC(), metrics.F1("macro"), metrics.LogLoss(), metrics.BrierScore()],
+    ids=lambda m: m.name,
+)
+@pytest.mark.parametrize(
+    ("targets", "outputs", "message"),
+    [
+        (np.array([[0.0], [2.0]]), 1, r"needs 0 for no and 1 for yes; row 1 of y is \[2.0\]"),
+        (np.array([[1.0, 1, 0]]), 3, r"needs one class a row.*row 0 of y is \[1.0, 1.0, 0.0\]"),
+        (np.array([[1.5, -0.5, 0]]), 3, "needs one class a row"),
+    ],
+)
+def test_refused_targets(metric, targets, outputs, message):
+    with pytest.raises(DataError, match=f"metric {metric.name!r} {message}"):
+        metric.check_targets(targets, outputs)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: metrics.F1("makro"), "average: there is no 'makro'; did you mean 'macro'"),
+        (lambda: metrics.Recall(zero_division=2), "zero_division: expected >= 0 and <= 1"),
+        (lambda: metrics.AUC(1), "bins: expected a whole number >= 2"),
+    ],
+)
+def test_impossible_parameters(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_training_and_stopping_by_them(tmp_path, backend, outputs):
+    """Whatever records the step, figures are those of what the network predicts."""
+    if backend == "numba":
+        pytest.importorskip("numba")
+    g = np.random.default_rng(0)
+    X = g.standard_normal((300, 5)).astype("float32")
+    labels = (X[:, :1] + g.standard_normal((300, 1)) > 0).astype(int)[:, 0]
+    labels = labels if outputs == 1 else labels + (X[:, 1] > 1)
+    names = [
+        *("auc", "log_loss", "brier_score"),
+        *({"name": name, "average": "macro"} for name in ("precision", "recall", "f1")),
+    ]
+    ops = gpunn.backends.Backend(np) if backend == "numpy" else "numpy"
+    model = gpunn.Sequential(
+        [gpunn.layers.Dense(16, "relu"), gpunn.layers.Dense(outputs)], (5,), ops, seed=0
+    )
+    loss = "binary_cross_entropy" if outputs == 1 else "softmax_cross_entropy"
+    trainer = gpunn.Trainer(model, loss, "adam", names, report_every=3)
+    stopping = gpunn.callbacks.EarlyStopping("val_auc", patience=3)
+    history = trainer.fit(
+        X, labels, epochs=30, validation_split=0.3, callbacks=[stopping], progress=False
+    )
+    assert history.best_epoch() == 1 + int(np.argmax(history["val_auc"]))
+    assert 0.5 < history["auc"][-1] <= 1
+    found = trainer.evaluate(X, labels, batch_size=64)
+    p = model.predict(X).astype(np.float64)
+    ones = np.ones(300)
+    assert found["auc"] == pytest.approx(exact_area(p, labels, ones), abs=2e-3)
+    assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-5)
+    for cls, function in COUNTS.items():
+        expected = function(labels, guesses(p), average="macro")
+        assert found[cls.name] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_figure_that_is_nan_goes_through_a_checkpoint(tmp_path):
+    X = np.random.default_rng(0).standard_normal((20, 3)).astype("float32")
+    y = np.arange(20) % 2
+
+    def trainer():
+        model = gpunn.Sequential([gpunn.layers.Dense(1)], (3,), "numpy", seed=0)
+        return gpunn.Trainer(model, "binary_cross_entropy", "adam", ["auc"])
+
+    first = trainer()
+    first.fit(X, y, epochs=2, validation_data=(X[::2], y[::2]), progress=False)
+    assert np.isnan(first.history["val_auc"]).all()
+    first.save_checkpoint(tmp_path / "c.safetensors")
+    second = trainer()
+    second.load_checkpoint(tmp_path / "c.safetensors")
+    assert np.isnan(second.history["val_auc"]).all()
+    assert second.history["auc"] == first.history["auc"]
