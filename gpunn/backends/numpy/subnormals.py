@@ -12,6 +12,7 @@ import ctypes
 import functools
 import platform
 import sys
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +38,18 @@ LAYOUTS = {
 }
 
 
+class Own(threading.local):
+    """A thread's memory for environments, and how many contexts it is in."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.before = (ctypes.c_uint32 * WORDS)()
+        self.flushing = (ctypes.c_uint32 * WORDS)()
+
+
+OWN = Own()
+
+
 class Flushed:
     """A context in which subnormal numbers are zero, in this thread.
 
@@ -45,21 +58,20 @@ class Flushed:
 
     def __enter__(self) -> None:
         """Set the flags."""
-        found = environment()
-        self._before: Any = None
-        if found is not None:
-            before = (ctypes.c_uint32 * WORDS)()
-            found.get(before)
-            flushing = (ctypes.c_uint32 * WORDS).from_buffer_copy(before)
-            flushing[found.word] |= found.flags
-            found.set(flushing)
-            self._before = before
+        own, found = OWN, environment()
+        own.depth += 1
+        if found is not None and own.depth == 1:
+            found.get(own.before)
+            found.get(own.flushing)
+            own.flushing[found.word] |= found.flags
+            found.set(own.flushing)
 
     def __exit__(self, *_: object) -> None:
         """Set them as they were."""
-        found = environment()
-        if found is not None and self._before is not None:
-            found.set(self._before)
+        own, found = OWN, environment()
+        own.depth -= 1
+        if found is not None and own.depth == 0:
+            found.set(own.before)
 
 
 def flush_in_this_thread() -> None:
