@@ -149,3 +149,86 @@ def test_what_is_missing_is_named(base, call, missing):
 
     with pytest.raises(NotImplementedError, match=f"Unfinished must define {missing}"):
         call(Unfinished())
+
+
+class MeanLoss(Loss):
+    """Takes the mean over all rows, as losses of other libraries do."""
+
+    name = "mean_loss"
+
+    def values(self, xp, predictions, targets):
+        return xp.mean((predictions - targets) ** 2)
+
+    def gradients(self, xp, predictions, targets):
+        return 2 * (predictions - targets) / predictions.shape[1]
+
+
+class RowGradients(MeanLoss):
+    name = "row_gradients"
+
+    def values(self, xp, predictions, targets):
+        return xp.mean((predictions - targets) ** 2, axis=1)
+
+    def gradients(self, xp, predictions, targets):
+        return xp.mean(predictions - targets, axis=1, keepdims=True)
+
+
+class MeanMetric(Metric):
+    name = "mean_metric"
+
+    def measure(self, xp, predictions, targets, weights):
+        return xp.mean(xp.abs(predictions - targets))
+
+
+class NumberMetric(Metric):
+    name = "number_metric"
+
+    def measure(self, xp, predictions, targets, weights):
+        return 1.0
+
+
+class ShortCombination(Metric):
+    name = "short_combination"
+
+    def measure(self, xp, predictions, targets, weights):
+        return xp.sum(weights, keepdims=True)
+
+    def combine(self, xp, first, second):
+        return xp.sum(first + second)
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=["numpy", "base", "strict"])
+@pytest.mark.parametrize(
+    ("loss", "metric", "message"),
+    [
+        (
+            MeanLoss(),
+            None,
+            r"loss 'mean_loss': its method values must return an array of shape \(8,\), one "
+            "number a row. Leave sums and means over the rows to the backend.* returned a number",
+        ),
+        (
+            RowGradients(),
+            None,
+            r"'row_gradients': its method gradients .* shape \(8, 2\).* returned shape \(8, 1\)",
+        ),
+        (
+            "mean_squared_error",
+            MeanMetric(),
+            r"metric 'mean_metric': its method measure must return an array of shape \(1,\), a "
+            "vector as long as its size.*keepdims=True",
+        ),
+        ("mean_squared_error", NumberMetric(), "'number_metric': .*it returned a number"),
+        ("mean_squared_error", ShortCombination(), "'short_combination': its method combine"),
+    ],
+)
+def test_what_returns_the_wrong_shape_is_named(backend, loss, metric, message):
+    g = np.random.default_rng(0)
+    X, y = g.standard_normal((20, 3)).astype("float32"), g.standard_normal((20, 2))
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend, seed=0)
+    before = model.parameters.to_host()
+    trainer = gpunn.Trainer(model, loss, metrics=[metric] if metric else [])
+    with pytest.raises(ArgumentError, match=message):
+        trainer.fit(X, y, batch_size=8, progress=False)
+    for name, values in model.parameters.to_host().items():
+        np.testing.assert_array_equal(values, before[name])

@@ -21,6 +21,7 @@ import numpy as np
 
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
+from gpunn.errors import ArgumentError
 from gpunn.typing import Array, HostArray, Namespace, Shape
 
 if TYPE_CHECKING:
@@ -36,6 +37,32 @@ __all__ = ["Backend"]
 # spreads consecutive positions over the whole range (Knuth, TAOCP vol. 3, section 6.4).
 MIX_1, MIX_2, GOLDEN = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
 MASK_32 = 0xFFFFFFFF
+
+
+ONE_A_ROW = (
+    "one number a row. Leave sums and means over the rows to the backend: "
+    "xp.mean(..., axis=1), say, without the mean of that"
+)
+ONE_A_PREDICTION = "the derivative of each row's value by each of its predictions"
+A_VECTOR = (
+    "a vector as long as its size(outputs), which is 1 by default. Make a number one by "
+    "xp.sum(..., keepdims=True) or xp.reshape(..., (1,)), or define size"
+)
+
+
+def require_shape(
+    found: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
+) -> None:
+    """Raise an ArgumentError if what a definition's method returned has the wrong shape.
+
+    Broadcasting would take a number for an array, and the results would be wrong without a word.
+    """
+    shape = getattr(found, "shape", ())
+    if shape != expected:
+        raise ArgumentError(
+            f"{kind} {name!r}: its method {method} must return an array of shape {expected}, "
+            f"{meaning}; it returned {'a number' if shape == () else f'shape {shape}'}"
+        )
 
 
 class Backend:
@@ -504,20 +531,39 @@ class Backend:
         gradient : array, shape (rows, outputs), or None
             None where only the loss is wanted.
         loss_sum : array, shape (1,)
+
+        Raises
+        ------
+        ArgumentError
+            If the loss's values or gradients have another shape than they should.
         """
         xp = self.xp
-        loss_sum += xp.sum(weights * loss.values(xp, predictions, targets), keepdims=True)
+        values = loss.values(xp, predictions, targets)
+        require_shape(values, weights.shape, "loss", loss.name, "values", ONE_A_ROW)
+        loss_sum += xp.sum(weights * values, keepdims=True)
         if gradient is not None:
             some = xp.where(normalizer > 0, normalizer, xp.ones_like(normalizer))
             share = (weights / some)[:, None]
-            gradient[...] = share * loss.gradients(xp, predictions, targets)
+            slopes = loss.gradients(xp, predictions, targets)
+            shape = predictions.shape
+            require_shape(slopes, shape, "loss", loss.name, "gradients", ONE_A_PREDICTION)
+            gradient[...] = share * slopes
 
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """Set summary = summary combined with that of this batch."""
+        """Set summary = summary combined with that of this batch.
+
+        Raises
+        ------
+        ArgumentError
+            If what the metric measures or combines has another shape than its `size` says.
+        """
         batch = metric.measure(self.xp, predictions, targets, weights)
-        summary[...] = metric.combine(self.xp, summary, batch)
+        require_shape(batch, summary.shape, "metric", metric.name, "measure", A_VECTOR)
+        combined = metric.combine(self.xp, summary, batch)
+        require_shape(combined, summary.shape, "metric", metric.name, "combine", A_VECTOR)
+        summary[...] = combined
 
     def clip(self, gradients: Array, max_norm: float) -> None:
         """Set gradients = gradients * min(1, max_norm / ||gradients||)."""
