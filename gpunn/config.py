@@ -315,8 +315,9 @@ class Training(Table, frozen=True, kw_only=True):
     metrics : list of names and tables
         Figures beside the loss, from `gpunn.metrics`, such as "accuracy".
     class_weight : "balanced" or table
-        Factor of the weight of each class's rows, by the class's name or number;
-        `{ spam = 3.0 }`, say. "balanced" is rows / (classes * rows of the class).
+        Factor of the weight of each class's rows in the training loss, by the class's name or
+        number; `{ spam = 3.0 }`, say. "balanced" is rows / (classes * rows of the class).
+        Metrics and validation rows are not weighted by it.
     gradient_accumulation : int
         Batches whose gradients make up one update.
     shuffle : bool

@@ -438,7 +438,10 @@ def _check_state(
                 f"{path}: was written in the middle of an epoch with the figures "
                 f"{position.course.figures}, not {trainer.measured}"
             )
-        expected |= trainer.statistics_shapes()
+        own = {name: array.shape for name, array in state.items()}
+        with_weight = trainer.statistics_shapes(True)
+        fits = own.items() >= with_weight.items()
+        expected |= with_weight if fits else trainer.statistics_shapes(False)
     # Whether the loss is scaled is a matter of the backend, not of the file.
     optional = {"loss_scale": (1,), "good_updates": (1,)}
     expected |= {name: shape for name, shape in optional.items() if name in state}

@@ -33,11 +33,13 @@ class DeviceRows:
     Attributes
     ----------
     X, y, weights : array or None
-        Inputs, targets and sample weights.
+        Inputs, targets and weights of the loss.
     order : array of int64
         Row numbers.
     rows : int
         How many of them to visit, from the first.
+    metric_weights : array or None
+        Weights of the metrics, where training has others for them than for the loss.
     """
 
     X: Array
@@ -45,6 +47,7 @@ class DeviceRows:
     weights: Array | None
     order: Array
     rows: int
+    metric_weights: Array | None = None
 
 
 class RowSource:
@@ -56,12 +59,14 @@ class RowSource:
     X, y : ndarray
         Checked inputs and targets.
     weights : ndarray or None
-        Checked sample weights.
+        Checked weights of the loss.
     input_dtype, dtype : str
         Types in which inputs, and real targets and weights, go to the device.
     stream : bool or None
         Whether to put the rows on the device piece by piece. None decides: memory maps, and data
         too large for the device, are streamed.
+    metric_weights : ndarray or None
+        Checked weights of the metrics, where training has others for them than for the loss.
     """
 
     def __init__(
@@ -73,14 +78,15 @@ class RowSource:
         input_dtype: str,
         dtype: str,
         stream: bool | None = None,
+        metric_weights: np.ndarray | None = None,
     ) -> None:
         self.backend = backend
-        self.X, self.y, self.weights = X, y, weights
+        self.X, self.y, self.weights, self.metric_weights = X, y, weights, metric_weights
         self.rows = int(X.shape[0])
         self.input_dtype, self.dtype = input_dtype, dtype
         self.target_dtype = "int64" if y.ndim == 1 else dtype
         self.stream = self._too_large() if stream is None else stream
-        self._resident: tuple[Array, Array, Array | None] | None = None
+        self._resident: tuple[Array, Array, Array | None, Array | None] | None = None
         self._order = Stager(backend)
         self._stager: Stager | None = None
 
@@ -89,7 +95,8 @@ class RowSource:
         """Bytes that a row takes on the device."""
         inputs = int(np.prod(self.X.shape[1:])) * np.dtype(self.input_dtype).itemsize
         targets = int(np.prod(self.y.shape[1:])) * np.dtype(self.target_dtype).itemsize
-        return inputs + targets + (0 if self.weights is None else np.dtype(self.dtype).itemsize)
+        weights = sum(each is not None for each in (self.weights, self.metric_weights))
+        return inputs + targets + weights * np.dtype(self.dtype).itemsize
 
     def _too_large(self) -> bool:
         if isinstance(self.X, np.memmap):
@@ -115,15 +122,20 @@ class RowSource:
             yield from self._streamed(order, batch_size)
             return
         if self._resident is None:
-            weights = self.weights
+            weights, metric_weights = (
+                None if each is None else self.backend.from_host(each, self.dtype)
+                for each in (self.weights, self.metric_weights)
+            )
             self._resident = (
                 self.backend.from_host(self.X, self.input_dtype),
                 self.backend.from_host(self.y, self.target_dtype),
-                None if weights is None else self.backend.from_host(weights, self.dtype),
+                weights,
+                metric_weights,
             )
         numbers = np.arange(self.rows) if order is None else order
         on_device = self._order.put("order", numbers, self.rows, "int64")
-        yield DeviceRows(*self._resident, on_device, len(numbers))
+        X, y, weights, metric_weights = self._resident
+        yield DeviceRows(X, y, weights, on_device, len(numbers), metric_weights)
 
     def _streamed(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         rows = self.rows if order is None else len(order)
@@ -138,12 +150,16 @@ class RowSource:
             stager.begin()
             X = stager.put("X", rows_of(self.X, chosen), capacity, self.input_dtype)
             y = stager.put("y", rows_of(self.y, chosen), capacity, self.target_dtype)
-            weights = None
-            if self.weights is not None:
-                weights = stager.put("weights", self.weights[chosen], capacity, self.dtype)
+            weights, metric_weights = (
+                None if each is None else stager.put(name, each[chosen], capacity, self.dtype)
+                for name, each in (
+                    ("weights", self.weights),
+                    ("metric_weights", self.metric_weights),
+                )
+            )
             numbers = stager.put("order", np.arange(stop - start), capacity, "int64")
             stager.ready()
-            yield DeviceRows(X, y, weights, numbers, stop - start)
+            yield DeviceRows(X, y, weights, numbers, stop - start, metric_weights)
 
     def unload(self) -> None:
         """Let go of the device's memory; a further use takes it again."""

@@ -165,8 +165,11 @@ def training_examples(
                 "validation_split: every row that was set aside has a sample weight of zero"
             )
     outputs = model.output_shape[0]
+    metric_weights = None
+    if class_weight is not None and trainer.metrics:
+        metric_weights = np.ones(len(X)) if weights is None else weights
     weights = combined_weights(loss, targets, weights, class_weight, outputs, kept)
-    source = _source(trainer, X, targets, weights, stream)
+    source = _source(trainer, X, targets, weights, stream, metric_weights)
     training, validation = Examples(source, kept, names), None
     if held is not None:
         validation = Examples(source, held)
@@ -232,9 +235,11 @@ def _source(
     y: np.ndarray,
     weights: np.ndarray | None,
     stream: bool | None,
+    metric_weights: np.ndarray | None = None,
 ) -> RowSource:
     model = trainer.model
-    return RowSource(model.backend, X, y, weights, model.input_dtype(X.dtype), model.dtype, stream)
+    types = model.input_dtype(X.dtype), model.dtype
+    return RowSource(model.backend, X, y, weights, *types, stream, metric_weights)
 
 
 def picture(trainer: Trainer, X: np.ndarray, y: np.ndarray) -> str:

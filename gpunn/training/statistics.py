@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -10,25 +10,34 @@ import numpy as np
 from gpunn.backends import Backend
 from gpunn.metrics import Metric
 
-__all__ = ["Statistics", "state_shapes"]
+__all__ = ["Statistics", "state_shapes", "with_metric_weight"]
 
 OWN = 5
 """Entries of the vector before those of the metrics."""
 
 
-def state_shapes(metrics: Sequence[Metric], outputs: int) -> dict[str, tuple[int, ...]]:
+def state_shapes(
+    metrics: Sequence[Metric], outputs: int, own_weights: bool
+) -> dict[str, tuple[int, ...]]:
     """Return the shapes of `vector` and `totals()`, by the names they have in a checkpoint."""
-    summaries = sum(metric.size(outputs) for metric in metrics)
-    return {"statistics.vector": (OWN + summaries,), "statistics.totals": (2 + summaries,)}
+    rest = sum(metric.size(outputs) for metric in metrics) + int(own_weights)
+    return {"statistics.vector": (OWN + rest,), "statistics.totals": (2 + rest,)}
+
+
+def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return sums with the weight of the metrics, where that was the loss's until now."""
+    names = ("statistics.vector", "statistics.totals")
+    return {**state, **{name: np.append(state[name], state[name][1]) for name in names}}
 
 
 class Statistics:
     """Loss and metrics over an epoch.
 
     On the device is one vector of (loss sum, weight sum, steps whose loss sum was finite, sum of
-    the parameters, loss scale, summaries of the metrics). `collect` moves it into float64 totals on
-    the host and starts it anew, so that float32 sums stay short. That happens at fixed steps,
-    whatever a clock says, so that two runs agree bitwise.
+    the parameters, loss scale, summaries of the metrics, and the metrics' sum of weights if they
+    have weights of their own). `collect` moves it into float64 totals on the host and starts it
+    anew, so that float32 sums stay short. That happens at fixed steps, whatever a clock says, so
+    that two runs agree bitwise.
 
     Attributes
     ----------
@@ -42,15 +51,24 @@ class Statistics:
         Whether `parameter_sum` was a finite number at the last `collect`.
     shown_loss_scale : float
         What `loss_scale` was then.
+    metric_weight : array, shape (1,), or None
+        View of the vector: the metrics' sum of weights, if they have weights of their own.
     """
 
     def __init__(
-        self, backend: Backend, dtype: str, metrics: Sequence[Metric], outputs: int
+        self,
+        backend: Backend,
+        dtype: str,
+        metrics: Sequence[Metric],
+        outputs: int,
+        own_weights: bool = False,
     ) -> None:
         self._backend = backend
         self._metrics = metrics
         self._bounds = np.cumsum([OWN, *(metric.size(outputs) for metric in metrics)])
-        self.vector = backend.zeros((int(self._bounds[-1]),), dtype)
+        end = int(self._bounds[-1])
+        self.vector = backend.zeros((end + int(own_weights),), dtype)
+        self.metric_weight = self.vector[end:] if own_weights else None
         self.loss_sum, self.weight_sum = self.vector[0:1], self.vector[1:2]
         self.finite_steps, self.parameter_sum = self.vector[2:3], self.vector[3:4]
         self.loss_scale = self.vector[4:5]
@@ -64,7 +82,7 @@ class Statistics:
     def reset(self) -> None:
         """Begin a new epoch."""
         self._backend.fill(self.vector, 0.0)
-        self._loss = self._weight = 0.0
+        self._loss = self._weight = self._metric_weight = 0.0
         self._totals = [np.zeros(int(summary.shape[0])) for summary in self.summaries]
 
     def collect(self) -> int:
@@ -76,6 +94,7 @@ class Statistics:
         self._backend.fill(self.vector, 0.0)
         self._loss += vector[0]
         self._weight += vector[1]
+        self._metric_weight += vector[1] if self.metric_weight is None else vector[-1]
         self.parameters_finite = bool(np.isfinite(vector[3]))
         self.shown_loss_scale = float(vector[4])
         for index, metric in enumerate(self._metrics):
@@ -94,11 +113,13 @@ class Statistics:
 
     def totals(self) -> np.ndarray:
         """Return the totals on the host, for `set_totals`, as float64."""
-        return np.concatenate([[self._loss, self._weight], *self._totals])
+        own = [] if self.metric_weight is None else [[self._metric_weight]]
+        return np.concatenate([[self._loss, self._weight], *self._totals, *own])
 
     def set_totals(self, totals: np.ndarray) -> None:
         """Take back what `totals` returned."""
         self._loss, self._weight = float(totals[0]), float(totals[1])
+        self._metric_weight = float(totals[1] if self.metric_weight is None else totals[-1])
         starts = np.cumsum([2, *(len(total) for total in self._totals)])
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
@@ -108,5 +129,5 @@ class Statistics:
             return {}
         figures = {"loss": float(self._loss / self._weight)}
         for metric, total in zip(self._metrics, self._totals, strict=True):
-            figures[metric.name] = metric.result(total, self._weight)
+            figures[metric.name] = metric.result(total, self._metric_weight)
         return figures

@@ -53,13 +53,16 @@ class BatchPass:
         *,
         training: bool,
         accumulation: int = 1,
+        own_metric_weights: bool = False,
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, list(metrics)
         self.batch_size = batch_size
         self.rows_per_update = batch_size * accumulation
         self.ops = model.backend
         self.workspace = Workspace(self.ops, model.dtype, batch_size, training=training)
-        self.statistics = Statistics(self.ops, model.dtype, metrics, model.output_shape[0])
+        self.statistics = Statistics(
+            self.ops, model.dtype, metrics, model.output_shape[0], own_metric_weights
+        )
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
         self._start = self.ops.zeros((1,), "int64")
@@ -80,7 +83,7 @@ class BatchPass:
         self.data = data
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.ops.fill(self._start, 0)
-        arrays = data.X, data.y, data.weights, data.order
+        arrays = data.X, data.y, data.weights, data.order, data.metric_weights
         self._place = tuple(map(id, arrays))
         self._places[self._place] = arrays  # kept, so that no other array gets the same id
 
@@ -149,13 +152,27 @@ class BatchPass:
         t = workspace.rows(self, f"{t_type} targets", rows, data.y.shape[1:], t_type)
         ops.gather_rows(data.X, data.order, self._start, x)
         ops.gather_rows(data.y, data.order, self._start, t)
+        metric_weights = self._next_metric_weights(rows, weights)
         ops.count_pass(self._start, rows, workspace.passes)
         outputs = self.model.forward(x, workspace)
         predictions = outputs[-1]
         ops.loss(self.loss, predictions, t, weights, normalizer, gradient, statistics.loss_sum)
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
-            ops.metric(metric, predictions, t, weights, summary)
+            ops.metric(metric, predictions, t, metric_weights, summary)
         return outputs
+
+    def _next_metric_weights(self, rows: int, weights: Array) -> Array:
+        """Return the weights that the metrics give the next rows: the loss's, or their own."""
+        ops, summed = self.ops, self.statistics.metric_weight
+        if summed is None:
+            return weights
+        data = self._loaded()
+        own = self.workspace.fixed(self, "metric_weights", (self.batch_size,))[:rows]
+        total = self.workspace.fixed(self, "total_metric_weight", (1,))
+        ops.gather_rows(data.metric_weights, data.order, self._start, own)
+        ops.sum_weights(own, total)
+        ops.add(total, summed)
+        return own
 
     def evaluate(self, rows: int, times: int = 1) -> Array:
         """Run the next `rows` rows for the statistics alone, so many times.
@@ -182,6 +199,8 @@ class TrainStep(BatchPass):
         Rows that go through the network at a time.
     accumulation : int
         Number of such passes whose gradients make up one update.
+    own_metric_weights : bool
+        Whether the rows come with weights for the metrics that are not those of the loss.
 
     Attributes
     ----------
@@ -203,8 +222,14 @@ class TrainStep(BatchPass):
         metrics: Sequence[Metric],
         batch_size: int,
         accumulation: int = 1,
+        own_metric_weights: bool = False,
     ) -> None:
-        super().__init__(model, loss, metrics, batch_size, training=True, accumulation=accumulation)
+        super().__init__(
+            *(model, loss, metrics, batch_size),
+            training=True,
+            accumulation=accumulation,
+            own_metric_weights=own_metric_weights,
+        )
         self.optimizer = optimizer
         parameters, ops = model.parameters, self.ops
         size = parameters.values.shape[0]

@@ -32,7 +32,7 @@ from gpunn.training.pace import Pace
 from gpunn.training.position import Course, Position
 from gpunn.training.progress import progress_bar
 from gpunn.training.recovery import CHOICES, REMEDIES, GoodState, Recovery, sound
-from gpunn.training.statistics import state_shapes
+from gpunn.training.statistics import state_shapes, with_metric_weight
 from gpunn.training.step import BatchPass, TrainStep
 from gpunn.typing import Array, HostArray
 
@@ -231,6 +231,7 @@ class Trainer:
         self._recipe: tuple[Any, ...] = ()
         self._evaluation: BatchPass | None = None
         self._pending: dict[str, np.ndarray] = {}
+        self._own_metric_weights = False
         self._made = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -283,8 +284,9 @@ class Trainer:
         sample_weight : array, shape (rows,)
             A weight of k counts a row k times.
         class_weight : mapping of int to float, or "balanced"
-            Factor of the weight of each class's rows, 1 if missing; "balanced" is
-            rows / (classes * rows of the class).
+            Factor of the weight of each class's rows in the training loss, 1 if missing; "balanced"
+            is rows / (classes * rows of the class). Metrics and validation data have no class
+            weights, so "loss" and "val_loss" are of different scales then.
         shuffle : bool
             Whether to visit the rows in a new order each epoch, drawn from (seed, epoch).
         callbacks : sequence of Callback, str or mapping
@@ -387,6 +389,7 @@ class Trainer:
             shuffle,
             self.measured,
         )
+        self._own_metric_weights = training.source.metric_weights is not None
         states = self._resume(resume_from, course, training)
         self.figures = figures
         self.history.stopped = ""
@@ -396,7 +399,10 @@ class Trainer:
             self.first_epoch, self.stop_reason = self.epoch, ""
             if self.position is None:
                 self.recoveries = 0
-            if self.position is not None and self.position.course != course:
+            if self.position is not None and (
+                self.position.course != course
+                or (self._has_metric_weight(self.state()) and not self._own_metric_weights)
+            ):
                 LOG.warning("The epoch that was cut short begins anew: the data or batches differ")
                 self.position = None
         # Before the callbacks, which may begin by clearing away what an earlier run has left.
@@ -676,10 +682,15 @@ class Trainer:
             list(self.metrics),
             self.optimizer,
             self.optimizer.config(),
+            self._own_metric_weights,
         )
         if self._step is not None and self._recipe == recipe:
             return self._step
         state = self.state()
+        if self.position is None:  # what is left of an epoch that begins anew
+            state = {name: array for name, array in state.items() if name[:11] != "statistics."}
+        elif self._own_metric_weights and not self._has_metric_weight(state):
+            state = with_metric_weight(state)
         if self._step is not None and self._step.optimizer is not self.optimizer:
             state = {
                 name: array
@@ -693,6 +704,7 @@ class Trainer:
             self.metrics,
             batch_size,
             accumulation,
+            self._own_metric_weights,
         )
         self._recipe = recipe
         self._pending = {}
@@ -898,9 +910,20 @@ class Trainer:
         for name in arrays.keys() & state.keys():
             self.model.backend.copy_from_host(state[name], arrays[name])
 
-    def statistics_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of those arrays of `state` that are there within an epoch alone."""
-        return state_shapes(self.metrics, self.model.output_shape[0])
+    def statistics_shapes(self, own_weights: bool) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of those arrays of `state` that are there within an epoch alone.
+
+        Parameters
+        ----------
+        own_weights : bool
+            Whether the metrics have weights that are not those of the loss.
+        """
+        return state_shapes(self.metrics, self.model.output_shape[0], own_weights)
+
+    def _has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Return whether sums of an epoch are those of metrics with weights of their own."""
+        shape = self.statistics_shapes(True)["statistics.vector"]
+        return "statistics.vector" in state and state["statistics.vector"].shape == shape
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made from: the device's state as host arrays, no buffers."""
@@ -960,9 +983,27 @@ class Trainer:
                 f"{describe(position.course)}; this call has {describe(course)}. Make the call "
                 "that was interrupted"
             )
+        if position is not None and self._has_metric_weight(checkpoint.state) is not (
+            self._own_metric_weights
+        ):
+            self._check_weights(checkpoint)
         check_same_names(checkpoint, training.names)
         restore_checkpoint(self, checkpoint)
         return CallbackStates(checkpoint.path, checkpoint.callback_states())
+
+    def _check_weights(self, checkpoint: Checkpoint) -> None:
+        """Refuse to go on without class weights, and say where metrics change theirs."""
+        if not self._own_metric_weights:
+            raise ArgumentError(
+                f"resume_from: {checkpoint.path} was written in the middle of an epoch with a "
+                "class_weight; this call has none. Make the call that was interrupted"
+            )
+        LOG.warning(
+            "The metrics of the epoch that was cut short have the weights of the loss until update "
+            "%d, as all had in an earlier gpunn; from there on class_weight is for the loss alone. "
+            "Nothing else changes by that",
+            checkpoint.progress.updates,
+        )
 
     def _hand_over(self, callback: Callback, states: CallbackStates) -> None:
         """Give a callback the state that it had."""

@@ -13,12 +13,13 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from gpunn.data import batches, validation
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
 from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam, Optimizer
+from gpunn.saving import read_checkpoint
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
 from gpunn.training.statistics import Statistics
 from gpunn.training.step import BatchPass
@@ -480,7 +481,105 @@ def test_class_weights_are_sample_weights(class_weight, factors):
     runs = [trainer(smooth()) for _ in range(2)]
     fit(runs[0], X, Y, class_weight=class_weight)
     fit(runs[1], X, Y, sample_weight=np.asarray(factors)[Y])
-    assert_same(*runs)
+    assert runs[0].history["loss"] == runs[1].history["loss"]
+    ours, theirs = (this.model.parameters.to_host() for this in runs)
+    for one, other in zip(ours.values(), theirs.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("backend", ["numpy", gpunn.backends.Backend(np)], ids=["numpy", "base"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sample_weight": np.linspace(0, 1, ROWS)},
+        {"stream": True},
+        {"validation_split": 0.3, "sample_weight": np.linspace(0, 1, ROWS)},
+    ],
+    ids=["plain", "sample weights", "streamed", "validated"],
+)
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_class_weights_are_for_the_training_loss_alone(backend, options, accumulation):
+    """Metrics count rows as those of validation do, so that both can be compared."""
+    this = gpunn.Trainer(
+        smooth(backend=backend, seed=1),
+        "softmax_cross_entropy",
+        SGD(0.0),
+        ["accuracy", "log_loss", {"name": "f1", "average": "macro"}],
+        gradient_accumulation=accumulation,
+        report_every=3,
+    )
+    factors = {0: 5.0, 1: 0.0, 2: 0.25}
+    fit(this, X, Y, epochs=2, class_weight=factors, **options)
+    kept = np.arange(ROWS)
+    if "validation_split" in options:
+        kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 1, Y)
+    weights = options.get("sample_weight", np.ones(ROWS))[kept]
+    expected = this.evaluate(X[kept], Y[kept], sample_weight=weights)
+    weighted = this.evaluate(
+        X[kept], Y[kept], sample_weight=weights * np.array([5.0, 0.0, 0.25])[Y[kept]]
+    )
+    assert weighted["accuracy"] != pytest.approx(expected["accuracy"], abs=0.01)
+    for row in this.history.rows:
+        assert row["loss"] == pytest.approx(weighted["loss"], rel=1e-12)
+        for name in ("accuracy", "log_loss", "f1"):
+            assert row[name] == pytest.approx(expected[name], rel=1e-12)
+
+
+def class_weighted(tmp_path, epochs=2):
+    """Train with class weights, and write a checkpoint within the second epoch."""
+    this = trainer(network(seed=2), report_every=4)
+    keep = ModelCheckpoint(tmp_path / "{updates}.safetensors", resumable=True, every_updates=8)
+    fit(this, X, Y, batch_size=8, epochs=epochs, class_weight="balanced", callbacks=[keep])
+    assert -(-ROWS // 8) == 7
+    return this, tmp_path / "8.safetensors"
+
+
+def test_class_weights_go_on_within_an_epoch(tmp_path):
+    whole, path = class_weighted(tmp_path)
+    resumed = trainer(network(seed=2), report_every=4)
+    options = {"batch_size": 8, "epochs": 2}
+    fit(resumed, X, Y, class_weight="balanced", resume_from=path, **options)
+    assert_same(resumed, whole)
+    with pytest.raises(ArgumentError, match="in the middle of an epoch with a class_weight; this"):
+        fit(trainer(network(seed=2)), X, Y, resume_from=path, **options)
+
+
+def test_an_earlier_checkpoint_within_a_class_weighted_epoch(tmp_path, caplog):
+    """It has no weights of the metrics. The network is the same; the epoch's metrics are mixed."""
+    whole, path = class_weighted(tmp_path)
+    written = read_checkpoint(path)
+    earlier = {
+        name: array[:-1] if name.startswith("statistics.") else array
+        for name, array in written.state.items()
+    }
+    resumed = trainer(network(seed=2), report_every=4)
+    checkpoint = dataclasses.replace(written, state=earlier)
+    options = {"batch_size": 8, "epochs": 2, "class_weight": "balanced"}
+    fit(resumed, X, Y, resume_from=checkpoint, **options)
+    assert (
+        "metrics of the epoch that was cut short have the weights of the loss until update 8"
+        in (caplog.text)
+    )
+    assert resumed.history["loss"] == whole.history["loss"]
+    assert resumed.history["accuracy"][0] == whole.history["accuracy"][0]
+    assert resumed.history["accuracy"][1] == pytest.approx(whole.history["accuracy"][1], abs=0.1)
+    for name, values in whole.model.parameters.to_host().items():
+        np.testing.assert_array_equal(resumed.model.parameters[name], values)
+
+
+@pytest.mark.parametrize("weights", [(None, "balanced"), ("balanced", None)])
+def test_other_class_weights_in_an_epoch_that_was_cut_short(tmp_path, weights, caplog):
+    before, after = weights
+    first = trainer(network(seed=2))
+    keep = ModelCheckpoint(tmp_path / "{updates}.safetensors", resumable=True, every_updates=8)
+    fit(first, X, Y, batch_size=8, epochs=2, class_weight=before, callbacks=[keep])
+    this = trainer(network(seed=2))
+    this.load_checkpoint(tmp_path / "8.safetensors")
+    fit(this, X, Y, batch_size=8, epochs=1, class_weight=after)
+    assert this.epoch == 2
+    assert 0 <= this.history["accuracy"][-1] <= 1
+    assert ("begins anew" in caplog.text) is (before is not None)
 
 
 def test_a_batch_without_weight_moves_nothing():
