@@ -53,6 +53,7 @@ def evaluate(
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_part, make_trainer
     from gpunn.experiment.data import load, read_part
+    from gpunn.files import finite_or_none
 
     if target_path is not None and data_path is None:
         raise click.UsageError("--target-path needs --data-path")
@@ -69,6 +70,6 @@ def evaluate(
         part = parts.test
     figures = evaluate_part(trainer, part)
     if as_json:
-        click.echo(json.dumps({"rows": part.rows, **figures}))
+        click.echo(json.dumps(finite_or_none({"rows": part.rows, **figures}), allow_nan=False))
     else:
         click.echo(f"{figures_text(figures)} ({part.rows:,} rows)")

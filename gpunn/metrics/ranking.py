@@ -21,6 +21,9 @@ SMALLEST_SCALE = 0.01
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
 """Where the grid ends: at a score of 10,000."""
 
+LARGEST_PRODUCT = 1 << 22
+"""Numbers that are in memory at a time while scores are counted."""
+
 LEAST_SUM = 1e-37
 """In place of a sum of exponentials that is 0, so that it has a logarithm."""
 
@@ -76,7 +79,11 @@ class AUC(LabelMetric):
     def size(self, outputs: int) -> int:
         return (outputs if outputs > 2 else 1) * 2 * self.side**2
 
-    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+    def marks(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        """Return the bin of each score, as a number of its type, and 1 for rows of the class.
+
+        Both of shape (rows, classes), or (rows, 1) where one figure tells two classes apart.
+        """
         classes, dtype = predictions.shape[1], predictions.dtype
         if classes > 2:
             scores = log_odds(xp, predictions)
@@ -84,24 +91,29 @@ class AUC(LabelMetric):
         else:
             scores = predictions if classes == 1 else predictions[:, 1:] - predictions[:, :1]
             truth = xp.astype(is_yes(xp, targets), dtype)[:, None]
-        side = self.side
-        # A bin is a row and a column of a square, so that counting is a product of matrices.
-        place = xp.matrix_transpose(self._bin(xp, scores))
-        row = xp.floor(place / side)
-        column = place - side * row
-        numbers = xp.arange(side, dtype=dtype, device=device(predictions))
-        rows = xp.astype(row[:, None, :] == numbers[None, :, None], dtype)
-        columns = xp.astype(column[:, :, None] == numbers[None, None, :], dtype)
-        of_class = xp.matrix_transpose(weights[:, None] * truth)[:, None, :]
-        of_others = weights[None, None, :] - of_class
-        weighted = xp.concat((rows * of_class, rows * of_others), axis=1)
-        return xp.reshape(xp.matmul(weighted, columns), (-1,))
-
-    def _bin(self, xp: Namespace, scores: Array) -> Array:
-        """Return the bin of each score, as a number of the scores' type."""
         bins = self.side**2
         place = xp.floor(xp.asinh(scores / SMALLEST_SCALE) * (bins / (2 * LIMIT)) + (bins + 1) / 2)
-        return xp.minimum(xp.maximum(place, 0.0), float(bins - 1))
+        return xp.minimum(xp.maximum(place, 0.0), float(bins - 1)), truth
+
+    def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
+        place, truth = self.marks(xp, predictions, targets)
+        side, dtype = self.side, predictions.dtype
+        # A bin is a row and a column of a square, which are marked apart. Counting is then a
+        # product of matrices; not by xp.matmul, which can't be recorded everywhere.
+        row = xp.floor(place / side)
+        numbers = xp.arange(side, dtype=dtype, device=device(predictions))
+        columns = xp.astype((place - side * row)[:, :, None] == numbers, dtype)
+        rows = xp.astype(row[:, :, None] == numbers, dtype)
+        some = max(1, LARGEST_PRODUCT // max(1, place.shape[0] * place.shape[1] * side))
+        counts = []
+        for share in (truth, 1 - truth):
+            weighted = (share * weights[:, None])[:, :, None] * rows
+            parts = [
+                xp.sum(weighted[:, :, at : at + some, None] * columns[:, :, None, :], axis=0)
+                for at in range(0, side, some)
+            ]
+            counts.append(xp.reshape(xp.concat(parts, axis=1), (-1, 1, side * side)))
+        return xp.reshape(xp.concat(counts, axis=1), (-1,))
 
     def result(self, summary: np.ndarray, weight: float) -> float:
         of_class, of_others, pairs = self._counts(summary)

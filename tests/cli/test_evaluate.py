@@ -106,3 +106,25 @@ def test_no_test_part(gpunn, flowers):
 def test_a_damaged_network(gpunn, run, tmp_path):
     (tmp_path / "run" / "final.safetensors").write_bytes(b"damaged")
     assert "final.safetensors: not a readable" in gpunn("evaluate", "run", status=2).stderr
+
+
+def test_metrics_by_name(gpunn, flowers, tmp_path):
+    metrics = "['auc', {name='f1', average='macro'}, 'log_loss', 'brier_score']"
+    settings = ["--set", f"training.metrics={metrics}", "--set", "training.monitor=auc"]
+    gpunn("train", flowers, "--output", "run", *settings)
+    told = json.loads(gpunn("evaluate", "run", "--json").stdout)
+    assert told["auc"] > 0.95
+    assert told["f1"] > 0.9
+    assert told["log_loss"] == pytest.approx(told["loss"], rel=1e-5)
+    assert told == evaluation(tmp_path / "run")["test"]
+    gpunn("report", "run")
+    assert "Brier score" in Path("report.html").read_text()
+
+
+def test_a_figure_that_is_not_a_number_is_null(gpunn, flowers, tmp_path):
+    gpunn("train", flowers, "--output", "run", "--set", "training.metrics=['auc']")
+    header, *rows = Path("flowers.csv").read_text().splitlines()
+    one_class = [row for row in rows if ",iris," in row]
+    Path("one.csv").write_text("\n".join([header, *one_class]) + "\n")
+    text = gpunn("evaluate", "run", "--data-path", "one.csv", "--json").stdout
+    assert json.loads(text, parse_constant=pytest.fail)["auc"] is None

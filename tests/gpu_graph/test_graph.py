@@ -117,6 +117,10 @@ RUNS = {
     "lion": Run(optimizer=lambda: optimizers.Lion(1e-2)),
     "rmsprop": Run(optimizer=lambda: optimizers.RMSprop(1e-2)),
     "r2": Run(loss="huber", y=NUMBERS, metrics=("r2", "mean_absolute_error")),
+    "classes": Run(
+        metrics=("auc", {"name": "f1", "average": "macro"}, "log_loss", "brier_score"),
+    ),
+    "class_weights": Run(options={"sample_weight": WEIGHTS, "class_weight": "balanced"}),
     "early_stopping": Run(
         optimizer=lambda: optimizers.SGD(2.0),
         options={
@@ -161,6 +165,7 @@ ONE_A_LAUNCH = {
     "streamed": "a piece has two updates",
     "streamed_weights": "a piece has two updates",
     "r2": "the metric needs temporary arrays",
+    "classes": "the metrics need temporary arrays",
 }
 """Runs whose updates are launched one by one all the same, and why."""
 

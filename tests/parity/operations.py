@@ -555,6 +555,13 @@ def loss_cases() -> Iterator[Case]:
             )
 
 
+AS_DEFINED = (
+    *(metrics.Precision, metrics.Recall, metrics.F1),
+    *(metrics.LogLoss, metrics.BrierScore),
+)
+"""Metrics without a faster form: plain operations everywhere, which make temporary arrays."""
+
+
 def metric_cases() -> Iterator[Case]:
     # On the grid by default, thousands of classes would take a gigabyte.
     every = [cls(16) if cls is metrics.AUC else cls() for cls in builtin(metrics.Metric)]

@@ -136,8 +136,8 @@ def test_momentum():
     assert_allocates_nothing(hidden(), optimizer=optimizer)
 
 
-# The others are plain operations, which make temporary arrays.
-@pytest.mark.parametrize("cls", MEASURE)
+# The others make temporary arrays.
+@pytest.mark.parametrize("cls", [cls for cls in MEASURE if cls is not metrics.AUC])
 def test_metrics(cls):
     assert_allocates_nothing(hidden(), metric=cls(), targets="numbers")
 

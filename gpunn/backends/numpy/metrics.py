@@ -1,4 +1,4 @@
-"""The built-in metrics, without temporaries.
+"""Built-in metrics in faster forms, without large temporaries.
 
 For each: `measure(metric, p, t, weights, scratch)` returns the summary of a batch. The mathematics
 is in `gpunn.metrics`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import array_api_compat.numpy as xp
 import numpy as np
 
 from gpunn import metrics
@@ -115,6 +116,21 @@ def r2(metric: Any, p: Array, t: Array, weights: Array, scratch: Scratch) -> Arr
 
 Measure: TypeAlias = Callable[[Any, Array, Array, Array, Scratch], Array]
 
+
+def auc(metric: Any, p: Array, t: Array, weights: Array, scratch: Scratch) -> Array:
+    place, truth = metric.marks(xp, p, t)
+    bins, classes = metric.side**2, place.shape[1]
+    counted = place == place  # NaN is in no bin
+    numbers = (place + bins * np.arange(classes))[counted].astype(np.intp)
+    of_class = (weights[:, None] * truth)[counted]
+    of_others = (weights[:, None] * (1 - truth))[counted]
+    counts = [
+        np.bincount(numbers, each, classes * bins).reshape(classes, 1, bins)
+        for each in (of_class, of_others)
+    ]
+    return np.concatenate(counts, axis=1).reshape(-1)
+
+
 MEASURE: dict[type[metrics.Metric], Measure] = {
     metrics.Accuracy: accuracy,
     metrics.TopKAccuracy: top_k_accuracy,
@@ -122,4 +138,5 @@ MEASURE: dict[type[metrics.Metric], Measure] = {
     metrics.MeanAbsoluteError: mean_absolute_error,
     metrics.RootMeanSquaredError: mean_squared_error,
     metrics.R2: r2,
+    metrics.AUC: auc,
 }
