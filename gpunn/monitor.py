@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from gpunn.errors import ArgumentError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
 if TYPE_CHECKING:
     from gpunn.metrics import Metric
@@ -41,7 +41,20 @@ def directions(metrics: Iterable[Metric]) -> dict[str, bool | None]:
     """Return, by the name of each possible figure, whether larger is better; None is unknown.
 
     A loss is always minimised. A metric says it itself (`Metric.larger_is_better`).
+
+    Raises
+    ------
+    ArgumentTypeError
+        If what a metric says is not True, False or None.
     """
+    metrics = list(metrics)
+    for metric in metrics:
+        larger = metric.larger_is_better
+        if larger is not None and not isinstance(larger, bool):
+            raise ArgumentTypeError(
+                f"metric {metric.name!r}: larger_is_better must be True, False or None; "
+                f"got {larger!r}"
+            )
     measured = {"loss": False, **{metric.name: metric.larger_is_better for metric in metrics}}
     validation = {f"{VALIDATION}{name}": larger for name, larger in measured.items()}
     return {**BESIDE, **validation, **measured}

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.metrics import R2, Accuracy, MeanAbsoluteError, Metric, TopKAccuracy
 from gpunn.monitor import (
     Best,
@@ -50,6 +50,17 @@ def test_an_unknown_direction(monitor):
     message = f"'{monitor}' is better.*mode 'max' or 'min', or set larger_is_better"
     with pytest.raises(ArgumentError, match=message):
         direction("auto", monitor, KNOWN)
+
+
+@pytest.mark.parametrize("larger", ["min", "smaller", 1, 0])
+def test_a_direction_that_is_none(larger):
+    class Odd(Metric):
+        name = "odd"
+        larger_is_better = larger
+
+    message = f"metric 'odd': larger_is_better must be True, False or None; got {larger!r}"
+    with pytest.raises(ArgumentTypeError, match=message):
+        directions([Odd()])
 
 
 def test_impossible_mode():
