@@ -100,6 +100,25 @@ def test_loss_optimizer_and_metrics_may_be_set_by_name():
         trainer.loss = "hubr"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("on_divergence", "skp", "on_divergence: there is no 'skp'; did you mean 'skip'"),
+        ("report_every", 0, "report_every: expected a whole number >= 1; got 0"),
+        ("gradient_accumulation", 0, "gradient_accumulation: expected a whole number >= 1; got 0"),
+        ("metrics", ["accuracy", "accuracy"], "metrics: each name may occur once"),
+    ],
+)
+def test_settings_are_checked_as_in_the_constructor(name, value, message):
+    trainer = gpunn.Trainer(network(), "softmax_cross_entropy")
+    before = getattr(trainer, name)
+    with pytest.raises(ArgumentError, match=message):
+        setattr(trainer, name, value)
+    assert getattr(trainer, name) == before
+    with pytest.raises(ArgumentError, match=message):
+        gpunn.Trainer(network(), "softmax_cross_entropy", **{name: value})
+
+
 def test_classes_of_ones_own_have_what_they_like():
     class Mine(gpunn.Trainer):
         pass

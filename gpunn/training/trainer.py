@@ -50,12 +50,35 @@ TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 """Figures of an epoch that are not measured on the predictions."""
 
 
-REPLACEABLE: dict[str, Callable[[Any], Any]] = {
+def checked_metrics(values: Any) -> list[Metric]:
+    """Return metrics, or raise an error if two figures would have one name."""
+    metrics = resolve_all(Metric, values, "metrics")
+    names = ["loss", *(metric.name for metric in metrics)]
+    reserved = {"epoch", *TIMINGS}
+    if len(set(names)) < len(names) or reserved & set(names):
+        raise ArgumentError(
+            f"metrics: each name may occur once, and none may be 'loss' or one of "
+            f"{sorted(reserved)}; got {names[1:]}"
+        )
+    return metrics
+
+
+def checked_choice(value: Any) -> str:
+    """Return what to do on divergence, or raise an error if there is no such choice."""
+    if value not in CHOICES:
+        raise ArgumentError(f"on_divergence: there is no {value!r}; {suggest(str(value), CHOICES)}")
+    return str(value)
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
     "loss": lambda value: resolve(Loss, value, "loss"),
-    "metrics": lambda values: resolve_all(Metric, values, "metrics"),
+    "metrics": checked_metrics,
     "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
+    "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
+    "report_every": lambda value: check_integer("report_every", value),
+    "on_divergence": checked_choice,
 }
-"""Attributes that stand for objects, and what makes the objects."""
+"""What checks a setting, in the constructor and later, and makes objects of names."""
 
 
 @dataclass(frozen=True)
@@ -149,8 +172,8 @@ class Trainer:
 
     Notes
     -----
-    `loss`, `metrics` and `optimizer` may be set between two calls of `fit`. The optimizer's state
-    goes with the optimizer: another one starts anew.
+    Everything but `model` may be set between two calls of `fit`, and is checked then. The
+    optimizer's state goes with the optimizer: another one starts anew.
 
     A copied or pickled trainer goes on exactly where this one is.
 
@@ -201,21 +224,9 @@ class Trainer:
         self.model = model
         self.loss = resolve(Loss, loss, "loss")
         self.optimizer = Adam() if optimizer is None else resolve(Optimizer, optimizer, "optimizer")
-        self.metrics = resolve_all(Metric, metrics, "metrics")
-        names = ["loss", *(metric.name for metric in self.metrics)]
-        reserved = {"epoch", *TIMINGS}
-        if len(set(names)) < len(names) or reserved & set(names):
-            raise ArgumentError(
-                f"metrics: each name may occur once, and none may be 'loss' or one of "
-                f"{sorted(reserved)}; got {names[1:]}"
-            )
-        self.gradient_accumulation = check_integer("gradient_accumulation", gradient_accumulation)
-        self.report_every = check_integer("report_every", report_every)
-        if on_divergence not in CHOICES:
-            raise ArgumentError(
-                f"on_divergence: there is no {on_divergence!r}; "
-                f"{suggest(str(on_divergence), CHOICES)}"
-            )
+        self.metrics = checked_metrics(metrics)
+        self.gradient_accumulation = gradient_accumulation
+        self.report_every = report_every
         self.on_divergence = on_divergence
         self.history = History()
         self.history.larger_is_better = self.larger_is_better
@@ -235,9 +246,9 @@ class Trainer:
         self._made = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute that there is; loss and so on also by name, as in the constructor."""
-        if name in REPLACEABLE:
-            value = REPLACEABLE[name](value)
+        """Set an attribute that there is; settings are checked as in the constructor."""
+        if name in CHECKS:
+            value = CHECKS[name](value)
         known = name in vars(self) or name[0] == "_" or hasattr(type(self), name)
         if self._made and not known and type(self) is Trainer:
             raise unknown_attribute(self, name, vars(self))
