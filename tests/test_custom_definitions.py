@@ -232,3 +232,20 @@ def test_what_returns_the_wrong_shape_is_named(backend, loss, metric, message):
         trainer.fit(X, y, batch_size=8, progress=False)
     for name, values in model.parameters.to_host().items():
         np.testing.assert_array_equal(values, before[name])
+
+
+@pytest.mark.parametrize("value", [np.ones(1), [0.5], "high", None])
+def test_a_result_that_is_no_number_is_named(value):
+    class Odd(ShortCombination):
+        name = "odd_result"
+
+        def combine(self, xp, first, second):
+            return first + second
+
+        def result(self, summary, weight):
+            return value
+
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, "numpy", seed=0)
+    trainer = gpunn.Trainer(model, "mean_squared_error", metrics=[Odd()])
+    with pytest.raises(ArgumentError, match="'odd_result': its method result must return a number"):
+        trainer.evaluate(np.ones((4, 3)), np.ones((4, 2)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from gpunn.backends import Backend
+from gpunn.errors import ArgumentError
 from gpunn.metrics import Metric
 
 __all__ = ["Statistics", "state_shapes", "with_metric_weight"]
@@ -124,10 +126,29 @@ class Statistics:
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def result(self) -> dict[str, float]:
-        """Return loss and metrics, by name, over everything collected since `reset`."""
+        """Return loss and metrics, by name, over everything collected since `reset`.
+
+        Raises
+        ------
+        ArgumentError
+            If a metric's result is no number.
+        """
         if not self._weight:
             return {}
         figures = {"loss": float(self._loss / self._weight)}
         for metric, total in zip(self._metrics, self._totals, strict=True):
-            figures[metric.name] = metric.result(total, self._metric_weight)
+            figures[metric.name] = number(metric, metric.result(total, self._metric_weight))
         return figures
+
+
+def number(metric: Metric, result: Any) -> float:
+    """Return a metric's result as a number, or raise an ArgumentError if it is none."""
+    try:
+        if np.shape(result) == ():
+            return float(result)
+    except (TypeError, ValueError):
+        pass
+    raise ArgumentError(
+        f"metric {metric.name!r}: its method result must return a number; "
+        f"it returned {result!r:.80}"
+    )
