@@ -56,6 +56,10 @@ class Fixed(tuple[Any, ...]):
             raise SettingError(f"layers.{name}: {NEW}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def __iadd__(self, others: Any) -> Any:  # type: ignore[misc]
+        """Refuse."""
+        raise SettingError(f"layers += ...: {NEW}")
+
     def __setitem__(self, index: Any, value: Any) -> None:
         """Refuse."""
         raise SettingError(f"layers[{index!r}] can't be set: {NEW}")

@@ -33,6 +33,7 @@ def test_layers_cannot_be_frozen(make):
         lambda model: model.layers.pop(),
         lambda model: model.layers.__setitem__(0, gpunn.layers.Dense(4)),
         lambda model: model.layers.__delitem__(0),
+        lambda model: model.layers.__iadd__([gpunn.layers.Dense(3)]),
         lambda model: setattr(model, "layers", model.layers[:2]),
         lambda model: setattr(model, "output_shape", (5,)),
         lambda model: setattr(model, "dtype", "float64"),

@@ -127,7 +127,7 @@ def range_of(f: Activation) -> tuple[float, float]:
 
 def span(low: float, high: float) -> str:
     """Return a range in words."""
-    return f"above {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+    return f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
 
 
 # ------------------------------------------------------------------------- the targets' scale
