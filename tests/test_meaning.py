@@ -114,6 +114,17 @@ def test_fit_inputs_takes_columns_by_name():
         np.testing.assert_array_equal(value, other.parameters.to_host()[name])
 
 
+def test_one_hot_columns_may_stand_beside_numbers():
+    table = pd.get_dummies(
+        pd.DataFrame({"size": np.float32([1.5, 2, 3, 4]), "colour": ["red", "blue"] * 2})
+    )
+    assert list(table.dtypes.astype(str)) == ["float32", "bool", "bool"]
+    model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy", seed=0)
+    numbers = np.column_stack([table[name] for name in table.columns])
+    assert numbers.dtype == "float32"
+    np.testing.assert_array_equal(model.predict(table), model.predict(numbers))
+
+
 def test_a_column_of_text_is_named():
     frame = FRAME.assign(b="Rome")
     for use in (lambda: network().predict(frame), lambda: trained(frame)):

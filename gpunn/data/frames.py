@@ -14,7 +14,7 @@ import numpy as np
 from gpunn.errors import DataError
 from gpunn.meaning import shown
 
-__all__ = ["column_names", "difference", "odd_columns", "order_of"]
+__all__ = ["column_names", "difference", "numbers_of", "odd_columns", "order_of"]
 
 
 def column_names(table: Any) -> list[str] | None:
@@ -72,6 +72,21 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
     if twice and not parts:
         parts.append(f"several are called {shown(twice)}, so their order can't be told")
     return "; ".join(parts)
+
+
+def numbers_of(table: Any) -> np.ndarray | None:
+    """Return a data frame's columns side by side if each holds real numbers, else None.
+
+    pandas makes Python objects of columns whose types have none in common, such as Booleans (of
+    one-hot columns) beside numbers.
+    """
+    names = column_names(table) or []
+    try:
+        columns = [np.asarray(table[name]) for name in names]
+    except Exception:  # a frame of some library that has no columns by name
+        return None
+    real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
+    return np.column_stack(columns) if columns and real else None
 
 
 def odd_columns(table: Any) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gpunn.data.frames import odd_columns
+from gpunn.data.frames import numbers_of, odd_columns
 from gpunn.data.mapped import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
@@ -40,6 +40,8 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
             f"({error}). An array on a GPU must be copied to the host first, for CuPy with .get()"
         ) from None
     if host.dtype == object:
+        if (numbers := numbers_of(array)) is not None:
+            return numbers
         hint = (
             "turn it into an ordinary array with .toarray()"
             if hasattr(array, "toarray")
