@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dense, Dropout, Flatten, Rescaling
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
 from gpunn.meaning import check_class_count
+from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric
+from gpunn.metrics.confusion import CountMetric
 from gpunn.network import Sequential
 
 __all__ = ["check_classes", "warn_of_outputs", "warn_of_scale"]
@@ -69,8 +72,10 @@ def check_classes(model: Sequential, loss: Loss) -> None:
 # ------------------------------------------------------------------------------ the last layer
 
 
-def warn_of_outputs(model: Sequential, loss: Loss, targets: np.ndarray) -> None:
-    """Warn if the network's outputs can't be what the loss takes, or what the targets are."""
+def warn_of_outputs(
+    model: Sequential, loss: Loss, metrics: Sequence[Metric], targets: np.ndarray
+) -> None:
+    """Warn if the network's outputs can't be what loss or metrics take, or what the targets are."""
     label, name, (low, high) = output_range(model)
     if (low, high) == EVERYTHING:
         return
@@ -82,7 +87,11 @@ def warn_of_outputs(model: Sequential, loss: Loss, targets: np.ndarray) -> None:
             GpunnWarning,
             CALLER,
         )
-    elif isinstance(loss, REGRESSION):
+        return
+    for metric in metrics:
+        if takes := misjudged(metric, model.output_shape[0], low, high):
+            warnings.warn(f"{said}, but the metric {metric.name!r} {takes}", GpunnWarning, CALLER)
+    if isinstance(loss, REGRESSION):
         least, most = float(targets.min()), float(targets.max())
         if least < low or most > high:
             warnings.warn(
@@ -91,6 +100,24 @@ def warn_of_outputs(model: Sequential, loss: Loss, targets: np.ndarray) -> None:
                 GpunnWarning,
                 CALLER,
             )
+
+
+def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
+    """Return why outputs between these bounds are not what a metric takes; empty if they are."""
+    if isinstance(metric, (LogLoss, BrierScore)):
+        return "takes logits, which are any real numbers"
+    if not isinstance(metric, (BinaryAccuracy, CountMetric)):
+        return ""
+    if outputs > 1 and isinstance(metric, CountMetric):
+        return ""  # it judges differences of outputs
+    threshold = metric.threshold
+    # A ReLU does reach its least value.
+    if not (low < threshold < high or (threshold == low and math.isinf(high))):
+        return (
+            f"takes all of them for the same class at its threshold of {threshold:g}, "
+            "which is one for logits. Give it another"
+        )
+    return ""
 
 
 def output_range(model: Sequential) -> tuple[str, str, tuple[float, float]]:

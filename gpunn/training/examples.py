@@ -176,7 +176,7 @@ def training_examples(
     elif validation_data is not None:
         checked = _checked(trainer, *_unpacked(validation_data), names, "validation ")
         validation = Examples(_source(trainer, *checked, stream))
-    warn_of_outputs(model, loss, targets)
+    warn_of_outputs(model, loss, trainer.metrics, targets)
     warn_of_scale(model, loss, targets, kept)
     return training, validation
 

@@ -341,8 +341,8 @@ class Trainer:
         Warns
         -----
         GpunnWarning
-            If the last layer's activation does not go with the loss or the targets, or the
-            targets' scale is far from that of an untrained network's outputs. The message names
+            If the last layer's activation does not go with the loss, a metric or the targets, or
+            the targets' scale is far from that of an untrained network's outputs. The message names
             the remedy.
 
         Notes

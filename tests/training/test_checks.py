@@ -16,9 +16,9 @@ LABELS = (X[:, 0] > 0).astype(int)
 NUMBERS = X[:, 0] + 0.1 * random.normal(size=200)
 
 
-def fit(layers, loss, y, **options):
+def fit(layers, loss, y, metrics=(), **options):
     model = gpunn.Sequential(layers, 3, backend="numpy", seed=0)
-    trainer = gpunn.Trainer(model, loss, "sgd")
+    trainer = gpunn.Trainer(model, loss, "sgd", metrics)
     trainer.fit(X, y, epochs=0, progress=False, **options)
     return trainer
 
@@ -62,6 +62,30 @@ def test_targets_that_a_bounded_last_layer_can_give():
     fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS)
     fit([Dense(1, "relu")], "huber", np.abs(NUMBERS))
     fit([Dense(1, "sigmoid"), Rescaling(10.0, -5.0)], "mean_squared_error", NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("binary_accuracy", "takes all of them for the same class at its threshold of 0"),
+        ("f1", "takes all of them for the same class at its threshold of 0"),
+        (gpunn.metrics.Recall(threshold=1.0), "the same class at its threshold of 1"),
+        ("log_loss", "takes logits"),
+        ("brier_score", "takes logits"),
+    ],
+)
+def test_a_metric_that_takes_logits_after_a_sigmoid(metric, problem):
+    with pytest.warns(GpunnWarning, match=f"'sigmoid' outputs are from 0 to 1, but .*{problem}"):
+        fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS, [metric])
+
+
+def test_metrics_that_can_judge_a_bounded_last_layer():
+    metrics = [gpunn.metrics.BinaryAccuracy(0.5), gpunn.metrics.F1(threshold=0.5), "auc"]
+    fit([Dense(1, "sigmoid")], "mean_squared_error", LABELS, metrics)
+    fit([Dense(1, "tanh")], "mean_squared_error", LABELS, ["binary_accuracy", "f1"])
+    fit([Dense(1, "relu")], "mean_squared_error", LABELS, ["binary_accuracy"])
+    one_hot = np.eye(2)[LABELS]
+    fit([Dense(2, "sigmoid")], "mean_squared_error", one_hot, ["f1", "accuracy"])
 
 
 FAR = [(1e6, 1.0), (0.0, 1e3), (0.0, 0.01), (10.0, 1.0), (-300.0, 80.0), (1e6, 0.0)]
