@@ -15,7 +15,10 @@ from gpunn.configurable import Configurable, missing_class
 from gpunn.typing import Shape
 
 __all__ = [
+    "FanIn",
     "Glorot",
+    "GlorotFanInMean",
+    "GlorotOrFanIn",
     "He",
     "Initializer",
     "LeCun",
@@ -141,6 +144,54 @@ class LeCun(VarianceScaling):
 
     def variance(self, fan_in: int, fan_out: int) -> float:
         return 1 / fan_in
+
+
+@dataclass(frozen=True)
+class FanIn(VarianceScaling):
+    """Variance 1 / (3 fan_in); uniform, that is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), unless asked.
+
+    What PyTorch's `nn.Linear` draws its weights and biases from. A third of `LeCun`'s variance.
+    """
+
+    uniform: bool = True
+
+    name = "fan_in"
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return 1 / (3 * fan_in)
+
+
+@dataclass(frozen=True)
+class GlorotFanInMean(VarianceScaling):
+    """Variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)); uniform unless asked otherwise.
+
+    The geometric mean of the variances of `Glorot` and `FanIn`.
+    """
+
+    uniform: bool = True
+
+    name = "glorot_fan_in_mean"
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        glorot, own = Glorot().variance(fan_in, fan_out), FanIn().variance(fan_in, fan_out)
+        return math.sqrt(glorot * own)
+
+
+@dataclass(frozen=True)
+class GlorotOrFanIn(VarianceScaling):
+    """Variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)); uniform unless asked otherwise.
+
+    That of `Glorot`, but where a layer has more than five times as many outputs as inputs that of
+    `FanIn`: the first layer of a network for a table would otherwise begin with outputs close to
+    zero.
+    """
+
+    uniform: bool = True
+
+    name = "glorot_or_fan_in"
+
+    def variance(self, fan_in: int, fan_out: int) -> float:
+        return max(Glorot().variance(fan_in, fan_out), FanIn().variance(fan_in, fan_out))
 
 
 @dataclass(frozen=True)

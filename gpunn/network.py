@@ -340,7 +340,7 @@ class Sequential(Described):
         --------
         >>> import gpunn
         >>> model = gpunn.Sequential(
-        ...     [gpunn.layers.Dense(2, initializer="zeros")], 3, backend="numpy"
+        ...     [gpunn.layers.Dense(2, bias=False, initializer="zeros")], 3, backend="numpy"
         ... )
         >>> model.output_activation = "softmax"
         >>> model.predict_proba([[1.0, 2.0, 3.0]])

@@ -57,7 +57,10 @@ class NeuralNetwork(Sequential):
                 f"[784, 128, 10]; got {list(sizes) if listed else sizes!r}"
             )
         checked = [check_integer("sizes", size) for size in sizes]
-        layers = [Dense(units, "relu", initializer=Normal(0.01)) for units in checked[1:]]
+        layers = [
+            Dense(units, "relu", initializer=Normal(0.01), bias_initializer="zeros")
+            for units in checked[1:]
+        ]
         super().__init__(layers, (checked[0],), backend, seed, dtype)
 
     def train(

@@ -34,6 +34,7 @@ __all__ = [
     "differences",
     "load_checkpoint",
     "load_model",
+    "network_differences",
     "read_checkpoint",
     "restore_checkpoint",
     "save_checkpoint",
@@ -383,6 +384,9 @@ STATE_TYPES = {
 }
 """Types of the state's arrays that are not of the network's."""
 
+INITIALIZERS = frozenset(["initializer", "bias_initializer"])
+"""Parameters of layers that matter only until there are values."""
+
 KINDS: dict[str, type[Sequential]] = {"sequential": Sequential, "neural_network": NeuralNetwork}
 
 
@@ -398,6 +402,17 @@ def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]
         yield place, old, new
 
 
+def network_differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield where two descriptions of a network differ, but for how its parameters began.
+
+    Whoever takes parameters from a file has no use for initializers. A default one may have changed
+    since the file was written.
+    """
+    for where, theirs, ours in differences(old, new, place):
+        if not INITIALIZERS.intersection(where.split(".")):
+            yield where, theirs, ours
+
+
 def check_stored(values: Mapping[str, np.ndarray], dtype: str) -> None:
     """Raise an ArgumentError unless all arrays have the network's type and are finite."""
     for name, value in sorted(values.items()):
@@ -411,7 +426,9 @@ def _check_same_network(model: Sequential, description: Description, path: str |
     """Raise a ModelFileError that names the first thing in which a file's network differs."""
     expected = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
-        for place, theirs, ours in differences(getattr(description, key), expected[key], key):
+        for place, theirs, ours in network_differences(
+            getattr(description, key), expected[key], key
+        ):
             raise ModelFileError(
                 f"{path}: does not fit the trainer: {place}: the file's network has {theirs!r}, "
                 f"the trainer's {ours!r}"

@@ -26,6 +26,9 @@ SPREADS = [
     (initializers.He(), math.sqrt(2 / 200), False),
     (initializers.He(uniform=True), math.sqrt(2 / 200), True),
     (initializers.LeCun(), math.sqrt(1 / 200), False),
+    (initializers.FanIn(), math.sqrt(1 / 600), True),
+    (initializers.GlorotOrFanIn(), math.sqrt(2 / 500), True),
+    (initializers.GlorotFanInMean(), (2 / 500 / 600) ** 0.25, True),
 ]
 
 
@@ -41,6 +44,13 @@ def test_moments(initializer, deviation, uniform):
         assert np.abs(drawn).max() <= deviation * math.sqrt(3)
     else:
         assert np.abs(drawn).max() > 3 * deviation
+
+
+def test_the_larger_of_two_variances():
+    """That of `FanIn` where outputs are more than five times as many as inputs."""
+    larger = initializers.GlorotOrFanIn()
+    assert larger.variance(10, 40) == initializers.Glorot().variance(10, 40)
+    assert larger.variance(10, 60) == initializers.FanIn().variance(10, 60)
 
 
 def test_constants():

@@ -507,6 +507,21 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(path, arrays, changes, m
     assert snapshot(trainer) == before
 
 
+def test_a_checkpoint_of_a_network_that_began_otherwise(path):
+    """As those are that were written when the defaults were He's weights and zero biases."""
+    began = [
+        layers.Dense(5, "relu", initializer="he", bias_initializer="zeros"),
+        layers.Dense(3, initializer="glorot", bias_initializer="zeros"),
+    ]
+    defaults = [layers.Dense(5, "relu"), layers.Dense(3)]
+    earlier, later = (
+        trained(model=gpunn.Sequential(each, (4,), "numpy"), epochs=1) for each in (began, defaults)
+    )
+    earlier.save_checkpoint(path)
+    later.load_checkpoint(path)
+    assert snapshot(later) == snapshot(earlier)
+
+
 @pytest.mark.parametrize("epoch", [None, 0, -1, 1.5, float("nan"), float("inf")], ids=str)
 def test_a_history_without_numbers_of_epochs(path, epoch):
     """Whoever looks for the best epoch needs them."""

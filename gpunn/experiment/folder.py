@@ -33,7 +33,7 @@ from gpunn.saving import (
     FINAL,
     Checkpoint,
     TakenCheckpoint,
-    differences,
+    network_differences,
     read_checkpoint,
     take_checkpoint,
     take_model,
@@ -268,7 +268,7 @@ class RunFolder(Callback):
         """Return the earlier run's configuration; raise unless it was the same experiment."""
         earlier = read_config(self.path / CONFIG)
         for key in ("data", "model", "seed", "dtype"):
-            for place, old, new in differences(earlier.get(key), description[key], key):
+            for place, old, new in network_differences(earlier.get(key), description[key], key):
                 if not place.endswith("path"):  # the files may have moved
                     raise ConfigError(
                         f"{place}: the run in {self.path} has {old!r}, so it can't go on with "

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from gpunn.activations import ELU, GELU, SELU, Activation, LeakyReLU, Mish, ReLU, SiLU
+from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU
 from gpunn.configurable import resolve
-from gpunn.initializers import Glorot, He, Initializer, LeCun
+from gpunn.initializers import (
+    FanIn,
+    GlorotFanInMean,
+    GlorotOrFanIn,
+    Initializer,
+    LeCun,
+    Uniform,
+    Zeros,
+)
 from gpunn.layers.base import Layer, only_vectors
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
@@ -30,16 +39,24 @@ class Dense(Layer):
     bias : bool
         Whether there is a b.
     initializer : str, Initializer or mapping
-        Of W. "auto" is He for the ReLU family, LeCun for SELU and Glorot otherwise.
+        Of W. "auto" is `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU (Klambauer et
+        al. 2017), `FanIn` without an activation, as in most last layers, and `GlorotOrFanIn`
+        otherwise.
     bias_initializer : str, Initializer or mapping
-        Of b.
+        Of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's `nn.Linear`; zeros for
+        SELU.
+
+    Notes
+    -----
+    docs/benchmarks.md compares "auto" with the initial values of PyTorch, Keras and
+    scikit-learn on real data.
     """
 
     units: int
     activation: str | Activation = "identity"
     bias: bool = True
     initializer: str | Initializer = "auto"
-    bias_initializer: str | Initializer = "zeros"
+    bias_initializer: str | Initializer = "auto"
 
     name = "dense"
 
@@ -51,15 +68,23 @@ class Dense(Layer):
         if self.initializer == "auto":
             self.initializer = fitting_initializer(self.f)
         self.initializer = resolve(Initializer, self.initializer, "initializer")
-        self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
+        # "auto" needs the number of inputs, unless it is zeros.
+        if self.bias_initializer == "auto" and isinstance(self.f, SELU):
+            self.bias_initializer = Zeros()
+        if self.bias_initializer != "auto":
+            self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         only_vectors(self, input_shape)
         return (self.units,)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        W = ParameterSpec("weights", (input_shape[0], self.units), self.initializer)  # type: ignore[arg-type]
-        b = ParameterSpec("biases", (self.units,), self.bias_initializer, decay=False)  # type: ignore[arg-type]
+        inputs = input_shape[0]
+        bias_initializer = self.bias_initializer
+        if bias_initializer == "auto":
+            bias_initializer = Uniform(1 / math.sqrt(inputs))
+        W = ParameterSpec("weights", (inputs, self.units), self.initializer)  # type: ignore[arg-type]
+        b = ParameterSpec("biases", (self.units,), bias_initializer, decay=False)  # type: ignore[arg-type]
         return [W, b] if self.bias else [W]
 
     @property
@@ -102,12 +127,14 @@ class Dense(Layer):
 
 
 def fitting_initializer(activation: Activation) -> Initializer:
-    """Return the initializer that keeps the signal's variance through this activation."""
+    """Return what weights are drawn from, before this activation, unless it is said."""
     if isinstance(activation, SELU):
         return LeCun()
-    if isinstance(activation, (ReLU, LeakyReLU, ELU, GELU, SiLU, Mish)):
-        return He()
-    return Glorot()
+    if isinstance(activation, Identity):
+        return FanIn()
+    if isinstance(activation, (ReLU, LeakyReLU)):
+        return GlorotFanInMean()
+    return GlorotOrFanIn()
 
 
 class Neuron:

@@ -64,7 +64,7 @@ def test_the_recorded_configuration_trains_the_same_again(gpunn, digits, tmp_pat
     assert recorded["training"]["epochs"] == 2
     assert recorded["training"]["optimizer"]["epsilon"] == 1e-8
     assert recorded["training"]["shuffle"] is True
-    assert recorded["model"]["layers"][1]["initializer"]["name"] == "he"
+    assert recorded["model"]["layers"][1]["initializer"]["name"] == "glorot_fan_in_mean"
     gpunn("train", "a/config.json", "--output", "b")
     assert same_weights(tmp_path / "a", tmp_path / "b")
     assert json.loads((tmp_path / "b" / "config.json").read_text()) == recorded

@@ -37,7 +37,7 @@ def test_custom_layer_obeys_the_chain_rule(host_backend):
 
 @pytest.mark.parametrize("layer", [Scale(3.0), {"name": "test_scale", "factor": 3.0}])
 def test_custom_layer_in_a_network(layer):
-    model = gpunn.Sequential([layer, layers.Dense(2)], 3, backend="numpy")
+    model = gpunn.Sequential([layer, layers.Dense(2, bias=False)], 3, backend="numpy")
     X = np.ones((1, 3), np.float32)
     W = np.asarray(model.layers[1].values["weights"])
     np.testing.assert_allclose(model.predict(X), 3 * X @ W, rtol=1e-6)

@@ -5,9 +5,10 @@ from layers.checking import attached, check_chain_rule, run
 from gpunn import activations, initializers
 from gpunn.activations import Activation
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.configurable import known
+from gpunn.configurable import known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Dense
+from gpunn.layers.base import Layer
 from gpunn.workspace import Workspace
 
 FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
@@ -61,18 +62,32 @@ def test_only_functions_of_the_preactivation_keep_it(host_backend):
 @pytest.mark.parametrize(
     ("activation", "expected"),
     [
-        ("identity", initializers.Glorot()),
-        ("tanh", initializers.Glorot()),
-        ("sigmoid", initializers.Glorot()),
-        ("relu", initializers.He()),
-        ("leaky_relu", initializers.He()),
-        ("gelu", initializers.He()),
+        ("identity", initializers.FanIn()),
+        ("relu", initializers.GlorotFanInMean()),
+        ("leaky_relu", initializers.GlorotFanInMean()),
+        ("gelu", initializers.GlorotOrFanIn()),
+        ("tanh", initializers.GlorotOrFanIn()),
+        ("sigmoid", initializers.GlorotOrFanIn()),
         ("selu", initializers.LeCun()),
     ],
 )
 def test_initializer_fits_the_activation(activation, expected):
     assert Dense(3, activation).initializer == expected
     assert Dense(3, activation, initializer="zeros").initializer == initializers.Zeros()
+
+
+def test_biases_begin_within_one_over_the_root_of_the_inputs():
+    """With few inputs and biases of zero, all kinks of the first layer would lie at the origin."""
+    assert Dense(3, "relu").parameters((16,))[1].initializer == initializers.Uniform(0.25)
+    assert Dense(3, "selu").parameters((16,))[1].initializer == initializers.Zeros()
+
+
+@pytest.mark.parametrize("activation", ["relu", "selu"])
+def test_config_rebuilds_the_layer(activation):
+    layer = Dense(3, activation)
+    again = resolve(Layer, layer.config(), "layer")
+    assert again.config() == layer.config()
+    assert again.parameters((16,)) == layer.parameters((16,))
 
 
 def test_parameters():

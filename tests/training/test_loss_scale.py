@@ -1,6 +1,7 @@
 """Loss scaling, on NumPy: with powers of two exact, and with products rounded to float16."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import gpunn
 from gpunn import layers, optimizers
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.errors import DivergenceError
+from gpunn.errors import DivergenceError, GpunnWarning
 from gpunn.training.loss_scale import DynamicLossScale, NoLossScale, loss_scale
 
 ROWS, FEATURES, CLASSES = 45, 6, 3
@@ -137,7 +138,9 @@ def test_gradients_that_vanish_in_float16_are_learned_from_with_a_scale():
 
 def large(this, epochs=1):
     """Train on numbers so large that the gradient, times the first scale, is beyond float16."""
-    fit(this, NUMBERS * 100, epochs=epochs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpunnWarning)
+        fit(this, NUMBERS * 100, epochs=epochs)
     return this
 
 

@@ -87,10 +87,9 @@ def test_gradients_of_a_layer():
 
 def test_the_penalty(backend):
     """Weights whose squares overflow, but nothing comes through them."""
-    first = layers.Dense(3, initializer="zeros", label="a")
-    this = trainer(
-        first, layers.Dense(1, label="b"), backend=backend, optimizer=SGD(0.0, l2_penalty=0.5)
-    )
+    nothing = layers.Dense(3, bias=False, initializer="zeros", label="a")
+    last = layers.Dense(1, label="b")
+    this = trainer(nothing, last, backend=backend, optimizer=SGD(0.0, l2_penalty=0.5))
     this.model.parameters["b.weights"] = np.full((3, 1), 1e25)
     message = (
         r"loss: not a finite number at step 1 of epoch 1, though that of the predictions is: the "
