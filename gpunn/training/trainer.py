@@ -724,7 +724,6 @@ class Trainer:
 
     # ---------------------------------------------------------------------------- evaluation
 
-    @exclusive("evaluate", training=False)
     def evaluate(
         self,
         X: HostArray,
@@ -748,6 +747,7 @@ class Trainer:
         stream = None if stream is None else check_flag("stream", stream)
         return self.evaluate_examples(examples(self, X, y, sample_weight, stream), batch_size)
 
+    @exclusive("evaluate", training=False)
     def evaluate_examples(self, checked: Examples, batch_size: int = 1024) -> dict[str, float]:
         """Do what `evaluate` does once it has checked its arguments."""
         try:

@@ -13,6 +13,7 @@ import gpunn
 from gpunn.backends.numpy.compiled.backend import numba_works
 from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
+from gpunn.training.examples import examples
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)
@@ -112,6 +113,17 @@ def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(en
     assert errors == ["fit", "evaluate"] * 4
     assert figures(history) == figures(trainer().fit(X, Y, epochs=2, progress=False))
     in_thread(lambda: own.evaluate(X, Y))  # afterwards
+
+
+def test_what_the_command_line_evaluates_by_is_guarded_too(engine):
+    own = trainer()
+    checked = examples(own, X, Y, None, None)
+
+    def ask():
+        with pytest.raises(ConcurrentUseError, match="another thread is training"):
+            in_thread(lambda: own.evaluate_examples(checked))
+
+    own.fit(X, Y, callbacks=[Do(ask)], progress=False)
 
 
 def test_a_callback_may_evaluate_and_predict(engine):
