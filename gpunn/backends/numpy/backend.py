@@ -26,7 +26,7 @@ from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
 from gpunn.backends.numpy.parts import Parts
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
-from gpunn.backends.numpy.subnormals import Flushed
+from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
@@ -114,13 +114,13 @@ class NumpyBackend(Backend):
         if blas is None:
 
             def flushed(argument: T) -> R:
-                with Flushed():
+                with FLUSHED:
                     return function(argument)
 
             return flushed
 
         def within_limits(argument: T) -> R:
-            with blas.limited(self.threads), Flushed():
+            with blas.limited(self.threads), FLUSHED:
                 return function(argument)
 
         return within_limits
@@ -425,7 +425,7 @@ class NumpyBackend(Backend):
 @contextmanager
 def flushed_turn() -> Iterator[None]:
     """Have this thread's turn, without subnormal numbers."""
-    with TURNS, Flushed():
+    with TURNS, FLUSHED:
         yield
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Flushed", "flush_in_this_thread"]
+__all__ = ["FLUSHED", "Flushed", "flush_in_this_thread"]
 
 WORDS = 32
 """Of 32 bits, in a floating-point environment, at most."""
@@ -38,13 +38,21 @@ LAYOUTS = {
 }
 
 
-class Own(threading.local):
-    """A thread's memory for environments, and how many contexts it is in."""
+class State:
+    """Of a thread: how many contexts it is in, its flags before them, memory for an environment."""
+
+    __slots__ = ("before", "depth", "memory")
 
     def __init__(self) -> None:
-        self.depth = 0
-        self.before = (ctypes.c_uint32 * WORDS)()
-        self.flushing = (ctypes.c_uint32 * WORDS)()
+        self.before = self.depth = 0
+        self.memory = (ctypes.c_uint32 * WORDS)()
+
+
+class Own(threading.local):
+    """What is a thread's own: one object, since each look at one takes time."""
+
+    def __init__(self) -> None:
+        self.state = State()
 
 
 OWN = Own()
@@ -58,25 +66,34 @@ class Flushed:
 
     def __enter__(self) -> None:
         """Set the flags."""
-        own, found = OWN, environment()
+        own = OWN.state
         own.depth += 1
-        if found is not None and own.depth == 1:
-            found.get(own.before)
-            found.get(own.flushing)
-            own.flushing[found.word] |= found.flags
-            found.set(own.flushing)
+        if own.depth == 1 and (found := environment()) is not None:
+            word, flags, get, put = found
+            memory = own.memory
+            get(memory)
+            own.before = before = memory[word]
+            memory[word] = before | flags
+            put(memory)
 
     def __exit__(self, *_: object) -> None:
         """Set them as they were."""
-        own, found = OWN, environment()
+        own = OWN.state
         own.depth -= 1
-        if found is not None and own.depth == 0:
-            found.set(own.before)
+        if own.depth == 0 and (found := environment()) is not None:
+            word, _flags, _get, put = found
+            memory = own.memory
+            memory[word] = own.before
+            put(memory)
+
+
+FLUSHED = Flushed()
+"""For all threads, since it has nothing of its own."""
 
 
 def flush_in_this_thread() -> None:
     """Set the flags for good, in a thread that does nothing but compute."""
-    Flushed().__enter__()
+    FLUSHED.__enter__()
 
 
 @functools.cache

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.threads import ROW, team
-from gpunn.backends.numpy.subnormals import Flushed
+from gpunn.backends.numpy.subnormals import FLUSHED
 
 __all__ = ["Instruction", "Program", "address", "bits"]
 
@@ -133,7 +133,7 @@ class Program:
                 if times > 0:
                     run(self._parts[0], 1)
                 return
-            with Flushed():  # in what isn't compiled; the team sets its own flags
+            with FLUSHED:  # in what isn't compiled; the team sets its own flags
                 for _ in range(times):
                     for part in self._parts:
                         if isinstance(part, np.ndarray):
