@@ -36,11 +36,12 @@ class Announcement:
                 took, self._began = time.perf_counter() - self._began, None
                 say(f"Compiled the CPU kernels in {took:.1f} s")
 
-    def begin(self) -> None:
-        """Note that something is compiled now."""
+    def begin(self, *, kept: bool) -> None:
+        """Note that something is compiled now, and whether it is kept for later processes."""
         if self._depth and self._began is None:
             self._began = time.perf_counter()
-            say("Compiling CPU kernels, once on this machine (some 20 seconds) ...")
+            often = "once on this machine" if kept else "as in each process"
+            say(f"Compiling CPU kernels, {often} (some 20 seconds) ...")
 
 
 def say(line: str) -> None:

@@ -29,7 +29,7 @@ from numba.core import compiler, serialize
 from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
 from gpunn.errors import InvalidFileError
 from gpunn.files import write_atomically
-from gpunn.reading import read_whole
+from gpunn.reading import explanation, read_whole
 
 __all__ = ["VARIABLE", "KernelCache", "cache_folder", "describe_cache"]
 
@@ -79,7 +79,7 @@ def cache_folder() -> Path | None:
     """
     try:
         chosen = os.environ.get(VARIABLE)
-        root = Path(chosen) if chosen else user_cache() / "gpunn"
+        root = (Path(chosen) if chosen else user_cache() / "gpunn").absolute()
         folder = root / "kernels"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         problem = fault(folder)
@@ -88,10 +88,13 @@ def cache_folder() -> Path | None:
             own.mkdir(mode=0o700, exist_ok=True)
             problem = fault(own)
             if not problem:
-                os.utime(own)
-                remove_old(folder)
+                with contextlib.suppress(OSError):  # such as a filesystem that is read-only now
+                    os.utime(own)
+                    remove_old(folder)
                 return own
-    except (OSError, RuntimeError, ValueError) as error:  # such as no home folder
+    except OSError as error:
+        problem = f"{error.filename}: {explanation(error, error.filename)}"
+    except (RuntimeError, ValueError) as error:  # such as no home folder
         problem = str(error)
     logger.warning(
         "gpunn: compiled kernels can't be kept, so each process compiles its own: %s. Set %s to a "
@@ -166,7 +169,7 @@ class KernelCache:
                 return self._read(path, signature, target)
             except Exception as error:  # whatever damaged code can lead to
                 logger.warning("gpunn: compiling anew, since %s: %s", path, error)
-        ANNOUNCEMENT.begin()
+        ANNOUNCEMENT.begin(kept=path is not None)
         return None
 
     def _read(self, path: Path, signature: Any, target: Any) -> Any:

@@ -1,5 +1,6 @@
 """What is kept of compiled code between processes."""
 
+import errno
 import logging
 import os
 import shutil
@@ -175,7 +176,32 @@ def test_without_a_place_each_process_compiles_its_own(tmp_path):
     (tmp_path / "file").write_text("")
     said = run(tmp_path / "file")
     assert "each process compiles its own" in said
+    assert "a part of the path is a file, not a folder" in said
+    assert "[Errno" not in said
+    assert "Compiling CPU kernels, as in each process" in said
     assert "Compiled the CPU kernels in" in said
+
+
+def test_code_is_read_from_where_nothing_can_be_written_any_more(fresh, monkeypatch, caplog):
+    """As in a container whose image holds the code, and whose files are read-only."""
+    own = cache.cache_folder()
+    cache.cache_folder.cache_clear()
+
+    def refuse(path, *_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cache.cache_folder() == own
+    assert not caplog.records
+
+
+def test_a_folder_may_be_named_from_where_the_process_is(fresh, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(cache.VARIABLE, "here")
+    own = cache.cache_folder()
+    monkeypatch.chdir("/")
+    assert own.parent == tmp_path / "here" / "kernels"
+    assert own.is_dir()
 
 
 def test_the_code_of_old_builds_is_removed(fresh):
@@ -196,13 +222,13 @@ def test_the_code_of_old_builds_is_removed(fresh):
 def test_compilation_is_announced_once_for_all_of_a_program(caplog):
     caplog.set_level(logging.INFO, "gpunn")
     said = announcement.Announcement()
-    said.begin()  # not within a program
+    said.begin(kept=True)  # not within a program
     with said.around():
         pass
     assert not caplog.records
     with said.around(), said.around():
-        said.begin()
-        said.begin()
+        said.begin(kept=True)
+        said.begin(kept=True)
     first, last = (record.getMessage() for record in caplog.records)
     assert first.startswith("gpunn: Compiling CPU kernels, once on this machine")
     assert last.startswith("gpunn: Compiled the CPU kernels in ")
@@ -213,7 +239,7 @@ def test_a_person_at_a_terminal_sees_it(monkeypatch, capsys, caplog):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     said = announcement.Announcement()
     with said.around():
-        said.begin()
+        said.begin(kept=True)
     first, last = capsys.readouterr().err.splitlines()
     assert first.startswith("Compiling CPU kernels, once on this machine")
     assert last.startswith("Compiled the CPU kernels in ")
