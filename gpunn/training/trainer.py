@@ -952,6 +952,7 @@ class Trainer:
 
         save_checkpoint(self, path)
 
+    @exclusive("load_checkpoint", training=False)
     def load_checkpoint(self, path: Any) -> None:
         """Go on from a checkpoint: parameters, optimizer, counters, schedule and history.
 

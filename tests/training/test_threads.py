@@ -126,6 +126,20 @@ def test_what_the_command_line_evaluates_by_is_guarded_too(engine):
     own.fit(X, Y, callbacks=[Do(ask)], progress=False)
 
 
+def test_a_second_thread_can_not_take_a_checkpoint_up_during_training(engine, tmp_path):
+    own = trainer()
+    own.fit(X, Y, epochs=0, progress=False)
+    own.save_checkpoint(tmp_path / "a.safetensors")
+
+    def ask():
+        with pytest.raises(ConcurrentUseError, match="load_checkpoint: another thread"):
+            in_thread(lambda: own.load_checkpoint(tmp_path / "a.safetensors"))
+
+    own.fit(X, Y, callbacks=[Do(ask)], progress=False)
+    in_thread(lambda: own.load_checkpoint(tmp_path / "a.safetensors"))
+    assert own.epoch == 0
+
+
 def test_a_callback_may_evaluate_and_predict(engine):
     own, seen = trainer(), []
 
