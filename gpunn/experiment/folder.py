@@ -133,6 +133,7 @@ class RunFolder(Callback):
         self._best: float | None = None
         self._held: TakenCheckpoint | None = None
         self._lock: FolderLock | None = None
+        self._removal: Removal | None = None
         self._data: dict[str, list[int]] = {}
         self._earlier_norms: dict[str, Any] = {}
         self.best_epoch: int | None = None
@@ -215,7 +216,8 @@ class RunFolder(Callback):
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
         logs = self._place_files_of_callbacks(experiment.callbacks)
         if self.overwrite:
-            experiment.callbacks.insert(0, Removal(logs))  # before they look at their files
+            self._removal = Removal(logs)
+            experiment.callbacks.insert(0, self._removal)  # before they look at their files
         if not self.resume:
             return None
         if not self._checkpoints.newest_first():
@@ -333,6 +335,8 @@ class RunFolder(Callback):
             if not (self.path / FINAL).exists():
                 (self.path / EVALUATION).unlink(missing_ok=True)
             new.commit()
+        if self._removal is not None:
+            self._removal.settle()
         self._checkpoints.drop_ahead_of(first)
         self.kept_epoch = trainer.epoch
 
@@ -471,7 +475,10 @@ class RunFolder(Callback):
 
 
 class Removal(Callback):
-    """Removes files of an earlier run when training begins, not before it is sure to.
+    """Removes logs of an earlier run: aside when training begins, for good by `settle`.
+
+    What has not been settled when training ends is put back. Whoever is killed meanwhile leaves
+    them beside their places.
 
     Parameters
     ----------
@@ -480,11 +487,26 @@ class Removal(Callback):
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
+        self._aside: dict[Path, Path] = {}
 
     def on_train_begin(self, trainer: Trainer) -> None:
         for path in self.paths:
             for file in path.glob("events.out.tfevents.*") if path.is_dir() else [path]:
-                file.unlink(missing_ok=True)
+                if file.exists():
+                    aside = file.with_name(f".{file.name}.overwritten")
+                    file.replace(aside)
+                    self._aside[file] = aside
+
+    def settle(self) -> None:
+        """Remove them for good."""
+        for aside in self._aside.values():
+            aside.unlink(missing_ok=True)
+        self._aside.clear()
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        for file, aside in self._aside.items():
+            aside.replace(file)
+        self._aside.clear()
 
 
 def csv_table(figures: list[str], rows: list[dict[str, float]]) -> str:

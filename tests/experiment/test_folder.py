@@ -333,6 +333,32 @@ def test_a_network_without_checkpoints_is_not_replaced(tmp_path, clock):
     assert everything(tmp_path / "run") == before
 
 
+LOGS = """training.callbacks=[
+    { name = "csv_log", path = "logs/log.csv" },
+    { name = "json_lines_log", path = "log.jsonl" },
+    { name = "norm_log", path = "norms_too.jsonl" },
+]"""
+
+
+def test_logs_of_callbacks_stay_where_overwriting_fails(tmp_path, clock, monkeypatch):
+    train(tmp_path, clock, LOGS, "training.epochs=2")
+    before = everything(tmp_path / "run")
+    other = [LOGS, "training.epochs=1", "data.validation_fraction=0"]  # and so other columns
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "no room left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Replacement, "add", full)
+        with pytest.raises(OSError, match="no room left"):
+            train(tmp_path, clock, *other, overwrite=True)
+    assert everything(tmp_path / "run") == before
+    train(tmp_path, clock, *other, overwrite=True)
+    assert not list((tmp_path / "run").rglob("*.overwritten"))
+    for name, lines in (("logs/log.csv", 2), ("log.jsonl", 1), ("norms_too.jsonl", 1)):
+        assert len((tmp_path / "run" / name).read_text().splitlines()) == lines
+
+
 CHECKPOINT = "training.callbacks=[{{name='model_checkpoint', path='{}'}}]"
 
 
