@@ -553,7 +553,9 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
         elif isinstance(container, dict):
             if last:
                 container[key] = value
-            elif key in container:
+            elif (
+                container.get(key) is not None
+            ):  # as which a run's config.json has what is left out
                 container[key] = _opened(container[key], key)
             elif keys[depth + 1] == "name":
                 container[key] = {}

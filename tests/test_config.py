@@ -308,6 +308,21 @@ def test_set_opens_what_is_left_out_or_a_number(written, setting, expected):
     Objects(parse_config(changed, HERE))
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("backend_options.threads=1", {"threads": 1}), ("training.class_weight.3=2.0", {"3": 2.0})],
+)
+def test_set_opens_what_a_run_has_written_as_left_out(setting, expected):
+    *tables, key, _ = setting.partition("=")[0].split(".")
+    changed = raw()
+    place = changed
+    for table in tables:
+        place = place[table]
+    place[key] = None  # as in its config.json
+    set_value(changed, setting)
+    assert place[key] == expected
+
+
 def test_set_opens_a_layers_parameters():
     changed = raw()
     changed["model"]["layers"] = [{"name": "dense", "units": 3}]
