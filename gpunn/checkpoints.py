@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gpunn.errors import ModelFileError
 from gpunn.files import Replacement, remove, remove_leftovers
+from gpunn.reading import checked_path
 from gpunn.saving import Checkpoint, TakenCheckpoint, read_checkpoint, take_checkpoint
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
     ModelFileError
         If there is none; the message says what is wrong with each.
     """
-    path = Path(path)
+    path = Path(checked_path(path))
     if not path.is_dir():
         return read_checkpoint(path)
     folder = path / FOLDER if (path / FOLDER).is_dir() else path

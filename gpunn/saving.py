@@ -24,6 +24,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
 from gpunn.files import write_atomically
 from gpunn.network import Sequential, check_values
 from gpunn.neural_network import NeuralNetwork
+from gpunn.reading import checked_path
 from gpunn.sealed import read_sealed, sealed
 from gpunn.training.position import Position
 
@@ -112,8 +113,9 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         there is no such file, or no final network in the folder.
     """
     place = get_backend(backend)
-    if Path(path).is_dir():
-        path = final_network(Path(path))
+    path = Path(checked_path(path))
+    if path.is_dir():
+        path = final_network(path)
     description, arrays = _read(path)
     values = _without_state(arrays)
     # Of its class without its own constructor, which takes other arguments.

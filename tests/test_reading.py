@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gpunn
+from gpunn.checkpoints import newest_checkpoint
 from gpunn.config import load_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
@@ -128,10 +129,15 @@ def test_a_callback_with_such_a_path(log):
         getattr(gpunn.callbacks, log)("a\0b")
 
 
+@pytest.mark.parametrize(
+    "read",
+    [lambda path: open_file(path, InvalidFileError), gpunn.load_model, newest_checkpoint],
+    ids=["any file", "model", "checkpoint"],
+)
 @pytest.mark.parametrize("path", [3, None, b"file", ["file"]])
-def test_what_is_no_path(path):
+def test_what_is_no_path(read, path):
     with pytest.raises(ArgumentTypeError, match="path: expected the name of a file; got"):
-        open_file(path, InvalidFileError)
+        read(path)
 
 
 @pytest.mark.parametrize(
