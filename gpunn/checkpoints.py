@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpunn.errors import ModelFileError
-from gpunn.files import Replacement, remove, remove_leftovers
+from gpunn.files import Replacement, make_folder, remove, remove_leftovers
 from gpunn.reading import checked_path
 from gpunn.saving import Checkpoint, TakenCheckpoint, read_checkpoint, take_checkpoint
 
@@ -108,7 +108,7 @@ class CheckpointFolder:
 
         Once they are, `drop_ahead_of` removes those that are of no use any more.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         remove_leftovers(self.path, OWN)
         taken = take_checkpoint(trainer)
         path = self._place(taken)

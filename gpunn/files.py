@@ -24,6 +24,7 @@ __all__ = [
     "confined",
     "holds",
     "json_bytes",
+    "make_folder",
     "remove_leftovers",
     "write_atomically",
     "write_json",
@@ -129,6 +130,24 @@ class Replacement:
                     sync_folder(path.parent)
             except OSError as error:
                 raise FileAccessError(error.errno, reason(error, path, size), path) from error
+
+
+def make_folder(path: str | Path) -> None:
+    """Make a folder, and those it lies in, where they are missing.
+
+    Raises
+    ------
+    FileAccessError
+        If that is not possible.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTDIR):
+            said = "a part of the path is a file, not a folder; choose another path"
+        else:
+            said = f"the folder can't be made: {error.strerror or error}; choose another path"
+        raise FileAccessError(error.errno, said, path) from error
 
 
 def holds(path: Path, *content: bytes | memoryview) -> bool:

@@ -9,12 +9,15 @@ from contextlib import suppress
 
 import pytest
 
+import gpunn
+from gpunn.errors import FileAccessError
 from gpunn.files import (
     FolderLock,
     Replacement,
     append,
     confined,
     holds,
+    make_folder,
     remove_leftovers,
     write_atomically,
     write_json,
@@ -107,6 +110,17 @@ def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", refusing)
     write_atomically(tmp_path / "a", b"x")
     assert (tmp_path / "a").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("path", ["file", "file/sub", "/proc/no"])
+def test_a_folder_that_cannot_be_made(tmp_path, path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileAccessError, match=f"{path}: .*; choose another path") as caught:
+        make_folder(tmp_path / path)
+    assert "Errno" not in str(caught.value)
+    log = gpunn.callbacks.JSONLinesLog(tmp_path / path / "log.jsonl")
+    with pytest.raises(FileAccessError, match="choose another path"):
+        log.on_train_begin(None)
 
 
 def test_leftovers_are_removed_and_nothing_else(tmp_path):

@@ -25,6 +25,7 @@ from gpunn.files import (
     confined,
     holds,
     json_bytes,
+    make_folder,
     remove_leftovers,
     write_json,
 )
@@ -301,7 +302,7 @@ class RunFolder(Callback):
         return {DATA: self._data, **{f"{NORM_STATE}{name}": item for name, item in norms.items()}}
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         self._take_lock()
         remove_leftovers(self.path, "|".join(map(re.escape, FILES)))
         started = datetime.now(UTC).isoformat(timespec="seconds")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
-from gpunn.files import remove, remove_leftovers
+from gpunn.files import make_folder, remove, remove_leftovers
 from gpunn.monitor import (
     Best,
     check_mode,
@@ -282,7 +282,7 @@ class ModelCheckpoint(Callback):
         numbers = {"epoch": str(trainer.epoch), "updates": str(trainer.updates)}
         path = Path(self._filled(str(self.path), numbers))
         self.check_place(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         if self.resumable:
             trainer.save_checkpoint(path)
         else:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError
-from gpunn.files import append
+from gpunn.files import append, make_folder
 from gpunn.formulas import formula_as_text, text_of_cell
 from gpunn.optional import require
 from gpunn.training.callbacks import Callback, check_path
@@ -52,7 +52,7 @@ class JSONLinesLog(Callback):
         check_path(self.path)
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(self.path).parent)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         append(self.path, log_line(logs))
@@ -84,7 +84,7 @@ class CSVLog(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         path = Path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         columns = csv_header(path)
         if columns and set(columns) != set(trainer.figures):
             raise ArgumentError(

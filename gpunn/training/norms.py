@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, DataFileError
-from gpunn.files import append, finite_or_none, holds, write_atomically
+from gpunn.files import append, finite_or_none, holds, make_folder, write_atomically
 from gpunn.reading import lines_of
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.typing import Array
@@ -63,7 +63,7 @@ class NormLog(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         """Drop epochs that a resumed run is going to repeat, and a line that was cut short."""
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(self.path).parent)
         self._write(self.content(trainer, {}))
 
     def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
