@@ -132,8 +132,14 @@ class Replacement:
                 raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
 
-def make_folder(path: str | Path) -> None:
+def make_folder(path: str | Path, mode: int = 0o777) -> None:
     """Make a folder, and those it lies in, where they are missing.
+
+    Parameters
+    ----------
+    path : str or Path
+    mode : int
+        Who may do what in the folder, if it is made; not in those that it lies in.
 
     Raises
     ------
@@ -141,7 +147,7 @@ def make_folder(path: str | Path) -> None:
         If that is not possible.
     """
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
+        Path(path).mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
             said = "a part of the path is a file, not a folder; choose another path"

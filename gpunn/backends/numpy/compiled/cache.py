@@ -28,8 +28,8 @@ from numba.core import compiler, serialize
 
 from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
 from gpunn.errors import InvalidFileError
-from gpunn.files import write_atomically
-from gpunn.reading import explanation, read_whole
+from gpunn.files import make_folder, write_atomically
+from gpunn.reading import read_whole
 
 __all__ = ["VARIABLE", "KernelCache", "cache_folder", "describe_cache"]
 
@@ -81,20 +81,18 @@ def cache_folder() -> Path | None:
         chosen = os.environ.get(VARIABLE)
         root = (Path(chosen) if chosen else user_cache() / "gpunn").absolute()
         folder = root / "kernels"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder, 0o700)
         problem = fault(folder)
         if not problem:
             own = folder / build()
-            own.mkdir(mode=0o700, exist_ok=True)
+            make_folder(own, 0o700)
             problem = fault(own)
             if not problem:
                 with contextlib.suppress(OSError):  # such as a filesystem that is read-only now
                     os.utime(own)
                     remove_old(folder)
                 return own
-    except OSError as error:
-        problem = f"{error.filename}: {explanation(error, error.filename)}"
-    except (RuntimeError, ValueError) as error:  # such as no home folder
+    except (OSError, RuntimeError, ValueError) as error:  # such as no home folder
         problem = str(error)
     logger.warning(
         "gpunn: compiled kernels can't be kept, so each process compiles its own: %s. Set %s to a "
