@@ -269,7 +269,7 @@ def test_training_and_stopping_by_them(tmp_path, backend, outputs):
     history = trainer.fit(
         X, labels, epochs=30, validation_split=0.3, callbacks=[stopping], progress=False
     )
-    assert history.best_epoch() == 1 + int(np.argmax(history["val_auc"]))
+    assert history.best_epoch == 1 + int(np.argmax(history["val_auc"]))
     assert 0.5 < history["auc"][-1] <= 1
     found = trainer.evaluate(X, labels, batch_size=64)
     p = model.predict(X).astype(np.float64)

@@ -44,7 +44,7 @@ class History(dict[str, list[float]]):
     >>> history.append({"epoch": 2, "loss": 0.25})
     >>> history["loss"]
     [0.5, 0.25]
-    >>> history.best_epoch("loss")
+    >>> history.best_epoch_by("loss")
     2
     """
 
@@ -95,8 +95,13 @@ class History(dict[str, list[float]]):
         """Summarize."""
         return f"<History of {len(self.rows)} epochs: {', '.join(self)}>"
 
-    def best_epoch(self, monitor: str | None = None, mode: str = "auto") -> int:
-        """Return the number of the best epoch, from 1.
+    @property
+    def best_epoch(self) -> int:
+        """The number of the best epoch, from 1, by what `rule` says; see `best_epoch_by`."""
+        return self.best_epoch_by()
+
+    def best_epoch_by(self, monitor: str | None = None, mode: str = "auto") -> int:
+        """Return the number of the best epoch, from 1, by a figure.
 
         Parameters
         ----------

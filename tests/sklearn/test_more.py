@@ -525,4 +525,4 @@ def test_larger_scores_are_better():
     classifier = MLPClassifier((8,), max_iter=40, callbacks=[stopping], random_state=0)
     classifier.fit(X[::2], NAMES[::2], X_val=X[1::2], y_val=NAMES[1::2])
     scores = classifier.history_["val_score"]
-    assert scores.index(max(scores)) + 1 == classifier.history_.best_epoch() == len(scores) - 2
+    assert scores.index(max(scores)) + 1 == classifier.history_.best_epoch == len(scores) - 2

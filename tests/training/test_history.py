@@ -91,25 +91,25 @@ def with_figures(**figures):
 
 def test_the_best_epoch():
     found = with_figures(loss=[3, 2, 1], val_loss=[1, 0.5, 0.75], val_accuracy=[0.5, 0.25, 0.75])
-    assert found.best_epoch() == 3  # by val_accuracy
-    assert found.best_epoch("val_loss") == 2
-    assert found.best_epoch("val_loss", mode="max") == 1
+    assert found.best_epoch == 3  # by val_accuracy
+    assert found.best_epoch_by("val_loss") == 2
+    assert found.best_epoch_by("val_loss", mode="max") == 1
     found.rule = Best("val_loss", "min", 0.75)
-    assert found.best_epoch() == 1
-    assert with_figures(loss=[3, 2, 1], val_loss=[1, 0.5, 0.75]).best_epoch() == 2
+    assert found.best_epoch == 1
+    assert with_figures(loss=[3, 2, 1], val_loss=[1, 0.5, 0.75]).best_epoch == 2
 
 
 def test_no_best_epoch():
     with pytest.raises(ArgumentError, match="no epoch has been done yet"):
-        History().best_epoch()
+        _ = History().best_epoch
     with pytest.raises(ArgumentError, match=r"there is no validation data.*name a figure"):
-        with_figures(loss=[1.0]).best_epoch()
+        _ = with_figures(loss=[1.0]).best_epoch
     with pytest.raises(ArgumentError, match="did you mean 'val_accuracy'"):
-        with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch("val_acc")
+        with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch_by("val_acc")
     with pytest.raises(ArgumentError, match="none of 1 has a finite one"):
-        with_figures(val_loss=[math.nan]).best_epoch()
+        _ = with_figures(val_loss=[math.nan]).best_epoch
     with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
-        with_figures(mine=[1.0]).best_epoch("mine")
+        with_figures(mine=[1.0]).best_epoch_by("mine")
 
 
 def test_the_best_epoch_of_a_training():
@@ -119,10 +119,10 @@ def test_the_best_epoch_of_a_training():
     stopping = EarlyStopping("accuracy", patience=2, min_delta=0.02)
     options = {"validation_split": 0.2, "progress": False}
     found = trainer.fit(X[:200], y[:200], epochs=8, callbacks=[stopping], **options)
-    assert found.best_epoch() == stopping.best_epoch
+    assert found.best_epoch == stopping.best_epoch
     assert found["accuracy"][stopping.best_epoch - 1] == stopping.best
     trainer.fit(X[:200], y[:200], epochs=1, **options)
-    assert found.best_epoch() == found["val_accuracy"].index(max(found["val_accuracy"])) + 1
+    assert found.best_epoch == found["val_accuracy"].index(max(found["val_accuracy"])) + 1
 
 
 def test_empty():
