@@ -393,8 +393,14 @@ KINDS: dict[str, type[Sequential]] = {"sequential": Sequential, "neural_network"
 
 
 def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where two values of JSON types differ, with what is there."""
+    """Yield where two values of JSON types differ, with what is there.
+
+    Of two things with different names, only these: their parameters have little in common.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("name") != new.get("name"):
+            yield f"{place}.name", old.get("name"), new.get("name")
+            return
         for key in {**old, **new}:
             yield from differences(old.get(key), new.get(key), f"{place}.{key}")
     elif isinstance(old, list) and isinstance(new, list):

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gpunn.backends import Backend
 from gpunn.configurable import resolve_all
+from gpunn.data.mapped import check_whole
 from gpunn.errors import DataError
 from gpunn.losses import Loss
 from gpunn.network import Sequential
@@ -161,6 +162,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
         """Return inputs, dense or sparse, and targets, of shape (rows,) if there is one a row."""
+        for array in (X, y):
+            check_whole(array)
         X, y = validate_data(
             self,
             X,
@@ -406,6 +409,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         """Return the network's outputs for inputs as a user gives them to this method."""
         check_is_fitted(self)
         check_same_library(self, X, method)
+        check_whole(X)
         X = validate_data(self, to_host(X), accept_sparse=["csr", "csc"], reset=False)
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 

@@ -464,6 +464,16 @@ def test_other_settings_are_said(tmp_path, clock, caplog, setting, said):
         assert message.endswith("so it will not end with the numbers of an uninterrupted run")
 
 
+def test_another_schedule_is_said_by_its_name(tmp_path, clock, caplog):
+    """Its parameters are others too, which would be a warning each."""
+    cosine = "training.optimizer.learning_rate.name=cosine"
+    train(tmp_path, clock, ADAM, "training.epochs=2")
+    train(tmp_path, clock, ADAM, "training.epochs=3", cosine, resume=True)
+    said = [each for each in caplog.messages if "learning_rate" in each.split(":")[0]]
+    assert len(said) == 1
+    assert "goes on with" in said[0]
+
+
 def test_another_number_of_threads_is_said(tmp_path, caplog):
     (tmp_path / "config.toml").write_text(CONFIG)
     for threads, options in ((2, {}), (1, {"resume": True})):

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
 from gpunn import optimizers, schedules
-from gpunn.errors import BackendUnavailableError
+from gpunn.errors import BackendUnavailableError, DataFileError
 from gpunn.sklearn import MLPClassifier, MLPRegressor, inputs
 
 X, y = load_iris(return_X_y=True)
@@ -136,7 +137,7 @@ OPEN = """
     import pickle, sys
     sys.modules["cupy"] = None
     import numpy as np
-    from gpunn.errors import BackendUnavailableError
+    from gpunn.errors import BackendUnavailableError, DataFileError
 
     estimator, X, expected = pickle.load(open(sys.argv[1], "rb"))
     try:
@@ -173,3 +174,18 @@ def test_a_missing_device_is_an_error(monkeypatch):
     with pytest.raises(BackendUnavailableError):
         classifier.predict(X)
     assert copy.deepcopy(classifier).set_params(backend=None).score(X, y) > 0
+
+
+def test_maps_whose_file_became_shorter_are_not_touched(tmp_path):
+    """The system would end the process."""
+    shape = (len(X), 2000)
+    mapped = [np.memmap(tmp_path / name, "f4", "w+", shape=shape) for name in ("one", "other")]
+    model = MLPRegressor(**FAST | {"max_iter": 1}, backend="numpy")
+    with pytest.warns(ConvergenceWarning):
+        model.fit(mapped[0], y)
+    for each in mapped:
+        os.truncate(each.filename, 5000)
+    with pytest.raises(DataFileError, match="has become shorter since it was memory-mapped"):
+        model.predict(mapped[0])
+    with pytest.raises(DataFileError, match="has become shorter since it was memory-mapped"):
+        model.fit(mapped[1], y)
