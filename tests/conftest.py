@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
@@ -70,3 +71,9 @@ def watch() -> Iterator[None]:
     with emulated_cuda.counters() as counts:
         yield
     assert not counts.float64, f"double precision in {dict(counts.float64)}"
+
+
+@pytest.fixture(autouse=True)
+def _no_word_of_compilation(monkeypatch):
+    """Whether kernels are compiled in a test depends on which tests and runs came before."""
+    monkeypatch.setattr(logging.getLogger("gpunn.compilation"), "disabled", True)

@@ -99,6 +99,8 @@ def main() -> None:
     """Train neural networks on NumPy or CuPy, from a configuration in TOML."""
     # What gpunn logs, such as the backend that "auto" chose, goes to standard error as it is.
     logging.basicConfig(format="%(message)s")
+    # A script's log, such as that of a CI job, should tell what the first minute went into.
+    logging.getLogger("gpunn.compilation").setLevel(logging.INFO)
     # A configuration may name classes of modules in the current folder ("my_layers:Gate"). Last,
     # so that no file there hides an installed module.
     if (here := str(Path.cwd())) not in sys.path:

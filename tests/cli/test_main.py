@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 import gpunn as package
@@ -29,9 +32,8 @@ def test_an_error_of_the_system_is_said_in_words(gpunn, tmp_path):
         '[data]\ndataset="digits"\n[model]\nlayers=[{name="dense", units=10}]\n'
         '[training]\nloss="softmax_cross_entropy"\nepochs=1\n'
     )
-    # Of what is not gpunn's own way of opening files: making a run's folder.
     inside = gpunn("train", "a.toml", "--backend=numpy", "--output", "file/run", status=2).stderr
-    assert "file/run: Not a directory" in inside
+    assert "file/run: a part of the path is a file, not a folder" in inside
     assert "Errno" not in said + inside
 
 
@@ -43,3 +45,19 @@ def test_a_lack_of_memory_is_one_line(gpunn, digits, monkeypatch):
     said = gpunn("train", digits, status=2).stderr
     assert said.startswith("Error: out of memory (Unable to allocate 3 TiB); data as large as that")
     assert len(said.splitlines()) == 1
+
+
+def test_compilation_is_said_where_nobody_looks_on():
+    """In the log of a CI job, too, which is a fresh machine each time."""
+    code = """
+import gpunn.cli
+from gpunn.backends.numpy.compiled.announcement import say
+
+@gpunn.cli.main.command("compile")
+def compile():
+    say("Compiling")
+
+gpunn.cli.main(["compile"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "gpunn: Compiling\n"

@@ -8,16 +8,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["ANNOUNCEMENT", "Announcement"]
+__all__ = ["ANNOUNCEMENT", "LOGGER_NAME", "Announcement"]
 
-logger = logging.getLogger("gpunn")
+LOGGER_NAME = "gpunn.compilation"
+"""Of its own, so that the command can show this without all other information."""
+
+logger = logging.getLogger(LOGGER_NAME)
 
 
 class Announcement:
     """Tells when compilation begins, and how long it has taken.
 
     On standard error if that is a terminal, in the output of a notebook's cell, else to the log
-    "gpunn" as information.
+    "gpunn.compilation" as information, which the command `gpunn` writes to standard error.
     """
 
     def __init__(self) -> None:

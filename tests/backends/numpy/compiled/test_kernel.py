@@ -219,8 +219,9 @@ def test_the_code_of_old_builds_is_removed(fresh):
 # ------------------------------------------------------------------------- what is said of it
 
 
-def test_compilation_is_announced_once_for_all_of_a_program(caplog):
+def test_compilation_is_announced_once_for_all_of_a_program(caplog, monkeypatch):
     caplog.set_level(logging.INFO, "gpunn")
+    monkeypatch.setattr(announcement.logger, "disabled", False)
     said = announcement.Announcement()
     said.begin(kept=True)  # not within a program
     with said.around():
@@ -236,6 +237,7 @@ def test_compilation_is_announced_once_for_all_of_a_program(caplog):
 
 def test_a_person_at_a_terminal_sees_it(monkeypatch, capsys, caplog):
     caplog.set_level(logging.INFO, "gpunn")
+    monkeypatch.setattr(announcement.logger, "disabled", False)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     said = announcement.Announcement()
     with said.around():
