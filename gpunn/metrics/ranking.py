@@ -105,12 +105,14 @@ class AUC(LabelMetric):
         columns = xp.astype((place - side * row)[:, :, None] == numbers, dtype)
         rows = xp.astype(row[:, :, None] == numbers, dtype)
         some = max(1, LARGEST_PRODUCT // max(1, place.shape[0] * place.shape[1] * side))
+        # Slices that go beyond an axis are not in the standard.
+        pieces = [slice(at, min(at + some, side)) for at in range(0, side, some)]
         counts = []
         for share in (truth, 1 - truth):
             weighted = (share * weights[:, None])[:, :, None] * rows
             parts = [
-                xp.sum(weighted[:, :, at : at + some, None] * columns[:, :, None, :], axis=0)
-                for at in range(0, side, some)
+                xp.sum(weighted[:, :, piece, None] * columns[:, :, None, :], axis=0)
+                for piece in pieces
             ]
             counts.append(xp.reshape(xp.concat(parts, axis=1), (-1, 1, side * side)))
         return xp.reshape(xp.concat(counts, axis=1), (-1,))

@@ -604,7 +604,7 @@ def test_a_batch_without_weight_moves_nothing():
 
 
 def test_validation_split_is_that_of_the_rows_set_aside():
-    kept, held = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 2, Y)
+    kept, held = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
     weights = np.random.default_rng(0).random(ROWS)
     split, given = trainer(), trainer()
     options = {"class_weight": "balanced"}
@@ -633,7 +633,7 @@ def test_validation_split_belongs_to_the_seed():
 
 
 def test_figures_to_standardize_with_come_from_the_rows_to_train_on():
-    kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 2, Y)
+    kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
     this = trainer(network(layers.Standardization(), layers.Dense(3), dtype="float64"))
     fit(this, X, Y, validation_split=0.3)
     mean = this.model.parameters["standardization_1.mean"]

@@ -24,8 +24,8 @@ class Gpunn:
         self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
     ) -> None:
         *hidden, classes = task.sizes[1:]
-        layers = [gpunn.layers.Dense(units, activation="relu") for units in hidden]
-        layers.append(gpunn.layers.Dense(classes))
+        zeros = partial(gpunn.layers.Dense, bias_initializer="zeros")  # everybody's start
+        layers = [*(zeros(units, activation="relu") for units in hidden), zeros(classes)]
         model = gpunn.Sequential(layers, (task.sizes[0],), backend="numpy", seed=seed)
         for number, weights in enumerate(initial_weights(task.sizes, seed), start=1):
             model.parameters[f"dense_{number}.weights"] = weights

@@ -89,8 +89,9 @@ def mnist_folder() -> Path | None:
 
 def network(work: Work, backend: str | Backend) -> gpunn.Sequential:
     """Return the network of the work, with He's initial weights."""
-    hidden = [gpunn.layers.Dense(units, activation="relu") for units in work.hidden]
-    layers = [*hidden, gpunn.layers.Dense(10, initializer="he")]
+    start = {"initializer": "he", "bias_initializer": "zeros"}
+    hidden = [gpunn.layers.Dense(units, activation="relu", **start) for units in work.hidden]
+    layers = [*hidden, gpunn.layers.Dense(10, **start)]
     return gpunn.Sequential(layers, work.X.shape[1], backend, seed=SEED)
 
 

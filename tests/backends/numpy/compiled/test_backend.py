@@ -128,7 +128,9 @@ def test_predictions_take_rows_as_they_come():
 
 def test_predictions_follow_the_layers_settings():
     rescaling = gpunn.layers.Rescaling(1.0)
-    model = gpunn.Sequential([rescaling, Dense(3)], input_shape=(20,), backend=CompiledBackend(2))
+    model = gpunn.Sequential(
+        [rescaling, Dense(3, bias=False)], input_shape=(20,), backend=CompiledBackend(2)
+    )
     X = np.ones((4, 20), np.float32)
     before = model.predict(X)
     rescaling.scale = 2.0
