@@ -77,3 +77,15 @@ def watch() -> Iterator[None]:
 def _no_word_of_compilation(monkeypatch):
     """Whether kernels are compiled in a test depends on which tests and runs came before."""
     monkeypatch.setattr(logging.getLogger("gpunn.compilation"), "disabled", True)
+
+
+@pytest.fixture(params=["as installed", "without numba"])
+def engine(request, monkeypatch):
+    """Compute with numba if it is installed, and without it."""
+    from gpunn.backends.numpy.compiled.backend import numba_works
+
+    numba_works.cache_clear()
+    if request.param == "without numba":
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    yield
+    numba_works.cache_clear()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.backends.numpy.compiled.backend import numba_works
 from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
 from gpunn.training.examples import examples
@@ -19,16 +18,6 @@ RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)
 Y = RANDOM.integers(0, 3, 300)
 TIMES = {"seconds", "samples_per_second"}
-
-
-@pytest.fixture(params=["as installed", "without numba"])
-def engine(request, monkeypatch):
-    """Train with numba if it is installed, and without it."""
-    numba_works.cache_clear()
-    if request.param == "without numba":
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    yield
-    numba_works.cache_clear()
 
 
 def trainer(seed=0, units=96):

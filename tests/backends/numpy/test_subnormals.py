@@ -8,7 +8,6 @@ import gpunn
 from gpunn import activations, layers
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.backend import numba_works
 from gpunn.backends.numpy.parts import LARGE
 from gpunn.backends.numpy.subnormals import Flushed, environment, flush_in_this_thread
 
@@ -17,16 +16,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 SMALLEST = {dtype: np.finfo(dtype).smallest_normal for dtype in (np.float32, np.float64)}
-
-
-@pytest.fixture(params=["as installed", "without numba"])
-def engine(request, monkeypatch):
-    """Compute with numba if it is installed, and without it."""
-    numba_works.cache_clear()
-    if request.param == "without numba":
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    yield
-    numba_works.cache_clear()
 
 
 def flushes(dtype=np.float32):
