@@ -19,8 +19,12 @@ import click
 import device
 import report
 import runner
-from outcome import FAILED, PASSED, SKIPPED
+from outcome import FAILED, PASSED, SKIPPED, Outcome
 from plan import BUDGET, STEPS
+
+RUNNING = "running"
+LEAST = 5.0
+"""With fewer seconds left of the budget than this, a step is not begun."""
 
 EXIT_STATUS = {PASSED: 0, FAILED: 1, SKIPPED: 3}
 
@@ -66,11 +70,27 @@ def main(path: Path | None, data: Path | None, only: str | None, budget: float) 
     began = time.monotonic()
     rows, texts = [], []
     for step in chosen:
-        outcome, seconds = runner.run(step, budget * device.PATIENCE - (time.monotonic() - began))
+        started = time.monotonic()
+        limit = min(step.limit * device.PATIENCE, budget * device.PATIENCE - (started - began))
+        entry: dict[str, Any] = {"name": step.name, "status": RUNNING}
+        document["steps"].append(entry)
+
+        def keep(found: list[dict[str, Any]], entry: dict[str, Any] = entry) -> None:
+            entry["rows"] = found
+            if path is not None:
+                report.write_json(path, document)
+
+        keep([])
+        if limit < LEAST:
+            outcome = Outcome(SKIPPED, "no time left")
+        else:
+            outcome = runner.run(step.call, limit, seen=keep)
+        seconds = time.monotonic() - started
+        entry |= {"seconds": seconds, **asdict(outcome)}
+        keep(outcome.rows)
         click.echo(f"{step.name}: {outcome.status}, {outcome.detail} ({seconds:.0f} s)", err=True)
         if outcome.status == FAILED and "output" in outcome.figures:
             click.echo(outcome.figures["output"], err=True)
-        document["steps"].append({"name": step.name, "seconds": seconds, **asdict(outcome)})
         rows.append((step.name, outcome.status, f"{seconds:.0f} s", outcome.detail))
         if outcome.text:
             texts.append(f"{step.name}\n\n{outcome.text}\n")

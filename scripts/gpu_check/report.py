@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from outcome import FAILED, PASSED, SKIPPED
+from outcome import FAILED, PASSED, SKIPPED, STOPPED
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -23,8 +23,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def summary(statuses: Sequence[str]) -> str:
-    """Return how many steps passed, failed and were skipped."""
-    return ", ".join(f"{statuses.count(status)} {status}" for status in (PASSED, FAILED, SKIPPED))
+    """Return how many steps ended how."""
+    every = (PASSED, FAILED, STOPPED, SKIPPED)
+    return ", ".join(f"{statuses.count(status)} {status}" for status in every)
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -199,34 +199,54 @@ print(outcome.status, outcome.detail)
 
 
 @pytest.fixture
-def steps(load, tmp_path, monkeypatch):
-    """Steps of the test's own, as `steps.planned`, with the runner."""
+def run_code(load, tmp_path, monkeypatch):
+    """Run a step that is a few lines of code: `run_code(code, limit)`."""
     runner = load("runner")
     worker = tmp_path / "worker.py"
-    worker.write_text("import sys, time, os, json, pathlib\nexec(sys.argv[1])\n")
+    worker.write_text(
+        f"import sys, time, os, pathlib\nsys.path.insert(0, {str(SCRIPTS / 'gpu_check')!r})\n"
+        "import rows\nexec(sys.argv[1])\n"
+    )
     monkeypatch.setattr(runner, "WORKER", worker)
-    return runner, load("plan").Step
+    return runner.run
 
 
-def test_a_step_that_hangs_is_stopped(steps):
-    runner, step = steps
-    outcome, seconds = runner.run(step("", "time.sleep(1e6)", 0.4), 100)
+def test_a_step_that_hangs_is_stopped_and_has_failed(run_code):
+    outcome = run_code("time.sleep(1e6)", 0.4)
     assert (outcome.status, outcome.detail) == ("failed", "stopped after 0 s")
-    assert seconds >= 0.4
 
 
-def test_a_step_that_crashes_has_failed_with_its_output(steps):
-    runner, step = steps
-    outcome, _ = runner.run(step("", "print('last words', flush=True); os._exit(7)", 1e4), 1e4)
+def test_a_step_that_crashes_has_failed_with_its_output_and_rows(run_code):
+    code = "rows.add({'a': 1}); print('last words', flush=True); os._exit(7)"
+    outcome = run_code(code, 1e4)
     assert outcome.status == "failed"
     assert "exit status 7" in outcome.detail
     assert "last words" in outcome.figures["output"]
+    assert outcome.rows == [{"a": 1}]
 
 
-def test_no_step_begins_without_time(steps):
-    runner, step = steps
-    outcome, _ = runner.run(step("", "os._exit(7)", 50), 1.0)
-    assert (outcome.status, outcome.detail) == ("skipped", "no time left")
+def test_rows_are_seen_while_the_step_runs(run_code, tmp_path):
+    """The step ends only once its first row was seen."""
+    seen, flag = [], tmp_path / "seen"
+
+    def see(found):
+        seen.append(list(found))
+        flag.touch()
+
+    code = (
+        f"rows.add({{'again': rows.done()}})\nwhile not pathlib.Path({str(flag)!r}).exists(): "
+        "time.sleep(0.01)\nassert 0 < rows.seconds_left() <= 1e4; rows.add({'b': 2})"
+    )
+    outcome = run_code(code, 1e4, [{"a": 1}], see)
+    assert seen[0] == [{"a": 1}, {"again": [{"a": 1}]}]
+    assert outcome.rows == [*seen[0], {"b": 2}]
+
+
+def test_a_step_with_rows_whose_time_is_up_was_stopped(load):
+    runner = load("runner")
+    assert runner.stopped(60, []).status == "failed"
+    outcome = runner.stopped(60, [{"a": 1}])
+    assert (outcome.status, outcome.detail) == ("stopped", "stopped after 60 s, with 1 rows")
 
 
 def test_an_error_is_a_failure_and_a_reason_is_a_skip(load):
