@@ -1,7 +1,10 @@
 """Products through a cuBLAS handle of our own: layouts, streams, capture, precision."""
 
 import copy
+import os
 import pickle
+import sys
+from types import SimpleNamespace
 
 import cupy
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 import gpunn
 from gpunn import get_backend, layers
 from gpunn.backends.cupy import CupyBackend
-from gpunn.backends.cupy.matmul import choice, choose_product, cublas
+from gpunn.backends.cupy.matmul import choice, choose_product, cublas, cublaslt
 from gpunn.backends.cupy.options import PRECISIONS
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import (
@@ -208,6 +211,26 @@ def test_without_a_library_cupys_product_is_the_fallback(monkeypatch):
     np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-6)
     with pytest.raises(BackendUnavailableError, match=r"matmul_precision='tf32'.*no such library"):
         choose_product("tf32", Scratch())
+
+
+@pytest.mark.skipif(not hasattr(os, "RTLD_NOLOAD"), reason="no question to the linker")
+@pytest.mark.parametrize("module", [cublas, cublaslt])
+def test_the_library_that_is_loaded_comes_before_others_on_the_machine(module, monkeypatch):
+    asked = []
+
+    def find(name):
+        asked.append(name)
+        return SimpleNamespace(abs_path="/usr/local/another/toolkit/libcublas.so")
+
+    monkeypatch.setitem(
+        sys.modules, "cuda.pathfinder", SimpleNamespace(load_nvidia_dynamic_lib=find)
+    )
+    load = module.load_cublas if module is cublas else module.load_cublaslt
+    assert load.__wrapped__()._handle == load()._handle
+    assert not asked
+    with pytest.raises(OSError, match="another/toolkit"):  # asked only for what is not loaded
+        cublas.open_library("nothing")
+    assert asked == ["nothing"]
 
 
 class WithoutHandles:

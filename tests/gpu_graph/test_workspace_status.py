@@ -1,4 +1,4 @@
-"""A cuBLAS handle that can't be set to our stream or workspace must not be used."""
+"""A cuBLAS handle is set to stream and workspace each time, and not used where that fails."""
 
 import cupy
 import pytest
@@ -7,25 +7,44 @@ from gpunn.backends.cupy.matmul import cublas
 
 pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
 
+SETTINGS = ["cublasSetStream", "cublasSetWorkspace"]
 INTERNAL_ERROR = 14
 
 
-class Refusing:
-    """The cuBLAS library, but for one function that fails."""
+class Watched:
+    """The cuBLAS library; it counts settings in their order, and one of them may fail."""
 
-    def __init__(self, function):
-        self.function = function
+    def __init__(self, failing=""):
+        self.failing, self.called = failing, []
 
     def __getattr__(self, name):
-        if name == self.function:
-            return lambda *arguments: INTERNAL_ERROR
-        return getattr(cublas.load_cublas(), name)
+        function = getattr(cublas.load_cublas(), name)
+        setting = name.removesuffix("_v2")
+        if setting not in SETTINGS:
+            return function
+
+        def call(*arguments):
+            self.called.append(setting)
+            return INTERNAL_ERROR if setting == self.failing else function(*arguments)
+
+        return call
 
 
-@pytest.mark.parametrize("function", ["cublasSetStream", "cublasSetWorkspace"])
+def place():
+    return cupy.cuda.get_current_stream().ptr, cupy.empty(1024, "uint8")
+
+
+@pytest.mark.parametrize("function", SETTINGS)
 def test_a_refusal_is_an_error_each_time(function):
-    handle = cublas.Handle(Refusing(f"{function}_v2"))
-    stream, workspace = cupy.cuda.get_current_stream().ptr, cupy.empty(1024, "uint8")
+    handle = cublas.Handle(Watched(function))
     for _ in range(2):
         with pytest.raises(cublas.CublasError, match=f"^{function}: .* status {INTERNAL_ERROR}$"):
-            handle.use(stream, workspace)
+            handle.use(*place())
+
+
+def test_a_stream_at_the_address_of_one_that_is_gone_is_set_too():
+    watched, there = Watched(), place()
+    handle = cublas.Handle(watched)
+    for _ in range(2):
+        handle.use(*there)
+    assert watched.called == SETTINGS * 2

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib
+import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import cupy
@@ -32,8 +34,8 @@ __all__ = [
     "CublasError",
     "CublasProduct",
     "destroy_with",
-    "library_path",
     "load_cublas",
+    "open_library",
     "workspace_bytes",
 ]
 
@@ -96,22 +98,33 @@ def load_cublas() -> Any:
     AttributeError
         If it lacks a function.
     """
-    _ = cupy.cuda.cublas  # loads CuPy's library, so that the one found is the same
-    library = ctypes.CDLL(library_path("cublas"))
+    library = open_library("cublas")
     for name, arguments in FUNCTIONS.items():
         getattr(library, name).argtypes = arguments
     return library
 
 
-def library_path(name: str) -> str:
-    """Return the path of one of cuBLAS's libraries, "cublas" or "cublasLt"."""
+def open_library(name: str) -> ctypes.CDLL:
+    """Return one of cuBLAS's libraries, "cublas" or "cublasLt", as CuPy uses it.
+
+    Raises
+    ------
+    OSError
+        If it is not found.
+    """
+    _ = cupy.cuda.cublas  # loads CuPy's cuBLAS, and with it cuBLASLt
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
+    # There may be several on a machine, so what this process has loaded already comes first.
+    if hasattr(os, "RTLD_NOLOAD"):
+        with suppress(OSError):
+            return ctypes.CDLL(file, mode=os.RTLD_NOLOAD)
     try:
         pathfinder: Any = importlib.import_module("cuda.pathfinder")
     except ImportError:  # CuPy 13 does without
-        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-        return f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
+        return ctypes.CDLL(file)
     try:
-        return str(pathfinder.load_nvidia_dynamic_lib(name).abs_path)
+        return ctypes.CDLL(str(pathfinder.load_nvidia_dynamic_lib(name).abs_path))
     except RuntimeError as error:  # pathfinder's own errors are of this class
         raise OSError(str(error)) from error
 
@@ -130,19 +143,20 @@ class Handle:
         self._handle = ctypes.c_void_p()
         check("cublasCreate", library.cublasCreate_v2(ctypes.byref(self._handle)))
         destroy_with(self, library.cublasDestroy_v2, self._handle)
-        self._place = (-1, -1)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
-        """Return the handle, set to this stream and workspace."""
-        place = stream, workspace.data.ptr
-        if place != self._place:
-            library, handle = self._library, self._handle
-            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
-            # After the stream, which takes the workspace back to cuBLAS's own.
-            status = library.cublasSetWorkspace_v2(handle, workspace.data.ptr, workspace.nbytes)
-            check("cublasSetWorkspace", status)
-            self._place = place
-        return self._handle
+        """Return the handle, set to this stream and workspace.
+
+        Each time, though they are mostly those of the last time: another stream may have got the
+        address of one that is gone. It takes two calls of about 1 us, where products are launched
+        one by one.
+        """
+        library, handle = self._library, self._handle
+        check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
+        # After the stream, which takes the workspace back to cuBLAS's own.
+        status = library.cublasSetWorkspace_v2(handle, workspace.data.ptr, workspace.nbytes)
+        check("cublasSetWorkspace", status)
+        return handle
 
 
 def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:

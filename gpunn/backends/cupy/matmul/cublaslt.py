@@ -24,7 +24,7 @@ from gpunn.backends.cupy.matmul.cublas import (
     SCALARS,
     CublasError,
     destroy_with,
-    library_path,
+    open_library,
     workspace_bytes,
 )
 from gpunn.backends.cupy.scratch import Scratch
@@ -125,8 +125,7 @@ def load_cublaslt() -> Any:
     AttributeError
         If it lacks a function.
     """
-    _ = cupy.cuda.cublas  # loads CuPy's library, so that the one found is the same
-    library = ctypes.CDLL(library_path("cublasLt"))
+    library = open_library("cublasLt")
     for name, arguments in FUNCTIONS.items():
         getattr(library, name).argtypes = arguments
     return library
