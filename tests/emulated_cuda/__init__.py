@@ -11,6 +11,7 @@
 See README.md for what this proves and what it cannot.
 """
 
+from .blas_lt import refusals
 from .counters import Counts, counters
 from .errors import (
     EmulatorError,
@@ -32,6 +33,7 @@ __all__ = [
     "WrongDeviceError",
     "counters",
     "install",
+    "refusals",
     "reversed_threads",
     "sources",
 ]

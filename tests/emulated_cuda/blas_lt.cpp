@@ -9,9 +9,14 @@ namespace {
 
 enum Status { success = 0, not_initialized = 1, invalid_value = 7, not_supported = 15 };
 enum Epilogue { plain = 1, relu = 2, bias = 4, relu_bias = 6, sums_of_a = 256, sums_of_b = 512 };
-constexpr int real_32 = 0, transpose = 1;
+constexpr int real_32 = 0;
 constexpr uint64_t our_algorithm = 0x6c74;
 constexpr size_t workspace_bytes = 1024;  // what every algorithm here needs
+constexpr int algorithms = 8;             // for each problem
+constexpr int invalid_algorithm = 2;      // the heuristic's result is marked as invalid
+constexpr int in_place_algorithm = 1;     // unless reductions in place are excluded
+constexpr uint32_t in_place = 1;
+constexpr size_t version = 130000;
 
 struct Handle {
   int device;
@@ -28,13 +33,14 @@ struct Layout {
 };
 struct Preference {
   uint64_t workspace;
+  uint32_t reductions;
   uint32_t alignment[4];
 };
 struct Algorithm {  // the 64 bytes of a cublasLtMatmulAlgo_t
   uint64_t magic, m, n, k;
   uint32_t epilogue, transpositions;
   uint16_t alignment[5];  // of A, B, C, D and the vector
-  uint16_t unused[3];
+  uint16_t number, in_place, unused;
   uint64_t rest;
 };
 static_assert(sizeof(Algorithm) == 64);
@@ -49,7 +55,8 @@ static_assert(sizeof(Result) == 96);
 
 struct Matmul {  // D = alpha op(A) op(B) + beta C, column-major, and the epilogue
   int device, transpose_a, transpose_b, compute;
-  uint32_t epilogue, unused;
+  uint32_t epilogue;
+  uint16_t algorithm, in_place;
   uint64_t m, n, k;
   const void *alpha, *beta, *a, *b, *c;
   void* d;
@@ -58,6 +65,8 @@ struct Matmul {  // D = alpha op(A) op(B) + beta C, column-major, and the epilog
   size_t workspace_bytes;
   void* stream;
 };
+
+uint64_t refusals;  // the seed, or 0 where nothing is refused
 
 int (*compute_matmul)(const Matmul*);
 int (*current_device)();
@@ -87,6 +96,37 @@ bool sizes(const Operation* o, const Layout* a, const Layout* b, const Layout* c
          (o->transpose_b ? b->columns : b->rows) == *k && c->rows == *m && c->columns == *n;
 }
 
+// What cuBLASLt 13 says of a problem, whatever the algorithm
+int judge(const Operation* o, const Layout* c, const Layout* d) {
+  if (c->type != d->type || c->leading != d->leading) return invalid_value;
+  if (o->epilogue == sums_of_a && o->transpose_a) return not_supported;
+  return success;
+}
+
+// About every second shape, for each epilogue another one
+bool refused(const Algorithm& problem) {
+  if (!refusals) return false;
+  uint64_t hash = refusals;
+  for (uint64_t part : {problem.m, problem.n, problem.k, (uint64_t)problem.epilogue,
+                        (uint64_t)problem.transpositions}) {
+    hash = (hash ^ part) * 0x9E3779B97F4A7C15;
+    hash ^= hash >> 32;
+  }
+  return hash & 1;
+}
+
+uint32_t transpositions(const Operation* o) { return o->transpose_a << 1 | o->transpose_b; }
+
+// Whether an algorithm is one of ours, for the very problem
+bool fits(const Algorithm* algorithm, const Operation* o, const Layout* a, const Layout* b,
+          const Layout* c, const Layout* d) {
+  uint64_t m, n, k;
+  return algorithm && algorithm->magic == our_algorithm && algorithm->number < algorithms &&
+         sizes(o, a, b, c, d, &m, &n, &k) && algorithm->m == m && algorithm->n == n &&
+         algorithm->k == k && algorithm->epilogue == o->epilogue &&
+         algorithm->transpositions == transpositions(o);
+}
+
 template <typename T>
 int set(T* place, const void* value, size_t size) {
   if (!value || size != sizeof(T)) return invalid_value;
@@ -102,6 +142,10 @@ void emulated_cublaslt_connect(int (*matmul)(const Matmul*), int (*device)()) {
   compute_matmul = matmul;
   current_device = device;
 }
+
+void emulated_cublaslt_refuse(uint64_t seed) { refusals = seed; }
+
+size_t cublasLtGetVersion() { return version; }
 
 int cublasLtCreate(Handle** handle) {
   *handle = new Handle{current_device()};
@@ -141,7 +185,7 @@ int cublasLtMatrixLayoutDestroy(Layout* layout) {
 }
 
 int cublasLtMatmulPreferenceCreate(Preference** p) {
-  *p = new Preference{0, {256, 256, 256, 256}};
+  *p = new Preference{0, 7, {256, 256, 256, 256}};
   return success;
 }
 int cublasLtMatmulPreferenceDestroy(Preference* p) {
@@ -151,6 +195,7 @@ int cublasLtMatmulPreferenceDestroy(Preference* p) {
 int cublasLtMatmulPreferenceSetAttribute(Preference* p, int attribute, const void* value,
                                          size_t size) {
   if (attribute == 1) return set(&p->workspace, value, size);
+  if (attribute == 3) return set(&p->reductions, value, size);
   if (attribute >= 5 && attribute <= 8) return set(&p->alignment[attribute - 5], value, size);
   return invalid_value;
 }
@@ -163,17 +208,34 @@ int cublasLtMatmulAlgoGetHeuristic(Handle* h, Operation* o, Layout* a, Layout* b
   if (wanted < 1) return invalid_value;
   Algorithm algorithm{our_algorithm};
   if (!sizes(o, a, b, c, d, &algorithm.m, &algorithm.n, &algorithm.k)) return invalid_value;
+  if (int status = judge(o, c, d)) return status;
   for (const Layout* layout : {a, b, c, d})
     if (layout->type != real_32) return not_supported;
   if (!known_compute(o->compute) || o->scale != real_32) return not_supported;
   if (!known_epilogue(o->epilogue) || p->workspace < workspace_bytes) return not_supported;
   algorithm.epilogue = o->epilogue;
-  algorithm.transpositions = o->transpose_a << 1 | o->transpose_b;
+  algorithm.transpositions = transpositions(o);
+  if (refused(algorithm)) return not_supported;
   // As strict as cuBLASLt may be: it relies on every alignment that it was told of.
   for (int i = 0; i < 4; i++) algorithm.alignment[i] = (uint16_t)p->alignment[i];
   algorithm.alignment[4] = alignment_of(o->vector);
-  results[0] = {algorithm, workspace_bytes, success, 1.0f, {}};
-  *found = 1;
+  for (; *found < wanted && *found < algorithms; ++*found) {
+    algorithm.number = (uint16_t)*found;
+    algorithm.in_place = *found == in_place_algorithm && p->reductions & in_place;
+    results[*found] = {algorithm, workspace_bytes, success, 1.0f, {}};
+    if (*found == invalid_algorithm) results[*found] = {{}, 0, not_supported, 0, {}};
+  }
+  return success;
+}
+
+int cublasLtMatmulAlgoCheck(Handle* h, Operation* o, Layout* a, Layout* b, Layout* c, Layout* d,
+                            const Algorithm* algorithm, Result* result) {
+  if (!h) return not_initialized;
+  if (int status = judge(o, c, d)) return status;
+  if (!fits(algorithm, o, a, b, c, d)) return invalid_value;
+  result->workspace = workspace_bytes;
+  result->state = success;
+  result->waves = 1.0f;
   return success;
 }
 
@@ -182,18 +244,15 @@ int cublasLtMatmul(Handle* h, Operation* o, const void* alpha, const void* a, La
                    Layout* ld, const Algorithm* algorithm, void* workspace, size_t size,
                    void* stream) {
   if (!h) return not_initialized;
-  uint64_t m, n, k;
-  if (!algorithm || algorithm->magic != our_algorithm || !sizes(o, la, lb, lc, ld, &m, &n, &k) ||
-      algorithm->m != m || algorithm->n != n || algorithm->k != k ||
-      algorithm->epilogue != o->epilogue ||
-      algorithm->transpositions != (uint32_t)(o->transpose_a << 1 | o->transpose_b))
-    return invalid_value;  // an algorithm for another problem
+  if (int status = judge(o, lc, ld)) return status;
+  if (!fits(algorithm, o, la, lb, lc, ld)) return invalid_value;
   const void* pointers[] = {a, b, c, d, o->vector};
   for (int i = 0; i < 5; i++)
     if ((uint64_t)pointers[i] % algorithm->alignment[i]) return invalid_value;
   if (size < workspace_bytes || (uint64_t)workspace % 16) return invalid_value;
-  const Matmul matmul{h->device, o->transpose_a, o->transpose_b, o->compute, o->epilogue, 0, m, n,
-                      k, alpha, beta, a, b, c, d, la->leading, lb->leading, lc->leading,
+  const Matmul matmul{h->device, o->transpose_a, o->transpose_b, o->compute, o->epilogue,
+                      algorithm->number, algorithm->in_place, algorithm->m, algorithm->n,
+                      algorithm->k, alpha, beta, a, b, c, d, la->leading, lb->leading, lc->leading,
                       ld->leading, o->vector, workspace, workspace_bytes, stream};
   return compute_matmul(&matmul);
 }

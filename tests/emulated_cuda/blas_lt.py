@@ -3,11 +3,18 @@
 The heuristic relies on all that it is told: an algorithm is for the very sizes, epilogue and
 alignments that it was asked for, and is refused for others. ReLU gives 0 where its input isn't a
 number, as max(x, 0) may.
+
+It has up to eight algorithms for a problem. Number i adds up i + 1 parts of each sum, so that they
+round differently. One of the results is marked as invalid, as the real heuristic's may be, and one
+algorithm adds its parts in another order each time, unless reductions in place are excluded.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +39,15 @@ from .graphs import Operand, Work
 from .runtime import Runtime
 from .toolchain import build
 
-RELU, BIAS, SUMS_OF_A, SUMS_OF_B = 2, 4, 256, 512
+PLAIN, RELU, BIAS, SUMS_OF_A, SUMS_OF_B = 1, 2, 4, 256, 512
 FLOAT32 = DTYPES[0]
 
 
 class _Matmul(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int) for name in ("device", "transpose_a", "transpose_b", "compute")),
-        *((name, ctypes.c_uint32) for name in ("epilogue", "unused")),
+        ("epilogue", ctypes.c_uint32),
+        *((name, ctypes.c_uint16) for name in ("algorithm", "in_place")),
         *((name, ctypes.c_uint64) for name in ("m", "n", "k")),
         *((name, ctypes.c_void_p) for name in ("alpha", "beta", "a", "b", "c", "d")),
         *((name, ctypes.c_int64) for name in ("lda", "ldb", "ldc", "ldd")),
@@ -53,12 +61,26 @@ class _Matmul(ctypes.Structure):
 _ComputeMatmul = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Matmul))
 _CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
 _kept_alive: list[Any] = []
+_orders = itertools.count()
 
 
 def _scalar(runtime: Runtime, address: int) -> Any:
     if runtime.memory.is_device(address):
         raise InvalidAccessError("cublasLtMatmul: alpha or beta is device memory")
     return np.frombuffer(ctypes.string_at(address, 4), np.float32)[0]
+
+
+def _product(
+    left: NDArray[Any], right: NDArray[Any], parts: int, in_place: bool
+) -> NDArray[np.float32]:
+    """The product, whose sums are added up from so many parts."""
+    bounds = [len(right) * i // parts for i in range(parts + 1)]
+    pieces = list(itertools.pairwise(bounds))
+    if in_place:  # in the order in which the parts happen to end
+        shift = next(_orders) % parts
+        pieces = pieces[shift:] + pieces[:shift]
+    product: NDArray[np.float32] = sum(left[:, i:j] @ right[i:j] for i, j in pieces)
+    return product
 
 
 def _matmul(runtime: Runtime, g: _Matmul) -> int:
@@ -69,6 +91,8 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
     alpha, beta = _scalar(runtime, g.alpha), _scalar(runtime, g.beta)
     narrow, epilogue = NARROW.get(g.compute), g.epilogue
     transpose_a, transpose_b = g.transpose_a, g.transpose_b
+    algorithm, in_place = g.algorithm, bool(g.in_place)
+    parts = algorithm + 3 if in_place else algorithm + 1  # two parts are added in either order
     matrices = [a, b, d] if beta == 0 else [a, b, c, d]
     operands = [Operand(m.address, m.bytes, f"matrix {m.what}") for m in matrices]
     operands.append(Operand(g.workspace, g.workspace_bytes, "workspace"))
@@ -88,8 +112,9 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
 
     @np.errstate(over="ignore", invalid="ignore")  # a device says nothing of infinities and NaN
     def run() -> None:
+        count("algorithms", str(algorithm))
         left, right = operand(a, transpose_a), operand(b, transpose_b)
-        product = alpha * (left @ right)
+        product = alpha * _product(left, right, parts, in_place)
         if beta != 0:
             product += beta * c.view(0)
         if vector is not None:
@@ -109,7 +134,8 @@ def _matmul(runtime: Runtime, g: _Matmul) -> int:
         runtime.scheduler.submit(g.stream or 0, work)
     except EmulatorError as error:
         raise type(error)(f"cublasLtMatmul: {error}") from error
-    count("fused_matmuls")
+    if epilogue != PLAIN:
+        count("fused_matmuls")
     return SUCCESS
 
 
@@ -130,6 +156,24 @@ def connect(runtime: Runtime) -> None:
     soname = f"-Wl,-soname,{cupy_private.CUBLASLT_SONAME}"
     path, _ = build(source, ("-std=c++17", "-O1", soname))
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    library.emulated_cublaslt_refuse.argtypes = [ctypes.c_uint64]
     callbacks = (_ComputeMatmul(compute), _CurrentDevice(runtime.get_device))
     library.emulated_cublaslt_connect(*callbacks)
     _kept_alive.extend((library, callbacks))
+
+
+@contextmanager
+def refusals(seed: int) -> Iterator[None]:
+    """Have the heuristic refuse about every second shape meanwhile, for each epilogue others.
+
+    Parameters
+    ----------
+    seed : int
+        At least 1. The same one refuses the same.
+    """
+    library = _kept_alive[0]
+    library.emulated_cublaslt_refuse(seed)
+    try:
+        yield
+    finally:
+        library.emulated_cublaslt_refuse(0)

@@ -36,6 +36,9 @@ class Counts:
         ``"float32"``, ``"tf32"``, ... -> cuBLAS products, in the same three senses.
     fused_matmuls : int
         How many of the first two were cuBLASLt's, with an epilogue.
+    algorithms : Counter
+        ``"0"``, ``"1"``, ... -> products that cuBLASLt's algorithm of this number did, in a graph
+        or not.
     graph_launches : int
         Graphs launched.
     float64 : Counter
@@ -53,6 +56,7 @@ class Counts:
     matmuls: Counter[str] = field(default_factory=Counter)
     captured_matmuls: Counter[str] = field(default_factory=Counter)
     replayed_matmuls: Counter[str] = field(default_factory=Counter)
+    algorithms: Counter[str] = field(default_factory=Counter)
     float64: Counter[str] = field(default_factory=Counter)
     cuda_mallocs: int = 0
     pool_mallocs: int = 0

@@ -11,6 +11,16 @@ import pytest
 SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
 PLAIN, RELU, BIAS, RELU_BIAS, SUMS_OF_A, SUMS_OF_B = 1, 2, 4, 6, 256, 512
 FLOAT32, FLOAT64 = 0, 1
+REPEATABLE, ALL = 6, 7
+
+
+class Result(ctypes.Structure):
+    """cublasLtMatmulHeuristicResult_t."""
+
+    _fields_ = (
+        *(("algorithm", ctypes.c_uint64 * 8), ("workspace", ctypes.c_size_t)),
+        *(("state", ctypes.c_int), ("waves", ctypes.c_float), ("reserved", ctypes.c_int * 4)),
+    )
 
 
 class Lt:
@@ -45,30 +55,34 @@ class Lt:
             attributes += [(8, ctypes.c_void_p(vector.data.ptr))]
         for attribute, value in attributes:
             assert self.set("MatmulDesc", self.operation, attribute, value) == SUCCESS
-        self.layouts = [
-            self.made(
-                "MatrixLayout",
-                FLOAT64 if x.dtype == "f8" else FLOAT32,
-                *map(ctypes.c_uint64, x.shape),
-                ctypes.c_int64(x.shape[0]),
-            )
-            for x in self.arrays
-        ]
+        self.layouts = [self.layout(x, x.shape[0]) for x in self.arrays]
         return self
 
-    def find(self, alignment=256, workspace=4096):
+    def layout(self, array, leading):
+        kind = FLOAT64 if array.dtype == "f8" else FLOAT32
+        sizes = map(ctypes.c_uint64, array.shape)
+        return self.made("MatrixLayout", kind, *sizes, ctypes.c_int64(leading))
+
+    def find(self, alignment=256, workspace=4096, wanted=1, reductions=REPEATABLE):
         preference = self.made("MatmulPreference")
-        values = [(1, ctypes.c_uint64(workspace))]
+        values = [(1, ctypes.c_uint64(workspace)), (3, ctypes.c_uint32(reductions))]
         values += [(number, ctypes.c_uint32(alignment)) for number in (5, 6, 7, 8)]
         for attribute, value in values:
             assert self.set("MatmulPreference", preference, attribute, value) == SUCCESS
-        self.result, found = (ctypes.c_uint64 * 12)(), ctypes.c_int(-1)
+        self.results, found = (Result * wanted)(), ctypes.c_int(-1)
+        self.result = self.results[0]
         status = self.library.cublasLtMatmulAlgoGetHeuristic(
             *(self.handle, self.operation, *self.layouts, preference),
-            *(1, ctypes.byref(self.result), ctypes.byref(found)),
+            *(wanted, ctypes.byref(self.results), ctypes.byref(found)),
         )
-        assert found.value == (status == SUCCESS)
+        assert found.value == (min(wanted, 8) if status == SUCCESS else 0)
         return status
+
+    def check(self):
+        return self.library.cublasLtMatmulAlgoCheck(
+            *(self.handle, self.operation, *self.layouts),
+            *(ctypes.byref(self.result), ctypes.byref(Result())),
+        )
 
     def multiply(self, beta=0.0, workspace=4096, stream=0):
         scalars = ctypes.c_float(1), ctypes.c_float(beta)
@@ -88,17 +102,23 @@ def operands(rng, m=3, n=4, k=5, transposed=(0, 0)):
     return tuple(cupy.asarray(x, order="F") for x in (a, b, np.full((m, n), np.nan, "f4")))
 
 
+TRANSPOSITIONS = list(itertools.product([0, 1], repeat=2))
+
+
 @pytest.mark.parametrize("epilogue", [PLAIN, RELU, BIAS, RELU_BIAS, SUMS_OF_A, SUMS_OF_B])
-@pytest.mark.parametrize("transposed", list(itertools.product([0, 1], repeat=2)))
+@pytest.mark.parametrize("transposed", TRANSPOSITIONS)
 def test_epilogues(epilogue, transposed, rng):
     a, b, out = operands(rng, transposed=transposed)
     vector = cupy.asarray(rng.standard_normal(4 if epilogue == SUMS_OF_B else 3).astype("f4"))
     before = vector.get()
     lt = Lt().describe(a, b, out, epilogue, vector, transposed)
+    if epilogue == SUMS_OF_A and transposed[0]:  # as cuBLASLt 13 says
+        assert (lt.find(), lt.multiply()) == (NOT_SUPPORTED, NOT_SUPPORTED)
+        return
     assert lt.find() == SUCCESS
     with emulated_cuda.counters() as counts:
         assert lt.multiply() == SUCCESS
-    assert (counts.matmuls, counts.fused_matmuls) == ({"float32": 1}, 1)
+    assert (counts.matmuls, counts.fused_matmuls) == ({"float32": 1}, epilogue != PLAIN)
     left = a.get().T if transposed[0] else a.get()
     right = b.get().T if transposed[1] else b.get()
     expected = left @ right + (before[:, None] if epilogue & BIAS else 0)
@@ -131,6 +151,59 @@ def test_what_has_no_algorithm(rng):
     assert Lt().describe(a.astype("f8"), b, out).find() == NOT_SUPPORTED
     assert Lt().describe(a, b, out).find(workspace=0) == NOT_SUPPORTED
     assert Lt().describe(a, a, out).find() == INVALID_VALUE
+
+
+def test_layouts_of_c_and_d_must_be_the_same(rng):
+    a, b, out = operands(rng)
+    lt = Lt().describe(a, b, out)
+    assert lt.find() == SUCCESS
+    lt.layouts[2] = lt.layout(out, 4)  # another leading dimension
+    assert (lt.multiply(), lt.find()) == (INVALID_VALUE, INVALID_VALUE)
+
+
+def test_each_algorithm_rounds_in_its_own_way(rng):
+    a, b, out = operands(rng, 16, 16, 64)
+    lt = Lt().describe(a, b, out)
+    assert lt.find(wanted=20) == SUCCESS
+    found, invalid = set(), []
+    for number in range(8):
+        lt.result = lt.results[number]
+        if lt.result.state != SUCCESS:
+            assert (lt.check(), lt.multiply()) == (INVALID_VALUE, INVALID_VALUE)
+            invalid.append(number)
+            continue
+        products = []
+        for _ in range(3):
+            with emulated_cuda.counters() as counts:
+                assert (lt.check(), lt.multiply()) == (SUCCESS, SUCCESS)
+            assert counts.algorithms == {str(number): 1}
+            np.testing.assert_allclose(out.get(), a.get() @ b.get(), rtol=1e-4, atol=1e-4)
+            products.append(out.get().tobytes())
+        assert len(set(products)) == 1
+        found |= set(products)
+    assert (len(found), invalid) == (7, [2])
+
+
+def test_reductions_in_place_differ_each_time(rng):
+    a, b, out = operands(rng, 16, 16, 64)
+    lt = Lt().describe(a, b, out)
+    assert lt.find(wanted=2, reductions=ALL) == SUCCESS
+    lt.result, products = lt.results[1], set()
+    for _ in range(3):
+        assert lt.multiply() == SUCCESS
+        products.add(out.get().tobytes())
+    assert len(products) > 1
+
+
+def test_refusals_are_those_of_a_seed(rng):
+    problems = [(Lt().describe(*operands(rng, m=m), each)) for m in (1, 3, 8) for each in (1, 2)]
+    refused = []
+    for seed in (1, 1, 2):
+        with emulated_cuda.refusals(seed):
+            refused.append([lt.find() for lt in problems])
+        assert set(refused[-1]) == {SUCCESS, NOT_SUPPORTED}
+    assert refused[0] == refused[1] != refused[2]
+    assert {lt.find() for lt in problems} == {SUCCESS}
 
 
 def test_attributes_have_a_size():
