@@ -11,6 +11,7 @@ DEVICES = "tests/gpu/test_devices.py"
 IMPORTS = "tests/gpu/test_imports.py"
 GRAPH = "tests/gpu_graph/test_graph.py"
 SCRATCH = "tests/gpu_graph/test_scratch.py"
+SUMS = "tests/gpu_graph/test_sums.py"
 SCALE = "tests/gpu_graph/test_loss_scale.py"
 STAGING = "tests/gpu_graph/test_staging.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
@@ -119,10 +120,27 @@ BUGS = (
         "an index one beyond the end",
         4,
         f"{KERNELS}/sums.py",
-        "for (long long k = threadIdx.x; k < size; k += blockDim.x)",
-        "for (long long k = threadIdx.x; k <= size; k += blockDim.x)",
+        "k < size; k += step)\n    sum += x[k];",
+        "k <= size; k += step)\n    sum += x[k];",
         (SEMANTICS, "-k", "address-sum_weights-float32"),
         device="",
+    ),
+    Bug(
+        "a race: a part may be seen after the ticket that tells of it",
+        4,
+        f"{KERNELS}/raw.py",
+        "    __threadfence();  // what was written is seen before the ticket is\n",
+        "",
+        (SEMANTICS, "-k", "thread-sum_weights-float32"),
+        device="",
+    ),
+    Bug(
+        "a ticket that is not 0 for the next launch",
+        5,
+        f"{KERNELS}/raw.py",
+        "atomicInc(ticket, blocks - 1) == blocks - 1",
+        "atomicAdd(ticket, 1u) == blocks - 1",
+        (SUMS,),
     ),
     Bug(
         "a race: a flag is set without an atomic operation",

@@ -213,6 +213,14 @@ RACES = {
         *("clip", "5000-0.5"),
         replacing("__syncthreads()", "__syncwarp()"),
     ),
+    "a part that is not released before the ticket is taken": (
+        *("sum_weights", "-5000"),
+        replacing("__threadfence();  // what was", "// what was"),
+    ),
+    "parts that are read before the last is written": (
+        *("sum_weights", "-5000"),
+        replacing("if (!last_block(ticket, gridDim.x)) return", "if (!ticket) return"),
+    ),
     "a flag that several threads write to as if alone": (
         *("unscale", "5000-everywhere-1"),
         replacing("atomicExch((unsigned long long*)&finite[0], 0ULL)", "finite[0] = 0"),
@@ -228,7 +236,29 @@ def test_a_planted_race_is_caught(recording, proved, name):
     proved("planted races caught")
 
 
+TICKET = """
+        memory[1 + blockIdx.x * 64 + thread] = thread;
+        __syncthreads();
+        if (thread == 7) {
+          __threadfence();
+          shared = atomicInc((unsigned*)memory, 1) == 1;
+          __threadfence();
+        }
+        __syncthreads();
+        if (shared) mine = memory[64 - thread] + memory[128 - thread];"""
+"""The last block reads what each has written."""
+
 UNORDERED = {
+    "before a ticket, without a barrier": TICKET.replace("__syncthreads();", "", 1),
+    "before a ticket, without a fence": TICKET.replace("__threadfence();", "", 1),
+    "between a fence and a ticket": TICKET.replace(
+        "shared =", "memory[1 + blockIdx.x] = 2; shared ="
+    ),
+    "after a ticket, without a fence": TICKET.replace("__threadfence();\n        }", "}", 1),
+    "after a ticket, in a block that is not the last": TICKET.replace("if (shared)", ""),
+    "before another ticket": TICKET.replace("memory, 1)", "memory + 129 * blockIdx.x, 1)").replace(
+        "== 1", "< 2"
+    ),
     # Warp 1 comes first by atomicExch, which orders nothing. Many accesses follow its own.
     "long ago, by another warp": """
         if (thread == 32) {
@@ -259,6 +289,7 @@ UNORDERED = {
 }
 
 ORDERED = {
+    "by a ticket": TICKET,
     "by the block's barrier": """
         if (blockIdx.x == 0) {
           memory[thread] = thread;
@@ -290,10 +321,10 @@ def run_own(recording, tmp_path, body):
     argument = {"bytes": "00" * 8, "offset": 0}
     launch = {"kernel": "own", "source": 0, "grid": [2, 1, 1], "block": [64, 1, 1]}
     launch["arguments"] = [{**argument, "buffer": 0}, {**argument, "buffer": 1}]
-    buffers = [{"id": n, "size": 512, "content": 0} for n in (0, 1)]
+    buffers = [{"id": n, "size": 544, "content": 0} for n in (0, 1)]
     record = {"case": "own", "dtype": "float32", "layout": "contiguous", "arrays": {}}
     record |= {"buffers": buffers, "launches": [launch, launch]}
-    (tmp_path / "memory.bin").write_bytes(bytes(512))
+    (tmp_path / "memory.bin").write_bytes(bytes(544))
     content = {"headers": recording.headers, "sources": [{"text": text, "options": []}]}
     made = Recording(tmp_path, {**content, "operations": [record], "tables": {}})
     made.replay([record], "thread")

@@ -199,7 +199,7 @@ class CupyBackend(Backend):
 
     def sum_weights(self, weights: Array, out: Array) -> None:
         if contiguous(weights, out):
-            sums.set_sum(weights, weights.size, out)
+            sums.set_sum(weights, weights.size, out, self._scratch)
         else:
             super().sum_weights(weights, out)
 
@@ -426,7 +426,7 @@ class CupyBackend(Backend):
             size = weights.size
             weighted = self._scratch("weighted", size, weights.dtype)
             losses.row_losses(loss, predictions, targets, weights, normalizer, gradient, weighted)
-            sums.add_sum(weighted, size, loss_sum)
+            sums.add_sum(weighted, size, loss_sum, self._scratch)
         else:
             super().loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)
 
@@ -438,14 +438,13 @@ class CupyBackend(Backend):
             size = weights.size
             weighted = self._scratch("weighted", size, weights.dtype)
             metrics.row_scores(metric, predictions, targets, weights, weighted)
-            sums.add_sum(weighted, size, summary)
+            sums.add_sum(weighted, size, summary, self._scratch)
         else:
             super().metric(metric, predictions, targets, weights, summary)
 
     def clip(self, gradients: Array, max_norm: float) -> None:
         if contiguous(gradients):
-            parts = self._scratch("parts", sums.MAX_PARTS, gradients.dtype)
-            sums.clip(gradients, max_norm, parts)
+            sums.clip(gradients, max_norm, self._scratch)
         else:
             super().clip(gradients, max_norm)
 
@@ -453,8 +452,7 @@ class CupyBackend(Backend):
         self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
     ) -> None:
         if contiguous(values, gradients, weight, loss_sum):
-            parts = self._scratch("parts", sums.MAX_PARTS, gradients.dtype)
-            sums.penalize(values, gradients, weight, strength, loss_sum, parts)
+            sums.penalize(values, gradients, weight, strength, loss_sum, self._scratch)
         else:
             super().penalize(values, gradients, weight, strength, loss_sum)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import cupy
+import numpy as np
 
 from gpunn.typing import Array
 
@@ -24,9 +25,20 @@ class Scratch(threading.local):
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
         """Return a vector of at least `size` elements; it lasts until `name` is asked for again."""
+        return self._at_least(size, name, dtype, cupy.empty)
+
+    def tickets(self, count: int) -> Array:
+        """Return a vector of at least `count` zeros of type uint32.
+
+        A kernel whose blocks leave parts in scratch memory needs one for each group of blocks, to
+        find out which block is the last (`last_block` in `kernels.raw`). It leaves them 0.
+        """
+        return self._at_least(count, "tickets", np.dtype(np.uint32), cupy.zeros)
+
+    def _at_least(self, size: int, name: str, dtype: Any, make: Callable[..., Array]) -> Array:
         buffer = self._buffers.get((name, dtype))
         if buffer is None or buffer.size < size:
-            buffer = self._buffers[name, dtype] = cupy.empty(size, dtype)
+            buffer = self._buffers[name, dtype] = make(size, dtype)
         return buffer
 
     @contextmanager

@@ -1,15 +1,23 @@
-// Finds data races exactly: two accesses to a byte, at least one of which writes, that no barrier orders.
+// Finds data races exactly: two accesses to a byte, at least one of which writes, that nothing orders.
 //
 // g++ -fsanitize=thread has a kernel call the functions at the end of this file at each access. Nothing
 // of ThreadSanitizer's own library is used: it remembers four accesses to a word, and so finds a race
-// only under some schedules. What is remembered here is enough for every later access, and barriers
-// alone order accesses. So whichever thread comes first, the same pairs race.
+// only under some schedules. What is remembered here is enough for every later access. Within a block
+// barriers alone order accesses: whichever thread comes first, the same pairs race.
+//
+// Blocks run one after the other, and are ordered by the patterns of CUDA's memory model alone: a
+// __threadfence() before an atomic operation releases what came before the fence; a __threadfence() after
+// an atomic operation on the same word, by a thread of a later block, lets what follows the fence see it.
+// Atomic operations here change the word, and each sees all those before it. What goes through a third
+// block by way of two words is taken for a race.
 #pragma once
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include <map>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -19,31 +27,69 @@ constexpr int lanes = 32;
 enum Kind { reading, writing, atomic, kinds };
 constexpr const char* names[] = {"read", "write", "atomic operation"};
 
-// Blocks run one after the other. So an access of an earlier block is never ordered before a later
-// one, in global memory; shared memory is another one for each block.
+// A place in the course of one thread of one block.
 struct Access {
   long block;
   int thread;
   int block_barriers, barriers;  // that the thread has passed: of its block; of its block or warp
+  int fences;
   const char* code;
   bool same_warp(const Access& other) const {
     return block == other.block && thread / lanes == other.thread / lanes;
   }
-  bool before(const Access& later, bool shared) const {
-    if (block != later.block) return shared;
-    return thread == later.thread || block_barriers < later.block_barriers ||
-           (same_warp(later) && barriers < later.barriers);
+  // Of one block, by barriers. The later one may be a fence, or this one, which its own thread's
+  // accesses lie before or after.
+  bool before_by_barriers(const Access& later) const {
+    return block == later.block && (block_barriers < later.block_barriers ||
+                                    (same_warp(later) && barriers < later.barriers));
   }
+  bool before_fence(const Access& fence) const {
+    return before_by_barriers(fence) || (same_thread(fence) && fences < fence.fences);
+  }
+  bool after_fence(const Access& fence) const {
+    return fence.before_by_barriers(*this) || (same_thread(fence) && fences >= fence.fences);
+  }
+  bool same_thread(const Access& other) const {
+    return block == other.block && thread == other.thread;
+  }
+  bool before(const Access& later, bool shared) const;
 };
 
-// The accesses of one kind that are not ordered among themselves. Two of them are enough, if they are
-// of two warps wherever there are two: whatever is ordered after both is ordered after all the rest.
+// The fences before the atomic operations on one word, in the order of the operations.
+using Released = std::vector<Access>;
+static std::map<const void*, Released> released;
+
+// A fence after an atomic operation that saw the first `count` of them.
+struct Acquired {
+  Access fence;
+  const Released* from;
+  size_t count;
+};
+static std::vector<Acquired> acquired;
+
+bool Access::before(const Access& later, bool shared) const {
+  if (block == later.block) return thread == later.thread || before_by_barriers(later);
+  if (shared) return true;  // another block's is other memory
+  for (const Acquired& seen : acquired)
+    if (later.after_fence(seen.fence))
+      for (size_t n = 0; n < seen.count; ++n)
+        if (before_fence((*seen.from)[n])) return true;
+  return false;
+}
+
+// The accesses of one kind that are not ordered among themselves. Of each block two are enough, if they
+// are of two warps wherever there are two: whatever is ordered after both is ordered after all the rest.
 struct Unordered {
-  Access kept[2];
+  Access kept[2];  // of the latest block
   int count = 0;
+  std::unique_ptr<std::vector<Access>> earlier;  // of the blocks before, if there are any
+
   const Access* race_with(const Access& access, bool shared) const {
     for (int n = 0; n < count; ++n)
       if (!kept[n].before(access, shared)) return &kept[n];
+    if (earlier)
+      for (const Access& one : *earlier)
+        if (!one.before(access, shared)) return &one;
     return nullptr;
   }
   void add(const Access& access, bool shared) {
@@ -51,6 +97,13 @@ struct Unordered {
     for (int n = 0; n < count; ++n)
       if (!kept[n].before(access, shared)) kept[left++] = kept[n];
     count = left;
+    if (earlier)
+      std::erase_if(*earlier, [&](const Access& one) { return one.before(access, shared); });
+    if (count && kept[0].block != access.block) {
+      if (!earlier) earlier.reset(new std::vector<Access>);
+      earlier->insert(earlier->end(), kept, kept + count);
+      count = 0;
+    }
     if (count < 2)
       kept[count++] = access;
     else if (kept[0].same_warp(kept[1]) && !kept[0].same_warp(access))
@@ -67,6 +120,9 @@ struct Region {
 static std::vector<Region> regions;  // changed between launches, or while one thread runs
 static std::mutex seeing;
 static thread_local Access self;
+static thread_local Access fence;  // the last one that this thread has passed, if `fenced`
+static thread_local bool fenced;
+static thread_local std::vector<Acquired> waiting;  // for a fence, since an atomic operation
 
 static void watch(const void* begin, size_t size, bool shared) {
   for (Region& region : regions)
@@ -78,7 +134,9 @@ static void watch(const void* begin, size_t size, bool shared) {
 // What a launch does is ordered after all that those before it did.
 static void forget(bool regions_too) {
   if (regions_too) regions.clear();
-  for (Region& region : regions) region.seen.assign(region.seen.size(), {});
+  for (Region& region : regions) region.seen = std::vector<Unordered>(region.seen.size());
+  released.clear();
+  acquired.clear();
 }
 
 static void print(const Access& access, Kind kind) {
@@ -87,6 +145,23 @@ static void print(const Access& access, Kind kind) {
   fprintf(stderr, "  %s by thread %d of block %ld, after %d barriers of the block, at %s+%#tx\n",
           names[kind], access.thread, access.block, access.block_barriers,
           place.dli_fname ? place.dli_fname : "?", access.code - (const char*)place.dli_fbase);
+}
+
+static void pass_fence() {
+  ++self.fences;
+  fence = self;
+  fenced = true;
+  std::lock_guard<std::mutex> alone(seeing);
+  for (Acquired& seen : waiting) acquired.push_back({fence, seen.from, seen.count});
+  waiting.clear();
+}
+
+// To be called after an atomic operation that changes the word.
+static void synchronize(const void* word) {
+  std::lock_guard<std::mutex> alone(seeing);
+  Released& fences = released[word];
+  waiting.push_back({{}, &fences, fences.size()});
+  if (fenced) fences.push_back(fence);
 }
 
 static void see(const void* address, size_t size, Kind kind, void* code) {
@@ -120,11 +195,16 @@ static void see(const void* address, size_t size, Kind kind, void* code) {
 extern "C" void race_watch_shared(const void* begin, size_t size) {
   races::watch(begin, size, true);
 }
-extern "C" void race_enter_block(long block, int thread) { races::self = {block, thread, 0, 0, 0}; }
+extern "C" void race_enter_block(long block, int thread) {
+  races::self = {block, thread};
+  races::fenced = false;
+  races::waiting.clear();
+}
 extern "C" void race_pass_barrier(bool of_block) {
   races::self.block_barriers += of_block;
   ++races::self.barriers;
 }
+extern "C" void race_pass_fence() { races::pass_fence(); }
 
 // ---- what g++ -fsanitize=thread calls -------------------------------------------------------------
 #define SEE(name, size, kind)                                              \
@@ -155,19 +235,32 @@ extern "C" void __tsan_init() {}
 extern "C" void __tsan_func_entry(void*) {}
 extern "C" void __tsan_func_exit() {}
 
-#define SEE_ATOMIC(bits)                                                             \
-  using Bits##bits = uint##bits##_t;                                                 \
-  extern "C" Bits##bits __tsan_atomic##bits##_load(const Bits##bits* a, int) {       \
-    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));             \
-    return __atomic_load_n(a, __ATOMIC_SEQ_CST);                                     \
-  }                                                                                  \
-  extern "C" void __tsan_atomic##bits##_store(Bits##bits* a, Bits##bits v, int) {    \
-    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));             \
-    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                        \
-  }                                                                                  \
-  extern "C" Bits##bits __tsan_atomic##bits##_exchange(Bits##bits* a, Bits##bits v, int) { \
-    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));             \
-    return __atomic_exchange_n(a, v, __ATOMIC_SEQ_CST);                              \
+#define SEE_ATOMIC(bits)                                                                     \
+  using Bits##bits = uint##bits##_t;                                                         \
+  extern "C" Bits##bits __tsan_atomic##bits##_load(const Bits##bits* a, int) {               \
+    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
+    return __atomic_load_n(a, __ATOMIC_SEQ_CST);                                             \
+  }                                                                                          \
+  extern "C" void __tsan_atomic##bits##_store(Bits##bits* a, Bits##bits v, int) {            \
+    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
+    __atomic_store_n(a, v, __ATOMIC_SEQ_CST);                                                \
+  }                                                                                          \
+  SEE_CHANGE(bits, exchange, __atomic_exchange_n)                                            \
+  SEE_CHANGE(bits, fetch_add, __atomic_fetch_add)                                            \
+  extern "C" int __tsan_atomic##bits##_compare_exchange_strong(Bits##bits* a, Bits##bits* old, \
+                                                               Bits##bits v, int, int) {     \
+    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
+    const bool changed =                                                                     \
+        __atomic_compare_exchange_n(a, old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);   \
+    if (changed) races::synchronize(a);                                                      \
+    return changed;                                                                          \
+  }
+#define SEE_CHANGE(bits, name, builtin)                                                      \
+  extern "C" Bits##bits __tsan_atomic##bits##_##name(Bits##bits* a, Bits##bits v, int) {     \
+    races::see(a, bits / 8, races::atomic, __builtin_return_address(0));                     \
+    const Bits##bits before = builtin(a, v, __ATOMIC_SEQ_CST);                               \
+    races::synchronize(a);                                                                   \
+    return before;                                                                           \
   }
 SEE_ATOMIC(8)
 SEE_ATOMIC(32)

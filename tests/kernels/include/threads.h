@@ -1,7 +1,8 @@
 // A kernel's threads as threads of the host.
 //
-// Blocks run one after the other. What orders memory in CUDA, __syncthreads() and __syncwarp(), is told
-// to the race checker (races.h). Shuffles and votes exchange values but order nothing, as CUDA has it.
+// Blocks run one after the other. What orders memory in CUDA, __syncthreads(), __syncwarp() and
+// __threadfence(), is told to the race checker (races.h), which sees atomic operations by itself. Shuffles
+// and votes exchange values but order nothing, as CUDA has it.
 #pragma once
 #include <limits.h>
 #include <linux/futex.h>
@@ -15,11 +16,16 @@
 
 #define threadIdx emulated_thread  // the shim has one for the process; here each thread has its own
 #define blockIdx emulated_block
-#define atomicExch emulated_exchange  // the shim's is for threads that take turns
+#define atomicAdd emulated_add  // the shim's are for threads that take turns
+#define atomicExch emulated_exchange
+#define atomicInc emulated_increment
 #include "shim.h"
 #undef threadIdx
 #undef blockIdx
+#undef atomicAdd
 #undef atomicExch
+#undef atomicInc
+#undef __threadfence
 static thread_local uint3 threadIdx, blockIdx;
 
 // Of the one block that runs. All lie in one section, so that the race checker knows where.
@@ -33,10 +39,12 @@ extern char __stop_replay_shared[] __attribute__((weak, visibility("hidden")));
 extern "C" void race_watch_shared(const void* begin, size_t size);
 extern "C" void race_enter_block(long block, int thread);
 extern "C" void race_pass_barrier(bool of_block);
+extern "C" void race_pass_fence();
 #else
 static inline void race_watch_shared(const void*, size_t) {}
 static inline void race_enter_block(long, int) {}
 static inline void race_pass_barrier(bool) {}
+static inline void race_pass_fence() {}
 #endif
 
 namespace replay {
@@ -140,6 +148,18 @@ template <class T>
 static T atomicExch(T* address, T value) {
   return std::atomic_ref<T>(*address).exchange(value, replay::relaxed);
 }
+template <class T>
+static T atomicAdd(T* address, std::type_identity_t<T> value) {
+  return std::atomic_ref<T>(*address).fetch_add(value, replay::relaxed);
+}
+static inline unsigned atomicInc(unsigned* address, unsigned limit) {
+  std::atomic_ref<unsigned> word(*address);
+  unsigned old = word.load(replay::relaxed);
+  while (!word.compare_exchange_strong(old, old >= limit ? 0 : old + 1, replay::relaxed)) {
+  }
+  return old;
+}
+static inline void __threadfence() { race_pass_fence(); }
 
 static inline void __syncthreads() {
   replay::block->meet();

@@ -32,7 +32,7 @@ __device__ T warp_sum(T v) {
   return v;
 }
 
-// Over the warps of a block with one row of threads. To be called once in a kernel.
+// Over the warps of a block with one row of threads. A barrier must lie between two calls.
 __device__ T block_sum(T v) {
   __shared__ T parts[LANES];
   const int lane = threadIdx.x % LANES, warps = blockDim.x / LANES;
@@ -51,6 +51,33 @@ __device__ T column_sum(T v) {
   for (int level = 0; level < STACK; ++level) sum += stack[level][threadIdx.x];
   __syncthreads();  // the next call overwrites the stack
   return sum;
+}
+
+// Whether this is the last of `blocks` blocks to get here, told to all of its threads. The last one
+// sees what the others wrote before they got here. The ticket is 0 before a launch and after it.
+__device__ bool last_block(unsigned int* ticket, unsigned int blocks) {
+  __shared__ bool last;
+  __syncthreads();
+  if (threadIdx.x == 0 && threadIdx.y == 0) {
+    __threadfence();  // what was written is seen before the ticket is
+    last = atomicInc(ticket, blocks - 1) == blocks - 1;  // which wraps the ticket to 0
+    __threadfence();  // what is read from here on is no older than the ticket
+  }
+  __syncthreads();
+  return last;
+}
+
+// Over the threads of a grid with one row of blocks, each with one row of threads. It is complete
+// in the block that gets true. Parts are added in their order, whichever block comes last.
+__device__ bool grid_sum(T& v, T* parts, unsigned int* ticket) {
+  v = block_sum(v);
+  if (gridDim.x == 1) return true;
+  if (threadIdx.x == 0) parts[blockIdx.x] = v;
+  if (!last_block(ticket, gridDim.x)) return false;
+  v = 0;
+  for (unsigned int part = threadIdx.x; part < gridDim.x; part += blockDim.x) v += parts[part];
+  v = block_sum(v);
+  return true;
 }
 """
 

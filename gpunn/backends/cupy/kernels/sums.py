@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["MAX_PARTS", "add_sum", "clip", "penalize", "set_sum"]
+__all__ = ["add_sum", "clip", "penalize", "set_sum"]
 
 THREADS = 256
 EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
@@ -13,11 +14,13 @@ MAX_PARTS = 1024
 """Blocks that share a long sum, each leaving one part of it."""
 
 SUM = r"""
-extern "C" __global__ void gpunn_%(name)s(const T* x, T* total, long long size) {
+extern "C" __global__ void gpunn_%(name)s(
+    const T* x, T* total, long long size, T* parts, unsigned int* ticket) {
+  const long long step = (long long)gridDim.x * blockDim.x;
   T sum = 0;
-  for (long long k = threadIdx.x; k < size; k += blockDim.x) sum += x[k];
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) total[0] %(sign)s sum;
+  for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
+    sum += x[k];
+  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) total[0] %(sign)s sum;
 }
 """
 ADD_SUM = SUM % {"name": "add_sum", "sign": "+="}
@@ -49,7 +52,8 @@ extern "C" __global__ void gpunn_shrink(T* x, const T* parts, T limit, long long
 
 PENALIZE = r"""
 extern "C" __global__ void gpunn_penalize(
-    const T* values, T* gradients, const T* weight, T strength, T* parts, long long size) {
+    const T* values, T* gradients, const T* weight, T strength, T* loss_sum, long long size,
+    T* parts, unsigned int* ticket) {
   const long long step = (long long)gridDim.x * blockDim.x;
   const T share = weight[0] > 0 ? strength / weight[0] : (T)0;
   T sum = 0;
@@ -58,37 +62,43 @@ extern "C" __global__ void gpunn_penalize(
     sum += value * value;
     gradients[k] += share * value;
   }
-  sum = block_sum(sum);
-  if (threadIdx.x == 0) parts[blockIdx.x] = strength / 2 * sum;
+  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) loss_sum[0] += strength / 2 * sum;
 }
 """
 
 
-def add_sum(values: Array, size: int, total: Array) -> None:
+def blocks_for(size: int) -> int:
+    """Return how many blocks share a vector: a function of its size alone, and so are the sums."""
+    return min(-(-size // (THREADS * EACH)), MAX_PARTS)
+
+
+def add_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
     """Set total = total + sum of the first `size` values; `total` has shape (1,)."""
-    raw_kernel("gpunn_add_sum", ADD_SUM, T=values.dtype)((1,), (THREADS,), (values, total, size))
+    if size:
+        sum_up("gpunn_add_sum", ADD_SUM, values, size, total, scratch)
 
 
-def set_sum(values: Array, size: int, total: Array) -> None:
+def set_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
     """Set total = sum of the first `size` values; `total` has shape (1,)."""
-    raw_kernel("gpunn_set_sum", SET_SUM, T=values.dtype)((1,), (THREADS,), (values, total, size))
+    sum_up("gpunn_set_sum", SET_SUM, values, size, total, scratch)
 
 
-def clip(x: Array, max_norm: float, parts: Array) -> None:
-    """Set x = x * min(1, max_norm / ||x||).
+def sum_up(
+    name: str, source: str, values: Array, size: int, total: Array, scratch: Scratch
+) -> None:
+    dtype, blocks = values.dtype, max(blocks_for(size), 1)
+    parts, tickets = scratch("parts", blocks, dtype), scratch.tickets(1)
+    kernel = raw_kernel(name, source, T=dtype)
+    kernel((blocks,), (THREADS,), (values, total, size, parts, tickets))
 
-    Parameters
-    ----------
-    x : array
-        Contiguous.
-    max_norm : float
-    parts : array, shape (MAX_PARTS,)
-        Scratch.
-    """
+
+def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
+    """Set x = x * min(1, max_norm / ||x||); `x` is contiguous."""
     dtype, size = x.dtype, x.size
-    blocks = min(-(-size // (THREADS * EACH)), MAX_PARTS)
+    blocks = blocks_for(size)
     if not blocks:
         return
+    parts = scratch("parts", blocks, dtype)
     squares = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=dtype)
     shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
     squares((blocks,), (THREADS,), (x, parts, size))
@@ -96,23 +106,22 @@ def clip(x: Array, max_norm: float, parts: Array) -> None:
 
 
 def penalize(
-    values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array, parts: Array
+    values: Array,
+    gradients: Array,
+    weight: Array,
+    strength: float,
+    loss_sum: Array,
+    scratch: Scratch,
 ) -> None:
     """Add strength / 2 * ||values||^2 to `loss_sum`, and strength / weight * values to `gradients`.
 
-    Parameters
-    ----------
-    values, gradients, weight, loss_sum : array
-        Contiguous, of one type.
-    strength : float
-    parts : array, shape (MAX_PARTS,)
-        Scratch.
+    All arrays are contiguous, of one type.
     """
     dtype, size = values.dtype, values.size
-    blocks = min(-(-size // (THREADS * EACH)), MAX_PARTS)
+    blocks = blocks_for(size)
     if not blocks:
         return
+    parts, tickets = scratch("parts", blocks, dtype), scratch.tickets(1)
     kernel = raw_kernel("gpunn_penalize", PENALIZE, T=dtype)
-    given = values, gradients, weight, dtype.type(strength), parts, size
-    kernel((blocks,), (THREADS,), given)
-    add_sum(parts, blocks, loss_sum)
+    given = values, gradients, weight, dtype.type(strength), loss_sum, size
+    kernel((blocks,), (THREADS,), (*given, parts, tickets))

@@ -1,0 +1,25 @@
+"""Sums whose parts come from several blocks: the same bits, whichever block is the last."""
+
+import numpy as np
+import pytest
+from parity import operations
+
+import gpunn
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+CASES = {case.name: case for case in operations.CASES}
+LONG = max(operations.WIDTHS)
+SPLIT = ("sum_weights-5000", f"clip-{LONG}-0.5", f"penalize-{LONG}-8.0")
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("name", SPLIT)
+def test_the_order_of_blocks_does_not_change_a_bit(name, emulator):
+    backend, host = gpunn.get_backend("cupy"), operations.inputs(CASES[name], "float32")
+    first, again = (operations.execute(backend, "float32", CASES[name], host) for _ in range(2))
+    with emulator.reversed_threads():
+        backwards = operations.execute(backend, "float32", CASES[name], host)
+    for array, value in first.items():
+        np.testing.assert_array_equal(again[array], value, array)
+        np.testing.assert_array_equal(backwards[array], value, array)
