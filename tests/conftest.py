@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import NamedTuple
 
-import hypothesis
 import pytest
 from devices import BACKENDS, DEVICE, TARGETS
 
@@ -15,15 +14,43 @@ from gpunn.backends import Backend
 
 pytest_plugins = ["ladder"]
 
+OPTIONAL = {
+    *("array_api_strict", "hypothesis", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime"),
+    *("pandas", "PIL", "scipy", "sklearn"),
+}
+"""What files of tests import, and a machine may lack; ci/test.sh installs it."""
+
+
+class Module(pytest.Module):
+    """A file of tests, skipped where it imports what is not installed."""
+
+    def collect(self):
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            absent = error.__cause__
+            name = getattr(absent, "name", None) or ""
+            if isinstance(absent, ModuleNotFoundError) and name.partition(".")[0] in OPTIONAL:
+                pytest.skip(f"{name} is not installed", allow_module_level=True)
+            raise
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    return Module.from_parent(parent, path=module_path)
+
+
 # No test depends on a clock, on chance, or on what failed before: `too_slow` is a clock, too.
-hypothesis.settings.register_profile(
-    "gpunn",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("gpunn")
+with suppress(ModuleNotFoundError):
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "gpunn",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("gpunn")
 
 if DEVICE != "emulated":
     collect_ignore = ["emulated_cuda"]

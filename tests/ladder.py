@@ -1,14 +1,16 @@
 """The proof ladder of docs/gpu.md: which test is evidence for which rung, and the sum of it.
 
 A test belongs to the rung of its marker, `rung(5)`. Tests that take a backend of `devices.BACKENDS`
-need no marker: on a CPU they belong to rung 1, on a CUDA device to rung 5. A test tells what it
-covered with the fixture `proved`; after all tests, each rung's counts are printed.
+need no marker: on a CPU they belong to rung 1, on a CUDA device to rung 5, as do all in the folders
+of `ON_A_DEVICE`. What belongs to rung 5 gets the marker `device`, by which `pytest -m device`
+selects it. A test tells what it covered with the fixture `proved`; after all tests, each rung's
+counts are printed.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -26,14 +28,10 @@ TESTS = Path(__file__).parent
 PORTABLE = ("training", "parity", "reference")
 """Folders whose tests are of rung 1 whatever they run on."""
 
+ON_A_DEVICE = ("gpu_graph",)
+"""Folders whose tests are of rung 5, and need no marker."""
+
 EMULATOR = TESTS / "emulated_cuda" / "tests"
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "rung(number): evidence for that rung of docs/gpu.md")
-    config.addinivalue_line("markers", "emulated: needs the emulator, which counts")
-    config.addinivalue_line("markers", "device: needs a CUDA device, emulated or real")
-    config.addinivalue_line("markers", "full: left out of the quick run, pytest -m 'not full'")
 
 
 def pytest_report_header() -> str:
@@ -60,18 +58,23 @@ def rung_of(item: pytest.Item) -> int | None:
         return int(marker.args[0])
     if takes_backend(item):
         return 5 if DEVICE else 1
-    if not DEVICE and any(TESTS / folder in item.path.parents for folder in PORTABLE):
+    if is_in(item, ON_A_DEVICE):
+        return 5
+    if not DEVICE and is_in(item, PORTABLE):
         return 1
     return None
+
+
+def is_in(item: pytest.Item, folders: Iterable[str]) -> bool:
+    """Return whether a test is in one of these folders."""
+    return any(TESTS / folder in item.path.parents for folder in folders)
 
 
 def runs_here(item: pytest.Item) -> bool:
     """Return whether a test belongs to a process with this device."""
     if EMULATOR in item.path.parents or item.get_closest_marker("emulated"):
         return DEVICE == "emulated"
-    if item.get_closest_marker("device"):
-        return bool(DEVICE)
-    return not DEVICE or takes_backend(item)
+    return (rung_of(item) == 5) == bool(DEVICE)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -84,6 +87,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         rung = rung_of(item)
         if rung is not None:
             item.user_properties.append(("rung", rung))
+        if rung == 5:
+            item.add_marker("device")
 
 
 @pytest.fixture

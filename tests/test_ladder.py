@@ -34,7 +34,6 @@ def test_broken(proved):
     proved("lies", 9)
     assert False
 
-@pytest.mark.device
 @pytest.mark.rung(5)
 def test_device():
     assert False, "there is none"

@@ -23,8 +23,6 @@ from gpunn.backends.cupy.options import PRECISIONS
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import DivergenceError
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 SHAPES = [(3, 5, 7), (1, 1, 1), (1, 6, 2), (4, 1, 3), (5, 3, 1), (16, 64, 32)]
 EPILOGUES = {
     "bias": (cublaslt.BIAS, lambda z, vector: z + vector),

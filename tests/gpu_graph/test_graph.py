@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cupy
+import devices
 import numpy as np
 import pytest
 from gpu.launches import launches_of_graphs, unhurried
@@ -22,8 +23,6 @@ from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
 from gpunn.training import pace
 from gpunn.training.callbacks import Callback
-
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
 _random = np.random.default_rng(0)
@@ -130,6 +129,15 @@ RUNS = {
         sizes=(8, 8),
     ),
 }
+
+if devices.DEVICE == "cuda":
+    # Wide enough for cuBLAS to split the sums of products among blocks, as the emulated one can't.
+    RUNS["wide"] = Run(
+        lambda: [*every_layer()[:-1], *(layers.Dense(256, "relu") for _ in "12"), *plain()],
+        X=np.repeat(INPUTS, 20, axis=0),
+        y=np.repeat(LABELS, 20),
+        sizes=(128,),
+    )
 
 
 def assert_same_bits(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:

@@ -11,11 +11,7 @@ from gpunn.backends.cupy import CupyBackend
 from gpunn.data import batches
 from gpunn.training.loss_scale import DynamicLossScale
 
-pytestmark = [
-    pytest.mark.device,
-    pytest.mark.rung(5),
-    pytest.mark.filterwarnings("ignore:y. the targets of output:gpunn.errors.GpunnWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:y. the targets of output:gpunn.errors.GpunnWarning")
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
 RANDOM = np.random.default_rng(0)

@@ -23,8 +23,6 @@ from gpunn.errors import (
     DeviceMemoryError,
 )
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 
 def operands(dtype, m, n, k, transpose_a, transpose_b, order="C", seed=0):
     rng = np.random.default_rng(seed)

@@ -14,8 +14,6 @@ from gpunn.backends.cupy import CupyBackend
 from gpunn.data.batches import RowSource
 from gpunn.errors import DeviceMemoryError, DivergenceError, GpunnError
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 ROWS = 3 << 14
 X = np.random.default_rng(0).random((ROWS, 256), "float32")
 Y = np.arange(ROWS) % 3

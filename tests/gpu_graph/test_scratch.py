@@ -1,13 +1,10 @@
 """Scratch memory that grows while a graph is alive, which keeps the addresses it recorded."""
 
 import numpy as np
-import pytest
 
 import gpunn
 from gpunn.layers import Dense
 from gpunn.training.callbacks import Callback
-
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
 
 ROWS, FEATURES, CLASSES = 64, 6, 3
 LABELS = np.arange(ROWS) % CLASSES

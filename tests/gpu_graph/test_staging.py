@@ -11,8 +11,6 @@ from gpunn.backends.cupy.staging import PinnedStager
 from gpunn.data import batches
 from gpunn.data.batches import RowSource
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 
 @pytest.fixture
 def backend():

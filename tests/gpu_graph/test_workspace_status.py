@@ -5,8 +5,6 @@ import pytest
 
 from gpunn.backends.cupy.matmul import cublas
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 SETTINGS = ["cublasSetStream", "cublasSetWorkspace"]
 INTERNAL_ERROR = 14
 
