@@ -49,6 +49,8 @@ class Finding:
         What to do about it.
     blocking : bool
         Whether the CUDA backend can't be used because of the problem.
+    absent : bool
+        Whether the problem is that there is none here, and not that it is here and does not work.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Finding:
     problem: str = ""
     fix: str = ""
     blocking: bool = True
+    absent: bool = False
 
     @property
     def ok(self) -> bool:
@@ -183,7 +186,9 @@ def _import(packages: Finding) -> Finding:
         cupy = _cupy()
     except ModuleNotFoundError as error:
         if error.name == "cupy":
-            return Finding("import cupy", "not found", "CuPy is not installed", INSTALL)
+            return Finding(
+                "import cupy", "not found", "CuPy is not installed", INSTALL, absent=True
+            )
         return _broken(error, packages)
     except Exception as error:  # whatever a damaged installation raises
         return _broken(error, packages)
@@ -216,8 +221,8 @@ def _driver() -> Finding:
     value = f"CUDA {cuda_version(number)}" if number else "none"
     if _is_available(cuda):
         return Finding("NVIDIA driver", value)
-    problem, fix = _why_unavailable(cuda, number)
-    return Finding("NVIDIA driver", value, problem, fix)
+    problem, fix, absent = _why_unavailable(cuda, number)
+    return Finding("NVIDIA driver", value, problem, fix, absent=absent)
 
 
 def _is_available(cuda: Any) -> bool:
@@ -227,8 +232,8 @@ def _is_available(cuda: Any) -> bool:
         return False
 
 
-def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str]:
-    """Return what keeps CUDA from working, and the fix."""
+def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
+    """Return what keeps CUDA from working, the fix, and whether it is that something is absent."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above
@@ -238,6 +243,7 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str]:
             "there is no NVIDIA driver here",
             "install the driver of your GPU; a container needs access to the host's, as with "
             "docker run --gpus all",
+            True,
         )
     if status == INSUFFICIENT_DRIVER:
         runtime = cuda_version(cuda.runtime.runtimeGetVersion())
@@ -246,15 +252,18 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str]:
             f"CuPy needs CUDA {runtime}",
             "update the driver, or uninstall CuPy and install the one for its CUDA: "
             f'pip install ".[cuda{driver // 1000}]" {FOLDER}',
+            False,
         )
     if status == NO_DEVICE:
         return (
             "the NVIDIA driver finds no CUDA device",
             f"check that nvidia-smi lists a GPU{_visible_devices()}",
+            True,
         )
     return (
         f"CUDA does not start: {reason}",
         "check that nvidia-smi works; after an update of the driver, restart the machine",
+        False,
     )
 
 
