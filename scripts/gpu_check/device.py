@@ -21,6 +21,9 @@ REHEARSAL = os.environ.get(VARIABLE) == "emulated"
 PATIENCE = 100 if REHEARSAL else 1
 """Factor of all limits of time. How slow a CPU is says nothing: there they end what hangs."""
 
+HIDDEN = ("", "-1")
+"""Values of CUDA_VISIBLE_DEVICES with which no device is to be used."""
+
 
 def prepare() -> None:
     """Make this clone's package and tests importable, and install the emulated device if asked."""
@@ -31,23 +34,15 @@ def prepare() -> None:
         emulated_cuda.install(devices=2)  # as the tests do, which share the process's settings
 
 
-def missing() -> str:
-    """Return why there is no usable CUDA device, or "" if there is one.
+def traces(root: Path = Path("/")) -> list[str]:
+    """Return the files that only a machine with an NVIDIA GPU or its driver has.
 
-    Whatever else is wrong is an error: of a device that is there nobody is to read "skipped".
+    Where CUDA finds neither, they tell a machine without a GPU from one whose GPU can't be used.
     """
-    from gpunn.backends import get_backend
-    from gpunn.errors import BackendUnavailableError
-
-    try:
-        get_backend("cupy")
-    except BackendUnavailableError as error:
-        return str(error)
-    return ""
+    patterns = ("dev/nvidia[0-9]*", "proc/driver/nvidia/version", "proc/driver/nvidia/gpus/*")
+    return [str(path) for pattern in patterns for path in sorted(root.glob(pattern))]
 
 
-def described() -> dict[str, str]:
-    """Return the device's name, and the versions of what drives it."""
-    from gpunn.backends import get_backend
-
-    return get_backend("cupy").describe()
+def hidden() -> bool:
+    """Return whether CUDA was told to show no device."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") in HIDDEN

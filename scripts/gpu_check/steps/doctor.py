@@ -1,19 +1,60 @@
-"""What `gpunn doctor` finds."""
+"""What `gpunn doctor` finds, and whether there is a device to check at all."""
 
 from __future__ import annotations
 
-from outcome import FAILED, PASSED, Outcome
+from typing import Any
 
+import device
+import numpy as np
+from outcome import FAILED, PASSED, SKIPPED, Outcome
+
+from gpunn.backends import Backend, get_backend
+from gpunn.backends.cupy import diagnosis
 from gpunn.doctor import diagnose
 
 
 def run() -> Outcome:
-    """Pass if nothing is wrong with CuPy, the driver, the libraries and the devices."""
-    report = diagnose()
-    problems = [f"{each['name']}: {each['problem']}" for each in report["cuda"] if each["problem"]]
+    """Pass if nothing is wrong with CuPy, the driver, the libraries and the devices.
+
+    Without CuPy or a device this is skipped. What is there and does not work has failed. The
+    figures have a "device" only if one can be used.
+    """
+    found = diagnosis.findings()
+    blocking = [each for each in found if each.blocks]
+    if blocking and not any(each.name.startswith("device") and each.ok for each in found):
+        return unusable(blocking[0])
+    backend = get_backend("cupy")
+    described = backend.describe()
+    figures = {"device": described, "doctor": diagnose()}
+    problems = [f"{each.name}: {each.problem}" for each in found if not each.ok]
+    problems += wrong_with_products(backend, described)
     if problems:
-        return Outcome(FAILED, "; ".join(problems), report)
+        return Outcome(FAILED, "; ".join(problems), figures)
     names = ("import cupy", "NVIDIA driver", "CUDA runtime", "NVRTC")
-    found = {each["name"]: each["value"] for each in report["cuda"]}
-    versions = ", ".join(f"{name} {found[name]}" for name in names if name in found)
-    return Outcome(PASSED, versions, report)
+    versions = ", ".join(f"{each.name} {each.value}" for each in found if each.name in names)
+    return Outcome(PASSED, versions, figures)
+
+
+def unusable(finding: diagnosis.Finding) -> Outcome:
+    """Return the outcome where no device can be used."""
+    reason = f"{finding.problem}. To fix it: {finding.fix}"
+    seen = device.traces()
+    if not finding.absent or (finding.name != "import cupy" and seen and not device.hidden()):
+        here = f" (though there is {seen[0]})" if finding.absent else ""
+        return Outcome(FAILED, reason + here)
+    return Outcome(SKIPPED, f"no CUDA device: {reason}")
+
+
+def wrong_with_products(backend: Backend, described: dict[str, Any]) -> list[str]:
+    """Return what is wrong with cuBLAS and cuBLASLt, without which training works but slowly."""
+    problems = []
+    if described["matmul"].startswith("cupy.matmul"):
+        problems.append(f"cuBLAS: {described['matmul']}")
+    if described["fused_products"].startswith("none"):
+        problems.append(f"cuBLASLt: {described['fused_products']}")
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4)
+    out = backend.zeros((2, 4), "float32")
+    backend.matmul(backend.from_host(a, "float32"), backend.from_host(b, "float32"), out)
+    if not np.array_equal(backend.to_host(out), a @ b):
+        problems.append("cuBLAS: the product of two small matrices of integers is wrong")
+    return problems

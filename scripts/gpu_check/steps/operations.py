@@ -1,32 +1,45 @@
-"""Every operation of the CuPy backend against the plain definitions in float64 (rung 4's cases)."""
+"""Every operation against the plain definitions in float64, for a machine without pytest."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import device
-from outcome import FAILED, PASSED, Outcome
+import rows
 from parity.operations import CASES, check
+from pytest_rows import ENOUGH
 
 from gpunn.backends import get_backend
 
-REHEARSED = 40
+EVERY = 200
 """Every so many cases are run in a rehearsal."""
 
 
-def run() -> Outcome:
-    """Run every case in both types and all memory layouts, with the tests' tolerances."""
+def run() -> tuple[list[dict[str, Any]], int]:
+    """Run the cases of tests/parity/operations.py in both types.
+
+    Returns
+    -------
+    rows : list of dict
+    left : int
+        How many were not begun.
+    """
     backend = get_backend("cupy")
-    cases = CASES[::REHEARSED] if device.REHEARSAL else CASES
-    wrong: dict[str, str] = {}
-    for case in cases:
-        for dtype in ("float32", "float64"):
-            try:
-                check(backend, dtype, case)
-            except Exception as error:
-                wrong[f"{case.name}, {dtype}"] = str(error).strip()
-    done = 2 * len(cases)
-    figures = {"cases": done, "failures": wrong}
-    if wrong:
-        return Outcome(
-            FAILED, f"{len(wrong)} of {done} cases fail: {', '.join(list(wrong)[:3])}", figures
-        )
-    return Outcome(PASSED, f"{done} cases within the tests' tolerances, in three layouts", figures)
+    found = rows.done()
+    passed = {row["test"] for row in found}
+    cases = {
+        f"{case.name}, {dtype}": (dtype, case)
+        for case in CASES[:: EVERY if device.REHEARSAL else 1]
+        for dtype in ("float32", "float64")
+    }
+    left = [name for name in cases if name not in passed]
+    while left and rows.seconds_left() > ENOUGH:
+        name = left.pop(0)
+        row = {"test": name, "outcome": "passed", "detail": ""}
+        try:
+            check(backend, *cases[name])
+        except Exception as error:
+            row |= {"outcome": "failed", "detail": str(error).strip()[-500:]}
+        found.append(row)
+        rows.add(row)
+    return found, len(left)

@@ -1,54 +1,67 @@
-"""The project's own tests that run on a CUDA device (rungs 1, 4 and 5), by pytest."""
+"""The tests that run on a CUDA device, by pytest."""
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
-import subprocess
-import sys
-import tempfile
+import math
+import os
 from collections import Counter
-from pathlib import Path
-from xml.etree import ElementTree as ET
+from typing import Any
 
 import device
-from outcome import FAILED, PASSED, Outcome, SkipStepError
+import report
+import rows
+from outcome import FAILED, PASSED, STOPPED, Outcome
+from steps import operations
 
-NEEDED = ("pytest", "hypothesis", "array_api_strict")
-REHEARSED = ("tests/parity/test_training.py", "-k", "initial_weights or masks or batches_are")
-"""What a rehearsal runs: few tests, for the full run has the emulated device in ci/test.sh."""
+LAST = 3.0
+"""Seconds before the end of the step's time at which a test that still runs is taken to hang."""
 
+NO_TESTS = 5
+"""Exit status of pytest, as where all had passed before."""
 
-def run() -> Outcome:
-    """Run the tests with GPUNN_TEST_DEVICE as it is; they choose themselves what needs a device."""
-    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if absent:
-        raise SkipStepError(f'not installed: {", ".join(absent)} (pip install ".[test]")')
-    with tempfile.TemporaryDirectory() as folder:
-        listing = Path(folder) / "tests.xml"
-        chosen = REHEARSED if device.REHEARSAL else ("tests",)
-        options = ["-q", "-p", "no:cacheprovider", f"--junit-xml={listing}", *chosen]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options], cwd=device.REPOSITORY, check=False
-        )
-        if not listing.exists():
-            return Outcome(FAILED, f"pytest ended with exit status {done.returncode}")
-        return outcome_of(listing, done.returncode)
+REHEARSED = ("-k", "initial_weights or masks or batches_are")
+"""Which tests a rehearsal runs: few, for all of them run on the emulated device in ci/test.sh."""
 
 
-def outcome_of(listing: Path, status: int) -> Outcome:
-    """Return the outcome of a JUnit listing; no tests at all are a failure."""
-    outcomes: Counter[str] = Counter()
-    failures = []
-    for case in ET.parse(listing).iter("testcase"):
-        tags = {child.tag for child in case}
-        kind = next((tag for tag in ("failure", "error", "skipped") if tag in tags), "passed")
-        outcomes[kind] += 1
-        if kind in ("failure", "error"):
-            failures.append(f"{case.get('classname')}.{case.get('name')}")
-    figures = {"tests": dict(outcomes), "failures": failures}
-    counts = ", ".join(f"{number} {kind}" for kind, number in outcomes.items())
-    if status or failures or not outcomes["passed"]:
-        return Outcome(
-            FAILED, f"pytest: {counts or 'no tests'}; {', '.join(failures[:3])}", figures
-        )
-    return Outcome(PASSED, f"pytest: {counts}", figures)
+def run(which: str = "all") -> Outcome:
+    """Run the tests with the mark `device`; "quick" leaves out those with the mark `full`."""
+    if importlib.util.find_spec("pytest") is None:
+        said = "pytest is not installed; cases of operations against NumPy"
+        return outcome_of(said, *operations.run())
+    import pytest
+    from pytest_rows import Rows
+
+    os.chdir(device.REPOSITORY)
+    if math.isfinite(rows.seconds_left()):
+        # To a copy of what is printed to, for pytest takes that away from under it.
+        where = os.fdopen(os.dup(2), "w")
+        faulthandler.dump_traceback_later(rows.seconds_left() - LAST, exit=True, file=where)
+    plugin = Rows()
+    selected = "device and not full" if which == "quick" else "device"
+    options = ["-q", "-p", "no:cacheprovider", "-m", selected, "tests"]
+    status = pytest.main([*options, *(REHEARSED if device.REHEARSAL else ())], [plugin])
+    faulthandler.cancel_dump_traceback_later()
+    return outcome_of("pytest", [*rows.done(), *plugin.rows], plugin.left, int(status))
+
+
+def outcome_of(
+    what: str, found: list[dict[str, Any]], left: int = 0, status: int = NO_TESTS
+) -> Outcome:
+    """Return the outcome for the tests' rows; no tests at all are a failure."""
+    counts = Counter(row["outcome"] for row in found)
+    kinds = [f"{counts[kind]} {kind}" for kind in ("passed", "failed", "skipped") if counts[kind]]
+    said = f"{what}: {', '.join(kinds)}"
+    wrong = [row["test"] for row in found if row["outcome"] == "failed"]
+    why = Counter(row["detail"] for row in found if row["outcome"] == "skipped")
+    figures = {"tests": dict(counts), "failures": wrong, "left": left, "skipped": dict(why)}
+    text = report.table(("skipped", "why"), [(n, reason) for reason, n in why.most_common()])
+    verdict = PASSED
+    if wrong or not counts["passed"]:
+        verdict, said = FAILED, f"{said}; {', '.join(wrong[:3]) or f'none passed ({status=})'}"
+    elif left:
+        verdict, said = STOPPED, f"{said}; no time for {left} more"
+    elif status not in (0, NO_TESTS):
+        verdict, said = FAILED, f"{said}; pytest ended with exit status {status}"
+    return Outcome(verdict, said, figures, text if why else "")
