@@ -18,7 +18,7 @@ class Step:
     ----------
     name : str
     call : str
-        Module of `steps` and function in it, with arguments after a colon: "speed_torch.run:graph".
+        Module of `steps` and function in it, with arguments after a colon: "speed.run:quick".
     limit : float
         Seconds after which it is stopped; more if earlier steps have left some over.
     """
@@ -32,16 +32,12 @@ WHOLE = (
     Step("doctor", "doctor.run", 40),
     Step("warm-up", "warm_up.run", 90),
     Step("training on both backends", "curves.run", 60),
-    Step("speed: gpunn, graph", "speed_gpunn.run:graph", 50),
-    Step("speed: gpunn, eager", "speed_gpunn.run:eager", 50),
-    Step("speed: PyTorch, eager", "speed_torch.run:eager", 40),
-    Step("speed: PyTorch, CUDA graph", "speed_torch.run:graph", 40),
-    Step("speed: PyTorch, compiled", "speed_torch.run:compiled", 75),
-    Step("speed: JAX", "speed_jax.run", 60),
-    Step("tests on this device", "tests.run", 245),
-    Step("kernel sources", "sources.run", 50),
-    Step("compute-sanitizer memcheck", "sanitizer.run:memcheck", 60),
-    Step("compute-sanitizer racecheck", "sanitizer.run:racecheck", 40),
+    Step("speed", "speed.run:whole", 255),
+    Step("kernels of a step", "kernels.run", 35),
+    Step("tests on this device", "tests.run", 215),
+    Step("kernel sources", "sources.run", 45),
+    Step("compute-sanitizer memcheck", "sanitizer.run:memcheck", 90),
+    Step("compute-sanitizer racecheck", "sanitizer.run:racecheck", 70),
 )
 """15 minutes."""
 
@@ -49,7 +45,7 @@ QUICK = (
     Step("doctor", "doctor.run", 20),
     Step("warm-up", "warm_up.run", 35),
     Step("training on both backends", "curves.run:digits", 15),
-    Step("speed: gpunn, graph", "speed_gpunn.run:graph", 60),
+    Step("speed", "speed.run:quick", 60),
     Step("tests on this device", "tests.run:quick", 50),
 )
 """3 minutes."""

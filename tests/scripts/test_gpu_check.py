@@ -204,9 +204,7 @@ def test_rehearsal(run, tmp_path):
     wrong = {step["name"]: step["detail"] for step in report["steps"] if step["status"] == "failed"}
     assert not wrong
     skipped = {name for name, status in outcomes.items() if status == "skipped"}
-    assert skipped == {name for name in outcomes if "sanitizer" in name or "Torch" in name} | {
-        "speed: JAX"
-    }
+    assert skipped == {name for name in outcomes if "sanitizer" in name}
     assert done.returncode == 0
     steps = {step["name"]: step for step in report["steps"]}
     assert steps["kernel sources"]["figures"]["launches"]["8"] == 4  # one of each network
@@ -283,12 +281,7 @@ def planted(code):
             "activate-relu",
         ),
         ("curves", "c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]", "digits: differs in loss by"),
-        ("sources", "s.tour.run = s.tour.Tour", "of 0 sources"),
-        (
-            "sources",
-            "lt.load_cublaslt().cublasLtMatmul = lambda *_: 15",
-            "; fused products: cuBLASLt, which refused: (",
-        ),
+        ("sources", "s.tour.run = lambda **_: s.tour.Tour()", "of 0 sources"),
     ],
 )
 def test_a_step_fails_where_something_is_wrong(step, plant, said):
@@ -623,30 +616,6 @@ def test_curves_are_compared(load, change, status):
     curves = load("steps.curves")
     both = {"numpy": CURVE, "cupy": {**CURVE, **change}}
     assert curves.judged("data", both, curves.Tolerance(1e-3, 0.1, 0.01)).status == status
-
-
-def test_timing_leaves_out_the_first_epoch(load):
-    speed = load("steps.speed")
-    epochs = [speed.Epoch(s, s / 2, 1.0, a) for s, a in [(9, 0.1), (1, 0.5), (2, 0.9), (3, 0.99)]]
-    timed = speed.timing(epochs, steps=100, target=0.9)
-    assert timed["steps per second"] == 50
-    assert timed["device microseconds a step"] == 10_000
-    assert timed["epochs to target"] == 3
-    assert timed["seconds to target"] == 6
-    assert speed.timing(epochs, 100, 1.0)["seconds to target"] is None
-
-
-@pytest.mark.parametrize(("module", "place"), [("torch", ("eager", "cpu")), ("jax", ())])
-def test_other_libraries_learn_the_same_work(load, module, place, monkeypatch):
-    """On a CPU, where they are installed: the loss falls as gpunn's own."""
-    pytest.importorskip(module)
-    work, peer = load("steps.work"), load(f"steps.speed_{module}")
-    data = work.digits()
-    run = peer.epochs(data, 128, *place)
-    losses = [next(run).loss for _ in range(3)]
-    trainer = work.trainer(work.network(data, "numpy"))
-    own = trainer.fit(*data.cut(128), epochs=3, batch_size=128, progress=False)
-    assert losses == pytest.approx(own["loss"], rel=0.2)
 
 
 def test_the_report_is_written_whole_or_not_at_all(load, tmp_path):

@@ -4,82 +4,112 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
+from unittest.mock import patch
 
 import cupy
-from outcome import Outcome
-from steps import speed, work
+from outcome import SkipStepError
+from steps import work
+from steps.cells import Ask, Cell, Stretch
 
 import gpunn
 from gpunn.backends import get_backend
+from gpunn.backends.cupy.options import CudaOptions
 from gpunn.training.callbacks import Callback
+from gpunn.training.step import TrainStep
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "graph": {},
+    "measured": {"matmul_algorithms": "measured"},
+    "eager": {"graph": False},
+}
+FOREVER = 10**6
 
 
-def run(mode: str) -> Outcome:
-    """Time gpunn; `mode` is "graph" or "eager"."""
-    memory = Memory()
-
-    def train(data: work.Work, batch: int) -> Iterator[speed.Epoch]:
-        return epochs(data, batch, mode == "graph", memory)
-
-    return speed.measure(train, memory.peak, library=f"gpunn {gpunn.__version__}")
+def start(mode: str) -> str:
+    """Return the name of what is timed."""
+    unknown = set(OPTIONS[mode]) - {field.name for field in fields(CudaOptions)}
+    if unknown:
+        raise SkipStepError(f"this gpunn has no option {', '.join(sorted(unknown))}")
+    return f"gpunn {gpunn.__version__}, CuPy {cupy.__version__}"
 
 
-class Memory:
-    """Memory that this process took from the device, its kernels' code included.
+def train(mode: str, cell: Cell, ask: Ask) -> None:
+    """Train, all epochs in one call as a user would."""
+    X, y = work.whole_batches(cell)
+    backend = get_backend("cupy", matmul_precision=cell.precision, **OPTIONS[mode])
+    model = work.relu_network(cell.sizes, backend)
+    trainer = work.trainer(model, optimizer=cell.optimizer)
+    with marked() as marks:
+        trainer.fit(
+            *(X, y),
+            epochs=FOREVER,
+            batch_size=cell.batch,
+            callbacks=[Clock(ask, marks)],
+            progress=False,
+        )
 
-    It is the change in what is free on the device, so another process's would count too.
-    """
+
+class Marks:
+    """CUDA events at the first and after the last update of an epoch."""
 
     def __init__(self) -> None:
-        cupy.zeros(1)  # so that CUDA itself has taken what it needs
-        self._before = cupy.cuda.runtime.memGetInfo()[0]
-        self._peak = 0
+        self.events: list[Any] = []
 
-    def look(self) -> None:
-        """Take note of what is taken now; CuPy's pools give nothing back while training."""
-        self._peak = max(self._peak, self._before - cupy.cuda.runtime.memGetInfo()[0])
-
-    def peak(self) -> int:
-        """Return the most bytes seen."""
-        return int(self._peak)
+    def take(self) -> float:
+        """Return the seconds between them, and begin with the next epoch."""
+        first, last = self.events
+        self.events = []
+        last.synchronize()
+        return float(cupy.cuda.get_elapsed_time(first, last)) / 1e3
 
 
-def epochs(data: work.Work, batch: int, graph: bool, memory: Memory) -> Iterator[speed.Epoch]:
-    """Train, all epochs in one call as a user would, and yield what the clock saw of each."""
-    X, y = data.cut(batch)
-    model = work.network(data, get_backend("cupy", graph=graph))
-    clock = Clock(data, memory)
-    work.trainer(model).fit(
-        X, y, epochs=speed.EPOCHS[batch], batch_size=batch, callbacks=[clock], progress=False
-    )
-    yield from clock.epochs
+@contextmanager
+def marked() -> Iterator[Marks]:
+    """Have every request for updates leave marks."""
+    marks, update = Marks(), TrainStep.update
+
+    def marking(step: TrainStep, rows: int, times: int = 1) -> None:
+        if not marks.events:
+            marks.events = [cupy.cuda.Event() for _ in range(2)]
+            marks.events[0].record()
+        update(step, rows, times)
+        marks.events[1].record()
+
+    with patch.object(TrainStep, "update", marking):
+        yield marks
 
 
 class Clock(Callback):
-    """Takes the time between one epoch's end and the next, less what it needs itself."""
+    """Takes the time of each stretch of epochs, and asks for the length of the next one."""
 
-    def __init__(self, data: work.Work, memory: Memory) -> None:
-        self.data, self.memory = data, memory
-        self.epochs: list[speed.Epoch] = []
+    def __init__(self, ask: Ask, marks: Marks) -> None:
+        self.ask, self.marks = ask, marks
 
     def on_train_begin(self, trainer: gpunn.Trainer) -> None:
-        self.start()
+        self.begin(trainer, None)
 
-    def start(self) -> None:
-        """Begin an epoch."""
-        self.mark = cupy.cuda.Event()
-        self.mark.record()
+    def begin(self, trainer: gpunn.Trainer, done: Stretch | None) -> None:
+        """Begin a stretch."""
+        self.left = self.ask(done)
+        if not self.left:
+            trainer.stop_reason = "timed"
+        self.losses: list[float] = []
+        self.on_device = 0.0
         self.began = time.perf_counter()
 
     def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
-        seconds = time.perf_counter() - self.began  # the loss has been read by now
-        end = cupy.cuda.Event()
-        end.record()
-        end.synchronize()
-        self.memory.look()
-        on_device = cupy.cuda.get_elapsed_time(self.mark, end) / 1e3
-        predicted = trainer.model.predict(self.data.X_test).argmax(1)
-        accuracy = float((predicted == self.data.y_test).mean())
-        self.epochs.append(speed.Epoch(seconds, on_device, float(logs["loss"]), accuracy))
-        self.start()
+        # Both figures have been read by now, so there is nothing left to wait for.
+        seconds = time.perf_counter() - self.began
+        self.on_device += self.marks.take()
+        self.losses.append(logs["loss"])
+        self.left -= 1
+        if not self.left:
+            held = cupy.get_default_memory_pool().total_bytes()  # it gives nothing back meanwhile
+
+            def predict(X: Any) -> Any:
+                return trainer.model.predict(X).argmax(1)
+
+            self.begin(trainer, Stretch(seconds, self.on_device, self.losses, predict, held))

@@ -1,92 +1,110 @@
-"""JAX at the same work, a whole epoch as one jitted lax.scan, which is its fastest form."""
+"""JAX at the same work: a whole epoch as one jitted lax.scan, which is its fastest form.
+
+The data are arguments: what a jitted function closes over becomes a constant of its program. The
+state is donated, so that it is updated in place. Products in TF32 are asked for by
+`jax.default_matmul_precision`, whose default on a GPU that is; for bfloat16 the operands are
+converted and the sums are float32.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import device
 import numpy as np
-from outcome import Outcome, SkipStepError
-from steps import speed, work
+from outcome import SkipStepError
+from steps import work
+from steps.cells import Ask, Cell, Stretch
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "float32"}
 
 
-def run() -> Outcome:
-    """Time JAX."""
+def start(mode: str) -> str:
+    """Return the name of what is timed."""
     if device.REHEARSAL:
         raise SkipStepError("a rehearsal: JAX can't use the emulated device")
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # so that the peak says something
+    # Other libraries are on the device meanwhile.
+    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     try:
         import jax
     except ImportError:
         raise SkipStepError("JAX is not installed") from None
     if jax.default_backend() != "gpu":
         raise SkipStepError(f"this JAX, {jax.__version__}, finds no CUDA device")
-
-    def peak() -> int | None:
-        found = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
-        return None if found is None else int(found)
-
-    return speed.measure(epochs, peak, library=f"jax {jax.__version__}")
+    return f"jax {jax.__version__}"
 
 
-def epochs(data: work.Work, batch: int) -> Iterator[speed.Epoch]:
-    """Train, an epoch at a time."""
+def train(mode: str, cell: Cell, ask: Ask) -> None:
+    """Train."""
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_default_matmul_precision", "float32")  # the default is TF32 on a GPU
-    host_X, host_y = data.cut(batch)
+    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[cell.precision])
+    host_X, host_y = work.whole_batches(cell)
     X, y = jnp.asarray(host_X), jnp.asarray(host_y, jnp.int32)
-    X_test = jnp.asarray(data.X_test)
-    parameters = [
-        (jnp.asarray(W), jnp.zeros(W.shape[1])) for W in work.initial_weights(data.sizes, work.SEED)
-    ]
+    parameters = [tuple(map(jnp.asarray, each)) for each in work.initial_parameters(cell.sizes)]
     zeros = functools.partial(jax.tree.map, jnp.zeros_like)
     state = parameters, zeros(parameters), zeros(parameters), jnp.zeros((), jnp.int32)
+    narrow = jnp.bfloat16 if cell.precision == "bfloat16" else jnp.float32
+    rate = work.RATES[cell.optimizer]
+
+    def dense(x: Any, W: Any, b: Any) -> Any:
+        operands = x.astype(narrow), W.astype(narrow)
+        return jnp.matmul(*operands, preferred_element_type=jnp.float32) + b
 
     def forward(parameters: Any, x: Any) -> Any:
         for W, b in parameters[:-1]:
-            x = jax.nn.relu(x @ W + b)
-        W, b = parameters[-1]
-        return x @ W + b
+            x = jax.nn.relu(dense(x, W, b))
+        return dense(x, *parameters[-1])
 
     def loss_of(parameters: Any, x: Any, t: Any) -> Any:
         scores = jax.nn.log_softmax(forward(parameters, x))
         return -jnp.take_along_axis(scores, t[:, None], 1).mean()
 
-    def step(state: Any, rows: Any) -> Any:
+    def adam(state: Any, gradients: Any) -> Any:
         values, means, squares, count = state
-        loss, gradients = jax.value_and_grad(loss_of)(values, X[rows], y[rows])
         count = count + 1
         means = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, means, gradients)
         squares = jax.tree.map(lambda s, g: BETA2 * s + (1 - BETA2) * g * g, squares, gradients)
         first, second = 1 - BETA1**count, 1 - BETA2**count
 
         def moved(value: Any, m: Any, s: Any) -> Any:
-            return value - work.RATE * (m / first) / (jnp.sqrt(s / second) + EPSILON)
+            return value - rate * (m / first) / (jnp.sqrt(s / second) + EPSILON)
 
-        values = jax.tree.map(moved, values, means, squares)
-        return (values, means, squares, count), loss
+        return jax.tree.map(moved, values, means, squares), means, squares, count
+
+    def sgd(state: Any, gradients: Any) -> Any:
+        values, *rest = state
+        return jax.tree.map(lambda value, g: value - rate * g, values, gradients), *rest
+
+    update = {"adam": adam, "sgd": sgd}[cell.optimizer]
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def epoch(state: Any, order: Any) -> Any:
+    def epoch(state: Any, order: Any, X: Any, y: Any) -> Any:
+        def step(state: Any, rows: Any) -> Any:
+            loss, gradients = jax.value_and_grad(loss_of)(state[0], X[rows], y[rows])
+            return update(state, gradients), loss
+
         state, losses = jax.lax.scan(step, state, order)
         return state, losses.mean()
 
-    predict = jax.jit(lambda parameters, x: forward(parameters, x).argmax(1))
-    number = 0
-    while True:
+    number, done = 0, None
+    while epochs := ask(done):
+        losses = []
         began = time.perf_counter()
-        order = speed.permutation(number, len(X)).astype(np.int32).reshape(-1, batch)
-        state, mean = epoch(state, order)
-        loss = float(mean)
+        for _ in range(epochs):
+            order = work.order(number, len(X)).astype(np.int32).reshape(-1, cell.batch)
+            state, mean = epoch(state, order, X, y)
+            losses.append(float(mean))
+            number += 1
         seconds = time.perf_counter() - began
-        accuracy = float((np.asarray(predict(state[0], X_test)) == data.y_test).mean())
-        yield speed.Epoch(seconds, None, loss, accuracy)
-        number += 1
+        values = state[0]
+
+        def predict(X: Any, values: Any = values) -> Any:
+            return np.asarray(jax.jit(forward)(values, X)).argmax(1)
+
+        done = Stretch(seconds, None, losses, predict)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+from cupy.cuda import compiler
 from gpu.launches import launches_of_graphs, unhurried
 
 import gpunn
@@ -43,18 +46,29 @@ class Tour:
     ----------
     losses : list of float
         At the end of each.
-    fused_products : list of str
-        What did them in each, and which were refused.
     launches : dict of int to int
         Launches of graphs, by the number of steps in them.
     """
 
     losses: list[float] = field(default_factory=list)
-    fused_products: list[str] = field(default_factory=list)
     launches: dict[int, int] = field(default_factory=dict)
 
 
-def run() -> Tour:
+@contextmanager
+def compiled_sources() -> Iterator[set[str]]:
+    """Take note of every source that CuPy asks its compiler for."""
+    compile_module: Any = compiler._compile_module_with_cache
+    found: set[str] = set()
+
+    def compile_and_keep(source: str, *arguments: Any, **options: Any) -> Any:
+        found.add(source)
+        return compile_module(source, *arguments, **options)
+
+    with patch.object(compiler, "_compile_module_with_cache", compile_and_keep):
+        yield found
+
+
+def run(**more_options: Any) -> Tour:
     """Train each network for two epochs, the last batch being smaller."""
     generator = np.random.default_rng(0)
     X = generator.standard_normal((ROWS, FEATURES)).astype(np.float32)
@@ -64,7 +78,7 @@ def run() -> Tour:
         for network, loss, optimizer, metrics, options in zip(
             NETWORKS, LOSSES, OPTIMIZERS, METRICS, OPTIONS, strict=True
         ):
-            backend = get_backend("cupy", **options)
+            backend = get_backend("cupy", **options, **more_options)
             parts = [layer.config() for layer in network]
             model = gpunn.Sequential(parts, FEATURES, backend, seed=0)
             labels = isinstance(loss, losses.SoftmaxCrossEntropy)
@@ -80,6 +94,5 @@ def run() -> Tour:
             trainer.evaluate(X, targets)
             model.predict(X)
             tour.losses.append(float(trainer.history["loss"][-1]))
-            tour.fused_products.append(backend.describe()["fused_products"])
     tour.launches = dict(launches)
     return tour
