@@ -154,15 +154,21 @@ def emulated(tmp_path, code, done=()):
 
 @needs_emulator
 def test_speed_is_rehearsed_and_resumed(tmp_path, load):
-    """What an earlier check has timed is left out; the rest is timed side by side."""
+    """What an earlier check has timed is left out; the rest is timed side by side.
+
+    Those rows' losses, which are other ones, show that they are compared.
+    """
     cell = "64-16-10, batch 64, adam, float32"
-    done = {"cell": cell, "form": "gpunn", "precision": "float32", "error": "of an earlier check"}
+    timed = {"microseconds a step": 1.5, "device microseconds a step": None}
+    timed |= {"first losses": [9.0], "last losses": [8.0], "precision": "float32", "clocks": "then"}
+    kept = {"cell": cell, "form": "gpunn", **timed}
+    broken = {"cell": cell, "form": "gpunn, one by one", "error": "of an earlier check"}
     code = """
 from steps import speed
 outcome = speed.run("quick")
 print(outcome.status, outcome.detail, outcome.text, sep="\\n")
 """
-    printed, rows = emulated(tmp_path, code, [done])
+    printed, rows = emulated(tmp_path, code, [kept, broken])
     timed = [(row["cell"].split(", ")[2], row["form"]) for row in rows]
     forms = [form for form in load("steps.forms").FORMS if form.startswith("gpunn")]
     skipped = [form for form in forms if f"\nnot timed: {form}:" in printed]
@@ -176,7 +182,9 @@ print(outcome.status, outcome.detail, outcome.text, sep="\\n")
         assert row["peak bytes"] > 0
     same = [row["first losses"] for row in rows if row["optimizer"] == "sgd"]
     assert same[0] == pytest.approx(same[-1])  # by a graph and by single launches
-    assert printed.startswith(f"failed\n{cell}: gpunn: of an earlier check\n")
+    assert printed.startswith(f"failed\n{cell}: gpunn, one by one has a loss of 2.")
+    assert "\n64-16-10, batch 64, adam, float32  1.5 / -  " in printed
+    assert "\nthen\n" in printed
     assert "\nnot timed: JAX, scan: a rehearsal: JAX can't use the emulated device\n" in printed
 
 

@@ -82,7 +82,7 @@ def in_turn(whole: bool) -> list[Turn]:
 
 def timed(forms: dict[str, Form], turns: list[Turn]) -> tuple[list[dict[str, Any]], int]:
     """Return the rows of all turns that there was time for, and how many there was none for."""
-    found = rows.done()
+    found = [row for row in rows.done() if "error" not in row]
     known = {(row["cell"], row["form"]) for row in found}
     for form in forms.values():
         form.introduce()

@@ -81,8 +81,9 @@ def table(found: list[dict[str, Any]]) -> str:
         for row in found
         if row.get("seconds to target") is not None
     )
+    clocks = dict.fromkeys(found[place]["clocks"] for place in (0, -1) if found)
     head = f"microseconds a step, the host's / the device's; data: {data.name}"
-    return "\n".join([head, report.table(["training", *forms], lines), *targets])
+    return "\n".join([head, report.table(["training", *forms], lines), *targets, *clocks])
 
 
 def shown(row: dict[str, Any] | None) -> str:

@@ -18,7 +18,7 @@ from gpunn.backends import Backend
 from gpunn.randomness import permutation
 
 SEED = 0
-RATES = {"adam": 1e-3, "sgd": 0.1}
+RATES = {"adam": 1e-3, "sgd": 0.02}
 ROWS, FEATURES, CLASSES = 60_000, 784, 10
 """What MNIST has."""
 PATTERN = 0.15
