@@ -135,6 +135,23 @@ BUGS = (
         device="",
     ),
     Bug(
+        "a race: the ticket is taken while other threads write their parts",
+        4,
+        f"{KERNELS}/raw.py",
+        "  __shared__ bool last;\n  __syncthreads();\n",
+        "  __shared__ bool last;\n",
+        (SEMANTICS, "-k", "thread-layer_norm_gradient-float32"),
+        device="",
+    ),
+    Bug(
+        "a variance that leaves out how far the blocks' means lie apart",
+        5,
+        f"{KERNELS}/normalization.py",
+        " + count * apart * apart",
+        "",
+        (PARITY, "-k", "batch_norm"),
+    ),
+    Bug(
         "a ticket that is not 0 for the next launch",
         5,
         f"{KERNELS}/raw.py",

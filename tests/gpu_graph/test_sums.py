@@ -6,11 +6,10 @@ from parity import operations
 
 import gpunn
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 CASES = {case.name: case for case in operations.CASES}
-LONG = max(operations.WIDTHS)
-SPLIT = ("sum_weights-5000", f"clip-{LONG}-0.5", f"penalize-{LONG}-8.0")
+LONG, TALL = max(operations.WIDTHS), "x".join(map(str, operations.TALL[-1]))
+SPLIT = ["sum_weights-5000", f"clip-{LONG}-0.5", f"penalize-{LONG}-8.0", f"batch_norm-{TALL}"]
+SPLIT += [name for name in CASES if "gradient" in name and name.endswith(f"-{TALL}")]
 
 
 @pytest.mark.emulated

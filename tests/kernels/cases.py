@@ -8,11 +8,12 @@ from unittest import mock
 from parity import operations
 
 # Small, and yet several blocks of each kind: of 4 rows, of 32 columns, of 128 elements, of 2048
-# numbers to sum up; none that are full, and rows longer than a warp.
+# numbers to sum up; none that are full, and rows longer than a warp. Three blocks share a column.
 SMALL = {
     "CHUNK": 40,
     "SHAPES": ((0, 4), (1, 1), (1, 7), (6, 5), (37, 70)),
     "BATCHES": ((0, 4), (1, 3), (7, 2), (5, 70), (70, 10)),
+    "TALL": ((300, 3),),
     "WIDTHS": (1, 5, 5000),
 }
 

@@ -263,7 +263,8 @@ class CupyBackend(Backend):
         elif bias_gradient is None:
             activations.backward(activation, z, output, gradient)
         elif gradient.ndim == 2 and contiguous(*arrays, bias_gradient):
-            activations.backward_with_bias(activation, z, output, gradient, bias_gradient)
+            given = z, output, gradient, bias_gradient
+            activations.backward_with_bias(activation, *given, self._scratch)
         else:
             activations.backward(activation, z, output, gradient)
             bias_gradient[...] = cupy.sum(gradient, axis=0)
@@ -355,7 +356,7 @@ class CupyBackend(Backend):
         given = x, scale, shift, running_mean, running_variance
         made = normalized, inverse_deviation, out
         if contiguous(*given, *made):
-            normalization.batch_norm(*given, momentum, epsilon, *made)
+            normalization.batch_norm(*given, momentum, epsilon, *made, self._scratch)
         else:
             super().batch_norm(*given, momentum, epsilon, *made)
 
@@ -370,7 +371,7 @@ class CupyBackend(Backend):
     ) -> None:
         arrays = gradient, normalized, inverse_deviation, scale, scale_gradient, shift_gradient
         if contiguous(*arrays):
-            normalization.batch_norm_gradient(*arrays)
+            normalization.batch_norm_gradient(*arrays, self._scratch)
         else:
             super().batch_norm_gradient(*arrays)
 
@@ -402,7 +403,7 @@ class CupyBackend(Backend):
     ) -> None:
         arrays = gradient, normalized, inverse_deviation, scale, scale_gradient, shift_gradient
         if contiguous(*arrays):
-            normalization.layer_norm_gradient(*arrays)
+            normalization.layer_norm_gradient(*arrays, self._scratch)
         else:
             super().layer_norm_gradient(*arrays)
 

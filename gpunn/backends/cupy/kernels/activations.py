@@ -14,7 +14,8 @@ import cupy
 
 from gpunn import activations
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import over_columns, raw_kernel
+from gpunn.backends.cupy.kernels.raw import COLUMN, COLUMN_PARAMETERS, over_columns, raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
 __all__ = ["FORMULAS", "backward", "backward_with_bias", "forward"]
@@ -92,13 +93,19 @@ def backward(f: activations.Activation, z: Array, a: Array, gradient: Array) -> 
 
 
 def backward_with_bias(
-    f: activations.Activation, z: Array, a: Array, gradient: Array, bias_gradient: Array
+    f: activations.Activation,
+    z: Array,
+    a: Array,
+    gradient: Array,
+    bias_gradient: Array,
+    scratch: Scratch,
 ) -> None:
     """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows; all contiguous."""
-    formula, dtype, (rows, columns) = FORMULAS[type(f)], gradient.dtype, gradient.shape
+    formula, dtype = FORMULAS[type(f)], gradient.dtype
     constants = [dtype.type(getattr(f, name)) for name in formula.constants]
     kernel = raw_kernel(*gradient_and_sums(f.name, formula), T=dtype)
-    over_columns(kernel, columns, (z, a, gradient, bias_gradient, rows, columns, *constants))
+    given = z, a, gradient, bias_gradient, *constants
+    over_columns(kernel, gradient.shape, given, 1, scratch)
 
 
 @functools.cache
@@ -148,19 +155,26 @@ def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
     source = f"""{FUNCTIONS}
 extern "C" __global__ void {name}(
-    const T* values_z, const T* values_a, T* gradient, T* sums,
-    long long rows, long long columns{formula.parameters}) {{
-  const long long column = (long long)blockIdx.x * LANES + threadIdx.x;
-  const long long end = column < columns ? rows * columns : 0;
-  T sum = 0;
-  for (long long k = threadIdx.y * columns + column; k < end; k += STACK * columns) {{
-    const T z = values_z[k], a = values_a[k];
-    T g = gradient[k];
-    {chain_rule}
-    sum += g;
+    const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters},
+    {COLUMN_PARAMETERS}) {{
+  {COLUMN}
+  T sum[1] = {{0}};
+  for (long long start = first; start < end; start += EACH * step) {{
+    T own_z[EACH], own_a[EACH], own_g[EACH];
+    load(own_z, values_z, start, step, end);
+    load(own_a, values_a, start, step, end);
+    load(own_g, gradient, start, step, end);
+#pragma unroll
+    for (int n = 0; n < EACH; ++n) {{
+      const long long k = start + n * step;
+      if (k >= end) break;
+      const T z = own_z[n], a = own_a[n];
+      T g = own_g[n];
+      {chain_rule}
+      sum[0] += g;
+    }}
   }}
-  sum = column_sum(sum);
-  if (threadIdx.y == 0 && column < columns) sums[column] = sum;
+  if (column_sums(sum, parts, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];
 }}
 """
     return name, source

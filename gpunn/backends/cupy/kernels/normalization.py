@@ -1,7 +1,8 @@
 """Batch and layer normalisation, with their gradients.
 
-Statistics over rows (a column's) are summed up by a stack of threads for each column, those over
-columns (a row's) by a warp for each row. The formulas are those of `gpunn.backends.base`.
+Statistics over rows (a column's) are summed up by stacks of threads for each column, in kernels of
+their own, since several blocks may share a column; those over columns (a row's) by a warp for each
+row. The formulas are those of `gpunn.backends.base`.
 """
 
 from __future__ import annotations
@@ -11,71 +12,91 @@ from typing import Any
 
 import cupy
 
-from gpunn.backends.cupy.kernels.raw import over_columns, over_rows, raw_kernel
+from gpunn.backends.cupy.kernels.raw import (
+    COLUMN,
+    COLUMN_PARAMETERS,
+    over_columns,
+    over_rows,
+    raw_kernel,
+)
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
 __all__ = ["batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_gradient", "normalize"]
 
-# A column's elements, for the threads of its stack: k from `first` to `end` in steps of `step`.
-# Threads beyond the last column have none, but must stay for the barriers in column_sum.
-COLUMN = r"""
-  const long long column = (long long)blockIdx.x * LANES + threadIdx.x;
-  const bool inside = column < columns;
-  const long long first = threadIdx.y * columns + column, step = STACK * columns;
-  const long long end = inside ? rows * columns : 0;
-"""
 ROW = r"""
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
   if (row >= rows) return;
   const long long first = row * columns + threadIdx.x, end = (row + 1) * columns;
 """
 
-BATCH_NORM = rf"""
-extern "C" __global__ void gpunn_batch_norm(
-    const T* x, const T* scale, const T* shift, T* running_mean, T* running_variance,
-    T* normalized, T* inverse_deviation, T* out, long long rows, long long columns,
-    T momentum, T rest, T epsilon) {{
+# Each block finds the mean of its rows and the sum of squared deviations from it; the last one puts
+# them together (Chan, Golub & LeVeque 1983). Nothing cancels where the mean is large.
+STATISTICS = rf"""
+extern "C" __global__ void gpunn_batch_norm_statistics(
+    const T* x, T* means, T* inverse_deviation, T* running_mean, T* running_variance,
+    T momentum, T rest, T epsilon, {COLUMN_PARAMETERS}) {{
   {COLUMN}
-  T sum = 0;
-  for (long long k = first; k < end; k += step) sum += x[k];
-  const T mean = column_sum(sum) / rows;
-  sum = 0;
-  for (long long k = first; k < end; k += step) sum += (x[k] - mean) * (x[k] - mean);
-  const T variance = column_sum(sum) / rows;
-  if (!inside) return;
-  const T inverse = 1 / sqrt(variance + epsilon);
-  for (long long k = first; k < end; k += step) {{
-    const T n = (x[k] - mean) * inverse;
-    normalized[k] = n;
-    out[k] = scale[column] * n + shift[column];
+  T sum = 0, squares = 0;
+  for (long long k = first; k < end; k += EACH * step) {{
+    T own[EACH];
+    load(own, x, k, step, end);
+    for (int n = 0; n < EACH; ++n) sum += own[n];
   }}
-  if (threadIdx.y) return;
-  inverse_deviation[column] = inverse;
+  sum = column_sum(sum);
+  T mean = sum / (bottom - top);
+  for (long long k = first; k < end; k += EACH * step) {{
+    T own[EACH];
+    load(own, x, k, step, end);
+    for (int n = 0; n < EACH; ++n)
+      if (k + n * step < end) squares += (own[n] - mean) * (own[n] - mean);
+  }}
+  squares = column_sum(squares);
+  if (gridDim.y > 1) {{
+    T* const sums = parts + column;
+    T* const deviations = sums + gridDim.x * gridDim.y * LANES;
+    const long long width = gridDim.x * LANES;
+    if (threadIdx.y == 0) {{
+      sums[blockIdx.y * width] = sum;
+      deviations[blockIdx.y * width] = squares;
+    }}
+    if (!last_block(tickets + blockIdx.x, gridDim.y)) return;
+    sum = squares = 0;
+    for (int part = threadIdx.y; part < gridDim.y; part += STACK) sum += sums[part * width];
+    mean = column_sum(sum) / rows;
+    for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
+      const T count = min(share, rows - part * share), apart = sums[part * width] / count - mean;
+      squares += deviations[part * width] + count * apart * apart;
+    }}
+    squares = column_sum(squares);
+  }}
+  if (!inside || threadIdx.y) return;
+  const T variance = squares / rows;
+  means[column] = mean;
+  inverse_deviation[column] = 1 / sqrt(variance + epsilon);
   running_mean[column] = momentum * running_mean[column] + rest * mean;
   running_variance[column] = momentum * running_variance[column] + rest * variance;
 }}
 """
 
-BATCH_NORM_GRADIENT = rf"""
-extern "C" __global__ void gpunn_batch_norm_gradient(
-    T* gradient, const T* normalized, const T* inverse_deviation, const T* scale,
-    T* scale_gradient, T* shift_gradient, long long rows, long long columns) {{
+SCALE_AND_SHIFT_GRADIENT = rf"""
+extern "C" __global__ void gpunn_scale_and_shift_gradient(
+    const T* gradient, const T* normalized, T* scale_gradient, T* shift_gradient,
+    {COLUMN_PARAMETERS}) {{
   {COLUMN}
-  T along = 0, sum = 0;
-  for (long long k = first; k < end; k += step) {{
-    along += gradient[k] * normalized[k];
-    sum += gradient[k];
+  T sums[2] = {{0, 0}};
+  for (long long k = first; k < end; k += EACH * step) {{
+    T own_g[EACH], own_n[EACH];
+    load(own_g, gradient, k, step, end);
+    load(own_n, normalized, k, step, end);
+    for (int n = 0; n < EACH; ++n) {{
+      sums[0] += own_g[n] * own_n[n];
+      sums[1] += own_g[n];
+    }}
   }}
-  along = column_sum(along);
-  sum = column_sum(sum);
-  if (!inside) return;
-  const T factor = scale[column] * inverse_deviation[column];
-  const T mean = sum / rows, slope = along / rows;
-  for (long long k = first; k < end; k += step)
-    gradient[k] = factor * (gradient[k] - mean - normalized[k] * slope);
-  if (threadIdx.y) return;
-  scale_gradient[column] = along;
-  shift_gradient[column] = sum;
+  if (!column_sums(sums, parts, tickets) || !inside || threadIdx.y) return;
+  scale_gradient[column] = sums[0];
+  shift_gradient[column] = sums[1];
 }}
 """
 
@@ -96,24 +117,6 @@ extern "C" __global__ void gpunn_layer_norm(
     out[k] = scale[j] * n + shift[j];
   }}
   if (threadIdx.x == 0) inverse_deviation[row] = inverse;
-}}
-"""
-
-LAYER_NORM_SUMS = rf"""
-extern "C" __global__ void gpunn_layer_norm_sums(
-    const T* gradient, const T* normalized, T* scale_gradient, T* shift_gradient,
-    long long rows, long long columns) {{
-  {COLUMN}
-  T along = 0, sum = 0;
-  for (long long k = first; k < end; k += step) {{
-    along += gradient[k] * normalized[k];
-    sum += gradient[k];
-  }}
-  along = column_sum(along);
-  sum = column_sum(sum);
-  if (!inside || threadIdx.y) return;
-  scale_gradient[column] = along;
-  shift_gradient[column] = sum;
 }}
 """
 
@@ -163,14 +166,16 @@ def batch_norm(
     normalized: Array,
     inverse_deviation: Array,
     out: Array,
+    scratch: Scratch,
 ) -> None:
     """Normalize each column, and update the running averages; all contiguous."""
-    T, (rows, columns) = x.dtype.type, x.shape
-    kernel = raw_kernel("gpunn_batch_norm", BATCH_NORM, T=x.dtype)
-    given = x, scale, shift, running_mean, running_variance
-    made = normalized, inverse_deviation, out
+    T, columns = x.dtype.type, x.shape[1]
+    mean = scratch("mean", columns, x.dtype)[:columns]
+    kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
+    made = mean, inverse_deviation, running_mean, running_variance
     numbers = T(momentum), T(1 - momentum), T(epsilon)
-    over_columns(kernel, columns, (*given, *made, rows, columns, *numbers))
+    over_columns(kernel, x.shape, (x, *made, *numbers), 2, scratch)
+    batch_norm_kernel()(x, mean, inverse_deviation, scale, shift, normalized, out)
 
 
 def batch_norm_gradient(
@@ -180,12 +185,25 @@ def batch_norm_gradient(
     scale: Array,
     scale_gradient: Array,
     shift_gradient: Array,
+    scratch: Scratch,
 ) -> None:
     """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
-    rows, columns = gradient.shape
-    kernel = raw_kernel("gpunn_batch_norm_gradient", BATCH_NORM_GRADIENT, T=gradient.dtype)
-    given = gradient, normalized, inverse_deviation, scale
-    over_columns(kernel, columns, (*given, scale_gradient, shift_gradient, rows, columns))
+    sum_gradients(gradient, normalized, scale_gradient, shift_gradient, scratch)
+    sums = scale_gradient, shift_gradient, gradient.shape[0]
+    batch_norm_gradient_kernel()(normalized, inverse_deviation, scale, *sums, gradient)
+
+
+def sum_gradients(
+    gradient: Array,
+    normalized: Array,
+    scale_gradient: Array,
+    shift_gradient: Array,
+    scratch: Scratch,
+) -> None:
+    name = "gpunn_scale_and_shift_gradient"
+    kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=gradient.dtype)
+    given = gradient, normalized, scale_gradient, shift_gradient
+    over_columns(kernel, gradient.shape, given, 2, scratch)
 
 
 def layer_norm(
@@ -211,14 +229,33 @@ def layer_norm_gradient(
     scale: Array,
     scale_gradient: Array,
     shift_gradient: Array,
+    scratch: Scratch,
 ) -> None:
     """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
     rows, columns = gradient.shape
-    sums = raw_kernel("gpunn_layer_norm_sums", LAYER_NORM_SUMS, T=gradient.dtype)
+    sum_gradients(gradient, normalized, scale_gradient, shift_gradient, scratch)
     kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=gradient.dtype)
-    sizes = rows, columns
-    over_columns(sums, columns, (gradient, normalized, scale_gradient, shift_gradient, *sizes))
-    over_rows(kernel, rows, (gradient, normalized, inverse_deviation, scale, *sizes))
+    over_rows(kernel, rows, (gradient, normalized, inverse_deviation, scale, rows, columns))
+
+
+@functools.cache
+def batch_norm_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T x, T mean, T inverse_deviation, T scale, T shift",
+        "T n, T y",
+        "n = (x - mean) * inverse_deviation; y = scale * n + shift;",
+        "gpunn_batch_norm",
+    )
+
+
+@functools.cache
+def batch_norm_gradient_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T n, T inverse_deviation, T scale, T along, T sum, T rows",
+        "T g",
+        "g = scale * inverse_deviation * (g - sum / rows - n * (along / rows));",
+        "gpunn_batch_norm_gradient",
+    )
 
 
 @functools.cache

@@ -1,0 +1,81 @@
+"""Kernels that sum over rows: how matrices are shared out to blocks, and the table in docs/gpu.md.
+
+    GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.test_columns
+
+writes the table anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from gpu.steps import DOCUMENT
+
+pytestmark = [pytest.mark.emulated, pytest.mark.rung(5)]
+
+BEGIN, END = "<!-- columns: begin -->", "<!-- columns: end -->"
+ROWS, COLUMNS = (32, 128, 1024, 8192), (32, 512, 4096)
+BYTES = 4  # of a float32
+
+
+def row(rows: int, columns: int) -> str:
+    """Return a row of the table: what ReLU's gradient, with its sums, asks of a device."""
+    from gpunn.backends.cupy.kernels.raw import EACH, LANES, STACK, column_grid
+
+    groups, shares, share = column_grid(rows, columns)
+    moved = 3 * rows * columns * BYTES  # the output and the gradient are read, and one is written
+    parts = 2 * shares * groups * LANES * BYTES if shares > 1 else 0
+    held = min(EACH, -(-rows // STACK))
+    waits = -(-min(share, rows) // (STACK * EACH)) + (-(-shares // STACK) if shares > 1 else 0)
+    before = f"{groups} | {groups * LANES * STACK} | {-(-rows // STACK)}"
+    after = f"{groups} x {shares} | {groups * shares * LANES * STACK} | {held} | {waits}"
+    return f"| {rows} | {columns} | {before} | {after} | {moved / 1e6:.3g} | {parts / 1e3:.3g} |"
+
+
+def table() -> str:
+    head = (
+        "| rows | columns | blocks, before | threads, before | waits, before | blocks | threads "
+        "| rows in registers | waits | MB of matrices | KB of parts |\n" + "|---:" * 11 + "|"
+    )
+    return "\n".join([head, *itertools.starmap(row, itertools.product(ROWS, COLUMNS))])
+
+
+def test_the_documented_grids_are_current():
+    assert DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip() == table()
+
+
+def test_every_row_is_in_one_share_and_none_is_empty():
+    from gpunn.backends.cupy.kernels.raw import BLOCKS, column_grid
+
+    many = (0, 1, 128, 256, 257, 1037, 100_003, 10**7)
+    for rows, columns in itertools.product(many, (1, 32, 33, 4096, 10**6)):
+        groups, shares, share = column_grid(rows, columns)
+        assert 32 * (groups - 1) < columns <= 32 * groups
+        assert share * (shares - 1) < max(rows, 1) <= share * shares
+        assert shares <= BLOCKS  # CUDA takes up to 65535 in a grid's second dimension
+        assert rows > 256 or shares == 1
+
+
+def test_all_rows_are_loaded_before_one_is_stored():
+    """In the compiler's own output, for the order of loads and stores is left to it."""
+    import cupy
+
+    from gpunn.activations import ReLU
+    from gpunn.backends.cupy.kernels.activations import FORMULAS, gradient_and_sums
+    from gpunn.backends.cupy.kernels.raw import EACH, raw_kernel
+
+    source = raw_kernel(*gradient_and_sums("relu", FORMULAS[ReLU]), T=np.dtype(np.float32)).code
+    program = cupy.cuda.compiler._NVRTCProgram(source, "kernel.cu", method="ptx")
+    text = program.compile(("-arch=compute_75",))[0].decode()
+    order = re.findall(r"\b(ld|st)\.global", text)
+    assert order[: 3 * EACH] == ["ld"] * 2 * EACH + ["st"] * EACH
+
+
+if __name__ == "__main__":
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    after = rest.split(END, 1)[1]
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
