@@ -2,8 +2,9 @@
 
 The data are arguments: what a jitted function closes over becomes a constant of its program. The
 state is donated, so that it is updated in place. Products in TF32 are asked for by
-`jax.default_matmul_precision`, whose default on a GPU that is; for bfloat16 the operands are
-converted and the sums are float32.
+`jax.default_matmul_precision`, whose default on a GPU that is. For bfloat16 parameters and inputs
+are converted, so activations and gradients between layers are of this type, too; the loss, the
+parameters themselves and the optimizer's state are float32.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from steps import work
 from steps.cells import Ask, Cell, Stretch
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "float32"}
+MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
 def start(mode: str) -> str:
@@ -52,14 +53,12 @@ def train(mode: str, cell: Cell, ask: Ask) -> None:
     narrow = jnp.bfloat16 if cell.precision == "bfloat16" else jnp.float32
     rate = work.RATES[cell.optimizer]
 
-    def dense(x: Any, W: Any, b: Any) -> Any:
-        operands = x.astype(narrow), W.astype(narrow)
-        return jnp.matmul(*operands, preferred_element_type=jnp.float32) + b
-
     def forward(parameters: Any, x: Any) -> Any:
-        for W, b in parameters[:-1]:
-            x = jax.nn.relu(dense(x, W, b))
-        return dense(x, *parameters[-1])
+        *hidden, (W, b) = jax.tree.map(lambda each: each.astype(narrow), parameters)
+        x = x.astype(narrow)
+        for V, c in hidden:
+            x = jax.nn.relu(x @ V + c)
+        return (x @ W + b).astype(jnp.float32)
 
     def loss_of(parameters: Any, x: Any, t: Any) -> Any:
         scores = jax.nn.log_softmax(forward(parameters, x))
