@@ -10,7 +10,7 @@ from device import REPOSITORY
 
 FIELDS = (
     *("name", "driver_version", "vbios_version", "pstate", "temperature.gpu", "power.limit"),
-    *("clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem", "clocks.applications.graphics"),
+    *("clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"),
     *("compute_mode", "mig.mode.current", "ecc.mode.current", "persistence_mode"),
 )
 

@@ -276,7 +276,7 @@ def planted(code):
         (
             "tests",
             "c.FORMULAS[a.ReLU] = c.FORMULAS[a.Identity]; "
-            "s.importlib.util.find_spec = lambda name: None; s.operations.EVERY = 1; "
+            "s.obstacle = lambda: 'planted'; s.operations.EVERY = 1; "
             "s.operations.CASES = [k for k in s.operations.CASES if 'activate-relu-' in k.name]",
             "activate-relu",
         ),
@@ -533,6 +533,21 @@ def test_no_step_begins_without_time(start, tmp_path):
 def test_outcome_of_the_tests(load, outcomes, left, status, verdict):
     found = [{"test": "t", "outcome": each, "detail": "why"} for each in outcomes]
     assert load("steps.tests").outcome_of("pytest", found, left, status).status == verdict
+
+
+def test_a_test_that_hangs_ends_the_step_with_its_traceback():
+    code = (
+        "import os, sys, time\nsys.path[:0] = ['.', '../../tests']\n"
+        "import pytest, rows\nfrom steps import tests\n"
+        "def hangs(*_): time.sleep(1e6)\npytest.main = hangs\n"
+        "os.environ[rows.DEADLINE] = str(time.monotonic() + tests.LAST + 0.3)\ntests.run()"
+    )
+    folder = SCRIPTS / "gpu_check"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, check=False
+    )
+    assert done.returncode == 1
+    assert b"in hangs" in done.stderr
 
 
 SUITE = """\

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import faulthandler
-import importlib.util
 import math
 import os
 from collections import Counter
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import device
@@ -21,15 +21,18 @@ LAST = 3.0
 NO_TESTS = 5
 """Exit status of pytest, as where all had passed before."""
 
+LEAST_PYTEST = (8, 3)
+"""As in pyproject.toml."""
+
 REHEARSED = ("-k", "initial_weights or masks or batches_are")
 """Which tests a rehearsal runs: few, for all of them run on the emulated device in ci/test.sh."""
 
 
 def run(which: str = "all") -> Outcome:
     """Run the tests with the mark `device`; "quick" leaves out those with the mark `full`."""
-    if importlib.util.find_spec("pytest") is None:
-        said = "pytest is not installed; cases of operations against NumPy"
-        return outcome_of(said, *operations.run())
+    reason = obstacle()
+    if reason:
+        return outcome_of(f"{reason}; cases of operations against NumPy", *operations.run())
     import pytest
     from pytest_rows import Rows
 
@@ -44,6 +47,16 @@ def run(which: str = "all") -> Outcome:
     status = pytest.main([*options, *(REHEARSED if device.REHEARSAL else ())], [plugin])
     faulthandler.cancel_dump_traceback_later()
     return outcome_of("pytest", [*rows.done(), *plugin.rows], plugin.left, int(status))
+
+
+def obstacle() -> str:
+    """Return why pytest can't run the tests, or ""."""
+    try:
+        found = version("pytest")
+    except PackageNotFoundError:
+        return "pytest is not installed"
+    new_enough = tuple(map(int, found.split(".")[:2])) >= LEAST_PYTEST
+    return "" if new_enough else f"pytest {found} is too old"
 
 
 def outcome_of(
