@@ -119,6 +119,11 @@ def read_report(path: Path | None) -> Document:
         raise click.BadParameter(f"{path} is no report: {error}", param_hint="--resume") from None
 
 
+def succeeded(row: dict[str, Any]) -> bool:
+    """Return whether a row of an earlier check is to be kept."""
+    return row.get("outcome", PASSED) == PASSED and not row.get("error")
+
+
 class Check:
     """A check that is under way.
 
@@ -182,7 +187,7 @@ class Check:
             if write:
                 self.write()
 
-        done = [row for row in before.get("rows", ()) if row.get("outcome", PASSED) == PASSED]
+        done = [row for row in before.get("rows", ()) if succeeded(row)]
         seen(done)
         if limit < LEAST:
             outcome = Outcome(SKIPPED, "no time left", rows=done)

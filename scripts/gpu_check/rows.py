@@ -31,7 +31,10 @@ def add(row: dict[str, Any]) -> None:
 
 
 def done() -> list[dict[str, Any]]:
-    """Return the rows that an earlier check kept of this step."""
+    """Return the rows that an earlier check kept of this step.
+
+    Those with an "outcome" other than "passed", or with an "error", are not among them.
+    """
     path = os.environ.get(DONE)
     return read(Path(path)) if path else []
 
