@@ -346,7 +346,7 @@ def test_another_library_that_fails_is_one_column(speed, monkeypatch, mode, stat
     """gpunn's rows are there all the same; only a wrong loss is a failure."""
     outcome, rows = run_forms(speed, monkeypatch, gpunn="well", other=mode)
     assert outcome.status == status
-    assert said in outcome.detail
+    assert said in f"{outcome.text}\n{outcome.detail}"
     assert all("error" not in rows[batch, "gpunn"] for batch in (128, 1024))
     if failed is None:
         assert len(rows) == 2

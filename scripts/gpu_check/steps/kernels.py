@@ -49,7 +49,7 @@ HEAD = (
 def run() -> Outcome:
     """Time the operations of some steps."""
     known = {row["step"]: row for row in rows.done()}
-    tables, said = [], []
+    tables = []
     for sizes, batch, optimizer, precision in STEPS:
         name = f"{'-'.join(map(str, sizes))}, batch {batch}, {optimizer}, {precision}"
         row = known.get(name)
@@ -57,11 +57,11 @@ def run() -> Outcome:
             row = {"step": name, **timed_step(sizes, batch, optimizer, precision)}
             rows.add(row)
         tables.append(table(row))
-        said.append(f"{name}: {row['sum']:.0f} of {row['whole step']:.0f} µs found in operations")
     note = "least times are those of an H100"
     if device.REHEARSAL:
         note = "on the emulated device, where no time means anything; " + note
-    return Outcome(PASSED, "; ".join(said), {}, "\n\n".join([note, *tables]))
+    said = f"{len(tables)} steps, each operation beside its least time"
+    return Outcome(PASSED, said, {}, "\n\n".join([note, *tables]))
 
 
 def timed_step(

@@ -30,7 +30,7 @@ def outcome_of(found: list[dict[str, Any]], untimed: int, skips: dict[str, str])
         if form.startswith("gpunn") and skip.startswith("failed")
     ]
     wrong += different_losses(found)
-    skipped = [f"{form}: {why}" for form, why in skips.items() if why]
+    skipped = [f"{name}: {why}" for name, why in skips.items() if why]
     others = [
         f"{row['form']}: {row['error']} ({row['cell']})"
         for row in found
@@ -41,10 +41,12 @@ def outcome_of(found: list[dict[str, Any]], untimed: int, skips: dict[str, str])
     text = table(found)
     notes = [*(f"not timed: {each}" for each in skipped), *(f"failed: {each}" for each in others)]
     text = "\n".join([text, *notes])
-    said = f"{len(names)} trainings timed" + (f", no time for {untimed} more" if untimed else "")
+    said = f"{len(names)} trainings timed, in {len(skips) - len(skipped)} of {len(skips)} forms"
+    if untimed:
+        said += f"; no time for {untimed} more"
     if wrong or not names:
         return Outcome(FAILED, "; ".join(wrong[:3]) or "nothing was timed", figures, text)
-    return Outcome(PASSED, "; ".join([said, *skipped, *others]), figures, text)
+    return Outcome(PASSED, said, figures, text)
 
 
 def different_losses(found: list[dict[str, Any]]) -> list[str]:
