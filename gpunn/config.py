@@ -376,6 +376,9 @@ class BackendOptions(Table, frozen=True, kw_only=True):
         What products of float32 matrices may be computed in. With "float16" the loss is scaled.
     fused_products : bool
         Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
+    matmul_algorithms : "heuristic" or "measured"
+        Whether products of float32 matrices are done by the algorithm that cuBLAS expects to be the
+        fastest, or by the fastest of several, which are timed in the first step.
     threads : int
         On the CPU: how many threads compute; by default what GPUNN_THREADS holds, or
         OMP_NUM_THREADS, or one for each core that may be used.
@@ -384,6 +387,7 @@ class BackendOptions(Table, frozen=True, kw_only=True):
     graph: bool = True
     matmul_precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     fused_products: bool = True
+    matmul_algorithms: Literal["heuristic", "measured"] = "heuristic"
     threads: Count | None = None
 
 

@@ -497,7 +497,7 @@ class Sequential(Described):
     def to(self, backend: str | Backend) -> Self:
         """Return a copy of this network on another backend."""
         state = self.__getstate__()
-        state |= {"backend": get_backend(backend), "backend_options": {}}
+        state |= {"backend": get_backend(backend), "backend_options": {}, "algorithms": {}}
         duplicate = object.__new__(type(self))
         duplicate.__setstate__(state)
         return duplicate
@@ -510,6 +510,7 @@ class Sequential(Described):
             "layers": [detached(layer) for layer in self.layers],
             "backend": self.backend.name,
             "backend_options": self.backend.options,
+            "algorithms": self.backend.algorithms(),
             "values": self.parameters.to_host(),
         }
 
@@ -518,6 +519,7 @@ class Sequential(Described):
         kept = dict(state)
         layers = [detached(layer) for layer in kept.pop("layers")]
         backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
+        backend.restore_algorithms(kept.pop("algorithms"))
         values = kept.pop("values")
         Sequential.__init__(
             self, layers, kept["input_shape"], backend, kept["seed"], kept["dtype"], values

@@ -226,6 +226,7 @@ def take_checkpoint(trainer: Trainer) -> TakenCheckpoint:
             "schedule_state": trainer.optimizer.schedule.state(),
             "history": trainer.history.rows,
             "callbacks": callbacks,
+            "algorithms": model.backend.algorithms(),
         },
     }
     named = {f"{STATE}{name}": array for name, array in state.items()}
@@ -326,6 +327,7 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
     except (ArithmeticError, TypeError, ValueError) as error:
         schedule.restore(before)
         raise ModelFileError(f"{path}: the schedule's state is damaged: {error}") from error
+    trainer.model.backend.restore_algorithms(training.algorithms)
     for name, value in values.items():
         trainer.model.parameters[name] = value
     _restore_annotations(trainer.model, description)
@@ -363,6 +365,7 @@ class Progress(msgspec.Struct):
     history: list[dict[str, int | float]]
     callbacks: list[CallbackRecord]
     recoveries: Count = 0
+    algorithms: dict[str, str] = {}
 
 
 class Description(msgspec.Struct):

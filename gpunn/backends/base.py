@@ -110,6 +110,20 @@ class Backend:
         version = getattr(self.xp, "__version__", "unknown")
         return {"backend": self.name, "device": str(self.device), "library": str(version)}
 
+    def algorithms(self) -> dict[str, str]:
+        """Return the algorithms that were chosen by measuring, in JSON types, or nothing.
+
+        They change how results are rounded, so they are part of a training's state.
+        """
+        return {}
+
+    def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
+        """Take back what `algorithms` returned, maybe in another process.
+
+        Logs a warning if it was on another device or with another release of a library, so that it
+        is of no use here. A backend that measures nothing leaves it alone.
+        """
+
     def dtype(self, name: str) -> Any:
         """Return the namespace's own object for a type's name, such as "float32"."""
         return getattr(self.xp, name)

@@ -38,6 +38,7 @@ def settle_backend(
     graph: bool = True,
     matmul_precision: str = "float32",
     fused_products: bool = True,
+    matmul_algorithms: str = "heuristic",
     threads: int | None = None,
 ) -> Backend:
     """Return the backend whose name takes precedence; see `choose_backend` and `get_backend`.
@@ -50,7 +51,7 @@ def settle_backend(
     """
     if configured:
         _check_name(configured, "backend")
-    options = CudaOptions(graph, matmul_precision, fused_products)
+    options = CudaOptions(graph, matmul_precision, fused_products, matmul_algorithms)
     return _made(*_chosen(argument, configured), options, _checked(threads))
 
 
@@ -60,6 +61,7 @@ def get_backend(
     graph: bool = True,
     matmul_precision: str = "float32",
     fused_products: bool = True,
+    matmul_algorithms: str = "heuristic",
     threads: int | None = None,
 ) -> Backend:
     """Return a backend.
@@ -80,6 +82,10 @@ def get_backend(
     fused_products : bool
         On a CUDA device: whether biases, ReLU and gradients of biases may be part of products of
         float32 matrices, which spares kernels of their own. Results may differ in rounding.
+    matmul_algorithms : {"heuristic", "measured"}
+        On a CUDA device: whether products of float32 matrices are done by the algorithm that cuBLAS
+        expects to be the fastest, or by the fastest of several, which are timed in the first step.
+        Results differ in rounding; checkpoints hold which ones were chosen.
     threads : int or None
         On the CPU: how many threads compute; None is what the environment variable GPUNN_THREADS
         holds, or OMP_NUM_THREADS, or one for each core that this process may use. Results are the
@@ -98,7 +104,8 @@ def get_backend(
     >>> get_backend("numpy")
     <gpunn backend 'numpy'>
     """
-    options, threads = CudaOptions(graph, matmul_precision, fused_products), _checked(threads)
+    options = CudaOptions(graph, matmul_precision, fused_products, matmul_algorithms)
+    threads = _checked(threads)
     if isinstance(backend, Backend):
         if options != CudaOptions() or threads is not None:
             names = ", ".join([*asdict(options), "threads"])

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from gpunn.config import read_config
+from gpunn.config import BackendOptions, read_config
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
@@ -31,6 +32,10 @@ NEUTRAL = {
     "monitor",
 }
 """Keys of `[training]` that change no update; a schedule may look at the epochs."""
+
+FOUND = {"matmul_algorithms"}
+"""What a backend says of itself that grows while it computes; the option of this name is compared
+with the other ones."""
 
 ROUNDING = ("processor", "thread_variables")
 """What is recorded of the machine, beside backend and BLAS, and changes how numbers are rounded."""
@@ -69,8 +74,14 @@ def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tu
     if isinstance(old, dict):
         for key in new.keys() & old.keys() - NEUTRAL:
             yield from differences(old[key], new[key], f"training.{key}")
-    options = experiment.description.get("backend_options")
-    yield from differences(earlier.get("backend_options"), options, "backend_options")
+    yield from differences(_options(earlier), _options(experiment.description), "backend_options")
+
+
+def _options(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of a backend; an earlier release had fewer."""
+    given = description.get("backend_options")
+    defaults = msgspec.structs.asdict(BackendOptions())
+    return defaults | given if isinstance(given, dict) else defaults
 
 
 def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
@@ -84,7 +95,7 @@ def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str,
         ours = {name: item for name, item in new[key].items() if isinstance(item, str)}
         theirs = old.get(key)
         if isinstance(theirs, dict):
-            for name in [name for name in ours if name in theirs]:
+            for name in [name for name in ours if name in theirs and name not in FOUND]:
                 yield from differences(theirs[name], ours[name], f"{key}.{name}")
     for key in ROUNDING:
         if key in old:

@@ -16,6 +16,8 @@ SCALE = "tests/gpu_graph/test_loss_scale.py"
 STAGING = "tests/gpu_graph/test_staging.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
+ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
+SETTINGS = "tests/gpu_graph/test_workspace_status.py"
 COMPILED = "tests/kernels/test_cubins.py"
 SEMANTICS = "tests/kernels/test_replay.py"
 
@@ -225,6 +227,24 @@ BUGS = (
         (PARITY, "-k", "update-adam"),
     ),
     Bug(
+        "another cuBLAS than the one that is loaded",
+        5,
+        f"{CUPY}/matmul/cublas.py",
+        'hasattr(os, "RTLD_NOLOAD")',
+        'hasattr(os, "RTLD_NOSUCH")',
+        (PRODUCTS, "-k", "loaded"),
+    ),
+    Bug(
+        "a stream is taken for an earlier one with its address",
+        5,
+        f"{CUPY}/matmul/cublas.py",
+        '        check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n',
+        "        if stream != getattr(self, 'last', None):\n"
+        '            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n'
+        "        self.last = stream\n",
+        (SETTINGS,),
+    ),
+    Bug(
         "transposed GEMM flags",
         5,
         f"{CUPY}/matmul/cublas.py",
@@ -239,6 +259,54 @@ BUGS = (
         "EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 256",
         "EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 512",
         (FUSED, "-k", "every_epilogue"),
+    ),
+    Bug(
+        "a bias's gradient asked of a transposed matrix",
+        5,
+        f"{CUPY}/matmul/cublaslt.py",
+        "MATMUL_DESC_TRANSA, MATMUL_DESC_TRANSB = 3, 4",
+        "MATMUL_DESC_TRANSA, MATMUL_DESC_TRANSB = 4, 3",
+        (FUSED, "-k", "every_epilogue and shape1 and True and gradient"),
+    ),
+    Bug(
+        "a layout for C, which isn't read, that is not D's",
+        5,
+        f"{CUPY}/matmul/cublaslt.py",
+        "REAL_32F, columns, rows, columns\n",
+        "REAL_32F, columns, rows, columns + (len(self._layouts) == 2)\n",
+        (FUSED, "-k", "every_epilogue"),
+    ),
+    Bug(
+        "a product that is refused is done without its bias",
+        5,
+        f"{CUPY}/backend.py",
+        "            super().dense(x, weights, bias, activation, z, out)",
+        "            super().dense(x, weights, None, activation, z, out)",
+        (ALGORITHMS, "-k", "refused"),
+    ),
+    Bug(
+        "an algorithm whose sums have another order each time",
+        5,
+        f"{CUPY}/matmul/cublaslt.py",
+        "REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE",
+        "REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE | 1",
+        (ALGORITHMS, "-k", "bits_change"),
+    ),
+    Bug(
+        "a candidate that cuBLASLt marks as invalid",
+        5,
+        f"{CUPY}/matmul/cublaslt.py",
+        " for result in results[: found.value] if not result.state]",
+        " for result in results[: found.value]]",
+        (ALGORITHMS, "-k", "results_of_the_base"),
+    ),
+    Bug(
+        "measured algorithms are not part of a checkpoint",
+        5,
+        "gpunn/saving.py",
+        "model.backend.algorithms()",
+        "{}",
+        (ALGORITHMS, "-k", "resumed"),
     ),
     Bug(
         "an algorithm for matrices that are better aligned",

@@ -447,6 +447,11 @@ ADAM = "training.optimizer={name='adam', learning_rate=0.001}"
         ),
         ("training.optimizer.max_norm=1", "training.optimizer.max_norm: the run had None and goes"),
         ("training.shuffle=false", "training.shuffle: the run had True and goes on with False"),
+        (
+            "backend_options.matmul_algorithms=measured",
+            "backend_options.matmul_algorithms: the run had 'heuristic' and goes on with 'mea",
+        ),
+        ("backend_options.graph=true", None),
         ("training.epochs=9", None),
         ("training.keep_checkpoints=2", None),
         ("training.metrics=['accuracy']", None),

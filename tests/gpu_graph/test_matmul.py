@@ -168,6 +168,7 @@ def test_a_pickled_network_keeps_its_options():
         "graph": False,
         "matmul_precision": "tf32",
         "fused_products": True,
+        "matmul_algorithms": "heuristic",
     }
     assert copy.deepcopy(model).backend is backend
     assert copied.to("numpy").backend.options == {}
@@ -186,6 +187,7 @@ def test_float64_stays_float64_at_any_precision(emulator):
         ({"matmul_precision": "float8"}, ArgumentError, "'float8' is not supported; .*'float16'"),
         ({"matmul_precision": "tf23"}, ArgumentError, "did you mean 'tf32'"),
         ({"matmul_precision": 32}, ArgumentError, "32 is not supported"),
+        ({"matmul_algorithms": "mesured"}, ArgumentError, "did you mean 'measured'"),
         ({"graph": "yes"}, ArgumentTypeError, "graph: expected True or False"),
         ({"fused_products": 1}, ArgumentTypeError, "fused_products: expected True or False"),
     ],

@@ -18,6 +18,8 @@ TRANSFERS |= {
     "memory_errors",
     "release_memory",
     "needs_loss_scale",
+    "algorithms",
+    "restore_algorithms",
 }
 
 GROUPS: dict[str, list[Case]] = defaultdict(list)

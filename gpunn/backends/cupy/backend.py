@@ -37,7 +37,12 @@ from gpunn.backends.cupy.kernels import (
     sums,
 )
 from gpunn.backends.cupy.kernels.raw import C_TYPES
-from gpunn.backends.cupy.matmul import choose_fused_product, choose_product
+from gpunn.backends.cupy.matmul import (
+    NoFusedProduct,
+    SelectedProduct,
+    choose_fused_product,
+    choose_product,
+)
 from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
@@ -75,13 +80,17 @@ class CupyBackend(Backend):
     fused_products : bool
         Whether biases, ReLU and gradients of biases may be part of products of float32 matrices,
         through cuBLASLt, where it can be opened.
+    matmul_algorithms : {"heuristic", "measured"}
+        Whether products of float32 matrices are done by the algorithm that cuBLAS expects to be the
+        fastest, or by the fastest of several that cuBLASLt has, which are timed when a product of
+        this kind is first asked for. Results differ in rounding.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If an option is impossible.
     BackendUnavailableError
-        If products can't be had in that precision.
+        If products can't be had in that precision, or their algorithms can't be measured.
 
     Notes
     -----
@@ -99,18 +108,24 @@ class CupyBackend(Backend):
         graph: bool = True,
         matmul_precision: str = "float32",
         fused_products: bool = True,
+        matmul_algorithms: str = "heuristic",
     ) -> None:
-        chosen = CudaOptions(graph, matmul_precision, fused_products)
+        chosen = CudaOptions(graph, matmul_precision, fused_products, matmul_algorithms)
         index = cupy.cuda.runtime.getDevice() if device is None else device
         super().__init__(xp, cupy.cuda.Device(index), f"cupy:{index}")
         self.device.use()
         self._scratch = Scratch()
         self.options = asdict(chosen)
         self._graph = chosen.graph
-        self._product = choose_product(chosen.matmul_precision, self._scratch)
-        self._fused_product = choose_fused_product(
-            chosen.fused_products, chosen.matmul_precision, self._scratch
+        measured = chosen.matmul_algorithms == "measured"
+        self._lt_product = choose_fused_product(
+            *(chosen.fused_products or measured, chosen.matmul_precision),
+            *(self._scratch, chosen.matmul_algorithms),
         )
+        self._fused_product = self._lt_product if chosen.fused_products else NoFusedProduct("off")
+        self._product = choose_product(chosen.matmul_precision, self._scratch)
+        if measured:
+            self._product = SelectedProduct(self._lt_product, self._product)
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
         if self._several_devices:
             for name, value in vars(Backend).items():
@@ -138,10 +153,17 @@ class CupyBackend(Backend):
             "library": f"cupy {cupy.__version__}",
             "matmul": self._product.reason,
             "fused_products": self._fused_product.reason,
+            "matmul_algorithms": self._lt_product.selection.reason,
             "graph": "on" if self._graph else "off",
             "driver": f"CUDA {cuda_version(cupy.cuda.runtime.driverGetVersion())}",
             "runtime": f"CUDA {cuda_version(cupy.cuda.runtime.runtimeGetVersion())}",
         }
+
+    def algorithms(self) -> dict[str, str]:
+        return self._lt_product.selection.stored()
+
+    def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
+        self._lt_product.restore(algorithms)
 
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
         host = np.asarray(array, dtype=dtype, order="C")

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from gpunn.configurable import check_flag
 from gpunn.errors import ArgumentError, suggest
 
-__all__ = ["PRECISIONS", "CudaOptions"]
+__all__ = ["ALGORITHMS", "PRECISIONS", "CudaOptions"]
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 """What the products of float32 matrices may be computed in."""
+
+ALGORITHMS = ("heuristic", "measured")
+"""How the algorithm of a product of float32 matrices is chosen."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class CudaOptions:
         6e-8 to 65504: training scales its loss.
     fused_products : bool
         Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
+    matmul_algorithms : {"heuristic", "measured"}
+        Whether products of float32 matrices are done by the algorithm that cuBLAS expects to be the
+        fastest, or by the fastest of several, which are timed. Results differ in rounding.
 
     Raises
     ------
@@ -36,12 +42,14 @@ class CudaOptions:
     graph: bool = True
     matmul_precision: str = "float32"
     fused_products: bool = True
+    matmul_algorithms: str = "heuristic"
 
     def __post_init__(self) -> None:
         for name in ("graph", "fused_products"):
             object.__setattr__(self, name, check_flag(name, getattr(self, name)))
-        if self.matmul_precision not in PRECISIONS:
-            raise ArgumentError(
-                f"matmul_precision: {self.matmul_precision!r} is not supported; "
-                f"{suggest(str(self.matmul_precision), PRECISIONS)}"
-            )
+        for name, known in (("matmul_precision", PRECISIONS), ("matmul_algorithms", ALGORITHMS)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ArgumentError(
+                    f"{name}: {value!r} is not supported; {suggest(str(value), known)}"
+                )

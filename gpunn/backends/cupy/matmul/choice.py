@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
-from gpunn.backends.cupy.matmul.cublas import CublasError, CublasProduct, load_cublas
-from gpunn.backends.cupy.matmul.cublaslt import CublasLtProduct, load_cublaslt
+import numpy as np
+
+from gpunn.backends.cupy.matmul.cublas import CublasError, CublasProduct, load_cublas, row_major
+from gpunn.backends.cupy.matmul.cublaslt import PLAIN, load_cublaslt
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
+from gpunn.backends.cupy.matmul.lt_product import LtProduct
+from gpunn.backends.cupy.matmul.selection import Heuristic, Measured, Selection
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import BackendUnavailableError
 from gpunn.typing import Array
 
-__all__ = ["FusedProduct", "Product", "choose_fused_product", "choose_product"]
+__all__ = [
+    "FusedProduct",
+    "NoFusedProduct",
+    "Product",
+    "SelectedProduct",
+    "choose_fused_product",
+    "choose_product",
+]
 
 
 class Product(Protocol):
@@ -40,19 +52,25 @@ class Product(Protocol):
 class FusedProduct(Protocol):
     """A matrix product with an epilogue, one of the numbers in `cublaslt`."""
 
+    selection: Selection
+
     @property
     def reason(self) -> str:
         """What it is, or why there is none."""
+
+    def restore(self, algorithms: Mapping[str, str]) -> None:
+        """Take back what `selection.stored` returned."""
 
     def __call__(
         self,
         a: Array,
         b: Array,
         out: Array,
-        epilogue: int,
+        epilogue: int = PLAIN,
         vector: Array | None = None,
         *,
         transpose_a: bool = False,
+        transpose_b: bool = False,
     ) -> bool:
         """Set out = a @ b, with `a` transposed first if so asked, and do the epilogue.
 
@@ -65,29 +83,73 @@ class NoFusedProduct:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+        self.selection: Selection = Heuristic()
+
+    def restore(self, algorithms: Mapping[str, str]) -> None:
+        """Do nothing."""
 
     def __call__(
         self,
         a: Array,
         b: Array,
         out: Array,
-        epilogue: int,
+        epilogue: int = PLAIN,
         vector: Array | None = None,
         *,
         transpose_a: bool = False,
+        transpose_b: bool = False,
     ) -> bool:
         """Return False."""
         return False
 
 
-def choose_fused_product(wanted: bool, precision: str, scratch: Scratch) -> FusedProduct:
-    """Return cuBLASLt's products, or none where they aren't wanted or it can't be opened."""
+class SelectedProduct:
+    """cuBLASLt's product of float32 matrices, where it has one; all others are another one's."""
+
+    def __init__(self, product: FusedProduct, otherwise: Product) -> None:
+        self._product, self._otherwise = product, otherwise
+        self.capturable, self.reason = otherwise.capturable, otherwise.reason
+
+    def __call__(
+        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        """Set out = a @ b, with either operand transposed first."""
+        a, transpose_a = row_major(a, transpose_a)
+        b, transpose_b = row_major(b, transpose_b)
+        if not (
+            out.dtype == np.float32
+            and a.flags.c_contiguous
+            and b.flags.c_contiguous
+            and self._product(a, b, out, transpose_a=transpose_a, transpose_b=transpose_b)
+        ):
+            self._otherwise(a, b, out, transpose_a, transpose_b)
+
+
+def choose_fused_product(
+    wanted: bool, precision: str, scratch: Scratch, algorithms: str = "heuristic"
+) -> FusedProduct:
+    """Return cuBLASLt's products, or none where they aren't wanted or it can't be opened.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it can't be opened, and `algorithms` is "measured".
+    """
     if not wanted:
         return NoFusedProduct("off")
     try:
-        return CublasLtProduct(load_cublaslt(), precision, scratch)
+        library = load_cublaslt()
+        selection = Measured(library) if algorithms == "measured" else Heuristic()
+        return LtProduct(library, precision, scratch, selection)
     except (OSError, AttributeError, CublasError) as error:
-        return NoFusedProduct(f"none: cuBLASLt can't be opened: {error}")
+        reason = f"cuBLASLt can't be opened: {error}"
+    if algorithms == "measured":
+        raise BackendUnavailableError(
+            f"matmul_algorithms={algorithms!r}: needs cuBLASLt, and {reason}. To fix it: install "
+            'cuBLAS, which brings it (pip install ".[cuda13-toolkit]"), or leave matmul_algorithms '
+            "at 'heuristic'"
+        )
+    return NoFusedProduct(f"none: {reason}")
 
 
 def choose_product(precision: str, scratch: Scratch) -> Product:

@@ -36,6 +36,7 @@ __all__ = [
     "destroy_with",
     "load_cublas",
     "open_library",
+    "row_major",
     "workspace_bytes",
 ]
 
@@ -210,10 +211,8 @@ class CublasProduct:
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
         """Set out = a @ b, with either operand transposed first."""
-        if not a.flags.c_contiguous:
-            a, transpose_a = a.T, not transpose_a
-        if not b.flags.c_contiguous:
-            b, transpose_b = b.T, not transpose_b
+        a, transpose_a = row_major(a, transpose_a)
+        b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
             self._otherwise(a, b, out, transpose_a, transpose_b)
             return
@@ -232,6 +231,13 @@ class CublasProduct:
             *(out.data.ptr, real, n, self._compute[real], DEFAULT_ALGORITHM),
         )
         check("cublasGemmEx", status)
+
+
+def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:
+    """Return the same operand, as a row-major matrix if it can be had without a copy."""
+    if matrix.flags.c_contiguous:
+        return matrix, transposed
+    return matrix.T, not transposed
 
 
 def check(function: str, status: int) -> None:

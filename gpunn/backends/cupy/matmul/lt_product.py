@@ -1,0 +1,149 @@
+"""Products of float32 matrices by cuBLASLt, with an epilogue or without."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import cupy
+import numpy as np
+
+from gpunn.backends.cupy.matmul.cublas import COMPUTE_TYPES, workspace_bytes
+from gpunn.backends.cupy.matmul.cublaslt import (
+    INVALID,
+    NAMES,
+    PLAIN,
+    Algorithm,
+    Plan,
+    RefusalError,
+    alignment,
+    handles,
+)
+from gpunn.backends.cupy.matmul.selection import Selection
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.typing import Array
+
+__all__ = ["LtProduct"]
+
+logger = logging.getLogger("gpunn")
+
+
+class Plans(threading.local):
+    """The plans of a thread, or why there is none.
+
+    There is one for each layer and number of rows: few enough to be kept. They are a thread's own,
+    because a product first writes its vector's address into the plan.
+    """
+
+    def __init__(self) -> None:
+        self.of_problems: dict[tuple[Any, ...], Plan | str] = {}
+
+
+class LtProduct:
+    """cublasLtMatmul of contiguous float32 matrices.
+
+    Attributes
+    ----------
+    selection : Selection
+        Which of cuBLASLt's algorithms does a product.
+    """
+
+    def __init__(
+        self, library: Any, precision: str, scratch: Scratch, selection: Selection
+    ) -> None:
+        self.selection = selection
+        self._library = library
+        self._compute = COMPUTE_TYPES[precision]
+        self._scratch = scratch
+        self._plans = Plans()
+        self._refused: set[str] = set()
+        self._device = cupy.cuda.runtime.getDevice()
+        self._workspace_bytes = workspace_bytes(self._device)
+        handles(library, self._device)
+
+    @property
+    def reason(self) -> str:
+        """What does fused products, and which of them it refused so far."""
+        refused = "; ".join(sorted(self._refused))
+        return f"cuBLASLt{f', which refused: {refused}' if refused else ''}"
+
+    def restore(self, algorithms: Mapping[str, str]) -> None:
+        """Take back what `selection.stored` returned."""
+        self.selection.restore(algorithms)
+        self._plans = Plans()
+
+    def __call__(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        epilogue: int = PLAIN,
+        vector: Array | None = None,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> bool:
+        """Set out = a @ b, with either operand transposed first if so asked, and do the epilogue.
+
+        Returns
+        -------
+        bool
+            Whether it was done: not if cuBLASLt has no algorithm for this, or a matrix is empty.
+        """
+        if not (a.size and b.size):
+            return False
+        # cuBLASLt is column-major, and sees the transpose of each row-major matrix. So it is asked
+        # for out' = b' a': its A is our b.
+        matrices, transposed = (b, a, out, out), (transpose_b, transpose_a)
+        address = 0 if vector is None else vector.data.ptr
+        aligned = *(alignment(matrix.data.ptr) for matrix in matrices), alignment(address)
+        problem = a.shape, b.shape, transposed, epilogue, self._compute, aligned
+        plans = self._plans.of_problems
+        workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
+        try:
+            if problem not in plans:
+                plan = Plan(
+                    self._library,
+                    handles(self._library, self._device),
+                    self._compute,
+                    epilogue,
+                    transposed,
+                    matrices,
+                    address,
+                    self._workspace_bytes,
+                )
+
+                def run(algorithm: Algorithm) -> None:
+                    plan.multiply(algorithm, matrices, address, workspace)
+
+                plan.algorithm = self.selection.choose(json.dumps(problem), plan, run)
+                plans[problem] = plan
+            chosen = plans[problem]
+            if isinstance(chosen, Plan):
+                chosen.multiply(chosen.algorithm, matrices, address, workspace)
+                return True
+            why = chosen
+        except RefusalError as refusal:
+            why = plans[problem] = str(refusal)
+        shapes = [x.shape[::-1] if t else x.shape for x, t in ((a, transpose_a), (b, transpose_b))]
+        self._refused.add(f"{shapes[0]} times {shapes[1]} with {NAMES[epilogue]} ({why})")
+        say_once(NAMES[epilogue], why)
+        return False
+
+
+@functools.cache
+def say_once(epilogue: str, why: str) -> None:
+    """Say that operations run one after the other: that is slower, or an error of ours."""
+    if why == INVALID:
+        logger.warning(
+            "gpunn: cuBLASLt calls an argument of a product with %s invalid (%s). Training goes on "
+            "without it, with the same results but for rounding. Please report this; the backend "
+            "option fused_products=False does without cuBLASLt",
+            *(epilogue, why),
+        )
+    else:
+        logger.info("gpunn: a product with %s is not cuBLASLt's: %s", epilogue, why)

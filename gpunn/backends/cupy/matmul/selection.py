@@ -1,0 +1,215 @@
+"""Which of cuBLASLt's algorithms does a product: the heuristic's first, or the fastest.
+
+Algorithms add in different orders, and so round differently. What was measured is therefore part
+of a training's state: it is stored in checkpoints and taken back from them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import median
+from typing import Any, Protocol
+
+import cupy
+
+from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
+
+__all__ = ["Heuristic", "Measured", "Selection"]
+
+logger = logging.getLogger("gpunn")
+
+CANDIDATES = 8
+"""How many algorithms are compared."""
+
+IN_A_ROW, LAUNCHES = 10, 5
+"""Products in a graph, and launches of it that are timed."""
+
+MADE_BY = "made_by"
+"""Key, among what is stored, of the library and the device that algorithms belong to."""
+
+DIFFERS = "so the run will not end with the numbers of an uninterrupted run"
+
+
+class Selection(Protocol):
+    """Chooses among cuBLASLt's algorithms."""
+
+    @property
+    def reason(self) -> str:
+        """How, and how many were chosen."""
+
+    def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
+        """Return an algorithm.
+
+        Parameters
+        ----------
+        problem : str
+            Tells the product's kind apart from all others.
+        plan : Plan
+            Of that product.
+        run : callable
+            Does the product on the current stream, with the algorithm given.
+
+        Raises
+        ------
+        RefusalError
+            If there is none.
+        """
+
+    def stored(self) -> dict[str, str]:
+        """Return what `restore` needs to choose the same again, of JSON types."""
+
+    def restore(self, stored: Mapping[str, str]) -> None:
+        """Choose what was chosen before, where that is possible; else say so."""
+
+
+class Heuristic:
+    """Takes the one that cuBLASLt's heuristic expects to be the fastest."""
+
+    reason = "algorithms of cuBLAS's heuristic"
+
+    def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
+        """Return the heuristic's first algorithm."""
+        return plan.candidates(1)[0]
+
+    def stored(self) -> dict[str, str]:
+        """Return nothing: the heuristic says the same each time."""
+        return {}
+
+    def restore(self, stored: Mapping[str, str]) -> None:
+        """Do nothing."""
+
+
+class Measured:
+    """Takes the one that was the fastest of the heuristic's first few, on the very operands.
+
+    Where the stream is recorded, nothing can be timed, and it is the heuristic's first.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        cuBLASLt.
+    """
+
+    def __init__(self, library: Any) -> None:
+        device = cupy.cuda.runtime.getDevice()
+        name = cupy.cuda.runtime.getDeviceProperties(device)["name"].decode()
+        self._made_by = f"cuBLASLt {library.cublasLtGetVersion()} on {name}"
+        self._chosen: dict[str, str] = {}
+
+    @property
+    def reason(self) -> str:
+        """How many were chosen."""
+        return f"{len(self._chosen)} measured algorithms"
+
+    def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
+        """Return the algorithm that was chosen before, or the fastest."""
+        if problem in self._chosen:
+            algorithm = decoded(self._chosen[problem])
+            if algorithm is not None and plan.accepts(algorithm):
+                return algorithm
+            logger.warning(
+                "gpunn: cuBLASLt can't do a product with the algorithm that was stored for it, and "
+                "another one is chosen, %s: %s",
+                *(DIFFERS, problem),
+            )
+            del self._chosen[problem]
+        candidates = plan.candidates(CANDIDATES)
+        if cupy.cuda.get_current_stream().is_capturing():
+            fastest = candidates[0]
+        else:
+            fastest = fastest_of(working(candidates, run), run)
+        # Another thread may have been quicker; one algorithm is for all of them.
+        return Algorithm.from_buffer_copy(
+            bytes.fromhex(self._chosen.setdefault(problem, bytes(fastest).hex()))
+        )
+
+    def stored(self) -> dict[str, str]:
+        """Return the algorithms, in hexadecimal digits, and what they belong to."""
+        return {MADE_BY: self._made_by, **self._chosen} if self._chosen else {}
+
+    def restore(self, stored: Mapping[str, str]) -> None:
+        """Take algorithms back, which NVIDIA allows with the same version of the library."""
+        if not stored:
+            return
+        algorithms = dict(stored)
+        made_by = algorithms.pop(MADE_BY, None)
+        if made_by == self._made_by:
+            self._chosen |= algorithms
+            return
+        logger.warning(
+            "gpunn: the algorithms of products were measured for %s; this is %s. They are measured "
+            "anew, %s",
+            *(made_by, self._made_by, DIFFERS),
+        )
+
+
+def decoded(text: str) -> Algorithm | None:
+    """Return an algorithm from hexadecimal digits, or None if they aren't those of one."""
+    try:
+        return Algorithm.from_buffer_copy(bytes.fromhex(text))
+    except ValueError:
+        return None
+
+
+def working(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> list[Algorithm]:
+    """Return those that do the product, and have loaded their kernels by now.
+
+    Raises
+    ------
+    RefusalError
+        If none does.
+    """
+    found, refused = [], ""
+    for candidate in candidates:
+        try:
+            run(candidate)
+            found.append(candidate)
+        except RefusalError as refusal:
+            refused = str(refusal)
+    if not found:
+        raise RefusalError(refused)
+    return found
+
+
+def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
+    """Return the one with the least median time on the device.
+
+    They are timed within graphs, as a training step runs them: launched one by one, a small product
+    would take the host longer than the device.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    graphs = [recorded(partial(run, candidate)) for candidate in candidates]
+    times: list[list[float]] = [[] for _ in graphs]
+    for graph in graphs:
+        graph.launch()  # the first launch also prepares the graph
+    for _ in range(LAUNCHES):  # in turn, so that what slows the device down hits all of them
+        for graph, measured in zip(graphs, times, strict=True):
+            measured.append(milliseconds(graph.launch))
+    medians = [median(measured) for measured in times]
+    return candidates[medians.index(min(medians))]
+
+
+def recorded(run: Callable[[], None]) -> Any:
+    """Return a CUDA graph of several runs in a row."""
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            for _ in range(IN_A_ROW):
+                run()
+        finally:
+            graph = stream.end_capture()
+    return graph
+
+
+def milliseconds(launch: Callable[[], None]) -> float:
+    """Return how long the device takes for something, and wait for it."""
+    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+    begin.record()
+    launch()
+    end.record()
+    end.synchronize()
+    return float(cupy.cuda.get_elapsed_time(begin, end))

@@ -1,0 +1,309 @@
+"""cuBLASLt's algorithms, chosen by measuring: which, when, and again after a resumption."""
+
+import itertools
+import pickle
+import re
+import types
+from collections import Counter
+
+import cupy
+import numpy as np
+import pytest
+from parity.operations import CASES, check
+
+import gpunn
+from gpunn import get_backend, layers
+from gpunn.backends.cupy import CupyBackend
+from gpunn.backends.cupy.matmul import choice, cublaslt, selection
+from gpunn.callbacks import ModelCheckpoint
+from gpunn.errors import BackendUnavailableError
+
+pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
+
+FUSED = r"dense(_gradient)?-(identity|relu)-(0x3x2|1x1x1|5x7x3|33x16x48)"
+PRODUCTS = [case for case in CASES if re.match(rf"matmul-.x|{FUSED}", case.name)]
+SHAPE = (8, 5, 64)
+"""Of a product whose sums have parts enough to be rounded differently by each algorithm."""
+
+
+def measuring(**options):
+    return CupyBackend(0, matmul_algorithms="measured", **options)
+
+
+@pytest.fixture
+def device(monkeypatch, emulator):
+    """An emulated device whose clock goes on when cuBLASLt's algorithms run, as the test says.
+
+    `costs` has the time of each algorithm, 1 where it has none, and `counts` what has run.
+    """
+    from emulated_cuda import graphs
+
+    costs = Counter()
+
+    def now():
+        return sum(runs * (costs[name] or 1) for name, runs in counts.algorithms.items())
+
+    with emulator.counters() as counts:
+        monkeypatch.setattr(graphs, "time", types.SimpleNamespace(perf_counter=now))
+        yield types.SimpleNamespace(costs=costs, counts=counts)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Time everything once, where the times say nothing."""
+    monkeypatch.setattr(selection, "IN_A_ROW", 1)
+    monkeypatch.setattr(selection, "LAUNCHES", 1)
+
+
+def operands(m, n, k, transpose_a=False, transpose_b=False):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((k, m) if transpose_a else (m, k)).astype("f4")
+    b = rng.standard_normal((n, k) if transpose_b else (k, n)).astype("f4")
+    expected = (a.T if transpose_a else a).astype("f8") @ (b.T if transpose_b else b)
+    return cupy.asarray(a), cupy.asarray(b), cupy.full((m, n), np.nan, "f4"), expected
+
+
+def multiply(backend, **transposed):
+    """Do one product; return its bytes."""
+    a, b, out, expected = operands(*SHAPE, **transposed)
+    backend.matmul(a, b, out, **transposed)
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-5)
+    return out.get().tobytes()
+
+
+def used(device, backend):
+    """Return the algorithm that does a product from now on."""
+    before = Counter(device.counts.algorithms)
+    multiply(backend)
+    ((name, times),) = (device.counts.algorithms - before).items()
+    assert times == 1
+    return name
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_gives_the_results_of_the_base(fused, quick):
+    backend = measuring(fused_products=fused)
+    for case in PRODUCTS:
+        check(backend, "float32", case)
+    described = backend.describe()
+    assert described["matmul_algorithms"] == f"{len(backend.algorithms()) - 1} measured algorithms"
+    assert described["fused_products"] == ("cuBLASLt" if fused else "off")
+    assert CupyBackend(0).describe()["matmul_algorithms"] == "algorithms of cuBLAS's heuristic"
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("transposed", list(itertools.product([False, True], repeat=2)))
+def test_the_fastest_is_chosen_once(device, transposed):
+    device.costs["5"] = 1e-3
+    transposed = dict(zip(("transpose_a", "transpose_b"), transposed, strict=True))
+    backend = measuring()
+    bits = {multiply(backend, **transposed)}
+    launched = device.counts.graph_launches
+    assert launched > 0
+    for _ in range(2):
+        before = Counter(device.counts.algorithms)
+        bits.add(multiply(backend, **transposed))
+        assert device.counts.algorithms - before == {"5": 1}
+    assert device.counts.graph_launches == launched
+    assert len(bits) == 1
+    assert bits != {multiply(CupyBackend(0), **transposed)}  # else no test could tell them apart
+
+
+@pytest.mark.emulated
+def test_times_are_medians(device, monkeypatch):
+    """One launch that was held up, or was the first, says nothing."""
+    device.costs["3"], launches = 1e-3, itertools.count()
+    timed = selection.milliseconds
+    monkeypatch.setattr(
+        selection, "milliseconds", lambda launch: timed(launch) + 1e9 * (next(launches) % 5 == 0)
+    )
+    backend = measuring()
+    multiply(backend)
+    assert used(device, backend) == "3"
+
+
+@pytest.mark.emulated
+def test_no_algorithm_whose_bits_change_is_chosen(device):
+    device.costs["1"] = 1e-3  # the emulated heuristic's reduction in place, unless it is excluded
+    backend = measuring()
+    assert len({multiply(backend) for _ in range(4)}) == 1
+    assert used(device, backend) == "1"
+
+
+@pytest.mark.emulated
+def test_what_is_first_met_in_a_capture_is_the_heuristics_from_then_on(device):
+    device.costs["5"] = 1e-3
+    backend, (a, b, out, expected) = measuring(), operands(*SHAPE)
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        backend.matmul(a, b, out)
+        graph = stream.end_capture()
+    graph.launch()
+    np.testing.assert_allclose(out.get(), expected, rtol=1e-5, atol=1e-5)
+    assert used(device, backend) == "0"
+    assert device.counts.graph_launches == 1
+
+
+@pytest.mark.emulated
+def test_what_was_chosen_is_chosen_again(device, caplog):
+    device.costs["4"] = 1e-3
+    first, second = measuring(), measuring()
+    bits = multiply(first)
+    stored = first.algorithms()
+    assert {type(item) for pair in stored.items() for item in pair} == {str}
+    device.costs["4"] = 1e3
+    multiply(second)  # before, with what is the fastest now
+    assert used(device, second) != "4"
+    launched = device.counts.graph_launches
+    second.restore_algorithms(stored)
+    assert multiply(second) == bits
+    assert used(device, second) == "4"
+    assert (second.algorithms(), device.counts.graph_launches) == (stored, launched)
+    assert not caplog.records
+    CupyBackend(0).restore_algorithms(stored)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"made_by": "cuBLASLt 1 on a GPU"}, r"measured for cuBLASLt 1 on a GPU; this is .* anew"),
+        ({None: "what is not hexadecimal"}, r"can't do a product with the algorithm"),
+        ({None: "00" * 64}, r"can't do a product with the algorithm"),
+    ],
+    ids=["another release", "damaged", "of another library"],
+)
+def test_what_is_of_no_use_is_said_and_measured_anew(device, changed, said, caplog):
+    device.costs["4"] = 1e-3
+    backend, other = measuring(), measuring()
+    multiply(backend)
+    (problem,) = backend.algorithms().keys() - {"made_by"}
+    stored = backend.algorithms() | {name or problem: text for name, text in changed.items()}
+    other.restore_algorithms(stored)
+    multiply(other)
+    assert used(device, other) == "4"
+    assert other.algorithms() == backend.algorithms()
+    (message,) = caplog.messages
+    assert re.search(said, message)
+    assert message.count("will not end with the numbers of an uninterrupted run") == 1
+
+
+@pytest.mark.emulated
+def test_candidates_that_fail_are_left_out(device, monkeypatch):
+    device.costs["0"] = 1e-3
+    library, failing = cublaslt.load_cublaslt(), {0, 1, 3}
+
+    def fail(*arguments):
+        number = arguments[12]._obj.data[6] >> 16 & 0xFFFF
+        return 15 if number in failing else library.cublasLtMatmul(*arguments)
+
+    class Failing:
+        def __getattr__(self, name):
+            return fail if name == "cublasLtMatmul" else getattr(library, name)
+
+    monkeypatch.setattr(choice, "load_cublaslt", Failing)
+    backend = measuring()
+    multiply(backend)
+    assert used(device, backend) == "4"
+    failing |= set(range(8))
+    backend, before = measuring(), device.counts.matmuls.total()
+    multiply(backend)  # by cuBLAS
+    assert device.counts.matmuls.total() == before + 1
+    assert backend.describe()["fused_products"].endswith(
+        "(8, 64) times (64, 5) with nothing more (status 15, not supported)"
+    )
+
+
+def test_without_the_library_it_is_an_error(monkeypatch):
+    def missing():
+        raise OSError("no such library")
+
+    monkeypatch.setattr(choice, "load_cublaslt", missing)
+    with pytest.raises(BackendUnavailableError, match=r"matmul_algorithms='measured'.*no such"):
+        get_backend("cupy", matmul_algorithms="measured")
+
+
+# ------------------------------------------------------------------------------------ training
+
+X = np.random.default_rng(1).standard_normal((40, 64)).astype("f4")
+Y = np.arange(40) % 5
+
+
+def trainer_on(backend):
+    model = gpunn.Sequential([layers.Dense(32, "relu"), layers.Dense(5)], 64, backend, seed=0)
+    return gpunn.Trainer(model, "softmax_cross_entropy")
+
+
+def fit(trainer, epochs=2, **options):
+    trainer.fit(X, Y, epochs=epochs, batch_size=16, progress=False, **options)
+    return trainer.model.parameters.values.tobytes()
+
+
+def bits(trainer):
+    return b"".join(array.tobytes() for array in trainer.model.parameters.to_host().values())
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("graph", [True, False])
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(device, graph, tmp_path, caplog):
+    device.costs["5"] = 1e-3
+    whole = trainer_on(measuring(graph=graph))
+    path = tmp_path / "{epoch}.safetensors"
+    fit(whole, callbacks=[ModelCheckpoint(path, resumable=True)])
+    device.costs["5"] = 1e3  # from now on another one is the fastest
+    resumed = trainer_on(measuring(graph=graph))
+    fit(resumed, resume_from=tmp_path / "1.safetensors")
+    assert bits(resumed) == bits(whole)
+    assert not caplog.records
+    anew = trainer_on(measuring(graph=graph))
+    anew.model.backend.restore_algorithms = lambda algorithms: None
+    fit(anew, resume_from=tmp_path / "1.safetensors")
+    assert bits(anew) != bits(whole)
+    on_host = trainer_on(get_backend("numpy"))
+    fit(on_host, resume_from=tmp_path / "1.safetensors")
+    on_host.save_checkpoint(tmp_path / "host.safetensors")
+    anew.load_checkpoint(tmp_path / "host.safetensors")
+
+
+@pytest.mark.emulated
+def test_a_pickled_trainer_keeps_its_algorithms(device):
+    device.costs["5"] = 1e-3
+    trainer = trainer_on(measuring())
+    fit(trainer, 1)
+    copied = pickle.loads(pickle.dumps(trainer))
+    device.costs["5"] = 1e3
+    assert copied.model.backend.algorithms() == trainer.model.backend.algorithms() != {}
+    fit(trainer, 1)
+    fit(copied, 1)
+    assert bits(copied) == bits(trainer)
+
+
+# ------------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("seed", "algorithms"), [(5, "heuristic"), (6, "measured")])
+def test_where_shapes_are_refused_results_are_those_of_the_base(seed, algorithms, emulator, quick):
+    backend = CupyBackend(0, matmul_algorithms=algorithms)
+    with emulator.refusals(seed), emulator.counters() as counts:
+        for case in PRODUCTS:
+            check(backend, "float32", case)
+    assert counts.fused_matmuls
+    for name in ("bias", "ReLU", "bias and ReLU", "bias gradient"):
+        assert f"with {name} (status 15" in backend.describe()["fused_products"]
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("algorithms", ["heuristic", "measured"])
+def test_where_shapes_are_refused_a_replayed_step_has_the_same_bits(algorithms, emulator, quick):
+    found, stored = [], {}
+    with emulator.refusals(3):
+        for graph in (True, False):
+            trainer = trainer_on(CupyBackend(0, graph=graph, matmul_algorithms=algorithms))
+            trainer.model.backend.restore_algorithms(stored)
+            fit(trainer)
+            stored = trainer.model.backend.algorithms()
+            assert "refused" in trainer.model.backend.describe()["fused_products"]
+            found.append(bits(trainer))
+    assert found[0] == found[1]
