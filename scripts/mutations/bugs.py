@@ -256,8 +256,8 @@ BUGS = (
         "a bias's gradient from the other matrix",
         5,
         f"{CUPY}/matmul/cublaslt.py",
-        "EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 256",
-        "EPILOGUE_RELU, EPILOGUE_BIAS, EPILOGUE_BGRADA = 2, 4, 512",
+        "EPILOGUE_BIAS, EPILOGUE_BGRADA = 1, 2, 4, 256",
+        "EPILOGUE_BIAS, EPILOGUE_BGRADA = 1, 2, 4, 512",
         (FUSED, "-k", "every_epilogue"),
     ),
     Bug(

@@ -7,7 +7,13 @@
 
 namespace {
 
-enum Status { success = 0, not_initialized = 1, invalid_value = 7, not_supported = 15 };
+enum Status {
+  success = 0,
+  not_initialized = 1,
+  invalid_value = 7,
+  execution_failed = 13,
+  not_supported = 15
+};
 enum Epilogue { plain = 1, relu = 2, bias = 4, relu_bias = 6, sums_of_a = 256, sums_of_b = 512 };
 constexpr int real_32 = 0;
 constexpr uint64_t our_algorithm = 0x6c74;
@@ -223,7 +229,7 @@ int cublasLtMatmulAlgoGetHeuristic(Handle* h, Operation* o, Layout* a, Layout* b
     algorithm.number = (uint16_t)*found;
     algorithm.in_place = *found == in_place_algorithm && p->reductions & in_place;
     results[*found] = {algorithm, workspace_bytes, success, 1.0f, {}};
-    if (*found == invalid_algorithm) results[*found] = {{}, 0, not_supported, 0, {}};
+    if (*found == invalid_algorithm) results[*found].state = not_supported;
   }
   return success;
 }
@@ -233,6 +239,7 @@ int cublasLtMatmulAlgoCheck(Handle* h, Operation* o, Layout* a, Layout* b, Layou
   if (!h) return not_initialized;
   if (int status = judge(o, c, d)) return status;
   if (!fits(algorithm, o, a, b, c, d)) return invalid_value;
+  if (algorithm->number == invalid_algorithm) return not_supported;
   result->workspace = workspace_bytes;
   result->state = success;
   result->waves = 1.0f;
@@ -246,6 +253,7 @@ int cublasLtMatmul(Handle* h, Operation* o, const void* alpha, const void* a, La
   if (!h) return not_initialized;
   if (int status = judge(o, lc, ld)) return status;
   if (!fits(algorithm, o, la, lb, lc, ld)) return invalid_value;
+  if (algorithm->number == invalid_algorithm) return execution_failed;
   const void* pointers[] = {a, b, c, d, o->vector};
   for (int i = 0; i < 5; i++)
     if ((uint64_t)pointers[i] % algorithm->alignment[i]) return invalid_value;
