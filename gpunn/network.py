@@ -519,7 +519,7 @@ class Sequential(Described):
         kept = dict(state)
         layers = [detached(layer) for layer in kept.pop("layers")]
         backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
-        backend.restore_algorithms(kept.pop("algorithms"))
+        backend.restore_algorithms(kept.pop("algorithms", {}))
         values = kept.pop("values")
         Sequential.__init__(
             self, layers, kept["input_shape"], backend, kept["seed"], kept["dtype"], values

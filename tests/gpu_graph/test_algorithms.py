@@ -18,8 +18,6 @@ from gpunn.backends.cupy.matmul import choice, cublaslt, selection
 from gpunn.callbacks import ModelCheckpoint
 from gpunn.errors import BackendUnavailableError
 
-pytestmark = [pytest.mark.device, pytest.mark.rung(5)]
-
 FUSED = r"dense(_gradient)?-(identity|relu)-(0x3x2|1x1x1|5x7x3|33x16x48)"
 PRODUCTS = [case for case in CASES if re.match(rf"matmul-.x|{FUSED}", case.name)]
 SHAPE = (8, 5, 64)
