@@ -101,7 +101,7 @@ class Measured:
     @property
     def reason(self) -> str:
         """How many were chosen."""
-        return f"{len(self._chosen)} measured algorithms"
+        return f"measured algorithms: {len(self._chosen)}"
 
     def choose(self, problem: str, plan: Plan, run: Callable[[Algorithm], None]) -> Algorithm:
         """Return the algorithm that was chosen before, or the fastest."""
