@@ -69,6 +69,7 @@ class Call:
 
 
 TRANSFERS = {"copy_from_host", "copy_to_host", "release_memory", "synchronize"}
+NOT_COMPUTING = TRANSFERS | {"restore_algorithms"}
 
 OPERATIONS = sorted(
     name
@@ -76,7 +77,7 @@ OPERATIONS = sorted(
     if not name.startswith("_")
     and callable(method)
     and inspect.signature(method).return_annotation == "None"
-    and name not in TRANSFERS
+    and name not in NOT_COMPUTING
 )
 """Those of the interface: what gives nothing back, but works on arrays of the device."""
 

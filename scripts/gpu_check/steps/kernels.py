@@ -28,16 +28,23 @@ sys.path.append(str(device.REPOSITORY / "scripts"))
 import step_cost
 
 STEPS = (
-    ((784, 512, 512, 10), 128, "adam", "float32"),
-    ((784, 512, 512, 10), 1024, "adam", "float32"),
-    ((784, 2048, 2048, 10), 1024, "adam", "float32"),
-    ((784, 512, 512, 10), 1024, "adam", "tf32"),
-    ((64, 32, 10), 128, "adam", "float32"),
+    ((784, 512, 512, 10), 128, "adam", "float32", "heuristic"),
+    ((784, 512, 512, 10), 1024, "adam", "float32", "heuristic"),
+    ((784, 512, 512, 10), 1024, "adam", "float32", "measured"),
+    ((784, 2048, 2048, 10), 1024, "adam", "float32", "heuristic"),
+    ((784, 512, 512, 10), 1024, "adam", "tf32", "heuristic"),
+    ((64, 32, 10), 128, "adam", "float32", "heuristic"),
 )
+"""Networks, batches, optimizers, what products may be computed in, and how their algorithms are
+chosen."""
+
 IN_A_ROW, LAUNCHES = 50, 7
 
 if device.REHEARSAL:
-    STEPS = (((64, 16, 10), 16, "adam", "float32"), ((64, 16, 10), 16, "sgd", "float32"))
+    STEPS = (
+        ((64, 16, 10), 16, "adam", "float32", "heuristic"),
+        ((64, 16, 10), 16, "sgd", "float32", "measured"),
+    )
     IN_A_ROW, LAUNCHES = 2, 2
 
 HEAD = (
@@ -50,11 +57,11 @@ def run() -> Outcome:
     """Time the operations of some steps."""
     known = {row["step"]: row for row in rows.done()}
     tables = []
-    for sizes, batch, optimizer, precision in STEPS:
-        name = f"{'-'.join(map(str, sizes))}, batch {batch}, {optimizer}, {precision}"
+    for sizes, batch, *how in STEPS:
+        name = f"{'-'.join(map(str, sizes))}, batch {batch}, {', '.join(how)}"
         row = known.get(name)
         if row is None:
-            row = {"step": name, **timed_step(sizes, batch, optimizer, precision)}
+            row = {"step": name, **timed_step(sizes, batch, *how)}
             rows.add(row)
         tables.append(table(row))
     note = "least times are those of an H100"
@@ -65,11 +72,11 @@ def run() -> Outcome:
 
 
 def timed_step(
-    sizes: tuple[int, ...], batch: int, optimizer: str, precision: str
+    sizes: tuple[int, ...], batch: int, optimizer: str, precision: str, algorithms: str
 ) -> dict[str, Any]:
     """Return what each operation of a step takes, and the whole step, in microseconds."""
     X, y = work.classification(sizes[0])[:2]
-    backend = get_backend("cupy", matmul_precision=precision)
+    backend = get_backend("cupy", matmul_precision=precision, matmul_algorithms=algorithms)
     step = step_cost.Rehearsed(backend, sizes, batch, optimizer, IN_A_ROW, X, y)
     calls = step.calls()
     operations = [timed_call(step, call, precision) for call in calls]
