@@ -32,7 +32,7 @@ def measuring(**options):
 def device(monkeypatch, emulator):
     """An emulated device whose clock goes on when cuBLASLt's algorithms run, as the test says.
 
-    `costs` has the time of each algorithm, 1 where it has none, and `counts` what has run.
+    `costs` has the seconds of each algorithm, 1 where it has none, and `counts` what has run.
     """
     from emulated_cuda import graphs
 
@@ -109,15 +109,24 @@ def test_the_fastest_is_chosen_once(device, transposed):
 
 @pytest.mark.emulated
 def test_times_are_medians(device, monkeypatch):
-    """One launch that was held up, or was the first, says nothing."""
+    """Two launches of five that were held up say nothing."""
     device.costs["3"], launches = 1e-3, itertools.count()
     timed = selection.milliseconds
     monkeypatch.setattr(
-        selection, "milliseconds", lambda launch: timed(launch) + 1e9 * (next(launches) % 5 == 0)
+        selection, "milliseconds", lambda launch: timed(launch) + 1e9 * (next(launches) in (3, 24))
     )
     backend = measuring()
     multiply(backend)
     assert used(device, backend) == "3"
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize(("seconds", "runs"), [(1e-6, 1 + 6 * 10), (1.0, 1 + 6 * 1)])
+def test_long_products_are_run_less_often(device, seconds, runs):
+    device.costs.update(dict.fromkeys(map(str, range(8)), seconds))
+    multiply(measuring())
+    done = {name: times for name, times in device.counts.algorithms.items() if name != "0"}
+    assert done == dict.fromkeys("134567", runs)
 
 
 @pytest.mark.emulated

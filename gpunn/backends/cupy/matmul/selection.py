@@ -26,6 +26,9 @@ CANDIDATES = 8
 IN_A_ROW, LAUNCHES = 10, 5
 """Products in a graph, and launches of it that are timed."""
 
+LONG = 0.5
+"""In milliseconds: beside a product that takes longer, launching a graph of one is nothing."""
+
 MADE_BY = "made_by"
 """Key, among what is stored, of the library and the device that algorithms belong to."""
 
@@ -181,24 +184,26 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
     """
     if len(candidates) == 1:
         return candidates[0]
-    graphs = [recorded(partial(run, candidate)) for candidate in candidates]
+    runs = [partial(run, candidate) for candidate in candidates]
+    repetitions = 1 if milliseconds(runs[0]) > LONG else IN_A_ROW
+    graphs = [recorded(each, repetitions) for each in runs]
     times: list[list[float]] = [[] for _ in graphs]
     for graph in graphs:
         graph.launch()  # the first launch also prepares the graph
     for _ in range(LAUNCHES):  # in turn, so that what slows the device down hits all of them
-        for graph, measured in zip(graphs, times, strict=True):
-            measured.append(milliseconds(graph.launch))
-    medians = [median(measured) for measured in times]
+        for graph, own in zip(graphs, times, strict=True):
+            own.append(milliseconds(graph.launch))
+    medians = [median(own) for own in times]
     return candidates[medians.index(min(medians))]
 
 
-def recorded(run: Callable[[], None]) -> Any:
-    """Return a CUDA graph of several runs in a row."""
+def recorded(run: Callable[[], None], repetitions: int) -> Any:
+    """Return a CUDA graph of so many runs in a row."""
     stream = cupy.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
         try:
-            for _ in range(IN_A_ROW):
+            for _ in range(repetitions):
                 run()
         finally:
             graph = stream.end_capture()
