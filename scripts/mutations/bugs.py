@@ -15,6 +15,7 @@ SUMS = "tests/gpu_graph/test_sums.py"
 SCALE = "tests/gpu_graph/test_loss_scale.py"
 STAGING = "tests/gpu_graph/test_staging.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
+BOUNDS = "tests/gpu_graph/test_error_bounds.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
 ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
 SETTINGS = "tests/gpu_graph/test_workspace_status.py"
@@ -251,6 +252,14 @@ BUGS = (
         "int(transpose_b), int(transpose_a)",
         "int(transpose_a), int(transpose_b)",
         (PRODUCTS, "-k", "every_layout"),
+    ),
+    Bug(
+        "float32 products in TF32",
+        5,
+        f"{CUPY}/matmul/cublas.py",
+        '    "float32": COMPUTE_32F,\n',
+        '    "float32": COMPUTE_32F_FAST_TF32,\n',
+        (BOUNDS, "-k", "float32"),
     ),
     Bug(
         "a bias's gradient from the other matrix",
