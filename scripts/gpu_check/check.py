@@ -69,7 +69,7 @@ def main(
     if data is not None:
         os.environ["GPUNN_DATA"] = str(data.resolve())
     os.environ.setdefault(device.VARIABLE, "cuda")
-    earlier = read_report(path) if resume else {}
+    earlier = read_report(path) if resume else None
     document: Document = {
         "emulated": device.REHEARSAL,
         "quick": quick,
@@ -78,10 +78,9 @@ def main(
         "steps": [],
     }
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    check = Check(document, path, scaled(steps, budget))
+    check = Check(document, path, scaled(steps, budget), earlier)
     try:
         check.look(steps[0])
-        check.keep(earlier)
         for step in steps[1:]:
             check.run(step)
     except KeyboardInterrupt:
@@ -135,10 +134,18 @@ class Check:
         The report's file.
     limits : dict of str to float
         Seconds that each step may take. What a step leaves over, later ones may have.
+    earlier : dict or None
+        The report in the file, which is to be gone on with.
     """
 
-    def __init__(self, document: Document, path: Path | None, limits: dict[str, float]) -> None:
-        self.document, self.path, self.limits = document, path, limits
+    def __init__(
+        self,
+        document: Document,
+        path: Path | None,
+        limits: dict[str, float],
+        earlier: Document | None = None,
+    ) -> None:
+        self.document, self.path, self.limits, self.earlier = document, path, limits, earlier
         self.entries: dict[str, Document] = {}
         self.began, self.due = time.monotonic(), 0.0
         if path is not None and not path.resolve().parent.is_dir():
@@ -151,6 +158,8 @@ class Check:
             self.document["reason"] = outcome.detail
             self.end_at_once(outcome)
         self.document["device"] = outcome.figures["device"]
+        if self.earlier is not None:
+            self.keep(self.earlier)
         if self.path is None:
             self.path = Path(f"gpu_check_{datetime.now():%Y-%m-%d_%H-%M-%S}.json")
         self.write()
@@ -160,16 +169,19 @@ class Check:
         click.echo("\n".join([*lines, f"{'report':<15} {self.path}", ""]))
 
     def keep(self, earlier: Document) -> None:
-        """Keep the steps of an earlier report, if it is of this device and this commit."""
-        if not earlier:
-            return
+        """Take over the steps of an earlier report, if it is of this device and this commit."""
         same = ("device", "commit", "emulated", "quick")
         other = [name for name in same if earlier.get(name) != self.document[name]]
         if other:
-            click.echo(f"nothing is kept of the earlier report: other {', '.join(other)}", err=True)
-            return
-        # From now on they are in the report, so that nothing is lost if this check is cut off, too.
-        self.entries |= {step["name"]: step for step in earlier["steps"]} | self.entries
+            raise click.BadParameter(
+                f"{self.path} is of another {' and another '.join(other)}; name another file, "
+                "without --resume",
+                param_hint="--resume",
+            )
+        for step in earlier["steps"]:
+            if step["status"] == RUNNING:
+                step |= {"status": STOPPED, "detail": "cut off"}
+            self.entries.setdefault(step["name"], step)
 
     def run(self, step: Step, write: bool = True) -> Outcome:
         """Run a step, unless it passed before, and keep what it says."""
@@ -221,7 +233,8 @@ class Check:
     def end_at_once(self, outcome: Outcome) -> NoReturn:
         """End with the reason that no other step was begun for."""
         self.document["status"] = outcome.status
-        self.write()
+        if self.earlier is None:
+            self.write()
         click.echo(f"{outcome.status}: {outcome.detail}")
         sys.exit(EXIT_STATUS[outcome.status])
 

@@ -469,7 +469,7 @@ def wait_for(path, step, number):
 def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     """Its second step is done then, and its third hangs after three rows, two of them bad.
 
-    What passed is kept only if it is of the same device.
+    The report is gone on with only on the same device, and otherwise left as it is.
     """
     path = tmp_path / "report.json"
     third = (
@@ -481,16 +481,24 @@ def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     first.send_signal(signal.SIGKILL)
     first.communicate()
     assert [step["status"] for step in report["steps"]] == ["passed", "passed", "running"]
+    kept = path.read_bytes()
+    other = start([LOOK.replace("GPU", "X"), ""], "--resume")
+    assert "is of another device; name another file" in other.communicate()[1]
+    assert other.returncode == 2
+    broken = start(["end('failed')", ""], "--resume")
+    broken.communicate()
+    assert broken.returncode == 1
+    assert path.read_bytes() == kept
+
     again = "rows.add({'known': rows.done()}); end('passed')"
-    for look, rows in ((LOOK, [{"a": 1}, {"known": [{"a": 1}]}]), (LOOK.replace("GPU", "X"), 0)):
-        path.write_text(json.dumps(report))
-        second = start([look, "end('passed', 'twice')", again], "--resume")
-        said = second.communicate()
-        assert second.returncode == 0, said
-        steps = json.loads(path.read_text())["steps"]
-        assert steps[1]["detail"] == ("once" if rows else "twice")
-        assert steps[2]["rows"] == (rows or [{"known": []}])
-        assert ("nothing is kept of the earlier report: other device" in said[1]) == (not rows)
+    partly = start([LOOK, "end('passed', 'twice')", again], "--resume", "--only", "1")
+    assert "1 stopped" in partly.communicate()[0]
+    whole = start([LOOK, "end('passed', 'twice')", again], "--resume")
+    whole.communicate()
+    assert whole.returncode == 0
+    steps = json.loads(path.read_text())["steps"]
+    assert steps[1]["detail"] == "once"
+    assert steps[2]["rows"] == [{"a": 1}, {"known": [{"a": 1}]}]
 
 
 def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):
