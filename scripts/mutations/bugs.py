@@ -155,6 +155,14 @@ BUGS = (
         (PARITY, "-k", "batch_norm"),
     ),
     Bug(
+        "tickets that begin with what the memory held",
+        5,
+        f"{CUPY}/scratch.py",
+        "np.dtype(np.uint32), cupy.zeros)",
+        "np.dtype(np.uint32), cupy.empty)",
+        (SUMS,),
+    ),
+    Bug(
         "a ticket that is not 0 for the next launch",
         5,
         f"{KERNELS}/raw.py",
