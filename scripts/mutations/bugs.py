@@ -113,7 +113,7 @@ BUGS = (
     Bug(
         "a race: a barrier is gone",
         4,
-        f"{KERNELS}/raw.py",
+        f"{KERNELS}/columns.py",
         "  __syncthreads();  // the next call overwrites the stack\n",
         "",
         (SEMANTICS, "-k", "thread-batch_norm-float32"),

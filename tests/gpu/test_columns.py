@@ -23,7 +23,7 @@ BYTES = 4  # of a float32
 
 def row(rows: int, columns: int) -> str:
     """Return a row of the table: what ReLU's gradient, with its sums, asks of a device."""
-    from gpunn.backends.cupy.kernels.raw import EACH, LANES, STACK, column_grid
+    from gpunn.backends.cupy.kernels.columns import EACH, LANES, STACK, column_grid
 
     groups, shares, share = column_grid(rows, columns)
     moved = 3 * rows * columns * BYTES  # the output and the gradient are read, and one is written
@@ -48,7 +48,7 @@ def test_the_documented_grids_are_current():
 
 
 def test_every_row_is_in_one_share_and_none_is_empty():
-    from gpunn.backends.cupy.kernels.raw import BLOCKS, column_grid
+    from gpunn.backends.cupy.kernels.columns import BLOCKS, column_grid
 
     many = (0, 1, 128, 256, 257, 1037, 100_003, 10**7)
     for rows, columns in itertools.product(many, (1, 32, 33, 4096, 10**6)):
@@ -65,7 +65,8 @@ def test_all_rows_are_loaded_before_one_is_stored():
 
     from gpunn.activations import ReLU
     from gpunn.backends.cupy.kernels.activations import FORMULAS, gradient_and_sums
-    from gpunn.backends.cupy.kernels.raw import EACH, raw_kernel
+    from gpunn.backends.cupy.kernels.columns import EACH
+    from gpunn.backends.cupy.kernels.raw import raw_kernel
 
     source = raw_kernel(*gradient_and_sums("relu", FORMULAS[ReLU]), T=np.dtype(np.float32)).code
     program = cupy.cuda.compiler._NVRTCProgram(source, "kernel.cu", method="ptx")

@@ -13,8 +13,9 @@ from typing import Any
 import cupy
 
 from gpunn import activations
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import COLUMN, COLUMN_PARAMETERS, over_columns, raw_kernel
+from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
@@ -153,10 +154,10 @@ def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
     """Return a raw kernel's name and source."""
     name = f"gpunn_{name}_gradient_and_sums"
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
-    source = f"""{FUNCTIONS}
+    source = f"""{FUNCTIONS}{COLUMNS}
 extern "C" __global__ void {name}(
     const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters},
-    {COLUMN_PARAMETERS}) {{
+    {PARAMETERS}) {{
   {COLUMN}
   T sum[1] = {{0}};
   for (long long start = first; start < end; start += EACH * step) {{
