@@ -12,7 +12,7 @@ recorded once and replayed. No operation waits for the device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
@@ -270,6 +270,32 @@ class Backend:
         """Set start = start + rows; passes = passes + 1. Both have shape (1,)."""
         self.increment(start, rows)
         self.increment(passes, 1)
+
+    def next_batch(
+        self,
+        sources: Sequence[Array],
+        order: Array,
+        start: Array,
+        outs: Sequence[Array],
+        passes: Array,
+    ) -> None:
+        """Gather the next rows of several arrays, and count them and the pass.
+
+        outs[k][i] = sources[k][order[start + i]], converted to the type of outs[k];  then
+        start = start + rows;  passes = passes + 1.
+
+        Parameters
+        ----------
+        sources : sequence of array, shapes (n, ...)
+        order : array of int64, shape (m,)
+            Row numbers of the sources.
+        start, passes : array of int64, shape (1,)
+        outs : sequence of array, shapes (rows, ...)
+            One for each source.
+        """
+        for source, out in zip(sources, outs, strict=True):
+            self.gather_rows(source, order, start, out)
+        self.count_pass(start, outs[0].shape[0], passes)
 
     def count_update(
         self,
@@ -618,6 +644,35 @@ class Backend:
         if optimizer.weight_decay and decayed:
             values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
         optimizer.update(self.xp, values, gradients, slots, learning_rate, step)
+
+    def counted_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        decayed: int,
+    ) -> None:
+        """Do as `count_update`, then as `update` with its rate and number of updates.
+
+        Parameters
+        ----------
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps : array
+            As in `count_update`.
+        optimizer, values, gradients, slots, decayed
+            As in `update`.
+        """
+        summed = weight, loss_sum, weight_sum, finite_steps
+        self.count_update(rates, position, rate, updates, *summed)
+        self.update(optimizer, values, gradients, slots, rate, updates, decayed)
 
     # -------------------------------------------------------------------------- loss scaling
 

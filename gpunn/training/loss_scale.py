@@ -13,6 +13,7 @@ All of that happens on the device: nothing waits to learn whether an update was 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from gpunn.optimizers import Optimizer
 from gpunn.typing import Array
 
 __all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
+
+Counters: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
+"""The arguments of `Backend.count_update`."""
 
 
 class NoLossScale:
@@ -49,16 +53,15 @@ class NoLossScale:
 
     def update(
         self,
+        counters: Counters,
         optimizer: Optimizer,
         values: Array,
         gradients: Array,
         slots: Mapping[str, Array],
-        learning_rate: Array,
-        updates: Array,
         decayed: int,
     ) -> None:
-        """Do an update, which `updates` counts already; arguments are those of the backend's."""
-        self.ops.update(optimizer, values, gradients, slots, learning_rate, updates, decayed)
+        """Count an update and do it; arguments are those of the backend's `counted_update`."""
+        self.ops.counted_update(*counters, optimizer, values, gradients, slots, decayed)
 
     def show(self, out: Array) -> None:
         """Add to a number, of shape (1,), what `exhausted` has to know."""
@@ -110,16 +113,17 @@ class DynamicLossScale(NoLossScale):
 
     def update(
         self,
+        counters: Counters,
         optimizer: Optimizer,
         values: Array,
         gradients: Array,
         slots: Mapping[str, Array],
-        learning_rate: Array,
-        updates: Array,
         decayed: int,
     ) -> None:
+        self.ops.count_update(*counters)
+        _, _, rate, updates, *_ = counters
         self.ops.update_if_finite(
-            self._finite, optimizer, values, gradients, slots, learning_rate, updates, decayed
+            self._finite, optimizer, values, gradients, slots, rate, updates, decayed
         )
         self.ops.adjust_loss_scale(
             self._finite,

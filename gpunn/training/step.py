@@ -150,29 +150,21 @@ class BatchPass:
         x_type, t_type = self._types
         x = workspace.rows(self, f"{x_type} inputs", rows, data.X.shape[1:], x_type)
         t = workspace.rows(self, f"{t_type} targets", rows, data.y.shape[1:], t_type)
-        ops.gather_rows(data.X, data.order, self._start, x)
-        ops.gather_rows(data.y, data.order, self._start, t)
-        metric_weights = self._next_metric_weights(rows, weights)
-        ops.count_pass(self._start, rows, workspace.passes)
+        sources, outs, metric_weights = [data.X, data.y], [x, t], weights
+        if statistics.metric_weight is not None:
+            metric_weights = workspace.fixed(self, "metric_weights", (self.batch_size,))[:rows]
+            sources, outs = [*sources, data.metric_weights], [*outs, metric_weights]
+        ops.next_batch(sources, data.order, self._start, outs, workspace.passes)
+        if statistics.metric_weight is not None:
+            total = workspace.fixed(self, "total_metric_weight", (1,))
+            ops.sum_weights(metric_weights, total)
+            ops.add(total, statistics.metric_weight)
         outputs = self.model.forward(x, workspace)
         predictions = outputs[-1]
         ops.loss(self.loss, predictions, t, weights, normalizer, gradient, statistics.loss_sum)
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
             ops.metric(metric, predictions, t, metric_weights, summary)
         return outputs
-
-    def _next_metric_weights(self, rows: int, weights: Array) -> Array:
-        """Return the weights that the metrics give the next rows: the loss's, or their own."""
-        ops, summed = self.ops, self.statistics.metric_weight
-        if summed is None:
-            return weights
-        data = self._loaded()
-        own = self.workspace.fixed(self, "metric_weights", (self.batch_size,))[:rows]
-        total = self.workspace.fixed(self, "total_metric_weight", (1,))
-        ops.gather_rows(data.metric_weights, data.order, self._start, own)
-        ops.sum_weights(own, total)
-        ops.add(total, summed)
-        return own
 
     def evaluate(self, rows: int, times: int = 1) -> Array:
         """Run the next `rows` rows for the statistics alone, so many times.
@@ -273,23 +265,16 @@ class TrainStep(BatchPass):
             )
         if self.optimizer.max_norm is not None:
             ops.clip(gradients, self.optimizer.max_norm)
-        ops.count_update(
-            self._rates,
-            self._position,
-            self._rate,
-            self.updates,
-            total,
-            statistics.loss_sum,
-            statistics.weight_sum,
-            statistics.finite_steps,
+        counters = (
+            *(self._rates, self._position, self._rate, self.updates, total),
+            *(statistics.loss_sum, statistics.weight_sum, statistics.finite_steps),
         )
         self.loss_scale.update(
+            counters,
             self.optimizer,
             parameters.values,
             gradients,
             self.slots,
-            self._rate,
-            self.updates,
             self._decayed,
         )
 

@@ -65,6 +65,8 @@ def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
     """Return a host array as an array of the backend, floats being of `dtype`."""
     if isinstance(value, dict):
         return {name: place(backend, item, dtype, layout) for name, item in value.items()}
+    if isinstance(value, list):
+        return [place(backend, item, dtype, layout) for item in value]
     if not isinstance(value, np.ndarray):
         return value
     target = dtype if value.dtype.kind == "f" else value.dtype.name
@@ -79,9 +81,12 @@ def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
 
 
 def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the arrays among the arguments, those in mappings included, by name."""
+    """Yield the arrays among the arguments, those in mappings and lists included, by name."""
     for name, value in arguments.items():
-        if isinstance(value, dict):
+        if isinstance(value, list):
+            numbered = {str(number): item for number, item in enumerate(value)}
+            yield from flatten(numbered, f"{prefix}{name}.")
+        elif isinstance(value, dict):
             yield from flatten(value, f"{prefix}{name}.")
         elif hasattr(value, "shape"):
             yield prefix + name, value
@@ -177,6 +182,20 @@ def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
     return z
 
 
+def counters(position: int, loss_sum: float, g: np.random.Generator) -> dict[str, Any]:
+    """Return the arguments of `count_update`."""
+    return {
+        "rates": g.random(5) / 10,
+        "position": np.array([position]),
+        "rate": normal(g, 1),
+        "updates": np.array([41]),
+        "weight": g.random(1),
+        "loss_sum": np.array([loss_sum]),
+        "weight_sum": normal(g, 1),
+        "finite_steps": np.array([3.0]),
+    }
+
+
 def bookkeeping() -> Iterator[Case]:
     for shape in ((1,), (7,), (6, 5)):
         at = "x".join(map(str, shape))
@@ -200,21 +219,15 @@ def bookkeeping() -> Iterator[Case]:
         lambda g: {"start": np.array([40]), "rows": 7, "passes": np.array([5])},
     )
     for position, loss_sum in ((0, 1.5), (4, math.nan), (2, math.inf)):
-        yield Case(
-            f"count_update-{position}-{loss_sum}",
-            "count_update",
-            lambda g, i=position, x=loss_sum: {
-                "rates": normal(g, 5),
-                "position": np.array([i]),
-                "rate": normal(g, 1),
-                "updates": np.array([41]),
-                "weight": g.random(1),
-                "loss_sum": np.array([x]),
-                "weight_sum": normal(g, 1),
-                "finite_steps": np.array([3.0]),
-            },
-            exact=True,
-        )
+        at, given = f"{position}-{loss_sum}", partial(counters, position, loss_sum)
+        yield Case(f"count_update-{at}", "count_update", given, exact=True)
+
+        def descent(g: np.random.Generator, given: Any = given) -> dict[str, Any]:
+            # Without a gradient nothing is rounded.
+            vectors = {"values": normal(g, 7), "gradients": np.zeros(7), "slots": {}}
+            return {**given(g), "optimizer": optimizers.SGD(), "decayed": 0, **vectors}
+
+        yield Case(f"counted_update-{at}", "counted_update", descent, exact=True)
     for rows in (1, 7, 5000):
         yield Case(
             f"sum_weights-{rows}",
@@ -258,6 +271,28 @@ def gathers() -> Iterator[Case]:
         if same_type or not name.startswith("float"):
             kind = "as_is" if same_type else "to_float"
             yield Case(f"gather_rows-{name}-{rows}-{kind}", "gather_rows", arguments, exact=True)
+
+    pairs = {
+        "numbers_and_labels": [("float-2d", "as_is"), ("int64-1d", "as_is")],
+        "pixels_and_weights": [
+            ("uint8-3d", "to_float"),
+            ("float-2d", "as_is"),
+            ("float-1d", "as_is"),
+        ],
+    }
+    for (name, chosen), rows in itertools.product(pairs.items(), (0, 1, 13, 700)):
+
+        def batch(g: np.random.Generator, chosen: Any = chosen, rows: int = rows) -> dict[str, Any]:
+            tables = [sources[source](g) for source, _ in chosen]
+            outs = [
+                np.ones((rows, *t.shape[1:]), np.float64 if kind == "to_float" else t.dtype)
+                for t, (_, kind) in zip(tables, chosen, strict=True)
+            ]
+            order, start = g.integers(0, 40, rows + 5), np.array([5])
+            counters = {"start": start, "passes": np.array([7])}
+            return {"sources": tables, "order": order, "outs": outs, **counters}
+
+        yield Case(f"next_batch-{name}-{rows}", "next_batch", batch, exact=True)
 
 
 def products() -> Iterator[Case]:
@@ -651,6 +686,17 @@ def updates() -> Iterator[Case]:
             }
 
         yield Case(f"update-{optimizer.name}-{index}-{size}-{step}", "update", arguments)
+
+        def counted(
+            g: np.random.Generator, arguments: Any = arguments, step: int = step
+        ) -> dict[str, Any]:
+            given = arguments(g)
+            del given["learning_rate"], given["step"]
+            return {**given, **counters(1, 1.5, g), "updates": np.array([step - 1])}
+
+        yield Case(
+            f"counted_update-{optimizer.name}-{index}-{size}-{step}", "counted_update", counted
+        )
 
         def conditional(
             g: np.random.Generator, arguments: Any = arguments, finite: int = 1

@@ -19,6 +19,9 @@ LARGE = 16384
 NOT_NEEDED = {"unscale", "update_if_finite"}
 """Operations of loss scaling, which is for products in float16, so that NumPy has the base's."""
 
+COMPOSED = {"next_batch", "counted_update"}
+"""Made of other operations, which are here."""
+
 # The area under the curve is counted in an array as large as its summary.
 AS_DEFINED_NAMES = tuple(f"metric-{cls.name}-" for cls in (*AS_DEFINED, metrics.AUC))
 GROUPS = defaultdict(list)
@@ -26,7 +29,7 @@ for case in CASES:
     # R2's summary, three times as long as a row of the outputs, is combined plainly.
     sizes = [array.size for _, array in flatten(inputs(case, "float32"))]
     of_r2 = case.name.startswith("metric-r2-") and case.name.endswith("-rows-3x5462")
-    needed = case.operation not in NOT_NEEDED and not of_r2
+    needed = case.operation not in NOT_NEEDED | COMPOSED and not of_r2
     needed &= not case.name.startswith(AS_DEFINED_NAMES)
     if max(sizes) >= LARGE and needed:
         GROUPS["-".join(case.name.split("-")[:2])].append(case)

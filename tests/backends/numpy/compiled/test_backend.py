@@ -10,7 +10,9 @@ import pytest
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.backend import OPERATIONS, numba_works
+from gpunn.data.batches import DeviceRows
 from gpunn.layers import Dense
+from gpunn.training.step import TrainStep
 
 
 @pytest.fixture
@@ -64,12 +66,27 @@ def test_every_operation_can_be_recorded():
         *("release_memory", "nbytes", "recorded", "recorded_function", "needs_loss_scale"),
         "computing",
     }
+    composed = {"next_batch", "counted_update"}
     public = {
         name
         for name, value in vars(Backend).items()
         if callable(value) and not name.startswith("_")
     }
-    assert public - moves - others == set(OPERATIONS)
+    assert public - moves - others - composed == set(OPERATIONS)
+
+
+def test_of_what_is_composed_the_parts_are_recorded():
+    """So kernels of a program are for the parts alone, and an update finds its place early."""
+    backend = CompiledBackend()
+    model = gpunn.Sequential([Dense(5, "relu"), Dense(3)], 6, backend)
+    loss = gpunn.losses.SoftmaxCrossEntropy()
+    step = TrainStep(model, loss, gpunn.optimizers.Adam(), [], 8)
+    order = np.arange(8)
+    step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
+    assert [name for name, *_ in backend._taken(lambda: step._update(8))] == [
+        *("gather_rows", "gather_rows", "count_pass", "dense", "dense", "loss"),
+        *("dense_gradient", "dense_gradient", "count_update", "update"),
+    ]
 
 
 class Doubling(Dense):
