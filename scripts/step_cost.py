@@ -295,24 +295,13 @@ def nbytes(*arrays: Any) -> int:
     return sum(array.nbytes for array in arrays if array is not None)
 
 
-def gather_rows(source: Any, order: Any, start: Any, out: Any) -> list[Kernel]:
-    rows = out.shape[0]
-    row = math.prod(out.shape[1:]) * source.dtype.itemsize
-    return [Kernel("gather_rows", nbytes(start, out, order[:rows]) + rows * row)]
-
-
-def count_pass(start: Any, rows: int, passes: Any) -> list[Kernel]:
-    return [Kernel("count_pass", 2 * nbytes(start, passes))]
-
-
-def count_update(rates: Any, rate: Any, weight: Any, loss_sum: Any, **counted: Any) -> list[Kernel]:
-    one_rate = rate.nbytes
-    return [
-        Kernel(
-            "count_update",
-            one_rate + nbytes(rate, weight, loss_sum) + 2 * nbytes(*counted.values()),
-        )
-    ]
+def next_batch(
+    sources: Sequence[Any], order: Any, start: Any, outs: Sequence[Any], passes: Any
+) -> list[Kernel]:
+    rows = outs[0].shape[0]
+    each = sum(math.prod(source.shape[1:]) * source.dtype.itemsize for source in sources)
+    counted = 2 * nbytes(start, passes)
+    return [Kernel("next_batch", rows * each + nbytes(*outs, order[:rows]) + counted)]
 
 
 def fused_product(
@@ -348,32 +337,36 @@ def loss(
     gradient: Any,
     loss_sum: Any,
 ) -> list[Kernel]:
-    weighted = weights.nbytes
     given = nbytes(predictions, targets, weights, normalizer, gradient)
-    return [
-        Kernel("loss", given + weighted),
-        Kernel("loss, sum", weighted + 2 * loss_sum.nbytes),
-    ]
+    return [Kernel("loss", given + 2 * loss_sum.nbytes)]
 
 
-def update(
+def counted_update(
+    rates: Any,
+    position: Any,
+    rate: Any,
+    updates: Any,
+    weight: Any,
+    loss_sum: Any,
+    weight_sum: Any,
+    finite_steps: Any,
     optimizer: Any,
     values: Any,
     gradients: Any,
     slots: Mapping[str, Any],
-    learning_rate: Any,
-    step: Any,
     decayed: int,
 ) -> list[Kernel]:
-    state = nbytes(values, *slots.values())
-    return [Kernel("update", nbytes(gradients, learning_rate, step) + 2 * state)]
+    changed = nbytes(position, updates, weight_sum, finite_steps, values, *slots.values())
+    one_of_the_rates = rate.nbytes
+    given = nbytes(rate, weight, loss_sum, gradients) + one_of_the_rates
+    return [Kernel("counted_update", given + 2 * changed)]
 
 
 COSTS: dict[str, Callable[..., list[Kernel]]] = {
     each.__name__: each
     for each in (
-        *(gather_rows, count_pass, count_update, fused_product, matmul),
-        *(activation_gradient, loss, update),
+        *(next_batch, fused_product, matmul),
+        *(activation_gradient, loss, counted_update),
     )
 }
 

@@ -26,19 +26,19 @@ CUPY = "gpunn/backends/cupy"
 KERNELS = f"{CUPY}/kernels"
 
 SOFTMAX_SUMS = """\
-  T total = 0, expected = 0;
-  for (long long j = threadIdx.x; j < columns; j += LANES) {{
-    const T shifted = p_row[j] - top;  // so that none overflows
-    total += exp(shifted);
-    expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
-  }}
-  total = warp_sum(total);
-  expected = warp_sum(expected);
-  if (threadIdx.x == 0) weighted[row] = weights[row] * (log(total) - expected);
-  if (!gradient) return;
-  for (long long j = threadIdx.x; j < columns; j += LANES) {{
-    const T smoothed = kept * probability(targets, row, j, columns) + spread;
-    gradient_row[j] = share * (exp(p_row[j] - top) / total - smoothed);
+    T total_exp = 0, expected = 0;
+    for (long long j = lane; j < columns; j += LANES) {{
+      const T shifted = p_row[j] - top;  // so that none overflows
+      total_exp += exp(shifted);
+      expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
+    }}
+    total_exp = warp_sum(total_exp);
+    expected = warp_sum(expected);
+    value = log(total_exp) - expected;
+    if (gradient)
+      for (long long j = lane; j < columns; j += LANES) {{
+        const T smoothed = kept * probability(targets, row, j, columns) + spread;
+        gradient_row[j] = share * (exp(p_row[j] - top) / total_exp - smoothed);
 """
 
 
@@ -105,8 +105,8 @@ BUGS = (
         f"{KERNELS}/losses.py",
         SOFTMAX_SUMS,
         SOFTMAX_SUMS.replace("T total", "T row_kept[64];\n  T total")
-        .replace("total += exp(shifted);", "total += row_kept[j / LANES % 64] = exp(shifted);")
-        .replace("exp(p_row[j] - top) / total", "row_kept[j / LANES % 64] / total"),
+        .replace("+= exp(shifted);", "+= row_kept[j / LANES % 64] = exp(shifted);")
+        .replace("exp(p_row[j] - top) /", "row_kept[j / LANES % 64] /"),
         (COMPILED, "-k", "test_training_builds", "-m", "not full"),
         device="",
     ),
@@ -171,6 +171,15 @@ BUGS = (
         (SUMS,),
     ),
     Bug(
+        "a race: rows are counted before all blocks know where they begin",
+        4,
+        f"{KERNELS}/rows.py",
+        "if (last_block(ticket, gridDim.x) && threadIdx.x == 0)",
+        "if (blockIdx.x == 0 && threadIdx.x == 0)",
+        (SEMANTICS, "-k", "thread-next_batch-float32"),
+        device="",
+    ),
+    Bug(
         "a race: a flag is set without an atomic operation",
         4,
         f"{KERNELS}/loss_scale.py",
@@ -231,9 +240,17 @@ BUGS = (
         "the second moment's correction with the first one's beta",
         5,
         f"{KERNELS}/optimizers.py",
-        "s = square / -expm1(t * log2);",
-        "s = square / -expm1(t * log1);",
+        '("square_weight", "-expm1(t * log2)")',
+        '("square_weight", "-expm1(t * log1)")',
         (PARITY, "-k", "update-adam"),
+    ),
+    Bug(
+        "the corrections of the last update",
+        5,
+        f"{KERNELS}/optimizers.py",
+        '"updates[0] + 1"',
+        '"updates[0]"',
+        (PARITY, "-k", "counted_update"),
     ),
     Bug(
         "another cuBLAS than the one that is loaded",
@@ -385,8 +402,8 @@ BUGS = (
         "a float64 leak: the learning rate in double precision",
         5,
         f"{KERNELS}/optimizers.py",
-        "const T rate = learning_rate[0], t = (T)step[0];",
-        "const double rate = learning_rate[0]; const T t = (T)step[0];",
+        "const T rate = {form.rate}, t = (T)({form.t});",
+        "const double rate = {form.rate}; const T t = (T)({form.t});",
         (RUNS, "-k", "agrees_with_the_oracle and float32", "-m", "not full"),
     ),
     Bug(
@@ -401,8 +418,8 @@ BUGS = (
         "an allocation in each step",
         5,
         f"{CUPY}/backend.py",
-        "            losses.row_losses(",
-        "            weighted = cupy.empty(size, weights.dtype)\n            losses.row_losses(",
+        "            losses.add_loss(",
+        "            cupy.empty(weights.size, weights.dtype)\n            losses.add_loss(",
         (STEPS, "-k", "neither_waits"),
     ),
     Bug(
@@ -440,9 +457,9 @@ BUGS = (
     Bug(
         "a baked-in scalar: the same learning rate for every step",
         5,
-        f"{KERNELS}/counters.py",
-        "rate = rates[position];",
-        "rate = rates[0];",
+        f"{KERNELS}/optimizers.py",
+        '"rates[position[0]]"',
+        '"rates[0]"',
         (RUNS, "-k", "agrees_with_the_oracle and float32", "-m", "not full"),
     ),
 )

@@ -2,12 +2,13 @@
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
 
-writes the table anew.
+writes the table anew; with `--show` it only prints it.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gpu import traffic
 
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
@@ -35,11 +37,15 @@ def labels(rows: int) -> np.ndarray:
 class Steps:
     """A kind of training whose steps are counted.
 
-    `fused` says whether every operation has kernels of its own. One that runs as the base defines
-    it makes temporaries, which CuPy's pool hands out again and again.
+    `before` has the kernels of a step, and the bytes that they moved, when rows and targets were
+    gathered, a batch and an update counted, and losses and scores summed up by kernels of their own
+    (counted in the same way, at commit d6531cf). `fused` says whether every operation has kernels
+    of its own. One that runs as the base defines it makes temporaries, which CuPy's pool hands out
+    again and again.
     """
 
     name: str
+    before: tuple[int, int]
     network: Callable[[], list[Layer]]
     optimizer: Callable[[], optimizers.Optimizer] = optimizers.Adam
     loss: Any = "softmax_cross_entropy"
@@ -56,23 +62,28 @@ def perceptron() -> list[Layer]:
 
 
 STEPS = [
-    Steps("one dense layer, SGD", lambda: [Dense(10)], optimizers.SGD),
-    Steps("64-32-16-10, ReLU, SGD", perceptron, optimizers.SGD),
-    Steps("64-32-16-10, ReLU, Adam", perceptron),
-    Steps("the same with accuracy", perceptron, metrics=["accuracy"]),
-    Steps("the same with clipping", perceptron, lambda: optimizers.Adam(max_norm=1.0)),
+    Steps("one dense layer, SGD", (7, 18_304), lambda: [Dense(10)], optimizers.SGD),
+    Steps("64-32-16-10, ReLU, SGD", (9, 53_248), perceptron, optimizers.SGD),
+    Steps("64-32-16-10, ReLU, Adam", (9, 97_800), perceptron),
+    Steps("the same with accuracy", (11, 98_768), perceptron, metrics=["accuracy"]),
+    Steps(
+        "the same with clipping", (11, 125_656), perceptron, lambda: optimizers.Adam(max_norm=1.0)
+    ),
     Steps(
         "the same with sample weights",
+        (11, 98_132),
         perceptron,
         options={"sample_weight": np.linspace(0.5, 1, BATCH * MANY)},
     ),
-    Steps("the same, two batches a step", perceptron, accumulation=2),
+    Steps("the same, two batches a step", (18, 184_388), perceptron, accumulation=2),
     Steps(
         "the same with dropout",
+        (11, 106_008),
         lambda: [Dense(32, "relu"), layers.Dropout(0.2), Dense(16, "relu"), Dense(10)],
     ),
     Steps(
         "pixels, GELU, batch norm, dropout, SiLU, layer norm, AdamW, top-k accuracy",
+        (21, 141_408),
         lambda: [
             layers.Rescaling(),
             Dense(32, "gelu"),
@@ -88,6 +99,7 @@ STEPS = [
     ),
     Steps(
         "regression: tanh, Huber, momentum, R2",
+        (47, 66_632),
         lambda: [Dense(32, "tanh"), Dense(2)],
         lambda: optimizers.SGD(0.01, momentum=0.9),
         losses.Huber(),
@@ -108,6 +120,8 @@ class Counted:
         Kernels and matrix products that the device ran.
     launches : float
         Submissions by the host: kernels and products one by one, and graphs.
+    bytes : float
+        What the kernels read and wrote, if `traffic` watches.
     names : Counter of str
         The kernels, by name.
     """
@@ -120,6 +134,7 @@ class Counted:
     device_to_host: float
     pool_mallocs: float
     cuda_mallocs: float
+    bytes: float
     names: Counter[str]
 
 
@@ -142,6 +157,7 @@ def totals(counts: Any) -> Counter[str]:
             "device_to_host": counts.copies["device_to_host"],
             "pool_mallocs": counts.pool_mallocs,
             "cuda_mallocs": counts.cuda_mallocs,
+            "bytes": traffic.MOVED.total(),
             **{f"kernel {name}": number for name, number in kernels.items()},
         }
     )
@@ -207,20 +223,26 @@ def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
     )
 
 
+HEAD = (
+    *("training", "kernels", "before", "kB by kernels", "before", "products"),
+    *("launches, recorded", "launches, one by one", "before", "temporaries, one by one"),
+)
+
+
 def table() -> str:
-    """Return the table of docs/gpu.md."""
-    lines = [
-        "| training | kernels | products | launches, recorded | launches, one by one "
-        "| temporaries, one by one |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
+    """Return the table of docs/gpu.md, in a process whose kernels `traffic` watches."""
+    lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
     for steps in STEPS:
         recorded, eager = count(steps), count(steps, graph=False)
         assert recorded.names == eager.names, (recorded.names, eager.names)
         assert recorded.products == eager.products
-        cells = (eager.kernels, eager.products, recorded.launches, eager.launches)
-        figures = " | ".join(f"{cell:g}" for cell in (*cells, eager.pool_mallocs))
-        lines.append(f"| {steps.name} | {figures} |")
+        assert recorded.bytes == eager.bytes > 0
+        kernels, moved = steps.before
+        cells = (
+            *(eager.kernels, kernels, eager.bytes / 1e3, moved / 1e3, eager.products),
+            *(recorded.launches, eager.launches, kernels + eager.products, eager.pool_mallocs),
+        )
+        lines.append(f"| {steps.name} | {' | '.join(f'{cell:.4g}' for cell in cells)} |")
     return "\n".join(lines)
 
 
@@ -231,12 +253,12 @@ def documented() -> str:
     return match[1].strip()
 
 
-def write() -> None:
+def write(made: str) -> None:
     """Put the table into docs/gpu.md."""
     text = DOCUMENT.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN, 1)
     after = rest.split(END, 1)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -244,4 +266,8 @@ if __name__ == "__main__":
 
     if devices.DEVICE != "emulated":
         raise SystemExit("the steps are counted on the emulated device: GPUNN_TEST_DEVICE=emulated")
-    write()
+    traffic.watch()
+    if "--show" in sys.argv:
+        print(table())
+    else:
+        write(table())

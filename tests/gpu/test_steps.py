@@ -1,16 +1,21 @@
 """What a training step asks of the device, counted: docs/gpu.md tells it, and nothing is wasted."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu.steps import BATCH, STEPS, count, documented, table
+from gpu.steps import BATCH, STEPS, count, documented
 
 import gpunn
 from gpunn.layers import Dense
 
 pytestmark = [pytest.mark.emulated, pytest.mark.rung(5)]
 
+TESTS = Path(__file__).parents[1]
 HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
 
 
@@ -28,7 +33,14 @@ def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, gra
 
 
 def test_the_documented_table_is_current(proved):
-    assert documented() == table(), f"write it anew: {HOW}"
+    shown = subprocess.run(
+        [sys.executable, "-m", "gpu.steps", "--show"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert documented() == shown.stdout.strip(), f"write it anew: {HOW}"
     proved("rows of docs/gpu.md's table of kernels and launches are current", len(STEPS))
 
 

@@ -148,6 +148,7 @@ def test_what_scaling_adds_to_a_step(emulator):
     assert added == {
         "gpunn_scale_loss": 1,
         "gpunn_unscale": 1,
+        "gpunn_count_update": 1,
         "gpunn_adam_if_finite": 1,
         "gpunn_adjust_loss_scale": 1,
     }

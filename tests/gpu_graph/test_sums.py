@@ -1,4 +1,4 @@
-"""Sums whose parts come from several blocks: the same bits, whichever block is the last."""
+"""What several blocks do together: the same bits, whichever block is the last."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,9 @@ CASES = {case.name: case for case in operations.CASES}
 LONG, TALL = max(operations.WIDTHS), "x".join(map(str, operations.TALL[-1]))
 SPLIT = ["sum_weights-5000", f"clip-{LONG}-0.5", f"penalize-{LONG}-8.0", f"batch_norm-{TALL}"]
 SPLIT += [name for name in CASES if "gradient" in name and name.endswith(f"-{TALL}")]
+SPLIT += ["next_batch-pixels_and_weights-700", f"counted_update-adam-2-{LONG}-1"]
+SPLIT += ["loss-softmax_cross_entropy-3-labels-4097x10-gradient"]
+SPLIT += ["metric-accuracy-6-labels-4097x10"]
 
 
 @pytest.mark.emulated

@@ -46,6 +46,8 @@ class Recorder:
         self.blob = (folder / "memory.bin").open("wb")
         self.launches: list[dict[str, Any]] | None = None
         self.buffers: dict[int, dict[str, Any]] = {}
+        self.regions: dict[int, Any] = {}
+        self.reused = False
 
     def source_of(self, library: str) -> int:
         for source, path in emulated._sources.items():
@@ -63,7 +65,9 @@ class Recorder:
         if region.address not in self.buffers:
             content = self.save(ctypes.string_at(region.address, region.size))
             number = len(self.buffers)
+            self.regions[region.address] = region
             self.buffers[region.address] = {"id": number, "size": region.size, "content": content}
+        self.reused |= self.regions[region.address] is not region
         return self.buffers[region.address]["id"], address - region.address
 
     def launch(
@@ -90,7 +94,7 @@ class Recorder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        self.launches, self.buffers = [], {}
+        self.launches, self.buffers, self.regions, self.reused = [], {}, {}, False
         try:
             yield
         finally:
@@ -151,7 +155,8 @@ def record_operations(recorder: Recorder, backend: Any) -> Iterator[dict[str, An
                 "operation": case.operation,
                 "dtype": dtype,
                 "layout": layout,
-                "kernels_only": not (counts.copies or counts.matmuls),
+                # Nor was memory given out twice, of which only the first content is kept.
+                "kernels_only": not (counts.copies or counts.matmuls or recorder.reused),
                 "launches": recorder.finished,
                 "buffers": list(recorder.buffers.values()),
                 "arrays": {

@@ -15,14 +15,15 @@ pytestmark = pytest.mark.rung(4)
 
 CASES = {case.name: case for case in small_cases()}
 
-WITHOUT_KERNELS = {"fill", "add", "increment", "standardize"}
+WITHOUT_KERNELS = {"fill", "add", "increment", "count_pass", "standardize"}
 """Operations that the backend leaves to CuPy."""
 
 OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNELS)
 
 COOPERATIVE = (
-    *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "layer_norm"),
-    *("layer_norm_gradient", "loss", "metric", "penalize", "sum_weights", "unscale"),
+    *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "counted_update"),
+    *("layer_norm", "layer_norm_gradient", "loss", "metric", "next_batch", "penalize"),
+    *("sum_weights", "unscale", "update", "update_if_finite"),
 )
 """Those among them whose kernels' threads share memory, or wait for each other."""
 
@@ -62,8 +63,8 @@ def threads_of(record):
 
 
 def one_for_each_kernel(records):
-    """Return the largest contiguous record of each kernel."""
-    contiguous = [record for record in records if record["layout"] == "contiguous"]
+    """Return the largest record of each kernel, a contiguous one if there is any."""
+    contiguous = [record for record in records if record["layout"] == "contiguous"] or records
     ordered = sorted(contiguous, key=threads_of)
     largest = {launch["kernel"]: record for record in ordered for launch in record["launches"]}
     return list({record["case"]: record for record in largest.values()}.values())
@@ -76,11 +77,11 @@ def chosen(recording, sanitizer, operation, dtype):
         return records
     if operation not in COOPERATIVE:
         return one_for_each_kernel(records)  # no two threads share anything
-    return [
-        record
-        for record in records
-        if any(cooperative(recording.sources[x["source"]]["text"]) for x in record["launches"])
-    ]
+    together, alone = [], []
+    for record in records:
+        texts = (recording.sources[launch["source"]]["text"] for launch in record["launches"])
+        (together if any(map(cooperative, texts)) else alone).append(record)
+    return together + one_for_each_kernel(alone)
 
 
 @pytest.mark.parametrize(("sanitizer", "operation", "dtype"), SELECTIONS)
@@ -164,9 +165,7 @@ def test_every_entry_of_the_tables_is_replayed(recording, table):
 @pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced"])
 def test_layouts_are_among_the_cases(recording, layout):
     found = {r["operation"] for r in recording.operations if r["layout"] == layout}
-    assert found >= {"activate", "dropout", "gather_rows", "normalize", "rescale", "update"} - (
-        {"update"} if layout == "transposed" else set()
-    )
+    assert found >= {"activate", "dropout", "gather_rows", "normalize", "rescale"}
 
 
 # ----------------------------------------------------------------- the checkers are checked
@@ -224,6 +223,14 @@ RACES = {
     "parts that are read before the last is written": (
         *("sum_weights", "-5000"),
         replacing("return last;", "return true;"),
+    ),
+    "rows that are counted before all blocks know where they begin": (
+        *("next_batch", "numbers_and_labels-700"),
+        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == 0 &&"),
+    ),
+    "an update that is counted before all blocks know its number": (
+        *("counted_update", "adam-2-5000-1"),
+        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == 0 &&"),
     ),
     "a flag that several threads write to as if alone": (
         *("unscale", "5000-everywhere-1"),
@@ -358,6 +365,10 @@ INDICES = {
     "a row too far": (
         *("gather_rows", "float-2d-13-as_is", "AddressSanitizer: heap-buffer-overflow"),
         replacing("order[start[0] + row]", "order[start[0] + row + 1]"),
+    ),
+    "a row too far, of several arrays": (
+        *("next_batch", "numbers_and_labels-13", "AddressSanitizer: heap-buffer-overflow"),
+        replacing("order + start[0]", "order + start[0] + 1"),
     ),
     "past the end of shared memory": (
         *("batch_norm", "64x10", "index 16 out of bounds"),

@@ -84,7 +84,7 @@ def test_bytes_and_arithmetic_of_products(load):
 def test_the_update_passes_over_the_parameters(load, optimizer, passes):
     """Adam reads a gradient, reads and writes a value and two averages; SGD has no averages."""
     kernels = load("step_cost").kernels_of_a_step((6, 5, 3), 8, optimizer)
-    (update,) = (k for k in kernels if k.operation == "update")
+    (update,) = (k for k in kernels if k.operation == "counted_update")
     layers = [gpunn.layers.Dense(5), gpunn.layers.Dense(3)]
     parameters = gpunn.Sequential(layers, 6, "numpy").parameters.values
     assert 0 <= update.bytes - passes * parameters.nbytes <= 64  # and a few single numbers

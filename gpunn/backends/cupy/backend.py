@@ -10,7 +10,7 @@ its scratch memory has its size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -228,8 +228,20 @@ class CupyBackend(Backend):
     def count_finite(self, loss_sum: Array, out: Array) -> None:
         rows.count_finite(loss_sum, out)
 
-    def count_pass(self, start: Array, rows: int, passes: Array) -> None:
-        counters.count_pass(start, rows, passes)
+    def next_batch(
+        self,
+        sources: Sequence[Array],
+        order: Array,
+        start: Array,
+        outs: Sequence[Array],
+        passes: Array,
+    ) -> None:
+        arrays = *sources, *outs
+        known = all(array.dtype in rows.TYPES for array in arrays)
+        if known and all(array.flags.c_contiguous for array in (order, *arrays)):
+            rows.next_batch(sources, order, start, outs, passes, self._scratch)
+        else:
+            super().next_batch(sources, order, start, outs, passes)
 
     def count_update(
         self,
@@ -446,10 +458,8 @@ class CupyBackend(Backend):
         if gradient is not None:
             arrays.append(gradient)
         if type(loss) in losses.LOSSES and fitting(targets, labels, *arrays):
-            size = weights.size
-            weighted = self._scratch("weighted", size, weights.dtype)
-            losses.row_losses(loss, predictions, targets, weights, normalizer, gradient, weighted)
-            sums.add_sum(weighted, size, loss_sum, self._scratch)
+            given = predictions, targets, weights, normalizer, gradient, loss_sum
+            losses.add_loss(loss, *given, self._scratch)
         else:
             super().loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)
 
@@ -458,10 +468,7 @@ class CupyBackend(Backend):
     ) -> None:
         score = metrics.SCORES.get(type(metric))
         if score is not None and fitting(targets, score.labels, predictions, weights, summary):
-            size = weights.size
-            weighted = self._scratch("weighted", size, weights.dtype)
-            metrics.row_scores(metric, predictions, targets, weights, weighted)
-            sums.add_sum(weighted, size, summary, self._scratch)
+            metrics.add_scores(metric, predictions, targets, weights, summary, self._scratch)
         else:
             super().metric(metric, predictions, targets, weights, summary)
 
@@ -490,9 +497,35 @@ class CupyBackend(Backend):
         decayed: int,
     ) -> None:
         known = type(optimizer) in optimizers.RULES
-        fused = known and of_one_type(values, gradients, learning_rate, *slots.values())
+        fused = known and contiguous(values, gradients, learning_rate, *slots.values())
         run = optimizers.update if fused else super().update
         run(optimizer, values, gradients, slots, learning_rate, step, decayed)
+
+    def counted_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        decayed: int,
+    ) -> None:
+        numbers = rates, rate, weight, loss_sum, weight_sum, finite_steps
+        known = type(optimizer) in optimizers.RULES
+        fused = known and contiguous(*numbers, values, gradients, *slots.values())
+        counted = rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps
+        changed = optimizer, values, gradients, slots, decayed
+        if fused:
+            optimizers.counted_update(*counted, *changed, self._scratch)
+        else:
+            super().counted_update(*counted, *changed)
 
     # -------------------------------------------------------------------------- loss scaling
 
@@ -523,7 +556,7 @@ class CupyBackend(Backend):
         decayed: int,
     ) -> None:
         known = type(optimizer) in optimizers.RULES
-        fused = known and of_one_type(values, gradients, learning_rate, *slots.values())
+        fused = known and contiguous(values, gradients, learning_rate, *slots.values())
         run = optimizers.update_if_finite if fused else super().update_if_finite
         run(finite, optimizer, values, gradients, slots, learning_rate, step, decayed)
 

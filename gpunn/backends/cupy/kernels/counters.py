@@ -1,4 +1,4 @@
-"""What a training step counts, in one launch of one thread each."""
+"""What a training step counts where its update does not count itself: a kernel of one thread."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ import cupy
 
 from gpunn.typing import Array
 
-__all__ = ["count_pass", "count_update"]
-
-
-def count_pass(start: Array, rows: int, passes: Array) -> None:
-    """Set start = start + rows; passes = passes + 1."""
-    count_pass_kernel()(rows, start, passes)
+__all__ = ["count_update"]
 
 
 def count_update(
@@ -30,13 +25,6 @@ def count_update(
     """Look up the learning rate of an update, and count the update."""
     count_update_kernel()(
         rates, weight, loss_sum, position, rate, updates, weight_sum, finite_steps
-    )
-
-
-@functools.cache
-def count_pass_kernel() -> Any:
-    return cupy.ElementwiseKernel(
-        "int64 rows", "int64 start, int64 passes", "start += rows; ++passes;", "gpunn_count_pass"
     )
 
 

@@ -1,4 +1,4 @@
-"""Losses: each row's weighted loss, and the gradient beside it, in one pass over the predictions.
+"""Losses: their weighted sum, and the gradient beside it, in one kernel over the predictions.
 
 A warp takes a row. Softmax cross-entropy is a kernel of its own; the other losses are sums over
 the outputs, for which `TERMS` holds what is summed and its slope. The mathematics is in
@@ -8,16 +8,18 @@ the outputs, for which `TERMS` holds what is summed and its slope. The mathemati
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpunn import losses
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
-from gpunn.backends.cupy.kernels.raw import NULL, over_rows, raw_kernel
+from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
+from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["LOSSES", "OF_LABELS", "row_losses"]
+__all__ = ["LOSSES", "OF_LABELS", "add_loss"]
 
 
 @dataclass(frozen=True)
@@ -52,87 +54,83 @@ TERMS: dict[type[losses.Loss], Term] = {
 OF_LABELS = (losses.SoftmaxCrossEntropy,)
 """Losses whose targets may be integer labels."""
 
-# What the kernels begin with: a warp's row and that row's share of the gradient.
-ROW = r"""
-  const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
-  if (row >= rows) return;
-  const T* p_row = predictions + row * columns;
-  T* gradient_row = gradient ? gradient + row * columns : 0;
-  const T share = gradient ? weights[row] / (normalizer[0] > 0 ? normalizer[0] : (T)1) : (T)0;
-"""
+# What a row begins with: its predictions, and its share of the gradient.
+ROW = """const T* p_row = predictions + row * columns;
+    T* gradient_row = gradient ? gradient + row * columns : 0;
+    const T share = gradient ? weights[row] / (normalizer[0] > 0 ? normalizer[0] : (T)1) : (T)0;"""
 
 # Target is the type of integer labels or of probabilities.
-SOFTMAX_CROSS_ENTROPY = rf"""
-__device__ T probability(const long long* labels, long long row, long long j, long long columns) {{
+PROBABILITY = r"""
+__device__ T probability(const long long* labels, long long row, long long j, long long columns) {
   return labels[row] == j;
-}}
-__device__ T probability(const T* targets, long long row, long long j, long long columns) {{
+}
+__device__ T probability(const T* targets, long long row, long long j, long long columns) {
   return targets[row * columns + j];
-}}
-__device__ T warp_max(T v) {{
+}
+__device__ T warp_max(T v) {
   for (int other = LANES / 2; other; other /= 2)
     v = max(v, __shfl_xor_sync(0xffffffff, v, other));
   return v;
-}}
-
-extern "C" __global__ void gpunn_softmax_cross_entropy(
-    const T* predictions, const Target* targets, const T* weights, const T* normalizer,
-    T* gradient, T* weighted, long long rows, long long columns, T kept, T spread) {{
-  {ROW}
-  T top = p_row[0];
-  for (long long j = threadIdx.x; j < columns; j += LANES) top = max(top, p_row[j]);
-  top = warp_max(top);
-  T total = 0, expected = 0;
-  for (long long j = threadIdx.x; j < columns; j += LANES) {{
-    const T shifted = p_row[j] - top;  // so that none overflows
-    total += exp(shifted);
-    expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
-  }}
-  total = warp_sum(total);
-  expected = warp_sum(expected);
-  if (threadIdx.x == 0) weighted[row] = weights[row] * (log(total) - expected);
-  if (!gradient) return;
-  for (long long j = threadIdx.x; j < columns; j += LANES) {{
-    const T smoothed = kept * probability(targets, row, j, columns) + spread;
-    gradient_row[j] = share * (exp(p_row[j] - top) / total - smoothed);
-  }}
-}}
+}
 """
+SOFTMAX_CROSS_ENTROPY = f"""{ROW}
+    T top = p_row[0];
+    for (long long j = lane; j < columns; j += LANES) top = max(top, p_row[j]);
+    top = warp_max(top);
+    T total_exp = 0, expected = 0;
+    for (long long j = lane; j < columns; j += LANES) {{
+      const T shifted = p_row[j] - top;  // so that none overflows
+      total_exp += exp(shifted);
+      expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
+    }}
+    total_exp = warp_sum(total_exp);
+    expected = warp_sum(expected);
+    value = log(total_exp) - expected;
+    if (gradient)
+      for (long long j = lane; j < columns; j += LANES) {{
+        const T smoothed = kept * probability(targets, row, j, columns) + spread;
+        gradient_row[j] = share * (exp(p_row[j] - top) / total_exp - smoothed);
+      }}"""
 
 
-def row_losses(
+def add_loss(
     loss: losses.Loss,
     predictions: Array,
     targets: Array,
     weights: Array,
     normalizer: Array,
     gradient: Array | None,
-    weighted: Array,
+    loss_sum: Array,
+    scratch: Scratch,
 ) -> None:
-    """Set weighted[i] = w_i l_i; gradient[i] = w_i / normalizer * dl_i / dp_i; all contiguous."""
+    """Add sum_i w_i l_i to `loss_sum`; gradient[i] = w_i / normalizer * dl_i / dp_i.
+
+    All arrays are contiguous.
+    """
     kernel, constants = LOSSES[type(loss)](loss, predictions, targets)
-    rows, columns = predictions.shape
-    arrays = (
-        predictions,
-        targets,
-        weights,
-        normalizer,
-        NULL if gradient is None else gradient,
-        weighted,
-    )
-    T = predictions.dtype.type
-    over_rows(kernel, rows, (*arrays, rows, columns, *map(T, constants)))
+    arrays = predictions, targets, normalizer, NULL if gradient is None else gradient
+    add_over_rows(kernel, arrays, weights, loss_sum, predictions.shape[1], constants, scratch)
+
+
+def loss_source(
+    name: str, target: str, value: str, constants: Sequence[str], preamble: str
+) -> tuple[str, str]:
+    """Return a raw kernel's name and source."""
+    name = f"gpunn_{name}"
+    given = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,"
+    return name, row_sum_source(name, given, value, constants, preamble)
 
 
 def softmax_cross_entropy(loss: Any, predictions: Array, targets: Array) -> tuple[Any, list[float]]:
-    kernel = raw_kernel(
-        "gpunn_softmax_cross_entropy",
-        SOFTMAX_CROSS_ENTROPY,
-        T=predictions.dtype,
-        Target=targets.dtype,
-    )
+    source = softmax_source(loss.name)
+    kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
     smoothing = loss.label_smoothing
     return kernel, [1 - smoothing, smoothing / predictions.shape[1]]
+
+
+@functools.cache
+def softmax_source(name: str) -> tuple[str, str]:
+    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, ("kept", "spread"), PROBABILITY)
 
 
 def sum_over_outputs(
@@ -146,26 +144,16 @@ def sum_over_outputs(
 
 @functools.cache
 def sum_source(name: str, term: Term) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
-    name = f"gpunn_{name}"
-    constants = "".join(f", T {constant}" for constant in term.constants)
-    source = f"""{FUNCTIONS}
-extern "C" __global__ void {name}(
-    const T* predictions, const T* targets, const T* weights, const T* normalizer,
-    T* gradient, T* weighted, long long rows, long long columns, T scale{constants}) {{
-  {ROW}
-  const T* t_row = targets + row * columns;
-  T sum = 0;
-  for (long long j = threadIdx.x; j < columns; j += LANES) {{
-    const T p = p_row[j], t = t_row[j], d = p - t;
-    sum += {term.term};
-    if (gradient) gradient_row[j] = share * scale * ({term.slope});
-  }}
-  sum = warp_sum(sum);
-  if (threadIdx.x == 0) weighted[row] = weights[row] * scale * sum;
-}}
-"""
-    return name, source
+    value = f"""{ROW}
+    const T* t_row = targets + row * columns;
+    T terms = 0;
+    for (long long j = lane; j < columns; j += LANES) {{
+      const T p = p_row[j], t = t_row[j], d = p - t;
+      terms += {term.term};
+      if (gradient) gradient_row[j] = share * scale * ({term.slope});
+    }}
+    value = scale * warp_sum(terms);"""
+    return loss_source(name, "T", value, ("scale", *term.constants), FUNCTIONS)
 
 
 Kernel = Callable[[Any, Array, Array], tuple[Any, list[float]]]

@@ -1,4 +1,4 @@
-"""Metrics of one number: each row's weighted contribution, a warp a row.
+"""Metrics of one number: the weighted sum of the rows' scores, in one kernel, a warp a row.
 
 The mathematics is in `gpunn.metrics`. R2, whose summary is longer, runs as defined there.
 """
@@ -9,10 +9,12 @@ import functools
 from dataclasses import dataclass
 
 from gpunn import metrics
-from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
+from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["SCORES", "row_scores"]
+__all__ = ["SCORES", "add_scores"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ def mean_over_outputs(term: str, *constants: str) -> Score:
     """Return a score that is the mean of a term of prediction p[j] and target t[j]."""
     return Score(
         f"""const T* t = targets + row * columns;
-  T sum = 0;
-  for (long long j = threadIdx.x; j < columns; j += LANES) sum += {term};
-  value = warp_sum(sum) / columns;""",
+    T terms = 0;
+    for (long long j = lane; j < columns; j += LANES) terms += {term};
+    value = warp_sum(terms) / columns;""",
         constants,
     )
 
@@ -45,9 +47,9 @@ SCORES: dict[type[metrics.Metric], Score] = {
     ),
     metrics.TopKAccuracy: Score(
         """const T of_true = p[true_class(targets, row, columns)];
-  T above = 0;
-  for (long long j = threadIdx.x; j < columns; j += LANES) above += p[j] > of_true;
-  value = warp_sum(above) < k;""",
+    T above = 0;
+    for (long long j = lane; j < columns; j += LANES) above += p[j] > of_true;
+    value = warp_sum(above) < k;""",
         ("k",),
         labels=True,
     ),
@@ -65,7 +67,7 @@ __device__ bool larger(T v, long long i, T than, long long at) {
 __device__ long long argmax(const T* row, long long columns) {
   long long at = 0;
   T top = row[0];
-  for (long long j = threadIdx.x; j < columns; j += LANES)
+  for (long long j = threadIdx.x % LANES; j < columns; j += LANES)
     if (larger(row[j], j, top, at)) { top = row[j]; at = j; }
   for (int other = LANES / 2; other; other /= 2) {
     const T v = __shfl_xor_sync(0xffffffff, top, other);
@@ -83,31 +85,28 @@ __device__ long long true_class(const T* probabilities, long long row, long long
 """
 
 
-def row_scores(
-    metric: metrics.Metric, predictions: Array, targets: Array, weights: Array, out: Array
+def add_scores(
+    metric: metrics.Metric,
+    predictions: Array,
+    targets: Array,
+    weights: Array,
+    total: Array,
+    scratch: Scratch,
 ) -> None:
-    """Set out[i] = w_i times the score of row i; all contiguous."""
-    score, dtype, (rows, columns) = SCORES[type(metric)], predictions.dtype, predictions.shape
-    kernel = raw_kernel(*score_source(metric.name, score), T=dtype, Target=targets.dtype)
-    constants = [dtype.type(getattr(metric, name)) for name in score.constants]
-    over_rows(kernel, rows, (predictions, targets, weights, out, rows, columns, *constants))
+    """Add the sum of w_i times the score of row i to `total`; all are contiguous."""
+    score = SCORES[type(metric)]
+    source = score_source(metric.name, score)
+    kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
+    constants = [getattr(metric, name) for name in score.constants]
+    arrays = predictions, targets
+    add_over_rows(kernel, arrays, weights, total, predictions.shape[1], constants, scratch)
 
 
 @functools.cache
 def score_source(name: str, score: Score) -> tuple[str, str]:
     """Return a raw kernel's name and source."""
     name = f"gpunn_{name}_score"
-    constants = "".join(f", T {constant}" for constant in score.constants)
-    source = f"""{ARGMAX}
-extern "C" __global__ void {name}(
-    const T* predictions, const Target* targets, const T* weights, T* weighted,
-    long long rows, long long columns{constants}) {{
-  const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
-  if (row >= rows) return;
-  const T* p = predictions + row * columns;
-  T value;
-  {score.statements}
-  if (threadIdx.x == 0) weighted[row] = weights[row] * value;
-}}
-"""
-    return name, source
+    given = "const T* predictions, const Target* targets,"
+    value = f"""const T* p = predictions + row * columns;
+    {score.statements}"""
+    return name, row_sum_source(name, given, value, score.constants, ARGMAX)

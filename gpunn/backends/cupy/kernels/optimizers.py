@@ -1,8 +1,12 @@
 """Optimizers: one kernel over the flat vectors does the whole update, weight decay included.
 
-The statements update `value` and the slots of one parameter from its gradient g, the learning rate
-`rate` and the update's number `t`. The mathematics is in `gpunn.optimizers`. With a scaled loss the
-kernels are others, which look at a flag of the device first.
+The mathematics is in `gpunn.optimizers`. Each rule has two kernels: one that counts the update too,
+and one for an update that is counted already, which looks at a flag of the device first.
+
+What is the same for all parameters (the learning rate, Adam's corrections of its moments) one
+thread of each block computes, for all of them. A kernel before this one could do it once for all
+blocks, but its launch would take longer than a thread's few functions, for which nothing waits:
+meanwhile the block's parameters are on their way from memory.
 """
 
 from __future__ import annotations
@@ -13,23 +17,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cupy
-
 from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
+from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["RULES", "update", "update_if_finite"]
+__all__ = ["RULES", "counted_update", "update", "update_if_finite"]
+
+THREADS = 256
+PER_THREAD = 4  # parameters of a thread, all asked for before the first is stored
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One update; constants and slots are numbers T in the statements."""
+    """One update, in numbers of type T.
+
+    Attributes
+    ----------
+    constants : tuple of str
+        Names of numbers that the host gives.
+    slots : tuple of str
+    statements : str
+        What updates `value` and the slots of one parameter from its gradient `g`, the learning rate
+        `rate`, the constants, and the numbers of `once`.
+    once : tuple of (str, str)
+        Names of numbers that are the same for all parameters, and their expressions of the
+        constants, `rate`, and the number of the update `t`, from 1.
+    """
 
     name: str
     constants: tuple[str, ...]
     slots: tuple[str, ...]
     statements: str
+    once: tuple[tuple[str, str], ...] = ()
 
 
 DESCENT = Rule("sgd", (), (), "value -= rate * g;")
@@ -59,8 +80,13 @@ ADAM = Rule(
     ("mean", "square"),
     """mean = beta1 * mean + rest1 * g;
        square = beta2 * square + rest2 * g * g;
-       const T m = mean / -expm1(t * log1), s = square / -expm1(t * log2);
-       value -= rate * m / (sqrt(s) + epsilon / sqrt(-expm1(t * log_hat)));""",
+       const T m = mean / mean_weight, s = square / square_weight;
+       value -= rate * m / (sqrt(s) + shift);""",
+    (
+        ("mean_weight", "-expm1(t * log1)"),
+        ("square_weight", "-expm1(t * log2)"),
+        ("shift", "epsilon / sqrt(-expm1(t * log_hat))"),
+    ),
 )
 LION = Rule(
     "lion",
@@ -110,6 +136,28 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 }
 
 
+def counted_update(
+    rates: Array,
+    position: Array,
+    rate: Array,
+    updates: Array,
+    weight: Array,
+    loss_sum: Array,
+    weight_sum: Array,
+    finite_steps: Array,
+    optimizer: Any,
+    values: Array,
+    gradients: Array,
+    slots: Mapping[str, Array],
+    decayed: int,
+    scratch: Scratch,
+) -> None:
+    """Look up the learning rate of an update, count it and do it; all arrays are contiguous."""
+    counters = rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps
+    given = *counters, scratch.tickets(1)
+    launch(COUNTED, given, optimizer, values, gradients, slots, decayed)
+
+
 def update(
     optimizer: Any,
     values: Array,
@@ -119,9 +167,9 @@ def update(
     step: Array,
     decayed: int,
 ) -> None:
-    """Decay the first `decayed` values and do one update."""
-    rule, *arguments = prepared(optimizer, values, gradients, slots, learning_rate, step, decayed)
-    update_kernel(rule)(*arguments)
+    """Decay the first `decayed` values and do one update; all arrays are contiguous."""
+    given = NULL, learning_rate, step
+    launch(CONDITIONAL, given, optimizer, values, gradients, slots, decayed)
 
 
 def update_if_finite(
@@ -135,53 +183,121 @@ def update_if_finite(
     decayed: int,
 ) -> None:
     """Do as `update` if finite = 1, else nothing."""
-    rule, *arguments = prepared(optimizer, values, gradients, slots, learning_rate, step, decayed)
-    conditional_kernel(rule)(finite, *arguments)
+    given = finite, learning_rate, step
+    launch(CONDITIONAL, given, optimizer, values, gradients, slots, decayed)
 
 
-def prepared(
+def launch(
+    form: Form,
+    given: tuple[Any, ...],
     optimizer: Any,
     values: Array,
     gradients: Array,
     slots: Mapping[str, Array],
-    learning_rate: Array,
-    step: Array,
     decayed: int,
-) -> list[Any]:
-    """Return an optimizer's rule, and the arguments of its kernel."""
+) -> None:
+    """Launch the kernel of an optimizer's rule that takes these arguments before its own."""
     rule, constants = RULES[type(optimizer)](optimizer)
-    decay = optimizer.weight_decay
-    given = gradients, learning_rate, step, decayed if decay else 0, decay, *constants
-    return [rule, *given, values, *(slots[name] for name in rule.slots)]
+    decay, size, T = optimizer.weight_decay, values.size, values.dtype.type
+    vectors = values, gradients, *(slots[name] for name in rule.slots)
+    numbers = size, decayed if decay else 0, T(decay), *map(T, constants)
+    blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one that counts
+    kernel = raw_kernel(*source(rule, form), T=values.dtype)
+    kernel((blocks,), (THREADS,), (*given, *vectors, *numbers))
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a kernel learns of the rate and number of an update, and what it does beside it.
+
+    Attributes
+    ----------
+    suffix : str
+        Of the kernel's name.
+    parameters : str
+    first, last : str
+        Statements of all threads before and after the update.
+    rate, t : str
+        Expressions.
+    """
+
+    suffix: str
+    parameters: str
+    rate: str
+    t: str
+    first: str = ""
+    last: str = ""
+
+
+# Every block reads the counters, so that the last one alone may change them.
+COUNTED = Form(
+    "",
+    """const T* rates, long long* position, T* chosen_rate, long long* updates,
+    const T* weight, const T* loss_sum, T* weight_sum, T* finite_steps, unsigned int* ticket""",
+    "rates[position[0]]",
+    "updates[0] + 1",
+    last="""if (last_block(ticket, gridDim.x) && threadIdx.x == 0) {
+    chosen_rate[0] = rate;
+    ++position[0];
+    ++updates[0];
+    weight_sum[0] += weight[0];
+    finite_steps[0] += isfinite(loss_sum[0]);
+  }""",
+)
+CONDITIONAL = Form(
+    "_if_finite",
+    "const long long* finite, const T* learning_rate, const long long* step",
+    "learning_rate[0]",
+    "step[0]",
+    first="if (finite && !finite[0]) return;",
+)
 
 
 @functools.cache
-def update_kernel(rule: Rule) -> Any:
-    return cupy.ElementwiseKernel(
-        *parameters(rule), statements(rule), f"gpunn_{rule.name}", preamble=FUNCTIONS
-    )
-
-
-@functools.cache
-def conditional_kernel(rule: Rule) -> Any:
-    given, changed = parameters(rule)
-    return cupy.ElementwiseKernel(
-        f"raw int64 finite, {given}",
-        changed,
-        f"if (finite[0]) {{ {statements(rule)} }}",
-        f"gpunn_{rule.name}_if_finite",
-        preamble=FUNCTIONS,
-    )
-
-
-def parameters(rule: Rule) -> tuple[str, str]:
-    """Return what a kernel takes, and what it changes."""
-    constants = "".join(f", T {name}" for name in rule.constants)
-    given = f"T g, raw T learning_rate, raw int64 step, int64 decayed, T decay{constants}"
-    return given, "T value" + "".join(f", T {name}" for name in rule.slots)
-
-
-def statements(rule: Rule) -> str:
-    return f"""const T rate = learning_rate[0], t = (T)step[0];
-            if (i < decayed) value *= 1 - rate * decay;
-            {rule.statements}"""
+def source(rule: Rule, form: Form) -> tuple[str, str]:
+    """Return a raw kernel's name and source."""
+    name = f"gpunn_{rule.name}{form.suffix}"
+    vectors = "".join(f", T* {slot}_slot" for slot in rule.slots)
+    constants = "".join(f", T {constant}" for constant in rule.constants)
+    once = (("kept", "1 - rate * decay"), *rule.once)
+    shared = "".join(f" once[{n}] = {each};" for n, (_, each) in enumerate(once, 1))
+    taken = "".join(f", {name} = once[{n}]" for n, (name, _) in enumerate(once, 1))
+    held = "".join(f", old_{slot}[PER_THREAD]" for slot in rule.slots)
+    loads = "".join(f" old_{slot}[k] = {slot}_slot[i];" for slot in rule.slots)
+    state = "".join(f", {slot} = old_{slot}[k]" for slot in rule.slots)
+    stores = "".join(f" {slot}_slot[i] = {slot};" for slot in rule.slots)
+    text = f"""{FUNCTIONS}
+enum {{ PER_THREAD = {PER_THREAD} }};
+extern "C" __global__ void {name}(
+    {form.parameters},
+    T* values, const T* gradients{vectors},
+    long long size, long long decayed, T decay{constants}) {{
+  __shared__ T once[{1 + len(once)}];
+  {form.first}
+  const long long begin = (long long)blockIdx.x * PER_THREAD * blockDim.x + threadIdx.x;
+  T old_g[PER_THREAD], old_value[PER_THREAD]{held};
+  #pragma unroll
+  for (int k = 0; k < PER_THREAD; ++k) {{
+    const long long i = begin + k * blockDim.x;
+    if (i < size) {{ old_g[k] = gradients[i]; old_value[k] = values[i];{loads} }}
+  }}
+  if (threadIdx.x == 0) {{
+    const T rate = {form.rate}, t = (T)({form.t});
+    once[0] = rate;{shared}
+  }}
+  __syncthreads();
+  const T rate = once[0]{taken};
+  #pragma unroll
+  for (int k = 0; k < PER_THREAD; ++k) {{
+    const long long i = begin + k * blockDim.x;
+    if (i >= size) break;
+    const T g = old_g[k];
+    T value = old_value[k]{state};
+    if (i < decayed) value *= kept;
+    {rule.statements}
+    values[i] = value;{stores}
+  }}
+  {form.last}
+}}
+"""
+    return name, text

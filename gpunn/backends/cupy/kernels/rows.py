@@ -4,18 +4,80 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cupy
+import numpy as np
 
+from gpunn.backends.cupy.kernels.raw import C_TYPES, raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["count_finite", "gather_rows", "rescale", "select"]
+__all__ = ["TYPES", "count_finite", "gather_rows", "next_batch", "rescale", "select"]
+
+TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
+"""Types of rows that `next_batch` can take."""
+
+THREADS = 256
+PER_THREAD = 4  # elements of a thread, all asked for before the first is stored
+
+# Each block belongs to one of the arrays. Every block reads `start`, so that the last one alone may
+# move it on.
+NEXT_BATCH = r"""
+template <typename Source, typename Out>
+__device__ void gather(
+    const Source* source, const long long* order, Out* out, long long width, long long size,
+    long long block) {
+  const long long begin = block * PER_THREAD * blockDim.x + threadIdx.x;
+  Source found[PER_THREAD];
+  #pragma unroll
+  for (int k = 0; k < PER_THREAD; ++k) {
+    const long long i = begin + k * blockDim.x, row = i / width;
+    if (i < size) found[k] = source[order[row] * width + (i - row * width)];
+  }
+  #pragma unroll
+  for (int k = 0; k < PER_THREAD; ++k) {
+    const long long i = begin + k * blockDim.x;
+    if (i < size) out[i] = (Out)found[k];
+  }
+}
+
+extern "C" __global__ void gpunn_next_batch(
+    const long long* order, long long* start, long long* passes, long long rows,
+    %(arrays)s, unsigned int* ticket) {
+  const long long* next = order + start[0];
+  const long long block = blockIdx.x;
+  %(gathers)s
+  if (last_block(ticket, gridDim.x) && threadIdx.x == 0) {
+    start[0] += rows;
+    ++passes[0];
+  }
+}
+"""
 
 
 def gather_rows(source: Array, order: Array, start: Array, out: Array) -> None:
     """out[i] = source[order[start + i]], converted to out's type."""
     gather_kernel()(source, order, start, math.prod(source.shape[1:]), out)
+
+
+def next_batch(
+    sources: Sequence[Array],
+    order: Array,
+    start: Array,
+    outs: Sequence[Array],
+    passes: Array,
+    scratch: Scratch,
+) -> None:
+    """Gather the next rows of several arrays, and count them and the pass; all contiguous."""
+    rows, end, arrays = outs[0].shape[0], 0, list[Any]()
+    for source, out in zip(sources, outs, strict=True):
+        begin, end = end, end - (-out.size // (THREADS * PER_THREAD))
+        arrays += [source, out, math.prod(out.shape[1:]), out.size, begin, end]
+    types = tuple((source.dtype, out.dtype) for source, out in zip(sources, outs, strict=True))
+    given = order, start, passes, rows, *arrays, scratch.tickets(1)
+    next_batch_kernel(types)((max(end, 1),), (THREADS,), given)
 
 
 def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
@@ -42,6 +104,24 @@ def gather_kernel() -> Any:
            y = (T)source[order[start[0] + row] * width + (i - row * width)];""",
         "gpunn_gather_rows",
     )
+
+
+@functools.cache
+def next_batch_kernel(types: tuple[tuple[Any, Any], ...]) -> Any:
+    arrays = ",\n    ".join(
+        f"const {TYPES[source]}* source{n}, {TYPES[out]}* out{n}, long long width{n}, "
+        f"long long size{n}, long long begin{n}, long long end{n}"
+        for n, (source, out) in enumerate(types)
+    )
+    gathers = "\n  ".join(
+        f"if (begin{n} <= block && block < end{n})\n"
+        f"    gather(source{n}, next, out{n}, width{n}, size{n}, block - begin{n});"
+        for n in range(len(types))
+    )
+    text = NEXT_BATCH % {"arrays": arrays, "gathers": gathers}
+    source = f"enum {{ PER_THREAD = {PER_THREAD} }};{text}"
+    # Sums, which this T is the type of, are not among what it does.
+    return raw_kernel("gpunn_next_batch", source, T=np.dtype(np.int64))
 
 
 @functools.cache

@@ -6,25 +6,23 @@ from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["add_sum", "clip", "penalize", "set_sum"]
+__all__ = ["clip", "penalize", "set_sum"]
 
 THREADS = 256
 EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
 MAX_PARTS = 1024
 """Blocks that share a long sum, each leaving one part of it."""
 
-SUM = r"""
-extern "C" __global__ void gpunn_%(name)s(
+SET_SUM = r"""
+extern "C" __global__ void gpunn_set_sum(
     const T* x, T* total, long long size, T* parts, unsigned int* ticket) {
   const long long step = (long long)gridDim.x * blockDim.x;
   T sum = 0;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
     sum += x[k];
-  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) total[0] %(sign)s sum;
+  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) total[0] = sum;
 }
 """
-ADD_SUM = SUM % {"name": "add_sum", "sign": "+="}
-SET_SUM = SUM % {"name": "set_sum", "sign": "="}
 
 SUM_OF_SQUARES = r"""
 extern "C" __global__ void gpunn_sum_of_squares(const T* x, T* parts, long long size) {
@@ -72,23 +70,11 @@ def blocks_for(size: int) -> int:
     return min(-(-size // (THREADS * EACH)), MAX_PARTS)
 
 
-def add_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
-    """Set total = total + sum of the first `size` values; `total` has shape (1,)."""
-    if size:
-        sum_up("gpunn_add_sum", ADD_SUM, values, size, total, scratch)
-
-
 def set_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
     """Set total = sum of the first `size` values; `total` has shape (1,)."""
-    sum_up("gpunn_set_sum", SET_SUM, values, size, total, scratch)
-
-
-def sum_up(
-    name: str, source: str, values: Array, size: int, total: Array, scratch: Scratch
-) -> None:
     dtype, blocks = values.dtype, max(blocks_for(size), 1)
     parts, tickets = scratch("parts", blocks, dtype), scratch.tickets(1)
-    kernel = raw_kernel(name, source, T=dtype)
+    kernel = raw_kernel("gpunn_set_sum", SET_SUM, T=dtype)
     kernel((blocks,), (THREADS,), (values, total, size, parts, tickets))
 
 
