@@ -64,7 +64,7 @@ def test_every_operation_can_be_recorded():
     others = {
         *("dtype", "dtype_name", "describe", "synchronize", "free_memory", "memory_errors"),
         *("release_memory", "nbytes", "recorded", "recorded_function", "needs_loss_scale"),
-        "computing",
+        *("computing", "algorithms", "restore_algorithms"),
     }
     composed = {"next_batch", "counted_update"}
     public = {
