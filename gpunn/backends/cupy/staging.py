@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import cupy
@@ -20,11 +22,10 @@ class Place:
     """Memory for one piece, on the device and on the host."""
 
     def __init__(self) -> None:
-        self.arrays: dict[str, Array] = {}
-        self.pinned: dict[str, np.ndarray] = {}
+        self.arrays: dict[str, tuple[Array, np.ndarray]] = {}
         # After the last kernel that reads the arrays, and after the last copy of pinned memory.
         self.read = cupy.cuda.Event(disable_timing=True)
-        self.copied: Any = None
+        self.copied = cupy.cuda.Event(disable_timing=True)
 
 
 class PinnedStager(Stager):
@@ -34,7 +35,8 @@ class PinnedStager(Stager):
     Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are converted
     into pinned memory first. Events keep the order: a transfer waits for the kernels that read what
     was in its place, the kernels wait for the transfer, and the host waits before it writes to
-    pinned memory that is still being read.
+    pinned memory that is still being read, and before memory is given back: CuPy's pools know
+    nothing of this stream, and would give it to others at once.
     """
 
     backend: CupyBackend
@@ -45,6 +47,9 @@ class PinnedStager(Stager):
         self._places = Place(), Place()
         self._turn = 0
         self._stream = cupy.cuda.Stream(non_blocking=True)
+        # An error or Ctrl-C may end the use of a piece anywhere. At the end of the process, nothing
+        # is given to others any more.
+        weakref.finalize(self, wait, self._stream).atexit = False
 
     def begin(self) -> None:
         self.backend.device.use()
@@ -52,31 +57,32 @@ class PinnedStager(Stager):
         self._turn = 1 - self._turn
         place = self._places[self._turn]
         self._stream.wait_event(place.read)
-        if place.copied is not None:
-            place.copied.synchronize()
+        place.copied.synchronize()
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         place, rows = self._places[self._turn], len(values)
-        array = place.arrays.get(name)
-        if array is None or array.shape[0] < capacity:
+        if name not in place.arrays or place.arrays[name][0].shape[0] < capacity:
             array = self.backend.zeros((capacity, *values.shape[1:]), dtype)
-            place.arrays[name] = array
-            place.pinned[name] = pinned_array(array.shape, array.dtype)
             # The zeros, and whatever last used this memory, come before the transfer.
             self._stream.wait_event(cupy.cuda.get_current_stream().record())
-        staged = place.pinned[name][:rows]
+            place.arrays[name] = array, pinned_array(array.shape, array.dtype)
+        array, pinned = place.arrays[name]
+        staged = pinned[:rows]
         np.copyto(staged, values, casting="unsafe")
-        array[:rows].set(staged, stream=self._stream)
-        # At once, and not in `ready`: an error may come in between.
-        if place.copied is None:
-            place.copied = cupy.cuda.Event(disable_timing=True)
-        self._stream.record(place.copied)
+        try:
+            array[:rows].set(staged, stream=self._stream)
+        finally:  # also where Ctrl-C comes: the place may be used again
+            self._stream.record(place.copied)
         return array
 
     def ready(self) -> None:
-        copied = self._places[self._turn].copied
-        if copied is not None:
-            cupy.cuda.get_current_stream().wait_event(copied)
+        cupy.cuda.get_current_stream().wait_event(self._places[self._turn].copied)
+
+
+def wait(stream: Any) -> None:
+    """Wait for a stream; one of a device that has failed has nothing more to do."""
+    with suppress(cupy.cuda.runtime.CUDARuntimeError):
+        stream.synchronize()
 
 
 def pinned_array(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
