@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -466,6 +467,43 @@ def test_capturing_ends_where_an_operation_fails(monkeypatch):
     assert len(calls) == 5
     (stream,) = streams
     assert not stream.is_capturing()
+    assert gc.isenabled()
+
+
+class Waiting:
+    """Part of a cycle; waits for the device when it goes, as a handle of cuBLAS does."""
+
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self):
+        with suppress(cupy.cuda.runtime.CUDARuntimeError):
+            cupy.cuda.Device(0).synchronize()
+
+
+@pytest.fixture(params=[True, False])
+def collecting(request):
+    """Whether garbage is collected."""
+    before = gc.isenabled()
+    (gc.enable if request.param else gc.disable)()
+    yield request.param
+    (gc.enable if before else gc.disable)()
+
+
+@pytest.mark.emulated
+def test_no_garbage_is_collected_while_capturing(collecting, caplog):
+    """The emulated device has it collected at the first operation of each capture."""
+    x = cupy.zeros(1, "float32")
+
+    def operations():
+        Waiting()
+        x.__iadd__(1)
+
+    with launches_of_graphs() as launched:
+        CupyBackend(0).recorded(operations)(3)
+    assert launched[1] == 2
+    assert gc.isenabled() == collecting
+    assert not caplog.records
 
 
 class Weaker(Callback):

@@ -8,9 +8,11 @@ same, and what changes must be in arrays (NVIDIA, CUDA C++ Programming Guide, "C
 from __future__ import annotations
 
 import functools
+import gc
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cupy
@@ -86,6 +88,7 @@ class Recording:
             except Exception as error:  # whatever a class of the user's own may raise
                 self._refused = True
                 self._memory = PrivateMemory()
+                cupy.cuda.get_current_stream().synchronize()  # raises if the device has failed
                 say_once(reason(error))
         if self._graph is None:
             self._operations()
@@ -106,7 +109,7 @@ class Recording:
         # A stream that the default one does not wait for; CuPy's mode of capturing is "relaxed",
         # which lets the private pool ask CUDA for memory.
         stream = cupy.cuda.Stream(non_blocking=True)
-        with cupy.cuda.using_allocator(self._memory), stream:
+        with undisturbed(), cupy.cuda.using_allocator(self._memory), stream:
             stream.begin_capture()
             try:
                 for _ in range(times):
@@ -116,6 +119,26 @@ class Recording:
                     stream.end_capture()
                 raise
             return stream.end_capture()
+
+
+CAPTURING = threading.RLock()
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Collect no garbage meanwhile: it may hold handles of cuBLAS, say.
+
+    To destroy one waits for the device, which ends a capture in an error. One thread captures at a
+    time, so that none switches collection on while another one captures.
+    """
+    with CAPTURING:
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if enabled:
+                gc.enable()
 
 
 class PrivateMemory:
