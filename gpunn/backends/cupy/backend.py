@@ -9,11 +9,10 @@ its scratch memory has its size.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import array_api_compat.cupy as xp
 import cupy
@@ -22,6 +21,7 @@ import numpy as np
 from gpunn.activations import Identity, ReLU
 from gpunn.backends.base import Backend
 from gpunn.backends.cupy import memory
+from gpunn.backends.cupy.devices import on_device
 from gpunn.backends.cupy.diagnosis import cuda_version
 from gpunn.backends.cupy.graph import Recording, say_once
 from gpunn.backends.cupy.kernels import (
@@ -98,7 +98,8 @@ class CupyBackend(Backend):
     holds its arrays. Where the machine has one device there is nothing to do. Where it has several,
     every operation first makes this backend's device current for the calling thread, and leaves it
     so: networks on different devices may take turns, and plain functions of `xp` in a layer of your
-    own find the right device too. Work goes to the thread's current CuPy stream.
+    own find the right device too. An array of another device is an `ArgumentError` there. Work goes
+    to the thread's current CuPy stream.
     """
 
     def __init__(
@@ -130,15 +131,7 @@ class CupyBackend(Backend):
         if self._several_devices:
             for name, value in vars(Backend).items():
                 if callable(value) and not name.startswith("_"):
-                    setattr(self, name, self._on_device(getattr(self, name)))
-
-    def _on_device(self, operation: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(operation)
-        def run(*arguments: Any, **options: Any) -> Any:
-            self.device.use()
-            return operation(*arguments, **options)
-
-        return run
+                    setattr(self, name, on_device(self.device, getattr(self, name)))
 
     # ------------------------------------------------------------------ placement and transfer
 
@@ -209,7 +202,7 @@ class CupyBackend(Backend):
             say_once(self._product.reason)
             return super().recorded(operations, complete)
         recording = Recording(operations, self._scratch)
-        return self._on_device(recording) if self._several_devices else recording
+        return on_device(self.device, recording) if self._several_devices else recording
 
     # --------------------------------------------------------------------------- bookkeeping
 
