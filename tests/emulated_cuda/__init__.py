@@ -17,10 +17,11 @@ from .errors import (
     EmulatorError,
     InvalidAccessError,
     KernelFault,
+    RaceError,
     UnsupportedError,
     WrongDeviceError,
 )
-from .install import install
+from .install import install, late_errors, without_peer_access
 from .kernels import Source, reversed_threads, sources
 
 __all__ = [
@@ -28,12 +29,15 @@ __all__ = [
     "EmulatorError",
     "InvalidAccessError",
     "KernelFault",
+    "RaceError",
     "Source",
     "UnsupportedError",
     "WrongDeviceError",
     "counters",
     "install",
+    "late_errors",
     "refusals",
     "reversed_threads",
     "sources",
+    "without_peer_access",
 ]

@@ -16,6 +16,7 @@ struct Handle {
   int math_mode;     // bit 0 and 1: 3 is CUBLAS_TF32_TENSOR_OP_MATH
   int has_workspace;
   void* stream;
+  int serial;  // of the stream: another one may get its address
 };
 
 struct Gemm {  // C = alpha op(A) op(B) + beta C, column-major
@@ -35,6 +36,8 @@ struct Gemm {  // C = alpha op(A) op(B) + beta C, column-major
 
 int (*compute_gemm)(const Gemm*);
 int (*current_device)();
+int (*serial_of)(void* stream);
+int (*synchronize)(int device);
 
 int run(Gemm gemm) { return gemm.handle ? compute_gemm(&gemm) : not_initialized; }
 
@@ -51,18 +54,25 @@ Gemm product(Handle* h, const char* name, int type, int ta, int tb, int m, int n
 
 extern "C" {
 
-void emulated_cublas_connect(int (*gemm)(const Gemm*), int (*device)()) {
+void emulated_cublas_connect(int (*gemm)(const Gemm*), int (*device)(), int (*serial)(void*),
+                             int (*wait)(int)) {
   compute_gemm = gemm;
   current_device = device;
+  serial_of = serial;
+  synchronize = wait;
 }
+// When the interpreter ends, which cannot answer then: CuPy destroys its handles even later.
+void emulated_cublas_end() { synchronize = nullptr; }
 
 int cublasCreate_v2(Handle** h) {
-  *h = new Handle{current_device(), 0, 0, 0, nullptr};
+  *h = new Handle{current_device(), 0, 0, 0, nullptr, serial_of(nullptr)};
   return success;
 }
 int cublasDestroy_v2(Handle* h) {
+  if (!h) return not_initialized;
+  const int status = synchronize ? synchronize(h->device) : success;
   delete h;
-  return success;
+  return status;
 }
 int cublasGetVersion_v2(Handle*, int* version) {
   *version = 130000;
@@ -71,6 +81,7 @@ int cublasGetVersion_v2(Handle*, int* version) {
 int cublasSetStream_v2(Handle* h, void* stream) {
   if (!h) return not_initialized;
   h->stream = stream;
+  h->serial = serial_of(stream);
   h->has_workspace = 0;  // cuBLAS goes back to its own workspace
   return success;
 }

@@ -7,6 +7,7 @@ that wrapper runs as it is, and a program that opens cuBLAS by itself (``ctypes`
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import re
 import subprocess
@@ -25,7 +26,7 @@ from .graphs import Operand, Work
 from .runtime import Runtime
 from .toolchain import build
 
-SUCCESS, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 7, 13, 15
+SUCCESS, INVALID_VALUE, EXECUTION_FAILED, INTERNAL_ERROR, NOT_SUPPORTED = 0, 7, 13, 14, 15
 DTYPES = {0: np.dtype("float32"), 1: np.dtype("float64"), 2: np.dtype("float16")}
 NARROW = {74: "float16", 75: "bfloat16", 77: "tf32"}
 """cublasComputeType_t -> what float32 matrices may be rounded to."""
@@ -50,6 +51,7 @@ class _Handle(ctypes.Structure):
         ("math_mode", ctypes.c_int),
         ("has_workspace", ctypes.c_int),
         ("stream", ctypes.c_void_p),
+        ("serial", ctypes.c_int),
     ]
 
 
@@ -78,6 +80,8 @@ class _Gemm(ctypes.Structure):
 
 _ComputeGemm = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Gemm))
 _CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
+_Serial = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+_Synchronize = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
 _kept_alive: list[Any] = []
 
 
@@ -142,6 +146,11 @@ def _scalar(
 def _gemm(runtime: Runtime, g: _Gemm) -> int:
     handle, name = g.handle[0], g.name.decode()
     stream = handle.stream or 0
+    if runtime.scheduler.stream(stream).serial != handle.serial:
+        raise InvalidAccessError(
+            f"{name}: the stream that the handle was set to is gone, and another one has got its "
+            "address (set the stream again)"
+        )
     if not all(t in DTYPES for t in (g.type_a, g.type_b, g.type_c)):
         return NOT_SUPPORTED
     narrow = NARROW.get(g.compute) if g.type_a == 0 else None
@@ -214,9 +223,32 @@ def connect(runtime: Runtime) -> None:
             report(error)
             return EXECUTION_FAILED
 
+    def serial(stream: int | None) -> int:
+        try:
+            return runtime.scheduler.stream(stream or 0).serial
+        except Exception as error:
+            report(error)
+            return -1
+
+    def synchronize(device: int) -> int:
+        """What cublasDestroy does."""
+        try:
+            runtime.scheduler.refuse_in_any_capture()
+            runtime.scheduler.host_waits_for_device(device)
+        except Exception as error:
+            report(error)
+            return INTERNAL_ERROR
+        return SUCCESS
+
     library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_GLOBAL)
-    callbacks = (_ComputeGemm(compute), _CurrentDevice(runtime.get_device))
+    callbacks = (
+        _ComputeGemm(compute),
+        _CurrentDevice(runtime.get_device),
+        _Serial(serial),
+        _Synchronize(synchronize),
+    )
     library.emulated_cublas_connect(*callbacks)
+    atexit.register(library.emulated_cublas_end)
     _kept_alive.extend((library, callbacks))
 
 

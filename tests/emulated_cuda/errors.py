@@ -12,6 +12,8 @@ class UnsupportedError(EmulatorError, NotImplementedError):
 class InvalidAccessError(EmulatorError):
     """Device memory was touched outside live allocations, or after it was given back."""
 
+    status = 700  # cudaErrorIllegalAddress: what CUDA calls it, where errors come late
+
 
 class WrongDeviceError(InvalidAccessError):
     """An operand lives on another device than the one that runs the operation."""
@@ -19,3 +21,15 @@ class WrongDeviceError(InvalidAccessError):
 
 class KernelFault(EmulatorError):  # noqa: N818 - a fault is what CUDA calls it
     """A kernel stopped: divergent barrier, failed assertion, or impossible launch."""
+
+    status = 719  # cudaErrorLaunchFailure
+
+
+class FailedAssertion(KernelFault):
+    """A kernel stopped at an assertion."""
+
+    status = 710  # cudaErrorAssert
+
+
+class RaceError(EmulatorError):
+    """Memory was taken by others while work that uses it may still run."""

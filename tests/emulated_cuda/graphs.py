@@ -6,16 +6,19 @@ node of a graph, with its argument values as they were, and runs at each launch 
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .counters import count
 from .cupy_private import cuda_error
-from .errors import InvalidAccessError
+from .errors import InvalidAccessError, KernelFault
 from .memory import Memory, Region
+from .order import Clock, merge
 
 INVALID_VALUE = 1
 INVALID_HANDLE = 400
@@ -80,10 +83,12 @@ class Capture:
 class Stream:
     """A stream of one device."""
 
-    handle: int
+    handle: int  # a later stream may have the same
+    serial: int  # none has the same
     device: int
     flags: int = 0
     priority: int = 0
+    clock: Clock = field(default_factory=dict)  # what comes before its next work
     capture: Capture | None = None
     settled: bool = False  # the host has just waited for it, in a blocking copy
 
@@ -97,6 +102,7 @@ class Event:
     capture: Capture | None = None
     stream: int = 0
     position: int = 0
+    clock: Clock = field(default_factory=dict)  # what comes before it
 
 
 class Scheduler:
@@ -105,8 +111,14 @@ class Scheduler:
     def __init__(self, memory: Memory, current_device: Callable[[], int]):
         self.memory = memory
         self.current_device = current_device
+        self.order = memory.order
         self._handles = itertools.count(0x10000)
+        self._serials = itertools.count()
         self._streams: dict[int, Stream] = {}
+        self._destroyed: list[int] = []  # handles of streams, for those that come
+        # Whether errors of work are told later; the status of the first; whether the host knows it.
+        self._late, self._failure, self._told = False, 0, False
+        self._left_behind: dict[int, Clock] = {}  # device -> work of destroyed streams
         self._built_in: dict[tuple[int, int], Stream] = {}
         self._events: dict[int, Event] = {}
         self._graphs: dict[int, list[tuple[Work, list[Region]]]] = {}
@@ -115,28 +127,90 @@ class Scheduler:
 
     def submit(self, handle: int, work: Work) -> None:
         """Check the work's operands, then run it or make it a node of the capture."""
-        self.memory.raise_overruns()
+        self.memory.raise_found()
+        self.raise_if_told()
         stream = self.stream(handle)
         if work.device is not None and stream.device != work.device:
             raise cuda_error(INVALID_HANDLE)  # a stream of another device
-        regions = [
-            self.memory.check(o.address, o.size, work.device, f"{work.name}, {o.what}")
-            for o in work.operands
-        ]
         stream.settled = False
         eager, captured, _ = FAMILIES.get(work.family or "", (None, None, None))
         capture = self._capture_of(stream)
         if capture is None:
             if eager:
                 count(eager, work.name)
-            work.run()
+            self._begin_work(stream)
+            self._run(stream, work, None)
             return
+        regions = self._regions(work)
+        if not capture.nodes and gc.isenabled():  # it may come at any time
+            gc.collect()
         if captured:
             count(captured, work.name)
         capture.nodes.append((work, regions))
         capture.submitted[handle] += 1
         if handle != capture.origin:
             capture.unjoined.add(handle)
+
+    def _regions(self, work: Work) -> list[Region]:
+        return [
+            self.memory.check(o.address, o.size, work.device, f"{work.name}, {o.what}")
+            for o in work.operands
+        ]
+
+    def _run(self, stream: Stream, work: Work, regions: list[Region] | None) -> None:
+        """Run work of this stream, unless the device has failed; the regions may be known."""
+        if self._failure:
+            return
+        try:
+            for operand, region in zip(work.operands, regions or self._regions(work), strict=True):
+                self.memory.use(region, stream.clock, stream.serial, work.name, operand.what)
+            work.run()
+        except (InvalidAccessError, KernelFault) as error:
+            if not self._late:
+                raise
+            self._failure = error.status
+
+    def _begin_work(self, stream: Stream) -> None:
+        """Give the next work of this stream its place in the order."""
+        if not stream.flags & NON_BLOCKING:  # the legacy stream and such wait for each other
+            for other in (*self._streams.values(), *self._built_in.values()):
+                if (
+                    other.device == stream.device
+                    and not other.flags & NON_BLOCKING
+                    and 0 in (stream.handle, other.handle)
+                ):
+                    merge(stream.clock, other.clock)
+        self.order.submit(stream.serial, stream.clock)
+
+    # ---- the host waits ----------------------------------------------------------------------
+
+    def host_waits(self, clock: Clock) -> None:
+        """The host goes on when all of this has run, and learns whether it has."""
+        if self._failure:
+            self._told = True
+        self.raise_if_told()
+        self.order.host_waited(clock)
+
+    def raise_if_told(self) -> None:
+        """Raise the error of a device that has failed, once the host could learn of it."""
+        if self._told:
+            raise cuda_error(self._failure)
+
+    @contextmanager
+    def late_errors(self) -> Iterator[None]:
+        """See `install.late_errors`."""
+        self._late = True
+        try:
+            yield
+        finally:
+            self._late, self._failure, self._told = False, 0, False
+
+    def host_waits_for_device(self, device: int) -> None:
+        """The same for all streams of a device, and those that were destroyed."""
+        for stream in (*self._streams.values(), *self._built_in.values()):
+            if stream.device == device:
+                self.host_waits(stream.clock)
+        self.host_waits(self._left_behind.pop(device, {}))
 
     def capturing(self, handle: int) -> bool:
         """Whether work submitted to this stream becomes part of a graph."""
@@ -180,21 +254,28 @@ class Scheduler:
     def stream(self, handle: int) -> Stream:
         """The stream of this handle; the legacy and per-thread ones exist for each device."""
         if handle in BUILT_IN_STREAMS:
-            device = self.current_device()
-            return self._built_in.setdefault((device, handle), Stream(handle, device))
+            key = self.current_device(), 0 if handle in LEGACY_STREAMS else handle
+            if key not in self._built_in:
+                self._built_in[key] = Stream(key[1], next(self._serials), key[0])
+            return self._built_in[key]
         try:
             return self._streams[handle]
         except KeyError:
             raise cuda_error(INVALID_HANDLE) from None
 
     def create_stream(self, flags: int = 0, priority: int = 0) -> int:
-        handle = next(self._handles)
-        self._streams[handle] = Stream(handle, self.current_device(), flags, priority)
+        handle = self._destroyed.pop() if self._destroyed else next(self._handles)
+        serial, device = next(self._serials), self.current_device()
+        self._streams[handle] = Stream(handle, serial, device, flags, priority)
         return handle
 
     def destroy_stream(self, handle: int) -> None:
-        if self._streams.pop(handle, None) is None:
+        """Legal at any time: what the stream still has to do is done all the same."""
+        stream = self._streams.pop(handle, None)
+        if stream is None:
             raise cuda_error(INVALID_HANDLE)
+        merge(self._left_behind.setdefault(stream.device, {}), stream.clock)
+        self._destroyed.append(handle)
 
     def synchronize_stream(self, handle: int) -> None:
         self.refuse_in_capture(handle)
@@ -205,16 +286,20 @@ class Scheduler:
             stream.settled = False
         else:
             count("syncs", "stream")
-        self.memory.raise_overruns()
+        self.host_waits(stream.clock)
+        self.memory.raise_found()
 
     def query_stream(self, handle: int) -> int:
         self.refuse_in_capture(handle)
+        self.host_waits(self.stream(handle).clock)
         return 0  # cudaSuccess: all submitted work has run
 
     def settle(self, handle: int) -> None:
         """A blocking copy made the host wait for this stream."""
         count("syncs", "copy")
-        self.stream(handle).settled = True
+        stream = self.stream(handle)
+        stream.settled = True
+        self.host_waits(stream.clock)
 
     # ---- events ------------------------------------------------------------------------------
 
@@ -237,6 +322,7 @@ class Scheduler:
         event, stream = self.event(handle), self.stream(stream_handle)
         event.capture = self._capture_of(stream)
         event.stream = stream_handle
+        event.clock = dict(stream.clock)
         event.recorded_at = time.perf_counter()
         if event.capture is not None:
             event.position = event.capture.submitted[stream_handle]
@@ -248,6 +334,7 @@ class Scheduler:
             if stream.capture is not None and event.recorded_at is not None:
                 stream.capture.invalid = True
                 raise cuda_error(CAPTURE_ISOLATION)
+            merge(stream.clock, event.clock)
             return
         if stream.capture is not None and stream.capture is not capture:
             capture.invalid = stream.capture.invalid = True
@@ -263,10 +350,12 @@ class Scheduler:
     def synchronize_event(self, handle: int) -> None:
         self._refuse_captured(handle)
         count("syncs", "event")
-        self.memory.raise_overruns()
+        self.host_waits(self.event(handle).clock)
+        self.memory.raise_found()
 
     def query_event(self, handle: int) -> int:
         self._refuse_captured(handle)
+        self.host_waits(self.event(handle).clock)
         return 0
 
     def elapsed_milliseconds(self, start: int, end: int) -> float:
@@ -327,7 +416,7 @@ class Scheduler:
 
     def launch_graph(self, graph: int, stream_handle: int) -> None:
         """Run every node; first see that what they touch has not been given back."""
-        self.memory.raise_overruns()
+        self.memory.raise_found()
         self.refuse_in_capture(stream_handle)  # child graphs are not emulated
         nodes = self._graphs[graph]
         for work, regions in nodes:
@@ -339,8 +428,10 @@ class Scheduler:
                         "referenced as long as the graph)"
                     )
         count("graph_launches")
-        for work, _ in nodes:
+        stream = self.stream(stream_handle)
+        self._begin_work(stream)
+        for work, regions in nodes:
             _, _, replayed = FAMILIES.get(work.family or "", (None, None, None))
             if replayed:
                 count(replayed, work.name)
-            work.run()
+            self._run(stream, work, regions)

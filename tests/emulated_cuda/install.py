@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 
 from . import blas, blas_lt, cupy_private, kernels, trampolines
 from .errors import EmulatorError
@@ -44,3 +45,35 @@ def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
     cupy_private.replace_compiler(kernels.compile_source)
     runtime.watch_pools()
     _installed = runtime
+
+
+def without_peer_access() -> AbstractContextManager[None]:
+    """Return a context in which no device can touch another one's memory.
+
+    On most machines with several devices it can, and so it can here: CuPy then lets kernels reach
+    into the other device.
+    """
+    return installed().without_peer_access()
+
+
+def late_errors() -> AbstractContextManager[None]:
+    """Return a context in which errors of kernels, products and copies come as CUDA's do.
+
+    The call that submits the work succeeds, and nothing submitted from then on is run. The host
+    learns of it where it waits next; from there on, every call raises the same. Outside the context
+    the devices work again, for which a real machine needs another process.
+    """
+    return installed().scheduler.late_errors()
+
+
+def installed() -> Runtime:
+    """Return the emulated machine of this process.
+
+    Raises
+    ------
+    EmulatorError
+        If there is none.
+    """
+    if _installed is None:
+        raise EmulatorError("emulated_cuda is not installed in this process")
+    return _installed

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import cupy_private
-from .errors import KernelFault
+from .errors import FailedAssertion, KernelFault
 from .float64 import functions_using_double
 from .toolchain import INCLUDE, CompilationError, build, leading_includes
 
@@ -31,9 +31,10 @@ KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?void\s+(
 TEMPLATE = re.compile(r"template\s*<[^;{}]*>\s*$")
 DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w\s:<>]*?[\w>])\s+(\w+)\s*\[\s*\]\s*;")
 
+ASSERTION = 2
 OUTCOMES = {
     1: "a barrier that only some threads of the block (or warp) reach: on a GPU this hangs",
-    2: "a device-side assert failed",
+    ASSERTION: "a device-side assert failed",
     3: "__trap() was called",
 }
 
@@ -160,7 +161,8 @@ class Kernel:
         launch = _Grid(*sizes, shared_bytes, _reversed)
         outcome = self._run(table, ctypes.byref(launch))
         if outcome:
-            raise KernelFault(f"kernel {self.name}: {OUTCOMES[outcome]}")
+            kind = FailedAssertion if outcome == ASSERTION else KernelFault
+            raise kind(f"kernel {self.name}: {OUTCOMES[outcome]}")
 
 
 class Module:

@@ -17,7 +17,8 @@ from typing import Any
 
 from .counters import count
 from .cupy_private import cuda_error
-from .errors import InvalidAccessError, WrongDeviceError
+from .errors import EmulatorError, InvalidAccessError, RaceError, WrongDeviceError
+from .order import Clock, Order, merge
 
 POISON = 0xFF  # every float16, bfloat16, float32 and float64 made of it is a NaN, every int is -1
 ALIGNMENT = 512
@@ -40,6 +41,8 @@ class Region:
     size: int
     device: int
     live: bool = True
+    uses: Clock = field(default_factory=dict)  # the last work of each stream
+    before: Clock = field(default_factory=dict)  # the same, of the memory's earlier lives
 
 
 @dataclass(eq=False)
@@ -49,6 +52,8 @@ class Allocation(Region):
     pinned: bool = False
     pooled: bool = False
     blocks: _Table = field(default_factory=lambda: _Table())
+    # Start of memory given back to the pool while in use -> its end, and the uses.
+    in_flight: dict[int, tuple[int, Clock]] = field(default_factory=dict)
 
 
 class Block(Region):
@@ -86,12 +91,14 @@ class Memory:
     """All memory of all emulated devices."""
 
     def __init__(self, devices: int, bytes_per_device: int):
+        self.order = Order()
         self.capacity = bytes_per_device
         self.used = [0] * devices
+        self.peers: set[tuple[int, int]] = set()  # (device, the one whose memory it may touch)
         self._table = _Table()
         self._freed: deque[Allocation] = deque()
         self._freed_bytes = 0
-        self._overruns: list[str] = []
+        self._found: list[EmulatorError] = []
         self._lock = threading.RLock()
 
     def allocate(self, size: int, device: int, *, pinned: bool = False) -> int:
@@ -119,6 +126,8 @@ class Memory:
                 raise cuda_error(INVALID_VALUE_ERROR)
             self._check_red_zone(allocation, RED_ZONE)
             allocation.live = False
+            if allocation.pinned:
+                self._check_copies(allocation)
             ctypes.memset(address, POISON, allocation.size)
             if not allocation.pinned:
                 self.used[allocation.device] -= allocation.size
@@ -163,10 +172,11 @@ class Memory:
             if allocation is None:
                 state = "given back" if self._was_freed(address) else "outside every allocation"
                 raise InvalidAccessError(f"{what}: device memory at {address:#x} is {state}")
-            if device is not None and not allocation.pinned and allocation.device != device:
+            owner = device if allocation.pinned else allocation.device
+            if device is not None and device != owner and (device, owner) not in self.peers:
                 raise WrongDeviceError(
-                    f"{what}: the memory at {address:#x} belongs to device {allocation.device}, "
-                    f"but the operation runs on device {device}"
+                    f"{what}: the memory at {address:#x} belongs to device {owner}, but the "
+                    f"operation runs on device {device}, which has no access to it"
                 )
             region: Region = allocation
             if allocation.pooled:
@@ -183,11 +193,24 @@ class Memory:
                 )
             return region
 
-    def raise_overruns(self) -> None:
+    def use(self, region: Region, stream: Clock, serial: int, name: str, what: str) -> None:
+        """Work of a stream touches a region: what it was used for before has to be over."""
+        if region.before:
+            region.before = self.order.unfinished(region.before)
+            if self.order.unfinished(region.before, stream):
+                raise RaceError(
+                    f"{name}, {what}: the memory at {region.address:#x} was given back to CuPy's "
+                    "pool and is used again, while work of another stream that used it before may "
+                    "still run (let this stream wait for an event of that one, or the host, before "
+                    "the memory is given back)"
+                )
+        region.uses[serial] = stream[serial]
+
+    def raise_found(self) -> None:
         """Raise what was found when memory was freed, where nothing could be raised."""
-        if self._overruns:
-            message, self._overruns[:] = "; ".join(self._overruns), []
-            raise InvalidAccessError(message)
+        if self._found:
+            first, self._found[:] = self._found[0], []
+            raise first
 
     def _was_freed(self, address: int) -> bool:
         return any(a.address <= address < a.address + a.size for a in self._freed)
@@ -195,10 +218,22 @@ class Memory:
     def _check_red_zone(self, region: Region, length: int) -> None:
         after = ctypes.string_at(region.address + region.size, length)
         if after.count(POISON) != length:
-            self._overruns.append(
-                f"something wrote past the end of {region.size} bytes at {region.address:#x} "
-                f"on device {region.device}"
+            self._found.append(
+                InvalidAccessError(
+                    f"something wrote past the end of {region.size} bytes at {region.address:#x} "
+                    f"on device {region.device}"
+                )
             )
+
+    def _check_copies(self, pinned: Allocation) -> None:
+        if self.order.unfinished(pinned.uses):
+            self._found.append(
+                RaceError(
+                    f"page-locked memory at {pinned.address:#x} was given back, while a copy that "
+                    "the host has not waited for may still read or write it"
+                )
+            )
+        pinned.uses = {}
 
     # ---- what CuPy's pools tell --------------------------------------------------------------
 
@@ -208,11 +243,20 @@ class Memory:
         if allocation is not None:
             allocation.pooled = True
 
-    def pool_gave(self, address: int, size: int) -> None:
+    def pool_gave(self, address: int, size: int, chunk_bytes: int) -> None:
         """CuPy's pool handed out ``size`` bytes."""
         allocation = self.find(address)
-        if allocation is not None and allocation.pooled:
-            allocation.blocks.add(Block(address, size, allocation.device))
+        if allocation is None or not allocation.pooled:
+            return
+        block, end = Block(address, size, allocation.device), address + chunk_bytes
+        for start, (stop, uses) in list(allocation.in_flight.items()):
+            if start < end and address < stop:
+                del allocation.in_flight[start]
+                merge(block.before, uses)
+                for left, right in ((start, address), (end, stop)):
+                    if left < right:
+                        allocation.in_flight[left] = right, uses
+        allocation.blocks.add(block)
 
     def pool_got_back(self, address: int, chunk_bytes: int) -> None:
         """A block of CuPy's pool is about to return to it: poison it."""
@@ -222,7 +266,17 @@ class Memory:
             return
         self._check_red_zone(block, chunk_bytes - block.size)
         block.live = False
+        merge(block.uses, block.before)
+        if uses := self.order.unfinished(block.uses):
+            assert allocation is not None
+            allocation.in_flight[address] = address + chunk_bytes, uses
         ctypes.memset(address, POISON, chunk_bytes)
+
+    def pinned_got_back(self, address: int) -> None:
+        """Page-locked memory is about to return to CuPy's pool, which gives it to anybody."""
+        allocation = self.find(address)
+        if allocation is not None:
+            self._check_copies(allocation)
 
 
 def make_hook(memory: Memory, allocating: Callable[[], None], within_pool: threading.local) -> Any:
@@ -244,14 +298,33 @@ def make_hook(memory: Memory, allocating: Callable[[], None], within_pool: threa
         def malloc_preprocess(self, **rest: Any) -> None:
             within_pool.active = True
 
-        def malloc_postprocess(self, *, size: int, mem_ptr: int, **rest: Any) -> None:
+        def malloc_postprocess(
+            self, *, size: int, mem_size: int, mem_ptr: int, **rest: Any
+        ) -> None:
             within_pool.active = False
             if mem_ptr:  # not for arrays without elements
                 count("pool_mallocs")
                 allocating()
-                memory.pool_gave(mem_ptr, size)
+                memory.pool_gave(mem_ptr, size, mem_size)
 
         def free_preprocess(self, *, mem_size: int, mem_ptr: int, **rest: Any) -> None:
             memory.pool_got_back(mem_ptr, mem_size)
 
     return Hook()
+
+
+def watch_pinned_pool(memory: Memory) -> None:
+    """Have CuPy's pool of page-locked memory tell ``memory`` what is given back to it."""
+    import cupy
+
+    class Watched:
+        def __init__(self, pooled: Any):
+            self._pooled, self.ptr, self.size = pooled, pooled.ptr, pooled.size
+
+        def __del__(self) -> None:
+            memory.pinned_got_back(self.ptr)
+
+    pool = cupy.get_default_pinned_memory_pool()
+    cupy.cuda.set_pinned_memory_allocator(
+        lambda size: cupy.cuda.PinnedMemoryPointer(Watched(pool.malloc(size).mem), 0)
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from . import kernels
@@ -13,9 +14,11 @@ from .counters import count
 from .cupy_private import cuda_error, pointer_attributes
 from .errors import InvalidAccessError, KernelFault, UnsupportedError
 from .graphs import Operand, Scheduler, Work
-from .memory import Memory, make_hook
+from .memory import Memory, make_hook, watch_pinned_pool
 
 INVALID_DEVICE = 101
+PEER_ACCESS_UNSUPPORTED = 217
+PEER_ACCESS_ALREADY_ENABLED = 704
 
 HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
 DIRECTIONS = ("host_to_host", "host_to_device", "device_to_host", "device_to_device")
@@ -50,12 +53,23 @@ ATTRIBUTES = {
     97: MAX_SHARED_BYTES,
 }
 
+# What answers even when a device has failed.
+WITHOUT_CONTEXT = {
+    "_ensure_context",
+    "deviceGetAttribute",
+    "driverGetVersion",
+    "getDevice",
+    "getDeviceCount",
+    "getDeviceProperties",
+}
+
 
 class Runtime:
     """State of the emulated machine, and the functions CuPy's host code lands in."""
 
     def __init__(self, devices: int, bytes_per_device: int):
         self.devices = devices
+        self.peer_access = True
         self._thread = threading.local()
         self.memory = Memory(devices, bytes_per_device)
         self.scheduler = Scheduler(self.memory, self.get_device)
@@ -69,6 +83,7 @@ class Runtime:
         """Learn of CuPy's pool allocations from now on. Needs ``import cupy`` to be possible."""
         self._hook = make_hook(self.memory, self._allocating, self._within_pool)
         self._watch_on_this_thread()
+        watch_pinned_pool(self.memory)
 
     def _watch_on_this_thread(self) -> None:
         if self._hook is not None and not getattr(self._thread, "watched", False):
@@ -114,10 +129,36 @@ class Runtime:
             "pciDomainID": 0,
         }
 
+    def can_access_peer(self, device: int, peer: int) -> int:
+        return int(self.peer_access and device != peer)
+
+    def enable_peer_access(self, peer: int, flags: int = 0) -> None:
+        device = self.get_device()
+        if not self.can_access_peer(device, peer):
+            raise cuda_error(PEER_ACCESS_UNSUPPORTED)
+        if (device, peer) in self.memory.peers:
+            raise cuda_error(PEER_ACCESS_ALREADY_ENABLED)
+        self.memory.peers.add((device, peer))
+
+    def ensure_peer_access(self, peer: int) -> None:
+        """CuPy's own: enable it unless it is enabled."""
+        if (self.get_device(), peer) not in self.memory.peers:
+            self.enable_peer_access(peer)
+
+    @contextmanager
+    def without_peer_access(self) -> Iterator[None]:
+        """Have no device reach into another one's memory meanwhile."""
+        peers, self.memory.peers, self.peer_access = self.memory.peers, set(), False
+        try:
+            yield
+        finally:
+            self.memory.peers, self.peer_access = peers, True
+
     def synchronize_device(self) -> None:
         self.scheduler.refuse_in_any_capture()
         count("syncs", "device")
-        self.memory.raise_overruns()
+        self.scheduler.host_waits_for_device(self.get_device())
+        self.memory.raise_found()
 
     # ---- memory ------------------------------------------------------------------------------
 
@@ -135,6 +176,7 @@ class Runtime:
     def free(self, address: int) -> None:
         self.scheduler.refuse_in_any_capture(unless_relaxed=True)
         count("syncs", "free")
+        self.scheduler.host_waits_for_device(self.get_device())
         self.memory.free(address)
 
     def host_alloc(self, size: int, flags: int) -> int:
@@ -175,9 +217,10 @@ class Runtime:
         """cudaMemcpy: on the legacy stream, and the host waits unless both ends are on devices."""
         direction, work, _ = self._copy(target, origin, size, kind)
         self.scheduler.refuse_in_any_capture()
+        self.scheduler.submit(0, work)
         if direction != "device_to_device":
             count("syncs", "copy")
-        self.scheduler.submit(0, work)
+            self.scheduler.host_waits(self.scheduler.stream(0).clock)
 
     def memcpy_async(self, target: int, origin: int, size: int, kind: int, stream: int) -> None:
         direction, work, pageable = self._copy(target, origin, size, kind)
@@ -263,7 +306,7 @@ class Runtime:
     def runtime_functions(self) -> dict[str, Callable[..., Any]]:
         """Functions of the CUDA runtime by CuPy's names for them."""
         s = self.scheduler
-        return {
+        functions: dict[str, Callable[..., Any]] = {
             "_ensure_context": lambda: None,
             "driverGetVersion": lambda: 13000,
             "getDevice": self.get_device,
@@ -272,7 +315,9 @@ class Runtime:
             "deviceGetAttribute": self.device_attribute,
             "getDeviceProperties": self.device_properties,
             "deviceGetPCIBusId": lambda device: f"0000:{device:02x}:00.0",
-            "deviceCanAccessPeer": lambda device, peer: 0,
+            "deviceCanAccessPeer": self.can_access_peer,
+            "deviceEnablePeerAccess": self.enable_peer_access,
+            "_deviceEnsurePeerAccess": self.ensure_peer_access,
             "deviceSynchronize": self.synchronize_device,
             "malloc": self.malloc,
             "mallocAsync": lambda size, stream: self.malloc(size),
@@ -317,10 +362,14 @@ class Runtime:
             "profilerStart": lambda: None,
             "profilerStop": lambda: None,
         }
+        return {
+            name: function if name in WITHOUT_CONTEXT else self._unless_failed(function)
+            for name, function in functions.items()
+        }
 
     def driver_functions(self) -> dict[str, Callable[..., Any]]:
         """Functions of the CUDA driver by CuPy's names for them."""
-        return {
+        functions: dict[str, Callable[..., Any]] = {
             "ctxGetCurrent": lambda: self.get_device() + 1,
             "ctxGetDevice": self.get_device,
             "moduleLoadData": self.load_module,
@@ -334,6 +383,14 @@ class Runtime:
             ),
             "occupancyMaxPotentialBlockSize": lambda function, shared, limit: (8, limit or 256),
         }
+        return {name: self._unless_failed(function) for name, function in functions.items()}
+
+    def _unless_failed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.scheduler.raise_if_told()
+            return function(*arguments)
+
+        return call
 
 
 def _move(target: int, origin: int, size: int, direction: str) -> None:

@@ -25,7 +25,10 @@ def _first_device():
     import cupy
 
     gc.collect()  # what other tests left would go, and be counted, at any time
-
+    # A stream may get the address of one whose work may still run; CuPy's pool can't tell them
+    # apart, and would give it the other one's memory.
+    for device in (1, 0):
+        cupy.cuda.Device(device).synchronize()
     cupy.cuda.Device(0).use()
     cupy.cuda.Stream.null.use()
     yield

@@ -158,3 +158,28 @@ def test_cupys_own_wrapper_refuses_capture():
         with pytest.raises(NotImplementedError):
             a @ a
         stream.end_capture()
+
+
+def test_a_handle_is_set_anew_to_a_stream_that_has_got_the_address_of_another(capfd):
+    a, out = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32")
+    stream = cupy.cuda.Stream()
+    blas, address = Blas(stream), stream.ptr
+    assert blas.gemm(a, a, out) == 0
+    del stream
+    again = cupy.cuda.Stream()
+    assert again.ptr == address
+    assert blas.gemm(a, a, out) != 0
+    assert "another one has got its address" in capfd.readouterr().err
+    assert blas.library.cublasSetStream_v2(blas.handle, ctypes.c_void_p(again.ptr)) == 0
+    assert blas.gemm(a, a, out) == 0
+
+
+def test_a_handle_that_is_destroyed_in_a_capture_spoils_it(capfd):
+    """It waits for the device."""
+    blas, stream = Blas(), cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        assert blas.library.cublasDestroy_v2(blas.handle) != 0
+        with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="Invalidated"):
+            stream.end_capture()
+    assert "StreamCaptureUnsupported" in capfd.readouterr().err

@@ -1,5 +1,8 @@
 """Streams, events, capture and replay."""
 
+import gc
+from contextlib import nullcontext, suppress
+
 import cupy
 import emulated_cuda
 import numpy as np
@@ -113,6 +116,35 @@ def test_copy_between_pinned_memory_and_device_in_capture_is_recorded_and_counte
         staged[...] = value
         graph.launch(stream)
         assert x.get().tolist() == [value] * 3
+
+
+class Waiting:
+    """Part of a cycle; waits for the device when it goes, as a handle of cuBLAS does."""
+
+    def __init__(self):
+        self.cycle = self
+
+    def __del__(self):
+        with suppress(CUDARuntimeError):
+            cupy.cuda.Device().synchronize()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_in_each_capture_unless_that_is_off(enabled, stream):
+    x = cupy.zeros(3, "float32")
+    gc.collect()
+    gc.disable()
+    try:
+        Waiting()
+        stream.begin_capture()
+        if enabled:
+            gc.enable()
+        x += 1
+        with pytest.raises(CUDARuntimeError, match="Invalidated") if enabled else nullcontext():
+            stream.end_capture()
+    finally:
+        gc.enable()
+    gc.collect()
 
 
 def test_allocation_in_capture_is_counted(stream):

@@ -53,6 +53,7 @@ assert cupy.cuda.is_available()
 assert cupy.cuda.runtime.getDeviceCount() == 3
 assert float((cupy.ones(10, "float32") * 3).sum()) == 30
 kept = cupy.ones(10)  # memory that lives until the interpreter ends
+cupy.ones((2, 2)) @ cupy.ones((2, 2))  # a handle of cuBLAS, which does too
 print(len(emulated_cuda.sources()))
 """
 

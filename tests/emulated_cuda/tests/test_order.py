@@ -1,0 +1,164 @@
+"""Memory that is taken by others while work may still use it; streams that take others' places."""
+
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+from cupy_backends.cuda.libs import cublas
+
+SIZE = 1000
+
+
+@pytest.fixture
+def pool():
+    pool = cupy.cuda.MemoryPool()
+    with cupy.cuda.using_allocator(pool.malloc):
+        yield pool
+
+
+@pytest.fixture
+def side():
+    """A stream that no other waits for."""
+    return cupy.cuda.Stream(non_blocking=True)
+
+
+def used(stream):
+    """Return an array of the default stream, which another one has used."""
+    x = cupy.zeros(SIZE, "float32")
+    stream.wait_event(cupy.cuda.get_current_stream().record())
+    with stream:
+        x += 1
+    return x
+
+
+def event_waited_for(side, pool):
+    cupy.cuda.get_current_stream().wait_event(side.record())
+
+
+WAITS = {
+    "event that the stream waits for": event_waited_for,
+    "event that the host waits for": lambda side, pool: side.record().synchronize(),
+    "event that is over": lambda side, pool: side.record().done,
+    "stream": lambda side, pool: side.synchronize(),
+    "stream that is over": lambda side, pool: side.done,
+    "device": lambda side, pool: cupy.cuda.Device().synchronize(),
+    "cuBLAS handle that is destroyed": lambda side, pool: cublas.destroy(cublas.create()),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_memory_may_be_taken_after_a_wait(wait, pool, side):
+    x = used(side)
+    WAITS[wait](side, pool)
+    address = x.data.ptr
+    del x
+    assert cupy.zeros(SIZE, "float32").data.ptr == address
+
+
+@pytest.mark.parametrize("size", [SIZE, SIZE // 2])
+def test_memory_may_not_be_taken_without(size, pool, side):
+    x = used(side)
+    address = x.data.ptr
+    del x
+    taken = cupy.empty(size, "float32")
+    assert taken.data.ptr == address
+    with pytest.raises(emulated_cuda.RaceError, match="another stream that used it before"):
+        taken += 1
+    side.synchronize()
+    taken += 1
+
+
+def test_the_rest_of_memory_that_was_taken_in_part_may_not_be_taken_either(pool, side):
+    x = used(side)
+    del x
+    first = cupy.empty(SIZE // 2, "float32")
+    second = cupy.empty(SIZE // 4, "float32")
+    for taken in (second, first):
+        with pytest.raises(emulated_cuda.RaceError):
+            taken += 1
+
+
+def test_a_later_event_says_nothing_of_what_came_after_it(pool, side):
+    x, y = used(side), used(side)
+    event = side.record()
+    with side:
+        y += 1
+    cupy.cuda.get_current_stream().wait_event(event)
+    addresses = [x.data.ptr, y.data.ptr]
+    del x, y
+    taken = {each.data.ptr: each for each in (cupy.empty(SIZE, "float32") for _ in range(2))}
+    taken[addresses[0]] += 1
+    with pytest.raises(emulated_cuda.RaceError):
+        taken[addresses[1]] += 1
+
+
+def test_memory_given_back_to_cuda_is_waited_for(pool, side):
+    x = used(side)
+    del x
+    pool.free_all_blocks()
+    taken = cupy.zeros(SIZE, "float32")
+    assert not taken.get().any()
+
+
+def test_the_default_stream_waits_for_blocking_streams(pool):
+    side = cupy.cuda.Stream()
+    x = used(side)
+    address = x.data.ptr
+    del x
+    assert cupy.zeros(SIZE, "float32").data.ptr == address
+
+
+def test_a_graph_that_is_destroyed_may_still_use_its_memory(pool, side):
+    """To destroy it is legal; to let others have what its last launch uses is not."""
+    x = cupy.zeros(SIZE, "float32")
+    cupy.cuda.get_current_stream().synchronize()
+    with side:
+        side.begin_capture()
+        x += 1
+        graph = side.end_capture()
+        graph.launch()
+    del graph, x
+    taken = cupy.empty(SIZE, "float32")
+    with pytest.raises(emulated_cuda.RaceError):
+        taken += 1
+
+
+def page_locked(array):
+    memory = cupy.cuda.alloc_pinned_memory(array.nbytes)
+    return np.frombuffer(memory, array.dtype, array.size)
+
+
+def copied(side):
+    x = cupy.zeros(SIZE, "float32")
+    cupy.cuda.get_current_stream().synchronize()
+    staged = page_locked(x)
+    x.set(staged, stream=side)
+    return x, staged
+
+
+def test_page_locked_memory_may_not_be_given_back_under_a_copy(side):
+    x, staged = copied(side)
+    del staged
+    with pytest.raises(emulated_cuda.RaceError, match="page-locked"):
+        x += 1
+    side.synchronize()
+
+
+def test_page_locked_memory_may_be_given_back_after_a_copy(side):
+    x, staged = copied(side)
+    side.record().synchronize()
+    del staged
+    x += 1
+
+
+def test_a_stream_gets_the_address_of_the_last_that_was_destroyed(pool):
+    """CuPy's pool, which knows streams by it, gives the new one the memory of the old one."""
+    side = cupy.cuda.Stream(non_blocking=True)
+    address = side.ptr
+    with side:
+        x = cupy.zeros(SIZE, "float32")
+    del x, side
+    again = cupy.cuda.Stream(non_blocking=True)
+    assert again.ptr == address
+    with again, pytest.raises(emulated_cuda.RaceError):
+        cupy.zeros(SIZE, "float32")
