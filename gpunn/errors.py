@@ -20,6 +20,7 @@ __all__ = [
     "ConfigFileError",
     "DataError",
     "DataFileError",
+    "DeviceError",
     "DeviceMemoryError",
     "DivergenceError",
     "ExportError",
@@ -132,6 +133,10 @@ class BackendUnavailableError(GpunnError, RuntimeError):
 
 class ConcurrentUseError(GpunnError, RuntimeError):
     """A network is asked for by one thread while another one trains it."""
+
+
+class DeviceError(GpunnError, RuntimeError):
+    """The device has failed, and works for no one in this process any more."""
 
 
 class DeviceMemoryError(GpunnError, MemoryError):

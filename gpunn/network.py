@@ -167,7 +167,7 @@ class Sequential(Described):
             check_values(declarations, values)
         try:
             check_addressable(declarations)
-            with self.backend.memory_errors():
+            with self.backend.device_errors():
                 self.parameters = Parameters(
                     declarations, self.backend, self.dtype, self.seed, values
                 )
@@ -292,13 +292,15 @@ class Sequential(Described):
             finite.
         DeviceMemoryError
             If the device has too little memory.
+        DeviceError
+            If the device has failed.
         """
         batch_size = check_integer("batch_size", batch_size)
         X = self._checked_inputs(X)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
         result = np.empty((rows, *self.output_shape), self.dtype)
         # The workspace is shared by all calls, so two threads must take turns.
-        with self._lock, self.backend.memory_errors():
+        with self._lock, self.backend.device_errors():
             workspace = self._inference_workspace(min(batch_size, max(rows, 1)))
             for start in range(0, rows, batch_size):
                 stop = min(start + batch_size, rows)
@@ -333,7 +335,7 @@ class Sequential(Described):
         ArgumentError
             If the network was trained with a loss that gives no probabilities, or it is not known
             with which.
-        DataError, DeviceMemoryError
+        DataError, DeviceMemoryError, DeviceError
             As `predict`.
 
         Examples

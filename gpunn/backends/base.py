@@ -172,8 +172,11 @@ class Backend:
         """Return the bytes free on a device with memory of its own, or None on the host's."""
         return None
 
-    def memory_errors(self) -> AbstractContextManager[None]:
-        """Return a context in which a lack of device memory becomes a `DeviceMemoryError`."""
+    def device_errors(self) -> AbstractContextManager[None]:
+        """Return a context in which what a device says of itself becomes an error of gpunn's.
+
+        A lack of memory becomes a `DeviceMemoryError`, a device that has failed a `DeviceError`.
+        """
         return nullcontext()
 
     def release_memory(self) -> None:

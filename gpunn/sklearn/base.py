@@ -266,7 +266,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         weights = self._weighted(data, None)
         source = row_source(network.backend, data.X, data.targets, weights, dtype)
         examples = Examples(source)
-        with network.backend.memory_errors():
+        with network.backend.device_errors():
             objective = Objective(network, self._loss_object(), float(self.alpha), examples)
             start = network.backend.to_host(network.parameters.values)
             vector, self.loss_, self.n_iter_ = minimize(

@@ -45,7 +45,7 @@ class BufferMemory:
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:
-            with self._trainer.model.backend.memory_errors():  # which knows a device's own error
+            with self._trainer.model.backend.device_errors():  # which knows a device's own error
                 raise error
         except GpunnError:
             raise

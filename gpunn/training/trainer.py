@@ -337,6 +337,8 @@ class Trainer:
             network is then as it was before that step.
         DeviceMemoryError
             If the device has too little memory; the message says how much, and what takes less.
+        DeviceError
+            If the device has failed; the message says how to go on.
 
         Warns
         -----
@@ -428,6 +430,7 @@ class Trainer:
         self.callbacks = callbacks
         termination = None
         with ExitStack() as ending:
+            ending.enter_context(self.model.backend.device_errors())  # what follows may fail, too
             ending.callback(setattr, self, "callbacks", [])
             ending.callback(self.model.backend.release_memory)
             for data in (training, validation):
@@ -449,7 +452,7 @@ class Trainer:
                 ending.callback(self._unload_evaluation)
                 plan = self.first_epoch + epochs
                 pace = Pace(self.model.backend.synchronize)
-                with self.model.backend.memory_errors(), Interruption() as interruption:
+                with self.model.backend.device_errors(), Interruption() as interruption:
                     with memory:
                         recovery = self._recovery(step, training)
                     while self.epoch < plan and not self.stop_reason:
@@ -742,6 +745,8 @@ class Trainer:
         ------
         DataError
             If the data does not fit the network, the loss or a metric.
+        DeviceMemoryError, DeviceError
+            As `fit`.
         """
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
@@ -751,7 +756,7 @@ class Trainer:
     def evaluate_examples(self, checked: Examples, batch_size: int = 1024) -> dict[str, float]:
         """Do what `evaluate` does once it has checked its arguments."""
         try:
-            with BufferMemory(self, batch_size):
+            with self.model.backend.device_errors(), BufferMemory(self, batch_size):
                 return self._evaluate(checked, batch_size)
         finally:
             self._unload_evaluation()

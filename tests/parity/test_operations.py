@@ -15,7 +15,7 @@ TRANSFERS |= {
     "recorded_function",
     "copy_to_host",
     "stager",
-    "memory_errors",
+    "device_errors",
     "release_memory",
     "needs_loss_scale",
     "algorithms",

@@ -130,7 +130,8 @@ class CupyBackend(Backend):
         self._several_devices = cupy.cuda.runtime.getDeviceCount() > 1
         if self._several_devices:
             for name, value in vars(Backend).items():
-                if callable(value) and not name.startswith("_"):
+                # `device_errors` is for a device that has failed, too.
+                if callable(value) and not name.startswith("_") and name != "device_errors":
                     setattr(self, name, on_device(self.device, getattr(self, name)))
 
     # ------------------------------------------------------------------ placement and transfer
@@ -185,8 +186,8 @@ class CupyBackend(Backend):
         """Return the bytes free on the device, those that CuPy keeps for reuse included."""
         return memory.free_bytes()
 
-    def memory_errors(self) -> AbstractContextManager[None]:
-        return memory.memory_errors(self.name)
+    def device_errors(self) -> AbstractContextManager[None]:
+        return memory.device_errors(self.name)
 
     def release_memory(self) -> None:
         memory.release()

@@ -1,4 +1,4 @@
-"""Device memory that runs out, and memory that is given back."""
+"""Device memory that runs out, a device that fails, and memory that is given back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from contextlib import contextmanager
 
 import cupy
 
-from gpunn.errors import DeviceMemoryError
+from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
-__all__ = ["free_bytes", "memory_errors", "release"]
+__all__ = ["device_errors", "free_bytes", "release"]
 
 SETTINGS = (
     "a smaller batch_size (of fit, evaluate or predict) takes less, and gradient_accumulation "
     "keeps the rows of an update as they were; stream=True leaves the data set on the host"
+)
+
+WAY_ON = (
+    "CUDA tells of it after the operation that failed, and nothing runs there until this process "
+    "ends: go on in a new one, from the last checkpoint. To find the operation: run it again with "
+    "the environment variable CUDA_LAUNCH_BLOCKING=1 and the option graph=False, and see where the "
+    "error comes from then"
 )
 
 
@@ -30,8 +37,12 @@ def free_bytes() -> int:
 
 
 @contextmanager
-def memory_errors(device: str) -> Iterator[None]:
-    """Turn CuPy's error of a lack of memory into one that says how much there is."""
+def device_errors(device: str) -> Iterator[None]:
+    """Turn errors of CuPy and of CUDA's libraries into ones that say what to do.
+
+    Of a lack of memory they say how much there is. A kernel that fails is found out at some later
+    call, and then at each one, by whatever error that call has, such as a status of cuBLAS.
+    """
     try:
         yield
     except cupy.cuda.memory.OutOfMemoryError as error:
@@ -43,9 +54,29 @@ def memory_errors(device: str) -> Iterator[None]:
             f"{device}: out of memory: {wanted}, and {free_bytes():,} are free{limited}. To fix "
             f"it: {SETTINGS}"
         ) from error
+    except GpunnError:
+        raise
+    except RuntimeError as error:
+        if failed := failure():
+            raise DeviceError(f"{device}: the device has failed: {failed}. {WAY_ON}") from error
+        raise
+
+
+def failure() -> str:
+    """Return what CUDA says of a device that has failed, and nothing of one that works."""
+    try:
+        cupy.cuda.runtime.deviceSynchronize()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return str(error)
+    return ""
 
 
 def release() -> None:
-    """Give the blocks that CuPy's pools keep for reuse back to CUDA."""
+    """Give the blocks that CuPy's pools keep for reuse back to CUDA.
+
+    A device that has failed takes none; CuPy would print an error for each.
+    """
+    if failure():
+        return
     cupy.get_default_memory_pool().free_all_blocks()
     cupy.get_default_pinned_memory_pool().free_all_blocks()

@@ -62,7 +62,7 @@ def test_every_operation_can_be_recorded():
 
     moves = {"from_host", "to_host", "copy_from_host", "copy_to_host", "copy", "stager", "zeros"}
     others = {
-        *("dtype", "dtype_name", "describe", "synchronize", "free_memory", "memory_errors"),
+        *("dtype", "dtype_name", "describe", "synchronize", "free_memory", "device_errors"),
         *("release_memory", "nbytes", "recorded", "recorded_function", "needs_loss_scale"),
         *("computing", "algorithms", "restore_algorithms"),
     }
