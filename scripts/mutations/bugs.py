@@ -13,6 +13,7 @@ GRAPH = "tests/gpu_graph/test_graph.py"
 SCRATCH = "tests/gpu_graph/test_scratch.py"
 SUMS = "tests/gpu_graph/test_sums.py"
 SCALE = "tests/gpu_graph/test_loss_scale.py"
+FAILURE = "tests/gpu_graph/test_failure.py"
 STAGING = "tests/gpu_graph/test_staging.py"
 PRODUCTS = "tests/gpu_graph/test_matmul.py"
 BOUNDS = "tests/gpu_graph/test_error_bounds.py"
@@ -394,8 +395,24 @@ BUGS = (
         "a race: kernels do not wait for the rows that are being copied",
         5,
         f"{CUPY}/staging.py",
-        "            cupy.cuda.get_current_stream().wait_event(copied)\n",
-        "            pass\n",
+        "        cupy.cuda.get_current_stream().wait_event(self._places[self._turn].copied)\n",
+        "        pass\n",
+        (STAGING,),
+    ),
+    Bug(
+        "a race: rows are copied to memory whose last owner may still use it",
+        5,
+        f"{CUPY}/staging.py",
+        "            self._stream.wait_event(cupy.cuda.get_current_stream().record())\n",
+        "",
+        (STAGING,),
+    ),
+    Bug(
+        "a race: memory is given back while rows are being copied to it",
+        5,
+        f"{CUPY}/staging.py",
+        "        weakref.finalize(self, wait, self._stream).atexit = False\n",
+        "",
         (STAGING,),
     ),
     Bug(
@@ -425,10 +442,52 @@ BUGS = (
     Bug(
         "wrong device: operations run on the current one",
         5,
-        f"{CUPY}/backend.py",
-        "            self.device.use()\n            return operation(",
-        "            return operation(",
+        f"{CUPY}/devices.py",
+        "        device.use()\n",
+        "",
         (DEVICES,),
+    ),
+    Bug(
+        "wrong device: arrays of another one are let through",
+        5,
+        f"{CUPY}/devices.py",
+        "return value if value.data.device_id != device else None",
+        "return None",
+        (DEVICES,),
+    ),
+    Bug(
+        "a device that has failed is told of in the words of a library",
+        5,
+        f"{CUPY}/memory.py",
+        "        if failed := failure():\n",
+        "        if failed := '':\n",
+        (FAILURE,),
+    ),
+    Bug(
+        "what fails at the end of training hides what failed before",
+        5,
+        "gpunn/training/trainer.py",
+        "ending.enter_context(self.model.backend.device_errors())",
+        "pass",
+        (FAILURE,),
+    ),
+    Bug(
+        "a capture is spoilt: garbage is collected meanwhile",
+        5,
+        f"{CUPY}/graph.py",
+        "        gc.disable()\n",
+        "",
+        (GRAPH, "-k", "garbage"),
+    ),
+    Bug(
+        "a stream with the address of another: cuBLAS is not set to it",
+        5,
+        f"{CUPY}/matmul/cublas.py",
+        '        check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n',
+        '        if stream != getattr(self, "stream", None):\n'
+        '            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n'
+        "            self.stream = stream\n",
+        (GRAPH, "-k", "several_updates and whole_batches_only"),
     ),
     Bug(
         "a stale temporary: a graph's memory is given back",
