@@ -694,9 +694,9 @@ def updates() -> Iterator[Case]:
             del given["learning_rate"], given["step"]
             return {**given, **counters(1, 1.5, g), "updates": np.array([step - 1])}
 
-        yield Case(
-            f"counted_update-{optimizer.name}-{index}-{size}-{step}", "counted_update", counted
-        )
+        if step > 1 or size in (min(WIDTHS), max(WIDTHS)):
+            at = f"{optimizer.name}-{index}-{size}-{step}"
+            yield Case(f"counted_update-{at}", "counted_update", counted)
 
         def conditional(
             g: np.random.Generator, arguments: Any = arguments, finite: int = 1
