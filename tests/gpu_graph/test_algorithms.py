@@ -1,5 +1,6 @@
 """cuBLASLt's algorithms, chosen by measuring: which, when, and again after a resumption."""
 
+import gc
 import itertools
 import pickle
 import re
@@ -135,6 +136,21 @@ def test_no_algorithm_whose_bits_change_is_chosen(device):
     backend = measuring()
     assert len({multiply(backend) for _ in range(4)}) == 1
     assert used(device, backend) == "1"
+
+
+def test_no_garbage_is_collected_while_products_are_recorded(monkeypatch):
+    """It may hold a handle, and to destroy one would spoil the recording."""
+    collecting, do = [], cublaslt.Plan.multiply
+
+    def watched(*arguments):
+        if cupy.cuda.get_current_stream().is_capturing():
+            collecting.append(gc.isenabled())
+        do(*arguments)
+
+    monkeypatch.setattr(cublaslt.Plan, "multiply", watched)
+    multiply(measuring())
+    assert set(collecting) == {False}
+    assert gc.isenabled()
 
 
 @pytest.mark.emulated

@@ -19,7 +19,7 @@ import cupy
 
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 
-__all__ = ["Recording", "say_once"]
+__all__ = ["Recording", "say_once", "undisturbed"]
 
 logger = logging.getLogger("gpunn")
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import cupy
 
+from gpunn.backends.cupy.graph import undisturbed
 from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
 
 __all__ = ["Heuristic", "Measured", "Selection"]
@@ -200,7 +201,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
 def recorded(run: Callable[[], None], repetitions: int) -> Any:
     """Return a CUDA graph of so many runs in a row."""
     stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
+    with undisturbed(), stream:
         stream.begin_capture()
         try:
             for _ in range(repetitions):
