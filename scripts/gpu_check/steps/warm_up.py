@@ -14,7 +14,7 @@ import rows
 from outcome import PASSED, Outcome
 from steps import tour
 
-KERNEL = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)")
+KERNEL = re.compile(r"__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void\s+(\w+)")
 
 
 def run() -> Outcome:

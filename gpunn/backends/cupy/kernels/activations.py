@@ -13,7 +13,7 @@ from typing import Any
 import cupy
 
 from gpunn import activations
-from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, KERNEL, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
@@ -155,7 +155,7 @@ def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
     name = f"gpunn_{name}_gradient_and_sums"
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
     source = f"""{FUNCTIONS}{COLUMNS}
-extern "C" __global__ void {name}(
+{KERNEL} {name}(
     const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters},
     {PARAMETERS}) {{
   {COLUMN}
