@@ -59,43 +59,32 @@ def test_every_row_is_in_one_share_and_none_is_empty():
         assert rows > 256 or shares == 1
 
 
-def compiled(name: str, source: str) -> str:
-    """Return PTX of a kernel in float32."""
+@pytest.fixture(scope="module")
+def compiled():
+    """PTX of the gradient of ReLU with its sums."""
     import cupy
 
+    from gpunn.activations import ReLU
+    from gpunn.backends.cupy.kernels.activations import FORMULAS, gradient_and_sums
     from gpunn.backends.cupy.kernels.raw import raw_kernel
 
-    code = raw_kernel(name, source, T=np.dtype(np.float32)).code
-    program = cupy.cuda.compiler._NVRTCProgram(code, "kernel.cu", method="ptx")
+    source = raw_kernel(*gradient_and_sums("relu", FORMULAS[ReLU]), T=np.dtype(np.float32)).code
+    program = cupy.cuda.compiler._NVRTCProgram(source, "kernel.cu", method="ptx")
     return program.compile(("-arch=compute_75",))[0].decode()
 
 
-def sources() -> list[tuple[str, str]]:
-    """Return names and sources of kernels over columns, that of ReLU's gradient first."""
-    from gpunn.activations import ReLU
-    from gpunn.backends.cupy.kernels import normalization
-    from gpunn.backends.cupy.kernels.activations import FORMULAS, gradient_and_sums
-
-    return [
-        gradient_and_sums("relu", FORMULAS[ReLU]),
-        ("gpunn_batch_norm_statistics", normalization.STATISTICS),
-        ("gpunn_scale_and_shift_gradient", normalization.SCALE_AND_SHIFT_GRADIENT),
-    ]
-
-
-def test_all_rows_are_loaded_before_one_is_stored():
+def test_all_rows_are_loaded_before_one_is_stored(compiled):
     """In the compiler's own output, for the order of loads and stores is left to it."""
     from gpunn.backends.cupy.kernels.columns import EACH
 
-    order = re.findall(r"\b(ld|st)\.global", compiled(*sources()[0]))
+    order = re.findall(r"\b(ld|st)\.global", compiled)
     assert order[: 3 * EACH] == ["ld"] * 2 * EACH + ["st"] * EACH
 
 
-def test_compilers_know_how_many_threads_share_the_registers():
+def test_the_compiler_knows_how_many_threads_share_the_registers(compiled):
     from gpunn.backends.cupy.kernels.columns import LANES, STACK
 
-    for name, source in sources():
-        assert re.search(rf"\.maxntid {LANES * STACK}\b", compiled(name, source)), name
+    assert re.search(rf"\.maxntid {LANES * STACK}\b", compiled)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import cupy
 
 from gpunn import activations
-from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, KERNEL, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
@@ -151,11 +151,15 @@ def gradient_kernel(name: str, formula: Formula) -> Any:
 
 @functools.cache
 def gradient_and_sums(name: str, formula: Formula) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
+    """Return a raw kernel's name and source.
+
+    Compilers are told how many threads a block has: some formulas could get more registers than a
+    multiprocessor has for so many, and then the kernel could not be launched.
+    """
     name = f"gpunn_{name}_gradient_and_sums"
     chain_rule = f"T d; {formula.derivative} g *= d; gradient[k] = g;" if formula.derivative else ""
     source = f"""{FUNCTIONS}{COLUMNS}
-{KERNEL} {name}(
+extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
     const T* values_z, const T* values_a, T* gradient, T* sums{formula.parameters},
     {PARAMETERS}) {{
   {COLUMN}

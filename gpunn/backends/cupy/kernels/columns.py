@@ -8,7 +8,7 @@ from typing import Any
 from gpunn.backends.cupy.kernels.raw import LANES
 from gpunn.backends.cupy.scratch import Scratch
 
-__all__ = ["COLUMN", "COLUMNS", "KERNEL", "PARAMETERS", "column_grid", "over_columns"]
+__all__ = ["COLUMN", "COLUMNS", "PARAMETERS", "column_grid", "over_columns"]
 
 STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
@@ -76,10 +76,6 @@ COLUMN = r"""
   const long long first = (top + threadIdx.y) * columns + column, step = STACK * columns;
   const long long end = inside ? bottom * columns : 0;
 """
-
-KERNEL = 'extern "C" __global__ __launch_bounds__(STACK * LANES) void'
-"""What a kernel over columns begins with. Compilers may give the threads of smaller blocks more
-registers than a multiprocessor has for this many, and then the kernel could not be launched."""
 
 PARAMETERS = """
     long long rows, long long columns, long long share, T* parts, unsigned int* tickets"""

@@ -12,7 +12,7 @@ from typing import Any
 
 import cupy
 
-from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, KERNEL, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
@@ -28,7 +28,7 @@ ROW = r"""
 # Each block finds the mean of its rows and the sum of squared deviations from it; the last one puts
 # them together (Chan, Golub & LeVeque 1983). Nothing cancels where the mean is large.
 STATISTICS = rf"""{COLUMNS}
-{KERNEL} gpunn_batch_norm_statistics(
+extern "C" __global__ void gpunn_batch_norm_statistics(
     const T* x, T* means, T* inverse_deviation, T* running_mean, T* running_variance,
     T momentum, T rest, T epsilon, {PARAMETERS}) {{
   {COLUMN}
@@ -75,7 +75,7 @@ STATISTICS = rf"""{COLUMNS}
 """
 
 SCALE_AND_SHIFT_GRADIENT = rf"""{COLUMNS}
-{KERNEL} gpunn_scale_and_shift_gradient(
+extern "C" __global__ void gpunn_scale_and_shift_gradient(
     const T* gradient, const T* normalized, T* scale_gradient, T* shift_gradient,
     {PARAMETERS}) {{
   {COLUMN}
