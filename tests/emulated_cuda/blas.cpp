@@ -14,9 +14,10 @@ struct Handle {
   int device;
   int pointer_mode;  // 0: alpha, beta and dot results are in host memory; 1: on the device
   int math_mode;     // bit 0 and 1: 3 is CUBLAS_TF32_TENSOR_OP_MATH
-  int has_workspace;
   void* stream;
   int serial;  // of the stream: another one may get its address
+  void* workspace;
+  size_t workspace_bytes;
 };
 
 struct Gemm {  // C = alpha op(A) op(B) + beta C, column-major
@@ -65,7 +66,7 @@ void emulated_cublas_connect(int (*gemm)(const Gemm*), int (*device)(), int (*se
 void emulated_cublas_end() { synchronize = nullptr; }
 
 int cublasCreate_v2(Handle** h) {
-  *h = new Handle{current_device(), 0, 0, 0, nullptr, serial_of(nullptr)};
+  *h = new Handle{current_device(), 0, 0, nullptr, serial_of(nullptr), nullptr, 0};
   return success;
 }
 int cublasDestroy_v2(Handle* h) {
@@ -82,7 +83,7 @@ int cublasSetStream_v2(Handle* h, void* stream) {
   if (!h) return not_initialized;
   h->stream = stream;
   h->serial = serial_of(stream);
-  h->has_workspace = 0;  // cuBLAS goes back to its own workspace
+  h->workspace = nullptr, h->workspace_bytes = 0;  // cuBLAS goes back to its own workspace
   return success;
 }
 int cublasGetStream_v2(Handle* h, void** stream) {
@@ -92,7 +93,7 @@ int cublasGetStream_v2(Handle* h, void** stream) {
 int cublasSetWorkspace_v2(Handle* h, void* workspace, size_t bytes) {
   if (!h) return not_initialized;
   if (workspace && (uintptr_t)workspace % 256) return invalid_value;
-  h->has_workspace = workspace && bytes;
+  h->workspace = bytes ? workspace : nullptr, h->workspace_bytes = bytes;
   return success;
 }
 int cublasSetPointerMode_v2(Handle* h, int mode) {

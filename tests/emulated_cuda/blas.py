@@ -49,9 +49,10 @@ class _Handle(ctypes.Structure):
         ("device", ctypes.c_int),
         ("pointer_mode", ctypes.c_int),
         ("math_mode", ctypes.c_int),
-        ("has_workspace", ctypes.c_int),
         ("stream", ctypes.c_void_p),
         ("serial", ctypes.c_int),
+        ("workspace", ctypes.c_void_p),
+        ("workspace_bytes", ctypes.c_size_t),
     ]
 
 
@@ -200,7 +201,9 @@ def _gemm(runtime: Runtime, g: _Gemm) -> int:
     )
     if working.name == "float64":
         count("float64", "cublas")
-    if runtime.scheduler.capturing(stream) and not handle.has_workspace:
+    if handle.workspace:
+        operands = *operands, Operand(handle.workspace, handle.workspace_bytes, "workspace")
+    elif runtime.scheduler.capturing(stream):
         count("captured_mallocs")
     work = Work(precision, handle.device, operands, run, "matmuls")
     try:

@@ -160,6 +160,13 @@ def test_cupys_own_wrapper_refuses_capture():
         stream.end_capture()
 
 
+def test_a_product_needs_its_workspace(capfd):
+    a, out, blas = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32"), Blas()
+    del blas.workspace
+    assert blas.gemm(a, a, out) != 0
+    assert "float32, workspace: " in capfd.readouterr().err
+
+
 def test_a_handle_is_set_anew_to_a_stream_that_has_got_the_address_of_another(capfd):
     a, out = cupy.ones((2, 2), "float32"), cupy.empty((2, 2), "float32")
     stream = cupy.cuda.Stream()
