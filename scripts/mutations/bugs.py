@@ -475,9 +475,17 @@ BUGS = (
         "a capture is spoilt: garbage is collected meanwhile",
         5,
         f"{CUPY}/graph.py",
-        "        gc.disable()\n",
+        "            gc.disable()\n",
         "",
         (GRAPH, "-k", "garbage"),
+    ),
+    Bug(
+        "a capture is spoilt: another thread waits for the device meanwhile",
+        5,
+        f"{CUPY}/graph.py",
+        "    with CAPTURING:\n        cupy.cuda.runtime.deviceSynchronize()\n",
+        "    cupy.cuda.runtime.deviceSynchronize()\n",
+        (GRAPH, "-k", "other_threads"),
     ),
     Bug(
         "a stream with the address of another: cuBLAS is not set to it",

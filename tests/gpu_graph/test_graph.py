@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import cupy
@@ -503,6 +505,49 @@ def test_no_garbage_is_collected_while_capturing(collecting, caplog):
         CupyBackend(0).recorded(operations)(3)
     assert launched[1] == 2
     assert gc.isenabled() == collecting
+    assert not caplog.records
+
+
+def test_ctrl_c_leaves_collection_as_it_was(collecting, monkeypatch):
+    def interrupted():
+        gc.disable()
+        raise KeyboardInterrupt
+
+    stand_in = SimpleNamespace(isenabled=gc.isenabled, enable=gc.enable, disable=interrupted)
+    monkeypatch.setattr(graph, "gc", stand_in)
+    x = cupy.zeros(1, "float32")
+    with pytest.raises(KeyboardInterrupt):
+        CupyBackend(0).recorded(lambda: x.__iadd__(1))(2)
+    assert gc.isenabled() == collecting
+
+
+@pytest.mark.parametrize("wait", ["synchronize", "release_memory"])
+def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplog):
+    """CUDA ends both in an error, which is none of a device that has failed."""
+    graph.say_once.cache_clear()
+    backend, x, threads, failed = CupyBackend(0), cupy.zeros(1, "float32"), [], []
+
+    def other():
+        try:
+            with backend.device_errors():
+                getattr(backend, wait)()
+        except Exception as error:
+            failed.append(error)
+
+    def operations():
+        if cupy.cuda.get_current_stream().is_capturing():
+            threads.append(threading.Thread(target=other))
+            threads[-1].start()
+            threads[-1].join(0.2)  # as long as it takes it to fail, if it does not wait
+        x.__iadd__(1)
+
+    with launches_of_graphs() as launched:
+        backend.recorded(operations)(3)
+    (thread,) = threads
+    thread.join()
+    assert not failed
+    assert launched[1] == 2
+    assert x.get().tolist() == [3.0]
     assert not caplog.records
 
 

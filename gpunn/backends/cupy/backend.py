@@ -23,7 +23,7 @@ from gpunn.backends.base import Backend
 from gpunn.backends.cupy import memory
 from gpunn.backends.cupy.devices import on_device
 from gpunn.backends.cupy.diagnosis import cuda_version
-from gpunn.backends.cupy.graph import Recording, say_once
+from gpunn.backends.cupy.graph import Recording, say_once, synchronize
 from gpunn.backends.cupy.kernels import (
     activations,
     counters,
@@ -180,7 +180,7 @@ class CupyBackend(Backend):
         return np.asarray(cupy.asnumpy(array))
 
     def synchronize(self) -> None:
-        self.device.synchronize()
+        synchronize()
 
     def free_memory(self) -> int | None:
         """Return the bytes free on the device, those that CuPy keeps for reuse included."""

@@ -19,7 +19,7 @@ import cupy
 
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 
-__all__ = ["Recording", "say_once", "undisturbed"]
+__all__ = ["Recording", "captured", "say_once", "synchronize"]
 
 logger = logging.getLogger("gpunn")
 
@@ -105,23 +105,31 @@ class Recording:
             logger.debug("gpunn: no graph of %d steps: %s", IN_A_ROW, reason(error))
 
     def _captured(self, times: int) -> Any:
-        """Return a graph of the operations so many times. Nothing has run on the device then."""
-        # A stream that the default one does not wait for; CuPy's mode of capturing is "relaxed",
-        # which lets the private pool ask CUDA for memory.
-        stream = cupy.cuda.Stream(non_blocking=True)
-        with undisturbed(), cupy.cuda.using_allocator(self._memory), stream:
-            stream.begin_capture()
-            try:
-                for _ in range(times):
-                    self._operations()
-            except BaseException:
-                with suppress(Exception):  # the stream must stop capturing, whatever it says
-                    stream.end_capture()
-                raise
-            return stream.end_capture()
+        """Return a graph of the operations so many times, whose memory is its own."""
+        with cupy.cuda.using_allocator(self._memory):
+            return captured(self._operations, times)
+
+
+def captured(operations: Callable[[], None], times: int) -> Any:
+    """Return a CUDA graph of the operations so many times. Nothing has run on the device then."""
+    # A stream that the default one does not wait for; CuPy's mode of capturing is "relaxed", which
+    # lets a private pool ask CUDA for memory.
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with undisturbed(), stream:
+        stream.begin_capture()
+        try:
+            for _ in range(times):
+                operations()
+        except BaseException:
+            with suppress(Exception):  # the stream must stop capturing, whatever it says
+                stream.end_capture()
+            raise
+        return stream.end_capture()
 
 
 CAPTURING = threading.RLock()
+"""Held while a thread captures, and while one waits for a whole device: CUDA takes that for waiting
+for the stream that is captured, and ends both in an error."""
 
 
 @contextmanager
@@ -133,12 +141,18 @@ def undisturbed() -> Iterator[None]:
     """
     with CAPTURING:
         enabled = gc.isenabled()
-        gc.disable()
-        try:
+        try:  # from here on, for Ctrl-C may come as soon as collection is off
+            gc.disable()
             yield
         finally:
             if enabled:
                 gc.enable()
+
+
+def synchronize() -> None:
+    """Wait for the current device, once no other thread captures."""
+    with CAPTURING:
+        cupy.cuda.runtime.deviceSynchronize()
 
 
 class PrivateMemory:

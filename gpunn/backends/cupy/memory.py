@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import cupy
 
+from gpunn.backends.cupy.graph import synchronize
 from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
 __all__ = ["device_errors", "free_bytes", "release"]
@@ -65,7 +66,7 @@ def device_errors(device: str) -> Iterator[None]:
 def failure() -> str:
     """Return what CUDA says of a device that has failed, and nothing of one that works."""
     try:
-        cupy.cuda.runtime.deviceSynchronize()
+        synchronize()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         return str(error)
     return ""

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import cupy
 
-from gpunn.backends.cupy.graph import undisturbed
+from gpunn.backends.cupy.graph import captured
 from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
 
 __all__ = ["Heuristic", "Measured", "Selection"]
@@ -187,7 +187,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
         return candidates[0]
     runs = [partial(run, candidate) for candidate in candidates]
     repetitions = 1 if milliseconds(runs[0]) > LONG else IN_A_ROW
-    graphs = [recorded(each, repetitions) for each in runs]
+    graphs = [captured(each, repetitions) for each in runs]
     times: list[list[float]] = [[] for _ in graphs]
     for graph in graphs:
         graph.launch()  # the first launch also prepares the graph
@@ -196,19 +196,6 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
             own.append(milliseconds(graph.launch))
     medians = [median(own) for own in times]
     return candidates[medians.index(min(medians))]
-
-
-def recorded(run: Callable[[], None], repetitions: int) -> Any:
-    """Return a CUDA graph of so many runs in a row."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with undisturbed(), stream:
-        stream.begin_capture()
-        try:
-            for _ in range(repetitions):
-                run()
-        finally:
-            graph = stream.end_capture()
-    return graph
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
