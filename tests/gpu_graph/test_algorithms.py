@@ -213,28 +213,39 @@ def test_what_is_of_no_use_is_said_and_measured_anew(device, changed, said, capl
 
 
 @pytest.mark.emulated
-def test_candidates_that_fail_are_left_out(device, monkeypatch):
+@pytest.mark.parametrize("status", ["8, not on this device", "15, not supported"])
+def test_what_the_library_refuses_is_left_out(device, status, monkeypatch):
     device.costs["0"] = 1e-3
-    library, failing = cublaslt.load_cublaslt(), {0, 1, 3}
-
-    def fail(*arguments):
-        number = arguments[12]._obj.data[6] >> 16 & 0xFFFF
-        return 15 if number in failing else library.cublasLtMatmul(*arguments)
+    library, failing, refused = cublaslt.load_cublaslt(), {0, 1, 3}, int(status.split(",")[0])
+    first = measuring()
+    multiply(first)
+    assert used(device, first) == "0"
 
     class Failing:
         def __getattr__(self, name):
-            return fail if name == "cublasLtMatmul" else getattr(library, name)
+            function = getattr(library, name)
+            place = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}.get(name)
+            if place is None:
+                return function
+
+            def call(*arguments):
+                number = arguments[place]._obj.data[6] >> 16 & 0xFFFF
+                return refused if number in failing else function(*arguments)
+
+            return call
 
     monkeypatch.setattr(choice, "load_cublaslt", Failing)
-    backend = measuring()
-    multiply(backend)
-    assert used(device, backend) == "4"
+    for stored in ({}, first.algorithms()):
+        backend = measuring()
+        backend.restore_algorithms(stored)
+        multiply(backend)
+        assert used(device, backend) == "4"
     failing |= set(range(8))
     backend, before = measuring(), device.counts.matmuls.total()
     multiply(backend)  # by cuBLAS
     assert device.counts.matmuls.total() == before + 1
     assert backend.describe()["fused_products"].endswith(
-        "(8, 64) times (64, 5) with nothing more (status 15, not supported)"
+        f"(8, 64) times (64, 5) with nothing more (status {status})"
     )
 
 

@@ -58,9 +58,13 @@ REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_
 """Ways to add up the parts of a product whose sums were cut (split-K), beside not cutting them.
 These add what lies in the workspace in a step of its own. The third one adds each part to the
 result as it comes; NVIDIA promises that no two do so at once, but not in which order."""
-INVALID_VALUE, NOT_SUPPORTED = 7, 15
+INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
-REFUSALS = {INVALID_VALUE: INVALID, NOT_SUPPORTED: "status 15, not supported"}
+REFUSALS = {
+    INVALID_VALUE: INVALID,
+    ARCH_MISMATCH: "status 8, not on this device",
+    NOT_SUPPORTED: "status 15, not supported",
+}
 """Statuses of a product that can't be done so; the device has been asked for nothing then. Of a
 wrong argument too, which is ours, cuBLASLt says that it is invalid."""
 NO_ALGORITHM = "no algorithm"
@@ -344,5 +348,5 @@ def check(function: str, status: int) -> None:
     if status:
         raise CublasError(
             f"{function}: cuBLASLt returned status {status}. The backend option "
-            "fused_products=False does without cuBLASLt"
+            "fused_products=False, with matmul_algorithms='heuristic', does without cuBLASLt"
         )

@@ -142,7 +142,8 @@ def say_once(epilogue: str, why: str) -> None:
         logger.warning(
             "gpunn: cuBLASLt calls an argument of a product with %s invalid (%s). Training goes on "
             "without it, with the same results but for rounding. Please report this; the backend "
-            "option fused_products=False does without cuBLASLt",
+            "option fused_products=False, with matmul_algorithms='heuristic', does without "
+            "cuBLASLt",
             *(epilogue, why),
         )
     else:
