@@ -483,8 +483,8 @@ BUGS = (
         "a capture is spoilt: another thread waits for the device meanwhile",
         5,
         f"{CUPY}/graph.py",
-        "    with CAPTURING:\n        cupy.cuda.runtime.deviceSynchronize()\n",
-        "    cupy.cuda.runtime.deviceSynchronize()\n",
+        "    with CAPTURING:\n        wait(*arguments)\n",
+        "    wait(*arguments)\n",
         (GRAPH, "-k", "other_threads"),
     ),
     Bug(

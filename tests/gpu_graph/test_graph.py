@@ -521,7 +521,16 @@ def test_ctrl_c_leaves_collection_as_it_was(collecting, monkeypatch):
     assert gc.isenabled() == collecting
 
 
-@pytest.mark.parametrize("wait", ["synchronize", "release_memory"])
+WAITS = {
+    "synchronize": lambda backend: backend.synchronize(),
+    "release_memory": lambda backend: backend.release_memory(),
+    "handles that are destroyed with their thread": lambda backend: backend.matmul(
+        *(cupy.ones((2, 2), "float32") for _ in range(3))
+    ),
+}
+
+
+@pytest.mark.parametrize("wait", WAITS)
 def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplog):
     """CUDA ends both in an error, which is none of a device that has failed."""
     graph.say_once.cache_clear()
@@ -530,7 +539,7 @@ def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplo
     def other():
         try:
             with backend.device_errors():
-                getattr(backend, wait)()
+                WAITS[wait](backend)
         except Exception as error:
             failed.append(error)
 

@@ -19,7 +19,7 @@ import cupy
 
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 
-__all__ = ["Recording", "captured", "say_once", "synchronize"]
+__all__ = ["Recording", "between_captures", "captured", "say_once", "synchronize"]
 
 logger = logging.getLogger("gpunn")
 
@@ -149,10 +149,15 @@ def undisturbed() -> Iterator[None]:
                 gc.enable()
 
 
-def synchronize() -> None:
-    """Wait for the current device, once no other thread captures."""
+def between_captures(wait: Callable[..., Any], *arguments: Any) -> None:
+    """Call what waits for a whole device, once no other thread captures."""
     with CAPTURING:
-        cupy.cuda.runtime.deviceSynchronize()
+        wait(*arguments)
+
+
+def synchronize() -> None:
+    """Wait for the current device."""
+    between_captures(cupy.cuda.runtime.deviceSynchronize)
 
 
 class PrivateMemory:

@@ -22,6 +22,7 @@ import cupy
 import numpy as np
 
 from gpunn.backends.cupy import memory
+from gpunn.backends.cupy.graph import between_captures
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import DeviceMemoryError
@@ -143,7 +144,9 @@ class Handle:
         self._library = library
         self._handle = ctypes.c_void_p()
         check("cublasCreate", library.cublasCreate_v2(ctypes.byref(self._handle)))
-        destroy_with(self, library.cublasDestroy_v2, self._handle)
+        destroy_with(
+            self, functools.partial(between_captures, library.cublasDestroy_v2), self._handle
+        )
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
         """Return the handle, set to this stream and workspace.

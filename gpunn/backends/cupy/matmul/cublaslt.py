@@ -16,6 +16,7 @@ from typing import Any
 
 import cupy
 
+from gpunn.backends.cupy.graph import between_captures
 from gpunn.backends.cupy.matmul.cublas import (
     REAL_32F,
     SCALARS,
@@ -319,7 +320,9 @@ class Handle:
     def __init__(self, library: Any) -> None:
         self.pointer = ctypes.c_void_p()
         check("cublasLtCreate", library.cublasLtCreate(ctypes.byref(self.pointer)))
-        destroy_with(self, library.cublasLtDestroy, self.pointer)
+        destroy_with(
+            self, functools.partial(between_captures, library.cublasLtDestroy), self.pointer
+        )
 
 
 class Handles(threading.local):
