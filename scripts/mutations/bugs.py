@@ -19,7 +19,6 @@ PRODUCTS = "tests/gpu_graph/test_matmul.py"
 BOUNDS = "tests/gpu_graph/test_error_bounds.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
 ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
-SETTINGS = "tests/gpu_graph/test_workspace_status.py"
 COMPILED = "tests/kernels/test_cubins.py"
 SEMANTICS = "tests/kernels/test_replay.py"
 
@@ -260,16 +259,6 @@ BUGS = (
         'hasattr(os, "RTLD_NOLOAD")',
         'hasattr(os, "RTLD_NOSUCH")',
         (PRODUCTS, "-k", "loaded"),
-    ),
-    Bug(
-        "a stream is taken for an earlier one with its address",
-        5,
-        f"{CUPY}/matmul/cublas.py",
-        '        check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n',
-        "        if stream != getattr(self, 'last', None):\n"
-        '            check("cublasSetStream", library.cublasSetStream_v2(handle, stream))\n'
-        "        self.last = stream\n",
-        (SETTINGS,),
     ),
     Bug(
         "transposed GEMM flags",
