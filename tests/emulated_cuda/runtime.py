@@ -176,7 +176,8 @@ class Runtime:
     def free(self, address: int) -> None:
         self.scheduler.refuse_in_any_capture(unless_relaxed=True)
         count("syncs", "free")
-        self.scheduler.host_waits_for_device(self.get_device())
+        owner = self.memory.find(address)
+        self.scheduler.host_waits_for_device(owner.device if owner else self.get_device())
         self.memory.free(address)
 
     def host_alloc(self, size: int, flags: int) -> int:

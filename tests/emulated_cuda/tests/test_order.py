@@ -100,6 +100,17 @@ def test_memory_given_back_to_cuda_is_waited_for(pool, side):
     assert not taken.get().any()
 
 
+def test_memory_given_back_to_cuda_is_waited_for_on_its_own_device(pool, side):
+    with cupy.cuda.Device(1):
+        elsewhere = cupy.cuda.runtime.malloc(1)
+    x = used(side)
+    del x
+    cupy.cuda.runtime.free(elsewhere)
+    taken = cupy.empty(SIZE, "float32")
+    with pytest.raises(emulated_cuda.RaceError):
+        taken += 1
+
+
 def test_the_default_stream_waits_for_blocking_streams(pool):
     side = cupy.cuda.Stream()
     x = used(side)
