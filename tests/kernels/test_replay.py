@@ -226,11 +226,11 @@ RACES = {
     ),
     "rows that are counted before all blocks know where they begin": (
         *("next_batch", "numbers_and_labels-700"),
-        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == 0 &&"),
+        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
     ),
     "an update that is counted before all blocks know its number": (
         *("counted_update", "adam-2-5000-1"),
-        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == 0 &&"),
+        replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
     ),
     "a flag that several threads write to as if alone": (
         *("unscale", "5000-everywhere-1"),
