@@ -302,8 +302,7 @@ def speed(load, tmp_path, monkeypatch):
     monkeypatch.setattr(load("steps.forms"), "PROGRAM", program)
     monkeypatch.setattr(work, "ROWS", 10_240)
     monkeypatch.setattr(load("device"), "REHEARSAL", False)
-    yield module
-    work.synthetic.cache_clear()
+    return module
 
 
 def run_forms(speed, monkeypatch, **modes):

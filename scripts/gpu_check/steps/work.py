@@ -105,6 +105,7 @@ def synthetic() -> Work:
     return Work("synthetic", X[:ROWS], y[:ROWS], X[ROWS:], y[ROWS:], ())
 
 
+@functools.cache
 def classification(features: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return MNIST, or rows of its size: so many of its 784 columns, and labels."""
     data = mnist() or synthetic()
