@@ -371,6 +371,19 @@ def test_no_cell_begins_without_time(speed, monkeypatch):
     assert (outcome.status, outcome.detail, rows) == ("failed", "nothing was timed", {})
 
 
+def test_cells_without_time_are_left_for_later(speed, monkeypatch):
+    """There is time for the first cell, and then for none that has to be compiled."""
+    left = iter([speed.COMPILING, speed.COMPILING - 1, speed.FEWEST_LEFT])
+    monkeypatch.setattr(speed.rows, "seconds_left", lambda: next(left))
+    first, second = sys.modules["steps.cells"].in_order(False)
+    turns = [(first, ["gpunn"]), (first, ["compiled"]), (second, ["gpunn"])]
+    monkeypatch.setattr(speed, "in_turn", lambda whole: turns)
+    outcome, rows = run_forms(speed, monkeypatch, gpunn="well", compiled="well")
+    assert list(rows) == [(128, "gpunn"), (1024, "gpunn")]
+    assert outcome.status == "stopped"
+    assert outcome.detail.endswith("; no time for 1 more")
+
+
 def test_the_cells_worth_most_come_first(load, monkeypatch):
     monkeypatch.setattr(load("device"), "REHEARSAL", False)
     cells = load("steps.cells")

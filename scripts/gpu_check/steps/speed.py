@@ -43,8 +43,8 @@ LONGEST = 200
 MOST_EPOCHS = 15
 """On the way to the target accuracy."""
 
-FEWEST_LEFT = 20.0
-"""Seconds of the step's time that the last cell is left."""
+FEWEST_LEFT, COMPILING = 20.0, 60.0
+"""Seconds of the step's time without which no cell is begun, and none that is compiled."""
 
 if device.REHEARSAL:
     STRETCH, ROUNDS = 0.0, 3
@@ -86,15 +86,18 @@ def timed(forms: dict[str, Form], turns: list[Turn]) -> tuple[list[dict[str, Any
     known = {(row["cell"], row["form"]) for row in found}
     for form in forms.values():
         form.introduce()
+    untimed = 0
     for number, (cell, names) in enumerate(turns):
         wanted = [name for name in names if (cell.name, name) not in known]
-        if wanted and rows.seconds_left() < FEWEST_LEFT:
-            return found, len(turns) - number
+        compiled = any("compiled" in name for name in wanted)
+        if wanted and rows.seconds_left() < (COMPILING if compiled else FEWEST_LEFT):
+            untimed += 1
+            continue
         taking_part = [forms[name] for name in wanted if not forms[name].skip]
         for row in timed_cell(taking_part, cell, number == 0):
             found.append(row)
             rows.add(row)
-    return found, 0
+    return found, untimed
 
 
 def timed_cell(forms: list[Form], cell: Cell, first: bool) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import report
-from outcome import FAILED, PASSED, Outcome
+from outcome import FAILED, PASSED, STOPPED, Outcome
 from steps import work
 
 TOLERANCES = {"float32": 0.05, "tf32": 0.05, "bfloat16": 0.1}
@@ -18,7 +18,10 @@ TARGET = 0.98
 
 
 def outcome_of(found: list[dict[str, Any]], untimed: int, skips: dict[str, str]) -> Outcome:
-    """Return what was found; it fails if gpunn did, or if losses differ."""
+    """Return what was found; it fails if gpunn did, or if losses differ.
+
+    With cells that there was no time for it was stopped, so that `--resume` times these.
+    """
     wrong = [
         f"{row['cell']}: {row['form']}: {row['error']}"
         for row in found
@@ -46,7 +49,7 @@ def outcome_of(found: list[dict[str, Any]], untimed: int, skips: dict[str, str])
         said += f"; no time for {untimed} more"
     if wrong or not names:
         return Outcome(FAILED, "; ".join(wrong[:3]) or "nothing was timed", figures, text)
-    return Outcome(PASSED, said, figures, text)
+    return Outcome(STOPPED if untimed else PASSED, said, figures, text)
 
 
 def different_losses(found: list[dict[str, Any]]) -> list[str]:
