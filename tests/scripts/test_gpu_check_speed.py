@@ -225,6 +225,31 @@ print(kernels.table({"step": "a step", **plain}))
 
 
 @needs_emulator
+def test_without_cublaslt_measured_products_are_not_timed(tmp_path):
+    """The doctor fails there; what can be timed is timed all the same."""
+    code = """
+from gpunn.backends.cupy.matmul import choice
+from outcome import SkipStepError
+from steps import kernels, speed_gpunn
+def fail(): raise OSError("planted")
+choice.load_cublaslt = fail
+try:
+    speed_gpunn.start("measured")
+except SkipStepError as reason:
+    print(reason)
+kernels.STEPS = kernels.STEPS[1:]
+print(kernels.run().text)
+print(speed_gpunn.start("graph"))
+"""
+    printed, rows = emulated(tmp_path, code)
+    skipped, *_, table, own = printed.splitlines()
+    assert "cuBLASLt can't be opened: planted" in skipped
+    assert table == f"not timed: {skipped}"
+    assert own.startswith("gpunn ")
+    assert not rows
+
+
+@needs_emulator
 def test_sources_are_the_same_where_cublaslt_refuses(tmp_path):
     """Products that cuBLASLt refuses take other kernels, which says nothing about a source."""
     code = """

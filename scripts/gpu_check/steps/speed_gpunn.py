@@ -9,11 +9,13 @@ from typing import Any
 from unittest.mock import patch
 
 import cupy
+from outcome import SkipStepError
 from steps import work
 from steps.cells import Ask, Cell, Stretch
 
 import gpunn
 from gpunn.backends import get_backend
+from gpunn.errors import BackendUnavailableError
 from gpunn.training.callbacks import Callback
 from gpunn.training.step import TrainStep
 
@@ -27,6 +29,11 @@ FOREVER = 10**6
 
 def start(mode: str) -> str:
     """Return the name of what is timed."""
+    if mode == "measured":
+        try:
+            get_backend("cupy", **OPTIONS[mode])
+        except BackendUnavailableError as reason:  # there is no cuBLASLt, as the doctor says, too
+            raise SkipStepError(str(reason)) from None
     return f"gpunn {gpunn.__version__}, CuPy {cupy.__version__}"
 
 
