@@ -56,7 +56,7 @@ def run(
         # A session of its own, so that what the step starts is stopped with it.
         with printed.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, str(WORKER), call, str(answer)],
+                [sys.executable, str(WORKER), call, str(answer), str(os.getpid())],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

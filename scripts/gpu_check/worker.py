@@ -1,4 +1,7 @@
-"""Run one step in this process and write its outcome to a file: worker.py CALL FILE."""
+"""Run one step in this process and write its outcome to a file: worker.py CALL FILE PARENT.
+
+It ends with its parent, whose process id is the last argument.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,7 @@ def end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    # Not its parent's id as it is seen from here: the parent may have ended by now.
+    threading.Thread(target=end_with, args=(int(sys.argv[3]),), daemon=True).start()
     answer = json.dumps(asdict(outcome_of(sys.argv[1])))
     Path(sys.argv[2]).write_text(answer, encoding="utf-8")

@@ -383,16 +383,18 @@ def test_a_step_with_rows_whose_time_is_up_was_stopped(load):
     assert (outcome.status, outcome.detail) == ("stopped", "stopped after 60 s, with 1 rows")
 
 
-def test_a_step_ends_with_its_check(tmp_path):
-    """The check's process starts a step that hangs, and ends; were the step not ended, too, reading
-    what it prints would wait for it."""
+@pytest.mark.parametrize("seen", ["step.stdout.readline()", ""], ids=["later", "at once"])
+def test_a_step_ends_with_its_check(tmp_path, seen):
+    """The check's process starts a step that hangs, and ends, in one case before the step runs;
+    were the step not ended, too, reading what it prints would wait for it."""
     (tmp_path / "steps").mkdir()
     (tmp_path / "steps" / "hang.py").write_text(
         "import time\ndef run():\n    print('hangs', flush=True)\n    time.sleep(1e6)\n"
     )
     check = (
-        "import subprocess, sys\nstep = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, "
-        "start_new_session=True)\nprint(step.stdout.readline())"
+        "import os, subprocess, sys\n"
+        "step = subprocess.Popen([*sys.argv[1:], str(os.getpid())], stdout=subprocess.PIPE, "
+        f"start_new_session=True)\n{seen}"
     )
     worker = SCRIPTS / "gpu_check" / "worker.py"
     step = [sys.executable, worker, "hang.run", tmp_path / "outcome.json"]
@@ -427,10 +429,11 @@ import rows
 def end(status, detail="", **figures):
     outcome = {{"status": status, "detail": detail, "figures": figures}}
     pathlib.Path(sys.argv[2]).write_text(json.dumps(outcome))
+parent = int(sys.argv[3])
 exec(sys.argv[1])
 """
 LOOK = "end('passed', device={'device': 'a GPU'})"
-HANG = "parent = os.getppid()\nwhile os.getppid() == parent: time.sleep(0.05)"
+HANG = "while os.getppid() == parent: time.sleep(0.05)"  # it ends with the check
 
 
 @pytest.fixture
@@ -499,6 +502,16 @@ def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     steps = json.loads(path.read_text())["steps"]
     assert steps[1]["detail"] == "once"
     assert steps[2]["rows"] == [{"a": 1}, {"known": [{"a": 1}]}]
+
+
+def test_the_budget_is_for_what_is_left(start, tmp_path):
+    """Of two steps the first has passed, so the second has the whole budget, less the doctor's."""
+    left = "rows.add({'left': rows.seconds_left()}); end('passed')"
+    start([LOOK, "end('passed')", "end('failed')"]).communicate()
+    start([LOOK, "", left], "--resume", "--budget", "9000").communicate()
+    steps = json.loads((tmp_path / "report.json").read_text())["steps"]
+    assert [step["status"] for step in steps] == 3 * ["passed"]
+    assert 6000 < steps[2]["rows"][0]["left"] <= 9000
 
 
 def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):

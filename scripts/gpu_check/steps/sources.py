@@ -65,7 +65,7 @@ def emulated_sources() -> set[str]:
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "outcome.json"
         done = subprocess.run(
-            [sys.executable, str(WORKER), "sources.harvested", str(answer)],
+            [sys.executable, str(WORKER), "sources.harvested", str(answer), str(os.getpid())],
             env={**os.environ, device.VARIABLE: "emulated"},
             capture_output=True,
             text=True,
