@@ -50,7 +50,7 @@ Document = dict[str, Any]
     "--budget",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="For all chosen steps, shared out as their own limits are.",
+    help="For all steps that are to be done, shared out as their own limits are.",
 )
 def main(
     path: Path | None,
@@ -78,7 +78,9 @@ def main(
         "steps": [],
     }
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    check = Check(document, path, scaled(steps, budget), earlier)
+    kept = {step["name"] for step in (earlier or {}).get("steps", ()) if passed(step)}
+    limits = scaled([step for step in steps if step is steps[0] or step.name not in kept], budget)
+    check = Check(document, path, limits, earlier)
     try:
         check.look(steps[0])
         for step in steps[1:]:
@@ -118,6 +120,11 @@ def read_report(path: Path | None) -> Document:
         raise click.BadParameter(f"{path} is no report: {error}", param_hint="--resume") from None
 
 
+def passed(step: dict[str, Any]) -> bool:
+    """Return whether a step of an earlier check is not to be done again."""
+    return bool(step.get("status") == PASSED)
+
+
 def succeeded(row: dict[str, Any]) -> bool:
     """Return whether a row of an earlier check is to be kept."""
     return row.get("outcome", PASSED) == PASSED and not row.get("error")
@@ -133,7 +140,7 @@ class Check:
     path : Path or None
         The report's file.
     limits : dict of str to float
-        Seconds that each step may take. What a step leaves over, later ones may have.
+        Seconds that each step to be done may take. What one leaves over, later ones may have.
     earlier : dict or None
         The report in the file, which is to be gone on with.
     """
@@ -186,7 +193,7 @@ class Check:
     def run(self, step: Step, write: bool = True) -> Outcome:
         """Run a step, unless it passed before, and keep what it says."""
         before = self.entries.get(step.name, {})
-        if before.get("status") == PASSED:
+        if passed(before):
             return Outcome(PASSED, before["detail"])
         began = time.monotonic()
         self.due += self.limits[step.name]
