@@ -31,6 +31,9 @@ PORTABLE = ("training", "parity", "reference")
 ON_A_DEVICE = ("gpu_graph",)
 """Folders whose tests are of rung 5, and need no marker."""
 
+ON_THE_HOST = ("ci", "cli", "data", "docs", "experiment", "fuzz", "kernels", "reporting")
+"""Folders none of whose tests needs a device; in a process that has one they aren't read."""
+
 EMULATOR = TESTS / "emulated_cuda" / "tests"
 
 
@@ -70,6 +73,10 @@ def is_in(item: pytest.Item, folders: Iterable[str]) -> bool:
     return any(TESTS / folder in item.path.parents for folder in folders)
 
 
+def may_run_on_a_device(item: pytest.Item) -> bool:
+    return bool(takes_backend(item) or rung_of(item) == 5 or item.get_closest_marker("emulated"))
+
+
 def runs_here(item: pytest.Item) -> bool:
     """Return whether a test belongs to a process with this device."""
     if EMULATOR in item.path.parents or item.get_closest_marker("emulated"):
@@ -77,8 +84,18 @@ def runs_here(item: pytest.Item) -> bool:
     return (rung_of(item) == 5) == bool(DEVICE)
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    return True if DEVICE and collection_path in [TESTS / each for each in ON_THE_HOST] else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_in(item, ON_THE_HOST) and may_run_on_a_device(item):
+            raise pytest.UsageError(
+                f"{item.nodeid} runs on a device, too, and its folder is not read there; take the "
+                "folder out of ON_THE_HOST in tests/ladder.py"
+            )
     left_out = [item for item in items if not runs_here(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ladder
 import pytest
 from devices import BACKENDS, TARGETS
 
@@ -85,3 +86,11 @@ def test_a_device_that_there_is_none_of(climb):
     status, output = climb(GPUNN_TEST_DEVICE="cuba")
     assert status != 0
     assert "GPUNN_TEST_DEVICE: expected 'emulated' or 'cuda', or nothing; got 'cuba'" in output
+
+
+@pytest.mark.parametrize("backend", ["base"])
+def test_a_folder_that_is_not_read_on_a_device_has_no_test_for_it(backend, request, monkeypatch):
+    """This test takes a backend, and were its folder left out, it would be missed."""
+    monkeypatch.setattr(ladder, "ON_THE_HOST", (".",))
+    with pytest.raises(pytest.UsageError, match="take the folder out of ON_THE_HOST"):
+        ladder.pytest_collection_modifyitems(request.config, [request.node])
