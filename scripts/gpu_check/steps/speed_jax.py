@@ -14,7 +14,6 @@ import os
 import time
 from typing import Any
 
-import device
 import numpy as np
 from outcome import SkipStepError
 from steps import work
@@ -26,8 +25,6 @@ MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "
 
 def start(mode: str) -> str:
     """Return the name of what is timed."""
-    if device.REHEARSAL:
-        raise SkipStepError("a rehearsal: JAX can't use the emulated device")
     # Other libraries are on the device meanwhile.
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
     try:

@@ -25,7 +25,7 @@ PATTERN = 0.15
 """How much of a synthetic row is not noise."""
 
 if device.REHEARSAL:
-    ROWS = 640
+    ROWS = 160
 
 
 @dataclass(frozen=True)
