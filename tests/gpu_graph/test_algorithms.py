@@ -16,6 +16,7 @@ import gpunn
 from gpunn import get_backend, layers
 from gpunn.backends.cupy import CupyBackend
 from gpunn.backends.cupy.matmul import choice, cublaslt, selection
+from gpunn.backends.cupy.matmul.cublas import CublasError
 from gpunn.callbacks import ModelCheckpoint
 from gpunn.errors import BackendUnavailableError
 
@@ -212,41 +213,66 @@ def test_what_is_of_no_use_is_said_and_measured_anew(device, changed, said, capl
     assert message.count("will not end with the numbers of an uninterrupted run") == 1
 
 
+PLACES = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}
+"""Where the algorithm is among a function's arguments."""
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Have functions of cuBLASLt return a status for the algorithms whose numbers are returned."""
+    library, numbers = cublaslt.load_cublaslt(), {0, 1, 3}
+
+    def fail(status, *names):
+        class Failing:
+            def __getattr__(self, name):
+                function = getattr(library, name)
+                if name not in names:
+                    return function
+
+                def call(*arguments):
+                    number = arguments[PLACES[name]]._obj.data[6] >> 16 & 0xFFFF
+                    return status if number in numbers else function(*arguments)
+
+                return call
+
+        monkeypatch.setattr(choice, "load_cublaslt", Failing)
+        return numbers
+
+    return fail
+
+
 @pytest.mark.emulated
 @pytest.mark.parametrize("status", ["8, not on this device", "15, not supported"])
-def test_what_the_library_refuses_is_left_out(device, status, monkeypatch):
+def test_what_the_library_refuses_is_left_out(device, status, failing):
     device.costs["0"] = 1e-3
-    library, failing, refused = cublaslt.load_cublaslt(), {0, 1, 3}, int(status.split(",")[0])
     first = measuring()
     multiply(first)
     assert used(device, first) == "0"
-
-    class Failing:
-        def __getattr__(self, name):
-            function = getattr(library, name)
-            place = {"cublasLtMatmul": 12, "cublasLtMatmulAlgoCheck": 6}.get(name)
-            if place is None:
-                return function
-
-            def call(*arguments):
-                number = arguments[place]._obj.data[6] >> 16 & 0xFFFF
-                return refused if number in failing else function(*arguments)
-
-            return call
-
-    monkeypatch.setattr(choice, "load_cublaslt", Failing)
+    numbers = failing(int(status.split(",")[0]), *PLACES)
     for stored in ({}, first.algorithms()):
         backend = measuring()
         backend.restore_algorithms(stored)
         multiply(backend)
         assert used(device, backend) == "4"
-    failing |= set(range(8))
+    numbers |= set(range(8))
     backend, before = measuring(), device.counts.matmuls.total()
     multiply(backend)  # by cuBLAS
     assert device.counts.matmuls.total() == before + 1
     assert backend.describe()["fused_products"].endswith(
         f"(8, 64) times (64, 5) with nothing more (status {status})"
     )
+
+
+@pytest.mark.emulated
+def test_a_candidate_that_fails_is_left_out(device, failing):
+    """All of them are an error, which cuBLAS's product instead could hide."""
+    numbers = failing(13, "cublasLtMatmul")
+    backend = measuring()
+    multiply(backend)
+    assert used(device, backend) == "4"
+    numbers |= set(range(8))
+    with pytest.raises(CublasError, match="status 13"):
+        multiply(measuring())
 
 
 def test_without_the_library_it_is_an_error(monkeypatch):

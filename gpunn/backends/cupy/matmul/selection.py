@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import cupy
 
 from gpunn.backends.cupy.graph import captured
+from gpunn.backends.cupy.matmul.cublas import CublasError
 from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
 
 __all__ = ["Heuristic", "Measured", "Selection"]
@@ -162,18 +163,19 @@ def working(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -
 
     Raises
     ------
-    RefusalError
+    RefusalError, CublasError
         If none does.
     """
-    found, refused = [], ""
+    found, reason = [], None
     for candidate in candidates:
         try:
             run(candidate)
             found.append(candidate)
-        except RefusalError as refusal:
-            refused = str(refusal)
-    if not found:
-        raise RefusalError(refused)
+        # One that fails leaves the others; where the device has failed, they fail as well.
+        except (RefusalError, CublasError) as error:
+            reason = error
+    if reason is not None and not found:
+        raise reason
     return found
 
 
