@@ -9,18 +9,14 @@ float32 matrices are, where its algorithms are to be measured.
 """
 
 from gpunn.backends.cupy.matmul.choice import (
-    FusedProduct,
     NoFusedProduct,
-    Product,
     SelectedProduct,
     choose_fused_product,
     choose_product,
 )
 
 __all__ = [
-    "FusedProduct",
     "NoFusedProduct",
-    "Product",
     "SelectedProduct",
     "choose_fused_product",
     "choose_product",

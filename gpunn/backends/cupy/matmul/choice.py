@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -88,17 +88,7 @@ class NoFusedProduct:
     def restore(self, algorithms: Mapping[str, str]) -> None:
         """Do nothing."""
 
-    def __call__(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        epilogue: int = PLAIN,
-        vector: Array | None = None,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> bool:
+    def __call__(self, *operands: Any, **options: Any) -> bool:
         """Return False."""
         return False
 
