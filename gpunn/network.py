@@ -16,9 +16,9 @@ from gpunn.attributes import Fixed, fixed_attribute, unknown_attribute
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_integer, resolve
+from gpunn.data.checks import check_inputs
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.mapped import check_whole, release
-from gpunn.data.validation import check_inputs
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
 from gpunn.exclusion import Exclusion

@@ -9,7 +9,7 @@ from typing import Any
 from gpunn.backends import Backend
 from gpunn.config import Config, Training
 from gpunn.configurable import Configurable, check_number
-from gpunn.data.validation import check_inputs
+from gpunn.data.checks import check_inputs
 from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import Part, Parts, load, warn_of_constant_columns
 from gpunn.experiment.objects import Objects

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 
 from gpunn.backends import Backend
 from gpunn.data.batches import STREAM_BYTES, RowSource
-from gpunn.data.validation import check_finite, check_weights
+from gpunn.data.checks import check_finite, check_weights
 
 __all__ = [
     "SparseRows",

@@ -10,9 +10,9 @@ import numpy as np
 
 from gpunn.configurable import check_number
 from gpunn.data.batches import DeviceRows, RowSource
+from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.data.frames import column_names, difference, order_of
 from gpunn.data.preprocessing import split_rows
-from gpunn.data.validation import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.errors import ArgumentError, DataError
 from gpunn.meaning import feature_names_in, shown, target_names_in
 from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale

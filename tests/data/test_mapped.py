@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gpunn
+from gpunn.data.checks import check_finite
 from gpunn.data.mapped import release, rows_of
-from gpunn.data.validation import check_finite
 from gpunn.errors import DataFileError
 
 

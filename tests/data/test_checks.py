@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpunn.data import validation
-from gpunn.data.validation import (
+from gpunn.data.checks import (
     check_finite,
     check_inputs,
     check_rows,
