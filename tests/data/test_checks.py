@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from gpunn.data import validation
+from gpunn.data import checks
 from gpunn.data.checks import (
     check_finite,
     check_inputs,
@@ -100,7 +100,7 @@ def test_check_inputs_names_the_argument_and_images():
 
 
 def test_check_finite_looks_at_every_piece(monkeypatch):
-    monkeypatch.setattr(validation, "CHECK_BYTES", 64)
+    monkeypatch.setattr(checks, "CHECK_BYTES", 64)
     X = np.zeros((100, 4))
     check_finite(X, "X")
     X[77, 2] = np.nan
@@ -114,7 +114,7 @@ def test_check_finite_of_nothing():
 
 
 def test_check_finite_takes_little_memory(mapped, monkeypatch):
-    monkeypatch.setattr(validation, "CHECK_BYTES", 1 << 14)
+    monkeypatch.setattr(checks, "CHECK_BYTES", 1 << 14)
     X = mapped(np.zeros((1 << 12, 64)))  # 2 MiB
     tracemalloc.start()
     check_finite(X, "X")
