@@ -3,7 +3,7 @@
 #
 # PYTHON=python3.12 ./ci/test.sh chooses the interpreter; GPUNN_DATA names the folder with the larger data sets.
 #
-# No GPU is needed. The rungs that pytest's summaries speak of are explained in docs/gpu.md.
+# No GPU is needed. The tiers that pytest's summaries speak of are explained in docs/gpu.md.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
@@ -88,8 +88,8 @@ ended() {
   note "$name" "$status"
 }
 
-host="rungs 1 to 4: pytest without a CUDA device" emulated="rung 5: pytest on emulated CUDA devices"
-rest="rung 1: pytest on what is built upon it"
+host="tiers 1 to 4: pytest without a CUDA device" emulated="tier 5: pytest on emulated CUDA devices"
+rest="tier 1: pytest on what is built upon it"
 # The emulated devices take less time than all the rest, so some of that comes after them.
 later=()
 if [[ -z $obstacle && $selection != yes ]]; then
@@ -100,7 +100,7 @@ if [[ -n $obstacle ]]; then
   printf '\n== %s\n' "$host"
   "$environment_python" -m pytest "$@" &
   ended "$host" $!
-  printf '\n== rungs 3, 4 and 5 skipped: %s\n' "$obstacle"
+  printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
   "$environment_python" -m pytest "$@" "${later[@]/#/--ignore=}" &>"$log" &
   host_process=$!

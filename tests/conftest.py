@@ -12,7 +12,7 @@ from devices import BACKENDS, DEVICE, TARGETS
 
 from gpunn.backends import Backend
 
-pytest_plugins = ["ladder"]
+pytest_plugins = ["tiers"]
 
 OPTIONAL = {
     *("array_api_strict", "hypothesis", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime"),

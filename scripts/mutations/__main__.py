@@ -1,6 +1,6 @@
 """Plant realistic bugs, one at a time, and see which tests notice: python scripts/mutations
 
-Each bug is planted in a copy of the tree, and the tests of the rung that has to notice are run
+Each bug is planted in a copy of the tree, and the tests of the tier that has to notice are run
 there. First they must pass as they are. It needs no GPU; it needs what ci/test.sh needs, and some
 minutes.
 """
@@ -130,13 +130,13 @@ def first_failure(listing: Path) -> str:
     help="Where to put the copy and what is built; kept, so that a second run is quicker.",
 )
 def main(only: str, table: Path | None, folder: Path | None) -> None:
-    """Plant each bug and report whether its rung notices. Exit status 1 if one is not noticed."""
+    """Plant each bug and report whether its tier notices. Exit status 1 if one is not noticed."""
     bugs = [bug for bug in BUGS if re.search(only, bug.name)]
     if not bugs:
         raise click.BadParameter(f"no bug has {only!r} in its name", param_hint="--only")
     with tempfile.TemporaryDirectory() as temporary:
         rows, missed = check(bugs, (folder or Path(temporary)).resolve())
-    text = "\n".join(("| bug | file | rung | noticed by |", "|---|---|---|---|", *rows))
+    text = "\n".join(("| bug | file | tier | noticed by |", "|---|---|---|---|", *rows))
     click.echo(text)
     if table is not None:
         table.write_text(text + "\n", encoding="utf-8")
@@ -165,7 +165,7 @@ def check(bugs: Sequence[Bug], folder: Path) -> tuple[list[str], int]:
         else:
             said = f"its tests fail without it: `{before[key].said}`"
             missed += 1
-        rows.append(f"| {bug.name} | `{bug.file}` | {bug.rung} | {said} |")
+        rows.append(f"| {bug.name} | `{bug.file}` | {bug.tier} | {said} |")
         click.echo(f"{rows[-1]} before: {before[key].said}", err=True)
     return rows, missed
 

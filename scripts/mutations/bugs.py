@@ -50,20 +50,20 @@ class Bug:
     ----------
     name : str
         What is wrong, for the table.
-    rung : int
-        The rung of the ladder that has to notice.
+    tier : int
+        The test tier that has to notice.
     file : str
         Path in the repository.
     old, new : str
         The text to replace, which must occur exactly once, and what replaces it.
     tests : tuple of str
-        Arguments of pytest: the tests of that rung that are run.
+        Arguments of pytest: the tests of that tier that are run.
     device : str
         GPUNN_TEST_DEVICE for them.
     """
 
     name: str
-    rung: int
+    tier: int
     file: str
     old: str
     new: str

@@ -47,7 +47,7 @@ case "$*" in
       ) &
       kill -STOP $$
     fi
-    echo "ladder of $this: ${*:3}"
+    echo "tests of $this: ${*:3}"
     exit "$status" ;;
 esac
 """
@@ -91,8 +91,8 @@ def start(tmp_path):
     return begin
 
 
-NONE, EMULATED = "rungs 1 to 4: pytest without a CUDA device", "rung 5: pytest on emulated CUDA"
-REST = "rung 1: pytest on what is built upon it"
+NONE, EMULATED = "tiers 1 to 4: pytest without a CUDA device", "tier 5: pytest on emulated CUDA"
+REST = "tier 1: pytest on what is built upon it"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_both_run_at_once_and_both_count(start, arguments, none, emulated, faile
         assert section.startswith(name)
         asked = " ".join(arguments) if name != REST else "tests/"
         device = "emulated" if name == EMULATED else "none"
-        assert f"ladder of {device}: {asked}" in section
+        assert f"tests of {device}: {asked}" in section
     said = output.partition("test.sh: error: failed: ")[2]
     assert [name for name in (EMULATED, REST, NONE) if name in said] == failed
     assert sorted(path.name for path in start.marks.iterdir()) == ["emulated", "none"], "a log"
@@ -127,7 +127,7 @@ def test_no_folder_is_left_out_or_tested_twice(start):
     process = start()
     output, _ = process.communicate(timeout=TIMEOUT)
     ignored = {word.removeprefix("--ignore=") for word in output.split() if "--ignore" in word}
-    later = next(line for line in output.splitlines() if "ladder of none: tests/" in line)
+    later = next(line for line in output.splitlines() if "tests of none: tests/" in line)
     assert ignored == set(later.partition(": ")[2].split())
     assert all((REPOSITORY / folder).is_dir() for folder in ignored)
 
@@ -136,7 +136,7 @@ def test_one_that_is_stopped_for_a_while_has_not_ended(start):
     process = start("tests/gpu_graph", STOP="yes", STATUS_EMULATED="1")
     output, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1
-    assert output.index("ladder of emulated") < output.index("ladder of none")
+    assert output.index("tests of emulated") < output.index("tests of none")
     assert f"failed: {EMULATED}" in output
     assert NONE not in output.partition("failed: ")[2]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from gpu.steps import DOCUMENT
 
-pytestmark = [pytest.mark.emulated, pytest.mark.rung(5)]
+pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
 BEGIN, END = "<!-- columns: begin -->", "<!-- columns: end -->"
 ROWS, COLUMNS = (32, 128, 1024, 8192), (32, 512, 4096)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from run_folders import history, same_weights, weights
 
-pytestmark = pytest.mark.rung(5)
+pytestmark = pytest.mark.tier(5)
 
 TESTS = Path(__file__).parents[1]
 

@@ -12,7 +12,7 @@ from gpunn.backends import get_backend
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.errors import ArgumentError
 
-pytestmark = [pytest.mark.emulated, pytest.mark.rung(5)]
+pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
 
 RUN = Run("anywhere", every_layer, metrics=["accuracy"])

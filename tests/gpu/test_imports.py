@@ -18,7 +18,7 @@ import pytest
 
 import gpunn
 
-pytestmark = pytest.mark.rung(2)
+pytestmark = pytest.mark.tier(2)
 
 PACKAGES = Path(sysconfig.get_path("purelib"))
 TESTS = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from gpu.steps import BATCH, STEPS, count, documented
 import gpunn
 from gpunn.layers import Dense
 
-pytestmark = [pytest.mark.emulated, pytest.mark.rung(5)]
+pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
 
 TESTS = Path(__file__).parents[1]
 HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"

@@ -23,7 +23,7 @@ from gpunn.errors import DeviceError
 
 pytestmark = [
     pytest.mark.emulated,
-    pytest.mark.rung(5),
+    pytest.mark.tier(5),
     # What CUDA answers when CuPy destroys a stream or an event of a device that has failed.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

@@ -1,4 +1,4 @@
-"""Rung 3: every CUDA source that training asks for builds for real devices, without spills."""
+"""Tier 3: every CUDA source that training asks for builds for real devices, without spills."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emulated_cuda import toolchain
 from kernels import registers
 from kernels.cubins import ARCHITECTURES, Job, Resources, compile_jobs
 
-pytestmark = pytest.mark.rung(3)
+pytestmark = pytest.mark.tier(3)
 
 QUICK = ("75", "120")
 """The oldest and the newest, built in every run."""

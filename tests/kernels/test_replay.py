@@ -1,4 +1,4 @@
-"""Rung 4: each kernel of the project, from the source that CuPy made, as C++ against the oracle."""
+"""Tier 4: each kernel of the project, from the source that CuPy made, as C++ against the oracle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kernels import declared
 from kernels.cases import small_cases
 from kernels.replay import SANITIZERS, FaultError, Recording, check, cooperative
 
-pytestmark = pytest.mark.rung(4)
+pytestmark = pytest.mark.tier(4)
 
 CASES = {case.name: case for case in small_cases()}
 

@@ -35,7 +35,7 @@ def test_a_few_ends_by_sigterm(tmp_path):
     assert (found["kills"], found["different"]) == (2, 0)
 
 
-@pytest.mark.rung(5)
+@pytest.mark.tier(5)
 @pytest.mark.emulated
 def test_a_kill_on_the_emulated_device(tmp_path):
     found = hunt(tmp_path, "--kills", "1", "--emulated")

@@ -37,8 +37,8 @@ def test_its_tests_are_there(bug):
     assert (REPOSITORY / bug.tests[0]).exists()
 
 
-def test_every_rung_has_a_bug():
-    assert Counter(bug.rung for bug in BUGS).keys() == {1, 2, 3, 4, 5}
+def test_every_tier_has_a_bug():
+    assert Counter(bug.tier for bug in BUGS).keys() == {1, 2, 3, 4, 5}
     assert len(BUGS) >= 12
     assert len({bug.name for bug in BUGS}) == len(BUGS)
 

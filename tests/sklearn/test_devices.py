@@ -150,7 +150,7 @@ OPEN = """
     """
 
 
-@pytest.mark.rung(5)
+@pytest.mark.tier(5)
 def test_pickles_made_on_a_device_open_without_one(tmp_path):
     classifier = MLPClassifier(backend="cupy", **FAST).fit(X, y)
     assert classifier.backend_.startswith("cupy")

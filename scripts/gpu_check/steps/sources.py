@@ -1,6 +1,6 @@
 """The CUDA sources that CuPy compiles here, against those of the emulated device.
 
-Rungs 3 and 4 compile and run sources taken from the emulated device. They are evidence about a GPU
+Tiers 3 and 4 compile and run sources taken from the emulated device. They are evidence about a GPU
 only if CuPy generates the very same sources there. Products are not fused in either tour: what
 cuBLASLt refuses takes other kernels, and it may refuse other shapes than the emulated one does.
 """

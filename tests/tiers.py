@@ -1,9 +1,9 @@
-"""The proof ladder of docs/gpu.md: which test is evidence for which rung, and the sum of it.
+"""The test tiers of docs/gpu.md: which test is evidence for which tier, and the sum of it.
 
-A test belongs to the rung of its marker, `rung(5)`. Tests that take a backend of `devices.BACKENDS`
-need no marker: on a CPU they belong to rung 1, on a CUDA device to rung 5, as do all in the folders
-of `ON_A_DEVICE`. What belongs to rung 5 gets the marker `device`, by which `pytest -m device`
-selects it. A test tells what it covered with the fixture `proved`; after all tests, each rung's
+A test belongs to the tier of its marker, `tier(5)`. Tests that take a backend of `devices.BACKENDS`
+need no marker: on a CPU they belong to tier 1, on a CUDA device to tier 5, as do all in the folders
+of `ON_A_DEVICE`. What belongs to tier 5 gets the marker `device`, by which `pytest -m device`
+selects it. A test tells what it covered with the fixture `proved`; after all tests, each tier's
 counts are printed.
 """
 
@@ -16,20 +16,20 @@ from pathlib import Path
 import pytest
 from devices import BACKENDS, DEVICE, TARGETS
 
-RUNGS = {
+TIERS = {
     1: "portable",
     2: "import",
     3: "compiled",
     4: "semantics",
-    5: "emulated device" if DEVICE != "cuda" else "rung 5's tests on a real device",
+    5: "emulated device" if DEVICE != "cuda" else "tier 5's tests on a real device",
 }
 
 TESTS = Path(__file__).parent
 PORTABLE = ("training", "parity", "reference")
-"""Folders whose tests are of rung 1 whatever they run on."""
+"""Folders whose tests are of tier 1 whatever they run on."""
 
 ON_A_DEVICE = ("gpu_graph",)
-"""Folders whose tests are of rung 5, and need no marker."""
+"""Folders whose tests are of tier 5, and need no marker."""
 
 ON_THE_HOST = ("ci", "cli", "data", "docs", "experiment", "fuzz", "kernels", "reporting")
 """Folders none of whose tests needs a device; in a process that has one they aren't read."""
@@ -55,8 +55,8 @@ def takes_backend(item: pytest.Item) -> bool:
     )
 
 
-def rung_of(item: pytest.Item) -> int | None:
-    marker = item.get_closest_marker("rung")
+def tier_of(item: pytest.Item) -> int | None:
+    marker = item.get_closest_marker("tier")
     if marker is not None:
         return int(marker.args[0])
     if takes_backend(item):
@@ -74,14 +74,14 @@ def is_in(item: pytest.Item, folders: Iterable[str]) -> bool:
 
 
 def may_run_on_a_device(item: pytest.Item) -> bool:
-    return bool(takes_backend(item) or rung_of(item) == 5 or item.get_closest_marker("emulated"))
+    return bool(takes_backend(item) or tier_of(item) == 5 or item.get_closest_marker("emulated"))
 
 
 def runs_here(item: pytest.Item) -> bool:
     """Return whether a test belongs to a process with this device."""
     if EMULATOR in item.path.parents or item.get_closest_marker("emulated"):
         return DEVICE == "emulated"
-    return (rung_of(item) == 5) == bool(DEVICE)
+    return (tier_of(item) == 5) == bool(DEVICE)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -94,23 +94,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if is_in(item, ON_THE_HOST) and may_run_on_a_device(item):
             raise pytest.UsageError(
                 f"{item.nodeid} runs on a device, too, and its folder is not read there; take the "
-                "folder out of ON_THE_HOST in tests/ladder.py"
+                "folder out of ON_THE_HOST in tests/tiers.py"
             )
     left_out = [item for item in items if not runs_here(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if runs_here(item)]
     for item in items:
-        rung = rung_of(item)
-        if rung is not None:
-            item.user_properties.append(("rung", rung))
-        if rung == 5:
+        tier = tier_of(item)
+        if tier is not None:
+            item.user_properties.append(("tier", tier))
+        if tier == 5:
             item.add_marker("device")
 
 
 @pytest.fixture
 def proved(request: pytest.FixtureRequest) -> Callable[..., None]:
-    """What a test covered: `proved("operation cases", 12)` adds 12 to its rung's count."""
+    """What a test covered: `proved("operation cases", 12)` adds 12 to its tier's count."""
 
     def add(what: str, number: int = 1) -> None:
         request.node.user_properties.append(("proved", [what, number]))
@@ -124,19 +124,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for outcome in ("passed", "failed", "error", "skipped"):
         for report in terminalreporter.getreports(outcome):
             properties = getattr(report, "user_properties", [])  # none while collecting
-            rung = dict(properties).get("rung")
-            if rung is None or (outcome == "passed" and report.when != "call"):
+            tier = dict(properties).get("tier")
+            if tier is None or (outcome == "passed" and report.when != "call"):
                 continue
-            tests[rung][outcome] += 1
+            tests[tier][outcome] += 1
             if outcome == "passed":
                 for name, value in properties:
                     if name == "proved":
-                        proofs[rung][value[0]] += value[1]
+                        proofs[tier][value[0]] += value[1]
     if not tests:
         return
-    terminalreporter.section("proof ladder")
-    for rung in sorted(tests):
-        outcomes = ", ".join(f"{number} {outcome}" for outcome, number in tests[rung].items())
-        terminalreporter.line(f"rung {rung}, {RUNGS[rung]}: tests: {outcomes}")
-        for what, number in proofs[rung].items():
+    terminalreporter.section("test tiers")
+    for tier in sorted(tests):
+        outcomes = ", ".join(f"{number} {outcome}" for outcome, number in tests[tier].items())
+        terminalreporter.line(f"tier {tier}, {TIERS[tier]}: tests: {outcomes}")
+        for what, number in proofs[tier].items():
             terminalreporter.line(f"    {number:>6,} {what}")

@@ -1,4 +1,4 @@
-"""The ladder's sums: which rung a test counts for, and in which process it runs."""
+"""The sums of the test tiers: which tier a test counts for, and in which process it runs."""
 
 import os
 import re
@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ladder
 import pytest
+import tiers
 from devices import BACKENDS, TARGETS
 
 TESTS = Path(__file__).parent
@@ -15,11 +15,11 @@ SUITE = """\
 import pytest
 from devices import BACKENDS
 
-@pytest.mark.rung(2)
+@pytest.mark.tier(2)
 def test_marked(proved):
     proved("machines", 3)
 
-@pytest.mark.rung(2)
+@pytest.mark.tier(2)
 def test_skipped():
     pytest.skip("no driver")
 
@@ -30,22 +30,22 @@ def test_target(target, proved):
 def test_made(make):
     assert make is not None
 
-@pytest.mark.rung(4)
+@pytest.mark.tier(4)
 def test_broken(proved):
     proved("lies", 9)
     assert False
 
-@pytest.mark.rung(5)
+@pytest.mark.tier(5)
 def test_device():
     assert False, "there is none"
 
-def test_of_no_rung():
+def test_of_no_tier():
     pass
 """
 
 
 @pytest.fixture
-def climb(tmp_path):
+def run_suite(tmp_path):
     """Run a small suite in a process of its own, with the project's plugins; return the output."""
     (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {TESTS}\n")
     (tmp_path / "conftest.py").write_text((TESTS / "conftest.py").read_text())
@@ -67,23 +67,23 @@ def climb(tmp_path):
     return run
 
 
-def test_each_rung_is_summed_up(climb):
-    status, output = climb()
+def test_each_tier_is_summed_up(run_suite):
+    status, output = run_suite()
     assert status == 1
-    ladder = output.partition("proof ladder")[2]
-    assert f"rung 1, portable: tests: {len(TARGETS) + len(BACKENDS)} passed\n" in ladder
-    assert re.search(rf"^ +{2 * len(TARGETS)} cases$", ladder, re.MULTILINE)
-    assert "rung 2, import: tests: 1 passed, 1 skipped\n" in ladder
-    assert re.search("^ +3 machines$", ladder, re.MULTILINE)
-    assert "rung 4, semantics: tests: 1 failed\n" in ladder
-    assert "lies" not in ladder
-    assert "rung 5" not in ladder
+    summary = output.partition("test tiers")[2]
+    assert f"tier 1, portable: tests: {len(TARGETS) + len(BACKENDS)} passed\n" in summary
+    assert re.search(rf"^ +{2 * len(TARGETS)} cases$", summary, re.MULTILINE)
+    assert "tier 2, import: tests: 1 passed, 1 skipped\n" in summary
+    assert re.search("^ +3 machines$", summary, re.MULTILINE)
+    assert "tier 4, semantics: tests: 1 failed\n" in summary
+    assert "lies" not in summary
+    assert "tier 5" not in summary
     assert "1 failed" in output.splitlines()[-1]
     assert "1 deselected" in output.splitlines()[-1]
 
 
-def test_a_device_that_there_is_none_of(climb):
-    status, output = climb(GPUNN_TEST_DEVICE="cuba")
+def test_a_device_that_there_is_none_of(run_suite):
+    status, output = run_suite(GPUNN_TEST_DEVICE="cuba")
     assert status != 0
     assert "GPUNN_TEST_DEVICE: expected 'emulated' or 'cuda', or nothing; got 'cuba'" in output
 
@@ -91,6 +91,6 @@ def test_a_device_that_there_is_none_of(climb):
 @pytest.mark.parametrize("backend", ["base"])
 def test_a_folder_that_is_not_read_on_a_device_has_no_test_for_it(backend, request, monkeypatch):
     """This test takes a backend, and were its folder left out, it would be missed."""
-    monkeypatch.setattr(ladder, "ON_THE_HOST", (".",))
+    monkeypatch.setattr(tiers, "ON_THE_HOST", (".",))
     with pytest.raises(pytest.UsageError, match="take the folder out of ON_THE_HOST"):
-        ladder.pytest_collection_modifyitems(request.config, [request.node])
+        tiers.pytest_collection_modifyitems(request.config, [request.node])
