@@ -93,7 +93,7 @@ rest="tier 1: pytest on what is built upon it"
 # The emulated devices take less time than all the rest, so some of that comes after them.
 later=()
 if [[ -z $obstacle && $selection != yes ]]; then
-  later=(tests/cli tests/data tests/docs tests/fuzz tests/interchange tests/reporting tests/scripts
+  later=(tests/cli tests/data tests/docs tests/robustness tests/interchange tests/reporting tests/scripts
     tests/sklearn)
 fi
 if [[ -n $obstacle ]]; then

@@ -1,11 +1,11 @@
-#!/usr/bin/env python3
 """Let coverage guide the search for files that break a reader, with atheris (pip install atheris).
 
-    python scripts/fuzz/atheris_target.py READER [options of libFuzzer, such as -max_total_time=60]
+    python -m tests.robustness.fuzz.atheris_target READER [LIBFUZZER_OPTION ...]
 
-READER is one that `python scripts/fuzz --help` names. It begins with the good files, and stops with
-the file (crash-...) at the first answer that is neither an object nor an InvalidFileError. Files
-with a checksum are given the right one, or nothing behind it would be reached.
+READER is one that `python -m tests.robustness.fuzz --help` names; an option of libFuzzer is
+-max_total_time=60. The search begins with the good files, and stops with the file (crash-...) at
+the first answer that is neither an object nor an InvalidFileError. Files with a checksum are given
+the right one, or nothing behind it would be reached.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ try:
 except ImportError:
     sys.exit("atheris_target.py: needs the package atheris (pip install atheris)")
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 with atheris.instrument_imports(include=["gpunn"]):
-    from readers import READERS, resealed, unsealed, verdict
+    from .readers import READERS, resealed, unsealed, verdict
 
 
 def main() -> None:

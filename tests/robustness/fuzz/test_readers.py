@@ -1,20 +1,16 @@
 """Every reader answers broken files with an object or an InvalidFileError, and takes little memory.
 
-A small version of `python scripts/fuzz`, whose figures are in docs/reliability.md.
+A small version of `python -m tests.robustness.fuzz`, whose figures are in docs/reliability.md.
 """
 
 import copy
-import importlib.util
 import random
-import sys
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-FOLDER = Path(__file__).parents[2] / "scripts" / "fuzz"
+from robustness.fuzz import mutate, readers
 
 ALLOWED = {"idx": 8, "npy": 8, "npz": 16, "csv": 128, "toml": 512, "json": 64}
 ALLOWED |= {"model": 128, "checkpoint": 128, "log": 64, "state_dict": 64}
@@ -24,20 +20,6 @@ ALLOWED |= {"history": 64, "environment": 64, "evaluation": 64, "metadata": 128,
 EXPANDED = 2**24 + 2**23
 """What a compressed file may take in any case: 16 MiB, and what reading them needs."""
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # under the name by which they import one another
-    spec.loader.exec_module(module)
-    return module
-
-
-sys.path.insert(0, str(FOLDER))
-try:
-    readers = load("readers")
-finally:
-    sys.path.remove(str(FOLDER))
 
 READERS = {name: make() for name, make in readers.READERS.items()}
 
@@ -75,7 +57,7 @@ def test_good_files_are_read(name, folder):
 
 def test_breaking_changes_nothing_but_the_copy():
     """A value put into one file must not come back, with what was done to it, in another."""
-    mutate, rng = sys.modules["mutate"], random.Random(0)
+    rng = random.Random(0)
     good, values = {"a": [], "b": {}}, copy.deepcopy(mutate.VALUES)
     for _ in range(3000):
         mutate.mutated_json(good, rng)

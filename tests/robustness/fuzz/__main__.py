@@ -1,5 +1,6 @@
-#!/usr/bin/env python3
-"""Throw broken files at every reader: python scripts/fuzz [READER ...] [--files N] [--seed N]
+"""Throw broken files at every reader.
+
+    python -m tests.robustness.fuzz [READER ...] [--files N] [--seed N]
 
 Each file is either read or refused with gpunn.errors.InvalidFileError that names it; anything else
 is a crash, whose file is kept. Reported for each reader: files tried, how many of them were still
@@ -23,11 +24,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from readers import READERS, Reader, verdict
-
 from gpunn.errors import InvalidFileError
+
+from .readers import READERS, Reader, verdict
 
 LIMIT = 2**32
 """Bytes of address space of the process."""

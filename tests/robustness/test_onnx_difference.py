@@ -12,16 +12,22 @@ from gpunn.cli import main
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_a_run_on_digits(tmp_path):
     run = tmp_path / "run"
-    arguments = ["train", str(SCRIPTS / "configs" / "digits.toml"), "--backend", "numpy"]
+    arguments = [
+        "train",
+        str(REPOSITORY / "scripts" / "configs" / "digits.toml"),
+        "--backend",
+        "numpy",
+    ]
     arguments += ["--output", str(run), "--quiet", "--set", "training.epochs=3"]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     said = subprocess.run(
-        [sys.executable, str(SCRIPTS / "onnx_difference.py"), str(run)],
+        [sys.executable, "-m", "tests.robustness.onnx_difference", str(run)],
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=True,

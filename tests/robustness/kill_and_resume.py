@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Kill trainings at random moments, resume them, and compare with trainings that were left alone.
 
-    python scripts/kill_and_resume.py [--kills 200] [--sigterm] [--emulated] [--seed 0]
+    python -m tests.robustness.kill_and_resume [--kills 200] [--sigterm] [--emulated] [--seed 0]
 
 Each run is `gpunn train ... --resume` in a process of its own, which gets SIGKILL after a random
 time, again and again until one of the processes comes to its end. Checkpoints are written every few
@@ -35,7 +34,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 DATA = """\
 backend = "{backend}"

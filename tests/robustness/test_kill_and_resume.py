@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "kill_and_resume.py"
+REPOSITORY = Path(__file__).parents[2]
 
 
 def hunt(folder, *options):
     figures = folder / "figures.jsonl"
-    command = [sys.executable, str(SCRIPT), "--epochs", "2", "--json", str(figures), *options]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    module = "tests.robustness.kill_and_resume"
+    command = [sys.executable, "-m", module, "--epochs", "2", "--json", str(figures), *options]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "the same" in result.stdout
     return json.loads(figures.read_text())

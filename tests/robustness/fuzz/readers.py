@@ -41,10 +41,7 @@ from gpunn.saving import restore_checkpoint
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.sealed import sealed
 
-try:
-    from . import mutate
-except ImportError:  # run as a folder: python scripts/fuzz
-    import mutate  # type: ignore[no-redef]
+from . import mutate
 
 logging.getLogger("gpunn").addHandler(logging.NullHandler())
 logging.getLogger("gpunn").propagate = False

@@ -1,26 +1,14 @@
 """The planted bugs still fit the code, so that the mutation check can't rot unseen."""
 
 import dataclasses
-import importlib.util
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from robustness.mutations.__main__ import planted
+from robustness.mutations.bugs import BUGS
 
-REPOSITORY = Path(__file__).parents[2]
-FOLDER = REPOSITORY / "scripts" / "mutations"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"mutations_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-BUGS = load("bugs").BUGS
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
@@ -43,16 +31,8 @@ def test_every_tier_has_a_bug():
     assert len({bug.name for bug in BUGS}) == len(BUGS)
 
 
-@pytest.fixture
-def planted(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.delitem(sys.modules, "bugs", raising=False)
-    yield load("__main__").planted
-    sys.modules.pop("bugs", None)
-
-
 @pytest.mark.parametrize("text", ["", "old old"])
-def test_a_text_that_is_not_there_once_is_an_error(planted, tmp_path, text):
+def test_a_text_that_is_not_there_once_is_an_error(tmp_path, text):
     bug = dataclasses.replace(BUGS[0], file="file.py", old="old", new="new")
     (tmp_path / "file.py").write_text(text)
     with (
@@ -63,7 +43,7 @@ def test_a_text_that_is_not_there_once_is_an_error(planted, tmp_path, text):
     assert (tmp_path / "file.py").read_text() == text
 
 
-def test_a_bug_is_taken_back(planted, tmp_path):
+def test_a_bug_is_taken_back(tmp_path):
     bug = dataclasses.replace(BUGS[0], file="file.py", old="old", new="new")
     (tmp_path / "file.py").write_text("an old file")
     with planted(bug, tmp_path):

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """How far a run's ONNX file is from gpunn, and both from float64, on the run's test rows.
 
-    python scripts/onnx_difference.py RUN
+    python -m tests.robustness.onnx_difference RUN
 
 The reference is the same network, from the same float32 parameters, computed by gpunn in float64.
 Also compared are gpunn's predictions in batches of another size: what float32 itself leaves open.

@@ -1,4 +1,6 @@
-"""Plant realistic bugs, one at a time, and see which tests notice: python scripts/mutations
+"""Plant realistic bugs, one at a time, and see which tests notice.
+
+    python -m tests.robustness.mutations [--only PATTERN] [--table FILE] [--folder FOLDER]
 
 Each bug is planted in a copy of the tree, and the tests of the tier that has to notice are run
 there. First they must pass as they are. It needs no GPU; it needs what ci/test.sh needs, and some
@@ -20,9 +22,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import click
-from bugs import BUGS, Bug
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from .bugs import BUGS, Bug
+
+REPOSITORY = Path(__file__).resolve().parents[3]
 COPIED = ("gpunn", "tests", "scripts", "docs", "ci", "pyproject.toml", "README.md", "CHANGELOG.md")
 LIMIT = 600
 """Seconds for the tests of one bug. A bug that makes them hang has been noticed as well."""
