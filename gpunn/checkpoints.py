@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from gpunn.errors import ModelFileError
 from gpunn.files import Replacement, make_folder, remove, remove_leftovers
 from gpunn.reading import checked_path
-from gpunn.saving import Checkpoint, TakenCheckpoint, read_checkpoint, take_checkpoint
+from gpunn.training.checkpoint import (
+    Checkpoint,
+    CheckpointContent,
+    read_checkpoint,
+    take_checkpoint,
+)
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
@@ -124,7 +129,7 @@ class CheckpointFolder:
             if file.name > first.name:
                 remove(file)
 
-    def write(self, taken: TakenCheckpoint) -> Path:
+    def write(self, taken: CheckpointContent) -> Path:
         """Write a checkpoint, then remove the oldest beyond those to keep."""
         path = self._place(taken)
         taken.write(path)
@@ -140,5 +145,5 @@ class CheckpointFolder:
         if self.path.is_dir():
             remove_leftovers(self.path, OWN)
 
-    def _place(self, taken: TakenCheckpoint) -> Path:
+    def _place(self, taken: CheckpointContent) -> Path:
         return self.path / f"{taken.updates:010d}{SUFFIX}"

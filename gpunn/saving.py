@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,25 +22,15 @@ import gpunn
 from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
 from gpunn.files import write_atomically
-from gpunn.network import Sequential, check_values
-from gpunn.neural_network import NeuralNetwork
+from gpunn.network import Sequential
 from gpunn.reading import checked_path
 from gpunn.sealed import read_sealed, sealed
-from gpunn.training.position import Position
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
 
 __all__ = [
     "differences",
-    "load_checkpoint",
     "load_model",
     "network_differences",
-    "read_checkpoint",
-    "restore_checkpoint",
-    "save_checkpoint",
     "save_model",
-    "take_checkpoint",
     "take_model",
 ]
 
@@ -51,9 +41,6 @@ FINAL = "final.safetensors"
 
 STATE = "training."
 """Prefix of the arrays that only training needs."""
-
-CALLBACKS = "callbacks."
-"""Prefix, after the one above, of those that belong to callbacks."""
 
 
 def save_model(model: Sequential, path: str | Path) -> None:
@@ -83,11 +70,11 @@ def take_model(model: Sequential) -> Content:
     ArgumentError
         As `save_model`.
     """
-    return Content(model.parameters.to_host(), _text(_description(model)))
+    return Content(model.parameters.to_host(), json_text(describe(model)))
 
 
 def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequential:
-    """Read a network that `save_model` or `save_checkpoint` wrote.
+    """Read a network that `save_model` wrote, or the one in a checkpoint.
 
     No code is run that is not already imported: a layer or activation of your own must have been
     defined before.
@@ -112,14 +99,20 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         that is not defined, or its arrays don't fit its architecture or are not finite; or if
         there is no such file, or no final network in the folder.
     """
+    from gpunn.neural_network import NeuralNetwork
+
+    kinds: dict[str, type[Sequential]] = {
+        "sequential": Sequential,
+        "neural_network": NeuralNetwork,
+    }
     place = get_backend(backend)
     path = Path(checked_path(path))
     if path.is_dir():
         path = final_network(path)
-    description, arrays = _read(path)
-    values = _without_state(arrays)
+    description, arrays = read_file(path)
+    values = without_state(arrays)
     # Of its class without its own constructor, which takes other arguments.
-    model: Sequential = object.__new__(KINDS[description.kind])
+    model: Sequential = object.__new__(kinds[description.kind])
     try:
         Sequential.__init__(
             model,
@@ -133,7 +126,7 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         check_stored(values, description.dtype)
     except (ArgumentError, ArgumentTypeError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
-    _restore_annotations(model, description)
+    restore_annotations(model, description)
     return model
 
 
@@ -148,20 +141,6 @@ def final_network(folder: Path) -> Path:
         f"{path}: there is no such file; expected a file, or the folder of a run that has come to "
         f"its end{there}. gpunn train {folder} --resume goes on with a run"
     )
-
-
-def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
-    """Write a model together with all that training needs to go on exactly from here.
-
-    "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
-    called, or after `Trainer.fit`.
-
-    Raises
-    ------
-    ArgumentError, OSError
-        As `save_model`.
-    """
-    take_checkpoint(trainer).write(path)
 
 
 @dataclass(frozen=True)
@@ -181,193 +160,6 @@ class Content:
         return sealed(self.arrays, {"gpunn": self.text})
 
 
-@dataclass(frozen=True)
-class TakenCheckpoint(Content):
-    """A checkpoint that is not written yet.
-
-    Attributes
-    ----------
-    epoch, updates : int
-        Epochs and updates done when it was taken.
-    """
-
-    epoch: int
-    updates: int
-
-
-def take_checkpoint(trainer: Trainer) -> TakenCheckpoint:
-    """Do the first half of `save_checkpoint`: copy everything to the host.
-
-    Raises
-    ------
-    ArgumentError
-        As `save_model`.
-    """
-    model = trainer.model
-    state = dict(trainer.state())
-    callbacks = []
-    for index, callback in enumerate(trainer.callbacks):
-        kept = callback.state(trainer)
-        arrays = {name: item for name, item in kept.items() if isinstance(item, np.ndarray)}
-        plain = {name: item for name, item in kept.items() if name not in arrays}
-        callbacks.append({"name": callback.name, "state": plain})
-        state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
-    position = trainer.position
-    description = {
-        **_description(model),
-        "training": {
-            "epoch": trainer.epoch,
-            "updates": trainer.updates,
-            "recoveries": trainer.recoveries,
-            "first_epoch": trainer.first_epoch,
-            "stopped": trainer.stop_reason,
-            "position": None if position is None else asdict(position),
-            "optimizer": trainer.optimizer.name,
-            "schedule_state": trainer.optimizer.schedule.state(),
-            "history": trainer.history.rows,
-            "callbacks": callbacks,
-            "algorithms": model.backend.algorithms(),
-        },
-    }
-    named = {f"{STATE}{name}": array for name, array in state.items()}
-    arrays = {**model.parameters.to_host(), **named}
-    return TakenCheckpoint(arrays, _text(description), trainer.epoch, trainer.updates)
-
-
-def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
-    """Put a trainer where `save_checkpoint` found it; its network must be made alike.
-
-    What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
-    data. The state of callbacks is handed to those of the next call of `Trainer.fit`: the first
-    `EarlyStopping` in the file to the first one there, and so on.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, holds no training state, or does not fit the trainer's optimizer or
-        its network's layers, input shape, seed and dtype. Nothing has been changed then.
-    """
-    restore_checkpoint(trainer, read_checkpoint(path))
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a checkpoint's file holds, found to be undamaged."""
-
-    path: Path
-    description: Description
-    progress: Progress
-    values: dict[str, np.ndarray]
-    state: dict[str, np.ndarray]
-
-    def callback_states(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return the name and the state of each callback."""
-        states = [(record.name, dict(record.state)) for record in self.progress.callbacks]
-        for name, array in self.state.items():
-            if name.startswith(CALLBACKS):
-                index, _, key = name.removeprefix(CALLBACKS).partition(".")
-                if not index.isdecimal() or int(index) >= len(states):
-                    raise ModelFileError(f"{self.path}: there is no callback for {name!r}")
-                states[int(index)][1][key] = array
-        return states
-
-
-def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint, to be restored later.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged or holds no training state.
-    """
-    description, arrays = _read(path)
-    if description.training is None:
-        raise ModelFileError(
-            f"{path}: holds a model without training state; it can be loaded with load_model"
-        )
-    for number, row in enumerate(description.training.history, start=1):
-        if not isinstance(row.get("epoch"), int) or row["epoch"] < 1:
-            raise ModelFileError(
-                f"{path}: row {number} of the history is damaged: expected a number of an epoch; "
-                f"got {row.get('epoch')!r}"
-            )
-    state = {
-        name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
-    }
-    return Checkpoint(Path(path), description, description.training, _without_state(arrays), state)
-
-
-def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Do the second half of `load_checkpoint`."""
-    path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
-    values = checkpoint.values
-    _check_same_network(trainer.model, description, path)
-    try:
-        check_values(trainer.model.parameters.specs, values)
-        check_stored(values, description.dtype)
-    except ArgumentError as error:
-        raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
-    ours, theirs = trainer.optimizer.name, training.optimizer
-    if ours != theirs:
-        raise ModelFileError(f"{path}: was trained with the optimizer {theirs!r}, not {ours!r}")
-    state = {
-        name: array for name, array in checkpoint.state.items() if not name.startswith(CALLBACKS)
-    }
-    _check_state(trainer, state, training.position, path)
-    schedule = trainer.optimizer.schedule
-    if training.schedule_state.keys() != schedule.state().keys():
-        raise ModelFileError(
-            f"{path}: the schedule's state is {sorted(training.schedule_state)}; expected "
-            f"{sorted(schedule.state())}"
-        )
-    checkpoint.callback_states()
-    before = schedule.state()
-    try:
-        schedule.restore(training.schedule_state)
-    except (ArithmeticError, TypeError, ValueError) as error:
-        schedule.restore(before)
-        raise ModelFileError(f"{path}: the schedule's state is damaged: {error}") from error
-    trainer.model.backend.restore_algorithms(training.algorithms)
-    for name, value in values.items():
-        trainer.model.parameters[name] = value
-    _restore_annotations(trainer.model, description)
-    trainer.epoch, trainer.updates = training.epoch, training.updates
-    trainer.history.replace(training.history)
-    trainer.set_progress(
-        state,
-        position=training.position,
-        first_epoch=training.first_epoch,
-        stop_reason=training.stopped,
-        recoveries=training.recoveries,
-    )
-
-
-Count = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class CallbackRecord(msgspec.Struct):
-    """What a checkpoint says of a callback."""
-
-    name: str
-    state: dict[str, Any]
-
-
-class Progress(msgspec.Struct):
-    """How far training has come, as a checkpoint describes it."""
-
-    epoch: Count
-    updates: Count
-    first_epoch: Count
-    stopped: str
-    position: Position | None
-    optimizer: str
-    schedule_state: dict[str, float]
-    history: list[dict[str, int | float]]
-    callbacks: list[CallbackRecord]
-    recoveries: Count = 0
-    algorithms: dict[str, str] = {}
-
-
 class Description(msgspec.Struct):
     """What a file says of its network, beside the arrays."""
 
@@ -378,21 +170,11 @@ class Description(msgspec.Struct):
     kind: Literal["sequential", "neural_network"] = "sequential"
     inputs_fitted: bool = True
     metadata: dict[str, Any] = {}
-    training: Progress | None = None
+    training: dict[str, Any] | None = None
 
-
-STATE_TYPES = {
-    "updates": "int64",
-    "passes": "int64",
-    "good_updates": "int64",
-    "statistics.totals": "float64",
-}
-"""Types of the state's arrays that are not of the network's."""
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
 """Parameters of layers that matter only until there are values."""
-
-KINDS: dict[str, type[Sequential]] = {"sequential": Sequential, "neural_network": NeuralNetwork}
 
 
 def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
@@ -433,7 +215,7 @@ def check_stored(values: Mapping[str, np.ndarray], dtype: str) -> None:
             raise ArgumentError(f"values: {name!r} holds numbers that are not finite")
 
 
-def _check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
+def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
     """Raise a ModelFileError that names the first thing in which a file's network differs."""
     expected = json.loads(json.dumps(model.config()))
     for key in ("layers", "input_shape", "dtype", "seed"):
@@ -446,55 +228,13 @@ def _check_same_network(model: Sequential, description: Description, path: str |
             )
 
 
-def _check_state(
-    trainer: Trainer,
-    state: Mapping[str, np.ndarray],
-    position: Position | None,
-    path: str | Path,
-) -> None:
-    """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""
-    if not state and position is None:
-        return
-    size = trainer.model.parameters.values.shape
-    expected = {f"optimizer.{slot}": size for slot in trainer.optimizer.slots}
-    expected |= {"updates": (1,), "passes": (1,)}
-    if position is not None:
-        if not position.makes_sense():
-            raise ModelFileError(f"{path}: there is no such place in an epoch: {position}")
-        if position.course.figures != trainer.measured:
-            raise ModelFileError(
-                f"{path}: was written in the middle of an epoch with the figures "
-                f"{position.course.figures}, not {trainer.measured}"
-            )
-        own = {name: array.shape for name, array in state.items()}
-        with_weight = trainer.statistics_shapes(True)
-        fits = own.items() >= with_weight.items()
-        expected |= with_weight if fits else trainer.statistics_shapes(False)
-    # Whether the loss is scaled is a matter of the backend, not of the file.
-    optional = {"loss_scale": (1,), "good_updates": (1,)}
-    expected |= {name: shape for name, shape in optional.items() if name in state}
-    found = {name: array.shape for name, array in state.items()}
-    if found != expected:
-        raise ModelFileError(
-            f"{path}: the optimizer's state has the shapes {found}; expected {expected}"
-        )
-    for name, array in state.items():
-        ours = STATE_TYPES.get(name, trainer.model.dtype)
-        if array.dtype != ours:
-            raise ModelFileError(
-                f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected {ours}"
-            )
-        if not np.isfinite(array).all():
-            raise ModelFileError(
-                f"{path}: the optimizer's state {name!r} holds numbers that are not finite"
-            )
-
-
-def _without_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def without_state(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if not name.startswith(STATE)}
 
 
-def _description(model: Sequential) -> dict[str, Any]:
+def describe(model: Sequential) -> dict[str, Any]:
+    from gpunn.neural_network import NeuralNetwork
+
     return {
         "format": FORMAT,
         "kind": "neural_network" if isinstance(model, NeuralNetwork) else "sequential",
@@ -506,12 +246,12 @@ def _description(model: Sequential) -> dict[str, Any]:
     }
 
 
-def _restore_annotations(model: Sequential, description: Description) -> None:
+def restore_annotations(model: Sequential, description: Description) -> None:
     model.metadata = description.metadata
     model.inputs_fitted = description.inputs_fitted
 
 
-def _text(description: Mapping[str, Any]) -> str:
+def json_text(description: Mapping[str, Any]) -> str:
     try:
         return json.dumps(description)
     except (TypeError, ValueError) as error:
@@ -520,7 +260,7 @@ def _text(description: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _read(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
+def read_file(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
     metadata, arrays = read_sealed(path)
     try:
         description = json.loads(metadata["gpunn"])

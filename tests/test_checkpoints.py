@@ -8,7 +8,7 @@ import gpunn
 from gpunn.checkpoints import CheckpointFolder, newest_checkpoint
 from gpunn.errors import ModelFileError
 from gpunn.files import Replacement
-from gpunn.saving import TakenCheckpoint, take_checkpoint
+from gpunn.training.checkpoint import CheckpointContent, take_checkpoint
 
 
 def trainer():
@@ -55,7 +55,7 @@ def test_one_is_written_before_an_old_one_goes(tmp_path, monkeypatch):
         assert numbers(tmp_path) == [0]
         raise OSError("disk full")
 
-    monkeypatch.setattr(TakenCheckpoint, "write", fail)
+    monkeypatch.setattr(CheckpointContent, "write", fail)
     with pytest.raises(OSError, match="disk full"):
         folder.write(take_checkpoint(this))
     assert numbers(tmp_path) == [0]

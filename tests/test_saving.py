@@ -326,7 +326,6 @@ DAMAGED = [
     ({"kind": "perceptron"}, "kind"),
     ({"metadata": 3}, "metadata"),
     ({"inputs_fitted": "yes"}, "inputs_fitted"),
-    ({"training": {}}, "missing required field"),
     ({"training": 3}, "training"),
 ]
 
@@ -485,6 +484,7 @@ def snapshot(trainer):
     [
         ({}, {"training": None}, "without training state; it can be loaded with load_model"),
         *(({}, changes, message) for changes, message in DAMAGED),
+        ({}, {"training": {}}, r"missing required field `epoch` - at `\$\.training`"),
         ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "numbers that are not finite"),
         ({"first.biases": np.zeros(5)}, {}, "'first.biases' has dtype float64"),
         ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's 3"),

@@ -14,7 +14,7 @@ from gpunn.cli.text import figures_text, summary_table
 
 if TYPE_CHECKING:
     from gpunn.experiment import Experiment, RunFolder
-    from gpunn.saving import Checkpoint
+    from gpunn.training.checkpoint import Checkpoint
 
 __all__ = ["train"]
 

@@ -16,9 +16,9 @@ from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import Best, default_monitor, direction, directions, missing_figure
 from gpunn.network import Sequential
-from gpunn.saving import Checkpoint
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.checkpoint import Checkpoint
 from gpunn.training.examples import examples, training_examples
 from gpunn.training.history import History
 from gpunn.training.trainer import TIMINGS

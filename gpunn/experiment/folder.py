@@ -30,17 +30,15 @@ from gpunn.files import (
     write_json,
 )
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import (
-    FINAL,
-    Checkpoint,
-    TakenCheckpoint,
-    network_differences,
-    read_checkpoint,
-    take_checkpoint,
-    take_model,
-)
+from gpunn.saving import FINAL, network_differences, take_model
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
+from gpunn.training.checkpoint import (
+    Checkpoint,
+    CheckpointContent,
+    read_checkpoint,
+    take_checkpoint,
+)
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line, log_line
 from gpunn.training.norms import NormLog
 
@@ -132,7 +130,7 @@ class RunFolder(Callback):
         self._logs = (JSONLinesLog(path / HISTORY), CSVLog(path / TABLE), self._norms)
         self._written_at, self._took, self._due = 0.0, 0.0, False
         self._best: float | None = None
-        self._held: TakenCheckpoint | None = None
+        self._held: CheckpointContent | None = None
         self._lock: FolderLock | None = None
         self._removal: Removal | None = None
         self._data: dict[str, list[int]] = {}
@@ -404,7 +402,7 @@ class RunFolder(Callback):
         self._write(held if held is not None and just_now else take_checkpoint(trainer))
         self._note_written(began)
 
-    def _write(self, taken: TakenCheckpoint) -> None:
+    def _write(self, taken: CheckpointContent) -> None:
         """Write a checkpoint, and before it the best epoch if that is new.
 
         In this order: after a crash between the two, going on finds the same best again.

@@ -14,8 +14,9 @@ from gpunn.config import BackendOptions, read_config
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
-from gpunn.saving import Checkpoint, differences
+from gpunn.saving import differences
 from gpunn.schedules import Schedule
+from gpunn.training.checkpoint import Checkpoint
 
 __all__ = ["say_what_changes_the_numbers"]
 

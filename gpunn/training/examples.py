@@ -20,7 +20,7 @@ from gpunn.training.weights import combined_weights
 from gpunn.typing import HostArray
 
 if TYPE_CHECKING:
-    from gpunn.saving import Checkpoint
+    from gpunn.training.checkpoint import Checkpoint
     from gpunn.training.trainer import Trainer
 
 __all__ = ["Examples", "Names", "check_same_names", "examples", "training_examples"]

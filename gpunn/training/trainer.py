@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +23,12 @@ from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.randomness import permutation
 from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    restore_checkpoint,
+    save_checkpoint,
+)
 from gpunn.training.examples import Examples, check_same_names, examples, training_examples
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
@@ -35,9 +41,6 @@ from gpunn.training.recovery import CHOICES, REMEDIES, GoodState, Recovery, soun
 from gpunn.training.statistics import state_shapes, with_metric_weight
 from gpunn.training.step import BatchPass, TrainStep
 from gpunn.typing import Array, HostArray
-
-if TYPE_CHECKING:
-    from gpunn.saving import Checkpoint
 
 __all__ = ["Trainer"]
 
@@ -953,8 +956,6 @@ class Trainer:
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to go on exactly from here."""
-        from gpunn.saving import save_checkpoint
-
         save_checkpoint(self, path)
 
     @exclusive("load_checkpoint", training=False)
@@ -964,8 +965,6 @@ class Trainer:
         The next call of `fit` is then a further call after the one that wrote the checkpoint, in
         which callbacks begin anew. `fit(resume_from=path)` goes on with that call itself.
         """
-        from gpunn.saving import load_checkpoint
-
         load_checkpoint(self, path)
 
     def set_progress(
@@ -990,7 +989,6 @@ class Trainer:
         if source is None:
             return None
         from gpunn.checkpoints import newest_checkpoint
-        from gpunn.saving import restore_checkpoint
 
         checkpoint = newest_checkpoint(source) if isinstance(source, (str, Path)) else source
         position = checkpoint.progress.position

@@ -15,8 +15,8 @@ from gpunn.config import load_config
 from gpunn.errors import ConfigError, DivergenceError
 from gpunn.experiment import RunFolder, build
 from gpunn.files import Replacement
-from gpunn.saving import TakenCheckpoint, read_checkpoint
 from gpunn.training.callbacks import Callback
+from gpunn.training.checkpoint import CheckpointContent, read_checkpoint
 
 CONFIG = """\
 [data]
@@ -158,7 +158,7 @@ def begin_then(monkeypatch, full):
 
     def beginning(self, trainer):
         begin(self, trainer)
-        monkeypatch.setattr(TakenCheckpoint, "write", full)
+        monkeypatch.setattr(CheckpointContent, "write", full)
 
     return beginning
 

@@ -14,13 +14,13 @@ import pytest
 import gpunn
 from gpunn import layers
 from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from gpunn.data import batches, validation
+from gpunn.data import batches, checks
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
 from gpunn.losses import MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam, Optimizer
-from gpunn.saving import read_checkpoint
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
+from gpunn.training.checkpoint import read_checkpoint
 from gpunn.training.statistics import Statistics
 from gpunn.training.step import BatchPass
 
@@ -371,7 +371,7 @@ def test_streaming_changes_nothing(options, mapped, pixels, tmp_path, monkeypatc
 
 def test_streaming_takes_little_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(batches, "STREAM_BYTES", 1 << 16)
-    monkeypatch.setattr(validation, "CHECK_BYTES", 1 << 16)
+    monkeypatch.setattr(checks, "CHECK_BYTES", 1 << 16)
     rows, features = 1 << 13, 128
     inputs = np.lib.format.open_memmap(
         tmp_path / "X.npy", mode="w+", dtype="float32", shape=(rows, features)

@@ -37,9 +37,9 @@ from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.optimizers import Adam
 from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
-from gpunn.saving import restore_checkpoint
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.sealed import sealed
+from gpunn.training.checkpoint import restore_checkpoint
 
 from . import mutate
 

@@ -327,7 +327,7 @@ BUGS = (
     Bug(
         "measured algorithms are not part of a checkpoint",
         5,
-        "gpunn/saving.py",
+        "gpunn/training/checkpoint.py",
         "model.backend.algorithms()",
         "{}",
         (ALGORITHMS, "-k", "resumed"),
