@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpunn.errors import ModelFileError
-from gpunn.files import Replacement, make_folder, remove, remove_leftovers
-from gpunn.reading import checked_path
+from gpunn.storage.files import Replacement, make_folder, remove, remove_leftovers
+from gpunn.storage.reading import checked_path
 from gpunn.training.checkpoint import (
     Checkpoint,
     CheckpointContent,

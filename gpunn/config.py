@@ -56,8 +56,8 @@ from gpunn.backends import Backend
 from gpunn.backends.selection import settle_backend
 from gpunn.configurable import default_parameters
 from gpunn.errors import ArgumentError, ConfigError, ConfigFileError, suggest
-from gpunn.files import confined
-from gpunn.reading import checked_path, read_whole
+from gpunn.storage.files import confined
+from gpunn.storage.reading import checked_path, read_whole
 
 __all__ = [
     "CSV",

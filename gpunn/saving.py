@@ -1,8 +1,8 @@
 """Models and checkpoints as safetensors files: arrays by name and JSON, no code, no pickle.
 
 A file is written beside its destination first and then moved over it, so a crash leaves the old
-file as it was, and carries a checksum that is verified when it is read (`gpunn.sealed`). Arrays are
-host arrays whatever the backend, so a model trained on a GPU opens on a machine without one.
+file as it was, and carries a checksum that is verified when it is read. Arrays are host arrays
+whatever the backend, so a model trained on a GPU opens on a machine without one.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import numpy as np
 import gpunn
 from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
-from gpunn.files import write_atomically
 from gpunn.network import Sequential
-from gpunn.reading import checked_path
-from gpunn.sealed import read_sealed, sealed
+from gpunn.storage.checksums import checksummed, read_checksummed
+from gpunn.storage.files import write_atomically
+from gpunn.storage.reading import checked_path
 
 __all__ = [
     "differences",
@@ -157,7 +157,7 @@ class Content:
     @cached_property
     def pieces(self) -> list[bytes | memoryview]:
         """The bytes of the file, in pieces."""
-        return sealed(self.arrays, {"gpunn": self.text})
+        return checksummed(self.arrays, {"gpunn": self.text})
 
 
 class Description(msgspec.Struct):
@@ -261,7 +261,7 @@ def json_text(description: Mapping[str, Any]) -> str:
 
 
 def read_file(path: str | Path) -> tuple[Description, dict[str, np.ndarray]]:
-    metadata, arrays = read_sealed(path)
+    metadata, arrays = read_checksummed(path)
     try:
         description = json.loads(metadata["gpunn"])
         format_version = description["format"]

@@ -7,7 +7,7 @@ import pytest
 import gpunn
 from gpunn.checkpoints import CheckpointFolder, newest_checkpoint
 from gpunn.errors import ModelFileError
-from gpunn.files import Replacement
+from gpunn.storage.files import Replacement
 from gpunn.training.checkpoint import CheckpointContent, take_checkpoint
 
 

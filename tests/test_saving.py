@@ -19,10 +19,10 @@ from gpunn import layers, saving
 from gpunn.activations import Activation
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, BackendUnavailableError, ModelFileError
-from gpunn.files import write_atomically
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import ReduceOnPlateau
-from gpunn.sealed import sealed
+from gpunn.storage.checksums import checksummed
+from gpunn.storage.files import write_atomically
 
 
 def everything(**options):
@@ -72,7 +72,7 @@ def rewritten(path, arrays=None, **changes):
         current.update(new)
         for name in [name for name, value in current.items() if value is None]:
             del current[name]
-    write_atomically(path, *sealed(old, {"gpunn": json.dumps(description)}))
+    write_atomically(path, *checksummed(old, {"gpunn": json.dumps(description)}))
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_an_existing_file_is_replaced(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace", "gpunn.saving.sealed"])
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace", "gpunn.saving.checksummed"])
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failed_write_leaves_the_old_file(path, monkeypatch, where, error):
     small().save(path)
@@ -257,7 +257,7 @@ def test_damaged_file(path, damage):
     "metadata", [None, {"format": "pt"}, {"gpunn": "{"}, {"gpunn": "[]"}, {"gpunn": "{}"}]
 )
 def test_foreign_file(path, metadata):
-    write_atomically(path, *sealed({"weight": np.zeros(3)}, metadata or {}))
+    write_atomically(path, *checksummed({"weight": np.zeros(3)}, metadata or {}))
     with pytest.raises(ModelFileError, match="a safetensors file, but not one of gpunn's"):
         gpunn.load_model(path, "numpy")
 
@@ -342,7 +342,7 @@ def test_metadata_that_is_null(path):
     small().save(path)
     arrays, description = contents(path)
     write_atomically(
-        path, *sealed(arrays, {"gpunn": json.dumps({**description, "metadata": None})})
+        path, *checksummed(arrays, {"gpunn": json.dumps({**description, "metadata": None})})
     )
     with pytest.raises(ModelFileError, match=r"has a damaged description: .*metadata"):
         gpunn.load_model(path, "numpy")

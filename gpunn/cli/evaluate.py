@@ -53,7 +53,7 @@ def evaluate(
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_part, make_trainer
     from gpunn.experiment.data import load, read_part
-    from gpunn.files import finite_or_none
+    from gpunn.storage.files import finite_or_none
 
     if target_path is not None and data_path is None:
         raise click.UsageError("--target-path needs --data-path")

@@ -60,7 +60,7 @@ def predict(
     from gpunn.errors import ArgumentError
     from gpunn.experiment.data import read_inputs
     from gpunn.experiment.predictions import interpret
-    from gpunn.files import write_atomically
+    from gpunn.storage.files import write_atomically
 
     if output_path is not None and output_path.suffix not in (".npy", ".csv"):
         raise click.UsageError(f"--output: expected a name in .npy or .csv; got {output_path}")

@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.data.idx import ByteStream, read_up_to
 from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError, suggest
-from gpunn.reading import checked_path, open_file
+from gpunn.storage.reading import checked_path, open_file
 
 __all__ = ["load_npy", "load_npz"]
 

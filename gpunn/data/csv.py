@@ -17,8 +17,8 @@ from typing import Literal, TextIO, TypeAlias, TypeVar
 import numpy as np
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
-from gpunn.formulas import text_of_cell
-from gpunn.reading import LONGEST_LINE, checked_path, open_file
+from gpunn.storage.formulas import text_of_cell
+from gpunn.storage.reading import LONGEST_LINE, checked_path, open_file
 
 __all__ = ["CSVData", "load_csv"]
 
@@ -159,7 +159,7 @@ class _Table:
 
 
 def open_table(path: str, errors: str = "strict") -> TextIO:
-    """Open a CSV file as text, or raise as `gpunn.reading.open_file` does."""
+    """Open a CSV file as text, or raise as `gpunn.storage.reading.open_file` does."""
     binary = open_file(path, DataFileError)
     return io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="")
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.data.limits import check_expansion
 from gpunn.errors import DataFileError
-from gpunn.reading import checked_path, open_file
+from gpunn.storage.reading import checked_path, open_file
 
 __all__ = ["ByteStream", "read_idx", "read_up_to"]
 

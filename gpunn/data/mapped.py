@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gpunn.errors import DataFileError, FileAccessError
-from gpunn.reading import explanation
+from gpunn.storage.reading import explanation
 from gpunn.typing import Array
 
 __all__ = ["check_whole", "release", "rows_of"]

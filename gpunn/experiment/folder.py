@@ -19,7 +19,9 @@ from gpunn.doctor import environment
 from gpunn.errors import ConfigError, ModelFileError
 from gpunn.experiment.build import Experiment
 from gpunn.experiment.resumption import say_what_changes_the_numbers
-from gpunn.files import (
+from gpunn.monitor import improved, improvement_start, monitored
+from gpunn.saving import FINAL, network_differences, take_model
+from gpunn.storage.files import (
     FolderLock,
     Replacement,
     confined,
@@ -29,8 +31,6 @@ from gpunn.files import (
     remove_leftovers,
     write_json,
 )
-from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import FINAL, network_differences, take_model
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.checkpoint import (

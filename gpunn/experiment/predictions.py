@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.formulas import formula_as_text, warn_of_formulas
 from gpunn.losses import Loss
 from gpunn.meaning import check_class_count, probabilities
+from gpunn.storage.formulas import formula_as_text, warn_of_formulas
 
 __all__ = ["Predictions", "interpret"]
 
@@ -41,7 +41,7 @@ class Predictions:
         """Return CSV text: a header, then one line a row.
 
         A class's name that a spreadsheet would take for a formula is written as
-        `gpunn.formulas.formula_as_text` says, and a warning says so.
+        `gpunn.storage.formulas.formula_as_text` says, and a warning says so.
         """
         width = 1 if self.values.ndim == 1 else self.values.shape[1]
         columns = self.values.reshape(-1, width)

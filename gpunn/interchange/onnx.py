@@ -15,10 +15,10 @@ import numpy as np
 
 import gpunn
 from gpunn.errors import ArgumentError, ExportError, suggest
-from gpunn.files import write_atomically
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.onnx_layers import convert
 from gpunn.optional import require
+from gpunn.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from gpunn.network import Sequential

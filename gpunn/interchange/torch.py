@@ -18,12 +18,12 @@ import numpy as np
 
 from gpunn import activations, layers
 from gpunn.errors import ArgumentError, ExportError, ModelFileError
-from gpunn.files import write_atomically
 from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
 from gpunn.layers import Layer
 from gpunn.network import Sequential
-from gpunn.reading import open_file
-from gpunn.sealed import read_safetensors
+from gpunn.storage.checksums import read_safetensors
+from gpunn.storage.files import write_atomically
+from gpunn.storage.reading import open_file
 
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 

@@ -16,7 +16,6 @@ from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.metadata import check_metadata
 from gpunn.experiment.objects import Objects
-from gpunn.files import write_atomically
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.reporting.charts import Chart
@@ -27,6 +26,7 @@ from gpunn.reporting.results import Results, Table, results
 from gpunn.reporting.text import duration, figure_text, title_of
 from gpunn.reporting.weights import WeightPictures, first_layer
 from gpunn.saving import load_model
+from gpunn.storage.files import write_atomically
 
 __all__ = ["report_html", "write_report"]
 

@@ -31,8 +31,8 @@ from gpunn.experiment.folder import (
 )
 from gpunn.metrics import Metric
 from gpunn.monitor import Best, default_monitor, direction, directions
-from gpunn.reading import lines_of, read_whole
 from gpunn.saving import FINAL
+from gpunn.storage.reading import lines_of, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
 
 __all__ = ["NormRow", "Record", "flat", "read_run"]

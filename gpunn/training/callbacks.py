@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
-from gpunn.files import make_folder, remove, remove_leftovers
 from gpunn.monitor import (
     Best,
     check_mode,
@@ -27,7 +26,8 @@ from gpunn.monitor import (
     improvement_start,
     monitored,
 )
-from gpunn.reading import checked_path
+from gpunn.storage.files import make_folder, remove, remove_leftovers
+from gpunn.storage.reading import checked_path
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError
-from gpunn.files import append, make_folder
-from gpunn.formulas import formula_as_text, text_of_cell
 from gpunn.optional import require
+from gpunn.storage.files import append, make_folder
+from gpunn.storage.formulas import formula_as_text, text_of_cell
 from gpunn.training.callbacks import Callback, check_path
 
 if TYPE_CHECKING:

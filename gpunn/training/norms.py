@@ -12,8 +12,8 @@ import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, DataFileError
-from gpunn.files import append, finite_or_none, holds, make_folder, write_atomically
-from gpunn.reading import lines_of
+from gpunn.storage.files import append, finite_or_none, holds, make_folder, write_atomically
+from gpunn.storage.reading import lines_of
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.typing import Array
 

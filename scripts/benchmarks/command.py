@@ -18,7 +18,7 @@ from benchmarks.modes import MODES, NEED_MNIST
 from benchmarks.plan import PLURAL, Plan
 from benchmarks.session import Rounds, Session
 from benchmarks.work import GRID_BATCHES, GRID_RATES, GRID_SIZES, MNIST_TASKS, Task, keep_mnist
-from gpunn.files import write_json
+from gpunn.storage.files import write_json
 
 
 def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:

@@ -746,7 +746,7 @@ class Full:
                 raise OSError(number, os.strerror(number), str(path))
             return opened(path, mode, *arguments, **options)
 
-        monkeypatch.setattr("gpunn.files.open", guarded, raising=False)
+        monkeypatch.setattr("gpunn.storage.files.open", guarded, raising=False)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from gpunn.checkpoints import CheckpointFolder
 from gpunn.config import load_config
 from gpunn.errors import ConfigError, DivergenceError
 from gpunn.experiment import RunFolder, build
-from gpunn.files import Replacement
+from gpunn.storage.files import Replacement
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import CheckpointContent, read_checkpoint
 

@@ -21,7 +21,7 @@ except ImportError:
     sys.exit("atheris_target.py: needs the package atheris (pip install atheris)")
 
 with atheris.instrument_imports(include=["gpunn"]):
-    from .readers import READERS, resealed, unsealed, verdict
+    from .readers import READERS, repacked, unpacked, verdict
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         if reader.suffix == ".safetensors":
             # Not even a header: then as it is.
             with suppress(AttributeError, KeyError, TypeError, ValueError, RecursionError):
-                data = resealed(*unsealed(data))
+                data = repacked(*unpacked(data))
         path.write_bytes(data)
         verdict(reader, path)
 

@@ -38,7 +38,7 @@ from gpunn.optimizers import Adam
 from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
 from gpunn.schedules import ReduceOnPlateau
-from gpunn.sealed import sealed
+from gpunn.storage.checksums import checksummed
 from gpunn.training.checkpoint import restore_checkpoint
 
 from . import mutate
@@ -399,7 +399,7 @@ def saved() -> tuple[bytes, bytes, bytes]:
         return model, between, within
 
 
-def unsealed(content: bytes) -> tuple[dict[str, Any], bytes]:
+def unpacked(content: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the header of a safetensors file, its description read, and the rest."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
@@ -407,7 +407,7 @@ def unsealed(content: bytes) -> tuple[dict[str, Any], bytes]:
     return header, content[end:]
 
 
-def resealed(header: Any, data: bytes) -> bytes:
+def repacked(header: Any, data: bytes) -> bytes:
     """Return a safetensors file with the right checksum, however wrong the rest may be."""
     import hashlib
 
@@ -422,8 +422,8 @@ def resealed(header: Any, data: bytes) -> bytes:
     return content.replace(b'"sha256":"' + b"0" * 64, b'"sha256":"' + digest, 1)
 
 
-def sealed_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
-    opened = [unsealed(content) for content in good]
+def safetensors_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
+    opened = [unpacked(content) for content in good]
 
     def broken(rng: random.Random) -> bytes:
         way = rng.random()
@@ -437,13 +437,13 @@ def sealed_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
             header = mutate.mutated_json(header, rng)
         else:  # or the numbers
             data = mutate.mutated(data, rng, [data])
-        return resealed(header, data)
+        return repacked(header, data)
 
     header, data = opened[0]
 
     def described(**changes: Any) -> bytes:
         text = {**header["__metadata__"]["gpunn"], **changes}
-        return resealed({**header, "__metadata__": {"gpunn": text}}, data)
+        return repacked({**header, "__metadata__": {"gpunn": text}}, data)
 
     array = {"dtype": "F32", "shape": [2**61], "data_offsets": [0, 2**63]}
     nested = "[" * 50000 + "]" * 50000
@@ -452,12 +452,12 @@ def sealed_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
         "an input of 10**18": described(layers=["flatten"], input_shape=[10**18]),
         "20,000 layers": described(layers=["flatten"] * 20000),
         "20,000 layers with state": described(layers=["layer_norm"] * 20000),
-        "an array of 8 EiB": resealed({**header, "x": array}, data),
+        "an array of 8 EiB": repacked({**header, "x": array}, data),
         "a header of 2**64 bytes": b"\xff" * 8 + b"{}",
         "10,000 empty arrays": b"".join(
-            sealed({f"{i}": np.zeros(0, np.float32) for i in range(10**4)}, {"gpunn": "{}"})
+            checksummed({f"{i}": np.zeros(0, np.float32) for i in range(10**4)}, {"gpunn": "{}"})
         ),
-        "50,000 lists in one another": resealed(
+        "50,000 lists in one another": repacked(
             {**header, "__metadata__": {"gpunn": nested}}, data
         ),
         "empty lists": described(metadata={"x": [[]] * 10**5}),
@@ -467,7 +467,7 @@ def sealed_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Reader:
 
 
 def model() -> Reader:
-    return sealed_reader(lambda path: gpunn.load_model(path, "numpy"), saved()[:2])
+    return safetensors_reader(lambda path: gpunn.load_model(path, "numpy"), saved()[:2])
 
 
 def checkpoint() -> Reader:
@@ -482,7 +482,7 @@ def checkpoint() -> Reader:
         this._hand_over(stopping, _States(path, states.get("early_stopping", {})))  # type: ignore[arg-type]
         return this
 
-    return sealed_reader(read, saved()[1:])
+    return safetensors_reader(read, saved()[1:])
 
 
 @dataclass
@@ -626,14 +626,14 @@ def model_of_run() -> tuple[dict[str, Any], bytes]:
     network.metadata = dict(METADATA)
     with tempfile.TemporaryDirectory() as folder:
         network.save(Path(folder, "model.safetensors"))
-        return unsealed(Path(folder, "model.safetensors").read_bytes())
+        return unpacked(Path(folder, "model.safetensors").read_bytes())
 
 
 def with_metadata(metadata: Any) -> bytes:
     """Return the network's file with other metadata, and the right checksum."""
     header, data = model_of_run()
     described = {**header["__metadata__"]["gpunn"], "metadata": metadata}
-    return resealed({**header, "__metadata__": {"gpunn": described}}, data)
+    return repacked({**header, "__metadata__": {"gpunn": described}}, data)
 
 
 def metadata() -> Reader:

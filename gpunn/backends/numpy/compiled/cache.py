@@ -28,8 +28,8 @@ from numba.core import compiler, serialize
 
 from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
 from gpunn.errors import InvalidFileError
-from gpunn.files import make_folder, write_atomically
-from gpunn.reading import read_whole
+from gpunn.storage.files import make_folder, write_atomically
+from gpunn.storage.reading import read_whole
 
 __all__ = ["VARIABLE", "KernelCache", "cache_folder", "describe_cache"]
 

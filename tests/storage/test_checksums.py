@@ -10,24 +10,24 @@ from safetensors.numpy import load, save, save_file
 
 import gpunn
 from gpunn.errors import InvalidFileError, ModelFileError
-from gpunn.files import write_atomically
-from gpunn.sealed import read_safetensors, read_sealed, sealed
+from gpunn.storage.checksums import checksummed, read_checksummed, read_safetensors
+from gpunn.storage.files import write_atomically
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7])}
 TEXT = {"gpunn": '{"sha256":"' + "1" * 64 + '"}', "other": ""}
-CONTENT = b"".join(sealed(ARRAYS, TEXT))
+CONTENT = b"".join(checksummed(ARRAYS, TEXT))
 
 
 def read(folder, content):
     path = folder / "file.safetensors"
     path.write_bytes(content)
-    return read_sealed(path)
+    return read_checksummed(path)
 
 
 def test_round_trip(tmp_path):
     path = tmp_path / "file.safetensors"
-    write_atomically(path, *sealed(ARRAYS, TEXT))
-    text, arrays = read_sealed(path)
+    write_atomically(path, *checksummed(ARRAYS, TEXT))
+    text, arrays = read_checksummed(path)
     assert {name: text[name] for name in TEXT} == TEXT
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
@@ -54,7 +54,7 @@ def test_the_checksum_is_that_of_the_file_with_zeros_in_its_place():
 )
 def test_it_is_what_safetensors_writes_and_reads(arrays):
     arrays.pop("__metadata__", None)
-    content = b"".join(sealed(arrays, {"gpunn": "ü"}))
+    content = b"".join(checksummed(arrays, {"gpunn": "ü"}))
     native = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
     for name, array in load(content).items():
         np.testing.assert_array_equal(array, arrays[name])
@@ -70,12 +70,12 @@ def body(content):
 def test_arrays_that_are_not_in_row_major_order():
     array = np.arange(12.0).reshape(3, 4)
     for given_ in (array.T, array[::2, ::-1], np.asfortranarray(array)):
-        found = load(b"".join(sealed({"a": given_}, {})))["a"]
+        found = load(b"".join(checksummed({"a": given_}, {})))["a"]
         np.testing.assert_array_equal(found, given_)
 
 
 def test_no_arrays(tmp_path):
-    assert read(tmp_path, b"".join(sealed({}, {"gpunn": "x"})))[1] == {}
+    assert read(tmp_path, b"".join(checksummed({}, {"gpunn": "x"})))[1] == {}
 
 
 def test_a_changed_byte_is_noticed_wherever_it_is(tmp_path):
@@ -105,13 +105,13 @@ def test_a_file_of_somebody_else(tmp_path):
     path = tmp_path / "file.safetensors"
     save_file(ARRAYS, path)
     with pytest.raises(ModelFileError, match="has no checksum, so it is not a file of this gpunn"):
-        read_sealed(path)
+        read_checksummed(path)
 
 
 def test_no_file(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ModelFileError, match="there is no such file"):
-            read_sealed(path)
+            read_checksummed(path)
 
 
 def test_more_dimensions_than_an_array_has(tmp_path):

@@ -18,13 +18,13 @@ from typing import BinaryIO
 import numpy as np
 
 from gpunn.errors import ModelFileError
-from gpunn.reading import open_file
+from gpunn.storage.reading import open_file
 
-__all__ = ["read_safetensors", "read_sealed", "sealed"]
+__all__ = ["checksummed", "read_checksummed", "read_safetensors"]
 
 KEY = "sha256"
 BLANK = "0" * 64
-SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 """In a header; text inside it can't look like this, for its quotes are escaped."""
 
 TYPES = {
@@ -51,7 +51,7 @@ LARGEST_HEADER = 100_000_000
 CHUNK_BYTES = 1 << 16
 
 
-def sealed(
+def checksummed(
     arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> list[bytes | memoryview]:
     """Return the content of a file, in pieces.
@@ -85,13 +85,13 @@ def sealed(
     digest = hashlib.sha256(length + text)
     for piece in pieces:
         digest.update(piece)
-    place = SEAL.search(text)
+    place = CHECKSUM.search(text)
     assert place is not None
-    seal = digest.hexdigest().encode()
-    return [length, text[: place.start(1)], seal, text[place.end(1) :], *pieces]
+    checksum = digest.hexdigest().encode()
+    return [length, text[: place.start(1)], checksum, text[place.end(1) :], *pieces]
 
 
-def read_sealed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def read_checksummed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Return the text and the arrays of a file.
 
     Memory is taken for what the file holds, not for what it says.
@@ -106,7 +106,7 @@ def read_sealed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]
     """
     try:
         with open_file(path, ModelFileError) as file:
-            fault = seal_fault(file, os.fstat(file.fileno()).st_size)
+            fault = checksum_fault(file, os.fstat(file.fileno()).st_size)
     except (FileNotFoundError, IsADirectoryError) as error:
         kind = "; this is a folder" if Path(path).is_dir() else ""
         raise ModelFileError(f"{path}: there is no such file{kind}") from error
@@ -153,20 +153,20 @@ def read_safetensors(
     return metadata, arrays
 
 
-def seal_fault(file: BinaryIO, size: int) -> str:
+def checksum_fault(file: BinaryIO, size: int) -> str:
     """Return what is wrong with a file's checksum, nothing if it is right."""
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):
         return f"not a readable safetensors file: its {size} bytes don't hold a header"
     header = file.read(header_bytes)
-    seal = SEAL.search(header)
-    if seal is None:
+    found = CHECKSUM.search(header)
+    if found is None:
         return "has no checksum, so it is not a file of this gpunn or is damaged"
     digest = hashlib.sha256(length)
-    digest.update(header[: seal.start(1)] + BLANK.encode() + header[seal.end(1) :])
+    digest.update(header[: found.start(1)] + BLANK.encode() + header[found.end(1) :])
     while chunk := file.read(CHUNK_BYTES):
         digest.update(chunk)
-    if digest.hexdigest().encode() != seal[1]:
+    if digest.hexdigest().encode() != found[1]:
         return "is damaged: its checksum is not the one that it was written with"
     return ""

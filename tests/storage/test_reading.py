@@ -12,11 +12,11 @@ from gpunn.checkpoints import newest_checkpoint
 from gpunn.config import load_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
-from gpunn.files import append, write_atomically
 from gpunn.interchange import load_state_dict
-from gpunn.reading import LONGEST_LINE, lines_of, open_file, read_whole
 from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
-from gpunn.sealed import read_sealed
+from gpunn.storage.checksums import read_checksummed
+from gpunn.storage.files import append, write_atomically
+from gpunn.storage.reading import LONGEST_LINE, lines_of, open_file, read_whole
 from gpunn.training.logs import csv_header
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
@@ -34,7 +34,7 @@ READERS = {
     "a CSV log's header": csv_header,
     "TOML": load_config,
     "model": lambda path: gpunn.load_model(path, "numpy"),
-    "sealed": read_sealed,
+    "checksummed": read_checksummed,
     "state dict": lambda path: load_state_dict(network(), path),
     "history.jsonl": history,
     "norms.jsonl": lambda path: lines(path, NormRow),
@@ -169,7 +169,7 @@ def test_a_file_that_may_not_be_opened(tmp_path, monkeypatch):
     def refusing(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gpunn.reading.open", refusing, raising=False)
+    monkeypatch.setattr("gpunn.storage.reading.open", refusing, raising=False)
     with pytest.raises(PermissionError, match=r"a: may not be opened by this user; change its"):
         open_file(tmp_path / "a", InvalidFileError)
 

@@ -11,7 +11,7 @@ import pytest
 
 import gpunn
 from gpunn.errors import FileAccessError
-from gpunn.files import (
+from gpunn.storage.files import (
     FolderLock,
     Replacement,
     append,
@@ -212,7 +212,7 @@ def test_confinement(tmp_path, name, inside):
 FULL = """\
 import sys
 from pathlib import Path
-from gpunn.files import write_atomically
+from gpunn.storage.files import write_atomically
 path = Path(sys.argv[1], "a")
 write_atomically(path, b"old")
 try:
@@ -269,7 +269,7 @@ def test_append_to_a_folder_that_is_not_there(tmp_path):
 
 APPENDING = """\
 import resource, sys
-from gpunn.files import append
+from gpunn.storage.files import append
 resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
 try:
     for line in sys.argv[2:]:

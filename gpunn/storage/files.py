@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gpunn.errors import FileAccessError
-from gpunn.reading import checked_path
+from gpunn.storage.reading import checked_path
 
 __all__ = [
     "FolderLock",
