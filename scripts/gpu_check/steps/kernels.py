@@ -2,31 +2,26 @@
 
 Every operation that a plain step asks for is done many times in a row in a CUDA graph of its own,
 between two events. So it is timed as it is in the graph of a step, without the host, though its
-arrays are in the cache more often than there. What can't be recorded is launched by the host, and
-the table says so. CuPy has no profiler of kernels; `cupyx.profiler.benchmark` times launches by the
-host, which take longer than most kernels here.
+arrays are in the cache more often than there. CuPy has no profiler of kernels, and
+`cupyx.profiler.benchmark` times launches by the host, which take longer than most kernels here.
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import cupy
 import device
+import numpy as np
 import report
 import rows
-from gpu.launches import launches_of_graphs
+import step_cost
 from outcome import PASSED, Outcome
 from steps import work
 
-from gpunn.backends import get_backend
+from gpunn.backends import Backend, get_backend
 from gpunn.errors import BackendUnavailableError
-
-sys.path.append(str(device.REPOSITORY / "scripts"))
-import step_cost
 
 STEPS = (
     ((784, 512, 512, 10), 128, "adam", "float32", "heuristic"),
@@ -48,10 +43,7 @@ if device.REHEARSAL:
     )
     IN_A_ROW, LAUNCHES = 2, 2
 
-HEAD = (
-    *("operation", "shape", "timed", "µs", "at least µs", "MB", "TB/s", "GFLOP", "TFLOP/s"),
-    "kernels",
-)
+HEAD = ("operation", "µs", "at least µs", "MB", "TB/s", "GFLOP", "TFLOP/s")
 
 
 def run() -> Outcome:
@@ -84,56 +76,47 @@ def timed_step(
 ) -> dict[str, Any]:
     """Return what each operation of a step takes, and the whole step, in microseconds."""
     X, y = work.classification(sizes[0])[:2]
+    rows = np.arange(batch * IN_A_ROW) % len(X)
     backend = get_backend("cupy", matmul_precision=precision, matmul_algorithms=algorithms)
-    step = step_cost.Rehearsed(backend, sizes, batch, optimizer, IN_A_ROW, X, y)
-    calls = step.calls()
-    operations = [timed_call(step, call, precision) for call in calls]
-
-    def whole() -> None:
-        step.step.update(batch, IN_A_ROW)
-
-    microseconds = timed(step, whole)
+    trainer = work.trainer(work.relu_network(sizes, backend), optimizer=optimizer)
+    calls = step_cost.calls_of_an_update(
+        backend,
+        lambda: trainer.fit(X[rows], y[rows], epochs=1, batch_size=batch, progress=False),
+    )
+    operations = [
+        {
+            "operation": call.operation,
+            "microseconds": timed(backend, [call]),
+            "least microseconds": 1e6 * call.cost.least_seconds(precision),
+            **call.cost._asdict(),
+        }
+        for call in calls
+    ]
     return {
         "operations": operations,
         "sum": sum(each["microseconds"] for each in operations),
         "least sum": sum(each["least microseconds"] for each in operations),
-        "whole step": microseconds,
+        "whole step": timed(backend, calls),
         "device": backend.describe()["device"],
     }
 
 
-def timed_call(step: Any, call: Any, precision: str) -> dict[str, Any]:
-    """Return what one operation takes."""
-    kernels = step_cost.kernels_of(call)
+def timed(backend: Backend, calls: list[step_cost.Call]) -> float:
+    """Return the median microseconds that operations take, one after the other, of many times."""
 
     def in_a_row() -> None:
         for _ in range(IN_A_ROW):
-            call.again()
+            for call in calls:
+                call.again()
 
-    repeat = step.backend.recorded(in_a_row, complete=True)
-    with launches_of_graphs() as launches:
-        microseconds = timed(step, lambda: repeat(1))
-    shape = next((kernel.shape for kernel in kernels if kernel.shape), None)
-    return {
-        "operation": call.operation,
-        "shape": "x".join(map(str, shape)) if shape else "",
-        "timed": "in a graph" if launches[1] else "launched by the host",
-        "microseconds": microseconds,
-        "least microseconds": 1e6 * sum(kernel.least_seconds(precision) for kernel in kernels),
-        "bytes": sum(kernel.bytes for kernel in kernels),
-        "operations": sum(kernel.operations for kernel in kernels),
-        "kernels": len(kernels),
-    }
-
-
-def timed(step: Any, in_a_row: Callable[[], None]) -> float:
-    """Return the median microseconds of what is done `IN_A_ROW` times in a call."""
+    repeat = backend.recorded(in_a_row, complete=True)
     found = []
     for _ in range(LAUNCHES + 2):  # one that compiles, and one that records
-        step.rewind()
+        for call in calls:
+            call.rewind(backend)
         marks = [cupy.cuda.Event() for _ in range(2)]
         marks[0].record()
-        in_a_row()
+        repeat(1)
         marks[1].record()
         marks[1].synchronize()
         found.append(1e3 * cupy.cuda.get_elapsed_time(*marks) / IN_A_ROW)
@@ -142,20 +125,18 @@ def timed(step: Any, in_a_row: Callable[[], None]) -> float:
 
 def table(row: dict[str, Any]) -> str:
     """Return the table of a step."""
-    lines: list[list[Any]] = []
+    lines: list[list[str]] = []
     for each in row["operations"]:
         moved, done, seconds = each["bytes"], each["operations"], 1e-6 * each["microseconds"]
         lines.append(
             [
-                *(each["operation"], each["shape"], each["timed"]),
+                each["operation"],
                 *(f"{each['microseconds']:.2f}", f"{each['least microseconds']:.2f}"),
                 *(f"{moved / 1e6:.3f}", f"{moved / seconds / 1e12:.2f}" if seconds else "-"),
                 f"{done / 1e9:.3f}" if done else "",
                 f"{done / seconds / 1e12:.1f}" if done and seconds else "",
-                each["kernels"],
             ]
         )
-    number = sum(each["kernels"] for each in row["operations"])
-    lines.append(["sum", "", "", f"{row['sum']:.1f}", f"{row['least sum']:.1f}", *4 * [""], number])
-    lines.append(["the step's graph", "", "", f"{row['whole step']:.1f}", *6 * [""]])
+    lines.append(["sum", f"{row['sum']:.1f}", f"{row['least sum']:.1f}", *4 * [""]])
+    lines.append(["the whole step", f"{row['whole step']:.1f}", *5 * [""]])
     return f"{row['step']}\n{report.table(HEAD, lines)}"

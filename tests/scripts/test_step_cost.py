@@ -1,0 +1,125 @@
+"""The least that a step's operations need, against what the emulated device counts."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunn
+
+REPOSITORY = Path(__file__).parents[2]
+CHECK = REPOSITORY / "scripts" / "gpu_check"
+PINNED = "14.2.0"  # the release of CuPy that the emulated device knows
+
+
+@pytest.fixture
+def step_cost(monkeypatch):
+    monkeypatch.syspath_prepend(str(CHECK))
+    yield importlib.import_module("step_cost")
+    del sys.modules["step_cost"]
+
+
+def has_emulator():
+    try:
+        return version("cupy-cuda13x") == PINNED and shutil.which("g++") is not None
+    except PackageNotFoundError:
+        return False
+
+
+COUNT = """
+import json
+import emulated_cuda
+emulated_cuda.install(devices=1)
+from gpu import traffic
+traffic.watch()
+import numpy as np
+import gpunn, step_cost
+from gpunn.layers import Dense
+
+X, y = np.ones((512, 64), np.float32), np.arange(512) % 10
+
+def launches(trainer, rows):
+    with emulated_cuda.counters() as counts:
+        trainer.fit(X[:rows], y[:rows], epochs=1, batch_size=64, progress=False)
+    return counts.launches
+
+for optimizer in ("adam", "sgd"):
+    backend = gpunn.get_backend("cupy", graph=False)
+    model = gpunn.Sequential([Dense(48, "relu"), Dense(32, "relu"), Dense(10)], 64, backend, seed=0)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", optimizer)
+    calls = step_cost.calls_of_an_update(backend, lambda: launches(trainer, 256))
+    found = []
+    for call in calls:
+        call.rewind(backend)
+        moved = traffic.MOVED.total()
+        with emulated_cuda.counters() as counts:
+            call.again()
+        found.append([*call[:1], *call.cost, traffic.MOVED.total() - moved,
+                      counts.matmuls.total(), counts.launches])
+    print(json.dumps([found, (launches(trainer, 512) - launches(trainer, 256)) / 4]))
+"""
+
+
+@pytest.mark.skipif(not has_emulator(), reason=f"needs cupy-cuda13x=={PINNED} and g++")
+def test_costs_are_those_of_a_real_step():
+    """The operations are all that a step launches, and what kernels move is in the ledger."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT],
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}:{CHECK}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for line in done.stdout.splitlines():
+        calls, launches = json.loads(line)
+        assert [call[0] for call in calls] == [
+            *("next_batch", "dense", "dense", "dense", "loss"),
+            *("dense_gradient", "dense_gradient", "dense_gradient", "counted_update"),
+        ]
+        assert sum(call[-1] for call in calls) == launches
+        layers = [64 * 48, 48 * 32, 32 * 10]  # weights of each
+        weights = [0, *layers, 0, *reversed(layers), 0]
+        for (_, least, operations, moved, products, launched), size in zip(
+            calls, weights, strict=True
+        ):
+            assert operations == products * 2 * 64 * size
+            if not size:
+                assert launched == 1
+                assert least <= moved <= least + 128  # its own counters and partial sums
+
+
+@pytest.fixture
+def calls(step_cost):
+    """Those of an update of 6-5-3, 8 rows, with Adam."""
+    backend = gpunn.backends.Backend(np)
+    layers = [gpunn.layers.Dense(5, "relu"), gpunn.layers.Dense(3)]
+    model = gpunn.Sequential(layers, 6, backend, seed=0)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam")
+    X, y = np.ones((16, 6), np.float32), np.arange(16) % 3
+    return step_cost.calls_of_an_update(
+        backend, lambda: trainer.fit(X, y, epochs=1, batch_size=8, progress=False)
+    )
+
+
+def test_bytes_and_arithmetic(calls):
+    """Of layers; each array counts once."""
+    _, hidden, output, _, output_gradient, hidden_gradient, _ = calls
+    assert hidden.cost == (4 * (8 * 6 + 6 * 5 + 5 + 8 * 5), 2 * 8 * 6 * 5)
+    assert output.cost == (4 * (8 * 5 + 5 * 3 + 3 + 8 * 3), 2 * 8 * 5 * 3)
+    assert output_gradient.cost == (4 * 2 * (8 * 5 + 5 * 3) + 4 * (8 * 3 + 3), 2 * 2 * 8 * 5 * 3)
+    assert hidden_gradient.cost == (4 * (8 * 6 + 2 * 8 * 5 + 6 * 5 + 5), 2 * 8 * 6 * 5)
+
+
+def test_least_times(step_cost):
+    """The longer of what bytes and what arithmetic take an H100."""
+    assert step_cost.Cost(3300, 0).least_seconds() == pytest.approx(1e-9)
+    product = step_cost.Cost(3300, 60 * 10**6)
+    assert product.least_seconds() == pytest.approx(1e-6)
+    assert 1e-9 < product.least_seconds("tf32") < 0.2e-6
