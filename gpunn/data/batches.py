@@ -1,4 +1,4 @@
-"""From host arrays to batches on the device: held there as a whole, or streamed in pieces.
+"""From host arrays to batches on the device: held there as a whole, or streamed in chunks.
 
 Either way a batch consists of the same rows, so results are identical; only memory differs. The
 device's arrays are allocated once and filled anew, so a step finds its rows at the same place every
@@ -17,12 +17,12 @@ from gpunn.backends.staging import Stager
 from gpunn.data.mapped import rows_of
 from gpunn.typing import Array
 
-__all__ = ["DeviceRows", "RowSource"]
+__all__ = ["Dataset", "DeviceRows"]
 
 STREAM_BYTES = 1 << 26
-"""Bytes of one streamed piece: large enough to hide the cost of a transfer, small beside memory."""
+"""Bytes of one streamed chunk: large enough to hide the cost of a transfer, small beside memory."""
 
-DEVICE_SHARE = 0.5
+DEVICE_FRACTION = 0.5
 """Data that would take more than this part of the device's free memory is streamed."""
 
 
@@ -35,7 +35,7 @@ class DeviceRows:
     X, y, weights : array or None
         Inputs, targets and weights of the loss.
     order : array of int64
-        Row numbers.
+        Indices of rows.
     rows : int
         How many of them to visit, from the first.
     metric_weights : array or None
@@ -50,7 +50,7 @@ class DeviceRows:
     metric_weights: Array | None = None
 
 
-class RowSource:
+class Dataset:
     """Checked host arrays, ready to be put on a device.
 
     Parameters
@@ -63,7 +63,7 @@ class RowSource:
     input_dtype, dtype : str
         Types in which inputs, and real targets and weights, go to the device.
     stream : bool or None
-        Whether to put the rows on the device piece by piece. None decides: memory maps, and data
+        Whether to put the rows on the device chunk by chunk. None decides: memory maps, and data
         too large for the device, are streamed.
     metric_weights : ndarray or None
         Checked weights of the metrics, where training has others for them than for the loss.
@@ -102,21 +102,21 @@ class RowSource:
         if isinstance(self.X, np.memmap):
             return True
         free = self.backend.free_memory()
-        return free is not None and self.rows * self.row_bytes > DEVICE_SHARE * free
+        return free is not None and self.rows * self.row_bytes > DEVICE_FRACTION * free
 
-    def pieces(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
-        """Yield the rows with these numbers in this order, in pieces of whole batches.
+    def chunks(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
+        """Yield the rows with these indices, in this order, in chunks of whole batches.
 
         Parameters
         ----------
         order : ndarray of int64 or None
-            Row numbers, each at most once; None is all rows as they are.
+            Indices of rows, each at most once; None is all rows as they are.
         batch_size : int
-            Rows that are to be visited together. Only the last piece may end with fewer.
+            Rows that are to be visited together. Only the last chunk may end with fewer.
 
         Notes
         -----
-        The next piece takes the place of the one before it.
+        The next chunk takes the place of the one before it.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)
@@ -132,10 +132,10 @@ class RowSource:
                 weights,
                 metric_weights,
             )
-        numbers = np.arange(self.rows) if order is None else order
-        on_device = self._order.put("order", numbers, self.rows, "int64")
+        indices = np.arange(self.rows) if order is None else order
+        on_device = self._order.put("order", indices, self.rows, "int64")
         X, y, weights, metric_weights = self._resident
-        yield DeviceRows(X, y, weights, on_device, len(numbers), metric_weights)
+        yield DeviceRows(X, y, weights, on_device, len(indices), metric_weights)
 
     def _streamed(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         rows = self.rows if order is None else len(order)
@@ -157,9 +157,9 @@ class RowSource:
                     ("metric_weights", self.metric_weights),
                 )
             )
-            numbers = stager.put("order", np.arange(stop - start), capacity, "int64")
+            indices = stager.put("order", np.arange(stop - start), capacity, "int64")
             stager.ready()
-            yield DeviceRows(X, y, weights, numbers, stop - start, metric_weights)
+            yield DeviceRows(X, y, weights, indices, stop - start, metric_weights)
 
     def unload(self) -> None:
         """Let go of the device's memory; a further use takes it again."""

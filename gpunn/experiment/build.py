@@ -19,7 +19,7 @@ from gpunn.network import Sequential
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import Checkpoint
-from gpunn.training.examples import examples, training_examples
+from gpunn.training.dataset import examples, training_examples
 from gpunn.training.history import History
 from gpunn.training.trainer import TIMINGS
 

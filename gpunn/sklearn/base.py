@@ -27,8 +27,8 @@ from gpunn.sklearn.engine import Engine
 from gpunn.sklearn.inputs import (
     check_same_library,
     checked_weights,
+    dataset_of,
     library_of,
-    row_source,
     to_host,
     to_library_of,
 )
@@ -48,7 +48,7 @@ from gpunn.sklearn.parameters import (
 from gpunn.sklearn.solvers import optimizer_of
 from gpunn.sklearn.training import EstimatorTrainer, Score
 from gpunn.training.callbacks import Callback
-from gpunn.training.examples import Examples
+from gpunn.training.dataset import Subset
 from gpunn.training.history import History
 
 __all__ = ["BasePerceptron", "Data"]
@@ -264,8 +264,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _fit_lbfgs(self, data: Data, dtype: str) -> Sequential:
         network = self._runtime().network(self, dtype)
         weights = self._weighted(data, None)
-        source = row_source(network.backend, data.X, data.targets, weights, dtype)
-        examples = Examples(source)
+        source = dataset_of(network.backend, data.X, data.targets, weights, dtype)
+        examples = Subset(source)
         with network.backend.device_errors():
             objective = Objective(network, self._loss_object(), float(self.alpha), examples)
             start = network.backend.to_host(network.parameters.values)
@@ -362,7 +362,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         validation: tuple[Any, Any, Any],
         random: np.random.RandomState,
         network: Sequential,
-    ) -> tuple[Examples, Examples | None, Score | None]:
+    ) -> tuple[Subset, Subset | None, Score | None]:
         """Return what to train on, what to validate on, and the score of the latter's outputs."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
@@ -384,12 +384,12 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                     raise ValueError(f"sample_weight: all rows to {part} have a weight of zero")
         backend, dtype = network.backend, network.dtype
         weights = self._weighted(data, kept)
-        source = row_source(backend, data.X, data.targets, weights, dtype)
-        training = Examples(source, kept)
+        source = dataset_of(backend, data.X, data.targets, weights, dtype)
+        training = Subset(source, kept)
         if held is not None:
             y_held = data.y[held]
             w_held = None if data.weights is None else data.weights[held]
-            return training, Examples(source, held), lambda o: self._score_of(o, y_held, w_held)
+            return training, Subset(source, held), lambda o: self._score_of(o, y_held, w_held)
         if validation[0] is None:
             return training, None, None
         X_val, y_val = self._validated(
@@ -400,8 +400,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             targets = self._encoded(y_val)
         except DataError as error:
             raise DataError(f"y_val: {error}") from None
-        source = row_source(backend, X_val, targets, w_val, dtype)
-        return training, Examples(source), lambda o: self._score_of(o, y_val, w_val)
+        source = dataset_of(backend, X_val, targets, w_val, dtype)
+        return training, Subset(source), lambda o: self._score_of(o, y_val, w_val)
 
     # ------------------------------------------------------------------------------- predicting
 

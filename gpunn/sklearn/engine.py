@@ -76,11 +76,11 @@ class Engine:
             if not hasattr(X, "toarray"):
                 return network.predict(X, PREDICT_ROWS)
             X = X.tocsr()
-            pieces = [
+            chunks = [
                 network.predict(X[start : start + PREDICT_ROWS].toarray(), PREDICT_ROWS)
                 for start in range(0, X.shape[0], PREDICT_ROWS)
             ]
-            return np.concatenate(pieces)
+            return np.concatenate(chunks)
 
     # ------------------------------------------------------------------------ going on training
 

@@ -12,15 +12,15 @@ from sklearn import get_config
 from sklearn.utils import check_array
 
 from gpunn.backends import Backend
-from gpunn.data.batches import STREAM_BYTES, RowSource
+from gpunn.data.batches import STREAM_BYTES, Dataset
 from gpunn.data.checks import check_finite, check_weights
 
 __all__ = [
     "SparseRows",
     "check_same_library",
     "checked_weights",
+    "dataset_of",
     "library_of",
-    "row_source",
     "to_host",
     "to_library_of",
 ]
@@ -106,9 +106,9 @@ class SparseRows:
         return rows
 
 
-def row_source(
+def dataset_of(
     backend: Backend, X: Any, targets: np.ndarray, weights: np.ndarray | None, dtype: str
-) -> RowSource:
+) -> Dataset:
     """Return rows ready for the device; a sparse `X` becomes dense on the way.
 
     It does so as a whole if that takes at most 64 MiB, and in pieces of that size otherwise, anew
@@ -122,7 +122,7 @@ def row_source(
             X = X.toarray()
     if not stream and X.dtype.itemsize > np.dtype(dtype).itemsize:
         check_finite(X, "X", dtype)
-    return RowSource(backend, X, targets, weights, dtype, dtype, stream)
+    return Dataset(backend, X, targets, weights, dtype, dtype, stream)
 
 
 def checked_weights(

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpunn.losses import Loss
 from gpunn.network import Sequential
-from gpunn.training.examples import Examples
+from gpunn.training.dataset import Subset
 from gpunn.workspace import Workspace
 
 __all__ = ["Objective", "minimize"]
@@ -31,11 +31,11 @@ class Objective:
         Its parameters are those of the last evaluation.
     loss : Loss
     penalty : float
-    examples : Examples
+    examples : Subset
         All rows, held on the device or streamed to it for each evaluation.
     """
 
-    def __init__(self, model: Sequential, loss: Loss, penalty: float, examples: Examples) -> None:
+    def __init__(self, model: Sequential, loss: Loss, penalty: float, examples: Subset) -> None:
         ops, parameters = model.backend, model.parameters
         self._model, self._loss, self._penalty = model, loss, penalty
         self._examples = examples
@@ -55,9 +55,9 @@ class Objective:
             ops.copy_from_host(vector, parameters.values)
             ops.fill(self._gradients, 0.0)
             ops.fill(self._loss_sum, 0.0)
-            for piece in self._examples.pieces(self._chunk):
-                for start in range(0, piece.rows, self._chunk):
-                    self._add(piece, start, min(start + self._chunk, piece.rows))
+            for chunk in self._examples.chunks(self._chunk):
+                for start in range(0, chunk.rows, self._chunk):
+                    self._add(chunk, start, min(start + self._chunk, chunk.rows))
             if self._penalty:
                 ops.penalize(
                     parameters.values[: parameters.decayed],
@@ -69,12 +69,12 @@ class Objective:
         value = float(ops.to_host(self._loss_sum)[0]) / self._weight
         return value, ops.to_host(self._gradients).astype(np.float64, copy=False)
 
-    def _add(self, piece: Any, start: int, stop: int) -> None:
+    def _add(self, chunk: Any, start: int, stop: int) -> None:
         """Add the loss and gradient of some rows, which are on the device in their own order."""
         model, workspace, rows = self._model, self._workspace, stop - start
         ops = model.backend
-        x, t = piece.X[start:stop, ...], piece.y[start:stop, ...]
-        weights = self._ones[:rows] if piece.weights is None else piece.weights[start:stop]
+        x, t = chunk.X[start:stop, ...], chunk.y[start:stop, ...]
+        weights = self._ones[:rows] if chunk.weights is None else chunk.weights[start:stop]
         outputs = model.forward(x, workspace)
         gradient = workspace.rows(self, "gradient", rows, model.output_shape)
         ops.loss(self._loss, outputs[-1], t, weights, self._total, gradient, self._loss_sum)

@@ -10,7 +10,7 @@ from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.sklearn.convergence import Convergence, LearningRate
-from gpunn.training.examples import Examples
+from gpunn.training.dataset import Subset
 from gpunn.training.recovery import Recovery
 from gpunn.training.step import TrainStep
 from gpunn.training.trainer import Snapshot, Trainer
@@ -76,7 +76,7 @@ class EstimatorTrainer(Trainer):
     def _diverged(self, message: str) -> None:
         """Go on, as scikit-learn does."""
 
-    def _recovery(self, step: TrainStep, training: Examples) -> Recovery | None:
+    def _recovery(self, step: TrainStep, training: Subset) -> Recovery | None:
         """Return nothing: what goes bad is neither explained nor undone."""
 
     def _learning_rates(self, updates: int, plan: int) -> np.ndarray:
@@ -108,7 +108,7 @@ class EstimatorTrainer(Trainer):
             self.best = self.snapshot()
 
     def _evaluate(
-        self, checked: Examples, batch_size: int, outputs: list[np.ndarray] | None = None
+        self, checked: Subset, batch_size: int, outputs: list[np.ndarray] | None = None
     ) -> dict[str, float]:
         """Return the loss of the validation rows, and the score of the network's outputs."""
         outputs = [] if outputs is None else outputs

@@ -28,7 +28,7 @@ from gpunn.saving import (
     restore_annotations,
     without_state,
 )
-from gpunn.training.position import Position
+from gpunn.training.epoch_cursor import EpochCursor
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
@@ -74,7 +74,7 @@ class TrainingRecord(msgspec.Struct):
     updates: Count
     first_epoch: Count
     stopped: str
-    position: Position | None
+    position: EpochCursor | None
     optimizer: str
     schedule_state: dict[str, float]
     history: list[dict[str, int | float]]
@@ -306,7 +306,7 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
 def check_state(
     trainer: Trainer,
     state: Mapping[str, np.ndarray],
-    position: Position | None,
+    position: EpochCursor | None,
     path: str | Path,
 ) -> None:
     """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.data.mapped import rows_of
-from gpunn.training.examples import Examples
-from gpunn.training.position import Position
+from gpunn.training.dataset import Subset
+from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -23,10 +23,10 @@ __all__ = ["diagnosis"]
 def diagnosis(
     trainer: Trainer,
     step: TrainStep,
-    training: Examples,
+    training: Subset,
     order: np.ndarray | None,
     rates: np.ndarray,
-    position: Position,
+    position: EpochCursor,
     place: str,
 ) -> str:
     """Return a sentence on what is the first to be not finite in the update at a position.
@@ -39,7 +39,7 @@ def diagnosis(
     trainer, step, training
     order, rates : ndarray
         Of the epoch.
-    position : Position
+    position : EpochCursor
         Before the update.
     place : str
         What the message calls the update.
@@ -59,10 +59,10 @@ def diagnosis(
 def first_bad(
     trainer: Trainer,
     step: TrainStep,
-    training: Examples,
+    training: Subset,
     order: np.ndarray | None,
     rates: np.ndarray,
-    position: Position,
+    position: EpochCursor,
     place: str,
 ) -> str:
     """Return the sentence, for parameters that are finite."""
@@ -111,22 +111,22 @@ def first_bad(
 
 
 def batches(
-    step: TrainStep, training: Examples, order: np.ndarray | None, position: Position
+    step: TrainStep, training: Subset, order: np.ndarray | None, position: EpochCursor
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
     source, ops = training.source, step.ops
     start = position.rows_done
     stop = min(start + step.rows_per_update, training.rows)
-    numbers = np.arange(start, stop) if order is None else order[start:stop]
-    if training.numbers is not None:
-        numbers = training.numbers[numbers]
-    weights = np.ones(len(numbers)) if source.weights is None else source.weights[numbers]
+    indices = np.arange(start, stop) if order is None else order[start:stop]
+    if training.indices is not None:
+        indices = training.indices[indices]
+    weights = np.ones(len(indices)) if source.weights is None else source.weights[indices]
     total = ops.from_host(np.array([weights.sum()]), source.dtype)
-    for first in range(0, len(numbers), step.batch_size):
+    for first in range(0, len(indices), step.batch_size):
         part = slice(first, first + step.batch_size)
         yield (
-            ops.from_host(rows_of(source.X, numbers[part]), source.input_dtype),
-            ops.from_host(rows_of(source.y, numbers[part]), source.target_dtype),
+            ops.from_host(rows_of(source.X, indices[part]), source.input_dtype),
+            ops.from_host(rows_of(source.y, indices[part]), source.target_dtype),
             ops.from_host(weights[part], source.dtype),
             total,
         )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from gpunn.data.batches import DeviceRows
-from gpunn.training.examples import Examples
-from gpunn.training.position import Position
+from gpunn.training.dataset import Subset
+from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.step import TrainStep
 
 __all__ = ["Feed"]
@@ -20,25 +20,25 @@ class Feed:
     Parameters
     ----------
     step : TrainStep
-    training : Examples
+    training : Subset
     order : ndarray of int64 or None
         The epoch's order, from its beginning; None is the rows as they are.
     rates : ndarray
         The learning rate of each update of the epoch.
-    position : Position
+    position : EpochCursor
         Where to go on from; it moves with each update.
     """
 
     def __init__(
         self,
         step: TrainStep,
-        training: Examples,
+        training: Subset,
         order: np.ndarray | None,
         rates: np.ndarray,
-        position: Position,
+        position: EpochCursor,
     ) -> None:
         self._step, self._rates, self._position = step, rates, position
-        self._pieces: Iterator[DeviceRows] = training.pieces(
+        self._pieces: Iterator[DeviceRows] = training.chunks(
             step.rows_per_update, position.rest(order)
         )
         self._left = 0
@@ -52,10 +52,10 @@ class Feed:
         """Do between one and `at_most` updates; return how many, and of how many rows in all."""
         step, position = self._step, self._position
         if not self._left:
-            piece = next(self._pieces)
-            step.load(piece)
+            chunk = next(self._pieces)
+            step.load(chunk)
             step.load_rates(self._rates[position.done :])
-            self._left = piece.rows
+            self._left = chunk.rows
         rows = min(step.rows_per_update, self._left)
         times = min(self._left // rows, at_most)
         step.update(rows, times)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpunn.errors import DivergenceError
+from gpunn.training.dataset import Subset
 from gpunn.training.diagnosis import diagnosis
-from gpunn.training.examples import Examples
+from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
-from gpunn.training.position import Position
 from gpunn.training.step import TrainStep
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class GoodState:
         )
         self._pairs = [(array, ops.copy(array)) for array in changing if array.shape[0]]
 
-    def keep(self, position: Position) -> None:
+    def keep(self, position: EpochCursor) -> None:
         """Take the copy anew."""
         for array, kept in self._pairs:
             kept[...] = array
@@ -63,7 +63,7 @@ class GoodState:
         self._updates = self._trainer.updates
         self._position = replace(position)
 
-    def go_back(self) -> Position:
+    def go_back(self) -> EpochCursor:
         """Put everything back to where it was, and return that place."""
         for array, kept in self._pairs:
             array[...] = kept
@@ -80,7 +80,7 @@ class Recovery:
     ----------
     trainer : Trainer
     step : TrainStep
-    training : Examples
+    training : Subset
     good : GoodState
         Of the last report point, or of the beginning of the epoch.
     choice : str
@@ -90,13 +90,13 @@ class Recovery:
 
     trainer: Trainer
     step: TrainStep
-    training: Examples
+    training: Subset
     good: GoodState
     choice: str
 
     def recover(
-        self, order: np.ndarray | None, rates: np.ndarray, until: Position, found: str
-    ) -> Position:
+        self, order: np.ndarray | None, rates: np.ndarray, until: EpochCursor, found: str
+    ) -> EpochCursor:
         """Return the place to go on from, everything else having been put there.
 
         Since training is the same each time, doing the updates once more finds the first one that
@@ -106,7 +106,7 @@ class Recovery:
         ----------
         order, rates : ndarray
             Of the epoch.
-        until : Position
+        until : EpochCursor
             Where the trouble was noticed.
         found : str
             What was noticed, for the case that it doesn't happen again.
@@ -149,7 +149,7 @@ class Recovery:
     def _remedies(self) -> str:
         return REMEDIES + self.step.loss_scale.remedy
 
-    def _first_bad(self, order: np.ndarray | None, rates: np.ndarray, until: Position) -> int:
+    def _first_bad(self, order: np.ndarray | None, rates: np.ndarray, until: EpochCursor) -> int:
         """Return how many updates from the good state on are good."""
         position = self.good.go_back()
         feed = Feed(self.step, self.training, order, rates, position)
@@ -161,7 +161,7 @@ class Recovery:
             count += 1
         return count
 
-    def _again(self, order: np.ndarray | None, rates: np.ndarray, count: int) -> Position:
+    def _again(self, order: np.ndarray | None, rates: np.ndarray, count: int) -> EpochCursor:
         """Do so many updates from the good state on."""
         position = self.good.go_back()
         if count:
@@ -172,7 +172,7 @@ class Recovery:
         return position
 
 
-def sound(step: TrainStep, position: Position) -> bool:
+def sound(step: TrainStep, position: EpochCursor) -> bool:
     """Return whether all losses since the last report, and all parameters now, are finite.
 
     This waits for the device and changes nothing.

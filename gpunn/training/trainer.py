@@ -29,17 +29,17 @@ from gpunn.training.checkpoint import (
     restore_checkpoint,
     save_checkpoint,
 )
-from gpunn.training.examples import Examples, check_same_names, examples, training_examples
+from gpunn.training.dataset import Subset, check_same_names, examples, training_examples
+from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
 from gpunn.training.interruption import Interruption
 from gpunn.training.memory import BufferMemory
-from gpunn.training.pace import Pace
-from gpunn.training.position import Course, Position
 from gpunn.training.progress import progress_bar
 from gpunn.training.recovery import CHOICES, REMEDIES, GoodState, Recovery, sound
 from gpunn.training.statistics import state_shapes, with_metric_weight
 from gpunn.training.step import BatchPass, TrainStep
+from gpunn.training.step_batching import StepBatching
 from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
@@ -116,7 +116,7 @@ class CallbackStates:
         return {}
 
 
-def describe(course: Course) -> str:
+def describe(course: EpochPlan) -> str:
     """Return what an epoch consists of, in words."""
     return (
         f"{course.rows} rows in batches of {course.batch_size}, {course.rows_per_update} an "
@@ -162,7 +162,7 @@ class Trainer:
         Epochs and updates done so far, those included that were left out.
     first_epoch : int
         Epochs done when this call of `fit`, or the one that is gone on with, began.
-    position : Position or None
+    position : EpochCursor or None
         How far the current epoch has come; None between epochs.
     recoveries : int
         Recoveries in a row, without a good report point in between.
@@ -183,7 +183,7 @@ class Trainer:
     To find out where training went bad, a copy of the parameters and the optimizer's state is kept
     beside them. Where memory does not suffice for it, "stop" goes without and can't name the layer.
 
-    Examples
+    Subset
     --------
     >>> import gpunn
     >>> X, y, X_test, y_test = gpunn.data.load_digits()
@@ -236,7 +236,7 @@ class Trainer:
         self.epoch = 0
         self.updates = 0
         self.first_epoch = 0
-        self.position: Position | None = None
+        self.position: EpochCursor | None = None
         self.recoveries = 0
         self.callbacks: list[Callback] = []
         self.stop_reason = ""
@@ -386,8 +386,8 @@ class Trainer:
     @exclusive("fit", training=True)
     def fit_examples(
         self,
-        training: Examples,
-        validation: Examples | None,
+        training: Subset,
+        validation: Subset | None,
         epochs: int,
         batch_size: int,
         shuffle: bool,
@@ -398,7 +398,7 @@ class Trainer:
         """Do what `fit` does once it has checked its arguments."""
         figures = self._figure_names(validation is not None)
         self.optimizer.schedule.check({name: self.larger_is_better[name] for name in figures})
-        course = Course(
+        course = EpochPlan(
             training.rows,
             min(batch_size, training.rows),
             min(batch_size, training.rows) * self.gradient_accumulation,
@@ -424,7 +424,7 @@ class Trainer:
         # Before the callbacks, which may begin by clearing away what an earlier run has left.
         learned = None
         if not self.model.inputs_fitted:
-            learned = self.model.learn_inputs(training.source.X, training.numbers)
+            learned = self.model.learn_inputs(training.source.X, training.indices)
         memory = BufferMemory(self, batch_size)
         with memory:
             step = self._prepared_step(course.batch_size, training.rows)
@@ -454,7 +454,7 @@ class Trainer:
                 ending.callback(step.unload)
                 ending.callback(self._unload_evaluation)
                 plan = self.first_epoch + epochs
-                pace = Pace(self.model.backend.synchronize)
+                pace = StepBatching(self.model.backend.synchronize)
                 with self.model.backend.device_errors(), Interruption() as interruption:
                     with memory:
                         recovery = self._recovery(step, training)
@@ -503,7 +503,7 @@ class Trainer:
         validation = [f"val_{name}" for name in self.measured] if validated else []
         return ["epoch", *self.measured, *validation, *TIMINGS]
 
-    def _recovery(self, step: TrainStep, training: Examples) -> Recovery | None:
+    def _recovery(self, step: TrainStep, training: Subset) -> Recovery | None:
         """Return what helps where training goes bad, if there is memory for it."""
         try:
             good = GoodState(self, step)
@@ -517,14 +517,14 @@ class Trainer:
     def _run_epoch(
         self,
         step: TrainStep,
-        course: Course,
-        training: Examples,
-        validation: Examples | None,
+        course: EpochPlan,
+        training: Subset,
+        validation: Subset | None,
         plan: int,
         progress: bool,
         interruption: Interruption,
         recovery: Recovery | None,
-        pace: Pace,
+        pace: StepBatching,
         memory: BufferMemory,
     ) -> bool:
         """Train for one epoch, or the rest of one, and add it to the history.
@@ -539,7 +539,7 @@ class Trainer:
         with closing(bar), np.errstate(over="ignore", invalid="ignore"):
             if self.position is None:
                 step.statistics.reset()
-                self.position = Position(course)
+                self.position = EpochCursor(course)
             position = self.position
             if position.done:
                 bar.update(position.rows_done)
@@ -611,7 +611,7 @@ class Trainer:
         """End training, because something is not a finite number."""
         raise DivergenceError(message)
 
-    def _until_next_stop(self, position: Position) -> int:
+    def _until_next_stop(self, position: EpochCursor) -> int:
         """Return how many updates may be asked for before the host has something to do."""
         stops = [callback.every_updates for callback in self.callbacks]
         return min(
@@ -620,7 +620,7 @@ class Trainer:
             position.course.updates,
         )
 
-    def _after_updates(self, position: Position) -> None:
+    def _after_updates(self, position: EpochCursor) -> None:
         """Let callbacks look up, unless the end of the epoch is about to be theirs."""
         if position.finished:
             return
@@ -641,7 +641,7 @@ class Trainer:
         rates: np.ndarray,
         recovery: Recovery | None,
         bar: Any,
-    ) -> Position:
+    ) -> EpochCursor:
         """Read the statistics of the updates since the last report.
 
         Returns the place to go on from: the position itself, or an earlier one.
@@ -756,7 +756,7 @@ class Trainer:
         return self.evaluate_examples(examples(self, X, y, sample_weight, stream), batch_size)
 
     @exclusive("evaluate", training=False)
-    def evaluate_examples(self, checked: Examples, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate_examples(self, checked: Subset, batch_size: int = 1024) -> dict[str, float]:
         """Do what `evaluate` does once it has checked its arguments."""
         try:
             with self.model.backend.device_errors(), BufferMemory(self, batch_size):
@@ -765,7 +765,7 @@ class Trainer:
             self._unload_evaluation()
 
     def _evaluate(
-        self, checked: Examples, batch_size: int, outputs: list[np.ndarray] | None = None
+        self, checked: Subset, batch_size: int, outputs: list[np.ndarray] | None = None
     ) -> dict[str, float]:
         """Return the figures of checked rows; those of the network's outputs go to `outputs`."""
         batch_size = min(batch_size, checked.rows)
@@ -773,7 +773,7 @@ class Trainer:
         evaluation.forget_if_changed()
         evaluation.statistics.reset()
         done, most = 0, AT_ONCE if outputs is None else 1
-        for piece in checked.pieces(batch_size):
+        for piece in checked.chunks(batch_size):
             evaluation.load(piece)
             left = piece.rows
             while left:
@@ -971,7 +971,7 @@ class Trainer:
         self,
         state: Mapping[str, np.ndarray],
         *,
-        position: Position | None,
+        position: EpochCursor | None,
         first_epoch: int,
         stop_reason: str,
         recoveries: int,
@@ -983,7 +983,7 @@ class Trainer:
         self._step, self._recipe, self._pending = None, (), dict(state)
 
     def _resume(
-        self, source: str | Path | Checkpoint | None, course: Course, training: Examples
+        self, source: str | Path | Checkpoint | None, course: EpochPlan, training: Subset
     ) -> CallbackStates | None:
         """Load a checkpoint, if there is one to resume from, and return its callbacks' states."""
         if source is None:

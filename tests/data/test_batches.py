@@ -8,25 +8,23 @@ from hypothesis import strategies as st
 
 from gpunn.backends import Backend, get_backend
 from gpunn.data import batches
-from gpunn.data.batches import RowSource
+from gpunn.data.batches import Dataset
 
 
 def source(backend, rows, *, stream, weights=True, targets="labels", dtype="float32"):
     X = np.arange(rows * 3, dtype=np.float64).reshape(rows, 3)
     y = np.arange(rows) if targets == "labels" else X[:, :2] + 0.5
-    return RowSource(
-        backend, X, y, np.arange(rows) + 0.25 if weights else None, dtype, dtype, stream
-    )
+    return Dataset(backend, X, y, np.arange(rows) + 0.25 if weights else None, dtype, dtype, stream)
 
 
-def visited(backend, pieces, batch_size):
+def visited(backend, chunks, batch_size):
     """Return the batches as host arrays (X, y, weights)."""
     found = []
-    for piece in pieces:
-        X, y = backend.to_host(piece.X), backend.to_host(piece.y)
-        order = backend.to_host(piece.order)[: piece.rows]
-        weights = None if piece.weights is None else backend.to_host(piece.weights)
-        for start in range(0, piece.rows, batch_size):
+    for chunk in chunks:
+        X, y = backend.to_host(chunk.X), backend.to_host(chunk.y)
+        order = backend.to_host(chunk.order)[: chunk.rows]
+        weights = None if chunk.weights is None else backend.to_host(chunk.weights)
+        for start in range(0, chunk.rows, batch_size):
             rows = order[start : start + batch_size]
             found.append((X[rows], y[rows], None if weights is None else weights[rows]))
     return found
@@ -64,7 +62,7 @@ def test_streamed_batches_are_those_of_resident_data(
             data = source(backend, rows, stream=stream, weights=weights, targets=targets)
             patch.setattr(batches, "STREAM_BYTES", data.row_bytes * piece_rows)
             found += [
-                visited(backend, data.pieces(order, batch_size), batch_size)
+                visited(backend, data.chunks(order, batch_size), batch_size)
                 for _ in range(2)  # buffers are used again
             ]
     numbers = np.arange(rows) if order is None else order
@@ -83,10 +81,10 @@ def test_streamed_batches_are_those_of_resident_data(
 def test_types_on_the_device(stream):
     backend = get_backend("numpy")
     X, y = np.zeros((4, 3), np.uint8), np.zeros(4, np.int32)
-    (piece,) = RowSource(backend, X, y, np.ones(4), "uint8", "float32", stream).pieces(None, 2)
-    assert [piece.X.dtype, piece.y.dtype, piece.weights.dtype] == ["uint8", "int64", "float32"]
-    (piece,) = RowSource(backend, X, X[:, :2], None, "float64", "float64", stream).pieces(None, 2)
-    assert [piece.X.dtype, piece.y.dtype, piece.weights] == ["float64", "float64", None]
+    (chunk,) = Dataset(backend, X, y, np.ones(4), "uint8", "float32", stream).chunks(None, 2)
+    assert [chunk.X.dtype, chunk.y.dtype, chunk.weights.dtype] == ["uint8", "int64", "float32"]
+    (chunk,) = Dataset(backend, X, X[:, :2], None, "float64", "float64", stream).chunks(None, 2)
+    assert [chunk.X.dtype, chunk.y.dtype, chunk.weights] == ["float64", "float64", None]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -96,7 +94,7 @@ def test_arrays_stay_at_their_place(stream, monkeypatch):
     places = {
         tuple(a.__array_interface__["data"][0] for a in (p.X, p.y, p.weights, p.order))
         for _ in range(3)
-        for p in data.pieces(np.arange(10)[::-1], 4)
+        for p in data.chunks(np.arange(10)[::-1], 4)
     }
     assert len(places) == 1
 
@@ -113,7 +111,7 @@ def test_who_decides_about_streaming(tmp_path):
     large = np.zeros((40, 3), np.float32), np.zeros((40, 1), np.float32)
 
     def streams(backend, X, y, stream=None):
-        return RowSource(backend, X, y, None, "float32", "float32", stream).stream
+        return Dataset(backend, X, y, None, "float32", "float32", stream).stream
 
     assert not streams(host, X, y)
     assert streams(host, mapped, y)
@@ -141,13 +139,13 @@ def test_streaming_a_memory_map_takes_little_memory(tmp_path, monkeypatch):
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     y = np.arange(rows)
     order = np.random.default_rng(0).permutation(rows)
-    data = RowSource(get_backend("numpy"), X, y, None, "float32", "float32")
+    data = Dataset(get_backend("numpy"), X, y, None, "float32", "float32")
     tracemalloc.start()
     seen = 0
-    for piece in data.pieces(order, 32):
-        np.testing.assert_array_equal(piece.X[: piece.rows, 0], piece.y[: piece.rows])
-        seen += piece.rows
+    for chunk in data.chunks(order, 32):
+        np.testing.assert_array_equal(chunk.X[: chunk.rows, 0], chunk.y[: chunk.rows])
+        seen += chunk.rows
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert seen == rows
-    assert peak < X.nbytes / 8, "two pieces and what they are taken from, not the whole file"
+    assert peak < X.nbytes / 8, "two chunks and what they are taken from, not the whole file"

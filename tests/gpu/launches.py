@@ -33,7 +33,7 @@ class Unhurried:
 def unhurried(in_a_row: int = graph.IN_A_ROW) -> Iterator[None]:
     """Have so many updates a launch from the second request for as many on."""
     with (
-        patch.object(trainer_module, "Pace", Unhurried),
+        patch.object(trainer_module, "StepBatching", Unhurried),
         patch.object(graph, "IN_A_ROW", in_a_row),
         patch.object(graph, "WORTHWHILE", 2),
     ):

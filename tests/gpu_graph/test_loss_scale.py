@@ -93,8 +93,8 @@ def test_replayed_training_has_the_same_bits(optimizer, accumulation, monkeypatc
 def ready_step(backend, copies=1):
     step = trainer(backend)._prepared_step(8)
     X, y = (np.tile(array, (copies, 1)) for array in (INPUTS, LARGE))
-    source = batches.RowSource(backend, X, y, None, "float32", "float32")
-    (piece,) = source.pieces(None, 8)
+    source = batches.Dataset(backend, X, y, None, "float32", "float32")
+    (piece,) = source.chunks(None, 8)
     step.load(piece)
     step.load_rates(np.full(6 * copies, 1e-3))
     return step

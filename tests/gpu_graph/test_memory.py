@@ -11,7 +11,7 @@ import pytest
 import gpunn
 from gpunn import layers
 from gpunn.backends.cupy import CupyBackend
-from gpunn.data.batches import RowSource
+from gpunn.data.batches import Dataset
 from gpunn.errors import DeviceMemoryError, DivergenceError, GpunnError
 
 ROWS = 3 << 14
@@ -99,8 +99,8 @@ def test_the_memory_of_a_data_set_is_given_back(limit, stream):
     pool, backend = cupy.get_default_memory_pool(), CupyBackend(0)
     limit(1 << 27)  # collects what other tests left
     before = pool.total_bytes()
-    source = RowSource(backend, X, Y, None, "float32", "float32", stream)
-    (piece,) = source.pieces(None, 64)
+    source = Dataset(backend, X, Y, None, "float32", "float32", stream)
+    (piece,) = source.chunks(None, 64)
     assert pool.total_bytes() >= before + X.nbytes
     del piece
     source.unload()
@@ -112,7 +112,7 @@ def test_the_memory_of_a_data_set_is_given_back(limit, stream):
 @pytest.mark.parametrize("fails", [False, True])
 def test_training_ends_with_giving_memory_back(monkeypatch, fails):
     sources, ended = [], []
-    made = RowSource.__init__
+    made = Dataset.__init__
 
     def noticed(self, *arguments):
         made(self, *arguments)
@@ -121,7 +121,7 @@ def test_training_ends_with_giving_memory_back(monkeypatch, fails):
     def release(self):
         ended.append([source._resident for source in sources])
 
-    monkeypatch.setattr(RowSource, "__init__", noticed)
+    monkeypatch.setattr(Dataset, "__init__", noticed)
     monkeypatch.setattr(CupyBackend, "release_memory", release)
     model = gpunn.Sequential([layers.Dense(3)], 256, backend=CupyBackend(0))
     trainer = gpunn.Trainer(model, "softmax_cross_entropy")

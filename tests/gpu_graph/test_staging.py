@@ -12,7 +12,7 @@ from gpunn import layers
 from gpunn.backends.cupy import CupyBackend
 from gpunn.backends.cupy.staging import PinnedStager
 from gpunn.data import batches
-from gpunn.data.batches import RowSource
+from gpunn.data.batches import Dataset
 
 
 @pytest.fixture
@@ -181,11 +181,11 @@ def test_a_source_streams_the_rows_in_their_order(backend, monkeypatch, weighted
     X, y = rng.standard_normal((23, 3)), rng.integers(0, 5, 23)
     weights = rng.random(23) if weighted else None
     order = rng.permutation(23)
-    source = RowSource(backend, X, y, weights, "float64", "float64", stream=True)
+    source = Dataset(backend, X, y, weights, "float64", "float64", stream=True)
     for _ in range(2):
         seen = {"X": [], "y": [], "weights": []}
         pieces = 0
-        for piece in source.pieces(order, 2):
+        for piece in source.chunks(order, 2):
             chosen = piece.order[: piece.rows]
             for name, found in seen.items():
                 array = getattr(piece, name)

@@ -190,8 +190,8 @@ def test_dropout_masks_are_the_same_bits(make):
 def test_batches_are_the_same_rows(make):
     found = []
     for backend in (get_backend("numpy"), make()):
-        source = batches.RowSource(backend, INPUTS, LABELS, None, "float32", "float32")
-        (piece,) = source.pieces(gpunn.randomness.permutation(3, 1, ROWS), 8)
+        source = batches.Dataset(backend, INPUTS, LABELS, None, "float32", "float32")
+        (piece,) = source.chunks(gpunn.randomness.permutation(3, 1, ROWS), 8)
         rows = backend.zeros((8, FEATURES), "float32")
         start = backend.from_host(np.array([16]), "int64")
         backend.gather_rows(piece.X, piece.order, start, rows)

@@ -3,11 +3,11 @@ import pytest
 
 import gpunn
 from gpunn import layers, losses
-from gpunn.data.batches import RowSource
+from gpunn.data.batches import Dataset
 from gpunn.sklearn import lbfgs
 from gpunn.sklearn.lbfgs import Objective
 from gpunn.sklearn.losses import HalfPoissonDeviance, SummedBinaryCrossEntropy
-from gpunn.training.examples import Examples
+from gpunn.training.dataset import Subset
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(11, 3))
@@ -17,8 +17,8 @@ def objective(backend, loss, targets, weights=None, penalty=0.7, stream=False, l
     norm = [layers.LayerNorm()] if layer_norm else []
     parts = [layers.Dense(4, "tanh"), *norm, layers.Dense(2)]
     model = gpunn.Sequential(parts, 3, backend, seed=1, dtype="float64")
-    source = RowSource(model.backend, X, targets, weights, "float64", "float64", stream)
-    return model, Objective(model, loss, penalty, Examples(source))
+    source = Dataset(model.backend, X, targets, weights, "float64", "float64", stream)
+    return model, Objective(model, loss, penalty, Subset(source))
 
 
 CASES = {

@@ -13,7 +13,7 @@ from gpunn.backends import Backend, get_backend
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.configurable import known
-from gpunn.data.batches import RowSource
+from gpunn.data.batches import Dataset
 from gpunn.training.progress import NoBar
 from gpunn.training.step import BatchPass, TrainStep
 
@@ -57,17 +57,17 @@ def step_and_rates(
     labels = random.integers(0, CLASSES, rows)
     y = labels if targets == "labels" else np.eye(CLASSES, dtype=np.float32)[labels]
     weights = random.random(rows) if weighted else None
-    source = RowSource(model.backend, X, y, weights, model.input_dtype(X.dtype), "float32")
+    source = Dataset(model.backend, X, y, weights, model.input_dtype(X.dtype), "float32")
     step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, BATCH, accumulation)
-    (piece,) = source.pieces(random.permutation(rows), step.rows_per_update)
-    return step, piece, np.full(2 * STEPS, 1e-4)
+    (chunk,) = source.chunks(random.permutation(rows), step.rows_per_update)
+    return step, chunk, np.full(2 * STEPS, 1e-4)
 
 
-def growth(step, piece, rates):
+def growth(step, chunk, rates):
     """Return the most bytes that steps took in addition to what they had after the first ones."""
 
     def epoch():
-        step.load(piece)
+        step.load(chunk)
         for rows in (step.rows_per_update, step.rows_per_update, step.rows_per_update, 10):
             step.update(rows)
 
@@ -176,9 +176,9 @@ def test_positions_and_counters_are_on_the_device(backend):
     model.parameters["dense_1.weights"] = np.zeros((1, 1))
     step = TrainStep(model, losses.MeanSquaredError("sum"), optimizers.SGD(), [], 2)
     X, y = np.ones((5, 1)), np.arange(5.0)[:, None]
-    source = RowSource(backend, X, y, None, "float64", "float64")
-    (piece,) = source.pieces(np.array([4, 3, 2, 1, 0]), 2)
-    step.load(piece)
+    source = Dataset(backend, X, y, None, "float64", "float64")
+    (chunk,) = source.chunks(np.array([4, 3, 2, 1, 0]), 2)
+    step.load(chunk)
     step.load_rates(np.array([0.5, 0.25, 0.125]))
     w, loss = 0.0, 0.0
     for rate, targets in ((0.5, [4, 3]), (0.25, [2, 1]), (0.125, [0])):
@@ -205,8 +205,8 @@ def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
     step = TrainStep(model, loss, optimizer, [], 4 // accumulation, accumulation)
     random = np.random.default_rng(0)
     X, y, w = random.normal(size=(4, 2)), random.normal(size=(4, 1)), np.array([1.0, 2, 0, 0.5])
-    (piece,) = RowSource(backend, X, y, w, "float64", "float64").pieces(None, 4)
-    step.load(piece)
+    (chunk,) = Dataset(backend, X, y, w, "float64", "float64").chunks(None, 4)
+    step.load(chunk)
     step.load_rates(np.array([0.1]))
     step.update(4)
     error = X @ [[1.0], [-2.0]] + 0.5 - y
@@ -222,9 +222,9 @@ def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
 
 
 def test_rates_may_become_more():
-    step, piece, _ = step_and_rates(hidden())
+    step, chunk, _ = step_and_rates(hidden())
     for count in (1, 4, 2):
-        step.load(piece)
+        step.load(chunk)
         step.load_rates(np.zeros(count))
         step.update(BATCH)
 

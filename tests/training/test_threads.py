@@ -12,7 +12,7 @@ import pytest
 import gpunn
 from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
-from gpunn.training.examples import examples
+from gpunn.training.dataset import examples
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)

@@ -746,8 +746,8 @@ def test_the_outputs_are_those_of_the_rows_loaded_last():
     this = trainer(smooth())
     evaluation = this._prepared_evaluation(5)
     for rows in (slice(0, 5), slice(5, 10), slice(0, 5)):
-        source = batches.RowSource(this.model.backend, X[rows], Y[rows], None, "float64", "float64")
-        evaluation.load(next(source.pieces(None, 5)))
+        source = batches.Dataset(this.model.backend, X[rows], Y[rows], None, "float64", "float64")
+        evaluation.load(next(source.chunks(None, 5)))
         expected = this.model.predict(X[rows])
         np.testing.assert_allclose(evaluation.evaluate(5), expected, rtol=1e-12)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.configurable import check_number
-from gpunn.data.batches import DeviceRows, RowSource
+from gpunn.data.batches import Dataset, DeviceRows
 from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.data.frames import column_names, difference, order_of
 from gpunn.data.preprocessing import split_rows
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpunn.training.checkpoint import Checkpoint
     from gpunn.training.trainer import Trainer
 
-__all__ = ["Examples", "Names", "check_same_names", "examples", "training_examples"]
+__all__ = ["Names", "Subset", "check_same_names", "examples", "training_examples"]
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,32 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Examples:
+class Subset:
     """Rows of a source.
 
     Attributes
     ----------
-    source : RowSource
-    numbers : ndarray of int64 or None
+    source : Dataset
+    indices : ndarray of int64 or None
         Which of its rows; None is all of them.
     names : Names
         Of its columns.
     """
 
-    source: RowSource
-    numbers: np.ndarray | None = None
+    source: Dataset
+    indices: np.ndarray | None = None
     names: Names = Names()
 
     @property
     def rows(self) -> int:
         """How many they are."""
-        return self.source.rows if self.numbers is None else len(self.numbers)
+        return self.source.rows if self.indices is None else len(self.indices)
 
-    def pieces(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
+    def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
         """Yield them on the device, in this order (as they are if None), in whole batches."""
-        if self.numbers is not None:
-            order = self.numbers if order is None else self.numbers[order]
-        return self.source.pieces(order, batch_size)
+        if self.indices is not None:
+            order = self.indices if order is None else self.indices[order]
+        return self.source.chunks(order, batch_size)
 
     def unload(self) -> None:
         """Let go of the device's memory."""
@@ -99,13 +99,13 @@ def examples(
     y: HostArray,
     sample_weight: HostArray | None,
     stream: bool | None,
-    numbers: np.ndarray | None = None,
-) -> Examples:
+    indices: np.ndarray | None = None,
+) -> Subset:
     """Check a data set against a trainer's network, loss and metrics.
 
     Parameters
     ----------
-    numbers : ndarray of int64 or None
+    indices : ndarray of int64 or None
         Which of the rows are meant; None is all of them. All are checked.
 
     Raises
@@ -115,7 +115,7 @@ def examples(
     """
     names = Names.of(trainer, X, y)
     checked = _checked(trainer, X, y, sample_weight, names)
-    return Examples(_source(trainer, *checked, stream), numbers)
+    return Subset(_source(trainer, *checked, stream), indices)
 
 
 def training_examples(
@@ -130,7 +130,7 @@ def training_examples(
     stream: bool | None,
     kept: np.ndarray | None = None,
     held: np.ndarray | None = None,
-) -> tuple[Examples, Examples | None]:
+) -> tuple[Subset, Subset | None]:
     """Check what `Trainer.fit` was given, and set aside the validation data.
 
     Parameters
@@ -141,7 +141,7 @@ def training_examples(
 
     Returns
     -------
-    training, validation : Examples
+    training, validation : Subset
         The latter None if there are none.
 
     Raises
@@ -170,12 +170,12 @@ def training_examples(
         metric_weights = np.ones(len(X)) if weights is None else weights
     weights = combined_weights(loss, targets, weights, class_weight, outputs, kept)
     source = _source(trainer, X, targets, weights, stream, metric_weights)
-    training, validation = Examples(source, kept, names), None
+    training, validation = Subset(source, kept, names), None
     if held is not None:
-        validation = Examples(source, held)
+        validation = Subset(source, held)
     elif validation_data is not None:
         checked = _checked(trainer, *_unpacked(validation_data), names, "validation ")
-        validation = Examples(_source(trainer, *checked, stream))
+        validation = Subset(_source(trainer, *checked, stream))
     warn_of_outputs(model, loss, trainer.metrics, targets)
     warn_of_scale(model, loss, targets, kept)
     return training, validation
@@ -236,10 +236,10 @@ def _source(
     weights: np.ndarray | None,
     stream: bool | None,
     metric_weights: np.ndarray | None = None,
-) -> RowSource:
+) -> Dataset:
     model = trainer.model
     types = model.input_dtype(X.dtype), model.dtype
-    return RowSource(model.backend, X, y, weights, *types, stream, metric_weights)
+    return Dataset(model.backend, X, y, weights, *types, stream, metric_weights)
 
 
 def picture(trainer: Trainer, X: np.ndarray, y: np.ndarray) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-__all__ = ["Pace"]
+__all__ = ["StepBatching"]
 
 
-class Pace:
+class StepBatching:
     """Few enough that the host looks up often, many enough that asking costs nothing.
 
     The host shows progress and notices Ctrl-C only between two requests. The number of updates in

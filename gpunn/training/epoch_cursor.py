@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-__all__ = ["Course", "Position"]
+__all__ = ["EpochCursor", "EpochPlan"]
 
 
 @dataclass(frozen=True)
-class Course:
+class EpochPlan:
     """What an epoch consists of; the place in one epoch means nothing in another.
 
     Attributes
@@ -42,12 +42,12 @@ class Course:
 
 
 @dataclass
-class Position:
+class EpochCursor:
     """How far an epoch has come. The sums up to there are in the step's statistics.
 
     Attributes
     ----------
-    course : Course
+    course : EpochPlan
     done : int
         Updates behind it, those left out included.
     reported : int
@@ -58,7 +58,7 @@ class Position:
         Time they took, that before an interruption included.
     """
 
-    course: Course
+    course: EpochPlan
     done: int = 0
     reported: int = 0
     left_out: int = 0

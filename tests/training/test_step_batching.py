@@ -1,7 +1,7 @@
 import pytest
 
-from gpunn.training import pace as module
-from gpunn.training.pace import Pace
+from gpunn.training import step_batching as module
+from gpunn.training.step_batching import StepBatching
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def at_pace(clock, seconds, *, queued=0.0):
         waited.append(True)
         clock[0] += queued
 
-    pace = Pace(wait, seconds)
+    pace = StepBatching(wait, seconds)
 
     def ask(updates, took=0.0):
         pace.begin()

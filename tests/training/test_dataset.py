@@ -3,7 +3,7 @@ import pytest
 
 import gpunn
 from gpunn.errors import DataError
-from gpunn.training.examples import Examples, examples, training_examples
+from gpunn.training.dataset import Subset, examples, training_examples
 
 X = np.arange(24.0).reshape(8, 3)
 LABELS = np.array([0, 1] * 4)
@@ -27,11 +27,11 @@ def prepared(trainer, **options):
 
 
 def rows_in(found, order=None):
-    """Return the first input of each row, in the order of the pieces."""
+    """Return the first input of each row, in the order of the chunks."""
     return [
-        float(piece.X[number, 0])
-        for piece in found.pieces(2, order)
-        for number in piece.order[: piece.rows]
+        float(chunk.X[number, 0])
+        for chunk in found.chunks(2, order)
+        for number in chunk.order[: chunk.rows]
     ]
 
 
@@ -46,10 +46,10 @@ def test_all_rows_of_a_source(trainer, stream):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_some_rows_of_a_source(trainer, stream):
-    numbers = np.array([1, 3, 6])
-    found = Examples(examples(trainer, X, LABELS, None, stream).source, numbers)
+    indices = np.array([1, 3, 6])
+    found = Subset(examples(trainer, X, LABELS, None, stream).source, indices)
     assert found.rows == 3
-    assert rows_in(found) == X[numbers, 0].tolist()
+    assert rows_in(found) == X[indices, 0].tolist()
     assert rows_in(found, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
 
 
@@ -62,17 +62,17 @@ def test_a_split_holds_the_data_once(trainer):
     training, validation = prepared(trainer, validation_split=0.25)
     assert training.source is validation.source
     assert training.source.X is X
-    assert sorted([*training.numbers, *validation.numbers]) == list(range(8))
-    assert np.bincount(LABELS[validation.numbers]).tolist() == [1, 1]
+    assert sorted([*training.indices, *validation.indices]) == list(range(8))
+    assert np.bincount(LABELS[validation.indices]).tolist() == [1, 1]
 
 
 def test_class_weights_are_for_training_alone(trainer):
     training, validation = prepared(trainer, validation_split=0.25, class_weight={0: 5, 1: 7})
     weights = training.source.weights
     np.testing.assert_array_equal(
-        weights[training.numbers], np.array([5, 7])[LABELS[training.numbers]]
+        weights[training.indices], np.array([5, 7])[LABELS[training.indices]]
     )
-    np.testing.assert_array_equal(weights[validation.numbers], 1)
+    np.testing.assert_array_equal(weights[validation.indices], 1)
 
 
 def test_given_validation_data(trainer):
