@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from gpunn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from typing import Any
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     )
     from gpunn import sklearn as sklearn
     from gpunn.backends import available_backends, get_backend
+    from gpunn.load import load_model
     from gpunn.network import Sequential
     from gpunn.neural_network import NeuralNetwork
-    from gpunn.saving import load_model
     from gpunn.training import History, Trainer
 
 __all__ = [
@@ -60,7 +60,7 @@ _HOMES = {
     "Trainer": "gpunn.training",
     "available_backends": "gpunn.backends",
     "get_backend": "gpunn.backends",
-    "load_model": "gpunn.saving",
+    "load_model": "gpunn.load",
 }
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-import gpunn
 from gpunn.backends import Backend, choose_backend, get_backend
 from gpunn.backends.cupy.diagnosis import PACKAGES as CUPY_PACKAGES
 from gpunn.backends.selection import VARIABLE
 from gpunn.backends.thread_count import usable_cores
 from gpunn.errors import BackendUnavailableError, GpunnError
+from gpunn.version import __version__
 
 __all__ = ["automatic_backend", "diagnose", "environment"]
 
@@ -41,7 +41,7 @@ def environment(backend: Backend) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Return versions, processor and BLAS."""
     return {
-        "gpunn": gpunn.__version__,
+        "gpunn": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),

@@ -8,7 +8,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import is_
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -26,7 +27,9 @@ from gpunn.layers import Flatten, Layer
 from gpunn.meaning import Described, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
+from gpunn.storage.models import model_content
 from gpunn.typing import Array, HostArray, Shape
+from gpunn.version import __version__
 from gpunn.workspace import Workspace
 
 __all__ = ["Sequential"]
@@ -488,11 +491,38 @@ class Sequential(Described):
             "dtype": self.dtype,
         }
 
-    def save(self, path: Any) -> None:
-        """Write the model to a safetensors file; see `gpunn.saving.save_model`."""
-        from gpunn.saving import save_model
+    # -------------------------------------------------------------------------------- saving
 
-        save_model(self, path)
+    file_kind: ClassVar[str] = "sequential"
+    """What a model file calls the class."""
+
+    def file_description(self) -> dict[str, Any]:
+        """Return what a model file says of the network beside its arrays, in JSON types."""
+        return {
+            "kind": self.file_kind,
+            **self.config(),
+            "inputs_fitted": self.inputs_fitted,
+            "metadata": self.metadata,
+            "versions": {"gpunn": __version__, "numpy": np.__version__},
+            "trained_on": self.backend.describe(),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write architecture, parameters and statistics to a file; `gpunn.load_model` reads it.
+
+        Parameters
+        ----------
+        path : str or Path
+            Usually ending in ".safetensors". An existing file is replaced.
+
+        Raises
+        ------
+        ArgumentError
+            If `metadata` is not made of JSON types.
+        OSError
+            If the file can't be written. A file that was there is as before then.
+        """
+        model_content(self.file_description(), self.parameters.to_host()).write(path)
 
     # ------------------------------------------------------------------------------- copying
 

@@ -43,6 +43,8 @@ class NeuralNetwork(Sequential):
     ((3, 1), (1, 1))
     """
 
+    file_kind = "neural_network"
+
     def __init__(
         self,
         sizes: Sequence[int],

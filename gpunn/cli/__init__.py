@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-import gpunn
 from gpunn.cli.doctor import doctor
 from gpunn.cli.evaluate import evaluate
 from gpunn.cli.export import export
@@ -22,6 +21,7 @@ from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.train import train
 from gpunn.errors import DivergenceError, GpunnError, GpunnWarning
+from gpunn.version import __version__
 
 __all__ = ["main"]
 
@@ -94,7 +94,7 @@ def plainly(otherwise: Callable[..., None]) -> Callable[..., None]:
     commands=[train, evaluate, predict, report, export, doctor],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(gpunn.__version__, prog_name="gpunn")
+@click.version_option(__version__, prog_name="gpunn")
 def main() -> None:
     """Train neural networks on NumPy or CuPy, from a configuration in TOML."""
     # What gpunn logs, such as the backend that "auto" chose, goes to standard error as it is.

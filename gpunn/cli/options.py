@@ -44,7 +44,8 @@ def load_run(
     from gpunn.experiment.folder import BEST, CHECKPOINTS, CONFIG
     from gpunn.experiment.metadata import check_metadata
     from gpunn.experiment.objects import Objects
-    from gpunn.saving import FINAL, load_model
+    from gpunn.load import load_model
+    from gpunn.storage.models import FINAL
 
     if not (run_dir / CONFIG).is_file():
         raise ConfigError(f"{run_dir}: expected the folder of a run; there is no {CONFIG} in it")

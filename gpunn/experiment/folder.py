@@ -13,14 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gpunn.checkpoints import FOLDER, CheckpointFolder, newest_checkpoint
 from gpunn.config import read_config
+from gpunn.differences import network_differences
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError, ModelFileError
 from gpunn.experiment.build import Experiment
 from gpunn.experiment.resumption import say_what_changes_the_numbers
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.saving import FINAL, network_differences, take_model
+from gpunn.storage.checkpoint_folder import FOLDER, CheckpointFolder
+from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import (
     FolderLock,
     Replacement,
@@ -31,11 +32,12 @@ from gpunn.storage.files import (
     remove_leftovers,
     write_json,
 )
+from gpunn.storage.models import FINAL, model_content
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.checkpoint import (
     Checkpoint,
-    CheckpointContent,
+    newest_checkpoint,
     read_checkpoint,
     take_checkpoint,
 )
@@ -324,7 +326,7 @@ class RunFolder(Callback):
             new.add(self.path / NORMS, norms)
             self._restore_best(trainer, new)
             began = time.monotonic()
-            first = self._checkpoints.add_first(trainer, new)
+            first = self._checkpoints.add_first(take_checkpoint(trainer), new)
             self._note_written(began)
             if self.overwrite:
                 # First: what is killed from here on does not go on from the middle of what was.
@@ -434,7 +436,8 @@ class RunFolder(Callback):
 
     def save_model(self) -> None:
         """Write the trained network; the evaluation of another one, which it replaces, goes."""
-        path, pieces = self.path / FINAL, take_model(self.experiment.trainer.model).pieces
+        path, model = self.path / FINAL, self.experiment.trainer.model
+        pieces = model_content(model.file_description(), model.parameters.to_host()).pieces
         if holds(path, *pieces):
             return
         with Replacement() as new:

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from gpunn.config import BackendOptions, read_config
+from gpunn.differences import differences
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
-from gpunn.saving import differences
 from gpunn.schedules import Schedule
 from gpunn.training.checkpoint import Checkpoint
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import gpunn
 from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.onnx_layers import convert
 from gpunn.optional import require
 from gpunn.storage.files import write_atomically
+from gpunn.version import __version__
 
 if TYPE_CHECKING:
     from gpunn.network import Sequential
@@ -92,7 +92,7 @@ def to_onnx(
         inputs={"input": (dtype, model.input_shape)},
         outputs=dict.fromkeys(outputs, (model.dtype, model.output_shape)),
         metadata={
-            "gpunn": gpunn.__version__,
+            "gpunn": __version__,
             **{key: json.dumps(value) for key, value in model.metadata.items()},
         },
     )

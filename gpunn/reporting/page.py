@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import gpunn
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.metadata import check_metadata
 from gpunn.experiment.objects import Objects
+from gpunn.load import load_model
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.reporting.charts import Chart
@@ -25,8 +25,8 @@ from gpunn.reporting.records import Record, flat, read_run
 from gpunn.reporting.results import Results, Table, results
 from gpunn.reporting.text import duration, figure_text, title_of
 from gpunn.reporting.weights import WeightPictures, first_layer
-from gpunn.saving import load_model
 from gpunn.storage.files import write_atomically
+from gpunn.version import __version__
 
 __all__ = ["report_html", "write_report"]
 
@@ -142,7 +142,7 @@ def report_html(
             overview=overview(views) if several else None,
             differences=differences(records, names) if several else None,
             comparison=comparison(records, names) if several else [],
-            version=gpunn.__version__,
+            version=__version__,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
     )

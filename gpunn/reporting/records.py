@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from gpunn.checkpoints import newest_checkpoint, newest_first
 from gpunn.config import Config, load_config
 from gpunn.configurable import resolve
 from gpunn.errors import (
@@ -31,9 +30,11 @@ from gpunn.experiment.folder import (
 )
 from gpunn.metrics import Metric
 from gpunn.monitor import Best, default_monitor, direction, directions
-from gpunn.saving import FINAL
+from gpunn.storage.checkpoint_folder import newest_first
+from gpunn.storage.models import FINAL
 from gpunn.storage.reading import lines_of, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.checkpoint import newest_checkpoint
 
 __all__ = ["NormRow", "Record", "flat", "read_run"]
 

@@ -1,11 +1,12 @@
 """A trainer as a checkpoint, and back.
 
-A checkpoint is a description of JSON types and host arrays by name. `gpunn.saving` writes and reads
-these; what they mean is known here.
+A checkpoint is a description of JSON types and host arrays by name. `gpunn.storage` writes and
+reads these; what they mean is known here.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,20 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import numpy as np
 
+from gpunn.differences import network_differences
 from gpunn.errors import ArgumentError, ModelFileError
-from gpunn.network import check_values
-from gpunn.saving import (
-    STATE,
-    Content,
-    Description,
-    check_same_network,
-    check_stored,
-    describe,
-    json_text,
-    read_file,
-    restore_annotations,
-    without_state,
-)
+from gpunn.network import Sequential, check_values
+from gpunn.storage import checkpoints as stored
+from gpunn.storage.checkpoint_folder import newest_undamaged
+from gpunn.storage.checkpoints import CheckpointContent, checkpoint_content
+from gpunn.storage.models import STATE, Description, check_arrays
 from gpunn.training.epoch_cursor import EpochCursor
 
 if TYPE_CHECKING:
@@ -35,11 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint",
-    "CheckpointContent",
     "TrainingRecord",
     "checkpoint_contents",
     "load_checkpoint",
-    "parse_checkpoint",
+    "newest_checkpoint",
     "read_checkpoint",
     "restore_checkpoint",
     "save_checkpoint",
@@ -139,7 +132,7 @@ def checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, np.
         state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
     position = trainer.position
     description = {
-        **describe(model),
+        **model.file_description(),
         "training": {
             "epoch": trainer.epoch,
             "updates": trainer.updates,
@@ -158,30 +151,15 @@ def checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, np.
     return description, {**model.parameters.to_host(), **named}
 
 
-@dataclass(frozen=True)
-class CheckpointContent(Content):
-    """A checkpoint that is not written yet.
-
-    Attributes
-    ----------
-    epoch, updates : int
-        Epochs and updates done when it was taken.
-    """
-
-    epoch: int
-    updates: int
-
-
 def take_checkpoint(trainer: Trainer) -> CheckpointContent:
     """Do the first half of `save_checkpoint`: copy everything to the host.
 
     Raises
     ------
     ArgumentError
-        As `save_model`.
+        As `Sequential.save`.
     """
-    description, arrays = checkpoint_contents(trainer)
-    return CheckpointContent(arrays, json_text(description), trainer.epoch, trainer.updates)
+    return checkpoint_content(*checkpoint_contents(trainer))
 
 
 def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
@@ -193,7 +171,7 @@ def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
     Raises
     ------
     ArgumentError, OSError
-        As `save_model`.
+        As `Sequential.save`.
     """
     take_checkpoint(trainer).write(path)
 
@@ -209,23 +187,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     ModelFileError
         If the file is damaged or holds no training state.
     """
-    return parse_checkpoint(path, *read_file(path))
-
-
-def parse_checkpoint(
-    path: str | Path, description: Description, arrays: Mapping[str, np.ndarray]
-) -> Checkpoint:
-    """Return the checkpoint that a file holds.
-
-    Raises
-    ------
-    ModelFileError
-        If it is damaged or holds no training state.
-    """
-    if description.training is None:
-        raise ModelFileError(
-            f"{path}: holds a model without training state; it can be loaded with load_model"
-        )
+    description, values, state = stored.read_checkpoint(path)
     try:
         record = msgspec.convert({"training": description.training}, Described).training
     except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
@@ -236,10 +198,12 @@ def parse_checkpoint(
                 f"{path}: row {number} of the history is damaged: expected a number of an epoch; "
                 f"got {row.get('epoch')!r}"
             )
-    state = {
-        name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)
-    }
-    return Checkpoint(Path(path), description, record, without_state(arrays), state)
+    return Checkpoint(Path(path), description, record, values, state)
+
+
+def newest_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the newest undamaged checkpoint; see `newest_undamaged`."""
+    return newest_undamaged(path, read_checkpoint)
 
 
 def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
@@ -265,7 +229,7 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
     check_same_network(trainer.model, description, path)
     try:
         check_values(trainer.model.parameters.specs, values)
-        check_stored(values, description.dtype)
+        check_arrays(values, description.dtype)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
     ours, theirs = trainer.optimizer.name, training.optimizer
@@ -291,7 +255,8 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
     trainer.model.backend.restore_algorithms(training.algorithms)
     for name, value in values.items():
         trainer.model.parameters[name] = value
-    restore_annotations(trainer.model, description)
+    trainer.model.metadata = description.metadata
+    trainer.model.inputs_fitted = description.inputs_fitted
     trainer.epoch, trainer.updates = training.epoch, training.updates
     trainer.history.replace(training.history)
     trainer.set_progress(
@@ -344,4 +309,17 @@ def check_state(
         if not np.isfinite(array).all():
             raise ModelFileError(
                 f"{path}: the optimizer's state {name!r} holds numbers that are not finite"
+            )
+
+
+def check_same_network(model: Sequential, description: Description, path: str | Path) -> None:
+    """Raise a ModelFileError that names the first thing in which a file's network differs."""
+    expected = json.loads(json.dumps(model.config()))
+    for key in ("layers", "input_shape", "dtype", "seed"):
+        for place, theirs, ours in network_differences(
+            getattr(description, key), expected[key], key
+        ):
+            raise ModelFileError(
+                f"{path}: does not fit the trainer: {place}: the file's network has {theirs!r}, "
+                f"the trainer's {ours!r}"
             )

@@ -26,6 +26,7 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
+    newest_checkpoint,
     restore_checkpoint,
     save_checkpoint,
 )
@@ -988,8 +989,6 @@ class Trainer:
         """Load a checkpoint, if there is one to resume from, and return its callbacks' states."""
         if source is None:
             return None
-        from gpunn.checkpoints import newest_checkpoint
-
         checkpoint = newest_checkpoint(source) if isinstance(source, (str, Path)) else source
         position = checkpoint.progress.position
         if position is not None and position.course != course:

@@ -10,13 +10,14 @@ from run_folders import checkpoints, history, same_weights, without_times
 
 import gpunn.experiment.folder
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.checkpoints import CheckpointFolder
 from gpunn.config import load_config
 from gpunn.errors import ConfigError, DivergenceError
 from gpunn.experiment import RunFolder, build
+from gpunn.storage.checkpoint_folder import CheckpointFolder
+from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import Replacement
 from gpunn.training.callbacks import Callback
-from gpunn.training.checkpoint import CheckpointContent, read_checkpoint
+from gpunn.training.checkpoint import read_checkpoint
 
 CONFIG = """\
 [data]

@@ -16,9 +16,9 @@ import gpunn
 from gpunn import layers
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError
+from gpunn.load import load_model
 from gpunn.reporting.charts import Line, lines
 from gpunn.reporting.page import report_html
-from gpunn.saving import load_model
 
 PAYLOADS = [
     "<script>alert(1)</script>",

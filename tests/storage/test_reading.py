@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import gpunn
-from gpunn.checkpoints import newest_checkpoint
 from gpunn.config import load_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
@@ -17,6 +16,7 @@ from gpunn.reporting.records import Ending, Environment, NormRow, history, lines
 from gpunn.storage.checksums import read_checksummed
 from gpunn.storage.files import append, write_atomically
 from gpunn.storage.reading import LONGEST_LINE, lines_of, open_file, read_whole
+from gpunn.training.checkpoint import newest_checkpoint
 from gpunn.training.logs import csv_header
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")

@@ -25,7 +25,6 @@ import numpy as np
 import gpunn
 from gpunn import layers
 from gpunn.callbacks import EarlyStopping, ModelCheckpoint
-from gpunn.checkpoints import newest_checkpoint
 from gpunn.config import load_config, parse_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import DataError, InvalidFileError
@@ -39,7 +38,7 @@ from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.storage.checksums import checksummed
-from gpunn.training.checkpoint import restore_checkpoint
+from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
 
 from . import mutate
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.checkpoints import CheckpointFolder, newest_checkpoint
 from gpunn.errors import ModelFileError
+from gpunn.storage.checkpoint_folder import CheckpointFolder
+from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import Replacement
-from gpunn.training.checkpoint import CheckpointContent, take_checkpoint
+from gpunn.training.checkpoint import newest_checkpoint, take_checkpoint
 
 
 def trainer():
@@ -22,7 +23,7 @@ def train(this, epochs=1):
 
 def begin(folder, this):
     with Replacement() as new:
-        first = folder.add_first(this, new)
+        first = folder.add_first(take_checkpoint(this), new)
         new.commit()
     folder.drop_ahead_of(first)
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from gpunn.errors import ModelFileError
+from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import Replacement, make_folder, remove, remove_leftovers
 from gpunn.storage.reading import checked_path
-from gpunn.training.checkpoint import (
-    Checkpoint,
-    CheckpointContent,
-    read_checkpoint,
-    take_checkpoint,
-)
 
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
-
-__all__ = ["FOLDER", "SUFFIX", "CheckpointFolder", "newest_checkpoint"]
+__all__ = ["FOLDER", "CheckpointFolder", "newest_first", "newest_undamaged"]
 
 LOG = logging.getLogger("gpunn")
+
+Read = TypeVar("Read")
 
 FOLDER = "checkpoints"
 """Name of the folder within that of a run."""
@@ -33,8 +28,8 @@ OWN = rf"\d{{10}}{re.escape(SUFFIX)}"
 """Names of the checkpoints that a run writes."""
 
 
-def newest_checkpoint(path: str | Path) -> Checkpoint:
-    """Return the newest undamaged checkpoint, and say which newer ones are damaged.
+def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
+    """Return what is read from the newest undamaged checkpoint, and log which newer are damaged.
 
     Parameters
     ----------
@@ -42,6 +37,8 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
         A checkpoint, a folder of checkpoints, or the folder of a run. A file's age is told by the
         numbers in its name, and where these are the same, by its time. Beside checkpoints that a
         run has written, others don't count.
+    read : function
+        Reads a checkpoint, or raises a ModelFileError if it is damaged.
 
     Raises
     ------
@@ -50,12 +47,12 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(checked_path(path))
     if not path.is_dir():
-        return read_checkpoint(path)
+        return read(path)
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     faults = []
     for file in newest_first(folder):
         try:
-            checkpoint = read_checkpoint(file)
+            checkpoint = read(file)
         except ModelFileError as error:
             faults.append(str(error))
             continue
@@ -108,31 +105,30 @@ class CheckpointFolder:
             return []
         return sorted((f for f in self.path.iterdir() if re.fullmatch(OWN, f.name)), reverse=True)
 
-    def add_first(self, trainer: Trainer, new: Replacement) -> Path:
-        """Add the first checkpoint of a call of `fit` to files that are to be written together.
+    def add_first(self, content: CheckpointContent, new: Replacement) -> Path:
+        """Add the first checkpoint of a training to files that are to be written together.
 
         Once they are, `drop_ahead_of` removes those that are of no use any more.
         """
         make_folder(self.path)
         remove_leftovers(self.path, OWN)
-        taken = take_checkpoint(trainer)
-        path = self._place(taken)
-        new.add(path, *taken.pieces)
+        path = self._place(content)
+        new.add(path, *content.pieces)
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove the checkpoints that are ahead of the first one of a call of `fit`.
+        """Remove the checkpoints that are ahead of the first one of a training.
 
-        They are damaged, or the trainer was put back behind them.
+        They are damaged, or the training was put back behind them.
         """
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)
 
-    def write(self, taken: CheckpointContent) -> Path:
+    def write(self, content: CheckpointContent) -> Path:
         """Write a checkpoint, then remove the oldest beyond those to keep."""
-        path = self._place(taken)
-        taken.write(path)
+        path = self._place(content)
+        content.write(path)
         for file in self.newest_first()[self.keep :]:
             if file != path:
                 remove(file)
@@ -145,5 +141,5 @@ class CheckpointFolder:
         if self.path.is_dir():
             remove_leftovers(self.path, OWN)
 
-    def _place(self, taken: CheckpointContent) -> Path:
-        return self.path / f"{taken.updates:010d}{SUFFIX}"
+    def _place(self, content: CheckpointContent) -> Path:
+        return self.path / f"{content.updates:010d}{SUFFIX}"

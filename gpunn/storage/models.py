@@ -1,0 +1,158 @@
+"""Model files: a description of JSON types and arrays by name; no code, no pickle.
+
+A file is written whole or not at all, and carries a checksum that is verified when it is read. Its
+arrays are host arrays whatever the backend, so a model trained on a GPU opens on a machine without
+one. What a description means is known to whoever makes a network of it (`gpunn.load`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.storage.checksums import checksummed, read_checksummed
+from gpunn.storage.files import write_atomically
+from gpunn.version import __version__
+
+__all__ = [
+    "FINAL",
+    "STATE",
+    "Description",
+    "ModelContent",
+    "check_arrays",
+    "description_text",
+    "final_model",
+    "model_content",
+    "read_model",
+]
+
+FORMAT = 2
+
+FINAL = "final.safetensors"
+"""Name of the trained network in the folder of a run."""
+
+KEY = "gpunn"
+"""Name of the description among a safetensors file's metadata."""
+
+STATE = "training."
+"""Prefix of the arrays that only training needs."""
+
+
+class Description(msgspec.Struct):
+    """What a file says of its network, beside the arrays."""
+
+    layers: list[str | dict[str, Any]]
+    input_shape: list[int]
+    seed: int
+    dtype: str
+    kind: Literal["sequential", "neural_network"] = "sequential"
+    inputs_fitted: bool = True
+    metadata: dict[str, Any] = {}
+    training: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ModelContent:
+    """What a file is to hold, on the host; it can be written more than once."""
+
+    arrays: Mapping[str, np.ndarray]
+    text: str
+
+    def write(self, path: str | Path) -> None:
+        """Write it, whole or not at all."""
+        write_atomically(path, *self.pieces)
+
+    @cached_property
+    def pieces(self) -> list[bytes | memoryview]:
+        """The bytes of the file, in pieces."""
+        return checksummed(self.arrays, {KEY: self.text})
+
+
+def model_content(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> ModelContent:
+    """Return the content of a model file.
+
+    Raises
+    ------
+    ArgumentError
+        If the description is not made of JSON types.
+    """
+    return ModelContent(arrays, description_text(description))
+
+
+def description_text(description: Mapping[str, Any]) -> str:
+    """Return a description as JSON, with the format's number."""
+    try:
+        return json.dumps({"format": FORMAT, **description})
+    except (TypeError, ValueError) as error:
+        # All else in a description is gpunn's own.
+        raise ArgumentError(
+            f"metadata: expected what JSON can hold (dict, list, str, numbers, None); {error}"
+        ) from error
+
+
+def read_model(
+    path: str | Path,
+) -> tuple[Description, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return what a model file holds.
+
+    Returns
+    -------
+    Description, dict of str to ndarray, dict of str to ndarray
+        The description, the network's arrays, and those that only training needs, which a
+        checkpoint has.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, is not such a file, or has another format.
+    OSError
+        If it can't be read.
+    """
+    metadata, arrays = read_checksummed(path)
+    try:
+        description = json.loads(metadata[KEY])
+        format_version = description["format"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: a safetensors file, but not one of gpunn's") from error
+    if format_version != FORMAT:
+        raise ModelFileError(
+            f"{path}: has format {format_version!r}; this gpunn {__version__} reads format "
+            f"{FORMAT}. Install the gpunn that wrote it: {description.get('versions')}"
+        )
+    try:
+        converted = msgspec.convert(description, Description)
+    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
+        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
+    names = [name for name in arrays if name.startswith(STATE)]
+    state = {name.removeprefix(STATE): arrays.pop(name) for name in names}
+    return converted, arrays, state
+
+
+def check_arrays(values: Mapping[str, np.ndarray], dtype: str) -> None:
+    """Raise an ArgumentError unless all arrays have this dtype and are finite."""
+    for name, value in sorted(values.items()):
+        if value.dtype != dtype:
+            raise ArgumentError(f"values: {name!r} has dtype {value.dtype}; expected {dtype}")
+        if not np.isfinite(value).all():
+            raise ArgumentError(f"values: {name!r} holds numbers that are not finite")
+
+
+def final_model(folder: Path) -> Path:
+    """Return the file of a run's trained network, or raise a ModelFileError."""
+    path = folder / FINAL
+    if path.exists():
+        return path
+    others = sorted(file.name for file in folder.glob("*.safetensors"))
+    there = f"; there are: {', '.join(others)}" if others else ""
+    raise ModelFileError(
+        f"{path}: there is no such file; expected a file, or the folder of a run that has come to "
+        f"its end{there}. gpunn train {folder} --resume goes on with a run"
+    )
