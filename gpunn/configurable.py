@@ -13,22 +13,27 @@ import importlib
 import inspect
 import math
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from gpunn.attributes import unknown_attribute
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.foreign import advice
 
 __all__ = [
     "Configurable",
+    "check_choice",
     "check_flag",
     "check_fraction",
     "check_integer",
+    "check_names",
     "check_number",
+    "construct",
     "default_parameters",
+    "field_names",
+    "key_path",
     "known",
     "lookup",
     "make",
@@ -105,6 +110,7 @@ class Configurable:
 
 
 Kind = TypeVar("Kind", bound=Configurable)
+Made = TypeVar("Made")
 
 
 def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
@@ -134,13 +140,14 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
 def default_parameters(name: str) -> dict[str, Any]:
     """Return the defaults, in plain types, of the parameters of the class with this name."""
     cls = known(Configurable).get(name)
-    defaults: dict[str, Any] = {}
-    for field in () if cls is None else _fields(cls):
-        if field.default is not dataclasses.MISSING:
-            defaults[field.name] = _plain(field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = _plain(field.default_factory())
-    return defaults
+    defaults = {field.name: _default(field) for field in _fields(cls)}
+    return {name: _plain(it) for name, it in defaults.items() if it is not dataclasses.MISSING}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Return a field's default, or `dataclasses.MISSING`."""
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = False) -> type[Kind]:
@@ -197,24 +204,57 @@ def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
     ArgumentError
         If a parameter is unknown (with the nearest valid name), missing or impossible.
     """
-    fields = _fields(cls)
-    valid = [field.name for field in fields if field.init]
-    for parameter in parameters:
-        if parameter not in valid:
-            raise ArgumentError(
-                f"{argument}.{parameter}: {cls.name!r} has no such parameter; "
-                f"{advice('parameter', parameter, valid)}"
-            )
-    for field in fields:
-        required = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
-        if required and field.init and field.name not in parameters:
-            raise ArgumentError(f"{argument}.{field.name}: {cls.name!r} needs this parameter")
+    check_names(
+        cls,
+        parameters,
+        argument,
+        unknown=f"{cls.name!r} has no such parameter",
+        missing=f"{cls.name!r} needs this parameter",
+    )
+    return construct(cls, parameters, argument)
+
+
+def check_names(
+    cls: type, values: Mapping[str, Any], path: str, *, unknown: str, missing: str
+) -> None:
+    """Raise an ArgumentError if a dataclass has no field of a name, or needs one that is missing.
+
+    Parameters
+    ----------
+    cls : type
+    values : mapping
+        Values of its fields by their names.
+    path : str
+        Where they stand, for the message.
+    unknown, missing : str
+        What the message says.
+    """
+    fields = {field.name: field for field in _fields(cls) if field.init}
+    for name in values:
+        if name not in fields:
+            found = advice("parameter", name, fields)
+            raise ArgumentError(f"{key_path(path, name)}: {unknown}; {found}")
+    for name, field in fields.items():
+        if name not in values and _default(field) is dataclasses.MISSING:
+            raise ArgumentError(f"{key_path(path, name)}: {missing}")
+
+
+def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
+    """Return `cls(**values)`; an error's message begins with the path."""
     try:
-        return cls(**parameters)
+        return cls(**values)
     except (ArgumentError, ArgumentTypeError) as error:
-        raise ArgumentError(f"{argument}.{error}") from error
+        raise ArgumentError(key_path(path, str(error))) from error
+
+
+def key_path(path: str, key: str) -> str:
+    """Return the path of a key in the table at `path`, which is empty for the outermost."""
+    return f"{path}.{key}" if path else key
+
+
+def field_names(cls: type) -> list[str]:
+    """Return the names of a dataclass's fields."""
+    return [field.name for field in _fields(cls)]
 
 
 def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
@@ -318,6 +358,16 @@ def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
     if number < at_least:
         raise ArgumentError(f"{argument}: expected a whole number >= {at_least}; got {number}")
     return number
+
+
+def check_choice(argument: str, value: Any, choices: Collection[str]) -> Any:
+    """Return `value` if it is one of the choices, or raise an error that names `argument`."""
+    if value not in choices:
+        name = argument.rpartition(".")[2]
+        raise ArgumentError(
+            f"{argument}: there is no {name} {value!r}; {suggest(str(value), choices)}"
+        )
+    return value
 
 
 def check_flag(argument: str, value: Any) -> bool:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import msgspec
-
 # Classes are known by name once they are defined, so every built-in must have been imported.
 from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
 from gpunn.config import Config
@@ -116,7 +114,7 @@ class Objects:
 
     def described(self) -> dict[str, Any]:
         """Return the configuration in JSON types, every default of every object written out."""
-        described: dict[str, Any] = msgspec.to_builtins(self.config)
+        described: dict[str, Any] = self.config.plain()
         described["model"]["layers"] = [self._description(layer) for layer in self.layers]
         training = described["training"]
         training["loss"] = self._description(self.loss)

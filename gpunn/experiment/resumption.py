@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from gpunn.config import BackendOptions, read_config
@@ -81,7 +80,7 @@ def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tu
 def _options(description: Mapping[str, Any]) -> dict[str, Any]:
     """Return all options of a backend; an earlier release had fewer."""
     given = description.get("backend_options")
-    defaults = msgspec.structs.asdict(BackendOptions())
+    defaults = BackendOptions().plain()
     return defaults | given if isinstance(given, dict) else defaults
 
 

@@ -198,7 +198,7 @@ def read_run(path: Path) -> Record:
         path,
         path.resolve().name,
         config,
-        msgspec.to_builtins(config),
+        config.plain(),
         here,
         history(path / HISTORY),
         lines(path / NORMS, NormRow),

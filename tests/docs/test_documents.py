@@ -25,15 +25,15 @@ import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
-import msgspec
 import pytest
 
 import gpunn
 from gpunn import config as configuration
 from gpunn.cli import main
+from gpunn.config.tables import AnyDataSet
 from gpunn.configurable import Configurable, known
 from gpunn.experiment.folder import FILES
 
@@ -229,35 +229,29 @@ def default_of(text: str) -> Any:
 
 
 TABLES = {
-    "The top of the file": (configuration.Config, ()),
-    "`[backend_options]`": (configuration.BackendOptions, ()),
-    "`[data]`": (configuration.DataSet, ("dataset",)),
-    '`dataset = "mnist"`': (configuration.MNIST, ()),
-    '`dataset = "csv"`': (configuration.CSV, ()),
-    '`dataset = "npz"`': (configuration.NPZ, ()),
-    '`dataset = "npy"`': (configuration.NPY, ()),
-    "`[model]`": (configuration.Model, ()),
-    "`[training]`": (configuration.Training, ()),
+    "The top of the file": configuration.Config,
+    "`[backend_options]`": configuration.BackendOptions,
+    "`[data]`": configuration.DataSet,
+    '`dataset = "mnist"`': configuration.MNIST,
+    '`dataset = "csv"`': configuration.CSV,
+    '`dataset = "npz"`': configuration.NPZ,
+    '`dataset = "npy"`': configuration.NPY,
+    "`[model]`": configuration.Model,
+    "`[training]`": configuration.Training,
 }
 
 
 @pytest.mark.parametrize("section", TABLES)
 def test_every_key_is_documented_with_its_default(section: str) -> None:
-    table, tags = TABLES[section]
-    inherited = () if table is configuration.DataSet else configuration.DataSet.__struct_fields__
-    expected: dict[str, Any] = dict.fromkeys(tags, ...)
-    for field in msgspec.structs.fields(table):
-        if field.name not in inherited:
-            default = ... if field.required else field.default
-            if field.default_factory is not msgspec.NODEFAULT:
-                default = field.default_factory()
-            expected[field.name] = default
+    table = TABLES[section]
+    inherited = set() if table is configuration.DataSet else parameters(configuration.DataSet)
+    expected = {key: it for key, it in parameters(table).items() if key not in inherited}
     assert {key: default_of(cells[1]) for key, cells in rows(section).items()} == expected
 
 
 def test_every_data_set_has_a_section() -> None:
     kinds = set(re.findall(r'^`dataset = "(\w+)"`$', "\n".join(sections()), re.MULTILINE))
-    assert kinds == set(configuration.DATA_SETS)
+    assert kinds == {each.dataset for each in get_args(AnyDataSet)}
 
 
 KINDS: dict[str, type[Configurable]] = {
