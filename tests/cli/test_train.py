@@ -209,7 +209,7 @@ def test_a_warning_is_one_line(gpunn, digits):
             "training.callbacks=[{name='json_lines_log', path='./history.jsonl'}]",
             "training.callbacks[0].path: the run keeps its own history.jsonl",
         ),
-        ("training.class_weight={3=-1}", "training.class_weight.3: expected a number >= 0.0"),
+        ("training.class_weight={3=-1}", "training.class_weight.3: expected >= 0; got -1.0"),
         ("training.loss=json:JSONEncoder", "training.loss: 'json:JSONEncoder' imports a class"),
         ("training", "--set training: expected key=value"),
         # What only the data shows.
