@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import array_api_compat
 import numpy as np
@@ -85,6 +85,9 @@ class Backend:
         What `gpunn.get_backend` needs beside the name to give a backend like this one.
     """
 
+    maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
+    """Makes a backend from a name and options; `gpunn.backends.selection` sets it."""
+
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
         self.xp = xp
         self.device = device
@@ -93,7 +96,7 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Say how a copy is made elsewhere: by name and options, there being nothing else to it."""
-        return restored, (self.name, self.options)
+        return Backend.maker, (self.name, self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the backend itself, which stands for a device, and holds no results."""
@@ -762,10 +765,3 @@ class Backend:
         scale[...] = xp.clip(xp.where(finite > 0, kept_or_doubled, scale / 2), smallest, largest)
         good_updates[...] = xp.where(grown, xp.zeros_like(good), good)
         updates -= 1 - finite
-
-
-def restored(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return the backend of this name with these options."""
-    from gpunn.backends.selection import get_backend
-
-    return get_backend(name, **options)

@@ -6,7 +6,9 @@ import functools
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from gpunn.backends.base import Backend
 from gpunn.backends.claims import claim
@@ -114,6 +116,14 @@ def get_backend(
     if backend is not None and not isinstance(backend, str):
         raise ArgumentTypeError(f"backend: expected a name or a Backend; got {backend!r}")
     return _made(*_chosen(backend), options, threads)
+
+
+def made_again(name: str, options: Mapping[str, Any]) -> Backend:
+    """Return the backend of this name with these options, as one that was pickled had them."""
+    return get_backend(name, **options)
+
+
+Backend.maker = made_again
 
 
 def available_backends() -> list[str]:

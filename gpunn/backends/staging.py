@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-from gpunn.typing import Array
-
-if TYPE_CHECKING:
-    from gpunn.backends.base import Backend
+from gpunn.typing import Array, HostArray, Shape
 
 __all__ = ["Stager"]
+
+
+class Memory(Protocol):
+    """What a stager needs of a backend."""
+
+    @property
+    def device(self) -> Any: ...
+
+    def zeros(self, shape: Shape, dtype: str) -> Array: ...
+
+    def copy_from_host(self, array: HostArray, out: Array) -> None: ...
 
 
 class Stager:
@@ -25,7 +33,7 @@ class Stager:
     backend : Backend
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Memory) -> None:
         self.backend = backend
         self._arrays: dict[str, Array] = {}
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cupy
 import numpy as np
 
-from gpunn.backends.staging import Stager
+from gpunn.backends.staging import Memory, Stager
 from gpunn.typing import Array
-
-if TYPE_CHECKING:
-    from gpunn.backends.cupy.backend import CupyBackend
 
 __all__ = ["PinnedStager"]
 
@@ -39,9 +36,7 @@ class PinnedStager(Stager):
     nothing of this stream, and would give it to others at once.
     """
 
-    backend: CupyBackend
-
-    def __init__(self, backend: CupyBackend) -> None:
+    def __init__(self, backend: Memory) -> None:
         super().__init__(backend)
         backend.device.use()
         self._places = Place(), Place()
