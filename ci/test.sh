@@ -1,12 +1,20 @@
 #!/usr/bin/env bash
-# Every check of the project: ./ci/test.sh [pytest arguments]
+# Every check of the project: ./ci/test.sh [quick | --full] [pytest arguments]
+#
+#   ./ci/test.sh           before a change is proposed
+#   ./ci/test.sh quick     the inner loop: less than a minute
+#   ./ci/test.sh --full    everything; docs/testing.md says what it adds, and when to run it
 #
 # PYTHON=python3.12 ./ci/test.sh chooses the interpreter; GPUNN_DATA names the folder with the larger data sets.
-#
-# No GPU is needed. The tiers that pytest's summaries speak of are explained in docs/gpu.md.
+# No GPU is needed. The test tiers that pytest's summaries speak of are explained in docs/gpu.md.
 set -euo pipefail
 
 source "$(dirname -- "${BASH_SOURCE[0]}")/environment.sh"
+
+run=default
+case ${1:-} in
+  quick | --full) run=$1 && shift ;;
+esac
 
 # Prints why the CUDA backend can't be tested on emulated devices here; nothing where it can.
 emulator_obstacle() {
@@ -17,13 +25,8 @@ emulator_obstacle() {
     echo "no g++"
   elif ((${version%%.*} < 11)); then
     echo "g++ is version $version; the emulated devices need 11 or newer"
-  elif others=$("$environment_python" -I 2>/dev/null - <<'PYTHON'
-from importlib.metadata import distributions
-found = {(d.name.lower(), d.version) for d in distributions() if d.name.lower().startswith("cupy")}
-print(*(f"{name} {version}" for name, version in sorted(found - {("cupy-cuda13x", "14.2.0")})))
-PYTHON
-  ) && [[ -n $others ]]; then
-    echo ".venv has $others; the emulated devices need cupy-cuda13x 14.2.0 alone"
+  elif others=$(compgen -G "$environment/lib/python*/site-packages/cupy*.dist-info" | grep -v cupy_cuda13x-14.2.0); then
+    echo ".venv has ${others##*/}; the emulated devices need cupy-cuda13x 14.2.0 alone"
   fi
 }
 
@@ -39,81 +42,49 @@ if [[ -z ${GPUNN_DATA:-} && -d ../shared/data ]]; then
   export GPUNN_DATA
 fi
 
+# All checks run, so that one call shows everything there is to mend.
 failed=""
-note() {
-  local name=$1 status=$2
-  # What the arguments select may have no test in one of pytest's two processes.
-  [[ $status == 0 || ($status == 5 && $selection == yes) ]] || failed+="${failed:+, }$name"
-}
-selection=$([[ $# == 0 ]] || echo yes)
-
 check() {
-  local name=$1 status=0
+  local name=$1
   shift
   printf '\n== %s\n' "$name"
-  "$environment_python" -m "$@" || status=$?
-  note "$name" "$status"
+  "$@" || failed+="${failed:+, }$name"
 }
 
-# All of them run, so that one run shows everything there is to mend.
-check "ruff check" ruff check .
-check "ruff format" ruff format --check .
-check "mypy" mypy --strict gpunn
-
-# The emulator holds for a whole process, and import tests need one without it: two processes, side by side. Each leads a
-# process group (set -m), so that what it started ends with it if this script is interrupted.
-unset GPUNN_TEST_DEVICE
-log=$(mktemp)
-end_all() {
-  local group
-  for group in $(jobs -p); do
-    kill -TERM -- "-$group" 2>/dev/null || true
-  done
-  wait
-  rm -f -- "$log"
-}
-trap end_all EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-set -m
-
-ended() {
-  local name=$1 process=$2 status
-  while true; do
-    status=0
-    wait "$process" || status=$?
-    kill -0 "$process" 2>/dev/null || break
-    sleep 1 # it was stopped (SIGSTOP), and has not ended
-  done
-  note "$name" "$status"
+# Runs pytest with the CUDA device $1. What the arguments select may have no test there, which is status 5.
+given=$#
+tests() {
+  local status=0
+  GPUNN_TEST_DEVICE=$1 "$environment_python" -m pytest "${@:2}" || status=$?
+  [[ $status == 0 || ($status == 5 && $given != 0) ]]
 }
 
-host="tiers 1 to 4: pytest without a CUDA device" emulated="tier 5: pytest on emulated CUDA devices"
-rest="tier 1: pytest on what is built upon it"
-# The emulated devices take less time than all the rest, so some of that comes after them.
-later=()
-if [[ -z $obstacle && $selection != yes ]]; then
-  later=(tests/cli tests/data tests/docs tests/robustness tests/interchange tests/reporting tests/scripts
-    tests/sklearn)
-fi
-if [[ -n $obstacle ]]; then
-  printf '\n== %s\n' "$host"
-  "$environment_python" -m pytest "$@" &
-  ended "$host" $!
+check "ruff check" "$environment_python" -m ruff check .
+check "ruff format" "$environment_python" -m ruff format --check .
+check "mypy" "$environment_python" -m mypy --strict gpunn
+
+[[ $run != quick || $given != 0 ]] ||
+  set -- tests/*.py tests/backends tests/data tests/experiment tests/layers tests/reference tests/training
+[[ $run == --full ]] || set -- -m "not full" "$@"
+
+host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
+if [[ $run == quick ]]; then
+  check "$host" tests "" "$@"
+elif [[ -n $obstacle ]]; then
+  check "$host" tests "" "$@"
   printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
-  "$environment_python" -m pytest "$@" "${later[@]/#/--ignore=}" &>"$log" &
+  # A device holds for a whole process, so there are two, side by side. Each leads a process group (set -m), and what it
+  # started ends with it if this script is interrupted. What the one without a device says comes last.
+  log=$(mktemp)
+  set -m
+  trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
+  trap 'exit 130' INT TERM HUP
+  tests "" "$@" &>"$log" &
   host_process=$!
-  printf '\n== %s\n' "$emulated"
-  GPUNN_TEST_DEVICE=emulated "$environment_python" -m pytest "$@" &
-  ended "$emulated" $!
-  if ((${#later[@]})); then
-    printf '\n== %s\n' "$rest"
-    "$environment_python" -m pytest "${later[@]}" &
-    ended "$rest" $!
-  fi
-  ended "$host" "$host_process"
-  printf '\n== %s (at the same time)\n' "$host"
+  tests emulated "$@" &
+  check "$emulated" wait $!
+  check "$host, at the same time" wait "$host_process"
   cat -- "$log"
 fi
 

@@ -1,0 +1,142 @@
+"""What ci/test.sh and quickstart.sh say of Python, and that ci/test.sh fails if a part does."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or os.uname().machine != "x86_64" or shutil.which("bash") is None,
+    reason="the emulated devices need Linux on x86-64, and the commands need bash",
+)
+
+# Stands for an interpreter: prints a version or a complaint, as a shell script's text says.
+INTERPRETER = """#!/usr/bin/env bash
+case "$*" in
+  *ensurepip*) {look} ;;
+  "-m pytest"*)
+    device=${{GPUNN_TEST_DEVICE:-none}}
+    echo "$device: ${{*:3}}"
+    if [[ -n ${{HANG:-}} ]]; then sleep 1000 & echo $! >"$MARKS/$device"; wait; fi
+    [[ $device != "${{FAIL:-}}" ]] || exit 1 ;;
+esac
+"""
+WORKS = INTERPRETER.format(look="echo 3.12")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """`start(command, interpreters)` runs a command of a copy, with these alone on PATH."""
+    root, tools = tmp_path / "a clone", tmp_path / "tools"
+    for name in ("ci", "scripts", "tests"):
+        shutil.copytree(REPOSITORY / name, root / name, ignore=lambda *_: ["__pycache__", "runs"])
+    shutil.copy(REPOSITORY / "pyproject.toml", root)
+    tools.mkdir()
+    for tool in (
+        "bash",
+        "cat",
+        "cksum",
+        "dirname",
+        "env",
+        "grep",
+        "mktemp",
+        "rm",
+        "sleep",
+        "uname",
+    ):
+        (tools / tool).symlink_to(shutil.which(tool))
+
+    def begin(command, interpreters, **variables):
+        for name, text in interpreters.items():
+            path = root / name if "/" in name else tools / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755)
+        return subprocess.Popen(
+            ["bash", str(root / command[0]), *command[1:]],
+            env={"PATH": str(tools), "MARKS": str(tmp_path), "TMPDIR": str(tmp_path)} | variables,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    return begin
+
+
+@pytest.mark.parametrize("command", ["scripts/quickstart.sh", "ci/test.sh"])
+@pytest.mark.parametrize(
+    ("look", "variables", "said"),
+    [
+        (None, {}, "python3: command not found"),
+        (None, {"PYTHON": "mine"}, "mine: command not found"),
+        ("echo 'is Python 3.9, which is too old'; exit 1", {}, "python3: is Python 3.9, which is"),
+        ("echo 'Error: No module named ensurepip'; exit 1", {}, "python3: No module named ensurep"),
+    ],
+)
+def test_what_is_wrong_with_python_is_said(start, command, look, variables, said):
+    interpreters = {} if look is None else {"python3": INTERPRETER.format(look=look)}
+    process = start([command], interpreters, **variables)
+    output, _ = process.communicate()
+    assert process.returncode == 1
+    assert "gpunn needs Python 3.11 or newer with venv and ensurepip" in output
+    assert said in output
+
+
+CHECKOUT = {".venv/bin/python": WORKS, "g++": "#!/usr/bin/env bash\necho 12"}
+
+
+@pytest.mark.parametrize("failing", ["", "none", "emulated"])
+@pytest.mark.parametrize(
+    ("arguments", "passed_on"),
+    [
+        ([], "-m not full"),
+        (["--full"], ""),
+        (["tests/gpu_graph", "-x"], "-m not full tests/gpu_gr"),
+    ],
+)
+def test_tests_run_with_and_without_a_device(start, failing, arguments, passed_on):
+    process = start(["ci/test.sh", *arguments], CHECKOUT, FAIL=failing)
+    output, _ = process.communicate()
+    assert f"emulated: {passed_on}" in output
+    assert f"none: {passed_on}" in output
+    assert process.returncode == bool(failing), output
+    parts = {"none": "tests without a CUDA device", "emulated": "tests on emulated CUDA devices"}
+    assert output.partition("error: failed: ")[2].startswith(parts.get(failing, ""))
+
+
+def test_the_quick_run_starts_no_device(start):
+    process = start(["ci/test.sh", "quick"], CHECKOUT)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "none: -m not full tests/" in output
+    assert "emulated: " not in output
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_an_interruption_ends_both_and_what_they_started(start, tmp_path):
+    process = start(["ci/test.sh"], CHECKOUT, HANG="yes")
+    marks = [tmp_path / "none", tmp_path / "emulated"]
+    while not all(mark.exists() and mark.read_text() for mark in marks):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 130
+    assert not list(tmp_path.glob("tmp.*")), "the log is left"
+    # They are told to end, and nobody waits for it. One that goes on keeps this test from ending.
+    while any(map(is_running, [mark.read_text().strip() for mark in marks])):
+        time.sleep(0.01)
