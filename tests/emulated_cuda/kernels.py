@@ -21,6 +21,7 @@ FLAGS = (
     "-fno-strict-aliasing",
     "-U_FORTIFY_SOURCE",  # its longjmp refuses to switch stacks
     "-Wl,-Bsymbolic",  # a kernel named like a C function ("step", "index") still calls itself
+    "-nostdlib",  # linking with libraries takes as long as compiling; `Module` loads them once
     "-fmax-errors=5",
     "-w",
 )
@@ -169,6 +170,7 @@ class Module:
     """A built source and the names of its kernels."""
 
     def __init__(self, path: str, symbols: dict[str, str], using_double: set[str]):
+        ctypes.CDLL("libstdc++.so.6", ctypes.RTLD_GLOBAL)
         self.library = ctypes.PyDLL(path)  # keeps the GIL: the shim's threadIdx is one per process
         self.symbols = symbols
         self.using_double = using_double

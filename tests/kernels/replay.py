@@ -34,8 +34,8 @@ from parity import operations
 OWN = Path(__file__).parent / "include"
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SANITIZERS = {
-    # The driver has the functions that the instrumentation calls, so no libtsan.
-    "thread": ("-fsanitize=thread", "-nodefaultlibs", "-Wl,-lstdc++,-lm,-lgcc_s,-lc"),
+    # The driver has the functions that the instrumentation calls.
+    "thread": ("-fsanitize=thread",),
     "address": ADDRESS,
 }
 DRIVERS = {"thread": ("-DRACES", "-rdynamic"), "address": ADDRESS}
