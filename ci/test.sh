@@ -64,7 +64,7 @@ check "ruff format" "$environment_python" -m ruff format --check .
 check "mypy" "$environment_python" -m mypy --strict gpunn
 
 [[ $run != quick || $given != 0 ]] ||
-  set -- tests/*.py tests/backends tests/data tests/experiment tests/layers tests/reference tests/training
+  set -- tests/*.py tests/{backends,data,experiment,layers,reference,storage,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
