@@ -1,11 +1,15 @@
-"""Tables as HTML, for notebooks."""
+"""What notebooks and scripts show of networks and histories: tables as HTML, and plots."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
-__all__ = ["html_table"]
+from gpunn.monitor import VALIDATION
+from gpunn.optional import require
+
+__all__ = ["html_table", "plot_columns", "title_of"]
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -37,3 +41,33 @@ def cell(tag: str, scope: str, place: int, text: str) -> str:
     side = "right" if place else "left"
     scoped = f' scope="{scope}"' if scope else ""
     return f'<{tag}{scoped} style="text-align: {side}">{escape(text)}</{tag}>'
+
+
+def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[Any]:
+    """Plot columns of a history by epoch, each on axes of its own, training and validation."""
+    pyplot = require("matplotlib.pyplot", "plotting a history", ".[report]")
+    _, grid = pyplot.subplots(
+        1, len(names), figsize=(5 * len(names), 3.4), layout="constrained", squeeze=False
+    )
+    for axes, name in zip(grid[0], names, strict=True):
+        pairs = (("training", name, "-"), ("validation", f"{VALIDATION}{name}", "--"))
+        for label, column, style in pairs:
+            points = [(row["epoch"], row[column]) for row in rows if column in row]
+            if points:
+                marker = "o" if len(points) == 1 else None
+                axes.plot(*zip(*points, strict=True), style, marker=marker, label=label)
+        axes.set(title=title_of(name), xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return list(grid[0])
+
+
+def title_of(name: str) -> str:
+    """Return a metric's name as a title.
+
+    Examples
+    --------
+    >>> title_of("root_mean_squared_error"), title_of("r2")
+    ('Root mean squared error', 'R²')
+    """
+    return "R²" if name == "r2" else name.replace("_", " ").capitalize()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpunn.metrics import Metric
 
 __all__ = [
+    "TIMINGS",
     "VALIDATION",
     "Best",
     "check_mode",
@@ -30,6 +31,9 @@ __all__ = [
 
 VALIDATION = "val_"
 """Prefix of the figures of the validation data."""
+
+TIMINGS = ("learning_rate", "seconds", "samples_per_second")
+"""Names in an epoch's row, after the metrics, of what is not measured on predictions."""
 
 BESIDE = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
 """Figures of an epoch that are no metric, and whether larger is better."""

@@ -14,14 +14,13 @@ from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import Part, Parts, load, warn_of_constant_columns
 from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
-from gpunn.monitor import Best, default_monitor, direction, directions, missing_figure
+from gpunn.monitor import TIMINGS, Best, default_monitor, direction, directions, missing_figure
 from gpunn.network import Sequential
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import Checkpoint
 from gpunn.training.dataset import examples, training_examples
 from gpunn.training.history import History
-from gpunn.training.trainer import TIMINGS
 
 __all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
 

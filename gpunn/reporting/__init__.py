@@ -1,4 +1,4 @@
-"""Pictures of runs: a report as one HTML file, and plots for notebooks.
+"""Pictures of runs: a report as one HTML file.
 
 The packages for it come with the extra `report`, and are imported when a picture is asked for.
 """

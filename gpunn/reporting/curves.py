@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from gpunn.display import title_of
+from gpunn.monitor import TIMINGS
 from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
-from gpunn.reporting.text import title_of
-from gpunn.training.trainer import TIMINGS
 
 __all__ = ["comparison", "learning_curves", "norm_charts", "pace_charts"]
 

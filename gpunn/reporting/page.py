@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.backends import Backend
+from gpunn.display import title_of
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.metadata import check_metadata
 from gpunn.experiment.objects import Objects
@@ -23,7 +24,7 @@ from gpunn.reporting.curves import comparison, learning_curves, norm_charts, pac
 from gpunn.reporting.findings import Findings, examine
 from gpunn.reporting.records import Record, flat, read_run
 from gpunn.reporting.results import Results, Table, results
-from gpunn.reporting.text import duration, figure_text, title_of
+from gpunn.reporting.text import duration, figure_text
 from gpunn.reporting.weights import WeightPictures, first_layer
 from gpunn.storage.files import write_atomically
 from gpunn.version import __version__

@@ -1,11 +1,11 @@
-"""How figures are written in a report and in notebooks."""
+"""How numbers are written in a report."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-__all__ = ["SPACE", "duration", "figure_text", "title_of"]
+__all__ = ["SPACE", "duration", "figure_text"]
 
 SPACE = "\N{NO-BREAK SPACE}"
 """Between a number and its unit."""
@@ -45,14 +45,3 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def title_of(name: str) -> str:
-    """Return a figure's name as a title.
-
-    Examples
-    --------
-    >>> title_of("root_mean_squared_error"), title_of("r2")
-    ('Root mean squared error', 'R²')
-    """
-    return "R²" if name == "r2" else name.replace("_", " ").capitalize()

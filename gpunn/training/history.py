@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gpunn.display import html_table
+from gpunn.display import html_table, plot_columns
 from gpunn.errors import ArgumentError, MissingFigureError, suggest
-from gpunn.monitor import VALIDATION, Best, default_monitor, direction, directions, monitored
+from gpunn.monitor import (
+    TIMINGS,
+    VALIDATION,
+    Best,
+    default_monitor,
+    direction,
+    directions,
+    monitored,
+)
 
 __all__ = ["History"]
 
@@ -161,9 +169,14 @@ class History(dict[str, list[float]]):
         MissingPackageError
             If Matplotlib is not installed; it comes with the extra `report`.
         """
-        from gpunn.reporting.notebook import plot_history
-
-        return plot_history(self, figures)
+        if not self.rows:
+            raise ArgumentError("history: there is no epoch to plot yet")
+        for name in figures:
+            if name not in self:
+                raise ArgumentError(f"figures: there is no {name!r}; {suggest(name, self)}")
+        beside = ("epoch", *TIMINGS)
+        measured = [n for n in self if n not in beside and not n.startswith(VALIDATION)]
+        return plot_columns(self.rows, figures or measured)
 
     def _repr_html_(self) -> str:
         """Return the figures for a notebook, an epoch a row."""

@@ -18,7 +18,7 @@ from gpunn.errors import ArgumentError, DivergenceError, ModelFileError, suggest
 from gpunn.exclusion import exclusive
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
-from gpunn.monitor import directions
+from gpunn.monitor import TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.randomness import permutation
@@ -49,9 +49,6 @@ LOG = logging.getLogger("gpunn")
 
 AT_ONCE = 16
 """Batches of an evaluation that are asked for at a time; between two requests Ctrl-C is heard."""
-
-TIMINGS = ("learning_rate", "seconds", "samples_per_second")
-"""Figures of an epoch that are not measured on the predictions."""
 
 
 def checked_metrics(values: Any) -> list[Metric]:
