@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from typing import Annotated, Any
 
 from gpunn.config import Config, load_config
-from gpunn.configurable import resolve
+from gpunn.configurable import check_number, resolve
 from gpunn.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -30,6 +29,7 @@ from gpunn.experiment.folder import (
 )
 from gpunn.metrics import Metric
 from gpunn.monitor import Best, default_monitor, direction, directions
+from gpunn.schema import typed
 from gpunn.storage.checkpoint_folder import newest_first
 from gpunn.storage.models import FINAL
 from gpunn.storage.reading import lines_of, read_whole
@@ -50,22 +50,29 @@ RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1
 """What these figures can be."""
 
 
-class NormRow(msgspec.Struct):
+Figures = dict[str, Annotated[float, check_number] | None]
+"""Finite numbers by name; None where one was not finite, which JSON can't hold."""
+
+
+@dataclass(frozen=True)
+class NormRow:
     """Norms of each array and its gradient after an epoch; None if not finite."""
 
     epoch: int
-    parameters: dict[str, float | None]
-    gradients: dict[str, float | None]
+    parameters: Figures
+    gradients: Figures
 
 
-class Blas(msgspec.Struct):
+@dataclass(frozen=True)
+class Blas:
     """The library of matrix products."""
 
     name: str = ""
     version: str = ""
 
 
-class Environment(msgspec.Struct):
+@dataclass(frozen=True)
+class Environment:
     """Where a run was trained, as `environment.json` says; empty where it does not."""
 
     started: str = ""
@@ -74,17 +81,18 @@ class Environment(msgspec.Struct):
     python: str = ""
     gpunn: str = ""
     cores: int | None = None
-    backend: dict[str, str] = {}
-    packages: dict[str, str | None] = {}
-    blas: Blas = msgspec.field(default_factory=Blas)
+    backend: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, str | None] = field(default_factory=dict)
+    blas: Blas = Blas()
 
 
-class Ending(msgspec.Struct):
+@dataclass(frozen=True)
+class Ending:
     """How a run ended, as `evaluation.json` says."""
 
     epochs: int
     stopped: str
-    test: dict[str, float | None] | None
+    test: Figures | None
 
 
 @dataclass(frozen=True)
@@ -225,7 +233,7 @@ def newest_model(path: Path) -> Path | None:
 
 def history(path: Path) -> list[dict[str, float | None]]:
     """Return the figures of each epoch; those that are not finite are None."""
-    rows = lines(path, dict[str, float | None])
+    rows = lines(path, Figures)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
         if row.get("epoch") is None:
@@ -264,8 +272,8 @@ def whole(path: Path, kind: Any) -> Any:
 def decode(place: object, text: bytes, kind: Any) -> Any:
     """Return what JSON text holds, or raise a DataFileError that names the place."""
     try:
-        return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return typed(kind, json.loads(text.decode()), ignore_unknown=True)
+    except (ValueError, RecursionError) as error:
         raise DataFileError(f"{place}: damaged: {error}") from error
 
 
