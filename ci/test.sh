@@ -62,6 +62,7 @@ tests() {
 check "ruff check" "$environment_python" -m ruff check .
 check "ruff format" "$environment_python" -m ruff format --check .
 check "mypy" "$environment_python" -m mypy --strict gpunn
+check "imports" "$environment/bin/lint-imports" --no-logo --no-cache
 
 [[ $run != quick || $given != 0 ]] ||
   set -- tests/*.py tests/{backends,data,experiment,layers,reference,storage,training}
