@@ -21,7 +21,7 @@ from gpunn.version import __version__
 
 __all__ = ["automatic_backend", "diagnose", "environment"]
 
-PACKAGES = ("numpy", "array-api-compat", "safetensors", "msgspec", "click", "tqdm")
+PACKAGES = ("numpy", "array-api-compat", "safetensors", "click", "tqdm")
 OPTIONAL_PACKAGES = ("numba", *CUPY_PACKAGES, "scikit-learn", "threadpoolctl")
 THREAD_VARIABLES = (
     "GPUNN_THREADS",

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import numpy as np
 
 from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.schema import typed
 from gpunn.storage.checksums import checksummed, read_checksummed
 from gpunn.storage.files import write_atomically
 from gpunn.version import __version__
@@ -46,7 +46,8 @@ STATE = "training."
 """Prefix of the arrays that only training needs."""
 
 
-class Description(msgspec.Struct):
+@dataclass
+class Description:
     """What a file says of its network, beside the arrays."""
 
     layers: list[str | dict[str, Any]]
@@ -55,7 +56,7 @@ class Description(msgspec.Struct):
     dtype: str
     kind: Literal["sequential", "neural_network"] = "sequential"
     inputs_fitted: bool = True
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None
 
 
@@ -128,8 +129,8 @@ def read_model(
             f"{FORMAT}. Install the gpunn that wrote it: {description.get('versions')}"
         )
     try:
-        converted = msgspec.convert(description, Description)
-    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
+        converted = typed(Description, description, ignore_unknown=True)
+    except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     names = [name for name in arrays if name.startswith(STATE)]
     state = {name.removeprefix(STATE): arrays.pop(name) for name in names}

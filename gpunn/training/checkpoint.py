@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import numpy as np
 
+from gpunn.configurable import check_integer
 from gpunn.differences import network_differences
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.network import Sequential, check_values
+from gpunn.schema import typed
 from gpunn.storage import checkpoints as stored
 from gpunn.storage.checkpoint_folder import newest_undamaged
 from gpunn.storage.checkpoints import CheckpointContent, checkpoint_content
@@ -50,17 +52,19 @@ STATE_TYPES = {
 }
 """Types of the state's arrays that are not of the network's."""
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, partial(check_integer, at_least=0)]
 
 
-class CallbackRecord(msgspec.Struct):
+@dataclass
+class CallbackRecord:
     """What a checkpoint says of a callback."""
 
     name: str
     state: dict[str, Any]
 
 
-class TrainingRecord(msgspec.Struct):
+@dataclass
+class TrainingRecord:
     """How far training has come, as a checkpoint describes it."""
 
     epoch: Count
@@ -73,13 +77,7 @@ class TrainingRecord(msgspec.Struct):
     history: list[dict[str, int | float]]
     callbacks: list[CallbackRecord]
     recoveries: Count = 0
-    algorithms: dict[str, str] = {}
-
-
-class Described(msgspec.Struct):
-    """The part of a description that is about training, at its place there."""
-
-    training: TrainingRecord
+    algorithms: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -189,8 +187,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     description, values, state = stored.read_checkpoint(path)
     try:
-        record = msgspec.convert({"training": description.training}, Described).training
-    except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
+        record = typed(TrainingRecord, description.training, "training", ignore_unknown=True)
+    except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     for number, row in enumerate(record.history, start=1):
         if not isinstance(row.get("epoch"), int) or row["epoch"] < 1:
