@@ -437,11 +437,11 @@ class RunFolder(Callback):
     def save_model(self) -> None:
         """Write the trained network; the evaluation of another one, which it replaces, goes."""
         path, model = self.path / FINAL, self.experiment.trainer.model
-        pieces = model_content(model.file_description(), model.parameters.to_host()).pieces
-        if holds(path, *pieces):
+        chunks = model_content(model.file_description(), model.parameters.to_host()).chunks
+        if holds(path, *chunks):
             return
         with Replacement() as new:
-            new.add(path, *pieces)
+            new.add(path, *chunks)
             (self.path / EVALUATION).unlink(missing_ok=True)
             new.commit()
 

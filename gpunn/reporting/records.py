@@ -32,7 +32,7 @@ from gpunn.monitor import Best, default_monitor, direction, directions
 from gpunn.schema import typed
 from gpunn.storage.checkpoint_folder import newest_first
 from gpunn.storage.models import FINAL
-from gpunn.storage.reading import lines_of, read_whole
+from gpunn.storage.reading import read_lines, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import newest_checkpoint
 
@@ -259,7 +259,7 @@ def lines(path: Path, kind: Any) -> list[Any]:
         return []
     return [
         decode(f"{path}, line {number}", line, kind)
-        for number, line in enumerate(lines_of(path, DataFileError), start=1)
+        for number, line in enumerate(read_lines(path, DataFileError), start=1)
         if line.endswith(b"\n")
     ]
 

@@ -1,4 +1,4 @@
-"""Folders of checkpoints: the newest undamaged one is gone on from, the oldest ones are removed."""
+"""Folders of checkpoints: which one to resume from, and which ones to keep."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     Parameters
     ----------
     path : str or Path
-        A checkpoint, a folder of checkpoints, or the folder of a run. A file's age is told by the
-        numbers in its name, and where these are the same, by its time. Beside checkpoints that a
-        run has written, others don't count.
+        A checkpoint, a folder of checkpoints, or the folder of a run. The newest has the largest
+        numbers in its name; of equal ones, the latest time. Where there are checkpoints that a run
+        has written, those with other names don't count.
     read : function
         Reads a checkpoint, or raises a ModelFileError if it is damaged.
 
@@ -68,12 +68,12 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder."""
+    """Return the checkpoints of a folder, by the numbers in their names, then by time."""
 
     def age(file: Path) -> tuple[list[int], int]:
         try:
             written = file.stat().st_mtime_ns
-        except FileNotFoundError:  # a training that goes on has just removed it
+        except FileNotFoundError:  # a running training has just removed it
             written = 0
         return [int(number) for number in re.findall(r"\d+", file.stem)], written
 
@@ -83,16 +83,16 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """Keeps the last few checkpoints of a training, each named by its number of updates.
+    """The last few checkpoints of a training, each named by its number of updates.
 
-    A checkpoint is on the disk before an older one is removed, and none is ever changed. So
-    whatever happens, there are the last ones but one. Files with other names stay as they are.
+    A new checkpoint is on the disk before an old one is removed, and none is ever changed. Files
+    with other names are left alone.
 
     Parameters
     ----------
     path : Path
     keep : int
-        How many.
+        How many checkpoints to keep.
     """
 
     def __init__(self, path: Path, keep: int) -> None:
@@ -100,33 +100,33 @@ class CheckpointFolder:
         self.keep = keep
 
     def newest_first(self) -> list[Path]:
-        """Return the checkpoints that are there."""
+        """Return the checkpoints of the training."""
         if not self.path.is_dir():
             return []
         return sorted((f for f in self.path.iterdir() if re.fullmatch(OWN, f.name)), reverse=True)
 
     def add_first(self, content: CheckpointContent, new: Replacement) -> Path:
-        """Add the first checkpoint of a training to files that are to be written together.
+        """Add the first checkpoint of a training to files that are written together.
 
-        Once they are, `drop_ahead_of` removes those that are of no use any more.
+        After their `commit`, `drop_ahead_of` removes checkpoints that are of no use any more.
         """
         make_folder(self.path)
         remove_leftovers(self.path, OWN)
         path = self._place(content)
-        new.add(path, *content.pieces)
+        new.add(path, *content.chunks)
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove the checkpoints that are ahead of the first one of a training.
+        """Remove the checkpoints with more updates than the first one of a training.
 
-        They are damaged, or the training was put back behind them.
+        They are damaged, or the training was set back to before them.
         """
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)
 
     def write(self, content: CheckpointContent) -> Path:
-        """Write a checkpoint, then remove the oldest beyond those to keep."""
+        """Write a checkpoint, then remove the oldest ones beyond `keep`."""
         path = self._place(content)
         content.write(path)
         for file in self.newest_first()[self.keep :]:

@@ -1,8 +1,8 @@
-"""Safetensors files with a checksum over every byte, written whole or not at all.
+"""Safetensors files with a checksum over every byte.
 
-Safetensors itself checks that its header is JSON of the right form and that the arrays it declares
-fill the file exactly, without a gap or an overlap, before anything is allocated. It can't notice
-that a number has changed, or that a crash left zeros where data should be; the checksum does.
+Safetensors checks before it allocates anything that the header is valid JSON and that the declared
+arrays fill the file exactly, without gap or overlap. It can't notice a changed number, or zeros
+that a crash left in place of data; the checksum does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["checksummed", "read_checksummed", "read_safetensors"]
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""In a header; text inside it can't look like this, for its quotes are escaped."""
+"""The checksum in a header. Text of a header can't look like it, since JSON escapes its quotes."""
 
 TYPES = {
     "b1": "BOOL",
@@ -41,12 +41,12 @@ TYPES = {
     "i8": "I64",
     "u8": "U64",
 }
-"""Safetensors' names of NumPy's types, in its order: the last come first in a file."""
+"""Safetensors' names of NumPy's types. A file has its arrays by type, in the reverse order."""
 
 ORDER = {kind: place for place, kind in enumerate(TYPES)}
 
 LARGEST_HEADER = 100_000_000
-"""Of safetensors itself."""
+"""Most bytes of a header, as in safetensors itself."""
 
 CHUNK_BYTES = 1 << 16
 
@@ -54,12 +54,21 @@ CHUNK_BYTES = 1 << 16
 def checksummed(
     arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 ) -> list[bytes | memoryview]:
-    """Return the content of a file, in pieces.
+    """Return the content of a safetensors file, in chunks.
 
-    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place. The format
-    is written here, and not by safetensors, so that the arrays are hashed and written where they
-    are: three copies of each took as long as the writing. The pieces joined are what safetensors
-    would have written, and it reads them.
+    The checksum is the SHA-256 of the whole file with 64 zeros in the checksum's place.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+    metadata : mapping of str to str
+
+    Returns
+    -------
+    list of bytes or memoryview
+        The bytes that safetensors itself would write. It is not used for writing because it copies
+        each array three times, which took as long as the writing; here arrays are hashed and
+        written where they are.
 
     Notes
     -----
@@ -67,7 +76,7 @@ def checksummed(
     spaces to a multiple of 8; the arrays in row-major order, little-endian, by type and name.
     """
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
-    pieces: list[bytes | memoryview] = []
+    chunks: list[bytes | memoryview] = []
     offset = 0
     for name in sorted(arrays, key=lambda name: (-ORDER[arrays[name].dtype.str[1:]], name)):
         array = np.ascontiguousarray(arrays[name])
@@ -78,29 +87,29 @@ def checksummed(
             "data_offsets": [offset, offset + array.nbytes],
         }
         offset += array.nbytes
-        pieces.append(array.reshape(-1).view(np.uint8).data)
+        chunks.append(array.reshape(-1).view(np.uint8).data)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     length = len(text).to_bytes(8, "little")
     digest = hashlib.sha256(length + text)
-    for piece in pieces:
-        digest.update(piece)
+    for chunk in chunks:
+        digest.update(chunk)
     place = CHECKSUM.search(text)
     assert place is not None
     checksum = digest.hexdigest().encode()
-    return [length, text[: place.start(1)], checksum, text[place.end(1) :], *pieces]
+    return [length, text[: place.start(1)], checksum, text[place.end(1) :], *chunks]
 
 
 def read_checksummed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the text and the arrays of a file.
+    """Return the metadata and the arrays of a file, after verifying its checksum.
 
-    Memory is taken for what the file holds, not for what it says.
+    Memory is allocated for what the file holds, not for what it declares.
 
     Raises
     ------
     ModelFileError
-        If there is no such file, it is no safetensors file, has no checksum or another one than it
-        says, or holds arrays of a type that NumPy lacks.
+        If there is no such file, it is no safetensors file, has no checksum or the wrong one, or
+        holds arrays of a type that NumPy lacks.
     OSError
         If the file can't be read.
     """
@@ -116,20 +125,20 @@ def read_checksummed(path: str | Path) -> tuple[dict[str, str], dict[str, np.nda
 def read_safetensors(
     path: str | Path, fault: str = ""
 ) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the text and the arrays of any safetensors file.
+    """Return the metadata and the arrays of any safetensors file.
 
     Parameters
     ----------
     path : str or Path
-        Of a regular file.
+        A regular file.
     fault : str
-        What is wrong with it, for the error if it is a safetensors file at all.
+        What is known to be wrong with it, for the error if it is a safetensors file at all.
 
     Raises
     ------
     ModelFileError
-        If there is a fault, it is no safetensors file, or it holds arrays that NumPy can't: of a
-        type that it lacks, or of more than 64 dimensions.
+        If there is a fault, it is no safetensors file, or it holds arrays that NumPy can't have: of
+        a type that it lacks, or of more than 64 dimensions.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -146,7 +155,7 @@ def read_safetensors(
     except ValueError as error:
         raise ModelFileError(f"{path}: holds an array that NumPy can't: {error}") from error
     for name, array in arrays.items():
-        if array.dtype.str[1:] not in TYPES:  # another package may have taught NumPy the type
+        if array.dtype.str[1:] not in TYPES:  # another package has added the type to NumPy
             raise ModelFileError(
                 f"{path}: holds arrays of a type that NumPy lacks: {array.dtype} ({name!r})"
             )
@@ -154,7 +163,7 @@ def read_safetensors(
 
 
 def checksum_fault(file: BinaryIO, size: int) -> str:
-    """Return what is wrong with a file's checksum, nothing if it is right."""
+    """Return what is wrong with a file's checksum; "" if it is right."""
     length = file.read(8)
     header_bytes = int.from_bytes(length, "little")
     if len(length) < 8 or header_bytes > min(size - 8, LARGEST_HEADER):

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and folders that one process alone may write to."""
+"""Files that are written whole or not at all, and locks on folders."""
 
 from __future__ import annotations
 
@@ -31,21 +31,26 @@ __all__ = [
 ]
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
-"""Names of what a writer which was killed has left of files with certain names."""
+"""Pattern of the temporary files that killed writers leave; {} is a pattern of the file's name."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
-    """Write a file, in one piece or several, beside its destination, then move it over.
+    """Write a file: first beside its destination, then renamed over it.
 
-    A crash leaves the old file as it was. The new one is on the disk (fsync) before it takes its
-    name, and the name is on the disk before this returns. So after a crash of the machine, too,
-    there is the old file or the new one.
+    The new file is on the disk (fsync) before it takes its name, and the name is on the disk before
+    this returns. After a crash, even of the machine, there is either the old file or the new one.
+
+    Parameters
+    ----------
+    path : str or Path
+    *content : bytes or memoryview
+        Chunks, written one after the other.
 
     Raises
     ------
     FileAccessError
-        If the folder is missing, full or can't be written to, or `path` is a folder; nothing has
-        been changed then. The message says what is wrong and what helps.
+        If the folder is missing, full or can't be written to, or `path` is a folder. Nothing has
+        been changed then.
     """
     with Replacement() as new:
         new.add(path, *content)
@@ -53,10 +58,10 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 class Replacement:
-    """Files that are all written beside their destinations before any of them takes its name.
+    """Several files that are written together: all to temporary files, then all renamed.
 
-    Until `commit` nothing is changed, and what was added is gone again when the context is left.
-    A crash in the middle of `commit` leaves the first of them new and the others as they were.
+    Before `commit` nothing is changed; leaving the context without it removes what was added. A
+    crash during `commit` leaves the first files new and the others as they were.
 
         with Replacement() as new:
             new.add(path, content)
@@ -79,9 +84,9 @@ class Replacement:
         self._added.clear()
 
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
-        """Write a file's content, in one piece or several, and put it on the disk.
+        """Write a file's content, in chunks, to a temporary file, and put it on the disk.
 
-        What killed writers of this file have left is removed first.
+        What killed writers of the file have left is removed first.
 
         Raises
         ------
@@ -103,7 +108,7 @@ class Replacement:
             remove_leftovers(path.parent, re.escape(path.name))
             file = open(temporary, "xb")  # noqa: SIM115  closed by commit or __exit__
             self._added.append((temporary, path, size, file))
-            lock(file.fileno())  # it is being written; see `remove_leftovers`
+            lock(file.fileno())  # so that `remove_leftovers` of another process keeps it
             file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
@@ -133,13 +138,13 @@ class Replacement:
 
 
 def make_folder(path: str | Path, mode: int = 0o777) -> None:
-    """Make a folder, and those it lies in, where they are missing.
+    """Make a folder and its missing parents.
 
     Parameters
     ----------
     path : str or Path
     mode : int
-        Who may do what in the folder, if it is made; not in those that it lies in.
+        Permissions of the folder, if it is made; its parents have the default ones.
 
     Raises
     ------
@@ -157,18 +162,18 @@ def make_folder(path: str | Path, mode: int = 0o777) -> None:
 
 
 def holds(path: Path, *content: bytes | memoryview) -> bool:
-    """Return whether a file has just this content."""
+    """Return whether a file has exactly this content."""
     try:
         if not path.is_file() or path.stat().st_size != sum(map(len, content)):
             return False
         with open(path, "rb") as file:
-            return all(file.read(len(piece)) == piece for piece in content)
+            return all(file.read(len(chunk)) == chunk for chunk in content)
     except OSError:
         return False
 
 
 def append(path: str | Path, text: str) -> None:
-    """Add text to the end of a file; where that fails, the file is as it was.
+    """Add text to the end of a file; if that fails, the file is as it was.
 
     Raises
     ------
@@ -181,7 +186,7 @@ def append(path: str | Path, text: str) -> None:
         with open(path, "ab", buffering=0) as file:
             size = file.tell()
             written = file.write(content)
-            while written < len(content):  # the disk is about to be full
+            while written < len(content):  # a disk that is nearly full takes a part
                 written += file.write(content[written:])
     except OSError as error:
         if size is not None:
@@ -191,10 +196,10 @@ def append(path: str | Path, text: str) -> None:
 
 
 class FolderLock:
-    """Keeps other processes that ask for the same from a folder, for as long as this one lives.
+    """An exclusive lock on a folder, held until it is released or the process ends.
 
-    The lock is on the folder itself (`flock`), so that it leaves nothing behind when a process is
-    killed. Where the file system knows no locks, there is none.
+    The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. A file
+    system without locks gives none, and nobody is kept out.
 
     Parameters
     ----------
@@ -203,22 +208,22 @@ class FolderLock:
     Raises
     ------
     BlockingIOError
-        If somebody else has it.
+        If another process, or another lock of this one, has it.
     """
 
     def __init__(self, folder: Path) -> None:
         descriptor = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, descriptor)
-        """Let others have the folder; a second time nothing happens."""
+        """Release the lock; a second call does nothing."""
         if not lock(descriptor):
             self.release()
             raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
 
 
 def lock(descriptor: int) -> bool:
-    """Lock an open file or folder until it is closed; return whether nobody else has it.
+    """Lock an open file or folder until it is closed; return False if it is locked already.
 
-    Where the file system knows no locks, nobody has.
+    On a file system without locks this does nothing and returns True.
     """
     try:
         import fcntl
@@ -239,22 +244,28 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system without such
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # this file system can't
             raise
     finally:
         os.close(descriptor)
 
 
 def remove(path: Path) -> None:
-    """Remove a file if that is possible."""
+    """Remove a file, or leave it if that fails."""
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:
-    """Remove what killed writers have left in a folder of files whose names match a pattern.
+    """Remove the temporary files that killed writers have left in a folder.
 
-    What another process is writing at the moment stays.
+    Those that another process is writing are locked, and stay.
+
+    Parameters
+    ----------
+    folder : Path
+    names : str
+        A pattern of the names of the files that were to be written.
     """
     pattern = re.compile(LEFTOVER.format(names))
     with os.scandir(folder) as entries:
@@ -270,7 +281,7 @@ def remove_leftovers(folder: Path, names: str = ".+") -> None:
 
 
 def reason(error: OSError, path: Path, size: int) -> str:
-    """Return what to say when a file of so many bytes can't be written."""
+    """Return why a file of `size` bytes can't be written, and what to do."""
     kept = "what was there before is as it was"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = ""
@@ -297,7 +308,7 @@ def confined(folder: Path, name: str | Path) -> Path | None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically; null for numbers that are not finite."""
+    """Write a value as indented JSON, whole or not at all; numbers that are not finite are null."""
     write_atomically(path, json_bytes(value))
 
 
@@ -308,7 +319,7 @@ def json_bytes(value: Any) -> bytes:
 
 
 def finite_or_none(value: Any) -> Any:
-    """Return a value of JSON types with None for NaN and infinities, which JSON does not have."""
+    """Return a value of JSON types with None for NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: finite_or_none(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
-"""Text in CSV files that a spreadsheet would take for a formula, and run.
+"""Text of CSV files that a spreadsheet would run as a formula (CSV injection).
 
-The rule, where gpunn writes text into a CSV file: what begins as a formula does gets an apostrophe
-before it, which spreadsheets take as "this is text"; so does what has such an apostrophe already.
-Where gpunn reads text, it takes one away again. Numbers, and a sign alone, are no formulas.
+Text that begins like a formula, after any apostrophes, is written with an apostrophe before it, by
+which spreadsheets know text. Reading takes that apostrophe away again. Numbers, and a sign alone,
+are no formulas.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ __all__ = ["formula_as_text", "text_of_cell", "warn_of_formulas"]
 LOG = logging.getLogger("gpunn")
 
 FORMULA = re.compile("'*[=@+\\-\t\r\n\uff1d\uff20\uff0b\uff0d]")
-"""What spreadsheets begin formulas with, in wide characters too."""
+"""How formulas begin, wide characters included."""
 
 NUMBER = re.compile(r"[+-](\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)?", re.ASCII)
-"""A number with a sign, or the sign alone: no formula, though it begins as one."""
+"""A number with a sign, or a sign alone: no formula, though it begins like one."""
 
 
 def is_formula(text: str) -> bool:
-    """Return whether a spreadsheet may take text for a formula, apostrophes before it aside."""
+    """Return whether text, after any apostrophes, may be taken for a formula."""
     return FORMULA.match(text) is not None and NUMBER.fullmatch(text) is None
 
 
 def formula_as_text(text: str) -> str:
-    """Return what to write into a CSV file for a text.
+    """Return the cell of a CSV file that stands for a text.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def formula_as_text(text: str) -> str:
 
 
 def text_of_cell(cell: str) -> str:
-    """Return the text that `formula_as_text` made a cell of.
+    """Return the text that a cell stands for: the inverse of `formula_as_text`.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def text_of_cell(cell: str) -> str:
 
 
 def warn_of_formulas(texts: Iterable[str]) -> None:
-    """Say which texts are written in another way than they are."""
+    """Log the texts that `formula_as_text` changes."""
     for text in texts:
         if is_formula(text):
             LOG.warning(

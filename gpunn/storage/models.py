@@ -1,8 +1,8 @@
-"""Model files: a description of JSON types and arrays by name; no code, no pickle.
+"""Model files: a description in JSON, and arrays by name; no code, no pickle.
 
-A file is written whole or not at all, and carries a checksum that is verified when it is read. Its
-arrays are host arrays whatever the backend, so a model trained on a GPU opens on a machine without
-one. What a description means is known to whoever makes a network of it (`gpunn.load`).
+A file is written whole or not at all, with a checksum that is verified when it is read. Arrays are
+host arrays on every backend, so a model that was trained on a GPU opens on a machine without one.
+`gpunn.load` makes a network of a description and arrays.
 """
 
 from __future__ import annotations
@@ -62,18 +62,18 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelContent:
-    """What a file is to hold, on the host; it can be written more than once."""
+    """The content of a model file, copied to the host; it can be written more than once."""
 
     arrays: Mapping[str, np.ndarray]
     text: str
 
     def write(self, path: str | Path) -> None:
         """Write it, whole or not at all."""
-        write_atomically(path, *self.pieces)
+        write_atomically(path, *self.chunks)
 
     @cached_property
-    def pieces(self) -> list[bytes | memoryview]:
-        """The bytes of the file, in pieces."""
+    def chunks(self) -> list[bytes | memoryview]:
+        """The bytes of the file, in chunks."""
         return checksummed(self.arrays, {KEY: self.text})
 
 

@@ -1,7 +1,7 @@
-"""Opening files that somebody else may have made: regular files alone, and lines of bounded length.
+"""Opening files from others: only regular files, and lines of bounded length.
 
-A name that was given may stand for a device that never ends, a pipe that nobody writes to, or a
-file of 20 GB that takes no room on the disk. Every reader opens its file here.
+A name may stand for a device that never ends, a pipe that nobody writes to, or a sparse file of
+20 GB. Every reader of gpunn opens its file here.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = [
     "LONGEST_LINE",
     "checked_path",
     "explanation",
-    "lines_of",
     "open_file",
+    "read_lines",
     "read_whole",
 ]
 
 LONGEST_LINE = 2**24
-"""Bytes of one line, or characters of one row of a table. An honest one has some thousand."""
+"""Most bytes of a line, or characters of a row of a table. Usual ones have some thousand."""
 
 KINDS = {
     stat.S_IFIFO: "a pipe (FIFO)",
@@ -43,7 +43,7 @@ def checked_path(path: Any, argument: str = "path") -> str:
     ArgumentTypeError
         If it is neither text nor a path.
     ArgumentError
-        If no file can be called so, since a character is impossible in a name (`"\0"`).
+        If it holds a character that no file's name can have (`"\0"`).
     """
     try:
         text = os.fspath(path)
@@ -62,20 +62,20 @@ def checked_path(path: Any, argument: str = "path") -> str:
     return text
 
 
-def open_file(path: str | os.PathLike[str], fault: type[InvalidFileError]) -> BinaryIO:
+def open_file(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> BinaryIO:
     """Open a regular file for reading.
 
     Parameters
     ----------
     path : path-like
         Links are followed.
-    fault : type
-        What to raise if it is something else, such as a device or a pipe, which may have no end.
+    invalid : type
+        The error to raise if it is something else, such as a device or a pipe.
 
     Raises
     ------
     InvalidFileError
-        Of the class `fault`, as above.
+        Of the class `invalid`, as above.
     FileAccessError
         If the file can't be opened.
     ArgumentError, ArgumentTypeError
@@ -93,14 +93,14 @@ def open_file(path: str | os.PathLike[str], fault: type[InvalidFileError]) -> Bi
         if kind is None:
             return cast(BinaryIO, file)
         file.close()
-    raise fault(
+    raise invalid(
         f"{path}: expected a regular file, got {kind}; write what it gives to a file first, and "
         "give that"
     )
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody writes to would be waited for."""
+    """Open a file without waiting for a pipe that nobody writes to."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -112,56 +112,56 @@ def _kind(path: str) -> str | None:
 
 
 def read_whole(
-    path: str | os.PathLike[str], fault: type[InvalidFileError], most: int, what: str
+    path: str | os.PathLike[str], invalid: type[InvalidFileError], limit: int, what: str
 ) -> bytes:
-    """Return the content of a file that is known to be small.
+    """Return the content of a small file.
 
     Parameters
     ----------
-    path, fault
-        As `open_file`.
-    most : int
-        Bytes; a file of more is refused.
+    path, invalid
+        As for `open_file`.
+    limit : int
+        Most bytes.
     what : str
         What such a file is, for the error message.
 
     Raises
     ------
     InvalidFileError
-        Of the class `fault`, if it has more bytes, or is no regular file.
+        Of the class `invalid`, if the file has more bytes, or is no regular file.
     FileAccessError, ArgumentError, ArgumentTypeError
         As `open_file`.
     """
-    with open_file(path, fault) as file:
-        # Reading takes the memory for all that is asked for.
-        content = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
-    if len(content) > most:
-        raise fault(f"{path}: not {what}: larger than {most:,} bytes")
+    with open_file(path, invalid) as file:
+        # `read` allocates as many bytes as it is asked for.
+        content = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
+    if len(content) > limit:
+        raise invalid(f"{path}: not {what}: larger than {limit:,} bytes")
     return content
 
 
-def lines_of(path: str | os.PathLike[str], fault: type[InvalidFileError]) -> Iterator[bytes]:
+def read_lines(path: str | os.PathLike[str], invalid: type[InvalidFileError]) -> Iterator[bytes]:
     r"""Yield the lines of a file, each with its "\n", which the last one may lack.
 
     Raises
     ------
     InvalidFileError
-        Of the class `fault`, if a line has more than `LONGEST_LINE` bytes, or this is no regular
+        Of the class `invalid`, if a line has more than `LONGEST_LINE` bytes, or this is no regular
         file.
     FileAccessError, ArgumentError, ArgumentTypeError
         As `open_file`.
     """
-    with open_file(path, fault) as file:
+    with open_file(path, invalid) as file:
         number = 0
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) > LONGEST_LINE:
-                raise fault(f"{path}, line {number}: damaged: more than {LONGEST_LINE:,} bytes")
+                raise invalid(f"{path}, line {number}: damaged: more than {LONGEST_LINE:,} bytes")
             yield line
 
 
 def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
-    """Return what is wrong with a file that can't be opened, and what to do about it."""
+    """Return why a file can't be opened, and what to do."""
     path = Path(path)
     if error.errno == errno.ENOENT:
         if path.is_symlink():

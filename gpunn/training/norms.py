@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.backends import Backend
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.storage.files import append, finite_or_none, holds, make_folder, write_atomically
-from gpunn.storage.reading import lines_of
+from gpunn.storage.reading import read_lines
 from gpunn.training.callbacks import Callback, check_path
 from gpunn.typing import Array
 
@@ -83,7 +83,7 @@ class NormLog(Callback):
         if state:
             rows = rows_of(state, trained(trainer))
         elif trainer.epoch and path.exists():
-            lines = lines_of(path, DataFileError)
+            lines = read_lines(path, DataFileError)
             rows = [json.loads(line) for line in lines if epoch_of(line)]
         self._rows = {row["epoch"]: row for row in rows if 0 < row["epoch"] <= trainer.epoch}
         return "".join(map(line_of, self._rows.values())).encode()

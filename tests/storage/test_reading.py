@@ -15,7 +15,7 @@ from gpunn.interchange import load_state_dict
 from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
 from gpunn.storage.checksums import read_checksummed
 from gpunn.storage.files import append, write_atomically
-from gpunn.storage.reading import LONGEST_LINE, lines_of, open_file, read_whole
+from gpunn.storage.reading import LONGEST_LINE, open_file, read_lines, read_whole
 from gpunn.training.checkpoint import newest_checkpoint
 from gpunn.training.logs import csv_header
 
@@ -38,7 +38,7 @@ READERS = {
     "state dict": lambda path: load_state_dict(network(), path),
     "history.jsonl": history,
     "norms.jsonl": lambda path: lines(path, NormRow),
-    "norms of a resumed run": lambda path: list(lines_of(path, InvalidFileError)),
+    "norms of a resumed run": lambda path: list(read_lines(path, InvalidFileError)),
     "environment.json": lambda path: whole(path, Environment),
     "evaluation.json": lambda path: whole(path, Ending),
 }
@@ -182,10 +182,10 @@ def test_a_size_and_a_line_within_the_bounds(tmp_path):
         read_whole(path, InvalidFileError, 4, "small")
     line = b"x" * (LONGEST_LINE - 1) + b"\n"
     path.write_bytes(line + b"rest")
-    assert list(lines_of(path, InvalidFileError)) == [line, b"rest"]
+    assert list(read_lines(path, InvalidFileError)) == [line, b"rest"]
     path.write_bytes(b"x" + line)
     with pytest.raises(InvalidFileError, match="file, line 1: damaged"):
-        list(lines_of(path, InvalidFileError))
+        list(read_lines(path, InvalidFileError))
 
 
 def test_a_row_of_a_table_over_many_lines(tmp_path, monkeypatch):
