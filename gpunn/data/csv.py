@@ -53,6 +53,8 @@ class CSVData:
         Name of the target column.
     classes : tuple of str or None
         The sorted distinct texts of a text target; None for any other.
+    has_header : bool
+        Whether the names come from the file's first row.
     """
 
     X: np.ndarray
@@ -60,6 +62,7 @@ class CSVData:
     feature_names: tuple[str, ...]
     target_name: str | None
     classes: tuple[str, ...] | None
+    has_header: bool
 
 
 def load_csv(
@@ -153,6 +156,7 @@ class _Table:
     """An open file whose columns are known; `rows` goes on at the first row of data."""
 
     names: list[str]
+    has_header: bool
     features: list[int]
     target: int | None
     rows: Iterator[_Numbered]
@@ -235,7 +239,8 @@ def _open_table(
     top = [cell.strip() for cell in first[0][1]]
     if header == "auto":
         by_name = any(isinstance(column, str) for column in (target, *(features or ())))
-        header = by_name or (len(first) == 2 and parser.looks_like_header(top, first[1][1]))
+        second = first[1][1] if len(first) == 2 else None
+        header = by_name or parser.looks_like_header(top, second)
     if header:
         del first[0]
         names = top
@@ -262,7 +267,7 @@ def _open_table(
         raise DataFileError(
             f"{path}: no column is left for the features; columns: {names}{_doubt(len(names))}"
         )
-    return _Table(names, columns, target_column, chain(first, rows))
+    return _Table(names, bool(header), columns, target_column, chain(first, rows))
 
 
 def _repeated(items: Sequence[_Item]) -> list[_Item]:
@@ -327,6 +332,7 @@ def _read(
         feature_names=tuple(table.names[column] for column in table.features),
         target_name=target_name,
         classes=classes,
+        has_header=table.has_header,
     )
 
 
@@ -405,8 +411,10 @@ class _Parser:
                 "fill them in, or remove those rows or columns"
             )
 
-    def looks_like_header(self, top: _Row, second: _Row) -> bool:
-        """Say whether the first row has text above a number."""
+    def looks_like_header(self, top: _Row, second: _Row | None) -> bool:
+        """Say whether the first row has text above a number, or is the only one and all text."""
+        if second is None:
+            return all(_number(text) is None for text in top)
         return any(
             _number(text) is None
             and text.casefold() not in self._markers

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +315,7 @@ def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> np.n
         names = _columns(metadata)
         if metadata["header"] or _width(path, data.delimiter) > len(names):
             options["features"] = names
-    return _table(path, None, options).X
+    return load_csv(path, None, **options).X
 
 
 def _unknown_kind(path: Path, kinds: str) -> DataError:
@@ -343,8 +342,10 @@ def _npy_part(path: str, target_path: str) -> Part:
 
 def _load_csv(data: CSV, dtype: str) -> Parts:
     table = _read_csv(data.path, data, dtype, data.features)
-    header = _has_header(data, table)
-    metadata: dict[str, Any] = {"header": header, "features": list(table.feature_names)}
+    metadata: dict[str, Any] = {
+        "header": table.has_header,
+        "features": list(table.feature_names),
+    }
 
     def further(path: str | None) -> Part | None:
         if path is None:
@@ -361,7 +362,7 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
 def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | None) -> CSVData:
     options = {"features": features, "dtype": dtype, **_csv_options(data)}
     try:
-        return _table(path, data.target, options)
+        return load_csv(path, data.target, **options)
     except (ArgumentError, ArgumentTypeError, DataError) as error:
         argument = str(error).partition(":")[0]
         configured = {"target", "header", "delimiter", "missing"}
@@ -372,39 +373,9 @@ def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | 
         raise
 
 
-def _table(path: str | Path, target: str | int | None, options: Mapping[str, Any]) -> CSVData:
-    """Return what `load_csv` does, but say of a file with nothing but a header what it is."""
-    try:
-        return load_csv(path, target, **options)
-    except DataError as error:
-        rows = _first_rows(path, options.get("delimiter", ","))
-        if (
-            options.get("header") is not False
-            and len(rows) == 1
-            and not any(map(_is_number, rows[0]))
-        ):
-            raise DataError(f"{path}: there are no rows below the header") from error
-        raise
-
-
 def _csv_options(data: CSV) -> dict[str, Any]:
     options: dict[str, Any] = {"header": data.header, "delimiter": data.delimiter}
     return options if data.missing is None else {**options, "missing": data.missing}
-
-
-def _has_header(data: CSV, table: CSVData) -> bool:
-    """Return whether the names in a table come from its file's header."""
-    if data.header != "auto":
-        return data.header
-    if any(isinstance(column, str) for column in (data.target, *(data.features or ()))):
-        return True
-    # Without a header columns are called by their numbers.
-    width = _width(data.path, data.delimiter)
-    target = int(data.target) % width
-    features = [int(column) % width for column in data.features or ()]
-    features = features or [column for column in range(width) if column != target]
-    names = (table.target_name, *table.feature_names)
-    return names != tuple(str(column) for column in (target, *features))
 
 
 def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
@@ -432,23 +403,11 @@ def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.nda
     return np.asarray(numbers[places])
 
 
-def _first_rows(path: str | Path, delimiter: str) -> list[list[str]]:
-    """Return the first two rows that are not empty; none if the file is not CSV."""
+def _width(path: Path, delimiter: str) -> int:
+    """Return how many columns a file has, or 0 if it is not CSV."""
     with open_table(str(path), errors="replace") as file:
         rows = csv.reader(BoundedLines(path, file), delimiter=delimiter)
         try:
-            return list(islice((row for row in rows if "".join(row).strip() or row[1:]), 2))
+            return next((len(row) for row in rows if "".join(row).strip() or row[1:]), 0)
         except csv.Error:
-            return []
-
-
-def _width(path: str | Path, delimiter: str) -> int:
-    return len(next(iter(_first_rows(path, delimiter)), []))
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+            return 0
