@@ -41,11 +41,10 @@ WIDTH, HEIGHT = 5.2, 2.9
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 LARGEST_DRAWN = 1e150
-"""Larger figures are left out of drawings, whose scale they would leave nothing of; tables of the
-numbers have them."""
+"""Larger numbers are left out of drawings, whose scale they would flatten; tables have them."""
 
 POINTS = 2000
-"""Most points of a line or a cloud, and rows of a table, that go into the page."""
+"""Most points of a line or a scatter plot, and rows of a table, in the page."""
 
 STYLE = {
     "axes.axisbelow": True,
@@ -88,7 +87,7 @@ class Line:
     ----------
     name : str
     x, y : sequence of float
-        NaN where there is no figure.
+        NaN where there is no value.
     colour : int
         Number of the series' colour.
     dash : {"solid", "dashed", "dotted"}
@@ -197,7 +196,7 @@ def drawable(values: Sequence[float]) -> np.ndarray:
 
 
 def mark(axes: Any, x: float, y: float, text: str, colour: str, gid: str) -> None:
-    """Point out a point by a ring, a thin line up to the axes' edge, and a word above it."""
+    """Mark a point by a ring, a thin line to the axes' edge, and a text above it."""
     axes.axvline(x, color=MUTED, linewidth=0.7, dashes=(2, 2), zorder=0.5)
     axes.plot([x], [y], "o", color=colour, markersize=5.5, gid=gid, zorder=5)
     left, right = axes.get_xlim()
@@ -216,10 +215,10 @@ def mark(axes: Any, x: float, y: float, text: str, colour: str, gid: str) -> Non
 
 
 def sentence(line: Line, x_label: str) -> str:
-    """Say in words what a series does."""
+    """Describe a series in words."""
     pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if np.isfinite(y)]
     if not pairs:
-        return f"{line.name}: no finite figures."
+        return f"{line.name}: no finite values."
     low, high = min(pairs, key=lambda pair: pair[1]), max(pairs, key=lambda pair: pair[1])
     (first, begin), (last, end) = pairs[0], pairs[-1]
     if len(pairs) == 1:
@@ -241,7 +240,7 @@ def scatter(
     description: str,
     note: str = "",
 ) -> Chart:
-    """Return a cloud of points.
+    """Return a scatter plot.
 
     Parameters
     ----------
@@ -296,7 +295,7 @@ def heat_map(
 ) -> Chart:
     """Return a confusion matrix: true classes down, predicted ones across.
 
-    A cell is as strong in colour as its share of its row, errors on a scale of their own.
+    A cell's colour is as strong as its fraction of the row, for errors on a scale of their own.
     """
     size = len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -367,7 +366,7 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
 
 
 def page_ready(svg: str, key: str) -> str:
-    """Return Matplotlib's SVG without what is only for a file of its own, in the page's colours.
+    """Return Matplotlib's SVG for the inside of a page, in the page's colours.
 
     Ids get the chart's key as a prefix, since those of all charts share one page.
     """
@@ -385,7 +384,7 @@ def page_ready(svg: str, key: str) -> str:
 
 
 def ticks(axes: Any, logarithmic: bool) -> None:
-    """Let x have ticks at whole numbers only, and y numbers without powers of ten."""
+    """Put x ticks at whole numbers, and write y ticks without powers of ten."""
     ticker = require("matplotlib.ticker", "a report", ".[report]")
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
@@ -409,7 +408,7 @@ def evenly(count: int, limit: int) -> np.ndarray:
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Return a line with at most so many points as go into a page, those at `keep` included."""
+    """Return a line with at most `POINTS` points, those at `keep` included."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())
@@ -425,7 +424,7 @@ def thinned(line: Line, keep: Sequence[float]) -> Line:
 
 
 def joined(series: Sequence[Line]) -> list[Row]:
-    """Return one row for each x of any series; None where a series has no figure."""
+    """Return one row for each x of any series; None where a series has none."""
     tables = [dict(zip(line.x, line.y, strict=True)) for line in series]
     places = sorted({x for line in series for x in line.x})
     return [(place, *(table.get(place) for table in tables)) for place in places]

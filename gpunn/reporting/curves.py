@@ -11,7 +11,7 @@ from gpunn.monitor import TIMINGS
 from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 
-__all__ = ["comparison", "learning_curves", "norm_charts", "pace_charts"]
+__all__ = ["comparison", "learning_curves", "norm_charts", "speed_charts"]
 
 RESERVED = ("confusion", *TIMINGS)
 """What other charts of a run are called."""
@@ -23,17 +23,17 @@ DASH = ("solid", "dashed", "dotted")
 """What tells series apart when there are more than colours."""
 
 
-def measured(record: Record) -> list[str]:
-    """Return the names of a run's figures without "epoch", timings and those of validation."""
-    names = dict.fromkeys(name for row in record.history for name in row)
+def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
+    """Return the names of loss and metrics in rows of a history, without those of validation."""
+    names = dict.fromkeys(name for row in rows for name in row)
     return [
         name for name in names if name not in ("epoch", *TIMINGS) and not name.startswith("val_")
     ]
 
 
 def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
-    """Return one figure of every epoch, NaN where there is none."""
-    return [math.nan if (figure := row.get(name)) is None else figure for row in rows]
+    """Return one column of a history, NaN where an epoch has none."""
+    return [math.nan if (value := row.get(name)) is None else value for row in rows]
 
 
 def epochs(record: Record) -> list[float]:
@@ -42,9 +42,9 @@ def epochs(record: Record) -> list[float]:
 
 
 def learning_curves(record: Record, key: str) -> list[Chart]:
-    """Return a chart of each figure, training and validation, with the best epoch marked."""
+    """Return a chart of each metric, training and validation, with the best epoch marked."""
     best, charts = record.best, []
-    for number, name in enumerate(measured(record), start=1):
+    for number, name in enumerate(measured(record.history), start=1):
         series = [Line("training", epochs(record), column(record.history, name))]
         if any(f"val_{name}" in row for row in record.history):
             validation = column(record.history, f"val_{name}")
@@ -61,12 +61,12 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
 
 
 def chart_key(prefix: str, name: str, number: int) -> str:
-    """Return a key for the chart of a figure, whose name may be anything."""
+    """Return a key for the chart of a metric, whose name may be anything."""
     plain = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED
-    return f"{prefix}-{name if plain else f'figure-{number}'}"
+    return f"{prefix}-{name if plain else f'metric-{number}'}"
 
 
-def pace_charts(record: Record, key: str) -> list[Chart]:
+def speed_charts(record: Record, key: str) -> list[Chart]:
     """Return the learning rate and the throughput of each epoch."""
     pairs = (("learning_rate", "Learning rate"), ("samples_per_second", "Samples a second"))
     return [
@@ -115,16 +115,16 @@ def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
 
 
 def comparison(records: Sequence[Record], names: Sequence[str]) -> list[Chart]:
-    """Return a chart of each figure with a line for every run, of its validation part if it can."""
+    """Return a chart of each metric with a line for each run, of validation if the run has it."""
     charts = []
-    figures = dict.fromkeys(name for record in records for name in measured(record))
-    for place, figure in enumerate(figures, start=1):
+    metrics = dict.fromkeys(name for record in records for name in measured(record.history))
+    for place, metric in enumerate(metrics, start=1):
         series = []
         for number, (record, run) in enumerate(zip(records, names, strict=True)):
-            validated = any(f"val_{figure}" in row for row in record.history)
-            y = column(record.history, f"val_{figure}" if validated else figure)
+            validated = any(f"val_{metric}" in row for row in record.history)
+            y = column(record.history, f"val_{metric}" if validated else metric)
             if any(map(math.isfinite, y)):
                 label = f"{run}, {'validation' if validated else 'training'}"
                 series.append(Line(label, epochs(record), y, number % 8, DASH[number // 8 % 3]))
-        charts.append(lines(chart_key("compare", figure, place), title_of(figure), series))
+        charts.append(lines(chart_key("compare", metric, place), title_of(metric), series))
     return charts

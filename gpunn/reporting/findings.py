@@ -1,4 +1,4 @@
-"""What a trained network does on its data: right, wrong, and by how much."""
+"""A trained network's predictions on its data, beside the truth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gpunn.network import Sequential
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
-PIECE_ROWS = 4096
-"""Rows that are read and predicted from at a time."""
+CHUNK_ROWS = 4096
+"""Rows that are read and predicted at a time."""
 
 LARGEST_LOGARITHM = 300.0
-"""Of a rate that is shown; what is larger shows as exp(300), since infinity has no place."""
+"""Largest logarithm of a rate; a larger one is shown as exp(300), which can be drawn."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Classes:
 
     @property
     def confidently_wrong(self) -> np.ndarray:
-        """Numbers of the rows that were predicted wrongly, the most confident first."""
+        """Indices of the wrongly predicted rows, the most confident first."""
         wrong = np.flatnonzero(self.truth != self.predicted)
         return wrong[np.argsort(-self.confidence[wrong], kind="stable")]
 
@@ -93,7 +93,7 @@ class Findings:
 
 
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
-    """Let a network predict the test rows, or the best others that there are.
+    """Let a network predict the test rows; if there are none, the validation or training rows.
 
     Raises
     ------
@@ -108,11 +108,11 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     present = {name: part for name, part in named.items() if part is not None}
     name, part = next(iter(present.items()))
     rows = {name: part.rows for name, part in reversed(present.items())}
-    # Piece by piece, since the rows may be some of a file that is larger than memory.
+    # In chunks, since the file may be larger than memory.
     raw = np.concatenate(
         [
-            model.predict(part.inputs(start, start + PIECE_ROWS))
-            for start in range(0, part.rows, PIECE_ROWS)
+            model.predict(part.inputs(start, start + CHUNK_ROWS))
+            for start in range(0, part.rows, CHUNK_ROWS)
         ]
     )
     pixels = image_shape(config, part.source_inputs)

@@ -20,11 +20,17 @@ from gpunn.load import load_model
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.reporting.charts import Chart
-from gpunn.reporting.curves import comparison, learning_curves, norm_charts, pace_charts
+from gpunn.reporting.curves import (
+    comparison,
+    learning_curves,
+    measured,
+    norm_charts,
+    speed_charts,
+)
 from gpunn.reporting.findings import Findings, examine
 from gpunn.reporting.records import Record, flat, read_run
 from gpunn.reporting.results import Results, Table, results
-from gpunn.reporting.text import duration, figure_text
+from gpunn.reporting.text import duration, number_text
 from gpunn.reporting.weights import WeightPictures, first_layer
 from gpunn.storage.files import write_atomically
 from gpunn.version import __version__
@@ -43,11 +49,11 @@ class Run:
     name : str
     record : Record
     tiles : list of (str, str, str)
-        The most important figures: a label, the figure, a remark.
+        The most important numbers: a label, the number, a remark.
     setup, place : list of (str, str)
         What was run, and where.
     network, final : Table or None
-    curves, pace, norms : list of Chart
+    curves, speed, norms : list of Chart
     results : Results or None
     weights : WeightPictures or None
     problems : list of str
@@ -63,7 +69,7 @@ class Run:
     network: Table | None = None
     final: Table | None = None
     curves: list[Chart] = field(default_factory=list)
-    pace: list[Chart] = field(default_factory=list)
+    speed: list[Chart] = field(default_factory=list)
     norms: list[Chart] = field(default_factory=list)
     results: Results | None = None
     weights: WeightPictures | None = None
@@ -156,7 +162,7 @@ def template_and_style() -> tuple[Any, str]:
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"figure": figure_text, "title": title_of}
+    environment.filters |= {"number": number_text, "title": title_of}
     files = resources.files(__package__)
     template = environment.from_string((files / "template.html").read_text(encoding="utf-8"))
     return template, (files / "style.css").read_text(encoding="utf-8")
@@ -178,16 +184,16 @@ def view(
     """Return everything that the page shows of a run."""
     run = Run(key, name, record)
     run.curves = learning_curves(record, key)
-    run.pace = pace_charts(record, key)
+    run.speed = speed_charts(record, key)
     run.norms = norm_charts(record, key)
-    run.final = final_figures(record)
+    run.final = final_metrics(record)
     if record.ending is None:
         run.problems.append(
             "The run has not come to its end: it is still going on, or was cut short."
         )
     elif record.ending.epochs < len(record.history):
         run.problems.append(
-            f"The trained network and its test figures are those of epoch {record.ending.epochs}: "
+            f"The trained network and its test metrics are those of epoch {record.ending.epochs}: "
             "training has gone on since, and has not come to its end."
         )
     elif record.ending.stopped:
@@ -225,25 +231,25 @@ def examined(
 
 
 def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]]:
-    """Return the figures that matter most."""
+    """Return the most important numbers."""
     found = []
     test = dict(record.ending.test or {}) if record.ending else {}
     rows = test.pop("rows", None)
     for name in sorted(test, key=lambda name: name == "loss"):  # metrics first
-        remark = f"on {figure_text(int(rows))} rows" if rows else ""
-        found.append((f"Test {lower(title_of(name))}", figure_text(test[name], name), remark))
+        remark = f"on {number_text(int(rows))} rows" if rows else ""
+        found.append((f"Test {lower(title_of(name))}", number_text(test[name], name), remark))
     best, monitor = record.best, record.monitor
     if best is not None and monitor is not None:
-        remark = f"{monitor} {figure_text(best[monitor], monitor)}"
-        found.append(("Best epoch", figure_text(int(best["epoch"] or 0)), remark))
+        remark = f"{monitor} {number_text(best[monitor], monitor)}"
+        found.append(("Best epoch", number_text(int(best["epoch"] or 0)), remark))
     done, planned = len(record.history), record.config.training.epochs
-    found.append(("Epochs", figure_text(done), "" if done == planned else f"of {planned} planned"))
+    found.append(("Epochs", number_text(done), "" if done == planned else f"of {planned} planned"))
     speeds = [speed for row in record.history if (speed := row.get("samples_per_second"))]
     if speeds:
-        fastest = figure_text(round(sorted(speeds)[len(speeds) // 2]))
+        fastest = number_text(round(sorted(speeds)[len(speeds) // 2]))
         found.append(("Time in training", duration(record.seconds), f"{fastest} samples a second"))
     if model is not None:
-        found.append(("Parameters", figure_text(model.parameters.count), f"in {model.dtype}"))
+        found.append(("Parameters", number_text(model.parameters.count), f"in {model.dtype}"))
     return found
 
 
@@ -252,15 +258,11 @@ def lower(title: str) -> str:
     return title if title == "R²" else title[:1].lower() + title[1:]
 
 
-def final_figures(record: Record) -> Table | None:
+def final_metrics(record: Record) -> Table | None:
     """Return loss and metrics at the end, at the best epoch, and on the test part."""
     if not record.history:
         return None
-    names = [
-        name for name in record.history[-1]
-        if name not in ("epoch", "learning_rate", "seconds", "samples_per_second")
-        and not name.startswith("val_")
-    ]  # fmt: skip
+    names = measured(record.history[-1:])
     last, best = record.history[-1], record.best
     sources: list[tuple[str, Any, str]] = [(f"training, epoch {last['epoch']:.0f}", last, "")]
     if best is not None and best is not last:
@@ -272,11 +274,11 @@ def final_figures(record: Record) -> Table | None:
     if record.ending is not None and record.ending.test is not None:
         sources.append(("test, trained network", record.ending.test, ""))
     rows = [
-        (label, *(figure_text(row.get(prefix + name), name) for name in names))
+        (label, *(number_text(row.get(prefix + name), name) for name in names))
         for label, row, prefix in sources
     ]
-    note = "Figures of the training rows are taken while the network changes, dropout included."
-    return Table("Final figures", ("", *(title_of(name) for name in names)), rows, note)
+    note = "Metrics of the training rows are taken while the network changes, dropout included."
+    return Table("Final metrics", ("", *(title_of(name) for name in names)), rows, note)
 
 
 def network_table(model: Sequential) -> Table:
@@ -304,8 +306,8 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
         ("Loss", described(training["loss"])),
         ("Optimizer", described(optimizer)),
         ("Learning rate", described(rate)),
-        ("Epochs", figure_text(training["epochs"])),
-        ("Batch size", figure_text(training["batch_size"])),
+        ("Epochs", number_text(training["epochs"])),
+        ("Batch size", number_text(training["batch_size"])),
         ("Seed", str(description["seed"])),
         ("Type", description["dtype"]),
     ]
@@ -315,14 +317,14 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
 def described(value: Any, only: Sequence[str] = ()) -> str:
     """Return a part of a configuration in one line, such as "adam (beta1 0.9, beta2 0.999)"."""
     if not isinstance(value, dict):
-        return "" if value is None else figure_text(value)
+        return "" if value is None else number_text(value)
     kept = {key: item for key, item in value.items() if item is not None}
     if only:
         return ", ".join(str(kept[key]) for key in only if key in kept)
     name = kept.pop("name", "")
     rest = ", ".join(f"{key} {described(item)}" for key, item in kept.items())
     if name == "constant":
-        return figure_text(kept.get("rate"))
+        return number_text(kept.get("rate"))
     return f"{name} ({rest})" if rest else str(name)
 
 
@@ -349,11 +351,11 @@ def place(record: Record) -> list[tuple[str, str]]:
 
 
 def overview(runs: Sequence[Run]) -> Table:
-    """Return a table of all runs with their most important figures."""
+    """Return a table of all runs with their most important numbers."""
     labels = dict.fromkeys(label for run in runs for label, _, _ in run.tiles)
     rows = []
     for run in runs:
-        own = {label: figure for label, figure, _ in run.tiles}
+        own = {label: number for label, number, _ in run.tiles}
         rows.append((run.name, *(own.get(label, "–") for label in labels)))
     return Table("Runs", ("run", *labels), rows)
 

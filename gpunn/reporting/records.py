@@ -43,11 +43,11 @@ LARGEST = 2**20
 """Bytes of a file that says how a run went, or where."""
 
 
-MOST_FIGURES = 100
-"""Names of figures in a history. Drawing a chart takes about a tenth of a second."""
+MOST_METRICS = 100
+"""Names in a history, each of which is a chart. Drawing one takes about a tenth of a second."""
 
 RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1e15)}
-"""What these figures can be."""
+"""The range of these columns of a history."""
 
 
 Figures = dict[str, Annotated[float, check_number] | None]
@@ -111,7 +111,7 @@ class Record:
     environment : Environment
         Backend, versions and machine.
     history : list of dict
-        The figures of each epoch; None if not finite.
+        The metrics of each epoch; None if not finite.
     norms : list of NormRow
         Empty if the run has none.
     ending : Ending or None
@@ -132,14 +132,14 @@ class Record:
 
     @property
     def monitor(self) -> str | None:
-        """The figure by which an epoch is the best, if there is one to tell it by."""
-        figures = self.history[-1] if self.history else {}
+        """The metric that tells the best epoch, if there is one."""
+        last = self.history[-1] if self.history else {}
         named = self._named
-        return default_monitor(figures) if named is None or named[0] not in figures else named[0]
+        return default_monitor(last) if named is None or named[0] not in last else named[0]
 
     @property
     def best(self) -> dict[str, float | None] | None:
-        """The figures of the best epoch, as the training itself found it."""
+        """The row of the best epoch, as the training itself found it."""
         monitor, named = self.monitor, self._named
         if monitor is None:
             return None
@@ -152,7 +152,7 @@ class Record:
 
     @property
     def _named(self) -> tuple[str, str, float] | None:
-        """The figure that the configuration names, its mode, and what counts as an improvement."""
+        """The metric that the configuration names, its mode, and the least improvement."""
         stopping, training = self._stopping, self.config.training
         if stopping is not None:
             return stopping.monitor, stopping.mode, stopping.min_delta
@@ -232,22 +232,22 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    """Return the figures of each epoch; those that are not finite are None."""
+    """Return the metrics of each epoch; those that are not finite are None."""
     rows = lines(path, Figures)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
         if row.get("epoch") is None:
             raise DataFileError(f"{path}, line {number}: damaged: there is no number 'epoch'")
         for name, (low, high) in RANGES.items():
-            if (figure := row.get(name)) is not None and not low <= figure <= high:
+            if (value := row.get(name)) is not None and not low <= value <= high:
                 raise DataFileError(
-                    f"{path}, line {number}: damaged: {name!r} is {figure!r}; expected {low:g} to "
+                    f"{path}, line {number}: damaged: {name!r} is {value!r}; expected {low:g} to "
                     f"{high:g}"
                 )
         names.update(row)
-        if len(names) > MOST_FIGURES:
+        if len(names) > MOST_METRICS:
             raise DataFileError(
-                f"{path}, line {number}: expected at most {MOST_FIGURES} different figures, each "
+                f"{path}, line {number}: expected at most {MOST_METRICS} different metrics, each "
                 f"of which is a chart; got {len(names):,}"
             )
     return rows

@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.reporting.charts import LARGEST_DRAWN, Chart, bars, heat_map, scatter
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers
 from gpunn.reporting.images import picture
-from gpunn.reporting.text import SPACE, figure_text
+from gpunn.reporting.text import SPACE, number_text
 
 __all__ = ["Picture", "Results", "Table", "results"]
 
@@ -68,7 +68,7 @@ def results(findings: Findings, key: str) -> Results:
 
 
 def classes(findings: Findings, outcome: Classes, key: str) -> Results:
-    """Return confusion matrix, figures by class, and the samples that are confidently wrong."""
+    """Return confusion matrix, metrics by class, and the samples that are confidently wrong."""
     wrong = outcome.confidently_wrong
     shown = wrong[:WORST]
     found = Results(wrong=len(wrong))
@@ -153,8 +153,8 @@ def by_class(outcome: Classes) -> Table:
     rows = [
         (
             name,
-            figure_text(int(truth[index])),
-            *(share_text(share[index]) for share in (precision, recall, f1)),
+            number_text(int(truth[index])),
+            *(percent(each[index]) for each in (precision, recall, f1)),
         )
         for index, name in enumerate(outcome.names)
     ]
@@ -167,9 +167,9 @@ def by_class(outcome: Classes) -> Table:
     )
 
 
-def share_text(share: float) -> str:
-    """Return a share in per cent."""
-    return "–" if np.isnan(share) else f"{100 * share:.1f}{SPACE}%"
+def percent(fraction: float) -> str:
+    """Return a fraction in per cent."""
+    return "–" if np.isnan(fraction) else f"{100 * fraction:.1f}{SPACE}%"
 
 
 def pictures(findings: Findings, outcome: Classes, rows: np.ndarray) -> list[Picture]:
@@ -206,10 +206,10 @@ def labels(outcome: Labels, part: str) -> Table:
         rows.append(
             (
                 index,
-                figure_text(int(truth.sum())),
-                share_text(float(np.mean(truth == predicted))),
-                share_text(float(precision)),
-                share_text(float(recall)),
+                number_text(int(truth.sum())),
+                percent(float(np.mean(truth == predicted))),
+                percent(float(precision)),
+                percent(float(recall)),
             )
         )
     columns = ("output", "rows with yes", "accuracy", "precision", "recall")
@@ -227,16 +227,16 @@ def numbers(outcome: Numbers, part: str, key: str) -> Results:
     for index in range(outputs):
         truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
         largest = max(np.abs(truth).max(), np.abs(predicted).max())
-        with np.errstate(over="ignore", invalid="ignore"):  # figures of it say so
+        with np.errstate(over="ignore", invalid="ignore"):  # the table shows it
             residual = predicted - truth
-            figures = accuracy_figures(truth, residual)
-        rows.append((index, *(figure_text(figure) for figure in figures.values())))
+            metrics = error_metrics(truth, residual)
+        rows.append((index, *map(number_text, metrics.values())))
         if index < OUTPUTS and not largest <= LARGEST_DRAWN:
             drawn = False
         elif index < OUTPUTS:
             name = f", output {index}" if outputs > 1 else ""
             place = f"{key}-output-{index}"
-            found.charts.extend(number_charts(place, name, truth, predicted, figures, part))
+            found.charts.extend(number_charts(place, name, truth, predicted, metrics, part))
     note = f"Of {len(outcome.truth):,} rows of the {part} part."
     if outputs > OUTPUTS:
         note += f" Charts show the first {OUTPUTS} outputs."
@@ -247,7 +247,7 @@ def numbers(outcome: Numbers, part: str, key: str) -> Results:
     return found
 
 
-def accuracy_figures(truth: np.ndarray, residual: np.ndarray) -> dict[str, float]:
+def error_metrics(truth: np.ndarray, residual: np.ndarray) -> dict[str, float]:
     """Return root mean squared error, mean absolute error, mean residual and R²."""
     spread = float(np.sum((truth - truth.mean()) ** 2))
     return {
@@ -263,12 +263,12 @@ def number_charts(
     name: str,
     truth: np.ndarray,
     predicted: np.ndarray,
-    figures: dict[str, float],
+    metrics: dict[str, float],
     part: str,
 ) -> list[Chart]:
     """Return three charts of one output."""
     residual = predicted - truth
-    said = ", ".join(f"{name} {figure_text(figure)}" for name, figure in figures.items())
+    said = ", ".join(f"{name} {number_text(value)}" for name, value in metrics.items())
     counts, edges = histogram(residual)
     peak = int(counts.argmax())
     return [
@@ -291,7 +291,7 @@ def number_charts(
             labels=("predicted", "predicted − true"),
             reference="zero",
             description="Scatter plot of residuals against predictions: residuals from "
-            f"{residual.min():.4g} to {residual.max():.4g}, mean {figures['mean residual']:.4g}.",
+            f"{residual.min():.4g} to {residual.max():.4g}, mean {metrics['mean residual']:.4g}.",
             note="A pattern here is something that the network has not learned.",
         ),
         bars(
@@ -307,9 +307,9 @@ def number_charts(
 
 
 def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and edges of about the root of so many bins, also if all values are the same.
+    """Return counts and edges of a histogram with about sqrt(n) bins, for equal values too.
 
-    Bins narrower than the numbers' own steps are impossible.
+    Bins are wider than the rounding of the values.
     """
     low, high = float(values.min()), float(values.max())
     least = 1e-6 * max(abs(low), abs(high)) or 1.0

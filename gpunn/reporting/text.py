@@ -5,20 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["SPACE", "duration", "figure_text"]
+__all__ = ["SPACE", "duration", "number_text"]
 
 SPACE = "\N{NO-BREAK SPACE}"
 """Between a number and its unit."""
 
 
-def figure_text(value: Any, name: str = "") -> str:
-    r"""Return a figure as text: accuracies in per cent, numbers with four digits.
+def number_text(value: Any, name: str = "") -> str:
+    r"""Return a number as text: accuracies in per cent, others with four digits.
 
     Examples
     --------
-    >>> figure_text(0.98612, "val_accuracy"), figure_text(12345), figure_text(0.000123456)
+    >>> number_text(0.98612, "val_accuracy"), number_text(12345), number_text(0.000123456)
     ('98.61\xa0%', '12,345', '0.0001235')
-    >>> figure_text(None), figure_text(float("nan")), figure_text(True), figure_text([1, 2])
+    >>> number_text(None), number_text(float("nan")), number_text(True), number_text([1, 2])
     ('–', '–', 'true', '[1, 2]')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):

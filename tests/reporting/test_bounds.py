@@ -31,7 +31,7 @@ def write(run, *rows):
 
 def test_many_figures_are_refused(tmp_path):
     write(tmp_path, {f"figure_{number}": 1.0 for number in range(1000)})
-    said = r"history\.jsonl, line 1: expected at most 100 different figures, .*; got 1,005"
+    said = r"history\.jsonl, line 1: expected at most 100 different metrics, .*; got 1,005"
     with pytest.raises(DataFileError, match=said):
         history(tmp_path / "history.jsonl")
     write(tmp_path, *({f"figure_{number}": 1.0} for number in range(1000)))

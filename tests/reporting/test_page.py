@@ -180,7 +180,7 @@ def test_results_of_classes(digits_page, digits_run):
         .startswith(f"Row {worst}: {y[worst]}, taken for {predicted[worst]} with a probability of ")
     )
     ended = json.loads((digits_run / "evaluation.json").read_text())["test"]
-    final = numbers(digits_page.cards()["Final figures"])[-1]
+    final = numbers(digits_page.cards()["Final metrics"])[-1]
     assert final == [
         "test, trained network",
         f"{ended['loss']:.4g}",
@@ -297,7 +297,7 @@ def test_figures_that_are_not_finite(copy):
     charts = page(copy).charts()
     assert numbers(charts["run-1-loss"])[1][2] == "–"
     assert {cell for row in numbers(charts["run-1-gradients-norms"]) for cell in row[1:]} == {"–"}
-    assert "no finite figures" in charts["run-1-gradients-norms"].text
+    assert "no finite values" in charts["run-1-gradients-norms"].text
 
 
 # ---------------------------------------------------------------------------------- errors
