@@ -1,8 +1,8 @@
 """Networks as ONNX files, which other runtimes compute without gpunn.
 
-The graph is that of prediction: dropout is gone, batch normalisation uses its running figures. What
-was fitted to the inputs (`Standardization`) and what scales them (`Rescaling`) is part of it, so
-raw data goes in. The operators are specified at https://onnx.ai/onnx/operators/.
+The graph computes predictions: without dropout, and with batch normalisation by its running
+statistics. It takes raw data, since layers that scale inputs (`Standardization`, `Rescaling`) are
+part of it. The operators are specified at https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations

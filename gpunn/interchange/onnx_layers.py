@@ -88,7 +88,7 @@ def standardization(graph: Graph, layer: layers.Standardization, label: str, x: 
 
 
 def batch_norm(graph: Graph, layer: layers.BatchNorm, label: str, x: str) -> str:
-    """Normalise each feature by its running figures."""
+    """Normalise each feature by its running statistics."""
     names = ("scale", "shift", "running_mean", "running_variance")
     arrays = [graph.parameter(f"{label}.{name}") for name in names]
     return graph.add("BatchNormalization", x, *arrays, name=label, epsilon=layer.epsilon)

@@ -128,7 +128,7 @@ def to_sklearn(
     Returns
     -------
     MLPClassifier or MLPRegressor
-        Ready for `predict`. Scikit-learn has not trained it, so figures of its training such as
+        Ready for `predict`. Scikit-learn has not trained it, so results of its training such as
         `loss_curve_` are missing, and `fit` starts from nothing.
 
     Raises

@@ -23,7 +23,6 @@ from gpunn.layers import Layer
 from gpunn.network import Sequential
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import write_atomically
-from gpunn.storage.reading import open_file
 
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
@@ -159,7 +158,7 @@ def load_state_dict(
         If a file can't be read, or it is one to which the above applies.
     """
     if isinstance(state, (str, Path)):
-        arrays = read(state)
+        arrays = read_safetensors(state)[1]
         try:
             values = fitting(model, arrays, prefix)
         except ArgumentError as error:
@@ -263,7 +262,7 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
     if type(layer) is layers.Flatten:
         return [Module("Flatten()")]
     if type(layer) is layers.BatchNorm:
-        momentum = 1 - layer.momentum  # PyTorch's is the part of the new figures
+        momentum = 1 - layer.momentum  # PyTorch's is the weight of the new statistics
         size = arrays["scale"].size
         module = Module(f"BatchNorm1d({size}, eps={layer.epsilon!r}, momentum={momentum:.12g})")
         module.arrays = {theirs: arrays[ours] for theirs, ours in BATCH_NORM.items()}
@@ -277,16 +276,6 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
 
 
 # ------------------------------------------------------------------------------------ import
-
-
-def read(path: str | Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a safetensors file."""
-    try:
-        open_file(path, ModelFileError).close()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        kind = "; this is a folder" if Path(path).is_dir() else ""
-        raise ModelFileError(f"{path}: there is no such file{kind}") from error
-    return read_safetensors(path)[1]
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:

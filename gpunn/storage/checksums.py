@@ -20,7 +20,7 @@ import numpy as np
 from gpunn.errors import ModelFileError
 from gpunn.storage.reading import open_file
 
-__all__ = ["checksummed", "read_checksummed", "read_safetensors"]
+__all__ = ["checksummed", "read_safetensors"]
 
 KEY = "sha256"
 BLANK = "0" * 64
@@ -100,48 +100,35 @@ def checksummed(
     return [length, text[: place.start(1)], checksum, text[place.end(1) :], *chunks]
 
 
-def read_checksummed(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the metadata and the arrays of a file, after verifying its checksum.
+def read_safetensors(
+    path: str | Path, *, verify: bool = False
+) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """Return the metadata and the arrays of a safetensors file.
 
     Memory is allocated for what the file holds, not for what it declares.
-
-    Raises
-    ------
-    ModelFileError
-        If there is no such file, it is no safetensors file, has no checksum or the wrong one, or
-        holds arrays of a type that NumPy lacks.
-    OSError
-        If the file can't be read.
-    """
-    try:
-        with open_file(path, ModelFileError) as file:
-            fault = checksum_fault(file, os.fstat(file.fileno()).st_size)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        kind = "; this is a folder" if Path(path).is_dir() else ""
-        raise ModelFileError(f"{path}: there is no such file{kind}") from error
-    return read_safetensors(path, fault)
-
-
-def read_safetensors(
-    path: str | Path, fault: str = ""
-) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Return the metadata and the arrays of any safetensors file.
 
     Parameters
     ----------
     path : str or Path
-        A regular file.
-    fault : str
-        What is known to be wrong with it, for the error if it is a safetensors file at all.
+    verify : bool
+        Whether the file must have the checksum of `checksummed`.
 
     Raises
     ------
     ModelFileError
-        If there is a fault, it is no safetensors file, or it holds arrays that NumPy can't have: of
-        a type that it lacks, or of more than 64 dimensions.
+        If there is no such file, it is no safetensors file, its checksum is missing or wrong, or it
+        holds arrays that NumPy can't have: of a type that it lacks, or of more than 64 dimensions.
+    OSError
+        If the file can't be read.
     """
     from safetensors import SafetensorError, safe_open
 
+    try:
+        with open_file(path, ModelFileError) as file:
+            fault = checksum_fault(file, os.fstat(file.fileno()).st_size) if verify else ""
+    except (FileNotFoundError, IsADirectoryError) as error:
+        kind = "; this is a folder" if Path(path).is_dir() else ""
+        raise ModelFileError(f"{path}: there is no such file{kind}") from error
     try:
         with safe_open(path, framework="numpy") as opened:
             if fault:

@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
-from gpunn.storage.checksums import checksummed, read_checksummed
+from gpunn.storage.checksums import checksummed, read_safetensors
 from gpunn.storage.files import write_atomically
 from gpunn.version import __version__
 
@@ -117,7 +117,7 @@ def read_model(
     OSError
         If it can't be read.
     """
-    metadata, arrays = read_checksummed(path)
+    metadata, arrays = read_safetensors(path, verify=True)
     try:
         description = json.loads(metadata[KEY])
         format_version = description["format"]

@@ -10,7 +10,7 @@ from safetensors.numpy import load, save, save_file
 
 import gpunn
 from gpunn.errors import InvalidFileError, ModelFileError
-from gpunn.storage.checksums import checksummed, read_checksummed, read_safetensors
+from gpunn.storage.checksums import checksummed, read_safetensors
 from gpunn.storage.files import write_atomically
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array([7])}
@@ -21,13 +21,13 @@ CONTENT = b"".join(checksummed(ARRAYS, TEXT))
 def read(folder, content):
     path = folder / "file.safetensors"
     path.write_bytes(content)
-    return read_checksummed(path)
+    return read_safetensors(path, verify=True)
 
 
 def test_round_trip(tmp_path):
     path = tmp_path / "file.safetensors"
     write_atomically(path, *checksummed(ARRAYS, TEXT))
-    text, arrays = read_checksummed(path)
+    text, arrays = read_safetensors(path, verify=True)
     assert {name: text[name] for name in TEXT} == TEXT
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
@@ -105,13 +105,13 @@ def test_a_file_of_somebody_else(tmp_path):
     path = tmp_path / "file.safetensors"
     save_file(ARRAYS, path)
     with pytest.raises(ModelFileError, match="has no checksum, so it is not a file of this gpunn"):
-        read_checksummed(path)
+        read_safetensors(path, verify=True)
 
 
 def test_no_file(tmp_path):
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(ModelFileError, match="there is no such file"):
-            read_checksummed(path)
+            read_safetensors(path, verify=True)
 
 
 def test_more_dimensions_than_an_array_has(tmp_path):

@@ -13,7 +13,7 @@ from gpunn.data import load_csv, load_npy, load_npz, read_idx
 from gpunn.errors import ArgumentError, ArgumentTypeError, FileAccessError, InvalidFileError
 from gpunn.interchange import load_state_dict
 from gpunn.reporting.records import Ending, Environment, NormRow, history, lines, whole
-from gpunn.storage.checksums import read_checksummed
+from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import append, write_atomically
 from gpunn.storage.reading import LONGEST_LINE, open_file, read_lines, read_whole
 from gpunn.training.checkpoint import newest_checkpoint
@@ -34,7 +34,7 @@ READERS = {
     "a CSV log's header": csv_header,
     "TOML": load_config,
     "model": lambda path: gpunn.load_model(path, "numpy"),
-    "checksummed": read_checksummed,
+    "safetensors": read_safetensors,
     "state dict": lambda path: load_state_dict(network(), path),
     "history.jsonl": history,
     "norms.jsonl": lambda path: lines(path, NormRow),
