@@ -41,7 +41,7 @@ def load_run(
     """Return the network that a run left behind, with the configuration's objects."""
     from gpunn.config import load_config
     from gpunn.errors import ConfigError, ModelFileError
-    from gpunn.experiment.folder import BEST, CHECKPOINTS, CONFIG
+    from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG
     from gpunn.experiment.metadata import check_metadata
     from gpunn.experiment.objects import Objects
     from gpunn.load import load_model

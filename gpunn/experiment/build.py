@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gpunn.backends import Backend
 from gpunn.config import Config, Training
-from gpunn.configurable import Configurable
 from gpunn.data.checks import check_inputs
 from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import Part, Parts, load, warn_of_constant_columns
+from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.objects import Objects
 from gpunn.layers import Flatten, Layer, Standardization
-from gpunn.monitor import TIMINGS, Best, default_monitor, direction, directions, missing_figure
+from gpunn.monitor import TIMINGS, Best, directions
 from gpunn.network import Sequential
 from gpunn.training import Trainer
-from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint
 from gpunn.training.dataset import examples, training_examples
 from gpunn.training.history import History
@@ -147,12 +146,11 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     # Training checks its source and that of the validation rows before it begins.
     if parts.test is not None and parts.test.source_inputs is not parts.training.source_inputs:
         check_inputs(parts.test.source_inputs, model.input_shape, "test X", config.dtype)
-    figures = ["loss", *(metric.name for metric in trainer.metrics)]
+    logs = ["loss", *(metric.name for metric in trainer.metrics)]
     if parts.validation is not None:
-        figures += [f"val_{figure}" for figure in figures]
-    figures = ["epoch", *figures, *TIMINGS]
-    larger_is_better = directions(trainer.metrics)
-    _settle_monitors(objects, description["training"], figures, larger_is_better)
+        logs += [f"val_{name}" for name in logs]
+    logs = ["epoch", *logs, *TIMINGS]
+    settle_monitors(description["training"], logs, directions(trainer.metrics))
     return Experiment(
         config,
         description,
@@ -160,7 +158,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
         parts,
         objects.callbacks,
         _class_weight(config.training, parts.metadata.get("classes"), model.output_shape[0]),
-        _best(config.training, objects.callbacks, figures, description["training"]),
+        best_rule(description["training"], objects.callbacks, logs),
     )
 
 
@@ -211,85 +209,3 @@ def _class_weight(
                 f"training.class_weight.{label}: there is no such class; {suggest(label, classes)}"
             )
     return {classes.index(label): weight for label, weight in given.items()}
-
-
-def _best(
-    training: Training, callbacks: list[Callback], figures: list[str], described: dict[str, Any]
-) -> Best | None:
-    """Return what tells the best epoch; modes have been settled in the description."""
-    stoppers = [
-        (callback, entry)
-        for callback, entry in zip(callbacks, described["callbacks"], strict=True)
-        if isinstance(callback, EarlyStopping)
-    ]
-    if len(stoppers) > 1:
-        raise ConfigError("training.callbacks: only one early_stopping can be given")
-    if stoppers and training.monitor is not None:
-        raise ConfigError(
-            "training.monitor: can't be given beside an early_stopping callback, whose monitor "
-            "chooses the best epoch"
-        )
-    for stopper, entry in stoppers:
-        return Best(stopper.monitor, entry["mode"], stopper.min_delta)
-    if training.monitor is not None:
-        return Best(training.monitor, described["monitor_mode"])
-    figure = default_monitor(figures)
-    return None if figure is None else Best(figure, "max" if figure == "val_accuracy" else "min")
-
-
-def _settle_monitors(
-    objects: Objects,
-    described: dict[str, Any],
-    figures: list[str],
-    larger_is_better: Mapping[str, bool | None],
-) -> None:
-    """Put "min" or "max" into the description wherever a figure is monitored.
-
-    Raises
-    ------
-    ConfigError
-        If something waits for a figure that no epoch will have, or whose direction is unknown.
-    """
-    for path, item, entry in _monitoring(objects, described):
-        monitor = getattr(item, "monitor", None)
-        if not monitor:
-            continue
-        _check_monitor(f"{path}.monitor", monitor, figures)
-        if "mode" in entry:
-            entry["mode"] = _direction(path, "mode", entry["mode"], monitor, larger_is_better)
-    if (monitor := described["monitor"]) is None:
-        if described["monitor_mode"] != "auto":
-            raise ConfigError("training.monitor_mode: needs training.monitor, the figure's name")
-        return
-    _check_monitor("training.monitor", monitor, figures)
-    described["monitor_mode"] = _direction(
-        "training", "monitor_mode", described["monitor_mode"], monitor, larger_is_better
-    )
-
-
-def _direction(
-    path: str, key: str, mode: str, monitor: str, larger_is_better: Mapping[str, bool | None]
-) -> str:
-    try:
-        return direction(mode, monitor, larger_is_better)
-    except ArgumentError as error:
-        raise ConfigError(f"{path}.{key}{str(error).removeprefix('mode')}") from error
-
-
-def _monitoring(
-    objects: Objects, described: dict[str, Any]
-) -> Iterator[tuple[str, Configurable, dict[str, Any]]]:
-    """Yield path, object and description of what may monitor a figure."""
-    for index, callback in enumerate(objects.callbacks):
-        yield f"training.callbacks[{index}]", callback, described["callbacks"][index]
-    schedule: Any = objects.optimizer.schedule
-    entry = described["optimizer"].get("learning_rate")
-    while isinstance(schedule, Configurable) and isinstance(entry, dict):
-        yield "training.optimizer.learning_rate", schedule, entry
-        schedule, entry = getattr(schedule, "schedule", None), entry.get("schedule")
-
-
-def _check_monitor(path: str, monitor: str, figures: list[str]) -> None:
-    if monitor not in figures:
-        remedy = " without validation rows (data.validation_fraction)"
-        raise ConfigError(f"{path}: {missing_figure(monitor, figures, remedy)}")

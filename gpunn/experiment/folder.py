@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,9 +17,23 @@ from gpunn.differences import network_differences
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError, ModelFileError
 from gpunn.experiment.build import Experiment
+from gpunn.experiment.files import (
+    BEST,
+    CHECKPOINTS,
+    CONFIG,
+    ENVIRONMENT,
+    EVALUATION,
+    FILES,
+    HISTORY,
+    NORMS,
+    TABLE,
+    Removal,
+    csv_table,
+    place_callback_files,
+)
 from gpunn.experiment.resumption import say_what_changes_the_numbers
 from gpunn.monitor import improved, improvement_start, monitored
-from gpunn.storage.checkpoint_folder import FOLDER, CheckpointFolder
+from gpunn.storage.checkpoint_folder import CheckpointFolder
 from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import (
     FolderLock,
@@ -34,50 +47,25 @@ from gpunn.storage.files import (
 )
 from gpunn.storage.models import FINAL, model_content
 from gpunn.training import Trainer
-from gpunn.training.callbacks import Callback, ModelCheckpoint
+from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import (
     Checkpoint,
     newest_checkpoint,
     read_checkpoint,
     take_checkpoint,
 )
-from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line, log_line
+from gpunn.training.logs import CSVLog, JSONLinesLog, log_line
 from gpunn.training.norms import NormLog
 
-__all__ = ["FILES", "RunFolder"]
+__all__ = ["RunFolder"]
 
 LOG = logging.getLogger("gpunn")
-
-CONFIG = "config.json"
-ENVIRONMENT = "environment.json"
-HISTORY = "history.jsonl"
-TABLE = "history.csv"
-NORMS = "norms.jsonl"
-CHECKPOINTS = FOLDER
-BEST = "best.safetensors"
-EVALUATION = "evaluation.json"
-
-FILES = {
-    CONFIG: "the configuration with every default; it can be trained again",
-    ENVIRONMENT: "backend, device, versions, BLAS and machine",
-    HISTORY: "the figures of each epoch, one JSON object a line",
-    TABLE: "the same as a table",
-    NORMS: "norms of each layer's parameters and gradients after each epoch, as JSON lines",
-    CHECKPOINTS: "the last few states of the training, for --resume",
-    BEST: "the best epoch, with the optimizer's state",
-    FINAL: "the trained network",
-    EVALUATION: "how training ended, and the figures on the test part",
-}
-"""Every file of a run, with a word on each."""
 
 DATA = "data"
 """Name, in a checkpoint, of what tells the data apart."""
 
 NORM_STATE = "norms."
 """Prefix, in a checkpoint, of the norms of each epoch."""
-
-FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
-"""Callbacks that write to a path of theirs."""
 
 SHARE = 0.01
 """Of the time of training, what checkpoints after epochs may take, unless it is said how many."""
@@ -215,7 +203,7 @@ class RunFolder(Callback):
         training = experiment.config.training
         self.every_updates = training.checkpoint_every_updates
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
-        logs = self._place_files_of_callbacks(experiment.callbacks)
+        logs = place_callback_files(self.path, experiment.callbacks)
         if self.overwrite:
             self._removal = Removal(logs)
             experiment.callbacks.insert(0, self._removal)  # before they look at their files
@@ -234,38 +222,6 @@ class RunFolder(Callback):
         self._take_state(checkpoint)
         say_what_changes_the_numbers(experiment, checkpoint, earlier, self.path / ENVIRONMENT)
         return checkpoint
-
-    def _place_files_of_callbacks(self, callbacks: list[Callback]) -> list[Path]:
-        """Put the files of callbacks into the folder, and return the logs there."""
-        logs = []
-        for index, callback in enumerate(callbacks):
-            if not isinstance(callback, FILE_CALLBACKS):
-                continue
-            place = f"training.callbacks[{index}].path"
-            check = partial(self._check_place, place)
-            callback.path = self.path / callback.path
-            check(callback.path)
-            if isinstance(callback, ModelCheckpoint):
-                # Once more for each file, when it is known what {epoch} stands for.
-                callback.check_place = check
-            elif (path := callback.path.resolve()).is_relative_to(self.path.resolve()):
-                logs.append(path)
-        return logs
-
-    def _check_place(self, place: str, path: Path) -> None:
-        """Raise a ConfigError unless a callback may write this file of the run's folder."""
-        folder, path = self.path.resolve(), path.resolve()
-        if not path.is_relative_to(folder):
-            raise ConfigError(
-                f"{place}: {str(path)!r} leads out of the run's folder {self.path}, where "
-                "callbacks keep their files"
-            )
-        if path.is_relative_to((folder / CHECKPOINTS).resolve()) or (
-            path.parent == folder and path.name in FILES
-        ):
-            raise ConfigError(
-                f"{place}: the run keeps its own {path.name} in {self.path}; choose another name"
-            )
 
     def _check_same(self, description: Mapping[str, Any]) -> dict[str, Any]:
         """Return the earlier run's configuration; raise unless it was the same experiment."""
@@ -474,45 +430,3 @@ class RunFolder(Callback):
         written = {name: text for name, text in FILES.items() if (self.path / name).exists()}
         width = len(str(self.path / max(written, key=len, default="")))
         return "\n".join(f"{self.path / name!s:<{width}}  {text}" for name, text in written.items())
-
-
-class Removal(Callback):
-    """Removes logs of an earlier run: aside when training begins, for good by `settle`.
-
-    What has not been settled when training ends is put back. Whoever is killed meanwhile leaves
-    them beside their places.
-
-    Parameters
-    ----------
-    paths : list of Path
-    """
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths = paths
-        self._aside: dict[Path, Path] = {}
-
-    def on_train_begin(self, trainer: Trainer) -> None:
-        for path in self.paths:
-            for file in path.glob("events.out.tfevents.*") if path.is_dir() else [path]:
-                if file.exists():
-                    aside = file.with_name(f".{file.name}.overwritten")
-                    file.replace(aside)
-                    self._aside[file] = aside
-
-    def settle(self) -> None:
-        """Remove them for good."""
-        for aside in self._aside.values():
-            aside.unlink(missing_ok=True)
-        self._aside.clear()
-
-    def on_train_end(self, trainer: Trainer) -> None:
-        for file, aside in self._aside.items():
-            aside.replace(file)
-        self._aside.clear()
-
-
-def csv_table(figures: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header, which has these figures too."""
-    columns = list(dict.fromkeys([*(name for row in rows for name in row), *figures]))
-    names = dict(zip(columns, columns, strict=True))
-    return "".join([csv_line(columns, names), *(csv_line(columns, row) for row in rows)])

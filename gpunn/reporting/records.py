@@ -18,7 +18,7 @@ from gpunn.errors import (
     DataFileError,
     ModelFileError,
 )
-from gpunn.experiment.folder import (
+from gpunn.experiment.files import (
     BEST,
     CHECKPOINTS,
     CONFIG,

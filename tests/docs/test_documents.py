@@ -35,7 +35,7 @@ from gpunn import config as configuration
 from gpunn.cli import main
 from gpunn.config.tables import AnyDataSet
 from gpunn.configurable import Configurable, known
-from gpunn.experiment.folder import FILES
+from gpunn.experiment.files import FILES
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "gpunn"

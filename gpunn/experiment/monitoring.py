@@ -1,0 +1,87 @@
+"""By which of its logs an epoch is the best, as a configuration says it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from gpunn.errors import ArgumentError, ConfigError
+from gpunn.monitor import Best, default_monitor, direction, missing_figure
+from gpunn.training.callbacks import Callback, EarlyStopping
+
+__all__ = ["best_rule", "settle_monitors"]
+
+
+def settle_monitors(
+    training: dict[str, Any],
+    logs: Collection[str],
+    larger_is_better: Mapping[str, bool | None],
+) -> None:
+    """Put "min" or "max" in the place of each mode "auto", once the metrics are known.
+
+    Parameters
+    ----------
+    training : dict
+        The table `[training]` with every default written out; changed in place.
+    logs : collection of str
+        Names of what is logged of an epoch.
+    larger_is_better : mapping of str to bool or None
+        By such a name, as `gpunn.monitor.directions` returns it.
+
+    Raises
+    ------
+    ConfigError
+        If something monitors what no epoch logs, or what is not known to be better where larger or
+        smaller.
+    """
+    if training["monitor"] is None and training["monitor_mode"] != "auto":
+        raise ConfigError("training.monitor_mode: needs training.monitor, the figure's name")
+    for path, table, mode in _monitoring(training):
+        if (monitor := table.get("monitor")) is None:
+            continue
+        if monitor not in logs:
+            remedy = " without validation rows (data.validation_fraction)"
+            raise ConfigError(f"{path}.monitor: {missing_figure(monitor, logs, remedy)}")
+        if mode in table:
+            try:
+                table[mode] = direction(table[mode], monitor, larger_is_better)
+            except ArgumentError as error:
+                raise ConfigError(f"{path}.{mode}{str(error).removeprefix('mode')}") from error
+
+
+def _monitoring(training: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield the path and the table of all that may monitor something, and its key of the mode."""
+    for index, callback in enumerate(training["callbacks"]):
+        yield f"training.callbacks[{index}]", callback, "mode"
+    schedule = training["optimizer"].get("learning_rate")
+    while isinstance(schedule, dict):
+        yield "training.optimizer.learning_rate", schedule, "mode"
+        schedule = schedule.get("schedule")
+    yield "training", training, "monitor_mode"
+
+
+def best_rule(
+    training: Mapping[str, Any], callbacks: Sequence[Callback], logs: Collection[str]
+) -> Best | None:
+    """Return what tells the best epoch, once monitors are settled; None if nothing does.
+
+    Raises
+    ------
+    ConfigError
+        If several things would.
+    """
+    stoppers = [index for index, each in enumerate(callbacks) if isinstance(each, EarlyStopping)]
+    if len(stoppers) > 1:
+        raise ConfigError("training.callbacks: only one early_stopping can be given")
+    if stoppers and training["monitor"] is not None:
+        raise ConfigError(
+            "training.monitor: can't be given beside an early_stopping callback, whose monitor "
+            "chooses the best epoch"
+        )
+    if stoppers:
+        stopping = training["callbacks"][stoppers[0]]
+        return Best(stopping["monitor"], stopping["mode"], stopping["min_delta"])
+    if training["monitor"] is not None:
+        return Best(training["monitor"], training["monitor_mode"])
+    monitor = default_monitor(logs)
+    return None if monitor is None else Best(monitor, "max" if monitor == "val_accuracy" else "min")
