@@ -1,14 +1,17 @@
-"""Time gpunn beside other libraries at the same work on this machine's CPU.
+"""Measure gpunn on this machine's CPU, beside other libraries where they do the same work.
 
-    python scripts/benchmark.py grid                    microseconds a training step
-    python scripts/benchmark.py mnist time-to-98        whole epochs; the way to 98 % accuracy
-    python scripts/benchmark.py predict footprint gemm  and so on; docs/benchmarks.md says more
-    python scripts/benchmark.py subnormals              what numbers of too few digits cost
+    python scripts/benchmark.py --help          what can be measured
+    python scripts/benchmark.py grid --help     its options
 
 The other libraries come with the extra `bench`; those that are not installed are left out.
+docs/benchmarks.md has the figures that were measured, each with its command.
 """
 
-from benchmarks.command import main
+from benchmarks import comparisons, estimators, initial_values, memory, overhead
+
+command = comparisons.command
+for module in (estimators, initial_values, memory, overhead):
+    command.add_command(module.command)
 
 if __name__ == "__main__":
-    main(prog_name="benchmark.py")
+    command(prog_name="benchmark.py")

@@ -1,14 +1,17 @@
-"""From turns to figures."""
+"""From turns to figures, ratios and tables."""
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from benchmarks.quietness import Turn
+from benchmarks.competitors import EVERYBODY, FLOOR, PEERS, SUBJECTS
+from benchmarks.session import Measured
 
-Samples = Callable[[dict], Sequence[float]]
+Samples = Callable[[dict[str, Any]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Figure:
 
     Attributes
     ----------
+    cell : str
+        What was measured.
     median : float
         Of the quiet turns' medians.
     minimum : float
@@ -25,39 +30,157 @@ class Figure:
         How much the slowest quiet turn's median is above the fastest one's, as a fraction.
     turns, quiet : int
         How many there were, and how many of them quiet. If none was, all count.
+    samples : list of list of float
+        What was measured in each turn.
+    compared : bool
+        Whether less is better, so that ratios say who is ahead.
     """
 
+    cell: str
+    competitor: str
     median: float
     minimum: float
     spread: float
     turns: int
     quiet: int
-
-    @property
-    def mark(self) -> str:
-        """ "~" if no turn was quiet."""
-        return "" if self.quiet else "~"
+    samples: list[list[float]]
+    compared: bool
 
 
-def figure(turns: Sequence[Turn], quiet: Callable[[Turn], bool], samples: Samples) -> Figure | None:
-    """Return the figure of the turns; None if there are none.
+def figures(
+    measured: Measured, samples: Samples, unit: str = "", *, compared: bool = True
+) -> list[Figure]:
+    """Return a figure for each (cell, competitor) that has turns.
 
     Parameters
     ----------
-    quiet : callable
-        Judges a turn.
     samples : callable
-        From an answer to what was measured in it, such as each epoch's seconds.
+        From an answer to what was measured in it, such as each epoch's seconds; nothing if that
+        turn does not count.
+    unit : str
+        Added to the cells' names.
     """
-    chosen = [turn for turn in turns if quiet(turn)]
-    taken = [list(samples(turn.answer)) for turn in chosen or turns]
-    if not taken:
-        return None
-    medians = [statistics.median(each) for each in taken]
-    return Figure(
-        median=statistics.median(medians),
-        minimum=min(map(min, taken)),
-        spread=max(medians) / min(medians) - 1,
-        turns=len(turns),
-        quiet=len(chosen),
+    found = []
+    for (cell, name), turns in measured.items():
+        taken = [(turn.quiet, list(samples(turn.answer))) for turn in turns]
+        taken = [(quiet, each) for quiet, each in taken if each]
+        if not taken:
+            continue
+        quiet = [each for is_quiet, each in taken if is_quiet]
+        chosen = quiet or [each for _, each in taken]
+        medians = [statistics.median(each) for each in chosen]
+        found.append(
+            Figure(
+                cell=f"{cell}: {unit}" if unit else str(cell),
+                competitor=name,
+                median=statistics.median(medians),
+                minimum=min(map(min, chosen)),
+                spread=max(medians) / min(medians) - 1,
+                turns=len(taken),
+                quiet=len(quiet),
+                samples=[each for _, each in taken],
+                compared=compared,
+            )
+        )
+    return found
+
+
+def comparison(found: Sequence[Figure], statistic: str) -> str:
+    """Return a table: a row for each cell, a column for each competitor, then ratios.
+
+    A ratio is the time of the best peer, or of the products alone, over gpunn's own: above 1, gpunn
+    is faster. "~" marks what no quiet turn stands behind.
+    """
+    names = [name for name in EVERYBODY if any(each.competitor == name for each in found)]
+    pairs = [
+        (rival, subject)
+        for subject in SUBJECTS
+        for rival in ("best peer", FLOOR)
+        if any(rival in ratios(each, subject, statistic) for each in by_cell(found).values())
+    ]
+    rows = []
+    for cell, present in by_cell(found).items():
+        row = [cell, *(shown(present.get(name), statistic) for name in names)]
+        for rival, subject in pairs:
+            quotient, mark = ratios(present, subject, statistic).get(rival, (None, ""))
+            row.append("-" if quotient is None else f"{mark}{quotient:.2f}x")
+        rows.append(row)
+    return table(["", *names, *(f"{rival} / {subject}" for rival, subject in pairs)], rows)
+
+
+def by_cell(found: Iterable[Figure]) -> dict[str, dict[str, Figure]]:
+    """Return the figures by cell, and by competitor."""
+    cells: dict[str, dict[str, Figure]] = {}
+    for each in found:
+        cells.setdefault(each.cell, {})[each.competitor] = each
+    return cells
+
+
+def ratios(
+    present: Mapping[str, Figure], subject: str, statistic: str
+) -> dict[str, tuple[float, str]]:
+    """Return how many times as long others take in a cell, and "~" if one of the two was unquiet.
+
+    The others are the best peer, each peer library's fastest form, and the products alone.
+    """
+    own = present.get(subject)
+    if own is None or not own.compared:
+        return {}
+    rivals: dict[str, Figure] = {name: present[name] for name in (FLOOR,) if name in present}
+    for name in PEERS:
+        if name in present:
+            for rival in ("best peer", EVERYBODY[name].library):
+                pair = rivals.get(rival, present[name]), present[name]
+                rivals[rival] = min(pair, key=lambda each: getattr(each, statistic))
+    return {
+        rival: (
+            getattr(each, statistic) / getattr(own, statistic),
+            "" if each.quiet and own.quiet else "~",
+        )
+        for rival, each in rivals.items()
+    }
+
+
+def means(found: Sequence[Figure], statistic: str) -> str:
+    """Return the geometric means of the ratios over all cells and those of each network."""
+    quotients: dict[tuple[str, str], dict[str, float]] = {}
+    for cell, present in by_cell(found).items():
+        for subject in SUBJECTS:
+            for rival, (quotient, _) in ratios(present, subject, statistic).items():
+                quotients.setdefault((subject, rival), {})[cell] = quotient
+    networks = dict.fromkeys(each.cell.partition(",")[0] for each in found)
+    rows = []
+    for (subject, rival), of_cell in quotients.items():
+        row = [f"{rival} / {subject}"]
+        for network in ("", *networks):
+            chosen = [each for cell, each in of_cell.items() if cell.startswith(network)]
+            row.append(f"{statistics.geometric_mean(chosen):.2f}x" if chosen else "-")
+        worst = min(of_cell, key=of_cell.__getitem__)
+        rows.append([*row, f"{of_cell[worst]:.2f}x", worst])
+    return table(["geometric means", "all", *networks, "least", "where"], rows)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown, all columns but the first aligned to the right."""
+    lines = [list(head), *map(list, rows)]
+    widths = [max(3, *(len(line[column]) for line in lines)) for column in range(len(head))]
+    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    return "\n".join(
+        f"| {line[0].ljust(widths[0])} | "
+        + " | ".join(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+        + " |"
+        for line in lines
     )
+
+
+def number(value: float) -> str:
+    """Return three significant digits."""
+    digits = 2 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:.{max(0, min(digits, 5))}f}"
+
+
+def shown(figure: Figure | None, statistic: str) -> str:
+    """Return a figure's median or minimum, marked if no turn was quiet."""
+    if figure is None:
+        return "-"
+    return ("" if figure.quiet else "~") + number(getattr(figure, statistic))

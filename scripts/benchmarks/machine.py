@@ -1,15 +1,20 @@
-"""What was measured on: the processor, Python and the versions of everything."""
+"""The machine: what it is, how much memory a process held, how much room packages take."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import json
 import os
 import platform
 import re
+import resource
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.catalogue import EVERYBODY
+from benchmarks.competitors import EVERYBODY, version
 
 
 def usable_cores() -> int:
@@ -20,31 +25,57 @@ def usable_cores() -> int:
 
 
 def described() -> dict[str, Any]:
-    """Return the machine and the versions, in JSON types."""
+    """Return the machine and the competitors' versions, in JSON types."""
+    try:
+        model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        model = None
+    packages = sorted({"numpy", *(p for each in EVERYBODY.values() for p in each.packages)})
     return {
-        "processor": processor(),
+        "processor": model[1] if model else platform.processor(),
         "cores": usable_cores(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": versions(),
+        "versions": {name: version(name) for name in packages if version(name)},
     }
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        found = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        found = None
-    return found[1] if found else platform.processor()
+def peak_bytes() -> int:
+    """Return the most memory that this process has held.
+
+    Linux's `ru_maxrss` counts what the process that started this one held, so its own status is
+    read there.
+    """
+    status = Path("/proc/self/status")
+    peak = re.search(r"VmHWM:\s*(\d+)", status.read_text()) if status.exists() else None
+    if peak:
+        return int(peak[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the competitors' distributions that are installed."""
-    found = {}
-    for name in sorted({"numpy", *(p for each in EVERYBODY.values() for p in each.packages)}):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+def installed_bytes(names: Iterable[str]) -> int:
+    """Return the size of the distributions' files, and of all that they require.
+
+    What only an extra requires is left out, and so is what is not installed, such as a
+    requirement of another platform.
+    """
+    waiting, done, size = list(names), set(), 0
+    while waiting:
+        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        if name in done or version(name) is None:
             continue
-    return found
+        done.add(name)
+        distribution = importlib.metadata.distribution(name)
+        files = [Path(str(file.locate())) for file in distribution.files or ()]
+        address = json.loads(distribution.read_text("direct_url.json") or "{}")
+        if address.get("dir_info", {}).get("editable"):
+            spec = importlib.util.find_spec(name)
+            for folder in (spec and spec.submodule_search_locations) or ():
+                files += Path(folder).rglob("*")
+        size += sum(file.stat().st_size for file in files if file.is_file())
+        for requirement in distribution.requires or ():
+            found = re.match(r"[\w.-]+", requirement)
+            if found and not re.search(r"\bextra\s*==", requirement):
+                waiting.append(found[0])
+    return size

@@ -1,77 +1,152 @@
-"""A run of the benchmark: its processes, and whose turn it is."""
+"""The competitors' processes, whose turn it is, and which turns were quiet.
+
+Shared machines change their speed for seconds to minutes. So a reference product is timed before
+and after every turn, and a turn counts only if both were nearly as fast as the fastest of the run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, TypeVar
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmarks.catalogue import FLOOR
-from benchmarks.process import FailedError, Worker, busy_seconds
-from benchmarks.quietness import Turn, Watch
+from benchmarks.competitors import FLOOR, process_environment
 
-Cell = TypeVar("Cell", bound=Hashable)
+SLOWER = 0.9
+"""Of the best reference product's speed: below that, a turn is not quiet."""
+
+SETTLING = 0.06
+"""Seconds until a library's threads, which wait for more work by spinning, have gone to sleep."""
+
+FIRST_LOOKS = 5
+"""Reference products before the first turn, to know how fast the machine can be."""
+
+
+class FailedError(Exception):
+    """Raised where a competitor could not do its job; the message says why."""
+
+
+class Worker:
+    """A running process of `worker`."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name = name
+        environment = process_environment(name, threads)
+        scripts = str(Path(__file__).resolve().parents[1])
+        path = [scripts, *filter(None, [environment.get("PYTHONPATH")])]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.worker", name],
+            env={**environment, "PYTHONPATH": os.pathsep.join(path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, job: str, **arguments: Any) -> dict[str, Any]:
+        """Return the answer to a job.
+
+        Raises
+        ------
+        FailedError
+            If the competitor raised an error, or its process ended.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            pickle.dump((job, arguments), self.process.stdin)
+            self.process.stdin.flush()
+            answer: dict[str, Any] = pickle.load(self.process.stdout)
+        except (BrokenPipeError, EOFError):
+            status = self.process.wait()
+            raise FailedError(f"{self.name}: its process ended, exit status {status}") from None
+        if "error" in answer:
+            raise FailedError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def close(self) -> None:
+        """Let it end, and wait for that."""
+        self.process.communicate()
+
+
+@dataclass
+class Turn:
+    """What one competitor answered; `reference` is the slower product around it, in GFLOP/s."""
+
+    answer: dict[str, Any]
+    reference: float
+    session: Session
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the turn counts, by what is known so far of the machine's speed."""
+        return self.reference >= SLOWER * max(self.session.references)
+
+
+Cell = Any
 Measured = dict[tuple[Cell, str], list[Turn]]
 
 
-@dataclass(frozen=True)
-class Rounds:
-    """How often everybody's turn comes.
+@dataclass
+class Session:
+    """A run of the benchmark; a context that ends its processes.
 
-    Attributes
+    Parameters
     ----------
+    threads : int
+        Of every competitor.
     repetitions : int
         Turns of each competitor in each cell.
     extra : int
         More turns at most, for competitors that had no quiet one in a cell.
     """
 
+    threads: int
     repetitions: int
     extra: int
+    failures: list[str] = field(default_factory=list)
+    references: list[float] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    workers: dict[str, Worker] = field(default_factory=dict)
 
+    def __enter__(self) -> Session:
+        self.timekeeper = Worker(FLOOR, self.threads)
+        for _ in range(FIRST_LOOKS):
+            self.look()
+        return self
 
-class Session(AbstractContextManager["Session"]):
-    """Owns the processes and the watch; a context that ends them."""
-
-    def __init__(self, threads: int, rounds: Rounds) -> None:
-        self.threads = threads
-        self.rounds = rounds
-        self.failures: list[str] = []
-        self.workers: dict[str, Worker] = {}
-        self._timekeeper = Worker(FLOOR, threads)
-        self.watch = Watch(lambda: self._timekeeper.ask("reference")["gflops"], busy_seconds)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.end_workers()
-        self._timekeeper.close()
-
-    def libraries(self) -> dict[str, Any]:
-        """Return the libraries that NumPy computes with."""
-        return self._timekeeper.ask("libraries")
-
-    def end_workers(self) -> None:
-        """End the competitors' processes."""
-        for worker in self.workers.values():
+    def __exit__(self, *error: object) -> None:
+        for worker in (*self.workers.values(), self.timekeeper):
             worker.close()
-        self.workers.clear()
+
+    def libraries(self) -> list[dict[str, Any]]:
+        """Return the libraries that NumPy computes with."""
+        found: list[dict[str, Any]] = self.timekeeper.ask("libraries")["libraries"]
+        return found
+
+    def summary(self) -> str:
+        """Return how quiet it was."""
+        speeds, quiet = self.references, sum(turn.quiet for turn in self.turns)
+        return (
+            f"{quiet} of {len(self.turns)} turns were quiet. Reference product: {min(speeds):.0f} "
+            f"to {max(speeds):.0f} GFLOP/s, {statistics.median(speeds):.0f} in the median."
+        )
 
     def measure(
         self,
         cells: Sequence[Cell],
         names: Sequence[str],
-        question: Callable[[Cell, int], dict[str, Any]],
+        question: Callable[[Cell, int], tuple[str, dict[str, Any]]],
         *,
         fresh: bool = False,
-    ) -> Measured[Cell]:
+    ) -> Measured:
         """Ask everybody in turn, and return the turns of each (cell, name).
 
         Parameters
@@ -82,49 +157,59 @@ class Session(AbstractContextManager["Session"]):
             Whether each turn gets a new process.
         """
 
-        def turn(cell: Cell, name: str, number: int) -> Turn:
-            if not fresh:
-                return self._turn(self._worker(name), question(cell, number))
-            worker = Worker(name, self.threads)
-            try:
-                return self._turn(worker, question(cell, number))
-            finally:
-                worker.close()
+        def answer(cell: Cell, name: str, number: int) -> Callable[[], dict[str, Any]]:
+            if fresh and name in self.workers:
+                self.workers.pop(name).close()
+            if name not in self.workers or self.workers[name].process.poll() is not None:
+                self.workers[name] = Worker(name, self.threads)
+            worker = self.workers[name]
+            worker.ask("ready")  # its start is not part of the turn
+            job, arguments = question(cell, number)
+            return lambda: worker.ask(job, **arguments)
 
-        return self.rotate(cells, names, turn)
+        return self.rotate(cells, names, answer)
 
     def rotate(
-        self, cells: Sequence[Cell], names: Sequence[str], turn: Callable[[Cell, str, int], Turn]
-    ) -> Measured[Cell]:
+        self,
+        cells: Sequence[Cell],
+        names: Sequence[str],
+        prepare: Callable[[Cell, str, int], Callable[[], dict[str, Any]]],
+    ) -> Measured:
         """Let everybody take turns, and more of them where none was quiet.
 
         One that fails in a cell is left out of that cell from then on.
+
+        Parameters
+        ----------
+        prepare : callable
+            From cell, name and round to the function that is the turn.
         """
-        measured: Measured[Cell] = {(cell, name): [] for cell in cells for name in names}
-        failed: set[tuple[Cell, str]] = set()
-        for number in range(self.rounds.repetitions + self.rounds.extra):
-            wanting = [
-                key
-                for key, turns in measured.items()
-                if key not in failed
-                and (number < self.rounds.repetitions or not any(map(self.watch.quiet, turns)))
-            ]
-            for cell, name in wanting:
+        measured: Measured = {(cell, name): [] for cell in cells for name in names}
+        failed = set()
+        for number in range(self.repetitions + self.extra):
+            for key, turns in measured.items():
+                enough = number >= self.repetitions and any(turn.quiet for turn in turns)
+                if key in failed or enough:
+                    continue
                 try:
-                    measured[cell, name].append(turn(cell, name, number))
+                    turns.append(self.turn(prepare(*key, number)))
                 except FailedError as failure:
-                    failed.add((cell, name))
-                    self.failures.append(f"{cell}: {failure}")
-                    click.echo(f"{cell}: {failure}", err=True)
-            if wanting:
-                click.echo(f"round {number + 1}: {len(wanting)} turns done", err=True)
+                    failed.add(key)
+                    self.failures.append(f"{key[0]}: {failure}")
+                    click.echo(f"failed: {self.failures[-1]}", err=True)
+            click.echo(f"round {number + 1} is done", err=True)
         return measured
 
-    def _turn(self, worker: Worker, question: dict[str, Any]) -> Turn:
-        worker.ask("ready")  # its start is not part of the turn
-        return self.watch.turn(lambda: worker.ask(**question), worker.processor_seconds)
+    def turn(self, work: Callable[[], dict[str, Any]]) -> Turn:
+        """Do the work and look at the machine afterwards."""
+        before = self.references[-1]
+        answer = work()
+        self.turns.append(Turn(answer, min(before, self.look()), self))
+        return self.turns[-1]
 
-    def _worker(self, name: str) -> Worker:
-        if name not in self.workers or not self.workers[name].alive:
-            self.workers[name] = Worker(name, self.threads)
-        return self.workers[name]
+    def look(self) -> float:
+        """Time the reference product."""
+        time.sleep(SETTLING)
+        self.references.append(self.timekeeper.ask("reference")["gflops"])
+        time.sleep(SETTLING)
+        return self.references[-1]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import numpy as np
 
 GRID_SIZES = ((64, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 2048, 2048, 10))
 GRID_BATCHES = (32, 128, 1024)
 GRID_RATES = {"sgd": 0.01, "adam": 0.001}
-SMALL_NETS = GRID_SIZES[:2]
-"""Where overhead decides, rather than the products; they get a geometric mean of their own."""
 
 EPOCH_ROWS = 60_000
 """Rows of the longest epoch of the grid, as many as MNIST has."""
@@ -23,8 +24,8 @@ EPOCH_ROWS = 60_000
 class Product(NamedTuple):
     """A matrix product (m, k) x (k, n) of a step.
 
-    `kind` says which operands are transposed views: in "forward" none, in "weight gradient" the
-    first, in "input gradient" the second.
+    `kind` says which operands are transposed views: in "weight gradient" the first, in "input
+    gradient" the second, in others none.
     """
 
     m: int
@@ -32,14 +33,11 @@ class Product(NamedTuple):
     k: int
     kind: str
 
-    @property
-    def operations(self) -> int:
-        """Floating-point operations."""
-        return 2 * self.m * self.n * self.k
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.m}, {self.k}) x ({self.k}, {self.n})"
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A network and how it is trained.
 
     Attributes
@@ -55,13 +53,8 @@ class Task:
     optimizer: str
     learning_rate: float
 
-    @property
-    def net(self) -> str:
-        """The network's name."""
-        return "-".join(map(str, self.sizes))
-
     def __str__(self) -> str:
-        return f"{self.net}, {self.batch_size} {self.optimizer}"
+        return f"{'-'.join(map(str, self.sizes))}, {self.batch_size} {self.optimizer}"
 
     def products(self) -> list[Product]:
         """Return the products of a step; the first layer needs no gradient of its input."""
@@ -80,31 +73,27 @@ class Task:
         return X[:rows], y[:rows]
 
 
-MNIST_TASKS = (
-    Task((784, 512, 512, 10), 128, "adam", 0.001),
-    Task((784, 128, 10), 32, "sgd", 0.1),
-)
+MNIST_TASKS = {
+    "1": Task((784, 512, 512, 10), 128, "adam", 0.001),
+    "2": Task((784, 128, 10), 32, "sgd", 0.1),
+}
 
 TINY_TASK = Task((64, 32, 10), 32, "adam", 0.001)
-TINY_ROWS = 1440
+TINY_STEPS = 45
 """The fit from a cold start: about the size of the digits that come with gpunn."""
-
-
-def grid_task(sizes: tuple[int, ...], batch_size: int, optimizer: str) -> Task:
-    """Return the task of a cell of the grid."""
-    return Task(sizes, batch_size, optimizer, GRID_RATES[optimizer])
 
 
 def epoch_steps(task: Task, seconds: float) -> int:
     """Return the steps of an epoch of about so many seconds, at 100 GFLOP/s and 20 us a step."""
-    step = sum(product.operations for product in task.products()) / 100e9 + 20e-6
+    step = sum(2 * p.m * p.n * p.k for p in task.products()) / 100e9 + 20e-6
     return max(8, min(int(seconds / step), EPOCH_ROWS // task.batch_size))
 
 
-def synthetic(features: int, classes: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def synthetic(task: Task, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Return random float32 rows in [-0.5, 0.5) and int64 labels, of which each class has some."""
     generator = np.random.default_rng(0)
-    X = generator.random((rows, features), dtype=np.float32)
+    rows, classes = steps * task.batch_size, task.sizes[-1]
+    X = generator.random((rows, task.sizes[0]), dtype=np.float32)
     X -= np.float32(0.5)
     y = generator.integers(0, classes, rows)
     y[:classes] = np.arange(classes)
@@ -123,15 +112,35 @@ def initial_weights(sizes: Sequence[int], seed: int) -> list[np.ndarray]:
 MNIST_ARRAYS = ("X", "y", "X_test", "y_test")
 
 
-def keep_mnist(source: Path, folder: Path) -> None:
-    """Write MNIST as float32 rows in [0, 1] and int64 labels, for processes that lack gpunn."""
+def mnist_folder(given: Path | None) -> Path:
+    """Return the folder with MNIST's four IDX files; without one, that which GPUNN_DATA names.
+
+    Raises
+    ------
+    click.UsageError
+        If the files are not there.
+    """
+    root = os.environ.get("GPUNN_DATA")
+    folders = [given] if given else [Path(root) / "mnist", Path(root)] if root else []
+    for folder in folders:
+        if any(folder.glob("train-images-idx3-ubyte*")):
+            return folder
+    places = " or ".join(map(str, folders)) or "a known place"
+    raise click.UsageError(f"MNIST's files are not in {places}; name their folder with --data")
+
+
+@contextmanager
+def prepared_mnist(source: Path) -> Iterator[str]:
+    """Write MNIST as float32 rows in [0, 1] and int64 labels, for processes without gpunn."""
     import gpunn
 
-    for name, array in zip(MNIST_ARRAYS, gpunn.data.load_mnist(source), strict=True):
-        held = array if array.ndim == 1 else array.astype(np.float32) / np.float32(255)
-        np.save(folder / f"{name}.npy", held)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, array in zip(MNIST_ARRAYS, gpunn.data.load_mnist(source), strict=True):
+            held = array if array.ndim == 1 else array.astype(np.float32) / np.float32(255)
+            np.save(Path(folder) / f"{name}.npy", held)
+        yield folder
 
 
 def kept_mnist(folder: str) -> list[np.ndarray]:
-    """Return X, y, X_test, y_test as `keep_mnist` wrote them."""
+    """Return X, y, X_test, y_test as `prepared_mnist` wrote them."""
     return [np.load(Path(folder) / f"{name}.npy") for name in MNIST_ARRAYS]

@@ -1,17 +1,18 @@
-"""A competitor's process: it answers jobs, a line of JSON each.
+"""A competitor's process: python -m benchmarks.worker NAME
 
-python -m benchmarks.worker NAME
+It answers jobs, which are methods of `jobs.Jobs`. Questions and answers are pickled, on standard
+input and output.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import sys
 import time
 import warnings
 
-from benchmarks.catalogue import EVERYBODY
+from benchmarks.competitors import EVERYBODY
 
 
 def main(name: str) -> None:
@@ -20,27 +21,30 @@ def main(name: str) -> None:
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))[: int(os.environ["OMP_NUM_THREADS"])]
         os.sched_setaffinity(0, allowed)
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    competitor = EVERYBODY[name]
-    for module in competitor.hidden:
+    for module in EVERYBODY[name].hidden:
         sys.modules[module] = None  # type: ignore[assignment]
     began = time.perf_counter()
     from benchmarks import adapters
 
-    adapter = adapters.load(competitor.adapter)
+    adapter = adapters.load(EVERYBODY[name].adapter)
     import_seconds = time.perf_counter() - began
     from benchmarks.jobs import Jobs
 
     jobs = Jobs(adapter, import_seconds)
-    for line in sys.stdin:
-        question = json.loads(line)
+    while True:
         try:
-            answer = getattr(jobs, question.pop("job"))(**question)
+            job, arguments = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            answer = getattr(jobs, job)(**arguments)
         except Exception as error:
             first = (str(error).strip().splitlines() or [""])[0]
             answer = {"error": f"{type(error).__name__}: {first}"}
-        print(json.dumps(answer), file=answers, flush=True)
+        pickle.dump(answer, answers)
+        answers.flush()
 
 
 if __name__ == "__main__":

@@ -1,16 +1,13 @@
-"""The CPU benchmark: what it does with measurements, and a run of it without the other libraries.
+"""The benchmark command: what it does with measurements, and small runs without other libraries.
 
 Nothing here depends on how fast anything is.
 """
 
-import functools
 import importlib
 import json
-import math
 import os
 import subprocess
 import sys
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,88 +28,129 @@ def load(monkeypatch):
         del sys.modules[name]
 
 
-# ------------------------------------------------------------------------------- a whole run
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPTS / "benchmark.py", *arguments],
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+# ----------------------------------------------------------------------------------- the command
 
 
 def test_a_tiny_grid(tmp_path):
     path = tmp_path / "figures.json"
     tiny = ["--sizes", "6-5-3", "--batches", "8", "--seconds", "0.01", "--reps", "1"]
-    done = run("grid", "gemm", "--only", "gpunn-numpy,gemm", *tiny, "--extra", "0", "--json", path)
+    options = ["--only", "gpunn-numpy", *tiny, "--extra", "0", "--threads", "1", "--json", path]
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "benchmark.py", "grid", *options],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert "| 6-5-3, 8 adam |" in done.stdout
-    assert "| weight gradient (6, 8) x (8, 5) " in done.stdout
+    assert "| 6-5-3, 8 adam " in done.stdout
     document = json.loads(path.read_text())
     cells = {(row["cell"], row["competitor"]): row for row in document["modes"]["grid"]}
-    assert set(cells) == {
-        (f"6-5-3, 8 {optimizer}", name)
-        for optimizer in ("sgd", "adam")
-        for name in ("gpunn-numpy", "gemm")
-    }
+    names = "gpunn-numpy", "gemm"
+    assert set(cells) == {(f"6-5-3, 8 {each}", name) for each in ("sgd", "adam") for name in names}
     for row in cells.values():
-        assert row["turns"] == 1
-        assert 0 < row["minimum"] <= row["median"]
-    assert document["quietness"]["turns"] == len(cells) + len(document["modes"]["gemm"])
+        assert (row["turns"], len(row["samples"])) == (1, 1)
+        assert 0 < row["minimum"] == min(row["samples"][0]) <= row["median"]
     assert document["failures"] == []
     assert document["machine"]["versions"]["numpy"] == np.__version__
-
-
-def test_subnormal_numbers_by_both_engines(tmp_path):
-    path = tmp_path / "figures.json"
-    short = ["--seconds", "0.01", "--reps", "1", "--extra", "0"]
-    done = run("subnormals", "--only", "gpunn-numpy,gpunn", *short, "--json", path)
-    assert done.returncode == 0, done.stderr
-    assert "| very negative " in done.stdout
-    rows = json.loads(path.read_text())["modes"]["subnormals"]
-    assert [row["pre_activations"] for row in rows] == ["near 0", "near 0"] + ["very negative"] * 2
-    assert {row["competitor"] for row in rows} == {"gpunn", "gpunn-numpy"}
-    assert all(row["median"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Missing argument"),
         (["grid", "--only", "gpumm"], "there is no 'gpumm'; there are: gpunn, gpunn-numpy"),
         (["grid", "--sizes", "7"], "expected widths such as 784-128-10"),
         (["grid", "--batches", "0"], "expected a number above 0"),
-        (["mnist", "--tasks", "3"], "there are 1 to 2"),
-        (["mnist", "--tasks", "0"], "expected a number above 0"),
+        (["mnist", "--tasks", "3"], "there are: 1, 2"),
         (["grid", "--json", "/no/such/folder/figures.json"], "/no/such/folder: no such folder"),
-        (["mnist"], "MNIST's files are not in"),
+        (["mnist", "--only", "gemm"], "MNIST's files are not in"),
     ],
 )
 def test_wrong_usage(load, arguments, said, tmp_path):
     variables = {"GPUNN_DATA": str(tmp_path)}
-    done = CliRunner().invoke(load("command").main, arguments, env=variables)
+    done = CliRunner().invoke(load("comparisons").command, arguments, env=variables)
     assert done.exit_code == 2
     assert said in " ".join(done.output.replace("│", " ").split())
 
 
 def test_who_takes_part(load, monkeypatch):
-    command = load("command")
-    catalogue = load("catalogue")
-    monkeypatch.setattr(catalogue.Competitor, "missing", lambda self: "")
-    assert "gemm-torch" not in command.competitors(None)
-    assert command.competitors(("gemm", "gpunn")) == ["gpunn", "gemm"]
-    monkeypatch.setattr(catalogue.Competitor, "missing", lambda self: "everything")
+    taking_part, competitor = load("options").competitors, load("competitors").Competitor
+    monkeypatch.setattr(competitor, "missing", lambda self: "")
+    assert "gemm-torch" not in taking_part(None)
+    assert taking_part(["gemm", "gpunn"]) == ["gpunn", "gemm"]
+    monkeypatch.setattr(competitor, "missing", lambda self: "everything")
     with pytest.raises(Exception, match="nobody is left"):
-        command.competitors(None)
+        taking_part(None)
+
+
+def run(load, module, *arguments):
+    done = CliRunner().invoke(load(module).command, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_both_libraries_fit_alike_and_a_long_run_can_be_done_in_pieces(load, tmp_path):
+    pytest.importorskip("sklearn.base", reason="needs scikit-learn, the extra 'sklearn'")
+    scores, path = [], tmp_path / "fits.json"
+    for first, seeds in ((3, 2), (3, 1), (4, 1)):
+        options = ("--first-seed", first, "--seeds", seeds, "--max-iter", 2, "--json", path)
+        said = run(load, "estimators", "wine", "linnerud", *options)
+        assert "| wine     |        124 × 13 |" in said
+        wine, linnerud = json.loads(path.read_text())["rows"]
+        for row in (wine, linnerud):
+            for one, other in zip(*row["fits"].values(), strict=True):
+                assert one["epochs"] == other["epochs"]
+                assert one["score"] == pytest.approx(other["score"])
+        scores.append([fit["score"] for fit in wine["fits"]["gpunn"]])
+    assert scores[0] == scores[1] + scores[2]
+    assert scores[1] != scores[2]
+
+
+def test_initial_values_on_a_table_of_numbers_texts_and_gaps(load, tmp_path):
+    for module in ("pandas", "sklearn.base"):
+        pytest.importorskip(module)
+    random = np.random.default_rng(0)
+    rows = [
+        f"{number:.3f},{kind},{gap},{2 * number + random.normal():.3f}"
+        for number, kind, gap in zip(
+            random.normal(size=60), random.choice(["a", "b"], 60), ["", "1", "2"] * 20, strict=True
+        )
+    ]
+    (tmp_path / "diamonds.csv").write_text("\n".join(["number,kind,gap,price", *rows]) + "\n")
+    options = ("--activations", "tanh", "--seeds", 2, "--epochs", 2, "--hidden", "4,3")
+    path = tmp_path / "scores.json"
+    said = run(load, "initial_values", tmp_path, *options, "--json", path)
+    assert "left out: Ames (ames.tsv is missing)" in said
+    found = {
+        row["data"]: row["scores"] for row in json.loads((tmp_path / "scores.json").read_text())
+    }
+    assert list(found) == ["digits", "diamonds"]
+    assert list(found["diamonds"]) == ["gpunn", "PyTorch", "Keras", "scikit-learn"]
+    # Scores of different starts, and of different seeds.
+    assert len({score for scores in found["diamonds"].values() for score in scores}) > 4
+    assert f"| diamonds |       tanh | {np.mean(found['diamonds']['gpunn']):.4f} |" in said
+
+
+@pytest.mark.full
+def test_memory_of_a_streamed_file(load, tmp_path):
+    options = ("--gigabytes", 0.05, "--standardize", "--folder", tmp_path)
+    assert "(bound 4096 MiB)" in run(load, "memory", "stream", *options, "--budget", 4096)
+
+
+@pytest.mark.full
+def test_overhead(load):
+    if "GPUNN_DATA" not in os.environ:
+        pytest.skip("needs MNIST: GPUNN_DATA names the folder that its folder lies in")
+    done = CliRunner().invoke(load("overhead").command, ["--epochs", "1"])
+    assert done.exit_code in (0, 1)  # by how long it took
+    found = json.loads(done.output)["milliseconds"]
+    assert {"RunFolder.on_epoch_end", "GoodState.keep"} <= set(found)
 
 
 # ------------------------------------------------------------------- the work that everybody does
 
 
-def test_products_of_a_step(load):
+def test_the_floor_is_the_products_of_a_step(load, monkeypatch):
     task = load("work").Task((6, 5, 4, 3), 8, "sgd", 0.1)
     assert [tuple(product) for product in task.products()] == [
         (8, 5, 6, "forward"),
@@ -124,18 +162,13 @@ def test_products_of_a_step(load):
         (8, 5, 4, "input gradient"),
         (6, 5, 8, "weight gradient"),
     ]
-
-
-def test_the_floor_is_those_products(load, monkeypatch):
-    task = load("work").Task((6, 5, 4, 3), 8, "sgd", 0.1)
     seen = []
 
     def record(self, a, b, out):
         transposed = a.flags.f_contiguous, b.flags.f_contiguous
         kinds = {(False, False): "forward", (True, False): "weight gradient"}
-        kind = kinds.get(transposed, "input gradient")
         assert (a @ b).shape == out.shape
-        seen.append((*out.shape, a.shape[1], kind))
+        seen.append((*out.shape, a.shape[1], kinds.get(transposed, "input gradient")))
         return lambda: None
 
     products = load("adapters.with_gemm").NumpyProducts
@@ -144,22 +177,6 @@ def test_the_floor_is_those_products(load, monkeypatch):
     for product in task.products():
         products().product(product)
     assert seen == [tuple(product) for product in task.products()] * 2
-
-
-def test_epochs_of_the_grid_have_a_bounded_size(load):
-    work = load("work")
-    for sizes in work.GRID_SIZES:
-        for batch in work.GRID_BATCHES:
-            steps = work.epoch_steps(work.grid_task(sizes, batch, "sgd"), 0.1)
-            assert steps >= 8
-            assert steps * batch <= work.EPOCH_ROWS
-
-
-def test_synthetic_rows_have_every_class(load):
-    X, y = load("work").synthetic(4, 3, 50)
-    assert X.shape == (50, 4)
-    assert (X.dtype, y.dtype) == (np.float32, np.int64)
-    assert set(y.tolist()) == {0, 1, 2}
 
 
 LIBRARIES = [
@@ -217,26 +234,14 @@ def after_one_step(weights, X, y, task, X_test):
     return np.maximum(X_test @ W1 + b1, 0) @ W2 + b2
 
 
-def test_the_adapters_files_are_there(load):
-    for competitor in load("catalogue").EVERYBODY.values():
-        module, _, cls = competitor.adapter.partition(".")
-        source = (SCRIPTS / "benchmarks" / "adapters" / f"{module}.py").read_text()
-        assert f"class {cls}" in source
-
-
 class Learner:
     """An adapter whose accuracy on the test rows rises from epoch to epoch."""
 
-    def __init__(self, y_test):
-        self.y_test = y_test
-        self.epochs = 0
-
     def train(self, task, X, y, seed, after_epoch):
-        self.rows = len(X)
-        while True:
-            self.epochs += 1
-            right = np.arange(len(self.y_test)) < 3 * self.epochs
-            if after_epoch(1.0, lambda rows, r=right: np.where(r, self.y_test, -1)):
+        self.rows, y_test = len(X), np.arange(10)
+        for epoch in range(1, 100):
+            right = np.arange(10) < 3 * epoch
+            if after_epoch(1.0, lambda rows, r=right: np.where(r, y_test, -1)):
                 return
 
 
@@ -248,314 +253,143 @@ def test_training_ends_at_the_target_or_after_the_epochs(
     load, monkeypatch, epochs, target, accuracies
 ):
     jobs = load("jobs")
-    y_test = np.arange(10)
-    arrays = [np.zeros((21, 4), np.float32), np.zeros(21, int), np.zeros((10, 4)), y_test]
+    arrays = [np.zeros((21, 4), np.float32), np.zeros(21, int), np.zeros((10, 4)), np.arange(10)]
     monkeypatch.setattr(jobs, "kept_mnist", lambda folder: arrays)
-    learner = Learner(y_test)
-    task = {"sizes": [4, 10], "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.1}
+    learner, task = Learner(), load("work").Task((4, 10), 8, "sgd", 0.1)
     answer = jobs.Jobs(learner, 0.25).mnist(task, "", 0, epochs, target)
     assert answer["accuracies"] == pytest.approx(accuracies)
     assert learner.rows == 16  # whole batches
     assert answer["cold"] > 0.25
 
 
-def test_without_numba_means_that_it_is_not_found(load, monkeypatch):
-    hidden = load("catalogue").COMPETITORS["gpunn-numpy"].hidden
-    for name in hidden:
-        monkeypatch.setitem(sys.modules, name, None)
-    assert importlib.util.find_spec("numba") is None
-
-
-# -------------------------------------------------------------------------------- quiet turns
-
-
-@pytest.fixture
-def watch(load, monkeypatch):
-    """A watch over a machine of the test's own: its speeds, and its processor time."""
-    quietness = load("quietness")
-    monkeypatch.setattr(quietness, "SETTLING", 0.0)
-    clock = iter(range(1000))
-    monkeypatch.setattr(quietness.time, "perf_counter", lambda: 2.0 * next(clock))
-
-    def build(speeds, busy=()):
-        spent = iter(busy)
-        return quietness.Watch(
-            functools.partial(next, iter(speeds)), lambda: next(spent, 0.0), looks=1
-        )
-
-    return build
-
-
-def test_a_turn_needs_a_fast_reference_on_both_sides(watch):
-    found = watch([100, 98, 60, 97, 99])
-    turns = [found.turn(dict, lambda: 0.0) for _ in range(4)]
-    assert [turn.reference for turn in turns] == [98, 60, 60, 97]
-    assert [found.quiet(turn) for turn in turns] == [True, False, False, True]
-    assert found.summary()["quiet_turns"] == 2
-
-
-def test_the_best_speed_may_come_last(watch):
-    found = watch([100, 100, 150])
-    first = found.turn(dict, lambda: 0.0)
-    assert found.quiet(first)
-    found.turn(dict, lambda: 0.0)
-    assert not found.quiet(first)
-
-
-def test_a_turn_beside_other_work_is_not_quiet(watch):
-    own = iter([0.0, 1.9, 1.9, 3.8])
-    found = watch([100] * 3, busy=[0.0, 2.0, 2.0, 4.4])
-    alone, beside = (found.turn(dict, lambda: next(own)) for _ in range(2))
-    assert (found.quiet(alone), found.quiet(beside)) == (True, False)
-    assert beside.others == pytest.approx(0.235)  # half a second of two, less the uncertain part
-
-
-@pytest.fixture
-def figures(load):
-    turn = load("quietness").Turn
-
-    def build(samples, quiet):
-        turns = [turn({"s": s}, q, 0.0) for s, q in zip(samples, quiet, strict=True)]
-        return load("figures").figure(turns, lambda t: bool(t.reference), lambda a: a["s"])
-
-    return build
-
-
-def test_only_quiet_turns_count(figures):
-    found = figures([[5, 4, 6], [1, 1, 1], [8, 9, 7]], [1, 0, 1])
-    assert (found.median, found.minimum) == (6.5, 4)
-    assert found.spread == pytest.approx(8 / 5 - 1)
-    assert (found.turns, found.quiet, found.mark) == (3, 2, "")
-
-
-def test_without_a_quiet_turn_all_count_and_are_marked(load, figures):
-    found = figures([[5], [7]], [0, 0])
-    assert (found.median, found.quiet, found.mark) == (6, 0, "~")
-    assert load("table").shown(found) == "~6.00"
-    assert figures([], []) is None
-
-
-@pytest.fixture
-def session(load):
-    """A session without processes: turns of the test's own, quiet from a round on."""
-    module = load("session")
-    quietness = load("quietness")
-    found = object.__new__(module.Session)
-    found.rounds = module.Rounds(2, 2)
-    found.failures = []
-
-    class Judge:
-        def quiet(self, turn):
-            return turn.reference > 0
-
-    found.watch = Judge()
-    return found, module, quietness.Turn
-
-
-def test_turns_are_interleaved_and_the_unquiet_get_more(session):
-    found, _, turn = session
-    order = []
-
-    def take(cell, name, number):
-        order.append((number, cell, name))
-        return turn({}, 1.0 if name == "a" or number == 2 else 0.0, 0.0)
-
-    measured = found.rotate(["x", "y"], ["a", "b"], take)
-    both = [(cell, name) for cell in ("x", "y") for name in ("a", "b")]
-    assert order == [
-        *((0, *key) for key in both),
-        *((1, *key) for key in both),
-        (2, "x", "b"),
-        (2, "y", "b"),
-    ]
-    assert {key: len(turns) for key, turns in measured.items()} == {
-        key: 2 if key[1] == "a" else 3 for key in both
-    }
-
-
-def test_who_fails_in_a_cell_is_left_out_of_it(session):
-    found, module, turn = session
-    asked = []
-
-    def take(cell, name, number):
-        asked.append((cell, name))
-        if (cell, name) == ("x", "b"):
-            raise module.FailedError("b: no")
-        return turn({}, 1.0, 0.0)
-
-    measured = found.rotate(["x", "y"], ["a", "b"], take)
-    assert measured["x", "b"] == []
-    assert len(measured["y", "b"]) == 2
-    assert asked.count(("x", "b")) == 1
-    assert found.failures == ["x: b: no"]
-
-
-def test_an_error_of_a_library_is_an_answer_and_its_process_goes_on(load):
-    process = load("process")
-    worker = process.Worker("gemm", 1)
-    try:
-        with pytest.raises(process.FailedError, match="gemm: TypeError: "):
-            worker.ask("product", product=[2, 2, 2, "forward"], seconds=None)
-        assert worker.ask("product", product=[2, 2, 2, "forward"], seconds=0.01)["seconds"] > 0
-        worker.process.kill()
-        with pytest.raises(process.FailedError, match="its process ended"):
-            worker.ask("ready")
-        assert not worker.alive
-    finally:
-        worker.close()
-
-
-# ---------------------------------------------------------------------- ratios, means and tables
-
-
-CELLS = {
-    "small": {"gpunn": 2.0, "jax-scan": 1.0, "torch": 8.0, "torch-tuned": 6.0, "gemm": 1.0},
-    "large": {"gpunn": 10.0, "jax-scan": 40.0, "torch": 60.0, "sklearn": 90.0, "gemm": 10.0},
-}
-
-
-def test_the_best_peer_is_neither_our_own_nor_a_floor(load):
-    verdict = load("verdict")
-    assert verdict.best_peer(CELLS["small"]) == "jax-scan"
-    assert verdict.best_peer({"gpunn": 1.0, "gpunn-numpy": 0.5, "gemm": 0.1}) is None
-    assert verdict.rivals(CELLS["small"]) == {
-        "best peer": 1.0,
-        "JAX": 1.0,
-        "PyTorch": 6.0,
-        "GEMM floor": 1.0,
-    }
-
-
-def test_geometric_means_of_ratios(load):
-    found = load("verdict").means(CELLS, "gpunn", ["small", "large"])
-    assert found["JAX"].mean == pytest.approx(math.sqrt(0.5 * 4))
-    assert (found["JAX"].least, found["JAX"].where, found["JAX"].cells) == (0.5, "small", 2)
-    assert found["PyTorch"].mean == pytest.approx(math.sqrt(3 * 6))
-    assert (found["scikit-learn"].mean, found["scikit-learn"].cells) == (pytest.approx(9), 1)
-    assert load("verdict").means(CELLS, "gpunn", ["small"])["JAX"].mean == pytest.approx(0.5)
-    assert load("verdict").means(CELLS, "gpunn-numpy", ["small", "large"]) == {}
-
-
-def test_the_table_of_the_grid(load):
-    grid, work, figure = load("modes.grid"), load("work"), load("figures").Figure
-    task = work.grid_task((64, 32, 10), 32, "sgd")
-    cell = {name: figure(t, t / 2, 0.1, 3, 3) for name, t in CELLS["small"].items()}
-    cell["gpunn"] = figure(2.0, 0.5, 0.1, 3, 0)
-    names = list(cell)
-    first, second = (row(grid.steps_table({task: cell}, names, s)) for s in ("median", "minimum"))
-    best = ["jax-scan"]
-    assert first == [str(task), "~2.00", "1.00", "8.00", "6.00", "1.00", *best, "~0.50x", "~0.50x"]
-    minima = ["~0.500", "0.500", "4.00", "3.00", "0.500"]
-    assert second == [str(task), *minima, *best, "~1.00x", "~1.00x"]
-    assert "In 1 of 1 cells somebody had no quiet turn" in grid.caution({task: cell})
-    assert grid.caution({task: {"gemm": cell["gemm"]}}) == ""
-    means = grid.means_table({task: cell}, names, ("median", "minimum"))
-    expected = ["0.50x", "1.00x", "0.50x", "1.00x", "0.50x"]
-    assert row(means) == ["gpunn", "best peer", *expected, str(task)]
-
-
-def row(text, number=0):
-    """The cells of one row of a table."""
-    return [cell.strip() for cell in text.splitlines()[2 + number].strip("|").split("|")]
-
-
-def test_the_first_epoch_is_apart(load):
-    grid = load("modes.grid")
-    answer = {"seconds": [9.0, 2.0, 4.0, 3.0], "steps": 1000}
-    assert grid.step_microseconds(answer) == [2000.0, 4000.0, 3000.0]
-    assert grid.warm_up_seconds(answer) == 6.0
-
-
-def test_the_way_to_the_target(load):
-    mode, turn = load("modes.time_to_98"), load("quietness").Turn
-    answers = [
-        {"seconds": [2.0, 1.0], "accuracies": [0.97, 0.981], "cold": 4.0},
-        {"seconds": [2.0, 1.0, 1.0], "accuracies": [0.96, 0.97, 0.984], "cold": 5.0},
-        {"seconds": [2.0] * 9, "accuracies": [0.97] * 9, "cold": 30.0},
-    ]
-    found = mode.reached([turn(answer, 1.0, 0.0) for answer in answers], 0.98)
-    assert found == {
-        "runs": 3,
-        "reached": 2,
-        "best": 0.984,
-        "epochs": 2.5,
-        "as_run": 3.5,
-        "cold": 4.5,
-    }
-    assert mode.reached([turn(answers[2], 1.0, 0.0)], 0.98)["epochs"] is None
-
-
-def test_a_listing_compares_within_its_group(load):
-    listing = load("modes.listing")
-    rows = [
-        {"cell": cell, "competitor": name, "seconds": seconds, "quiet": name == "gpunn"}
-        for cell, name, seconds in [
-            ("A", "gpunn", 2.0),
-            ("A", "torch", 5.0),
-            ("B", "torch", 7.0),
-            ("B", "sklearn", None),
-        ]
-    ]
-    columns = [("s", listing.marked("seconds"))]
-    text = listing.listing(rows, columns, [("time", "seconds")])
-    assert [row(text, number) for number in range(4)] == [
-        ["A", "gpunn", "2.00", "1.00x"],
-        ["", "torch", "~5.00", "2.50x"],
-        ["B", "torch", "~7.00", "-"],
-        ["", "sklearn", "-", "-"],
-    ]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"),
-        (0, "0"),
-        (0.0123456, "0.0123"),
-        (0.999, "0.999"),
-        (13.24, "13.2"),
-        (167839.4, "167839"),
-    ],
-)
-def test_numbers_have_three_digits(load, value, text):
-    assert load("table").number(value) == text
-
-
-def test_a_table_is_markdown(load):
-    lines = load("table").table(["", "a"], [["long name", "1"], ["x", "12.5"]]).splitlines()
-    assert lines[1] == "| --------- | ---: |"
-    assert lines[2] == "| long name |    1 |"
-    assert all(len(a) == len(b) for a, b in pairwise(lines))
-
-
-# ------------------------------------------------------------------------------------ footprint
+def test_a_process_without_numba_does_not_find_it(load):
+    seconds = load("comparisons").import_seconds
+    assert seconds("gpunn-numpy", "import gpunn; gpunn.Sequential", 1)["seconds"] > 0
+    with pytest.raises(load("session").FailedError, match="ModuleNotFoundError"):
+        seconds("gpunn-numpy", "import numba", 1)
 
 
 def test_installed_size_counts_what_is_required(load):
-    size = load("installed").installed_bytes
-    alone, whole = size(["numpy"]), size(["gpunn"])
-    assert alone > 1e6
-    assert whole > alone
-    assert size(["numpy", "NumPy"]) == alone
+    size = load("machine").installed_bytes
+    assert 1e6 < size(["numpy"]) == size(["numpy", "NumPy"]) < size(["gpunn"])
     assert size(["no-such-distribution"]) == 0
 
 
-def test_peak_memory_is_the_processs_own(load, tmp_path):
-    for name in load("work").MNIST_ARRAYS:
-        np.save(tmp_path / f"{name}.npy", np.zeros(8))
-    ballast = np.ones(400_000_000, np.uint8)  # would be in the ru_maxrss of what starts now
-    worker = load("process").Worker("gemm", 1)
+# ----------------------------------------------------------------------------- turns and figures
+
+
+@pytest.fixture
+def session(load, monkeypatch):
+    """A session without processes, whose reference products have the speeds of `speeds`."""
+    module = load("session")
+    found = module.Session(threads=1, repetitions=2, extra=2, references=[100.0])
+
+    def look(self):
+        self.references.append(self.speeds.pop(0) if self.speeds else 100.0)
+        return self.references[-1]
+
+    monkeypatch.setattr(module.Session, "look", look)
+    found.speeds = []
+    return found
+
+
+def test_a_turn_needs_a_fast_reference_on_both_sides(session):
+    session.speeds = [98, 60, 97, 99]
+    turns = [session.turn(dict) for _ in range(4)]
+    assert [turn.reference for turn in turns] == [98, 60, 60, 97]
+    assert [turn.quiet for turn in turns] == [True, False, False, True]
+    assert session.summary().startswith("2 of 4 turns were quiet. Reference product: 60 to 100")
+    session.speeds = [150]
+    session.turn(dict)
+    assert not turns[0].quiet  # the best speed may come last
+
+
+def test_turns_are_interleaved_the_unquiet_get_more_and_who_fails_is_left_out(load, session):
+    order, failed = [], load("session").FailedError
+
+    def prepare(cell, name, number):
+        order.append((number, cell, name))
+        if (cell, name) == ("x", "c"):
+            raise failed("c: no")
+        session.speeds = [10.0] if number < 2 and name == "b" else [100.0]
+        session.references[-1] = 100.0
+        return dict
+
+    measured = session.rotate(["x", "y"], ["a", "b", "c"], prepare)
+    both = [(cell, name) for cell in ("x", "y") for name in ("a", "b", "c")]
+    again = [key for key in both if key != ("x", "c")]
+    assert order == [
+        *((0, *key) for key in both),
+        *((1, *key) for key in again),
+        *((2, cell, "b") for cell in ("x", "y")),
+    ]
+    assert {key: len(turns) for key, turns in measured.items()} == {
+        key: {"a": 2, "b": 3, "c": 0 if key[0] == "x" else 2}[key[1]] for key in both
+    }
+    assert session.failures == ["x: c: no"]
+
+
+def test_an_error_of_a_library_is_an_answer_and_its_process_goes_on(load):
+    module, product = load("session"), load("work").Product(2, 2, 2, "forward")
+    worker = module.Worker("gemm", 1)
     try:
-        answer = worker.ask("peak_memory", folder=str(tmp_path), task=None)
+        with pytest.raises(module.FailedError, match="gemm: TypeError: "):
+            worker.ask("product", product=product, seconds=None)
+        assert worker.ask("product", product=product, seconds=0.01)["gflops"] > 0
+        worker.process.kill()
+        with pytest.raises(module.FailedError, match="its process ended"):
+            worker.ask("ready")
     finally:
         worker.close()
-    assert 1e6 < answer["bytes"] < ballast.nbytes
 
 
-def test_imports_are_timed_in_a_new_process(load):
-    footprint, catalogue = load("modes.footprint"), load("catalogue")
-    gpunn = catalogue.EVERYBODY["gpunn-numpy"]
-    assert footprint.whole(gpunn).startswith("import gpunn; gpunn.Sequential")
-    assert footprint.import_seconds(gpunn, footprint.whole(gpunn), 1)["seconds"] > 0
-    with pytest.raises(load("process").FailedError, match="ModuleNotFoundError"):
-        footprint.import_seconds(gpunn, "import numba", 1)
+@pytest.fixture
+def figures(load, session):
+    """Figures of turns, each given as (quiet, samples)."""
+    turn = load("session").Turn
+
+    def build(measured):
+        turns = {
+            key: [turn({"s": samples}, 100.0 * quiet, session) for quiet, samples in each]
+            for key, each in measured.items()
+        }
+        return load("figures").figures(turns, lambda answer: answer["s"])
+
+    return build
+
+
+def test_only_quiet_turns_count_unless_there_is_none(figures):
+    mixed, none = figures(
+        {
+            ("x", "gpunn"): [(1, [5, 4, 6]), (0, [1, 1, 1]), (1, [8, 9, 7]), (1, [])],
+            ("x", "torch"): [(0, [5]), (0, [7])],
+            ("y", "torch"): [],
+        }
+    )
+    assert (mixed.median, mixed.minimum, mixed.turns, mixed.quiet) == (6.5, 4, 3, 2)
+    assert mixed.spread == pytest.approx(8 / 5 - 1)
+    assert mixed.samples == [[5, 4, 6], [1, 1, 1], [8, 9, 7]]
+    assert (none.median, none.quiet) == (6, 0)
+
+
+def test_ratios_are_of_the_best_peer_and_of_the_products_alone(load, figures):
+    module = load("figures")
+    times = {"gpunn": (0, [2.0, 1.0, 3.0]), "jax-scan": (1, [4.0]), "jax-loop": (1, [3.0])}
+    times |= {"torch": (1, [8.0]), "gemm": (1, [1.0])}
+    found = figures({("5-4-3, 8 sgd", name): [turn] for name, turn in times.items()})
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in module.comparison(found, "median").splitlines()
+    ]
+    ratios = ["best peer / gpunn", "gemm / gpunn"]
+    assert lines[0] == ["", "gpunn", "jax-scan", "jax-loop", "torch", "gemm", *ratios]
+    numbers = ["~2.00", "4.00", "3.00", "8.00", "1.00", "~1.50x", "~0.50x"]
+    assert lines[2] == ["5-4-3, 8 sgd", *numbers]
+    assert "| JAX / gpunn       | 3.00x | 3.00x | 3.00x | 5-4-3, 8 sgd |" in module.means(
+        found, "minimum"
+    )
+
+
+def test_numbers_have_three_digits(load):
+    values = {0: "0", 0.0123456: "0.0123", 0.999: "0.999", 13.24: "13.2", 167839.4: "167839"}
+    assert {value: load("figures").number(value) for value in values} == values

@@ -1,0 +1,130 @@
+"""Who competes: what each library needs, without importing any of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """One library, driven in one way.
+
+    Attributes
+    ----------
+    library : str
+        Of several competitors of one library the fastest counts.
+    adapter : str
+        Module of `adapters` and class in it.
+    packages : tuple of str
+        Distributions that must be installed. Their sizes, with all that they require, make up the
+        size of this one.
+    imports : str
+        What its user's script begins with.
+    uses : str
+        Names in that script that are only loaded when they are used.
+    hidden : tuple of str
+        Modules that its process does not find.
+    environment : dict
+        Variables that its process starts with.
+    compiler : bool
+        Whether it needs a C++ compiler.
+    by_default : bool
+        Whether it takes part if nobody is named.
+    """
+
+    library: str
+    adapter: str
+    packages: tuple[str, ...]
+    imports: str
+    uses: str = ""
+    hidden: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    compiler: bool = False
+    by_default: bool = True
+
+    def missing(self) -> str:
+        """Return what it lacks here, or ""."""
+        lacking = [name for name in self.packages if version(name) is None]
+        if self.compiler and not any(map(shutil.which, ("g++", "clang++"))):
+            lacking.append("a C++ compiler")
+        return ", ".join(lacking)
+
+
+def version(package: str) -> str | None:
+    """Return the version of a distribution, None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+GPUNN = (
+    "import gpunn",
+    "gpunn.Sequential; gpunn.Trainer; gpunn.layers.Dense; gpunn.optimizers.Adam",
+)
+TORCH = (("torch",), "import torch")
+JAX = (("jax", "jaxlib", "optax"), "import jax, jax.numpy, optax")
+
+# glibc returns freed memory to the system at once, and each step faults it in again, unless told
+# to keep it. PyTorch's users install another allocator for that; these variables do as well.
+KEEP_MEMORY = {
+    "MALLOC_TOP_PAD_": str(1 << 28),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 32),
+}
+
+TRAINERS = {
+    "gpunn": Competitor("gpunn", "with_gpunn.Gpunn", ("gpunn", "numba"), *GPUNN),
+    "gpunn-numpy": Competitor("gpunn", "with_gpunn.Gpunn", ("gpunn",), *GPUNN, hidden=("numba",)),
+    "jax-scan": Competitor("JAX", "with_jax.Scan", *JAX),
+    "jax-loop": Competitor("JAX", "with_jax.Loop", *JAX),
+    "torch": Competitor("PyTorch", "with_torch.Eager", *TORCH),
+    "torch-tuned": Competitor("PyTorch", "with_torch.Eager", *TORCH, environment=KEEP_MEMORY),
+    "torch-compile": Competitor(
+        "PyTorch",
+        "with_torch.Compiled",
+        *TORCH,
+        environment=KEEP_MEMORY,
+        compiler=True,
+        by_default=False,
+    ),
+    "keras": Competitor(
+        "Keras",
+        "with_keras.Keras",
+        ("keras", "jax", "jaxlib"),
+        "import keras",
+        environment={"KERAS_BACKEND": "jax"},
+    ),
+    "sklearn": Competitor(
+        "scikit-learn",
+        "with_sklearn.Sklearn",
+        ("scikit-learn",),
+        "from sklearn.neural_network import MLPClassifier",
+    ),
+}
+
+FLOOR = "gemm"
+"""The products of a step and nothing else."""
+
+FLOORS = {
+    FLOOR: Competitor("NumPy", "with_gemm.NumpyProducts", ("numpy",), "import numpy"),
+    "gemm-torch": Competitor("PyTorch", "with_torch.TorchProducts", *TORCH, by_default=False),
+}
+
+EVERYBODY = {**TRAINERS, **FLOORS}
+SUBJECTS = ("gpunn", "gpunn-numpy")
+PEERS = tuple(name for name in TRAINERS if name not in SUBJECTS)
+
+THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
+)
+
+
+def process_environment(name: str, threads: int) -> dict[str, str]:
+    """Return the environment of a competitor's process."""
+    own = EVERYBODY[name].environment
+    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), **own}

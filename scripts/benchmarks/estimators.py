@@ -1,0 +1,174 @@
+"""gpunn.sklearn beside scikit-learn's own estimators: score and time of `fit`, from equal seeds.
+
+Both fit in turn in this one process; the order of the two changes with each seed. The data sets are
+those bundled with scikit-learn, and MNIST with the network 784-100-100-10 of scikit-learn's own
+benchmark ("MLP-adam").
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import gpunn
+from benchmarks import machine
+from benchmarks.figures import table
+from benchmarks.work import mnist_folder
+
+REGRESSION = ("diabetes", "linnerud")
+BUNDLED = ("iris", "wine", "breast_cancer", "digits", *REGRESSION)
+MNIST_OPTIONS = {
+    "hidden_layer_sizes": (100, 100),
+    "max_iter": 400,
+    "alpha": 1e-4,
+    "solver": "adam",
+    "learning_rate_init": 0.001,
+    "tol": 1e-4,
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is fitted, and how: X, y are the training rows, X_test, y_test judge."""
+
+    name: str
+    options: dict[str, Any]
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fit: its time in seconds, its score on the test rows, and the epochs it took."""
+
+    seconds: float
+    score: float
+    epochs: int
+
+
+def bundled(name: str) -> Problem:
+    """Return a data set of scikit-learn, 30 % of its rows for the test, standardised."""
+    from sklearn import datasets
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import StandardScaler
+
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    labels = None if name in REGRESSION else y
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, random_state=0, stratify=labels)
+    scaler = StandardScaler().fit(X)
+    if name in REGRESSION:
+        targets = StandardScaler().fit(y.reshape(len(y), -1))
+        y, y_test = (targets.transform(t.reshape(len(t), -1)).squeeze() for t in (y, y_test))
+    return Problem(name, {}, scaler.transform(X), y, scaler.transform(X_test), y_test)
+
+
+def mnist(folder: Path, dtype: str) -> Problem:
+    """Return MNIST, its pixels from 0 to 1."""
+    X, y, X_test, y_test = gpunn.data.load_mnist(folder)
+    X, X_test = (pixels.reshape(len(pixels), -1).astype(dtype) / 255 for pixels in (X, X_test))
+    return Problem("mnist", MNIST_OPTIONS, X, y, X_test, y_test)
+
+
+def fit(problem: Problem, library: str, seed: int, max_iter: int | None) -> Fit:
+    """Fit once, by "gpunn" or "scikit-learn"."""
+    import sklearn.neural_network
+
+    import gpunn.sklearn
+
+    module = gpunn.sklearn if library == "gpunn" else sklearn.neural_network
+    options = dict(problem.options)
+    if library == "gpunn":
+        options["backend"] = "numpy"
+    if max_iter is not None:
+        options["max_iter"] = max_iter
+    kind = "MLPRegressor" if problem.name in REGRESSION else "MLPClassifier"
+    estimator = getattr(module, kind)(random_state=seed, **options)
+    began = time.perf_counter()
+    estimator.fit(problem.X, problem.y)
+    seconds = time.perf_counter() - began
+    return Fit(seconds, float(estimator.score(problem.X_test, problem.y_test)), estimator.n_iter_)
+
+
+def measure(problem: Problem, seeds: Sequence[int], max_iter: int | None) -> dict[str, Any]:
+    """Return every fit by both libraries, and what they amount to."""
+    fits: dict[str, list[Fit]] = {"gpunn": [], "scikit-learn": []}
+    for library in fits:  # compiling, importing and starting threads are no part of it
+        fit(problem, library, 0, 1)
+    for seed in seeds:
+        for library in list(fits)[:: 1 if seed % 2 else -1]:
+            fits[library].append(fit(problem, library, seed, max_iter))
+    ratios = [theirs.seconds / ours.seconds for ours, theirs in zip(*fits.values(), strict=True)]
+    return {
+        "data": problem.name,
+        "rows": len(problem.X),
+        "features": problem.X.shape[1],
+        "dtype": problem.X.dtype.name,
+        "mean_score": {name: statistics.mean(f.score for f in each) for name, each in fits.items()},
+        "median_seconds": {
+            name: statistics.median(f.seconds for f in each) for name, each in fits.items()
+        },
+        "ratio": statistics.median(ratios),
+        "smallest_ratio": min(ratios),
+        "fits": {name: [asdict(each) for each in found] for name, found in fits.items()},
+    }
+
+
+@click.command("estimators", context_settings={"show_default": True})
+@click.argument("data", nargs=-1, type=click.Choice([*BUNDLED, "mnist"]))
+@click.option("--seeds", type=click.IntRange(1), default=10, help="Fits of each.")
+@click.option("--first-seed", default=0, help="The others follow: a long run in pieces.")
+@click.option("--max-iter", type=click.IntRange(1), help="Epochs at the most, on every data set.")
+@click.option("--folder", type=click.Path(path_type=Path), help="MNIST's. Default: GPUNN_DATA's.")
+@click.option("--mnist-dtype", type=click.Choice(["float32", "float64"]), default="float32")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="File for every fit.")
+def command(
+    data: tuple[str, ...],
+    seeds: int,
+    first_seed: int,
+    max_iter: int | None,
+    folder: Path | None,
+    mnist_dtype: str,
+    path: Path | None,
+) -> None:
+    """gpunn.sklearn beside scikit-learn's own estimators: score and time of fit.
+
+    DATA: data sets that scikit-learn has, mnist; default: the former.
+    """
+    warnings.simplefilter("ignore")
+    document: dict[str, Any] = {
+        "machine": machine.described(),
+        "numba": importlib.util.find_spec("numba") is not None,
+        **gpunn.get_backend("numpy").describe(),
+        "rows": [],
+    }
+    lines = []
+    for name in data or BUNDLED:
+        problem = mnist(mnist_folder(folder), mnist_dtype) if name == "mnist" else bundled(name)
+        found = measure(problem, range(first_seed, first_seed + seeds), max_iter)
+        document["rows"].append(found)
+        scores, seconds = found["mean_score"].values(), found["median_seconds"].values()
+        lines.append(
+            [
+                *(name, f"{found['rows']} × {found['features']}"),
+                *(f"{score:.4f}" for score in scores),
+                *(f"{each:.3f}" for each in seconds),
+                f"{found['ratio']:.2f} ({found['smallest_ratio']:.2f})",
+            ]
+        )
+        click.echo(f"{name}: {found['ratio']:.2f}", err=True)
+        if path is not None:
+            path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    head = ["data", "rows × features", "score: gpunn", "scikit-learn"]
+    click.echo(table([*head, "fit (s): gpunn", "scikit-learn", "times as fast (least)"], lines))

@@ -1,0 +1,178 @@
+"""The options of subcommands that compare, and what all of these do."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import machine
+from benchmarks.competitors import EVERYBODY, FLOOR
+from benchmarks.figures import Figure, comparison, means
+from benchmarks.session import Session
+from benchmarks.work import (
+    GRID_BATCHES,
+    GRID_RATES,
+    GRID_SIZES,
+    MNIST_TASKS,
+    mnist_folder,
+    prepared_mnist,
+)
+
+
+def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:
+    """Return a callback that reads a list separated by commas."""
+
+    def callback(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+        try:
+            return None if text is None else [convert(item) for item in text.split(",")]
+        except ValueError as error:
+            raise click.BadParameter(f"{text!r}: {error}") from None
+
+    return callback
+
+
+def net(text: str) -> tuple[int, ...]:
+    """Read "784-128-10"."""
+    widths = tuple(map(positive, text.split("-")))
+    if len(widths) < 2:
+        raise ValueError(f"{text}: expected widths such as 784-128-10")
+    return widths
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    if int(text) < 1:
+        raise ValueError(f"{text}: expected a number above 0")
+    return int(text)
+
+
+def one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:
+    """Return a function that lets only these names through."""
+
+    def convert(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"there is no {text!r}; there are: {', '.join(choices)}")
+        return text
+
+    return convert
+
+
+def commas(items: Sequence[Any]) -> str:
+    """Return the text that `listed` reads as these items."""
+    return ",".join(map(str, items))
+
+
+BY_NAME_ONLY = " and ".join(name for name, each in EVERYBODY.items() if not each.by_default)
+OF_ALL = (
+    click.option(
+        "--only",
+        callback=listed(one_of(EVERYBODY)),
+        help=f"Who takes part: {', '.join(EVERYBODY)}. Default: whoever is installed, but for "
+        f"{BY_NAME_ONLY}.",
+    ),
+    click.option("--reps", type=click.IntRange(1), default=3, help="Turns of each in a cell."),
+    click.option("--extra", type=click.IntRange(0), default=2, help="More, if none was quiet."),
+    click.option("--threads", type=click.IntRange(1), help="Of each. Default: the usable cores."),
+    click.option("--statistic", type=click.Choice(["median", "minimum"]), default="median"),
+    click.option(
+        "--json",
+        "path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File for every figure, with what was measured in each turn.",
+    ),
+)
+SIZES = click.option(
+    "--sizes",
+    callback=listed(net),
+    default=commas(["-".join(map(str, sizes)) for sizes in GRID_SIZES]),
+    help="Networks.",
+)
+BATCHES = click.option("--batches", callback=listed(positive), default=commas(GRID_BATCHES))
+OPTIMIZERS = click.option(
+    "--optimizers", callback=listed(one_of(GRID_RATES)), default=commas(list(GRID_RATES))
+)
+SECONDS = click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=0.3, help="Of a turn."
+)
+TASKS = click.option(
+    "--tasks",
+    callback=listed(one_of(MNIST_TASKS)),
+    default=commas(list(MNIST_TASKS)),
+    help="; ".join(f"{number} is {task}" for number, task in MNIST_TASKS.items()) + ".",
+)
+DATA = click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with MNIST's four IDX files. Default: mnist in GPUNN_DATA, or GPUNN_DATA.",
+)
+
+
+def subcommand(group: click.Group, name: str, *options: Any) -> Callable[..., Any]:
+    """Make a subcommand of a function from a session, names and options to figures.
+
+    If it has the option --data, the function gets `folder`, where MNIST is prepared, instead.
+    """
+
+    def decorate(measure: Callable[..., Sequence[Figure]]) -> Callable[..., Sequence[Figure]]:
+        @functools.wraps(measure)
+        def run(
+            only: list[str] | None,
+            reps: int,
+            extra: int,
+            threads: int | None,
+            statistic: str,
+            path: Path | None,
+            **choices: Any,
+        ) -> None:
+            if path is not None and not path.resolve().parent.is_dir():
+                raise click.BadParameter(f"{path.parent}: no such folder", param_hint="--json")
+            names, context = competitors(only), click.get_current_context()
+            if "data" in choices:
+                source = mnist_folder(choices.pop("data"))
+                choices["folder"] = context.with_resource(prepared_mnist(source))
+            session = Session(threads or machine.usable_cores(), reps, extra)
+            with session:
+                document = machine.described() | {"libraries": session.libraries()}
+                click.echo("\n".join(f"{key}: {value}" for key, value in document.items()))
+                found = measure(session, names, **choices)
+            click.echo(f"\n{comparison(found, statistic)}\n")
+            if name == "grid":
+                click.echo(f"{means(found, statistic)}\n")
+            click.echo(session.summary())
+            if path is not None:
+                document = {
+                    "machine": document,
+                    "threads": session.threads,
+                    "references": session.references,
+                    "failures": session.failures,
+                    "modes": {name: [asdict(each) for each in found]},
+                }
+                path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            context.exit(bool(session.failures))
+
+        for option in reversed((*options, *OF_ALL)):
+            run = option(run)
+        group.command(name)(run)
+        return measure
+
+    return decorate
+
+
+def competitors(only: list[str] | None) -> list[str]:
+    """Return who takes part, in the catalogue's order; the missing are named and left out."""
+    names = []
+    for name, each in EVERYBODY.items():
+        if name in only if only else each.by_default:
+            if each.missing():
+                click.echo(f"{name} is left out: {each.missing()} is not installed", err=True)
+            else:
+                names.append(name)
+    if not set(names) - {FLOOR} and only != [FLOOR]:
+        raise click.ClickException("nobody is left to compare; pip install '.[bench,fast]'")
+    return names
