@@ -31,7 +31,10 @@ PORTABLE = ("training", "parity", "reference")
 ON_A_DEVICE = ("gpu_graph",)
 """Folders whose tests are of tier 5, and need no marker."""
 
-ON_THE_HOST = ("ci", "cli", "data", "docs", "experiment", "kernels", "reporting", "robustness/fuzz")
+ON_THE_HOST = (
+    *("ci", "cli", "data", "docs", "experiment", "kernels", "reporting", "robustness/fuzz"),
+    "storage",
+)
 """Folders none of whose tests needs a device; in a process that has one they aren't read."""
 
 EMULATOR = TESTS / "emulated_cuda" / "tests"

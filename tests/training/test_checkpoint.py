@@ -1,0 +1,154 @@
+"""Trainers as checkpoints, and back."""
+
+import copy
+
+import numpy as np
+import pytest
+from model_files import DAMAGED, contents, everything, rewritten, small, trained
+
+import gpunn
+from gpunn import layers
+from gpunn.errors import ModelFileError
+from gpunn.optimizers import SGD, Adam
+from gpunn.schedules import ReduceOnPlateau
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.9), Adam(0.01)])
+def test_a_checkpoint_restores_the_trainer(path, optimizer):
+    trainer = trained(optimizer)
+    trainer.save_checkpoint(path)
+    other = trained(copy.deepcopy(optimizer), epochs=5)
+    other.load_checkpoint(path)
+    assert (other.epoch, other.updates) == (trainer.epoch, trainer.updates) == (2, 6)
+    assert other.history.rows == trainer.history.rows
+    state = trainer.state()
+    assert other.state().keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(other.state()[name], value)
+    for name, value in trainer.model.parameters.to_host().items():
+        np.testing.assert_array_equal(other.model.parameters.to_host()[name], value)
+
+
+def test_a_checkpoint_before_the_first_epoch(path):
+    first = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
+    first.save_checkpoint(path)
+    second = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
+    second.model.parameters["first.biases"] = np.ones(5)
+    second.load_checkpoint(path)
+    assert second.history.rows == []
+    np.testing.assert_array_equal(first.model.parameters.values, second.model.parameters.values)
+
+
+def test_loading_and_saving_again_without_training(path, tmp_path):
+    trained().save_checkpoint(path)
+    other = gpunn.Trainer(everything(), "softmax_cross_entropy", Adam(0.01))
+    other.load_checkpoint(path)
+    other.save_checkpoint(tmp_path / "again.safetensors")
+    assert path.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+
+
+def snapshot(trainer):
+    return (
+        {name: value.tolist() for name, value in trainer.model.parameters.to_host().items()},
+        {name: value.tolist() for name, value in trainer.state().items()},
+        copy.deepcopy(trainer.history.rows),
+        (trainer.epoch, trainer.updates, trainer.model.metadata),
+        trainer.optimizer.schedule.state(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrays", "changes", "message"),
+    [
+        ({}, {"training": None}, "without training state; it can be loaded with load_model"),
+        *(({}, changes, message) for changes, message in DAMAGED),
+        ({}, {"training": {}}, r"training\.epoch: this key is needed"),
+        ({"first.biases": np.full(5, np.inf, np.float32)}, {}, "numbers that are not finite"),
+        ({"first.biases": np.zeros(5)}, {}, "'first.biases' has dtype float64"),
+        ({}, {"seed": 9}, "seed: the file's network has 9, the trainer's 3"),
+        ({}, {"dtype": "float64"}, "dtype: the file's network has 'float64'"),
+        ({}, {"input_shape": [2, 2]}, r"input_shape\[0\]: the file's network has 2"),
+        ({"first.biases": np.zeros(2)}, {}, r"'first.biases' has shape \(2,\); expected \(5,\)"),
+        ({"training.updates": None}, {}, "the optimizer's state has the shapes"),
+        ({"training.passes": np.zeros(2, np.int64)}, {}, "the optimizer's state has the shapes"),
+        ({"training.optimizer.mean": np.zeros(3)}, {}, "the optimizer's state has the shapes"),
+        ({"training.optimizer.other": np.zeros(3)}, {}, "the optimizer's state has the shapes"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(path, arrays, changes, message):
+    trained().save_checkpoint(path)
+    rewritten(path, arrays, **changes)
+    trainer = trained(epochs=1)
+    before = snapshot(trainer)
+    with pytest.raises(ModelFileError, match=message):
+        trainer.load_checkpoint(path)
+    assert snapshot(trainer) == before
+
+
+def test_a_checkpoint_of_a_network_that_began_otherwise(path):
+    """As those are that were written when the defaults were He's weights and zero biases."""
+    began = [
+        layers.Dense(5, "relu", initializer="he", bias_initializer="zeros"),
+        layers.Dense(3, initializer="glorot", bias_initializer="zeros"),
+    ]
+    defaults = [layers.Dense(5, "relu"), layers.Dense(3)]
+    earlier, later = (
+        trained(model=gpunn.Sequential(each, (4,), "numpy"), epochs=1) for each in (began, defaults)
+    )
+    earlier.save_checkpoint(path)
+    later.load_checkpoint(path)
+    assert snapshot(later) == snapshot(earlier)
+
+
+@pytest.mark.parametrize("epoch", [None, 0, -1, 1.5, float("nan"), float("inf")], ids=str)
+def test_a_history_without_numbers_of_epochs(path, epoch):
+    """Whoever looks for the best epoch needs them."""
+    trained().save_checkpoint(path)
+    training = contents(path)[1]["training"]
+    training["history"][1]["epoch"] = epoch
+    if epoch is None:
+        del training["history"][1]["epoch"]
+    rewritten(path, training=training)
+    with pytest.raises(ModelFileError, match="row 2 of the history is damaged: expected a number"):
+        trained(epochs=1).load_checkpoint(path)
+
+
+def test_a_checkpoint_without_the_recoveries(path):
+    """As they were written before the recoveries in a row were among their content."""
+    trained().save_checkpoint(path)
+    training = contents(path)[1]["training"]
+    del training["recoveries"]
+    rewritten(path, training=training)
+    trainer = trained(epochs=1)
+    trainer.load_checkpoint(path)
+    assert (trainer.epoch, trainer.recoveries) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (SGD(0.1), "was trained with the optimizer 'adam', not 'sgd'"),
+        (Adam(ReduceOnPlateau(0.01, "loss")), "the schedule's state is .*; expected"),
+    ],
+)
+def test_a_checkpoint_of_another_optimizer(path, optimizer, message):
+    trained().save_checkpoint(path)
+    trainer = trained(optimizer, epochs=1)
+    before = snapshot(trainer)
+    with pytest.raises(ModelFileError, match=message):
+        trainer.load_checkpoint(path)
+    assert snapshot(trainer) == before
+
+
+def test_a_checkpoint_of_another_network(path):
+    trained().save_checkpoint(path)
+    trainer = gpunn.Trainer(small(), "mean_squared_error", Adam())
+    with pytest.raises(
+        ModelFileError, match=r"layers\[0\]\.name: the file's network has 'standardization'"
+    ):
+        trainer.load_checkpoint(path)
