@@ -7,9 +7,7 @@ a subclass of `Callback` with any of its methods.
 
 from __future__ import annotations
 
-import glob
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +24,8 @@ from gpunn.monitor import (
     improvement_start,
     monitored,
 )
-from gpunn.storage.files import make_folder, remove, remove_leftovers
+from gpunn.storage.files import make_folder
+from gpunn.storage.numbered_files import NumberedFiles
 from gpunn.storage.reading import checked_path
 
 if TYPE_CHECKING:
@@ -246,7 +245,7 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self._written_at, self._due = time.monotonic(), False
-        self._remove_leftovers()
+        NumberedFiles(self.path).remove_leftovers()
         if self.monitor is None:
             return
         self._direction = monitored_direction(trainer, self.mode, self.monitor)
@@ -279,8 +278,8 @@ class ModelCheckpoint(Callback):
             self._write(trainer)
 
     def _write(self, trainer: Trainer) -> None:
-        numbers = {"epoch": str(trainer.epoch), "updates": str(trainer.updates)}
-        path = Path(self._filled(str(self.path), numbers))
+        files = NumberedFiles(self.path)
+        path = files.path(trainer.epoch, trainer.updates)
         self.check_place(path)
         make_folder(path.parent)
         if self.resumable:
@@ -289,36 +288,7 @@ class ModelCheckpoint(Callback):
             trainer.model.save(path)
         self._written_at, self._due = time.monotonic(), False
         if self.keep is not None:
-            for old in self._written(path)[: -self.keep]:
-                if old != path:  # beside files of a longer training it is not the newest
-                    remove(old)
-
-    def _written(self, path: Path) -> list[Path]:
-        """Return the files beside `path` that this callback has written, in their order."""
-        found = [(re.fullmatch(self._names, file.name), file) for file in path.parent.iterdir()]
-        numbered = [([int(n) for n in match.groups()], file) for match, file in found if match]
-        return [file for _, file in sorted(numbered)]
-
-    @property
-    def _names(self) -> str:
-        """A pattern of the files' names, with the numbers as groups."""
-        numbers = dict.fromkeys(("epoch", "updates"), r"(\d+)")
-        return self._filled(re.escape(Path(self.path).name), numbers, r"\{{{}\}}")
-
-    def _remove_leftovers(self) -> None:
-        """Remove what was left by writers of such files that were killed."""
-        numbers = dict.fromkeys(("epoch", "updates"), "*")
-        folders = self._filled(glob.escape(str(Path(self.path).parent)), numbers)
-        for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
-            if Path(folder).is_dir():
-                remove_leftovers(Path(folder), self._names)
-
-    @staticmethod
-    def _filled(text: str, values: Mapping[str, str], placeholder: str = "{{{}}}") -> str:
-        """Return a text with values in the places that stand for them."""
-        for name, value in values.items():
-            text = text.replace(placeholder.format(name), value)
-        return text
+            files.remove_oldest(path, self.keep)
 
     def config(self) -> dict[str, Any]:
         return {**super().config(), "path": str(self.path)}
