@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import operator
+from collections.abc import Iterator
 
 import numpy as np
 
+from gpunn.configurable import check_integer, check_number
 from gpunn.data.mapped import release, rows_of
-from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
+from gpunn.errors import ArgumentError, DataError
 from gpunn.randomness import generator
 from gpunn.typing import HostArray
 
-__all__ = ["column_statistics", "split_rows"]
+__all__ = ["chunks_of", "column_statistics", "mean_and_std", "split_rows"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -21,12 +22,75 @@ _CHUNK_ITEMS = 2**20  # 8 MiB of float64
 
 
 def column_statistics(
-    X: HostArray, chunk_rows: int | None = None, *, numbers: np.ndarray | None = None
+    X: HostArray, chunk_rows: int | None = None, *, indices: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each column's mean and standard deviation.
+    """Return each column's mean and standard deviation, to standardize `(X - mean) / std`.
 
-    Standardisation is then `(X - mean) / standard_deviation`. The standard deviation is that of
-    the population, `sqrt(sum_i (x_i - mean)^2 / rows)`.
+    Parameters
+    ----------
+    X : array of shape (rows, columns)
+        Booleans, integers or floating-point numbers, all finite, with at least one row.
+    chunk_rows : int, optional
+        Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
+    indices : int64 array, optional
+        The rows to look at, at least one. By default all.
+
+    Returns
+    -------
+    mean : float64 array of shape (columns,)
+    std : float64 array of shape (columns,)
+        As `mean_and_std` returns it, but **1 for a constant column**, so that standardizing turns
+        it into zeros. Such columns are named in a warning (logger "gpunn").
+
+    Raises
+    ------
+    DataError
+        If `X` is not a numeric matrix with at least one row, or a column holds NaN, infinity or
+        values too large, or differences too small, to be squared in float64.
+    ArgumentError
+        If `chunk_rows` is less than 1.
+    """
+    X = np.asanyarray(X)
+    if X.ndim != 2 or X.shape[0] == 0:
+        raise DataError(
+            f"X: expected a matrix (rows, columns) with at least one row, got shape {X.shape}"
+        )
+    if X.dtype.kind not in "biuf":
+        raise DataError(f"X: expected real numbers, got dtype {X.dtype}")
+    if chunk_rows is not None:
+        check_integer("chunk_rows", chunk_rows)
+    columns = X.shape[1]
+    mean, std, constant = mean_and_std(X, indices, chunk_rows)
+    bad = ~(np.isfinite(mean) & np.isfinite(std))
+    if bad.any():
+        raise DataError(
+            f"X: {int(bad.sum())} of {columns} columns hold NaN, infinity or values too large to "
+            f"square; the first is column {int(bad.argmax())}; remove or replace those values"
+        )
+    lost = ~constant & (std == 0)
+    if lost.any():
+        raise DataError(
+            f"X: column {int(lost.argmax())} has differences too small to square; rescale it"
+        )
+    if constant.any() and (len(X) if indices is None else len(indices)) > 1:
+        first = np.flatnonzero(constant)[:5]
+        LOG.warning(
+            "X: %d of %d columns are constant and tell nothing (%s, counted from 0)",
+            constant.sum(),
+            columns,
+            ", ".join(map(str, first)) + (", ..." if constant.sum() > len(first) else ""),
+        )
+    std[std == 0] = 1
+    return mean, std
+
+
+def mean_and_std(
+    X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each column's mean and standard deviation, and whether it is constant.
+
+    The standard deviation is that of the population, `sqrt(sum_i (x_i - mean)^2 / rows)`. Numbers
+    that are not finite or too large to be squared make it infinite or NaN.
 
     The rows are visited in chunks, so a memory-mapped array is never loaded whole. Each chunk's
     count, mean and sum of squared deviations `M` are merged into the running ones by [1]_
@@ -40,104 +104,70 @@ def column_statistics(
 
     Parameters
     ----------
-    X : array of shape (rows, columns)
-        Booleans, integers or floating-point numbers, all finite, with at least one row.
-    chunk_rows : int, optional
-        Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
-    numbers : int64 array, optional
-        The rows to look at, at least one. By default all.
+    X : ndarray of shape (rows, columns)
+        With at least one row.
+    indices : ndarray of int64 or None
+        The rows to look at, at least one; None is all of them.
+    chunk_rows : int or None
+        Rows converted to float64 at a time; None is as many as fill 8 MiB, at least one.
 
     Returns
     -------
-    mean : float64 array of shape (columns,)
-    standard_deviation : float64 array of shape (columns,)
-        **1 for a constant column**, so that standardising turns it into zeros. Such columns are
-        named in a warning (logger "gpunn").
-
-    Raises
-    ------
-    DataError
-        If `X` is not a numeric matrix with at least one row, or a column holds NaN, infinity or
-        values too large, or differences too small, to be squared in float64.
-    ArgumentError
-        If `chunk_rows` is less than 1.
+    mean, std : ndarray of float64, shape (columns,)
+    constant : ndarray of bool, shape (columns,)
 
     References
     ----------
     .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque, "Algorithms for computing the sample variance:
        analysis and recommendations", The American Statistician 37(3), 1983, equation 2.1.
     """
-    X = np.asanyarray(X)
-    if X.ndim != 2 or X.shape[0] == 0:
-        raise DataError(
-            f"X: expected a matrix (rows, columns) with at least one row, got shape {X.shape}"
-        )
-    if X.dtype.kind not in "biuf":
-        raise DataError(f"X: expected real numbers, got dtype {X.dtype}")
-    columns = X.shape[1]
-    rows = X.shape[0] if numbers is None else len(numbers)
-    if chunk_rows is None:
-        chunk_rows = max(1, _CHUNK_ITEMS // max(1, columns))
-    elif chunk_rows < 1:
-        raise ArgumentError(f"chunk_rows: expected at least 1, got {chunk_rows}")
-
-    def part(start: int, stop: int) -> np.ndarray:
-        chosen = slice(start, stop) if numbers is None else numbers[start:stop]
-        found = rows_of(X, chosen).astype(np.float64)
-        release(X)
-        return found
-
-    origin = part(0, 1)[0]
-    varies = np.zeros(columns, dtype=bool)
-    mean = np.zeros(columns)
-    squares = np.zeros(columns)
-    # NaN, infinity and overflow are reported below, with the column's number.
+    mean = squares = origin = np.zeros(X.shape[1])
+    constant = np.ones(X.shape[1], dtype=bool)
+    rows = 0
     with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, rows, chunk_rows):
-            chunk = part(start, start + chunk_rows)
+        for raw in chunks_of(X, indices, chunk_rows):
+            chunk = raw.astype(np.float64)
+            origin = origin if rows else chunk[0].copy()
             chunk -= origin
-            varies |= chunk.any(axis=0)
-            total = start + len(chunk)
+            constant &= ~chunk.any(axis=0)
+            before, rows = rows, rows + len(chunk)
             chunk_mean = chunk.mean(axis=0)
             chunk -= chunk_mean
             delta = chunk_mean - mean
-            mean += delta * (len(chunk) / total)
+            mean = mean + delta * (len(chunk) / rows)
             chunk *= chunk
-            squares += chunk.sum(axis=0)
-            squares += delta * delta * (start * len(chunk) / total)
-        mean += origin
-        deviation = np.sqrt(squares / rows)
+            squares = squares + chunk.sum(axis=0)
+            squares += delta * delta * (before * len(chunk) / rows)
+        return mean + origin, np.sqrt(squares / rows), constant
 
-    bad = ~(np.isfinite(mean) & np.isfinite(deviation))
-    if bad.any():
-        raise DataError(
-            f"X: {int(bad.sum())} of {columns} columns hold NaN, infinity or values too large to "
-            f"square; the first is column {int(bad.argmax())}; remove or replace those values"
-        )
-    lost = varies & (deviation == 0)
-    if lost.any():
-        raise DataError(
-            f"X: column {int(lost.argmax())} has differences too small to square; rescale it"
-        )
-    constant = np.flatnonzero(~varies)
-    if constant.size and rows > 1:
-        shown = ", ".join(map(str, constant[:5])) + (", ..." if constant.size > 5 else "")
-        LOG.warning(
-            "X: %d of %d columns are constant and tell nothing (%s, counted from 0)",
-            constant.size,
-            columns,
-            shown,
-        )
-    deviation[deviation == 0] = 1
-    return mean, deviation
+
+def chunks_of(
+    X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
+) -> Iterator[np.ndarray]:
+    """Yield rows of an array, which may be a memory map, a few MiB at a time.
+
+    Parameters
+    ----------
+    X : ndarray of shape (rows, ...)
+    indices : ndarray of int64 or None
+        The rows to yield; None is all of them.
+    chunk_rows : int or None
+        Rows in a chunk; None is as many as have about a million numbers, at least one.
+    """
+    rows = len(X) if indices is None else len(indices)
+    step = chunk_rows or max(1, _CHUNK_ITEMS // max(1, math.prod(X.shape[1:])))
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        yield rows_of(X, slice(start, stop) if indices is None else indices[start:stop])
+        release(X)
 
 
 def split_rows(
     rows: int, fraction: float, seed: int, labels: HostArray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split the row numbers `0 .. rows-1` at random into a kept and a held-out part.
+    """Split the indices `0 .. rows-1` at random into those of kept and of held-out rows.
 
-    The held-out part has `ceil(fraction * rows)` rows. With `labels`, it is stratified: class `c`
+    `ceil(fraction * rows)` rows are held out. With `labels`, the split is stratified: class `c`
     gives `fraction` of its rows, rounded down or up so that the total is met, the largest
     remainders being rounded up.
 
@@ -146,7 +176,7 @@ def split_rows(
     rows : int
         Number of rows to split.
     fraction : float
-        Share of the rows that is held out, between 0 and 1, both excluded.
+        Fraction of the rows that is held out, between 0 and 1, both excluded.
     seed : int
         Seed of the random choice, at least 0.
     labels : array of shape (rows,), optional
@@ -155,17 +185,17 @@ def split_rows(
     Returns
     -------
     kept, held_out : int64 arrays
-        Row numbers in ascending order; together each row once.
+        Indices in ascending order; together each row once.
 
     Raises
     ------
     ArgumentError
-        If `fraction` is not between 0 and 1, leaves a part empty, or `seed` is negative.
+        If `fraction` is not between 0 and 1, no row is kept or held out, or `seed` is negative.
     ArgumentTypeError
         If `rows` or `seed` is not an integer.
     DataError
-        If `labels` has not one entry a row, or a class has only one row, which can't be in both
-        parts.
+        If `labels` has not one entry a row, or a class has only one row, which can't be both kept
+        and held out.
 
     Examples
     --------
@@ -173,11 +203,8 @@ def split_rows(
     >>> len(kept), len(held_out)
     (3, 2)
     """
-    rows, seed = _integer("rows", rows), _integer("seed", seed)
-    if seed < 0:
-        raise ArgumentError(f"seed: expected at least 0, got {seed}")
-    if not 0 < fraction < 1:
-        raise ArgumentError(f"fraction: expected more than 0 and less than 1, got {fraction!r}")
+    rows, seed = check_integer("rows", rows, at_least=0), check_integer("seed", seed, at_least=0)
+    fraction = check_number("fraction", fraction, above=0, below=1)
     # The inner rounding takes off the representation error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))
     if not 0 < held < rows:
@@ -198,13 +225,6 @@ def split_rows(
     is_held = np.zeros(rows, dtype=bool)
     is_held[chosen] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
-
-
-def _integer(name: str, value: object) -> int:
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ArgumentTypeError(f"{name}: expected an integer, got {value!r}") from None
 
 
 def _rows_by_class(labels: HostArray, rows: int) -> list[np.ndarray]:

@@ -176,7 +176,7 @@ class Standardization(Layer):
     def fit_inputs(
         self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
     ) -> dict[str, np.ndarray]:
-        mean, deviation = column_statistics(X, numbers=numbers)
+        mean, deviation = column_statistics(X, indices=numbers)
         limits = np.finfo(dtype)
         for unfit, size in (
             ((np.abs(mean) > limits.max) | (deviation > limits.max), "large"),

@@ -22,7 +22,7 @@ from gpunn.activations import (
     Softplus,
     Tanh,
 )
-from gpunn.data.mapped import release, rows_of
+from gpunn.data.preprocessing import chunks_of, mean_and_std
 from gpunn.errors import GpunnWarning
 from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dense, Dropout, Flatten, Rescaling
@@ -37,7 +37,7 @@ __all__ = ["check_classes", "warn_of_outputs", "warn_of_scale"]
 CALLER = 4
 """Frames from a warning to who called `Trainer.fit`."""
 
-LEAST_DEVIATION, LARGEST_DEVIATION = 0.1, 100.0
+LEAST_STD, LARGEST_STD = 0.1, 100.0
 """Standard deviations of targets between which a network learns them without more ado."""
 
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
@@ -45,9 +45,6 @@ LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
 
 LOWEST = {GELU: -0.171, SELU: -SELU.scale * SELU.alpha, SiLU: -0.279, Mish: -0.309}
 """The least values of activations that are bounded below."""
-
-CHUNK_ITEMS = 2**20
-"""Targets looked at in one go."""
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, Quantile)
 """Losses that compare the outputs themselves with numbers."""
@@ -161,24 +158,25 @@ def span(low: float, high: float) -> str:
 
 
 def warn_of_scale(
-    model: Sequential, loss: Loss, targets: np.ndarray, numbers: np.ndarray | None
+    model: Sequential, loss: Loss, targets: np.ndarray, indices: np.ndarray | None
 ) -> None:
     """Warn if targets are far from the scale at which an untrained network's outputs are.
 
     Parameters
     ----------
-    numbers : ndarray of int64 or None
+    indices : ndarray of int64 or None
         Which rows are training rows; None is all of them.
     """
     if model.output_activation is not None or not isinstance(loss, REGRESSION):
         return  # trained before, with whatever came of it, or no regression
-    mean, deviation, indicator = target_statistics(targets, numbers)
+    mean, std, _ = mean_and_std(targets, indices)
     scale, offset = trailing_rescaling(model)
     with np.errstate(invalid="ignore", divide="ignore"):
-        centre, spread = np.abs((mean - offset) / scale), deviation / abs(scale)
-        far = (centre > LARGEST_MEAN) | (spread > LARGEST_DEVIATION)
-        far |= (spread > 0) & ((spread < LEAST_DEVIATION) | (centre > LARGEST_RATIO * spread))
-    far &= ~indicator
+        centre, spread = np.abs((mean - offset) / scale), std / abs(scale)
+        far = (centre > LARGEST_MEAN) | (spread > LARGEST_STD)
+        far |= (spread > 0) & ((spread < LEAST_STD) | (centre > LARGEST_RATIO * spread))
+    for chunk in chunks_of(targets, indices) if far.any() else ():
+        far &= ~((chunk == 0) | (chunk == 1)).all(axis=0)
     if not far.any():
         return
     output = int(far.argmax())
@@ -186,39 +184,12 @@ def warn_of_scale(
     more = f" ({int(far.sum())} outputs are such)" if far.sum() > 1 else ""
     warnings.warn(
         f"y: the targets{of_output} have a mean of {mean[output]:.4g} and a standard deviation of "
-        f"{deviation[output]:.4g}{more}. A network starts with outputs of about 0, give or take 1; "
+        f"{std[output]:.4g}{more}. A network starts with outputs of about 0, give or take 1; "
         "so far from there it learns slowly, badly or not at all. Standardize the targets: train "
         "on (y - mean) / deviation, and take predictions * deviation + mean",
         GpunnWarning,
         CALLER,
     )
-
-
-def target_statistics(
-    targets: np.ndarray, numbers: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each output's mean, standard deviation, and whether all its targets are 0 or 1.
-
-    In pieces, so that a memory map is never loaded whole.
-    """
-    rows = len(targets) if numbers is None else len(numbers)
-    step = max(1, CHUNK_ITEMS // targets.shape[1])
-    total, squares = np.zeros(targets.shape[1]), np.zeros(targets.shape[1])
-    indicator = np.ones(targets.shape[1], dtype=bool)
-    origin = rows_of(targets, slice(0, 1) if numbers is None else numbers[:1])[0].astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, rows, step):
-            stop = min(start + step, rows)
-            chosen = slice(start, stop) if numbers is None else numbers[start:stop]
-            piece = rows_of(targets, chosen).astype(np.float64)
-            release(targets)
-            indicator &= ((piece == 0) | (piece == 1)).all(axis=0)
-            piece -= origin
-            total += piece.sum(axis=0)
-            squares += (piece * piece).sum(axis=0)
-        mean = total / rows
-        deviation = np.sqrt(np.maximum(squares / rows - mean * mean, 0.0))
-    return mean + origin, deviation, indicator
 
 
 def trailing_rescaling(model: Sequential) -> tuple[float, float]:

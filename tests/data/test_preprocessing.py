@@ -116,7 +116,7 @@ def test_statistics_refuse_what_is_no_matrix(X, message):
 
 
 def test_statistics_refuse_chunks_without_rows():
-    with pytest.raises(ArgumentError, match="chunk_rows: expected at least 1, got 0"):
+    with pytest.raises(ArgumentError, match="chunk_rows: expected a whole number >= 1; got 0"):
         column_statistics(np.zeros((2, 2)), chunk_rows=0)
 
 
@@ -177,14 +177,14 @@ def test_string_labels():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((10, 0, 0), ArgumentError, "fraction: expected more than 0 and less than 1, got 0"),
-        ((10, 1.0, 0), ArgumentError, "fraction: expected more than 0"),
-        ((10, math.nan, 0), ArgumentError, "fraction: expected more than 0"),
+        ((10, 0, 0), ArgumentError, "fraction: expected > 0 and < 1; got 0"),
+        ((10, 1.0, 0), ArgumentError, "fraction: expected > 0 and < 1; got "),
+        ((10, math.nan, 0), ArgumentError, "fraction: expected > 0 and < 1; got "),
         ((1, 0.5, 0), ArgumentError, "fraction: 0.5 of 1 rows leaves 0 and 1 rows"),
         ((0, 0.5, 0), ArgumentError, "fraction: 0.5 of 0 rows leaves 0 and 0 rows"),
-        ((10, 0.5, -1), ArgumentError, "seed: expected at least 0, got -1"),
-        ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected an integer, got 10\.0"),
-        ((10, 0.5, "0"), ArgumentTypeError, "seed: expected an integer, got '0'"),
+        ((10, 0.5, -1), ArgumentError, "seed: expected a whole number >= 0; got -1"),
+        ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected a whole number; got 10\.0"),
+        ((10, 0.5, "0"), ArgumentTypeError, "seed: expected a whole number; got '0'"),
         ((4, 0.5, 0, [0, 1, 0]), DataError, r"labels: expected shape \(4,\), got \(3,\)"),
         ((3, 0.5, 0, [7, 8, 7]), DataError, "class 8 has only one row"),
         ((3, 0.5, 0, ["a", "b", "a"]), DataError, "class 'b' has only one row"),
@@ -199,22 +199,22 @@ def test_split_errors(arguments, error, message):
 @pytest.mark.parametrize("chunk_rows", [1, 3, None])
 def test_statistics_of_some_rows(mapped, chunk_rows, tmp_path):
     X = np.random.default_rng(0).normal(3, 2, (20, 4))
-    numbers = np.array([1, 2, 5, 11, 12, 19])
+    indices = np.array([1, 2, 5, 11, 12, 19])
     if mapped:
         np.save(tmp_path / "X.npy", X)
         X = np.load(tmp_path / "X.npy", mmap_mode="r")
-    mean, deviation = column_statistics(X, chunk_rows, numbers=numbers)
-    np.testing.assert_allclose(mean, X[numbers].mean(axis=0), rtol=1e-13)
-    np.testing.assert_allclose(deviation, X[numbers].std(axis=0), rtol=1e-13)
+    mean, deviation = column_statistics(X, chunk_rows, indices=indices)
+    np.testing.assert_allclose(mean, X[indices].mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(deviation, X[indices].std(axis=0), rtol=1e-13)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/status")
-@pytest.mark.parametrize("numbers", [None, np.arange(0, 40_000, 2)], ids=["all", "every other"])
-def test_pages_of_a_memory_map_are_given_back(numbers, tmp_path):
+@pytest.mark.parametrize("indices", [None, np.arange(0, 40_000, 2)], ids=["all", "every other"])
+def test_pages_of_a_memory_map_are_given_back(indices, tmp_path):
     np.save(tmp_path / "X.npy", np.ones((40_000, 100)))
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     before = resident_file_pages()
-    column_statistics(mapped, numbers=numbers)
+    column_statistics(mapped, indices=indices)
     assert resident_file_pages() - before < mapped.nbytes / 4
 
 

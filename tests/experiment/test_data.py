@@ -32,7 +32,7 @@ def mapped(tmp_path, monkeypatch):
     monkeypatch.setattr("gpunn.experiment.data.load_npy", partial(load_npy, map_above=0))
     monkeypatch.setattr(batches, "STREAM_BYTES", 2**20)
     monkeypatch.setattr(preprocessing, "_CHUNK_ITEMS", 2**16)
-    monkeypatch.setattr("gpunn.reporting.findings.PIECE_ROWS", 512)
+    monkeypatch.setattr("gpunn.reporting.findings.CHUNK_ROWS", 512)
     X = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
     np.save(tmp_path / "X.npy", X)
     np.save(tmp_path / "y.npy", np.arange(ROWS) % 2)
