@@ -1,8 +1,7 @@
-"""What happens beside training: stopping early and checkpoints; logs are in `logs`.
+"""Callbacks: their base class, early stopping and checkpoints.
 
-A loss that is not a
-finite number never passes unnoticed (`Trainer.on_divergence`), callbacks or not. A new callback is
-a subclass of `Callback` with any of its methods.
+Logs are in `logs` and `norms`. A loss that is not finite needs no callback to be noticed
+(`Trainer.on_divergence`).
 """
 
 from __future__ import annotations
@@ -35,59 +34,64 @@ __all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "check_path"]
 
 
 class Callback(Configurable):
-    """Base of all callbacks; every method does nothing.
+    """Base class of callbacks. A subclass overrides any of its methods, which do nothing.
 
     Attributes
     ----------
     saves : bool
-        Whether it writes checkpoints. Such callbacks come after all others, so that what they write
-        has the others' state.
+        Whether it writes checkpoints. Such callbacks are called after all others, so that their
+        checkpoints have the others' latest state.
     every_updates : int or None
-        After how many updates `on_updates_end` is called, counted from the beginning of training;
-        None leaves it to the trainer, which calls it about every tenth of a second.
+        `on_updates_end` is called after each so many updates, counted from the beginning of
+        training; None leaves it to the trainer, which calls it about every tenth of a second.
     """
 
     saves: ClassVar[bool] = False
     every_updates: int | None = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Before the first epoch of a call of `fit`, when `trainer.figures` is known."""
+        """Before the first epoch of a call of `fit`; `trainer.figures` names the logs to come."""
 
     def on_updates_end(self, trainer: Trainer) -> None:
-        """Within an epoch, between two updates. Changing the network or the data is not allowed."""
+        """Within an epoch, between two updates. It must not change the network or the data."""
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        """After each epoch, with its row of the history. Setting `trainer.stop_reason` ends it."""
+        """After each epoch, with its row of the history; `trainer.stop_reason` ends training."""
 
     def on_interruption(self, trainer: Trainer) -> None:
         """When Ctrl-C or SIGTERM ends training, before `on_train_end`."""
 
     def on_train_end(self, trainer: Trainer) -> None:
-        """After the last epoch, also when training was stopped or failed, or could not begin."""
+        """After the last epoch, also if training was stopped, failed, or could not begin."""
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
-        """Return what a resumed run needs to go on: values of JSON types, and host arrays."""
+        """Return what a checkpoint keeps of it: values of JSON types, and host arrays."""
         return {}
 
     def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
         """Take back what `state` returned, after `on_train_begin` of a resumed run.
 
-        Called without anything, too, if the run had no such callback, or that had no state.
+        `state` is empty if the run had no such callback, or it had no state.
         """
+
+    def config(self) -> dict[str, Any]:
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in super().config().items()
+        }
 
 
 @dataclass(eq=False)
 class EarlyStopping(Callback):
-    """End training when a figure has not improved for a while, and go back to the best epoch.
+    """End training when a metric has stopped improving, and go back to the best epoch.
 
-    Each call of `fit` begins anew: bests of earlier calls don't count. A resumed call
-    (`fit(resume_from=...)`) goes on. Going back takes along the optimizer's state, but not the
-    history.
+    Each call of `fit` begins anew, without the best epochs of earlier calls; a resumed call
+    (`fit(resume_from=...)`) continues. Parameters and optimizer go back, the history does not.
 
     Parameters
     ----------
     monitor : str
-        A figure of the epoch, such as "val_loss" or "val_accuracy".
+        Name of a log, such as "val_loss" or "val_accuracy".
     mode : {"auto", "min", "max"}
         Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
         takes smaller for losses.
@@ -96,21 +100,21 @@ class EarlyStopping(Callback):
     min_delta : float
         The least change that counts as an improvement.
     restore_best : bool
-        Whether parameters and optimizer go back to the best epoch's when training ends, for
-        whatever reason.
+        Whether parameters and optimizer go back to the best epoch when training ends, for any
+        reason.
 
     Attributes
     ----------
     best : float
-        The best figure; NaN before training.
+        The best value; NaN before training.
     best_epoch : int
         Its epoch, from 1.
 
     Raises
     ------
     ArgumentError
-        When training begins: if epochs have no such figure, or `mode` is "auto" and the metric does
-        not say whether larger is better.
+        When training begins: if there is no such log, or `mode` is "auto" and the metric does not
+        say whether larger is better.
     """
 
     monitor: str = "val_loss"
@@ -138,13 +142,13 @@ class EarlyStopping(Callback):
 
     @property
     def rule(self) -> Best:
-        """What tells the best epoch, once training has begun."""
+        """The rule for the best epoch, once training has begun."""
         return Best(self.monitor, self._direction, self.min_delta)
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
-        figure = monitored(logs, self.monitor)
-        if improved(self._direction, figure, self.best, self.min_delta):
-            self.best, self.best_epoch = figure, trainer.epoch
+        value = monitored(logs, self.monitor)
+        if improved(self._direction, value, self.best, self.min_delta):
+            self.best, self.best_epoch = value, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()
         self._judge(trainer)
@@ -159,16 +163,20 @@ class EarlyStopping(Callback):
 
     def state(self, trainer: Trainer) -> dict[str, Any]:
         arrays = {} if self._snapshot is None else trainer.snapshot_to_host(self._snapshot)
-        figure = [self.monitor, self._direction]
-        return {"figure": figure, "best": self.best, "best_epoch": self.best_epoch, **arrays}
+        return {
+            "figure": [self.monitor, self._direction],
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            **arrays,
+        }
 
     def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
         if state.get("figure") != [self.monitor, self._direction]:
-            return  # it had not been there, or looked at something else
+            return  # there was no such callback, or it monitored another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         if self.restore_best and "values" in state:
             self._snapshot = trainer.snapshot_from_host(state)
-        # It may be more patient now.
+        # `patience` may be larger now.
         if trainer.stop_reason == self._reason:
             trainer.stop_reason = ""
         self._judge(trainer)
@@ -181,24 +189,24 @@ class EarlyStopping(Callback):
 
 @dataclass(eq=False)
 class ModelCheckpoint(Callback):
-    """Write the model, or a checkpoint to go on from, after each epoch and, if wanted, within it.
+    """Write the model, or a checkpoint to resume from, after each epoch or more often.
 
     Parameters
     ----------
     path : str or Path
-        File to write; "{epoch}" in it stands for the number of epochs done, "{updates}" for that of
-        updates.
+        File to write; "{epoch}" in it stands for the number of epochs done, "{updates}" for the
+        number of updates.
     monitor : str or None
-        If set, only epochs that improve on this figure are written. A resumed run goes on from the
-        best in its history, if the file is still there.
+        If set, only epochs that improve this metric are written. A resumed run starts from the best
+        in its history, if the file is still there.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
-        Whether to write the optimizer's state too (`Trainer.fit(resume_from=...)`). Such a file is
-        also written when Ctrl-C or SIGTERM ends training, unless there is a `monitor`.
+        Whether to write a checkpoint for `Trainer.fit(resume_from=...)`. It is also written when
+        Ctrl-C or SIGTERM ends training, unless there is a `monitor`.
     keep : int or None
-        How many of the files that a path with "{epoch}" or "{updates}" makes are kept, the newest
-        ones; None is all.
+        How many files to keep, the newest ones, if the path has "{epoch}" or "{updates}"; None
+        keeps all.
     every_updates : int or None
         Also write after each so many updates. Needs `resumable`, and no `monitor`.
     every_seconds : float or None
@@ -252,9 +260,9 @@ class ModelCheckpoint(Callback):
         self._best = improvement_start(self._direction)
         if Path(self.path).exists():
             for row in trainer.history.rows:
-                figure = row.get(self.monitor, self._best)
-                if improved(self._direction, figure, self._best):
-                    self._best = figure
+                value = row.get(self.monitor, self._best)
+                if improved(self._direction, value, self._best):
+                    self._best = value
 
     def on_updates_end(self, trainer: Trainer) -> None:
         if not self._within_epochs:
@@ -267,10 +275,10 @@ class ModelCheckpoint(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.monitor is not None:
-            figure = monitored(logs, self.monitor)
-            if not improved(self._direction, figure, self._best):
+            value = monitored(logs, self.monitor)
+            if not improved(self._direction, value, self._best):
                 return
-            self._best = figure
+            self._best = value
         self._write(trainer)
 
     def on_interruption(self, trainer: Trainer) -> None:
@@ -290,9 +298,6 @@ class ModelCheckpoint(Callback):
         if self.keep is not None:
             files.remove_oldest(path, self.keep)
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
 
 def check_path(path: Any) -> None:
     """Raise an ArgumentTypeError unless this can name a file."""
@@ -302,6 +307,6 @@ def check_path(path: Any) -> None:
 
 
 def monitored_direction(trainer: Trainer, mode: str, monitor: str) -> str:
-    """Return "min" or "max" for a figure that each epoch will have, or raise an ArgumentError."""
+    """Return "min" or "max" for the name of a log, or raise an ArgumentError if there is none."""
     monitored(dict.fromkeys(trainer.figures, 0.0), monitor)
     return direction(mode, monitor, trainer.larger_is_better)

@@ -1,7 +1,4 @@
-"""Logs: each epoch's figures in files, while training runs.
-
-The learning rate of each epoch is among its figures, so every log has it.
-"""
+"""Callbacks that write each epoch's logs to files: loss, metrics, learning rate and times."""
 
 from __future__ import annotations
 
@@ -32,16 +29,16 @@ __all__ = ["CSVLog", "JSONLinesLog", "TensorBoard", "csv_line", "log_line"]
 LOG = logging.getLogger("gpunn")
 
 
-def log_line(figures: Mapping[str, float]) -> str:
-    """Return an epoch's figures as one line of JSON, which has no NaN and no infinity."""
-    return json.dumps({n: x if math.isfinite(x) else None for n, x in figures.items()}) + "\n"
+def log_line(logs: Mapping[str, float]) -> str:
+    """Return an epoch's logs as one line of JSON; numbers that are not finite are null."""
+    return json.dumps({n: x if math.isfinite(x) else None for n, x in logs.items()}) + "\n"
 
 
 @dataclass(eq=False)
 class JSONLinesLog(Callback):
-    """Append each epoch's figures to a file, one JSON object a line; null if not finite.
+    """Append each epoch's logs to a file, one JSON object a line; null if not finite.
 
-    A resumed run first removes what an interrupted one has written beyond its checkpoint.
+    A resumed run first removes the lines after its checkpoint.
     """
 
     path: str | Path
@@ -63,16 +60,13 @@ class JSONLinesLog(Callback):
     def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
         cut_off(self.path, state)
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
 
 @dataclass(eq=False)
 class CSVLog(Callback):
-    """Append each epoch's figures to a CSV file, with a header if the file is new.
+    """Append each epoch's logs to a CSV file, with a header if the file is new.
 
-    Training does not begin if an existing file has other columns. A resumed run first removes what
-    an interrupted one has written beyond its checkpoint.
+    Training does not begin if an existing file has other columns. A resumed run first removes the
+    lines after its checkpoint.
     """
 
     path: str | Path
@@ -103,17 +97,14 @@ class CSVLog(Callback):
     def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
         cut_off(self.path, state)
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
 
 @dataclass(eq=False)
 class TensorBoard(Callback):
-    """Write each epoch's figures as event files for TensorBoard; needs the extra `tensorboard`.
+    """Write each epoch's logs as event files for TensorBoard; needs the extra `tensorboard`.
 
-    A figure is under "loss/training" and "loss/validation", the learning rate and the speed under
-    "run/...". `tensorboard --logdir FOLDER` shows them. A resumed run marks what an interrupted one
-    has written beyond its checkpoint as void.
+    A metric is under "loss/training" and "loss/validation", the learning rate and the speed under
+    "run/...". `tensorboard --logdir FOLDER` shows them. A resumed run marks the events after its
+    checkpoint as void.
 
     Parameters
     ----------
@@ -135,9 +126,9 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         writer = self._opened(None)
-        for name, figure in logs.items():
+        for name, value in logs.items():
             if name != "epoch":
-                writer.add_scalar(tag(name, trainer.measured), figure, int(logs["epoch"]))
+                writer.add_scalar(tag(name, trainer.measured), value, int(logs["epoch"]))
         writer.flush()
 
     def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
@@ -160,12 +151,9 @@ class TensorBoard(Callback):
             )
         return self._writer
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
 
 def tag(name: str, measured: Sequence[str]) -> str:
-    """Return the name that TensorBoard groups a figure by."""
+    """Return the name under which TensorBoard groups a log."""
     if name in measured:
         return f"{name}/training"
     validation = name.removeprefix("val_")
@@ -173,15 +161,15 @@ def tag(name: str, measured: Sequence[str]) -> str:
 
 
 def size_of(path: str | Path) -> dict[str, Any]:
-    """Return the state of a log: its size, so that a resumed run can cut off what is beyond."""
+    """Return a log's size, so that a resumed run can remove the lines after it."""
     path = Path(path)
     return {"bytes": path.stat().st_size if path.exists() else 0}
 
 
 def cut_off(path: str | Path, state: Mapping[str, Any]) -> None:
-    """Cut a log off where it was when `size_of` was asked; without a state it stays as it is.
+    """Truncate a log to the size that `size_of` returned; without a state, leave it as it is.
 
-    If it is shorter, a warning says so: it may have held lines of other runs as well.
+    If it is shorter, a warning says so: it may have had lines of other runs, too.
     """
     if not state:
         return
@@ -200,7 +188,7 @@ def cut_off(path: str | Path, state: Mapping[str, Any]) -> None:
 
 
 def csv_line(columns: Sequence[str], row: Mapping[str, float | str]) -> str:
-    """Return an epoch's figures as one line of CSV."""
+    """Return an epoch's logs as one line of CSV."""
     text = io.StringIO()
     cells = [row.get(name, "") for name in columns]
     csv.writer(text).writerow(

@@ -1,4 +1,4 @@
-"""How large each layer's parameters and gradients are, epoch by epoch."""
+"""A callback that writes the norms of parameters and gradients of each epoch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["NormLog", "norms"]
 
 KINDS = ("parameters", "gradients")
-"""What a line has norms of."""
+"""Keys of a line, whose values are norms."""
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
@@ -31,7 +31,7 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
     if not arrays:
         return {}
     xp = backend.xp
-    # An overflow is a finding, not an accident: the norm is infinite.
+    # An overflow is what the log is to show: the norm is infinite.
     with np.errstate(over="ignore", invalid="ignore"):
         squares = xp.stack([xp.sum(array * array) for array in arrays.values()])
         found = np.sqrt(backend.to_host(squares).astype(np.float64))
@@ -44,13 +44,13 @@ class NormLog(Callback):
 
     A line is a JSON object of "epoch", "parameters" and "gradients", the last two by the arrays'
     names, such as "dense_1.weights"; null if not finite. The gradient is that of the epoch's last
-    update, as the optimizer was given it: after clipping, over all batches that were accumulated.
+    update, as the optimizer took it: clipped, and over all accumulated batches.
 
-    It costs one pass over the parameters an epoch, and one wait for the device, when training has
-    just read the epoch's figures from it anyway.
+    It takes one pass over the parameters an epoch. It waits for the device, but only after training
+    has waited for the epoch's metrics.
 
-    Checkpoints hold the norms so far, 8 bytes each. A resumed run restores lines that were lost,
-    and drops those beyond its checkpoint.
+    Checkpoints hold the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
+    those after its checkpoint.
     """
 
     path: str | Path
@@ -62,7 +62,7 @@ class NormLog(Callback):
         self._rows: dict[int, dict[str, Any]] = {}
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        """Drop epochs that a resumed run is going to repeat, and a line that was cut short."""
+        """Remove epochs that a resumed run will repeat, and an incomplete line."""
         make_folder(Path(self.path).parent)
         self._write(self.content(trainer, {}))
 
@@ -70,13 +70,13 @@ class NormLog(Callback):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: Trainer, state: Mapping[str, Any]) -> bytes:
-        """Return what the file should hold when training goes on, and take note of it.
+        """Return what the file should hold when training continues, and keep it.
 
         Parameters
         ----------
         trainer : Trainer
         state : mapping
-            What `state` returned; if empty, lines of the file are taken.
+            What `state` returned; if empty, the lines of the file are used.
         """
         path = Path(self.path)
         rows: list[dict[str, Any]] = []
@@ -121,9 +121,6 @@ class NormLog(Callback):
             },
         }
 
-    def config(self) -> dict[str, Any]:
-        return {**super().config(), "path": str(self.path)}
-
 
 def trained(trainer: Trainer) -> list[str]:
     """Return the names of the arrays whose norms are kept."""
@@ -165,7 +162,7 @@ def line_of(row: Mapping[str, Any]) -> str:
 
 
 def epoch_of(line: bytes) -> int:
-    """Return the epoch that a line of the file is about, 0 if the line is damaged."""
+    """Return the epoch of a line of the file, 0 if the line is damaged."""
     try:
         epoch = json.loads(line)["epoch"]
     except (ValueError, KeyError, TypeError, RecursionError):
