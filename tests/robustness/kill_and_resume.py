@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -172,41 +172,37 @@ main(prog_name="gpunn")
 """
 
 
-def command(emulated: bool) -> list[str]:
-    if emulated:
-        return [sys.executable, "-c", EMULATED.format(tests=str(REPOSITORY / "tests"))]
-    return [sys.executable, "-m", "gpunn"]
+@dataclass(frozen=True)
+class Training:
+    """Runs `gpunn train --resume` in processes, which get a signal after a while."""
 
+    emulated: bool
+    signal: signal.Signals
 
-def train(
-    config: Path,
-    run: Path,
-    epochs: int,
-    emulated: bool,
-    limit: float | None,
-    number: signal.Signals,
-) -> int | None:
-    """Run or go on with a training; return its exit status, None if the signal has ended it."""
-    arguments = ["train", str(config), "--output", str(run), "--resume", "--quiet"]
-    arguments += ["--set", f"training.epochs={epochs}"]
-    process = subprocess.Popen(
-        [*command(emulated), *arguments],
-        cwd=REPOSITORY,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        _, said = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        process.send_signal(number)
-        _, said = process.communicate()
-    # SIGTERM is a signal like others until training begins.
-    if process.returncode in (-number, 128 + number):
-        return None
-    if process.returncode not in (0, DIVERGED):
-        raise RuntimeError(f"gpunn ended with {process.returncode}:\n{said}")
-    return process.returncode
+    def go_on(self, config: Path, run: Path, epochs: int, limit: float | None) -> int | None:
+        """Begin or go on with a training; return its exit status, None if the signal ended it."""
+        command = [sys.executable, "-m", "gpunn"]
+        if self.emulated:
+            command[1:] = ["-c", EMULATED.format(tests=str(REPOSITORY / "tests"))]
+        arguments = ["train", str(config), "--output", str(run), "--resume", "--quiet"]
+        process = subprocess.Popen(
+            [*command, *arguments, "--set", f"training.epochs={epochs}"],
+            cwd=REPOSITORY,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _, said = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            process.send_signal(self.signal)
+            _, said = process.communicate()
+        # SIGTERM is a signal like others until training begins.
+        if process.returncode in (-self.signal, 128 + self.signal):
+            return None
+        if process.returncode not in (0, DIVERGED):
+            raise RuntimeError(f"gpunn ended with {process.returncode}:\n{said}")
+        return process.returncode
 
 
 def stage(run: Path) -> str:
@@ -292,24 +288,55 @@ class Whole:
     status: int | None
 
 
-def in_one_go(config: Path, lengths: Sequence[int], emulated: bool) -> list[Whole]:
+def in_one_go(training: Training, config: Path, lengths: Sequence[int]) -> list[Whole]:
     """Train without a kill, then for longer; return both."""
     found = []
     run = config.with_suffix(".run")
     for epochs in lengths:
         start = time.perf_counter()
-        status = train(config, run, epochs, emulated, None, signal.SIGKILL)
+        status = training.go_on(config, run, epochs, None)
         seconds = time.perf_counter() - start
         kept = shutil.copytree(run, config.with_suffix(f".{epochs}"))
         found.append(Whole(kept, seconds, status))
     return found
 
 
-def place_foreign_files(run: Path) -> None:
-    """Put files of others into a run's folder."""
-    for name, content in FOREIGN.items():
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).write_bytes(content)
+@dataclass
+class Hunt:
+    """What was found so far: where kills hit, and in what runs differ."""
+
+    training: Training
+    rng: random.Random
+    most: int
+    kills: int = 0
+    stages: Counter[str] = field(default_factory=Counter)
+
+    def killed_run(
+        self, config: Path, run: Path, lengths: Sequence[int], whole: Sequence[Whole]
+    ) -> list[str]:
+        """Train in a folder, killed again and again, then for longer; return what is wrong."""
+        shutil.rmtree(run, ignore_errors=True)
+        for name, content in FOREIGN.items():
+            (run / name).parent.mkdir(parents=True, exist_ok=True)
+            (run / name).write_bytes(content)
+        wrong: list[str] = []
+        finals: list[Path] = []
+        for epochs, reference in zip(lengths, whole, strict=True):
+            status = None
+            while status is None:
+                # Starting Python takes part of the time, and nothing happens then.
+                limit = self.rng.uniform(0.3, 1.1) * reference.seconds
+                limited = limit if self.kills < self.most else None
+                status = self.training.go_on(config, run, epochs, limited)
+                if status is None:
+                    self.kills += 1
+                    self.stages[stage(run)] += 1
+                    # The new one may be there already.
+                    wrong += lost(run, [*finals, reference.run] if finals else [])
+            wrong += differences(reference.run, run) + lost(run, [])
+            wrong += [] if status == reference.status else [f"exit status {status}"]
+            finals = [reference.run]
+        return wrong
 
 
 def main() -> int:
@@ -323,69 +350,44 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a word in the configurations' names")
     parser.add_argument("--json", type=Path, help="add the figures to this file, as a line")
     options = parser.parse_args()
-    rng = random.Random(options.seed)
-    number = signal.SIGTERM if options.sigterm else signal.SIGKILL
-    backend = "cupy" if options.emulated else "numpy"
     names = [name for name in CONFIGS if options.only in name]
     if not names:
         parser.error(f"--only: none of {list(CONFIGS)} has {options.only!r} in its name")
-    kills, runs, failures, stages = 0, 0, [], Counter[str]()
+    number = signal.SIGTERM if options.sigterm else signal.SIGKILL
+    training = Training(options.emulated, number)
+    hunt = Hunt(training, random.Random(options.seed), options.kills)
+    runs, different = 0, 0
     lengths = (options.epochs, options.epochs + max(1, options.epochs // 2))
+    settings = {"backend": "cupy" if options.emulated else "numpy", "every": options.every}
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_bad_rows(folder / "bad_rows.npz")
         whole: dict[str, list[Whole]] = {}
-        while kills < options.kills:
-            name = names[runs % len(names)]
+        while hunt.kills < options.kills:
+            name, before = names[runs % len(names)], hunt.kills
             config = folder / f"{names.index(name)}.toml"
             if name not in whole:
-                config.write_text(
-                    CONFIGS[name].format(
-                        backend=backend, epochs=options.epochs, every=options.every
-                    )
-                )
-                whole[name] = in_one_go(config, lengths, options.emulated)
-            run = folder / "run"
-            shutil.rmtree(run, ignore_errors=True)
-            place_foreign_files(run)
-            here, wrong, finals = 0, [], []
-            for epochs, reference in zip(lengths, whole[name], strict=True):
-                status = None
-                while status is None:
-                    # Starting Python takes part of the time, and nothing happens then.
-                    limit = rng.uniform(0.3, 1.1) * reference.seconds
-                    status = train(
-                        *(config, run, epochs, options.emulated),
-                        *(limit if kills < options.kills else None, number),
-                    )
-                    if status is None:
-                        kills, here = kills + 1, here + 1
-                        stages[stage(run)] += 1
-                        # The new one may be there already.
-                        wrong += lost(run, [*finals, reference.run] if finals else [])
-                wrong += differences(reference.run, run) + lost(run, [])
-                wrong += [] if status == reference.status else [f"exit status {status}"]
-                finals = [reference.run]
-            runs += 1
-            failures += [f"{name}, after {here} kills: {what}" for what in wrong]
-            print(
-                f"run {runs} ({name}): {here} kills, {'; '.join(wrong) or 'the same'}", flush=True
-            )
+                config.write_text(CONFIGS[name].format(epochs=options.epochs, **settings))
+                whole[name] = in_one_go(training, config, lengths)
+            wrong = hunt.killed_run(config, folder / "run", lengths, whole[name])
+            runs, different = runs + 1, different + len(wrong)
+            found = "; ".join(wrong) or "the same"
+            print(f"run {runs} ({name}): {hunt.kills - before} kills, {found}", flush=True)
     figures = {
         "backend": "emulated CuPy" if options.emulated else "NumPy",
         "seed": options.seed,
-        "kills": kills,
+        "kills": hunt.kills,
         "runs": runs,
-        "different": len(failures),
-        "where": dict(stages),
+        "different": different,
+        "where": dict(hunt.stages),
         "seconds": round(time.perf_counter() - began, 1),
     }
     print(json.dumps(figures, indent=2))
     if options.json:
         with open(options.json, "a", encoding="utf-8") as file:
             file.write(json.dumps(figures) + "\n")
-    return 1 if failures else 0
+    return 1 if different else 0
 
 
 if __name__ == "__main__":
