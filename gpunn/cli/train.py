@@ -115,8 +115,8 @@ def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     if checkpoint is not None:
         progress = checkpoint.progress
         place = f"epoch {progress.epoch}"
-        if progress.position is not None:
-            place += f" and {progress.position.done} updates of the next one"
+        if progress.cursor is not None:
+            place += f" and {progress.cursor.done} updates of the next one"
         return f"going on after {place} of the run in {folder.path}"
     if folder.resume:
         return f"no earlier run in {folder.path}: starting from the beginning"

@@ -18,8 +18,10 @@ from gpunn.network import Sequential
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint
-from gpunn.training.dataset import examples, training_examples
+from gpunn.training.dataset import DatasetBuilder, HeldOut
 from gpunn.training.history import History
+from gpunn.training.loop import TrainingLoop
+from gpunn.training.session import FitOptions
 
 __all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
 
@@ -75,32 +77,28 @@ class Experiment:
         part, validation = self.parts.training, self.parts.validation
         # A part that was set aside is rows of the same source.
         same = validation is not None and validation.source_inputs is part.source_inputs
-        training, held = training_examples(
-            trainer,
+        data = DatasetBuilder(trainer.model, trainer.loss, trainer.metrics)
+        held_out = HeldOut(kept=part.numbers)
+        if validation is not None and same:
+            held_out = HeldOut(kept=part.numbers, indices=validation.numbers)
+        elif validation is not None:
+            own = validation.source_inputs, validation.source_targets
+            held_out = HeldOut(data=own, kept=part.numbers)
+        training, held = data.split(
             part.source_inputs,
             part.source_targets,
-            sample_weight=None,
             class_weight=self.class_weight,
-            validation_data=(
-                None
-                if validation is None or same
-                else (validation.source_inputs, validation.source_targets)
-            ),
-            validation_split=0.0,
-            stream=None,
-            kept=part.numbers,
-            held=validation.numbers if validation is not None and same else None,
+            held_out=held_out,
         )
-        return trainer.fit_examples(
-            training,
-            held,
+        options = FitOptions(
             config.epochs if resume_from else max(0, config.epochs - trainer.epoch),
             config.batch_size,
             config.shuffle,
-            sorted([*self.callbacks, *extra], key=lambda callback: callback.saves),
+            [*self.callbacks, *extra],
             progress,
             resume_from,
         )
+        return TrainingLoop(trainer, training, held, options).run()
 
     def evaluate(self) -> dict[str, float] | None:
         """Return loss and metrics over the test part, or None if there is none."""
@@ -110,8 +108,9 @@ class Experiment:
 
 def evaluate_part(trainer: Trainer, part: Part) -> dict[str, float]:
     """Return loss and metrics over a part of the data."""
-    checked = examples(trainer, part.source_inputs, part.source_targets, None, None, part.numbers)
-    return trainer.evaluate_examples(checked)
+    data = DatasetBuilder(trainer.model, trainer.loss, trainer.metrics)
+    subset = data.subset(part.source_inputs, part.source_targets, indices=part.numbers)
+    return trainer.evaluate_subset(subset)
 
 
 def build(config: Config, backend: str | Backend, *, allow_imports: bool = False) -> Experiment:

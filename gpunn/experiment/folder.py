@@ -314,7 +314,7 @@ class RunFolder(Callback):
         for file in self._checkpoints.newest_first():
             with suppress(ModelFileError):
                 progress = read_checkpoint(file).progress
-                if (progress.epoch, progress.position) == (best, None):
+                if (progress.epoch, progress.cursor) == (best, None):
                     new.add(path, file.read_bytes())
                     LOG.warning("%s. It is restored from %s", fault, file)
                     return

@@ -110,8 +110,8 @@ def _say_what_the_schedule_does(
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress
     done = float(progress.epoch)
-    if progress.position is not None:
-        done += progress.position.done / progress.position.course.updates
+    if progress.cursor is not None:
+        done += progress.cursor.done / progress.cursor.plan.updates
     if not isinstance(before, int) or before == planned or not done or done >= planned:
         return
     schedule = experiment.trainer.optimizer.schedule

@@ -45,11 +45,14 @@ from gpunn.sklearn.parameters import (
     check_parameters,
     hidden_sizes,
 )
+from gpunn.sklearn.policy import EstimatorPolicy, Score
 from gpunn.sklearn.solvers import optimizer_of
-from gpunn.sklearn.training import EstimatorTrainer, Score
 from gpunn.training.callbacks import Callback
 from gpunn.training.dataset import Subset
 from gpunn.training.history import History
+from gpunn.training.loop import TrainingLoop
+from gpunn.training.session import FitOptions
+from gpunn.training.trainer import Trainer
 
 __all__ = ["BasePerceptron", "Data"]
 
@@ -264,10 +267,9 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _fit_lbfgs(self, data: Data, dtype: str) -> Sequential:
         network = self._runtime().network(self, dtype)
         weights = self._weighted(data, None)
-        source = dataset_of(network.backend, data.X, data.targets, weights, dtype)
-        examples = Subset(source)
+        subset = Subset(dataset_of(network.backend, data.X, data.targets, weights, dtype))
         with network.backend.device_errors():
-            objective = Objective(network, self._loss_object(), float(self.alpha), examples)
+            objective = Objective(network, self._loss_object(), float(self.alpha), subset)
             start = network.backend.to_host(network.parameters.values)
             vector, self.loss_, self.n_iter_ = minimize(
                 objective,
@@ -278,7 +280,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 verbose=bool(self.verbose),
             )
             network.backend.copy_from_host(vector, network.parameters.values)
-            examples.unload()
+            subset.unload()
         return network
 
     def _fit_epochs(
@@ -292,21 +294,21 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         engine = self._runtime()
         network = engine.network(self, dtype)
         training, held, score = self._split(data, validation, random, network)
-        trainer = self._trainer(engine, network, incremental)
+        trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence.of(self, training.rows, engine.rate, self._rate_mode)
-        trainer.begin(convergence, random, score)
+        policy.use(convergence, random, score)
+        trainer.cursor = None  # its order is gone, so an epoch that was cut short is not ended
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
-        trainer.fit_examples(
-            training,
-            held,
+        options = FitOptions(
             1 if incremental else int(self.max_iter),
             self._batch_rows(training.rows),
             bool(self.shuffle),
             callbacks,
             bool(self.progress),
         )
-        if self.early_stopping and trainer.best is not None:
-            trainer.restore(trainer.best)
+        TrainingLoop(trainer, training, held, options).run()
+        if self.early_stopping and policy.best is not None:
+            trainer.restore(policy.best)
         convergence.store(self)
         self.history_ = trainer.history
         if trainer.stop_reason.startswith("interrupted"):
@@ -318,7 +320,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        trainer.best = None
+        policy.best = None
         return network
 
     def _runtime(self) -> Engine:
@@ -328,22 +330,26 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             engine = self._engine = Engine()
         return engine
 
-    def _trainer(self, engine: Engine, network: Sequential, incremental: bool) -> EstimatorTrainer:
+    def _trainer(
+        self, engine: Engine, network: Sequential, incremental: bool
+    ) -> tuple[Trainer, EstimatorPolicy]:
         """Return a new trainer, or for `partial_fit` the one that is at work already."""
         trainer = engine.trainer
         if incremental and trainer is not None and trainer.model is network:
             if not getattr(self.optimizer, "l2_penalty", 0.0):
                 trainer.optimizer.l2_penalty = float(self.alpha)
-            return trainer
+            assert isinstance(trainer.policy, EstimatorPolicy)
+            return trainer, trainer.policy
         optimizer, rate, self._rate_mode = optimizer_of(self)
-        trainer = EstimatorTrainer(network, self._loss_object(), optimizer, int(self.max_iter))
+        trainer = Trainer(network, self._loss_object(), optimizer)
+        trainer.policy = policy = EstimatorPolicy(int(self.max_iter))
         if hasattr(self, "history_"):
             trainer.history = self.history_
         if incremental:
             engine.take_up(trainer, rate)
         else:
             engine.take_trainer(trainer, rate)
-        return trainer
+        return trainer, policy
 
     def _batch_rows(self, rows: int) -> int:
         if self.batch_size == "auto":

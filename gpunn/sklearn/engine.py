@@ -11,7 +11,7 @@ import numpy as np
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import LearningRate
 from gpunn.sklearn.layout import layer_units, layers_of, named_values
-from gpunn.sklearn.training import EstimatorTrainer
+from gpunn.training.trainer import Trainer
 
 __all__ = ["Engine"]
 
@@ -32,7 +32,7 @@ class Engine:
 
     Attributes
     ----------
-    trainer : EstimatorTrainer or None
+    trainer : Trainer or None
         With the optimizer's state, for `partial_fit` to go on from.
     rate : LearningRate or None
         The trainer's, where scikit-learn's rules set it.
@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.trainer: EstimatorTrainer | None = None
+        self.trainer: Trainer | None = None
         self.rate: LearningRate | None = None
         self._network: Sequential | None = None
         self._made_from: tuple[Any, ...] = ()
@@ -84,11 +84,11 @@ class Engine:
 
     # ------------------------------------------------------------------------ going on training
 
-    def take_trainer(self, trainer: EstimatorTrainer, rate: LearningRate | None) -> None:
+    def take_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
         """Keep a trainer, and forget the one before."""
         self.trainer, self.rate, self._left = trainer, rate, {}
 
-    def take_up(self, trainer: EstimatorTrainer, rate: LearningRate | None) -> None:
+    def take_up(self, trainer: Trainer, rate: LearningRate | None) -> None:
         """Keep a trainer that goes on where the one before it, or that of a pickle, ended."""
         left = self._left
         self.take_trainer(trainer, rate)

@@ -31,20 +31,20 @@ class Objective:
         Its parameters are those of the last evaluation.
     loss : Loss
     penalty : float
-    examples : Subset
+    subset : Subset
         All rows, held on the device or streamed to it for each evaluation.
     """
 
-    def __init__(self, model: Sequential, loss: Loss, penalty: float, examples: Subset) -> None:
+    def __init__(self, model: Sequential, loss: Loss, penalty: float, subset: Subset) -> None:
         ops, parameters = model.backend, model.parameters
         self._model, self._loss, self._penalty = model, loss, penalty
-        self._examples = examples
-        self._chunk = min(CHUNK_ROWS, examples.rows)
+        self._subset = subset
+        self._chunk = min(CHUNK_ROWS, subset.rows)
         self._workspace = Workspace(ops, model.dtype, self._chunk, training=True)
         self._gradients = ops.zeros(parameters.gradients.shape, model.dtype)
         self._loss_sum = ops.zeros((1,), model.dtype)
-        weights = examples.source.weights
-        self._weight = float(examples.rows if weights is None else weights.sum())
+        weights = subset.dataset.weights
+        self._weight = float(subset.rows if weights is None else weights.sum())
         self._total = ops.from_host(np.array([self._weight]), model.dtype)
         self._ones = ops.from_host(np.ones(self._chunk), model.dtype)
 
@@ -55,7 +55,7 @@ class Objective:
             ops.copy_from_host(vector, parameters.values)
             ops.fill(self._gradients, 0.0)
             ops.fill(self._loss_sum, 0.0)
-            for chunk in self._examples.chunks(self._chunk):
+            for chunk in self._subset.chunks(self._chunk):
                 for start in range(0, chunk.rows, self._chunk):
                     self._add(chunk, start, min(start + self._chunk, chunk.rows))
             if self._penalty:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +24,8 @@ from gpunn.storage import checkpoints as stored
 from gpunn.storage.checkpoint_folder import newest_undamaged
 from gpunn.storage.checkpoints import CheckpointContent, checkpoint_content
 from gpunn.storage.models import STATE, Description, check_arrays
-from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
+from gpunn.training.statistics import has_metric_weight, state_shapes
 
 if TYPE_CHECKING:
     from gpunn.training.trainer import Trainer
@@ -56,6 +57,28 @@ Count = Annotated[int, partial(check_integer, at_least=0)]
 
 
 @dataclass
+class CourseRecord:
+    """What a checkpoint says of an `EpochPlan`; its fields, in their order."""
+
+    rows: int
+    batch_size: int
+    rows_per_update: int
+    shuffle: bool
+    figures: list[str]
+
+
+@dataclass
+class PositionRecord:
+    """What a checkpoint says of an `EpochCursor`; its fields, in their order."""
+
+    course: CourseRecord
+    done: int = 0
+    reported: int = 0
+    left_out: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class CallbackRecord:
     """What a checkpoint says of a callback."""
 
@@ -71,13 +94,21 @@ class TrainingRecord:
     updates: Count
     first_epoch: Count
     stopped: str
-    position: EpochCursor | None
+    position: PositionRecord | None
     optimizer: str
     schedule_state: dict[str, float]
     history: list[dict[str, int | float]]
     callbacks: list[CallbackRecord]
     recoveries: Count = 0
     algorithms: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cursor(self) -> EpochCursor | None:
+        """The place within an epoch, or None between two."""
+        if self.position is None:
+            return None
+        course, *rest = astuple(self.position)
+        return EpochCursor(EpochPlan(*course), *rest)
 
 
 @dataclass(frozen=True)
@@ -128,16 +159,20 @@ def checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, np.
         plain = {name: item for name, item in kept.items() if name not in arrays}
         callbacks.append({"name": callback.name, "state": plain})
         state |= {f"{CALLBACKS}{index}.{name}": array for name, array in arrays.items()}
-    position = trainer.position
+    progress = trainer.progress
+    position = None
+    if progress.cursor is not None:
+        plan, *rest = astuple(progress.cursor)
+        position = asdict(PositionRecord(CourseRecord(*plan), *rest))
     description = {
         **model.file_description(),
         "training": {
-            "epoch": trainer.epoch,
-            "updates": trainer.updates,
-            "recoveries": trainer.recoveries,
-            "first_epoch": trainer.first_epoch,
-            "stopped": trainer.stop_reason,
-            "position": None if position is None else asdict(position),
+            "epoch": progress.epoch,
+            "updates": progress.updates,
+            "recoveries": progress.recoveries,
+            "first_epoch": progress.first_epoch,
+            "stopped": progress.stop_reason,
+            "position": position,
             "optimizer": trainer.optimizer.name,
             "schedule_state": trainer.optimizer.schedule.state(),
             "history": trainer.history.rows,
@@ -236,7 +271,7 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
     state = {
         name: array for name, array in checkpoint.state.items() if not name.startswith(CALLBACKS)
     }
-    check_state(trainer, state, training.position, path)
+    check_state(trainer, state, training.cursor, path)
     schedule = trainer.optimizer.schedule
     if training.schedule_state.keys() != schedule.state().keys():
         raise ModelFileError(
@@ -255,41 +290,34 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
         trainer.model.parameters[name] = value
     trainer.model.metadata = description.metadata
     trainer.model.inputs_fitted = description.inputs_fitted
-    trainer.epoch, trainer.updates = training.epoch, training.updates
     trainer.history.replace(training.history)
-    trainer.set_progress(
-        state,
-        position=training.position,
-        first_epoch=training.first_epoch,
-        stop_reason=training.stopped,
-        recoveries=training.recoveries,
-    )
+    trainer.device_state.replace(state)
+    progress = trainer.progress
+    progress.epoch, progress.updates = training.epoch, training.updates
+    progress.first_epoch, progress.cursor = training.first_epoch, training.cursor
+    progress.recoveries, progress.stop_reason = training.recoveries, training.stopped
 
 
 def check_state(
-    trainer: Trainer,
-    state: Mapping[str, np.ndarray],
-    position: EpochCursor | None,
-    path: str | Path,
+    trainer: Trainer, state: Mapping[str, np.ndarray], cursor: EpochCursor | None, path: str | Path
 ) -> None:
     """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""
-    if not state and position is None:
+    if not state and cursor is None:
         return
     size = trainer.model.parameters.values.shape
     expected = {f"optimizer.{slot}": size for slot in trainer.optimizer.slots}
     expected |= {"updates": (1,), "passes": (1,)}
-    if position is not None:
-        if not position.makes_sense():
-            raise ModelFileError(f"{path}: there is no such place in an epoch: {position}")
-        if position.course.figures != trainer.measured:
+    if cursor is not None:
+        if not cursor.is_possible():
+            raise ModelFileError(f"{path}: there is no such place in an epoch: {cursor}")
+        if cursor.plan.metric_names != trainer.metric_names:
             raise ModelFileError(
                 f"{path}: was written in the middle of an epoch with the figures "
-                f"{position.course.figures}, not {trainer.measured}"
+                f"{cursor.plan.metric_names}, not {trainer.metric_names}"
             )
-        own = {name: array.shape for name, array in state.items()}
-        with_weight = trainer.statistics_shapes(True)
-        fits = own.items() >= with_weight.items()
-        expected |= with_weight if fits else trainer.statistics_shapes(False)
+        metrics, outputs = trainer.metrics, trainer.model.output_shape[0]
+        own_weights = has_metric_weight(state, metrics, outputs)
+        expected |= state_shapes(metrics, outputs, own_weights)
     # Whether the loss is scaled is a matter of the backend, not of the file.
     optional = {"loss_scale": (1,), "good_updates": (1,)}
     expected |= {name: shape for name, shape in optional.items() if name in state}

@@ -3,80 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunn.data.mapped import rows_of
-from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.feed import Feed
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
-
 __all__ = ["diagnosis"]
 
 
-def diagnosis(
-    trainer: Trainer,
-    step: TrainStep,
-    training: Subset,
-    order: np.ndarray | None,
-    rates: np.ndarray,
-    position: EpochCursor,
-    place: str,
-) -> str:
-    """Return a sentence on what is the first to be not finite in the update at a position.
+def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> str:
+    """Return a sentence on what is the first to be not finite in the next update.
 
     The batch is taken through the network once more, layer by layer, with the parameters that the
     update met. What this changes (running averages, gradients) is for the caller to put back.
 
     Parameters
     ----------
-    trainer, step, training
-    order, rates : ndarray
+    step : TrainStep
+    feed : Feed
         Of the epoch.
-    position : EpochCursor
+    cursor : EpochCursor
         Before the update.
     place : str
         What the message calls the update.
     """
-    model = trainer.model
+    model = step.model
     for name, value in model.parameters.to_host().items():
-        if bad := share(value):
+        if bad := not_finite(value):
             return f"parameters: {name!r} is not finite before {place} ({bad})."
     kept = model.parameters.snapshot()
     try:
         with model.backend.computing(), np.errstate(all="ignore"):
-            return first_bad(trainer, step, training, order, rates, position, place)
+            return first_bad(step, feed, cursor, place)
     finally:
         model.parameters.restore(kept)
 
 
-def first_bad(
-    trainer: Trainer,
-    step: TrainStep,
-    training: Subset,
-    order: np.ndarray | None,
-    rates: np.ndarray,
-    position: EpochCursor,
-    place: str,
-) -> str:
+def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> str:
     """Return the sentence, for parameters that are finite."""
-    model, ops = trainer.model, trainer.model.backend
+    model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.passes[...] = step.workspace.passes
     largest = (0.0, "")
-    for x, targets, weights, normalizer in batches(step, training, order, position):
+    for x, targets, weights, normalizer in batches(step, feed, cursor):
         workspace.passes += 1
         outputs = model.forward(x, workspace)
         size = 0.0
         for label, y in zip(model.labels, outputs[1:], strict=True):
             values = ops.to_host(y)
-            if bad := share(values):
+            if bad := not_finite(values):
                 return (
                     f"loss: not a finite number at {place}. The activations of layer {label!r} are "
                     f"the first to go bad ({bad}); those before it are up to {size:.3g}."
@@ -84,59 +65,60 @@ def first_bad(
             size = float(np.abs(values).max(initial=0))
         gradient = ops.zeros(outputs[-1].shape, model.dtype)
         loss_sum = ops.zeros((1,), model.dtype)
-        ops.loss(trainer.loss, outputs[-1], targets, weights, normalizer, gradient, loss_sum)
+        ops.loss(step.loss, outputs[-1], targets, weights, normalizer, gradient, loss_sum)
         if not np.isfinite(ops.to_host(loss_sum)).all():
             return (
                 f"loss: not a finite number at {place}, though all activations are; the network's "
                 f"outputs are up to {size:.3g}."
             )
-        for label, name, values in gradients(trainer, outputs, gradient, workspace):
-            if bad := share(values):
+        for label, name, values in gradients(step, outputs, gradient, workspace):
+            if bad := not_finite(values):
                 return (
                     f"gradients: not finite at {place}, though the loss is. In the layer {label!r} "
                     f"{name} are the first to go bad ({bad})."
                 )
             if name.startswith("those of"):
                 largest = max(largest, (float(np.abs(values).max(initial=0)), label))
-    if not np.isfinite(penalty(trainer, normalizer)):
+    if not np.isfinite(penalty(step, normalizer)):
         return (
             f"loss: not a finite number at {place}, though that of the predictions is: the penalty "
-            f"on the parameters is too large, with l2_penalty={trainer.optimizer.l2_penalty:.3g}."
+            f"on the parameters is too large, with l2_penalty={step.optimizer.l2_penalty:.3g}."
         )
     return (
         f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
-        f"update itself was too large: the learning rate is {rates[position.done]:.3g} and the "
+        f"update itself was too large: the learning rate is {feed.rates[cursor.done]:.3g} and the "
         f"largest gradient {largest[0]:.3g}, in layer {largest[1]!r}."
     )
 
 
 def batches(
-    step: TrainStep, training: Subset, order: np.ndarray | None, position: EpochCursor
+    step: TrainStep, feed: Feed, cursor: EpochCursor
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
-    source, ops = training.source, step.ops
-    start = position.rows_done
+    training, ops = feed.training, step.ops
+    dataset = training.dataset
+    start = cursor.rows_done
     stop = min(start + step.rows_per_update, training.rows)
-    indices = np.arange(start, stop) if order is None else order[start:stop]
+    indices = np.arange(start, stop) if feed.order is None else feed.order[start:stop]
     if training.indices is not None:
         indices = training.indices[indices]
-    weights = np.ones(len(indices)) if source.weights is None else source.weights[indices]
-    total = ops.from_host(np.array([weights.sum()]), source.dtype)
+    weights = np.ones(len(indices)) if dataset.weights is None else dataset.weights[indices]
+    total = ops.from_host(np.array([weights.sum()]), dataset.dtype)
     for first in range(0, len(indices), step.batch_size):
-        part = slice(first, first + step.batch_size)
+        batch = slice(first, first + step.batch_size)
         yield (
-            ops.from_host(rows_of(source.X, indices[part]), source.input_dtype),
-            ops.from_host(rows_of(source.y, indices[part]), source.target_dtype),
-            ops.from_host(weights[part], source.dtype),
+            ops.from_host(rows_of(dataset.X, indices[batch]), dataset.input_dtype),
+            ops.from_host(rows_of(dataset.y, indices[batch]), dataset.target_dtype),
+            ops.from_host(weights[batch], dataset.dtype),
             total,
         )
 
 
 def gradients(
-    trainer: Trainer, outputs: list[Array], gradient: Array, workspace: Workspace
+    step: TrainStep, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield layer, name and values of all gradients, in the order of the chain rule."""
-    model, ops = trainer.model, trainer.model.backend
+    model, ops = step.model, step.ops
     yield "loss", "the gradients at the network's outputs", ops.to_host(gradient)
     first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))
     for index in range(len(model.layers) - 1, first - 1, -1):
@@ -149,18 +131,18 @@ def gradients(
             yield model.labels[index], "those of its inputs", ops.to_host(gradient)
 
 
-def penalty(trainer: Trainer, normalizer: Array) -> float:
+def penalty(step: TrainStep, normalizer: Array) -> float:
     """Return what the optimizer's L2 penalty adds to the loss of an update, times its weight."""
-    parameters, optimizer, ops = trainer.model.parameters, trainer.optimizer, trainer.model.backend
+    parameters, optimizer, ops = step.model.parameters, step.optimizer, step.ops
     if not optimizer.l2_penalty:
         return 0.0
     values = parameters.values if optimizer.decay_all else parameters.values[: parameters.decayed]
-    loss_sum = ops.zeros((1,), trainer.model.dtype)
+    loss_sum = ops.zeros((1,), step.model.dtype)
     ops.penalize(values, ops.copy(values), normalizer, optimizer.l2_penalty, loss_sum)
     return float(ops.to_host(loss_sum)[0])
 
 
-def share(values: np.ndarray) -> str:
+def not_finite(values: np.ndarray) -> str:
     """Return "3 of 10 numbers" for those that are not finite, nothing if all are."""
     bad = int(np.size(values) - np.count_nonzero(np.isfinite(values)))
     return f"{bad:,} of {np.size(values):,} numbers" if bad else ""

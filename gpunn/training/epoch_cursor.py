@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -25,7 +24,7 @@ class EpochPlan:
         Rows in an update.
     shuffle : bool
         Whether the rows come in the order that belongs to seed and epoch, or as they are.
-    figures : list of str
+    metric_names : list of str
         Names of what is summed up.
     """
 
@@ -33,12 +32,20 @@ class EpochPlan:
     batch_size: int
     rows_per_update: int
     shuffle: bool
-    figures: list[str]
+    metric_names: list[str]
 
-    @cached_property
+    @property
     def updates(self) -> int:
         """How many updates it has."""
         return math.ceil(self.rows / self.rows_per_update)
+
+    def __str__(self) -> str:
+        """Describe it for a message."""
+        return (
+            f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} an update, "
+            f"{'shuffled' if self.shuffle else 'not shuffled'}, with the figures "
+            f"{self.metric_names}"
+        )
 
 
 @dataclass
@@ -47,7 +54,7 @@ class EpochCursor:
 
     Attributes
     ----------
-    course : EpochPlan
+    plan : EpochPlan
     done : int
         Updates behind it, those left out included.
     reported : int
@@ -58,7 +65,7 @@ class EpochCursor:
         Time they took, that before an interruption included.
     """
 
-    course: EpochPlan
+    plan: EpochPlan
     done: int = 0
     reported: int = 0
     left_out: int = 0
@@ -67,33 +74,37 @@ class EpochCursor:
     @property
     def finished(self) -> bool:
         """Whether no update is left."""
-        return self.done >= self.course.updates
+        return self.done >= self.plan.updates
 
-    def makes_sense(self) -> bool:
+    @property
+    def unreported(self) -> int:
+        """Updates since the last report point."""
+        return self.done - self.reported
+
+    @property
+    def rows_done(self) -> int:
+        """Rows behind it."""
+        return min(self.done * self.plan.rows_per_update, self.plan.rows)
+
+    def is_possible(self) -> bool:
         """Return whether there can be such a place."""
-        course, new = self.course, self.done - self.reported
+        plan = self.plan
         return (
-            course.rows >= 1
-            and 1 <= course.batch_size <= course.rows_per_update
-            and 0 <= self.reported <= self.done <= course.updates
-            and 0 <= self.left_out <= new
+            plan.rows >= 1
+            and 1 <= plan.batch_size <= plan.rows_per_update
+            and 0 <= self.reported <= self.done <= plan.updates
+            and 0 <= self.left_out <= self.unreported
             and 0 <= self.seconds < math.inf
         )
 
     def report_due(self, report_every: int) -> bool:
         """Return whether the host has to look at the statistics before going on."""
-        new = self.done - self.reported
-        return new >= report_every or (self.finished and new > 0)
+        return self.unreported >= report_every or (self.finished and self.unreported > 0)
 
-    @property
-    def rows_done(self) -> int:
-        """Rows behind it."""
-        return min(self.done * self.course.rows_per_update, self.course.rows)
-
-    def rest(self, order: np.ndarray | None) -> np.ndarray | None:
+    def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
         """Return the part of an epoch's order that is still to be visited; None is all as it is."""
         if not self.done:
             return order
         if order is None:
-            return np.arange(self.rows_done, self.course.rows)
+            return np.arange(self.rows_done, self.plan.rows)
         return order[self.rows_done :]

@@ -15,7 +15,7 @@ __all__ = ["Feed"]
 
 
 class Feed:
-    """Gives a step the rest of an epoch's rows, and has it do updates on them.
+    """Gives a step the rows of an epoch, and their learning rates, chunk by chunk.
 
     Parameters
     ----------
@@ -25,40 +25,40 @@ class Feed:
         The epoch's order, from its beginning; None is the rows as they are.
     rates : ndarray
         The learning rate of each update of the epoch.
-    position : EpochCursor
-        Where to go on from; it moves with each update.
+
+    Attributes
+    ----------
+    rows_left : int
+        Rows on the device that no update was asked for yet.
     """
 
     def __init__(
-        self,
-        step: TrainStep,
-        training: Subset,
-        order: np.ndarray | None,
-        rates: np.ndarray,
-        position: EpochCursor,
+        self, step: TrainStep, training: Subset, order: np.ndarray | None, rates: np.ndarray
     ) -> None:
-        self._step, self._rates, self._position = step, rates, position
-        self._pieces: Iterator[DeviceRows] = training.chunks(
-            step.rows_per_update, position.rest(order)
-        )
-        self._left = 0
+        self.training, self.order, self.rates = training, order, rates
+        self.rows_left = 0
+        self._step = step
+        self._chunks: Iterator[DeviceRows] | None = None
 
-    @property
-    def rows_left(self) -> int:
-        """How many of the rows that are on the device are still to come."""
-        return self._left
+    def restart(self) -> None:
+        """Go on from wherever the cursor is next time: it was moved by something else."""
+        self.rows_left, self._chunks = 0, None
 
-    def advance(self, at_most: int) -> tuple[int, int]:
-        """Do between one and `at_most` updates; return how many, and of how many rows in all."""
-        step, position = self._step, self._position
-        if not self._left:
-            chunk = next(self._pieces)
+    def load(self, cursor: EpochCursor, at_most: int) -> tuple[int, int]:
+        """Load what is next, and return the rows of an update and how many updates to do.
+
+        These are between one and `at_most`.
+        """
+        step = self._step
+        if not self.rows_left:
+            if self._chunks is None:
+                remaining = cursor.remaining(self.order)
+                self._chunks = self.training.chunks(step.rows_per_update, remaining)
+            chunk = next(self._chunks)
             step.load(chunk)
-            step.load_rates(self._rates[position.done :])
-            self._left = chunk.rows
-        rows = min(step.rows_per_update, self._left)
-        times = min(self._left // rows, at_most)
-        step.update(rows, times)
-        position.done += times
-        self._left -= times * rows
-        return times, times * rows
+            step.load_rates(self.rates[cursor.done :])
+            self.rows_left = chunk.rows
+        rows = min(step.rows_per_update, self.rows_left)
+        times = min(self.rows_left // rows, at_most)
+        self.rows_left -= times * rows
+        return rows, times

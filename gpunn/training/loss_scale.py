@@ -34,11 +34,11 @@ class NoLossScale:
     ----------
     state : mapping of str to array
         What changes in training, on the device.
-    remedy : str
+    hint : str
         What to do when training diverges, beside what always helps.
     """
 
-    remedy = ""
+    hint = ""
 
     def __init__(self, backend: Backend) -> None:
         self.ops = backend
@@ -91,7 +91,7 @@ class DynamicLossScale(NoLossScale):
     FAILED = SMALLEST / 2
     """What the smallest scale is halved to, and no further: it was too large as well."""
 
-    remedy = (
+    hint = (
         ". Products in float16 overflow where activations, weights or inputs exceed 65504; "
         "matmul_precision='bfloat16' has the range of float32"
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpunn.errors import ArgumentError, GpunnError
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
+from gpunn.network import Sequential
+from gpunn.optimizers import Optimizer
 
 __all__ = ["BufferMemory"]
 
@@ -25,12 +23,13 @@ class BufferMemory:
 
     Parameters
     ----------
-    trainer : Trainer
+    model : Sequential
+    optimizer : Optimizer
     batch_size : int
     """
 
-    def __init__(self, trainer: Trainer, batch_size: int) -> None:
-        self._trainer, self._batch_size = trainer, batch_size
+    def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
+        self._model, self._optimizer, self._batch_size = model, optimizer, batch_size
 
     def __enter__(self) -> None:
         """Do nothing."""
@@ -45,27 +44,27 @@ class BufferMemory:
         if not isinstance(error, MemoryError) or isinstance(error, GpunnError):
             return
         try:
-            with self._trainer.model.backend.device_errors():  # which knows a device's own error
+            with self._model.backend.device_errors():  # which knows a device's own error
                 raise error
         except GpunnError:
             raise
         except MemoryError:
-            raise ArgumentError(explanation(self._trainer, self._batch_size, error)) from error
+            raise ArgumentError(self._explanation(error)) from error
 
-
-def explanation(trainer: Trainer, batch_size: int, error: MemoryError) -> str:
-    """Return what to say when the buffers of a pass find no room: sizes, and what shrinks them."""
-    model = trainer.model
-    itemsize = np.dtype(model.dtype).itemsize
-    parameters = model.parameters.count * itemsize
-    copies = 2 + len(trainer.optimizer.slots)  # values, gradients, the optimizer's
-    row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
-    reason = f" ({error})" if str(error) else ""
-    return (
-        f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations of "
-        f"a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for their "
-        f"gradients; parameters, gradients and optimizer {copies * parameters / 2**20:,.1f} MiB, "
-        f"and a copy of them {(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller "
-        "batch_size (for training, gradient_accumulation makes up for it), fewer units, or an "
-        "optimizer with less state, such as 'sgd'; stream=True keeps the data off the device"
-    )
+    def _explanation(self, error: MemoryError) -> str:
+        """Return what the buffers of a pass take, and what shrinks them."""
+        model, batch_size = self._model, self._batch_size
+        itemsize = np.dtype(model.dtype).itemsize
+        parameters = model.parameters.count * itemsize
+        copies = 2 + len(self._optimizer.slots)  # values, gradients, the optimizer's
+        row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
+        reason = f" ({error})" if str(error) else ""
+        return (
+            f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations "
+            f"of a batch take about {batch_size * row / 2**20:,.1f} MiB, and as much again for "
+            f"their gradients; parameters, gradients and optimizer "
+            f"{copies * parameters / 2**20:,.1f} MiB, and a copy of them "
+            f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Choose a smaller batch_size (for "
+            "training, gradient_accumulation makes up for it), fewer units, or an optimizer with "
+            "less state, such as 'sgd'; stream=True keeps the data off the device"
+        )

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import dataclass
 
 from gpunn.errors import DivergenceError
-from gpunn.training.dataset import Subset
 from gpunn.training.diagnosis import diagnosis
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
+from gpunn.training.state import Progress
 from gpunn.training.step import TrainStep
 
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
-
-__all__ = ["CHOICES", "REMEDIES", "GoodState", "Recovery"]
+__all__ = ["CHOICES", "HINTS", "GoodState", "Recovery", "find_fault", "hints", "is_finite"]
 
 LOG = logging.getLogger("gpunn")
 
 CHOICES = ("stop", "skip", "roll_back")
 """What can be done about an update that goes bad."""
 
-REMEDIES = (
+HINTS = (
     "A smaller learning_rate usually helps; so do a warm-up, max_norm (gradient clipping), and "
     "inputs scaled to about [-1, 1]"
 )
@@ -41,9 +35,9 @@ class GoodState:
     Its buffers are allocated once; taking the copy anew waits for nothing.
     """
 
-    def __init__(self, trainer: Trainer, step: TrainStep) -> None:
-        self._trainer, self._statistics = trainer, step.statistics
-        parameters, ops = trainer.model.parameters, trainer.model.backend
+    def __init__(self, step: TrainStep, progress: Progress) -> None:
+        self._statistics, self._progress = step.statistics, progress
+        parameters = step.model.parameters
         changing = (
             parameters.values,
             parameters.statistics,
@@ -53,23 +47,24 @@ class GoodState:
             *step.loss_scale.state.values(),
             step.statistics.vector,
         )
-        self._pairs = [(array, ops.copy(array)) for array in changing if array.shape[0]]
+        self._pairs = [(array, step.ops.copy(array)) for array in changing if array.shape[0]]
 
-    def keep(self, position: EpochCursor) -> None:
+    def keep(self) -> None:
         """Take the copy anew."""
         for array, kept in self._pairs:
             kept[...] = array
         self._totals = self._statistics.totals()
-        self._updates = self._trainer.updates
-        self._position = replace(position)
+        self._kept = self._progress.copy()
 
     def go_back(self) -> EpochCursor:
         """Put everything back to where it was, and return that place."""
         for array, kept in self._pairs:
             array[...] = kept
         self._statistics.set_totals(self._totals)
-        self._trainer.updates = self._updates
-        return replace(self._position)
+        kept = self._kept.copy()
+        self._progress.updates, self._progress.cursor = kept.updates, kept.cursor
+        assert kept.cursor is not None
+        return kept.cursor
 
 
 @dataclass
@@ -78,9 +73,8 @@ class Recovery:
 
     Parameters
     ----------
-    trainer : Trainer
     step : TrainStep
-    training : Subset
+    progress : Progress
     good : GoodState
         Of the last report point, or of the beginning of the epoch.
     choice : str
@@ -88,26 +82,33 @@ class Recovery:
         last report point).
     """
 
-    trainer: Trainer
     step: TrainStep
-    training: Subset
+    progress: Progress
     good: GoodState
     choice: str
 
-    def recover(
-        self, order: np.ndarray | None, rates: np.ndarray, until: EpochCursor, found: str
-    ) -> EpochCursor:
-        """Return the place to go on from, everything else having been put there.
+    @classmethod
+    def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
+        """Return what helps where training goes bad, if there is memory for it."""
+        try:
+            good = GoodState(step, progress)
+        except MemoryError:
+            if choice != "stop":
+                raise
+            LOG.info("No memory for a copy of the parameters, so divergence can't be explained")
+            return None
+        return cls(step, progress, good, choice)
+
+    def recover(self, feed: Feed, found: str) -> None:
+        """Put everything to the place to go on from.
 
         Since training is the same each time, doing the updates once more finds the first one that
         goes bad, and doing those before it once more gives the state that it met.
 
         Parameters
         ----------
-        order, rates : ndarray
+        feed : Feed
             Of the epoch.
-        until : EpochCursor
-            Where the trouble was noticed.
         found : str
             What was noticed, for the case that it doesn't happen again.
 
@@ -116,68 +117,108 @@ class Recovery:
         DivergenceError
             If training is to stop, or has not got any further for a while.
         """
-        epoch = self.trainer.epoch + 1
-        count = self._first_bad(order, rates, until)
-        position = self._again(order, rates, count)
-        if position.done == until.done:
+        progress = self.progress
+        assert progress.cursor is not None
+        until = progress.cursor.done
+        count = self._first_bad(feed, until)
+        cursor = self.good.go_back()
+        self._redo(feed, cursor, count)
+        feed.restart()
+        if cursor.done == until:
             raise DivergenceError(
                 f"{found}. It did not happen again when the updates were repeated, so it can't be "
-                f"said where it began. {self._remedies}"
+                f"said where it began. {hints(self.step)}"
             )
-        step_number = position.done + 1
-        place = f"step {step_number} of epoch {epoch}"
-        cause = diagnosis(self.trainer, self.step, self.training, order, rates, position, place)
-        self.trainer.recoveries += 1
-        if self.choice == "stop" or self.trainer.recoveries > PATIENCE:
+        step_number = cursor.done + 1
+        cause = diagnosis(
+            self.step, feed, cursor, f"step {step_number} of epoch {progress.epoch + 1}"
+        )
+        progress.recoveries += 1
+        if self.choice == "stop" or progress.recoveries > PATIENCE:
             given_up = (
                 f" {PATIENCE} recoveries in a row did not help." if self.choice != "stop" else ""
             )
-            raise DivergenceError(f"{cause}{given_up} {self._remedies}")
+            raise DivergenceError(f"{cause}{given_up} {hints(self.step)}")
         left_out = 1
         if self.choice == "roll_back":
-            position = self.good.go_back()
+            cursor = self.good.go_back()
             left_out = count + 1
         LOG.warning("%s Left out: %d update(s) before step %d.", cause, left_out, step_number + 1)
-        position.done += left_out
-        position.left_out += left_out
-        self.trainer.updates += left_out
+        cursor.done += left_out
+        cursor.left_out += left_out
+        progress.updates += left_out
         # The next one, in the same stretch, must not do again what is left out here.
-        self.good.keep(position)
-        return position
+        self.good.keep()
 
-    @property
-    def _remedies(self) -> str:
-        return REMEDIES + self.step.loss_scale.remedy
-
-    def _first_bad(self, order: np.ndarray | None, rates: np.ndarray, until: EpochCursor) -> int:
+    def _first_bad(self, feed: Feed, until: int) -> int:
         """Return how many updates from the good state on are good."""
-        position = self.good.go_back()
-        feed = Feed(self.step, self.training, order, rates, position)
+        cursor = self.good.go_back()
+        feed.restart()
         count = 0
-        while position.done < until.done:
-            feed.advance(1)
-            if not sound(self.step, position):
-                return count
+        while cursor.done < until:
+            self._redo(feed, cursor, 1)
+            if not is_finite(self.step, cursor):
+                break
             count += 1
+        feed.restart()
         return count
 
-    def _again(self, order: np.ndarray | None, rates: np.ndarray, count: int) -> EpochCursor:
-        """Do so many updates from the good state on."""
-        position = self.good.go_back()
-        if count:
-            feed = Feed(self.step, self.training, order, rates, position)
-            for _ in range(count):
-                done, _ = feed.advance(1)
-                self.trainer.updates += done
-        return position
+    def _redo(self, feed: Feed, cursor: EpochCursor, updates: int) -> None:
+        for _ in range(updates):
+            rows, _ = feed.load(cursor, 1)
+            self.step.update(rows)
+            cursor.done += 1
+            self.progress.updates += 1
 
 
-def sound(step: TrainStep, position: EpochCursor) -> bool:
+def hints(step: TrainStep) -> str:
+    """Return what to do when training diverges."""
+    return HINTS + step.loss_scale.hint
+
+
+def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
+    """Return what is wrong with the updates since the last report.
+
+    Parameters
+    ----------
+    step : TrainStep
+        Whose statistics have just been collected.
+    cursor : EpochCursor
+    finite : int
+        How many of the updates had a finite loss.
+    epoch : int
+        Number of the epoch, for the message.
+
+    Returns
+    -------
+    fault : str
+        Empty if all losses and parameters are finite.
+    repeatable : bool
+        Whether doing the updates once more can tell where it began.
+    """
+    if finite < cursor.unreported - cursor.left_out:
+        first = cursor.reported + cursor.left_out + finite + 1
+        return f"loss: not a finite number from epoch {epoch}, step {first} on", True
+    if step.loss_scale.exhausted(step.statistics.shown_loss_scale):
+        return (
+            f"gradient: not finite by step {cursor.done} of epoch {epoch}, though the loss is, "
+            "even with the smallest loss scale there is",
+            False,
+        )
+    if not step.statistics.parameters_finite:
+        return (
+            f"parameters: they or their sum are not finite after step {cursor.done} of epoch "
+            f"{epoch}",
+            True,
+        )
+    return "", True
+
+
+def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
     """Return whether all losses since the last report, and all parameters now, are finite.
 
     This waits for the device and changes nothing.
     """
     step.sum_parameters()
     finite_steps, parameters_finite = step.statistics.peek()
-    expected = position.done - position.reported - position.left_out
-    return finite_steps == expected and parameters_finite
+    return finite_steps == cursor.unreported - cursor.left_out and parameters_finite

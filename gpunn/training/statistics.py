@@ -12,7 +12,7 @@ from gpunn.backends import Backend
 from gpunn.errors import ArgumentError
 from gpunn.metrics import Metric
 
-__all__ = ["Statistics", "state_shapes", "with_metric_weight"]
+__all__ = ["Statistics", "has_metric_weight", "state_shapes", "with_metric_weight"]
 
 OWN = 5
 """Entries of the vector before those of the metrics."""
@@ -24,6 +24,14 @@ def state_shapes(
     """Return the shapes of `vector` and `totals()`, by the names they have in a checkpoint."""
     rest = sum(metric.size(outputs) for metric in metrics) + int(own_weights)
     return {"statistics.vector": (OWN + rest,), "statistics.totals": (2 + rest,)}
+
+
+def has_metric_weight(
+    state: Mapping[str, np.ndarray], metrics: Sequence[Metric], outputs: int
+) -> bool:
+    """Return whether sums of an epoch are those of metrics with weights of their own."""
+    shape = state_shapes(metrics, outputs, True)["statistics.vector"]
+    return "statistics.vector" in state and state["statistics.vector"].shape == shape
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -135,10 +143,10 @@ class Statistics:
         """
         if not self._weight:
             return {}
-        figures = {"loss": float(self._loss / self._weight)}
+        logs = {"loss": float(self._loss / self._weight)}
         for metric, total in zip(self._metrics, self._totals, strict=True):
-            figures[metric.name] = number(metric, metric.result(total, self._metric_weight))
-        return figures
+            logs[metric.name] = number(metric, metric.result(total, self._metric_weight))
+        return logs
 
 
 def number(metric: Metric, result: Any) -> float:

@@ -1,0 +1,92 @@
+"""Scikit-learn's rules for an estimator's training: order of rows, rates, stopping, divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from gpunn.sklearn.convergence import Convergence, LearningRate
+from gpunn.training.policies import TrainingPolicy
+from gpunn.training.state import Snapshot
+from gpunn.training.trainer import Trainer
+
+__all__ = ["EstimatorPolicy", "Score"]
+
+Score = Callable[[np.ndarray], float]
+"""From the network's outputs for the validation rows to their score."""
+
+
+class EstimatorPolicy(TrainingPolicy):
+    """Has a trainer shuffle, stop and change its learning rate as scikit-learn does.
+
+    A loss that is not a finite number does not end training here: `fit` looks at the parameters
+    when it is through.
+
+    Parameters
+    ----------
+    duration : int
+        Epochs that a schedule should last, however few are trained at a time.
+
+    Attributes
+    ----------
+    best : Snapshot or None
+        With early stopping: parameters and optimizer at the best score.
+    """
+
+    validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}
+    finds_causes = False
+
+    def __init__(self, duration: int) -> None:
+        self.duration = duration
+
+    def use(
+        self, convergence: Convergence, random: np.random.RandomState, score: Score | None
+    ) -> None:
+        """Set what a call of `fit` goes by.
+
+        Parameters
+        ----------
+        convergence : Convergence
+            Decides when to stop.
+        random : numpy.random.RandomState
+            Shuffles the rows.
+        score : callable or None
+            Judges the outputs for the validation rows.
+        """
+        self._convergence, self._random, self._score = convergence, random, score
+        self.best: Snapshot | None = None
+        self._order_so_far: np.ndarray | None = None
+
+    def begin(self, trainer: Trainer) -> None:
+        if self._convergence.early_stopping:
+            self.best = trainer.snapshot()  # until an epoch has the best score
+
+    def order(self, trainer: Trainer, rows: int) -> np.ndarray:
+        # Each epoch shuffles the order of the one before, as `sklearn.utils.shuffle` does it.
+        shuffled = np.arange(rows)
+        self._random.shuffle(shuffled)
+        if self._order_so_far is not None:
+            shuffled = self._order_so_far[shuffled]
+        self._order_so_far = shuffled
+        return shuffled
+
+    def learning_rates(self, trainer: Trainer, updates: int, duration: int) -> np.ndarray:
+        schedule = trainer.optimizer.schedule
+        if isinstance(schedule, LearningRate):
+            return np.full(updates, schedule.rate)
+        return super().learning_rates(trainer, updates, max(duration, self.duration))
+
+    def score(self, outputs: np.ndarray) -> dict[str, float]:
+        assert self._score is not None
+        return {"score": self._score(outputs)}
+
+    def observe(self, trainer: Trainer, logs: Mapping[str, float]) -> str:
+        reason = self._convergence.observe(logs["loss"], logs.get("val_score"))
+        if self._convergence.improved:
+            self.best = trainer.snapshot()
+        return reason
+
+    def diverged(self, message: str) -> None:
+        """Go on, as scikit-learn does."""

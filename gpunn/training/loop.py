@@ -1,0 +1,224 @@
+"""The loop over epochs and updates."""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunn.errors import DivergenceError
+from gpunn.monitor import TIMINGS
+from gpunn.training.dataset import Subset
+from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.evaluation import evaluate
+from gpunn.training.feed import Feed
+from gpunn.training.history import History
+from gpunn.training.progress import progress_bar
+from gpunn.training.recovery import HINTS, find_fault, hints
+from gpunn.training.session import FitOptions, TrainingSession
+from gpunn.training.step_batching import StepBatching
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["TrainingLoop"]
+
+LOG = logging.getLogger("gpunn")
+
+
+class TrainingLoop:
+    """The epochs of one call of `Trainer.fit`, whose arguments have been checked.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    training : Subset
+    validation : Subset or None
+    options : FitOptions
+    """
+
+    def __init__(
+        self, trainer: Trainer, training: Subset, validation: Subset | None, options: FitOptions
+    ) -> None:
+        self.session = TrainingSession(trainer, training, validation, options)
+        self.trainer, self.policy, self.progress = trainer, trainer.policy, trainer.progress
+        self.batching = StepBatching(trainer.model.backend.synchronize)
+
+    def run(self) -> History:
+        """Train for the epochs asked for, or until something ends it."""
+        session, progress, exit_status = self.session, self.progress, None
+        with self.trainer.model.exclusion.held("fit", training=True), session.running():
+            self.last_epoch = progress.first_epoch + session.options.epochs
+            while progress.epoch < self.last_epoch and not progress.stop_reason:
+                if session.interruption.requested:
+                    self._end_interrupted()
+                    exit_status = session.interruption.exit_status
+                elif logs := self._train_epoch():
+                    self._end_epoch(logs)
+        if exit_status is not None:
+            raise SystemExit(exit_status)
+        return self.trainer.history
+
+    def _train_epoch(self) -> dict[str, float]:
+        """Train for an epoch, or the rest of one, and return its logs; none if interrupted."""
+        step, memory = self.session.step, self.session.memory
+        feed, bar = self._begin_epoch()
+        began = step.clock() - self.cursor.seconds
+        # What overflows ends in a loss that is not finite, which is reported as such.
+        with closing(bar), np.errstate(over="ignore", invalid="ignore"):
+            self._report_if_due(feed, bar)
+            while not self.cursor.finished:
+                if self.session.interruption.requested and self._may_stop_here():
+                    return {}
+                self.batching.begin()
+                recording = step.recording_seconds
+                with memory:
+                    rows, times = feed.load(self.cursor, self._updates_before_next_stop())
+                    step.update(rows, times)
+                if step.recording_seconds > recording:
+                    bar.unpause()  # so that its rate leaves compilation out
+                if feed.rows_left:  # else the host goes on to the next rows meanwhile
+                    self.batching.end(times)
+                self.cursor.done += times
+                self.progress.updates += times
+                self.cursor.seconds = step.clock() - began
+                bar.update(rows * times)
+                self._report_if_due(feed, bar)
+                self._call_between_updates()
+            seconds = step.clock() - began
+            logs = self._training_logs() | self._validation_logs()
+            bar.set_postfix(logs)
+        timings = float(feed.rates[-1]), seconds, self.cursor.plan.rows / seconds
+        return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
+
+    def _end_epoch(self, logs: dict[str, float]) -> None:
+        """Add an epoch to the history, and have policy, schedule and callbacks look at it."""
+        trainer, progress = self.trainer, self.progress
+        progress.epoch += 1
+        progress.cursor = None
+        row = {"epoch": progress.epoch, **logs}
+        trainer.history.append(row)
+        trainer.optimizer.schedule.observe(row)
+        progress.stop_reason = self.policy.observe(trainer, row) or progress.stop_reason
+        for callback in self.session.callbacks:
+            callback.on_epoch_end(trainer, trainer.history.rows[-1])
+        if self.session.callbacks:
+            self.session.step.forget_if_changed()
+
+    def _end_interrupted(self) -> None:
+        """End training because of Ctrl-C or SIGTERM."""
+        progress, interruption = self.progress, self.session.interruption
+        for callback in self.session.callbacks:
+            callback.on_interruption(self.trainer)
+        progress.stop_reason = interruption.reason
+        LOG.warning(
+            "Training was %s after update %d, with %d of %d epochs done",
+            *(progress.stop_reason, progress.updates, progress.epoch, self.last_epoch),
+        )
+
+    # ----------------------------------------------------------------------- within an epoch
+
+    @property
+    def cursor(self) -> EpochCursor:
+        """Where training is within the epoch."""
+        cursor = self.progress.cursor
+        assert cursor is not None
+        return cursor
+
+    def _begin_epoch(self) -> tuple[Feed, Any]:
+        """Return what feeds the step, and a progress bar, for an epoch or the rest of one."""
+        session, trainer, progress = self.session, self.trainer, self.progress
+        plan = session.plan
+        with session.memory:
+            order = self.policy.order(trainer, plan.rows) if plan.shuffle else None
+            rates = self.policy.learning_rates(trainer, plan.updates, self.last_epoch)
+        title = f"Epoch {progress.epoch + 1}/{self.last_epoch}"
+        bar = progress_bar(title, plan.rows, session.options.progress)
+        if progress.cursor is None:
+            session.step.statistics.reset()
+            progress.cursor = EpochCursor(plan)
+        if progress.cursor.done:
+            bar.update(progress.cursor.rows_done)
+        if session.recovery is not None:
+            session.recovery.good.keep()
+        return Feed(session.step, session.training, order, rates), bar
+
+    def _report_if_due(self, feed: Feed, bar: Any) -> None:
+        """Read the statistics; where training has gone bad, go back to where it was good."""
+        while self.cursor.report_due(self.trainer.report_every):
+            with self.session.memory:
+                self._report(feed, bar)
+
+    def _report(self, feed: Feed, bar: Any) -> None:
+        session, cursor, step = self.session, self.cursor, self.session.step
+        step.sum_parameters()
+        step.loss_scale.show(step.statistics.loss_scale)
+        finite = step.statistics.collect()
+        fault, repeatable = find_fault(step, cursor, finite, self.progress.epoch + 1)
+        if fault and repeatable and session.recovery is not None:
+            session.recovery.recover(feed, fault)
+            return
+        if fault:
+            self.policy.diverged(f"{fault}. {hints(step)}")
+        cursor.reported, cursor.left_out = cursor.done, 0
+        if session.recovery is not None:
+            if finite:
+                self.progress.recoveries = 0
+            if not cursor.finished:  # else the next epoch begins with it
+                session.recovery.good.keep()
+        bar.set_postfix(step.statistics.result(), refresh=False)
+
+    def _may_stop_here(self) -> bool:
+        """Return whether a checkpoint can be written between these updates.
+
+        Rolling back to a report point takes its state, which a checkpoint does not have.
+        """
+        return not self.cursor.unreported or self.trainer.on_divergence != "roll_back"
+
+    def _updates_before_next_stop(self) -> int:
+        """Return how many updates to ask for before the host has something to do."""
+        cursor, updates = self.cursor, self.progress.updates
+        stops = [callback.every_updates for callback in self.session.callbacks]
+        return min(
+            self.batching.updates,
+            max(1, self.trainer.report_every - cursor.unreported),
+            *(every - updates % every for every in stops if every is not None),
+            cursor.plan.updates,
+        )
+
+    def _call_between_updates(self) -> None:
+        """Let callbacks look up, unless the end of the epoch is about to be theirs."""
+        if self.cursor.finished:
+            return
+        for callback in self.session.callbacks:
+            every = callback.every_updates
+            if every is None or self.progress.updates % every == 0:
+                callback.on_updates_end(self.trainer)
+
+    def _training_logs(self) -> dict[str, float]:
+        logs = self.session.step.statistics.result()
+        if not logs:
+            raise DivergenceError(
+                f"loss: every update of epoch {self.progress.epoch + 1} had to be left out. {HINTS}"
+            )
+        return logs
+
+    def _validation_logs(self) -> dict[str, float]:
+        trainer, validation = self.trainer, self.session.validation
+        if validation is None:
+            return {}
+        outputs: list[np.ndarray] | None = [] if self.policy.validation_metrics else None
+        with self.session.memory:
+            size = min(self.session.step.batch_size, validation.rows)
+            batch = trainer.evaluator.prepare(trainer.model, trainer.loss, trainer.metrics, size)
+            logs = evaluate(batch, validation, trainer.report_every, outputs)
+        if outputs is not None:
+            logs |= self.policy.score(np.concatenate(outputs))
+        if not math.isfinite(logs["loss"]):
+            self.policy.diverged(
+                f"val_loss: not a finite number after epoch {self.progress.epoch + 1}. {HINTS}"
+            )
+        return {f"val_{name}": figure for name, figure in logs.items()}

@@ -1,0 +1,66 @@
+"""What a training loop leaves open: order, learning rates, when to stop, what divergence means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from gpunn.errors import DivergenceError
+from gpunn.randomness import permutation
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["TrainingPolicy"]
+
+
+class TrainingPolicy:
+    """The decisions of `Trainer`; a subclass decides otherwise (`Trainer.policy`).
+
+    Attributes
+    ----------
+    validation_metrics : mapping of str to bool or None
+        Names of what `score` computes from the outputs for the validation rows, and whether larger
+        is better.
+    finds_causes : bool
+        Whether the cause of a divergence is looked for, which takes a copy of the training state.
+    """
+
+    validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
+    finds_causes: ClassVar[bool] = True
+
+    def begin(self, trainer: Trainer) -> None:
+        """Prepare a call of `fit`; the step is ready, and no callback was called yet."""
+
+    def order(self, trainer: Trainer, rows: int) -> np.ndarray:
+        """Return the order in which the next epoch visits its rows, if it shuffles them."""
+        return permutation(trainer.model.seed, trainer.epoch, rows)
+
+    def learning_rates(self, trainer: Trainer, updates: int, duration: int) -> np.ndarray:
+        """Return the learning rate of each update of the next epoch.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        updates : int
+            Updates of an epoch.
+        duration : int
+            Epochs that training is to last.
+        """
+        time_in_epochs = trainer.epoch + (np.arange(updates) + 0.5) / updates
+        rates = np.asarray(trainer.optimizer.schedule.at(time_in_epochs, duration), np.float64)
+        return np.array(np.broadcast_to(rates, (updates,)))
+
+    def score(self, outputs: np.ndarray) -> dict[str, float]:
+        """Return the `validation_metrics` of the network's outputs for all validation rows."""
+        return {}
+
+    def observe(self, trainer: Trainer, logs: Mapping[str, float]) -> str:
+        """Take note of an epoch that has ended; return why training should end, or nothing."""
+        return ""
+
+    def diverged(self, message: str) -> None:
+        """Decide what happens when something is not a finite number."""
+        raise DivergenceError(message)

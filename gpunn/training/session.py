@@ -1,0 +1,179 @@
+"""What a call of `Trainer.fit` needs beside its loop: how it begins, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
+from gpunn.training.dataset import Subset
+from gpunn.training.epoch_cursor import EpochPlan
+from gpunn.training.interruption import Interruption
+from gpunn.training.memory import BufferMemory
+from gpunn.training.recovery import Recovery
+from gpunn.training.resume import CallbackStates, resume
+from gpunn.training.state import StepRecipe
+
+if TYPE_CHECKING:
+    from gpunn.training.trainer import Trainer
+
+__all__ = ["FitOptions", "TrainingSession"]
+
+LOG = logging.getLogger("gpunn")
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Checked options of `Trainer.fit`, which describes them."""
+
+    epochs: int
+    batch_size: int
+    shuffle: bool = True
+    callbacks: Sequence[Callback] = ()
+    progress: bool = True
+    resume_from: str | Path | Checkpoint | None = None
+
+
+class TrainingSession:
+    """One call of `Trainer.fit`: what it trains with, from the checks to the clearing away.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    training : Subset
+    validation : Subset or None
+    options : FitOptions
+
+    Attributes
+    ----------
+    callbacks : list of Callback
+        In the order in which they are called.
+    plan : EpochPlan
+    step : TrainStep
+    recovery : Recovery or None
+        What helps where training goes bad.
+    memory : BufferMemory
+    interruption : Interruption
+    """
+
+    def __init__(
+        self, trainer: Trainer, training: Subset, validation: Subset | None, options: FitOptions
+    ) -> None:
+        self.trainer, self.training, self.validation = trainer, training, validation
+        self.options = options
+        self.callbacks = sorted(options.callbacks, key=lambda callback: callback.saves)
+        self.memory = BufferMemory(trainer.model, trainer.optimizer, options.batch_size)
+        self.interruption = Interruption()
+        self.recovery: Recovery | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Prepare training, have callbacks begin, and at the end let go of everything.
+
+        Raises
+        ------
+        ArgumentError, ModelFileError
+            If the options don't fit the trainer or the checkpoint. Nothing has been changed then.
+        """
+        trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
+        resumed = self._take_up()
+        # Before the callbacks, which may begin by clearing away what an earlier run has left.
+        learned = self._prepare()
+        with ExitStack() as ending:
+            ending.enter_context(trainer.model.backend.device_errors())  # what follows may fail too
+            ending.callback(setattr, trainer, "callbacks", [])
+            ending.callback(trainer.model.backend.release_memory)
+            for data in (self.training, self.validation):
+                if data is not None:
+                    ending.callback(data.unload)
+            for callback in reversed(callbacks):
+                ending.callback(callback.on_train_end, trainer)
+            ending.callback(self.step.unload)
+            ending.callback(trainer.evaluator.unload)
+            try:
+                for callback in callbacks:
+                    callback.on_train_begin(trainer)
+                    if resumed is not None:
+                        resumed.hand_over(callback, trainer)
+                trainer.history.rule = next(
+                    (each.rule for each in callbacks if isinstance(each, EarlyStopping)), None
+                )
+                if learned is not None:
+                    trainer.model.take_inputs(learned)
+                with trainer.model.backend.device_errors(), self.interruption:
+                    if trainer.policy.finds_causes:
+                        with self.memory:
+                            self.recovery = Recovery.prepared(
+                                self.step, progress, trainer.on_divergence
+                            )
+                    yield
+            except BaseException as error:
+                progress.stop_reason = f"{type(error).__name__}: {error}"
+                progress.cursor = None
+                raise
+            finally:
+                trainer.history.stopped = progress.stop_reason
+
+    def _take_up(self) -> CallbackStates | None:
+        """Check what fits together, and go on from a checkpoint, or from where the trainer is."""
+        trainer, progress, source = self.trainer, self.trainer.progress, self.options.resume_from
+        names = trainer.log_names_of(self.validation is not None)
+        trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
+        rows, accumulation = self.training.rows, trainer.gradient_accumulation
+        batch_size = min(self.options.batch_size, rows)
+        self.plan = EpochPlan(
+            *(rows, batch_size, batch_size * accumulation),
+            *(self.options.shuffle, trainer.metric_names),
+        )
+        if accumulation > 1:  # no buffers for more batches than there are; 2 is not computed as 1
+            accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
+        self.recipe = StepRecipe(
+            *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
+            *(accumulation, self.training.dataset.metric_weights is not None),
+        )
+        states = None
+        if source is not None:
+            checkpoint = newest_checkpoint(source) if isinstance(source, (str, Path)) else source
+            states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
+        trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
+        trainer.history.larger_is_better = trainer.larger_is_better
+        if states is None:
+            progress.first_epoch, progress.stop_reason = progress.epoch, ""
+            if progress.cursor is None:
+                progress.recoveries = 0
+            elif not self._may_go_on():
+                LOG.warning("The epoch that was cut short begins anew: the data or batches differ")
+                progress.cursor = None
+        return states
+
+    def _may_go_on(self) -> bool:
+        """Return whether the epoch that was cut short is one of this call."""
+        trainer, cursor = self.trainer, self.trainer.progress.cursor
+        weighted = trainer.device_state.has_metric_weight(self.recipe, trainer.state())
+        return (
+            cursor is not None
+            and cursor.plan == self.plan
+            and (self.recipe.own_metric_weights or not weighted)
+        )
+
+    def _prepare(self) -> dict[str, np.ndarray] | None:
+        """Make the step, and return what the network learns from the inputs, if it has to."""
+        trainer, model, names = self.trainer, self.trainer.model, self.training.names
+        learned = None
+        if not model.inputs_fitted:
+            learned = model.learn_inputs(self.training.dataset.X, self.training.indices)
+        with self.memory:
+            within_epoch = trainer.progress.cursor is not None
+            self.step = trainer.device_state.prepare(self.recipe, within_epoch)
+            trainer.policy.begin(trainer)
+        model.remember(names.features, names.targets, trainer.loss.output_activation)
+        trainer.callbacks = self.callbacks
+        return learned

@@ -1,0 +1,222 @@
+"""What training changes: counters on the host; parameters, optimizer and sums on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.network import Sequential
+from gpunn.optimizers import Optimizer
+from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.statistics import has_metric_weight, with_metric_weight
+from gpunn.training.step import TrainStep
+from gpunn.typing import Array
+
+__all__ = ["Progress", "Snapshot", "StepRecipe", "TrainingState"]
+
+
+@dataclass
+class Progress:
+    """How far training has come; the attributes are described in `Trainer`."""
+
+    epoch: int = 0
+    updates: int = 0
+    first_epoch: int = 0
+    cursor: EpochCursor | None = None
+    recoveries: int = 0
+    stop_reason: str = ""
+
+    def copy(self) -> Progress:
+        """Return a copy that stays as it is when training goes on."""
+        return replace(self, cursor=copy(self.cursor))
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy, on the device, of everything that training changes."""
+
+    parameters: tuple[Array, Array]
+    slots: Mapping[str, Array]
+    updates: Array
+    loss_scale: Mapping[str, Array]
+
+    def arrays(self) -> dict[str, Array]:
+        """Return its arrays by the names that they have in checkpoints."""
+        values, statistics = self.parameters
+        return {
+            "values": values,
+            "statistics": statistics,
+            "updates": self.updates,
+            **{f"optimizer.{name}": slot for name, slot in self.slots.items()},
+            **{f"loss_scale.{name}": array for name, array in self.loss_scale.items()},
+        }
+
+
+class StepRecipe(NamedTuple):
+    """What a `TrainStep` is made from."""
+
+    model: Sequential
+    loss: Loss
+    optimizer: Optimizer
+    metrics: Sequence[Metric]
+    batch_size: int
+    accumulation: int = 1
+    own_metric_weights: bool = False
+
+
+class TrainingState:
+    """The state on the device, and the step that works on it.
+
+    Attributes
+    ----------
+    step : TrainStep or None
+        None until training begins, and after a checkpoint was loaded.
+    """
+
+    def __init__(self) -> None:
+        self.step: TrainStep | None = None
+        self._made_from: tuple[object, ...] = ()
+        self._pending: dict[str, np.ndarray] = {}
+
+    def started_step(self) -> TrainStep:
+        """Return the step, or raise an ArgumentError if there is none yet."""
+        if self.step is None:
+            raise ArgumentError("trainer: training has not begun, so there is no state to keep")
+        return self.step
+
+    def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
+        """Return a step made from these, with the state that training has come to.
+
+        A step is used again as long as nothing that it was made from has been changed. The state
+        belongs to the optimizer object: another optimizer starts with a new one.
+        """
+        made_from = (*recipe._replace(metrics=list(recipe.metrics)), recipe.optimizer.config())
+        if self.step is not None and self._made_from == made_from:
+            return self.step
+        state = self.arrays(within_epoch)
+        if not within_epoch:  # what is left of an epoch that begins anew
+            state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
+        elif recipe.own_metric_weights and not self.has_metric_weight(recipe, state):
+            state = with_metric_weight(state)
+        if self.step is not None and self.step.optimizer is not recipe.optimizer:
+            state = {
+                name: array
+                for name, array in state.items()
+                if not name.startswith("optimizer.") and name != "updates"
+            }
+        self.step, self._made_from, self._pending = TrainStep(*recipe), made_from, {}
+        self.load(state)
+        return self.step
+
+    def has_metric_weight(self, recipe: StepRecipe, state: Mapping[str, np.ndarray]) -> bool:
+        """Return whether sums of an epoch are those of metrics with weights of their own."""
+        return has_metric_weight(state, recipe.metrics, recipe.model.output_shape[0])
+
+    def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
+        """Return the optimizer's state and the device's counters as host arrays, by name.
+
+        Within an epoch the sums over its updates so far are among them.
+        """
+        step = self.step
+        if step is None:
+            return self._pending
+        totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
+        arrays = on_device(step, within_epoch)
+        return {**{name: step.ops.to_host(array) for name, array in arrays.items()}, **totals}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take back what `arrays` returned, now or when training begins.
+
+        What is missing stays as it is, and what the optimizer does not have is left out.
+        """
+        step = self.step
+        if step is None:
+            self._pending = dict(state)
+            return
+        sums = "statistics.totals" in state
+        if sums:
+            step.statistics.set_totals(state["statistics.totals"])
+        arrays = on_device(step, sums)
+        for name in arrays.keys() & state.keys():
+            step.ops.copy_from_host(state[name], arrays[name])
+
+    def replace(self, state: Mapping[str, np.ndarray]) -> None:
+        """Begin with this state, and another step, when training begins."""
+        self.step, self._made_from, self._pending = None, (), dict(state)
+
+    # ------------------------------------------------------------------------------- snapshots
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy, on the device, of the parameters and the optimizer's state."""
+        step = self.started_step()
+        copied = step.ops.copy
+        return Snapshot(
+            step.model.parameters.snapshot(),
+            {name: copied(slot) for name, slot in step.slots.items()},
+            copied(step.updates),
+            {name: copied(array) for name, array in step.loss_scale.state.items()},
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take back what `snapshot` returned."""
+        step = self.started_step()
+        step.model.parameters.restore(snapshot.parameters)
+        for name, slot in snapshot.slots.items():
+            step.slots[name][...] = slot
+        step.updates[...] = snapshot.updates
+        for name, array in snapshot.loss_scale.items():
+            step.loss_scale.state[name][...] = array
+
+    def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
+        """Return the snapshot of which these are the arrays, on the host.
+
+        Raises
+        ------
+        ArgumentError
+            If the arrays don't fit network and optimizer.
+        """
+        snapshot, ops = self.snapshot(), self.started_step().ops  # for its arrays
+        for name, array in snapshot.arrays().items():
+            if name.startswith("loss_scale.") and name not in arrays:
+                continue  # whether the loss is scaled is a matter of the backend
+            given = arrays.get(name)
+            if (
+                not isinstance(given, np.ndarray)
+                or given.shape != array.shape
+                or given.dtype.kind not in "fiu"
+            ):
+                found = (
+                    f"{given.dtype} of shape {given.shape}"
+                    if isinstance(given, np.ndarray)
+                    else "no array"
+                )
+                raise ArgumentError(f"{name}: expected numbers of shape {array.shape}; got {found}")
+            if not np.isfinite(given).all():
+                raise ArgumentError(f"{name}: holds numbers that are not finite")
+            ops.copy_from_host(given, array)
+        return snapshot
+
+
+def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:
+    """Return what changes beside the parameters, by the names in checkpoints.
+
+    Parameters
+    ----------
+    step : TrainStep
+    sums : bool
+        Whether the sums over an epoch's updates are among them.
+    """
+    return {
+        **{f"optimizer.{name}": slot for name, slot in step.slots.items()},
+        "updates": step.updates,
+        "passes": step.workspace.passes,
+        **step.loss_scale.state,
+        **({"statistics.vector": step.statistics.vector} if sums else {}),
+    }
