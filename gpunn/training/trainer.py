@@ -41,7 +41,9 @@ class ProgressAttribute(Generic[T]):
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, trainer: Trainer, owner: type) -> T:
+    def __get__(self, trainer: Trainer | None, owner: type) -> T:
+        if trainer is None:
+            return self  # type: ignore[return-value]  # of the class itself
         value: T = getattr(trainer.progress, self._name)
         return value
 
@@ -213,7 +215,7 @@ class Trainer:
             value = CHECKS[name](value)
         known = name in vars(self) or name[0] == "_" or hasattr(type(self), name)
         if self._made and not known and type(self) is Trainer:
-            raise unknown_attribute(self, name, vars(self))
+            raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
 
     # ------------------------------------------------------------------------------ training

@@ -9,7 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from gpunn.backends.cupy import graph
-from gpunn.training import trainer as trainer_module
+from gpunn.training import loop
 
 __all__ = ["Unhurried", "launches_of_graphs", "unhurried"]
 
@@ -33,7 +33,7 @@ class Unhurried:
 def unhurried(in_a_row: int = graph.IN_A_ROW) -> Iterator[None]:
     """Have so many updates a launch from the second request for as many on."""
     with (
-        patch.object(trainer_module, "StepBatching", Unhurried),
+        patch.object(loop, "StepBatching", Unhurried),
         patch.object(graph, "IN_A_ROW", in_a_row),
         patch.object(graph, "WORTHWHILE", 2),
     ):

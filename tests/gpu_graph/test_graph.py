@@ -24,8 +24,9 @@ from gpunn.backends.cupy import CupyBackend, graph
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
-from gpunn.training import pace
+from gpunn.training import step_batching
 from gpunn.training.callbacks import Callback
+from gpunn.training.step import TrainStep
 
 ROWS, FEATURES, CLASSES = 50, 6, 3
 _random = np.random.default_rng(0)
@@ -247,7 +248,7 @@ class Epochs(Callback):
 def test_launches_of_a_trainer_as_it_is(updates, launches, precision, emulator, monkeypatch):
     """With the default settings, on a device that is quick: what docs/gpu.md says of them."""
     ticks = itertools.count()
-    monkeypatch.setattr(pace.time, "perf_counter", lambda: 1e-6 * next(ticks))
+    monkeypatch.setattr(step_batching.time, "perf_counter", lambda: 1e-6 * next(ticks))
     rows = np.arange(8 * updates) % ROWS
     backend = CupyBackend(0, matmul_precision=precision)
     model = gpunn.Sequential([layers.Dense(CLASSES)], (FEATURES,), backend, seed=0)
@@ -301,7 +302,7 @@ def test_a_steady_epoch_is_replayed(name, shapes, emulator):
 def steady_step(backend, build=plain, metrics=("accuracy",), **options):
     model = gpunn.Sequential(build(), (FEATURES,), backend=backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics)
-    step = trainer._prepared_step(8)
+    step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, 8)
     source = batches.Dataset(backend, INPUTS, LABELS, None, "float32", "float32")
     (piece,) = source.chunks(None, 8)
     step.load(piece)
@@ -586,4 +587,4 @@ def test_graphs_and_their_memory_are_let_go_after_training():
         trainer.fit(INPUTS, LABELS, epochs=3, batch_size=8, progress=False)
         used.append(cupy.get_default_memory_pool().used_bytes())
     assert used[1] == used[2]
-    assert not trainer._step._recorded
+    assert not trainer.device_state.step._recorded

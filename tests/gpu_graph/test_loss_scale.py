@@ -10,6 +10,7 @@ from gpunn import layers, optimizers
 from gpunn.backends.cupy import CupyBackend
 from gpunn.data import batches
 from gpunn.training.loss_scale import DynamicLossScale
+from gpunn.training.step import TrainStep
 
 pytestmark = pytest.mark.filterwarnings("ignore:y. the targets of output:gpunn.errors.GpunnWarning")
 
@@ -91,7 +92,8 @@ def test_replayed_training_has_the_same_bits(optimizer, accumulation, monkeypatc
 
 
 def ready_step(backend, copies=1):
-    step = trainer(backend)._prepared_step(8)
+    this = trainer(backend)
+    step = TrainStep(this.model, this.loss, this.optimizer, this.metrics, 8)
     X, y = (np.tile(array, (copies, 1)) for array in (INPUTS, LARGE))
     source = batches.Dataset(backend, X, y, None, "float32", "float32")
     (piece,) = source.chunks(None, 8)

@@ -129,4 +129,4 @@ def test_training_ends_with_giving_memory_back(monkeypatch, fails):
     with pytest.raises(DivergenceError) if fails else nullcontext():
         trainer.fit(data, Y[:64], validation_data=(X[:64], Y[:64]), progress=False)
     assert ended == [[None, None]]
-    assert trainer._step.data is None
+    assert trainer.device_state.step.data is None

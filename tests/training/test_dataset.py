@@ -3,7 +3,7 @@ import pytest
 
 import gpunn
 from gpunn.errors import DataError
-from gpunn.training.dataset import Subset, examples, training_examples
+from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
 
 X = np.arange(24.0).reshape(8, 3)
 LABELS = np.array([0, 1] * 4)
@@ -15,15 +15,13 @@ def trainer():
     return gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
 
 
-def prepared(trainer, **options):
-    defaults = {
-        "sample_weight": None,
-        "class_weight": None,
-        "validation_data": None,
-        "validation_split": 0.0,
-        "stream": None,
-    }
-    return training_examples(trainer, X, LABELS, **{**defaults, **options})
+def builder(trainer, stream=None):
+    return DatasetBuilder(trainer.model, trainer.loss, trainer.metrics, stream)
+
+
+def prepared(trainer, class_weight=None, **held_out):
+    held_out = HeldOut(**held_out)
+    return builder(trainer).split(X, LABELS, class_weight=class_weight, held_out=held_out)
 
 
 def rows_in(found, order=None):
@@ -37,7 +35,7 @@ def rows_in(found, order=None):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_all_rows_of_a_source(trainer, stream):
-    found = examples(trainer, X, LABELS, None, stream)
+    found = builder(trainer, stream).subset(X, LABELS)
     assert found.rows == 8
     assert rows_in(found) == X[:, 0].tolist()
     order = np.array([5, 2, 7])
@@ -47,7 +45,7 @@ def test_all_rows_of_a_source(trainer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_some_rows_of_a_source(trainer, stream):
     indices = np.array([1, 3, 6])
-    found = Subset(examples(trainer, X, LABELS, None, stream).source, indices)
+    found = Subset(builder(trainer, stream).subset(X, LABELS).dataset, indices)
     assert found.rows == 3
     assert rows_in(found) == X[indices, 0].tolist()
     assert rows_in(found, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
@@ -59,16 +57,16 @@ def test_no_validation(trainer):
 
 
 def test_a_split_holds_the_data_once(trainer):
-    training, validation = prepared(trainer, validation_split=0.25)
-    assert training.source is validation.source
-    assert training.source.X is X
+    training, validation = prepared(trainer, fraction=0.25)
+    assert training.dataset is validation.dataset
+    assert training.dataset.X is X
     assert sorted([*training.indices, *validation.indices]) == list(range(8))
     assert np.bincount(LABELS[validation.indices]).tolist() == [1, 1]
 
 
 def test_class_weights_are_for_training_alone(trainer):
-    training, validation = prepared(trainer, validation_split=0.25, class_weight={0: 5, 1: 7})
-    weights = training.source.weights
+    training, validation = prepared(trainer, fraction=0.25, class_weight={0: 5, 1: 7})
+    weights = training.dataset.weights
     np.testing.assert_array_equal(
         weights[training.indices], np.array([5, 7])[LABELS[training.indices]]
     )
@@ -77,9 +75,9 @@ def test_class_weights_are_for_training_alone(trainer):
 
 def test_given_validation_data(trainer):
     weights = np.arange(4.0)
-    _, validation = prepared(trainer, validation_data=(X[:4] + 1, LABELS[:4], weights))
-    np.testing.assert_array_equal(validation.source.X, X[:4] + 1)
-    np.testing.assert_array_equal(validation.source.weights, weights)
+    _, validation = prepared(trainer, data=(X[:4] + 1, LABELS[:4], weights))
+    np.testing.assert_array_equal(validation.dataset.X, X[:4] + 1)
+    np.testing.assert_array_equal(validation.dataset.weights, weights)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +90,7 @@ def test_given_validation_data(trainer):
 def test_metrics_and_loss_are_asked(trainer, targets, metric, message):
     trainer.metrics = [gpunn.metrics.R2() if metric == "r2" else gpunn.metrics.Accuracy()]
     with pytest.raises(DataError, match=message):
-        examples(trainer, X, targets, None, None)
+        builder(trainer).subset(X, targets)
 
 
 def test_shapes_that_do_not_fit_are_shown_in_a_picture():

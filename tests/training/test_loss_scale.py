@@ -158,7 +158,7 @@ def test_an_update_with_infinite_gradients_is_left_out_and_the_scale_halved(make
     this = trainer(Half(), "mean_squared_error", make(), accumulation)
     fit(this, NUMBERS, epochs=0)
     before = state(this)
-    step = this._step
+    step = this.device_state.step
     scales = []
     update = step.update
 
@@ -283,7 +283,7 @@ def test_a_checkpoint_of_another_precision_is_gone_on_from(tmp_path, first, seco
 def test_a_damaged_scale_is_refused(tmp_path):
     path = tmp_path / "half.safetensors"
     this = half_way(path)
-    this._step.loss_scale.scale[...] = np.nan
+    this.device_state.step.loss_scale.scale[...] = np.nan
     this.save_checkpoint(path)
     with pytest.raises(gpunn.errors.ModelFileError, match="'loss_scale' holds numbers that are"):
         trainer(Half(), "mean_squared_error").load_checkpoint(path)

@@ -133,8 +133,8 @@ def test_what_does_not_happen_again(monkeypatch):
     """A device that gives other results each time can't be asked twice."""
     this = trainer()
     fit(this, epochs=0)
-    original = this._step.statistics.collect
-    monkeypatch.setattr(this._step.statistics, "collect", lambda: original() - 1)
+    original = this.device_state.step.statistics.collect
+    monkeypatch.setattr(this.device_state.step.statistics, "collect", lambda: original() - 1)
     with pytest.raises(DivergenceError, match="It did not happen again when the updates were rep"):
         fit(this)
 

@@ -14,7 +14,7 @@ from gpunn.data import batches
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import Cosine, ReduceOnPlateau, WarmUp
-from gpunn.training.feed import Feed
+from gpunn.training.step import TrainStep
 
 ROWS = 50
 RANDOM = np.random.default_rng(0)
@@ -400,20 +400,21 @@ def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, monkeypa
     path = tmp_path / "checkpoint.safetensors"
     whole, this, resumed = trainer(), trainer(), trainer()
     fit(whole, callbacks=[NormLog(tmp_path / "whole.jsonl")])
-    advance = Feed.advance
+    update, updates, done = TrainStep.update, whole.updates // 3, 0
 
-    def interrupted(feed, at_most):
-        done = advance(feed, at_most)
-        if this.epoch == 1 and feed._position.finished:
+    def interrupted(step, rows, times=1):
+        nonlocal done
+        update(step, rows, times)
+        done += times
+        if done == 2 * updates:
             os.kill(os.getpid(), signal.SIGINT)
-        return done
 
     callbacks = [NormLog(tmp_path / "log.jsonl"), ModelCheckpoint(path, resumable=True)]
     with monkeypatch.context() as patched:
-        patched.setattr(Feed, "advance", interrupted)
+        patched.setattr(TrainStep, "update", interrupted)
         history = fit(this, callbacks=callbacks)
     assert history.stopped == "interrupted by Ctrl-C"
-    assert (this.epoch, this.position) == (2, None)
+    assert (this.epoch, this.cursor) == (2, None)
     fit(resumed, callbacks=callbacks, resume_from=path)
     assert_same(whole, resumed)
     assert (tmp_path / "log.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
@@ -462,7 +463,7 @@ def test_a_copy_goes_on_in_the_middle_of_an_epoch(tmp_path):
     whole = trainer()
     fit(whole, epochs=2, callbacks=[Copy()])
     (twin,) = copies
-    assert twin.position.done == 2
+    assert twin.cursor.done == 2
     fit(twin, epochs=1)
     assert rows(twin.history) == rows(whole.history)
     np.testing.assert_array_equal(twin.model.parameters.values, whole.model.parameters.values)
@@ -478,7 +479,7 @@ def test_updates_are_counted_exactly():
         every_updates = 3
 
         def on_updates_end(self, trainer):
-            seen.append((trainer.updates, trainer.position.done))
+            seen.append((trainer.updates, trainer.cursor.done))
 
     whole, this = trainer(), trainer()
     fit(whole)

@@ -12,7 +12,7 @@ import pytest
 import gpunn
 from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
-from gpunn.training.dataset import examples
+from gpunn.training.dataset import DatasetBuilder
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 20)).astype(np.float32)
@@ -106,11 +106,11 @@ def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(en
 
 def test_what_the_command_line_evaluates_by_is_guarded_too(engine):
     own = trainer()
-    checked = examples(own, X, Y, None, None)
+    rows = DatasetBuilder(own.model, own.loss, own.metrics).subset(X, Y)
 
     def ask():
         with pytest.raises(ConcurrentUseError, match="another thread is training"):
-            in_thread(lambda: own.evaluate_examples(checked))
+            in_thread(lambda: own.evaluate_subset(rows))
 
     own.fit(X, Y, callbacks=[Do(ask)], progress=False)
 

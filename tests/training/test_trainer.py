@@ -2,11 +2,13 @@
 
 import copy
 import dataclasses
+import gc
 import math
 import os
 import pickle
 import signal
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -705,11 +707,28 @@ def test_a_validation_is_recorded_once_in_a_training(epochs, monkeypatch):
 
 
 def test_evaluation_lets_go_of_its_rows():
+    """At once, and not when garbage is collected."""
+
+    class Tested(gpunn.callbacks.Callback):
+        def on_epoch_end(self, trainer, logs):
+            figures.append(evaluated(lambda rows: trainer.evaluate(rows, Y, batch_size=20))["loss"])
+
+    def evaluated(work):
+        rows = X.copy()
+        result, kept = work(rows), weakref.ref(rows)
+        del rows
+        assert kept() is None
+        return result
+
+    figures = []
     this = trainer(smooth())
-    for work in (lambda: fit(this, validation_data=(X, Y)), lambda: this.evaluate(X, Y)):
-        work()
-        evaluation = this._evaluation
-        assert (evaluation.data, evaluation._places, evaluation._recorded) == (None, {}, {})
+    gc.disable()
+    try:
+        evaluated(lambda rows: this.evaluate(rows, Y))
+        evaluated(lambda rows: fit(this, validation_data=(rows, Y), callbacks=[Tested()]))
+    finally:
+        gc.enable()
+    assert figures == pytest.approx(this.history["val_loss"], rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -727,24 +746,9 @@ def test_an_evaluation_asks_for_few_batches_at_a_time(report_every, expected, mo
     assert asked == expected
 
 
-def test_an_evaluation_that_another_one_replaces_lets_go_of_its_rows():
-    class Tested(gpunn.callbacks.Callback):
-        def on_epoch_end(self, trainer, logs):
-            replaced.append(trainer._evaluation)
-            figures.append(trainer.evaluate(X, Y, batch_size=20)["loss"])
-
-    replaced, figures = [], []
-    this = trainer(smooth())
-    fit(this, validation_data=(X, Y), callbacks=[Tested()])
-    assert figures == pytest.approx(this.history["val_loss"], rel=1e-12)
-    assert len(set(map(id, replaced))) == 3
-    for evaluation in replaced:
-        assert (evaluation.data, evaluation._places, evaluation._recorded) == (None, {}, {})
-
-
 def test_the_outputs_are_those_of_the_rows_loaded_last():
     this = trainer(smooth())
-    evaluation = this._prepared_evaluation(5)
+    evaluation = BatchPass(this.model, this.loss, this.metrics, 5, training=False)
     for rows in (slice(0, 5), slice(5, 10), slice(0, 5)):
         source = batches.Dataset(this.model.backend, X[rows], Y[rows], None, "float64", "float64")
         evaluation.load(next(source.chunks(None, 5)))
@@ -860,8 +864,7 @@ def test_other_loss_metrics_and_accumulation():
 def test_data_is_let_go_of():
     this = trainer()
     fit(this, validation_split=0.2)
-    assert this._step.data is None
-    assert this._evaluation.data is None
+    assert this.device_state.step.data is None
 
 
 def test_workspace_bytes():
@@ -989,7 +992,7 @@ def test_the_others_end_if_one_fails(when):
     with pytest.raises(ZeroDivisionError):
         fit(this, callbacks=[Recorder(log, "a"), Failing(), Recorder(log, "b")])
     assert [entry[:2] for entry in log if entry[1] == "end"] == [("a", "end"), ("b", "end")]
-    assert this._step is None or this._step.data is None
+    assert this.device_state.step is None or this.device_state.step.data is None
     if when != "on_train_end":
         assert this.history.stopped == "ZeroDivisionError: oh"
     fit(this, epochs=1)

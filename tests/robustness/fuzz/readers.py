@@ -39,6 +39,8 @@ from gpunn.reporting.records import NormRow, lines
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.storage.checksums import checksummed
 from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
+from gpunn.training.resume import CallbackStates
+from gpunn.training.state import StepRecipe
 
 from . import mutate
 
@@ -476,21 +478,14 @@ def checkpoint() -> Reader:
     def read(path: Path) -> gpunn.Trainer:
         found = newest_checkpoint(path)
         restore_checkpoint(this, found)
-        this._prepared_step(8)
+        recipe = StepRecipe(this.model, this.loss, this.optimizer, this.metrics, 8)
+        this.device_state.prepare(recipe, this.cursor is not None)
         states = dict(found.callback_states())
-        this._hand_over(stopping, _States(path, states.get("early_stopping", {})))  # type: ignore[arg-type]
+        own = [(stopping.name, states.get(stopping.name, {}))]
+        CallbackStates(path, own).hand_over(stopping, this)
         return this
 
     return safetensors_reader(read, saved()[1:])
-
-
-@dataclass
-class _States:
-    path: Path
-    state: dict[str, Any]
-
-    def take(self, name: str) -> dict[str, Any]:
-        return self.state
 
 
 def state_dict() -> Reader:

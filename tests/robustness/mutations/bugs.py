@@ -455,8 +455,8 @@ BUGS = (
     Bug(
         "what fails at the end of training hides what failed before",
         5,
-        "gpunn/training/trainer.py",
-        "ending.enter_context(self.model.backend.device_errors())",
+        "gpunn/training/session.py",
+        "ending.enter_context(trainer.model.backend.device_errors())",
         "pass",
         (FAILURE,),
     ),
