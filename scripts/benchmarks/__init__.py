@@ -14,6 +14,6 @@ touches of memory, is reported apart.
     comparisons   the subcommands that compare       competitors   who competes
     options       theirs, and what all of them do    adapters/     how each library is driven
     session       processes, and whose turn it is    worker, jobs  a competitor's process
-    figures       medians, ratios, tables            work          what is trained
+    figures       medians, ratios, tables            work, mnist   what is trained
     estimators, initial_values, memory, overhead     the other subcommands
 """

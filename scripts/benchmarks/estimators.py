@@ -13,9 +13,8 @@ import statistics
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -23,7 +22,7 @@ import numpy as np
 import gpunn
 from benchmarks import machine
 from benchmarks.figures import table
-from benchmarks.work import mnist_folder
+from benchmarks.mnist import mnist_folder
 
 REGRESSION = ("diabetes", "linnerud")
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", *REGRESSION)
@@ -37,8 +36,7 @@ MNIST_OPTIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """What is fitted, and how: X, y are the training rows, X_test, y_test judge."""
 
     name: str
@@ -47,15 +45,6 @@ class Problem:
     y: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
-
-
-@dataclass(frozen=True)
-class Fit:
-    """One fit: its time in seconds, its score on the test rows, and the epochs it took."""
-
-    seconds: float
-    score: float
-    epochs: int
 
 
 def bundled(name: str) -> Problem:
@@ -81,47 +70,45 @@ def mnist(folder: Path, dtype: str) -> Problem:
     return Problem("mnist", MNIST_OPTIONS, X, y, X_test, y_test)
 
 
-def fit(problem: Problem, library: str, seed: int, max_iter: int | None) -> Fit:
-    """Fit once, by "gpunn" or "scikit-learn"."""
+def fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
+    """Fit once, by "gpunn" or "scikit-learn": seconds, score on the test rows, and epochs."""
     import sklearn.neural_network
 
     import gpunn.sklearn
 
-    module = gpunn.sklearn if library == "gpunn" else sklearn.neural_network
-    options = dict(problem.options)
-    if library == "gpunn":
-        options["backend"] = "numpy"
-    if max_iter is not None:
-        options["max_iter"] = max_iter
     kind = "MLPRegressor" if problem.name in REGRESSION else "MLPClassifier"
-    estimator = getattr(module, kind)(random_state=seed, **options)
+    options = {**problem.options, **options}
+    if library == "gpunn":
+        estimator = getattr(gpunn.sklearn, kind)(backend="numpy", **options)
+    else:
+        estimator = getattr(sklearn.neural_network, kind)(**options)
     began = time.perf_counter()
     estimator.fit(problem.X, problem.y)
     seconds = time.perf_counter() - began
-    return Fit(seconds, float(estimator.score(problem.X_test, problem.y_test)), estimator.n_iter_)
+    score = float(estimator.score(problem.X_test, problem.y_test))
+    return {"seconds": seconds, "score": score, "epochs": estimator.n_iter_}
 
 
-def measure(problem: Problem, seeds: Sequence[int], max_iter: int | None) -> dict[str, Any]:
+def measure(problem: Problem, seeds: Sequence[int], options: dict[str, int]) -> dict[str, Any]:
     """Return every fit by both libraries, and what they amount to."""
-    fits: dict[str, list[Fit]] = {"gpunn": [], "scikit-learn": []}
+    fits: dict[str, list[dict[str, float]]] = {"gpunn": [], "scikit-learn": []}
     for library in fits:  # compiling, importing and starting threads are no part of it
-        fit(problem, library, 0, 1)
+        fit(problem, library, random_state=0, max_iter=1)
     for seed in seeds:
         for library in list(fits)[:: 1 if seed % 2 else -1]:
-            fits[library].append(fit(problem, library, seed, max_iter))
-    ratios = [theirs.seconds / ours.seconds for ours, theirs in zip(*fits.values(), strict=True)]
+            fits[library].append(fit(problem, library, random_state=seed, **options))
+    pairs = zip(*fits.values(), strict=True)
+    ratios = [theirs["seconds"] / ours["seconds"] for ours, theirs in pairs]
     return {
         "data": problem.name,
         "rows": len(problem.X),
         "features": problem.X.shape[1],
         "dtype": problem.X.dtype.name,
-        "mean_score": {name: statistics.mean(f.score for f in each) for name, each in fits.items()},
-        "median_seconds": {
-            name: statistics.median(f.seconds for f in each) for name, each in fits.items()
-        },
+        "mean_scores": [statistics.mean(f["score"] for f in each) for each in fits.values()],
+        "median_seconds": [statistics.median(f["seconds"] for f in each) for each in fits.values()],
         "ratio": statistics.median(ratios),
         "smallest_ratio": min(ratios),
-        "fits": {name: [asdict(each) for each in found] for name, found in fits.items()},
+        "fits": fits,
     }
 
 
@@ -156,14 +143,14 @@ def command(
     lines = []
     for name in data or BUNDLED:
         problem = mnist(mnist_folder(folder), mnist_dtype) if name == "mnist" else bundled(name)
-        found = measure(problem, range(first_seed, first_seed + seeds), max_iter)
+        options = {} if max_iter is None else {"max_iter": max_iter}
+        found = measure(problem, range(first_seed, first_seed + seeds), options)
         document["rows"].append(found)
-        scores, seconds = found["mean_score"].values(), found["median_seconds"].values()
         lines.append(
             [
                 *(name, f"{found['rows']} × {found['features']}"),
-                *(f"{score:.4f}" for score in scores),
-                *(f"{each:.3f}" for each in seconds),
+                *(f"{score:.4f}" for score in found["mean_scores"]),
+                *(f"{each:.3f}" for each in found["median_seconds"]),
                 f"{found['ratio']:.2f} ({found['smallest_ratio']:.2f})",
             ]
         )

@@ -33,22 +33,14 @@ from gpunn.initializers import FanIn, Glorot, Initializer, Uniform, Zeros
 TRAINING_ROWS, VALIDATION_ROWS = 10_000, 5_000
 
 
-class Part(NamedTuple):
-    """Rows, with labels or with targets of unit variance."""
-
-    X: np.ndarray
-    y: np.ndarray
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A data set in three parts; `outputs` is the number of classes, 1 for a regression."""
+class Problem(NamedTuple):
+    """A data set: (X, y) of training, validation and test rows; `outputs` is 1 for a regression."""
 
     name: str
     outputs: int
-    train: Part
-    validation: Part
-    test: Part
+    train: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray]
+    test: tuple[np.ndarray, np.ndarray]
 
     @property
     def classes(self) -> bool:
@@ -56,8 +48,7 @@ class Problem:
         return self.outputs > 1
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """How a published file is read; `logarithm` takes log(1 + target)."""
 
     file: str
@@ -115,7 +106,7 @@ def read_table(name: str, path: Path) -> Problem:
     if not source.classes:
         y = ((y - y[train].mean()) / y[train].std()).astype(np.float32)[:, None]
     outputs = int(y.max()) + 1 if source.classes else 1
-    return Problem(name, outputs, *(Part(X[rows], y[rows]) for rows in (train, validation, test)))
+    return Problem(name, outputs, *((X[rows], y[rows]) for rows in (train, validation, test)))
 
 
 def images(name: str, data: tuple[np.ndarray, ...], scale: float) -> Problem:
@@ -125,8 +116,7 @@ def images(name: str, data: tuple[np.ndarray, ...], scale: float) -> Problem:
     y, y_test = y.astype(np.int64), y_test.astype(np.int64)
     train, validation = split(np.arange(len(y)), y)
     train, validation = train[:TRAINING_ROWS], validation[:VALIDATION_ROWS]
-    parts = (Part(X[train], y[train]), Part(X[validation], y[validation]), Part(X_test, y_test))
-    return Problem(name, 10, *parts)
+    return Problem(name, 10, (X[train], y[train]), (X[validation], y[validation]), (X_test, y_test))
 
 
 def problems(folder: Path, only: list[str] | None) -> Iterator[Problem]:
@@ -176,7 +166,7 @@ class Network:
 
 def score(problem: Problem, start: Start, activation: str, seed: int, network: Network) -> float:
     """Return the accuracy on the test rows, or the root of the mean squared error."""
-    inputs = problem.train.X.shape[1]
+    inputs = problem.train[0].shape[1]
     layers: list[gpunn.layers.Layer] = []
     for k, n in itertools.pairwise([inputs, *network.hidden, problem.outputs]):
         weights, biases = start(k, n)
@@ -198,7 +188,7 @@ def score(problem: Problem, start: Start, activation: str, seed: int, network: N
     trainer.fit(
         *problem.train,
         epochs=network.epochs,
-        batch_size=min(256, max(16, len(problem.train.y) // 32)),
+        batch_size=min(256, max(16, len(problem.train[0]) // 32)),
         validation_data=problem.validation,
         callbacks=[gpunn.callbacks.EarlyStopping("val_loss", patience=10)],
         progress=False,

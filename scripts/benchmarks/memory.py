@@ -10,7 +10,7 @@ import numpy as np
 
 import gpunn
 from benchmarks.machine import peak_bytes
-from benchmarks.work import mnist_folder
+from benchmarks.mnist import mnist_folder
 
 MEBIBYTE = 1 << 20
 

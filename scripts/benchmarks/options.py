@@ -14,15 +14,9 @@ import click
 from benchmarks import machine
 from benchmarks.competitors import EVERYBODY, FLOOR
 from benchmarks.figures import Figure, comparison, means
+from benchmarks.mnist import mnist_folder, prepared_mnist
 from benchmarks.session import Session
-from benchmarks.work import (
-    GRID_BATCHES,
-    GRID_RATES,
-    GRID_SIZES,
-    MNIST_TASKS,
-    mnist_folder,
-    prepared_mnist,
-)
+from benchmarks.work import GRID_BATCHES, GRID_RATES, GRID_SIZES, MNIST_TASKS
 
 
 def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:

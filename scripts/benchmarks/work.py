@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import numpy as np
 
 GRID_SIZES = ((64, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 2048, 2048, 10))
@@ -112,35 +108,6 @@ def initial_weights(sizes: Sequence[int], seed: int) -> list[np.ndarray]:
 MNIST_ARRAYS = ("X", "y", "X_test", "y_test")
 
 
-def mnist_folder(given: Path | None) -> Path:
-    """Return the folder with MNIST's four IDX files; without one, that which GPUNN_DATA names.
-
-    Raises
-    ------
-    click.UsageError
-        If the files are not there.
-    """
-    root = os.environ.get("GPUNN_DATA")
-    folders = [given] if given else [Path(root) / "mnist", Path(root)] if root else []
-    for folder in folders:
-        if any(folder.glob("train-images-idx3-ubyte*")):
-            return folder
-    places = " or ".join(map(str, folders)) or "a known place"
-    raise click.UsageError(f"MNIST's files are not in {places}; name their folder with --data")
-
-
-@contextmanager
-def prepared_mnist(source: Path) -> Iterator[str]:
-    """Write MNIST as float32 rows in [0, 1] and int64 labels, for processes without gpunn."""
-    import gpunn
-
-    with tempfile.TemporaryDirectory() as folder:
-        for name, array in zip(MNIST_ARRAYS, gpunn.data.load_mnist(source), strict=True):
-            held = array if array.ndim == 1 else array.astype(np.float32) / np.float32(255)
-            np.save(Path(folder) / f"{name}.npy", held)
-        yield folder
-
-
 def kept_mnist(folder: str) -> list[np.ndarray]:
-    """Return X, y, X_test, y_test as `prepared_mnist` wrote them."""
+    """Return X, y, X_test, y_test as `mnist.prepared_mnist` wrote them."""
     return [np.load(Path(folder) / f"{name}.npy") for name in MNIST_ARRAYS]

@@ -1,0 +1,42 @@
+"""Where MNIST is, and how competitors get it; imported by the command alone, not by its workers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+
+import gpunn
+from benchmarks.work import MNIST_ARRAYS
+
+
+def mnist_folder(given: Path | None) -> Path:
+    """Return the folder with MNIST's four IDX files; without one, that which GPUNN_DATA names.
+
+    Raises
+    ------
+    click.UsageError
+        If the files are not there.
+    """
+    root = os.environ.get("GPUNN_DATA")
+    folders = [given] if given else [Path(root) / "mnist", Path(root)] if root else []
+    for folder in folders:
+        if any(folder.glob("train-images-idx3-ubyte*")):
+            return folder
+    places = " or ".join(map(str, folders)) or "a known place"
+    raise click.UsageError(f"MNIST's files are not in {places}; name their folder with --data")
+
+
+@contextmanager
+def prepared_mnist(source: Path) -> Iterator[str]:
+    """Write MNIST as float32 rows in [0, 1] and int64 labels, for processes without gpunn."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, array in zip(MNIST_ARRAYS, gpunn.data.load_mnist(source), strict=True):
+            held = array if array.ndim == 1 else array.astype(np.float32) / np.float32(255)
+            np.save(Path(folder) / f"{name}.npy", held)
+        yield folder
