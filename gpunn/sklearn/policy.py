@@ -9,8 +9,8 @@ import numpy as np
 
 from gpunn.sklearn.convergence import Convergence, LearningRate
 from gpunn.training.policies import TrainingPolicy
+from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.state import Snapshot
-from gpunn.training.trainer import Trainer
 
 __all__ = ["EstimatorPolicy", "Score"]
 
@@ -59,11 +59,11 @@ class EstimatorPolicy(TrainingPolicy):
         self.best: Snapshot | None = None
         self._order_so_far: np.ndarray | None = None
 
-    def begin(self, trainer: Trainer) -> None:
+    def begin(self, trainer: TrainerProtocol) -> None:
         if self._convergence.early_stopping:
             self.best = trainer.snapshot()  # until an epoch has the best score
 
-    def order(self, trainer: Trainer, rows: int) -> np.ndarray:
+    def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
         # Each epoch shuffles the order of the one before, as `sklearn.utils.shuffle` does it.
         shuffled = np.arange(rows)
         self._random.shuffle(shuffled)
@@ -72,7 +72,7 @@ class EstimatorPolicy(TrainingPolicy):
         self._order_so_far = shuffled
         return shuffled
 
-    def learning_rates(self, trainer: Trainer, updates: int, duration: int) -> np.ndarray:
+    def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         schedule = trainer.optimizer.schedule
         if isinstance(schedule, LearningRate):
             return np.full(updates, schedule.rate)
@@ -82,7 +82,7 @@ class EstimatorPolicy(TrainingPolicy):
         assert self._score is not None
         return {"score": self._score(outputs)}
 
-    def observe(self, trainer: Trainer, logs: Mapping[str, float]) -> str:
+    def observe(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> str:
         reason = self._convergence.observe(logs["loss"], logs.get("val_score"))
         if self._convergence.improved:
             self.best = trainer.snapshot()

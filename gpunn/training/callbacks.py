@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from gpunn.configurable import Configurable, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
@@ -26,15 +26,15 @@ from gpunn.monitor import (
 from gpunn.storage.files import make_folder
 from gpunn.storage.numbered_files import NumberedFiles
 from gpunn.storage.reading import checked_path
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
+from gpunn.training.protocol import TrainerProtocol
 
 __all__ = ["Callback", "EarlyStopping", "ModelCheckpoint", "check_path"]
 
 
 class Callback(Configurable):
     """Base class of callbacks. A subclass overrides any of its methods, which do nothing.
+
+    `trainer` is the `gpunn.Trainer` that calls.
 
     Attributes
     ----------
@@ -49,26 +49,26 @@ class Callback(Configurable):
     saves: ClassVar[bool] = False
     every_updates: int | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
-        """Before the first epoch of a call of `fit`; `trainer.figures` names the logs to come."""
+    def on_train_begin(self, trainer: Any) -> None:
+        """Before the first epoch of a call of `fit`; `trainer.log_names` names the logs to come."""
 
-    def on_updates_end(self, trainer: Trainer) -> None:
+    def on_updates_end(self, trainer: Any) -> None:
         """Within an epoch, between two updates. It must not change the network or the data."""
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: Any, logs: Mapping[str, float]) -> None:
         """After each epoch, with its row of the history; `trainer.stop_reason` ends training."""
 
-    def on_interruption(self, trainer: Trainer) -> None:
+    def on_interruption(self, trainer: Any) -> None:
         """When Ctrl-C or SIGTERM ends training, before `on_train_end`."""
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: Any) -> None:
         """After the last epoch, also if training was stopped, failed, or could not begin."""
 
-    def state(self, trainer: Trainer) -> dict[str, Any]:
+    def state(self, trainer: Any) -> dict[str, Any]:
         """Return what a checkpoint keeps of it: values of JSON types, and host arrays."""
         return {}
 
-    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+    def restore(self, state: Mapping[str, Any], trainer: Any) -> None:
         """Take back what `state` returned, after `on_train_begin` of a resumed run.
 
         `state` is empty if the run had no such callback, or it had no state.
@@ -134,7 +134,7 @@ class EarlyStopping(Callback):
         self._direction, self.best, self.best_epoch = "", math.nan, 0
         self._snapshot: Any = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
         self._direction = monitored_direction(trainer, self.mode, self.monitor)
         self.best = improvement_start(self._direction)
         self.best_epoch = trainer.epoch
@@ -145,7 +145,7 @@ class EarlyStopping(Callback):
         """The rule for the best epoch, once training has begun."""
         return Best(self.monitor, self._direction, self.min_delta)
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor)
         if improved(self._direction, value, self.best, self.min_delta):
             self.best, self.best_epoch = value, trainer.epoch
@@ -153,7 +153,7 @@ class EarlyStopping(Callback):
                 self._snapshot = trainer.snapshot()
         self._judge(trainer)
 
-    def _judge(self, trainer: Trainer) -> None:
+    def _judge(self, trainer: TrainerProtocol) -> None:
         if trainer.epoch - self.best_epoch >= self.patience:
             trainer.stop_reason = self._reason
 
@@ -161,7 +161,7 @@ class EarlyStopping(Callback):
     def _reason(self) -> str:
         return f"{self.monitor} has not improved since epoch {self.best_epoch} ({self.best:.6g})"
 
-    def state(self, trainer: Trainer) -> dict[str, Any]:
+    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
         arrays = {} if self._snapshot is None else trainer.snapshot_to_host(self._snapshot)
         return {
             "figure": [self.monitor, self._direction],
@@ -170,7 +170,7 @@ class EarlyStopping(Callback):
             **arrays,
         }
 
-    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         if state.get("figure") != [self.monitor, self._direction]:
             return  # there was no such callback, or it monitored another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
@@ -181,7 +181,7 @@ class EarlyStopping(Callback):
             trainer.stop_reason = ""
         self._judge(trainer)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainerProtocol) -> None:
         if self._snapshot is not None:
             trainer.restore(self._snapshot)
             self._snapshot = None
@@ -251,7 +251,7 @@ class ModelCheckpoint(Callback):
     def _within_epochs(self) -> bool:
         return self.every_updates is not None or self.every_seconds is not None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
         self._written_at, self._due = time.monotonic(), False
         NumberedFiles(self.path).remove_leftovers()
         if self.monitor is None:
@@ -264,7 +264,7 @@ class ModelCheckpoint(Callback):
                 if improved(self._direction, value, self._best):
                     self._best = value
 
-    def on_updates_end(self, trainer: Trainer) -> None:
+    def on_updates_end(self, trainer: TrainerProtocol) -> None:
         if not self._within_epochs:
             return
         seconds = math.inf if self.every_seconds is None else self.every_seconds
@@ -273,7 +273,7 @@ class ModelCheckpoint(Callback):
         if self._due and trainer.is_sound():
             self._write(trainer)
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         if self.monitor is not None:
             value = monitored(logs, self.monitor)
             if not improved(self._direction, value, self._best):
@@ -281,11 +281,11 @@ class ModelCheckpoint(Callback):
             self._best = value
         self._write(trainer)
 
-    def on_interruption(self, trainer: Trainer) -> None:
+    def on_interruption(self, trainer: TrainerProtocol) -> None:
         if self.resumable and self.monitor is None and trainer.is_sound():
             self._write(trainer)
 
-    def _write(self, trainer: Trainer) -> None:
+    def _write(self, trainer: TrainerProtocol) -> None:
         files = NumberedFiles(self.path)
         path = files.path(trainer.epoch, trainer.updates)
         self.check_place(path)
@@ -306,7 +306,7 @@ def check_path(path: Any) -> None:
     checked_path(path)
 
 
-def monitored_direction(trainer: Trainer, mode: str, monitor: str) -> str:
+def monitored_direction(trainer: TrainerProtocol, mode: str, monitor: str) -> str:
     """Return "min" or "max" for the name of a log, or raise an ArgumentError if there is none."""
-    monitored(dict.fromkeys(trainer.figures, 0.0), monitor)
+    monitored(dict.fromkeys(trainer.log_names, 0.0), monitor)
     return direction(mode, monitor, trainer.larger_is_better)

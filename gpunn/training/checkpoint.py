@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -25,10 +25,8 @@ from gpunn.storage.checkpoint_folder import newest_undamaged
 from gpunn.storage.checkpoints import CheckpointContent, checkpoint_content
 from gpunn.storage.models import STATE, Description, check_arrays
 from gpunn.training.epoch_cursor import EpochCursor, EpochPlan
+from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.statistics import has_metric_weight, state_shapes
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
 
 __all__ = [
     "Checkpoint",
@@ -148,7 +146,7 @@ class Checkpoint:
 # ------------------------------------------------------------------------- trainer to checkpoint
 
 
-def checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def checkpoint_contents(trainer: TrainerProtocol) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return all that training needs to go on exactly from here: a description and host arrays."""
     model = trainer.model
     state = dict(trainer.state())
@@ -184,7 +182,7 @@ def checkpoint_contents(trainer: Trainer) -> tuple[dict[str, Any], dict[str, np.
     return description, {**model.parameters.to_host(), **named}
 
 
-def take_checkpoint(trainer: Trainer) -> CheckpointContent:
+def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
     """Do the first half of `save_checkpoint`: copy everything to the host.
 
     Raises
@@ -195,7 +193,7 @@ def take_checkpoint(trainer: Trainer) -> CheckpointContent:
     return checkpoint_content(*checkpoint_contents(trainer))
 
 
-def save_checkpoint(trainer: Trainer, path: str | Path) -> None:
+def save_checkpoint(trainer: TrainerProtocol, path: str | Path) -> None:
     """Write a model together with all that training needs to go on exactly from here.
 
     "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
@@ -239,7 +237,7 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
     return newest_undamaged(path, read_checkpoint)
 
 
-def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
+def load_checkpoint(trainer: TrainerProtocol, path: str | Path) -> None:
     """Put a trainer where `save_checkpoint` found it; its network must be made alike.
 
     What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
@@ -255,7 +253,7 @@ def load_checkpoint(trainer: Trainer, path: str | Path) -> None:
     restore_checkpoint(trainer, read_checkpoint(path))
 
 
-def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
+def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
     """Do the second half of `load_checkpoint`."""
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values
@@ -299,7 +297,10 @@ def restore_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 
 def check_state(
-    trainer: Trainer, state: Mapping[str, np.ndarray], cursor: EpochCursor | None, path: str | Path
+    trainer: TrainerProtocol,
+    state: Mapping[str, np.ndarray],
+    cursor: EpochCursor | None,
+    path: str | Path,
 ) -> None:
     """Raise a ModelFileError unless the optimizer's state fits; a run not yet begun has none."""
     if not state and cursor is None:

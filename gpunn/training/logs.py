@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError
@@ -20,9 +20,7 @@ from gpunn.optional import require
 from gpunn.storage.files import append, make_folder
 from gpunn.storage.formulas import formula_as_text, text_of_cell
 from gpunn.training.callbacks import Callback, check_path
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
+from gpunn.training.protocol import TrainerProtocol
 
 __all__ = ["CSVLog", "JSONLinesLog", "TensorBoard", "csv_line", "log_line"]
 
@@ -48,16 +46,16 @@ class JSONLinesLog(Callback):
     def __post_init__(self) -> None:
         check_path(self.path)
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
         make_folder(Path(self.path).parent)
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         append(self.path, log_line(logs))
 
-    def state(self, trainer: Trainer) -> dict[str, Any]:
+    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
         return size_of(self.path)
 
-    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         cut_off(self.path, state)
 
 
@@ -76,25 +74,25 @@ class CSVLog(Callback):
     def __post_init__(self) -> None:
         check_path(self.path)
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
         path = Path(self.path)
         make_folder(path.parent)
         columns = csv_header(path)
-        if columns and set(columns) != set(trainer.figures):
+        if columns and set(columns) != set(trainer.log_names):
             raise ArgumentError(
-                f"csv_log.path: {path} has the columns {columns}; this run has {trainer.figures}. "
-                "Choose another file"
+                f"csv_log.path: {path} has the columns {columns}; this run has "
+                f"{trainer.log_names}. Choose another file"
             )
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         columns = csv_header(Path(self.path))
         header = "" if columns else csv_line(list(logs), {name: name for name in logs})
         append(self.path, header + csv_line(columns or list(logs), logs))
 
-    def state(self, trainer: Trainer) -> dict[str, Any]:
+    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
         return size_of(self.path)
 
-    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         cut_off(self.path, state)
 
 
@@ -120,21 +118,21 @@ class TensorBoard(Callback):
         check_path(self.path)
         self._writer: Any = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
         require("tensorboardX", "the callback tensorboard", ".[tensorboard]")
         self._writer = None
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         writer = self._opened(None)
         for name, value in logs.items():
             if name != "epoch":
-                writer.add_scalar(tag(name, trainer.measured), value, int(logs["epoch"]))
+                writer.add_scalar(tag(name, trainer.metric_names), value, int(logs["epoch"]))
         writer.flush()
 
-    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         self._opened(trainer.epoch + 1)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainerProtocol) -> None:
         if self._writer is not None:
             self._writer.close()
             self._writer = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +16,12 @@ from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.evaluation import evaluate
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
+from gpunn.training.policies import TrainingPolicy
 from gpunn.training.progress import progress_bar
+from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.recovery import HINTS, find_fault, hints
 from gpunn.training.session import FitOptions, TrainingSession
 from gpunn.training.step_batching import StepBatching
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
 
 __all__ = ["TrainingLoop"]
 
@@ -41,10 +40,15 @@ class TrainingLoop:
     """
 
     def __init__(
-        self, trainer: Trainer, training: Subset, validation: Subset | None, options: FitOptions
+        self,
+        trainer: TrainerProtocol,
+        training: Subset,
+        validation: Subset | None,
+        options: FitOptions,
     ) -> None:
         self.session = TrainingSession(trainer, training, validation, options)
-        self.trainer, self.policy, self.progress = trainer, trainer.policy, trainer.progress
+        self.trainer, self.progress = trainer, trainer.progress
+        self.policy: TrainingPolicy = trainer.policy
         self.batching = StepBatching(trainer.model.backend.synchronize)
 
     def run(self) -> History:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from gpunn.errors import ArgumentError, DataFileError
 from gpunn.storage.files import append, finite_or_none, holds, make_folder, write_atomically
 from gpunn.storage.reading import read_lines
 from gpunn.training.callbacks import Callback, check_path
+from gpunn.training.protocol import TrainerProtocol
 from gpunn.typing import Array
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
 
 __all__ = ["NormLog", "norms"]
 
@@ -61,15 +59,15 @@ class NormLog(Callback):
         check_path(self.path)
         self._rows: dict[int, dict[str, Any]] = {}
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainerProtocol) -> None:
         """Remove epochs that a resumed run will repeat, and an incomplete line."""
         make_folder(Path(self.path).parent)
         self._write(self.content(trainer, {}))
 
-    def restore(self, state: Mapping[str, Any], trainer: Trainer) -> None:
+    def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         self._write(self.content(trainer, state))
 
-    def content(self, trainer: Trainer, state: Mapping[str, Any]) -> bytes:
+    def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
         """Return what the file should hold when training continues, and keep it.
 
         Parameters
@@ -93,7 +91,7 @@ class NormLog(Callback):
         if (content or path.exists()) and not holds(path, content):
             write_atomically(path, content)
 
-    def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         parameters, ops = trainer.model.parameters, trainer.model.backend
         names = trained(trainer)
         gradients = trainer.last_gradients()
@@ -105,7 +103,7 @@ class NormLog(Callback):
         self._rows[trainer.epoch] = finite_or_none(row)
         append(self.path, line_of(self._rows[trainer.epoch]))
 
-    def state(self, trainer: Trainer) -> dict[str, Any]:
+    def state(self, trainer: TrainerProtocol) -> dict[str, Any]:
         names = trained(trainer)
         # Lines of another network may stand in a file that was there before.
         rows = [
@@ -122,7 +120,7 @@ class NormLog(Callback):
         }
 
 
-def trained(trainer: Trainer) -> list[str]:
+def trained(trainer: TrainerProtocol) -> list[str]:
     """Return the names of the arrays whose norms are kept."""
     return [name for name, spec in trainer.model.parameters.specs.items() if spec.trainable]
 

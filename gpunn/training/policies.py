@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from gpunn.errors import DivergenceError
 from gpunn.randomness import permutation
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
+from gpunn.training.protocol import TrainerProtocol
 
 __all__ = ["TrainingPolicy"]
 
@@ -31,14 +29,14 @@ class TrainingPolicy:
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
     finds_causes: ClassVar[bool] = True
 
-    def begin(self, trainer: Trainer) -> None:
+    def begin(self, trainer: TrainerProtocol) -> None:
         """Prepare a call of `fit`; the step is ready, and no callback was called yet."""
 
-    def order(self, trainer: Trainer, rows: int) -> np.ndarray:
+    def order(self, trainer: TrainerProtocol, rows: int) -> np.ndarray:
         """Return the order in which the next epoch visits its rows, if it shuffles them."""
         return permutation(trainer.model.seed, trainer.epoch, rows)
 
-    def learning_rates(self, trainer: Trainer, updates: int, duration: int) -> np.ndarray:
+    def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rate of each update of the next epoch.
 
         Parameters
@@ -57,7 +55,7 @@ class TrainingPolicy:
         """Return the `validation_metrics` of the network's outputs for all validation rows."""
         return {}
 
-    def observe(self, trainer: Trainer, logs: Mapping[str, float]) -> str:
+    def observe(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> str:
         """Take note of an epoch that has ended; return why training should end, or nothing."""
         return ""
 

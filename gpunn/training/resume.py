@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpunn.data.frames import difference
 from gpunn.errors import ArgumentError, ModelFileError
@@ -14,11 +14,9 @@ from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint, restore_checkpoint
 from gpunn.training.dataset import Names
 from gpunn.training.epoch_cursor import EpochPlan
+from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.state import StepRecipe
 from gpunn.training.statistics import has_metric_weight
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
 
 __all__ = ["CallbackStates", "resume"]
 
@@ -32,7 +30,7 @@ class CallbackStates:
     _path: Path
     _left: list[tuple[str, dict[str, Any]]]
 
-    def hand_over(self, callback: Callback, trainer: Trainer) -> None:
+    def hand_over(self, callback: Callback, trainer: TrainerProtocol) -> None:
         """Give a callback the first state of one of its name that was not given away yet."""
         try:
             callback.restore(self._take(callback.name), trainer)
@@ -50,7 +48,11 @@ class CallbackStates:
 
 
 def resume(
-    trainer: Trainer, checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe, names: Names
+    trainer: TrainerProtocol,
+    checkpoint: Checkpoint,
+    plan: EpochPlan,
+    recipe: StepRecipe,
+    names: Names,
 ) -> CallbackStates:
     """Put a trainer where a checkpoint was written, if this call is the one that was interrupted.
 

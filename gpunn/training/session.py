@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +17,10 @@ from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochPlan
 from gpunn.training.interruption import Interruption
 from gpunn.training.memory import BufferMemory
+from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.recovery import Recovery
 from gpunn.training.resume import CallbackStates, resume
 from gpunn.training.state import StepRecipe
-
-if TYPE_CHECKING:
-    from gpunn.training.trainer import Trainer
 
 __all__ = ["FitOptions", "TrainingSession"]
 
@@ -65,7 +62,11 @@ class TrainingSession:
     """
 
     def __init__(
-        self, trainer: Trainer, training: Subset, validation: Subset | None, options: FitOptions
+        self,
+        trainer: TrainerProtocol,
+        training: Subset,
+        validation: Subset | None,
+        options: FitOptions,
     ) -> None:
         self.trainer, self.training, self.validation = trainer, training, validation
         self.options = options

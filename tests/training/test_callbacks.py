@@ -32,10 +32,10 @@ class Ranking(Metric):
 
 
 class Scripted:
-    """Stands for a trainer whose epochs have given figures."""
+    """Stands for a trainer whose epochs have given logs."""
 
-    def __init__(self, figures=("epoch", "loss", "val_loss")):
-        self.figures = list(figures)
+    def __init__(self, log_names=("epoch", "loss", "val_loss")):
+        self.log_names = list(log_names)
         self.larger_is_better = directions([Accuracy(), Ranking()])
         self.history = History()
         self.epoch = self.updates = 0
@@ -80,12 +80,12 @@ def test_a_metric_that_does_not_say_which_way_is_better(callback):
 @pytest.mark.parametrize(("larger", "best"), [(True, 3), (False, 1)])
 def test_a_metric_of_ones_own_says_which_way_is_better(tmp_path, monkeypatch, larger, best):
     monkeypatch.setattr(Ranking, "larger_is_better", larger)
-    figures = [0.5, 0.75, 0.875, 0.625]
+    values = [0.5, 0.75, 0.875, 0.625]
     stopping = EarlyStopping("ranking")
-    assert Scripted(["epoch", "ranking"]).run(stopping, figures, "ranking") == 4
+    assert Scripted(["epoch", "ranking"]).run(stopping, values, "ranking") == 4
     assert stopping.best_epoch == best
     this = Scripted(["epoch", "ranking"])
-    this.run(ModelCheckpoint(tmp_path / "best", monitor="ranking"), figures, "ranking")
+    this.run(ModelCheckpoint(tmp_path / "best", monitor="ranking"), values, "ranking")
     assert this.saved[-1] == (best, "best")
 
 
@@ -284,7 +284,7 @@ def test_csv_log(tmp_path):
     fit(this, validation_split=0.2, callbacks=[CSVLog(path)])
     fit(this, epochs=1, validation_split=0.2, callbacks=[CSVLog(path)])
     rows = read_csv(path)
-    assert list(rows[0]) == this.figures
+    assert list(rows[0]) == this.log_names
     assert [{name: float(value) for name, value in row.items()} for row in rows] == [
         {name: float(value) for name, value in row.items()} for row in this.history.rows
     ]
