@@ -42,14 +42,13 @@ def train(epochs: int, *, kept: bool) -> tuple[float, dict[str, float]]:
     """Return the seconds of a training, and those spent on what is measured where it is kept."""
     from gpunn.config import load_config
     from gpunn.experiment import RunFolder, build
-    from gpunn.training.recovery import GoodState
-    from gpunn.training.trainer import Trainer
+    from gpunn.training.recovery import GoodState, Recovery
 
     experiment = build(load_config(CONFIG, [f"training.epochs={epochs}"]), "numpy")
     seconds: dict[str, float] = {}
     with ExitStack() as stack:
         if not kept:
-            stack.enter_context(mock.patch.object(Trainer, "_recovery", return_value=None))
+            stack.enter_context(mock.patch.object(Recovery, "prepared", return_value=None))
             began = time.perf_counter()
             experiment.run(progress=False)
             return time.perf_counter() - began, seconds

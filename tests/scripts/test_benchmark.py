@@ -137,10 +137,8 @@ def test_memory_of_a_streamed_file(load, tmp_path):
     assert "(bound 4096 MiB)" in run(load, "memory", "stream", *options, "--budget", 4096)
 
 
-@pytest.mark.full
-def test_overhead(load):
-    if "GPUNN_DATA" not in os.environ:
-        pytest.skip("needs MNIST: GPUNN_DATA names the folder that its folder lies in")
+def test_overhead(load, monkeypatch):
+    monkeypatch.setattr(load("overhead"), "CONFIG", SCRIPTS / "configs" / "digits.toml")
     done = CliRunner().invoke(load("overhead").command, ["--epochs", "1"])
     assert done.exit_code in (0, 1)  # by how long it took
     found = json.loads(done.output)["milliseconds"]
