@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from gpunn.errors import ConcurrentUseError
 
-__all__ = ["Exclusion", "exclusive"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["Exclusion"]
 
 
 class Exclusion:
@@ -68,28 +63,3 @@ class Exclusion:
                 if not self._depth:
                     self._thread = None
                     self._changed.notify_all()
-
-
-class HasModel(Protocol):
-    """A trainer, as far as exclusion knows it."""
-
-    model: Any
-
-
-T = TypeVar("T", bound=HasModel)
-
-
-def exclusive(
-    what: str, *, training: bool
-) -> Callable[[Callable[Concatenate[T, P], R]], Callable[Concatenate[T, P], R]]:
-    """Return a decorator of methods of a trainer that have its network to themselves."""
-
-    def decorator(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[T, P], R]:
-        @wraps(method)
-        def alone(self: T, /, *arguments: P.args, **named: P.kwargs) -> R:
-            with self.model.exclusion.held(what, training=training):
-                return method(self, *arguments, **named)
-
-        return alone
-
-    return decorator

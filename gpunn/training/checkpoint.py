@@ -31,12 +31,9 @@ from gpunn.training.statistics import has_metric_weight, state_shapes
 __all__ = [
     "Checkpoint",
     "TrainingRecord",
-    "checkpoint_contents",
-    "load_checkpoint",
     "newest_checkpoint",
     "read_checkpoint",
     "restore_checkpoint",
-    "save_checkpoint",
     "take_checkpoint",
 ]
 
@@ -146,8 +143,17 @@ class Checkpoint:
 # ------------------------------------------------------------------------- trainer to checkpoint
 
 
-def checkpoint_contents(trainer: TrainerProtocol) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return all that training needs to go on exactly from here: a description and host arrays."""
+def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
+    """Copy to the host all that training needs to go on exactly from here.
+
+    "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
+    called, or after `Trainer.fit`.
+
+    Raises
+    ------
+    ArgumentError
+        As `Sequential.save`.
+    """
     model = trainer.model
     state = dict(trainer.state())
     callbacks = []
@@ -179,32 +185,7 @@ def checkpoint_contents(trainer: TrainerProtocol) -> tuple[dict[str, Any], dict[
         },
     }
     named = {f"{STATE}{name}": array for name, array in state.items()}
-    return description, {**model.parameters.to_host(), **named}
-
-
-def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
-    """Do the first half of `save_checkpoint`: copy everything to the host.
-
-    Raises
-    ------
-    ArgumentError
-        As `Sequential.save`.
-    """
-    return checkpoint_content(*checkpoint_contents(trainer))
-
-
-def save_checkpoint(trainer: TrainerProtocol, path: str | Path) -> None:
-    """Write a model together with all that training needs to go on exactly from here.
-
-    "Here" is between two updates, in the middle of an epoch or at its end: whenever a callback is
-    called, or after `Trainer.fit`.
-
-    Raises
-    ------
-    ArgumentError, OSError
-        As `Sequential.save`.
-    """
-    take_checkpoint(trainer).write(path)
+    return checkpoint_content(description, {**model.parameters.to_host(), **named})
 
 
 # ------------------------------------------------------------------------- checkpoint to trainer
@@ -237,24 +218,18 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
     return newest_undamaged(path, read_checkpoint)
 
 
-def load_checkpoint(trainer: TrainerProtocol, path: str | Path) -> None:
-    """Put a trainer where `save_checkpoint` found it; its network must be made alike.
+def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
+    """Put a trainer where a checkpoint was written; its network must be made alike.
 
     What is not in the file is the trainer's own: loss, metrics, the optimizer's parameters and the
-    data. The state of callbacks is handed to those of the next call of `Trainer.fit`: the first
-    `EarlyStopping` in the file to the first one there, and so on.
+    data. The states of callbacks are for `gpunn.training.resume`.
 
     Raises
     ------
     ModelFileError
-        If the file is damaged, holds no training state, or does not fit the trainer's optimizer or
-        its network's layers, input shape, seed and dtype. Nothing has been changed then.
+        If it does not fit the trainer's optimizer or its network's layers, input shape, seed and
+        dtype. Nothing has been changed then.
     """
-    restore_checkpoint(trainer, read_checkpoint(path))
-
-
-def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None:
-    """Do the second half of `load_checkpoint`."""
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values
     check_same_network(trainer.model, description, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from gpunn.training.statistics import has_metric_weight, with_metric_weight
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
 
-__all__ = ["Progress", "Snapshot", "StepRecipe", "TrainingState"]
+__all__ = ["Progress", "ProgressAttribute", "Snapshot", "StepRecipe", "TrainingState"]
+
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -36,6 +39,22 @@ class Progress:
     def copy(self) -> Progress:
         """Return a copy that stays as it is when training goes on."""
         return replace(self, cursor=copy(self.cursor))
+
+
+class ProgressAttribute(Generic[T]):
+    """An attribute of a trainer that is one of its `progress`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, trainer: Any, owner: type) -> T:
+        if trainer is None:
+            return self  # type: ignore[return-value]  # of the class itself
+        value: T = getattr(trainer.progress, self._name)
+        return value
+
+    def __set__(self, trainer: Any, value: T) -> None:
+        setattr(trainer.progress, self._name, value)
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
-from gpunn.errors import ArgumentError, suggest
+from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.monitor import TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.training.callbacks import Callback
-from gpunn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from gpunn.training.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    restore_checkpoint,
+    take_checkpoint,
+)
 from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.evaluation import Evaluator, evaluate
@@ -25,61 +30,13 @@ from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.memory import BufferMemory
 from gpunn.training.policies import TrainingPolicy
-from gpunn.training.recovery import CHOICES, is_finite
+from gpunn.training.recovery import is_finite
 from gpunn.training.session import FitOptions
-from gpunn.training.state import Progress, Snapshot, TrainingState
+from gpunn.training.settings import CHECKS, checked_metrics
+from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
 from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
-
-T = TypeVar("T")
-
-
-class ProgressAttribute(Generic[T]):
-    """An attribute of a trainer that is one of its `progress`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __get__(self, trainer: Trainer | None, owner: type) -> T:
-        if trainer is None:
-            return self  # type: ignore[return-value]  # of the class itself
-        value: T = getattr(trainer.progress, self._name)
-        return value
-
-    def __set__(self, trainer: Trainer, value: T) -> None:
-        setattr(trainer.progress, self._name, value)
-
-
-def checked_metrics(values: Any) -> list[Metric]:
-    """Return metrics, or raise an error if two figures would have one name."""
-    metrics = resolve_all(Metric, values, "metrics")
-    names = ["loss", *(metric.name for metric in metrics)]
-    reserved = {"epoch", *TIMINGS}
-    if len(set(names)) < len(names) or reserved & set(names):
-        raise ArgumentError(
-            f"metrics: each name may occur once, and none may be 'loss' or one of "
-            f"{sorted(reserved)}; got {names[1:]}"
-        )
-    return metrics
-
-
-def checked_choice(value: Any) -> str:
-    """Return what to do on divergence, or raise an error if there is no such choice."""
-    if value not in CHOICES:
-        raise ArgumentError(f"on_divergence: there is no {value!r}; {suggest(str(value), CHOICES)}")
-    return str(value)
-
-
-CHECKS: dict[str, Callable[[Any], Any]] = {
-    "loss": lambda value: resolve(Loss, value, "loss"),
-    "metrics": checked_metrics,
-    "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
-    "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
-    "report_every": lambda value: check_integer("report_every", value),
-    "on_divergence": checked_choice,
-}
-"""What checks a setting, in the constructor and later, and makes objects of names."""
 
 
 class Trainer:
@@ -474,13 +431,19 @@ class Trainer:
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to go on exactly from here."""
-        save_checkpoint(self, path)
+        take_checkpoint(self).write(path)
 
     def load_checkpoint(self, path: Any) -> None:
         """Go on from a checkpoint: parameters, optimizer, counters, schedule and history.
 
         The next call of `fit` is then a further call after the one that wrote the checkpoint, in
         which callbacks begin anew. `fit(resume_from=path)` goes on with that call itself.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is damaged, holds no training state, or does not fit the trainer's optimizer
+            or its network's layers, input shape, seed and dtype. Nothing has been changed then.
         """
         with self.model.exclusion.held("load_checkpoint", training=False):
-            load_checkpoint(self, path)
+            restore_checkpoint(self, read_checkpoint(path))

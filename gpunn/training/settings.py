@@ -1,0 +1,47 @@
+"""What checks a trainer's settings, in the constructor and whenever one is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gpunn.configurable import check_integer, resolve, resolve_all
+from gpunn.errors import ArgumentError, suggest
+from gpunn.losses import Loss
+from gpunn.metrics import Metric
+from gpunn.monitor import TIMINGS
+from gpunn.optimizers import Optimizer
+from gpunn.training.recovery import CHOICES
+
+__all__ = ["CHECKS", "checked_metrics"]
+
+
+def checked_metrics(values: Any) -> list[Metric]:
+    """Return metrics, or raise an error if two figures would have one name."""
+    metrics = resolve_all(Metric, values, "metrics")
+    names = ["loss", *(metric.name for metric in metrics)]
+    reserved = {"epoch", *TIMINGS}
+    if len(set(names)) < len(names) or reserved & set(names):
+        raise ArgumentError(
+            f"metrics: each name may occur once, and none may be 'loss' or one of "
+            f"{sorted(reserved)}; got {names[1:]}"
+        )
+    return metrics
+
+
+def checked_choice(value: Any) -> str:
+    """Return what to do on divergence, or raise an error if there is no such choice."""
+    if value not in CHOICES:
+        raise ArgumentError(f"on_divergence: there is no {value!r}; {suggest(str(value), CHOICES)}")
+    return str(value)
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {
+    "loss": lambda value: resolve(Loss, value, "loss"),
+    "metrics": checked_metrics,
+    "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
+    "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
+    "report_every": lambda value: check_integer("report_every", value),
+    "on_divergence": checked_choice,
+}
+"""What checks a setting, in the constructor and later, and makes objects of names."""
