@@ -152,7 +152,7 @@ class ExportError(GpunnError, ValueError):
 
 
 class MissingFigureError(GpunnError, KeyError):
-    """A history has no figure of that name; the message offers the nearest."""
+    """A history has no metric of that name; the message suggests the nearest."""
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes
 

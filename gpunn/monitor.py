@@ -1,4 +1,4 @@
-"""Which figure tells the best epoch, and whether larger or smaller is better.
+"""Which metric tells the best epoch, and whether larger or smaller is better.
 
 Shared by callbacks, schedules, histories, run folders and reports, so that all of them agree.
 """
@@ -25,24 +25,24 @@ __all__ = [
     "directions",
     "improved",
     "improvement_start",
-    "missing_figure",
+    "missing_metric",
     "monitored",
 ]
 
 VALIDATION = "val_"
-"""Prefix of the figures of the validation data."""
+"""Prefix of the metrics of the validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
-"""Names in an epoch's row, after the metrics, of what is not measured on predictions."""
+"""Names of an epoch's logs that are not measured on predictions."""
 
 BESIDE = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
-"""Figures of an epoch that are no metric, and whether larger is better."""
+"""Logs of an epoch that are no metric, and whether larger is better."""
 
 Row = TypeVar("Row", bound=Mapping[str, float | None])
 
 
 def directions(metrics: Iterable[Metric]) -> dict[str, bool | None]:
-    """Return, by the name of each possible figure, whether larger is better; None is unknown.
+    """Return, by the name of each possible log, whether larger is better; None is unknown.
 
     A loss is always minimised. A metric says it itself (`Metric.larger_is_better`).
 
@@ -76,9 +76,9 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
     Parameters
     ----------
     mode : {"auto", "min", "max"}
-        "auto" asks the figure's metric.
+        "auto" asks the metric.
     monitor : str
-        Name of a figure.
+        Name of a log.
     larger_is_better : mapping of str to bool or None
         As `directions` returns it.
 
@@ -102,29 +102,29 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
 
 
 def improvement_start(mode: str) -> float:
-    """Return the figure that every finite figure improves on, for "min" or "max"."""
+    """Return the value that every finite one improves, for "min" or "max"."""
     return math.inf if mode == "min" else -math.inf
 
 
-def improved(mode: str, figure: float, best: float, min_delta: float = 0.0) -> bool:
-    """Return whether `figure` is better than `best` by more than `min_delta`."""
-    gain = best - figure if mode == "min" else figure - best
+def improved(mode: str, value: float, best: float, min_delta: float = 0.0) -> bool:
+    """Return whether `value` is better than `best` by more than `min_delta`."""
+    gain = best - value if mode == "min" else value - best
     return gain > min_delta
 
 
-def default_monitor(figures: Collection[str]) -> str | None:
-    """Return the figure that tells the best epoch where none was named, if there is one."""
-    return next((name for name in ("val_accuracy", "val_loss") if name in figures), None)
+def default_monitor(names: Collection[str]) -> str | None:
+    """Return the metric among these that tells the best epoch by default, if there is one."""
+    return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
 
 
 @dataclass(frozen=True)
 class Best:
-    """What makes an epoch the best so far.
+    """The rule for the best epoch.
 
     Attributes
     ----------
     monitor : str
-        The figure it is told by.
+        The metric that it is told by.
     direction : {"min", "max"}
     min_delta : float
         The least change that counts as an improvement.
@@ -135,40 +135,40 @@ class Best:
     min_delta: float = 0.0
 
     def find(self, rows: Iterable[Row]) -> Row | None:
-        """Return the best of some epochs' figures; None if none of them has a finite one."""
+        """Return the best row; None if none has a finite value."""
         best, found = improvement_start(self.direction), None
         for row in rows:
-            figure = row.get(self.monitor)
-            if figure is not None and improved(self.direction, figure, best, self.min_delta):
-                best, found = figure, row
+            value = row.get(self.monitor)
+            if value is not None and improved(self.direction, value, best, self.min_delta):
+                best, found = value, row
         return found
 
 
-def missing_figure(monitor: str, figures: Collection[str], remedy: str = "") -> str:
-    """Return what to say where an epoch has no figure of this name.
+def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
+    """Return the message for an epoch without a metric of this name.
 
     Parameters
     ----------
     monitor : str
-    figures : collection of str
-        Those it has.
-    remedy : str
-        How to get figures of validation data, said where there are none.
+    names : collection of str
+        The logs that an epoch has.
+    hint : str
+        How to get metrics of validation data, added if there are none.
     """
-    unvalidated = not any(name.startswith(VALIDATION) for name in figures)
-    needs = remedy if monitor.startswith(VALIDATION) and unvalidated else ""
-    return f"an epoch has no figure {monitor!r}{needs}; {suggest(monitor, figures)}"
+    unvalidated = not any(name.startswith(VALIDATION) for name in names)
+    needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
+    return f"an epoch has no metric {monitor!r}{needs}; {suggest(monitor, names)}"
 
 
 def monitored(logs: Mapping[str, float], monitor: str) -> float:
-    """Return the monitored figure of an epoch.
+    """Return the monitored metric of an epoch.
 
     Raises
     ------
     ArgumentError
-        If the epoch has no such figure; the message offers the nearest that it has.
+        If the epoch has no such metric; the message suggests the nearest name.
     """
     if monitor not in logs:
-        remedy = " without validation data"
-        raise ArgumentError(f"monitor: {missing_figure(monitor, logs, remedy)}")
+        hint = " without validation data"
+        raise ArgumentError(f"monitor: {missing_metric(monitor, logs, hint)}")
     return logs[monitor]

@@ -98,7 +98,7 @@ def test_monitored():
     assert monitored(logs, "val_loss") == 0.75
     with pytest.raises(ArgumentError, match="did you mean 'val_loss'"):
         monitored(logs, "val_los")
-    with pytest.raises(ArgumentError, match="no figure 'val_accuracy' without validation data"):
+    with pytest.raises(ArgumentError, match="no metric 'val_accuracy' without validation data"):
         monitored({"loss": 0.5}, "val_accuracy")
 
 

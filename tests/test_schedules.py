@@ -100,8 +100,8 @@ def test_reduce_on_plateau_asks_which_way_is_better():
         wrapped.check({"loss": False, "mine": None})
 
 
-def test_missing_figure_is_named():
-    with pytest.raises(ArgumentError, match=r"no figure 'val_loss' without validation data"):
+def test_a_missing_metric_is_named():
+    with pytest.raises(ArgumentError, match=r"no metric 'val_loss' without validation data"):
         plateau().observe({"loss": 1.0})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from gpunn.errors import ArgumentError, ConfigError
-from gpunn.monitor import Best, default_monitor, direction, missing_figure
+from gpunn.monitor import Best, default_monitor, direction, missing_metric
 from gpunn.training.callbacks import Callback, EarlyStopping
 
 __all__ = ["best_rule", "settle_monitors"]
@@ -35,13 +35,13 @@ def settle_monitors(
         smaller.
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
-        raise ConfigError("training.monitor_mode: needs training.monitor, the figure's name")
+        raise ConfigError("training.monitor_mode: needs training.monitor, the metric's name")
     for path, table, mode in _monitoring(training):
         if (monitor := table.get("monitor")) is None:
             continue
         if monitor not in logs:
             remedy = " without validation rows (data.validation_fraction)"
-            raise ConfigError(f"{path}.monitor: {missing_figure(monitor, logs, remedy)}")
+            raise ConfigError(f"{path}.monitor: {missing_metric(monitor, logs, remedy)}")
         if mode in table:
             try:
                 table[mode] = direction(table[mode], monitor, larger_is_better)

@@ -1,4 +1,4 @@
-"""The figures of each epoch."""
+"""The logs of each epoch: loss, metrics, learning rate and times."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SHOWN = 30
 class History(dict[str, list[float]]):
     """Figures of each epoch, as columns by name and as rows.
 
-    A dictionary from a figure's name to its values in every epoch that has it. So
-    `pandas.DataFrame(history)` is a table of an epoch a row; where some epochs lack a figure,
+    A dictionary from a log's name to its values in every epoch that has it. So
+    `pandas.DataFrame(history)` is a table of an epoch a row; where some epochs lack one,
     `pandas.DataFrame(history.rows)` is.
 
     Attributes
@@ -40,10 +40,10 @@ class History(dict[str, list[float]]):
         Why training ended before its last epoch; empty if it did not.
     rule : Best or None
         What tells the best epoch where nothing else is asked for: what an `EarlyStopping` of the
-        last call of `fit` monitored. None is "val_accuracy" if there is such a figure, else
+        last call of `fit` monitored. None is "val_accuracy" if there is one, else
         "val_loss".
     larger_is_better : dict of str to bool or None
-        Whether larger is better, by the name of each possible figure; None is unknown.
+        Whether larger is better, by the name of each possible log; None is unknown.
 
     Examples
     --------
@@ -66,8 +66,8 @@ class History(dict[str, list[float]]):
     def append(self, row: Mapping[str, float]) -> None:
         """Add an epoch."""
         self.rows.append(dict(row))
-        for name, figure in row.items():
-            self.setdefault(name, []).append(figure)
+        for name, value in row.items():
+            self.setdefault(name, []).append(value)
 
     def replace(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Put other epochs in place of those there are."""
@@ -78,7 +78,7 @@ class History(dict[str, list[float]]):
             self.append(row)
 
     def __getitem__(self, name: str) -> list[float]:
-        """Return one figure of every epoch that has it, as a list of its own.
+        """Return one log of every epoch that has it, as a new list.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class History(dict[str, list[float]]):
         if not self.rows:
             ended = f" (training ended: {self.stopped})" if self.stopped else ""
             raise MissingFigureError(
-                f"history: there is no {name!r}, since no epoch has been done yet{ended}; figures "
+                f"history: there is no {name!r}, since no epoch has been done yet{ended}; metrics "
                 "come with the epochs of Trainer.fit"
             )
         needs = ""
@@ -109,12 +109,12 @@ class History(dict[str, list[float]]):
         return self.best_epoch_by()
 
     def best_epoch_by(self, monitor: str | None = None, mode: str = "auto") -> int:
-        """Return the number of the best epoch, from 1, by a figure.
+        """Return the number of the best epoch, from 1, by a metric.
 
         Parameters
         ----------
         monitor : str or None
-            The figure to tell it by; None is what `rule` says.
+            The metric to tell it by; None is what `rule` says.
         mode : {"auto", "min", "max"}
             Whether smaller or larger is better. "auto" asks the metric
             (`Metric.larger_is_better`), and takes smaller for losses.
@@ -122,8 +122,8 @@ class History(dict[str, list[float]]):
         Raises
         ------
         ArgumentError
-            If there is no such figure, or none to tell the best epoch by, or "auto" can't tell
-            which way is better, or no epoch has a finite figure.
+            If there is no such metric, or none to tell the best epoch by, or "auto" can't tell
+            which way is better, or no epoch has a finite value.
         """
         rule = self._rule(monitor, mode)
         best = rule.find(self.rows)
@@ -142,18 +142,18 @@ class History(dict[str, list[float]]):
         name = default_monitor(self) if monitor is None else monitor
         if name is None:
             raise ArgumentError(
-                "monitor: there is no validation data to tell the best epoch by; name a figure, "
+                "monitor: there is no validation data to tell the best epoch by; name a metric, "
                 f"such as 'loss' ({suggest('', self)})"
             )
         monitored(dict.fromkeys(self, 0.0), name)
         return Best(name, direction(mode, name, self.larger_is_better))
 
-    def plot(self, *figures: str) -> Any:
-        """Plot figures by epoch, each on axes of its own, training and validation together.
+    def plot(self, *names: str) -> Any:
+        """Plot logs by epoch, each on axes of its own, training and validation together.
 
         Parameters
         ----------
-        *figures : str
+        *names : str
             Such as "loss" and "accuracy"; by default the loss and all metrics.
 
         Returns
@@ -165,21 +165,21 @@ class History(dict[str, list[float]]):
         Raises
         ------
         ArgumentError
-            If there is no such figure, or no epoch yet.
+            If there is no such log, or no epoch yet.
         MissingPackageError
             If Matplotlib is not installed; it comes with the extra `report`.
         """
         if not self.rows:
             raise ArgumentError("history: there is no epoch to plot yet")
-        for name in figures:
+        for name in names:
             if name not in self:
-                raise ArgumentError(f"figures: there is no {name!r}; {suggest(name, self)}")
+                raise ArgumentError(f"names: there is no {name!r}; {suggest(name, self)}")
         beside = ("epoch", *TIMINGS)
         measured = [n for n in self if n not in beside and not n.startswith(VALIDATION)]
-        return plot_columns(self.rows, figures or measured)
+        return plot_columns(self.rows, names or measured)
 
     def _repr_html_(self) -> str:
-        """Return the figures for a notebook, an epoch a row."""
+        """Return the logs for a notebook, an epoch a row."""
         names = list(self)
         rows = [[f"{row[name]:.6g}" if name in row else "" for name in names] for row in self.rows]
         if len(rows) > SHOWN:

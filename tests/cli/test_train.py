@@ -192,14 +192,14 @@ def test_a_warning_is_one_line(gpunn, digits):
         ("training.callbacks=['csv_log']", "training.callbacks[0].path: 'csv_log' needs this"),
         (
             "training.callbacks=[{name='early_stopping', monitor='val_acuracy'}]",
-            "training.callbacks[0].monitor: an epoch has no figure 'val_acuracy'; did you mean "
+            "training.callbacks[0].monitor: an epoch has no metric 'val_acuracy'; did you mean "
             "'val_accuracy'?",
         ),
         ("training.callbacks=['early_stopping', 'early_stopping']", "only one early_stopping"),
-        ("training.monitor=val_los", "training.monitor: an epoch has no figure 'val_los'; did you"),
+        ("training.monitor=val_los", "training.monitor: an epoch has no metric 'val_los'; did you"),
         (
             "training.optimizer.learning_rate={name='reduce_on_plateau', monitor='val_lss'}",
-            "training.optimizer.learning_rate.monitor: an epoch has no figure 'val_lss'",
+            "training.optimizer.learning_rate.monitor: an epoch has no metric 'val_lss'",
         ),
         ("training.class_weight={x=1}", "training.class_weight.x: there is no such class"),
         ("training.class_weight={11=1}", "training.class_weight.11: there is no such class"),
@@ -241,7 +241,7 @@ def test_a_monitor_without_validation_rows(gpunn, digits):
         status=2,
     )
     assert (
-        "no figure 'val_loss' without validation rows (data.validation_fraction)" in result.stderr
+        "no metric 'val_loss' without validation rows (data.validation_fraction)" in result.stderr
     )
 
 

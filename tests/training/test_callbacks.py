@@ -171,7 +171,7 @@ def test_early_stopping_rejects(options, error, message):
     "callback", [EarlyStopping("val_los"), ModelCheckpoint("x", monitor="val_los")]
 )
 def test_a_figure_that_there_will_not_be(callback):
-    with pytest.raises(ArgumentError, match=r"no figure 'val_los'.*did you mean 'val_loss'"):
+    with pytest.raises(ArgumentError, match=r"no metric 'val_los'.*did you mean 'val_loss'"):
         Scripted().run(callback, [1])
 
 

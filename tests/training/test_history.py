@@ -47,7 +47,7 @@ def test_a_figure_that_is_not_there():
 
 
 def test_a_figure_before_the_first_epoch():
-    with pytest.raises(KeyError, match="no epoch has been done yet; figures come with the epochs"):
+    with pytest.raises(KeyError, match="no epoch has been done yet; metrics come with the epochs"):
         History()["val_accuracy"]
     stopped = History()
     stopped.stopped = "interrupted"
@@ -102,7 +102,7 @@ def test_the_best_epoch():
 def test_no_best_epoch():
     with pytest.raises(ArgumentError, match="no epoch has been done yet"):
         _ = History().best_epoch
-    with pytest.raises(ArgumentError, match=r"there is no validation data.*name a figure"):
+    with pytest.raises(ArgumentError, match=r"there is no validation data.*name a metric"):
         _ = with_figures(loss=[1.0]).best_epoch
     with pytest.raises(ArgumentError, match="did you mean 'val_accuracy'"):
         with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch_by("val_acc")

@@ -192,7 +192,7 @@ ONES = np.ones(ROWS)
         (
             {"callbacks": [EarlyStopping()]},
             ArgumentError,
-            "no figure 'val_loss' without validation data",
+            "no metric 'val_loss' without validation data",
         ),
     ],
 )
@@ -216,7 +216,7 @@ def test_a_fit_that_cannot_begin_changes_nothing(options, error, message):
 def test_the_schedule_is_asked_before_training():
     this = trainer(optimizer=SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss"))))
     before = this.model.parameters.to_host()
-    with pytest.raises(ArgumentError, match=r"no figure 'val_loss' without validation data"):
+    with pytest.raises(ArgumentError, match=r"no metric 'val_loss' without validation data"):
         fit(this)
     for name, value in before.items():
         np.testing.assert_array_equal(this.model.parameters.to_host()[name], value)
