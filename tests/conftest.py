@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import NamedTuple
 
 import pytest
-from devices import BACKENDS, DEVICE, TARGETS
+from devices import BACKENDS, DEVICE, TARGETS, in_which_run
 
 from gpunn.backends import Backend
 
@@ -63,13 +63,20 @@ class Target(NamedTuple):
     dtype: str
 
 
-@pytest.fixture(params=TARGETS, ids=[f"{name}-{dtype}" for name, dtype in TARGETS])
+@pytest.fixture(
+    params=[
+        pytest.param(target, id="-".join(target), marks=in_which_run("-".join(target)))
+        for target in TARGETS
+    ]
+)
 def target(request: pytest.FixtureRequest) -> Target:
     name, dtype = request.param
     return Target(BACKENDS[name](), dtype)
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=[pytest.param(name, marks=in_which_run(f"{name}-float32")) for name in BACKENDS]
+)
 def backend(request: pytest.FixtureRequest) -> Backend:
     return BACKENDS[request.param]()
 

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 
 import array_api_compat.numpy
+import pytest
 
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.numpy import NumpyBackend
@@ -104,3 +105,11 @@ TARGETS = [
     if not (dtype == "float64" and name in SINGLE_PRECISION_ONLY)
 ]
 """Every backend with every type it has."""
+
+COVERED = {"base-float64", "strict-float32", "strict-float64", "strict:device1-float64"}
+"""Targets of the full run alone: the oracle itself, and what strict's second device proves too."""
+
+
+def in_which_run(target: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of what is run on a target."""
+    return [pytest.mark.full] if target in COVERED else []

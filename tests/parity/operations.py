@@ -111,8 +111,8 @@ def execute(
     return {name: backend.to_host(value) for name, value in flatten(placed)}
 
 
-def check(backend: Backend, dtype: str, case: Case) -> None:
-    """Assert that a backend gives the oracle's results, in every layout.
+def check(backend: Backend, dtype: str, case: Case, layouts: tuple[str, ...] = LAYOUTS) -> None:
+    """Assert that a backend gives the oracle's results, in these layouts.
 
     Tolerance: with S the largest absolute number that goes in or comes out, an error of at most
     eps * S * (4 + 2 * sqrt(terms)). Each of the few roundings on the way costs half an ulp, each
@@ -126,7 +126,7 @@ def check(backend: Backend, dtype: str, case: Case) -> None:
     numbers = [a for a in expected.values() if a.dtype.kind == "f" and a.size]
     scale = max([1.0, *(float(np.abs(a).max()) for a in numbers)])
     tolerance = np.finfo(dtype).eps * scale * (4 + 2 * math.sqrt(case.terms))
-    for layout in LAYOUTS:
+    for layout in layouts:
         after = execute(backend, dtype, case, host, layout)
         where = f"{case.name}, {layout}"
         compare(after, expected, dict(flatten(host)), dtype, tolerance, case.exact, where)

@@ -1,5 +1,7 @@
 """Whole training runs on every backend against the plain base on NumPy in float64."""
 
+import re
+
 import devices
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from parity.runs import (
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
 from gpunn.data import batches
+from gpunn.workspace import Workspace
 
 EVERYTHING = Run(
     "everything",
@@ -32,18 +35,23 @@ EVERYTHING = Run(
 )
 TARGETS = [target for target in devices.TARGETS if target[0] not in ("base", "strict")]
 BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
-QUICK = {"loss softmax_cross_entropy", "optimizer adam, decay and clipping", "pixels"}
-
+MOST = re.compile("loss .*|optimizer .*clipping|accumulation of 3.*|(class|sample) weights|pixels")
+"""Every loss and optimizer, and the ways to feed and to weight. The full run has the others."""
 
 CASES = [
-    pytest.param(run, id=name, marks=[] if name in QUICK else pytest.mark.full)
+    pytest.param(run, id=name, marks=[] if MOST.fullmatch(name) else pytest.mark.full)
     for name, run in RUNS.items()
 ]
 REPEATED = "pairs of runs agree bitwise: repeated, resumed, streamed, reported, seen by neighbours"
 MOVED = "models and checkpoints go from NumPy's backend and back"
 
 
-@pytest.fixture(params=TARGETS, ids=lambda target: "-".join(target))
+@pytest.fixture(
+    params=[
+        pytest.param(target, marks=devices.in_which_run("-".join(target))) for target in TARGETS
+    ],
+    ids=lambda target: "-".join(target),
+)
 def place(request):
     """A backend that isn't the oracle's, and a type."""
     name, dtype = request.param
@@ -207,6 +215,24 @@ def test_the_tutorials_network(place, capsys):
     assert printed == lines
     assert "Epoch 3/3, Loss: " in printed
     np.testing.assert_allclose(got, want, TOLERANCES[dtype], TOLERANCES[dtype])
+
+
+def test_initial_weights_are_the_same_bits(backend):
+    ours, theirs = (EVERYTHING.make(each, "float32").model for each in (ORACLE, backend))
+    assert_same_bits(theirs.parameters.to_host(), ours.parameters.to_host())
+
+
+def test_dropout_masks_are_the_same_bits(backend):
+    masks = []
+    for each in (ORACLE, backend):
+        model = gpunn.Sequential([layers.Dropout(0.4)], 500, each)
+        workspace = Workspace(each, "float32", 20, training=True)
+        x = each.from_host(np.ones((20, 500)), "float32")
+        for _ in range(3):
+            each.increment(workspace.passes, 1)
+            masks.append(each.to_host(model.forward(x, workspace)[-1]) != 0)
+    np.testing.assert_array_equal(masks[3:], masks[:3])
+    assert not np.array_equal(masks[0], masks[1])
 
 
 def test_a_diverging_run_is_told(backend):
