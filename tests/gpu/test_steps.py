@@ -20,7 +20,7 @@ HOW = "GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps"
 
 
 @pytest.mark.parametrize("graph", [True, False], ids=["recorded", "one by one"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.full)])
 @pytest.mark.parametrize("steps", STEPS, ids=lambda steps: steps.name)
 def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, graph):
     counted = dataclasses.asdict(count(steps, dtype, graph))
@@ -32,6 +32,7 @@ def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, gra
     proved("kinds of steps make the host wait for nothing, copy nothing and allocate nothing")
 
 
+@pytest.mark.full
 def test_the_documented_table_is_current(proved):
     shown = subprocess.run(
         [sys.executable, "-m", "gpu.steps", "--show"],

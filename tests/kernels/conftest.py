@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -19,10 +21,12 @@ from kernels.replay import Recording
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDED_FROM = (
-    *("gpunn/**/*.py", "tests/emulated_cuda/*.*", "tests/emulated_cuda/include/**/*"),
+    *("gpunn/*.py", "gpunn/backends/*.py", "gpunn/backends/cupy/**/*.py"),
+    *("gpunn/layers/*.py", "gpunn/metrics/*.py", "gpunn/training/*.py"),
+    *("tests/emulated_cuda/*.*", "tests/emulated_cuda/include/**/*"),
     *("tests/parity/operations.py", "tests/kernels/recorder.py", "tests/kernels/cases.py"),
 )
-KEPT = 3
+KEPT = 6
 """Recordings that stay in the cache."""
 
 IN_USE = 6 * 3600
@@ -56,17 +60,18 @@ def digest() -> str:
     return found.hexdigest()[:32]
 
 
-def record() -> Recording:
+@functools.cache
+def record(dtype: str = "float32") -> Recording:
     """Return the recording of the code as it is, made anew if there is none yet."""
     cache = toolchain.cache_folder()
-    folder = cache / f"recording-{digest()}"
+    folder = cache / f"recording-{digest()}-{dtype}"
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             made = Path(scratch, "recording")
             made.mkdir()
             paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
             ended = subprocess.run(
-                [sys.executable, "-m", "kernels.recorder", str(made)],
+                [sys.executable, "-m", "kernels.recorder", str(made), dtype],
                 env={**os.environ, "PYTHONPATH": paths},
                 capture_output=True,
                 text=True,
@@ -90,3 +95,9 @@ def record() -> Recording:
 @pytest.fixture(scope="session")
 def recording() -> Recording:
     return record()
+
+
+@pytest.fixture(scope="session")
+def recording_of() -> Callable[[str], Recording]:
+    """`recording_of("float64")`: of the operations in this type."""
+    return record

@@ -1,9 +1,10 @@
 """Runs the CuPy backend on emulated devices and writes down what it asked of them.
 
-`python -m kernels.recorder FOLDER`, a process of its own because the emulator holds for a whole
-one, leaves `recording.json` and `memory.bin` in the folder:
+`python -m kernels.recorder FOLDER DTYPE`, a process of its own because the emulator holds for a
+whole one, leaves `recording.json` and `memory.bin` in the folder:
 
-* every CUDA source that whole training runs asked for, and that single operations did;
+* every CUDA source that single operations of this type asked for, and, where it is float32, that
+  whole training runs of both types did;
 * for each run of an operation, its launches in order with their arguments, and the memory that they
   reach, as it was before, in blocks of exactly the size that was asked for.
 
@@ -133,9 +134,9 @@ def describe(array: Any, recorder: Recorder) -> dict[str, Any]:
     return found
 
 
-def record_operations(recorder: Recorder, backend: Any) -> Iterator[dict[str, Any]]:
-    """Run every case in every type and layout; yield those that launch kernels of the project."""
-    for case, dtype in itertools.product(small_cases(), DTYPES):
+def record_operations(recorder: Recorder, backend: Any, dtype: str) -> Iterator[dict[str, Any]]:
+    """Run every case in every layout; yield those that launch kernels of the project."""
+    for case in small_cases():
         host = operations.inputs(case, dtype)
         for layout in operations.LAYOUTS:
             if is_large(case.name) and (dtype, layout) != ("float32", "contiguous"):
@@ -242,13 +243,15 @@ def training_runs() -> None:
     """Every activation, layer, loss, metric and optimizer, each type, and the ways of feeding."""
     batches.STREAM_BYTES = 600
     weights = np.linspace(0, 1, ROWS)
+    functions = [cls.name for cls in operations.builtin(activations.Activation)]
+    measures = [cls.name for cls in operations.builtin(losses.Loss)]
+    longest = max(len(functions), len(measures), len(OPTIMIZERS))
     for dtype in DTYPES:
-        for cls in operations.builtin(activations.Activation):
-            train(dtype, activation=cls.name)
-        for cls in operations.builtin(losses.Loss):
-            train(dtype, loss=cls.name)
+        # Each has kernels of its own, so a run may have one of each kind.
+        chosen = zip(*map(itertools.cycle, (functions, measures, OPTIMIZERS)), strict=False)
+        for activation, loss, optimizer in itertools.islice(chosen, longest):
+            train(dtype, activation=activation, loss=loss, optimizer=optimizer)
         for optimizer in OPTIMIZERS:
-            train(dtype, optimizer=optimizer)
             train(dtype, optimizer=optimizer, scaled=True)
         train(dtype, graph=False)
         train(dtype, fused_products=False)
@@ -273,14 +276,15 @@ def tables() -> dict[str, list[str]]:
     }
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, dtype: str) -> None:
     emulated_cuda.install(devices=1)
     recorder = Recorder(folder)
     watch(recorder)
-    training_runs()
+    if dtype == "float32":
+        training_runs()
     trained = list(emulated.sources())
     recorder.sources.update({source: number for number, source in enumerate(trained)})
-    recorded = list(record_operations(recorder, get_backend("cupy:0")))
+    recorded = list(record_operations(recorder, get_backend("cupy:0"), dtype))
     recorder.blob.close()
     sources = [
         {
@@ -302,4 +306,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
