@@ -35,11 +35,12 @@ def public_methods(cls):
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_gives_the_results_of_the_base(target, group, proved):
-    """In every memory layout in float32, and in float64 in one."""
-    layouts = LAYOUTS if target.dtype == "float32" else ("contiguous",)
-    for case in GROUPS[group]:
+    """In float32 all cases, in each memory layout; in float64 the largest, in one."""
+    everything = target.dtype == "float32"
+    cases, layouts = (GROUPS[group], LAYOUTS) if everything else (GROUPS[group][-1:], LAYOUTS[:1])
+    for case in cases:
         check(target.backend, target.dtype, case, layouts)
-    proved("operation cases agree with the oracle", len(layouts) * len(GROUPS[group]))
+    proved("operation cases agree with the oracle", len(layouts) * len(cases))
 
 
 DOUBLE = [target for target in TARGETS if target[1] == "float64"]
@@ -48,10 +49,10 @@ DOUBLE = [target for target in TARGETS if target[1] == "float64"]
 @pytest.mark.full
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("target", DOUBLE, ids="-".join, indirect=True)
-def test_other_layouts_give_the_results_of_the_base_in_float64(target, group, proved):
+def test_gives_the_results_of_the_base_in_float64(target, group, proved):
     for case in GROUPS[group]:
-        check(target.backend, target.dtype, case, ("transposed", "sliced"))
-    proved("operation cases agree with the oracle", 2 * len(GROUPS[group]))
+        check(target.backend, target.dtype, case)
+    proved("operation cases agree with the oracle", len(LAYOUTS) * len(GROUPS[group]))
 
 
 def test_every_operation_has_a_case():

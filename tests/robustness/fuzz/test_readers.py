@@ -4,6 +4,7 @@ A small version of `python -m tests.robustness.fuzz`, whose figures are in docs/
 """
 
 import copy
+import functools
 import random
 import tracemalloc
 
@@ -21,7 +22,13 @@ EXPANDED = 2**24 + 2**23
 """What a compressed file may take in any case: 16 MiB, and what reading them needs."""
 
 
-READERS = {name: make() for name, make in readers.READERS.items()}
+READERS = readers.READERS
+
+
+@functools.cache
+def reader_of(name):
+    """Return a reader and its files, which take long to make."""
+    return READERS[name]()
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +38,7 @@ def folder(tmp_path_factory):
 
 def check(name, content, folder):
     """Return the verdict; fail if an answer is wrong or reading takes too much."""
-    reader = READERS[name]
+    reader = reader_of(name)
     path = folder / f"{name}{reader.suffix}"
     path.write_bytes(content)
     tracemalloc.start()
@@ -48,11 +55,11 @@ def check(name, content, folder):
 
 @pytest.mark.parametrize("name", READERS)
 def test_good_files_are_read(name, folder):
-    for content in READERS[name].good:
-        path = folder / f"{name}{READERS[name].suffix}"
+    for content in reader_of(name).good:
+        path = folder / f"{name}{reader_of(name).suffix}"
         path.write_bytes(content)
         if name != "csv" or b"NA" not in content:
-            assert readers.verdict(READERS[name], path) == "valid"
+            assert readers.verdict(reader_of(name), path) == "valid"
 
 
 def test_breaking_changes_nothing_but_the_copy():
@@ -69,20 +76,26 @@ def test_breaking_changes_nothing_but_the_copy():
 def test_broken_files(name, folder):
     rng = random.Random(name)
     count = 60 if name == "report" else 400
-    found = {check(name, READERS[name].broken(rng), folder) for _ in range(count)}
+    found = {check(name, reader_of(name).broken(rng), folder) for _ in range(count)}
     assert "invalid" in found
 
 
-@pytest.mark.parametrize(
-    ("name", "title"),
-    [
-        pytest.param(name, title, marks=[pytest.mark.full] if len(content) > 500_000 else [])
-        for name, reader in READERS.items()
-        for title, content in reader.greedy.items()
-    ],
-)
-def test_greedy_files(name, title, folder):
-    check(name, READERS[name].greedy[title], folder)
+LARGE = 200_000
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_greedy_files(name, folder):
+    for content in reader_of(name).greedy.values():
+        if len(content) <= LARGE:
+            check(name, content, folder)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", READERS)
+def test_large_greedy_files(name, folder):
+    for content in reader_of(name).greedy.values():
+        if len(content) > LARGE:
+            check(name, content, folder)
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -90,7 +103,7 @@ def test_greedy_files(name, title, folder):
 @given(data=st.data())
 def test_bytes_that_hypothesis_thinks_of(name, folder, data):
     """With a good file's beginning, or its end, or nothing of it."""
-    good = data.draw(st.sampled_from(READERS[name].good))
+    good = data.draw(st.sampled_from(reader_of(name).good))
     cut = data.draw(st.integers(0, len(good)))
     middle = data.draw(st.binary(max_size=40))
     kept = data.draw(st.integers(0, len(good)))
