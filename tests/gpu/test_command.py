@@ -1,5 +1,6 @@
-"""The command on a CUDA device, end to end: in processes of its own, as a user runs it."""
+"""The command on a CUDA device, end to end: training in processes of its own, as a user runs it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,7 +10,10 @@ from pathlib import Path
 import devices
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from run_folders import history, same_weights, weights
+
+from gpunn.cli import main
 
 pytestmark = pytest.mark.tier(5)
 
@@ -54,7 +58,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gpunn(folder):
-    """`gpunn("train", ...)` runs the command; an emulated device is there from Python's start."""
+    """`gpunn("train", ...)` runs the command, training in a process of its own.
+
+    An emulated device is there from Python's start.
+    """
     environment = {n: v for n, v in os.environ.items() if not n.startswith("GPUNN_BACKEND")}
     if devices.DEVICE == "emulated":
         (folder / "site").mkdir()
@@ -63,6 +70,11 @@ def gpunn(folder):
         environment["PYTHONPATH"] = os.pathsep.join(path)
 
     def run(*arguments):
+        if arguments[0] != "train":
+            with contextlib.chdir(folder):
+                done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+            assert done.exit_code == 0, done.output
+            return done.stdout
         command = [sys.executable, "-m", "gpunn", *map(str, arguments)]
         result = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -101,13 +113,13 @@ def test_the_run_agrees_with_numpy(trained, proved):
     assert found.keys() == want.keys()
     for name in want:
         np.testing.assert_allclose(found[name], want[name], 5e-3, 5e-3, err_msg=name)
-    proved("runs of the command `gpunn`, each in a process of its own")
+    proved("runs of the command `gpunn`")
 
 
 def test_the_same_run_again_gives_the_same_bits(trained, gpunn, proved):
     gpunn("train", "digits.toml", "--backend", "cupy", "--output", "again")
     assert same_weights(trained / "again", trained / "cupy")
-    proved("runs of the command `gpunn`, each in a process of its own")
+    proved("runs of the command `gpunn`")
 
 
 def test_a_run_in_two_parts_gives_the_same_bits(trained, gpunn, proved):
@@ -118,14 +130,14 @@ def test_a_run_in_two_parts_gives_the_same_bits(trained, gpunn, proved):
     gpunn("train", "digits.toml", *setting, *more)
     assert len(history(trained / "parts")) == 3
     assert same_weights(trained / "parts", trained / "whole")
-    proved("runs of the command `gpunn`, each in a process of its own", 3)
+    proved("runs of the command `gpunn`", 3)
 
 
 @pytest.mark.parametrize("backend", ["cupy", "numpy"])
 def test_a_run_is_evaluated_anywhere(trained, gpunn, proved, backend):
     printed = gpunn("evaluate", "cupy", "--backend", backend)
     assert "accuracy" in printed
-    proved("runs of the command `gpunn`, each in a process of its own")
+    proved("runs of the command `gpunn`")
 
 
 def test_predictions_are_the_same_anywhere(trained, gpunn, proved):
@@ -146,7 +158,7 @@ def test_predictions_are_the_same_anywhere(trained, gpunn, proved):
     found, want = np.load(trained / "cupy.npy"), np.load(trained / "numpy.npy")
     assert found.shape == (20, 10)
     np.testing.assert_allclose(found, want, 1e-4, 1e-4)
-    proved("runs of the command `gpunn`, each in a process of its own", 2)
+    proved("runs of the command `gpunn`", 2)
 
 
 def test_doctor_finds_the_device(gpunn):
