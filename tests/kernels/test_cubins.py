@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import defaultdict
@@ -14,7 +15,7 @@ from kernels.cubins import ARCHITECTURES, Job, Resources, compile_jobs
 pytestmark = pytest.mark.tier(3)
 
 OLDEST = "75"
-"""Built in every run; the others in the full one."""
+"""Built for in every run, in float32; the rest in the full one."""
 
 REGISTERS_OF_A_BLOCK = 65536
 REGISTERS_ALLOCATED_BY = 8  # a thread's registers are rounded up to a multiple
@@ -70,12 +71,18 @@ def assert_fits(kernel, resources, threads):
     assert resources.shared <= SHARED_BYTES, f"{kernel}: {resources}"
 
 
-@pytest.mark.parametrize(
-    "architecture",
-    [pytest.param(a, marks=[] if a == OLDEST else pytest.mark.full) for a in ARCHITECTURES],
-)
-def test_training_builds(recording, proved, architecture):
-    sources, threads = trained(recording), largest_blocks(recording)
+def builds():
+    for architecture, kind in itertools.product(ARCHITECTURES, ("float", "double")):
+        name = architecture + ("-double" if kind == "double" else "")
+        marks = [] if name == OLDEST else pytest.mark.full
+        yield pytest.param(architecture, kind, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("architecture", "kind"), list(builds()))
+def test_training_builds(recording, proved, architecture, kind):
+    double = kind == "double"
+    sources = [s for s in trained(recording) if ("typedef double T;" in s["text"]) == double]
+    threads = largest_blocks(recording)
     built = build(sources, architecture)
     assert_built(sources, built)
     ours = [

@@ -5,6 +5,8 @@ import emulated_cuda
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.full  # what it computes changes with the emulator alone
+
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
 @pytest.mark.parametrize(
