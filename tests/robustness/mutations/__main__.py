@@ -84,7 +84,7 @@ def run(bug: Bug, tree: Path) -> Verdict:
     environment["GPUNN_EMULATOR_CACHE"] = str(tree.parent / "cache")
     if bug.device:
         environment["GPUNN_TEST_DEVICE"] = bug.device
-    options = ["-x", "-q", "-p", "no:cacheprovider", f"--junit-xml={listing}"]
+    options = ["-x", "-q", "-m", "not full", "-p", "no:cacheprovider", f"--junit-xml={listing}"]
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *options, *bug.tests],
