@@ -1,7 +1,4 @@
-"""Check gpunn on this machine's CUDA device; see docs/gpu.md.
-
-Here it is only made sure that what the check itself needs is installed.
-"""
+"""Check gpunn on this machine's CUDA device; see docs/gpu.md."""
 
 from __future__ import annotations
 
@@ -12,23 +9,15 @@ import tomllib
 
 from device import REPOSITORY
 
-
-def missing() -> list[str]:
-    """Return gpunn's requirements that are not installed, as pip takes them."""
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-    requirements: list[str] = project["project"]["dependencies"]
-    return [each for each in requirements if importlib.util.find_spec(module_of(each)) is None]
-
-
-def module_of(requirement: str) -> str:
-    """Return what is imported of a requirement such as "array-api-compat>=1.11"."""
-    return re.split(r"[^\w-]", requirement)[0].replace("-", "_")
-
-
 if __name__ == "__main__":
-    absent = missing()
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    # "array-api-compat>=1.11" is imported as array_api_compat.
+    modules = {
+        each: re.split(r"[^\w-]", each)[0].replace("-", "_") for each in project["dependencies"]
+    }
+    absent = [each for each in modules if importlib.util.find_spec(modules[each]) is None]
     if absent:
-        names = ", ".join(map(module_of, absent))
+        names = ", ".join(modules[each] for each in absent)
         packages = " ".join(f"'{each}'" for each in absent)
         print(
             f"gpu_check.sh: error: gpunn needs what {sys.executable} does not have: {names}. "
@@ -36,6 +25,6 @@ if __name__ == "__main__":
             file=sys.stderr,
         )
         sys.exit(2)
-    from check import main
+    from command import main
 
     main(prog_name="gpu_check.sh")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -37,94 +37,72 @@ def nbytes(*arrays: Any) -> int:
     return sum({id(each): each.nbytes for each in arrays if each is not None}.values())
 
 
-# Each function has the parameters of the operation it is named after.
+# The functions are named after the operations, whose arguments they are given.
 
 
-def next_batch(
-    sources: Sequence[Any], order: Any, start: Any, outs: Sequence[Any], passes: Any
-) -> Cost:
-    rows = len(outs[0])
-    read = sum(rows * math.prod(source.shape[1:]) * source.dtype.itemsize for source in sources)
-    return Cost(read + nbytes(*outs, order[:rows]) + 2 * nbytes(start, passes), 0)
+def next_batch(given: Any) -> Cost:
+    rows = len(given.outs[0])
+    read = sum(rows * source.nbytes // len(source) for source in given.sources)
+    counted = 2 * nbytes(given.start, given.passes)
+    return Cost(read + nbytes(*given.outs, given.order[:rows]) + counted, 0)
 
 
-def dense(x: Any, weights: Any, bias: Any, activation: Any, z: Any, out: Any) -> Cost:
-    return Cost(nbytes(x, weights, bias, z, out), 2 * len(x) * weights.size)
+def dense(given: Any) -> Cost:
+    moved = nbytes(given.x, given.weights, given.bias, given.z, given.out)
+    return Cost(moved, 2 * len(given.x) * given.weights.size)
 
 
-def dense_gradient(
-    x: Any,
-    weights: Any,
-    activation: Any,
-    z: Any,
-    output: Any,
-    gradient: Any,
-    weight_gradient: Any,
-    bias_gradient: Any,
-    input_gradient: Any,
-) -> Cost:
-    product = 2 * len(x) * weights.size
-    used = [x, gradient, weight_gradient, bias_gradient]
-    if not isinstance(activation, Identity):
-        used.append(output)
-    if input_gradient is None:
-        return Cost(nbytes(*used), product)
-    return Cost(nbytes(*used, weights, input_gradient), 2 * product)
+def dense_gradient(given: Any) -> Cost:
+    product = 2 * len(given.x) * given.weights.size
+    output = None if isinstance(given.activation, Identity) else given.output
+    gradients = given.gradient, given.weight_gradient, given.bias_gradient
+    moved = nbytes(given.x, output, *gradients)
+    if given.input_gradient is None:
+        return Cost(moved, product)
+    return Cost(moved + nbytes(given.weights, given.input_gradient), 2 * product)
 
 
-def loss(loss: Any, predictions: Any, targets: Any, *others: Any) -> Cost:
-    *read_or_written, loss_sum = others
-    return Cost(nbytes(predictions, targets, *read_or_written) + 2 * loss_sum.nbytes, 0)
+def loss(given: Any) -> Cost:
+    read = nbytes(given.predictions, given.targets, given.weights, given.normalizer)
+    return Cost(read + nbytes(given.gradient) + 2 * nbytes(given.loss_sum), 0)
 
 
-def counted_update(
-    rates: Any,
-    position: Any,
-    rate: Any,
-    updates: Any,
-    weight: Any,
-    loss_sum: Any,
-    weight_sum: Any,
-    finite_steps: Any,
-    optimizer: Any,
-    values: Any,
-    gradients: Any,
-    slots: Any,
-    decayed: int,
-) -> Cost:
-    changed = nbytes(position, updates, weight_sum, finite_steps, values, *slots.values())
-    read, one_of_the_rates = nbytes(weight, loss_sum, gradients), rate.nbytes
-    return Cost(2 * changed + read + one_of_the_rates + rate.nbytes, 0)
+def counted_update(given: Any) -> Cost:
+    counters = given.position, given.updates, given.weight_sum, given.finite_steps
+    changed = nbytes(*counters, given.values, *given.slots.values())
+    rates = 2 * nbytes(given.rate)  # one of the table, and where it is kept
+    return Cost(2 * changed + rates + nbytes(given.weight, given.loss_sum, given.gradients), 0)
 
 
-LEDGER: dict[str, Callable[..., Cost]] = {
+LEDGER: dict[str, Callable[[Any], Cost]] = {
     each.__name__: each for each in (next_batch, dense, dense_gradient, loss, counted_update)
 }
 """What a step of `Dense` layers with SGD or Adam consists of."""
 
 
 class Call(NamedTuple):
-    """An operation of the ledger that a step asked for.
+    """An operation that a step asked for.
 
     Attributes
     ----------
     operation : str
-    arguments : tuple
+    given : namespace
+        Its arguments.
     cost : Cost
     again : callable
         Does it once more.
     """
 
     operation: str
-    arguments: tuple[Any, ...]
+    given: Any
     cost: Cost
     again: Callable[[], None]
 
     def rewind(self, backend: Backend) -> None:
-        """Set what it counts by back to 0: the position in the order of rows, or in the rates."""
-        counter = {"next_batch": 2, "counted_update": 1}.get(self.operation)
-        if counter is not None:
-            backend.fill(self.arguments[counter], 0)
+        """Set what it counts by back to 0: its place in the order of rows, or in the rates."""
+        for counter in ("start", "position"):
+            if hasattr(self.given, counter):
+                backend.fill(getattr(self.given, counter), 0)
 
 
 @contextmanager
@@ -136,11 +114,11 @@ def recorded_calls(backend: Backend) -> Iterator[list[Call]]:
         operation = getattr(backend, name)
         signature = inspect.signature(operation)
 
-        def note(*given: Any, **named: Any) -> None:
-            operation(*given, **named)
-            arguments = signature.bind(*given, **named).args
-            again = functools.partial(operation, *arguments)
-            calls.append(Call(name, arguments, LEDGER[name](*arguments), again))
+        def note(*arguments: Any, **named: Any) -> None:
+            operation(*arguments, **named)
+            given = SimpleNamespace(**signature.bind(*arguments, **named).arguments)
+            again = functools.partial(operation, *arguments, **named)
+            calls.append(Call(name, given, LEDGER[name](given), again))
 
         return note
 

@@ -13,13 +13,15 @@ import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from gpunn.backends.cupy.diagnosis import Finding
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-SCRIPT = SCRIPTS / "gpu_check.sh"
+CHECK = SCRIPTS / "gpu_check"
 PINNED = "14.2.0"  # the release of CuPy that the emulated device knows
 
 
@@ -66,7 +68,7 @@ def run(tmp_path):
         (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
         left_out = ("GPUNN_TEST_DEVICE", "GPUNN_DATA")
         return subprocess.run(
-            [SCRIPT, *arguments],
+            [SCRIPTS / "gpu_check.sh", *arguments],
             cwd=tmp_path,
             env={
                 **{name: value for name, value in os.environ.items() if name not in left_out},
@@ -86,13 +88,19 @@ def run(tmp_path):
 @pytest.fixture
 def load(monkeypatch):
     """Import a module of the script, which is no package."""
-    monkeypatch.syspath_prepend(str(SCRIPTS / "gpu_check"))
+    monkeypatch.syspath_prepend(str(CHECK))
     known = set(sys.modules)
     yield importlib.import_module
     for name in set(sys.modules) - known:
         origin = getattr(sys.modules[name], "__file__", None) or ""
-        if name == "steps" or str(SCRIPTS) in origin:
+        if name == "steps" or str(CHECK) in origin:
             del sys.modules[name]
+
+
+class Kept(list):
+    """Rows of a step that runs in this process, in place of its connection."""
+
+    send = list.append
 
 
 # -------------------------------------------------------------------------- without a device
@@ -109,8 +117,8 @@ def load(monkeypatch):
 def test_without_a_device_it_is_skipped_and_never_passes(run, tmp_path, absent, variables, reason):
     done = run("--json", tmp_path / "report.json", absent=absent, **variables)
     assert done.returncode == 3
-    assert done.stdout.startswith(f"skipped: no CUDA device: {reason}")
-    assert "passed" not in done.stdout
+    assert done.stdout.startswith(f"doctor: skipped, no CUDA device: {reason}")
+    assert "0 passed" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["status"] == "skipped"
     assert report["reason"] in done.stdout
@@ -155,14 +163,15 @@ def test_what_is_here_and_does_not_work_has_failed(
         (tmp_path / file).touch()
     seen = device.traces(tmp_path)
     monkeypatch.setattr(device, "traces", lambda: seen)
+    monkeypatch.setattr(doctor.diagnosis, "findings", lambda: [finding])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    outcome = doctor.unusable(finding)
-    assert outcome.status == status
-    assert "device" not in outcome.figures
-    assert f"{finding.problem}. To fix it: install" in outcome.detail
-    assert ("no CUDA device" in outcome.detail) == (status == "skipped")
+    rows = Kept()
+    outcome, detail = doctor.run(load("process").Step(False, (), 0.0, rows))
+    assert (outcome, rows) == (status, [])
+    assert f"{finding.problem}. To fix it: install" in detail
+    assert ("no CUDA device" in detail) == (status == "skipped")
 
 
 @pytest.mark.parametrize(
@@ -172,13 +181,15 @@ def test_what_is_here_and_does_not_work_has_failed(
         (["--json", "/no/such/folder/report.json"], "/no/such/folder: no such folder"),
         (["--data", "/no/such/folder"], "does not exist"),
         (["--resume"], "name the report of the earlier check with --json FILE"),
+        (["--resume", "--json", "/"], "is a directory"),
+        (["--resume", "--json", __file__], f"{__file__} is no report"),
         (["--budget", "0"], "--budget"),
     ],
 )
-def test_wrong_usage(run, arguments, said):
-    done = run(*arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
+def test_wrong_usage(load, arguments, said):
+    done = CliRunner().invoke(load("command").main, arguments)
+    assert done.exit_code == 2
+    assert said in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -200,52 +211,62 @@ def test_rehearsal(run, tmp_path):
     done = run(absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
     (path,) = tmp_path.glob("gpu_check_*.json")
     report = json.loads(path.read_text())
-    outcomes = {step["name"]: step["status"] for step in report["steps"]}
-    wrong = {step["name"]: step["detail"] for step in report["steps"] if step["status"] == "failed"}
-    assert not wrong
-    skipped = {name for name, status in outcomes.items() if status == "skipped"}
-    assert skipped == {name for name in outcomes if "sanitizer" in name}
+    assert {
+        step["name"]: step["detail"] for step in report["steps"] if step["status"] != "passed"
+    } == {"compute-sanitizer": "a rehearsal: there is no GPU code to look at"}
     assert done.returncode == 0
     steps = {step["name"]: step for step in report["steps"]}
-    assert steps["kernel sources"]["figures"]["launches"]["8"] == 4  # one of each network
-    assert steps["warm-up"]["figures"]["sources"] == len(steps["warm-up"]["rows"]) > 20
-    tests = steps["tests on this device"]
-    assert {"hypothesis is not installed", "needs scikit-learn, the extra 'sklearn'"} <= set(
-        tests["figures"]["skipped"]
-    )
-    assert sum(row["outcome"] == "passed" for row in tests["rows"]) >= 3
+    rows = {name: step["rows"] for name, step in steps.items()}
+    assert len(rows["warm-up"]) > 20
+    assert [row["data"] for row in rows["training on both backends"]] == ["digits"]
+    assert sum(row["outcome"] == "passed" for row in rows["tests on this device"]) >= 3
+    reasons = {row["detail"] for row in rows["tests on this device"] if row["outcome"] == "skipped"}
+    assert {"hypothesis is not installed", "needs scikit-learn, the extra 'sklearn'"} <= reasons
+    for row in rows["speed"]:
+        assert row["microseconds a step"] >= row["device microseconds a step"] > 0
+        assert row["steps of a stretch"] == 10
+    losses = [row["first loss"] for row in rows["speed"]]
+    assert len(losses) == 2 * 3
+    assert losses == pytest.approx(3 * [losses[0]] + 3 * [losses[3]])  # in graphs, and one by one
+    assert "not timed: JAX, scan: a rehearsal: it can't use the emulated device" in done.stdout
+    names = [each["operation"] for each in rows["kernels of a step"][0]["operations"]]
+    layers = [*2 * ["dense"], "loss", *2 * ["dense_gradient"]]
+    assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
+    for each in rows["kernels of a step"][0]["operations"]:
+        assert each["microseconds"] > each["least microseconds"] > 0
     assert report["emulated"]
     assert len(report["commit"]) >= 40
     assert report["device"]["driver"].startswith("CUDA ")
-    assert done.stdout.startswith("REHEARSAL")
-    assert done.stdout.rstrip().endswith(f"a rehearsal, not a GPU\nreport: {path.name}")
-
-
-@needs_emulator
-def test_without_pytest_the_operations_are_compared_all_the_same(run, tmp_path):
-    path = tmp_path / "report.json"
-    absent = ("pytest", *OPTIONAL)
-    done = run("--only", "tests", "--json", path, absent=absent, GPUNN_TEST_DEVICE="emulated")
-    assert done.returncode == 0
-    step = json.loads(path.read_text())["steps"][1]
-    assert step["detail"].startswith("pytest is not installed; cases of operations against NumPy: ")
-    assert step["figures"]["tests"] == {"passed": len(step["rows"])}
-    assert len(step["rows"]) > 2
+    assert done.stdout.rstrip().endswith(
+        f": a rehearsal, which says nothing about a GPU\nreport: {path.name}"
+    )
 
 
 PLANTED = """
-import contextlib, ctypes, types
+import contextlib, ctypes, io, types
 from unittest.mock import patch
 import device
 device.prepare()
-import cupy
+import cupy, importlib
 from gpunn import activations as a
 from gpunn.backends.cupy.kernels import activations as c
 from gpunn.backends.cupy.matmul import choice, cublas, cublaslt as lt
-from worker import outcome_of
+from process import Step, outcome_of
+
+class Rows(list):
+    send = list.append
+
+def show(module):
+    rows, printed = Rows(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        status, detail = outcome_of(module, Step(False, (), float("inf"), rows))
+    print(status, detail, [*rows, printed.getvalue()])
 
 def fail(*_):
     raise RuntimeError("planted")
+
+def fail_to_open():
+    raise OSError('planted')
 
 class Amended:
     def __init__(self, library, **functions):
@@ -259,7 +280,7 @@ def planted(code):
     """Run code in a process on the emulated device; return the lines that it has printed."""
     done = subprocess.run(
         [sys.executable, "-c", PLANTED + code],
-        cwd=SCRIPTS / "gpu_check",
+        cwd=CHECK,
         env={**os.environ, "GPUNN_TEST_DEVICE": "emulated"},
         capture_output=True,
         text=True,
@@ -269,188 +290,198 @@ def planted(code):
     return done.stdout.splitlines()
 
 
+WITHOUT_PYTEST = "patch.object(importlib.util, 'find_spec', lambda name: None)"
+
+
 @needs_emulator
-@pytest.mark.parametrize(
-    ("step", "plant", "said"),
-    [
-        (
-            "tests",
-            "c.FORMULAS[a.ReLU] = c.FORMULAS[a.Identity]; "
-            "s.obstacle = lambda: 'planted'; s.operations.EVERY = 1; "
-            "s.operations.CASES = [k for k in s.operations.CASES if 'activate-relu-' in k.name]",
-            "activate-relu",
-        ),
-        ("curves", "c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]", "digits: differs in loss by"),
-        ("sources", "s.tour.run = lambda **_: s.tour.Tour()", "of 0 sources"),
-    ],
-)
-def test_a_step_fails_where_something_is_wrong(step, plant, said):
-    """Each step is run with a fault planted."""
-    (*_, last) = planted(
-        f"from steps import {step} as s\n{plant}\noutcome = outcome_of('{step}.run')\n"
-        "print(outcome.status, outcome.detail)"
+def test_a_wrong_kernel_is_found():
+    """By a training beside NumPy's, and by the operations, which are compared without pytest."""
+    curves, operations = planted(
+        f"""
+c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]
+show("curves")
+from steps import tests
+from parity import operations
+tests.EVERY = 1
+operations.CASES[:] = [case for case in operations.CASES if "activate-relu-" in case.name]
+with {WITHOUT_PYTEST}:
+    show("tests")
+"""
     )
-    assert last.startswith("failed ")
-    assert said in last
+    assert curves.startswith("failed digits: differs in loss by")
+    assert operations.startswith("failed pytest is not installed; operations against NumPy: ")
+    assert "failed; activate-relu" in operations
+
+
+NO_DEVICE = ("NVRTC can't be loaded: RuntimeError: planted", "CUDA does not start: RuntimeError")
+NO_CUBLASLT = "patch.object(choice, 'load_cublaslt', fail_to_open)"
+BROKEN = [
+    # Products that cuBLASLt refuses take other kernels, which says nothing about a source. It comes
+    # first, for what a process has compiled isn't asked for again.
+    (
+        *("sources", "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"),
+        *("passed", "sources, the same text as on the emulated device"),
+    ),
+    (
+        *("doctor", "patch.object(cupy.cuda, 'nvrtc', types.SimpleNamespace(getVersion=fail))"),
+        *("failed", NO_DEVICE[0]),
+    ),
+    (
+        "doctor",
+        "patch.object(cupy.cuda, 'is_available', fail), "
+        "patch.object(cupy.cuda.runtime, 'getDeviceCount', fail)",
+        *("failed", NO_DEVICE[1]),
+    ),
+    (
+        *("doctor", "patch.object(cupy, 'ElementwiseKernel', fail)"),
+        *("failed", "can't be compiled and run"),
+    ),
+    (
+        "doctor",
+        "patch.object(cublas, 'handles', cublas.Handles()), patch.object(choice, "
+        "'load_cublas', lambda: Amended(cublas.load_cublas(), cublasCreate_v2=lambda _: 1))",
+        *("failed", "cuBLAS: cupy.matmul (cuBLAS can't be opened"),
+    ),
+    ("doctor", NO_CUBLASLT, "failed", "cuBLASLt can't be opened"),
+    (
+        *("doctor", "patch.object(choice.CublasProduct, '__call__', lambda *_: None)"),
+        *("failed", "the product of two small matrices of integers is wrong"),
+    ),
+    ("doctor", "contextlib.nullcontext()", "passed", "import cupy"),
+    ("kernels", NO_CUBLASLT, "passed", "be opened: planted"),
+    ("tests", WITHOUT_PYTEST, "passed", "pytest is not installed; operations against NumPy: "),
+    ("sources", "patch('tour.run', lambda **_: None)", "failed", "of 0 sources"),
+]
 
 
 @needs_emulator
-def test_the_doctor_fails_where_something_is_here_and_broken():
-    """Whether the other steps can be done at all is said by whether it tells the device."""
-    broken = {
-        "patch.object(cupy.cuda, 'nvrtc', types.SimpleNamespace(getVersion=fail))": (
-            False,
-            "NVRTC can't be loaded: RuntimeError: planted",
-        ),
-        "patch.object(cupy.cuda, 'is_available', fail), "
-        "patch.object(cupy.cuda.runtime, 'getDeviceCount', fail)": (
-            False,
-            "CUDA does not start: RuntimeError: planted",
-        ),
-        "patch.object(cupy, 'ElementwiseKernel', fail)": (True, "can't be compiled and run"),
-        "patch.object(cublas, 'handles', cublas.Handles()), patch.object(choice, 'load_cublas', "
-        "lambda: Amended(cublas.load_cublas(), cublasCreate_v2=lambda handle: 1))": (
-            True,
-            "cuBLAS: cupy.matmul (cuBLAS can't be opened",
-        ),
-        "patch.object(choice, 'load_cublaslt', fail_to_open)": (True, "cuBLASLt can't be opened"),
-        "patch.object(choice.CublasProduct, '__call__', lambda *_: None)": (
-            True,
-            "the product of two small matrices of integers is wrong",
-        ),
-        "contextlib.nullcontext()": (True, "passed import cupy"),
-    }
-    code = "def fail_to_open():\n    raise OSError('planted')\n"
-    for plant in broken:
-        code += f"with {plant}:\n    o = outcome_of('doctor.run')\n"
-        code += "print('device' in o.figures, o.status, o.detail)\n"
-    for line, (usable, said) in zip(planted(code), broken.values(), strict=True):
-        assert line.startswith(f"{usable} {'passed' if 'passed' in said else 'failed'} ")
+def test_what_is_here_and_broken_is_found():
+    """Each step is run with a fault planted; the doctor tells a device wherever there is one."""
+    lines = planted(
+        "import tour\n"
+        + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
+    )
+    for (step, _, status, said), line in zip(BROKEN, lines, strict=True):
+        assert line.startswith(f"{status} ")
         assert said in line
+        assert step != "doctor" or ("{'device': {" in line) == (said not in NO_DEVICE)
 
 
-# ------------------------------------------------------------------------------- its parts
+@pytest.mark.skipif(cupy_version() is None, reason="needs CuPy")
+def test_sources_are_generated_without_cub():
+    code = """
+import sys
+sys.path[:0] = sys.argv[1:]
+from steps import sources
+from cupy import _core
+print(_core.get_routine_accelerators(), _core.get_reduction_accelerators())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(SCRIPTS.parent), str(SCRIPTS.parent / "tests")],
+        cwd=CHECK,
+        env={**os.environ, "CUPY_ACCELERATORS": "cub", "GPUNN_TEST_DEVICE": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[] []\n"
+
+
+# ---------------------------------------------------------------- steps' processes and the report
+
+
+LOOK = "step.add({'device': {'device': 'a GPU'}}); end('passed')"
+HANG = "time.sleep(1e6)"
+
+
+def write_step(folder, name, code):
+    """Write a step of a few lines; `end(status, detail)` is its outcome."""
+    (folder / "steps").mkdir(exist_ok=True)
+    body = "\n".join(f"        {line}" for line in code.splitlines() or ["pass"])
+    (folder / "steps" / f"{name}.py").write_text(
+        "import os, pathlib, time\nclass Ended(BaseException): pass\n"
+        "def end(*said): raise Ended(*said)\n"
+        f"def run(step):\n    try:\n{body}\n    except Ended as ended:\n"
+        "        status, *detail = ended.args\n        return status, ''.join(detail)\n"
+    )
 
 
 @pytest.fixture
 def run_code(load, tmp_path, monkeypatch):
     """Run a step that is a few lines of code: `run_code(code, limit)`."""
-    runner = load("runner")
-    worker = tmp_path / "worker.py"
-    worker.write_text(
-        f"import sys, time, os, pathlib\nsys.path.insert(0, {str(SCRIPTS / 'gpu_check')!r})\n"
-        "import rows\nexec(sys.argv[1])\n"
-    )
-    monkeypatch.setattr(runner, "WORKER", worker)
-    return runner.run
+    process = load("process")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def ran(code, limit=1e4, done=(), seen=lambda rows: None):
+        write_step(tmp_path, "planted", code)
+        return process.run("planted", False, limit, done, seen)
+
+    return ran
 
 
-def test_a_step_that_hangs_is_stopped_and_has_failed(run_code):
-    outcome = run_code("time.sleep(1e6)", 0.4)
-    assert (outcome.status, outcome.detail) == ("failed", "stopped after 0 s")
-
-
-def test_a_step_that_crashes_has_failed_with_its_output_and_rows(run_code):
-    code = "rows.add({'a': 1}); print('last words', flush=True); os._exit(7)"
-    outcome = run_code(code, 1e4)
-    assert outcome.status == "failed"
-    assert "exit status 7" in outcome.detail
-    assert "last words" in outcome.figures["output"]
-    assert outcome.rows == [{"a": 1}]
+@pytest.mark.parametrize(
+    ("code", "limit", "status", "detail", "output"),
+    [
+        (HANG, 0.5, "failed", "stopped after 0 s", ""),
+        ("print('last words'); os._exit(7)", 1e4, "failed", "(exit status 7)", "last words"),
+        ("raise ValueError('one\\ntwo')", 1e4, "failed", "ValueError: one", "in run"),
+        ("import process; raise process.SkipError('why')", 1e4, "skipped", "why", ""),
+        ("print('a table'); end('passed', 'all')", 1e4, "passed", "all", "a table"),
+    ],
+    ids=["hangs", "crashes", "fails", "skips", "passes"],
+)
+def test_outcomes(run_code, code, limit, status, detail, output):
+    found = run_code(code, limit)
+    assert found["status"] == status
+    assert detail in found["detail"]
+    assert output in found["output"]
 
 
 def test_rows_are_seen_while_the_step_runs(run_code, tmp_path):
-    """The step ends only once its first row was seen."""
+    """The step goes on only once its first row was seen; a crash keeps its rows."""
     seen, flag = [], tmp_path / "seen"
 
-    def see(found):
-        seen.append(list(found))
+    def see(rows):
+        seen.append(list(rows))
         flag.touch()
 
-    code = (
-        f"rows.add({{'again': rows.done()}})\nwhile not pathlib.Path({str(flag)!r}).exists(): "
-        "time.sleep(0.01)\nassert 0 < rows.seconds_left() <= 1e4; rows.add({'b': 2})"
-    )
-    outcome = run_code(code, 1e4, [{"a": 1}], see)
-    assert seen[0] == [{"a": 1}, {"again": [{"a": 1}]}]
-    assert outcome.rows == [*seen[0], {"b": 2}]
-
-
-def test_a_step_with_rows_whose_time_is_up_was_stopped(load):
-    runner = load("runner")
-    assert runner.stopped(60, []).status == "failed"
-    outcome = runner.stopped(60, [{"a": 1}])
-    assert (outcome.status, outcome.detail) == ("stopped", "stopped after 60 s, with 1 rows")
-
-
-@pytest.mark.parametrize("seen", ["step.stdout.readline()", ""], ids=["later", "at once"])
-def test_a_step_ends_with_its_check(tmp_path, seen):
-    """The check's process starts a step that hangs, and ends, in one case before the step runs;
-    were the step not ended, too, reading what it prints would wait for it."""
-    (tmp_path / "steps").mkdir()
-    (tmp_path / "steps" / "hang.py").write_text(
-        "import time\ndef run():\n    print('hangs', flush=True)\n    time.sleep(1e6)\n"
-    )
-    check = (
-        "import os, subprocess, sys\n"
-        "step = subprocess.Popen([*sys.argv[1:], str(os.getpid())], stdout=subprocess.PIPE, "
-        f"start_new_session=True)\n{seen}"
-    )
-    worker = SCRIPTS / "gpu_check" / "worker.py"
-    step = [sys.executable, worker, "hang.run", tmp_path / "outcome.json"]
-    done = subprocess.run(
-        [sys.executable, "-c", check, *step],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        stderr=subprocess.PIPE,  # the step has it open
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-
-
-def test_an_error_is_a_failure_and_a_reason_is_a_skip(load):
-    worker = load("worker")
-    assert worker.outcome_of("no_such_module.run").status == "failed"
-    assert worker.outcome_of("sanitizer.run:memcheck").status == "skipped"
-
-
-def test_every_step_has_its_function_and_all_fit_in_the_budget(load):
-    plan = load("plan")
-    for step in (*plan.WHOLE, *plan.QUICK):
-        module, _, rest = step.call.partition(".")
-        source = (SCRIPTS / "gpu_check" / "steps" / f"{module}.py").read_text()
-        assert f"def {rest.partition(':')[0]}(" in source
-    assert (plan.budget_of(plan.WHOLE), plan.budget_of(plan.QUICK)) == (15 * 60, 3 * 60)
-
-
-STUB = """\
-import json, os, pathlib, sys, time
-sys.path.insert(0, {folder!r})
-import rows
-def end(status, detail="", **figures):
-    outcome = {{"status": status, "detail": detail, "figures": figures}}
-    pathlib.Path(sys.argv[2]).write_text(json.dumps(outcome))
-parent = int(sys.argv[3])
-exec(sys.argv[1])
+    code = f"""
+step.add({{'again': list(step.done)}})
+while not pathlib.Path({str(flag)!r}).exists(): time.sleep(0.01)
+assert 0 < step.seconds_left() <= 1e4
+step.add({{'b': 2}})
+os._exit(1)
 """
-LOOK = "end('passed', device={'device': 'a GPU'})"
-HANG = "while os.getppid() == parent: time.sleep(0.05)"  # it ends with the check
+    found = run_code(code, 1e4, [{"a": 1}], see)
+    assert seen[0] == [{"a": 1}, {"again": [{"a": 1}]}]
+    assert found["rows"] == [*seen[0], {"b": 2}]
+
+
+def test_a_step_with_rows_whose_time_is_up_was_stopped(run_code, load, monkeypatch):
+    """Its time is up as soon as its row is there."""
+    readings = iter([0.0, 0.0])
+    clock = SimpleNamespace(monotonic=lambda: next(readings, 1e9))
+    monkeypatch.setattr(load("process"), "time", clock)
+    found = run_code(f"step.add({{'a': 1}}); {HANG}")
+    assert (found["status"], found["detail"]) == ("stopped", "stopped after 10000 s, with 1 rows")
 
 
 @pytest.fixture
 def start(tmp_path):
     """Start a check, `start([code, ...], ...)`, each of whose steps is a few lines of code."""
-    folder = str(SCRIPTS / "gpu_check")
-    (tmp_path / "worker.py").write_text(STUB.format(folder=folder))
 
     def started(codes, *options):
+        for number, code in enumerate(codes):
+            write_step(tmp_path, f"step{number}", code)
         program = (
-            f"import sys, pathlib; sys.path.insert(0, {folder!r}); import plan, runner, device\n"
-            f"runner.WORKER = pathlib.Path({str(tmp_path / 'worker.py')!r})\n"
-            f"plan.WHOLE = tuple(plan.Step(str(n), code, 60) for n, code in enumerate({codes}))\n"
-            "from check import main\nmain()"
+            f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(CHECK)!r}]\nimport command\n"
+            "names = range(int(sys.argv.pop(1)))\n"
+            "command.PLAN = tuple(command.Planned(str(n), f'step{n}', 60) for n in names)\n"
+            "command.main()"
         )
+        report = ("--json", str(tmp_path / "report.json"))
         return subprocess.Popen(
-            [sys.executable, "-c", program, "--json", str(tmp_path / "report.json"), *options],
+            [sys.executable, "-c", program, str(len(codes)), *report, *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -472,17 +503,21 @@ def wait_for(path, step, number):
 def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     """Its second step is done then, and its third hangs after three rows, two of them bad.
 
-    The report is gone on with only on the same device, and otherwise left as it is.
+    Its steps end with it. The report is gone on with only on the same device, and otherwise left as
+    it is.
     """
     path = tmp_path / "report.json"
     third = (
-        "rows.add({'a': 1}); rows.add({'b': 2, 'outcome': 'failed'})\n"
-        f"rows.add({{'c': 3, 'error': 'why'}})\n{HANG}"
+        "step.add({'a': os.getpid()}); step.add({'b': 2, 'outcome': 'failed'})\n"
+        f"step.add({{'c': 3, 'error': 'why'}})\n{HANG}"
     )
     first = start([LOOK, "end('passed', 'once')", third])
     report = wait_for(path, 2, 3)
     first.send_signal(signal.SIGKILL)
     first.communicate()
+    process = report["steps"][2]["rows"][0]["a"]
+    while Path(f"/proc/{process}/stat").exists():
+        time.sleep(0.02)
     assert [step["status"] for step in report["steps"]] == ["passed", "passed", "running"]
     kept = path.read_bytes()
     other = start([LOOK.replace("GPU", "X"), ""], "--resume")
@@ -493,7 +528,7 @@ def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     assert broken.returncode == 1
     assert path.read_bytes() == kept
 
-    again = "rows.add({'known': rows.done()}); end('passed')"
+    again = "step.add({'known': list(step.done)}); end('passed')"
     partly = start([LOOK, "end('passed', 'twice')", again], "--resume", "--only", "1")
     assert "1 stopped" in partly.communicate()[0]
     whole = start([LOOK, "end('passed', 'twice')", again], "--resume")
@@ -501,21 +536,11 @@ def test_a_check_that_is_killed_keeps_its_rows_and_is_resumed(start, tmp_path):
     assert whole.returncode == 0
     steps = json.loads(path.read_text())["steps"]
     assert steps[1]["detail"] == "once"
-    assert steps[2]["rows"] == [{"a": 1}, {"known": [{"a": 1}]}]
-
-
-def test_the_budget_is_for_what_is_left(start, tmp_path):
-    """Of two steps the first has passed, so the second has the whole budget, less the doctor's."""
-    left = "rows.add({'left': rows.seconds_left()}); end('passed')"
-    start([LOOK, "end('passed')", "end('failed')"]).communicate()
-    start([LOOK, "", left], "--resume", "--budget", "9000").communicate()
-    steps = json.loads((tmp_path / "report.json").read_text())["steps"]
-    assert [step["status"] for step in steps] == 3 * ["passed"]
-    assert 6000 < steps[2]["rows"][0]["left"] <= 9000
+    assert steps[2]["rows"] == [{"a": process}, {"known": [{"a": process}]}]
 
 
 def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):
-    check = start([LOOK, f"rows.add({{'a': 1}})\n{HANG}", ""])
+    check = start([LOOK, f"step.add({{'a': 1}})\n{HANG}", ""])
     wait_for(tmp_path / "report.json", 1, 1)
     check.send_signal(signal.SIGTERM)
     said, _ = check.communicate()
@@ -526,54 +551,43 @@ def test_a_check_that_is_told_to_end_says_what_it_has(start, tmp_path):
     assert (report["status"], report["steps"][1]["detail"]) == ("stopped", "interrupted")
 
 
-def test_the_budget_is_shared_out(start, tmp_path):
-    """Each step has its own share and what earlier ones have left."""
-    left = "rows.add({'left': rows.seconds_left()}); end('passed')"
-    start([LOOK, left, left], "--budget", "9000").communicate()
-    steps = json.loads((tmp_path / "report.json").read_text())["steps"]
-    assert 3000 < steps[1]["rows"][0]["left"] <= 6000 < steps[2]["rows"][0]["left"] <= 9000
+def test_the_budget_is_shared_out_among_what_is_left(start, tmp_path):
+    """Each step has its own share and what earlier ones have left; what passed needs none."""
+    left = "step.add({'left': step.seconds_left()}); end('passed')"
+    failing = left.replace("passed", "failed")
+    start([LOOK, left, failing], "--budget", "9000").communicate()
+    first, second = (step["rows"][0]["left"] for step in read_steps(tmp_path)[1:])
+    assert 3000 < first <= 6000 < second <= 9000
+    start([LOOK, "", left], "--resume", "--budget", "6000").communicate()
+    steps = read_steps(tmp_path)
+    assert [step["status"] for step in steps] == 3 * ["passed"]
+    assert 3000 < steps[2]["rows"][-1]["left"] <= 6000
 
 
-def test_no_step_begins_without_time(start, tmp_path):
+def read_steps(folder):
+    return json.loads((folder / "report.json").read_text())["steps"]
+
+
+def test_no_step_begins_without_time(start):
     check = start([LOOK], "--budget", "3")
-    assert check.communicate()[0] == "skipped: no time left\n"
+    assert check.communicate()[0].startswith("0: skipped, no time left")
     assert check.returncode == 3
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "left", "status", "verdict"),
-    [
-        (["passed"], 0, 0, "passed"),
-        (["passed"], 0, 5, "passed"),  # all the others had passed before
-        (["passed", "skipped"], 3, 2, "stopped"),
-        (["passed"], 0, 1, "failed"),
-        (["passed", "failed"], 3, 2, "failed"),
-        (["skipped"], 0, 0, "failed"),  # nothing ran
-        ([], 0, 5, "failed"),
-    ],
-)
-def test_outcome_of_the_tests(load, outcomes, left, status, verdict):
-    found = [{"test": "t", "outcome": each, "detail": "why"} for each in outcomes]
-    assert load("steps.tests").outcome_of("pytest", found, left, status).status == verdict
+def test_the_limits_are_those_of_the_documents(load):
+    plan = load("command").PLAN
+    for planned in plan:
+        assert (CHECK / "steps" / f"{planned.module}.py").exists()
+    assert sum(planned.limit for planned in plan) == 15 * 60
+    assert sum(planned.quick_limit for planned in plan) == 3 * 60
 
 
-def test_a_test_that_hangs_ends_the_step_with_its_traceback():
-    code = (
-        "import os, sys, time\nsys.path[:0] = ['.', '../../tests']\n"
-        "import pytest, rows\nfrom steps import tests\n"
-        "def hangs(*_): time.sleep(1e6)\npytest.main = hangs\n"
-        "os.environ[rows.DEADLINE] = str(time.monotonic() + tests.LAST + 0.3)\ntests.run()"
-    )
-    folder = SCRIPTS / "gpu_check"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, stderr=subprocess.PIPE, check=False
-    )
-    assert done.returncode == 1
-    assert b"in hangs" in done.stderr
+# ------------------------------------------------------------------------------------- steps
 
 
 SUITE = """\
 import pytest
+pytestmark = pytest.mark.device
 @pytest.fixture
 def broken(): raise ValueError("no fixture")
 def test_passes(): pass
@@ -581,85 +595,94 @@ def test_fails(): assert 1 == 2
 def test_skips(): pytest.skip("not here")
 def test_errors(broken): pass
 """
+PASSES, FAILS, SKIPS, ERRORS = (
+    ("test_a.py::test_passes", "passed", ""),
+    ("test_a.py::test_fails", "failed", "assert 1 == 2"),
+    ("test_a.py::test_skips", "skipped", "not here"),
+    ("test_a.py::test_errors", "failed", "no fixture"),
+)
+UNREADABLE = ("test_b.py", "failed", "No module named 'no_such_module'")
+RUNS = [
+    # selection, tests that passed before, seconds left; outcome and new rows
+    (["test_a.py"], [], 1e6, "failed", [PASSES, FAILS, SKIPS, ERRORS]),
+    (["test_a.py"], ["passes"], 1e6, "failed", [FAILS, SKIPS, ERRORS]),
+    (["test_a.py"], ["passes"], 6, "failed", [FAILS]),
+    (["test_b.py"], [], 1e6, "failed", [UNREADABLE]),
+    (["test_a.py", "-k", "passes or skips"], [], 1e6, "passed", [PASSES, SKIPS]),
+    (["test_a.py", "-k", "passes or skips"], [], 6, "stopped", [PASSES]),
+    (["test_a.py", "-k", "passes"], ["passes"], 1e6, "passed", []),
+    (["test_a.py", "-k", "skips"], [], 1e6, "failed", [SKIPS]),
+    (["test_a.py", "-k", "nothing"], [], 1e6, "failed", []),
+    (["no_such_file.py"], ["passes"], 1e6, "failed", []),
+]
 
 
-def test_the_plugin_keeps_a_row_for_each_test(tmp_path):
-    """In a process of its own, three times: all, without what passed before, and in no time."""
+def test_each_test_is_a_row(tmp_path):
+    """Each run of pytest is given what passed before, and so many seconds."""
     for name, text in (("a", SUITE), ("b", "import no_such_module")):
         (tmp_path / f"test_{name}.py").write_text(text)
-    (tmp_path / "pytest.ini").write_text("[pytest]")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = device")
     code = f"""
-import json, os, time, pytest, rows
-from pytest_rows import Rows
-def run():
-    plugin = Rows()
-    pytest.main(["-p", "no:cacheprovider", "--continue-on-collection-errors", {str(tmp_path)!r}],
-                [plugin])
-    return plugin
-all_of_them = run()
-passed = [row for row in all_of_them.rows if row["outcome"] == "passed"]
-rows.write(pathlib.Path("done"), passed)
-os.environ[rows.DONE] = "done"
-again = run()
-os.environ[rows.DEADLINE] = str(time.monotonic() + 1)
-runs = [all_of_them, again, run()]
-pathlib.Path("result").write_text(json.dumps([[run.rows, run.left] for run in runs]))
+import json, pathlib, sys, time
+import device
+device.REPOSITORY = pathlib.Path({str(tmp_path)!r})
+from process import Step
+from steps import tests
+class Rows(list):
+    send = list.append
+results = []
+for selected, passed, left, *_ in {RUNS}:
+    rows, tests.SELECTED = Rows(), selected
+    done = [{{"test": f"test_a.py::test_{{name}}", "outcome": "passed"}} for name in passed]
+    outcome = tests.run(Step(False, done, time.monotonic() + left, rows))
+    results.append([outcome, rows])
+pathlib.Path({str(tmp_path / "result")!r}).write_text(json.dumps(results))
 """
     done = subprocess.run(
-        [sys.executable, "-c", "import pathlib" + code],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SCRIPTS / "gpu_check"), "GPUNN_CHECK_ROWS": "added"},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", code], cwd=CHECK, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads((tmp_path / "result").read_text())
-    everything = [
-        ("test_b.py", "failed", "No module named 'no_such_module'"),
-        ("test_a.py::test_passes", "passed", ""),
-        ("test_a.py::test_fails", "failed", "assert 1 == 2"),
-        ("test_a.py::test_skips", "skipped", "not here"),
-        ("test_a.py::test_errors", "failed", "no fixture"),
-    ]
-    after_the_first = [everything[0], *everything[2:]]
-    for expected, unbegun, (kept, left) in zip(
-        (everything, after_the_first, after_the_first[:2]), (0, 0, 2), found, strict=True
-    ):
-        assert left == unbegun
-        assert [(row["test"], row["outcome"]) for row in kept] == [each[:2] for each in expected]
-        for row, (_, _, said) in zip(kept, expected, strict=True):
+    results = json.loads((tmp_path / "result").read_text())
+    for (*_, status, expected), (outcome, rows) in zip(RUNS, results, strict=True):
+        assert outcome[0] == status
+        assert [(row["test"], row["outcome"]) for row in rows] == [each[:2] for each in expected]
+        for row, (_, _, said) in zip(rows, expected, strict=True):
             assert said in row["detail"]
-    added = [json.loads(line) for line in (tmp_path / "added").read_text().splitlines()]
-    assert added == [row for kept, _ in found for row in kept]
 
 
-CURVE = {"loss": [1.0], "accuracy": [0.5], "val_loss": [2.0], "val_accuracy": [0.5]}
+def test_a_test_that_hangs_ends_the_step_with_its_traceback():
+    code = (
+        "import sys, time\nsys.path[:0] = ['.', '../../tests']\n"
+        "import pytest\nfrom process import Step\nfrom steps import tests\n"
+        "def hangs(*_): time.sleep(1e6)\npytest.main = hangs\n"
+        "tests.run(Step(False, (), time.monotonic() + tests.LAST + 0.3, None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECK, stderr=subprocess.PIPE, check=False
+    )
+    assert done.returncode == 1
+    assert b"in hangs" in done.stderr
+
+
+LOGS = {name: 3 * [0.5] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
 
 
 @pytest.mark.parametrize(
     ("change", "status"),
     [
         ({}, "passed"),
-        ({"loss": [1.0005]}, "passed"),
-        ({"loss": [1.002]}, "failed"),
-        ({"val_loss": [2.3]}, "failed"),
-        ({"accuracy": [0.52]}, "failed"),
-        ({"val_accuracy": [0.48]}, "failed"),
-        ({"loss": [float("nan")]}, "failed"),
+        ({"loss": [0.5, 0.5, 0.5 + 4e-6]}, "passed"),
+        ({"loss": [0.5, 0.5, 0.5 + 6e-6]}, "failed"),
+        ({"val_loss": [0.5, 0.5 - 6e-6, 0.5]}, "failed"),
+        ({"accuracy": [0.503, 0.5, 0.5]}, "failed"),
+        ({"val_accuracy": [0.497, 0.5, 0.5]}, "failed"),
+        ({"loss": [0.5, 0.5, float("nan")]}, "failed"),
     ],
 )
-def test_curves_are_compared(load, change, status):
+def test_curves_are_compared(load, monkeypatch, change, status):
     curves = load("steps.curves")
-    both = {"numpy": CURVE, "cupy": {**CURVE, **change}}
-    assert curves.judged("data", both, curves.Tolerance(1e-3, 0.1, 0.01)).status == status
-
-
-def test_the_report_is_written_whole_or_not_at_all(load, tmp_path):
-    report = load("report")
-    path = tmp_path / "report.json"
-    report.write_json(path, {"a": 1})
-    with pytest.raises(TypeError):
-        report.write_json(path, {"a": object()})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert list(tmp_path.iterdir()) == [path]
+    logs = {"numpy": LOGS, "cupy": LOGS | change}
+    monkeypatch.setattr(curves, "trained", lambda data, backend: logs[backend])
+    rows = Kept()
+    assert curves.run(load("process").Step(True, (), 0.0, rows))[0] == status
+    assert [row["logs"] for row in rows] == [logs]

@@ -6,18 +6,18 @@ from typing import Any
 
 import device
 import numpy as np
-from outcome import FAILED, PASSED, SKIPPED, Outcome
+from process import FAILED, PASSED, SKIPPED, Outcome, Step
 
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.cupy import diagnosis
 from gpunn.doctor import diagnose
 
 
-def run() -> Outcome:
+def run(step: Step) -> Outcome:
     """Pass if nothing is wrong with CuPy, the driver, the libraries and the devices.
 
-    Without CuPy or a device this is skipped. What is there and does not work has failed. The
-    figures have a "device" only if one can be used.
+    Without CuPy or a device this is skipped. What is there and does not work has failed. A row has
+    the "device", if one can be used.
     """
     found = diagnosis.findings()
     blocking = [each for each in found if each.blocks]
@@ -25,14 +25,14 @@ def run() -> Outcome:
         return unusable(blocking[0])
     backend = get_backend("cupy")
     described = backend.describe()
-    figures = {"device": described, "doctor": diagnose()}
+    step.add({"device": described, "doctor": diagnose()})
+    print("\n".join(f"{name:<15} {value}" for name, value in described.items()))
     problems = [f"{each.name}: {each.problem}" for each in found if not each.ok]
     problems += wrong_with_products(backend, described)
     if problems:
-        return Outcome(FAILED, "; ".join(problems), figures)
+        return FAILED, "; ".join(problems)
     names = ("import cupy", "NVIDIA driver", "CUDA runtime", "NVRTC")
-    versions = ", ".join(f"{each.name} {each.value}" for each in found if each.name in names)
-    return Outcome(PASSED, versions, figures)
+    return PASSED, ", ".join(f"{each.name} {each.value}" for each in found if each.name in names)
 
 
 def unusable(finding: diagnosis.Finding) -> Outcome:
@@ -40,9 +40,8 @@ def unusable(finding: diagnosis.Finding) -> Outcome:
     reason = f"{finding.problem}. To fix it: {finding.fix}"
     seen = device.traces()
     if not finding.absent or (finding.name != "import cupy" and seen and not device.hidden()):
-        here = f" (though there is {seen[0]})" if finding.absent else ""
-        return Outcome(FAILED, reason + here)
-    return Outcome(SKIPPED, f"no CUDA device: {reason}")
+        return FAILED, f"{reason} (though there is {seen[0]})" if finding.absent else reason
+    return SKIPPED, f"no CUDA device: {reason}"
 
 
 def wrong_with_products(backend: Backend, described: dict[str, Any]) -> list[str]:

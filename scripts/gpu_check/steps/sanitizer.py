@@ -13,53 +13,60 @@ import sys
 from pathlib import Path
 
 import device
-import rows
-from outcome import FAILED, PASSED, Outcome, SkipStepError
+from process import FAILED, PASSED, Outcome, SkipError, Step
 
 TOUR = Path(__file__).parents[1] / "tour_alone.py"
 FOUND = 9  # exit status that compute-sanitizer is told to give for findings
 
-FILTERS = ("--kernel-name", "--kernel-regex")
-"""What its releases call the option, the newer name first."""
 
-KERNELS = "kns=gpunn"  # all whose name has this in it
-
-
-def run(tool: str) -> Outcome:
-    """Run the tour under one of the sanitizer's tools."""
+def run(step: Step) -> Outcome:
+    """Run the tour under two of the sanitizer's tools."""
     if device.REHEARSAL:
-        raise SkipStepError("a rehearsal: there is no GPU code to look at")
+        raise SkipError("a rehearsal: there is no GPU code to look at")
     program = shutil.which("compute-sanitizer")
     if program is None:
-        raise SkipStepError("compute-sanitizer is not on PATH")
-    command = [program, *options(program, tool), sys.executable, str(TOUR)]
+        raise SkipError("compute-sanitizer is not on PATH")
+    told = printed_by([program, "--help"]).stdout
+    # Releases differ in the option's name; the newer one comes first.
+    option = next((each for each in ("--kernel-name", "--kernel-regex") if each in told), None)
+    kernels = [option, "kns=gpunn"] if option else []
+    done, said = [row.get("tool") for row in step.done], []
+    for tool in ("memcheck", "racecheck"):
+        if tool in done:
+            continue
+        # CuPy probes for functions of newer drivers and is told that there are none: no errors.
+        options = ["--tool", tool, "--error-exitcode", str(FOUND), "--report-api-errors", "no"]
+        wrong, seen = checked(step, tool, [program, *options, *kernels, sys.executable, str(TOUR)])
+        step.add({"tool": tool, "outcome": FAILED if wrong else PASSED, "detail": wrong or seen})
+        said.append(f"{tool}: {wrong or seen}")
+        if wrong:
+            return FAILED, said[-1]
+    return PASSED, "; ".join(said)
+
+
+def checked(step: Step, tool: str, command: list[str]) -> tuple[str, str]:
+    """Return what is wrong, or "", and else what was seen."""
     planted = printed_by([*command, tool])
     if not findings(planted.stdout):
-        return failed(f"{tool} does not find an error that was planted in a kernel", planted)
-    if not rows.done():
-        rows.add({"planted error": "found"})  # a step that is stopped with a row has not failed
+        print(planted.stdout, planted.stderr)
+        return "does not find an error that was planted in a kernel", ""
+    step.add({"planted error": f"found by {tool}"})  # stopped with a row, it has not failed
     done = printed_by(command)
     found = findings(done.stdout)
     kernels = re.search(r"^kernels of gpunn: (\d+)$", done.stdout, re.MULTILINE)
+    wrong = ""
     if found or done.returncode == FOUND:
-        return failed(f"{tool}: {found or 'some'} findings", done)
-    if done.returncode:
-        return failed(f"{tool}: exit status {done.returncode}", done)
-    if found is None:
-        return failed(f"{tool}: ended well, but without the sanitizer's summary", done)
-    if kernels is None or kernels[1] == "0":
-        return failed(f"{tool}: no kernel of gpunn was run", done)
-    said = f"{tool}: no findings in {kernels[1]} kernels, while a planted error was found"
-    return Outcome(PASSED, said, {"printed": tail(done)})
-
-
-def options(program: str, tool: str) -> list[str]:
-    """Return the sanitizer's options."""
-    told = printed_by([program, "--help"]).stdout
-    # A program probes for functions of newer drivers and is told that there are none: no errors.
-    chosen = ["--tool", tool, "--error-exitcode", str(FOUND), "--report-api-errors", "no"]
-    name = next((each for each in FILTERS if each in told), None)
-    return [*chosen, name, KERNELS] if name else chosen
+        wrong = f"{found or 'some'} findings"
+    elif done.returncode:
+        wrong = f"exit status {done.returncode}"
+    elif found is None:
+        wrong = "ended well, but without the sanitizer's summary"
+    elif kernels is None or kernels[1] == "0":
+        wrong = "no kernel of gpunn was run"
+    if wrong:
+        print(done.stdout, done.stderr)
+        return wrong, ""
+    return "", f"no findings in {kernels[1]} kernels, while a planted error was found"
 
 
 def printed_by(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -71,14 +78,3 @@ def findings(printed: str) -> int | None:
     """Return how many findings the sanitizer's summary tells of; None if there is no summary."""
     summary = re.search(r"(?:ERROR|RACECHECK) SUMMARY: (\d+)", printed)
     return None if summary is None else int(summary[1])
-
-
-def tail(done: subprocess.CompletedProcess[str]) -> str:
-    """Return the end of what was printed."""
-    return (done.stdout + done.stderr)[-4000:]
-
-
-def failed(said: str, done: subprocess.CompletedProcess[str]) -> Outcome:
-    """Return a failure."""
-    print(tail(done))
-    return Outcome(FAILED, said, {"exit status": done.returncode, "printed": tail(done)})

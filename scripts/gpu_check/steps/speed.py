@@ -1,240 +1,283 @@
 """Timing a training, the same one in every library.
 
-Every library is a process of its own (`speed_form.py`), and all train at once, but only one at a
-time: of each training, or cell, every library does a stretch of some tenth of a second, one after
-the other, and then all of them the next stretch. So they are timed at the same clocks, and what is
-cut off has the same rows of all. Rows, their order and initial weights are the same, and so are the
-losses then: if not, somebody's step is broken, which is a failure.
+Every library, and every form of it, is a process of its own, and only one trains at a time: of each
+training, or cell, every library does a stretch of some tenth of a second, one after the other, and
+then all of them the next stretch. So they are timed at the same clocks, and what is cut off has the
+same rows of all. Rows, their order and initial weights are the same, and so are the losses then: if
+not, somebody's step is broken, which is a failure.
 
 The work: all data on the device, a new permutation of the rows every epoch drawn on the host, whole
-batches, the epoch's loss read back at its end. Of each stretch two times are taken: the host's, and
-the device's between the first step of each epoch and its last. The first epoch, in which kernels
-are compiled and memory is allocated, a second one that tells how long the stretches are to be, and
-the first of these are left out.
+batches, the epoch's loss read back at its end. The first epoch, in which kernels are compiled and
+memory is allocated, a second one that tells how long the stretches are to be, and the first of
+these are left out.
 """
 
 from __future__ import annotations
 
-import shutil
+import math
 import statistics
 import subprocess
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import device
-import rows
-from outcome import Outcome
-from steps import cells, speed_results, work
-from steps.cells import Cell
-from steps.forms import FORMS, Form, FormError
-from steps.speed_results import TARGET
+import training
+from libraries import Library, LibraryError
+from process import FAILED, PASSED, STOPPED, Outcome, Row, Step
+from training import Cell
+
+NETWORKS = ((784, 512, 512, 10), (784, 128, 10), (784, 2048, 2048, 10), (64, 32, 10))
+BATCHES = (128, 1024, 8192)
+RULES = (
+    *(("adam", "float32"), ("adam", "tf32"), ("sgd", "float32")),
+    *(("adam", "bfloat16"), ("sgd", "tf32"), ("sgd", "bfloat16")),
+)
+"""Optimizers, and what products may be computed in."""
+
+FORMS = {
+    "gpunn": ("with_gpunn", "graph"),
+    "gpunn, measured products": ("with_gpunn", "measured"),
+    "gpunn, one by one": ("with_gpunn", "eager"),
+    "PyTorch, graph": ("with_torch", "graph"),
+    "PyTorch, eager": ("with_torch", "eager"),
+    "JAX, scan": ("with_jax", "scan"),
+    "PyTorch, compiled, graph": ("with_torch", "compiled graph"),
+    "PyTorch, compiled": ("with_torch", "compiled"),
+}
+"""Adapters and modes."""
 
 COMPILED, AFTER = 2, 6
 """`torch.compile` takes longer than everything else of a cell. So its forms are timed in few of the
 first cells, and by themselves, after a few more cells are done."""
 
-STRETCH = 0.12
+STRETCH = 0.0 if device.REHEARSAL else 0.12
 """Seconds."""
-ROUNDS = 6
+ROUNDS = 3 if device.REHEARSAL else 6
 """Stretches of a cell, the first of which is not timed."""
 LONGEST = 200
 """Epochs of a stretch."""
 
-MOST_EPOCHS = 15
-"""On the way to the target accuracy."""
+TARGET, MOST_EPOCHS = 0.98, 15
+"""Accuracy on MNIST's test rows to count epochs to, in the first cell; and how many at the most."""
 
 FEWEST_LEFT, COMPILING = 20.0, 60.0
 """Seconds of the step's time without which no cell is begun, and none that is compiled."""
 
-if device.REHEARSAL:
-    STRETCH, ROUNDS = 0.0, 3
+TOLERANCES = {"float32": 0.05, "tf32": 0.05, "bfloat16": 0.1}
+"""How far the first epoch's mean loss may be from gpunn's, relative to it. Adam's first steps make
+much of roundings: on a CPU, 100 steps in float32 were apart by up to 0.3 % between libraries."""
 
 
-def run(extent: str) -> Outcome:
-    """Time all that there is time for; `extent` is "quick" or "whole"."""
-    turns = in_turn(extent == "whole")
-    names = dict.fromkeys(name for _, taking_part in turns for name in taking_part)
-    forms = {name: Form(name) for name in names}
+def run(step: Step) -> Outcome:
+    """Time all that there is time for; it fails if gpunn does, or if losses differ."""
+    turns = in_turn(step.quick)
+    libraries: dict[str, Library] = {}
+    skips: dict[str, str] = {}
+    for name in dict.fromkeys(name for _, names in turns for name in names):
+        if device.REHEARSAL and FORMS[name][0] != "with_gpunn":
+            skips[name] = "a rehearsal: it can't use the emulated device"
+        else:
+            libraries[name] = Library(*FORMS[name])
     try:
-        for form in forms.values():
-            form.begin()
-        found, untimed = timed(forms, turns)
+        rows, untimed = timed(step, libraries, turns)
     finally:
-        for form in forms.values():
-            form.end()
-    skips = {name: form.skip for name, form in forms.items()}
-    return speed_results.outcome_of(found, untimed, skips)
+        for library in libraries.values():
+            library.end()
+    skips |= {name: library.skip for name, library in libraries.items() if library.skip}
+    print(table(rows))
+    print("\n".join(f"not timed: {name}: {why}" for name, why in skips.items()))
+    wrong = []
+    for row in (row for row in rows if "error" in row):
+        said = f"{row['cell']}: {row['form']}: {row['error']}"
+        print(f"failed: {said}")
+        wrong += [said] if row["form"].startswith("gpunn") else []
+    wrong += [
+        f"{name}: {why}"
+        for name, why in skips.items()
+        if name.startswith("gpunn") and why.startswith("failed")
+    ]
+    wrong += different_losses(rows)
+    cells = len({row["cell"] for row in rows})
+    if wrong or not cells:
+        return FAILED, "; ".join(wrong[:3]) or "nothing was timed"
+    forms = len(dict.fromkeys(row["form"] for row in rows))
+    said = f"{cells} trainings timed, in {forms} of {forms + len(skips)} forms"
+    return (STOPPED, f"{said}; no time for {untimed} more") if untimed else (PASSED, said)
 
 
-Turn = tuple[Cell, list[str]]
-"""A cell, and the forms that are timed side by side in it."""
-
-
-def in_turn(whole: bool) -> list[Turn]:
-    """Return the cells in the order in which they are timed."""
+def in_turn(quick: bool) -> list[tuple[Cell, list[str]]]:
+    """Return cells, those worth most first, with the forms that are timed side by side in each."""
     compiled = [name for name in FORMS if "compiled" in name]
-    wanted = cells.in_order(whole)
-    turns = [(cell, [name for name in FORMS if name not in compiled]) for cell in wanted]
-    if whole:
-        turns[AFTER:AFTER] = [(cell, compiled) for cell in wanted[:COMPILED]]
+    others = [name for name in FORMS if name not in compiled]
+    if device.REHEARSAL:
+        cells = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
+        return [(cell, others) for cell in cells]
+    first = [Cell(NETWORKS[0], batch, *RULES[0]) for batch in BATCHES[:2]]
+    grid = [Cell(sizes, batch, *rule) for rule, sizes, batch in product(RULES, NETWORKS, BATCHES)]
+    cells = first if quick else [*first, *(cell for cell in grid if cell not in first)]
+    turns = [(cell, others) for cell in cells]
+    if not quick:
+        turns[AFTER:AFTER] = [(cell, compiled) for cell in cells[:COMPILED]]
     return turns
 
 
-def timed(forms: dict[str, Form], turns: list[Turn]) -> tuple[list[dict[str, Any]], int]:
+def timed(
+    step: Step, libraries: dict[str, Library], turns: list[tuple[Cell, list[str]]]
+) -> tuple[list[Row], int]:
     """Return the rows of all turns that there was time for, and how many there was none for."""
-    found = [row for row in rows.done() if "error" not in row]
-    known = {(row["cell"], row["form"]) for row in found}
-    for form in forms.values():
-        form.introduce()
-    untimed = 0
+    rows, untimed = list(step.done), 0
+    known = {(row["cell"], row["form"]) for row in rows}
+    for library in libraries.values():
+        library.introduce()
     for number, (cell, names) in enumerate(turns):
         wanted = [name for name in names if (cell.name, name) not in known]
         compiled = any("compiled" in name for name in wanted)
-        if wanted and rows.seconds_left() < (COMPILING if compiled else FEWEST_LEFT):
+        if wanted and step.seconds_left() < (COMPILING if compiled else FEWEST_LEFT):
             untimed += 1
             continue
-        taking_part = [forms[name] for name in wanted if not forms[name].skip]
-        for row in timed_cell(taking_part, cell, number == 0):
-            found.append(row)
-            rows.add(row)
-    return found, untimed
+        able = {name: libraries[name] for name in wanted if name in libraries}
+        able = {name: library for name, library in able.items() if not library.skip}
+        for row in timed_cell(able, cell, to_target=number == 0 and training.mnist() is not None):
+            rows.append(row)
+            step.add(row)
+    return rows, untimed
 
 
-def timed_cell(forms: list[Form], cell: Cell, first: bool) -> list[dict[str, Any]]:
-    """Return one row for each form."""
-    drawn = {form.name: Drawn() for form in forms}
+def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> Iterable[Row]:
+    """Train in all libraries and return a row for each, with its "error" where it failed."""
+    stretches: dict[str, list[Row]] = {name: [] for name in libraries}
+    errors: dict[str, str] = {}
 
-    def stretch(form: Form, epochs: int, accuracy: bool = False) -> None:
-        row = drawn[form.name]
-        if row.error:
+    def ask(name: str, epochs: int, accuracy: bool = False) -> None:
+        if name in errors:
             return
         try:
-            row.stretches.append(form.ask(epochs=epochs, accuracy=accuracy) | {"epochs": epochs})
-        except FormError as error:
-            row.error = str(error)
+            said = libraries[name].ask(epochs, accuracy)
+        except LibraryError as error:
+            errors[name] = str(error)
+        else:
+            if epochs:
+                stretches[name].append(said | {"epochs": epochs})
 
-    for form in forms:
-        form.introduce()
-        try:
-            form.tell(cell=cell.figures())
-        except FormError as error:
-            drawn[form.name].error = str(error)
-        stretch(form, 1, accuracy=first)
-        if first and work.mnist() is not None:
-            while drawn[form.name].short_of(TARGET):
-                stretch(form, 1, accuracy=True)
-        stretch(form, 1)
-    for row in drawn.values():
-        row.calibrate()
-    clocks = None
+    for name, library in libraries.items():
+        library.tell(cell)
+        ask(name, 1, to_target)
+        while to_target and name not in errors and short_of_target(stretches[name]):
+            ask(name, 1, True)
+        ask(name, 1)
+    epochs = {
+        name: min(max(round(STRETCH / stretches[name][-1]["seconds"]), 1), LONGEST)
+        for name in libraries
+        if name not in errors
+    }
+    clocks = ""
     for turn in range(ROUNDS):
-        for form in forms:
-            if turn == 1 and clocks is None:
-                clocks = asked_clocks()
-            stretch(form, drawn[form.name].epochs)
-    seen = said_clocks(clocks)
-    for form in forms:
-        try:
-            if not drawn[form.name].error:
-                form.ask(epochs=0)
-        except FormError as error:
-            drawn[form.name].error = str(error)
-    steps = len(work.whole_batches(cell)[0]) // cell.batch
-    return [
-        {
-            "cell": cell.name,
-            "form": form.name,
-            "library": form.library,
-            **cell.figures(),
-            **drawn[form.name].figures(steps),
-            "clocks": seen,
-        }
-        for form in forms
-    ]
+        for name, number in epochs.items():
+            watch = asked_clocks() if turn and not clocks else None
+            ask(name, number)
+            clocks = clocks or said_clocks(watch)
+    for name in libraries:
+        ask(name, 0)
+    steps = len(training.whole_batches(cell)[0]) // cell.batch
+    for name, library in libraries.items():
+        found = {"error": errors[name]} if name in errors else figures(stretches[name], steps)
+        known = {"cell": cell.name, "form": name, "library": library.name, **cell._asdict()}
+        yield {**known, **found, "clocks": clocks}
 
 
-@dataclass
-class Drawn:
-    """What a form has said of a cell.
-
-    Attributes
-    ----------
-    stretches : list of dict
-        All so far.
-    epochs : int
-        Of each of the later ones.
-    error : str
-        What went wrong, or "".
-    """
-
-    stretches: list[dict[str, Any]] = field(default_factory=list)
-    epochs: int = 1
-    error: str = ""
-
-    def short_of(self, target: float) -> bool:
-        """Return whether there is a point in another epoch on the way to the target."""
-        if self.error or len(self.stretches) >= MOST_EPOCHS:
-            return False
-        return bool(self.stretches[-1]["accuracy"] < target)
-
-    def calibrate(self) -> None:
-        """Choose the length of the stretches."""
-        if not self.error:
-            seconds = self.stretches[-1]["seconds"]
-            self.epochs = min(max(round(STRETCH / seconds), 1), LONGEST)
-
-    def figures(self, steps: int) -> dict[str, Any]:
-        """Return what was found, `steps` being those of an epoch."""
-        if self.error:
-            return {"error": self.error}
-        done = self.stretches[1 - ROUNDS :]
-
-        def per_step(name: str) -> list[float]:
-            given = [each for each in done if each[name] is not None]
-            return [1e6 * each[name] / (each["epochs"] * steps) for each in given]
-
-        host, on_device = per_step("seconds"), per_step("device_seconds")
-        accuracies = [each["accuracy"] for each in self.stretches if each["accuracy"] is not None]
-        reached = next((n for n, each in enumerate(accuracies, 1) if each >= TARGET), None)
-        epoch = statistics.median(host) * steps / 1e6
-        return {
-            "microseconds a step": statistics.median(host),
-            "device microseconds a step": statistics.median(on_device) if on_device else None,
-            "all microseconds": host,
-            "all device microseconds": on_device,
-            "steps of a stretch": self.epochs * steps,
-            "first losses": self.stretches[0]["losses"],
-            "last losses": done[-1]["losses"][-1:],
-            "accuracies": accuracies,
-            "epochs to target": reached,
-            "seconds to target": None if reached is None else reached * epoch,
-            "peak bytes": self.stretches[-1]["peak_bytes"],
-        }
+def short_of_target(stretches: list[Row]) -> bool:
+    """Return whether there is a point in another epoch on the way to the target."""
+    return len(stretches) < MOST_EPOCHS and bool(stretches[-1]["accuracy"] < TARGET)
 
 
-QUERY = "clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.draw"
+def figures(stretches: list[Row], steps: int) -> Row:
+    """Return what was found, `steps` being those of an epoch."""
+    done = stretches[1 - ROUNDS :]
+
+    def per_step(clock: str) -> list[float]:
+        timed = [each for each in done if each[clock] is not None]
+        return [1e6 * each[clock] / (each["epochs"] * steps) for each in timed]
+
+    host, on_device = per_step("seconds"), per_step("device_seconds")
+    accuracies = [each["accuracy"] for each in stretches if "accuracy" in each]
+    reached = next((n for n, each in enumerate(accuracies, 1) if each >= TARGET), None)
+    epoch = statistics.median(host) * steps / 1e6
+    return {
+        "microseconds a step": statistics.median(host),
+        "device microseconds a step": statistics.median(on_device) if on_device else None,
+        "all microseconds": host,
+        "steps of a stretch": done[-1]["epochs"] * steps,
+        "first loss": stretches[0]["losses"][0],
+        "last loss": done[-1]["losses"][-1],
+        "accuracies": accuracies,
+        "epochs to target": reached,
+        "seconds to target": None if reached is None else reached * epoch,
+    }
 
 
 def asked_clocks() -> Any:
     """Have nvidia-smi look at the clocks while something is being timed."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return None
-    return subprocess.Popen(
-        [program, f"--query-gpu={QUERY}", "--format=csv"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def said_clocks(asked: Any) -> str:
-    """Return what nvidia-smi saw."""
-    if asked is None:
-        return "not known: nvidia-smi is not on PATH"
+    query = "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.draw"
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     try:
-        printed, _ = asked.communicate(timeout=20)
+        return subprocess.Popen(["nvidia-smi", query, "--format=csv"], text=True, **options)
+    except OSError:
+        return None
+
+
+def said_clocks(watch: Any) -> str:
+    """Return what nvidia-smi saw."""
+    if watch is None:
+        return ""
+    try:
+        return str(watch.communicate(timeout=20)[0]).strip()
     except subprocess.TimeoutExpired:
-        asked.kill()
-        return "not known: nvidia-smi gave no answer"
-    return str(printed).strip()
+        watch.kill()
+        return "clocks are not known: nvidia-smi gave no answer"
+
+
+def different_losses(rows: list[Row]) -> list[str]:
+    """Return whose first losses are not those of gpunn, or last ones not finite."""
+    good = [row for row in rows if "error" not in row]
+    own = {row["cell"]: row["first loss"] for row in good if row["form"] == "gpunn"}
+    wrong = []
+    for row in good:
+        loss, expected = row["first loss"], own.get(row["cell"], row["first loss"])
+        # Not `difference > tolerance`: a NaN must be wrong.
+        if not abs(loss - expected) <= TOLERANCES[row["precision"]] * abs(expected):
+            said = f"has a loss of {loss:.4f}, not {expected:.4f}"
+        elif not math.isfinite(row["last loss"]):
+            said = "ends with a loss that is not finite"
+        else:
+            continue
+        wrong.append(f"{row['cell']}: {row['form']} {said}")
+    return wrong
+
+
+def table(rows: list[Row]) -> str:
+    """Return the host's and the device's microseconds a step, a column for each form."""
+    forms = list(dict.fromkeys(row["form"] for row in rows))
+    by = {(row["cell"], row["form"]): row for row in rows}
+    lines = [
+        [cell, *(shown(by.get((cell, form))) for form in forms)]
+        for cell in dict.fromkeys(row["cell"] for row in rows)
+    ]
+    targets = (
+        f"{row['form']}: {TARGET:.0%} of MNIST's test rows after {row['epochs to target']} epochs, "
+        f"{row['seconds to target']:.2f} s without compilation ({row['cell']})"
+        for row in rows
+        if row.get("seconds to target") is not None
+    )
+    clocks = dict.fromkeys(rows[place]["clocks"] for place in (0, -1) if rows)
+    data = "MNIST" if training.mnist() else "synthetic"
+    head = f"microseconds a step, the host's / the device's; data: {data}"
+    return "\n".join([head, training.table(["training", *forms], lines), *targets, *clocks])
+
+
+def shown(row: Row | None) -> str:
+    """Return what a cell of the table says."""
+    if row is None or "error" in row:
+        return "" if row is None else "failed"
+    on_device = row["device microseconds a step"]
+    return f"{row['microseconds a step']:.1f} / {'-' if on_device is None else f'{on_device:.1f}'}"

@@ -15,9 +15,17 @@ import time
 from typing import Any
 
 import numpy as np
-from outcome import SkipStepError
-from steps import work
-from steps.cells import Ask, Cell, Stretch
+import training
+from libraries import Ask, Stretch
+from process import SkipError
+from training import Cell
+
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other libraries are on the device, too
+try:
+    import jax
+    import jax.numpy as jnp
+except ImportError:
+    raise SkipError("JAX is not installed") from None
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "default"}
@@ -25,30 +33,21 @@ MATMUL_PRECISION = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "
 
 def start(mode: str) -> str:
     """Return the name of what is timed."""
-    # Other libraries are on the device meanwhile.
-    os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
-    try:
-        import jax
-    except ImportError:
-        raise SkipStepError("JAX is not installed") from None
     if jax.default_backend() != "gpu":
-        raise SkipStepError(f"this JAX, {jax.__version__}, finds no CUDA device")
+        raise SkipError(f"this JAX, {jax.__version__}, finds no CUDA device")
     return f"jax {jax.__version__}"
 
 
 def train(mode: str, cell: Cell, ask: Ask) -> None:
     """Train."""
-    import jax
-    import jax.numpy as jnp
-
     jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION[cell.precision])
-    host_X, host_y = work.whole_batches(cell)
+    host_X, host_y = training.whole_batches(cell)
     X, y = jnp.asarray(host_X), jnp.asarray(host_y, jnp.int32)
-    parameters = [tuple(map(jnp.asarray, each)) for each in work.initial_parameters(cell.sizes)]
+    parameters = [tuple(map(jnp.asarray, each)) for each in training.initial_parameters(cell.sizes)]
     zeros = functools.partial(jax.tree.map, jnp.zeros_like)
     state = parameters, zeros(parameters), zeros(parameters), jnp.zeros((), jnp.int32)
     narrow = jnp.bfloat16 if cell.precision == "bfloat16" else jnp.float32
-    rate = work.RATES[cell.optimizer]
+    rate = training.RATES[cell.optimizer]
 
     def forward(parameters: Any, x: Any) -> Any:
         *hidden, (W, b) = jax.tree.map(lambda each: each.astype(narrow), parameters)
@@ -93,7 +92,7 @@ def train(mode: str, cell: Cell, ask: Ask) -> None:
         losses = []
         began = time.perf_counter()
         for _ in range(epochs):
-            order = work.order(number, len(X)).astype(np.int32).reshape(-1, cell.batch)
+            order = training.order(number, len(X)).astype(np.int32).reshape(-1, cell.batch)
             state, mean = epoch(state, order, X, y)
             losses.append(float(mean))
             number += 1

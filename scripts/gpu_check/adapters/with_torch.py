@@ -8,14 +8,21 @@ pass. The graph holds a whole step: gathering rows, forward, backward, update.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import shutil
 import time
 from typing import Any
 
-from outcome import SkipStepError
-from steps import work
-from steps.cells import Ask, Cell, Stretch
+import training
+from libraries import Ask, Stretch
+from process import SkipError
+from training import Cell
+
+try:
+    import torch
+except ImportError:
+    raise SkipError("PyTorch is not installed") from None
 
 MATMUL_PRECISION = {"float32": "highest", "tf32": "high", "bfloat16": "highest"}
 WARM_UP = 3
@@ -23,17 +30,13 @@ WARM_UP = 3
 
 def start(mode: str) -> str:
     """Return the name of what is timed."""
-    try:
-        import torch
-    except ImportError:
-        raise SkipStepError("PyTorch is not installed") from None
     if not torch.cuda.is_available():
-        raise SkipStepError(f"this PyTorch, {torch.__version__}, finds no CUDA device")
+        raise SkipError(f"this PyTorch, {torch.__version__}, finds no CUDA device")
     if "compiled" in mode:
         if importlib.util.find_spec("triton") is None:
-            raise SkipStepError("torch.compile needs Triton, which is not installed")
+            raise SkipError("torch.compile needs Triton, which is not installed")
         if not any(map(shutil.which, ("gcc", "cc", "clang"))):
-            raise SkipStepError("torch.compile needs a C compiler, and there is none on PATH")
+            raise SkipError("torch.compile needs a C compiler, and there is none on PATH")
     return f"torch {torch.__version__}"
 
 
@@ -46,17 +49,15 @@ def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
     place : str
         PyTorch's device; only "cuda" has events, and graphs.
     """
-    import torch
-
+    on_device, in_graph, compiled = place == "cuda", "graph" in mode, "compiled" in mode
     torch.set_float32_matmul_precision(MATMUL_PRECISION[cell.precision])
-    if place == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    host_X, host_y = work.whole_batches(cell)
-    X, y = torch.from_numpy(host_X).to(place), torch.from_numpy(host_y).to(place)
-    model = network(cell.sizes, place)
-    optimizer = made_optimizer(model, cell.optimizer, "graph" in mode)
-    order = torch.zeros(len(X), dtype=torch.int64, device=place)
-    start = torch.zeros(1, dtype=torch.int64, device=place)
+    X, y = (torch.from_numpy(each).to(place) for each in training.whole_batches(cell))
+    model = network(cell.sizes).to(place)
+    kind: Any = torch.optim.SGD
+    if cell.optimizer == "adam":
+        kind = functools.partial(torch.optim.Adam, capturable=in_graph)
+    optimizer = kind(model.parameters(), lr=training.RATES[cell.optimizer], fused=True)
+    order, start = (torch.zeros(n, dtype=torch.int64, device=place) for n in (len(X), 1))
     offsets = torch.arange(cell.batch, device=place)
     total = torch.zeros((), device=place)
 
@@ -66,9 +67,9 @@ def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
         with torch.autocast(place, torch.bfloat16, enabled=narrow, cache_enabled=False):
             return torch.nn.functional.cross_entropy(model(x), t)
 
-    if "compiled" in mode:
+    if compiled:
         torch._dynamo.reset()
-    loss_of = torch.compile(forward) if "compiled" in mode else forward
+    loss_of = torch.compile(forward) if compiled else forward
 
     def step() -> None:
         rows = order.index_select(0, start + offsets)
@@ -83,16 +84,16 @@ def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
         with torch.no_grad():
             return model(torch.from_numpy(X).to(place)).argmax(1).cpu().numpy()
 
-    run_step = captured(step, model, optimizer) if "graph" in mode else step
+    run_step = captured(step, model, optimizer) if in_graph else step
     steps, number, done = len(X) // cell.batch, 0, None
     while epochs := ask(done):
-        losses, on_device = [], 0.0
+        losses, device_seconds = [], 0.0
         began = time.perf_counter()
         for _ in range(epochs):
-            order.copy_(torch.from_numpy(work.order(number, len(X))))
+            order.copy_(torch.from_numpy(training.order(number, len(X))))
             start.zero_()
             total.zero_()
-            marks = [torch.cuda.Event(enable_timing=True) for _ in range(2 * (place == "cuda"))]
+            marks = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if on_device else []
             for mark in marks[:1]:
                 mark.record()
             for _ in range(steps):
@@ -100,36 +101,22 @@ def train(mode: str, cell: Cell, ask: Ask, place: str = "cuda") -> None:
             for mark in marks[1:]:
                 mark.record()
             losses.append(total.item() / steps)
-            on_device += marks[0].elapsed_time(marks[1]) / 1e3 if marks else 0.0
+            device_seconds += marks[0].elapsed_time(marks[1]) / 1e3 if marks else 0.0
             number += 1
         seconds = time.perf_counter() - began
-        peak = torch.cuda.max_memory_reserved() if marks else None
-        done = Stretch(seconds, on_device if marks else None, losses, predict, peak)
+        done = Stretch(seconds, device_seconds if on_device else None, losses, predict)
 
 
-def network(sizes: tuple[int, ...], place: str) -> Any:
+def network(sizes: tuple[int, ...]) -> Any:
     """Return the network, with gpunn's initial weights."""
-    import torch
-
     layers: list[Any] = []
-    for weights, biases in work.initial_parameters(sizes):
+    for weights, biases in training.initial_parameters(sizes):
         dense = torch.nn.Linear(*weights.shape)
         with torch.no_grad():
             dense.weight.copy_(torch.from_numpy(weights.T.copy()))
             dense.bias.copy_(torch.from_numpy(biases))
         layers += [dense, torch.nn.ReLU()]
-    return torch.nn.Sequential(*layers[:-1]).to(place)
-
-
-def made_optimizer(model: Any, name: str, in_graph: bool) -> Any:
-    """Return PyTorch's fused optimizer; Adam's counts steps on the device in a graph."""
-    import torch
-
-    if name == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=work.RATES[name], fused=True)
-    return torch.optim.Adam(
-        model.parameters(), lr=work.RATES[name], fused=True, capturable=in_graph
-    )
+    return torch.nn.Sequential(*layers[:-1])
 
 
 def captured(step: Any, model: Any, optimizer: Any) -> Any:
@@ -138,8 +125,6 @@ def captured(step: Any, model: Any, optimizer: Any) -> Any:
     Some steps on a side stream come first, as PyTorch's notes on CUDA graphs ask for. They run on
     row 0 alone, the order being zeros, and what they change is taken back.
     """
-    import torch
-
     before = {name: value.clone() for name, value in model.state_dict().items()}
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -1,0 +1,101 @@
+"""gpunn itself, as a user trains with it: Trainer.fit, with steps as CUDA graphs or without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import training
+from libraries import Ask, Stretch
+from process import SkipError
+from training import Cell
+
+import gpunn
+from gpunn.backends import get_backend
+from gpunn.callbacks import Callback
+from gpunn.errors import BackendUnavailableError
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "graph": {},
+    "measured": {"matmul_algorithms": "measured"},
+    "eager": {"graph": False},
+}
+
+
+def start(mode: str) -> str:
+    """Return the name of what is timed."""
+    try:
+        get_backend("cupy", **OPTIONS[mode])
+    except BackendUnavailableError as reason:
+        if mode != "measured":
+            raise
+        raise SkipError(str(reason)) from None  # there is no cuBLASLt, as the doctor says, too
+    return f"gpunn {gpunn.__version__}, CuPy {cupy.__version__}"
+
+
+def train(mode: str, cell: Cell, ask: Ask) -> None:
+    """Train, all epochs in one call as a user would."""
+    backend = get_backend("cupy", matmul_precision=cell.precision, **OPTIONS[mode])
+    clock = Clock(ask)
+    recorded = backend.recorded
+
+    def marked(*arguments: Any, **options: Any) -> Callable[[int], None]:
+        return clock.marked(recorded(*arguments, **options))
+
+    backend.recorded = marked  # type: ignore[method-assign]
+    training.trainer(cell.sizes, backend, cell.optimizer).fit(
+        *training.whole_batches(cell),
+        epochs=10**6,
+        batch_size=cell.batch,
+        callbacks=[clock],
+        progress=False,
+    )
+
+
+class Clock(Callback):
+    """Takes the time of each stretch of epochs, and asks for the length of the next one."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+        self.marks: list[Any] = []
+
+    def marked(self, updates: Callable[[int], None]) -> Callable[[int], None]:
+        """Return `updates`, leaving CUDA events at an epoch's first and after its last one."""
+
+        def update(times: int) -> None:
+            if not self.marks:
+                self.marks = [cupy.cuda.Event() for _ in range(2)]
+                self.marks[0].record()
+            updates(times)
+            self.marks[1].record()
+
+        return update
+
+    def on_train_begin(self, trainer: gpunn.Trainer) -> None:
+        self.begin(trainer, None)
+
+    def begin(self, trainer: gpunn.Trainer, done: Stretch | None) -> None:
+        """Begin a stretch."""
+        self.left = self.ask(done)
+        if not self.left:
+            trainer.stop_reason = "timed"
+        self.losses: list[float] = []
+        self.device_seconds = 0.0
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, trainer: gpunn.Trainer, logs: Any) -> None:
+        # Both figures have been read by now, so there is nothing left to wait for.
+        seconds = time.perf_counter() - self.began
+        self.marks[1].synchronize()
+        self.device_seconds += cupy.cuda.get_elapsed_time(*self.marks) / 1e3
+        self.marks = []
+        self.losses.append(float(logs["loss"]))
+        self.left -= 1
+        if not self.left:
+
+            def predict(X: Any) -> Any:
+                return trainer.model.predict(X).argmax(1)
+
+            self.begin(trainer, Stretch(seconds, self.device_seconds, self.losses, predict))

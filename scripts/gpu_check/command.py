@@ -1,0 +1,281 @@
+"""The command: which steps are run, the report, and what is said in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import click
+import device
+import process
+from process import FAILED, PASSED, SKIPPED, STOPPED
+
+EXIT_STATUS = {PASSED: 0, FAILED: 1, SKIPPED: 3, STOPPED: 4}
+RUNNING = "running"
+LEAST = 5.0
+"""With fewer seconds than this, a step is not begun."""
+
+
+class Planned(NamedTuple):
+    """A step: its name, its module, and the seconds that it may take, the second in a quick check.
+
+    What one step leaves over, later ones may have.
+    """
+
+    name: str
+    module: str
+    limit: float
+    quick_limit: float = 0
+
+
+# The most valuable come first: whether it trains, how fast, and where the time goes; then what
+# finds the errors that those have not.
+PLAN = (
+    Planned("doctor", "doctor", 40, 40),
+    Planned("warm-up", "warm_up", 90, 35),
+    Planned("training on both backends", "curves", 60, 15),
+    Planned("speed", "speed", 255, 50),
+    Planned("kernels of a step", "kernels", 35),
+    Planned("tests on this device", "tests", 215, 40),
+    Planned("kernel sources", "sources", 45),
+    Planned("compute-sanitizer", "sanitizer", 160),
+)
+
+SMI_FIELDS = (
+    *("name", "driver_version", "vbios_version", "pstate", "temperature.gpu", "power.limit"),
+    *("clocks.sm", "clocks.mem", "clocks.max.sm", "clocks.max.mem"),
+    *("compute_mode", "mig.mode.current", "ecc.mode.current", "persistence_mode"),
+)
+
+Report = dict[str, Any]
+
+
+@click.command()
+@click.option(
+    "--json",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Report file; else gpu_check_DATE.json in the current folder.",
+)
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True),
+    help="Folder with MNIST's four IDX files; else GPUNN_DATA, else other data are trained.",
+)
+@click.option("--quick", is_flag=True, help="The most important of it, in 3 minutes, not 15.")
+@click.option("--only", metavar="PATTERN", help="Only the steps whose name has this pattern.")
+@click.option(
+    "--resume", is_flag=True, help="Keep what passed in the report of --json, do the rest."
+)
+@click.option(
+    "--budget",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="For all steps that are to be done, shared out as their own limits are.",
+)
+def main(
+    path: Path | None,
+    data: str | None,
+    quick: bool,
+    only: str | None,
+    resume: bool,
+    budget: float | None,
+) -> None:
+    """Check gpunn on this machine's CUDA device.
+
+    Exit status: 0 no step failed, 1 some step failed, 2 wrong usage, 3 nothing ran because there is
+    no CUDA device, 4 nothing failed and some step was stopped because its time was up.
+    """
+    steps = chosen(quick, only)
+    if path is not None and not path.resolve().parent.is_dir():
+        raise click.BadParameter(f"{path.parent}: no such folder", param_hint="--json")
+    if data is not None:
+        os.environ["GPUNN_DATA"] = data
+    os.environ.setdefault(device.VARIABLE, "cuda")
+    earlier = read_report(path) if resume else {"steps": []}
+    passed = {step["name"] for step in earlier["steps"] if step["status"] == PASSED}
+    limits = {
+        step.name: step.quick_limit if quick else step.limit
+        for step in steps
+        if step is steps[0] or step.name not in passed
+    }
+    factor = device.PATIENCE * (1 if budget is None else budget / sum(limits.values()))
+    check = Check(quick, {name: limit * factor for name, limit in limits.items()})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    doctor = check.run(steps[0])
+    found = next((row["device"] for row in doctor["rows"] if "device" in row), None)
+    if found is None:
+        check.path = None if resume else path
+        check.report["reason"] = doctor["detail"]
+        check.end()
+    check.report["device"] = found
+    if resume:
+        check.keep(earlier, path)
+    check.path = path or Path(f"gpu_check_{datetime.now():%Y-%m-%d_%H-%M-%S}.json")
+    with suppress(KeyboardInterrupt):
+        for step in steps[1:]:
+            check.run(step)
+    check.end()
+
+
+def chosen(quick: bool, only: str | None) -> list[Planned]:
+    """Return the steps that match, after the first, which says what the others run on."""
+    steps = [step for step in PLAN if step.quick_limit or not quick]
+    found = [step for step in steps if re.search(only or "", step.name)]
+    if not found:
+        names = ", ".join(step.name for step in steps)
+        raise click.BadParameter(
+            f"no step matches {only!r}; there are: {names}", param_hint="--only"
+        )
+    return [steps[0], *(step for step in found if step is not steps[0])]
+
+
+def read_report(path: Path | None) -> Report:
+    """Return an earlier report."""
+    try:
+        if path is not None:
+            report: Report = json.loads(path.read_text(encoding="utf-8"))
+            return report
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{path} is no report: {error}", param_hint="--resume") from None
+    raise click.BadParameter(
+        "name the report of the earlier check with --json FILE", param_hint="--resume"
+    )
+
+
+class Check:
+    """A check that is under way.
+
+    Attributes
+    ----------
+    report : dict
+    path : Path or None
+        Its file; None until it is known that there is a device.
+    """
+
+    def __init__(self, quick: bool, limits: dict[str, float]) -> None:
+        self.limits = limits
+        self.path: Path | None = None
+        self.steps: dict[str, Report] = {}
+        self.began, self.allowed = time.monotonic(), 0.0
+        self.report: Report = {
+            "emulated": device.REHEARSAL,
+            "quick": quick,
+            "status": RUNNING,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "nvidia-smi": nvidia_smi(),
+        }
+
+    def run(self, planned: Planned) -> Report:
+        """Run a step, unless it passed before, and return its part of the report."""
+        before = self.steps.get(planned.name, {})
+        if before.get("status") == PASSED:
+            return before
+        done = [
+            row
+            for row in before.get("rows", ())
+            if row.get("outcome", PASSED) == PASSED and not row.get("error")
+        ]
+        began = time.monotonic()
+        self.allowed += self.limits[planned.name]
+        limit = self.allowed - (began - self.began)
+        entry: Report = {"name": planned.name, "status": RUNNING, "detail": "", "seconds": 0.0}
+        self.steps[planned.name] = entry
+
+        def seen(rows: list[Report]) -> None:
+            entry.update(rows=rows, seconds=time.monotonic() - began)
+            self.write()
+
+        seen(done)
+        if limit < LEAST:
+            entry |= {"status": SKIPPED, "detail": "no time left"}
+        else:
+            entry |= process.run(planned.module, self.report["quick"], limit, done, seen)
+        seen(entry["rows"])
+        seconds = f"{entry['seconds']:.0f} s"
+        click.echo(f"{planned.name}: {entry['status']}, {entry['detail']} ({seconds})")
+        if entry.get("output"):
+            click.echo(f"\n{entry['output']}\n")
+        return entry
+
+    def keep(self, earlier: Report, path: Path | None) -> None:
+        """Take over the steps of an earlier report, if it is of this device and this commit."""
+        same = ("device", "commit", "emulated", "quick")
+        other = [name for name in same if earlier.get(name) != self.report[name]]
+        if other:
+            raise click.BadParameter(
+                f"{path} is of another {' and another '.join(other)}; name another file, "
+                "without --resume",
+                param_hint="--resume",
+            )
+        for step in earlier["steps"]:
+            if step["status"] == RUNNING:
+                step |= {"status": STOPPED, "detail": "cut off"}
+            self.steps.setdefault(step["name"], step)
+
+    def write(self) -> None:
+        """Write the report, whole or not at all."""
+        self.report |= {
+            "steps": list(self.steps.values()),
+            "seconds": time.monotonic() - self.began,
+        }
+        if self.path is not None:
+            part = self.path.with_name(f"{self.path.name}.part")
+            part.write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8")
+            part.replace(self.path)
+
+    def end(self) -> NoReturn:
+        """Say what was seen, and end with the status for it."""
+        for step in self.steps.values():
+            if step["status"] == RUNNING:
+                step |= {"status": STOPPED, "detail": "interrupted"}
+        statuses = [step["status"] for step in self.steps.values()]
+        worst = next((each for each in (FAILED, STOPPED, PASSED) if each in statuses), SKIPPED)
+        self.report["status"] = worst
+        self.write()
+        counts = ", ".join(
+            f"{statuses.count(status)} {status}" for status in (PASSED, FAILED, STOPPED, SKIPPED)
+        )
+        name = self.report.get("device", {}).get("device", "no device")
+        if device.REHEARSAL:
+            name += ": a rehearsal, which says nothing about a GPU"
+        click.echo(f"\n{counts}, in {self.report['seconds']:.0f} s on {name}")
+        if self.path is not None:
+            click.echo(f"report: {self.path}")
+            if worst in (STOPPED, FAILED):
+                click.echo(f"what did not pass is done again by --resume --json {self.path}")
+        sys.exit(EXIT_STATUS[worst])
+
+
+def commit() -> str | None:
+    """Return the commit that is checked out, with a plus if files differ from it."""
+    git = ("git", "-C", str(device.REPOSITORY))
+    found = printed_by(*git, "rev-parse", "HEAD")
+    changed = found and printed_by(*git, "status", "--porcelain", "-uno")
+    return (found + "+" if changed else found) or None
+
+
+def nvidia_smi() -> list[dict[str, str]]:
+    """Return what nvidia-smi tells of each GPU; nothing where there is none."""
+    query = f"--query-gpu={','.join(SMI_FIELDS)}"
+    rows = printed_by("nvidia-smi", query, "--format=csv,noheader").splitlines()
+    return [dict(zip(SMI_FIELDS, row.split(", "), strict=False)) for row in rows]
+
+
+def printed_by(*command: str) -> str:
+    """Return what a command prints; nothing if it can't be run or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

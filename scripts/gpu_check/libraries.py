@@ -1,0 +1,143 @@
+"""Libraries that train side by side: a process for each, and what it is asked.
+
+An adapter, a module of `adapters`, has `start(mode)`, which returns the library's name and version,
+and `train(mode, cell, ask)`, which trains as many epochs as `ask` returns, gives it what it saw of
+them, and ends when that is 0. Where it can't be used, it raises `SkipError`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import device
+import training
+from process import SPAWN, Row, SkipError, first_line
+
+ANSWER = 90.0 * device.PATIENCE
+"""Seconds until a library that gives no answer is given up."""
+
+
+class Stretch(NamedTuple):
+    """Some epochs of a training.
+
+    Attributes
+    ----------
+    seconds : float
+        By the host's clock, from before the first permutation is drawn to after the last epoch's
+        loss is read.
+    device_seconds : float or None
+        Between CUDA events at the first step and after the last one of each epoch; None for a
+        library that gives no access to its stream.
+    losses : sequence of float
+        The mean loss of each epoch.
+    predict : callable
+        Returns the classes of some rows.
+    """
+
+    seconds: float
+    device_seconds: float | None
+    losses: Sequence[float]
+    predict: Callable[[Any], Any]
+
+
+Ask = Callable[[Stretch | None], int]
+
+
+class LibraryError(Exception):
+    """Raised where a library fails; the message says how."""
+
+
+class Library:
+    """A library's process, which is started at once.
+
+    Attributes
+    ----------
+    name : str
+        Name and version, once `introduce` was called.
+    skip : str
+        Why it can't be used, or isn't any more, or "".
+    """
+
+    def __init__(self, adapter: str, mode: str) -> None:
+        self.name = self.skip = ""
+        self.connection, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=serve, args=(theirs, adapter, mode))
+        self.process.start()
+        theirs.close()
+
+    def introduce(self) -> None:
+        """Wait until it says what it is."""
+        with suppress(LibraryError):
+            self.name, self.skip = self.answer()
+
+    def ask(self, *question: Any) -> Any:
+        """Ask, and return the answer."""
+        self.tell(question)
+        return self.answer()
+
+    def tell(self, what: Any) -> None:
+        """Send what has no answer; if it has ended, `answer` tells."""
+        with suppress(OSError):
+            self.connection.send(what)
+
+    def answer(self) -> Any:
+        """Wait for an answer; without one, the library is given up."""
+        try:
+            if self.connection.poll(ANSWER):
+                said = self.connection.recv()
+                if isinstance(said, LibraryError):
+                    raise said
+                return said
+            why = f"no answer within {ANSWER:.0f} s"
+        except (EOFError, OSError):
+            self.process.join()
+            why = f"the process ended with exit status {self.process.exitcode}"
+        self.skip = f"failed: {why}"
+        self.end()
+        raise LibraryError(why)
+
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+
+
+def serve(connection: Any, adapter: str, mode: str) -> None:
+    """Train what is asked for; this is the library's process."""
+    device.prepare()
+    try:
+        library = importlib.import_module(f"adapters.{adapter}")
+        connection.send((library.start(mode), ""))
+    except SkipError as reason:
+        connection.send(("", str(reason)))
+        return
+    with suppress(EOFError):
+        while True:
+            answer_for(connection, library, mode, connection.recv())
+
+
+def answer_for(connection: Any, library: Any, mode: str, cell: Any) -> None:
+    """Do a training, asking for its epochs."""
+    wants_accuracy = False
+
+    def ask(done: Stretch | None) -> int:
+        nonlocal wants_accuracy
+        if done is not None:
+            said: Row = done._replace(predict=None)._asdict()
+            if wants_accuracy:
+                data = training.with_features(cell.sizes[0])
+                said["accuracy"] = float((done.predict(data.X_test) == data.y_test).mean())
+            connection.send(said)
+        epochs, wants_accuracy = connection.recv()
+        return int(epochs)
+
+    try:
+        library.train(mode, cell, ask)
+        connection.send(None)
+    except Exception as error:
+        traceback.print_exc()
+        connection.send(LibraryError(first_line(error)))
