@@ -32,11 +32,10 @@ class TrainOutput(Callback):
         self.epochs = epochs
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        parts = self.experiment.parts
-        rows = {"training": parts.training, "validation": parts.validation, "test": parts.test}
         click.echo(trainer.model.summary())
         click.echo(f"backend: {', '.join(trainer.model.backend.describe().values())}")
-        counts = [f"{part.rows:,} {name}" for name, part in rows.items() if part is not None]
+        parts = self.experiment.parts.by_name
+        counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         click.echo(f"rows: {', '.join(counts)}")
         if self.note:
             click.echo(self.note)

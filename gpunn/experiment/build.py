@@ -7,18 +7,18 @@ from typing import Any
 
 from gpunn.backends import Backend
 from gpunn.config import Config, Training
-from gpunn.data.checks import check_inputs
 from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
-from gpunn.experiment.data import Part, Parts, load, warn_of_constant_columns
+from gpunn.experiment.data import load, warn_of_constant_columns
 from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.objects import Objects
+from gpunn.experiment.parts import Part, Parts
 from gpunn.layers import Flatten, Layer, Standardization
-from gpunn.monitor import TIMINGS, Best, directions
+from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint
-from gpunn.training.dataset import DatasetBuilder, HeldOut
+from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions
@@ -38,8 +38,11 @@ class Experiment:
         mode "auto" of what is monitored has become "min" or "max".
     trainer : Trainer
     parts : Parts
+        The rows as they were read.
+    training : Subset
+    validation, test : Subset or None
+        The same rows, checked and ready for the device.
     callbacks : list of Callback
-    class_weight : mapping, "balanced" or None
     best : Best or None
         How the best epoch is found, if there is something to go by.
     """
@@ -48,8 +51,10 @@ class Experiment:
     description: dict[str, Any]
     trainer: Trainer
     parts: Parts
+    training: Subset
+    validation: Subset | None
+    test: Subset | None
     callbacks: list[Callback]
-    class_weight: dict[int, float] | str | None
     best: Best | None
 
     def run(
@@ -68,28 +73,10 @@ class Experiment:
 
         Raises
         ------
-        DataError
-            If the data does not fit the network. No callback has been called then.
         DivergenceError
             If the loss stops being a finite number.
         """
         config, trainer = self.config.training, self.trainer
-        part, validation = self.parts.training, self.parts.validation
-        # A part that was set aside is rows of the same source.
-        same = validation is not None and validation.source_inputs is part.source_inputs
-        data = DatasetBuilder(trainer.model, trainer.loss, trainer.metrics)
-        held_out = HeldOut(kept=part.numbers)
-        if validation is not None and same:
-            held_out = HeldOut(kept=part.numbers, indices=validation.numbers)
-        elif validation is not None:
-            own = validation.source_inputs, validation.source_targets
-            held_out = HeldOut(data=own, kept=part.numbers)
-        training, held = data.split(
-            part.source_inputs,
-            part.source_targets,
-            class_weight=self.class_weight,
-            held_out=held_out,
-        )
         options = FitOptions(
             config.epochs if resume_from else max(0, config.epochs - trainer.epoch),
             config.batch_size,
@@ -98,19 +85,23 @@ class Experiment:
             progress,
             resume_from,
         )
-        return TrainingLoop(trainer, training, held, options).run()
+        return TrainingLoop(trainer, self.training, self.validation, options).run()
 
     def evaluate(self) -> dict[str, float] | None:
         """Return loss and metrics over the test part, or None if there is none."""
-        test = self.parts.test
-        return None if test is None else evaluate_part(self.trainer, test)
+        if self.test is None:
+            return None
+        try:
+            return self.trainer.evaluate_subset(self.test)
+        finally:
+            self.test.unload()
 
 
 def evaluate_part(trainer: Trainer, part: Part) -> dict[str, float]:
     """Return loss and metrics over a part of the data."""
-    data = DatasetBuilder(trainer.model, trainer.loss, trainer.metrics)
-    subset = data.subset(part.source_inputs, part.source_targets, indices=part.numbers)
-    return trainer.evaluate_subset(subset)
+    builder = DatasetBuilder(trainer.model, trainer.loss, trainer.metrics)
+    data = builder.check(part.source_inputs, part.source_targets)
+    return trainer.evaluate_subset(builder.subset(data, part.indices))
 
 
 def build(config: Config, backend: str | Backend, *, allow_imports: bool = False) -> Experiment:
@@ -140,24 +131,26 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     warn_of_constant_columns(config.data, parts)
     model = _network(config, objects.layers, parts, ops)
     trainer = make_trainer(model, objects, config.training)
-    parts = parts.split(config.data, trainer.loss, model.output_shape[0])
+    parts = parts.with_classes(trainer.loss, model.output_shape[0])
     model.metadata = dict(parts.metadata)
-    # Training checks its source and that of the validation rows before it begins.
-    if parts.test is not None and parts.test.source_inputs is not parts.training.source_inputs:
-        check_inputs(parts.test.source_inputs, model.input_shape, "test X", config.dtype)
-    logs = ["loss", *(metric.name for metric in trainer.metrics)]
-    if parts.validation is not None:
-        logs += [f"val_{name}" for name in logs]
-    logs = ["epoch", *logs, *TIMINGS]
+    class_weight = _class_weight(config.training, model)
+    builder = DatasetBuilder(model, trainer.loss, trainer.metrics)
+    data = {
+        name: builder.check(part.source_inputs, part.source_targets, prefix=f"{name} ")
+        for name, part in parts.by_name.items()
+    }
+    parts = parts.divided(config.data, trainer.loss.class_indices(data["training"].targets))
+    held = parts.validation.indices if parts.validation is not None else None
+    held_out = HeldOut(data.get("validation"), parts.training.indices, held)
+    training, validation = builder.split(data["training"], held_out, class_weight)
+    test = builder.subset(data["test"]) if "test" in data else None
+    if test is None and parts.test is not None:
+        test = Subset(training.dataset, parts.test.indices)
+    logs = trainer.log_names_of(parts.validation is not None)
     settle_monitors(description["training"], logs, directions(trainer.metrics))
+    best = best_rule(description["training"], objects.callbacks, logs)
     return Experiment(
-        config,
-        description,
-        trainer,
-        parts,
-        objects.callbacks,
-        _class_weight(config.training, parts.metadata.get("classes"), model.output_shape[0]),
-        best_rule(description["training"], objects.callbacks, logs),
+        config, description, trainer, parts, training, validation, test, objects.callbacks, best
     )
 
 
@@ -194,14 +187,12 @@ def _network(config: Config, layers: list[Layer], parts: Parts, ops: Backend) ->
     return model
 
 
-def _class_weight(
-    training: Training, names: list[str] | None, outputs: int
-) -> dict[int, float] | str | None:
-    """Return class weights with each class as its number."""
+def _class_weight(training: Training, model: Sequential) -> dict[int, float] | str | None:
+    """Return class weights with each class as its index; the names are of the data."""
     given = training.class_weight
     if given is None or isinstance(given, str):
         return given
-    classes = names or [str(number) for number in range(max(outputs, 2))]
+    classes = model.classes or [str(index) for index in range(max(model.output_shape[0], 2))]
     for label in given:
         if label not in classes:
             raise ConfigError(

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-import math
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,182 +14,13 @@ import numpy as np
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.data.csv import BoundedLines, open_table
-from gpunn.data.mapped import rows_of
-from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
-from gpunn.experiment.labels import check_classes, label_names, label_values, positions
-from gpunn.losses import Loss
+from gpunn.experiment.labels import label_names, positions
+from gpunn.experiment.parts import Part, Parts
 
-__all__ = ["Parts", "load", "read_inputs", "read_part", "warn_of_constant_columns"]
+__all__ = ["load", "read_inputs", "read_part", "warn_of_constant_columns"]
 
 LOG = logging.getLogger("gpunn")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of a source; setting some aside copies none of them.
-
-    Attributes
-    ----------
-    source_inputs, source_targets : ndarray
-        Inputs and targets of the source, which may be memory maps.
-    numbers : ndarray of int64 or None
-        Which rows of the source are the part's; None is all of them.
-    """
-
-    source_inputs: np.ndarray
-    source_targets: np.ndarray
-    numbers: np.ndarray | None = None
-
-    @property
-    def rows(self) -> int:
-        """Number of rows."""
-        return int(self.source_inputs.shape[0]) if self.numbers is None else len(self.numbers)
-
-    def inputs(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the inputs of the part's rows `start:stop`, by default of all."""
-        X, rows = self.source_inputs, slice(start, stop)
-        return X[rows] if self.numbers is None else rows_of(X, self.numbers[rows])
-
-    def targets(self) -> np.ndarray:
-        """Return the targets of the part's rows."""
-        y = self.source_targets
-        return y if self.numbers is None else rows_of(y, self.numbers)
-
-    def fingerprint(self) -> list[int]:
-        """Return the number of rows, and a checksum (CRC-32) of some of them, evenly spaced.
-
-        A thousand, or as many as 16 MiB hold: it is to notice that a file was replaced, and must
-        not take long where a data set is larger than memory.
-        """
-        checksum = 0
-        for array in (self.source_inputs, self.source_targets):
-            bytes_a_row = max(1, array.itemsize * math.prod(array.shape[1:]))
-            count = min(self.rows, 1000, max(1, 2**24 // bytes_a_row))
-            chosen = np.linspace(0, self.rows - 1, count).astype(np.int64)
-            if self.numbers is not None:
-                chosen = self.numbers[chosen]
-            checksum = zlib.crc32(rows_of(array, chosen).tobytes(), checksum)
-        return [self.rows, checksum]
-
-    def take(self, rows: np.ndarray) -> Part:
-        """Return some of the rows, by their numbers in this part."""
-        numbers = rows if self.numbers is None else self.numbers[rows]
-        return Part(self.source_inputs, self.source_targets, numbers)
-
-    def check_targets(self, name: str, loss: Loss, outputs: int) -> None:
-        """Raise a DataError that names the part unless each row has a target the loss takes."""
-        shapes = self.source_inputs.shape, self.source_targets.shape
-        if shapes[0][:1] != shapes[1][:1]:
-            raise DataError(
-                f"{name} y: expected one target for each of the {shapes[0][0]} rows; got shape "
-                f"{shapes[1]}"
-            )
-        try:
-            loss.check_targets(self.source_targets, outputs)
-        except DataError as error:
-            raise DataError(f"{name} {error}") from error
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A data set.
-
-    Attributes
-    ----------
-    training : Part
-    validation, test : Part or None
-    metadata : dict
-        What a model must remember of the data: "classes", the names of text targets, or numbers as
-        text where they name classes, and, of a CSV file, "header", whether it had one, and
-        "features", the columns' names, or numbers if it had none. In JSON types.
-    """
-
-    training: Part
-    validation: Part | None
-    test: Part | None
-    metadata: dict[str, Any]
-
-    def split(self, config: DataSet, loss: Loss, outputs: int) -> Parts:
-        """Check all targets and set rows aside as the configuration's fractions say.
-
-        Where the loss makes classes of a CSV file's numbers, these become the classes' positions,
-        and the classes are added to the metadata; see `gpunn.experiment.labels`.
-
-        Parameters
-        ----------
-        config : DataSet
-        loss : Loss
-            Knows which targets are possible and which are classes.
-        outputs : int
-            Number of the network's outputs.
-
-        Raises
-        ------
-        DataError
-            If targets are impossible, or a class has too few rows to be in both parts.
-        ConfigError
-            If a fraction leaves no rows.
-        """
-        self = self._with_classes(loss, outputs)
-        training, validation, test = self.training, self.validation, self.test
-        classes: list[str] | None = self.metadata.get("classes")
-        if classes is not None:
-            check_classes(classes, loss, outputs)
-        for name, part in (("training", training), ("validation", validation), ("test", test)):
-            if part is not None:
-                part.check_targets(name, loss, outputs)
-
-        def divided(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
-            numbers = loss.class_indices(loss.check_targets(part.targets(), outputs))
-            try:
-                kept, held = split_rows(part.rows, fraction, config.split_seed, numbers)
-            except ArgumentError as error:
-                raise ConfigError(str(error).replace("fraction", f"data.{key}", 1)) from error
-            except DataError as error:
-                assert numbers is not None  # a class is too rare
-                found, counts = np.unique(numbers, return_counts=True)
-                rare = int(found[counts.argmin()])
-                raise DataError(
-                    f"data.{key}: the class {rare if classes is None else classes[rare]!r} has "
-                    "only one row, which can't be in both parts; remove it, or put the parts into "
-                    "files of their own"
-                ) from error
-            return part.take(kept), part.take(held)
-
-        if test_fraction := getattr(config, "test_fraction", 0.0):
-            training, test = divided(training, "test_fraction", test_fraction)
-        if config.validation_fraction:
-            training, validation = divided(
-                training, "validation_fraction", config.validation_fraction
-            )
-        return Parts(training, validation, test, self.metadata)
-
-    def _with_classes(self, loss: Loss, outputs: int) -> Parts:
-        """Return the parts with numbers that name classes as the classes' positions."""
-        if "header" not in self.metadata or "classes" in self.metadata:
-            return self
-        try:
-            values = label_values(self.training.source_targets, loss, outputs)
-        except DataError as error:
-            raise DataError(f"training {error}") from error
-        if values is None:
-            return self
-        classes = label_names(values)
-
-        def numbered(name: str, part: Part) -> Part:
-            found, places = np.unique(part.source_targets, return_inverse=True)
-            place = f"{name} y: the target"
-            y = positions(label_names(found), classes, place)[places]
-            return Part(part.source_inputs, y)
-
-        further = {
-            name: None if part is None else numbered(name, part)
-            for name, part in (("validation", self.validation), ("test", self.test))
-        }
-        metadata = {**self.metadata, "classes": classes}
-        training = numbered("training", self.training)
-        return Parts(training, further["validation"], further["test"], metadata)
 
 
 def load(config: Config) -> Parts:
@@ -385,7 +213,7 @@ def _columns(metadata: Mapping[str, Any]) -> list[str | int]:
 
 
 def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.ndarray:
-    """Return the targets with each class's text as its number in `classes`."""
+    """Return the targets with each class's text as its index in `classes`."""
     targets = np.asarray(table.y)
     if classes is None and table.classes is None:
         return targets
@@ -399,8 +227,8 @@ def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.nda
             f"{path}: expected numbers in the target {table.target_name!r}, as in the training "
             f"data; got text such as {found[0]!r}"
         )
-    numbers = positions(found, classes, f"{path}: the target {table.target_name!r}")
-    return np.asarray(numbers[places])
+    codes = positions(found, classes, f"{path}: the target {table.target_name!r}")
+    return np.asarray(codes[places])
 
 
 def _width(path: Path, delimiter: str) -> int:

@@ -198,8 +198,8 @@ class RunFolder(Callback):
         self._experiment = experiment
         if self.path.is_dir():
             self._take_lock()
-        parts = {"training": experiment.parts.training, "validation": experiment.parts.validation}
-        self._data = {name: part.fingerprint() for name, part in parts.items() if part is not None}
+        parts = {name: it for name, it in experiment.parts.by_name.items() if name != "test"}
+        self._data = {name: part.fingerprint() for name, part in parts.items()}
         training = experiment.config.training
         self.every_updates = training.checkpoint_every_updates
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)

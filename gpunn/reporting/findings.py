@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.config import MNIST, Config, Digits
-from gpunn.experiment.data import Part, load
+from gpunn.experiment.data import load
 from gpunn.experiment.objects import Objects
+from gpunn.experiment.parts import Part
 from gpunn.experiment.predictions import interpret
 from gpunn.network import Sequential
 
@@ -104,10 +105,8 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     """
     outputs = model.output_shape[0]
     parts = load(config).split(config.data, objects.loss, outputs)
-    named = {"test": parts.test, "validation": parts.validation, "training": parts.training}
-    present = {name: part for name, part in named.items() if part is not None}
-    name, part = next(iter(present.items()))
-    rows = {name: part.rows for name, part in reversed(present.items())}
+    name, part = list(parts.by_name.items())[-1]
+    rows = {name: part.rows for name, part in parts.by_name.items()}
     # In chunks, since the file may be larger than memory.
     raw = np.concatenate(
         [

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 
+from gpunn.training.weights import class_factors
+
 __all__ = ["check_class_weight", "class_weight_of_rows"]
 
 
@@ -54,9 +56,7 @@ def class_weight_of_rows(
     index = np.searchsorted(classes, y[chosen])
     if isinstance(class_weight, str):
         counts = np.bincount(index, result[chosen], minlength=len(classes))
-        present = counts > 0
-        factors = np.ones(len(classes))
-        factors[present] = counts.sum() / (present.sum() * counts[present])
+        factors = class_factors("balanced", counts)
     else:
         factors = compute_class_weight(class_weight, classes=classes, y=y[chosen])
     result[chosen] *= factors[index]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.configurable import check_number
+from gpunn.configurable import check_fraction
 from gpunn.data.batches import Dataset, DeviceRows
 from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.data.frames import column_names, order_of
@@ -21,7 +21,7 @@ from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale
 from gpunn.training.weights import combined_weights
 from gpunn.typing import HostArray
 
-__all__ = ["DatasetBuilder", "HeldOut", "Names", "Subset"]
+__all__ = ["CheckedData", "DatasetBuilder", "HeldOut", "Names", "Subset"]
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,37 @@ class Subset:
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """What validates a training, one of these at most; see `Trainer.fit`.
+class CheckedData:
+    """Host arrays that fit a network, its loss and metrics; nothing looks at them again.
 
     Attributes
     ----------
-    data : tuple of (X, y) or (X, y, sample_weight), or None
-        Rows of their own.
-    fraction : float
-        Of the rows, which are drawn at random.
-    kept, indices : ndarray of int64 or None
-        Where that is decided already: which of the rows to train on, and which to validate on.
+    X, targets : ndarray
+        Targets in the form in which the loss takes them.
+    weights : ndarray of float64, shape (rows,), or None
+    names : Names
+        Of the columns.
     """
 
-    data: tuple[HostArray, ...] | None = None
-    fraction: float = 0.0
+    X: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray | None
+    names: Names
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What validates a training: rows of their own, some rows of the training data, or none.
+
+    Attributes
+    ----------
+    data : CheckedData or None
+        Rows of their own.
+    kept, indices : ndarray of int64 or None
+        Which of the training data's rows to train on (None: all), and which to validate on.
+    """
+
+    data: CheckedData | None = None
     kept: np.ndarray | None = None
     indices: np.ndarray | None = None
 
@@ -100,11 +116,6 @@ class DatasetBuilder:
     model, loss, metrics
     stream : bool or None
         As `Trainer.fit` takes it.
-
-    Raises
-    ------
-    DataError
-        By each method, if the data does not fit the network, the loss or a metric.
     """
 
     model: Sequential
@@ -112,67 +123,32 @@ class DatasetBuilder:
     metrics: Sequence[Metric]
     stream: bool | None = None
 
-    def subset(
+    def check(
         self,
         X: HostArray,
         y: HostArray,
         sample_weight: HostArray | None = None,
-        indices: np.ndarray | None = None,
-    ) -> Subset:
-        """Return these rows of the data (None: all of them). All are checked."""
-        names = Names.of(self.model, X, y)
-        return Subset(self._dataset(*self._checked((X, y, sample_weight), names)), indices)
+        *,
+        names: Names | None = None,
+        prefix: str = "",
+    ) -> CheckedData:
+        """Return data that fits, with a data frame's columns in the order of the network's names.
 
-    def split(
-        self,
-        X: HostArray,
-        y: HostArray,
-        sample_weight: HostArray | None = None,
-        class_weight: Mapping[int, float] | str | None = None,
-        held_out: HeldOut = HeldOut(),
-    ) -> tuple[Subset, Subset | None]:
-        """Return what to train on, and what to validate on, if anything. All rows are checked.
+        Parameters
+        ----------
+        X, y, sample_weight
+            As `Trainer.fit` takes them.
+        names : Names or None
+            Of the columns, if they are not those of the network or the data.
+        prefix : str
+            What messages say before "X" and "y", such as "validation ".
 
         Raises
         ------
-        ArgumentError
-            If an option is impossible.
+        DataError
+            If the data does not fit the network, the loss or a metric.
         """
-        fraction = check_number("validation_split", held_out.fraction, at_least=0, below=1)
-        if held_out.data is not None and fraction:
-            raise ArgumentError("validation_split: can't be given beside validation_data")
-        model, loss = self.model, self.loss
-        names = Names.of(model, X, y)
-        X, targets, weights = self._checked((X, y, sample_weight), names)
-        check_classes(model, loss)
-        kept, held = held_out.kept, held_out.indices
-        if fraction:
-            kept, held = split_rows(len(X), fraction, model.seed, loss.class_indices(targets))
-            if weights is not None and not weights[held].any():
-                raise DataError(
-                    "validation_split: every row that was set aside has a sample weight of zero"
-                )
-        metric_weights = None
-        if class_weight is not None and self.metrics:
-            metric_weights = np.ones(len(X)) if weights is None else weights
-        outputs = model.output_shape[0]
-        weights = combined_weights(loss, targets, weights, class_weight, outputs, kept)
-        dataset = self._dataset(X, targets, weights, metric_weights)
-        training, validation = Subset(dataset, kept, names), None
-        if held is not None:
-            validation = Subset(dataset, held)
-        elif held_out.data is not None:
-            checked = self._checked(unpacked(held_out.data), names, "validation ")
-            validation = Subset(self._dataset(*checked))
-        warn_of_outputs(model, loss, self.metrics, targets)
-        warn_of_scale(model, loss, targets, kept)
-        return training, validation
-
-    def _checked(
-        self, data: tuple[HostArray, HostArray, HostArray | None], names: Names, prefix: str = ""
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Return X, y and sample weights, with columns in the order of these names."""
-        model, (X, y, weights) = self.model, data
+        model, names = self.model, names or Names.of(self.model, X, y)
         order = order_of(column_names(X), names.features, f"{prefix}X")
         target_order = order_of(column_names(y), names.targets, f"{prefix}y")
         X = to_numpy(X, f"{prefix}X")
@@ -197,9 +173,78 @@ class DatasetBuilder:
         except DataError as error:
             shapes = f"\n{self._picture(X, y)}" if "shape" in str(error) else ""
             raise DataError(f"{prefix}{error}{shapes}") from None
+        weights = sample_weight
         if weights is not None:
             weights = check_weights(weights, X.shape[0], f"{prefix}sample_weight", model.dtype)
-        return X, targets, weights
+        return CheckedData(X, targets, weights, names)
+
+    def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:
+        """Return what `Trainer.fit` validates on, as its two parameters say.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            If they are impossible.
+        DataError
+            If the validation data does not fit, or no row is left that has a weight.
+        """
+        fraction = check_fraction("validation_split", validation_split)
+        if validation_data is not None and fraction:
+            raise ArgumentError("validation_split: can't be given beside validation_data")
+        if validation_data is not None:
+            X, y, weights = unpacked(validation_data)
+            return HeldOut(self.check(X, y, weights, names=data.names, prefix="validation "))
+        if not fraction:
+            return HeldOut()
+        labels = self.loss.class_indices(data.targets)
+        kept, held = split_rows(len(data.X), fraction, self.model.seed, labels)
+        if data.weights is not None and not data.weights[held].any():
+            raise DataError(
+                "validation_split: every row that was set aside has a sample weight of zero"
+            )
+        return HeldOut(None, kept, held)
+
+    def subset(self, data: CheckedData, indices: np.ndarray | None = None) -> Subset:
+        """Return these rows of the data; None is all of them."""
+        return Subset(self._dataset(data.X, data.targets, data.weights), indices)
+
+    def split(
+        self,
+        data: CheckedData,
+        held_out: HeldOut,
+        class_weight: Mapping[int, float] | str | None = None,
+    ) -> tuple[Subset, Subset | None]:
+        """Return what to train on, and what to validate on, if anything.
+
+        Parameters
+        ----------
+        data : CheckedData
+        held_out : HeldOut
+        class_weight : mapping of int to float, "balanced" or None
+            As `gpunn.training.weights.check_class_weight` returns it.
+
+        Raises
+        ------
+        DataError
+            If the network has names of other classes, the targets are no classes although these
+            have weights, or no row to train on has a weight above zero.
+        """
+        model, loss, kept = self.model, self.loss, held_out.kept
+        check_classes(model, loss)
+        weights, metric_weights = data.weights, None
+        if class_weight is not None and self.metrics:
+            metric_weights = np.ones(len(data.X)) if weights is None else weights
+        outputs = model.output_shape[0]
+        weights = combined_weights(loss, data.targets, weights, class_weight, outputs, kept)
+        dataset = self._dataset(data.X, data.targets, weights, metric_weights)
+        validation = None
+        if held_out.indices is not None:
+            validation = Subset(dataset, held_out.indices)
+        elif held_out.data is not None:
+            validation = self.subset(held_out.data)
+        warn_of_outputs(model, loss, self.metrics, data.targets)
+        warn_of_scale(model, loss, data.targets, kept)
+        return Subset(dataset, kept, data.names), validation
 
     def _dataset(
         self,

@@ -23,7 +23,7 @@ from gpunn.training.checkpoint import (
     restore_checkpoint,
     take_checkpoint,
 )
-from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
+from gpunn.training.dataset import DatasetBuilder, Subset
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.evaluation import Evaluator, evaluate
 from gpunn.training.history import History
@@ -34,6 +34,7 @@ from gpunn.training.recovery import is_finite
 from gpunn.training.session import FitOptions
 from gpunn.training.settings import CHECKS, checked_metrics
 from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
+from gpunn.training.weights import check_class_weight
 from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
@@ -285,9 +286,11 @@ class Trainer:
         shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
         stream = None if stream is None else check_flag("stream", stream)
         callbacks = resolve_all(Callback, callbacks, "callbacks")
-        data = DatasetBuilder(self.model, self.loss, self.metrics, stream)
-        held_out = HeldOut(validation_data, validation_split)
-        training, validation = data.split(X, y, sample_weight, class_weight, held_out)
+        class_weight = check_class_weight(class_weight, self.model.output_shape[0])
+        builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
+        data = builder.check(X, y, sample_weight)
+        held_out = builder.held_out(data, validation_data, validation_split)
+        training, validation = builder.split(data, held_out, class_weight)
         options = FitOptions(epochs, batch_size, shuffle, callbacks, progress, resume_from)
         return TrainingLoop(self, training, validation, options).run()
 
@@ -343,8 +346,9 @@ class Trainer:
         """
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
-        data = DatasetBuilder(self.model, self.loss, self.metrics, stream)
-        return self.evaluate_subset(data.subset(X, y, sample_weight), batch_size)
+        builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
+        subset = builder.subset(builder.check(X, y, sample_weight))
+        return self.evaluate_subset(subset, batch_size)
 
     def evaluate_subset(self, subset: Subset, batch_size: int = 1024) -> dict[str, float]:
         """Do what `evaluate` does once it has checked its arguments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from gpunn.configurable import check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.losses import Loss
 
-__all__ = ["combined_weights"]
+__all__ = ["check_class_weight", "class_factors", "combined_weights"]
 
 
 def combined_weights(
@@ -32,19 +33,17 @@ def combined_weights(
     weights : ndarray, shape (rows,), or None
         Checked sample weights.
     class_weight : mapping of int to float, "balanced" or None
-        "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), rows counted with
-        their sample weights.
+        As `check_class_weight` returns it. "balanced" is rows / (classes * rows of the class)
+        (King & Zeng 2001), rows counted with their sample weights.
     outputs : int
         Number of the network's outputs.
     kept : ndarray of int64 or None
-        Numbers of the rows to train on. Only these count and are weighted; None is all.
+        Indices of the rows to train on. Only these count and are weighted; None is all.
 
     Raises
     ------
     DataError
         If the targets aren't classes, or no row to train on has a weight above zero.
-    ArgumentError, ArgumentTypeError
-        If a class or weight is impossible.
     """
     rows = slice(None) if kept is None else kept
     if class_weight is not None:
@@ -64,26 +63,39 @@ def combined_weights(
     return weights
 
 
+def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
+    """Return what `Trainer.fit` was given, once it is known to fit a network of so many outputs.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If it is no mapping, nor "balanced" or None, or a class or a weight is impossible.
+    """
+    if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
+        return class_weight
+    if not isinstance(class_weight, Mapping):
+        found = repr(class_weight) if isinstance(class_weight, str) else type(class_weight).__name__
+        kind = ArgumentError if isinstance(class_weight, str) else ArgumentTypeError
+        raise kind(f"class_weight: expected a mapping or 'balanced'; got {found}")
+    classes = max(outputs, 2)
+    for label in class_weight:
+        if not (isinstance(label, (int, np.integer)) and 0 <= label < classes):
+            raise ArgumentError(
+                f"class_weight: there is no class {label!r}; the network has classes 0 to "
+                f"{classes - 1}, as whole numbers"
+            )
+    return {
+        int(label): check_number(f"class_weight[{label!r}]", factor, at_least=0)
+        for label, factor in class_weight.items()
+    }
+
+
 def class_factors(class_weight: Mapping[int, float] | str, counts: np.ndarray) -> np.ndarray:
     """Return the factor of each class, given each class's sum of sample weights."""
     factors = np.ones(len(counts))
     if isinstance(class_weight, str):
-        if class_weight != "balanced":
-            raise ArgumentError(
-                f"class_weight: expected a mapping or 'balanced'; got {class_weight!r}"
-            )
         present = counts > 0
         factors[present] = counts.sum() / (present.sum() * counts[present])
-        return factors
-    if not isinstance(class_weight, Mapping):
-        raise ArgumentTypeError(
-            f"class_weight: expected a mapping or 'balanced'; got {type(class_weight).__name__}"
-        )
-    for label, factor in class_weight.items():
-        if not (isinstance(label, (int, np.integer)) and 0 <= label < len(counts)):
-            raise ArgumentError(
-                f"class_weight: there is no class {label!r}; the network has classes 0 to "
-                f"{len(counts) - 1}, as whole numbers"
-            )
-        factors[label] = check_number(f"class_weight[{label!r}]", factor, at_least=0)
+    else:
+        factors[list(class_weight)] = list(class_weight.values())
     return factors

@@ -47,10 +47,10 @@ def test_rows_set_aside_stay_in_the_file(tmp_path, mapped):
     for part in found:
         assert isinstance(part.source_inputs, np.memmap)
         assert part.source_inputs is parts.training.source_inputs
-        np.testing.assert_array_equal(part.inputs(), mapped[part.numbers])
-        np.testing.assert_array_equal(part.inputs(7, 9), mapped[part.numbers[7:9]])
-        np.testing.assert_array_equal(part.targets(), part.numbers % 2)
-    together = np.concatenate([part.numbers for part in found])
+        np.testing.assert_array_equal(part.inputs(), mapped[part.indices])
+        np.testing.assert_array_equal(part.inputs(7, 9), mapped[part.indices[7:9]])
+        np.testing.assert_array_equal(part.targets(), part.indices % 2)
+    together = np.concatenate([part.indices for part in found])
     np.testing.assert_array_equal(np.sort(together), np.arange(ROWS))
 
 
@@ -72,7 +72,7 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
         tracemalloc.stop()
     assert peak < mapped.nbytes / 3
 
-    # Copies of the same rows, in files of their own, give the same numbers.
+    # Copies of the same rows, in files of their own, give the same indices.
     files = {}
     for name, prefix in (("training", ""), ("validation", "validation_"), ("test", "test_")):
         part = getattr(parts, name)

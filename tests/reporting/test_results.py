@@ -11,7 +11,7 @@ from PIL import Image
 
 import gpunn
 from gpunn.config import parse_config
-from gpunn.experiment.data import Part
+from gpunn.experiment.parts import Part
 from gpunn.layers import Dense, Flatten, Rescaling
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers, image_shape, outcome
 from gpunn.reporting.images import picture, weight_picture

@@ -3,7 +3,7 @@ import pytest
 
 import gpunn
 from gpunn.errors import DataError
-from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
+from gpunn.training.dataset import DatasetBuilder, Subset
 
 X = np.arange(24.0).reshape(8, 3)
 LABELS = np.array([0, 1] * 4)
@@ -19,9 +19,14 @@ def builder(trainer, stream=None):
     return DatasetBuilder(trainer.model, trainer.loss, trainer.metrics, stream)
 
 
-def prepared(trainer, class_weight=None, **held_out):
-    held_out = HeldOut(**held_out)
-    return builder(trainer).split(X, LABELS, class_weight=class_weight, held_out=held_out)
+def subset(trainer, stream=None):
+    return builder(trainer, stream).subset(builder(trainer).check(X, LABELS))
+
+
+def prepared(trainer, class_weight=None, data=None, fraction=0.0):
+    made = builder(trainer)
+    checked = made.check(X, LABELS)
+    return made.split(checked, made.held_out(checked, data, fraction), class_weight)
 
 
 def rows_in(found, order=None):
@@ -35,7 +40,7 @@ def rows_in(found, order=None):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_all_rows_of_a_source(trainer, stream):
-    found = builder(trainer, stream).subset(X, LABELS)
+    found = subset(trainer, stream)
     assert found.rows == 8
     assert rows_in(found) == X[:, 0].tolist()
     order = np.array([5, 2, 7])
@@ -45,7 +50,7 @@ def test_all_rows_of_a_source(trainer, stream):
 @pytest.mark.parametrize("stream", [False, True])
 def test_some_rows_of_a_source(trainer, stream):
     indices = np.array([1, 3, 6])
-    found = Subset(builder(trainer, stream).subset(X, LABELS).dataset, indices)
+    found = Subset(subset(trainer, stream).dataset, indices)
     assert found.rows == 3
     assert rows_in(found) == X[indices, 0].tolist()
     assert rows_in(found, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
@@ -90,7 +95,7 @@ def test_given_validation_data(trainer):
 def test_metrics_and_loss_are_asked(trainer, targets, metric, message):
     trainer.metrics = [gpunn.metrics.R2() if metric == "r2" else gpunn.metrics.Accuracy()]
     with pytest.raises(DataError, match=message):
-        builder(trainer).subset(X, targets)
+        builder(trainer).check(X, targets)
 
 
 def test_shapes_that_do_not_fit_are_shown_in_a_picture():

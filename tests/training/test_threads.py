@@ -106,7 +106,8 @@ def test_a_second_thread_can_neither_train_nor_evaluate_what_is_being_trained(en
 
 def test_what_the_command_line_evaluates_by_is_guarded_too(engine):
     own = trainer()
-    rows = DatasetBuilder(own.model, own.loss, own.metrics).subset(X, Y)
+    builder = DatasetBuilder(own.model, own.loss, own.metrics)
+    rows = builder.subset(builder.check(X, Y))
 
     def ask():
         with pytest.raises(ConcurrentUseError, match="another thread is training"):

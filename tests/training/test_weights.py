@@ -3,7 +3,7 @@ import pytest
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, SoftmaxCrossEntropy
-from gpunn.training.weights import combined_weights
+from gpunn.training.weights import check_class_weight, combined_weights
 
 LABELS = np.array([0, 0, 0, 1, 2, 2])
 LOSS = SoftmaxCrossEntropy()
@@ -83,12 +83,21 @@ def test_a_class_that_does_not_occur_here():
         ({0: -1}, ArgumentError, r"class_weight\[0\]: expected >= 0; got -1"),
         ({0: "a"}, ArgumentTypeError, r"class_weight\[0\]: expected a number"),
         ({0: float("nan")}, ArgumentError, r"class_weight\[0\]"),
-        ({0: 0, 1: 0, 2: 0}, DataError, "together they leave every row to train on with a weight"),
     ],
 )
 def test_rejected(class_weight, error, message):
     with pytest.raises(error, match=message):
-        combined_weights(LOSS, LABELS, None, class_weight, 3)
+        check_class_weight(class_weight, 3)
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 2, np.int64(2): 0.5}])
+def test_taken(class_weight):
+    assert check_class_weight(class_weight, 3) == class_weight
+
+
+def test_no_class_with_a_weight():
+    with pytest.raises(DataError, match="together they leave every row to train on with a weight"):
+        combined_weights(LOSS, LABELS, None, {0: 0, 1: 0, 2: 0}, 3)
 
 
 @pytest.mark.parametrize(

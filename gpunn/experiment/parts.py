@@ -1,0 +1,196 @@
+"""The parts of a data set: what is trained on, validated on and tested on."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.config import DataSet
+from gpunn.data.mapped import rows_of
+from gpunn.data.preprocessing import split_rows
+from gpunn.errors import ArgumentError, ConfigError, DataError
+from gpunn.experiment.labels import check_classes, label_names, label_values, positions
+from gpunn.losses import Loss
+
+__all__ = ["Part", "Parts"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a source; setting some aside copies none of them.
+
+    Attributes
+    ----------
+    source_inputs, source_targets : ndarray
+        Inputs and targets of the source, which may be memory maps.
+    indices : ndarray of int64 or None
+        Which rows of the source are the part's; None is all of them.
+    """
+
+    source_inputs: np.ndarray
+    source_targets: np.ndarray
+    indices: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.source_inputs.shape[0]) if self.indices is None else len(self.indices)
+
+    def inputs(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return the inputs of the part's rows `start:stop`, by default of all."""
+        X, rows = self.source_inputs, slice(start, stop)
+        return X[rows] if self.indices is None else rows_of(X, self.indices[rows])
+
+    def targets(self) -> np.ndarray:
+        """Return the targets of the part's rows."""
+        y = self.source_targets
+        return y if self.indices is None else rows_of(y, self.indices)
+
+    def fingerprint(self) -> list[int]:
+        """Return the number of rows, and a checksum (CRC-32) of some of them, evenly spaced.
+
+        A thousand, or as many as 16 MiB hold: it is to notice that a file was replaced, and must
+        not take long where a data set is larger than memory.
+        """
+        checksum = 0
+        for array in (self.source_inputs, self.source_targets):
+            bytes_a_row = max(1, array.itemsize * math.prod(array.shape[1:]))
+            count = min(self.rows, 1000, max(1, 2**24 // bytes_a_row))
+            chosen = np.linspace(0, self.rows - 1, count).astype(np.int64)
+            if self.indices is not None:
+                chosen = self.indices[chosen]
+            checksum = zlib.crc32(rows_of(array, chosen).tobytes(), checksum)
+        return [self.rows, checksum]
+
+    def take(self, rows: np.ndarray) -> Part:
+        """Return some of the rows, by their indices in this part."""
+        indices = rows if self.indices is None else self.indices[rows]
+        return Part(self.source_inputs, self.source_targets, indices)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set.
+
+    Attributes
+    ----------
+    training : Part
+    validation, test : Part or None
+    metadata : dict
+        What a model must remember of the data: "classes", the names of text targets, or numbers as
+        text where they name classes, and, of a CSV file, "header", whether it had one, and
+        "features", the columns' names, or numbers if it had none. In JSON types.
+    """
+
+    training: Part
+    validation: Part | None
+    test: Part | None
+    metadata: dict[str, Any]
+
+    @property
+    def by_name(self) -> dict[str, Part]:
+        """The parts that there are: "training", "validation" and "test"."""
+        named = {"training": self.training, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
+    def with_classes(self, loss: Loss, outputs: int) -> Parts:
+        """Return the parts with each class as its number, where the targets are classes.
+
+        Where the loss makes classes of a CSV file's numbers, these become the classes' positions,
+        and the classes are added to the metadata; see `gpunn.experiment.labels`.
+
+        Parameters
+        ----------
+        loss : Loss
+        outputs : int
+            Number of the network's outputs.
+
+        Raises
+        ------
+        ConfigError
+            If the loss can't tell the classes apart.
+        DataError
+            If there are more of them than outputs, or a part has others than the training rows.
+        """
+        if "classes" in self.metadata:
+            check_classes(self.metadata["classes"], loss, outputs)
+        if "header" not in self.metadata or "classes" in self.metadata:
+            return self
+        try:
+            values = label_values(self.training.source_targets, loss, outputs)
+        except DataError as error:
+            raise DataError(f"training {error}") from error
+        if values is None:
+            return self
+        classes = label_names(values)
+        check_classes(classes, loss, outputs)
+
+        def numbered(name: str, part: Part) -> Part:
+            found, places = np.unique(part.source_targets, return_inverse=True)
+            y = positions(label_names(found), classes, f"{name} y: the target")[places]
+            return Part(part.source_inputs, y)
+
+        parts = {name: numbered(name, part) for name, part in self.by_name.items()}
+        metadata = {**self.metadata, "classes": classes}
+        return Parts(parts["training"], parts.get("validation"), parts.get("test"), metadata)
+
+    def split(self, config: DataSet, loss: Loss, outputs: int) -> Parts:
+        """Number the classes and set rows aside: `with_classes`, then `divided`.
+
+        Raises
+        ------
+        DataError, ConfigError
+            As these do, and if the loss does not take the training targets.
+        """
+        parts = self.with_classes(loss, outputs)
+        try:
+            targets = loss.check_targets(parts.training.source_targets, outputs)
+        except DataError as error:
+            raise DataError(f"training {error}") from error
+        return parts.divided(config, loss.class_indices(targets))
+
+    def divided(self, config: DataSet, classes: np.ndarray | None) -> Parts:
+        """Set rows aside as the configuration's fractions say.
+
+        Parameters
+        ----------
+        config : DataSet
+        classes : ndarray of int64 or None
+            Class of each row of the training source; each part gets its proportion of each.
+
+        Raises
+        ------
+        DataError
+            If a class has too few rows to be in both parts.
+        ConfigError
+            If a fraction leaves no rows.
+        """
+
+        def halves(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
+            chosen = classes if classes is None or part.indices is None else classes[part.indices]
+            try:
+                kept, held = split_rows(part.rows, fraction, config.split_seed, chosen)
+            except ArgumentError as error:
+                raise ConfigError(str(error).replace("fraction", f"data.{key}", 1)) from error
+            except DataError as error:
+                assert chosen is not None  # a class is too rare
+                found, counts = np.unique(chosen, return_counts=True)
+                rare = int(found[counts.argmin()])
+                names = self.metadata.get("classes")
+                raise DataError(
+                    f"data.{key}: the class {rare if names is None else names[rare]!r} has only "
+                    "one row, which can't be in both parts; remove it, or put the parts into "
+                    "files of their own"
+                ) from error
+            return part.take(kept), part.take(held)
+
+        training, validation, test = self.training, self.validation, self.test
+        if fraction := getattr(config, "test_fraction", 0.0):
+            training, test = halves(training, "test_fraction", fraction)
+        if fraction := config.validation_fraction:
+            training, validation = halves(training, "validation_fraction", fraction)
+        return Parts(training, validation, test, self.metadata)
