@@ -15,7 +15,7 @@ FREEZING = (
     "they are (Sequential.predict)"
 )
 
-REMEDIES = {
+HINTS = {
     "trainable": FREEZING,
     "requires_grad": FREEZING,
     "lr": "the learning rate is the optimizer's: learning_rate",
@@ -36,8 +36,8 @@ CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "s
 def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:
     """Return the error for an attribute that nothing would look at."""
     public = [each for each in valid if each[0] != "_"]
-    remedy = REMEDIES.get(name) or advice("parameter", name, public)
-    return SettingError(f"{type(owner).__name__} has no attribute {name!r} to set: {remedy}")
+    hint = HINTS.get(name) or advice("parameter", name, public)
+    return SettingError(f"{type(owner).__name__} has no attribute {name!r} to set: {hint}")
 
 
 def fixed_attribute(owner: object, name: str) -> SettingError:

@@ -28,7 +28,7 @@ __all__ = ["main"]
 INTERRUPTED = 130
 
 LARGE_DATA = (
-    "data as large as that can be given as NPY files, which are read piece by piece; other files "
+    "data as large as that can be given as NPY files, which are read in chunks; other files "
     "must fit into memory"
 )
 

@@ -14,7 +14,7 @@ from gpunn.cli.options import (
     load_run,
     run_argument,
 )
-from gpunn.cli.text import figures_text
+from gpunn.cli.text import metrics_text
 
 __all__ = ["evaluate"]
 
@@ -68,8 +68,8 @@ def evaluate(
                 f"{run_dir}: the run's data has no test part; give labelled rows by --data-path"
             )
         part = parts.test
-    figures = evaluate_part(trainer, part)
+    metrics = evaluate_part(trainer, part)
     if as_json:
-        click.echo(json.dumps(finite_or_none({"rows": part.rows, **figures}), allow_nan=False))
+        click.echo(json.dumps(finite_or_none({"rows": part.rows, **metrics}), allow_nan=False))
     else:
-        click.echo(f"{figures_text(figures)} ({part.rows:,} rows)")
+        click.echo(f"{metrics_text(metrics)} ({part.rows:,} rows)")

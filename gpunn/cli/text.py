@@ -1,24 +1,24 @@
-"""How figures are written on the terminal."""
+"""How losses and metrics are written on the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["epoch_text", "figures_text", "summary_table"]
+__all__ = ["epoch_text", "metrics_text", "summary_table"]
 
 BESIDE = ("epoch", "learning_rate", "seconds", "samples_per_second")
 
 
-def figures_text(figures: Mapping[str, float]) -> str:
+def metrics_text(metrics: Mapping[str, float]) -> str:
     """Return "loss 0.0123, accuracy 0.9876"."""
-    return ", ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
     """Return one line on an epoch."""
-    figures = {name: figure for name, figure in logs.items() if name not in BESIDE}
+    metrics = {name: value for name, value in logs.items() if name not in BESIDE}
     return (
-        f"epoch {logs['epoch']:.0f}/{epochs}: {figures_text(figures)}, "
+        f"epoch {logs['epoch']:.0f}/{epochs}: {metrics_text(metrics)}, "
         f"learning rate {logs['learning_rate']:.3g}, {logs['seconds']:.2f} s"
     )
 
@@ -28,26 +28,26 @@ def summary_table(
     best_epoch: int | None,
     test: Mapping[str, float] | None,
 ) -> str:
-    """Return a table of how a training ended: a line a part of the data, a column a figure.
+    """Return a table of how training ended: a line for each part of the data, a column a metric.
 
     Parameters
     ----------
     rows : sequence of mapping
         The history.
     best_epoch : int or None
-        The best one, if there is a figure to tell it by.
+        The best one, if there is a metric to tell it by.
     test : mapping or None
-        Figures of the test part.
+        Metrics of the test part.
     """
     if not rows:
         return ""
     last = rows[-1]
     validation = [name for name in last if name.startswith("val_")]
-    figures = [name for name in last if name not in BESIDE and name not in validation]
-    lines = [["", *figures]]
+    metrics = [name for name in last if name not in BESIDE and name not in validation]
+    lines = [["", *metrics]]
 
     def add(title: str, values: Mapping[str, float], prefix: str = "") -> None:
-        cells = (values.get(prefix + name) for name in figures)
+        cells = (values.get(prefix + name) for name in metrics)
         lines.append([title, *("" if cell is None else f"{cell:.4g}" for cell in cells)])
 
     shown = {int(last["epoch"]): last}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpunn.cli.options import backend_option, imports_option
-from gpunn.cli.text import figures_text, summary_table
+from gpunn.cli.text import metrics_text, summary_table
 
 if TYPE_CHECKING:
     from gpunn.experiment import Experiment, RunFolder
@@ -87,13 +87,13 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
         say(f"Kept up to epoch {folder.kept_epoch}:\n{folder.listing()}")
         raise
     folder.save_model()  # first: nothing that happens from here on can lose what was trained
-    figures = experiment.evaluate()
-    folder.finish(history.stopped, figures)
+    metrics = experiment.evaluate()
+    folder.finish(history.stopped, metrics)
     if history.stopped:
         say(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
-    if table := summary_table(history.rows, folder.best_epoch, figures):
+    if table := summary_table(history.rows, folder.best_epoch, metrics):
         say(f"\n{table}\n")
-    say(_ending(experiment, figures))
+    say(_ending(experiment, metrics))
     say(f"\n{folder.listing()}")
     if "Ctrl-C" in history.stopped:
         raise KeyboardInterrupt
@@ -123,8 +123,8 @@ def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     return ""
 
 
-def _ending(experiment: Experiment, figures: Mapping[str, float] | None) -> str:
+def _ending(experiment: Experiment, metrics: Mapping[str, float] | None) -> str:
     test = experiment.parts.test
-    if figures is None or test is None:
+    if metrics is None or test is None:
         return "The data has no test part."
-    return f"Test: {figures_text(figures)} ({test.rows:,} rows)"
+    return f"Test: {metrics_text(metrics)} ({test.rows:,} rows)"

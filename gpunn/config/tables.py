@@ -62,11 +62,11 @@ class DataSet(Table):
         The kind: "digits", "mnist", "csv", "npz" or "npy".
     standardize : bool
         Whether to centre and scale each feature by the mean and standard deviation of the training
-        rows. The figures become part of the model (`gpunn.layers.Standardization`), so evaluation
-        and prediction take raw data.
+        rows. Both become part of the model (`gpunn.layers.Standardization`), so evaluation and
+        prediction take raw data.
     validation_fraction : float
-        In [0, 1): the part of the training rows that is set aside for the figures `val_loss` and
-        so on, at random and, if the targets are classes, in the classes' proportions.
+        In [0, 1): the fraction of the training rows that is held out for `val_loss` and so on, at
+        random and, if the targets are classes, in the classes' proportions.
     split_seed : int
         Seed of the random choice of validation and test rows. It is not `seed`, so that runs with
         different seeds are compared on the same rows.
@@ -119,7 +119,7 @@ class FileDataSet(DataSet):
     path : str
         The file.
     test_fraction : float
-        In [0, 1): the part of the rows that is set aside as the test part before anything else,
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else,
         chosen as with `validation_fraction`.
     """
 
@@ -197,8 +197,8 @@ class NPZ(FileDataSet):
 class NPY(FileDataSet):
     """`dataset = "npy"`: each array from an NPY file of its own, large ones as memory maps.
 
-    A memory map is read piece by piece while training. Setting rows aside by a fraction copies
-    none of them.
+    A memory map is read in chunks while training. Holding out a fraction of the rows copies none
+    of them.
 
     Attributes
     ----------
@@ -267,7 +267,7 @@ class Training(Table):
     batch_size : int
         Rows in a batch.
     metrics : list of names and tables
-        Figures beside the loss, from `gpunn.metrics`, such as "accuracy".
+        What is measured beside the loss, from `gpunn.metrics`, such as "accuracy".
     class_weight : "balanced" or table
         Factor of the weight of each class's rows in the training loss, by the class's name or
         number; `{ spam = 3.0 }`, say. "balanced" is rows / (classes * rows of the class).
@@ -280,9 +280,9 @@ class Training(Table):
         From `gpunn.callbacks`, such as `{ name = "early_stopping", patience = 5 }`. Relative paths
         in them are relative to the run's folder.
     monitor : str
-        The figure by which `best.safetensors` is chosen. By default that of an "early_stopping"
-        callback; without one "val_accuracy" if there is such a figure, else "val_loss". Without
-        validation rows there is no best epoch unless a figure is named here.
+        The metric or loss by which `best.safetensors` is chosen. By default that of an
+        "early_stopping" callback; without one "val_accuracy" if it is measured, else "val_loss".
+        Without validation rows there is no best epoch unless one is named here.
     monitor_mode : "auto", "min" or "max"
         Whether smaller or larger is better for `monitor`. By default the metric says it, and
         smaller is better for losses.

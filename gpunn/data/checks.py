@@ -71,7 +71,7 @@ def check_inputs(
     dtype : str
         Type that the numbers have to fit into.
     order : list of int or None
-        Numbers of the columns in the order in which they are wanted, if that is another.
+        Indices of the columns in the order in which they are wanted, if that is another.
 
     Raises
     ------
@@ -102,10 +102,10 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
     step = max(1, CHECK_BYTES // max(1, array[0].nbytes))
     for start in range(0, array.shape[0], step):
         check_whole(array)
-        piece = array[start : start + step]
-        fits = np.isfinite(piece)
+        chunk = array[start : start + step]
+        fits = np.isfinite(chunk)
         if array.dtype.itemsize > np.dtype(dtype).itemsize:
-            fits &= np.abs(piece) <= np.finfo(dtype).max
+            fits &= np.abs(chunk) <= np.finfo(dtype).max
         if not fits.all():
             place = np.argwhere(~fits)[0]
             index = (int(place[0]) + start, *(int(i) for i in place[1:]))

@@ -27,13 +27,13 @@ EVALUATION = "evaluation.json"
 FILES = {
     CONFIG: "the configuration with every default; it can be trained again",
     ENVIRONMENT: "backend, device, versions, BLAS and machine",
-    HISTORY: "the figures of each epoch, one JSON object a line",
+    HISTORY: "the loss and metrics of each epoch, one JSON object a line",
     TABLE: "the same as a table",
     NORMS: "norms of each layer's parameters and gradients after each epoch, as JSON lines",
     CHECKPOINTS: "the last few states of the training, for --resume",
     BEST: "the best epoch, with the optimizer's state",
     FINAL: "the trained network",
-    EVALUATION: "how training ended, and the figures on the test part",
+    EVALUATION: "how training ended, and the loss and metrics on the test part",
 }
 """Every file of a run, with a word on each."""
 
@@ -114,8 +114,8 @@ class Removal(Callback):
         self._aside.clear()
 
 
-def csv_table(figures: list[str], rows: list[dict[str, float]]) -> str:
-    """Return a history as CSV with a header, which has these figures too."""
-    columns = list(dict.fromkeys([*(name for row in rows for name in row), *figures]))
-    names = dict(zip(columns, columns, strict=True))
-    return "".join([csv_line(columns, names), *(csv_line(columns, row) for row in rows)])
+def csv_table(names: list[str], rows: list[dict[str, float]]) -> str:
+    """Return a history as CSV with a header, which has a column for each of these names too."""
+    columns = list(dict.fromkeys([*(name for row in rows for name in row), *names]))
+    header = dict(zip(columns, columns, strict=True))
+    return "".join([csv_line(columns, header), *(csv_line(columns, row) for row in rows)])

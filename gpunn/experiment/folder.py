@@ -67,7 +67,7 @@ DATA = "data"
 NORM_STATE = "norms."
 """Prefix, in a checkpoint, of the norms of each epoch."""
 
-SHARE = 0.01
+FRACTION = 0.01
 """Of the time of training, what checkpoints after epochs may take, unless it is said how many."""
 
 
@@ -98,7 +98,7 @@ class RunFolder(Callback):
     Attributes
     ----------
     best_epoch : int or None
-        The best one so far, if there is a figure to tell it by.
+        The best one so far, if there is a metric to tell it by.
     kept_epoch : int
         Epochs that the last checkpoint has.
 
@@ -278,7 +278,7 @@ class RunFolder(Callback):
             new.add(self.path / CONFIG, json_bytes(self.experiment.description))
             new.add(self.path / ENVIRONMENT, json_bytes(place))
             new.add(self.path / HISTORY, "".join(map(log_line, rows)).encode())
-            new.add(self.path / TABLE, csv_table(trainer.figures, rows).encode())
+            new.add(self.path / TABLE, csv_table(trainer.log_names, rows).encode())
             new.add(self.path / NORMS, norms)
             self._restore_best(trainer, new)
             began = time.monotonic()
@@ -339,7 +339,7 @@ class RunFolder(Callback):
         training = self.experiment.config.training
         age, oldest = time.monotonic() - self._written_at, training.checkpoint_every_seconds
         if training.checkpoint_every is None:
-            due = age >= min(self._took / SHARE, oldest)
+            due = age >= min(self._took / FRACTION, oldest)
         else:
             due = trainer.epoch % training.checkpoint_every == 0 or age >= oldest
         if due or trainer.stop_reason or trainer.epoch >= training.epochs:
@@ -381,11 +381,11 @@ class RunFolder(Callback):
         if rule is None:
             return False
         best = improvement_start(rule.direction) if self._best is None else self._best
-        # An epoch before a resumption with other metrics need not have the figure.
-        figure = monitored(row, rule.monitor) if rule.monitor in row else best
-        if not improved(rule.direction, figure, best, rule.min_delta):
+        # An epoch before a resumption with other metrics need not have measured it.
+        value = monitored(row, rule.monitor) if rule.monitor in row else best
+        if not improved(rule.direction, value, best, rule.min_delta):
             return False
-        self._best, self.best_epoch = figure, int(row["epoch"])
+        self._best, self.best_epoch = value, int(row["epoch"])
         return True
 
     # ------------------------------------------------------------------------------ the end
@@ -402,7 +402,7 @@ class RunFolder(Callback):
             new.commit()
 
     def finish(
-        self, stopped: str, figures: Mapping[str, float] | None, *, failed: bool = False
+        self, stopped: str, metrics: Mapping[str, float] | None, *, failed: bool = False
     ) -> None:
         """Write how the run ended.
 
@@ -412,7 +412,7 @@ class RunFolder(Callback):
         ----------
         stopped : str
             Why training ended before its last epoch; empty if it did not.
-        figures : mapping or None
+        metrics : mapping or None
             Of the test part.
         failed : bool
             Whether training came to no end that leaves a network.
@@ -421,8 +421,8 @@ class RunFolder(Callback):
         if failed and (self.path / FINAL).exists():
             return
         report = {"epochs": trainer.epoch, "stopped": stopped, "test": None}
-        if figures is not None and test is not None:
-            report["test"] = {"rows": test.rows, **figures}
+        if metrics is not None and test is not None:
+            report["test"] = {"rows": test.rows, **metrics}
         write_json(self.path / EVALUATION, report)
 
     def listing(self) -> str:
