@@ -16,8 +16,6 @@ from gpunn.config import (
     set_value,
 )
 from gpunn.config.file import most_parts
-from gpunn.config.tables import Table
-from gpunn.configurable import field_names
 from gpunn.errors import ConfigError, ConfigFileError
 from gpunn.experiment.objects import Objects
 
@@ -413,17 +411,6 @@ def test_the_configurations_that_come_along(path, monkeypatch):
 
     monkeypatch.setenv("GPUNN_DATA", "/sets")
     assert Objects(load_config(path)).layers
-
-
-def tables(base: type = Table) -> list[type]:
-    return [each for cls in base.__subclasses__() for each in (cls, *tables(cls))]
-
-
-@pytest.mark.parametrize("table", tables(), ids=lambda table: table.__name__)
-def test_every_key_is_documented(table):
-    text = "".join(base.__doc__ or "" for base in table.__mro__)
-    for key in field_names(table):
-        assert f"{key} :" in text or f"{key}," in text or f", {key}" in text, (table, key)
 
 
 @pytest.mark.parametrize("key", ["backend", "data.dataset"])

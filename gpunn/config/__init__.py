@@ -27,8 +27,9 @@ the top, which may be left out, and three tables:
 
 A fourth table, `[backend_options]`, says how a CUDA device computes.
 
-Every key is documented as an attribute of the class of its table: `Config` (the top), `Digits`,
-`MNIST`, `CSV`, `NPZ` and `NPY` (`[data]`, by its `dataset`), `Model` and `Training`.
+Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `NPZ` and `NPY` (`[data]`, by
+its `dataset`), `Model`, `Training` and `BackendOptions`; each key is an attribute. What it means is
+said in docs/configuration.md.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table of the name and parameters, such as

@@ -1,4 +1,7 @@
-"""The tables of a configuration: every key with its type, its limits and its default."""
+"""The tables of a configuration: every key with its type, its limits and its default.
+
+What each key means is said once, in docs/configuration.md, where a test looks for it.
+"""
 
 from __future__ import annotations
 
@@ -54,23 +57,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet(Table):
-    """`[data]`: keys that every kind of data set has.
-
-    Attributes
-    ----------
-    dataset : str
-        The kind: "digits", "mnist", "csv", "npz" or "npy".
-    standardize : bool
-        Whether to centre and scale each feature by the mean and standard deviation of the training
-        rows. Both become part of the model (`gpunn.layers.Standardization`), so evaluation and
-        prediction take raw data.
-    validation_fraction : float
-        In [0, 1): the fraction of the training rows that is held out for `val_loss` and so on, at
-        random and, if the targets are classes, in the classes' proportions.
-    split_seed : int
-        Seed of the random choice of validation and test rows. It is not `seed`, so that runs with
-        different seeds are compared on the same rows.
-    """
+    """`[data]`: keys that every kind of data set has."""
 
     dataset: str
     standardize: bool = False
@@ -95,12 +82,6 @@ class MNIST(DataSet):
 
     Inputs are 784 pixels from 0 to 255, targets the digits; the test part is the set's own. See
     `gpunn.data.load_mnist`.
-
-    Attributes
-    ----------
-    path : str
-        The folder. By default the subfolder `mnist` of the folder that the environment variable
-        GPUNN_DATA holds.
     """
 
     dataset: Literal["mnist"] = "mnist"
@@ -113,14 +94,6 @@ class FileDataSet(DataSet):
 
     Paths are relative to the configuration's folder and can't lead out of it; `~` is your home
     folder, and an absolute path leads anywhere.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    test_fraction : float
-        In [0, 1): the fraction of the rows that is held out as the test part before anything else,
-        chosen as with `validation_fraction`.
     """
 
     path: str
@@ -134,22 +107,6 @@ class CSV(FileDataSet):
     A text target makes classes; their names are saved with the model. With a cross-entropy as loss
     numbers can name classes too, such as 1 to 7; see `gpunn.experiment.labels`. What files may look
     like is said in `gpunn.data.load_csv`.
-
-    Attributes
-    ----------
-    target : str or int
-        Name or number of the column to predict; numbers count from 0, or from the end where
-        negative.
-    header : bool or "auto"
-        Whether the first row holds the columns' names.
-    delimiter : str
-        The character between cells.
-    features : list of str and int
-        Columns to use as inputs. By default all but the target.
-    missing : list of str
-        Cells that mean "no value". A row with one is an error, never guessed.
-    validation_path, test_path : str
-        Further files with the same columns as validation and test part.
     """
 
     dataset: Literal["csv"] = "csv"
@@ -168,15 +125,7 @@ class CSV(FileDataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class NPZ(FileDataSet):
-    """`dataset = "npz"`: arrays from one NPZ file, without pickle.
-
-    Attributes
-    ----------
-    X, y : str
-        Names of the arrays of training inputs and targets in the file.
-    X_validation, y_validation, X_test, y_test : str
-        Names of the arrays of the validation and test part, if the file holds them.
-    """
+    """`dataset = "npz"`: arrays from one NPZ file, without pickle."""
 
     dataset: Literal["npz"] = "npz"
     X: str = "X"
@@ -199,13 +148,6 @@ class NPY(FileDataSet):
 
     A memory map is read in chunks while training. Holding out a fraction of the rows copies none
     of them.
-
-    Attributes
-    ----------
-    target_path : str
-        File of the training targets; `path` holds the inputs.
-    validation_path, validation_target_path, test_path, test_target_path : str
-        Files of the validation and test part.
     """
 
     dataset: Literal["npy"] = "npy"
@@ -234,72 +176,14 @@ def check_layers(path: str, layers: list[Named]) -> list[Named]:
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Table):
-    """`[model]`.
-
-    Attributes
-    ----------
-    layers : list of names and tables
-        The layers in order, from `gpunn.layers`: "dense" (units, activation, bias, initializer,
-        bias_initializer), "activation" (activation), "dropout" (rate), "batch_norm", "layer_norm",
-        "rescaling" (scale, offset), "standardization" and "flatten". The number of inputs comes
-        from the data; the last layer has as many units as there are classes or target columns.
-    """
+    """`[model]`."""
 
     layers: Annotated[list[Named], check_layers]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Table):
-    """`[training]`.
-
-    Attributes
-    ----------
-    loss : name or table
-        From `gpunn.losses`: "softmax_cross_entropy" for classes, "binary_cross_entropy" for yes
-        and no, "mean_squared_error" and others for numbers. The cross-entropies take logits, so
-        the last layer has no activation.
-    optimizer : name or table
-        From `gpunn.optimizers`: "sgd", "rmsprop", "adam", "adamw" or "lion". Its `learning_rate`
-        is a number or a schedule from `gpunn.schedules`, such as
-        `{ name = "cosine", rate = 0.001 }`.
-    epochs : int
-        Passes over the training rows, those before a resumption included.
-    batch_size : int
-        Rows in a batch.
-    metrics : list of names and tables
-        What is measured beside the loss, from `gpunn.metrics`, such as "accuracy".
-    class_weight : "balanced" or table
-        Factor of the weight of each class's rows in the training loss, by the class's name or
-        number; `{ spam = 3.0 }`, say. "balanced" is rows / (classes * rows of the class).
-        Metrics and validation rows are not weighted by it.
-    gradient_accumulation : int
-        Batches whose gradients make up one update.
-    shuffle : bool
-        Whether each epoch visits the rows in a new order, drawn from `seed`.
-    callbacks : list of names and tables
-        From `gpunn.callbacks`, such as `{ name = "early_stopping", patience = 5 }`. Relative paths
-        in them are relative to the run's folder.
-    monitor : str
-        The metric or loss by which `best.safetensors` is chosen. By default that of an
-        "early_stopping" callback; without one "val_accuracy" if it is measured, else "val_loss".
-        Without validation rows there is no best epoch unless one is named here.
-    monitor_mode : "auto", "min" or "max"
-        Whether smaller or larger is better for `monitor`. By default the metric says it, and
-        smaller is better for losses.
-    checkpoint_every : int
-        Epochs between checkpoints to resume from. By default as many as keep what writing them
-        takes below a hundredth of the time of training; where epochs are long, that is one.
-    checkpoint_every_updates : int
-        Updates between further checkpoints within an epoch. By default there are none but those
-        that time asks for.
-    checkpoint_every_seconds : float
-        A checkpoint is written, within an epoch too, when the last one is so old.
-    keep_checkpoints : int
-        How many of the last checkpoints are kept, beside the best epoch.
-    on_divergence : "stop", "skip" or "roll_back"
-        What to do about an update that makes the loss or a parameter infinite or NaN: end training,
-        leave that update out, or leave out all since the last report point; see `gpunn.Trainer`.
-    """
+    """`[training]`."""
 
     loss: Named
     epochs: Count
@@ -321,23 +205,7 @@ class Training(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Table):
-    """`[backend_options]`: how a CUDA device or the CPU computes; each takes what it knows.
-
-    Attributes
-    ----------
-    graph : bool
-        Whether a training step is recorded as a CUDA graph and replayed. Results are the same.
-    matmul_precision : "float32", "tf32", "bfloat16" or "float16"
-        What products of float32 matrices may be computed in. With "float16" the loss is scaled.
-    fused_products : bool
-        Whether biases, ReLU and gradients of biases may be part of products of float32 matrices.
-    matmul_algorithms : "heuristic" or "measured"
-        Whether products of float32 matrices are done by the algorithm that cuBLAS expects to be the
-        fastest, or by the fastest of several, which are timed in the first step.
-    threads : int
-        On the CPU: how many threads compute; by default what GPUNN_THREADS holds, or
-        OMP_NUM_THREADS, or one for each core that may be used.
-    """
+    """`[backend_options]`: how a CUDA device or the CPU computes; each takes what it knows."""
 
     graph: bool = True
     matmul_precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
@@ -348,26 +216,7 @@ class BackendOptions(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Table):
-    """The whole configuration.
-
-    Attributes
-    ----------
-    data : table
-        What to train on; see `DataSet`.
-    model : table
-        What to train; see `Model`.
-    training : table
-        How to train; see `Training`.
-    backend : str
-        "numpy", "cupy", "cupy:1" (device number 1) or "auto"; see `gpunn.get_backend`. The option
-        `--backend` and the environment variable GPUNN_BACKEND take precedence, in this order.
-    backend_options : table
-        How a CUDA device computes; see `BackendOptions`.
-    seed : int
-        Of the initial weights, the shuffles and the dropout masks.
-    dtype : "float32" or "float64"
-        Type of parameters and activations.
-    """
+    """The whole configuration."""
 
     data: AnyDataSet
     model: Model

@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from gpunn.config import CSV, DataSet
 from gpunn.data.csv import LONGEST_NAME
-from gpunn.errors import ModelFileError
+from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.schema import typed
 
 __all__ = ["check_metadata"]
+
+
+def check_names(path: str, names: list[str]) -> list[str]:
+    """Return names, or raise an error if there are none, or a name occurs twice or is too long."""
+    if not names or len(set(names)) < len(names):
+        raise ArgumentError(f"{path}: expected a list of different texts; got {names!r:.80}")
+    if (longest := max(map(len, names))) > LONGEST_NAME and path == "classes":
+        raise ArgumentError(f"{path}: expected at most {LONGEST_NAME} characters; got {longest}")
+    return names
+
+
+@dataclass(kw_only=True)
+class DataMetadata:
+    """What is remembered of any data: the classes' names, if they have some."""
+
+    classes: Annotated[list[str], check_names] | None = None
+
+
+@dataclass(kw_only=True)
+class CSVMetadata(DataMetadata):
+    """What is remembered of a CSV file: its columns, by their numbers if it had no header."""
+
+    header: bool
+    features: Annotated[list[str], check_names]
+
+    def __post_init__(self) -> None:
+        numbers = all(name.isdecimal() and len(name) < 10 for name in self.features)
+        if not (self.header or numbers):
+            raise ArgumentError(f"features: expected columns' numbers; got {self.features!r:.80}")
 
 
 def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> None:
@@ -25,35 +56,8 @@ def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> No
     data : DataSet
         What the run was trained on. Of a CSV file the columns must be known.
     """
-    fault = classes_fault(metadata.get("classes"))
-    if fault is None and isinstance(data, CSV):
-        fault = columns_fault(metadata.get("header"), metadata.get("features"))
-    if fault is not None:
-        raise ModelFileError(f"{path}: has damaged metadata: {fault}; train it again")
-
-
-def classes_fault(classes: Any) -> str | None:
-    """Return what is wrong with the classes' names, if anything."""
-    if classes is None:
-        return None
-    if not are_texts(classes) or len(set(classes)) < len(classes):
-        return f"'classes': expected a list of different texts, got {classes!r:.80}"
-    if longest := [name for name in classes if len(name) > LONGEST_NAME]:
-        return f"'classes': expected at most {LONGEST_NAME} characters, got {len(longest[0])}"
-    return None
-
-
-def columns_fault(header: Any, features: Any) -> str | None:
-    """Return what is wrong with the columns of a CSV file, if anything."""
-    if not isinstance(header, bool):
-        return f"'header': expected true or false, got {header!r:.80}"
-    if not are_texts(features) or len(set(features)) < len(features):
-        return f"'features': expected a list of different columns, got {features!r:.80}"
-    if not header and not all(name.isdecimal() and len(name) < 10 for name in features):
-        return f"'features': expected columns' numbers, got {features!r:.80}"
-    return None
-
-
-def are_texts(value: Any) -> bool:
-    """Return whether this is a list of one or more texts."""
-    return bool(value) and isinstance(value, list) and all(isinstance(one, str) for one in value)
+    kind = CSVMetadata if isinstance(data, CSV) else DataMetadata
+    try:
+        typed(kind, metadata, ignore_unknown=True)
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: has damaged metadata: {error}; train it again") from None

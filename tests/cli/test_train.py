@@ -224,8 +224,9 @@ def test_a_wrong_setting_is_one_line_and_leaves_no_folder(
 ):
     before = sorted(tmp_path.iterdir())
     result = gpunn("train", digits, "--set", setting, status=2)
-    assert problem in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    message, *picture_of_shapes = result.stderr.splitlines()
+    assert problem in message
+    assert all(line.startswith("    ") for line in picture_of_shapes)
     assert result.stdout == ""
     assert sorted(tmp_path.iterdir()) == before
 

@@ -125,13 +125,13 @@ def test_many_classes_need_no_matrix():
 @pytest.mark.parametrize(
     ("classes", "said"),
     [
-        (5, "'classes': expected a list of different texts, got 5"),
-        ([], "'classes': expected a list"),
-        ([1, 2], "'classes': expected a list of different texts"),
-        (["a"] * 10, "'classes': expected a list of different texts"),
-        ({"a": 1}, "'classes': expected a list"),
-        ("0123456789", "'classes': expected a list"),
-        (["x" * 10**5, *"123456789"], "'classes': expected at most 256 characters, got 100000"),
+        (5, "classes: expected a list; got 5"),
+        ([], "classes: expected a list of different texts"),
+        ([1, 2], r"classes\[0\]: expected text; got 1"),
+        (["a"] * 10, "classes: expected a list of different texts"),
+        ({"a": 1}, "classes: expected a list; got"),
+        ("0123456789", "classes: expected a list; got"),
+        (["x" * 10**5, *"123456789"], "classes: expected at most 256 characters; got 100000"),
     ],
 )
 def test_classes_that_are_none(run, classes, said):
