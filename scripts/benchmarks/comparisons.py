@@ -101,30 +101,24 @@ def time_to_98(
 
     Warm: the number of epochs times the median of an epoch after the first. As run: all epochs, the
     first one's compilation included. Cold: importing the library and building the network as well.
-    Of the runs that get there.
+    These are of the runs that get there.
     """
     measured = train_mnist(session, names, tasks, folder, epochs, target)
+    there: Measured = {}
+    for (task, name), turns in measured.items():
+        there[task, name] = [t for t in turns if t.answer["accuracies"][-1] >= target]
+        click.echo(f"{task}, {name}: {len(there[task, name])} of {len(turns)} runs got there")
 
-    def of_those_there(value: Callable[[Answer], float]) -> Callable[[Answer], list[float]]:
-        return lambda a: [value(a)] if a["accuracies"][-1] >= target else []
+    def warm(answer: Answer) -> list[float]:
+        return [len(answer["seconds"]) * statistics.median(later_epochs(answer))]
 
-    quantities: dict[str, Callable[[Answer], float]] = {
-        "seconds, warm": lambda a: len(a["seconds"]) * statistics.median(later_epochs(a)),
-        "seconds, as run": lambda a: sum(a["seconds"]),
-        "seconds, cold": lambda a: a["cold"],
-    }
-    found = []
-    for unit, value in quantities.items():
-        found += figures(measured, of_those_there(value), unit)
-    count = of_those_there(lambda a: len(a["seconds"]))
-    found += figures(measured, count, "epochs", compared=False)
-    best = figures(measured, lambda a: [100 * max(a["accuracies"])], "best, %", compared=False)
-    reached = {(each.cell.partition(":")[0], each.competitor): each.turns for each in found}
-    for each in best:
-        there = reached.get((each.cell.partition(":")[0], each.competitor), 0)
-        if there < each.turns:
-            click.echo(f"{each.cell}, {each.competitor}: {there} of {each.turns} runs got there")
-    return [*found, *best]
+    return [
+        *figures(there, warm, "seconds, warm"),
+        *figures(there, lambda a: [sum(a["seconds"])], "seconds, as run"),
+        *figures(there, lambda a: [a["cold"]], "seconds, cold"),
+        *figures(there, lambda a: [len(a["seconds"])], "epochs", compared=False),
+        *figures(measured, lambda a: [100 * max(a["accuracies"])], "best, %", compared=False),
+    ]
 
 
 def train_mnist(

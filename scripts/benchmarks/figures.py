@@ -55,19 +55,17 @@ def figures(
     Parameters
     ----------
     samples : callable
-        From an answer to what was measured in it, such as each epoch's seconds; nothing if that
-        turn does not count.
+        From an answer to what was measured in it, such as each epoch's seconds.
     unit : str
         Added to the cells' names.
     """
     found = []
     for (cell, name), turns in measured.items():
-        taken = [(turn.quiet, list(samples(turn.answer))) for turn in turns]
-        taken = [(quiet, each) for quiet, each in taken if each]
-        if not taken:
+        if not turns:
             continue
-        quiet = [each for is_quiet, each in taken if is_quiet]
-        chosen = quiet or [each for _, each in taken]
+        taken = [list(samples(turn.answer)) for turn in turns]
+        quiet = [each for each, turn in zip(taken, turns, strict=True) if turn.quiet]
+        chosen = quiet or taken
         medians = [statistics.median(each) for each in chosen]
         found.append(
             Figure(
@@ -78,7 +76,7 @@ def figures(
                 spread=max(medians) / min(medians) - 1,
                 turns=len(taken),
                 quiet=len(quiet),
-                samples=[each for _, each in taken],
+                samples=taken,
                 compared=compared,
             )
         )

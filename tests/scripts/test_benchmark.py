@@ -359,7 +359,7 @@ def figures(load, session):
 def test_only_quiet_turns_count_unless_there_is_none(figures):
     mixed, none = figures(
         {
-            ("x", "gpunn"): [(1, [5, 4, 6]), (0, [1, 1, 1]), (1, [8, 9, 7]), (1, [])],
+            ("x", "gpunn"): [(1, [5, 4, 6]), (0, [1, 1, 1]), (1, [8, 9, 7])],
             ("x", "torch"): [(0, [5]), (0, [7])],
             ("y", "torch"): [],
         }
