@@ -60,7 +60,7 @@ class Dataset:
         Checked inputs and targets.
     weights : ndarray or None
         Checked weights of the loss.
-    input_dtype, dtype : str
+    dtypes : tuple of str
         Types in which inputs, and real targets and weights, go to the device.
     stream : bool or None
         Whether to put the rows on the device chunk by chunk. None decides: memory maps, and data
@@ -75,16 +75,15 @@ class Dataset:
         X: np.ndarray,
         y: np.ndarray,
         weights: np.ndarray | None,
-        input_dtype: str,
-        dtype: str,
+        dtypes: tuple[str, str],
         stream: bool | None = None,
         metric_weights: np.ndarray | None = None,
     ) -> None:
         self.backend = backend
         self.X, self.y, self.weights, self.metric_weights = X, y, weights, metric_weights
         self.rows = int(X.shape[0])
-        self.input_dtype, self.dtype = input_dtype, dtype
-        self.target_dtype = "int64" if y.ndim == 1 else dtype
+        self.input_dtype, self.dtype = dtypes
+        self.target_dtype = "int64" if y.ndim == 1 else self.dtype
         self.stream = self._too_large() if stream is None else stream
         self._resident: tuple[Array, Array, Array | None, Array | None] | None = None
         self._order = Stager(backend)

@@ -122,7 +122,7 @@ def dataset_of(
             X = X.toarray()
     if not stream and X.dtype.itemsize > np.dtype(dtype).itemsize:
         check_finite(X, "X", dtype)
-    return Dataset(backend, X, targets, weights, dtype, dtype, stream)
+    return Dataset(backend, X, targets, weights, (dtype, dtype), stream)
 
 
 def checked_weights(

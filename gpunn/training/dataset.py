@@ -255,7 +255,7 @@ class DatasetBuilder:
     ) -> Dataset:
         model = self.model
         types = model.input_dtype(X.dtype), model.dtype
-        return Dataset(model.backend, X, y, weights, *types, self.stream, metric_weights)
+        return Dataset(model.backend, X, y, weights, types, self.stream, metric_weights)
 
     def _picture(self, X: np.ndarray, y: np.ndarray) -> str:
         """Return a picture of the shapes of data, network and loss, one under the other."""

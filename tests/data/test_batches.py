@@ -14,7 +14,9 @@ from gpunn.data.batches import Dataset
 def source(backend, rows, *, stream, weights=True, targets="labels", dtype="float32"):
     X = np.arange(rows * 3, dtype=np.float64).reshape(rows, 3)
     y = np.arange(rows) if targets == "labels" else X[:, :2] + 0.5
-    return Dataset(backend, X, y, np.arange(rows) + 0.25 if weights else None, dtype, dtype, stream)
+    return Dataset(
+        backend, X, y, np.arange(rows) + 0.25 if weights else None, (dtype, dtype), stream
+    )
 
 
 def visited(backend, chunks, batch_size):
@@ -81,9 +83,9 @@ def test_streamed_batches_are_those_of_resident_data(
 def test_types_on_the_device(stream):
     backend = get_backend("numpy")
     X, y = np.zeros((4, 3), np.uint8), np.zeros(4, np.int32)
-    (chunk,) = Dataset(backend, X, y, np.ones(4), "uint8", "float32", stream).chunks(None, 2)
+    (chunk,) = Dataset(backend, X, y, np.ones(4), ("uint8", "float32"), stream).chunks(None, 2)
     assert [chunk.X.dtype, chunk.y.dtype, chunk.weights.dtype] == ["uint8", "int64", "float32"]
-    (chunk,) = Dataset(backend, X, X[:, :2], None, "float64", "float64", stream).chunks(None, 2)
+    (chunk,) = Dataset(backend, X, X[:, :2], None, ("float64", "float64"), stream).chunks(None, 2)
     assert [chunk.X.dtype, chunk.y.dtype, chunk.weights] == ["float64", "float64", None]
 
 
@@ -111,7 +113,7 @@ def test_who_decides_about_streaming(tmp_path):
     large = np.zeros((40, 3), np.float32), np.zeros((40, 1), np.float32)
 
     def streams(backend, X, y, stream=None):
-        return Dataset(backend, X, y, None, "float32", "float32", stream).stream
+        return Dataset(backend, X, y, None, ("float32", "float32"), stream).stream
 
     assert not streams(host, X, y)
     assert streams(host, mapped, y)
@@ -139,7 +141,7 @@ def test_streaming_a_memory_map_takes_little_memory(tmp_path, monkeypatch):
     X = np.load(tmp_path / "X.npy", mmap_mode="r")
     y = np.arange(rows)
     order = np.random.default_rng(0).permutation(rows)
-    data = Dataset(get_backend("numpy"), X, y, None, "float32", "float32")
+    data = Dataset(get_backend("numpy"), X, y, None, ("float32", "float32"))
     tracemalloc.start()
     seen = 0
     for chunk in data.chunks(order, 32):

@@ -317,7 +317,7 @@ def steady_step(backend, build=plain, metrics=("accuracy",), **options):
     model = gpunn.Sequential(build(), (FEATURES,), backend=backend, seed=0)
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics)
     step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, 8)
-    source = batches.Dataset(backend, INPUTS, LABELS, None, "float32", "float32")
+    source = batches.Dataset(backend, INPUTS, LABELS, None, ("float32", "float32"))
     (piece,) = source.chunks(None, 8)
     step.load(piece)
     step.load_rates(np.full(6, 1e-3))

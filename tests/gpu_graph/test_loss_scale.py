@@ -101,7 +101,7 @@ def ready_step(backend, copies=1):
     this = trainer(backend)
     step = TrainStep(this.model, this.loss, this.optimizer, this.metrics, 8)
     X, y = (np.tile(array, (copies, 1)) for array in (INPUTS, LARGE))
-    source = batches.Dataset(backend, X, y, None, "float32", "float32")
+    source = batches.Dataset(backend, X, y, None, ("float32", "float32"))
     (piece,) = source.chunks(None, 8)
     step.load(piece)
     step.load_rates(np.full(6 * copies, 1e-3))

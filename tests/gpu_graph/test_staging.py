@@ -181,7 +181,7 @@ def test_a_source_streams_the_rows_in_their_order(backend, monkeypatch, weighted
     X, y = rng.standard_normal((23, 3)), rng.integers(0, 5, 23)
     weights = rng.random(23) if weighted else None
     order = rng.permutation(23)
-    source = Dataset(backend, X, y, weights, "float64", "float64", stream=True)
+    source = Dataset(backend, X, y, weights, ("float64", "float64"), stream=True)
     for _ in range(2):
         seen = {"X": [], "y": [], "weights": []}
         pieces = 0

@@ -17,7 +17,7 @@ def objective(backend, loss, targets, weights=None, penalty=0.7, stream=False, l
     norm = [layers.LayerNorm()] if layer_norm else []
     parts = [layers.Dense(4, "tanh"), *norm, layers.Dense(2)]
     model = gpunn.Sequential(parts, 3, backend, seed=1, dtype="float64")
-    source = Dataset(model.backend, X, targets, weights, "float64", "float64", stream)
+    source = Dataset(model.backend, X, targets, weights, ("float64", "float64"), stream)
     return model, Objective(model, loss, penalty, Subset(source))
 
 

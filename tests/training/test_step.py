@@ -57,7 +57,7 @@ def step_and_rates(
     labels = random.integers(0, CLASSES, rows)
     y = labels if targets == "labels" else np.eye(CLASSES, dtype=np.float32)[labels]
     weights = random.random(rows) if weighted else None
-    source = Dataset(model.backend, X, y, weights, model.input_dtype(X.dtype), "float32")
+    source = Dataset(model.backend, X, y, weights, (model.input_dtype(X.dtype), "float32"))
     step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, BATCH, accumulation)
     (chunk,) = source.chunks(random.permutation(rows), step.rows_per_update)
     return step, chunk, np.full(2 * STEPS, 1e-4)
@@ -176,7 +176,7 @@ def test_positions_and_counters_are_on_the_device(backend):
     model.parameters["dense_1.weights"] = np.zeros((1, 1))
     step = TrainStep(model, losses.MeanSquaredError("sum"), optimizers.SGD(), [], 2)
     X, y = np.ones((5, 1)), np.arange(5.0)[:, None]
-    source = Dataset(backend, X, y, None, "float64", "float64")
+    source = Dataset(backend, X, y, None, ("float64", "float64"))
     (chunk,) = source.chunks(np.array([4, 3, 2, 1, 0]), 2)
     step.load(chunk)
     step.load_rates(np.array([0.5, 0.25, 0.125]))
@@ -205,7 +205,7 @@ def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
     step = TrainStep(model, loss, optimizer, [], 4 // accumulation, accumulation)
     random = np.random.default_rng(0)
     X, y, w = random.normal(size=(4, 2)), random.normal(size=(4, 1)), np.array([1.0, 2, 0, 0.5])
-    (chunk,) = Dataset(backend, X, y, w, "float64", "float64").chunks(None, 4)
+    (chunk,) = Dataset(backend, X, y, w, ("float64", "float64")).chunks(None, 4)
     step.load(chunk)
     step.load_rates(np.array([0.1]))
     step.update(4)

@@ -750,7 +750,7 @@ def test_the_outputs_are_those_of_the_rows_loaded_last():
     this = trainer(smooth())
     evaluation = BatchPass(this.model, this.loss, this.metrics, 5, training=False)
     for rows in (slice(0, 5), slice(5, 10), slice(0, 5)):
-        source = batches.Dataset(this.model.backend, X[rows], Y[rows], None, "float64", "float64")
+        source = batches.Dataset(this.model.backend, X[rows], Y[rows], None, ("float64", "float64"))
         evaluation.load(next(source.chunks(None, 5)))
         expected = this.model.predict(X[rows])
         np.testing.assert_allclose(evaluation.evaluate(5), expected, rtol=1e-12)
