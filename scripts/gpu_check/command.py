@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import click
 import device
 import process
-from process import FAILED, PASSED, SKIPPED, STOPPED
+from process import FAILED, PASSED, SKIPPED, STOPPED, printed_by
 
 EXIT_STATUS = {PASSED: 0, FAILED: 1, SKIPPED: 3, STOPPED: 4}
 RUNNING = "running"
@@ -173,7 +172,9 @@ class Check:
             "status": RUNNING,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit(),
-            "nvidia-smi": nvidia_smi(),
+            "nvidia-smi": printed_by(
+                "nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv"
+            ).splitlines(),
         }
 
     def run(self, planned: Planned) -> Report:
@@ -263,19 +264,3 @@ def commit() -> str | None:
     found = printed_by(*git, "rev-parse", "HEAD")
     changed = found and printed_by(*git, "status", "--porcelain", "-uno")
     return (found + "+" if changed else found) or None
-
-
-def nvidia_smi() -> list[dict[str, str]]:
-    """Return what nvidia-smi tells of each GPU; nothing where there is none."""
-    query = f"--query-gpu={','.join(SMI_FIELDS)}"
-    rows = printed_by("nvidia-smi", query, "--format=csv,noheader").splitlines()
-    return [dict(zip(SMI_FIELDS, row.split(", "), strict=False)) for row in rows]
-
-
-def printed_by(*command: str) -> str:
-    """Return what a command prints; nothing if it can't be run or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import device
 import training
-from process import SPAWN, Row, SkipError, first_line
+from process import Child, EndedError, Row, SkipError, first_line
 
 ANSWER = 90.0 * device.PATIENCE
 """Seconds until a library that gives no answer is given up."""
@@ -51,8 +51,8 @@ class LibraryError(Exception):
     """Raised where a library fails; the message says how."""
 
 
-class Library:
-    """A library's process, which is started at once.
+class Library(Child):
+    """A library's process.
 
     Attributes
     ----------
@@ -63,47 +63,39 @@ class Library:
     """
 
     def __init__(self, adapter: str, mode: str) -> None:
+        super().__init__(serve, adapter, mode)
         self.name = self.skip = ""
-        self.connection, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=serve, args=(theirs, adapter, mode))
-        self.process.start()
-        theirs.close()
 
     def introduce(self) -> None:
         """Wait until it says what it is."""
         with suppress(LibraryError):
-            self.name, self.skip = self.answer()
+            self.name, self.skip = self.reply()
 
     def ask(self, *question: Any) -> Any:
         """Ask, and return the answer."""
         self.tell(question)
-        return self.answer()
+        return self.reply()
 
     def tell(self, what: Any) -> None:
-        """Send what has no answer; if it has ended, `answer` tells."""
+        """Send what has no answer; if the process has ended, `reply` tells."""
         with suppress(OSError):
             self.connection.send(what)
 
-    def answer(self) -> Any:
+    def reply(self) -> Any:
         """Wait for an answer; without one, the library is given up."""
         try:
-            if self.connection.poll(ANSWER):
-                said = self.connection.recv()
-                if isinstance(said, LibraryError):
-                    raise said
-                return said
+            said = self.answer(ANSWER)
+        except TimeoutError:
             why = f"no answer within {ANSWER:.0f} s"
-        except (EOFError, OSError):
-            self.process.join()
-            why = f"the process ended with exit status {self.process.exitcode}"
+        except EndedError as ended:
+            why = str(ended)
+        else:
+            if isinstance(said, LibraryError):
+                raise said
+            return said
         self.skip = f"failed: {why}"
         self.end()
         raise LibraryError(why)
-
-    def end(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.join()
 
 
 def serve(connection: Any, adapter: str, mode: str) -> None:

@@ -11,6 +11,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +38,46 @@ Outcome = tuple[str, str]
 
 class SkipError(Exception):
     """Raised by what can't be done here; the message says why."""
+
+
+class EndedError(Exception):
+    """Raised where a process has ended without an answer; the message says how."""
+
+
+class Child:
+    """A process that runs `function(connection, *arguments)` and answers by the connection."""
+
+    def __init__(self, function: Callable[..., None], *arguments: Any) -> None:
+        self.connection, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(target=function, args=(theirs, *arguments))
+        self.process.start()
+        theirs.close()
+
+    def answer(self, seconds: float) -> Any:
+        """Return the next answer.
+
+        Raises
+        ------
+        TimeoutError
+            If there is none within so many seconds.
+        EndedError
+            If the process ends.
+        """
+        try:
+            if self.connection.poll(max(0.0, seconds)):
+                return self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            status = self.process.exitcode
+            raise EndedError(f"the process ended with exit status {status}") from None
+        raise TimeoutError
+
+    def end(self) -> None:
+        """End the process, and all that it started if it leads a session."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
+        self.process.join()
 
 
 class Step(NamedTuple):
@@ -81,48 +122,37 @@ def run(
     seen : callable
         Called with all rows whenever there is one more.
     """
-    ours, theirs = SPAWN.Pipe()
-    rows, outcome = list(done), None
+    rows = list(done)
     with tempfile.NamedTemporaryFile() as printed:
         deadline = time.monotonic() + limit
-        step = Step(quick, done, deadline, theirs)
-        process = SPAWN.Process(target=work, args=(module, step, printed.name))
-        process.start()
-        theirs.close()
+        child = Child(work, module, quick, done, deadline, printed.name)
         try:
-            while outcome is None and ours.poll(max(0.0, deadline - time.monotonic())):
-                said = ours.recv()
-                if isinstance(said, dict):
-                    rows.append(said)
-                    seen(rows)
-                else:
-                    outcome = said
-        except (EOFError, OSError):
-            process.join()
-            ended = f"the process ended without an answer (exit status {process.exitcode})"
-            outcome = FAILED, ended
+            while isinstance(said := child.answer(deadline - time.monotonic()), dict):
+                rows.append(said)
+                seen(rows)
+            status, detail = said
+        except TimeoutError:
+            # With rows it was at work; without, nothing tells it from one that hangs.
+            status = STOPPED if len(rows) > len(done) else FAILED
+            detail = f"stopped after {limit:.0f} s, with {len(rows)} rows"
+        except EndedError as ended:
+            status, detail = FAILED, str(ended)
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with all that it started
-            process.kill()
-            process.join()
+            child.end()
         output = printed.read()[-SHOWN:].decode(errors="replace").strip()
-    if outcome is None:
-        # With rows it was at work; without, nothing tells it from one that hangs.
-        outcome = FAILED, f"stopped after {limit:.0f} s"
-        if len(rows) > len(done):
-            outcome = STOPPED, f"stopped after {limit:.0f} s, with {len(rows)} rows"
-    return {"status": outcome[0], "detail": outcome[1], "rows": rows, "output": output}
+    return {"status": status, "detail": detail, "rows": rows, "output": output}
 
 
-def work(module: str, step: Step, printed: str) -> None:
+def work(
+    connection: Any, module: str, quick: bool, done: Sequence[Row], deadline: float, printed: str
+) -> None:
     """Do a step; this is its process."""
     os.setsid()
     threading.Thread(target=end_with_parent, daemon=True).start()
     for descriptor in (1, 2):
         os.dup2(os.open(printed, os.O_WRONLY | os.O_APPEND), descriptor)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    step.connection.send(outcome_of(module, step))
+    connection.send(outcome_of(module, Step(quick, done, deadline, connection)))
 
 
 def outcome_of(module: str, step: Step) -> Outcome:
@@ -146,6 +176,15 @@ def called(module: str, function: str, *arguments: Any) -> Any:
 def first_line(error: Exception) -> str:
     """Return an error's type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
+def printed_by(*command: str) -> str:
+    """Return what a command prints; nothing if it can't be run or fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def end_with_parent() -> None:

@@ -251,7 +251,7 @@ import cupy, importlib
 from gpunn import activations as a
 from gpunn.backends.cupy.kernels import activations as c
 from gpunn.backends.cupy.matmul import choice, cublas, cublaslt as lt
-from process import Step, outcome_of
+from process import SkipError, Step, outcome_of
 
 class Rows(list):
     send = list.append
@@ -348,7 +348,6 @@ BROKEN = [
         *("failed", "the product of two small matrices of integers is wrong"),
     ),
     ("doctor", "contextlib.nullcontext()", "passed", "import cupy"),
-    ("kernels", NO_CUBLASLT, "passed", "be opened: planted"),
     ("tests", WITHOUT_PYTEST, "passed", "pytest is not installed; operations against NumPy: "),
     ("sources", "patch('tour.run', lambda **_: None)", "failed", "of 0 sources"),
 ]
@@ -358,9 +357,12 @@ BROKEN = [
 def test_what_is_here_and_broken_is_found():
     """Each step is run with a fault planted; the doctor tells a device wherever there is one."""
     lines = planted(
-        "import tour\n"
+        "import tour\nfrom adapters import with_gpunn\n"
         + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
+        + f"with {NO_CUBLASLT}:\n    try: with_gpunn.start('measured')\n"
+        "    except SkipError as reason: print(reason)"
     )
+    assert "cuBLASLt can't be opened: planted" in lines.pop()
     for (step, _, status, said), line in zip(BROKEN, lines, strict=True):
         assert line.startswith(f"{status} ")
         assert said in line
@@ -423,7 +425,7 @@ def run_code(load, tmp_path, monkeypatch):
     ("code", "limit", "status", "detail", "output"),
     [
         (HANG, 0.5, "failed", "stopped after 0 s", ""),
-        ("print('last words'); os._exit(7)", 1e4, "failed", "(exit status 7)", "last words"),
+        ("print('last words'); os._exit(7)", 1e4, "failed", "exit status 7", "last words"),
         ("raise ValueError('one\\ntwo')", 1e4, "failed", "ValueError: one", "in run"),
         ("import process; raise process.SkipError('why')", 1e4, "skipped", "why", ""),
         ("print('a table'); end('passed', 'all')", 1e4, "passed", "all", "a table"),

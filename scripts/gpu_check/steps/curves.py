@@ -31,13 +31,6 @@ def run(step: Step) -> Outcome:
         logs = {backend: trained(data, backend) for backend in ("numpy", "cupy")}
         apart = {name: distance(name, logs["numpy"], logs["cupy"]) for name in LIMITS["digits"]}
         step.add({"data": data.name, "logs": logs, "differences": apart})
-        columns = [(name, backend) for name in apart for backend in logs]
-        lines = [
-            [epoch + 1, *(f"{logs[backend][name][epoch]:.6f}" for name, backend in columns)]
-            for epoch in range(EPOCHS)
-        ]
-        head = ["epoch", *(" ".join(column) for column in columns)]
-        print(f"{data.name}\n{training.table(head, lines)}\n")
         wrong = beyond(apart, LIMITS[data.name])
         if wrong:
             status = FAILED

@@ -19,57 +19,41 @@ from process import PASSED, Outcome, Row, Step
 from training import Cell
 
 from gpunn.backends import Backend, get_backend
-from gpunn.errors import BackendUnavailableError
 
 NETWORK = (784, 512, 512, 10)
-STEPS = (
-    (Cell(NETWORK, 128, "adam", "float32"), "heuristic"),
-    (Cell(NETWORK, 1024, "adam", "float32"), "heuristic"),
-    (Cell(NETWORK, 1024, "adam", "float32"), "measured"),
-    (Cell((784, 2048, 2048, 10), 1024, "adam", "float32"), "heuristic"),
-    (Cell(NETWORK, 1024, "adam", "tf32"), "heuristic"),
-    (Cell((64, 32, 10), 128, "adam", "float32"), "heuristic"),
-)
-"""Trainings, and how the algorithms of their products are chosen."""
-
+CELLS = [
+    Cell(NETWORK, 128, "adam", "float32"),
+    Cell(NETWORK, 1024, "adam", "float32"),
+    Cell((784, 2048, 2048, 10), 1024, "adam", "float32"),
+    Cell(NETWORK, 1024, "adam", "tf32"),
+    Cell((64, 32, 10), 128, "adam", "float32"),
+]
 IN_A_ROW, LAUNCHES = 50, 7
 
 if device.REHEARSAL:
-    STEPS = (
-        (Cell((64, 16, 10), 16, "adam", "float32"), "heuristic"),
-        (Cell((64, 16, 10), 16, "sgd", "float32"), "measured"),
-    )
+    CELLS = [Cell((64, 16, 10), 16, optimizer, "float32") for optimizer in ("adam", "sgd")]
     IN_A_ROW, LAUNCHES = 2, 2
 
 HEAD = ("operation", "µs", "at least µs", "MB", "TB/s", "GFLOP", "TFLOP/s")
 
 
 def run(step: Step) -> Outcome:
-    """Time the operations of some steps, those with measured products where cuBLASLt is."""
+    """Time the operations of some steps."""
     known = {row["step"]: row for row in step.done}
-    timed = 0
     print("least times are those of an H100")
-    for cell, algorithms in STEPS:
-        name = f"{cell.name}, {algorithms}"
-        try:
-            row = known.get(name) or {"step": name, "operations": timed_step(cell, algorithms)}
-        except BackendUnavailableError as reason:
-            if algorithms != "measured":
-                raise
-            print(f"{name}\nnot timed: {reason}\n")
-            continue
-        timed += 1
-        if name not in known:
+    for cell in CELLS:
+        row = known.get(cell.name)
+        if row is None:
+            row = {"step": cell.name, "operations": timed_step(cell)}
             step.add(row)
         lines = [described(operation) for operation in row["operations"]]
-        print(f"{name}\n{training.table(HEAD, lines)}\n")
-    return PASSED, f"{timed} steps, each operation beside its least time"
+        print(f"{cell.name}\n{training.table(HEAD, lines)}\n")
+    return PASSED, f"{len(CELLS)} steps, each operation beside its least time"
 
 
-def timed_step(cell: Cell, algorithms: str) -> list[Row]:
+def timed_step(cell: Cell) -> list[Row]:
     """Return what each operation of a step takes; then their sum, and the whole step."""
-    options = {"matmul_precision": cell.precision, "matmul_algorithms": algorithms}
-    backend = get_backend("cupy", **options)
+    backend = get_backend("cupy", matmul_precision=cell.precision)
     data = training.with_features(cell.sizes[0])
     rows = np.arange(cell.batch * IN_A_ROW) % len(data.X)
     trainer = training.trainer(cell.sizes, backend, cell.optimizer)
@@ -101,7 +85,7 @@ def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
             for call in calls:
                 call.again()
 
-    repeat = backend.recorded(in_a_row, complete=True)
+    repeat = backend.recorded(in_a_row)
     found = []
     for _ in range(LAUNCHES + 2):  # one that compiles, and one that records
         for call in calls:

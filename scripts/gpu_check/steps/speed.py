@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import math
 import statistics
-import subprocess
 from collections.abc import Iterable
 from itertools import product
-from typing import Any
 
 import device
 import training
 from libraries import Library, LibraryError
-from process import FAILED, PASSED, STOPPED, Outcome, Row, Step
+from process import FAILED, PASSED, STOPPED, Outcome, Row, Step, printed_by
 from training import Cell
 
 NETWORKS = ((784, 512, 512, 10), (784, 128, 10), (784, 2048, 2048, 10), (64, 32, 10))
@@ -57,6 +55,8 @@ ROUNDS = 3 if device.REHEARSAL else 6
 """Stretches of a cell, the first of which is not timed."""
 LONGEST = 200
 """Epochs of a stretch."""
+
+CLOCKS = "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.draw"
 
 TARGET, MOST_EPOCHS = 0.98, 15
 """Accuracy on MNIST's test rows to count epochs to, in the first cell; and how many at the most."""
@@ -171,12 +171,10 @@ def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> It
         for name in libraries
         if name not in errors
     }
-    clocks = ""
-    for turn in range(ROUNDS):
+    for _ in range(ROUNDS):
         for name, number in epochs.items():
-            watch = asked_clocks() if turn and not clocks else None
             ask(name, number)
-            clocks = clocks or said_clocks(watch)
+    clocks = printed_by("nvidia-smi", CLOCKS, "--format=csv")
     for name in libraries:
         ask(name, 0)
     steps = len(training.whole_batches(cell)[0]) // cell.batch
@@ -214,27 +212,6 @@ def figures(stretches: list[Row], steps: int) -> Row:
         "epochs to target": reached,
         "seconds to target": None if reached is None else reached * epoch,
     }
-
-
-def asked_clocks() -> Any:
-    """Have nvidia-smi look at the clocks while something is being timed."""
-    query = "--query-gpu=clocks.sm,clocks.max.sm,clocks.mem,temperature.gpu,power.draw"
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    try:
-        return subprocess.Popen(["nvidia-smi", query, "--format=csv"], text=True, **options)
-    except OSError:
-        return None
-
-
-def said_clocks(watch: Any) -> str:
-    """Return what nvidia-smi saw."""
-    if watch is None:
-        return ""
-    try:
-        return str(watch.communicate(timeout=20)[0]).strip()
-    except subprocess.TimeoutExpired:
-        watch.kill()
-        return "clocks are not known: nvidia-smi gave no answer"
 
 
 def different_losses(rows: list[Row]) -> list[str]:

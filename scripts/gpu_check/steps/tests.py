@@ -24,8 +24,8 @@ NO_TESTS = 5
 
 SELECTED = ["tests"]
 if device.REHEARSAL:  # few, for all of them run on the emulated device in ci/test.sh
-    SELECTED = ["tests/parity/test_training.py", "tests/test_optimizers.py", "tests/sklearn"]
-    SELECTED += ["-k", "initial_weights or masks or batches_are"]
+    SELECTED = ["tests/test_workspace.py", "tests/test_optimizers.py", "tests/sklearn"]
+    SELECTED += ["-k", "test_workspace"]
 EVERY = 200 if device.REHEARSAL else 1
 """Every so many cases of operations are run where there is no pytest."""
 
