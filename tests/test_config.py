@@ -126,6 +126,14 @@ def test_defaults_and_values():
             with_value("training.class_weight", {"0": "x"}),
             ["training.class_weight.0: expected a number; got 'x'"],
         ),
+        (
+            with_value("training.class_weight", {"3": -1}),
+            ["training.class_weight.3: expected >= 0; got -1"],
+        ),
+        (
+            with_value("training.class_weight", {"3": math.inf}),
+            ["training.class_weight.3: expected >= 0; got inf"],
+        ),
     ],
 )
 def test_what_is_wrong_is_named(changed, parts):

@@ -40,15 +40,14 @@ def load_run(
 ) -> tuple[Sequential, Objects, Config]:
     """Return the network that a run left behind, with the configuration's objects."""
     from gpunn.config import load_config
-    from gpunn.errors import ConfigError, ModelFileError
-    from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG
+    from gpunn.errors import ModelFileError
+    from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
     from gpunn.experiment.metadata import check_metadata
     from gpunn.experiment.objects import Objects
     from gpunn.load import load_model
     from gpunn.storage.models import FINAL
 
-    if not (run_dir / CONFIG).is_file():
-        raise ConfigError(f"{run_dir}: expected the folder of a run; there is no {CONFIG} in it")
+    require_run(run_dir)
     config = load_config(run_dir / CONFIG)
     objects = Objects(config, allow_imports)  # imports the classes that the model file refers to
     path = run_dir / (BEST if best else FINAL)

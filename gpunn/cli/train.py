@@ -70,6 +70,7 @@ def train(
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
+    from gpunn.experiment.files import listing
 
     checkpoint = folder.attach(experiment)
     say = _silence if quiet else click.echo
@@ -84,7 +85,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
         raise
     except DivergenceError as error:
         folder.finish(str(error), None, failed=True)
-        say(f"Kept up to epoch {folder.kept_epoch}:\n{folder.listing()}")
+        say(f"Kept up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
         raise
     folder.save_model()  # first: nothing that happens from here on can lose what was trained
     metrics = experiment.evaluate()
@@ -94,7 +95,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
     if table := summary_table(history.rows, folder.best_epoch, metrics):
         say(f"\n{table}\n")
     say(_ending(experiment, metrics))
-    say(f"\n{folder.listing()}")
+    say(f"\n{listing(folder.path)}")
     if "Ctrl-C" in history.stopped:
         raise KeyboardInterrupt
 

@@ -13,7 +13,7 @@ from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line
 from gpunn.training.norms import NormLog
 
-__all__ = ["FILES", "Removal", "csv_table", "place_callback_files"]
+__all__ = ["FILES", "Removal", "csv_table", "listing", "place_callback_files", "require_run"]
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
@@ -39,6 +39,19 @@ FILES = {
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
 """Callbacks that write to a path of theirs."""
+
+
+def require_run(folder: Path) -> None:
+    """Raise a ConfigError unless this is the folder of a run."""
+    if not (folder / CONFIG).is_file():
+        raise ConfigError(f"{folder}: expected the folder of a run; there is no {CONFIG} in it")
+
+
+def listing(folder: Path) -> str:
+    """Return the files of a run that are there, one a line, with a word on each."""
+    written = {name: text for name, text in FILES.items() if (folder / name).exists()}
+    width = len(str(folder / max(written, key=len, default="")))
+    return "\n".join(f"{folder / name!s:<{width}}  {text}" for name, text in written.items())
 
 
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gpunn.config import read_config
-from gpunn.differences import network_differences
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError, ModelFileError
 from gpunn.experiment.build import Experiment
@@ -31,7 +29,7 @@ from gpunn.experiment.files import (
     csv_table,
     place_callback_files,
 )
-from gpunn.experiment.resumption import say_what_changes_the_numbers
+from gpunn.experiment.resumption import earlier_run, say_what_changes_the_numbers
 from gpunn.monitor import improved, improvement_start, monitored
 from gpunn.storage.checkpoint_folder import CheckpointFolder
 from gpunn.storage.checkpoints import CheckpointContent
@@ -217,23 +215,11 @@ class RunFolder(Callback):
                         "--overwrite replaces the run, --output chooses another folder"
                     )
             return None
-        earlier = self._check_same(experiment.description)
+        earlier = earlier_run(self.path, experiment.description)
         checkpoint = newest_checkpoint(self._checkpoints.path)
         self._take_state(checkpoint)
         say_what_changes_the_numbers(experiment, checkpoint, earlier, self.path / ENVIRONMENT)
         return checkpoint
-
-    def _check_same(self, description: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the earlier run's configuration; raise unless it was the same experiment."""
-        earlier = read_config(self.path / CONFIG)
-        for key in ("data", "model", "seed", "dtype"):
-            for place, old, new in network_differences(earlier.get(key), description[key], key):
-                if not place.endswith("path"):  # the files may have moved
-                    raise ConfigError(
-                        f"{place}: the run in {self.path} has {old!r}, so it can't go on with "
-                        f"{new!r}; --output chooses another folder for a new run"
-                    )
-        return earlier
 
     def _take_state(self, checkpoint: Checkpoint) -> None:
         """Take what the run had kept in a checkpoint; raise unless its data were the same."""
@@ -424,9 +410,3 @@ class RunFolder(Callback):
         if metrics is not None and test is not None:
             report["test"] = {"rows": test.rows, **metrics}
         write_json(self.path / EVALUATION, report)
-
-    def listing(self) -> str:
-        """Return the folder's files, one a line, with a word on each."""
-        written = {name: text for name, text in FILES.items() if (self.path / name).exists()}
-        width = len(str(self.path / max(written, key=len, default="")))
-        return "\n".join(f"{self.path / name!s:<{width}}  {text}" for name, text in written.items())

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from gpunn.config import BackendOptions, read_config
-from gpunn.differences import differences
+from gpunn.differences import differences, network_differences
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.build import Experiment
+from gpunn.experiment.files import CONFIG
 from gpunn.schedules import Schedule
 from gpunn.training.checkpoint import Checkpoint
 
-__all__ = ["say_what_changes_the_numbers"]
+__all__ = ["earlier_run", "say_what_changes_the_numbers"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -39,6 +40,25 @@ with the other ones."""
 
 ROUNDING = ("processor", "thread_variables")
 """What is recorded of the machine, beside backend and BLAS, and changes how numbers are rounded."""
+
+
+def earlier_run(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the run in a folder, to go on with.
+
+    Raises
+    ------
+    ConfigError
+        If it had other data, another network, seed or dtype than is described.
+    """
+    earlier = read_config(folder / CONFIG)
+    for key in ("data", "model", "seed", "dtype"):
+        for place, old, new in network_differences(earlier.get(key), description[key], key):
+            if not place.endswith("path"):  # the files may have moved
+                raise ConfigError(
+                    f"{place}: the run in {folder} has {old!r}, so it can't go on with {new!r}; "
+                    "--output chooses another folder for a new run"
+                )
+    return earlier
 
 
 def say_what_changes_the_numbers(

@@ -14,7 +14,6 @@ from gpunn.configurable import check_number, resolve
 from gpunn.errors import (
     ArgumentError,
     ArgumentTypeError,
-    ConfigError,
     DataFileError,
     ModelFileError,
 )
@@ -26,6 +25,7 @@ from gpunn.experiment.files import (
     EVALUATION,
     HISTORY,
     NORMS,
+    require_run,
 )
 from gpunn.metrics import Metric
 from gpunn.monitor import Best, default_monitor, direction, directions
@@ -194,8 +194,7 @@ def read_run(path: Path) -> Record:
     DataFileError, ModelFileError
         If one of its files is damaged; the message names it.
     """
-    if not (path / CONFIG).is_file():
-        raise ConfigError(f"{path}: expected the folder of a run; there is no {CONFIG} in it")
+    require_run(path)
     ending = path / EVALUATION
     environment = path / ENVIRONMENT
     config = load_config(path / CONFIG)
