@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunn.layers import BatchNorm, Layer, Rescaling, Standardization
-
-if TYPE_CHECKING:
-    from gpunn.network import Sequential
+from gpunn.network import Sequential
 
 __all__ = ["Affine", "affine_of", "layers_with_arrays"]
 

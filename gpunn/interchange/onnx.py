@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.onnx_layers import convert
+from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.storage.files import write_atomically
 from gpunn.version import __version__
-
-if TYPE_CHECKING:
-    from gpunn.network import Sequential
 
 __all__ = ["save_onnx", "to_onnx"]
 
