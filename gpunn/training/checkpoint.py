@@ -288,7 +288,7 @@ def check_state(
             raise ModelFileError(f"{path}: there is no such place in an epoch: {cursor}")
         if cursor.plan.metric_names != trainer.metric_names:
             raise ModelFileError(
-                f"{path}: was written in the middle of an epoch with the figures "
+                f"{path}: was written in the middle of an epoch with the metrics "
                 f"{cursor.plan.metric_names}, not {trainer.metric_names}"
             )
         metrics, outputs = trainer.metrics, trainer.model.output_shape[0]

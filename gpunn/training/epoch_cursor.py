@@ -43,7 +43,7 @@ class EpochPlan:
         """Describe it for a message."""
         return (
             f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} an update, "
-            f"{'shuffled' if self.shuffle else 'not shuffled'}, with the figures "
+            f"{'shuffled' if self.shuffle else 'not shuffled'}, with the metrics "
             f"{self.metric_names}"
         )
 

@@ -225,4 +225,4 @@ class TrainingLoop:
             self.policy.diverged(
                 f"val_loss: not a finite number after epoch {self.progress.epoch + 1}. {HINTS}"
             )
-        return {f"val_{name}": figure for name, figure in logs.items()}
+        return {f"val_{name}": value for name, value in logs.items()}

@@ -76,7 +76,7 @@ class NoBar:
     def unpause(self) -> None:
         """Do nothing."""
 
-    def set_postfix(self, figures: Mapping[str, float], *, refresh: bool = True) -> None:
+    def set_postfix(self, logs: Mapping[str, float], *, refresh: bool = True) -> None:
         """Do nothing."""
 
     def close(self) -> None:

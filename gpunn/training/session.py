@@ -85,20 +85,11 @@ class TrainingSession:
             If the options don't fit the trainer or the checkpoint. Nothing has been changed then.
         """
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
-        resumed = self._take_up()
+        resumed = self._resume()
         # Before the callbacks, which may begin by clearing away what an earlier run has left.
         learned = self._prepare()
         with ExitStack() as ending:
-            ending.enter_context(trainer.model.backend.device_errors())  # what follows may fail too
-            ending.callback(setattr, trainer, "callbacks", [])
-            ending.callback(trainer.model.backend.release_memory)
-            for data in (self.training, self.validation):
-                if data is not None:
-                    ending.callback(data.unload)
-            for callback in reversed(callbacks):
-                ending.callback(callback.on_train_end, trainer)
-            ending.callback(self.step.unload)
-            ending.callback(trainer.evaluator.unload)
+            self._clear_away_at(ending)
             try:
                 for callback in callbacks:
                     callback.on_train_begin(trainer)
@@ -123,7 +114,21 @@ class TrainingSession:
             finally:
                 trainer.history.stopped = progress.stop_reason
 
-    def _take_up(self) -> CallbackStates | None:
+    def _clear_away_at(self, ending: ExitStack) -> None:
+        """Note what to do at the end, the last thing first."""
+        trainer, backend = self.trainer, self.trainer.model.backend
+        ending.enter_context(backend.device_errors())  # what follows may fail, too
+        ending.callback(setattr, trainer, "callbacks", [])
+        ending.callback(backend.release_memory)
+        for subset in (self.training, self.validation):
+            if subset is not None:
+                ending.callback(subset.unload)
+        for callback in reversed(self.callbacks):
+            ending.callback(callback.on_train_end, trainer)
+        ending.callback(self.step.unload)
+        ending.callback(trainer.evaluator.unload)
+
+    def _resume(self) -> CallbackStates | None:
         """Check what fits together, and go on from a checkpoint, or from where the trainer is."""
         trainer, progress, source = self.trainer, self.trainer.progress, self.options.resume_from
         names = trainer.log_names_of(self.validation is not None)

@@ -17,7 +17,7 @@ __all__ = ["CHECKS", "checked_metrics"]
 
 
 def checked_metrics(values: Any) -> list[Metric]:
-    """Return metrics, or raise an error if two figures would have one name."""
+    """Return metrics, or raise an error if two logs of an epoch would have one name."""
     metrics = resolve_all(Metric, values, "metrics")
     names = ["loss", *(metric.name for metric in metrics)]
     reserved = {"epoch", *TIMINGS}

@@ -200,7 +200,7 @@ class Trainer:
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Inputs on the host; a memory map is read piece by piece. The network remembers the names
+            Inputs on the host; a memory map is read chunk by chunk. The network remembers the names
             of a data frame's columns, and takes those of later data frames by name.
         y : array
             Targets, as the loss takes them. Columns of a data frame are taken likewise.
@@ -210,7 +210,7 @@ class Trainer:
         batch_size : int
             Rows in a batch; the last one of an epoch may be smaller.
         validation_data : tuple of (X, y) or (X, y, sample_weight)
-            Evaluated after each epoch; its figures have the prefix "val_".
+            Evaluated after each epoch; its metrics have the prefix "val_".
         validation_split : float
             In [0, 1): the fraction of the rows that is set aside as validation data, at random
             and, if the targets are classes, in the classes' proportions.
@@ -229,7 +229,7 @@ class Trainer:
             Whether to show a progress bar: on standard error, if that is a terminal, and in a
             notebook in the output of the cell.
         stream : bool or None
-            Whether to put the rows on the device piece by piece; None decides by their size.
+            Whether to put the rows on the device chunk by chunk; None decides by their size.
             Results are the same.
         resume_from : str or Path
             A checkpoint, or a folder of checkpoints (such as a run's), whose newest undamaged one
@@ -248,7 +248,7 @@ class Trainer:
             If the data does not fit the network, the loss or a metric. Nothing has been changed
             then.
         ArgumentError
-            If an option is impossible, or a callback or schedule monitors a figure that there
+            If an option is impossible, or a callback or schedule monitors a metric that there
             won't be. Nothing has been changed then.
         ModelFileError
             If there is no undamaged checkpoint to resume from, or it does not fit. Nothing has been
@@ -278,8 +278,8 @@ class Trainer:
         first ends the epoch that was cut short. SIGTERM does the same, but then ends the program
         with the exit status 143 (`SystemExit`).
 
-        A network with a `Standardization` layer takes that layer's figures from the training rows
-        of the first call.
+        A network with a `Standardization` layer takes that layer's means and standard deviations
+        from the training rows of the first call.
         """
         epochs = check_integer("epochs", epochs, at_least=0)
         batch_size = check_integer("batch_size", batch_size)

@@ -1,5 +1,7 @@
 """What a policy decides, and that the trainer does as it says."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -42,7 +44,7 @@ class Careless(TrainingPolicy):
 
 
 class Largest(TrainingPolicy):
-    validation_metrics = {"largest": None}
+    validation_metrics: ClassVar = {"largest": None}
 
     def score(self, outputs):
         assert outputs.shape == Y.shape

@@ -313,9 +313,9 @@ def test_between_epochs_another_call_may_go_on(tmp_path):
 def test_other_figures(tmp_path):
     path = tmp_path / "checkpoint.safetensors"
     killed(trainer(), path, 4)
-    with pytest.raises(ArgumentError, match=r"with the figures \['loss', 'accuracy'\]"):
+    with pytest.raises(ArgumentError, match=r"with the metrics \['loss', 'accuracy'\]"):
         fit(trainer(metrics=[]), resume_from=path)
-    with pytest.raises(ModelFileError, match="in the middle of an epoch with the figures"):
+    with pytest.raises(ModelFileError, match="in the middle of an epoch with the metrics"):
         trainer(metrics=[]).load_checkpoint(path)
 
 

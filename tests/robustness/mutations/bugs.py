@@ -456,7 +456,7 @@ BUGS = (
         "what fails at the end of training hides what failed before",
         5,
         "gpunn/training/session.py",
-        "ending.enter_context(trainer.model.backend.device_errors())",
+        "ending.enter_context(backend.device_errors())",
         "pass",
         (FAILURE,),
     ),
