@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -33,6 +34,12 @@ class Module(pytest.Module):
             if isinstance(absent, ModuleNotFoundError) and name.partition(".")[0] in OPTIONAL:
                 pytest.skip(f"{name} is not installed", allow_module_level=True)
             raise
+
+
+def pytest_collection_finish():
+    """Spare the garbage collector the tests themselves, which are thousands of objects."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_pycollect_makemodule(module_path, parent):

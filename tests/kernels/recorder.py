@@ -14,6 +14,7 @@ whole one, leaves `recording.json` and `memory.bin` in the folder:
 from __future__ import annotations
 
 import ctypes
+import gc
 import itertools
 import json
 import sys
@@ -280,6 +281,7 @@ def tables() -> dict[str, list[str]]:
 
 def main(folder: Path, dtype: str) -> None:
     emulated_cuda.install(devices=1)
+    gc.freeze()  # which is collected at each capture
     recorder = Recorder(folder)
     watch(recorder)
     if dtype == "float32":

@@ -85,7 +85,10 @@ def garbage(content):
     return b"gpunn kernel 1\n" + bytes(range(256)) * 10
 
 
-@pytest.mark.parametrize("damage", [emptied, cut, flipped, garbage])
+@pytest.mark.parametrize(
+    "damage",
+    [flipped, *(pytest.param(each, marks=pytest.mark.full) for each in (emptied, cut, garbage))],
+)
 def test_damaged_code_is_said_and_compiled_anew(folder, damage):
     whole = {file: file.read_bytes() for file in kernels(folder)}
     for file, content in whole.items():
