@@ -65,7 +65,7 @@ check "mypy" "$environment_python" -m mypy --strict gpunn
 check "imports" "$environment/bin/lint-imports" --no-logo --no-cache
 
 [[ $run != quick || $given != 0 ]] ||
-  set -- tests/*.py tests/{backends,data,experiment,layers,reference,storage,training}
+  set -- tests/test_*.py tests/{backends,data,experiment,layers,reference,storage,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
@@ -75,16 +75,23 @@ elif [[ -n $obstacle ]]; then
   check "$host" tests "" "$@"
   printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
-  # A device holds for a whole process, so there are two, side by side. Each leads a process group (set -m), and what it
-  # started ends with it if this script is interrupted. What the one without a device says comes last.
+  # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. The
+  # other one ends earlier, and goes on with some folders. Each leads a process group (set -m), so that what it started
+  # ends with it if this script is interrupted.
+  later=()
+  ((given)) || later=(tests/kernels)
   log=$(mktemp)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
   trap 'exit 130' INT TERM HUP
-  tests "" "$@" &>"$log" &
+  tests "" "$@" "${later[@]/#/--ignore=}" &>"$log" &
   host_process=$!
   tests emulated "$@" &
   check "$emulated" wait $!
+  if ((${#later[@]})); then
+    tests "" "$@" "${later[@]}" &
+    check "$host: ${later[*]}" wait $!
+  fi
   check "$host, at the same time" wait "$host_process"
   cat -- "$log"
 fi

@@ -90,7 +90,11 @@ def test_what_is_wrong_with_python_is_said(start, command, look, variables, said
     assert said in output
 
 
-CHECKOUT = {".venv/bin/python": WORKS, "g++": "#!/usr/bin/env bash\necho 12"}
+CHECKOUT = {
+    ".venv/bin/python": WORKS,
+    ".venv/bin/lint-imports": "#!/usr/bin/env bash",
+    "g++": "#!/usr/bin/env bash\necho 12",
+}
 
 
 @pytest.mark.parametrize("failing", ["", "none", "emulated"])
