@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from operator import is_
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from gpunn.attributes import Fixed, fixed_attribute, unknown_attribute
 from gpunn.backends import Backend, get_backend
+from gpunn.backends.recording import Recordings
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_integer, resolve
 from gpunn.data.checks import check_inputs
@@ -23,7 +22,9 @@ from gpunn.data.mapped import check_whole, release
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
 from gpunn.exclusion import Exclusion
-from gpunn.layers import Flatten, Layer
+from gpunn.layers import Flatten, Layer, operations_only
+from gpunn.layers.chain import unique_labels
+from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.meaning import Described, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
@@ -36,7 +37,7 @@ __all__ = ["Sequential"]
 
 DTYPES = ("float32", "float64")
 
-PASSES = 16
+CACHE_SIZE = 16
 """Sizes of batches for which passes of inference are kept."""
 
 LAYERS_SHOWN = 12
@@ -51,15 +52,14 @@ REMADE = frozenset(
         "output_shape",
         "parameters",
         "_inference",
-        "_passes",
-        "_settings",
+        "_recordings",
         "_lock",
         "exclusion",
     )
 )
 """Attributes that a copy makes for itself."""
 
-SETTLED = REMADE - {"_inference", "_passes", "_settings", "_lock"} | {
+SETTLED = REMADE - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
     "dtype",
     "seed",
@@ -183,8 +183,7 @@ class Sequential(Described):
             layer.attach(*self.parameters.views(label), key)
         self.inputs_fitted = not any(layer.learns_from_inputs for layer in self.layers)
         self._inference: Workspace | None = None
-        self._settings: list[Any] = []
-        self._passes: dict[tuple[int, Any], Callable[[Array], Array]] = {}
+        self._recordings = Recordings(self.layers, CACHE_SIZE)
         self._lock = threading.Lock()
         self.exclusion = Exclusion()
 
@@ -206,6 +205,11 @@ class Sequential(Described):
                     f"layer {label!r}: learns from the network's inputs, so nothing but "
                     "gpunn.layers.Flatten() may come before it"
                 )
+            if any(each.learns_from_inputs for each in family(layer) if each is not layer):
+                raise ArgumentError(
+                    f"layer {label!r}: contains a layer that learns from the network's inputs, "
+                    "which must be one of the network's own layers; move it there"
+                )
             try:
                 layer.parameters(shape)
                 shape = layer.output_shape(shape)
@@ -226,13 +230,12 @@ class Sequential(Described):
 
     # ------------------------------------------------------------------------------- passes
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> list[Array]:
         """Return [x, output of layer 1, output of layer 2, ...] for a batch on the device."""
-        outputs = [x]
-        for layer in self.layers:
-            outputs.append(layer.forward(outputs[-1], workspace))
-        return outputs
+        return run_forward(self.layers, x, workspace)
 
+    @operations_only
     def backward(self, outputs: Sequence[Array], gradient: Array, workspace: Workspace) -> None:
         """Set the gradients of all parameters by the chain rule.
 
@@ -245,26 +248,7 @@ class Sequential(Described):
         workspace : Workspace
             The one of the forward pass.
         """
-        first = self._first_trained
-        for index in range(len(self.layers) - 1, first - 1, -1):
-            x, y = outputs[index], outputs[index + 1]
-            wanted = index > first
-            gradient = self.layers[index].backward(x, y, gradient, workspace, wanted)
-
-    @property
-    def uses_operations_only(self) -> bool:
-        """Whether passes compute by the backend's operations alone, as gpunn's own layers do.
-
-        A class of the user's own may also compute with arrays, which no backend takes notice of.
-        """
-        own = type(self).__module__.startswith("gpunn.")
-        return own and all(type(layer).__module__.startswith("gpunn.") for layer in self.layers)
-
-    @property
-    def _first_trained(self) -> int:
-        """Number of the first layer with parameters to train: those below need no gradient."""
-        trained = (index for index, layer in enumerate(self.layers) if layer.gradients)
-        return next(trained, len(self.layers))
+        run_backward(self.layers, outputs, gradient, workspace)
 
     # ---------------------------------------------------------------------------------- use
 
@@ -375,31 +359,17 @@ class Sequential(Described):
         return check_inputs(X, self.input_shape, "X", self.dtype, order)
 
     def _inference_pass(self, x: Array, workspace: Workspace) -> Callable[[Array], Array]:
-        if self.uses_operations_only:
-            self._forget_if_changed()
-        key = x.shape[0], x.dtype
-        if key not in self._passes:
-            if len(self._passes) >= PASSES:
-                self._passes.clear()
-            self._passes[key] = self.backend.recorded_function(
-                lambda x: self.forward(x, workspace)[-1], x, self.uses_operations_only
-            )
-        return self._passes[key]
+        def function(x: Array) -> Array:
+            return network_forward(self, x, workspace)[-1]
 
-    def _forget_if_changed(self) -> None:
-        """Let go of recorded passes, which have the layers' numbers in them, if one is another."""
-        # Numbers don't change, so the same objects are the same ones; views are made anew if the
-        # network moves.
-        settings = [value for layer in self.layers for value in vars(layer).values()]
-        before = self._settings
-        if len(settings) != len(before) or not all(map(is_, settings, before)):
-            self._settings = settings
-            self._passes.clear()
+        return self._recordings.get(
+            (x.shape[0], x.dtype), lambda: self.backend.recorded_function(function, x)
+        )
 
     def _inference_workspace(self, capacity: int) -> Workspace:
         if self._inference is None or self._inference.capacity < capacity:
             self._inference = Workspace(self.backend, self.dtype, capacity)
-            self._passes.clear()
+            self._recordings.clear()
         return self._inference
 
     def input_dtype(self, dtype: np.dtype) -> str:
@@ -539,7 +509,7 @@ class Sequential(Described):
         kept = {name: value for name, value in vars(self).items() if name not in REMADE}
         return {
             **copy.deepcopy(kept),
-            "layers": [detached(layer) for layer in self.layers],
+            "layers": copy.deepcopy(list(self.layers)),
             "backend": self.backend.name,
             "backend_options": self.backend.options,
             "algorithms": self.backend.algorithms(),
@@ -549,7 +519,7 @@ class Sequential(Described):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Rebuild the network, so that views and flat vectors share memory again."""
         kept = dict(state)
-        layers = [detached(layer) for layer in kept.pop("layers")]
+        layers = copy.deepcopy(kept.pop("layers"))
         backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
         backend.restore_algorithms(kept.pop("algorithms", {}))
         values = kept.pop("values")
@@ -578,13 +548,6 @@ def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[
     return "\n".join(f"    {label:<{width}}  {shape}" for label, shape in rows)
 
 
-def detached(layer: Layer) -> Layer:
-    """Return a copy of the layer without its views of a network's parameters."""
-    duplicate = copy.copy(layer)
-    duplicate.attach({}, {}, 0)
-    return duplicate
-
-
 def check_addressable(specs: Mapping[str, ParameterSpec]) -> None:
     """Raise a MemoryError if the number of bytes would not fit a 64-bit integer."""
     if sum(math.prod(spec.shape) for spec in specs.values()) >= 2**59:
@@ -605,7 +568,8 @@ def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str
 
 def check_unused(layers: Sequence[Layer]) -> None:
     """Raise an ArgumentError if a layer occurs twice or belongs to another network."""
-    if len({id(layer) for layer in layers}) < len(layers):
+    every = [each for layer in layers for each in family(layer)]
+    if len(set(map(id, every))) < len(every):
         raise ArgumentError("layers: the same layer object occurs twice; make one for each place")
     for index, layer in enumerate(layers):
         if layer.values or layer.key:
@@ -613,6 +577,13 @@ def check_unused(layers: Sequence[Layer]) -> None:
                 f"layers[{index}]: {layer!r} already belongs to a network; make a new one, for "
                 "example with dataclasses.replace(layer)"
             )
+
+
+def family(layer: Layer) -> Iterator[Layer]:
+    """Yield a layer and all that it contains."""
+    yield layer
+    for child in layer.children().values():
+        yield from family(child)
 
 
 def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostArray]) -> None:
@@ -627,17 +598,3 @@ def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostAr
             problems.append(f"{name!r} has dtype {array.dtype}; expected real numbers")
     if problems:
         raise ArgumentError(f"values: {'; '.join(sorted(problems))}")
-
-
-def unique_labels(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's own label, or its name and number among those of its kind."""
-    labels, counts = [], dict[str, int]()
-    for layer in layers:
-        counts[layer.name] = counts.get(layer.name, 0) + 1
-        labels.append(layer.label or f"{layer.name}_{counts[layer.name]}")
-    for label, count in Counter(labels).items():
-        if count > 1:
-            raise ArgumentError(f"layers: two layers have the label {label!r}")
-        if "." in label:
-            raise ArgumentError(f"layers: a label can't contain a dot; got {label!r}")
-    return labels

@@ -29,6 +29,8 @@ class Workspace:
         Whether layers that behave differently in training (dropout, batch normalisation) should.
     passes : array, shape (1,), integer
         On the device: number of this forward pass in the training, which dropout masks depend on.
+    outputs : dict of object to list of array
+        What the layers within a layer gave in this forward pass, by that layer.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Workspace:
         self.capacity = capacity
         self.training = training
         self.passes = backend.zeros((1,), "int64")
+        self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
 

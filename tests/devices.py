@@ -10,7 +10,6 @@ The variable GPUNN_TEST_DEVICE says which CUDA device the process has:
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 from collections.abc import Callable
@@ -55,26 +54,12 @@ def cuda() -> Backend:
 def compiled() -> Backend:
     """Return the backend of compiled programs, which does each operation as one, on two threads."""
     from gpunn.backends.numpy.compiled import CompiledBackend
-    from gpunn.backends.numpy.compiled.backend import OPERATIONS
+    from gpunn.backends.recording import Operation
 
     class Each(CompiledBackend):
-        pass
+        def perform(self, one: Operation) -> None:
+            self.lower([one])(1)
 
-    def replayed(name: str) -> Callable[..., None]:
-        operation = getattr(CompiledBackend, name)
-
-        @functools.wraps(operation)
-        def method(self: Each, *arguments: object, **named: object) -> None:
-            call = functools.partial(operation, self, *arguments, **named)
-            if self.recording:
-                call()
-            else:
-                self.recorded(call, complete=True)(1)
-
-        return method
-
-    for name in OPERATIONS:
-        setattr(Each, name, replayed(name))
     return Each(threads=2)
 
 

@@ -1,72 +1,28 @@
-"""The backend interface, and every operation in plain array-API calls.
-
-`Backend` runs on any mutable array-API namespace without further code. That makes it three things:
-the interface, the fallback for whatever a faster backend does not override, and the oracle that
-each override is tested against (on NumPy in float64).
-
-Conventions. Operations write into arrays they are given (`out`, `gradient`, ...) and return
-nothing. What changes from step to step (learning rate, step and pass numbers, position in the
-epoch) comes as a one-element array of the device, never as a Python number, so that a step can be
-recorded once and replayed. No operation waits for the device.
-"""
+"""Where arrays live, and how recorded operations are run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import array_api_compat
 import numpy as np
 
+from gpunn.backends.operations import Operations
+from gpunn.backends.recording import Tape, record
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
-from gpunn.errors import ArgumentError
 from gpunn.typing import Array, HostArray, Namespace, Shape
-
-if TYPE_CHECKING:
-    from gpunn.activations import Activation
-    from gpunn.losses import Loss
-    from gpunn.metrics import Metric
-    from gpunn.optimizers import Optimizer
 
 __all__ = ["Backend"]
 
-# Multiplier and shifts of "lowbias32", a 32-bit mixing function found by search for low bias
-# (Wellons 2018, "Prospecting for Hash Functions"), and 2^32 / golden ratio, made odd, which
-# spreads consecutive positions over the whole range (Knuth, TAOCP vol. 3, section 6.4).
-MIX_1, MIX_2, GOLDEN = 0x7FEB352D, 0x846CA68B, 0x9E3779B9
-MASK_32 = 0xFFFFFFFF
 
-
-ONE_A_ROW = (
-    "one number a row. Leave sums and means over the rows to the backend: "
-    "xp.mean(..., axis=1), say, without the mean of that"
-)
-ONE_A_PREDICTION = "the derivative of each row's value by each of its predictions"
-A_VECTOR = (
-    "a vector as long as its size(outputs), which is 1 by default. Make a number one by "
-    "xp.sum(..., keepdims=True) or xp.reshape(..., (1,)), or define size"
-)
-
-
-def require_shape(
-    found: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
-) -> None:
-    """Raise an ArgumentError if what a definition's method returned has the wrong shape.
-
-    Broadcasting would take a number for an array, and the results would be wrong without a word.
-    """
-    shape = getattr(found, "shape", ())
-    if shape != expected:
-        raise ArgumentError(
-            f"{kind} {name!r}: its method {method} must return an array of shape {expected}, "
-            f"{meaning}; it returned {'a number' if shape == () else f'shape {shape}'}"
-        )
-
-
-class Backend:
+class Backend(Operations):
     """Where arrays live and how they are computed with.
+
+    It runs on any mutable array-API namespace without further code. A faster one overrides `lower`
+    and `perform`, by forms of the operations.
 
     Parameters
     ----------
@@ -164,10 +120,6 @@ class Backend:
         """Copy a device array into a NumPy array; waits for the device."""
         out[...] = self.to_host(array)
 
-    def copy(self, array: Array) -> Array:
-        """Return a copy on the device."""
-        return self.xp.asarray(array, copy=True)
-
     def synchronize(self) -> None:
         """Wait until the device has done everything asked of it."""
 
@@ -191,37 +143,45 @@ class Backend:
 
     # ------------------------------------------------------------------------------ recording
 
-    def recorded(
-        self, operations: Callable[[], None], complete: bool = False
-    ) -> Callable[[int], None]:
+    def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Return a function that does these operations a number of times, given as its argument.
 
-        A backend may record what they ask of the device, and replay that. So they must ask for the
-        same each time: with the same arrays, and with numbers that don't change.
+        They are noted, not done: `operations` is called once, here. It must ask for nothing but
+        operations of this backend; `call` is one that takes a function. What it computes by itself
+        is done once, and never again.
+        """
+        return self.lower(record(operations))
 
-        Parameters
-        ----------
-        operations : callable
-        complete : bool
-            Whether this backend's operations are all they do: nothing by functions of `xp` or
-            arithmetic on arrays.
+    def lower(self, tape: Tape) -> Callable[[int], None]:
+        """Return a function that does the operations of a tape a number of times.
+
+        Results are those of the operations done one after the other, but for rounding.
         """
 
         def repeat(times: int) -> None:
             for _ in range(times):
-                operations()
+                for one in tape:
+                    self.perform(one)
 
         return repeat
 
     def recorded_function(
-        self, function: Callable[[Array], Array], x: Array, complete: bool = False
+        self, function: Callable[[Array], Array], x: Array
     ) -> Callable[[Array], Array]:
-        """Return `function`, perhaps recorded, for arguments of the shape and type of `x`.
+        """Return `function`, recorded, for arguments of the shape and type of `x`.
 
         The function must do the same each time, into the same arrays, as `recorded` has it. The
-        array that it returns may be overwritten by the next call.
+        array that it returns is overwritten by the next call.
         """
-        return function
+        own, results = self.copy(x), list[Array]()
+        run = self.recorded(lambda: results.append(function(own)))
+
+        def call(argument: Array) -> Array:
+            own[...] = argument
+            run(1)
+            return results[0]
+
+        return call
 
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for operations that are neither recorded nor within such ones.
@@ -230,458 +190,6 @@ class Backend:
         """
         return TURNS
 
-    # --------------------------------------------------------------------------- bookkeeping
-
-    def fill(self, out: Array, value: float) -> None:
-        """Set out = value."""
-        out[...] = value
-
-    def increment(self, counter: Array, amount: int) -> None:
-        """Set counter = counter + amount."""
-        counter += amount
-
-    def select(self, table: Array, index: Array, out: Array) -> None:
-        """Set out = table[index], with `index` of shape (1,)."""
-        out[...] = self.xp.take(table, index)
-
-    def add(self, values: Array, out: Array) -> None:
-        """Set out = out + values."""
-        out += values
-
-    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
-        """out[i] = source[order[start + i]], converted to out's type.
-
-        Parameters
-        ----------
-        source : array, shape (n, ...)
-        order : array of int64, shape (m,)
-            Row numbers of `source`.
-        start : array of int64, shape (1,)
-        out : array, shape (rows, ...)
-        """
-        xp = self.xp
-        positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
-        rows = xp.take(source, xp.take(order, positions), axis=0)
-        out[...] = xp.astype(rows, out.dtype)
-
-    def sum_weights(self, weights: Array, out: Array) -> None:
-        """Set out = sum of `weights`, shape (1,)."""
-        out[...] = self.xp.sum(weights, keepdims=True)
-
-    def count_finite(self, loss_sum: Array, out: Array) -> None:
-        """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
-        out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
-
-    def count_pass(self, start: Array, rows: int, passes: Array) -> None:
-        """Set start = start + rows; passes = passes + 1. Both have shape (1,)."""
-        self.increment(start, rows)
-        self.increment(passes, 1)
-
-    def next_batch(
-        self,
-        sources: Sequence[Array],
-        order: Array,
-        start: Array,
-        outs: Sequence[Array],
-        passes: Array,
-    ) -> None:
-        """Gather the next rows of several arrays, and count them and the pass.
-
-        outs[k][i] = sources[k][order[start + i]], converted to the type of outs[k];  then
-        start = start + rows;  passes = passes + 1.
-
-        Parameters
-        ----------
-        sources : sequence of array, shapes (n, ...)
-        order : array of int64, shape (m,)
-            Row numbers of the sources.
-        start, passes : array of int64, shape (1,)
-        outs : sequence of array, shapes (rows, ...)
-            One for each source.
-        """
-        for source, out in zip(sources, outs, strict=True):
-            self.gather_rows(source, order, start, out)
-        self.count_pass(start, outs[0].shape[0], passes)
-
-    def count_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-    ) -> None:
-        """Look up the learning rate of an update, and count the update; all have shape (1,).
-
-        rate = rates[position];  position = position + 1;  updates = updates + 1;
-        weight_sum = weight_sum + weight;  finite_steps = finite_steps + 1 if loss_sum is finite.
-
-        Parameters
-        ----------
-        rates : array, shape (m,)
-            The learning rates of m updates.
-        """
-        self.select(rates, position, rate)
-        self.increment(position, 1)
-        self.increment(updates, 1)
-        self.add(weight, weight_sum)
-        self.count_finite(loss_sum, finite_steps)
-
-    # ----------------------------------------------------------------------------- layers
-
-    def matmul(
-        self,
-        a: Array,
-        b: Array,
-        out: Array,
-        *,
-        transpose_a: bool = False,
-        transpose_b: bool = False,
-    ) -> None:
-        """Set out = a @ b, with either operand transposed first."""
-        left = a.T if transpose_a else a
-        right = b.T if transpose_b else b
-        out[...] = self.xp.matmul(left, right)
-
-    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
-        """Set z = z + bias; out = f(z).
-
-        With a bias, z is overwritten. `out` is z itself where the activation allows that.
-        """
-        if bias is not None:
-            z += bias
-        out[...] = activation.value(self.xp, z)
-
-    def activation_gradient(
-        self,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        bias_gradient: Array | None,
-    ) -> None:
-        """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows."""
-        gradient *= activation.derivative(self.xp, z, output)
-        if bias_gradient is not None:
-            bias_gradient[...] = self.xp.sum(gradient, axis=0)
-
-    def dense(
-        self,
-        x: Array,
-        weights: Array,
-        bias: Array | None,
-        activation: Activation,
-        z: Array,
-        out: Array,
-    ) -> None:
-        """Set z = x @ weights + bias; out = f(z).
-
-        `out` is z itself where the activation allows that.
-        """
-        self.matmul(x, weights, z)
-        self.activate(activation, z, bias, out)
-
-    def dense_gradient(
-        self,
-        x: Array,
-        weights: Array,
-        activation: Activation,
-        z: Array,
-        output: Array,
-        gradient: Array,
-        weight_gradient: Array,
-        bias_gradient: Array | None,
-        input_gradient: Array | None,
-    ) -> None:
-        """From dL/d(output) in `gradient`: dL/dz in its place, and the gradients of the others.
-
-        gradient = gradient * f'(z);  bias_gradient = its sum over the rows;
-        weight_gradient = x.T @ gradient;  input_gradient = gradient @ weights.T.
-        """
-        self.activation_gradient(activation, z, output, gradient, bias_gradient)
-        self.matmul(x, gradient, weight_gradient, transpose_a=True)
-        if input_gradient is not None:
-            self.matmul(gradient, weights, input_gradient, transpose_b=True)
-
-    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
-        """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
-
-        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
-        all in 32-bit arithmetic: the bits are the same on every backend.
-
-        Parameters
-        ----------
-        x : array
-        rate : float
-            In (0, 1).
-        key : int
-            32 bits that tell layers and seeds apart.
-        passes : array of int64, shape (1,)
-            Number of this forward pass, which counts modulo 2^32.
-        """
-        xp = self.xp
-        size = int(array_api_compat.size(x) or 0)
-        position = xp.arange(size, dtype=xp.int64, device=self.device)
-        pass_key = self._mix((passes * GOLDEN & MASK_32) ^ key)
-        mixed = self._mix((position * GOLDEN & MASK_32) ^ pass_key)
-        kept = xp.reshape(mixed >= round(rate * 2**32), x.shape)
-        out[...] = xp.astype(kept, x.dtype) * x * (1 / (1 - rate))
-
-    def _mix(self, bits: Array) -> Array:
-        # In int64, since the standard's unsigned types are not everywhere complete: a product may
-        # wrap around, but its low 32 bits are right.
-        bits = bits ^ (bits >> 16)
-        bits = (bits * MIX_1) & MASK_32
-        bits = bits ^ (bits >> 15)
-        bits = (bits * MIX_2) & MASK_32
-        return bits ^ (bits >> 16)
-
-    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
-        """Set out = scale * x + offset, in out's type."""
-        out[...] = self.xp.astype(x, out.dtype) * scale + offset
-
-    def standardize(self, x: Array, mean: Array, deviation: Array, out: Array) -> None:
-        """Set out = (x - mean) / deviation."""
-        out[...] = x
-        out -= mean
-        out /= deviation
-
-    def normalize(
-        self,
-        x: Array,
-        mean: Array,
-        variance: Array,
-        epsilon: float,
-        scale: Array | None,
-        shift: Array | None,
-        out: Array,
-    ) -> None:
-        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics."""
-        y = (x - mean) / self.xp.sqrt(variance + epsilon)
-        out[...] = y if scale is None or shift is None else scale * y + shift
-
-    def batch_norm(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        running_mean: Array,
-        running_variance: Array,
-        momentum: float,
-        epsilon: float,
-        normalized: Array,
-        inverse_deviation: Array,
-        out: Array,
-    ) -> None:
-        """Normalize each column by its own mean and variance, and update the running averages.
-
-        normalized = (x - mean) * inverse_deviation;  out = scale * normalized + shift;
-        inverse_deviation = 1 / sqrt(variance + epsilon).
-        """
-        xp = self.xp
-        mean = xp.mean(x, axis=0)
-        centred = x - mean
-        variance = xp.mean(centred * centred, axis=0)
-        inverse_deviation[...] = 1 / xp.sqrt(variance + epsilon)
-        normalized[...] = centred * inverse_deviation
-        out[...] = scale * normalized + shift
-        running_mean[...] = momentum * running_mean + (1 - momentum) * mean
-        running_variance[...] = momentum * running_variance + (1 - momentum) * variance
-
-    def batch_norm_gradient(
-        self,
-        gradient: Array,
-        normalized: Array,
-        inverse_deviation: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> None:
-        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
-
-        dL/dx = scale * inverse_deviation * (g - mean(g) - n * mean(g * n)), the means over rows.
-        """
-        xp, rows = self.xp, gradient.shape[0]
-        scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
-        shift_gradient[...] = xp.sum(gradient, axis=0)
-        centred = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
-        gradient[...] = scale * inverse_deviation * centred
-
-    def layer_norm(
-        self,
-        x: Array,
-        scale: Array,
-        shift: Array,
-        epsilon: float,
-        normalized: Array,
-        inverse_deviation: Array,
-        out: Array,
-    ) -> None:
-        """Normalize each row by its own mean and variance; as `batch_norm`, over the other axis."""
-        xp = self.xp
-        centred = x - xp.mean(x, axis=1, keepdims=True)
-        variance = xp.mean(centred * centred, axis=1, keepdims=True)
-        inverse_deviation[...] = 1 / xp.sqrt(variance + epsilon)
-        normalized[...] = centred * inverse_deviation
-        out[...] = scale * normalized + shift
-
-    def layer_norm_gradient(
-        self,
-        gradient: Array,
-        normalized: Array,
-        inverse_deviation: Array,
-        scale: Array,
-        scale_gradient: Array,
-        shift_gradient: Array,
-    ) -> None:
-        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
-
-        With h = scale * g: dL/dx = inverse_deviation * (h - mean(h) - n * mean(h * n)), the means
-        over each row.
-        """
-        xp = self.xp
-        scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
-        shift_gradient[...] = xp.sum(gradient, axis=0)
-        h = scale * gradient
-        mean = xp.mean(h, axis=1, keepdims=True)
-        along = xp.mean(h * normalized, axis=1, keepdims=True)
-        gradient[...] = inverse_deviation * (h - mean - normalized * along)
-
-    # -------------------------------------------------------------- losses, metrics, updates
-
-    def loss(
-        self,
-        loss: Loss,
-        predictions: Array,
-        targets: Array,
-        weights: Array,
-        normalizer: Array,
-        gradient: Array | None,
-        loss_sum: Array,
-    ) -> None:
-        """Add the weighted loss of a batch to `loss_sum`, and give its gradient.
-
-        loss_sum = loss_sum + sum_i w_i l_i;
-        gradient[i, j] = w_i / normalizer * dl_i / dp_ij, and 0 if the normalizer is 0.
-
-        Parameters
-        ----------
-        predictions : array, shape (rows, outputs)
-        targets : array, shape (rows,) of int64 or (rows, outputs)
-        weights : array, shape (rows,)
-        normalizer : array, shape (1,)
-            Sum of the weights that the update is averaged over.
-        gradient : array, shape (rows, outputs), or None
-            None where only the loss is wanted.
-        loss_sum : array, shape (1,)
-
-        Raises
-        ------
-        ArgumentError
-            If the loss's values or gradients have another shape than they should.
-        """
-        xp = self.xp
-        values = loss.values(xp, predictions, targets)
-        require_shape(values, weights.shape, "loss", loss.name, "values", ONE_A_ROW)
-        loss_sum += xp.sum(weights * values, keepdims=True)
-        if gradient is not None:
-            some = xp.where(normalizer > 0, normalizer, xp.ones_like(normalizer))
-            share = (weights / some)[:, None]
-            slopes = loss.gradients(xp, predictions, targets)
-            shape = predictions.shape
-            require_shape(slopes, shape, "loss", loss.name, "gradients", ONE_A_PREDICTION)
-            gradient[...] = share * slopes
-
-    def metric(
-        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
-    ) -> None:
-        """Set summary = summary combined with that of this batch.
-
-        Raises
-        ------
-        ArgumentError
-            If what the metric measures or combines has another shape than its `size` says.
-        """
-        batch = metric.measure(self.xp, predictions, targets, weights)
-        require_shape(batch, summary.shape, "metric", metric.name, "measure", A_VECTOR)
-        combined = metric.combine(self.xp, summary, batch)
-        require_shape(combined, summary.shape, "metric", metric.name, "combine", A_VECTOR)
-        summary[...] = combined
-
-    def clip(self, gradients: Array, max_norm: float) -> None:
-        """Set gradients = gradients * min(1, max_norm / ||gradients||)."""
-        xp = self.xp
-        norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
-        limit = xp.full_like(norm, max_norm)
-        gradients *= limit / xp.maximum(norm, limit)
-
-    def penalize(
-        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
-    ) -> None:
-        """Add a penalty to a sum of losses, and its gradient to theirs.
-
-        loss_sum = loss_sum + strength / 2 * ||values||^2;
-        gradients = gradients + strength / weight * values, and unchanged if the weight is 0.
-
-        Parameters
-        ----------
-        weight : array, shape (1,)
-            Sum of the weights that the losses are averaged over.
-        """
-        xp = self.xp
-        loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
-        some = xp.where(weight > 0, weight, xp.ones_like(weight))
-        gradients += xp.where(weight > 0, strength / some, xp.zeros_like(weight)) * values
-
-    def update(
-        self,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-        decayed: int,
-    ) -> None:
-        """Do one update of the optimizer, after decaying the first `decayed` values."""
-        if optimizer.weight_decay and decayed:
-            values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
-        optimizer.update(self.xp, values, gradients, slots, learning_rate, step)
-
-    def counted_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        decayed: int,
-    ) -> None:
-        """Do as `count_update`, then as `update` with its rate and number of updates.
-
-        Parameters
-        ----------
-        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps : array
-            As in `count_update`.
-        optimizer, values, gradients, slots, decayed
-            As in `update`.
-        """
-        summed = weight, loss_sum, weight_sum, finite_steps
-        self.count_update(rates, position, rate, updates, *summed)
-        self.update(optimizer, values, gradients, slots, rate, updates, decayed)
-
-    # -------------------------------------------------------------------------- loss scaling
-
     def needs_loss_scale(self, dtype: str) -> bool:
         """Return whether products of this type have so narrow a range that small gradients vanish.
 
@@ -689,79 +197,3 @@ class Backend:
         Training", section 3.2).
         """
         return False
-
-    def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
-        """Set normalizer = weight / scale; finite = 1. All have shape (1,).
-
-        Over this normalizer, `loss` gives `scale` times the gradient that it gives over `weight`.
-        """
-        normalizer[...] = weight / scale
-        self.fill(finite, 1)
-
-    def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Set gradients = gradients / scale; where that isn't finite, gradient = 0 and finite = 0.
-
-        Zeros, because what is left of the gradient may still be clipped: an infinite norm would
-        leave NaN in the padding between parameters, which nothing else writes to.
-
-        Parameters
-        ----------
-        gradients : array, shape (parameters,)
-        scale : array, shape (1,)
-        finite : array of int64, shape (1,)
-        """
-        xp = self.xp
-        gradients /= scale
-        usable = xp.isfinite(gradients)
-        finite *= xp.astype(xp.all(usable), finite.dtype)
-        gradients[...] = xp.where(usable, gradients, xp.zeros_like(gradients))
-
-    def update_if_finite(
-        self,
-        finite: Array,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-        decayed: int,
-    ) -> None:
-        """Do as `update` where finite = 1; change nothing where finite = 0."""
-        xp, done = self.xp, finite > 0
-        changed = [values, *slots.values()]
-        before = [self.copy(array) for array in changed]
-        self.update(optimizer, values, gradients, slots, learning_rate, step, decayed)
-        for array, old in zip(changed, before, strict=True):
-            array[...] = xp.where(done, array, old)
-
-    def adjust_loss_scale(
-        self,
-        finite: Array,
-        scale: Array,
-        good_updates: Array,
-        updates: Array,
-        interval: int,
-        smallest: float,
-        largest: float,
-    ) -> None:
-        """Adjust the loss scale after an update that was done if finite = 1; all have shape (1,).
-
-        Done: good_updates = good_updates + 1, and at `interval` of them in a row scale = 2 scale,
-        good_updates = 0. Not done: scale = scale / 2, good_updates = 0, updates = updates - 1.
-        The scale stays within `smallest` and `largest`.
-
-        Parameters
-        ----------
-        finite, good_updates : array of int64
-        scale : array
-        updates : array of int64
-            Number of updates, this one counted already.
-        """
-        xp = self.xp
-        good = finite * (good_updates + 1)
-        grown = good >= interval
-        kept_or_doubled = xp.where(grown, 2 * scale, scale)
-        scale[...] = xp.clip(xp.where(finite > 0, kept_or_doubled, scale / 2), smallest, largest)
-        good_updates[...] = xp.where(grown, xp.zeros_like(good), good)
-        updates -= 1 - finite

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from gpunn.configurable import missing_class
-from gpunn.layers.base import Layer
+from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.chain import Chain
 from gpunn.layers.dense import Dense, Neuron
 from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling
 from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
@@ -11,6 +12,7 @@ from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Chain",
     "Dense",
     "Dropout",
     "Flatten",
@@ -19,6 +21,7 @@ __all__ = [
     "Neuron",
     "Rescaling",
     "Standardization",
+    "operations_only",
 ]
 
 

@@ -24,9 +24,9 @@ A new layer is a dataclass:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -34,10 +34,23 @@ from gpunn.attributes import fixed_attribute, unknown_attribute
 from gpunn.configurable import Configurable
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.parameters import ParameterSpec
+from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "operations_only"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def operations_only(method: F) -> F:
+    """Mark a `forward` or `backward` that computes by operations of the backend alone.
+
+    Such a method is called once, and its operations are recorded: what it computes otherwise, by
+    functions of `xp` or arithmetic on arrays, would be lost. Others are called in every step.
+    """
+    method.operations_only = True  # type: ignore[attr-defined]
+    return method
 
 
 @dataclass(eq=False)
@@ -103,13 +116,32 @@ class Layer(Configurable):
         """
         return input_shape
 
+    def children(self) -> Mapping[str, Layer]:
+        """Return the layers that this one consists of or contains, by their labels."""
+        return {}
+
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Declare this layer's parameters."""
-        return []
+        """Declare this layer's parameters.
+
+        Those of its children, by names such as "dense_1.weights", if it does not say otherwise;
+        the children are taken to have its own input.
+        """
+        return [
+            replace(spec, name=f"{label}.{spec.name}")
+            for label, child in self.children().items()
+            for spec in child.parameters(input_shape)
+        ]
 
     def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
         """Take the views of the parameters; called once, by the network."""
         self.values, self.gradients, self.key = values, gradients, key
+        for index, (label, child) in enumerate(self.children().items()):
+            below = int(generator(key, "dropout", index).integers(2**32))
+            child.attach(within(values, label), within(gradients, label), below)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made from, which belongs to no network yet."""
+        return {**vars(self), "values": {}, "gradients": {}, "key": 0}
 
     def fit_inputs(
         self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
@@ -160,6 +192,16 @@ class Layer(Configurable):
         if not self.label:
             del described["label"]
         return described
+
+
+def within(arrays: Mapping[str, Array], label: str) -> dict[str, Array]:
+    """Return the arrays of the child with this label, by the child's own names."""
+    prefix = f"{label}."
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
 
 
 def only_vectors(layer: Layer, input_shape: Shape) -> int:

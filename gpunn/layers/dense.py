@@ -18,7 +18,7 @@ from gpunn.initializers import (
     Uniform,
     Zeros,
 )
-from gpunn.layers.base import Layer, only_vectors
+from gpunn.layers.base import Layer, only_vectors, operations_only
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
@@ -92,6 +92,7 @@ class Dense(Layer):
         """The layer's neurons, each a live view of its column of W and its entry of b."""
         return Neurons(self)
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
@@ -99,6 +100,7 @@ class Dense(Layer):
         ops.dense(x, self.values["weights"], self.values.get("biases"), self.f, z, a)
         return a
 
+    @operations_only
     def backward(
         self,
         x: Array,

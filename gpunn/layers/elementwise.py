@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gpunn import activations
 from gpunn.configurable import resolve
-from gpunn.layers.base import Layer
+from gpunn.layers.base import Layer, operations_only
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
@@ -29,11 +29,13 @@ class Activation(Layer):
         super().__post_init__()
         self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         workspace.backend.activate(self.f, x, None, y)
         return y
 
+    @operations_only
     def backward(
         self,
         x: Array,
@@ -68,6 +70,7 @@ class Dropout(Layer):
         super().__post_init__()
         self.require_fraction("rate")
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         if not (workspace.training and self.rate):
             return x
@@ -75,6 +78,7 @@ class Dropout(Layer):
         workspace.backend.dropout(x, self.rate, self.key, workspace.passes, y)
         return y
 
+    @operations_only
     def backward(
         self,
         x: Array,
@@ -110,11 +114,13 @@ class Rescaling(Layer):
         self.require_number("scale")
         self.require_number("offset")
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         workspace.backend.rescale(x, self.scale, self.offset, y)
         return y
 
+    @operations_only
     def backward(
         self,
         x: Array,
@@ -137,9 +143,11 @@ class Flatten(Layer):
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         return workspace.backend.xp.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
+    @operations_only
     def backward(
         self,
         x: Array,

@@ -9,7 +9,7 @@ import numpy as np
 from gpunn.data.preprocessing import column_statistics
 from gpunn.errors import DataError
 from gpunn.initializers import Ones, Zeros
-from gpunn.layers.base import Layer, only_vectors
+from gpunn.layers.base import Layer, only_vectors, operations_only
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
@@ -52,6 +52,7 @@ class BatchNorm(Layer):
             ParameterSpec("running_variance", shape, Ones(), trainable=False),
         ]
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         values = self.values
@@ -75,11 +76,12 @@ class BatchNorm(Layer):
             self.momentum,
             self.epsilon,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.fixed(self, "inverse_deviation", x.shape[1:]),
+            workspace.fixed(self, "inverse_std", x.shape[1:]),
             y,
         )
         return y
 
+    @operations_only
     def backward(
         self,
         x: Array,
@@ -91,7 +93,7 @@ class BatchNorm(Layer):
         workspace.backend.batch_norm_gradient(
             gradient,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.fixed(self, "inverse_deviation", x.shape[1:]),
+            workspace.fixed(self, "inverse_std", x.shape[1:]),
             self.values["scale"],
             self.gradients["scale"],
             self.gradients["shift"],
@@ -121,6 +123,7 @@ class LayerNorm(Layer):
             ParameterSpec("shift", shape, Zeros(), decay=False),
         ]
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         workspace.backend.layer_norm(
@@ -129,11 +132,12 @@ class LayerNorm(Layer):
             self.values["shift"],
             self.epsilon,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.rows(self, "inverse_deviation", x.shape[0], (1,)),
+            workspace.rows(self, "inverse_std", x.shape[0], (1,)),
             y,
         )
         return y
 
+    @operations_only
     def backward(
         self,
         x: Array,
@@ -145,7 +149,7 @@ class LayerNorm(Layer):
         workspace.backend.layer_norm_gradient(
             gradient,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.rows(self, "inverse_deviation", x.shape[0], (1,)),
+            workspace.rows(self, "inverse_std", x.shape[0], (1,)),
             self.values["scale"],
             self.gradients["scale"],
             self.gradients["shift"],
@@ -192,11 +196,13 @@ class Standardization(Layer):
                 )
         return {"mean": mean, "deviation": deviation}
 
+    @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         workspace.backend.standardize(x, self.values["mean"], self.values["deviation"], y)
         return y
 
+    @operations_only
     def backward(
         self,
         x: Array,

@@ -59,7 +59,7 @@ class Objective:
                 for start in range(0, chunk.rows, self._chunk):
                     self._add(chunk, start, min(start + self._chunk, chunk.rows))
             if self._penalty:
-                ops.penalize(
+                ops.l2_penalty(
                     parameters.values[: parameters.decayed],
                     self._gradients[: parameters.decayed],
                     self._total,
@@ -79,7 +79,7 @@ class Objective:
         gradient = workspace.rows(self, "gradient", rows, model.output_shape)
         ops.loss(self._loss, outputs[-1], t, weights, self._total, gradient, self._loss_sum)
         model.backward(outputs, gradient, workspace)
-        ops.add(model.parameters.gradients, self._gradients)
+        ops.accumulate(model.parameters.gradients, self._gradients)
 
 
 def minimize(

@@ -138,7 +138,7 @@ def penalty(step: TrainStep, normalizer: Array) -> float:
         return 0.0
     values = parameters.values if optimizer.decay_all else parameters.values[: parameters.decayed]
     loss_sum = ops.zeros((1,), step.model.dtype)
-    ops.penalize(values, ops.copy(values), normalizer, optimizer.l2_penalty, loss_sum)
+    ops.l2_penalty(values, ops.copy(values), normalizer, optimizer.l2_penalty, loss_sum)
     return float(ops.to_host(loss_sum)[0])
 
 

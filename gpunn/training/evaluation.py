@@ -40,7 +40,6 @@ class Evaluator:
         ):
             self.unload()
             current = self._pass = BatchPass(model, loss, metrics, batch_size, training=False)
-        current.forget_if_changed()
         return current
 
     def unload(self) -> None:

@@ -109,8 +109,6 @@ class TrainingLoop:
         progress.stop_reason = self.policy.observe(trainer, row) or progress.stop_reason
         for callback in self.session.callbacks:
             callback.on_epoch_end(trainer, trainer.history.rows[-1])
-        if self.session.callbacks:
-            self.session.step.forget_if_changed()
 
     def _end_interrupted(self) -> None:
         """End training because of Ctrl-C or SIGTERM."""

@@ -136,7 +136,7 @@ class DynamicLossScale(NoLossScale):
         )
 
     def show(self, out: Array) -> None:
-        self.ops.add(self.scale, out)
+        self.ops.accumulate(self.scale, out)
 
     def exhausted(self, shown: float) -> bool:
         return shown < self.SMALLEST

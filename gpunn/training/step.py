@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
 
 import numpy as np
 
+from gpunn.backends.recording import Recordings
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows
+from gpunn.layers.passes import network_backward, network_forward
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
@@ -69,8 +69,7 @@ class BatchPass:
         self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[int, ...], Array] = {}
-        self._settings: list[Any] = []
-        self._recorded: dict[tuple[int, ...], Callable[[int], None]] = {}
+        self._recordings = Recordings([*model.layers, loss, *metrics, *self._more_parts()])
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[int, ...] = ()
 
@@ -90,33 +89,25 @@ class BatchPass:
     def unload(self) -> None:
         """Let go of the rows, whose memory may be large."""
         self.data = None
-        self._recorded.clear()
+        self._recordings.clear()
         self._places.clear()
         self._predictions.clear()
 
-    def forget_if_changed(self) -> None:
-        """Record passes anew if a number that they take from the host is another one now."""
-        settings = self._described()
-        if settings != self._settings:
-            self._settings = settings
-            self._recorded.clear()
-
-    def _described(self) -> list[Any]:
-        return [part.config() for part in (self.loss, *self.metrics, *self.model.layers)]
+    def _more_parts(self) -> list[object]:
+        """Return what takes part beside layers, loss and metrics."""
+        return []
 
     def _repeat(self, operations: Callable[[int], None], rows: int, times: int) -> None:
         """Do what depends on the rows loaded, and on how many are next, so many times."""
-        key = (rows, *self._place)
-        if not self._recorded:
-            self._settings = self._described()
+
+        def record() -> Callable[[int], None]:
+            began = time.perf_counter()
+            recorded = self.ops.recorded(lambda: operations(rows))
+            self.recording_seconds += time.perf_counter() - began
+            return recorded
+
         with TURNS:
-            if key not in self._recorded:
-                began = time.perf_counter()
-                self._recorded[key] = self.ops.recorded(
-                    partial(operations, rows), complete=self.model.uses_operations_only
-                )
-                self.recording_seconds += time.perf_counter() - began
-            self._recorded[key](times)
+            self._recordings.get((rows, *self._place), record)(times)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
         """Return the sample weights of the next `rows` rows and their sum, of shape (1,)."""
@@ -128,7 +119,7 @@ class BatchPass:
         weights = self.workspace.fixed(self, "weights", (self.rows_per_update,))[:rows]
         total = self.workspace.fixed(self, "total_weight", (1,))
         ops.gather_rows(data.weights, data.order, self._start, weights)
-        ops.sum_weights(weights, total)
+        ops.sum(weights, total)
         return weights, total
 
     def _loaded(self) -> DeviceRows:
@@ -157,9 +148,9 @@ class BatchPass:
         ops.next_batch(sources, data.order, self._start, outs, workspace.passes)
         if statistics.metric_weight is not None:
             total = workspace.fixed(self, "total_metric_weight", (1,))
-            ops.sum_weights(metric_weights, total)
-            ops.add(total, statistics.metric_weight)
-        outputs = self.model.forward(x, workspace)
+            ops.sum(metric_weights, total)
+            ops.accumulate(total, statistics.metric_weight)
+        outputs = network_forward(self.model, x, workspace)
         predictions = outputs[-1]
         ops.loss(self.loss, predictions, t, weights, normalizer, gradient, statistics.loss_sum)
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
@@ -178,7 +169,7 @@ class BatchPass:
         weights, total = self.next_weights(rows)
         predictions = self.forward(rows, weights, total, None)[-1]
         self._predictions[rows, *self._place] = predictions
-        self.ops.add(total, self.statistics.weight_sum)
+        self.ops.accumulate(total, self.statistics.weight_sum)
 
 
 class TrainStep(BatchPass):
@@ -216,13 +207,13 @@ class TrainStep(BatchPass):
         accumulation: int = 1,
         own_metric_weights: bool = False,
     ) -> None:
+        self.optimizer = optimizer
         super().__init__(
             *(model, loss, metrics, batch_size),
             training=True,
             accumulation=accumulation,
             own_metric_weights=own_metric_weights,
         )
-        self.optimizer = optimizer
         parameters, ops = model.parameters, self.ops
         size = parameters.values.shape[0]
         self.slots = {name: ops.zeros((size,), model.dtype) for name in optimizer.slots}
@@ -235,14 +226,14 @@ class TrainStep(BatchPass):
         self._rates = ops.zeros((0,), model.dtype)
         self._position = ops.zeros((1,), "int64")
 
-    def _described(self) -> list[Any]:
-        return [*super()._described(), self.optimizer.config()]
+    def _more_parts(self) -> list[object]:
+        return [self.optimizer]
 
     def load_rates(self, learning_rates: np.ndarray) -> None:
         """Take the learning rate of each update on the rows just loaded."""
         if self._rates.shape[0] < len(learning_rates):
             self._rates = self.ops.zeros((len(learning_rates),), self.model.dtype)
-            self._recorded.clear()
+            self._recordings.clear()
         self.ops.copy_from_host(learning_rates, self._rates[: len(learning_rates)])
         self.ops.fill(self._position, 0)
 
@@ -256,7 +247,7 @@ class TrainStep(BatchPass):
         gradients = self._gradients(rows, weights, self.loss_scale.normalizer(total))
         self.loss_scale.unscale(gradients)
         if self.optimizer.l2_penalty:
-            ops.penalize(
+            ops.l2_penalty(
                 parameters.values[: self._decayed],
                 gradients[: self._decayed],
                 total,
@@ -280,7 +271,7 @@ class TrainStep(BatchPass):
 
     def sum_parameters(self) -> None:
         """Put the sum of the parameters into the statistics: not finite if one of them isn't."""
-        self.ops.sum_weights(self.model.parameters.values, self.statistics.parameter_sum)
+        self.ops.sum(self.model.parameters.values, self.statistics.parameter_sum)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         parameters = self.model.parameters
@@ -291,10 +282,10 @@ class TrainStep(BatchPass):
         for start in range(0, rows, self.batch_size):
             part = weights[start : min(start + self.batch_size, rows)]
             self._backpropagate(part.shape[0], part, normalizer)
-            self.ops.add(parameters.gradients, self._accumulated)
+            self.ops.accumulate(parameters.gradients, self._accumulated)
         return self._accumulated
 
     def _backpropagate(self, rows: int, weights: Array, normalizer: Array) -> None:
         gradient = self.workspace.rows(self, "gradient", rows, self.model.output_shape)
         outputs = self.forward(rows, weights, normalizer, gradient)
-        self.model.backward(outputs, gradient, self.workspace)
+        network_backward(self.model, outputs, gradient, self.workspace)

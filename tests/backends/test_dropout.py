@@ -11,7 +11,7 @@ import math
 import numpy as np
 import pytest
 
-from gpunn.backends.base import GOLDEN, MIX_1, MIX_2
+from gpunn.backends.hashing import GOLDEN, MIX_1, MIX_2
 from gpunn.backends.numpy import NumpyBackend
 
 SIGMAS = 4.9

@@ -16,7 +16,7 @@ from run_folders import history, same_weights
 
 import gpunn
 from gpunn import layers
-from gpunn.backends.cupy import CupyBackend, backend, graph
+from gpunn.backends.cupy import CupyBackend, backend, capture
 from gpunn.callbacks import EarlyStopping
 from gpunn.cli import main
 from gpunn.errors import DeviceError
@@ -113,7 +113,7 @@ def test_an_error_of_a_device_that_works_stays_as_it_is():
 
 
 def test_a_failed_device_is_not_a_step_that_cannot_be_recorded(emulator, caplog):
-    graph.say_once.cache_clear()
+    capture.say_once.cache_clear()
     x, left = cupy.zeros(1, "float32"), cupy.array([0], "int32")
 
     def operations():
@@ -123,7 +123,7 @@ def test_a_failed_device_is_not_a_step_that_cannot_be_recorded(emulator, caplog)
         x.__iadd__(1)
 
     device = CupyBackend(0)
-    repeated = device.recorded(operations)
+    repeated = device.recorded(lambda: device.call(operations))
     with (
         caplog.at_level(logging.WARNING, "gpunn"),
         emulator.late_errors(),

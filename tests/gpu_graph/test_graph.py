@@ -21,7 +21,7 @@ from gpu.launches import launches_of_graphs, unhurried
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
-from gpunn.backends.cupy import CupyBackend, graph
+from gpunn.backends.cupy import CupyBackend, capture
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.callbacks import EarlyStopping
 from gpunn.data import batches
@@ -36,6 +36,12 @@ INPUTS = (_random.normal(size=(ROWS, FEATURES)) + np.eye(CLASSES, FEATURES)[LABE
 PIXELS = _random.integers(0, 256, (ROWS, FEATURES), np.uint8)
 NUMBERS = INPUTS[:, :CLASSES]
 WEIGHTS = _random.random(ROWS)
+
+
+def repeated_call(function: Callable[[], object]) -> Callable[[int], None]:
+    """Return what calls a function a number of times, recorded on the first device."""
+    backend = CupyBackend(0)
+    return backend.recorded(lambda: backend.call(function))
 
 
 def plain() -> list[layers.Layer]:
@@ -208,7 +214,7 @@ def test_several_updates_a_launch_have_the_same_bits(name, monkeypatch, several_
 @pytest.mark.parametrize("times", [1, 2, 3, 7, 64])
 def test_operations_are_done_as_often_as_asked(times, several_a_launch):
     x = cupy.zeros(1, "int64")
-    repeated = CupyBackend(0).recorded(lambda: x.__iadd__(1))
+    repeated = repeated_call(lambda: x.__iadd__(1))
     with launches_of_graphs() as launched:
         for calls in range(1, 5):
             repeated(times)
@@ -223,7 +229,7 @@ def test_operations_are_done_as_often_as_asked(times, several_a_launch):
 def test_the_larger_graph_is_recorded_when_enough_was_asked_for(times, several, single):
     """After 64 times in all, and never for fewer than 8 at once."""
     x = cupy.zeros(1, "int64")
-    repeated = CupyBackend(0).recorded(lambda: x.__iadd__(1))
+    repeated = repeated_call(lambda: x.__iadd__(1))
     with launches_of_graphs() as launched:
         for _ in range(12):
             repeated(times)
@@ -279,16 +285,16 @@ def test_launches_of_a_trainer_as_it_is(updates, launches, precision, emulator, 
 
 
 def test_without_memory_for_several_updates_a_launch_has_one(monkeypatch, several_a_launch):
-    captured = graph.Recording._captured
+    captured = capture.Recording._captured
 
     def refuse(self, times):
         if times > 1:
             raise cupy.cuda.memory.OutOfMemoryError(1, 1)
         return captured(self, times)
 
-    monkeypatch.setattr(graph.Recording, "_captured", refuse)
+    monkeypatch.setattr(capture.Recording, "_captured", refuse)
     x = cupy.zeros(1, "int64")
-    repeated = CupyBackend(0).recorded(lambda: x.__iadd__(1))
+    repeated = repeated_call(lambda: x.__iadd__(1))
     with launches_of_graphs() as launched:
         for _ in range(3):
             repeated(4)
@@ -432,7 +438,7 @@ class Curious(layers.Layer):
 
 
 def test_what_cant_be_recorded_runs_plainly_and_says_so_once(caplog):
-    graph.say_once.cache_clear()
+    capture.say_once.cache_clear()
     run = Run(lambda: [Curious(), *plain()], sizes=(8, 8))
     with caplog.at_level(logging.WARNING, "gpunn"):
         replayed = run(CupyBackend(0))
@@ -443,7 +449,7 @@ def test_what_cant_be_recorded_runs_plainly_and_says_so_once(caplog):
 
 
 def test_without_a_capturable_product_steps_run_plainly_and_say_so(caplog):
-    graph.say_once.cache_clear()
+    capture.say_once.cache_clear()
     backend = CupyBackend(0)
     backend._product = CupyProduct("as a test wants it")
     with caplog.at_level(logging.WARNING, "gpunn"):
@@ -457,7 +463,7 @@ def test_an_error_of_the_operations_stays_that_error():
         raise ZeroDivisionError("of the user's own")
 
     with pytest.raises(ZeroDivisionError, match="of the user's own"):
-        CupyBackend(0).recorded(operations)(1)
+        repeated_call(operations)(1)
 
 
 def test_capturing_ends_where_an_operation_fails(monkeypatch):
@@ -475,8 +481,8 @@ def test_capturing_ends_where_an_operation_fails(monkeypatch):
         if cupy.cuda.get_current_stream().ptr:
             raise ValueError("not now")
 
-    graph.say_once.cache_clear()
-    repeated = CupyBackend(0).recorded(operations)
+    capture.say_once.cache_clear()
+    repeated = repeated_call(operations)
     monkeypatch.setattr(cupy.cuda, "Stream", made)
     for _ in range(4):
         repeated(1)
@@ -517,7 +523,7 @@ def test_no_garbage_is_collected_while_capturing(collecting, caplog):
         x.__iadd__(1)
 
     with launches_of_graphs() as launched:
-        CupyBackend(0).recorded(operations)(3)
+        repeated_call(operations)(3)
     assert launched[1] == 2
     assert gc.isenabled() == collecting
     assert not caplog.records
@@ -529,10 +535,10 @@ def test_ctrl_c_leaves_collection_as_it_was(collecting, monkeypatch):
         raise KeyboardInterrupt
 
     stand_in = SimpleNamespace(isenabled=gc.isenabled, enable=gc.enable, disable=interrupted)
-    monkeypatch.setattr(graph, "gc", stand_in)
+    monkeypatch.setattr(capture, "gc", stand_in)
     x = cupy.zeros(1, "float32")
     with pytest.raises(KeyboardInterrupt):
-        CupyBackend(0).recorded(lambda: x.__iadd__(1))(2)
+        repeated_call(lambda: x.__iadd__(1))(2)
     assert gc.isenabled() == collecting
 
 
@@ -548,7 +554,7 @@ WAITS = {
 @pytest.mark.parametrize("wait", WAITS)
 def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplog):
     """CUDA ends both in an error, which is none of a device that has failed."""
-    graph.say_once.cache_clear()
+    capture.say_once.cache_clear()
     backend, x, threads, failed = CupyBackend(0), cupy.zeros(1, "float32"), [], []
 
     def other():
@@ -566,7 +572,7 @@ def test_other_threads_do_not_wait_for_the_device_while_one_captures(wait, caplo
         x.__iadd__(1)
 
     with launches_of_graphs() as launched:
-        backend.recorded(operations)(3)
+        backend.recorded(lambda: backend.call(operations))(3)
     (thread,) = threads
     thread.join()
     assert not failed

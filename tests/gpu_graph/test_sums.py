@@ -8,7 +8,7 @@ import gpunn
 
 CASES = {case.name: case for case in operations.CASES}
 LONG, TALL = max(operations.WIDTHS), "x".join(map(str, operations.TALL[-1]))
-SPLIT = ["sum_weights-5000", f"clip-{LONG}-0.5", f"penalize-{LONG}-8.0", f"batch_norm-{TALL}"]
+SPLIT = ["sum-5000", f"clip-{LONG}-0.5", f"l2_penalty-{LONG}-8.0", f"batch_norm-{TALL}"]
 SPLIT += [name for name in CASES if "gradient" in name and name.endswith(f"-{TALL}")]
 SPLIT += ["next_batch-pixels_and_weights-700", f"counted_update-adam-2-{LONG}-1"]
 SPLIT += ["loss-softmax_cross_entropy-3-labels-4097x10-gradient"]
@@ -31,8 +31,8 @@ def test_a_recorded_sum_finds_its_ticket_as_it_was_at_each_launch():
     backend, numbers = gpunn.get_backend("cupy"), np.random.default_rng(0).random(5000, "f4")
     weights = backend.from_host(numbers)
     plain, recorded = (backend.zeros((1,), "float32") for _ in range(2))
-    backend.sum_weights(weights, plain)
-    run = backend.recorded(lambda: backend.sum_weights(weights, recorded))
+    backend.sum(weights, plain)
+    run = backend.recorded(lambda: backend.sum(weights, recorded))
     for times in (1, 1, 1, 70, 1):  # plainly, recorded, and several times in a graph
         backend.fill(recorded, 0.0)
         run(times)

@@ -16,15 +16,15 @@ pytestmark = pytest.mark.tier(4)
 
 CASES = {case.name: case for case in small_cases()}
 
-WITHOUT_KERNELS = {"fill", "add", "increment", "count_pass", "standardize"}
+WITHOUT_KERNELS = {"fill", "assign", "accumulate", "increment", "count_pass", "standardize"}
 """Operations that the backend leaves to CuPy."""
 
 OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNELS)
 
 COOPERATIVE = (
     *("activation_gradient", "batch_norm", "batch_norm_gradient", "clip", "counted_update"),
-    *("layer_norm", "layer_norm_gradient", "loss", "metric", "next_batch", "penalize"),
-    *("sum_weights", "unscale", "update", "update_if_finite"),
+    *("layer_norm", "layer_norm_gradient", "loss", "metric", "next_batch", "l2_penalty"),
+    *("sum", "unscale", "update", "update_if_finite"),
 )
 """Those among them whose kernels' threads share memory, or wait for each other."""
 
@@ -212,7 +212,7 @@ RACES = {
         replacing("__syncthreads()", "__syncwarp()"),
     ),
     "a part that is not released before the ticket is taken": (
-        *("sum_weights", "-5000"),
+        *("sum", "-5000"),
         replacing("__threadfence();  // what was", "// what was"),
     ),
     "parts that are not waited for before the ticket is taken": (
@@ -220,7 +220,7 @@ RACES = {
         replacing("bool last;\n  __syncthreads();", "bool last;"),
     ),
     "parts that are read before the last is written": (
-        *("sum_weights", "-5000"),
+        *("sum", "-5000"),
         replacing("return last;", "return true;"),
     ),
     "rows that are counted before all blocks know where they begin": (
@@ -354,7 +354,7 @@ def test_accesses_in_order_are_none(recording, tmp_path, name):
 
 INDICES = {
     "one element past the end": (
-        *("sum_weights", "-7", "AddressSanitizer: heap-buffer-overflow"),
+        *("sum", "-7", "AddressSanitizer: heap-buffer-overflow"),
         replacing("k < size", "k <= size"),
     ),
     "one row past the end": (

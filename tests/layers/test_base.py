@@ -87,7 +87,8 @@ BUILTIN = [cls for cls in known(Layer).values() if cls.__module__.startswith("gp
 
 @pytest.mark.parametrize("cls", BUILTIN)
 def test_config_describes_and_rebuilds(cls):
-    layer = make(cls, {"units": 3} if cls is layers.Dense else {}, "layer")
+    required = {layers.Dense: {"units": 3}, layers.Chain: {"layers": [layers.Dense(3), "dropout"]}}
+    layer = make(cls, required.get(cls, {}), "layer")
     again = resolve(Layer, layer.config(), "layer")
     assert type(again) is cls
     assert again.config() == layer.config()

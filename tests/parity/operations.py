@@ -201,15 +201,21 @@ def bookkeeping() -> Iterator[Case]:
         at = "x".join(map(str, shape))
         yield Case(f"fill-{at}", "fill", lambda g, s=shape: {"out": normal(g, *s), "value": 0.5})
         yield Case(
-            f"add-{at}",
-            "add",
+            f"assign-{at}",
+            "assign",
+            lambda g, s=shape: {"values": normal(g, *s), "out": normal(g, *s)},
+            exact=True,
+        )
+        yield Case(
+            f"accumulate-{at}",
+            "accumulate",
             lambda g, s=shape: {"values": normal(g, *s), "out": normal(g, *s)},
         )
     yield Case("increment", "increment", lambda g: {"counter": np.array([41]), "amount": 2})
     for index in (0, 4):
         yield Case(
-            f"select-{index}",
-            "select",
+            f"take-{index}",
+            "take",
             lambda g, i=index: {"table": normal(g, 5), "index": np.array([i]), "out": normal(g, 1)},
             exact=True,
         )
@@ -230,9 +236,9 @@ def bookkeeping() -> Iterator[Case]:
         yield Case(f"counted_update-{at}", "counted_update", descent, exact=True)
     for rows in (1, 7, 5000):
         yield Case(
-            f"sum_weights-{rows}",
-            "sum_weights",
-            lambda g, n=rows: {"weights": g.random(n), "out": normal(g, 1)},
+            f"sum-{rows}",
+            "sum",
+            lambda g, n=rows: {"values": g.random(n), "out": normal(g, 1)},
             terms=rows,
         )
     for loss_sum in (1.5, math.inf, -math.inf, math.nan):
@@ -489,7 +495,7 @@ def normalizations() -> Iterator[Case]:
                 "momentum": 0.9,
                 "epsilon": 1e-2,
                 "normalized": normal(g, n, k),
-                "inverse_deviation": normal(g, k),
+                "inverse_std": normal(g, k),
                 "out": normal(g, n, k),
             }
 
@@ -500,7 +506,7 @@ def normalizations() -> Iterator[Case]:
                 "shift": normal(g, k),
                 "epsilon": 1e-2,
                 "normalized": normal(g, n, k),
-                "inverse_deviation": normal(g, n, 1),
+                "inverse_std": normal(g, n, 1),
                 "out": normal(g, n, k),
             }
 
@@ -508,7 +514,7 @@ def normalizations() -> Iterator[Case]:
             return {
                 "gradient": normal(g, n, k),
                 "normalized": normal(g, n, k),
-                "inverse_deviation": g.random(deviations) + 0.5,
+                "inverse_std": g.random(deviations) + 0.5,
                 "scale": normal(g, k),
                 "scale_gradient": normal(g, k),
                 "shift_gradient": normal(g, k),
@@ -527,9 +533,9 @@ def normalizations() -> Iterator[Case]:
         def standardized(
             g: np.random.Generator, n: int = rows, k: int = features
         ) -> dict[str, Any]:
-            deviation = g.random(k) + 0.5
+            std = g.random(k) + 0.5
             x, mean = normal(g, n, k), normal(g, k)
-            return {"x": x, "mean": mean, "deviation": deviation, "out": normal(g, n, k)}
+            return {"x": x, "mean": mean, "std": std, "out": normal(g, n, k)}
 
         yield Case(f"standardize-{at}", "standardize", standardized)
         yield Case(f"normalize-{at}", "normalize", given)
@@ -645,8 +651,8 @@ def updates() -> Iterator[Case]:
         )
     for size, weight in itertools.product(WIDTHS, (8.0, 0.0)):
         yield Case(
-            f"penalize-{size}-{weight}",
-            "penalize",
+            f"l2_penalty-{size}-{weight}",
+            "l2_penalty",
             lambda g, n=size, w=weight: {
                 "values": normal(g, n),
                 "gradients": normal(g, n),

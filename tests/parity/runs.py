@@ -46,9 +46,7 @@ def every_layer() -> list[Layer]:
         layers.Standardization(),
         Dense(16, bias=False),  # a bias here has no gradient but rounding
         layers.BatchNorm(),
-        Activation("silu"),
-        layers.Dropout(0.3),
-        layers.Rescaling(1.5, 0.1),
+        layers.Chain([Activation("silu"), layers.Dropout(0.3), layers.Rescaling(1.5, 0.1)]),
         Dense(8, "tanh"),
         layers.LayerNorm(),
         layers.Dropout(0.1),

@@ -1,3 +1,4 @@
+import importlib.util
 import inspect
 from collections import defaultdict
 
@@ -5,32 +6,16 @@ import pytest
 from devices import TARGETS
 from parity.operations import CASES, LAYOUTS, Case, check
 
-from gpunn.backends import Backend
-from gpunn.backends.numpy import NumpyBackend
-
-TRANSFERS = {"describe", "dtype", "dtype_name", "zeros", "from_host", "copy_from_host", "to_host"}
-TRANSFERS |= {"copy", "synchronize", "free_memory", "nbytes"}
-TRANSFERS |= {
-    "computing",
-    "recorded",
-    "recorded_function",
-    "copy_to_host",
-    "stager",
-    "device_errors",
-    "release_memory",
-    "needs_loss_scale",
-    "algorithms",
-    "restore_algorithms",
-    "maker",
-}
+from gpunn.backends.numpy.bind import Binder
+from gpunn.backends.operations import Operations
+from gpunn.backends.recording import is_operation
 
 GROUPS: dict[str, list[Case]] = defaultdict(list)
 for case in CASES:
     GROUPS["-".join(case.name.split("-")[:2])].append(case)
 
 
-def public_methods(cls):
-    return {name for name, member in vars(cls).items() if callable(member) and name[0] != "_"}
+NAMES = {name for name, member in vars(Operations).items() if is_operation(member)}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -56,18 +41,30 @@ def test_gives_the_results_of_the_base_in_float64(target, group, proved):
 
 
 def test_every_operation_has_a_case():
-    assert {case.operation for case in CASES} == public_methods(Backend) - TRANSFERS
+    assert {case.operation for case in CASES} == NAMES - {"call"}
 
 
 def test_names_of_cases_are_unique():
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-@pytest.mark.parametrize("cls", [NumpyBackend])
-def test_overrides_keep_the_signature_of_the_base(cls):
-    overrides = public_methods(cls) & public_methods(Backend)
-    assert overrides
-    assert public_methods(cls) == overrides  # a backend adds nothing to the interface
-    for name in overrides:
-        expected = inspect.signature(getattr(Backend, name))
-        assert inspect.signature(getattr(cls, name)) == expected, name
+def forms():
+    """Yield each engine's class of forms."""
+    yield Binder
+    if importlib.util.find_spec("numba"):
+        from gpunn.backends.numpy.compiled.encoder import Encoder
+
+        yield Encoder
+    if importlib.util.find_spec("cupy"):
+        from gpunn.backends.cupy.launches import Launches
+
+        yield Launches
+
+
+def test_forms_have_the_parameters_of_the_operations():
+    for engine in forms():
+        found = {name for name in dir(engine) if name in NAMES}
+        assert len(found) > 10
+        for name in found:
+            expected = inspect.signature(getattr(Operations, name)).parameters
+            assert inspect.signature(getattr(engine, name)).parameters == expected, name

@@ -36,7 +36,7 @@ def test_figures_are_those_of_all_rows_together(make, collect_every):
             )
             for metric, summary in zip(metrics, statistics.summaries, strict=True):
                 ops.metric(metric, predictions, targets, weights, summary)
-            ops.add(total, statistics.weight_sum)
+            ops.accumulate(total, statistics.weight_sum)
             ops.count_finite(statistics.loss_sum, statistics.finite_steps)
             if step % collect_every == 0:
                 assert statistics.collect() == collect_every

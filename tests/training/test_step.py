@@ -242,9 +242,9 @@ def test_recording_is_no_part_of_an_epochs_seconds(monkeypatch):
     monkeypatch.setattr("time.perf_counter", lambda: passed[0])
 
     class Slow(NumpyBackend):
-        def recorded(self, operations, complete=False):
+        def recorded(self, operations):
             passed[0] += 1000
-            repeat = super().recorded(operations, complete)
+            repeat = super().recorded(operations)
 
             def run(times):
                 passed[0] += times

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import cupy
 
-from gpunn.backends.cupy.graph import synchronize
+from gpunn.backends.cupy.capture import synchronize
 from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
 __all__ = ["device_errors", "free_bytes", "release"]

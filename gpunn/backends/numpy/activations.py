@@ -15,7 +15,7 @@ import numpy as np
 from gpunn import activations
 from gpunn.typing import Array
 
-__all__ = ["CHEAP", "PASSES"]
+__all__ = ["CHEAP", "KERNELS"]
 
 
 def sigmoid(z: Array, out: Array) -> None:
@@ -207,7 +207,7 @@ def softplus_backward(f: Any, z: Array, a: Array, g: Array, s: Array, t: Array) 
 Forward: TypeAlias = Callable[[Any, Array, Array, Array, Array], None]
 Backward: TypeAlias = Callable[[Any, Array, Array, Array, Array, Array], None]
 
-PASSES: dict[type[activations.Activation], tuple[Forward, Backward]] = {
+KERNELS: dict[type[activations.Activation], tuple[Forward, Backward]] = {
     activations.Identity: (identity_forward, identity_backward),
     activations.ReLU: (relu_forward, relu_backward),
     activations.LeakyReLU: (leaky_relu_forward, leaky_relu_backward),

@@ -61,7 +61,7 @@ class Gpunn:
                 x, weights, mish, z, output, gradient, gradients[0], bias_gradient, gradients[1]
             )
 
-        return partial(ops.recorded(backward, complete=True), 1)
+        return partial(ops.recorded(backward), 1)
 
 
 class Clock(gpunn.callbacks.Callback):

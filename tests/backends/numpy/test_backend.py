@@ -7,7 +7,7 @@ from parity.operations import AS_DEFINED
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import ReLU
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.numpy.activations import PASSES
+from gpunn.backends.numpy.activations import KERNELS
 from gpunn.backends.numpy.losses import COMPUTE, computation
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE
@@ -25,7 +25,7 @@ def test_describes_itself():
 @pytest.mark.parametrize(
     ("table", "base"),
     [
-        (PASSES, activations.Activation),
+        (KERNELS, activations.Activation),
         (COMPUTE, losses.Loss),
         (MEASURE, metrics.Metric),
         (UPDATE, optimizers.Optimizer),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn.backends import operation
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.blas import NAMES, Blas, find_blas
 
@@ -64,6 +65,7 @@ def test_training_keeps_to_the_threads_asked_for(blas):
     seen = []
 
     class Watching(NumpyBackend):
+        @operation
         def update(self, *arguments):
             seen.append(blas.threads)
             super().update(*arguments)

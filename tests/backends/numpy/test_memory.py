@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,10 +10,9 @@ from parity.operations import AS_DEFINED, CASES, Same, flatten, inputs, place
 
 from gpunn import metrics
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.numpy.bound import bound
+from gpunn.backends.recording import Operation
 
-# Above what Python's objects take, which is 4 KiB where an update is bound anew for one call; far
-# below the least of the arrays, 64 KiB.
+# Above what Python's objects take; far below the least of the arrays, 64 KiB.
 ALLOWED = 8192
 LARGE = 16384
 
@@ -58,18 +58,8 @@ def growth(operation):
         tracemalloc.stop()
 
 
-def at_once(backend, name, arguments):
-    return lambda: getattr(backend, name)(**arguments)
-
-
-def as_calls(backend, name, arguments):
-    repeat = bound([(name, (), arguments)], backend)
-    return lambda: repeat(1)
-
-
-@pytest.mark.parametrize("way", [at_once, as_calls])
 @pytest.mark.parametrize("group", GROUPS)
-def test_operation_allocates_nothing(group, way):
+def test_operation_allocates_nothing(group):
     backend = NumpyBackend()
     for case in GROUPS[group]:
         placed = place(backend, inputs(case, "float32"), "float32", "contiguous")
@@ -77,9 +67,9 @@ def test_operation_allocates_nothing(group, way):
             name: placed[value.argument] if isinstance(value, Same) else value
             for name, value in placed.items()
         }
-        operation = way(backend, case.operation, arguments)
+        repeat = backend.lower([Operation(case.operation, (), arguments)])
         with np.errstate(all="ignore"):  # calls repeated on their own results may overflow
-            taken = growth(operation)
+            taken = growth(partial(repeat, 1))
         assert taken < ALLOWED, f"{case.name} took {taken} bytes"
 
 

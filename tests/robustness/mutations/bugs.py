@@ -75,7 +75,7 @@ BUGS = (
     Bug(
         "plain definitions: an array on the default device",
         1,
-        "gpunn/backends/base.py",
+        "gpunn/backends/operations.py",
         "position = xp.arange(size, dtype=xp.int64, device=self.device)",
         "position = xp.arange(size, dtype=xp.int64)",
         (PARITY, "-k", "dropout and strict"),
@@ -125,7 +125,7 @@ BUGS = (
         f"{KERNELS}/sums.py",
         "k < size; k += step)\n    sum += x[k];",
         "k <= size; k += step)\n    sum += x[k];",
-        (SEMANTICS, "-k", "address-sum_weights-float32"),
+        (SEMANTICS, "-k", "address-sum-float32"),
         device="",
     ),
     Bug(
@@ -134,7 +134,7 @@ BUGS = (
         f"{KERNELS}/raw.py",
         "    __threadfence();  // what was written is seen before the ticket is\n",
         "",
-        (SEMANTICS, "-k", "thread-sum_weights-float32"),
+        (SEMANTICS, "-k", "thread-sum-float32"),
         device="",
     ),
     Bug(
@@ -303,9 +303,9 @@ BUGS = (
     Bug(
         "a product that is refused is done without its bias",
         5,
-        f"{CUPY}/backend.py",
-        "            super().dense(x, weights, bias, activation, z, out)",
-        "            super().dense(x, weights, None, activation, z, out)",
+        f"{CUPY}/launches.py",
+        "self.activate(activation, z, bias, out)\n",
+        "self.activate(activation, z, None, out)\n",
         (ALGORITHMS, "-k", "refused"),
     ),
     Bug(
@@ -343,7 +343,7 @@ BUGS = (
     Bug(
         "too many steps: the rest of a launch is all of them",
         5,
-        f"{CUPY}/graph.py",
+        f"{CUPY}/capture.py",
         "            times %= IN_A_ROW\n",
         "",
         (GRAPH,),
@@ -351,7 +351,7 @@ BUGS = (
     Bug(
         "one step a launch: the larger graph waits for 64 updates at once",
         5,
-        f"{CUPY}/graph.py",
+        f"{CUPY}/capture.py",
         "times >= IN_A_ROW and self._asked >= WORTHWHILE",
         "times >= WORTHWHILE",
         (GRAPH, "-k", "as_it_is or enough_was_asked_for"),
@@ -415,24 +415,24 @@ BUGS = (
     Bug(
         "a host sync: the norm is looked at before clipping",
         5,
-        f"{CUPY}/backend.py",
-        "        if contiguous(gradients):\n",
-        "        if contiguous(gradients) and bool(gradients.any()):\n",
+        f"{CUPY}/launches.py",
+        "        return [partial(sums.clip,",
+        "        return [lambda: bool(gradients.any()), partial(sums.clip,",
         (STEPS, "-k", "neither_waits"),
     ),
     Bug(
         "an allocation in each step",
         5,
-        f"{CUPY}/backend.py",
-        "            losses.add_loss(",
-        "            cupy.empty(weights.size, weights.dtype)\n            losses.add_loss(",
+        f"{CUPY}/launches.py",
+        "        return [partial(losses.add_loss,",
+        "        return [partial(weights.astype, weights.dtype), partial(losses.add_loss,",
         (STEPS, "-k", "neither_waits"),
     ),
     Bug(
         "wrong device: operations run on the current one",
         5,
-        f"{CUPY}/devices.py",
-        "        device.use()\n",
+        f"{CUPY}/backend.py",
+        "        if self._several_devices:\n            self.device.use()\n",
         "",
         (DEVICES,),
     ),
@@ -463,7 +463,7 @@ BUGS = (
     Bug(
         "a capture is spoilt: garbage is collected meanwhile",
         5,
-        f"{CUPY}/graph.py",
+        f"{CUPY}/capture.py",
         "            gc.disable()\n",
         "",
         (GRAPH, "-k", "garbage"),
@@ -471,7 +471,7 @@ BUGS = (
     Bug(
         "a capture is spoilt: another thread waits for the device meanwhile",
         5,
-        f"{CUPY}/graph.py",
+        f"{CUPY}/capture.py",
         "    with CAPTURING:\n        wait(*arguments)\n",
         "    wait(*arguments)\n",
         (GRAPH, "-k", "other_threads"),
@@ -489,7 +489,7 @@ BUGS = (
     Bug(
         "a stale temporary: a graph's memory is given back",
         5,
-        f"{CUPY}/graph.py",
+        f"{CUPY}/capture.py",
         "        self._kept.append(memory)\n",
         "",
         (GRAPH,),
@@ -497,7 +497,7 @@ BUGS = (
     Bug(
         "a stale temporary: a graph uses scratch memory that others replace",
         5,
-        f"{CUPY}/graph.py",
+        f"{CUPY}/capture.py",
         "with self._scratch.using(self._buffers):",
         "if True:",
         (SCRATCH,),
@@ -505,9 +505,9 @@ BUGS = (
     Bug(
         "a baked-in scalar: a changed number is not recorded anew",
         5,
-        "gpunn/training/step.py",
-        "            self._settings = settings\n            self._recorded.clear()\n",
-        "            self._settings = settings\n",
+        "gpunn/backends/recording.py",
+        "if not self._made or not all(map(is_, values, self._values)):\n",
+        "if not self._made:\n",
         (GRAPH,),
     ),
     Bug(

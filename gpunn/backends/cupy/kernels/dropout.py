@@ -7,7 +7,7 @@ from typing import Any
 
 import cupy
 
-from gpunn.backends.base import GOLDEN, MIX_1, MIX_2
+from gpunn.backends.hashing import GOLDEN, MIX_1, MIX_2
 from gpunn.typing import Array
 
 __all__ = ["dropout"]

@@ -29,7 +29,7 @@ ROW = r"""
 # them together (Chan, Golub & LeVeque 1983). Nothing cancels where the mean is large.
 STATISTICS = rf"""{COLUMNS}
 extern "C" __global__ void gpunn_batch_norm_statistics(
-    const T* x, T* means, T* inverse_deviation, T* running_mean, T* running_variance,
+    const T* x, T* means, T* inverse_std, T* running_mean, T* running_variance,
     T momentum, T rest, T epsilon, {PARAMETERS}) {{
   {COLUMN}
   T sum = 0, squares = 0;
@@ -68,7 +68,7 @@ extern "C" __global__ void gpunn_batch_norm_statistics(
   if (!inside || threadIdx.y) return;
   const T variance = squares / rows;
   means[column] = mean;
-  inverse_deviation[column] = 1 / sqrt(variance + epsilon);
+  inverse_std[column] = 1 / sqrt(variance + epsilon);
   running_mean[column] = momentum * running_mean[column] + rest * mean;
   running_variance[column] = momentum * running_variance[column] + rest * variance;
 }}
@@ -97,7 +97,7 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
 
 LAYER_NORM = rf"""
 extern "C" __global__ void gpunn_layer_norm(
-    const T* x, const T* scale, const T* shift, T* normalized, T* inverse_deviation, T* out,
+    const T* x, const T* scale, const T* shift, T* normalized, T* inverse_std, T* out,
     long long rows, long long columns, T epsilon) {{
   {ROW}
   T sum = 0;
@@ -111,13 +111,13 @@ extern "C" __global__ void gpunn_layer_norm(
     normalized[k] = n;
     out[k] = scale[j] * n + shift[j];
   }}
-  if (threadIdx.x == 0) inverse_deviation[row] = inverse;
+  if (threadIdx.x == 0) inverse_std[row] = inverse;
 }}
 """
 
 LAYER_NORM_GRADIENT = rf"""
 extern "C" __global__ void gpunn_layer_norm_gradient(
-    T* gradient, const T* normalized, const T* inverse_deviation, const T* scale,
+    T* gradient, const T* normalized, const T* inverse_std, const T* scale,
     long long rows, long long columns) {{
   {ROW}
   T sum = 0, along = 0;
@@ -127,7 +127,7 @@ extern "C" __global__ void gpunn_layer_norm_gradient(
     along += h * normalized[k];
   }}
   const T mean = warp_sum(sum) / columns, slope = warp_sum(along) / columns;
-  const T inverse = inverse_deviation[row];
+  const T inverse = inverse_std[row];
   for (long long k = first, j = threadIdx.x; k < end; k += LANES, j += LANES)
     gradient[k] = inverse * (scale[j] * gradient[k] - mean - normalized[k] * slope);
 }}
@@ -159,7 +159,7 @@ def batch_norm(
     momentum: float,
     epsilon: float,
     normalized: Array,
-    inverse_deviation: Array,
+    inverse_std: Array,
     out: Array,
     scratch: Scratch,
 ) -> None:
@@ -167,16 +167,16 @@ def batch_norm(
     T, columns = x.dtype.type, x.shape[1]
     mean = scratch("mean", columns, x.dtype)[:columns]
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
-    made = mean, inverse_deviation, running_mean, running_variance
+    made = mean, inverse_std, running_mean, running_variance
     numbers = T(momentum), T(1 - momentum), T(epsilon)
     over_columns(kernel, x.shape, (x, *made, *numbers), 2, scratch)
-    batch_norm_kernel()(x, mean, inverse_deviation, scale, shift, normalized, out)
+    batch_norm_kernel()(x, mean, inverse_std, scale, shift, normalized, out)
 
 
 def batch_norm_gradient(
     gradient: Array,
     normalized: Array,
-    inverse_deviation: Array,
+    inverse_std: Array,
     scale: Array,
     scale_gradient: Array,
     shift_gradient: Array,
@@ -185,7 +185,7 @@ def batch_norm_gradient(
     """Turn dL/dy into dL/dx, and give dL/dscale and dL/dshift; all contiguous."""
     sum_gradients(gradient, normalized, scale_gradient, shift_gradient, scratch)
     sums = scale_gradient, shift_gradient, gradient.shape[0]
-    batch_norm_gradient_kernel()(normalized, inverse_deviation, scale, *sums, gradient)
+    batch_norm_gradient_kernel()(normalized, inverse_std, scale, *sums, gradient)
 
 
 def sum_gradients(
@@ -207,20 +207,20 @@ def layer_norm(
     shift: Array,
     epsilon: float,
     normalized: Array,
-    inverse_deviation: Array,
+    inverse_std: Array,
     out: Array,
 ) -> None:
     """Normalize each row; all contiguous."""
     T, (rows, columns) = x.dtype.type, x.shape
     kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=x.dtype)
-    arrays = x, scale, shift, normalized, inverse_deviation, out
+    arrays = x, scale, shift, normalized, inverse_std, out
     over_rows(kernel, rows, (*arrays, rows, columns, T(epsilon)))
 
 
 def layer_norm_gradient(
     gradient: Array,
     normalized: Array,
-    inverse_deviation: Array,
+    inverse_std: Array,
     scale: Array,
     scale_gradient: Array,
     shift_gradient: Array,
@@ -230,15 +230,15 @@ def layer_norm_gradient(
     rows, columns = gradient.shape
     sum_gradients(gradient, normalized, scale_gradient, shift_gradient, scratch)
     kernel = raw_kernel("gpunn_layer_norm_gradient", LAYER_NORM_GRADIENT, T=gradient.dtype)
-    over_rows(kernel, rows, (gradient, normalized, inverse_deviation, scale, rows, columns))
+    over_rows(kernel, rows, (gradient, normalized, inverse_std, scale, rows, columns))
 
 
 @functools.cache
 def batch_norm_kernel() -> Any:
     return cupy.ElementwiseKernel(
-        "T x, T mean, T inverse_deviation, T scale, T shift",
+        "T x, T mean, T inverse_std, T scale, T shift",
         "T n, T y",
-        "n = (x - mean) * inverse_deviation; y = scale * n + shift;",
+        "n = (x - mean) * inverse_std; y = scale * n + shift;",
         "gpunn_batch_norm",
     )
 
@@ -246,9 +246,9 @@ def batch_norm_kernel() -> Any:
 @functools.cache
 def batch_norm_gradient_kernel() -> Any:
     return cupy.ElementwiseKernel(
-        "T n, T inverse_deviation, T scale, T along, T sum, T rows",
+        "T n, T inverse_std, T scale, T along, T sum, T rows",
         "T g",
-        "g = scale * inverse_deviation * (g - sum / rows - n * (along / rows));",
+        "g = scale * inverse_std * (g - sum / rows - n * (along / rows));",
         "gpunn_batch_norm_gradient",
     )
 

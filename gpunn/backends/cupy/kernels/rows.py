@@ -14,7 +14,7 @@ from gpunn.backends.cupy.kernels.raw import C_TYPES, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["TYPES", "count_finite", "gather_rows", "next_batch", "rescale", "select"]
+__all__ = ["TYPES", "count_finite", "gather_rows", "next_batch", "rescale", "take"]
 
 TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
 """Types of rows that `next_batch` can take."""
@@ -85,9 +85,9 @@ def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
     rescale_kernel()(x, scale, offset, out)
 
 
-def select(table: Array, index: Array, out: Array) -> None:
+def take(table: Array, index: Array, out: Array) -> None:
     """Set out = table[index]."""
-    select_kernel()(table, index, out)
+    take_kernel()(table, index, out)
 
 
 def count_finite(loss_sum: Array, out: Array) -> None:
@@ -132,9 +132,9 @@ def rescale_kernel() -> Any:
 
 
 @functools.cache
-def select_kernel() -> Any:
+def take_kernel() -> Any:
     return cupy.ElementwiseKernel(
-        "raw T table, raw int64 index", "T y", "y = table[index[0]];", "gpunn_select"
+        "raw T table, raw int64 index", "T y", "y = table[index[0]];", "gpunn_take"
     )
 
 

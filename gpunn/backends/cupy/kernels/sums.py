@@ -6,7 +6,7 @@ from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["clip", "penalize", "set_sum"]
+__all__ = ["clip", "l2_penalty", "set_sum"]
 
 THREADS = 256
 EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
@@ -48,8 +48,8 @@ extern "C" __global__ void gpunn_shrink(T* x, const T* parts, T limit, long long
 }
 """
 
-PENALIZE = r"""
-extern "C" __global__ void gpunn_penalize(
+L2_PENALTY = r"""
+extern "C" __global__ void gpunn_l2_penalty(
     const T* values, T* gradients, const T* weight, T strength, T* loss_sum, long long size,
     T* parts, unsigned int* ticket) {
   const long long step = (long long)gridDim.x * blockDim.x;
@@ -91,7 +91,7 @@ def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
     shrink((blocks,), (THREADS,), (x, parts, dtype.type(max_norm), size))
 
 
-def penalize(
+def l2_penalty(
     values: Array,
     gradients: Array,
     weight: Array,
@@ -108,6 +108,6 @@ def penalize(
     if not blocks:
         return
     parts, tickets = scratch("parts", blocks, dtype), scratch.tickets(1)
-    kernel = raw_kernel("gpunn_penalize", PENALIZE, T=dtype)
+    kernel = raw_kernel("gpunn_l2_penalty", L2_PENALTY, T=dtype)
     given = values, gradients, weight, dtype.type(strength), loss_sum, size
     kernel((blocks,), (THREADS,), (*given, parts, tickets))

@@ -22,7 +22,7 @@ import cupy
 import numpy as np
 
 from gpunn.backends.cupy import memory
-from gpunn.backends.cupy.graph import between_captures
+from gpunn.backends.cupy.capture import between_captures
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.errors import DeviceMemoryError

@@ -16,7 +16,7 @@ from typing import Any
 
 import cupy
 
-from gpunn.backends.cupy.graph import between_captures
+from gpunn.backends.cupy.capture import between_captures
 from gpunn.backends.cupy.matmul.cublas import (
     REAL_32F,
     SCALARS,

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import cupy
 
-from gpunn.backends.cupy.graph import captured
+from gpunn.backends.cupy.capture import captured
 from gpunn.backends.cupy.matmul.cublas import CublasError
 from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from gpunn.backends.base import GOLDEN, MIX_1, MIX_2
+from gpunn.backends.hashing import GOLDEN, MIX_1, MIX_2
 from gpunn.backends.numpy.compiled.kernel import (
     Kernel,
     compiled,
@@ -90,12 +90,12 @@ def RESCALE_BYTES(like: Any, words: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def STANDARDIZE(like: Any, words: Any, thread: int, threads: int) -> None:
-    """Set out = (x - mean) / deviation. Words: x, mean, deviation, out, rows, columns."""
+    """Set out = (x - mean) / std. Words: x, mean, std, out, rows, columns."""
     w = integers(words)
     rows, columns = w[4], w[5]
     x, out = matrix(like, w[0], rows, columns), matrix(like, w[3], rows, columns)
-    mean, deviation = vector(like, w[1], columns), vector(like, w[2], columns)
+    mean, std = vector(like, w[1], columns), vector(like, w[2], columns)
     begin, end = share(rows, 1, thread, threads)
     for i in range(begin, end):
         for j in range(columns):
-            out[i, j] = (x[i, j] - mean[j]) / deviation[j]
+            out[i, j] = (x[i, j] - mean[j]) / std[j]

@@ -17,7 +17,7 @@ import numpy as np
 
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import Activation
-from gpunn.backends.base import Backend
+from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.compiled import columns, counters, elementwise
 from gpunn.backends.numpy.compiled import losses as loss_kernels
 from gpunn.backends.numpy.compiled import optimizers as update_kernels
@@ -45,16 +45,16 @@ class Encoder:
 
     Parameters
     ----------
-    backend : Backend
-        Does what there are no instructions for.
+    binder : Binder
+        Makes calls of what there are no instructions for.
     threads : int
         Threads of the team.
     products : ProductPlans
         Encodes matrix products.
     """
 
-    def __init__(self, backend: Backend, threads: int, products: ProductPlans) -> None:
-        self.backend, self.threads, self.products = backend, threads, products
+    def __init__(self, binder: Binder, threads: int, products: ProductPlans) -> None:
+        self.binder, self.threads, self.products = binder, threads, products
 
     # --------------------------------------------------------------------------- bookkeeping
 
@@ -64,7 +64,7 @@ class Encoder:
         words = [address(out), out.size, bits(value)]
         return [Instruction(counters.FILL, words, writes=[out])]
 
-    def add(self, values: Array, out: Array) -> Operations:
+    def accumulate(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out) or values.shape != out.shape:
             return None
         words = [address(values), address(out), out.size]
@@ -77,11 +77,11 @@ class Encoder:
         words = [*map(address, (source, order, start, out)), out.shape[0], row_bytes]
         return [Instruction(counters.GATHER, words, [source, order, start], [out])]
 
-    def sum_weights(self, weights: Array, out: Array) -> Operations:
-        if not same_kind(weights, out):
+    def sum(self, values: Array, out: Array) -> Operations:
+        if not same_kind(values, out):
             return None
-        words = [address(weights), weights.size, address(out)]
-        return [Instruction(counters.SET_SUM, words, [weights], [out])]
+        words = [address(values), values.size, address(out)]
+        return [Instruction(counters.SET_SUM, words, [values], [out])]
 
     def count_pass(self, start: Array, rows: int, passes: Array) -> Operations:
         words = [address(start), rows, address(passes)]
@@ -137,8 +137,10 @@ class Encoder:
         if out is z and (rectified or type(activation) is activations.Identity):
             floor = 0.0 if rectified else -math.inf
             return list(self.products.encode(x, weights, out, bias=bias, floor=floor))
-        rest = partial(self.backend.activate, activation, z, None, out)
-        return [*self.products.encode(x, weights, z, bias=bias), rest]
+        rest = self.binder.activate(activation, z, None, out)
+        if rest is None:
+            return None
+        return [*self.products.encode(x, weights, z, bias=bias), *rest]
 
     def dense_gradient(
         self,
@@ -170,8 +172,12 @@ class Encoder:
                 words = [address(gradient), *gradient.shape, size, address(bias_gradient)]
                 operations.append(Instruction(columns.SUM_ROWS, words, [gradient], sums))
         else:
-            arguments = activation, z, output, gradient, bias_gradient
-            operations.append(partial(self.backend.activation_gradient, *arguments))
+            calls = self.binder.activation_gradient(activation, z, output, gradient, None)
+            if calls is None:
+                return None
+            operations += calls
+            if bias_gradient is not None:
+                operations.append(partial(np.add.reduce, gradient, axis=0, out=bias_gradient))
         if input_gradient is not None:
             operations += self.products.encode(gradient, weights, input_gradient, transpose_b=True)
         operations += self.products.encode(x, gradient, weight_gradient, transpose_a=True)
@@ -193,11 +199,11 @@ class Encoder:
         words = [address(x), address(out), x.size, bits(scale), bits(offset)]
         return [Instruction(kernels[x.dtype], words, [x], [out])]
 
-    def standardize(self, x: Array, mean: Array, deviation: Array, out: Array) -> Operations:
-        if not same_kind(x, mean, deviation, out):
+    def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Operations:
+        if not same_kind(x, mean, std, out):
             return None
-        words = [*map(address, (x, mean, deviation, out)), x.shape[0], mean.size]
-        return [Instruction(elementwise.STANDARDIZE, words, [x, mean, deviation], [out])]
+        words = [*map(address, (x, mean, std, out)), x.shape[0], mean.size]
+        return [Instruction(elementwise.STANDARDIZE, words, [x, mean, std], [out])]
 
     # -------------------------------------------------------------- losses, metrics, updates
 
@@ -261,7 +267,7 @@ class Encoder:
             Instruction(update_kernels.CLIP, [*words, bits(max_norm)], read, [gradients]),
         ]
 
-    def penalize(
+    def l2_penalty(
         self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
     ) -> Operations:
         if not same_kind(values, gradients, weight, loss_sum):
@@ -273,7 +279,7 @@ class Encoder:
         read = [values, gradients, sums, weight, loss_sum]
         return [
             Instruction(update_kernels.SQUARES, words, [values], [sums]),
-            Instruction(update_kernels.PENALIZE, more, read, [gradients, loss_sum]),
+            Instruction(update_kernels.L2_PENALTY, more, read, [gradients, loss_sum]),
         ]
 
     def update(

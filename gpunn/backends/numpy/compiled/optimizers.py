@@ -30,9 +30,9 @@ __all__ = [
     "COUNT",
     "FIRST",
     "GRADIENTS",
+    "L2_PENALTY",
     "LION",
     "MOMENTUM",
-    "PENALIZE",
     "RMSPROP",
     "SECOND",
     "SGD",
@@ -186,8 +186,8 @@ def SQUARES(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def PENALIZE(like: Any, words: Any, thread: int, threads: int) -> None:
-    """As `Backend.penalize`.
+def L2_PENALTY(like: Any, words: Any, thread: int, threads: int) -> None:
+    """As `Backend.l2_penalty`.
 
     Words: values, gradients, size, sums of `SQUARES` of the values, weight, bits of the strength,
     loss_sum.

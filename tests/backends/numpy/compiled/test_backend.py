@@ -9,7 +9,9 @@ import pytest
 
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.backend import OPERATIONS, numba_works
+from gpunn.backends.numpy.compiled.backend import numba_works
+from gpunn.backends.numpy.compiled.encoder import Encoder
+from gpunn.backends.recording import expanded, record
 from gpunn.data.batches import DeviceRows
 from gpunn.layers import Dense
 from gpunn.training.step import TrainStep
@@ -56,25 +58,6 @@ def test_numba_that_is_missing_is_not_mentioned(no_numba, monkeypatch, caplog):
     assert not caplog.text
 
 
-def test_every_operation_can_be_recorded():
-    """One that is missing in the list would be done once, while recording, and then no more."""
-    from gpunn.backends import Backend
-
-    moves = {"from_host", "to_host", "copy_from_host", "copy_to_host", "copy", "stager", "zeros"}
-    others = {
-        *("dtype", "dtype_name", "describe", "synchronize", "free_memory", "device_errors"),
-        *("release_memory", "nbytes", "recorded", "recorded_function", "needs_loss_scale"),
-        *("computing", "algorithms", "restore_algorithms"),
-    }
-    composed = {"next_batch", "counted_update"}
-    public = {
-        name
-        for name, value in vars(Backend).items()
-        if callable(value) and not name.startswith("_")
-    }
-    assert public - moves - others - composed == set(OPERATIONS)
-
-
 def test_of_what_is_composed_the_parts_are_recorded():
     """So kernels of a program are for the parts alone, and an update finds its place early."""
     backend = CompiledBackend()
@@ -83,7 +66,8 @@ def test_of_what_is_composed_the_parts_are_recorded():
     step = TrainStep(model, loss, gpunn.optimizers.Adam(), [], 8)
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
-    assert [name for name, *_ in backend._taken(lambda: step._update(8))] == [
+    tape = expanded(record(lambda: step._update(8)), backend, Encoder)
+    assert [one.name for one in tape] == [
         *("gather_rows", "gather_rows", "count_pass", "dense", "dense", "loss"),
         *("dense_gradient", "dense_gradient", "count_update", "update"),
     ]
@@ -108,7 +92,6 @@ def test_layers_of_the_users_own_run_as_they_are_written():
     backend = CompiledBackend(2)
     trainer, X = trained(backend, [Doubling(8)])
     plain, _ = trained(gpunn.backends.numpy.NumpyBackend(), [Doubling(8)])
-    assert not trainer.model.uses_operations_only
     np.testing.assert_allclose(
         trainer.model.predict(X), plain.model.predict(X), rtol=1e-3, atol=1e-4
     )

@@ -23,7 +23,7 @@ logging.basicConfig(level="INFO", format="%(message)s")
 from gpunn.backends.numpy.compiled import counters
 from gpunn.backends.numpy.compiled.backend import CompiledBackend
 backend, out = CompiledBackend(1), np.zeros(4)
-backend.recorded(lambda: (backend.fill(out, 2.0), backend.add(out, out)), complete=True)(1)
+backend.recorded(lambda: (backend.fill(out, 2.0), backend.accumulate(out, out)))(1)
 assert (out == 4).all(), out
 """
 

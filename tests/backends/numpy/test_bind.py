@@ -1,50 +1,22 @@
 """Steps of plain NumPy as lists of calls: each operation as the oracle does it."""
 
-from collections import defaultdict
-
 import numpy as np
 import pytest
-from parity.operations import CASES, Case, check
 
 import gpunn
+from gpunn.backends import Backend
 from gpunn.backends.numpy import NumpyBackend, optimizers
-from gpunn.backends.numpy.bound import Binder, bound
-from gpunn.backends.numpy.scratch import CHUNK
-
-BOUND = [case for case in CASES if hasattr(Binder, case.operation)]
-GROUPS: dict[str, list[Case]] = defaultdict(list)
-for case in BOUND:
-    GROUPS["-".join(case.name.split("-")[:2])].append(case)
+from gpunn.backends.numpy.bind import Binder
+from gpunn.backends.numpy.parts import Parts
+from gpunn.backends.numpy.scratch import CHUNK, Scratch
 
 
-class Bound(NumpyBackend):
-    """Binds an operation when it is asked for, and does it at once."""
-
-
-def binding(name):
-    def operation(self, *arguments, **named):
-        bound([(name, arguments, named)], NumpyBackend(self.threads))(1)
-
-    return operation
-
-
-for name in {case.operation for case in BOUND}:
-    setattr(Bound, name, binding(name))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("group", GROUPS)
-def test_gives_the_results_of_the_base(group, dtype):
-    for case in GROUPS[group]:
-        check(Bound(), dtype, case)
-
-
-def test_a_product_with_a_turned_operand_in_every_form():
+def test_a_product_with_a_transposed_operand_in_every_form():
     random = np.random.default_rng(0)
     for rows, inputs, units in ((3, 4, 1), (3, 400, 7), (32, 300, 250), (33, 300, 250)):
         gradient, weights = random.normal(size=(rows, units)), random.normal(size=(inputs, units))
         out = np.empty((rows, inputs))
-        calls = Binder(NumpyBackend()).matmul(gradient, weights, out, transpose_b=True)
+        calls = Binder(Parts(2), Scratch()).matmul(gradient, weights, out, transpose_b=True)
         for call in calls:
             call()
         np.testing.assert_allclose(out, gradient @ weights.T, 1e-12, 1e-12)
@@ -55,7 +27,7 @@ def test_a_weight_gradient_in_parts(threads):
     random = np.random.default_rng(0)
     x, gradient = random.normal(size=(9, 30)), random.normal(size=(9, 700))
     out = np.empty((30, 700))
-    calls = Binder(NumpyBackend(threads))._weight_gradient(x, gradient, out)
+    calls = Binder(Parts(threads), Scratch()).matmul(x, gradient, out, transpose_a=True)
     assert len(calls) == (1 if threads == 1 else 3)
     for call in calls:
         call()
@@ -63,7 +35,7 @@ def test_a_weight_gradient_in_parts(threads):
 
 
 def test_the_zeros_that_numbers_are_compared_with_stay_zeros():
-    binder = Binder(NumpyBackend())
+    binder = Binder(Parts(2), Scratch())
     z = np.random.default_rng(0).normal(size=(40, CHUNK // 8))
     calls = binder.activate(gpunn.activations.ReLU(), z, np.ones(z.shape[1]), z)
     calls += binder.activation_gradient(gpunn.activations.ReLU(), z, z, np.ones_like(z), None)
@@ -102,7 +74,7 @@ def test_training_is_that_of_single_operations(no_numba, monkeypatch, optimizer,
     if not has_functions:  # as with a BLAS that lacks them
         monkeypatch.setattr("gpunn.backends.numpy.combinations.find_blas", lambda: None)
     found, history = trained(optimizer)
-    monkeypatch.setattr(gpunn.Sequential, "uses_operations_only", False)
+    monkeypatch.setattr(NumpyBackend, "lower", Backend.lower)
     expected, plain = trained(optimizer)
     np.testing.assert_allclose(history["loss"], plain["loss"], 1e-4)
     for name in expected:
@@ -114,15 +86,6 @@ def test_training_repeated_gives_the_same_bits(no_numba):
         first, second = (trained(gpunn.optimizers.Adam(1e-3), threads)[0] for _ in range(2))
         for name in first:
             np.testing.assert_array_equal(first[name], second[name])
-
-
-def test_numba_is_not_what_trained(no_numba, monkeypatch):
-    used = []
-    monkeypatch.setattr(
-        "gpunn.backends.numpy.backend.bound", lambda *given: used.append(given) or bound(*given)
-    )
-    trained(gpunn.optimizers.SGD(0.1))
-    assert len(used) == 2  # of batches of 32 rows, and of the last one
 
 
 def test_decay_and_epsilon_are_those_of_the_moment():

@@ -1,4 +1,4 @@
-"""Recording a sequence of operations as a CUDA graph, and launching it instead of them.
+"""Capturing a sequence of launches as a CUDA graph, and launching the graph instead.
 
 A graph launches all kernels at once, where the host would need some microseconds for each. It keeps
 the kernels' arguments as they were: addresses of arrays, and numbers. So all of these must stay the
@@ -11,15 +11,24 @@ import functools
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from typing import Any
 
 import cupy
 
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 
-__all__ = ["Recording", "between_captures", "captured", "say_once", "synchronize"]
+__all__ = [
+    "Definition",
+    "Recording",
+    "between_captures",
+    "captured",
+    "one_by_one",
+    "say_once",
+    "synchronize",
+]
 
 logger = logging.getLogger("gpunn")
 
@@ -32,11 +41,24 @@ WORTHWHILE = 64
 it costs the host as much as launching the operations one by one so many times as it holds."""
 
 
-class Recording:
-    """Operations that run plainly once, are recorded the second time, and replayed from then on.
+class Definition:
+    """What does an operation by its definition; it may be code of the user's own."""
 
-    The first time compiles kernels and lets scratch memory grow, neither of which may happen while
-    recording. What can't be recorded runs plainly forever; the log says so once, with the reason.
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+
+    def __call__(self) -> None:
+        """Do it."""
+        self._function()
+
+
+class Recording:
+    """Launches that are done one by one once, captured the second time, and replayed from then on.
+
+    The first time compiles kernels and lets scratch memory grow, neither of which may happen in a
+    capture. If a capture fails, the stretches between operations that are done by their definitions
+    are captured instead, since a definition may be the user's own and wait for the device, say.
+    What can't be captured is launched one by one forever; the log says so once, with the reason.
 
     Where they are asked for often, and several times at once, a second graph holds them several
     times in a row. It works in the same memory: everything that changes from one time to the next
@@ -44,21 +66,26 @@ class Recording:
 
     Parameters
     ----------
-    operations : callable
-        Asks the device for the same, on the same arrays, each time.
+    calls : sequence of callable
+        Each asks the device for the same, on the same arrays, every time.
     scratch : Scratch
         What they take their scratch memory from. They get buffers of their own, which nothing else
         can write to between two launches.
     """
 
-    def __init__(self, operations: Callable[[], None], scratch: Scratch) -> None:
-        self._operations, self._scratch = operations, scratch
+    def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
+        self._calls, self._scratch = calls, scratch
         self._buffers: Buffers = {}
         self._memory = PrivateMemory()
         self._graph: Any = None
         self._larger: Any = None
         self._warm = self._refused = self._tried_larger = False
+        self._stretches: list[Callable[[int], None]] = []
         self._asked = 0
+
+    def _operations(self) -> None:
+        for call in self._calls:
+            call()
 
     def __call__(self, times: int) -> None:
         """Do the operations so many times."""
@@ -90,11 +117,24 @@ class Recording:
                 self._memory = PrivateMemory()
                 cupy.cuda.get_current_stream().synchronize()  # raises if the device has failed
                 say_once(reason(error))
-        if self._graph is None:
+                self._stretches = self._divided()
+        if self._graph is not None:
+            self._graph.launch()
+        elif self._stretches:
+            for stretch in self._stretches:
+                stretch(1)
+        else:
             self._operations()
             self._warm = True
-        else:
-            self._graph.launch()
+
+    def _divided(self) -> list[Callable[[int], None]]:
+        """Return the calls in stretches that can be captured, and what stands between them."""
+        groups = [(kind, list(group)) for kind, group in groupby(self._calls, by_definition)]
+        if len(groups) == 1:
+            return []
+        return [
+            one_by_one(calls) if kind else Recording(calls, self._scratch) for kind, calls in groups
+        ]
 
     def _record_larger(self) -> None:
         if self._memory.used:  # it would be needed as often as the operations are in the graph
@@ -108,6 +148,22 @@ class Recording:
         """Return a graph of the operations so many times, whose memory is its own."""
         with cupy.cuda.using_allocator(self._memory):
             return captured(self._operations, times)
+
+
+def by_definition(call: Callable[[], object]) -> bool:
+    """Return whether a call does an operation by its definition."""
+    return isinstance(call, Definition)
+
+
+def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
+    """Return what makes these calls a number of times."""
+
+    def repeat(times: int) -> None:
+        for _ in range(times):
+            for call in calls:
+                call()
+
+    return repeat
 
 
 def captured(operations: Callable[[], None], times: int) -> Any:

@@ -1,0 +1,663 @@
+"""Every operation of a backend, in plain array-API calls.
+
+Each method is the interface, the fallback for an engine without a faster form, and the oracle that
+each form is tested against (on NumPy in float64).
+
+Conventions. Operations write into arrays they are given (`out`, `gradient`, ...) and return
+nothing. What changes from step to step (learning rate, step and pass numbers, position in the
+epoch) comes as a one-element array of the device, never as a Python number, so that a step can be
+recorded once and replayed. No operation waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+
+from gpunn.backends.hashing import GOLDEN, MASK_32, mix, pass_key
+from gpunn.backends.recording import (
+    Operation,
+    composite,
+    definition,
+    is_operation,
+    method_of,
+    operation,
+)
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.typing import Array, Namespace
+
+if TYPE_CHECKING:
+    from gpunn.activations import Activation
+    from gpunn.losses import Loss
+    from gpunn.metrics import Metric
+    from gpunn.optimizers import Optimizer
+
+__all__ = ["Operations"]
+
+ONE_A_ROW = (
+    "one number a row. Leave sums and means over the rows to the backend: "
+    "xp.mean(..., axis=1), say, without the mean of that"
+)
+ONE_A_PREDICTION = "the derivative of each row's value by each of its predictions"
+A_VECTOR = (
+    "a vector as long as its size(outputs), which is 1 by default. Make a number one by "
+    "xp.sum(..., keepdims=True) or xp.reshape(..., (1,)), or define size"
+)
+
+
+def require_shape(
+    found: Any, expected: tuple[int, ...], kind: str, name: str, method: str, meaning: str
+) -> None:
+    """Raise an ArgumentError if what a definition's method returned has the wrong shape.
+
+    Broadcasting would take a number for an array, and the results would be wrong without a word.
+    """
+    shape = getattr(found, "shape", ())
+    if shape != expected:
+        raise ArgumentError(
+            f"{kind} {name!r}: its method {method} must return an array of shape {expected}, "
+            f"{meaning}; it returned {'a number' if shape == () else f'shape {shape}'}"
+        )
+
+
+class Operations:
+    """What layers, losses, metrics and optimizers ask of a backend.
+
+    Attributes
+    ----------
+    xp : namespace
+        The array-API namespace.
+    device : object
+        A device of that namespace.
+    """
+
+    xp: Namespace
+    device: Any
+
+    def __init_subclass__(cls) -> None:
+        """Raise an ArgumentTypeError if an override of an operation is not declared one."""
+        for name, member in vars(cls).items():
+            if is_operation(getattr(Operations, name, None)) and not is_operation(member):
+                raise ArgumentTypeError(
+                    f"{cls.__name__}.{name}: overrides an operation, so it must be declared one; "
+                    "write @gpunn.backends.operation above it, or it would be done while a step is "
+                    "recorded and never again"
+                )
+
+    def perform(self, one: Operation) -> None:
+        """Do an operation now."""
+        definition(self, one)()
+
+    def is_builtin(self, one: Operation) -> bool:
+        """Return whether an operation's definition is the one here, which forms are made for."""
+        return method_of(self, one) is vars(Operations)[one.name].definition
+
+    def copy(self, array: Array) -> Array:
+        """Return a copy on the device."""
+        return self.xp.asarray(array, copy=True)
+
+    @operation
+    def call(self, function: Callable[[], None]) -> None:
+        """Call a function, which may do anything with the same arrays each time.
+
+        So a class of the user's own has its place among the operations around it.
+        """
+        function()
+
+    # --------------------------------------------------------------------------- bookkeeping
+
+    @operation
+    def fill(self, out: Array, value: float) -> None:
+        """Set out = value."""
+        out[...] = value
+
+    @operation
+    def assign(self, values: Array, out: Array) -> None:
+        """Set out = values, converted to out's type."""
+        out[...] = self.xp.astype(values, out.dtype)
+
+    @operation
+    def increment(self, counter: Array, amount: int) -> None:
+        """Set counter = counter + amount."""
+        counter += amount
+
+    @operation
+    def take(self, table: Array, index: Array, out: Array) -> None:
+        """Set out = table[index], with `index` of shape (1,)."""
+        out[...] = self.xp.take(table, index)
+
+    @operation
+    def accumulate(self, values: Array, out: Array) -> None:
+        """Set out = out + values."""
+        out += values
+
+    @operation
+    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
+        """out[i] = source[order[start + i]], converted to out's type.
+
+        Parameters
+        ----------
+        source : array, shape (n, ...)
+        order : array of int64, shape (m,)
+            Row numbers of `source`.
+        start : array of int64, shape (1,)
+        out : array, shape (rows, ...)
+        """
+        xp = self.xp
+        positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
+        rows = xp.take(source, xp.take(order, positions), axis=0)
+        out[...] = xp.astype(rows, out.dtype)
+
+    @operation
+    def sum(self, values: Array, out: Array) -> None:
+        """Set out = sum of a vector of values, shape (1,)."""
+        out[...] = self.xp.sum(values, keepdims=True)
+
+    @operation
+    def count_finite(self, loss_sum: Array, out: Array) -> None:
+        """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
+        out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
+
+    @composite
+    def count_pass(self, start: Array, rows: int, passes: Array) -> None:
+        """Set start = start + rows; passes = passes + 1. Both have shape (1,)."""
+        self.increment(start, rows)
+        self.increment(passes, 1)
+
+    @composite
+    def next_batch(
+        self,
+        sources: Sequence[Array],
+        order: Array,
+        start: Array,
+        outs: Sequence[Array],
+        passes: Array,
+    ) -> None:
+        """Gather the next rows of several arrays, and count them and the pass.
+
+        outs[k][i] = sources[k][order[start + i]], converted to the type of outs[k];  then
+        start = start + rows;  passes = passes + 1.
+
+        Parameters
+        ----------
+        sources : sequence of array, shapes (n, ...)
+        order : array of int64, shape (m,)
+            Row numbers of the sources.
+        start, passes : array of int64, shape (1,)
+        outs : sequence of array, shapes (rows, ...)
+            One for each source.
+        """
+        for source, out in zip(sources, outs, strict=True):
+            self.gather_rows(source, order, start, out)
+        self.count_pass(start, outs[0].shape[0], passes)
+
+    @composite
+    def count_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+    ) -> None:
+        """Look up the learning rate of an update, and count the update; all have shape (1,).
+
+        rate = rates[position];  position = position + 1;  updates = updates + 1;
+        weight_sum = weight_sum + weight;  finite_steps = finite_steps + 1 if loss_sum is finite.
+
+        Parameters
+        ----------
+        rates : array, shape (m,)
+            The learning rates of m updates.
+        """
+        self.take(rates, position, rate)
+        self.increment(position, 1)
+        self.increment(updates, 1)
+        self.accumulate(weight, weight_sum)
+        self.count_finite(loss_sum, finite_steps)
+
+    # ----------------------------------------------------------------------------- layers
+
+    @operation
+    def matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> None:
+        """Set out = a @ b, with either operand transposed first."""
+        left = a.T if transpose_a else a
+        right = b.T if transpose_b else b
+        out[...] = self.xp.matmul(left, right)
+
+    @operation
+    def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
+        """Set z = z + bias; out = f(z).
+
+        With a bias, z is overwritten. `out` is z itself where the activation allows that.
+        """
+        if bias is not None:
+            z += bias
+        out[...] = activation.value(self.xp, z)
+
+    @operation
+    def activation_gradient(
+        self,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        bias_gradient: Array | None,
+    ) -> None:
+        """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows."""
+        gradient *= activation.derivative(self.xp, z, output)
+        if bias_gradient is not None:
+            bias_gradient[...] = self.xp.sum(gradient, axis=0)
+
+    @composite
+    def dense(
+        self,
+        x: Array,
+        weights: Array,
+        bias: Array | None,
+        activation: Activation,
+        z: Array,
+        out: Array,
+    ) -> None:
+        """Set z = x @ weights + bias; out = f(z).
+
+        `out` is z itself where the activation allows that.
+        """
+        self.matmul(x, weights, z)
+        self.activate(activation, z, bias, out)
+
+    @composite
+    def dense_gradient(
+        self,
+        x: Array,
+        weights: Array,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        weight_gradient: Array,
+        bias_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> None:
+        """From dL/d(output) in `gradient`: dL/dz in its place, and the gradients of the others.
+
+        gradient = gradient * f'(z);  bias_gradient = its sum over the rows;
+        weight_gradient = x.T @ gradient;  input_gradient = gradient @ weights.T.
+        """
+        self.activation_gradient(activation, z, output, gradient, bias_gradient)
+        self.matmul(x, gradient, weight_gradient, transpose_a=True)
+        if input_gradient is not None:
+            self.matmul(gradient, weights, input_gradient, transpose_b=True)
+
+    @operation
+    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+        """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
+
+        Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
+        all in 32-bit arithmetic: the bits are the same on every backend.
+
+        Parameters
+        ----------
+        x : array
+        rate : float
+            In (0, 1).
+        key : int
+            32 bits that tell layers and seeds apart.
+        passes : array of int64, shape (1,)
+            Number of this forward pass, which counts modulo 2^32.
+        """
+        xp = self.xp
+        size = int(array_api_compat.size(x) or 0)
+        position = xp.arange(size, dtype=xp.int64, device=self.device)
+        mixed = mix((position * GOLDEN & MASK_32) ^ pass_key(passes, key))
+        kept = xp.reshape(mixed >= round(rate * 2**32), x.shape)
+        out[...] = xp.astype(kept, x.dtype) * x * (1 / (1 - rate))
+
+    @operation
+    def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
+        """Set out = scale * x + offset, in out's type."""
+        out[...] = self.xp.astype(x, out.dtype) * scale + offset
+
+    @operation
+    def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> None:
+        """Set out = (x - mean) / std."""
+        out[...] = x
+        out -= mean
+        out /= std
+
+    @operation
+    def normalize(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        epsilon: float,
+        scale: Array | None,
+        shift: Array | None,
+        out: Array,
+    ) -> None:
+        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics."""
+        y = (x - mean) / self.xp.sqrt(variance + epsilon)
+        out[...] = y if scale is None or shift is None else scale * y + shift
+
+    @operation
+    def batch_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        running_mean: Array,
+        running_variance: Array,
+        momentum: float,
+        epsilon: float,
+        normalized: Array,
+        inverse_std: Array,
+        out: Array,
+    ) -> None:
+        """Normalize each column by its own mean and variance, and update the running averages.
+
+        normalized = (x - mean) * inverse_std;  out = scale * normalized + shift;
+        inverse_std = 1 / sqrt(variance + epsilon).
+        """
+        xp = self.xp
+        mean = xp.mean(x, axis=0)
+        centred = x - mean
+        variance = xp.mean(centred * centred, axis=0)
+        inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
+        normalized[...] = centred * inverse_std
+        out[...] = scale * normalized + shift
+        running_mean[...] = momentum * running_mean + (1 - momentum) * mean
+        running_variance[...] = momentum * running_variance + (1 - momentum) * variance
+
+    @operation
+    def batch_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_std: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
+
+        dL/dx = scale * inverse_std * (g - mean(g) - n * mean(g * n)), the means over rows.
+        """
+        xp, rows = self.xp, gradient.shape[0]
+        scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
+        shift_gradient[...] = xp.sum(gradient, axis=0)
+        centred = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
+        gradient[...] = scale * inverse_std * centred
+
+    @operation
+    def layer_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_std: Array,
+        out: Array,
+    ) -> None:
+        """Normalize each row by its own mean and variance; as `batch_norm`, over the other axis."""
+        xp = self.xp
+        centred = x - xp.mean(x, axis=1, keepdims=True)
+        variance = xp.mean(centred * centred, axis=1, keepdims=True)
+        inverse_std[...] = 1 / xp.sqrt(variance + epsilon)
+        normalized[...] = centred * inverse_std
+        out[...] = scale * normalized + shift
+
+    @operation
+    def layer_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_std: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> None:
+        """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
+
+        With h = scale * g: dL/dx = inverse_std * (h - mean(h) - n * mean(h * n)), the means
+        over each row.
+        """
+        xp = self.xp
+        scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
+        shift_gradient[...] = xp.sum(gradient, axis=0)
+        h = scale * gradient
+        mean = xp.mean(h, axis=1, keepdims=True)
+        along = xp.mean(h * normalized, axis=1, keepdims=True)
+        gradient[...] = inverse_std * (h - mean - normalized * along)
+
+    # -------------------------------------------------------------- losses, metrics, updates
+
+    @operation
+    def loss(
+        self,
+        loss: Loss,
+        predictions: Array,
+        targets: Array,
+        weights: Array,
+        normalizer: Array,
+        gradient: Array | None,
+        loss_sum: Array,
+    ) -> None:
+        """Add the weighted loss of a batch to `loss_sum`, and give its gradient.
+
+        loss_sum = loss_sum + sum_i w_i l_i;
+        gradient[i, j] = w_i / normalizer * dl_i / dp_ij, and 0 if the normalizer is 0.
+
+        Parameters
+        ----------
+        predictions : array, shape (rows, outputs)
+        targets : array, shape (rows,) of int64 or (rows, outputs)
+        weights : array, shape (rows,)
+        normalizer : array, shape (1,)
+            Sum of the weights that the update is averaged over.
+        gradient : array, shape (rows, outputs), or None
+            None where only the loss is wanted.
+        loss_sum : array, shape (1,)
+
+        Raises
+        ------
+        ArgumentError
+            If the loss's values or gradients have another shape than they should.
+        """
+        xp = self.xp
+        values = loss.values(xp, predictions, targets)
+        require_shape(values, weights.shape, "loss", loss.name, "values", ONE_A_ROW)
+        loss_sum += xp.sum(weights * values, keepdims=True)
+        if gradient is not None:
+            some = xp.where(normalizer > 0, normalizer, xp.ones_like(normalizer))
+            share = (weights / some)[:, None]
+            slopes = loss.gradients(xp, predictions, targets)
+            shape = predictions.shape
+            require_shape(slopes, shape, "loss", loss.name, "gradients", ONE_A_PREDICTION)
+            gradient[...] = share * slopes
+
+    @operation
+    def metric(
+        self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
+    ) -> None:
+        """Set summary = summary combined with that of this batch.
+
+        Raises
+        ------
+        ArgumentError
+            If what the metric measures or combines has another shape than its `size` says.
+        """
+        batch = metric.measure(self.xp, predictions, targets, weights)
+        require_shape(batch, summary.shape, "metric", metric.name, "measure", A_VECTOR)
+        combined = metric.combine(self.xp, summary, batch)
+        require_shape(combined, summary.shape, "metric", metric.name, "combine", A_VECTOR)
+        summary[...] = combined
+
+    @operation
+    def clip(self, gradients: Array, max_norm: float) -> None:
+        """Set gradients = gradients * min(1, max_norm / ||gradients||)."""
+        xp = self.xp
+        norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
+        limit = xp.full_like(norm, max_norm)
+        gradients *= limit / xp.maximum(norm, limit)
+
+    @operation
+    def l2_penalty(
+        self, values: Array, gradients: Array, weight: Array, strength: float, loss_sum: Array
+    ) -> None:
+        """Add a penalty to a sum of losses, and its gradient to theirs.
+
+        loss_sum = loss_sum + strength / 2 * ||values||^2;
+        gradients = gradients + strength / weight * values, and unchanged if the weight is 0.
+
+        Parameters
+        ----------
+        weight : array, shape (1,)
+            Sum of the weights that the losses are averaged over.
+        """
+        xp = self.xp
+        loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
+        some = xp.where(weight > 0, weight, xp.ones_like(weight))
+        gradients += xp.where(weight > 0, strength / some, xp.zeros_like(weight)) * values
+
+    @operation
+    def update(
+        self,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        """Do one update of the optimizer, after decaying the first `decayed` values."""
+        if optimizer.weight_decay and decayed:
+            values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
+        optimizer.update(self.xp, values, gradients, slots, learning_rate, step)
+
+    @composite
+    def counted_update(
+        self,
+        rates: Array,
+        position: Array,
+        rate: Array,
+        updates: Array,
+        weight: Array,
+        loss_sum: Array,
+        weight_sum: Array,
+        finite_steps: Array,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        decayed: int,
+    ) -> None:
+        """Do as `count_update`, then as `update` with its rate and number of updates.
+
+        Parameters
+        ----------
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps : array
+            As in `count_update`.
+        optimizer, values, gradients, slots, decayed
+            As in `update`.
+        """
+        summed = weight, loss_sum, weight_sum, finite_steps
+        self.count_update(rates, position, rate, updates, *summed)
+        self.update(optimizer, values, gradients, slots, rate, updates, decayed)
+
+    # -------------------------------------------------------------------------- loss scaling
+
+    @operation
+    def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
+        """Set normalizer = weight / scale; finite = 1. All have shape (1,).
+
+        Over this normalizer, `loss` gives `scale` times the gradient that it gives over `weight`.
+        """
+        normalizer[...] = weight / scale
+        self.fill(finite, 1)
+
+    @operation
+    def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
+        """Set gradients = gradients / scale; where that isn't finite, gradient = 0 and finite = 0.
+
+        Zeros, because what is left of the gradient may still be clipped: an infinite norm would
+        leave NaN in the padding between parameters, which nothing else writes to.
+
+        Parameters
+        ----------
+        gradients : array, shape (parameters,)
+        scale : array, shape (1,)
+        finite : array of int64, shape (1,)
+        """
+        xp = self.xp
+        gradients /= scale
+        usable = xp.isfinite(gradients)
+        finite *= xp.astype(xp.all(usable), finite.dtype)
+        gradients[...] = xp.where(usable, gradients, xp.zeros_like(gradients))
+
+    @operation
+    def update_if_finite(
+        self,
+        finite: Array,
+        optimizer: Optimizer,
+        values: Array,
+        gradients: Array,
+        slots: Mapping[str, Array],
+        learning_rate: Array,
+        step: Array,
+        decayed: int,
+    ) -> None:
+        """Do as `update` where finite = 1; change nothing where finite = 0."""
+        xp, done = self.xp, finite > 0
+        changed = [values, *slots.values()]
+        before = [self.copy(array) for array in changed]
+        self.update(optimizer, values, gradients, slots, learning_rate, step, decayed)
+        for array, old in zip(changed, before, strict=True):
+            array[...] = xp.where(done, array, old)
+
+    @operation
+    def adjust_loss_scale(
+        self,
+        finite: Array,
+        scale: Array,
+        good_updates: Array,
+        updates: Array,
+        interval: int,
+        smallest: float,
+        largest: float,
+    ) -> None:
+        """Adjust the loss scale after an update that was done if finite = 1; all have shape (1,).
+
+        Done: good_updates = good_updates + 1, and at `interval` of them in a row scale = 2 scale,
+        good_updates = 0. Not done: scale = scale / 2, good_updates = 0, updates = updates - 1.
+        The scale stays within `smallest` and `largest`.
+
+        Parameters
+        ----------
+        finite, good_updates : array of int64
+        scale : array
+        updates : array of int64
+            Number of updates, this one counted already.
+        """
+        xp = self.xp
+        good = finite * (good_updates + 1)
+        grown = good >= interval
+        kept_or_doubled = xp.where(grown, 2 * scale, scale)
+        scale[...] = xp.clip(xp.where(finite > 0, kept_or_doubled, scale / 2), smallest, largest)
+        good_updates[...] = xp.where(grown, xp.zeros_like(good), good)
+        updates -= 1 - finite

@@ -1,0 +1,238 @@
+"""Operations that are noted instead of done: a step as a tape, for an engine to run faster.
+
+A step, a batch of an evaluation and a prediction are sequences of a backend's operations, on the
+same arrays each time. `record` notes them without doing any. A backend's `lower` turns such a tape
+into a function that does it a number of times: by the operations' definitions, by calls of NumPy
+that are prepared once, as a compiled program, or as a CUDA graph. An engine has its faster forms in
+a class with a method for each operation that it has one for; `lowered` picks them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from operator import is_
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
+
+__all__ = [
+    "Operation",
+    "Recordings",
+    "Tape",
+    "composite",
+    "definition",
+    "expanded",
+    "is_composite",
+    "is_operation",
+    "lowered",
+    "method_of",
+    "operation",
+    "record",
+    "recording",
+]
+
+
+class Operation(NamedTuple):
+    """A call of one of a backend's operations.
+
+    Attributes
+    ----------
+    name : str
+        The method of `Backend`.
+    args : tuple
+    kwargs : mapping
+    definition : callable or None
+        What the method does; None is that of the backend's class.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = {}
+    definition: Callable[..., None] | None = None
+
+
+Tape: TypeAlias = Sequence[Operation]
+"""Operations in order."""
+
+
+class Performer(Protocol):
+    """What has operations and can do them: a backend."""
+
+    def perform(self, one: Operation) -> None:
+        """Do an operation now."""
+
+    def is_builtin(self, one: Operation) -> bool:
+        """Return whether an operation's definition is gpunn's own, so that forms of it hold."""
+
+
+F = TypeVar("F", bound=Callable[..., None])
+T = TypeVar("T")
+
+
+class Recorder(threading.local):
+    """The tape that this thread's operations go to; None while they are done."""
+
+    tape: list[Operation] | None = None
+
+
+RECORDER = Recorder()
+
+
+def operation(method: F) -> F:
+    """Declare a method of a backend an operation; its body is the definition.
+
+    A call of it goes to the tape while this thread records one, and to `Backend.perform` else.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Performer, *args: Any, **kwargs: Any) -> None:
+        one, tape = Operation(name, args, kwargs, method), RECORDER.tape
+        if tape is None:
+            self.perform(one)
+        else:
+            tape.append(one)
+
+    call.definition = method  # type: ignore[attr-defined]
+    return cast("F", call)
+
+
+def composite(method: F) -> F:
+    """Declare a method an operation that consists of other operations alone.
+
+    An engine without a faster way for the whole gets the parts.
+    """
+    method.composite = True  # type: ignore[attr-defined]
+    return operation(method)
+
+
+def is_operation(member: Any) -> bool:
+    """Return whether a member of a backend's class was declared an operation."""
+    return hasattr(member, "definition")
+
+
+def is_composite(backend: Performer, one: Operation) -> bool:
+    """Return whether an operation consists of other operations alone."""
+    return hasattr(method_of(backend, one), "composite")
+
+
+def method_of(backend: Performer, one: Operation) -> Callable[..., None]:
+    """Return an operation's definition, as a function of the backend and the arguments."""
+    method: Callable[..., None] = getattr(type(backend), one.name).definition
+    return one.definition or method
+
+
+def definition(backend: Performer, one: Operation) -> Callable[[], None]:
+    """Return what does an operation by its definition."""
+    return functools.partial(method_of(backend, one), backend, *one.args, **one.kwargs)
+
+
+def recording() -> bool:
+    """Return whether this thread's operations are noted rather than done."""
+    return RECORDER.tape is not None
+
+
+def record(operations: Callable[[], object]) -> list[Operation]:
+    """Return the operations that a function asks for, without doing any."""
+    outer, tape = RECORDER.tape, list[Operation]()
+    RECORDER.tape = tape
+    try:
+        operations()
+    finally:
+        RECORDER.tape = outer
+    return tape
+
+
+def expanded(tape: Tape, backend: Performer, forms: object) -> list[Operation]:
+    """Return a tape with the parts of the composite operations that an engine has no form of."""
+    result: list[Operation] = []
+    for one in tape:
+        if is_composite(backend, one) and not hasattr(forms, one.name):
+            result += expanded(record(definition(backend, one)), backend, forms)
+        else:
+            result.append(one)
+    return result
+
+
+def lowered(
+    tape: Tape,
+    backend: Performer,
+    forms: object,
+    otherwise: Callable[[Operation], list[T]],
+) -> list[T]:
+    """Return what is to be done for the operations of a tape, in order.
+
+    Parameters
+    ----------
+    tape : sequence of Operation
+    backend : Backend
+        Whose operations they are.
+    forms : object
+        Has methods with the names and parameters of operations. They return what is to be done, or
+        None if there is nothing faster for these arguments.
+    otherwise : callable
+        Returns what is to be done for an operation without a form.
+    """
+    steps: list[T] = []
+    for one in tape:
+        form = getattr(forms, one.name, None) if backend.is_builtin(one) else None
+        made = form(*one.args, **one.kwargs) if form else None
+        if made is not None:
+            steps += made
+        elif is_composite(backend, one):
+            steps += lowered(record(definition(backend, one)), backend, forms, otherwise)
+        else:
+            steps += otherwise(one)
+    return steps
+
+
+class Recordings:
+    """What was recorded and lowered, by what it was recorded for.
+
+    It holds numbers of the host, such as a rate of dropout, as they were. So everything is
+    forgotten once a field of a part is another object. (A number does not change; it is replaced.)
+
+    Parameters
+    ----------
+    parts : sequence of object
+        The layers, loss, metrics and optimizer that take part. Of those that are dataclasses the
+        fields are looked at, and the fields of fields.
+    size : int or None
+        How many recordings are kept; where there would be more, all are forgotten.
+    """
+
+    def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
+        self._parts, self._size = parts, size
+        self._made: dict[Hashable, Any] = {}
+        self._fields: list[tuple[object, str]] = []
+        self._values: list[Any] = []
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what was made for this key, or make it."""
+        values = [getattr(part, name) for part, name in self._fields]
+        if not self._made or not all(map(is_, values, self._values)):
+            self._made.clear()
+            self._fields = [place for part in self._parts for place in fields_of(part)]
+            self._values = [getattr(part, name) for part, name in self._fields]
+        if key not in self._made:
+            if self._size is not None and len(self._made) >= self._size:
+                self._made.clear()
+            self._made[key] = make()
+        return cast("T", self._made[key])
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._made.clear()
+
+
+def fields_of(part: object) -> list[tuple[object, str]]:
+    """Return the dataclass's fields, and those of dataclasses in them, each with its owner."""
+    found: list[tuple[object, str]] = []
+    if is_dataclass(part):
+        for field in fields(part):
+            found.append((part, field.name))
+            found += fields_of(getattr(part, field.name))
+    elif isinstance(part, list | tuple):
+        found += [place for each in part for place in fields_of(each)]
+    return found

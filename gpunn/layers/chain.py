@@ -1,0 +1,111 @@
+"""Layers in sequence as one layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpunn.configurable import resolve
+from gpunn.errors import ArgumentError
+from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.passes import run_backward, run_forward
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Chain", "unique_labels"]
+
+
+@dataclass(eq=False)
+class Chain(Layer):
+    """y = f_n(... f_2(f_1(x))): layers applied one after the other, as one layer.
+
+    It is what a layer of your own contains that has a branch, such as y = x + f(x).
+
+    Parameters
+    ----------
+    layers : sequence of Layer (or their configurations)
+        Each takes the shape that the one before it gives.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no layer, or two have the same label.
+    """
+
+    layers: Sequence[Layer | Mapping[str, Any] | str]
+
+    name = "chain"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.layers, Sequence) or isinstance(self.layers, str) or not self.layers:
+            raise ArgumentError(
+                f"layers: expected a list of at least one layer; got {self.layers!r}"
+            )
+        self.layers = tuple(
+            resolve(Layer, layer, f"layers[{index}]") for index, layer in enumerate(self.layers)
+        )
+        unique_labels(self._layers)
+
+    @property
+    def _layers(self) -> tuple[Layer, ...]:
+        return self.layers  # type: ignore[return-value]
+
+    def children(self) -> dict[str, Layer]:
+        return dict(zip(unique_labels(self._layers), self._layers, strict=True))
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return self._shapes(input_shape)[-1]
+
+    def _shapes(self, input_shape: Shape) -> list[Shape]:
+        shapes = [input_shape]
+        for label, layer in self.children().items():
+            try:
+                layer.parameters(shapes[-1])
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ArgumentError as error:
+                raise ArgumentError(f"layer {label!r}: {error}") from None
+        return shapes
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        shapes = self._shapes(input_shape)
+        return [
+            replace(spec, name=f"{label}.{spec.name}")
+            for (label, layer), shape in zip(self.children().items(), shapes, strict=False)
+            for spec in layer.parameters(shape)
+        ]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        outputs = run_forward(self._layers, x, workspace)
+        workspace.outputs[self] = outputs
+        return outputs[-1]
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        outputs = workspace.outputs[self]
+        return run_backward(self._layers, outputs, gradient, workspace, wants_input_gradient)
+
+
+def unique_labels(layers: Sequence[Layer]) -> list[str]:
+    """Return each layer's own label, or its name and number among those of its kind."""
+    labels, counts = [], dict[str, int]()
+    for layer in layers:
+        counts[layer.name] = counts.get(layer.name, 0) + 1
+        labels.append(layer.label or f"{layer.name}_{counts[layer.name]}")
+    for label, count in Counter(labels).items():
+        if count > 1:
+            raise ArgumentError(f"layers: two layers have the label {label!r}")
+        if "." in label:
+            raise ArgumentError(f"layers: a label can't contain a dot; got {label!r}")
+    return labels
