@@ -120,6 +120,10 @@ class Backend(Operations):
         """Copy a device array into a NumPy array; waits for the device."""
         out[...] = self.to_host(array)
 
+    def copy_to(self, array: Array, out: Array) -> None:
+        """Copy an array of the device into another one, converting its type."""
+        out[...] = array
+
     def synchronize(self) -> None:
         """Wait until the device has done everything asked of it."""
 

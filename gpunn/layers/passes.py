@@ -68,7 +68,9 @@ def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     shape = layer.output_shape(x.shape[1:])
     result = workspace.rows(layer, "result of forward", x.shape[0], shape)
     workspace.backend.call(
-        lambda: put(layer.forward(x, workspace), result, f"layer {layer.name!r}: forward")
+        lambda: put(
+            workspace, layer.forward(x, workspace), result, f"layer {layer.name!r}: forward"
+        )
     )
     return result
 
@@ -91,13 +93,13 @@ def backward(
     def call() -> None:
         found = layer.backward(x, y, gradient, workspace, wants_input_gradient)
         if wants_input_gradient:
-            put(found, result, f"layer {layer.name!r}: backward")
+            put(workspace, found, result, f"layer {layer.name!r}: backward")
 
     workspace.backend.call(call)
     return result
 
 
-def put(found: Array, result: Array, what: str) -> None:
+def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
     """Set result = found, which may be the same array.
 
     Raises
@@ -113,7 +115,7 @@ def put(found: Array, result: Array, what: str) -> None:
             f"{what} returned {'no array' if shape is None else f'shape {tuple(shape)}'}; expected "
             f"shape {tuple(result.shape)}, the batch's rows and what output_shape says of a row"
         )
-    result[...] = found
+    workspace.backend.copy_to(found, result)
 
 
 def by_operations(owner: object, name: str) -> bool:
@@ -156,7 +158,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
 
     def call() -> None:
         found = network.forward(x, workspace)
-        put(found[-1], result, "model: forward")
+        put(workspace, found[-1], result, "model: forward")
         outputs[:] = [*found[:-1], result]
 
     workspace.backend.call(call)

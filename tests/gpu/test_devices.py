@@ -161,5 +161,5 @@ class Astray(layers.Layer):
 
 def test_arrays_that_a_layer_of_ones_own_puts_elsewhere_are_refused():
     model = Sequential([Astray(), layers.Dense(3)], INPUTS.shape[1:], backend="cupy:1")
-    with pytest.raises(ArgumentError, match=r"dense: x: an array on cupy:0, .* on cupy:1\."):
+    with pytest.raises(ArgumentError, match=r"array: an array on cupy:0, .* on cupy:1\."):
         model.predict(INPUTS)

@@ -607,4 +607,3 @@ def test_graphs_and_their_memory_are_let_go_after_training():
         trainer.fit(INPUTS, LABELS, epochs=3, batch_size=8, progress=False)
         used.append(cupy.get_default_memory_pool().used_bytes())
     assert used[1] == used[2]
-    assert not trainer.device_state.step._recorded

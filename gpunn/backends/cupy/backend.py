@@ -177,6 +177,10 @@ class CupyBackend(Backend):
         memory.release()
 
     @placed
+    def copy_to(self, array: Array, out: Array) -> None:
+        super().copy_to(array, out)
+
+    @placed
     def copy_to_host(self, array: Array, out: np.ndarray) -> None:
         super().copy_to_host(array, out)
 
