@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunn.errors import SettingError
-from gpunn.foreign import advice
+from gpunn.hints import advice
 
 __all__ = ["Fixed", "fixed_attribute", "unknown_attribute"]
 

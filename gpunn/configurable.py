@@ -20,7 +20,7 @@ import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
-from gpunn.foreign import advice
+from gpunn.hints import advice
 
 __all__ = [
     "Configurable",
@@ -188,7 +188,7 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
 
 
 def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
-    """Return the error for a class that a module doesn't have; see `gpunn.foreign`."""
+    """Return the error for a class that a module doesn't have; see `gpunn.hints`."""
     text = f"module {module!r} has no attribute {name!r}"
     if not name.startswith("_"):
         classes = [cls for cls in known(base).values() if cls.__module__.startswith(module)]

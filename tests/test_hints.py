@@ -14,7 +14,7 @@ from gpunn import (
 )
 from gpunn.configurable import Configurable, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
-from gpunn.foreign import NAMES, plain
+from gpunn.hints import NAMES, plain
 
 BASES = {
     "Activation": activations.Activation,
