@@ -32,7 +32,7 @@ def convert(graph: Graph, layer: layers.Layer, label: str, x: str) -> str:
 
 
 def unknown(kind: str, label: str, found: object, known: dict[Any, Any]) -> str:
-    """Return what to say of a class that nobody has said how to write."""
+    """Return the message for a class that has no converter."""
     names = ", ".join(sorted(cls.__name__ for cls in known))
     return (
         f"layer {label!r}: how to write the {kind} {type(found).__name__} in ONNX is not known, "

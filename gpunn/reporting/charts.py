@@ -298,8 +298,8 @@ def heat_map(
     A cell's colour is as strong as its fraction of the row, for errors on a scale of their own.
     """
     size = len(names)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    errors = np.where(np.eye(size, dtype=bool), 0.0, shares)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    errors = np.where(np.eye(size, dtype=bool), 0.0, fractions)
     strongest = errors.max() or 1.0
     patches = require("matplotlib.patches", "a report", ".[report]")
 
@@ -307,12 +307,12 @@ def heat_map(
         for row in range(size):
             for column in range(size):
                 right = row == column
-                share = shares[row, column] if right else errors[row, column] / strongest
+                fraction = fractions[row, column] if right else errors[row, column] / strongest
                 if counts[row, column]:
                     axes.add_patch(
                         patches.Rectangle(
                             (column - 0.47, row - 0.47), 0.94, 0.94, linewidth=0,
-                            facecolor=GOOD if right else BAD, alpha=0.12 + 0.48 * share,
+                            facecolor=GOOD if right else BAD, alpha=0.12 + 0.48 * fraction,
                             gid=f"cell-{row}-{column}",
                         )
                     )  # fmt: skip

@@ -188,13 +188,11 @@ def view(
     run.norms = norm_charts(record, key)
     run.final = final_metrics(record)
     if record.ending is None:
-        run.problems.append(
-            "The run has not come to its end: it is still going on, or was cut short."
-        )
+        run.problems.append("The run has not ended: it is still running, or was interrupted.")
     elif record.ending.epochs < len(record.history):
         run.problems.append(
             f"The trained network and its test metrics are those of epoch {record.ending.epochs}: "
-            "training has gone on since, and has not come to its end."
+            "training has continued since, and has not ended."
         )
     elif record.ending.stopped:
         run.problems.append(f"Training ended early: {record.ending.stopped}")

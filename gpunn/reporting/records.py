@@ -115,7 +115,7 @@ class Record:
     norms : list of NormRow
         Empty if the run has none.
     ending : Ending or None
-        None if the run did not come to its end.
+        None if the run did not end.
     model_file : Path or None
         The trained network, or the newest there is of it.
     """
@@ -253,7 +253,7 @@ def history(path: Path) -> list[dict[str, float | None]]:
 
 
 def lines(path: Path, kind: Any) -> list[Any]:
-    """Return the objects of a file of JSON lines; one cut short at the end is left out."""
+    """Return the objects of a file of JSON lines; an incomplete last line is left out."""
     if not path.exists():
         return []
     return [

@@ -27,7 +27,7 @@ OUTPUTS = 4
 
 @dataclass(frozen=True)
 class Table:
-    """A table: a title, the columns' names, rows of cells, and a word on how to read it."""
+    """A table: a title, the columns' names, rows of cells, and a note on how to read it."""
 
     title: str
     columns: Sequence[str]
@@ -268,7 +268,7 @@ def number_charts(
 ) -> list[Chart]:
     """Return three charts of one output."""
     residual = predicted - truth
-    said = ", ".join(f"{name} {number_text(value)}" for name, value in metrics.items())
+    summary = ", ".join(f"{name} {number_text(value)}" for name, value in metrics.items())
     counts, edges = histogram(residual)
     peak = int(counts.argmax())
     return [
@@ -279,7 +279,7 @@ def number_charts(
             predicted,
             labels=("true", "predicted"),
             reference="diagonal",
-            description=f"Scatter plot of {len(truth):,} rows of the {part} part: {said}. A "
+            description=f"Scatter plot of {len(truth):,} rows of the {part} part: {summary}. A "
             "perfect network's points lie on the diagonal.",
             note=f"On the {part} part. A perfect network's points lie on the line.",
         ),

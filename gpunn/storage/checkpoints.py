@@ -1,4 +1,4 @@
-"""Checkpoints: model files that hold what training needs to go on, too.
+"""Checkpoints: model files that also hold what training needs to continue.
 
 The description has the key "training", in JSON types, and the arrays that only training needs have
 names that begin with "training.". What both mean is known to `gpunn.training.checkpoint`.

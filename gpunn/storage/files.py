@@ -155,10 +155,10 @@ def make_folder(path: str | Path, mode: int = 0o777) -> None:
         Path(path).mkdir(mode, parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in (errno.EEXIST, errno.ENOTDIR):
-            said = "a part of the path is a file, not a folder; choose another path"
+            problem = "a part of the path is a file, not a folder; choose another path"
         else:
-            said = f"the folder can't be made: {error.strerror or error}; choose another path"
-        raise FileAccessError(error.errno, said, path) from error
+            problem = f"the folder can't be made: {error.strerror or error}; choose another path"
+        raise FileAccessError(error.errno, problem, path) from error
 
 
 def holds(path: Path, *content: bytes | memoryview) -> bool:

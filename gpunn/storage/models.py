@@ -155,5 +155,5 @@ def final_model(folder: Path) -> Path:
     there = f"; there are: {', '.join(others)}" if others else ""
     raise ModelFileError(
         f"{path}: there is no such file; expected a file, or the folder of a run that has come to "
-        f"its end{there}. gpunn train {folder} --resume goes on with a run"
+        f"its end{there}. gpunn train {folder} --resume continues a run"
     )

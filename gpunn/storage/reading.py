@@ -169,7 +169,7 @@ def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
         if path.parent.exists():
             return f"there is no such file in {path.parent.absolute()}; check the name"
         return f"there is no such file, nor the folder {path.parent}; check the path"
-    said = {
+    problems = {
         errno.EISDIR: "expected a file, got a folder; give the path of a file in it",
         errno.ENOTDIR: "a part of the path is a file, not a folder; check the path",
         errno.EACCES: "may not be opened by this user; change its permissions, or its folder's",
@@ -178,4 +178,4 @@ def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
         errno.ENAMETOOLONG: "the name is too long for this system; shorten it",
         errno.EMFILE: "this process has too many files open; close some, or raise `ulimit -n`",
     }
-    return said.get(error.errno or 0, f"can't be opened: {error.strerror or error}")
+    return problems.get(error.errno or 0, f"can't be opened: {error.strerror or error}")

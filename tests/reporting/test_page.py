@@ -259,7 +259,7 @@ def test_a_run_that_did_not_end(copy):
     with open(copy / "history.jsonl", "a") as file:
         file.write('{"epoch": 4, "lo')  # cut short
     document = page(copy)
-    assert "has not come to its end" in document.root.text
+    assert "The run has not ended" in document.root.text
     assert len(numbers(document.charts()["run-1-loss"])) == 3
     assert "run-1-confusion" in document.charts()  # of the checkpoint
 
