@@ -10,40 +10,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Competitor:
-    """One library, driven in one way.
+    """One library, driven in one way."""
 
-    Attributes
-    ----------
-    library : str
-        Of several competitors of one library the fastest counts.
-    adapter : str
-        Module of `adapters` and class in it.
-    packages : tuple of str
-        Distributions that must be installed. Their sizes, with all that they require, make up the
-        size of this one.
-    imports : str
-        What its user's script begins with.
-    uses : str
-        Names in that script that are only loaded when they are used.
-    hidden : tuple of str
-        Modules that its process does not find.
-    environment : dict
-        Variables that its process starts with.
-    compiler : bool
-        Whether it needs a C++ compiler.
-    by_default : bool
-        Whether it takes part if nobody is named.
-    """
-
-    library: str
-    adapter: str
-    packages: tuple[str, ...]
-    imports: str
-    uses: str = ""
-    hidden: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
-    compiler: bool = False
-    by_default: bool = True
+    library: str  # of several competitors of one library the fastest counts
+    adapter: str  # a module of `adapters`, and a class in it
+    packages: tuple[str, ...]  # distributions that must be installed, and make up its size
+    imports: str  # what its user's script begins with
+    uses: str = ""  # names in that script that are only loaded when they are used
+    hidden: tuple[str, ...] = ()  # modules that its process does not find
+    environment: dict[str, str] = field(default_factory=dict)  # of its process
+    compiler: bool = False  # whether it needs a C++ compiler
+    by_default: bool = True  # whether it takes part if nobody is named
 
     def missing(self) -> str:
         """Return what it lacks here, or ""."""

@@ -83,7 +83,7 @@ def figures(
     return found
 
 
-def comparison(found: Sequence[Figure], statistic: str) -> str:
+def comparison(found: Sequence[Figure]) -> str:
     """Return a table: a row for each cell, a column for each competitor, then ratios.
 
     A ratio is the time of the best peer, or of the products alone, over gpunn's own: above 1, gpunn
@@ -94,13 +94,13 @@ def comparison(found: Sequence[Figure], statistic: str) -> str:
         (rival, subject)
         for subject in SUBJECTS
         for rival in ("best peer", FLOOR)
-        if any(rival in ratios(each, subject, statistic) for each in by_cell(found).values())
+        if any(rival in ratios(each, subject) for each in by_cell(found).values())
     ]
     rows = []
     for cell, present in by_cell(found).items():
-        row = [cell, *(shown(present.get(name), statistic) for name in names)]
+        row = [cell, *(shown(present.get(name)) for name in names)]
         for rival, subject in pairs:
-            quotient, mark = ratios(present, subject, statistic).get(rival, (None, ""))
+            quotient, mark = ratios(present, subject).get(rival, (None, ""))
             row.append("-" if quotient is None else f"{mark}{quotient:.2f}x")
         rows.append(row)
     return table(["", *names, *(f"{rival} / {subject}" for rival, subject in pairs)], rows)
@@ -114,9 +114,7 @@ def by_cell(found: Iterable[Figure]) -> dict[str, dict[str, Figure]]:
     return cells
 
 
-def ratios(
-    present: Mapping[str, Figure], subject: str, statistic: str
-) -> dict[str, tuple[float, str]]:
+def ratios(present: Mapping[str, Figure], subject: str) -> dict[str, tuple[float, str]]:
     """Return how many times as long others take in a cell, and "~" if one of the two was unquiet.
 
     The others are the best peer, each peer library's fastest form, and the products alone.
@@ -129,22 +127,19 @@ def ratios(
         if name in present:
             for rival in ("best peer", EVERYBODY[name].library):
                 pair = rivals.get(rival, present[name]), present[name]
-                rivals[rival] = min(pair, key=lambda each: getattr(each, statistic))
+                rivals[rival] = min(pair, key=lambda each: each.median)
     return {
-        rival: (
-            getattr(each, statistic) / getattr(own, statistic),
-            "" if each.quiet and own.quiet else "~",
-        )
+        rival: (each.median / own.median, "" if each.quiet and own.quiet else "~")
         for rival, each in rivals.items()
     }
 
 
-def means(found: Sequence[Figure], statistic: str) -> str:
+def means(found: Sequence[Figure]) -> str:
     """Return the geometric means of the ratios over all cells and those of each network."""
     quotients: dict[tuple[str, str], dict[str, float]] = {}
     for cell, present in by_cell(found).items():
         for subject in SUBJECTS:
-            for rival, (quotient, _) in ratios(present, subject, statistic).items():
+            for rival, (quotient, _) in ratios(present, subject).items():
                 quotients.setdefault((subject, rival), {})[cell] = quotient
     networks = dict.fromkeys(each.cell.partition(",")[0] for each in found)
     rows = []
@@ -177,8 +172,8 @@ def number(value: float) -> str:
     return f"{value:.{max(0, min(digits, 5))}f}"
 
 
-def shown(figure: Figure | None, statistic: str) -> str:
-    """Return a figure's median or minimum, marked if no turn was quiet."""
+def shown(figure: Figure | None) -> str:
+    """Return a figure's median, marked if no turn was quiet."""
     if figure is None:
         return "-"
-    return ("" if figure.quiet else "~") + number(getattr(figure, statistic))
+    return ("" if figure.quiet else "~") + number(figure.median)

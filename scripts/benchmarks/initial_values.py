@@ -17,7 +17,6 @@ import math
 import statistics
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -155,26 +154,33 @@ STARTS: dict[str, Start] = {
 }
 
 
-@dataclass(frozen=True)
-class Network:
-    """Hidden layers of so many units, each followed by its activation and dropout."""
+def score(
+    problem: Problem,
+    start: Start,
+    layer: tuple[str, float],
+    hidden: list[int],
+    epochs: int,
+    seed: int,
+) -> float:
+    """Return the accuracy on the test rows, or the root of the mean squared error.
 
-    hidden: list[int]
-    dropout: float
-    epochs: int
-
-
-def score(problem: Problem, start: Start, activation: str, seed: int, network: Network) -> float:
-    """Return the accuracy on the test rows, or the root of the mean squared error."""
+    Parameters
+    ----------
+    layer : (str, float)
+        Activation of each hidden layer, and rate of the dropout after it.
+    hidden : list of int
+        Their units.
+    """
+    activation, dropout = layer
     inputs = problem.train[0].shape[1]
     layers: list[gpunn.layers.Layer] = []
-    for k, n in itertools.pairwise([inputs, *network.hidden, problem.outputs]):
+    for k, n in itertools.pairwise([inputs, *hidden, problem.outputs]):
         weights, biases = start(k, n)
-        last = len(layers) == 2 * len(network.hidden)
+        last = len(layers) == 2 * len(hidden)
         f = "identity" if last else activation
         layers += [
             gpunn.layers.Dense(n, f, initializer=weights, bias_initializer=biases),
-            gpunn.layers.Dropout(network.dropout),
+            gpunn.layers.Dropout(dropout),
         ]
     model = gpunn.Sequential(
         layers[:-1], (inputs,), backend=gpunn.get_backend("numpy", threads=1), seed=seed
@@ -187,7 +193,7 @@ def score(problem: Problem, start: Start, activation: str, seed: int, network: N
     )
     trainer.fit(
         *problem.train,
-        epochs=network.epochs,
+        epochs=epochs,
         batch_size=min(256, max(16, len(problem.train[0]) // 32)),
         validation_data=problem.validation,
         callbacks=[gpunn.callbacks.EarlyStopping("val_loss", patience=10)],
@@ -233,7 +239,7 @@ def command(
     credit_risk.csv, dry_beans.csv), by itself or in tables/, and MNIST's four IDX files in mnist/.
     What is missing is left out, and said to be. The digits come with gpunn.
     """
-    network = Network([int(units) for units in hidden.split(",")], dropout, epochs)
+    units = [int(each) for each in hidden.split(",")]
     # The one-hot columns of categories that no training row has are constant.
     warnings.simplefilter("ignore", GpunnWarning)
     document, lines = [], []
@@ -241,7 +247,10 @@ def command(
     for problem in problems(folder, only.split(",") if only else None):
         for activation in activations.split(","):
             scores = {
-                name: [score(problem, start, activation, seed, network) for seed in range(seeds)]
+                name: [
+                    score(problem, start, (activation, dropout), units, epochs, seed)
+                    for seed in range(seeds)
+                ]
                 for name, start in STARTS.items()
             }
             for name in STARTS:

@@ -57,11 +57,6 @@ def one_of(choices: Mapping[str, Any]) -> Callable[[str], Any]:
     return convert
 
 
-def commas(items: Sequence[Any]) -> str:
-    """Return the text that `listed` reads as these items."""
-    return ",".join(map(str, items))
-
-
 BY_NAME_ONLY = " and ".join(name for name, each in EVERYBODY.items() if not each.by_default)
 OF_ALL = (
     click.option(
@@ -73,7 +68,6 @@ OF_ALL = (
     click.option("--reps", type=click.IntRange(1), default=3, help="Turns of each in a cell."),
     click.option("--extra", type=click.IntRange(0), default=2, help="More, if none was quiet."),
     click.option("--threads", type=click.IntRange(1), help="Of each. Default: the usable cores."),
-    click.option("--statistic", type=click.Choice(["median", "minimum"]), default="median"),
     click.option(
         "--json",
         "path",
@@ -84,12 +78,14 @@ OF_ALL = (
 SIZES = click.option(
     "--sizes",
     callback=listed(net),
-    default=commas(["-".join(map(str, sizes)) for sizes in GRID_SIZES]),
+    default=",".join("-".join(map(str, sizes)) for sizes in GRID_SIZES),
     help="Networks.",
 )
-BATCHES = click.option("--batches", callback=listed(positive), default=commas(GRID_BATCHES))
+BATCHES = click.option(
+    "--batches", callback=listed(positive), default=",".join(map(str, GRID_BATCHES))
+)
 OPTIMIZERS = click.option(
-    "--optimizers", callback=listed(one_of(GRID_RATES)), default=commas(list(GRID_RATES))
+    "--optimizers", callback=listed(one_of(GRID_RATES)), default=",".join(GRID_RATES)
 )
 SECONDS = click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=0.3, help="Of a turn."
@@ -97,7 +93,7 @@ SECONDS = click.option(
 TASKS = click.option(
     "--tasks",
     callback=listed(one_of(MNIST_TASKS)),
-    default=commas(list(MNIST_TASKS)),
+    default=",".join(MNIST_TASKS),
     help="; ".join(f"{number} is {task}" for number, task in MNIST_TASKS.items()) + ".",
 )
 DATA = click.option(
@@ -120,7 +116,6 @@ def subcommand(group: click.Group, name: str, *options: Any) -> Callable[..., An
             reps: int,
             extra: int,
             threads: int | None,
-            statistic: str,
             path: Path | None,
             **choices: Any,
         ) -> None:
@@ -135,9 +130,9 @@ def subcommand(group: click.Group, name: str, *options: Any) -> Callable[..., An
                 document = machine.described() | {"libraries": session.libraries()}
                 click.echo("\n".join(f"{key}: {value}" for key, value in document.items()))
                 found = measure(session, names, **choices)
-            click.echo(f"\n{comparison(found, statistic)}\n")
+            click.echo(f"\n{comparison(found)}\n")
             if name == "grid":
-                click.echo(f"{means(found, statistic)}\n")
+                click.echo(f"{means(found)}\n")
             click.echo(session.summary())
             if path is not None:
                 document = {
