@@ -1,4 +1,4 @@
-"""Attributes that are set from outside: what would be without effect is refused, and says so."""
+"""Attributes that users set: one that would have no effect is refused, with a hint."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "s
 
 
 def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:
-    """Return the error for an attribute that nothing would look at."""
+    """Return the error for setting an attribute that does not exist."""
     public = [each for each in valid if each[0] != "_"]
     hint = HINTS.get(name) or advice("parameter", name, public)
     return SettingError(f"{type(owner).__name__} has no attribute {name!r} to set: {hint}")
 
 
 def fixed_attribute(owner: object, name: str) -> SettingError:
-    """Return the error for an attribute that was looked at once and for all."""
+    """Return the error for setting an attribute that counts only when the object is made."""
     return SettingError(f"{type(owner).__name__}.{name} can't be set: {NEW}")
 
 
 class Fixed(tuple[Any, ...]):
-    """A tuple that says, where it is used as a list that changes, why it can't be changed."""
+    """A tuple whose error says why it can't be changed, where it is used as a list."""
 
     __slots__ = ()
 

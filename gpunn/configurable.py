@@ -1,4 +1,4 @@
-"""Objects that are their parameters: made from a name or a table, and described by one.
+"""Objects described by their parameters: made from a name or a table, and written as one.
 
 Activations, initializers, layers, losses, metrics, optimizers, schedules and callbacks are
 dataclasses. `Configurable.config` turns one into plain data (for a model file or a run's record)
@@ -58,7 +58,7 @@ class Configurable:
     beside_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; one of gpunn's own dataclasses has no others than it has."""
+        """Set an attribute; gpunn's own dataclasses take no attributes but their fields."""
         own = type(self).__module__.startswith("gpunn.")
         fields = vars(type(self)).get("__dataclass_fields__") if own else None
         known = fields is None or name in fields or name in self.beside_fields
@@ -67,7 +67,7 @@ class Configurable:
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Refuse a parameter that there is not, with the right one."""
+        """Refuse an unknown parameter, and name the right one."""
         if parameters.keys() - {field.name for field in _fields(cls)}:
             taken = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):

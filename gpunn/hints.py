@@ -1,6 +1,6 @@
-"""What other libraries call things, and what to use here instead.
+"""Hints for who comes from another library: what it calls things, and what to use here instead.
 
-These are hints in error messages, not further names: a configuration has one spelling.
+They stand in error messages and are no further names: a configuration has one spelling.
 """
 
 from __future__ import annotations

@@ -145,6 +145,6 @@ def _text(value: str, path: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates
         raise ArgumentError(
-            f"{path}: a text holds a character that is none: {error.reason}"
+            f"{path}: expected text that UTF-8 can hold; got {value!r:.80} ({error.reason})"
         ) from None
     return value

@@ -425,5 +425,7 @@ def test_the_configurations_that_come_along(path, monkeypatch):
 def test_half_of_a_character(tmp_path, key):
     path = tmp_path / "a.json"
     path.write_text(json.dumps(with_value(key, "\ud800")))
-    with pytest.raises(ConfigFileError, match=rf"a\.json: {key}: a text holds a character that"):
+    with pytest.raises(
+        ConfigFileError, match=rf"a\.json: {key}: expected text that UTF-8 can hold"
+    ):
         load_config(path)

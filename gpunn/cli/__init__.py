@@ -55,13 +55,13 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = plainly(warnings.showwarning)
+                warnings.showwarning = without_source_line(warnings.showwarning)
                 return super().invoke(ctx)
         except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
             raise
         except (GpunnError, OSError) as error:
             kind = Diverged if isinstance(error, DivergenceError) else Refused
-            raise kind(said(error)) from error
+            raise kind(message_of(error)) from error
         except MemoryError as error:
             reason = f" ({error})" if str(error) else ""
             raise Refused(f"out of memory{reason}; {LARGE_DATA}") from error
@@ -70,15 +70,15 @@ class Commands(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-def said(error: GpunnError | OSError) -> str:
-    """Return an error's message; the system's own ones say first which file they are about."""
+def message_of(error: GpunnError | OSError) -> str:
+    """Return an error's message; that of the system gets the name of its file."""
     if isinstance(error, GpunnError) or error.filename is None:
         return str(error)
     return f"{error.filename}: {error.strerror or error}"
 
 
-def plainly(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Return what shows gpunn's own warnings as they are, without a line of its source."""
+def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Return a `warnings.showwarning` that shows gpunn's own warnings without a line of source."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, GpunnWarning):

@@ -29,7 +29,7 @@ from gpunn.experiment.files import (
     csv_table,
     place_callback_files,
 )
-from gpunn.experiment.resumption import earlier_run, say_what_changes_the_numbers
+from gpunn.experiment.resumption import earlier_run, warn_of_changes
 from gpunn.monitor import improved, improvement_start, monitored
 from gpunn.storage.checkpoint_folder import CheckpointFolder
 from gpunn.storage.checkpoints import CheckpointContent
@@ -78,8 +78,8 @@ class RunFolder(Callback):
     the callbacks.
 
     A new best epoch is copied to the host at once, but written with the next checkpoint or when
-    training ends, whatever ends it. Whoever goes on from an earlier checkpoint after the process
-    was killed comes by that epoch again.
+    training ends, however it ends. If the process is killed before that, the run resumes from an
+    earlier checkpoint and trains that epoch again.
 
     No other process can train in the folder until this one leaves the context, or ends:
 
@@ -91,7 +91,7 @@ class RunFolder(Callback):
     overwrite : bool
         Whether the files of an earlier run there are removed when training begins. Others stay.
     resume : bool
-        Whether an earlier run there is gone on with.
+        Whether an earlier run there is resumed.
 
     Attributes
     ----------
@@ -177,13 +177,13 @@ class RunFolder(Callback):
         return self._experiment
 
     def attach(self, experiment: Experiment) -> Checkpoint | None:
-        """Take an experiment to keep, and return what it has to go on from.
+        """Prepare to keep an experiment here, and return the checkpoint that it resumes from.
 
         Returns
         -------
         Checkpoint or None
             The newest undamaged one of the run here, for `Experiment.run`; None if there is no run
-            to go on with.
+            to resume.
 
         Raises
         ------
@@ -218,11 +218,11 @@ class RunFolder(Callback):
         earlier = earlier_run(self.path, experiment.description)
         checkpoint = newest_checkpoint(self._checkpoints.path)
         self._take_state(checkpoint)
-        say_what_changes_the_numbers(experiment, checkpoint, earlier, self.path / ENVIRONMENT)
+        warn_of_changes(experiment, checkpoint, earlier, self.path / ENVIRONMENT)
         return checkpoint
 
     def _take_state(self, checkpoint: Checkpoint) -> None:
-        """Take what the run had kept in a checkpoint; raise unless its data were the same."""
+        """Take the norms from a checkpoint; raise a ConfigError if the run had other data."""
         state = next((kept for _, kept in checkpoint.callback_states() if DATA in kept), {})
         earlier = state.get(DATA, self._data)
         if earlier != self._data:

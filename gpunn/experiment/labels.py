@@ -88,7 +88,7 @@ def label_names(values: np.ndarray) -> list[str]:
 
 
 def positions(found: Sequence[str], classes: Sequence[str], place: str) -> np.ndarray:
-    """Return the position in `classes` of each label.
+    """Return the index in `classes` of each label.
 
     A label is a class's name, or another spelling of the same number: "1" is "1.0".
 

@@ -1,4 +1,4 @@
-"""What makes a resumed run another one than the uninterrupted run would have been."""
+"""Before a run resumes: what must be as it was, and warnings of what changes its results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpunn.experiment.files import CONFIG
 from gpunn.schedules import Schedule
 from gpunn.training.checkpoint import Checkpoint
 
-__all__ = ["earlier_run", "say_what_changes_the_numbers"]
+__all__ = ["earlier_run", "warn_of_changes"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -61,21 +61,21 @@ def earlier_run(folder: Path, description: Mapping[str, Any]) -> dict[str, Any]:
     return earlier
 
 
-def say_what_changes_the_numbers(
+def warn_of_changes(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any], recorded: Path
 ) -> None:
-    """Log a warning for each change that makes a resumed run end with other numbers.
+    """Log a warning for each change that gives a resumed run other results.
 
     Parameters
     ----------
     experiment : Experiment
-        What goes on.
+        The run that resumes.
     checkpoint : Checkpoint
-        What it goes on from.
+        What it resumes from.
     earlier : mapping
         The configuration that the run had.
     recorded : Path
-        Where backend and machine are recorded that it had.
+        File in which its backend and machine were recorded.
     """
     changes = [*_settings(experiment, earlier), *_surroundings(experiment, recorded)]
     for place, old, new in changes:
@@ -86,7 +86,7 @@ def say_what_changes_the_numbers(
             old,
             new,
         )
-    _say_what_the_schedule_does(experiment, checkpoint, earlier)
+    _warn_of_schedule(experiment, checkpoint, earlier)
 
 
 def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -98,14 +98,14 @@ def _settings(experiment: Experiment, earlier: Mapping[str, Any]) -> Iterator[tu
 
 
 def _options(description: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of a backend; an earlier release had fewer."""
+    """Return all options of a backend; the file of an earlier release has fewer."""
     given = description.get("backend_options")
     defaults = BackendOptions().plain()
     return defaults | given if isinstance(given, dict) else defaults
 
 
 def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what differs between the machine, or the part of it that computes, and the record."""
+    """Yield in what backend, BLAS and processor differ from those that were recorded."""
     try:
         old = read_config(recorded)
     except (ConfigError, OSError):  # it is a record, and needed for nothing else
@@ -122,10 +122,10 @@ def _surroundings(experiment: Experiment, recorded: Path) -> Iterator[tuple[str,
             yield from differences(old[key], new[key], key)
 
 
-def _say_what_the_schedule_does(
+def _warn_of_schedule(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
 ) -> None:
-    """Say so if the learning rates so far were those of a training of another length."""
+    """Warn if the learning rates so far were those of a training of another length."""
     training = earlier.get("training")
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress
