@@ -22,17 +22,18 @@ __all__ = ["Chain", "unique_labels"]
 class Chain(Layer):
     """y = f_n(... f_2(f_1(x))): layers applied one after the other, as one layer.
 
-    It is what a layer of your own contains that has a branch, such as y = x + f(x).
+    Made for layers of your own that have a branch: in y = x + f(x), f is a chain. The chain rule
+    is that of `run_backward`: each layer's dL/dx is the dL/dy of the layer before it.
 
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each takes the shape that the one before it gives.
+        Each takes the output shape of the one before it.
 
     Raises
     ------
     ArgumentError
-        If there is no layer, or two have the same label.
+        If there is no layer, or two layers have the same label.
     """
 
     layers: Sequence[Layer | Mapping[str, Any] | str]
@@ -98,7 +99,7 @@ class Chain(Layer):
 
 
 def unique_labels(layers: Sequence[Layer]) -> list[str]:
-    """Return each layer's own label, or its name and number among those of its kind."""
+    """Return each layer's own label, or one of its name and its count, such as "dense_2"."""
     labels, counts = [], dict[str, int]()
     for layer in layers:
         counts[layer.name] = counts.get(layer.name, 0) + 1

@@ -30,21 +30,28 @@ __all__ = ["Dense", "Neuron", "Neurons"]
 class Dense(Layer):
     """y = f(x W + b), with W of shape (inputs, units) and b of shape (units,).
 
+    With z = x W + b, of shape (rows, units), the chain rule is
+
+        dL/dz = dL/dy * f'(z)
+        dL/dW = x^T dL/dz
+        dL/db = sum over rows of dL/dz
+        dL/dx = dL/dz W^T
+
     Parameters
     ----------
     units : int
-        Number of neurons, which is the number of outputs.
+        Number of neurons, and so of outputs.
     activation : str, Activation or mapping
         The function f, such as "relu".
     bias : bool
         Whether there is a b.
     initializer : str, Initializer or mapping
-        Of W. "auto" is `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU (Klambauer et
-        al. 2017), `FanIn` without an activation, as in most last layers, and `GlorotOrFanIn`
-        otherwise.
+        Initial values of W. "auto" is `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU
+        (Klambauer et al. 2017), `FanIn` without an activation, as in most last layers, and
+        `GlorotOrFanIn` otherwise.
     bias_initializer : str, Initializer or mapping
-        Of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's `nn.Linear`; zeros for
-        SELU.
+        Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
+        `nn.Linear`; zeros for SELU.
 
     Notes
     -----
@@ -96,6 +103,7 @@ class Dense(Layer):
     def forward(self, x: Array, workspace: Workspace) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
+        # Where f'(z) follows from f(z), z is not needed again: f is applied in place.
         a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
         ops.dense(x, self.values["weights"], self.values.get("biases"), self.f, z, a)
         return a
@@ -111,6 +119,7 @@ class Dense(Layer):
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
+        # dL/dz takes the place of dL/dy in `gradient`; the other three get arrays of their own.
         input_gradient = None
         if wants_input_gradient:
             input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
@@ -129,7 +138,7 @@ class Dense(Layer):
 
 
 def fitting_initializer(activation: Activation) -> Initializer:
-    """Return what weights are drawn from, before this activation, unless it is said."""
+    """Return the default initializer of weights in front of this activation."""
     if isinstance(activation, SELU):
         return LeCun()
     if isinstance(activation, Identity):

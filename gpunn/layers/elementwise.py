@@ -1,4 +1,4 @@
-"""Layers that act on each number by itself: activations, dropout, rescaling; and flattening."""
+"""Elementwise layers: activations, dropout, rescaling; and flattening."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
 
 @dataclass(eq=False)
 class Activation(Layer):
-    """y = f(x).
+    """y = f(x), elementwise; dL/dx = dL/dy * f'(x).
 
     `Dense(units, activation=...)` does the same in one pass with the bias.
     """
@@ -50,16 +50,19 @@ class Activation(Layer):
 
 @dataclass(eq=False)
 class Dropout(Layer):
-    """In training, each number is zeroed with probability `rate` and scaled by 1 / (1 - rate) else.
+    """y = mask * x / (1 - rate) in training, with a mask of 0 and 1; y = x in inference.
 
-    The mask is a hash of (seed, layer, pass, position), so it is the same on every backend, is
-    recomputed instead of stored, and a resumed run needs no generator's state. Outside training
-    y = x (Srivastava et al. 2014, in the inverted form).
+    Each entry of the mask is 0 with probability `rate` (Srivastava et al. 2014, in the inverted
+    form, which keeps the mean). The chain rule is dL/dx = mask * dL/dy / (1 - rate).
+
+    The mask is a hash of (seed, layer, pass, position). So it is the same on every backend, the
+    backward pass computes it again instead of storing it, and a resumed run needs no state of a
+    random generator.
 
     Parameters
     ----------
     rate : float
-        In [0, 1).
+        In [0, 1). Probability that an entry is zeroed.
     """
 
     rate: float = 0.5
@@ -94,12 +97,14 @@ class Dropout(Layer):
 
 @dataclass(eq=False)
 class Rescaling(Layer):
-    """y = scale * x + offset, with x in any real type: uint8 pixels become floats on the device.
+    """y = scale * x + offset, with x of any real dtype; dL/dx = scale * dL/dy.
+
+    Pixels go to the device as uint8, a quarter of the bytes, and become floats there.
 
     Parameters
     ----------
     scale : float
-        By default 1 / 255, which takes pixels to [0, 1].
+        By default 1 / 255, which maps pixels to [0, 1].
     offset : float
     """
 
@@ -135,7 +140,7 @@ class Rescaling(Layer):
 
 @dataclass(eq=False)
 class Flatten(Layer):
-    """Each row becomes a vector, in row-major (C) order; a view, nothing is copied."""
+    """Each row becomes a vector, in row-major (C) order: a view, without a copy; dL/dx likewise."""
 
     name = "flatten"
     takes_integers = True

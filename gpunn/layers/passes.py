@@ -1,8 +1,9 @@
-"""Passes through layers in sequence, and how a layer of the user's own takes part in them.
+"""Forward and backward passes through layers in sequence, layers of the user's own among them.
 
-A recorded pass is a tape of operations. `operations_only` says which methods put theirs there.
-Any other method is one operation itself: a call that runs it each time and leaves its result where
-the operations after it look for it.
+A step is recorded once, as a tape of operations, and replayed. A method marked `operations_only`
+is called while recording, and adds its operations to the tape. Any other method becomes one
+operation of the tape, `call`, which runs the method in every step and copies its result into the
+buffer that the next operations read.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ def run_backward(
     workspace: Workspace,
     wants_input_gradient: bool = False,
 ) -> Array:
-    """Set the gradients of all layers by the chain rule, and return the last one computed.
+    """Set the gradients of all layers by the chain rule, from the last layer to the first.
 
-    It is dL/dx if that is wanted. Otherwise nothing is computed below the first layer with
-    parameters.
+    Layer k takes dL/d(its output), sets dL/d(its parameters), and returns dL/d(its input), which is
+    dL/d(output of layer k - 1). Returns the last of these: dL/dx, if that is wanted. Otherwise the
+    pass ends at the first layer with parameters, since nothing below uses a gradient.
 
     Parameters
     ----------
@@ -57,12 +59,12 @@ def run_backward(
 
 
 def first_trained(layers: Sequence[Layer]) -> int:
-    """Return the number of the first layer with parameters to train, or the number of layers."""
+    """Return the index of the first layer with trainable parameters, or the number of layers."""
     return next((i for i, layer in enumerate(layers) if layer.gradients), len(layers))
 
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return y = f(x)."""
+    """Return y = f(x) of one layer, whose `forward` may be of either kind."""
     if not recording() or by_operations(layer, "forward"):
         return layer.forward(x, workspace)
     shape = layer.output_shape(x.shape[1:])
@@ -83,7 +85,7 @@ def backward(
     workspace: Workspace,
     wants_input_gradient: bool,
 ) -> Array:
-    """Return dL/dx from dL/dy, and set the layer's gradients."""
+    """Return dL/dx from dL/dy of one layer, and set its gradients."""
     if not recording() or by_operations(layer, "backward"):
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)
     result = gradient
@@ -100,12 +102,12 @@ def backward(
 
 
 def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
-    """Set result = found, which may be the same array.
+    """Copy `found` into `result`, unless it is that array already.
 
     Raises
     ------
     ArgumentError
-        If the shape is another one.
+        If the shapes differ.
     """
     if found is result:
         return
@@ -119,10 +121,10 @@ def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
 
 
 def by_operations(owner: object, name: str) -> bool:
-    """Return whether a pass of a layer or network computes by operations of the backend alone.
+    """Return whether the method `name` may be called once, to record it, rather than in each step.
 
-    It does if the method is marked, and no subclass of the class that has it computes what the
-    method may look at: a property is asked for once, while a pass is recorded.
+    It may if it is marked `operations_only` and no subclass overrides attributes by properties or
+    `__getattr__`: these could give another value in the next step, but are read only once.
     """
     if name in vars(owner):
         return False
@@ -138,7 +140,7 @@ def by_operations(owner: object, name: str) -> bool:
 
 
 class Network(Protocol):
-    """What passes are run through; `gpunn.Sequential` or a subclass of the user's own."""
+    """What passes run through: `gpunn.Sequential` or a subclass of the user's own."""
 
     output_shape: Shape
 
@@ -150,7 +152,11 @@ class Network(Protocol):
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    """Return what the network's `forward` does; the last one, where that runs each time anew."""
+    """Return the outputs of the network's `forward`, whichever kind of method it is.
+
+    For one that runs in every step, only the last output is in a fixed buffer; the list is filled
+    with the others in each run.
+    """
     if not recording() or by_operations(network, "forward"):
         return network.forward(x, workspace)
     result = workspace.rows(network, "result of forward", x.shape[0], network.output_shape)
@@ -168,9 +174,9 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
 def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
-    """Do what the network's `backward` does."""
-    alone = by_operations(network, "forward") and by_operations(network, "backward")
-    if not recording() or alone:
+    """Run the network's `backward`, whichever kind of method it is."""
+    recordable = by_operations(network, "forward") and by_operations(network, "backward")
+    if not recording() or recordable:
         network.backward(outputs, gradient, workspace)
     else:
         workspace.backend.call(lambda: network.backward(outputs, gradient, workspace))
