@@ -29,6 +29,7 @@ __all__ = [
     "GpunnWarning",
     "InvalidFileError",
     "MissingFigureError",
+    "MissingMetricError",
     "MissingPackageError",
     "ModelFileError",
     "SettingError",
@@ -151,10 +152,14 @@ class ExportError(GpunnError, ValueError):
     """A network holds something that another program's format can't express."""
 
 
-class MissingFigureError(GpunnError, KeyError):
+class MissingMetricError(GpunnError, KeyError):
     """A history has no metric of that name; the message suggests the nearest."""
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes
+
+
+MissingFigureError = MissingMetricError
+"""Earlier name of `MissingMetricError`."""
 
 
 class MissingPackageError(GpunnError, ImportError):

@@ -62,5 +62,5 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         check_arrays(values, description.dtype)
     except (ArgumentError, ArgumentTypeError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
-    model.metadata, model.inputs_fitted = description.metadata, description.inputs_fitted
+    model.metadata, model.adapted = description.metadata, description.inputs_fitted
     return model

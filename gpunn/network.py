@@ -95,7 +95,7 @@ class Sequential(Described):
         Shape of one row of the output.
     parameters : Parameters
         All arrays, by names such as "dense_1.weights".
-    inputs_fitted : bool
+    adapted : bool
         Whether layers that learn from the training inputs (`Standardization`) have done so.
     exclusion : Exclusion
         Which thread trains or evaluates the network.
@@ -181,7 +181,7 @@ class Sequential(Described):
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             key = int(generator(self.seed, "dropout", index).integers(2**32))
             layer.attach(*self.parameters.views(label), key)
-        self.inputs_fitted = not any(layer.learns_from_inputs for layer in self.layers)
+        self.adapted = not any(layer.adapts for layer in self.layers)
         self._inference: Workspace | None = None
         self._recordings = Recordings(self.layers, CACHE_SIZE)
         self._lock = threading.Lock()
@@ -200,12 +200,12 @@ class Sequential(Described):
         shape = self.input_shape
         only_flatten = True
         for label, layer in zip(self.labels, self.layers, strict=True):
-            if layer.learns_from_inputs and not only_flatten:
+            if layer.adapts and not only_flatten:
                 raise ArgumentError(
                     f"layer {label!r}: learns from the network's inputs, so nothing but "
                     "gpunn.layers.Flatten() may come before it"
                 )
-            if any(each.learns_from_inputs for each in family(layer) if each is not layer):
+            if any(each.adapts for each in family(layer) if each is not layer):
                 raise ArgumentError(
                     f"layer {label!r}: contains a layer that learns from the network's inputs, "
                     "which must be one of the network's own layers; move it there"
@@ -381,38 +381,51 @@ class Sequential(Described):
         small = dtype.kind in "ui" and dtype.itemsize <= 2
         return dtype.name if small and first is not None and first.takes_integers else self.dtype
 
-    def fit_inputs(self, X: HostArray) -> None:
+    def adapt(self, X: HostArray) -> None:
         """Let layers that learn from the training inputs (`Standardization`) do so.
 
-        `Trainer.fit` does this once.
+        The first `Trainer.fit` does this with its training rows.
 
         Raises
         ------
         DataError
-            If the inputs don't fit the network, or a layer's figures of them don't fit its type.
-            Nothing has been changed then.
+            If the inputs don't fit the network, or what a layer learns from them overflows or
+            underflows the network's dtype. Nothing has been changed then.
         """
         names = column_names(X)
-        self.take_inputs(self.learn_inputs(self._checked_inputs(X)))
+        self.set_adapted_values(self.adapted_values(self._checked_inputs(X)))
         self.remember(names, None, self.output_activation)
 
-    def learn_inputs(
-        self, X: HostArray, numbers: np.ndarray | None = None
+    def fit_inputs(self, X: HostArray) -> None:
+        """Earlier name of `adapt`."""
+        self.adapt(X)
+
+    @property
+    def inputs_fitted(self) -> bool:
+        """Earlier name of `adapted`."""
+        return self.adapted
+
+    @inputs_fitted.setter
+    def inputs_fitted(self, value: bool) -> None:
+        self.adapted = value
+
+    def adapted_values(
+        self, X: HostArray, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Return what `fit_inputs` would set, from the rows with these numbers (None: all)."""
+        """Return what `adapt` would set, from the rows with these indices (None: all)."""
         X = check_inputs(X, self.input_shape, "X", self.dtype)
         return {
             f"{label}.{name}": value
             for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True)
-            if layer.learns_from_inputs
-            for name, value in layer.fit_inputs(X.reshape(-1, *shape), numbers, self.dtype).items()
+            if layer.adapts
+            for name, value in layer.adapt(X.reshape(-1, *shape), indices, self.dtype).items()
         }
 
-    def take_inputs(self, learned: Mapping[str, np.ndarray]) -> None:
-        """Set what `learn_inputs` returned."""
-        for name, value in learned.items():
+    def set_adapted_values(self, values: Mapping[str, np.ndarray]) -> None:
+        """Set what `adapted_values` returned."""
+        for name, value in values.items():
             self.parameters[name] = value
-        self.inputs_fitted = True
+        self.adapted = True
 
     # --------------------------------------------------------------------------- description
 
@@ -471,7 +484,7 @@ class Sequential(Described):
         return {
             "kind": self.file_kind,
             **self.config(),
-            "inputs_fitted": self.inputs_fitted,
+            "inputs_fitted": self.adapted,
             "metadata": self.metadata,
             "versions": {"gpunn": __version__, "numpy": np.__version__},
             "trained_on": self.backend.describe(),
@@ -519,6 +532,8 @@ class Sequential(Described):
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Rebuild the network, so that views and flat vectors share memory again."""
         kept = dict(state)
+        if "inputs_fitted" in kept:  # pickled by an earlier release
+            kept["adapted"] = kept.pop("inputs_fitted")
         layers = copy.deepcopy(kept.pop("layers"))
         backend = get_backend(kept.pop("backend"), **kept.pop("backend_options"))
         backend.restore_algorithms(kept.pop("algorithms", {}))

@@ -1,7 +1,7 @@
-"""One flat vector of values, one of gradients, and named views into both.
+"""Parameters in flat vectors, and named views into these.
 
-An optimizer's update is one pass over the flat vectors, clipping is one dot product, a checkpoint
-is named views of one array.
+One vector makes an update one pass over memory and clipping one dot product, however many layers
+there are. The views have the layers' shapes and share the vectors' memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ParameterSpec", "Parameters"]
 
 ALIGNMENT = 16
-"""Every view begins at a multiple of this many elements: 64 bytes in float32, a cache line, and
-what the fastest matrix products of CPU and GPU libraries ask for."""
+"""Every view begins at a multiple of this many elements. In float32 that is 64 bytes, a cache line,
+which the fastest matrix products of CPU and GPU libraries ask for."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ParameterSpec:
     decay : bool
         Whether weight decay applies to it by default.
     trainable : bool
-        False for what is carried along and saved but has no gradient, such as running means.
+        False for a buffer: saved, but without a gradient, such as a running mean.
     """
 
     name: str
@@ -52,18 +52,18 @@ class ParameterSpec:
 
 
 class Parameters:
-    """All arrays of a network, laid out in three flat vectors.
+    """All arrays of a network, in three flat vectors: values, gradients and buffers.
 
     Attributes
     ----------
     values, gradients : array, shape (size,)
         Trainable parameters and their gradients. Those that decay come first.
-    statistics : array
-        What is not trainable, laid out the same way.
+    buffers : array, shape (buffer size,)
+        Arrays that are saved but not trained, such as running means, laid out the same way.
     decayed : int
-        Length of the leading segment that weight decay applies to.
+        Weight decay applies to `values[:decayed]`.
     count : int
-        Number of trainable parameters, padding left out.
+        Number of trainable parameters, without the padding that aligns the views.
     """
 
     def __init__(
@@ -84,24 +84,24 @@ class Parameters:
         dtype : str
             "float32" or "float64".
         seed : int
-            Each parameter is drawn from (seed, "weights", its position), in float64, so that
-            float32 and float64 networks start from the same numbers.
+            Each parameter is drawn from (seed, "weights", its position) in float64 and then
+            rounded, so that float32 and float64 networks start from the same values.
         values : mapping of str to array or None
-            Host arrays to begin with instead.
+            Host arrays to begin with, instead of newly drawn values.
         """
         self._backend = backend
         self.specs = dict(specs)
         trainable = [name for name, spec in specs.items() if spec.trainable]
         decaying = [name for name in trainable if specs[name].decay]
         others = [name for name in trainable if not specs[name].decay]
-        carried = [name for name, spec in specs.items() if not spec.trainable]
+        buffers = [name for name, spec in specs.items() if not spec.trainable]
 
         self._offsets: dict[str, int] = {}
         self.decayed = self._lay_out(decaying, 0)
         size = self._lay_out(others, self.decayed)
         self.values = backend.zeros((size,), dtype)
         self.gradients = backend.zeros((size,), dtype)
-        self.statistics = backend.zeros((self._lay_out(carried, 0),), dtype)
+        self.buffers = backend.zeros((self._lay_out(buffers, 0),), dtype)
         self.count = sum(math.prod(specs[name].shape) for name in trainable)
 
         self._views = {name: self._view(name, self._vector(name)) for name in specs}
@@ -113,6 +113,11 @@ class Parameters:
                 random = generator(seed, "weights", position)
                 self[name] = spec.initializer.sample(random, spec.shape)
 
+    @property
+    def statistics(self) -> Array:
+        """Earlier name of `buffers`."""
+        return self.buffers
+
     def _lay_out(self, names: Sequence[str], offset: int) -> int:
         for name in names:
             self._offsets[name] = offset
@@ -121,7 +126,7 @@ class Parameters:
         return offset
 
     def _vector(self, name: str) -> Array:
-        return self.values if self.specs[name].trainable else self.statistics
+        return self.values if self.specs[name].trainable else self.buffers
 
     def _view(self, name: str, vector: Array) -> Array:
         shape, offset = self.specs[name].shape, self._offsets[name]
@@ -154,11 +159,11 @@ class Parameters:
         self._backend.copy_from_host(value, self._views[name])
 
     def gradient(self, name: str) -> Array:
-        """Return the live view of one trainable array's gradient."""
+        """Return the live view of the gradient of one trainable array."""
         return self._gradient_views[name]
 
     def views_into(self, vector: Array) -> dict[str, Array]:
-        """Return views, by name, of another vector that is laid out as `values`."""
+        """Return named views into another vector of the layout of `values`, such as a moment."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
     def views(self, layer: str) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -177,9 +182,9 @@ class Parameters:
         return {name: self._backend.to_host(view) for name, view in self._views.items()}
 
     def snapshot(self) -> tuple[Array, Array]:
-        """Return a copy of (values, statistics) on the device."""
-        return self._backend.copy(self.values), self._backend.copy(self.statistics)
+        """Return a copy of (values, buffers) on the device."""
+        return self._backend.copy(self.values), self._backend.copy(self.buffers)
 
     def restore(self, snapshot: tuple[Array, Array]) -> None:
-        """Take back what `snapshot` returned, in place."""
-        self.values[...], self.statistics[...] = snapshot
+        """Set (values, buffers), in place, to what `snapshot` returned."""
+        self.values[...], self.buffers[...] = snapshot

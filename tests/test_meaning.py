@@ -108,11 +108,11 @@ def test_targets_are_taken_by_name():
         trainer.evaluate(FRAME, y.rename(columns={"q": "r"}))
 
 
-def test_fit_inputs_takes_columns_by_name():
+def test_adapt_takes_columns_by_name():
     one, other = network(), network()
-    one.fit_inputs(FRAME)
+    one.adapt(FRAME)
     other.feature_names = list(FRAME)
-    other.fit_inputs(MOVED)
+    other.adapt(MOVED)
     for name, value in one.parameters.to_host().items():
         np.testing.assert_array_equal(value, other.parameters.to_host()[name])
 

@@ -377,24 +377,24 @@ def test_big_endian_pixels():
 # ------------------------------------------------------------------------- learning from the inputs
 
 
-def test_fit_inputs_standardizes():
+def test_adapt_standardizes():
     model = everything()
-    assert not model.inputs_fitted
+    assert not model.adapted
     X = np.random.default_rng(0).normal(5, 3, size=(100, 2, 2))
-    model.fit_inputs(X)
-    assert model.inputs_fitted
+    model.adapt(X)
+    assert model.adapted
     flat = X.reshape(100, 4)
     values = model.parameters.to_host()
     np.testing.assert_allclose(values["standardization_1.mean"], flat.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(values["standardization_1.deviation"], flat.std(axis=0), rtol=1e-12)
 
 
-def test_fit_inputs_that_fails_changes_nothing():
+def test_adapt_that_fails_changes_nothing():
     model = network(layers.Standardization(), layers.Dense(2), dtype="float64")
     before = model.parameters.to_host()
     with pytest.raises(DataError, match="too large"):
-        model.fit_inputs(np.array([[0, 0, 1e300], [0, 0, -1e300]]))
-    assert not model.inputs_fitted
+        model.adapt(np.array([[0, 0, 1e300], [0, 0, -1e300]]))
+    assert not model.adapted
     for name, value in before.items():
         np.testing.assert_array_equal(model.parameters.to_host()[name], value)
 
@@ -412,14 +412,14 @@ COPIES = {
 @pytest.mark.parametrize("way", COPIES)
 def test_copy_is_equal_and_separate(way):
     model = everything()
-    model.fit_inputs(np.random.default_rng(0).normal(5, 3, size=(10, 2, 2)))
+    model.adapt(np.random.default_rng(0).normal(5, 3, size=(10, 2, 2)))
     model.metadata["classes"] = ["a", "b"]
     model.note = {"by": "user"}
     X = np.random.default_rng(1).normal(size=(4, 2, 2))
     expected = model.predict(X)
     duplicate = COPIES[way](model)
     assert type(duplicate) is gpunn.Sequential
-    assert duplicate.inputs_fitted
+    assert duplicate.adapted
     assert duplicate.note == {"by": "user"}
     assert duplicate.config() == model.config()
     assert [layer.key for layer in duplicate.layers] == [layer.key for layer in model.layers]

@@ -35,7 +35,7 @@ def test_views_share_memory_with_the_vectors(backend):
     parameters = build(backend)
     backend.fill(parameters.values, 7.0)
     backend.fill(parameters.gradients, 8.0)
-    backend.fill(parameters.statistics, 9.0)
+    backend.fill(parameters.buffers, 9.0)
     for name, spec in SPECS.items():
         expected = 7.0 if spec.trainable else 9.0
         assert (backend.to_host(parameters[name]) == expected).all(), name
@@ -78,10 +78,10 @@ def test_views_are_aligned_and_do_not_overlap(declared):
     parameters = Parameters(specs, NumpyBackend(), "float64", 0)
     for number, name in enumerate(specs, 1):
         parameters[name][...] = number
-    used = np.concatenate([parameters.values, parameters.statistics])
+    used = np.concatenate([parameters.values, parameters.buffers])
     for number, (name, spec) in enumerate(specs.items(), 1):
         assert (used == number).sum() == math.prod(spec.shape)  # nobody wrote over it
-        vector = parameters.values if spec.trainable else parameters.statistics
+        vector = parameters.values if spec.trainable else parameters.buffers
         address = parameters[name].__array_interface__["data"][0]
         start = (address - vector.__array_interface__["data"][0]) // 8
         assert start % ALIGNMENT == 0
@@ -124,7 +124,7 @@ def test_snapshot_and_restore(backend):
     before = parameters.to_host()
     snapshot = parameters.snapshot()
     backend.fill(parameters.values, 0.5)
-    backend.fill(parameters.statistics, 0.5)
+    backend.fill(parameters.buffers, 0.5)
     view = parameters["dense_1.weights"]
     parameters.restore(snapshot)
     for name, value in parameters.to_host().items():

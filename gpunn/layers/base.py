@@ -1,9 +1,11 @@
 """What a layer is.
 
-A layer is a function y = f(x) of a batch whose first axis is the rows (samples), and the chain
-rule for it: `backward` turns dL/dy into dL/dx and leaves dL/d(parameter) in `self.gradients`. It
-computes with the operations of `workspace.backend` or with plain array-API functions
-(`workspace.backend.xp`) and keeps no arrays of its own but views of the network's parameters.
+A layer is a function y = f(x) of a batch, whose first axis is the rows (samples), and the chain
+rule of that function. `forward` computes y. `backward` takes dL/dy, returns dL/dx and writes
+dL/d(parameter) into `self.gradients`, where L is the loss of the batch. Both compute with the
+operations of `workspace.backend` or with plain array-API functions (`workspace.backend.xp`). A
+layer keeps no arrays of its own: parameters are views of the network's, and everything else is in
+buffers of the workspace.
 
 A new layer is a dataclass:
 
@@ -18,7 +20,7 @@ A new layer is a dataclass:
 ...         return y
 ...
 ...     def backward(self, x, y, gradient, workspace, wants_input_gradient):
-...         gradient *= 0.5
+...         gradient *= 0.5  # dL/dx = 0.5 dL/dy
 ...         return gradient
 """
 
@@ -46,8 +48,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 def operations_only(method: F) -> F:
     """Mark a `forward` or `backward` that computes by operations of the backend alone.
 
-    Such a method is called once, and its operations are recorded: what it computes otherwise, by
-    functions of `xp` or arithmetic on arrays, would be lost. Others are called in every step.
+    Such a method is called once, and the operations that it calls are recorded for all steps. What
+    it computes in another way (functions of `xp`, arithmetic on arrays) would be missing from the
+    recording. A method without the mark is called in every step.
     """
     method.operations_only = True  # type: ignore[attr-defined]
     return method
@@ -64,18 +67,30 @@ class Layer(Configurable):
     values, gradients : mapping of str to array
         Live views of this layer's parameters and their gradients, given by the network.
     key : int
-        A 32-bit number for this layer's random masks, given by the network.
+        A 32-bit number from which this layer's dropout masks are hashed, given by the network.
     takes_integers : bool
-        Whether x may be of an integer type, such as the uint8 pixels that `Rescaling` takes.
-    learns_from_inputs : bool
-        Whether `fit_inputs` has something to take from the training inputs.
+        Whether x may have an integer dtype, such as the uint8 pixels that `Rescaling` takes.
+    adapts : bool
+        Whether `adapt` learns something from the training inputs.
     """
 
     beside_fields = frozenset(("values", "gradients", "key", "f"))
     takes_integers: ClassVar[bool] = False
+    adapts: ClassVar[bool] = False
     learns_from_inputs: ClassVar[bool] = False
+    """Earlier name of `adapts`."""
 
     label: str = field(default="", kw_only=True)
+
+    def __init_subclass__(cls) -> None:
+        """Keep the earlier names of `adapt` and `adapts` in step with these, and the other way."""
+        super().__init_subclass__()
+        for name, earlier in (("adapt", "fit_inputs"), ("adapts", "learns_from_inputs")):
+            own = vars(cls)
+            if name in own and earlier not in own:
+                setattr(cls, earlier, with_numbers(own[name]) if name == "adapt" else own[name])
+            elif earlier in own and name not in own:
+                setattr(cls, name, own[earlier])
 
     def __post_init__(self) -> None:
         if not isinstance(self.label, str):
@@ -90,10 +105,10 @@ class Layer(Configurable):
         self.key = 0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless that would be without effect or tear the network apart.
+        """Set an attribute, unless that has no effect or contradicts what has been built.
 
-        In a network, numbers such as a rate of dropout may change; what shapes, parameters and
-        activations were made from may not.
+        In a network, a float such as a dropout rate may be changed. What determined the shapes,
+        parameters and activations may not.
         """
         if name == "trainable" and not hasattr(type(self), name):
             raise unknown_attribute(self, name, ())
@@ -121,10 +136,10 @@ class Layer(Configurable):
         return {}
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Declare this layer's parameters.
+        """Declare this layer's parameters and buffers.
 
-        Those of its children, by names such as "dense_1.weights", if it does not say otherwise;
-        the children are taken to have its own input.
+        By default those of its children, by names such as "dense_1.weights", as if each child took
+        this layer's own input.
         """
         return [
             replace(spec, name=f"{label}.{spec.name}")
@@ -133,31 +148,39 @@ class Layer(Configurable):
         ]
 
     def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
-        """Take the views of the parameters; called once, by the network."""
+        """Keep the views of the parameters; called once, by the network."""
         self.values, self.gradients, self.key = values, gradients, key
         for index, (label, child) in enumerate(self.children().items()):
-            below = int(generator(key, "dropout", index).integers(2**32))
-            child.attach(within(values, label), within(gradients, label), below)
+            child_key = int(generator(key, "dropout", index).integers(2**32))
+            child.attach(within(values, label), within(gradients, label), child_key)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made from, which belongs to no network yet."""
+        """Return the state of a copy, which belongs to no network yet."""
         return {**vars(self), "values": {}, "gradients": {}, "key": 0}
 
-    def fit_inputs(
-        self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
+    def adapt(
+        self, X: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> Mapping[str, np.ndarray]:
-        """Return values for parameters that are taken from the training inputs, before training.
+        """Return, by name, the values of buffers that are computed from the training inputs.
+
+        Called once, before training.
 
         Parameters
         ----------
         X : array, shape (rows, *input shape)
-            On the host; it may be a memory map larger than the memory.
-        numbers : array of int64 or None
-            Which rows are training rows; None is all of them.
+            On the host. A memory map may be larger than the memory, so read it in chunks.
+        indices : array of int64 or None
+            The training rows; None is all of them.
         dtype : {"float32", "float64"}
-            The network's type, which the values have to fit.
+            The network's dtype. The values must be representable in it.
         """
         return {}
+
+    def fit_inputs(
+        self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
+    ) -> Mapping[str, np.ndarray]:
+        """Earlier name of `adapt`."""
+        return Layer.adapt(self, X, numbers, dtype)  # of subclasses: see `__init_subclass__`
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
         """Return y = f(x), in a buffer of the workspace."""
@@ -178,24 +201,37 @@ class Layer(Configurable):
         x, y : array
             What `forward` took and returned.
         gradient : array
-            dL/dy. This layer may overwrite it.
+            dL/dy. This layer may overwrite it, and return it as dL/dx.
         workspace : Workspace
-            The one of the forward pass.
+            That of the forward pass.
         wants_input_gradient : bool
-            False if nobody will look at dL/dx, so that it need not be computed.
+            False if dL/dx is not used, so that it need not be computed: no layer below has
+            parameters.
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward")
 
     def config(self) -> dict[str, Any]:
-        """Return the layer's parameters in plain types."""
+        """Return the layer's arguments in JSON types."""
         described = super().config()
         if not self.label:
             del described["label"]
         return described
 
 
+def with_numbers(adapt: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `adapt` under its earlier name, with `indices` as `numbers`."""
+
+    def fit_inputs(
+        self: Layer, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
+    ) -> Any:
+        """Earlier name of `adapt`."""
+        return adapt(self, X, numbers, dtype)
+
+    return fit_inputs
+
+
 def within(arrays: Mapping[str, Array], label: str) -> dict[str, Array]:
-    """Return the arrays of the child with this label, by the child's own names."""
+    """Return the arrays of the child with this label, by their names within the child."""
     prefix = f"{label}."
     return {
         name.removeprefix(prefix): array

@@ -1,4 +1,14 @@
-"""Layers that centre and scale: batch and layer normalisation, and standardised inputs."""
+"""Layers that centre and scale: batch and layer normalisation, and standardised inputs.
+
+For both normalisations, with n = (x - mean) / sqrt(variance + epsilon) and y = scale * n + shift:
+
+    dL/dscale = sum over rows of dL/dy * n
+    dL/dshift = sum over rows of dL/dy
+    dL/dx     = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
+
+The means of dL/dx are taken over the axis that was normalised: rows for `BatchNorm`, features for
+`LayerNorm`. The last two terms are there because mean and variance depend on x.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +31,16 @@ __all__ = ["BatchNorm", "LayerNorm", "Standardization"]
 class BatchNorm(Layer):
     """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each feature over the batch.
 
-    In training, mean and variance (the biased one) are the batch's, and running averages follow
-    them: running <- momentum * running + (1 - momentum) * batch's. Outside training the running
-    averages are used (Ioffe & Szegedy 2015). Sample weights don't enter the averages.
+    In training, mean and (biased) variance are those of the batch, and update running averages:
+    running <- momentum * running + (1 - momentum) * batch's. In inference the running averages are
+    used (Ioffe & Szegedy 2015). Sample weights don't enter the averages.
 
     Parameters
     ----------
     momentum : float
-        In [0, 1).
+        In [0, 1). The weight of the old average, as in Keras; PyTorch's is 1 - momentum.
     epsilon : float
-        Keeps a constant feature from dividing by zero.
+        Keeps the division finite for a constant feature.
     """
 
     momentum: float = 0.9
@@ -90,6 +100,7 @@ class BatchNorm(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
+        # n and 1 / sqrt(variance + epsilon) were kept by `forward`; dL/dx takes the place of dL/dy.
         workspace.backend.batch_norm_gradient(
             gradient,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
@@ -105,7 +116,7 @@ class BatchNorm(Layer):
 class LayerNorm(Layer):
     """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each row over its features.
 
-    The same in training and outside it (Ba, Kiros & Hinton 2016).
+    The same in training and in inference (Ba, Kiros & Hinton 2016).
     """
 
     epsilon: float = 1e-5
@@ -146,6 +157,7 @@ class LayerNorm(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
+        # n and 1 / sqrt(variance + epsilon) were kept by `forward`; dL/dx takes the place of dL/dy.
         workspace.backend.layer_norm_gradient(
             gradient,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
@@ -159,16 +171,18 @@ class LayerNorm(Layer):
 
 @dataclass(eq=False)
 class Standardization(Layer):
-    """y = (x - mean) / deviation, with each feature's figures taken from the training data.
+    """y = (x - mean) / std for each feature, with mean and standard deviation of the training data.
 
-    The deviation is the standard one, sqrt(mean((x - mean)^2)). The figures are saved with the
-    model, so raw data goes in wherever the model is used. The first `Trainer.fit` takes them from
-    its training rows (`Sequential.fit_inputs`). A constant feature keeps the deviation 1, so that
-    it becomes 0 rather than infinite.
+    std = sqrt(mean((x - mean)^2)). The first `Trainer.fit` computes both from its training rows
+    (`Sequential.adapt`). They are saved with the model, as the buffers "mean" and "deviation", so
+    a model takes raw data wherever it is used. A constant feature gets std = 1, so that it becomes
+    0 rather than NaN.
+
+    The chain rule is dL/dx = dL/dy / std.
     """
 
     name = "standardization"
-    learns_from_inputs = True
+    adapts = True
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
         shape = (only_vectors(self, input_shape),)
@@ -177,24 +191,24 @@ class Standardization(Layer):
             ParameterSpec("deviation", shape, Ones(), trainable=False),
         ]
 
-    def fit_inputs(
-        self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
+    def adapt(
+        self, X: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> dict[str, np.ndarray]:
-        mean, deviation = column_statistics(X, indices=numbers)
+        mean, std = column_statistics(X, indices=indices)
         limits = np.finfo(dtype)
         for unfit, size in (
-            ((np.abs(mean) > limits.max) | (deviation > limits.max), "large"),
-            (deviation < limits.tiny, "small"),
+            ((np.abs(mean) > limits.max) | (std > limits.max), "large"),
+            (std < limits.tiny, "small"),
         ):
             if unfit.any():
                 column = int(unfit.argmax())
                 other = " or use a network of dtype='float64'" if dtype == "float32" else ""
                 raise DataError(
                     f"X: column {column} (mean {mean[column]:.3g}, standard deviation "
-                    f"{deviation[column]:.3g}) is too {size} to be standardized in {dtype}; "
+                    f"{std[column]:.3g}) is too {size} to be standardized in {dtype}; "
                     f"rescale it{other}"
                 )
-        return {"mean": mean, "deviation": deviation}
+        return {"mean": mean, "deviation": std}
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:

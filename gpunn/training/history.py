@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpunn.display import html_table, plot_columns
-from gpunn.errors import ArgumentError, MissingFigureError, suggest
+from gpunn.errors import ArgumentError, MissingMetricError, suggest
 from gpunn.monitor import (
     TIMINGS,
     VALIDATION,
@@ -82,7 +82,7 @@ class History(dict[str, list[float]]):
 
         Raises
         ------
-        MissingFigureError
+        MissingMetricError
             If no epoch has it. This is a KeyError, too.
         """
         return list(super().__getitem__(name))
@@ -90,14 +90,14 @@ class History(dict[str, list[float]]):
     def __missing__(self, name: str) -> list[float]:
         if not self.rows:
             ended = f" (training ended: {self.stopped})" if self.stopped else ""
-            raise MissingFigureError(
+            raise MissingMetricError(
                 f"history: there is no {name!r}, since no epoch has been done yet{ended}; metrics "
                 "come with the epochs of Trainer.fit"
             )
         needs = ""
         if name.startswith(VALIDATION) and not any(key.startswith(VALIDATION) for key in self):
             needs = " without validation data (validation_data or validation_split of Trainer.fit)"
-        raise MissingFigureError(f"history: there is no {name!r}{needs}; {suggest(name, self)}")
+        raise MissingMetricError(f"history: there is no {name!r}{needs}; {suggest(name, self)}")
 
     def __repr__(self) -> str:
         """Summarize."""

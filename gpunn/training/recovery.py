@@ -40,7 +40,7 @@ class GoodState:
         parameters = step.model.parameters
         changing = (
             parameters.values,
-            parameters.statistics,
+            parameters.buffers,
             *step.slots.values(),
             step.updates,
             step.workspace.passes,

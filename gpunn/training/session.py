@@ -99,7 +99,7 @@ class TrainingSession:
                     (each.rule for each in callbacks if isinstance(each, EarlyStopping)), None
                 )
                 if learned is not None:
-                    trainer.model.take_inputs(learned)
+                    trainer.model.set_adapted_values(learned)
                 with trainer.model.backend.device_errors(), self.interruption:
                     if trainer.policy.finds_causes:
                         with self.memory:
@@ -174,8 +174,8 @@ class TrainingSession:
         """Make the step, and return what the network learns from the inputs, if it has to."""
         trainer, model, names = self.trainer, self.trainer.model, self.training.names
         learned = None
-        if not model.inputs_fitted:
-            learned = model.learn_inputs(self.training.dataset.X, self.training.indices)
+        if not model.adapted:
+            learned = model.adapted_values(self.training.dataset.X, self.training.indices)
         with self.memory:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)

@@ -60,7 +60,7 @@ def disturbed(model: gpunn.Sequential) -> gpunn.Sequential:
         drawn = random.uniform(0.5, 1.5, array.shape)
         sign = random.choice([-1, 1], array.shape) if name.endswith(("weights", "biases")) else 1
         model.parameters[name] = drawn * sign / (array.shape[0] ** 0.5 if array.ndim == 2 else 1)
-    model.inputs_fitted = True
+    model.adapted = True
     return model
 
 

@@ -83,12 +83,12 @@ def test_standardization_learns_from_the_inputs(backend):
     layer = Standardization()
     parameters, workspace = prepared(backend, layer, 3)
     X = np.array([[1.0, 5.0, 0.0], [3.0, 5.0, 10.0], [5.0, 5.0, 50.0]])
-    for name, value in layer.fit_inputs(X).items():
+    for name, value in layer.adapt(X).items():
         parameters[f"it.{name}"] = value
     y = run(layer, backend.from_host(X, "float32"), workspace)
     expected = (X - X.mean(0)) / np.where(X.std(0) == 0, 1, X.std(0))
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
-    assert Standardization.learns_from_inputs
+    assert Standardization.adapts
 
 
 def test_what_is_trained_and_what_decays():
@@ -120,7 +120,7 @@ def test_standardization_at_every_scale(exponent, dtype, backend):
         pytest.skip("has no float64")
     X = np.random.default_rng(0).normal(2, 3, size=(50, 4))
     model = gpunn.Sequential([Standardization()], 4, backend, dtype=dtype)
-    model.fit_inputs(X * 10.0**exponent)
+    model.adapt(X * 10.0**exponent)
     found = model.predict(X * 10.0**exponent)
     np.testing.assert_allclose(found, (X - X.mean(0)) / X.std(0), rtol=0, atol=2e-6)
 
@@ -130,7 +130,7 @@ def test_standardization_refuses_what_its_type_cannot_hold(scale):
     X = np.random.default_rng(0).normal(size=(50, 3)) * [1, scale, 1]
     model = gpunn.Sequential([Standardization()], 3, "numpy")
     with pytest.raises(DataError, match=r"column 1 .*too small.*rescale it or use .*float64"):
-        model.fit_inputs(X)
-    assert not model.inputs_fitted
+        model.adapt(X)
+    assert not model.adapted
     np.testing.assert_array_equal(model.parameters["standardization_1.deviation"], 1)
-    gpunn.Sequential([Standardization()], 3, "numpy", dtype="float64").fit_inputs(X)
+    gpunn.Sequential([Standardization()], 3, "numpy", dtype="float64").adapt(X)

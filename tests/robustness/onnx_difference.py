@@ -31,7 +31,7 @@ def in_float64(model: gpunn.Sequential) -> gpunn.Sequential:
     )
     for name, value in model.parameters.to_host().items():
         exact.parameters[name] = value.astype(np.float64)
-    exact.inputs_fitted = model.inputs_fitted
+    exact.adapted = model.adapted
     return exact
 
 

@@ -38,7 +38,7 @@ def test_round_trip(path, dtype):
     loaded = gpunn.load_model(path, "numpy")
     assert loaded.config() == model.config()
     assert loaded.metadata == model.metadata
-    assert loaded.inputs_fitted
+    assert loaded.adapted
     for name, value in model.parameters.to_host().items():
         assert loaded.parameters.to_host()[name].dtype == dtype
         np.testing.assert_array_equal(loaded.parameters.to_host()[name], value)
@@ -61,7 +61,7 @@ def test_preprocessing_is_part_of_the_model(path):
 
 def test_a_model_whose_inputs_are_not_fitted_stays_so(path):
     everything().save(path)
-    assert not gpunn.load_model(path, "numpy").inputs_fitted
+    assert not gpunn.load_model(path, "numpy").adapted
 
 
 def test_from_one_backend_to_another(path):

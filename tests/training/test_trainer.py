@@ -207,7 +207,7 @@ def test_a_fit_that_cannot_begin_changes_nothing(options, error, message):
     assert_same(before, this)
     assert not any(value.any() for value in this.state().values())
     this.metrics = kept
-    assert not this.model.inputs_fitted
+    assert not this.model.adapted
     fit(this)
     fit(before)
     assert_same(this, before)
