@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks gpunn on this machine's CUDA GPU: ./scripts/gpu_check.sh [--quick] [--json FILE] [--resume] [--data FOLDER] [--help]
+# Checks gpunn on this machine's CUDA GPU: ./scripts/gpu_check.sh [OPTIONS]; --help lists them.
 #
 # Needs nothing but a Python environment with gpunn's dependencies and CuPy: $PYTHON, or the active one. No network.
 # Exit status: 0 no check failed, 1 some check failed, 2 wrong usage or a package is missing, 3 skipped because there is

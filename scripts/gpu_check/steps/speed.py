@@ -98,11 +98,10 @@ def run(step: Step) -> Outcome:
         if name.startswith("gpunn") and why.startswith("failed")
     ]
     wrong += different_losses(rows)
-    cells = len({row["cell"] for row in rows})
-    if wrong or not cells:
+    if wrong or not rows:
         return FAILED, "; ".join(wrong[:3]) or "nothing was timed"
-    forms = len(dict.fromkeys(row["form"] for row in rows))
-    said = f"{cells} trainings timed, in {forms} of {forms + len(skips)} forms"
+    cells, forms = ({row[key] for row in rows} for key in ("cell", "form"))
+    said = f"{len(cells)} trainings timed, in {len(forms)} of {len(forms | set(skips))} forms"
     return (STOPPED, f"{said}; no time for {untimed} more") if untimed else (PASSED, said)
 
 
@@ -179,7 +178,7 @@ def timed_cell(libraries: dict[str, Library], cell: Cell, to_target: bool) -> It
         ask(name, 0)
     steps = len(training.whole_batches(cell)[0]) // cell.batch
     for name, library in libraries.items():
-        found = {"error": errors[name]} if name in errors else figures(stretches[name], steps)
+        found = {"error": errors[name]} if name in errors else measured(stretches[name], steps)
         known = {"cell": cell.name, "form": name, "library": library.name, **cell._asdict()}
         yield {**known, **found, "clocks": clocks}
 
@@ -189,8 +188,8 @@ def short_of_target(stretches: list[Row]) -> bool:
     return len(stretches) < MOST_EPOCHS and bool(stretches[-1]["accuracy"] < TARGET)
 
 
-def figures(stretches: list[Row], steps: int) -> Row:
-    """Return what was found, `steps` being those of an epoch."""
+def measured(stretches: list[Row], steps: int) -> Row:
+    """Return times and losses of a cell; `steps` is the number of updates of an epoch."""
     done = stretches[1 - ROUNDS :]
 
     def per_step(clock: str) -> list[float]:

@@ -1,42 +1,23 @@
 """The least that a step's operations need, against what the emulated device counts."""
 
-import importlib
 import json
-import os
-import shutil
-import subprocess
-import sys
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gpunn
 
-REPOSITORY = Path(__file__).parents[2]
-CHECK = REPOSITORY / "scripts" / "gpu_check"
-PINNED = "14.2.0"  # the release of CuPy that the emulated device knows
-
 
 @pytest.fixture
-def step_cost(monkeypatch):
-    monkeypatch.syspath_prepend(str(CHECK))
-    yield importlib.import_module("step_cost")
-    del sys.modules["step_cost"]
-
-
-def has_emulator():
-    try:
-        return version("cupy-cuda13x") == PINNED and shutil.which("g++") is not None
-    except PackageNotFoundError:
-        return False
+def step_cost(load):
+    return load("step_cost")
 
 
 COUNT = """
 import json
+import device
+device.prepare()
 import emulated_cuda
-emulated_cuda.install(devices=1)
 from gpu import traffic
 traffic.watch()
 import numpy as np
@@ -67,16 +48,10 @@ for optimizer in ("adam", "sgd"):
 """
 
 
-@pytest.mark.skipif(not has_emulator(), reason=f"needs cupy-cuda13x=={PINNED} and g++")
-def test_costs_are_those_of_a_real_step():
+def test_costs_are_those_of_a_real_step(run_emulated):
     """The operations are all that a step launches, and what kernels move is in the ledger."""
-    done = subprocess.run(
-        [sys.executable, "-c", COUNT],
-        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}:{CHECK}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_emulated("-c", COUNT)
+    assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():
         calls, launches = json.loads(line)
         assert [call[0] for call in calls] == [

@@ -1,47 +1,12 @@
-"""The script that checks a GPU: libraries timed side by side, and the sanitizer."""
+"""Libraries that the GPU check times side by side: their adapters, and their processes."""
 
-import importlib
-import os
 import shutil
-import subprocess
 import sys
 from importlib.machinery import ModuleSpec
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-
-CHECK = Path(__file__).parents[2] / "scripts" / "gpu_check"
-PINNED = "14.2.0"  # the release of CuPy that the emulated device knows
-
-
-def has_emulator():
-    try:
-        return version("cupy-cuda13x") == PINNED and shutil.which("g++") is not None
-    except PackageNotFoundError:
-        return False
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Import a module of the script, which is no package."""
-    monkeypatch.syspath_prepend(str(CHECK))
-    monkeypatch.delenv("GPUNN_DATA", raising=False)
-    known = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - known:
-        origin = getattr(sys.modules[name], "__file__", None) or ""
-        if name in ("steps", "adapters") or str(CHECK) in origin:
-            del sys.modules[name]
-
-
-class Kept(list):
-    """Rows of a step that runs in this process, in place of its connection."""
-
-    send = list.append
-
 
 # ----------------------------------------------------------------------- other libraries
 
@@ -148,7 +113,7 @@ def train(mode, cell, ask):
 
 
 @pytest.fixture
-def time_libraries(load, tmp_path, monkeypatch):
+def time_libraries(load, run_step, tmp_path, monkeypatch):
     """Time libraries, each of which does as its mode says; return the outcome, rows and output."""
     speed, training, process = load("steps.speed"), load("training"), load("process")
     (tmp_path / "adapters").mkdir()
@@ -161,9 +126,9 @@ def time_libraries(load, tmp_path, monkeypatch):
         monkeypatch.setattr(speed, "FORMS", forms)
         if turns is not None:
             monkeypatch.setattr(speed, "in_turn", lambda quick: turns)
-        rows, left = Kept(), iter(seconds if isinstance(seconds, list) else [])
+        left = iter(seconds if isinstance(seconds, list) else [])
         monkeypatch.setattr(process.Step, "seconds_left", lambda step: next(left, seconds))
-        status, detail = speed.run(process.Step(True, done, 0.0, rows))
+        status, detail, rows = run_step("speed", quick=True, done=done)
         return status, detail, {(r["batch"], r["form"]): r for r in rows}, capsys.readouterr().out
 
     return timed
@@ -287,70 +252,3 @@ def test_epochs_to_the_target(load, monkeypatch, accuracies, reached):
     assert row["epochs to target"] == reached
     assert row["seconds to target"] == (reached and reached * 2.0)
     assert row["device microseconds a step"] is None
-
-
-# ------------------------------------------------------------------------------- sanitizer
-
-
-SANITIZER = """#!/bin/sh
-printf '%s ' "$@" >> {log}; echo >> {log}
-case "$*" in
-  --help) echo "  --kernel-name arg  --report-api-errors arg" ;;
-  *tour_alone.py\\ *check) {planted} ;;
-  *) {clean} ;;
-esac
-"""
-FINDS = "echo '========= ERROR SUMMARY: 1 error'; exit 9"
-CLEAN = "echo 'kernels of gpunn: 38'; echo '========= RACECHECK SUMMARY: 0 errors'"
-
-
-@pytest.mark.parametrize(
-    ("planted", "clean", "status", "said"),
-    [
-        (FINDS, CLEAN, "passed", "no findings in 38 kernels"),
-        ("echo nothing", CLEAN, "failed", "does not find an error"),
-        ("echo 'ERROR SUMMARY: 0 errors'", "", "failed", "does not find an error"),
-        (FINDS, FINDS, "failed", "memcheck: 1 findings"),
-        (FINDS, "exit 1", "failed", "memcheck: exit status 1"),
-        (FINDS, "echo 'kernels of gpunn: 38'", "failed", "without the sanitizer's"),
-        (FINDS, "echo 'ERROR SUMMARY: 0 errors'", "failed", "no kernel of gpunn"),
-        (None, None, "skipped", "compute-sanitizer is not on PATH"),
-    ],
-)
-def test_the_sanitizer(load, tmp_path, monkeypatch, planted, clean, status, said):
-    """A program that prints what the sanitizer would; none is passed that has checked nothing."""
-    log, program = tmp_path / "log", tmp_path / "compute-sanitizer"
-    if planted is not None:
-        program.write_text(SANITIZER.format(log=log, planted=planted, clean=clean))
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    process, rows = load("process"), Kept()
-    monkeypatch.setattr(load("device"), "prepare", lambda: None)
-    found, detail = process.outcome_of("sanitizer", process.Step(False, (), 0.0, rows))
-    assert found == status
-    assert said in detail
-    if planted is not None:
-        asked = log.read_text().splitlines()
-        for option in ("--report-api-errors no", "--kernel-name kns=gpunn", "--tool memcheck"):
-            assert option in asked[1]
-    if status == "passed":
-        assert "--tool racecheck" in asked[-1]
-        log.unlink()
-        process.outcome_of("sanitizer", process.Step(False, rows[:2], 0.0, rows))
-        assert "memcheck" not in log.read_text()
-
-
-@pytest.mark.skipif(not has_emulator(), reason=f"needs cupy-cuda13x=={PINNED} and g++")
-@pytest.mark.parametrize(("tool", "found"), [("memcheck", True), ("racecheck", False)])
-def test_the_planted_kernels_build(tool, found):
-    """The emulated device finds the access out of bounds; races it doesn't look for."""
-    done = subprocess.run(
-        [sys.executable, "tour_alone.py", tool],
-        cwd=CHECK,
-        env={**os.environ, "GPUNN_TEST_DEVICE": "emulated"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode != 0) == found
-    assert ("wrote past the end of 256 bytes" in done.stderr) == found

@@ -1,0 +1,119 @@
+"""What tests of the GPU check share: its modules, and machines that lack something."""
+
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+CHECK = Path(__file__).parents[3] / "scripts" / "gpu_check"
+PINNED = "14.2.0"  # the release of CuPy that the emulated device knows
+
+
+@pytest.fixture
+def check_folder():
+    return CHECK
+
+
+@pytest.fixture
+def emulator():
+    """The test needs the emulated device, in processes of its own."""
+    try:
+        found = version("cupy-cuda13x") == PINNED and shutil.which("g++") is not None
+    except PackageNotFoundError:
+        found = False
+    if not found:
+        pytest.skip(f"the emulated device needs cupy-cuda13x=={PINNED} and g++")
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a module of the script, which is no package."""
+    monkeypatch.syspath_prepend(str(CHECK))
+    monkeypatch.delenv("GPUNN_DATA", raising=False)
+    known = set(sys.modules)
+    yield importlib.import_module
+    for name in set(sys.modules) - known:
+        origin = getattr(sys.modules[name], "__file__", None) or ""
+        if name in ("steps", "adapters") or str(CHECK) in origin:
+            del sys.modules[name]
+
+
+class Rows(list):
+    """In place of a step's connection."""
+
+    send = list.append
+
+
+@pytest.fixture
+def run_step(load):
+    """Run a step in this process; return its status, detail and rows."""
+
+    def ran(module, quick=False, done=()):
+        rows = Rows()
+        step = load("process").Step(quick, done, 0.0, rows)
+        return (*load(f"steps.{module}").run(step), rows)
+
+    return ran
+
+
+@pytest.fixture
+def run_emulated(emulator):
+    """Run code beside the script's modules, on the emulated device."""
+
+    def ran(*command, **options):
+        return subprocess.run(
+            [sys.executable, *command],
+            cwd=CHECK,
+            env={**os.environ, "GPUNN_TEST_DEVICE": "emulated"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return ran
+
+
+SITE = """\
+import os, sys
+from importlib.machinery import PathFinder
+ABSENT = os.environ["ABSENT"].split()
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in ABSENT else super().find_spec(name, path, target)
+    @classmethod
+    def find_distributions(cls, *context):
+        return (each for each in super().find_distributions(*context) if each.name not in ABSENT)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the script where these modules and packages are absent."""
+
+    def ended(*arguments, absent=(), **variables):
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "sitecustomize.py").write_text(SITE)
+        left_out = ("GPUNN_TEST_DEVICE", "GPUNN_DATA")
+        return subprocess.run(
+            [CHECK.with_suffix(".sh"), *arguments],
+            cwd=tmp_path,
+            env={
+                **{name: value for name, value in os.environ.items() if name not in left_out},
+                "PYTHON": sys.executable,
+                "PYTHONPATH": str(tmp_path / "site"),
+                "ABSENT": " ".join(absent),
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return ended

@@ -1,0 +1,385 @@
+"""The steps of the GPU check, on the emulated device and by themselves."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gpunn.backends.cupy.diagnosis import Finding
+
+OPTIONAL = (
+    *("array_api_strict", "array-api-strict", "hypothesis", "jax", "jinja2", "matplotlib", "numba"),
+    *("onnx", "onnxruntime", "optax", "pandas", "PIL", "pillow", "scikit-learn", "scipy"),
+    *("sklearn", "tensorboardX", "torch"),
+)
+"""What a bare machine lacks, as modules and as packages; it has pytest."""
+
+NO_CUPY = Finding("import cupy", "not found", "CuPy is not installed", "install", absent=True)
+NO_DRIVER = Finding("NVIDIA driver", "none", "there is no driver", "install", absent=True)
+BROKEN = Finding("NVRTC", "missing", "NVRTC can't be loaded", "install")
+
+
+@pytest.mark.parametrize(
+    ("finding", "files", "visible", "status"),
+    [
+        (NO_CUPY, ["dev/nvidia0"], None, "skipped"),
+        (NO_DRIVER, [], None, "skipped"),
+        (NO_DRIVER, ["dev/nvidiactl-of-another-kind"], None, "skipped"),
+        (NO_DRIVER, ["dev/nvidia0"], None, "failed"),
+        (NO_DRIVER, ["dev/nvidia0"], "0", "failed"),
+        (NO_DRIVER, ["dev/nvidia0"], "", "skipped"),
+        (NO_DRIVER, ["proc/driver/nvidia/version"], None, "failed"),
+        (BROKEN, [], None, "failed"),
+        (BROKEN, [], "", "failed"),
+    ],
+)
+def test_what_is_here_and_does_not_work_has_failed(
+    load, run_step, tmp_path, monkeypatch, finding, files, visible, status
+):
+    """Only a machine without CuPy, or without a trace of a GPU, is skipped."""
+    doctor, device = load("steps.doctor"), load("device")
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).touch()
+    seen = device.traces(tmp_path)
+    monkeypatch.setattr(device, "traces", lambda: seen)
+    monkeypatch.setattr(doctor.diagnosis, "findings", lambda: [finding])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    outcome, detail, rows = run_step("doctor")
+    assert (outcome, rows) == (status, [])
+    assert f"{finding.problem}. To fix it: install" in detail
+    assert ("no CUDA device" in detail) == (status == "skipped")
+
+
+def test_rehearsal(emulator, run, tmp_path):
+    """On a bare machine every step that can be done is done, the others say why not."""
+    done = run(absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
+    (path,) = tmp_path.glob("gpu_check_*.json")
+    report = json.loads(path.read_text())
+    assert {
+        step["name"]: step["detail"] for step in report["steps"] if step["status"] != "passed"
+    } == {"compute-sanitizer": "a rehearsal: there is no GPU code to look at"}
+    assert done.returncode == 0
+    steps = {step["name"]: step for step in report["steps"]}
+    rows = {name: step["rows"] for name, step in steps.items()}
+    assert len(rows["warm-up"]) > 20
+    assert [row["data"] for row in rows["training on both backends"]] == ["digits"]
+    assert sum(row["outcome"] == "passed" for row in rows["tests on this device"]) >= 3
+    reasons = {row["detail"] for row in rows["tests on this device"] if row["outcome"] == "skipped"}
+    assert {"hypothesis is not installed", "needs scikit-learn, the extra 'sklearn'"} <= reasons
+    for row in rows["speed"]:
+        assert row["microseconds a step"] >= row["device microseconds a step"] > 0
+        assert row["steps of a stretch"] == 10
+    losses = [row["first loss"] for row in rows["speed"]]
+    assert len(losses) == 2 * 3
+    assert losses == pytest.approx(3 * [losses[0]] + 3 * [losses[3]])  # in graphs, and one by one
+    assert "not timed: JAX, scan: a rehearsal: it can't use the emulated device" in done.stdout
+    names = [each["operation"] for each in rows["kernels of a step"][0]["operations"]]
+    layers = [*2 * ["dense"], "loss", *2 * ["dense_gradient"]]
+    assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
+    for each in rows["kernels of a step"][0]["operations"]:
+        assert each["microseconds"] > each["least microseconds"] > 0
+    assert report["emulated"]
+    assert len(report["commit"]) >= 40
+    assert report["device"]["driver"].startswith("CUDA ")
+    assert done.stdout.rstrip().endswith(
+        f": a rehearsal, which says nothing about a GPU\nreport: {path.name}"
+    )
+
+
+PLANTED = """
+import contextlib, ctypes, io, types
+from unittest.mock import patch
+import device
+device.prepare()
+import cupy, importlib
+from gpunn import activations as a
+from gpunn.backends.cupy.kernels import activations as c
+from gpunn.backends.cupy.matmul import choice, cublas, cublaslt as lt
+from process import SkipError, Step, outcome_of
+
+class Rows(list):
+    send = list.append
+
+def show(module):
+    rows, printed = Rows(), io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        status, detail = outcome_of(module, Step(False, (), float("inf"), rows))
+    print(status, detail, [*rows, printed.getvalue()])
+
+def fail(*_):
+    raise RuntimeError("planted")
+
+def fail_to_open():
+    raise OSError('planted')
+
+class Amended:
+    def __init__(self, library, **functions):
+        self.__dict__ |= {"library": library, **functions}
+    def __getattr__(self, name):
+        return getattr(self.library, name)
+"""
+
+
+@pytest.fixture
+def planted(run_emulated):
+    """Run code in a process on the emulated device; return the lines that it has printed."""
+
+    def ran(code):
+        done = run_emulated("-c", PLANTED + code)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return ran
+
+
+WITHOUT_PYTEST = "patch.object(importlib.util, 'find_spec', lambda name: None)"
+
+
+def test_a_wrong_kernel_is_found(planted):
+    """By a training beside NumPy's, and by the operations, which are compared without pytest."""
+    curves, operations = planted(
+        f"""
+c.FORMULAS[a.ReLU] = c.FORMULAS[a.SiLU]
+show("curves")
+from steps import tests
+from parity import operations
+tests.EVERY = 1
+operations.CASES[:] = [case for case in operations.CASES if "activate-relu-" in case.name]
+with {WITHOUT_PYTEST}:
+    show("tests")
+"""
+    )
+    assert curves.startswith("failed digits: differs in loss by")
+    assert operations.startswith("failed pytest is not installed; operations against NumPy: ")
+    assert "failed; activate-relu" in operations
+
+
+NO_DEVICE = ("NVRTC can't be loaded: RuntimeError: planted", "CUDA does not start: RuntimeError")
+NO_CUBLASLT = "patch.object(choice, 'load_cublaslt', fail_to_open)"
+BROKEN = [
+    # Products that cuBLASLt refuses take other kernels, which says nothing about a source. It comes
+    # first, for what a process has compiled isn't asked for again.
+    (
+        *("sources", "patch.object(lt.load_cublaslt(), 'cublasLtMatmul', lambda *_: 15)"),
+        *("passed", "sources, the same text as on the emulated device"),
+    ),
+    (
+        *("doctor", "patch.object(cupy.cuda, 'nvrtc', types.SimpleNamespace(getVersion=fail))"),
+        *("failed", NO_DEVICE[0]),
+    ),
+    (
+        "doctor",
+        "patch.object(cupy.cuda, 'is_available', fail), "
+        "patch.object(cupy.cuda.runtime, 'getDeviceCount', fail)",
+        *("failed", NO_DEVICE[1]),
+    ),
+    (
+        *("doctor", "patch.object(cupy, 'ElementwiseKernel', fail)"),
+        *("failed", "can't be compiled and run"),
+    ),
+    (
+        "doctor",
+        "patch.object(cublas, 'handles', cublas.Handles()), patch.object(choice, "
+        "'load_cublas', lambda: Amended(cublas.load_cublas(), cublasCreate_v2=lambda _: 1))",
+        *("failed", "cuBLAS: cupy.matmul (cuBLAS can't be opened"),
+    ),
+    ("doctor", NO_CUBLASLT, "failed", "cuBLASLt can't be opened"),
+    (
+        *("doctor", "patch.object(choice.CublasProduct, '__call__', lambda *_: None)"),
+        *("failed", "the product of two small matrices of integers is wrong"),
+    ),
+    ("doctor", "contextlib.nullcontext()", "passed", "import cupy"),
+    ("tests", WITHOUT_PYTEST, "passed", "pytest is not installed; operations against NumPy: "),
+    ("sources", "patch('tour.run', lambda **_: None)", "failed", "of 0 sources"),
+]
+
+
+def test_what_is_here_and_broken_is_found(planted):
+    """Each step is run with a fault planted; the doctor tells a device wherever there is one."""
+    lines = planted(
+        "import tour\nfrom adapters import with_gpunn\n"
+        + "".join(f"with {plant}:\n    show({step!r})\n" for step, plant, *_ in BROKEN)
+        + f"with {NO_CUBLASLT}:\n    try: with_gpunn.start('measured')\n"
+        "    except SkipError as reason: print(reason)"
+    )
+    assert "cuBLASLt can't be opened: planted" in lines.pop()
+    for (step, _, status, said), line in zip(BROKEN, lines, strict=True):
+        assert line.startswith(f"{status} ")
+        assert said in line
+        assert step != "doctor" or ("{'device': {" in line) == (said not in NO_DEVICE)
+
+
+def test_sources_are_generated_without_cub(run_emulated):
+    code = """
+import os, sys
+os.environ["CUPY_ACCELERATORS"] = "cub"
+sys.path[:0] = ["../..", "../../tests"]
+from steps import sources
+from cupy import _core
+print(_core.get_routine_accelerators(), _core.get_reduction_accelerators())
+"""
+    assert run_emulated("-c", code).stdout == "[] []\n"
+
+
+def test_the_planted_kernels_build(run_emulated):
+    """The emulated device finds the access out of bounds; races it doesn't look for."""
+    done = run_emulated("tour_alone.py", "memcheck")
+    assert done.returncode != 0
+    assert "wrote past the end of 256 bytes" in done.stderr
+    assert run_emulated("tour_alone.py", "racecheck").returncode == 0
+
+
+SUITE = """\
+import pytest
+pytestmark = pytest.mark.device
+@pytest.fixture
+def broken(): raise ValueError("no fixture")
+def test_passes(): pass
+def test_fails(): assert 1 == 2
+def test_skips(): pytest.skip("not here")
+def test_errors(broken): pass
+"""
+PASSES, FAILS, SKIPS, ERRORS = (
+    ("test_a.py::test_passes", "passed", ""),
+    ("test_a.py::test_fails", "failed", "assert 1 == 2"),
+    ("test_a.py::test_skips", "skipped", "not here"),
+    ("test_a.py::test_errors", "failed", "no fixture"),
+)
+UNREADABLE = ("test_b.py", "failed", "No module named 'no_such_module'")
+RUNS = [
+    # selection, tests that passed before, seconds left; outcome and new rows
+    (["test_a.py"], [], 1e6, "failed", [PASSES, FAILS, SKIPS, ERRORS]),
+    (["test_a.py"], ["passes"], 1e6, "failed", [FAILS, SKIPS, ERRORS]),
+    (["test_a.py"], ["passes"], 6, "failed", [FAILS]),
+    (["test_b.py"], [], 1e6, "failed", [UNREADABLE]),
+    (["test_a.py", "-k", "passes or skips"], [], 1e6, "passed", [PASSES, SKIPS]),
+    (["test_a.py", "-k", "passes or skips"], [], 6, "stopped", [PASSES]),
+    (["test_a.py", "-k", "passes"], ["passes"], 1e6, "passed", []),
+    (["test_a.py", "-k", "skips"], [], 1e6, "failed", [SKIPS]),
+    (["test_a.py", "-k", "nothing"], [], 1e6, "failed", []),
+    (["no_such_file.py"], ["passes"], 1e6, "failed", []),
+]
+
+
+def test_each_test_is_a_row(tmp_path, check_folder):
+    """Each run of pytest is given what passed before, and so many seconds."""
+    for name, text in (("a", SUITE), ("b", "import no_such_module")):
+        (tmp_path / f"test_{name}.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = device")
+    code = f"""
+import json, pathlib, sys, time
+import device
+device.REPOSITORY = pathlib.Path({str(tmp_path)!r})
+from process import Step
+from steps import tests
+class Rows(list):
+    send = list.append
+results = []
+for selected, passed, left, *_ in {RUNS}:
+    rows, tests.SELECTED = Rows(), selected
+    done = [{{"test": f"test_a.py::test_{{name}}", "outcome": "passed"}} for name in passed]
+    outcome = tests.run(Step(False, done, time.monotonic() + left, rows))
+    results.append([outcome, rows])
+pathlib.Path({str(tmp_path / "result")!r}).write_text(json.dumps(results))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=check_folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = json.loads((tmp_path / "result").read_text())
+    for (*_, status, expected), (outcome, rows) in zip(RUNS, results, strict=True):
+        assert outcome[0] == status
+        assert [(row["test"], row["outcome"]) for row in rows] == [each[:2] for each in expected]
+        for row, (_, _, said) in zip(rows, expected, strict=True):
+            assert said in row["detail"]
+
+
+def test_a_test_that_hangs_ends_the_step_with_its_traceback(check_folder):
+    code = (
+        "import sys, time\nsys.path[:0] = ['.', '../../tests']\n"
+        "import pytest\nfrom process import Step\nfrom steps import tests\n"
+        "def hangs(*_): time.sleep(1e6)\npytest.main = hangs\n"
+        "tests.run(Step(False, (), time.monotonic() + tests.LAST + 0.3, None))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=check_folder, stderr=subprocess.PIPE, check=False
+    )
+    assert done.returncode == 1
+    assert b"in hangs" in done.stderr
+
+
+LOGS = {name: 3 * [0.5] for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, "passed"),
+        ({"loss": [0.5, 0.5, 0.5 + 4e-6]}, "passed"),
+        ({"loss": [0.5, 0.5, 0.5 + 6e-6]}, "failed"),
+        ({"val_loss": [0.5, 0.5 - 6e-6, 0.5]}, "failed"),
+        ({"accuracy": [0.503, 0.5, 0.5]}, "failed"),
+        ({"val_accuracy": [0.497, 0.5, 0.5]}, "failed"),
+        ({"loss": [0.5, 0.5, float("nan")]}, "failed"),
+    ],
+)
+def test_curves_are_compared(load, run_step, monkeypatch, change, status):
+    curves = load("steps.curves")
+    logs = {"numpy": LOGS, "cupy": LOGS | change}
+    monkeypatch.setattr(curves, "trained", lambda data, backend: logs[backend])
+    found, _, rows = run_step("curves", quick=True)
+    assert found == status
+    assert [row["logs"] for row in rows] == [logs]
+
+
+SANITIZER = """#!/bin/sh
+printf '%s ' "$@" >> {log}; echo >> {log}
+case "$*" in
+  --help) echo "  --kernel-name arg  --report-api-errors arg" ;;
+  *tour_alone.py\\ *check) {planted} ;;
+  *) {clean} ;;
+esac
+"""
+FINDS = "echo '========= ERROR SUMMARY: 1 error'; exit 9"
+CLEAN = "echo 'kernels of gpunn: 38'; echo '========= RACECHECK SUMMARY: 0 errors'"
+
+
+@pytest.mark.parametrize(
+    ("planted", "clean", "status", "said"),
+    [
+        (FINDS, CLEAN, "passed", "no findings in 38 kernels"),
+        ("echo nothing", CLEAN, "failed", "does not find an error"),
+        ("echo 'ERROR SUMMARY: 0 errors'", "", "failed", "does not find an error"),
+        (FINDS, FINDS, "failed", "memcheck: 1 findings"),
+        (FINDS, "exit 1", "failed", "memcheck: exit status 1"),
+        (FINDS, "echo 'kernels of gpunn: 38'", "failed", "without the sanitizer's"),
+        (FINDS, "echo 'ERROR SUMMARY: 0 errors'", "failed", "no kernel of gpunn"),
+        (None, None, "skipped", "compute-sanitizer is not on PATH"),
+    ],
+)
+def test_the_sanitizer(load, run_step, tmp_path, monkeypatch, planted, clean, status, said):
+    """A program that prints what the sanitizer would; none is passed that has checked nothing."""
+    log, program = tmp_path / "log", tmp_path / "compute-sanitizer"
+    if planted is not None:
+        program.write_text(SANITIZER.format(log=log, planted=planted, clean=clean))
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if planted is None:
+        with pytest.raises(load("process").SkipError, match=said):
+            run_step("sanitizer")
+        return
+    found, detail, rows = run_step("sanitizer")
+    assert found == status
+    assert said in detail
+    asked = log.read_text().splitlines()
+    for option in ("--report-api-errors no", "--kernel-name kns=gpunn", "--tool memcheck"):
+        assert option in asked[1]
+    if status == "passed":
+        assert "--tool racecheck" in asked[-1]
+        log.unlink()
+        run_step("sanitizer", done=rows[:2])
+        assert "memcheck" not in log.read_text()
