@@ -1,0 +1,304 @@
+"""Layers of the user's own in recorded passes: what they cost, and that they compute what they say."""
+
+from dataclasses import dataclass
+
+import array_api_compat.numpy
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.backends import Backend
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.data.batches import DeviceRows
+from gpunn.errors import ArgumentError
+from gpunn.layers import Chain, Dense, Dropout, Layer, operations_only
+from gpunn.training.step import TrainStep
+
+
+class Same(Dense):
+    """Nothing but another name."""
+
+    name = "test_same"
+
+
+class Fresh(Layer):
+    """Returns arrays of its own making."""
+
+    name = "test_fresh"
+
+    def forward(self, x, workspace):
+        return 0.5 * x
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return 0.5 * gradient
+
+
+class Buffered(Fresh):
+    """Returns a buffer, and the gradient it was given."""
+
+    name = "test_buffered"
+
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        y[...] = 0.5 * x
+        return y
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        gradient *= 0.5
+        return gradient
+
+
+class Untouched(Layer):
+    """Returns what it was given."""
+
+    name = "test_untouched"
+
+    def forward(self, x, workspace):
+        return x
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return gradient
+
+
+class Pairs(Layer):
+    """Adds neighbours, so that a row becomes half as long."""
+
+    name = "test_pairs"
+
+    def output_shape(self, input_shape):
+        return (input_shape[0] // 2,)
+
+    def forward(self, x, workspace):
+        return x[:, ::2] + x[:, 1::2]
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return workspace.backend.xp.repeat(gradient, 2, axis=1)
+
+
+class Doubled(Dense):
+    """Does more than its base, by way of its base."""
+
+    name = "test_doubled"
+
+    def forward(self, x, workspace):
+        return 2 * super().forward(x, workspace)
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return super().backward(x, y / 2, 2 * gradient, workspace, wants_input_gradient)
+
+
+class Negated(Dense):
+    """Inherits the passes, but not what they look at."""
+
+    name = "test_negated"
+
+    @property
+    def values(self):
+        return {name: -value for name, value in self.own.items()}
+
+    @values.setter
+    def values(self, values):
+        self.own = values
+
+
+@dataclass(eq=False)
+class Residual(Layer):
+    """y = x + f(x), by operations."""
+
+    layers: list
+
+    name = "test_residual"
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.body = Chain(self.layers)
+
+    def children(self):
+        return {"body": self.body}
+
+    @operations_only
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.assign(self.body.forward(x, workspace), y)
+        workspace.backend.accumulate(x, y)
+        return y
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        kept = workspace.rows(self, "gradient", x.shape[0], x.shape[1:])
+        workspace.backend.assign(gradient, kept)
+        gradient = self.body.backward(x, y, gradient, workspace, wants_input_gradient)
+        if wants_input_gradient:
+            workspace.backend.accumulate(kept, gradient)
+        return gradient
+
+
+class PlainResidual(Residual):
+    """The same by arithmetic on arrays."""
+
+    name = "test_plain_residual"
+
+    def forward(self, x, workspace):
+        return x + self.body.forward(x, workspace)
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        kept = workspace.backend.copy(gradient)
+        return kept + self.body.backward(x, y, gradient, workspace, True)
+
+
+class Branching(gpunn.Sequential):
+    """A network whose passes are the user's own."""
+
+    def forward(self, x, workspace):
+        outputs = super().forward(x, workspace)
+        return [*outputs[:-1], 2 * outputs[-1]]
+
+    def backward(self, outputs, gradient, workspace):
+        super().backward([*outputs[:-1], outputs[-1] / 2], 2 * gradient, workspace)
+
+
+NETWORKS = {
+    "same": lambda: [Same(8, "relu"), Dense(3)],
+    "fresh": lambda: [Dense(8, "relu"), Fresh(), Dense(3)],
+    "buffered": lambda: [Dense(8, "tanh"), Buffered(), Dense(3)],
+    "untouched": lambda: [Dense(8, "relu"), Untouched(), Dense(3)],
+    "pairs": lambda: [Dense(8), Pairs(), Dense(3)],
+    "doubled": lambda: [Doubled(8, "relu"), Dense(3)],
+    "negated": lambda: [Negated(8, "relu"), Dense(3)],
+    "last": lambda: [Dense(6, "relu"), Dense(6), Pairs()],
+    "first": lambda: [Fresh(), Dense(6, "relu"), Dense(3)],
+    "chain": lambda: [Chain([Dense(8, "relu"), Chain([Dropout(0.2), Dense(5)])]), Dense(3)],
+    "residual": lambda: [Dense(6, "relu"), Residual([Dense(9, "gelu"), Dense(6)]), Dense(3)],
+    "residual first": lambda: [Residual([Dense(9, "gelu"), Fresh(), Dense(6)]), Dense(3)],
+    "plain residual": lambda: [PlainResidual([Dense(9, "relu"), Dense(6)]), Dense(3)],
+}
+
+ENGINES = {
+    "replayed": lambda: Backend(array_api_compat.numpy),
+    "bound": NumpyBackend,
+    "compiled": lambda: CompiledBackend(2),
+}
+
+X = np.random.default_rng(0).normal(size=(50, 6))
+LABELS = np.random.default_rng(1).integers(0, 3, 50)
+
+
+def trained(network, backend, kind=gpunn.Sequential):
+    model = kind(NETWORKS[network](), 6, backend, seed=2, dtype="float64")
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(1e-2))
+    trainer.fit(X, LABELS, epochs=3, batch_size=16, validation_data=(X, LABELS), progress=False)
+    return {
+        **model.parameters.to_host(),
+        "loss": np.array([trainer.history["loss"], trainer.history["val_loss"]]),
+        "predictions": model.predict(X),
+        "of one row": model.predict(X[:1]),
+    }
+
+
+def by_hand(network, kind=gpunn.Sequential):
+    """Train as it is written: each method called in each step, nothing recorded."""
+
+    class Unrecorded(Backend):
+        def recorded(self, operations):
+            return lambda times: [operations() for _ in range(times)]
+
+        def recorded_function(self, function, x):
+            return function
+
+    return trained(network, Unrecorded(array_api_compat.numpy), kind)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_recorded_training_is_that_which_is_written(network):
+    expected = by_hand(network)
+    for name, make in ENGINES.items():
+        for key, found in trained(network, make()).items():
+            np.testing.assert_allclose(found, expected[key], 1e-8, 1e-9, err_msg=f"{name}, {key}")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_with_passes_of_its_own(engine):
+    expected = by_hand("buffered", Branching)
+    for key, found in trained("buffered", ENGINES[engine](), Branching).items():
+        np.testing.assert_allclose(found, expected[key], 1e-8, 1e-9, err_msg=key)
+
+
+def tape_of(layers):
+    backend, tapes = CompiledBackend(1), []
+    backend.lower = lambda tape: tapes.append(tape) or (lambda times: None)
+    model = gpunn.Sequential(layers, 6, backend)
+    step = TrainStep(model, gpunn.losses.SoftmaxCrossEntropy(), gpunn.optimizers.Adam(), [], 8)
+    order = np.arange(8)
+    step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
+    step.update(8)
+    return [one.name for one in tapes[0]]
+
+
+def test_a_subclass_that_inherits_the_passes_is_recorded_as_its_base():
+    assert tape_of([Same(8, "relu"), Same(3)]) == tape_of([Dense(8, "relu"), Dense(3)])
+
+
+def test_a_layer_of_ones_own_is_one_call_among_the_operations():
+    assert tape_of([Dense(8, "relu"), Buffered(), Dense(3)]) == [
+        *("next_batch", "dense", "call", "dense", "loss"),
+        *("dense_gradient", "call", "dense_gradient", "counted_update"),
+    ]
+
+
+def test_layers_within_layers_are_recorded_one_by_one():
+    names = tape_of([Residual([Dense(9, "gelu"), Fresh(), Dense(6)]), Dense(3)])
+    assert names[1:8] == ["dense", "call", "dense", "assign", "accumulate", "dense", "loss"]
+
+
+class Crooked(Fresh):
+    """Returns something else than it says."""
+
+    name = "test_crooked"
+
+    def forward(self, x, workspace):
+        return workspace.backend.xp.sum(x, axis=1)
+
+
+class Nothing(Fresh):
+    """Forgets to return."""
+
+    name = "test_nothing"
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Crooked, r"layer 'test_crooked': forward returned shape \(8,\); expected shape \(8, 4\)"),
+        (Nothing, r"layer 'test_nothing': backward returned no array; expected shape \(8, 4\)"),
+    ],
+)
+def test_a_result_of_another_shape_is_refused(layer, message):
+    model = gpunn.Sequential([Dense(4), layer(), Dense(3)], 6, "numpy")
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    with pytest.raises(ArgumentError, match=message):
+        trainer.fit(X[:8], LABELS[:8], batch_size=8, progress=False)
+
+
+def test_an_override_of_an_operation_takes_its_place():
+    seen = []
+
+    class Watched(NumpyBackend):
+        @gpunn.backends.operation
+        def update(self, *arguments):
+            seen.append(1)
+            super().update(*arguments)
+
+    trained("fresh", Watched())
+    assert len(seen) == 3 * 4
+
+
+def test_an_override_that_is_no_operation_is_refused():
+    with pytest.raises(gpunn.errors.ArgumentTypeError, match=r"Bare\.update: overrides an oper"):
+
+        class Bare(NumpyBackend):
+            def update(self, *arguments):
+                pass
