@@ -7,6 +7,7 @@ folder that is empty but for the repository's scripts/:
   after it, where "..." stands for any characters. A block whose first line is a comment with a
   file's name is written to that file instead.
 * `toml` must be a whole configuration. A first line with a file's name writes it to that file too.
+* `py` is an excerpt of the file that its first line names.
 * `console` lines that begin with "$ gpunn" run, and what they print must be what follows, if
   anything does. Those that ask for a GPU are only parsed.
 """
@@ -122,6 +123,9 @@ def test_document_does_what_it_says(
                 pytest.skip(f"{place} needs {error.name}, which is not installed")
             printed = capsys.readouterr().out
             assert matches(block.output, printed), f"{place} prints:\n{printed}"
+        elif block.language == "py":
+            source, _, excerpt = block.text.removeprefix("# ").partition("\n")
+            assert excerpt in (ROOT / source).read_text(encoding="utf-8"), f"{place}: {source}"
         elif block.language == "toml":
             configuration.parse_config(tomllib.loads(block.text), folder)
         elif block.language == "console":
@@ -179,7 +183,7 @@ def test_tutorials_have_the_same_code() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_every_block_is_checked(path: Path) -> None:
     found = blocks(path)
-    assert {block.language for block in found} <= {"python", "text", "toml", "console"}
+    assert {block.language for block in found} <= {"python", "py", "text", "toml", "console"}
     outputs = [block.output for block in found if block.language == "python" and block.output]
     assert outputs == [block.text for block in found if block.language == "text"]
 

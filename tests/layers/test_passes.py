@@ -1,4 +1,4 @@
-"""Layers of the user's own in recorded passes: what they cost, and that they compute what they say."""
+"""Layers of the user's own in recorded passes: what they compute, and what they leave recorded."""
 
 from dataclasses import dataclass
 
