@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -34,6 +35,26 @@ COPIED = 1 << 16
 Where there are more, it takes less to bind the calls to them."""
 
 
+REMEMBERED, MOST_REMEMBERED = 1 << 19, 32
+"""Bytes of an operation's arrays up to which its calls are kept, in case it is asked for again, and
+how many operations are kept. With larger arrays it takes little to bind them again."""
+
+
+class Own(threading.local):
+    """What a thread has for operations that are done at once.
+
+    Attributes
+    ----------
+    binder : Binder
+    calls : dict
+        Arguments and calls of operations, by their definitions and the arguments' addresses.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.binder = Binder(parts, Scratch())
+        self.calls: dict[tuple[object, ...], tuple[tuple[object, ...], Calls]] = {}
+
+
 class NumpyBackend(Backend):
     """Computes on the CPU with NumPy.
 
@@ -51,7 +72,7 @@ class NumpyBackend(Backend):
         self.threads = asked or usable_cores()
         self._limits_blas = asked is not None
         self._parts = Parts(self.threads)
-        self._binder = Binder(self._parts, Scratch())
+        self._own = Own(self._parts)
 
     def describe(self) -> dict[str, str]:
         return {
@@ -80,7 +101,17 @@ class NumpyBackend(Backend):
         out[...] = array
 
     def perform(self, one: Operation) -> None:
-        for call in self.bound([one], self._binder):
+        own = self._own
+        key = one.definition, *map(id, one.args)
+        if key in own.calls and not one.kwargs:
+            _, calls = own.calls[key]
+        else:
+            calls = self.bound([one], own.binder)
+            if not one.kwargs and nbytes(one.args) <= REMEMBERED:
+                if len(own.calls) >= MOST_REMEMBERED:
+                    own.calls.clear()
+                own.calls[key] = one.args, calls
+        for call in calls:
             call()
 
     def lower(self, tape: Tape) -> Callable[[int], None]:
@@ -132,6 +163,11 @@ class NumpyBackend(Backend):
 
     def computing(self) -> AbstractContextManager[None]:
         return flushed_turn()
+
+
+def nbytes(arguments: tuple[object, ...]) -> int:
+    """Return the bytes of the arrays among some arguments."""
+    return sum(each.nbytes for each in arguments if isinstance(each, np.ndarray))
 
 
 @contextmanager
