@@ -1,7 +1,7 @@
 """The built-in activations, in place.
 
 For each: `forward(f, z, out, s, t)` sets out = f(z), and `backward(f, z, a, g, s, t)` sets
-g = g * f'(z), on 1-D pieces, with s and t as scratch. `out` may be z. The mathematics is in
+g = g * f'(z), on 1-D chunks, with s and t as scratch. `out` may be z. The mathematics is in
 `gpunn.activations`; here is only the order of the passes.
 """
 

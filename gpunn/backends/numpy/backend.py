@@ -20,7 +20,7 @@ from gpunn.backends.base import Backend
 from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.normalization import Calls
-from gpunn.backends.numpy.parts import Parts
+from gpunn.backends.numpy.partition import Partition
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.recording import Operation, Tape, definition, lowered
@@ -50,8 +50,8 @@ class Own(threading.local):
         Arguments and calls of operations, by their definitions and the arguments' addresses.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self.binder = Binder(parts, Scratch())
+    def __init__(self, partition: Partition) -> None:
+        self.binder = Binder(partition, Scratch())
         self.calls: dict[tuple[object, ...], tuple[tuple[object, ...], Calls]] = {}
 
 
@@ -71,8 +71,8 @@ class NumpyBackend(Backend):
         asked = threads_asked_for(threads)
         self.threads = asked or usable_cores()
         self._limits_blas = asked is not None
-        self._parts = Parts(self.threads)
-        self._own = Own(self._parts)
+        self._partition = Partition(self.threads)
+        self._own = Own(self._partition)
 
     def describe(self) -> dict[str, str]:
         return {
@@ -116,7 +116,7 @@ class NumpyBackend(Backend):
 
     def lower(self, tape: Tape) -> Callable[[int], None]:
         # Scratch memory of its own, since nothing else may use it while the calls run.
-        calls = self.bound(tape, Binder(self._parts, Scratch()))
+        calls = self.bound(tape, Binder(self._partition, Scratch()))
 
         def repeat(times: int) -> None:
             for _ in range(times):

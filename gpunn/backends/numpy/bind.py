@@ -22,8 +22,8 @@ from gpunn.backends.numpy.activations import CHEAP, KERNELS
 from gpunn.backends.numpy.losses import computation
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.normalization import Calls, Normalizations
-from gpunn.backends.numpy.optimizers import UPDATE, decay, numbers
-from gpunn.backends.numpy.parts import LARGE, Parts
+from gpunn.backends.numpy.optimizers import UPDATE, bias_corrected, decay
+from gpunn.backends.numpy.partition import LARGE, Partition
 from gpunn.backends.numpy.scratch import CHUNK, Scratch, chunks, contiguous
 from gpunn.typing import Array, Shape
 
@@ -57,14 +57,14 @@ class Binder(Normalizations):
 
     Parameters
     ----------
-    parts : Parts
+    partition : Partition
         The threads that large arrays are divided among.
     scratch : Scratch
         Memory that nothing else uses while the calls run.
     """
 
-    def __init__(self, parts: Parts, scratch: Scratch) -> None:
-        self.parts, self.scratch = parts, scratch
+    def __init__(self, partition: Partition, scratch: Scratch) -> None:
+        self.partition, self.scratch = partition, scratch
         self._zero_arrays: dict[np.dtype, np.ndarray] = {}
 
     # --------------------------------------------------------------------------- bookkeeping
@@ -143,7 +143,7 @@ class Binder(Normalizations):
         """Set out = x.T @ gradient."""
         (rows, units), inputs = gradient.shape, x.shape[1]
         width = units
-        if rows <= SHORT and inputs <= UNDIVIDED and self.parts.threads > 1:
+        if rows <= SHORT and inputs <= UNDIVIDED and self.partition.threads > 1:
             width = UNDIVIDED // 2
         return [
             partial(np.matmul, x.T, gradient[:, part], out=out[:, part])
@@ -183,7 +183,7 @@ class Binder(Normalizations):
                 )
 
             added: Calls = [] if bias is None else [partial(np.add, z, bias, z)]
-            return [*added, partial(self.parts.each, on, z, out)]
+            return [*added, partial(self.partition.for_each, on, z, out)]
         runs = blocks(z)
         calls, bias = self._repeated(bias, z[runs[0]].shape, len(runs))
         for run in runs:
@@ -191,9 +191,9 @@ class Binder(Normalizations):
             if bias is not None:
                 term = bias if bias.ndim == 1 else bias[: block.shape[0]]
                 calls.append(partial(np.add, block, term, block))
-            piece = block.reshape(-1)
-            target = piece if out is z else out[run].reshape(-1)
-            calls += self._forward(activation, piece, target)
+            chunk = block.reshape(-1)
+            target = chunk if out is z else out[run].reshape(-1)
+            calls += self._forward(activation, chunk, target)
         return calls
 
     def _repeated(self, bias: Array | None, shape: Shape, times: int) -> tuple[Calls, Array | None]:
@@ -229,13 +229,13 @@ class Binder(Normalizations):
         _, backward = KERNELS[kind]
         return [partial(backward, activation, z, output, gradient, *self._pair(z))]
 
-    def _zeros(self, piece: Array) -> Array:
+    def _zeros(self, chunk: Array) -> Array:
         """Return zeros, never to be written to: twice as fast as the number 0 as an operand."""
-        if piece.dtype not in self._zero_arrays:
-            self._zero_arrays[piece.dtype] = np.zeros(0, piece.dtype)
-        if self._zero_arrays[piece.dtype].size < piece.size:
-            self._zero_arrays[piece.dtype] = np.zeros(piece.size, piece.dtype)
-        return self._zero_arrays[piece.dtype][: piece.size]
+        if chunk.dtype not in self._zero_arrays:
+            self._zero_arrays[chunk.dtype] = np.zeros(0, chunk.dtype)
+        if self._zero_arrays[chunk.dtype].size < chunk.size:
+            self._zero_arrays[chunk.dtype] = np.zeros(chunk.size, chunk.dtype)
+        return self._zero_arrays[chunk.dtype][: chunk.size]
 
     def activation_gradient(
         self,
@@ -255,13 +255,13 @@ class Binder(Normalizations):
             def on(z_chunk: Array, output_chunk: Array, chunk: Array) -> None:
                 backward(activation, z_chunk, output_chunk, chunk, *self._pair(chunk))
 
-            calls.append(partial(self.parts.each, on, *arrays))
+            calls.append(partial(self.partition.for_each, on, *arrays))
             if bias_gradient is not None:
                 calls.append(partial(np.add.reduce, gradient, axis=0, out=bias_gradient))
             return calls
         for run in blocks(z):
-            pieces = [array[run].reshape(-1) for array in (z, output, gradient)]
-            calls += self._backward(activation, *pieces)
+            flat = [array[run].reshape(-1) for array in (z, output, gradient)]
+            calls += self._backward(activation, *flat)
         if bias_gradient is not None:
             ones = np.ones(gradient.shape[0], gradient.dtype)
             calls.append(partial(np.matmul, ones, gradient, out=bias_gradient))
@@ -269,11 +269,11 @@ class Binder(Normalizations):
 
     def _divided(self, activation: Activation, z: Array) -> bool:
         """Return whether several threads compute this sooner than one."""
-        return type(activation) not in CHEAP and z.size >= LARGE and self.parts.threads > 1
+        return type(activation) not in CHEAP and z.size >= LARGE and self.partition.threads > 1
 
-    def _pair(self, piece: Array) -> tuple[Array, Array]:
+    def _pair(self, chunk: Array) -> tuple[Array, Array]:
         scratch = self.scratch
-        return scratch("s", piece.shape, piece.dtype), scratch("t", piece.shape, piece.dtype)
+        return scratch("s", chunk.shape, chunk.dtype), scratch("t", chunk.shape, chunk.dtype)
 
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Calls | None:
         if not contiguous(x, out):
@@ -392,7 +392,7 @@ class Binder(Normalizations):
         def update() -> None:
             rate = float(learning_rate[0])
             decay(optimizer, values, decayed, rate)
-            rate, epsilon = numbers(optimizer, rate, int(step[0]))
+            rate, epsilon = bias_corrected(optimizer, rate, int(step[0]))
             for run in runs:
                 run(rate, epsilon)
 

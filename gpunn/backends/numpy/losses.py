@@ -74,8 +74,8 @@ def softmax_cross_entropy(
     rows, classes = p.shape
     flat = scratch("exponential", (rows * classes,), p.dtype)
     # The longer axis lies innermost, since that is the one along which NumPy is fast.
-    turned = rows > classes
-    e = flat.reshape(classes, rows).T if turned else flat.reshape(rows, classes)
+    transposed = rows > classes
+    e = flat.reshape(classes, rows).T if transposed else flat.reshape(rows, classes)
     column = scratch("column", (rows, 1), p.dtype)
     np.copyto(e, p)
     np.maximum.reduce(e, axis=1, keepdims=True, out=column)
@@ -84,7 +84,7 @@ def softmax_cross_entropy(
     smoothing = loss.label_smoothing
     positions = None
     if t.ndim == 1:
-        positions = positions_of(t, classes, scratch, turned)
+        positions = positions_of(t, classes, scratch, transposed)
         flat.take(positions, out=expected, mode="clip")
     else:
         np.vecdot(e, t, out=expected)
@@ -114,13 +114,13 @@ def softmax_cross_entropy(
     np.copyto(gradient, e)
 
 
-def positions_of(labels: Array, classes: int, scratch: Scratch, turned: bool = False) -> Array:
+def positions_of(labels: Array, classes: int, scratch: Scratch, transposed: bool = False) -> Array:
     """Return where each row's label is in the flattened (rows, classes) array, or its transpose."""
     rows = labels.shape[0]
     positions = scratch("positions", labels.shape, INTEGER)
     counting = scratch.counting(rows)
-    np.multiply(labels if turned else counting, rows if turned else classes, out=positions)
-    np.add(positions, counting if turned else labels, out=positions)
+    np.multiply(labels if transposed else counting, rows if transposed else classes, out=positions)
+    np.add(positions, counting if transposed else labels, out=positions)
     return positions
 
 

@@ -1,9 +1,9 @@
 """The built-in optimizers, in place.
 
 For each: `bind(optimizer, values, g, slots, scratch)` takes 1-D arrays, the slots in the order of
-`optimizer.slots`, and gives functions of `numbers` that together do an update, each that of a piece
-that fits into the cache. The mathematics is in `gpunn.optimizers`; here is only the order of
-the passes.
+`optimizer.slots`. It yields functions of `(rate, epsilon)`, which `bias_corrected` gives. Together
+they do an update, each that of one cache-sized chunk. The mathematics is in `gpunn.optimizers`;
+here is only the order of the passes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from gpunn import optimizers
-from gpunn.backends.numpy.combinations import combination, long_addition
+from gpunn.backends.numpy.axpby import axpby, axpy
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["UPDATE", "decay", "numbers"]
+__all__ = ["UPDATE", "bias_corrected", "decay"]
 
-PIECE = 1 << 18
+UPDATE_CHUNK = 1 << 18
 """Bytes of each array that are updated at a time: few enough for a core's L2 cache to hold them of
 all that an optimizer keeps, and enough that the calls take little beside the work."""
 
@@ -29,10 +29,10 @@ Run: TypeAlias = Callable[[float, float], None]
 Bind: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], Scratch], Iterator[Run]]
 
 
-def pieces(scratch: Scratch, *arrays: Array) -> Iterator[list[Array]]:
-    """Yield pieces of 1-D arrays side by side, and two of scratch."""
+def chunks_with_scratch(scratch: Scratch, *arrays: Array) -> Iterator[list[Array]]:
+    """Yield chunks of 1-D arrays side by side, and two of scratch."""
     size, dtype = arrays[0].size, arrays[0].dtype
-    most = PIECE // dtype.itemsize
+    most = UPDATE_CHUNK // dtype.itemsize
     for start in range(0, size, most):
         length = min(most, size - start)
         s, t = (scratch(name, (length,), dtype) for name in ("update s", "update t"))
@@ -40,21 +40,21 @@ def pieces(scratch: Scratch, *arrays: Array) -> Iterator[list[Array]]:
 
 
 def sgd(o: Any, values: Array, g: Array, slots: Sequence[Array], scratch: Scratch) -> Iterator[Run]:
-    whole = None if o.momentum else long_addition(g, values)
+    whole = None if o.momentum else axpy(g, values)
     if whole is not None:
         yield lambda rate, epsilon: whole(-rate)
     elif o.momentum:
-        for piece in pieces(scratch, values, g, *slots):
-            yield momentum(o, *piece)
+        for chunk in chunks_with_scratch(scratch, values, g, *slots):
+            yield momentum(o, *chunk)
     else:
-        for x, gradient, s, _ in pieces(scratch, values, g):
-            descend = combination(gradient, x, s)
+        for x, gradient, s, _ in chunks_with_scratch(scratch, values, g):
+            descend = axpby(gradient, x, s)
             yield lambda rate, epsilon, descend=descend: descend(-rate, 1.0)  # type: ignore[misc]
 
 
 def momentum(o: Any, x: Array, g: Array, velocity: Array, s: Array, t: Array) -> Run:
-    accelerate, add_gradient = combination(g, velocity, s), combination(g, x, s)
-    add_velocity = combination(velocity, x, s)
+    accelerate, add_gradient = axpby(g, velocity, s), axpby(g, x, s)
+    add_velocity = axpby(velocity, x, s)
 
     def plain(rate: float, epsilon: float) -> None:
         accelerate(-rate, o.momentum)
@@ -69,7 +69,7 @@ def momentum(o: Any, x: Array, g: Array, velocity: Array, s: Array, t: Array) ->
 
 
 def rmsprop(o: Any, x: Array, g: Array, square: Array, s: Array, t: Array) -> Run:
-    average, descend = combination(s, square, t), combination(s, x, t)
+    average, descend = axpby(s, square, t), axpby(s, x, t)
 
     def run(rate: float, epsilon: float) -> None:
         np.multiply(g, g, out=s)
@@ -83,8 +83,8 @@ def rmsprop(o: Any, x: Array, g: Array, square: Array, s: Array, t: Array) -> Ru
 
 
 def adam(o: Any, x: Array, g: Array, mean: Array, square: Array, s: Array, t: Array) -> Run:
-    average, average_squares = combination(g, mean, t), combination(s, square, t)
-    descend = combination(s, x, t)
+    average, average_squares = axpby(g, mean, t), axpby(s, square, t)
+    descend = axpby(s, x, t)
 
     def run(rate: float, epsilon: float) -> None:
         average(1 - o.beta1, o.beta1)
@@ -99,8 +99,8 @@ def adam(o: Any, x: Array, g: Array, mean: Array, square: Array, s: Array, t: Ar
 
 
 def lion(o: Any, x: Array, g: Array, mean: Array, s: Array, t: Array) -> Run:
-    interpolate, descend = combination(mean, s, t), combination(s, x, t)
-    average = combination(g, mean, t)
+    interpolate, descend = axpby(mean, s, t), axpby(s, x, t)
+    average = axpby(g, mean, t)
 
     def run(rate: float, epsilon: float) -> None:
         np.multiply(g, 1 - o.beta1, out=s)
@@ -112,24 +112,24 @@ def lion(o: Any, x: Array, g: Array, mean: Array, s: Array, t: Array) -> Run:
     return run
 
 
-def by_pieces(bind: Callable[..., Run]) -> Bind:
-    """Return what binds an update of whole vectors, from what binds that of a piece."""
+def by_chunks(bind: Callable[..., Run]) -> Bind:
+    """Return what binds an update of whole vectors, from what binds that of a chunk."""
 
     def bind_all(
         o: Any, values: Array, g: Array, slots: Sequence[Array], scratch: Scratch
     ) -> Iterator[Run]:
-        for piece in pieces(scratch, values, g, *slots):
-            yield bind(o, *piece)
+        for chunk in chunks_with_scratch(scratch, values, g, *slots):
+            yield bind(o, *chunk)
 
     return bind_all
 
 
 UPDATE: dict[type[optimizers.Optimizer], Bind] = {
     optimizers.SGD: sgd,
-    optimizers.RMSprop: by_pieces(rmsprop),
-    optimizers.Adam: by_pieces(adam),
-    optimizers.AdamW: by_pieces(adam),
-    optimizers.Lion: by_pieces(lion),
+    optimizers.RMSprop: by_chunks(rmsprop),
+    optimizers.Adam: by_chunks(adam),
+    optimizers.AdamW: by_chunks(adam),
+    optimizers.Lion: by_chunks(lion),
 }
 
 
@@ -139,7 +139,7 @@ def decay(o: Any, values: Array, decayed: int, rate: float) -> None:
         np.multiply(values[:decayed], 1 - rate * o.weight_decay, out=values[:decayed])
 
 
-def numbers(o: Any, rate: float, step: int) -> tuple[float, float]:
+def bias_corrected(o: Any, rate: float, step: int) -> tuple[float, float]:
     """Return the rate and the epsilon of an update, with Adam's bias corrections taken into them.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)

@@ -7,7 +7,7 @@ import gpunn
 from gpunn.backends import Backend
 from gpunn.backends.numpy import NumpyBackend, optimizers
 from gpunn.backends.numpy.bind import Binder
-from gpunn.backends.numpy.parts import Parts
+from gpunn.backends.numpy.partition import Partition
 from gpunn.backends.numpy.scratch import CHUNK, Scratch
 
 
@@ -16,7 +16,7 @@ def test_a_product_with_a_transposed_operand_in_every_form():
     for rows, inputs, units in ((3, 4, 1), (3, 400, 7), (32, 300, 250), (33, 300, 250)):
         gradient, weights = random.normal(size=(rows, units)), random.normal(size=(inputs, units))
         out = np.empty((rows, inputs))
-        calls = Binder(Parts(2), Scratch()).matmul(gradient, weights, out, transpose_b=True)
+        calls = Binder(Partition(2), Scratch()).matmul(gradient, weights, out, transpose_b=True)
         for call in calls:
             call()
         np.testing.assert_allclose(out, gradient @ weights.T, 1e-12, 1e-12)
@@ -27,7 +27,7 @@ def test_a_weight_gradient_in_parts(threads):
     random = np.random.default_rng(0)
     x, gradient = random.normal(size=(9, 30)), random.normal(size=(9, 700))
     out = np.empty((30, 700))
-    calls = Binder(Parts(threads), Scratch()).matmul(x, gradient, out, transpose_a=True)
+    calls = Binder(Partition(threads), Scratch()).matmul(x, gradient, out, transpose_a=True)
     assert len(calls) == (1 if threads == 1 else 3)
     for call in calls:
         call()
@@ -35,7 +35,7 @@ def test_a_weight_gradient_in_parts(threads):
 
 
 def test_the_zeros_that_numbers_are_compared_with_stay_zeros():
-    binder = Binder(Parts(2), Scratch())
+    binder = Binder(Partition(2), Scratch())
     z = np.random.default_rng(0).normal(size=(40, CHUNK // 8))
     calls = binder.activate(gpunn.activations.ReLU(), z, np.ones(z.shape[1]), z)
     calls += binder.activation_gradient(gpunn.activations.ReLU(), z, z, np.ones_like(z), None)
@@ -72,7 +72,7 @@ OPTIMIZERS = [
 @pytest.mark.parametrize("has_functions", [True, False])
 def test_training_is_that_of_single_operations(no_numba, monkeypatch, optimizer, has_functions):
     if not has_functions:  # as with a BLAS that lacks them
-        monkeypatch.setattr("gpunn.backends.numpy.combinations.find_blas", lambda: None)
+        monkeypatch.setattr("gpunn.backends.numpy.axpby.find_blas", lambda: None)
     found, history = trained(optimizer)
     monkeypatch.setattr(NumpyBackend, "lower", Backend.lower)
     expected, plain = trained(optimizer)
@@ -93,6 +93,6 @@ def test_decay_and_epsilon_are_those_of_the_moment():
     values = np.ones(4)
     optimizers.decay(o, values, 2, 0.1)
     assert values.tolist() == [0.95, 0.95, 1, 1]
-    rate, epsilon = optimizers.numbers(o, 0.1, 1)
+    rate, epsilon = optimizers.bias_corrected(o, 0.1, 1)
     assert rate == pytest.approx(0.1 * np.sqrt(1 - o.beta2) / (1 - o.beta1))
     assert epsilon == pytest.approx(o.epsilon * np.sqrt(1 - o.beta2))

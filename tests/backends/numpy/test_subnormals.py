@@ -8,7 +8,7 @@ import gpunn
 from gpunn import activations, layers
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.parts import LARGE
+from gpunn.backends.numpy.partition import LARGE
 from gpunn.backends.numpy.subnormals import Flushed, environment, flush_in_this_thread
 
 pytestmark = pytest.mark.skipif(

@@ -78,7 +78,7 @@ class CompiledBackend(NumpyBackend):
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
         products = ProductPlans(threads, find_blas(), largest_panels(tape))
-        binder = Binder(self._parts, Scratch())
+        binder = Binder(self._partition, Scratch())
         encoder = Encoder(binder, threads, products)
         steps = lowered(tape, self, encoder, lambda one: self.bound([one], binder))
         # The threads share the work, so each of their products is computed by one.

@@ -9,20 +9,20 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, part, share
+from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, partition, slice_of
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES, Lanes
 
-__all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "turn_matrix"]
+__all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "transpose_matrix"]
 
 MOST_ROWS, STREAMED = 32, 1 << 16
 """Rows whose columns are gone through together, at most, and how many bytes they may have: few
 enough for the cache and for the processor to fetch ahead, which rows of a whole batch are not."""
 
 
-def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: bool) -> Any:
+def over_rows(target: Any, builder: Any, dtype: Any, arguments: Any, rectified: bool) -> Any:
     """Generate a loop over rows that sums a vector of columns, after ReLU's gradient if asked."""
     _, output, gradient, rows, row_bytes, columns, total = arguments
-    lanes = Lanes(builder.module, target.get_data_type(like.dtype))
+    lanes = Lanes(builder.module, target.get_data_type(dtype.dtype))
     mask = lanes.first(builder, columns)
     ones = ir.Constant(lanes.vector, [lanes.number(1)] * lanes.count)
     running = cgutils.alloca_once_value(builder, lanes.zeros)
@@ -48,7 +48,7 @@ def over_rows(target: Any, builder: Any, like: Any, arguments: Any, rectified: b
 @intrinsic
 def rectify(
     context: Any,
-    like: Any,
+    dtype: Any,
     output: Any,
     gradient: Any,
     rows: Any,
@@ -59,15 +59,15 @@ def rectify(
     """Do `RECTIFIED_GRADIENT` for some rows and columns from an address on, adding to the sums."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return over_rows(target, builder, like, arguments, rectified=True)
+        return over_rows(target, builder, dtype, arguments, rectified=True)
 
-    return types.void(like, *[types.int64] * 6), generate
+    return types.void(dtype, *[types.int64] * 6), generate
 
 
 @intrinsic
 def sum_columns(
     context: Any,
-    like: Any,
+    dtype: Any,
     output: Any,
     gradient: Any,
     rows: Any,
@@ -78,31 +78,31 @@ def sum_columns(
     """Do `SUM_ROWS` for some rows and columns from an address on, adding to the sums."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return over_rows(target, builder, like, arguments, rectified=False)
+        return over_rows(target, builder, dtype, arguments, rectified=False)
 
-    return types.void(like, *[types.int64] * 6), generate
+    return types.void(dtype, *[types.int64] * 6), generate
 
 
 @compiled
-def clear(like: Any, address: int, size: int, begin: int, end: int) -> None:
+def clear(dtype: Any, address: int, size: int, begin: int, end: int) -> None:
     """Set the elements from `begin` up to `end` to zero."""
-    sums = part(like, address, size, begin, end)
+    sums = slice_of(dtype, address, size, begin, end)
     for i in range(end - begin):
         sums[i] = sums.dtype.type(0)
 
 
 @Kernel
-def RECTIFIED_GRADIENT(like: Any, words: Any, thread: int, threads: int) -> None:
+def RECTIFIED_GRADIENT(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = 0 where not output > 0; bias_gradient = its sum over the rows.
 
     Words: output, gradient, rows, columns, bytes of a number, bias_gradient or 0.
     """
-    w = integers(words)
+    w = integers(args)
     rows, columns, size = w[2], w[3], w[4]
     lanes, row_bytes = VECTOR_BYTES // size, columns * size
-    left, right = share(columns, lanes, thread, threads)
+    left, right = partition(columns, lanes, thread, threads)
     if w[5] != 0:
-        clear(like, w[5], columns, left, right)
+        clear(dtype, w[5], columns, left, right)
     step = max(1, min(MOST_ROWS, STREAMED // row_bytes))
     for row in range(0, rows, step):
         count = min(step, rows - row)
@@ -110,32 +110,32 @@ def RECTIFIED_GRADIENT(like: Any, words: Any, thread: int, threads: int) -> None
             at = row * row_bytes + column * size
             total = w[5] + column * size if w[5] != 0 else 0
             some = min(lanes, right - column)
-            rectify(like, w[0] + at, w[1] + at, count, row_bytes, some, total)
+            rectify(dtype, w[0] + at, w[1] + at, count, row_bytes, some, total)
 
 
 @Kernel
-def SUM_ROWS(like: Any, words: Any, thread: int, threads: int) -> None:
+def SUM_ROWS(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = sum of the rows of x. Words: x, rows, columns, bytes of a number, out."""
-    w = integers(words)
+    w = integers(args)
     columns, size = w[2], w[3]
     lanes = VECTOR_BYTES // size
-    left, right = share(columns, lanes, thread, threads)
-    clear(like, w[4], columns, left, right)
+    left, right = partition(columns, lanes, thread, threads)
+    clear(dtype, w[4], columns, left, right)
     for column in range(left, right, lanes):
         at = column * size
         some = min(lanes, right - column)
-        sum_columns(like, 0, w[0] + at, w[1], columns * size, some, w[4] + at)
+        sum_columns(dtype, 0, w[0] + at, w[1], columns * size, some, w[4] + at)
 
 
 @intrinsic
-def turn_square(
-    context: Any, like: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
+def transpose_square(
+    context: Any, dtype: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
 ) -> Any:
     """Turn a square of a vector's width; distances are in bytes."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, source, source_row, out, out_row = arguments
-        lanes = Lanes(builder.module, target.get_data_type(like.dtype))
+        lanes = Lanes(builder.module, target.get_data_type(dtype.dtype))
         n = lanes.count
         rows = []
         for _ in range(n):
@@ -153,25 +153,25 @@ def turn_square(
             out = builder.add(out, out_row)
         return target.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 4), generate
+    return types.void(dtype, *[types.int64] * 4), generate
 
 
 @intrinsic
-def move(context: Any, like: Any, source: Any, target_address: Any) -> Any:
+def move(context: Any, dtype: Any, source: Any, target_address: Any) -> Any:
     """Copy one number."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = target.get_data_type(like.dtype).as_pointer()
+        place = target.get_data_type(dtype.dtype).as_pointer()
         value = builder.load(builder.inttoptr(arguments[1], place))
         builder.store(value, builder.inttoptr(arguments[2], place))
         return target.get_dummy_value()
 
-    return types.void(like, types.int64, types.int64), generate
+    return types.void(dtype, types.int64, types.int64), generate
 
 
 @compiled
-def turn_matrix(
-    like: Any,
+def transpose_matrix(
+    dtype: Any,
     size: int,
     source: int,
     source_row: int,
@@ -185,8 +185,8 @@ def turn_matrix(
     whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
     for row in range(0, whole_rows, lanes):
         for column in range(0, whole_columns, lanes):
-            turn_square(
-                like,
+            transpose_square(
+                dtype,
                 source + row * source_row + column * size,
                 source_row,
                 target + column * target_row + row * size,
@@ -195,4 +195,4 @@ def turn_matrix(
     for row in range(rows):
         for column in range(whole_columns if row < whole_rows else 0, columns):
             place = source + row * source_row + column * size
-            move(like, place, target + column * target_row + row * size)
+            move(dtype, place, target + column * target_row + row * size)

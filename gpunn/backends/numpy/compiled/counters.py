@@ -10,8 +10,8 @@ from gpunn.backends.numpy.compiled.kernel import (
     Kernel,
     integers,
     number,
-    part,
-    share,
+    partition,
+    slice_of,
     vector,
 )
 from gpunn.backends.numpy.compiled.pointers import copy_bytes, pointer, prefetch
@@ -33,13 +33,13 @@ AHEAD = 4
 
 
 @Kernel
-def GATHER(like: Any, words: Any, thread: int, threads: int) -> None:
+def GATHER(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]. Words: source, order, start, out, rows, row bytes."""
-    w = integers(words)
+    w = integers(args)
     source, out, rows, size = w[0], w[3], w[4], w[5]
-    first = carray(pointer(words, w[2]), 1)[0]
-    order = carray(pointer(words, w[1]), first + rows)
-    begin, end = share(rows, 1, thread, threads)
+    first = carray(pointer(args, w[2]), 1)[0]
+    order = carray(pointer(args, w[1]), first + rows)
+    begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         if row + AHEAD < end:
             coming = source + order[first + row + AHEAD] * size
@@ -49,56 +49,56 @@ def GATHER(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def COUNT_PASS(like: Any, words: Any, thread: int, threads: int) -> None:
+def COUNT_PASS(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set start = start + rows; passes = passes + 1. Words: start, rows, passes."""
     if thread == 0:
-        w = integers(words)
-        carray(pointer(words, w[0]), 1)[0] += w[1]
-        carray(pointer(words, w[2]), 1)[0] += 1
+        w = integers(args)
+        carray(pointer(args, w[0]), 1)[0] += w[1]
+        carray(pointer(args, w[2]), 1)[0] += 1
 
 
 @Kernel
-def COUNT_UPDATE(like: Any, words: Any, thread: int, threads: int) -> None:
+def COUNT_UPDATE(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.count_update`, whose arguments in their order are the words."""
     if thread == 0:
-        w = integers(words)
-        position, updates = carray(pointer(words, w[1]), 1), carray(pointer(words, w[3]), 1)
-        vector(like, w[2], 1)[0] = vector(like, w[0], position[0] + 1)[position[0]]
+        w = integers(args)
+        position, updates = carray(pointer(args, w[1]), 1), carray(pointer(args, w[3]), 1)
+        vector(dtype, w[2], 1)[0] = vector(dtype, w[0], position[0] + 1)[position[0]]
         position[0] += 1
         updates[0] += 1
-        vector(like, w[6], 1)[0] += vector(like, w[4], 1)[0]
-        loss_sum = vector(like, w[5], 1)[0]
+        vector(dtype, w[6], 1)[0] += vector(dtype, w[4], 1)[0]
+        loss_sum = vector(dtype, w[5], 1)[0]
         if loss_sum - loss_sum == 0:
-            vector(like, w[7], 1)[0] += 1
+            vector(dtype, w[7], 1)[0] += 1
 
 
 @Kernel
-def FILL(like: Any, words: Any, thread: int, threads: int) -> None:
+def FILL(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = value. Words: out, size, bits of value."""
-    w = integers(words)
-    begin, end = share(w[1], LINE, thread, threads)
-    out = part(like, w[0], w[1], begin, end)
+    w = integers(args)
+    begin, end = partition(w[1], LINE, thread, threads)
+    out = slice_of(dtype, w[0], w[1], begin, end)
     value = out.dtype.type(number(w[2]))
     for i in range(end - begin):
         out[i] = value
 
 
 @Kernel
-def ADD(like: Any, words: Any, thread: int, threads: int) -> None:
+def ADD(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = out + values. Words: values, out, size."""
-    w = integers(words)
-    begin, end = share(w[2], LINE, thread, threads)
-    values, out = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
+    w = integers(args)
+    begin, end = partition(w[2], LINE, thread, threads)
+    values, out = slice_of(dtype, w[0], w[2], begin, end), slice_of(dtype, w[1], w[2], begin, end)
     for i in range(end - begin):
         out[i] += values[i]
 
 
 @Kernel
-def SET_SUM(like: Any, words: Any, thread: int, threads: int) -> None:
+def SET_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = sum of values. Words: values, size, out."""
     if thread == 0:
-        w = integers(words)
-        values, out = vector(like, w[0], w[1]), vector(like, w[2], 1)
+        w = integers(args)
+        values, out = vector(dtype, w[0], w[1]), vector(dtype, w[2], 1)
         total = out.dtype.type(0)
         for i in range(w[1]):
             total += values[i]

@@ -14,8 +14,8 @@ from gpunn.backends.numpy.compiled.kernel import (
     integers,
     matrix,
     number,
-    part,
-    share,
+    partition,
+    slice_of,
     vector,
 )
 from gpunn.backends.numpy.compiled.pointers import pointer
@@ -44,12 +44,12 @@ def mix(bits: Any) -> Any:
 
 
 @Kernel
-def DROPOUT(like: Any, words: Any, thread: int, threads: int) -> None:
+def DROPOUT(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.dropout`. Words: x, out, size, passes, key, threshold, bits of the scale."""
-    w = integers(words)
-    begin, end = share(w[2], LANES, thread, threads)
-    x, out = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
-    passes = np.uint32(carray(pointer(words, w[3]), 1)[0])
+    w = integers(args)
+    begin, end = partition(w[2], LANES, thread, threads)
+    x, out = slice_of(dtype, w[0], w[2], begin, end), slice_of(dtype, w[1], w[2], begin, end)
+    passes = np.uint32(carray(pointer(args, w[3]), 1)[0])
     key = mix(np.uint32(np.uint32(passes * SPREAD) ^ np.uint32(w[4])))
     zero = out.dtype.type(0)
     scale = out.dtype.type(number(w[6]))
@@ -65,37 +65,37 @@ def DROPOUT(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def RESCALE(like: Any, words: Any, thread: int, threads: int) -> None:
+def RESCALE(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = scale * x + offset. Words: x, out, size, bits of scale and offset."""
-    w = integers(words)
-    begin, end = share(w[2], LANES, thread, threads)
-    x, out = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
+    w = integers(args)
+    begin, end = partition(w[2], LANES, thread, threads)
+    x, out = slice_of(dtype, w[0], w[2], begin, end), slice_of(dtype, w[1], w[2], begin, end)
     scale, offset = out.dtype.type(number(w[3])), out.dtype.type(number(w[4]))
     for i in range(end - begin):
         out[i] = x[i] * scale + offset
 
 
 @Kernel
-def RESCALE_BYTES(like: Any, words: Any, thread: int, threads: int) -> None:
+def RESCALE_BYTES(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = scale * x + offset, x being bytes. Words: as `RESCALE`."""
-    w = integers(words)
-    begin, end = share(w[2], LANES, thread, threads)
+    w = integers(args)
+    begin, end = partition(w[2], LANES, thread, threads)
     # By way of words, since a pointer here is one to words or to the network's numbers.
-    x = carray(pointer(words, w[0]), (w[2] + 7) // 8).view(np.uint8)[begin:end]
-    out = part(like, w[1], w[2], begin, end)
+    x = carray(pointer(args, w[0]), (w[2] + 7) // 8).view(np.uint8)[begin:end]
+    out = slice_of(dtype, w[1], w[2], begin, end)
     scale, offset = out.dtype.type(number(w[3])), out.dtype.type(number(w[4]))
     for i in range(end - begin):
         out[i] = out.dtype.type(x[i]) * scale + offset
 
 
 @Kernel
-def STANDARDIZE(like: Any, words: Any, thread: int, threads: int) -> None:
+def STANDARDIZE(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = (x - mean) / std. Words: x, mean, std, out, rows, columns."""
-    w = integers(words)
+    w = integers(args)
     rows, columns = w[4], w[5]
-    x, out = matrix(like, w[0], rows, columns), matrix(like, w[3], rows, columns)
-    mean, std = vector(like, w[1], columns), vector(like, w[2], columns)
-    begin, end = share(rows, 1, thread, threads)
+    x, out = matrix(dtype, w[0], rows, columns), matrix(dtype, w[3], rows, columns)
+    mean, std = vector(dtype, w[1], columns), vector(dtype, w[2], columns)
+    begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end):
         for j in range(columns):
             out[i, j] = (x[i, j] - mean[j]) / std[j]

@@ -61,32 +61,32 @@ class Encoder:
     def fill(self, out: Array, value: float) -> Operations:
         if not same_kind(out):
             return None
-        words = [address(out), out.size, bits(value)]
-        return [Instruction(counters.FILL, words, writes=[out])]
+        args = [address(out), out.size, bits(value)]
+        return [Instruction(counters.FILL, args, writes=[out])]
 
     def accumulate(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out) or values.shape != out.shape:
             return None
-        words = [address(values), address(out), out.size]
-        return [Instruction(counters.ADD, words, [values, out], [out])]
+        args = [address(values), address(out), out.size]
+        return [Instruction(counters.ADD, args, [values, out], [out])]
 
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Operations:
         if not contiguous(source, out) or not contiguous(order, start) or not out.size:
             return None
         row_bytes = out.nbytes // out.shape[0]
-        words = [*map(address, (source, order, start, out)), out.shape[0], row_bytes]
-        return [Instruction(counters.GATHER, words, [source, order, start], [out])]
+        args = [*map(address, (source, order, start, out)), out.shape[0], row_bytes]
+        return [Instruction(counters.GATHER, args, [source, order, start], [out])]
 
     def sum(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out):
             return None
-        words = [address(values), values.size, address(out)]
-        return [Instruction(counters.SET_SUM, words, [values], [out])]
+        args = [address(values), values.size, address(out)]
+        return [Instruction(counters.SET_SUM, args, [values], [out])]
 
     def count_pass(self, start: Array, rows: int, passes: Array) -> Operations:
-        words = [address(start), rows, address(passes)]
+        args = [address(start), rows, address(passes)]
         changed = [start, passes]
-        return [Instruction(counters.COUNT_PASS, words, changed, changed)]
+        return [Instruction(counters.COUNT_PASS, args, changed, changed)]
 
     def count_update(
         self,
@@ -104,8 +104,8 @@ class Encoder:
             return None
         arrays = [rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps]
         changed = [position, rate, updates, weight_sum, finite_steps]
-        words = list(map(address, arrays))
-        return [Instruction(counters.COUNT_UPDATE, words, arrays, changed, early=True)]
+        args = list(map(address, arrays))
+        return [Instruction(counters.COUNT_UPDATE, args, arrays, changed, early=True)]
 
     # -------------------------------------------------------------------------------- layers
 
@@ -161,16 +161,16 @@ class Encoder:
         operations: list[Instruction | Callable[[], None]] = []
         sums = [] if bias_gradient is None else [bias_gradient]
         if type(activation) is activations.ReLU:
-            words = [address(output), address(gradient), *gradient.shape, size]
-            words.append(address(bias_gradient))
+            args = [address(output), address(gradient), *gradient.shape, size]
+            args.append(address(bias_gradient))
             changed = [gradient, *sums]
             operations.append(
-                Instruction(columns.RECTIFIED_GRADIENT, words, [output, gradient], changed)
+                Instruction(columns.RECTIFIED_GRADIENT, args, [output, gradient], changed)
             )
         elif type(activation) is activations.Identity:
             if bias_gradient is not None:
-                words = [address(gradient), *gradient.shape, size, address(bias_gradient)]
-                operations.append(Instruction(columns.SUM_ROWS, words, [gradient], sums))
+                args = [address(gradient), *gradient.shape, size, address(bias_gradient)]
+                operations.append(Instruction(columns.SUM_ROWS, args, [gradient], sums))
         else:
             calls = self.binder.activation_gradient(activation, z, output, gradient, None)
             if calls is None:
@@ -186,9 +186,9 @@ class Encoder:
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Operations:
         if not same_kind(x, out):
             return None
-        words = [address(x), address(out), x.size, address(passes), key, round(rate * 2**32)]
-        words.append(bits(1 / (1 - rate)))
-        return [Instruction(elementwise.DROPOUT, words, [x, passes], [out])]
+        args = [address(x), address(out), x.size, address(passes), key, round(rate * 2**32)]
+        args.append(bits(1 / (1 - rate)))
+        return [Instruction(elementwise.DROPOUT, args, [x, passes], [out])]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Operations:
         if not same_kind(out) or not x.flags.c_contiguous:
@@ -196,14 +196,14 @@ class Encoder:
         kernels = {out.dtype: elementwise.RESCALE, np.dtype(np.uint8): elementwise.RESCALE_BYTES}
         if x.dtype not in kernels:
             return None
-        words = [address(x), address(out), x.size, bits(scale), bits(offset)]
-        return [Instruction(kernels[x.dtype], words, [x], [out])]
+        args = [address(x), address(out), x.size, bits(scale), bits(offset)]
+        return [Instruction(kernels[x.dtype], args, [x], [out])]
 
     def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Operations:
         if not same_kind(x, mean, std, out):
             return None
-        words = [*map(address, (x, mean, std, out)), x.shape[0], mean.size]
-        return [Instruction(elementwise.STANDARDIZE, words, [x, mean, std], [out])]
+        args = [*map(address, (x, mean, std, out)), x.shape[0], mean.size]
+        return [Instruction(elementwise.STANDARDIZE, args, [x, mean, std], [out])]
 
     # -------------------------------------------------------------- losses, metrics, updates
 
@@ -225,14 +225,14 @@ class Encoder:
         rows, classes = predictions.shape
         values = np.empty(rows, predictions.dtype)
         scratch = np.zeros((self.threads, classes + 4, loss_kernels.BLOCK), predictions.dtype)
-        words = [*map(address, (predictions, targets, weights, normalizer)), rows, classes]
+        args = [*map(address, (predictions, targets, weights, normalizer)), rows, classes]
         smoothing = bits(getattr(loss, "label_smoothing", 0.0))
-        words += [smoothing, address(values), address(gradient)]
-        words += [address(scratch), scratch[0].nbytes]
+        args += [smoothing, address(values), address(gradient)]
+        args += [address(scratch), scratch[0].nbytes]
         read = [predictions, targets, weights, normalizer, scratch]
         changed = [values] if gradient is None else [values, gradient]
         return [
-            Instruction(loss_kernels.SOFTMAX_CROSS_ENTROPY, words, read, changed),
+            Instruction(loss_kernels.SOFTMAX_CROSS_ENTROPY, args, read, changed),
             self._weighted_sum(values, weights, loss_sum),
         ]
 
@@ -244,27 +244,27 @@ class Encoder:
             return None
         rows, classes = predictions.shape
         correct = np.empty(rows, predictions.dtype)
-        words = [address(predictions), address(targets), rows, classes, address(correct)]
+        args = [address(predictions), address(targets), rows, classes, address(correct)]
         read = [predictions, targets]
         return [
-            Instruction(loss_kernels.ACCURACY, words, read, [correct]),
+            Instruction(loss_kernels.ACCURACY, args, read, [correct]),
             self._weighted_sum(correct, weights, summary),
         ]
 
     def _weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
-        words = [address(values), address(weights), values.size, address(out)]
+        args = [address(values), address(weights), values.size, address(out)]
         read = [values, weights, out]
-        return Instruction(loss_kernels.ADD_WEIGHTED_SUM, words, read, [out])
+        return Instruction(loss_kernels.ADD_WEIGHTED_SUM, args, read, [out])
 
     def clip(self, gradients: Array, max_norm: float) -> Operations:
         if not same_kind(gradients):
             return None
         sums = np.empty(self.threads)
-        words = [address(gradients), gradients.size, address(sums)]
+        args = [address(gradients), gradients.size, address(sums)]
         read = [gradients, sums]
         return [
-            Instruction(update_kernels.SQUARES, words, [gradients], [sums]),
-            Instruction(update_kernels.CLIP, [*words, bits(max_norm)], read, [gradients]),
+            Instruction(update_kernels.SQUARES, args, [gradients], [sums]),
+            Instruction(update_kernels.CLIP, [*args, bits(max_norm)], read, [gradients]),
         ]
 
     def l2_penalty(
@@ -273,12 +273,12 @@ class Encoder:
         if not same_kind(values, gradients, weight, loss_sum):
             return None
         sums = np.empty(self.threads)
-        words = [address(values), values.size, address(sums)]
+        args = [address(values), values.size, address(sums)]
         more = [address(values), address(gradients), values.size, address(sums)]
         more += [address(weight), bits(strength), address(loss_sum)]
         read = [values, gradients, sums, weight, loss_sum]
         return [
-            Instruction(update_kernels.SQUARES, words, [values], [sums]),
+            Instruction(update_kernels.SQUARES, args, [values], [sums]),
             Instruction(update_kernels.L2_PENALTY, more, read, [gradients, loss_sum]),
         ]
 
@@ -295,7 +295,7 @@ class Encoder:
         state = [slots[name] for name in optimizer.slots]
         if not same_kind(values, gradients, learning_rate, *state):
             return None
-        chosen = own_numbers(optimizer)
+        chosen = kernel_of(optimizer)
         if chosen is None:
             return None
         kernel, numbers = chosen
@@ -305,24 +305,26 @@ class Encoder:
             Instruction(
                 kernel,
                 [
-                    *(address(vector[piece]) for vector in (values, gradients)),
-                    *([*(address(slot[piece]) for slot in state), 0, 0][:2]),
-                    piece.stop - piece.start,
+                    *(address(vector[section]) for vector in (values, gradients)),
+                    *([*(address(slot[section]) for slot in state), 0, 0][:2]),
+                    section.stop - section.start,
                     *settings,
-                    bits(optimizer.weight_decay if piece.start < decayed else 0.0),
+                    bits(optimizer.weight_decay if section.start < decayed else 0.0),
                     *map(bits, numbers),
                 ],
-                [gradients[piece], learning_rate, step],
-                [vector[piece] for vector in (values, *state)],
+                [gradients[section], learning_rate, step],
+                [vector[section] for vector in (values, *state)],
                 early=True,
             )
-            for piece in self._pieces(gradients, decayed)
+            for section in self._slices(gradients, decayed)
         ]
 
-    def _pieces(self, gradients: Array, decayed: int) -> list[slice]:
-        """Return parts of the flat vectors: gradients of weights, what lies between, what decays.
+    def _slices(self, gradients: Array, decayed: int) -> list[slice]:
+        """Return slices of the flat vectors: each gradient of weights, and what lies between.
 
-        The update of a part can be done as soon as its gradient is there, and finds it in the
+        They also end where weight decay ends.
+
+        The update of a slice can be done as soon as its gradient is there, and finds it in the
         cache.
         """
         start = address(gradients)
@@ -335,7 +337,7 @@ class Encoder:
         return [slice(low, high) for low, high in pairwise(cuts)]
 
 
-def own_numbers(o: Any) -> tuple[Kernel, list[float]] | None:
+def kernel_of(o: Any) -> tuple[Kernel, list[float]] | None:
     """Return a built-in optimizer's kernel and the numbers it takes, None for any other."""
     if type(o) is optimizers.SGD:
         if not o.momentum:

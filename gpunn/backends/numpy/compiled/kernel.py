@@ -4,7 +4,7 @@ A kernel gets the words of its instruction (addresses, sizes, and numbers as the
 number among the threads that run the same program, and their count. It does its share of the work.
 Which share that is depends on nothing else, so that results are the same on every run.
 
-The same Python function is compiled for float32 and for float64: `like` is a pointer of the type
+The same Python function is compiled for float32 and for float64: `dtype` is a pointer of the type
 of the network's numbers, which serves for nothing but its type.
 """
 
@@ -21,18 +21,18 @@ from gpunn.backends.numpy.compiled.cache import KernelCache
 from gpunn.backends.numpy.compiled.pointers import number_of_bits, pointer
 
 __all__ = [
-    "WORDS",
+    "MAX_ARGS",
     "Kernel",
     "compiled",
     "integers",
     "matrix",
     "number",
-    "part",
-    "share",
+    "partition",
+    "slice_of",
     "vector",
 ]
 
-WORDS = 36
+MAX_ARGS = 36
 """Arguments of an instruction, at most."""
 
 OPTIONS = {"error_model": "numpy", "nogil": True}
@@ -47,7 +47,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 
 class Kernel:
-    """A function `(like, words, thread, threads)`, compiled when its address is asked for.
+    """A function `(dtype, args, thread, threads)`, compiled when its address is asked for.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ class Kernel:
         return int(self._compiled[dtype].address)
 
     def _compile(self, number: Any) -> Any:
-        word = types.int64
-        signature = types.void(types.CPointer(number), types.CPointer(word), word, word)
+        integer = types.int64
+        signature = types.void(types.CPointer(number), types.CPointer(integer), integer, integer)
         # As numba.cfunc does, but for the cache.
         callback: Any = CFunc(self.function, (signature.args, signature.return_type), {}, OPTIONS)
         callback._cache = KernelCache(self.function)
@@ -76,9 +76,9 @@ class Kernel:
 
 
 @compiled
-def integers(words: Any) -> Any:
+def integers(args: Any) -> Any:
     """Return the instruction's words as an array of integers."""
-    return carray(words, WORDS)
+    return carray(args, MAX_ARGS)
 
 
 @compiled
@@ -88,32 +88,32 @@ def number(word: int) -> float:
 
 
 @compiled
-def vector(like: Any, address: int, size: int) -> Any:
-    """Return the array of the type of `like` at an address."""
-    return carray(pointer(like, address), size)
+def vector(dtype: Any, address: int, size: int) -> Any:
+    """Return the array of the type of `dtype` at an address."""
+    return carray(pointer(dtype, address), size)
 
 
 @compiled
-def part(like: Any, address: int, size: int, begin: int, end: int) -> Any:
+def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements of the array at an address, from `begin` on and up to `end`.
 
     Loops over a part of its own become vector instructions: counting from 0, an index is known not
     to be negative, which in Python would count from the end.
     """
-    return carray(pointer(like, address), size)[begin:end]
+    return carray(pointer(dtype, address), size)[begin:end]
 
 
 @compiled
-def matrix(like: Any, address: int, rows: int, columns: int) -> Any:
-    """Return the C-contiguous array of the type of `like` at an address."""
-    return carray(pointer(like, address), (rows, columns))
+def matrix(dtype: Any, address: int, rows: int, columns: int) -> Any:
+    """Return the C-contiguous array of the type of `dtype` at an address."""
+    return carray(pointer(dtype, address), (rows, columns))
 
 
 @compiled
-def share(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
+def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
     """Return where a thread's part of `size` elements begins and ends.
 
-    Parts begin at multiples of `multiple`, so that threads don't write to one cache line.
+    Partition begin at multiples of `multiple`, so that threads don't write to one cache line.
     """
     blocks = (size + multiple - 1) // multiple
     start = blocks * thread // threads * multiple

@@ -8,7 +8,7 @@ from typing import Any
 from numba import carray
 
 from gpunn.backends.numpy.compiled.exponential import exp
-from gpunn.backends.numpy.compiled.kernel import Kernel, integers, matrix, number, share, vector
+from gpunn.backends.numpy.compiled.kernel import Kernel, integers, matrix, number, partition, vector
 from gpunn.backends.numpy.compiled.pointers import pointer
 
 __all__ = ["ACCURACY", "ADD_WEIGHTED_SUM", "BLOCK", "SOFTMAX_CROSS_ENTROPY"]
@@ -18,27 +18,27 @@ BLOCK = 16
 
 
 @Kernel
-def SOFTMAX_CROSS_ENTROPY(like: Any, words: Any, thread: int, threads: int) -> None:
+def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Give each row's loss, and its gradient times weight / normalizer.
 
     Words: logits, labels, weights, normalizer, rows, classes, bits of the label smoothing, losses,
     gradient (or 0), the threads' scratch memory of (classes + 4) * BLOCK numbers, bytes of each.
     """
-    w = integers(words)
+    w = integers(args)
     rows, classes = w[4], w[5]
-    logits = matrix(like, w[0], rows, classes)
-    gradient = matrix(like, w[8], rows if w[8] != 0 else 0, classes)
-    labels, weights = carray(pointer(words, w[1]), rows), vector(like, w[2], rows)
-    losses, normalizer = vector(like, w[7], rows), vector(like, w[3], 1)[0]
+    logits = matrix(dtype, w[0], rows, classes)
+    gradient = matrix(dtype, w[8], rows if w[8] != 0 else 0, classes)
+    labels, weights = carray(pointer(args, w[1]), rows), vector(dtype, w[2], rows)
+    losses, normalizer = vector(dtype, w[7], rows), vector(dtype, w[3], 1)[0]
     T = losses.dtype.type
     zero, one = T(0), T(1)
     smoothing = T(number(w[6]))
     even, own = smoothing / T(classes), one - smoothing
     # A class of the block's rows a line, since classes may be few; then one number a row each.
-    scratch = matrix(like, w[9] + thread * w[10], classes, BLOCK)
-    each = matrix(like, w[9] + thread * w[10] + classes * BLOCK * scratch.itemsize, 4, BLOCK)
+    scratch = matrix(dtype, w[9] + thread * w[10], classes, BLOCK)
+    each = matrix(dtype, w[9] + thread * w[10] + classes * BLOCK * scratch.itemsize, 4, BLOCK)
     top, total, sum_logits, factor = each[0], each[1], each[2], each[3]
-    begin, end = share(rows, BLOCK, thread, threads)
+    begin, end = partition(rows, BLOCK, thread, threads)
     for start in range(begin, end, BLOCK):
         count = min(BLOCK, end - start)
         block = logits[start : start + count]
@@ -77,14 +77,14 @@ def SOFTMAX_CROSS_ENTROPY(like: Any, words: Any, thread: int, threads: int) -> N
 
 
 @Kernel
-def ADD_WEIGHTED_SUM(like: Any, words: Any, thread: int, threads: int) -> None:
+def ADD_WEIGHTED_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = out + sum_i weights_i values_i. Words: values, weights, size, out."""
     if thread == 0:
-        w = integers(words)
+        w = integers(args)
         values, weights, out = (
-            vector(like, w[0], w[2]),
-            vector(like, w[1], w[2]),
-            vector(like, w[3], 1),
+            vector(dtype, w[0], w[2]),
+            vector(dtype, w[1], w[2]),
+            vector(dtype, w[3], 1),
         )
         total = out.dtype.type(0)
         for i in range(w[2]):
@@ -93,17 +93,17 @@ def ADD_WEIGHTED_SUM(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def ACCURACY(like: Any, words: Any, thread: int, threads: int) -> None:
+def ACCURACY(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set correct_i = 1 where the largest prediction is the label's, 0 elsewhere.
 
     Words: predictions, labels, rows, classes, correct.
     """
-    w = integers(words)
+    w = integers(args)
     rows, classes = w[2], w[3]
-    predictions, labels = matrix(like, w[0], rows, classes), carray(pointer(words, w[1]), rows)
-    correct = vector(like, w[4], rows)
+    predictions, labels = matrix(dtype, w[0], rows, classes), carray(pointer(args, w[1]), rows)
+    correct = vector(dtype, w[4], rows)
     T = correct.dtype.type
-    begin, end = share(rows, 1, thread, threads)
+    begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end):
         best = 0
         for j in range(1, classes):

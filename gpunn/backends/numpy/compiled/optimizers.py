@@ -18,8 +18,8 @@ from gpunn.backends.numpy.compiled.kernel import (
     compiled,
     integers,
     number,
-    part,
-    share,
+    partition,
+    slice_of,
     vector,
 )
 from gpunn.backends.numpy.compiled.pointers import pointer
@@ -48,39 +48,39 @@ LANES = 32
 
 
 @compiled
-def own(like: Any, w: Any, which: int, begin: int, end: int) -> Any:
+def own(dtype: Any, w: Any, which: int, begin: int, end: int) -> Any:
     """Return a thread's part of the values, gradients or a slot."""
-    return part(like, w[which], w[COUNT], begin, end)
+    return slice_of(dtype, w[which], w[COUNT], begin, end)
 
 
 @Kernel
-def SGD(like: Any, words: Any, thread: int, threads: int) -> None:
+def SGD(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Plain descent."""
-    w = integers(words)
-    begin, end = share(w[COUNT], LANES, thread, threads)
+    w = integers(args)
+    begin, end = partition(w[COUNT], LANES, thread, threads)
     values, g = (
-        own(like, w, VALUES, begin, end),
-        own(like, w, GRADIENTS, begin, end),
+        own(dtype, w, VALUES, begin, end),
+        own(dtype, w, GRADIENTS, begin, end),
     )
     T = values.dtype.type
-    rate = vector(like, w[5], 1)[0]
+    rate = vector(dtype, w[5], 1)[0]
     keep = T(1.0 - float(rate) * number(w[7]))
     for i in range(end - begin):
         values[i] = keep * values[i] - rate * g[i]
 
 
 @Kernel
-def MOMENTUM(like: Any, words: Any, thread: int, threads: int) -> None:
+def MOMENTUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Descent with momentum. Own numbers: momentum, whether it is Nesterov's."""
-    w = integers(words)
-    begin, end = share(w[COUNT], LANES, thread, threads)
+    w = integers(args)
+    begin, end = partition(w[COUNT], LANES, thread, threads)
     values, g = (
-        own(like, w, VALUES, begin, end),
-        own(like, w, GRADIENTS, begin, end),
+        own(dtype, w, VALUES, begin, end),
+        own(dtype, w, GRADIENTS, begin, end),
     )
-    velocity = own(like, w, FIRST, begin, end)
+    velocity = own(dtype, w, FIRST, begin, end)
     T = values.dtype.type
-    rate, momentum, nesterov = vector(like, w[5], 1)[0], T(number(w[8])), number(w[9]) != 0
+    rate, momentum, nesterov = vector(dtype, w[5], 1)[0], T(number(w[8])), number(w[9]) != 0
     keep = T(1.0 - float(rate) * number(w[7]))
     for i in range(end - begin):
         step = -rate * g[i]
@@ -90,17 +90,17 @@ def MOMENTUM(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def RMSPROP(like: Any, words: Any, thread: int, threads: int) -> None:
+def RMSPROP(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """RMSprop. Own numbers: rho, 1 - rho, epsilon."""
-    w = integers(words)
-    begin, end = share(w[COUNT], LANES, thread, threads)
+    w = integers(args)
+    begin, end = partition(w[COUNT], LANES, thread, threads)
     values, g, square = (
-        own(like, w, VALUES, begin, end),
-        own(like, w, GRADIENTS, begin, end),
-        own(like, w, FIRST, begin, end),
+        own(dtype, w, VALUES, begin, end),
+        own(dtype, w, GRADIENTS, begin, end),
+        own(dtype, w, FIRST, begin, end),
     )
     T = values.dtype.type
-    rate = vector(like, w[5], 1)[0]
+    rate = vector(dtype, w[5], 1)[0]
     rho, rest, epsilon = T(number(w[8])), T(number(w[9])), T(number(w[10]))
     keep = T(1.0 - float(rate) * number(w[7]))
     for i in range(end - begin):
@@ -109,7 +109,7 @@ def RMSPROP(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
+def ADAM(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Adam. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, logarithms of the betas, hat.
 
     The last one says whether epsilon is the one of `epsilon_hat`.
@@ -118,19 +118,19 @@ def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
     """
-    w = integers(words)
-    begin, end = share(w[COUNT], LANES, thread, threads)
+    w = integers(args)
+    begin, end = partition(w[COUNT], LANES, thread, threads)
     values, g = (
-        own(like, w, VALUES, begin, end),
-        own(like, w, GRADIENTS, begin, end),
+        own(dtype, w, VALUES, begin, end),
+        own(dtype, w, GRADIENTS, begin, end),
     )
     mean, square = (
-        own(like, w, FIRST, begin, end),
-        own(like, w, SECOND, begin, end),
+        own(dtype, w, FIRST, begin, end),
+        own(dtype, w, SECOND, begin, end),
     )
     T = values.dtype.type
-    step = float(carray(pointer(words, w[6]), 1)[0])
-    learning_rate = float(vector(like, w[5], 1)[0])
+    step = float(carray(pointer(args, w[6]), 1)[0])
+    learning_rate = float(vector(dtype, w[5], 1)[0])
     c1, c2 = -math.expm1(step * number(w[13])), -math.expm1(step * number(w[14]))
     rate, epsilon = (
         T(learning_rate * math.sqrt(c2) / c1),
@@ -146,17 +146,17 @@ def ADAM(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def LION(like: Any, words: Any, thread: int, threads: int) -> None:
+def LION(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Lion. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2."""
-    w = integers(words)
-    begin, end = share(w[COUNT], LANES, thread, threads)
+    w = integers(args)
+    begin, end = partition(w[COUNT], LANES, thread, threads)
     values, g, mean = (
-        own(like, w, VALUES, begin, end),
-        own(like, w, GRADIENTS, begin, end),
-        own(like, w, FIRST, begin, end),
+        own(dtype, w, VALUES, begin, end),
+        own(dtype, w, GRADIENTS, begin, end),
+        own(dtype, w, FIRST, begin, end),
     )
     T = values.dtype.type
-    rate = vector(like, w[5], 1)[0]
+    rate = vector(dtype, w[5], 1)[0]
     beta1, rest1 = T(number(w[8])), T(number(w[9]))
     beta2, rest2 = T(number(w[10])), T(number(w[11]))
     keep = T(1.0 - float(rate) * number(w[7]))
@@ -166,11 +166,11 @@ def LION(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def SQUARES(like: Any, words: Any, thread: int, threads: int) -> None:
+def SQUARES(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set sums[thread] = sum of the squares of its part. Words: g, size, sums (float64)."""
-    w = integers(words)
-    begin, end = share(w[1], LANES, thread, threads)
-    g = part(like, w[0], w[1], begin, end)
+    w = integers(args)
+    begin, end = partition(w[1], LANES, thread, threads)
+    g = slice_of(dtype, w[0], w[1], begin, end)
     size = end - begin
     # Four sums at a time: one alone would wait for each addition to end.
     a = b = c = d = 0.0
@@ -182,27 +182,30 @@ def SQUARES(like: Any, words: Any, thread: int, threads: int) -> None:
         d += float(g[i + 3]) * float(g[i + 3])
     for i in range(whole, size):
         a += float(g[i]) * float(g[i])
-    carray(pointer(words, w[2]), thread + 1).view(np.float64)[thread] = (a + b) + (c + d)
+    carray(pointer(args, w[2]), thread + 1).view(np.float64)[thread] = (a + b) + (c + d)
 
 
 @Kernel
-def L2_PENALTY(like: Any, words: Any, thread: int, threads: int) -> None:
+def L2_PENALTY(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.l2_penalty`.
 
     Words: values, gradients, size, sums of `SQUARES` of the values, weight, bits of the strength,
     loss_sum.
     """
-    w = integers(words)
-    begin, end = share(w[2], LANES, thread, threads)
-    values, gradients = part(like, w[0], w[2], begin, end), part(like, w[1], w[2], begin, end)
-    weight, strength = float(vector(like, w[4], 1)[0]), number(w[5])
+    w = integers(args)
+    begin, end = partition(w[2], LANES, thread, threads)
+    values, gradients = (
+        slice_of(dtype, w[0], w[2], begin, end),
+        slice_of(dtype, w[1], w[2], begin, end),
+    )
+    weight, strength = float(vector(dtype, w[4], 1)[0]), number(w[5])
     T = values.dtype.type
     if thread == 0:
         total = 0.0
-        sums = carray(pointer(words, w[3]), threads).view(np.float64)
+        sums = carray(pointer(args, w[3]), threads).view(np.float64)
         for other in range(threads):
             total += sums[other]
-        vector(like, w[6], 1)[0] += T(0.5 * strength * total)
+        vector(dtype, w[6], 1)[0] += T(0.5 * strength * total)
     if weight > 0:
         factor = T(strength / weight)
         for i in range(end - begin):
@@ -210,18 +213,18 @@ def L2_PENALTY(like: Any, words: Any, thread: int, threads: int) -> None:
 
 
 @Kernel
-def CLIP(like: Any, words: Any, thread: int, threads: int) -> None:
+def CLIP(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set g = g * min(1, max_norm / ||g||). Words: g, size, sums of `SQUARES`, bits of max_norm."""
-    w = integers(words)
-    g = vector(like, w[0], w[1])
+    w = integers(args)
+    g = vector(dtype, w[0], w[1])
     total = 0.0
-    sums = carray(pointer(words, w[2]), threads).view(np.float64)
+    sums = carray(pointer(args, w[2]), threads).view(np.float64)
     for other in range(threads):
         total += sums[other]
     norm, limit = math.sqrt(total), number(w[3])
     if not norm <= limit:  # so that a NaN spreads, as it does elsewhere
         factor = g.dtype.type(limit / norm)
-        begin, end = share(w[1], LANES, thread, threads)
+        begin, end = partition(w[1], LANES, thread, threads)
         mine = g[begin:end]
         for i in range(end - begin):
             mine[i] *= factor

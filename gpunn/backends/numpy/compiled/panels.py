@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.numpy.compiled.columns import turn_matrix
-from gpunn.backends.numpy.compiled.kernel import Kernel, integers, share
+from gpunn.backends.numpy.compiled.columns import transpose_matrix
+from gpunn.backends.numpy.compiled.kernel import Kernel, integers, partition
 from gpunn.backends.numpy.compiled.pointers import copy_bytes
-from gpunn.backends.numpy.compiled.tiles import VECTORS
+from gpunn.backends.numpy.compiled.tiles import TILE_VECTORS
 from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
 
 __all__ = ["PACK", "PANEL"]
 
-PANEL = VECTORS * VECTOR_BYTES
+PANEL = TILE_VECTORS * VECTOR_BYTES
 """Bytes of a row of B that a tile takes."""
 
 ROWS_AT_A_TIME = 16
@@ -25,21 +25,23 @@ ROWS_AT_A_TIME = 16
 
 
 @Kernel
-def PACK(like: Any, words: Any, thread: int, threads: int) -> None:
+def PACK(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Copy B into panels.
 
     Words: bytes of a number; rows and columns of B; its address, bytes to its next row and column;
     where the panels go.
     """
-    w = integers(words)
+    w = integers(args)
     size, rows, columns, b, b_row, b_column, target = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
     panel = PANEL // size
-    left, right = share(columns, panel, thread, threads)
+    left, right = partition(columns, panel, thread, threads)
     if b_column != size:
         for column in range(left, right, panel):
             count = min(panel, right - column)
             place = target + column // panel * rows * PANEL
-            turn_matrix(like, size, b + column * b_column, b_column, count, rows, place, PANEL)
+            transpose_matrix(
+                dtype, size, b + column * b_column, b_column, count, rows, place, PANEL
+            )
         return
     whole = left + (right - left) // panel * panel
     for row in range(0, rows, ROWS_AT_A_TIME):

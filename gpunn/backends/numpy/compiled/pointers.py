@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 I64, I32 = ir.IntType(64), ir.IntType(32)
-WORD = I64.as_pointer()
+I64_POINTER = I64.as_pointer()
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
@@ -38,14 +38,14 @@ FZ."""
 
 
 @intrinsic
-def pointer(context: Any, like: Any, address: Any) -> Any:
-    """Return the integer `address` as a pointer of the type of `like`."""
+def pointer(context: Any, dtype: Any, address: Any) -> Any:
+    """Return the integer `address` as a pointer of the type of `dtype`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = target.get_value_type(signature.return_type)
         return builder.inttoptr(arguments[1], kind)
 
-    return like(like, types.int64), generate
+    return dtype(dtype, types.int64), generate
 
 
 @intrinsic
@@ -53,7 +53,7 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
     """Add to the integer at `address` and return what it was before."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], WORD)
+        place = builder.inttoptr(arguments[0], I64_POINTER)
         return builder.atomic_rmw("add", place, arguments[1], "seq_cst")
 
     return types.int64(types.int64, types.int64), generate
@@ -64,7 +64,7 @@ def atomic_load(context: Any, address: Any) -> Any:
     """Return the integer at `address`, seeing all that was written before it was."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.inttoptr(arguments[0], WORD)
+        place = builder.inttoptr(arguments[0], I64_POINTER)
         return builder.load_atomic(place, "seq_cst", 8)
 
     return types.int64(types.int64), generate
@@ -140,15 +140,15 @@ def set_float_flags(context: Any, flags: Any) -> Any:
 
 
 @intrinsic
-def call(context: Any, function: Any, words: Any, thread: Any, threads: Any) -> Any:
+def call(context: Any, function: Any, args: Any, thread: Any, threads: Any) -> Any:
     """Call the kernel at the address `function`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         function, *rest = arguments
-        kind = ir.FunctionType(ir.VoidType(), [WORD, WORD, I64, I64])
+        kind = ir.FunctionType(ir.VoidType(), [I64_POINTER, I64_POINTER, I64, I64])
         place = builder.inttoptr(function, kind.as_pointer())
-        words = builder.inttoptr(rest[0], WORD)
-        builder.call(place, [words, words, rest[1], rest[2]])
+        args = builder.inttoptr(rest[0], I64_POINTER)
+        builder.call(place, [args, args, rest[1], rest[2]])
         return target.get_dummy_value()
 
     return types.void(*[types.int64] * 4), generate

@@ -12,22 +12,22 @@ from functools import partial
 import numpy as np
 
 from gpunn.backends.numpy.blas import Blas
-from gpunn.backends.numpy.compiled.kernel import WORDS
+from gpunn.backends.numpy.compiled.kernel import MAX_ARGS
 from gpunn.backends.numpy.compiled.panels import PACK, PANEL
 from gpunn.backends.numpy.compiled.products import (
-    ADD_PARTS,
     BLAS,
     PACKED,
     PRODUCT,
-    SHARED_TERMS,
+    PRODUCT_ARGS,
+    SPLIT_K,
+    SUM_SPLITS,
     TILES,
-    TURNED_PANELS,
-    TURNED_PRODUCT,
-    TURNED_RESULT,
-    WORDS_OF_PRODUCT,
+    TRANSPOSED_PANELS,
+    TRANSPOSED_PRODUCT,
+    TRANSPOSED_RESULT,
 )
 from gpunn.backends.numpy.compiled.program import Instruction, address, bits
-from gpunn.backends.numpy.compiled.tiles import HIGH
+from gpunn.backends.numpy.compiled.tiles import TILE_ROWS
 from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
@@ -45,7 +45,7 @@ SKINNY = 160
 
 NARROW = 512
 """Columns of B up to which tiles are as fast as a BLAS for any number of rows; and terms up to
-which a panel of a turned B stays in the first cache."""
+which a panel of a transposed B stays in the first cache."""
 
 ONE_ROW = 1 << 17
 """Numbers in B from which on it pays that threads share the terms of a single row's product."""
@@ -66,13 +66,13 @@ LONG_ROW = 1 << 15
 """Bytes of a row of A up to which tiles are faster than a BLAS with vectors half as wide. That
 divides longer sums; tiles would fetch all of B again for every few rows."""
 
-MOST_ROWS = 8 * HIGH
+MOST_ROWS = 8 * TILE_ROWS
 """Rows done at a time, at most: more of A would not stay in the cache."""
 
 
 def rows_within(size: int, row_bytes: int) -> int:
     """Return how many rows to do at a time: whole tiles that fit, if possible."""
-    return max(HIGH, min(MOST_ROWS, size // (row_bytes * HIGH) * HIGH))
+    return max(TILE_ROWS, min(MOST_ROWS, size // (row_bytes * TILE_ROWS) * TILE_ROWS))
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Operand:
         return cls(address(array), *((size, row) if transposed else (row, size)))
 
     @property
-    def turned(self) -> Operand:
+    def transposed(self) -> Operand:
         """Its transpose."""
         return Operand(self.place, self.column, self.row)
 
@@ -165,17 +165,17 @@ class ProductPlans:
             rows = rows_within(CACHED, n * size)
         elif method == TILES:
             rows, terms = MOST_ROWS, max(64, APART // (n * size))
-        elif method == SHARED_TERMS:
+        elif method == SPLIT_K:
             numbers = n
-        elif method == TURNED_PANELS:
+        elif method == TRANSPOSED_PANELS:
             numbers = k * panel
-        elif method == TURNED_RESULT:
+        elif method == TRANSPOSED_RESULT:
             terms = max(64, APART // (m * size))
             numbers = m * n
-        elif method == TURNED_PRODUCT:
+        elif method == TRANSPOSED_PRODUCT:
             rows = rows_within(2 * CACHED, k * size)
             numbers = m * rows
-            instructions.append(self._packed(a, left.turned, m, k))
+            instructions.append(self._packed(a, left.transposed, m, k))
             left = Operand(address(self._panels), PANEL, size)
             read = [*instructions[0].writes, b, initial]
         elif method == PACKED:
@@ -185,26 +185,28 @@ class ProductPlans:
             right = Operand(address(self._panels), PANEL, size, k * PANEL)
             read = [a, *instructions[0].writes, initial]
         buffer_bytes = -(-numbers * size // 64) * 64
-        buffer = np.empty((1 if method == TURNED_RESULT else self.threads) * buffer_bytes, np.uint8)
+        buffer = np.empty(
+            (1 if method == TRANSPOSED_RESULT else self.threads) * buffer_bytes, np.uint8
+        )
         if buffer_bytes:
             read.append(buffer)
-        words = dict.fromkeys(WORDS_OF_PRODUCT, 0)
-        words |= {"method": method, "size": size, "m": m, "n": n, "k": k}
-        words |= {"a": left.place, "a_row": left.row, "a_column": left.column}
-        words |= {"b": right.place, "b_row": right.row, "b_column": right.column}
-        words |= {"b_panel": right.panel, "initial": address(initial)}
-        words |= {"c": address(out), "c_row": n * size, "floor": bits(floor)}
-        words |= {"rows": rows, "terms": terms}
-        words |= {"buffer": address(buffer), "buffer_bytes": buffer_bytes}
-        words["by_columns"] = not transpose_a and m <= n and n >= self.threads * panel
-        if method == SHARED_TERMS:
-            return self._in_parts(words, a, b, initial, buffer, out)
+        args = dict.fromkeys(PRODUCT_ARGS, 0)
+        args |= {"method": method, "size": size, "m": m, "n": n, "k": k}
+        args |= {"a": left.place, "a_row": left.row, "a_column": left.column}
+        args |= {"b": right.place, "b_row": right.row, "b_column": right.column}
+        args |= {"b_panel": right.panel, "initial": address(initial)}
+        args |= {"c": address(out), "c_row": n * size, "floor": bits(floor)}
+        args |= {"rows": rows, "terms": terms}
+        args |= {"buffer": address(buffer), "buffer_bytes": buffer_bytes}
+        args["by_columns"] = not transpose_a and m <= n and n >= self.threads * panel
+        if method == SPLIT_K:
+            return self._split_k(args, a, b, initial, buffer, out)
         if method == BLAS:
-            words |= self._for_blas(a, b, transpose_a, transpose_b)
-            words["unfinished"] = bias is not None or floor > -math.inf
-        product = Instruction(PRODUCT, [*map(int, words.values())], read, [out])
+            args |= self._for_blas(a, b, transpose_a, transpose_b)
+            args["unfinished"] = bias is not None or floor > -math.inf
+        product = Instruction(PRODUCT, [*map(int, args.values())], read, [out])
         if method in (TILES, PACKED) and transpose_a:
-            product = replace(product, join=partial(self._with_update, product, words))
+            product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
 
     def _for_blas(self, a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> dict[str, int]:
@@ -214,23 +216,23 @@ class ProductPlans:
         return {
             "blas_function": self.blas.products[a.dtype.name],
             "blas_wide": self.blas.wide,
-            "turn_a": TRANSPOSE if transpose_a else NO_TRANSPOSE,
-            "turn_b": TRANSPOSE if transpose_b else NO_TRANSPOSE,
+            "trans_a": TRANSPOSE if transpose_a else NO_TRANSPOSE,
+            "trans_b": TRANSPOSE if transpose_b else NO_TRANSPOSE,
             "a_length": a.shape[1],
             "b_length": b.shape[1],
         }
 
-    def _in_parts(
-        self, words: dict[str, int], a: Array, b: Array, initial: Array, parts: Array, out: Array
+    def _split_k(
+        self, args: dict[str, int], a: Array, b: Array, initial: Array, splits: Array, out: Array
     ) -> list[Instruction]:
         """Return what computes a part of the terms on each thread, and adds them."""
-        more = [words["buffer"], words["buffer_bytes"], self.threads, address(initial)]
-        more += [address(out), words["n"], words["size"], words["floor"]]
-        nothing = np.zeros(words["n"] + PANEL, out.dtype)
-        words["initial"] = address(nothing)
+        more = [args["buffer"], args["buffer_bytes"], self.threads, address(initial)]
+        more += [address(out), args["n"], args["size"], args["floor"]]
+        nothing = np.zeros(args["n"] + PANEL, out.dtype)
+        args["initial"] = address(nothing)
         return [
-            Instruction(PRODUCT, [*map(int, words.values())], [a, b, nothing], [parts]),
-            Instruction(ADD_PARTS, more, [parts, initial], [out]),
+            Instruction(PRODUCT, [*map(int, args.values())], [a, b, nothing], [splits]),
+            Instruction(SUM_SPLITS, more, [splits, initial], [out]),
         ]
 
     def _method(
@@ -238,17 +240,17 @@ class ProductPlans:
     ) -> int:
         if transpose_a:
             if 2 * n <= panel and k >= 128 and m >= 512:
-                return TURNED_RESULT
+                return TRANSPOSED_RESULT
             few = k <= panel // 2 or (k <= FEW_TERMS and n < NARROW)
             return TILES if few or m * n <= SMALL_RESULT else PACKED
         if transpose_b:
             if k <= panel and m * n >= LARGE_RESULT:
                 return PACKED
             if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):
-                return TURNED_PRODUCT
-            return BLAS if k > NARROW and self._blas_pays(k * PANEL // panel) else TURNED_PANELS
+                return TRANSPOSED_PRODUCT
+            return BLAS if k > NARROW and self._blas_pays(k * PANEL // panel) else TRANSPOSED_PANELS
         if m == 1 < self.threads <= k and k * n >= ONE_ROW:
-            return SHARED_TERMS
+            return SPLIT_K
         if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
         return BLAS if n > NARROW and self._blas_pays(k * PANEL // panel) else PACKED
@@ -266,34 +268,34 @@ class ProductPlans:
         if self._panels is None:
             self._panels = zeros((self.most,), "uint8")
         place = address(self._panels)
-        words = [size, rows, columns, operand.place, operand.row, operand.column, place]
+        args = [size, rows, columns, operand.place, operand.row, operand.column, place]
         panels = self._panels[: rows * -(-columns * size // PANEL) * PANEL]
         assert panels.size == rows * -(-columns * size // PANEL) * PANEL, "more than promised"
-        return Instruction(PACK, words, [array], [panels])
+        return Instruction(PACK, args, [array], [panels])
 
     def _with_update(
-        self, product: Instruction, words: dict[str, int], update: Instruction
+        self, product: Instruction, args: dict[str, int], update: Instruction
     ) -> Instruction:
         """Return a product and the update that takes its result, done together row by row.
 
         So the update finds the gradients in the cache. Those of a repetition that others follow
         need not go to memory at all.
         """
-        update_words = np.zeros(WORDS, np.int64)
-        update_words[: len(update.words)] = update.words
-        room = np.empty((self.threads, WORDS), np.int64)
+        update_args = np.zeros(MAX_ARGS, np.int64)
+        update_args[: len(update.args)] = update.args
+        args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]
-        own = np.empty((self.threads, words["rows"] * words["n"]), result.dtype)
-        last = words | {
+        own = np.empty((self.threads, args["rows"] * args["n"]), result.dtype)
+        last = args | {
             "update": update.kernel.address(update.dtype),
-            "update_words": address(update_words),
-            "room": address(room),
+            "update_args": address(update_args),
+            "args_buffer": address(args_buffer),
         }
-        earlier = last | {"c": address(own), "c_thread": own[0].nbytes}
+        non_final = last | {"c": address(own), "c_thread": own[0].nbytes}
         return Instruction(
             PRODUCT,
             [*map(int, last.values())],
-            [*product.reads, *update.reads[1:], update_words, room, own],
+            [*product.reads, *update.reads[1:], update_args, args_buffer, own],
             [*product.writes, *update.writes],
-            earlier=[*map(int, earlier.values())],
+            non_final=[*map(int, non_final.values())],
         )

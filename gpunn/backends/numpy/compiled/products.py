@@ -15,55 +15,55 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.columns import turn_matrix
+from gpunn.backends.numpy.compiled.columns import transpose_matrix
 from gpunn.backends.numpy.compiled.kernel import (
-    WORDS,
+    MAX_ARGS,
     Kernel,
     compiled,
     integers,
     number,
-    part,
-    share,
+    partition,
+    slice_of,
     vector,
 )
 from gpunn.backends.numpy.compiled.optimizers import COUNT, FIRST, GRADIENTS, SECOND, VALUES
 from gpunn.backends.numpy.compiled.panels import PANEL
 from gpunn.backends.numpy.compiled.pointers import call, copy_bytes, pointer
-from gpunn.backends.numpy.compiled.tiles import HIGH, VECTORS, WIDE, tile
+from gpunn.backends.numpy.compiled.tiles import ROW_VECTORS, TILE_ROWS, TILE_VECTORS, tile
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES
 
 __all__ = [
-    "ADD_PARTS",
     "BLAS",
     "PACKED",
     "PRODUCT",
-    "SHARED_TERMS",
+    "PRODUCT_ARGS",
+    "SPLIT_K",
+    "SUM_SPLITS",
     "TILES",
-    "TURNED_PANELS",
-    "TURNED_PRODUCT",
-    "TURNED_RESULT",
-    "WORDS_OF_PRODUCT",
+    "TRANSPOSED_PANELS",
+    "TRANSPOSED_PRODUCT",
+    "TRANSPOSED_RESULT",
 ]
 
-TILES, SHARED_TERMS, PACKED, TURNED_PANELS, TURNED_PRODUCT, TURNED_RESULT, BLAS = range(7)
+TILES, SPLIT_K, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, BLAS = range(7)
 """How a product C = A B is done, by tiles but for the last:
 
 * TILES: from where A and B lie.
-* SHARED_TERMS: so too, for a single row, threads sharing the terms; `ADD_PARTS` adds theirs.
+* SPLIT_K: so too, for a single row, threads sharing the terms; `SUM_SPLITS` adds theirs.
 * PACKED: B lies in panels (`panels.PACK`), and some rows of A at a time are copied together.
-* TURNED_PANELS: what lies in memory is B.T, of which each thread turns a panel at a time.
-* TURNED_PRODUCT: what lies in memory is B.T; as C.T = B.T A.T, with A.T in panels, if A and C are
-  small.
-* TURNED_RESULT: what lies in memory is A.T; as C.T = B.T A.T, if C.T has few rows.
+* TRANSPOSED_PANELS: what lies in memory is B.T, of which each thread turns a panel at a time.
+* TRANSPOSED_PRODUCT: what lies in memory is B.T; as C.T = B.T A.T, with A.T in panels, if A and C
+  are small.
+* TRANSPOSED_RESULT: what lies in memory is A.T; as C.T = B.T A.T, if C.T has few rows.
 * BLAS: by NumPy's, which each thread calls for its share.
 """
 
-WORDS_OF_PRODUCT = (
+PRODUCT_ARGS = (
     *("method", "by_columns", "size", "m", "n", "k"),
     *("a", "a_row", "a_column", "b", "b_row", "b_column", "b_panel", "initial"),
     *("c", "c_row", "c_thread", "floor", "rows", "terms", "buffer", "buffer_bytes"),
-    *("blas_function", "blas_wide", "turn_a", "turn_b", "a_length", "b_length", "unfinished"),
-    *("update", "update_words", "room"),
+    *("blas_function", "blas_wide", "trans_a", "trans_b", "a_length", "b_length", "unfinished"),
+    *("update", "update_args", "args_buffer"),
 )
 """What a product is told. `a`, `b`, `c`, `initial` (a row of C), `buffer`: addresses, 0 for none.
 
@@ -72,26 +72,26 @@ WORDS_OF_PRODUCT = (
 each has one for the rows that it does at a time; `buffer_bytes`: to its buffer. `floor`: bits of a
 number. `rows`, `terms`: how many to do at a time. `a_length` and `b_length`: numbers in a row as
 the BLAS counts them; `unfinished`: whether `initial` and `floor` are left to do after it. `update`
-is the kernel that takes each thread's rows of C as gradients, `room` where its words for them go.
+is the kernel that takes each thread's rows of C as gradients, `args_buffer` where its arguments go.
 """
 
 (
     METHOD, BY_COLUMNS, SIZE, M, N, K,
     A, A_ROW, A_COLUMN, B, B_ROW, B_COLUMN, B_PANEL, INITIAL,
     C, C_ROW, C_THREAD, FLOOR, ROWS, TERMS, BUFFER, BUFFER_BYTES,
-    BLAS_FUNCTION, BLAS_WIDE, TURN_A, TURN_B, A_LENGTH, B_LENGTH, UNFINISHED,
-    UPDATE, UPDATE_WORDS, ROOM,
-) = range(len(WORDS_OF_PRODUCT))  # fmt: skip
+    BLAS_FUNCTION, BLAS_WIDE, TRANS_A, TRANS_B, A_LENGTH, B_LENGTH, UNFINISHED,
+    UPDATE, UPDATE_ARGS, ARGS_BUFFER,
+) = range(len(PRODUCT_ARGS))  # fmt: skip
 
 
 @intrinsic
 def call_blas(
     context: Any,
-    like: Any,
+    dtype: Any,
     function: Any,
     wide: Any,
-    turn_a: Any,
-    turn_b: Any,
+    trans_a: Any,
+    trans_b: Any,
     m: Any,
     n: Any,
     k: Any,
@@ -105,10 +105,10 @@ def call_blas(
     """Call cblas_sgemm or cblas_dgemm: C = A B, row-major, sizes being 64-bit if `wide`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, function, wide, turn_a, turn_b, *rest = arguments
-        real = target.get_data_type(like.dtype)
+        _, function, wide, trans_a, trans_b, *rest = arguments
+        real = target.get_data_type(dtype.dtype)
         place = real.as_pointer()
-        flags = [builder.trunc(flag, I32) for flag in (turn_a, turn_b)]
+        flags = [builder.trunc(flag, I32) for flag in (trans_a, trans_b)]
         m, n, k, a, a_row, b, b_row, c, c_row = rest
         a, b, c = (builder.inttoptr(address, place) for address in (a, b, c))
 
@@ -133,12 +133,12 @@ def call_blas(
                 with_sizes(I32)
         return target.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 14), generate
+    return types.void(dtype, *[types.int64] * 14), generate
 
 
 @compiled
 def multiply_tiles(
-    like: Any,
+    dtype: Any,
     size: int,
     a: int,
     a_row: int,
@@ -159,8 +159,8 @@ def multiply_tiles(
     """Do some rows of C, and columns from where a panel begins; distances are in bytes."""
     lanes = VECTOR_BYTES // size
     panel = PANEL // size
-    width = lanes * (WIDE if rows == 1 and b_panel == PANEL else VECTORS)
-    heights = (rows + HIGH - 1) // HIGH
+    width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
+    heights = (rows + TILE_ROWS - 1) // TILE_ROWS
     column = left
     while column < right:
         columns = min(width, right - column)
@@ -171,7 +171,7 @@ def multiply_tiles(
             start = rows * block // heights
             stop = rows * (block + 1) // heights
             tile(
-                like,
+                dtype,
                 stop - start,
                 vectors,
                 a + start * a_row,
@@ -192,40 +192,40 @@ def multiply_tiles(
 
 
 @compiled
-def product(like: Any, words: Any, thread: int, threads: int) -> None:
+def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set C = max(initial + A B, floor), and do an update with it; the words are named above."""
-    method = integers(words)[METHOD]
-    if method == SHARED_TERMS:
-        by_shared_terms(like, words, thread, threads)
-    elif method == TURNED_PANELS:
-        by_turned_panels(like, words, thread, threads)
-    elif method == TURNED_PRODUCT:
-        by_turned_product(like, words, thread, threads)
-    elif method == TURNED_RESULT:
-        by_turned_result(like, words, thread, threads)
+    method = integers(args)[METHOD]
+    if method == SPLIT_K:
+        by_split_k(dtype, args, thread, threads)
+    elif method == TRANSPOSED_PANELS:
+        by_transposed_panels(dtype, args, thread, threads)
+    elif method == TRANSPOSED_PRODUCT:
+        by_transposed_product(dtype, args, thread, threads)
+    elif method == TRANSPOSED_RESULT:
+        by_transposed_result(dtype, args, thread, threads)
     elif method == BLAS:
-        by_blas(like, words, thread, threads)
+        by_blas(dtype, args, thread, threads)
     else:
-        by_tiles(like, words, thread, threads)
+        by_tiles(dtype, args, thread, threads)
 
 
 @compiled
-def share_of(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
+def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
     """Return the first row and the one after the last that a thread does; and columns."""
     first, last, left, right = 0, w[M], 0, w[N]
     if w[BY_COLUMNS]:
-        left, right = share(w[N], PANEL // w[SIZE], thread, threads)
+        left, right = partition(w[N], PANEL // w[SIZE], thread, threads)
     else:
-        first, last = share(w[M], 1, thread, threads)
+        first, last = partition(w[M], 1, thread, threads)
     return first, last, left, right
 
 
 @compiled
-def by_tiles(like: Any, words: Any, thread: int, threads: int) -> None:
+def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Take B from where it lies, or from its panels; then A goes to a place of its own."""
-    w = integers(words)
+    w = integers(args)
     size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
-    first, last, left, right = share_of(w, thread, threads)
+    first, last, left, right = own_block(w, thread, threads)
     while first < last and left < right:
         rows = min(w[ROWS], last - first)
         a, a_row, a_column = w[A] + first * w[A_ROW], w[A_ROW], w[A_COLUMN]
@@ -234,104 +234,108 @@ def by_tiles(like: Any, words: Any, thread: int, threads: int) -> None:
             c = w[C] + thread * w[C_THREAD]
         if w[METHOD] == PACKED:
             # Rows that lie apart by a power of two would push each other out of the cache.
-            copy_across(like, size, a, a_row, a_column, rows, w[K], buffer)
+            copy_across(dtype, size, a, a_row, a_column, rows, w[K], buffer)
             a, a_row, a_column = buffer, size, rows * size
         multiply_terms(
-            like, words, a, a_row, a_column, w[B], w[B_ROW], w[B_PANEL], w[INITIAL], c, w[C_ROW],
+            dtype, args, a, a_row, a_column, w[B], w[B_ROW], w[B_PANEL], w[INITIAL], c, w[C_ROW],
             rows, left, right,
         )  # fmt: skip
         if w[UPDATE]:
-            room = w[ROOM] + thread * WORDS * 8
-            update_part(words, room, w[UPDATE], w[UPDATE_WORDS], c, first * w[N], rows * w[N], size)
+            args_buffer = w[ARGS_BUFFER] + thread * MAX_ARGS * 8
+            update_part(
+                args, args_buffer, w[UPDATE], w[UPDATE_ARGS], c, first * w[N], rows * w[N], size
+            )
         first += rows
 
 
 @compiled
-def by_shared_terms(like: Any, words: Any, thread: int, threads: int) -> None:
+def by_split_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """For a single row each thread reads whole rows of B, which then fit its cache."""
-    w = integers(words)
+    w = integers(args)
     term, end = w[K] * thread // threads, w[K] * (thread + 1) // threads
     multiply_tiles(
-        like, w[SIZE], w[A] + term * w[A_COLUMN], w[A_ROW], w[A_COLUMN], w[B] + term * w[B_ROW],
+        dtype, w[SIZE], w[A] + term * w[A_COLUMN], w[A_ROW], w[A_COLUMN], w[B] + term * w[B_ROW],
         w[B_ROW], w[B_PANEL], w[INITIAL], 0, w[BUFFER] + thread * w[BUFFER_BYTES], 0, end - term,
         -np.inf, 1, 0, w[N],
     )  # fmt: skip
 
 
 @compiled
-def by_turned_panels(like: Any, words: Any, thread: int, threads: int) -> None:
+def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """B being the transpose of what lies in memory, turn a panel of it at a time."""
-    w = integers(words)
+    w = integers(args)
     size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
-    first, last, left, right = share_of(w, thread, threads)
+    first, last, left, right = own_block(w, thread, threads)
     a, c = w[A] + first * w[A_ROW], w[C] + first * w[C_ROW]
     column = left
     while first < last and column < right:
         columns = min(PANEL // size, right - column)
         b = w[B] + column * w[B_COLUMN]
-        turn_matrix(like, size, b, w[B_COLUMN], columns, w[K], buffer, PANEL)
+        transpose_matrix(dtype, size, b, w[B_COLUMN], columns, w[K], buffer, PANEL)
         at = column * size
         multiply_terms(
-            like, words, a, w[A_ROW], w[A_COLUMN], buffer, PANEL, PANEL, w[INITIAL] + at, c + at,
+            dtype, args, a, w[A_ROW], w[A_COLUMN], buffer, PANEL, PANEL, w[INITIAL] + at, c + at,
             w[C_ROW], last - first, 0, columns,
         )  # fmt: skip
         column += columns
 
 
 @compiled
-def by_turned_product(like: Any, words: Any, thread: int, threads: int) -> None:
+def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Do C.T = B.T A.T, B.T being what lies in memory, and A.T lying in panels."""
-    w = integers(words)
+    w = integers(args)
     size, m, buffer = w[SIZE], w[M], w[BUFFER] + thread * w[BUFFER_BYTES]
-    left, right = share(w[N], PANEL // size, thread, threads)
+    left, right = partition(w[N], PANEL // size, thread, threads)
     while left < right:
         rows = min(w[ROWS], right - left)
         multiply_terms(
-            like, words, w[B] + left * w[B_COLUMN], w[B_COLUMN], w[B_ROW], w[A], PANEL,
+            dtype, args, w[B] + left * w[B_COLUMN], w[B_COLUMN], w[B_ROW], w[A], PANEL,
             w[K] * PANEL, w[INITIAL], buffer, m * size, rows, 0, m,
         )  # fmt: skip
-        turn_matrix(like, size, buffer, m * size, rows, m, w[C] + left * size, w[C_ROW])
+        transpose_matrix(dtype, size, buffer, m * size, rows, m, w[C] + left * size, w[C_ROW])
         left += rows
 
 
 @compiled
-def by_turned_result(like: Any, words: Any, thread: int, threads: int) -> None:
+def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Do C.T = B.T A.T, A.T being what lies in memory, and C.T having few rows."""
-    w = integers(words)
+    w = integers(args)
     size, m, n = w[SIZE], w[M], w[N]
-    left, right = share(m, PANEL // size, thread, threads)
+    left, right = partition(m, PANEL // size, thread, threads)
     if left < right:
         multiply_terms(
-            like, words, w[B], w[B_COLUMN], w[B_ROW], w[A], w[A_COLUMN], PANEL, w[INITIAL],
+            dtype, args, w[B], w[B_COLUMN], w[B_ROW], w[A], w[A_COLUMN], PANEL, w[INITIAL],
             w[BUFFER], m * size, n, left, right,
         )  # fmt: skip
         place = w[BUFFER] + left * size
-        turn_matrix(like, size, place, m * size, n, right - left, w[C] + left * w[C_ROW], w[C_ROW])
+        transpose_matrix(
+            dtype, size, place, m * size, n, right - left, w[C] + left * w[C_ROW], w[C_ROW]
+        )
 
 
 @compiled
-def by_blas(like: Any, words: Any, thread: int, threads: int) -> None:
+def by_blas(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Leave it to the BLAS, each thread its share."""
-    w = integers(words)
+    w = integers(args)
     size = w[SIZE]
-    first, last, left, right = share_of(w, thread, threads)
+    first, last, left, right = own_block(w, thread, threads)
     if first >= last or left >= right:
         return
     call_blas(
-        like, w[BLAS_FUNCTION], w[BLAS_WIDE], w[TURN_A], w[TURN_B], last - first, right - left,
+        dtype, w[BLAS_FUNCTION], w[BLAS_WIDE], w[TRANS_A], w[TRANS_B], last - first, right - left,
         w[K], w[A] + first * w[A_ROW], w[A_LENGTH], w[B] + left * w[B_COLUMN], w[B_LENGTH],
         w[C] + first * w[C_ROW] + left * size, w[C_ROW] // size,
     )  # fmt: skip
     if w[UNFINISHED]:
         finish(
-            like, size, w[INITIAL], w[C], w[C_ROW], number(w[FLOOR]), first, last, left, right
+            dtype, size, w[INITIAL], w[C], w[C_ROW], number(w[FLOOR]), first, last, left, right
         )  # fmt: skip
 
 
 @compiled
 def multiply_terms(
-    like: Any,
-    words: Any,
+    dtype: Any,
+    args: Any,
     a: int,
     a_row: int,
     a_column: int,
@@ -346,13 +350,13 @@ def multiply_terms(
     right: int,
 ) -> None:
     """Do these rows and columns, some terms at a time, to which C then adds the next."""
-    w = integers(words)
+    w = integers(args)
     k, floor = w[K], number(w[FLOOR])
     blocks = (k + w[TERMS] - 1) // w[TERMS]
     for block in range(blocks):
         term, end = k * block // blocks, k * (block + 1) // blocks
         multiply_tiles(
-            like, w[SIZE], a + term * a_column, a_row, a_column, b + term * b_row, b_row, b_panel,
+            dtype, w[SIZE], a + term * a_column, a_row, a_column, b + term * b_row, b_row, b_panel,
             c if block else initial, c_row if block else 0, c, c_row, end - term,
             floor if end == k else -np.inf, rows, left, right,
         )  # fmt: skip
@@ -360,11 +364,11 @@ def multiply_terms(
 
 @compiled
 def copy_across(
-    like: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
+    dtype: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
 ) -> None:
     """Copy columns of A one after the other."""
     if a_row != size:
-        turn_matrix(like, size, a, a_row, rows, columns, target, rows * size)
+        transpose_matrix(dtype, size, a, a_row, rows, columns, target, rows * size)
         return
     for column in range(columns):
         copy_bytes(target + column * rows * size, a + column * a_column, rows * size)
@@ -373,17 +377,17 @@ def copy_across(
 @compiled
 def update_part(
     word: Any,
-    room: int,
+    args_buffer: int,
     kernel: int,
-    words: int,
+    args: int,
     gradients: int,
     first: int,
     count: int,
     size: int,
 ) -> None:
     """Do an optimizer's update for some of its parameters, whose gradients are given."""
-    copy_bytes(room, words, WORDS * 8)
-    own = carray(pointer(word, room), WORDS)
+    copy_bytes(args_buffer, args, MAX_ARGS * 8)
+    own = carray(pointer(word, args_buffer), MAX_ARGS)
     own[VALUES] += first * size
     if own[FIRST] != 0:
         own[FIRST] += first * size
@@ -391,12 +395,12 @@ def update_part(
         own[SECOND] += first * size
     own[GRADIENTS] = gradients
     own[COUNT] = count
-    call(kernel, room, 0, 1)
+    call(kernel, args_buffer, 0, 1)
 
 
 @compiled
 def finish(
-    like: Any,
+    dtype: Any,
     size: int,
     initial: int,
     c: int,
@@ -408,10 +412,10 @@ def finish(
     right: int,
 ) -> None:
     """Set C = max(initial + C, floor), `initial` being one row for all."""
-    bias = vector(like, initial + left * size, right - left)
+    bias = vector(dtype, initial + left * size, right - left)
     least = bias.dtype.type(floor)
     for row in range(first, last):
-        out = vector(like, c + row * c_row + left * size, right - left)
+        out = vector(dtype, c + row * c_row + left * size, right - left)
         for column in range(right - left):
             value = out[column] + bias[column]
             out[column] = least if value < least else value
@@ -421,22 +425,22 @@ PRODUCT = Kernel(product.py_func)
 
 
 @Kernel
-def ADD_PARTS(like: Any, words: Any, thread: int, threads: int) -> None:
+def SUM_SPLITS(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set C = max(initial + the sum of all parts, floor), for a C of one row.
 
     Words: the parts, bytes to the next one, how many; initial, C, columns, bytes of a number, bits
     of the floor.
     """
-    w = integers(words)
+    w = integers(args)
     columns, size = w[5], w[6]
-    left, right = share(columns, PANEL // size, thread, threads)
-    out = part(like, w[4], columns, left, right)
-    initial = part(like, w[3], columns, left, right)
+    left, right = partition(columns, PANEL // size, thread, threads)
+    out = slice_of(dtype, w[4], columns, left, right)
+    initial = slice_of(dtype, w[3], columns, left, right)
     least = out.dtype.type(number(w[7]))
     for column in range(right - left):
         out[column] = initial[column]
     for each in range(w[2]):
-        values = part(like, w[0] + each * w[1], columns, left, right)
+        values = slice_of(dtype, w[0] + each * w[1], columns, left, right)
         for column in range(right - left):
             out[column] += values[column]
     for column in range(right - left):

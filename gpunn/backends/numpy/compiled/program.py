@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled.kernel import Kernel
-from gpunn.backends.numpy.compiled.threads import ROW, team
+from gpunn.backends.numpy.compiled.threads import ROW_SIZE, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
 __all__ = ["Instruction", "Program", "address", "bits"]
@@ -35,28 +35,28 @@ class Instruction:
     Attributes
     ----------
     kernel : Kernel
-    words : sequence of int
+    args : sequence of int
         Integers, addresses, and numbers as their bits.
     reads, writes : sequence of array
         The memory it looks at and changes, which must last as long as the program.
     early : bool
         Whether to do it as soon as what it needs is there, rather than where it was asked for.
-    join : callable, optional
+    fuse : callable, optional
         Takes an update whose gradients are what this one writes, and returns both as one. An
-        update is early; it reads the gradients before anything else, and its words are those of
+        update is early; it reads the gradients before anything else, and its args are those of
         `optimizers`.
-    earlier : sequence of int
-        The words for all repetitions of a program but the last, if others: what nobody will see
+    non_final : sequence of int
+        The args for all repetitions of a program but the last, if others: what nobody will see
         need not be written.
     """
 
     kernel: Kernel
-    words: Sequence[int]
+    args: Sequence[int]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
     early: bool = False
-    join: Callable[[Instruction], Instruction] | None = None
-    earlier: Sequence[int] = ()
+    fuse: Callable[[Instruction], Instruction] | None = None
+    non_final: Sequence[int] = ()
 
     @property
     def dtype(self) -> str:
@@ -102,8 +102,8 @@ class Program:
         self._kept: list[Any] = []  # since the tables know memory by address only
         self._threads, self._alone = threads, alone
         team(threads)  # compiled with the program, not in its first run
-        self._parts: list[np.ndarray | Callable[[], None]] = []
-        self._earlier: np.ndarray | None = None
+        self._steps: list[np.ndarray | Callable[[], None]] = []
+        self._non_final: np.ndarray | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
@@ -111,15 +111,15 @@ class Program:
                 if isinstance(operation, Instruction):
                     order.append(operation)
                 else:
-                    self._parts.append(operation)
+                    self._steps.append(operation)
             if not order:
                 continue
-            order = arranged(order)
+            order = schedule(order)
             if len(order) == len(operations):
                 # Nobody looks at a gradient before the end of all.
-                order = joined(order)
-                self._earlier = table_of(order, earlier=True)
-            self._parts.append(table_of(order))
+                order = fuse_updates(order)
+                self._non_final = table_of(order, non_final=True)
+            self._steps.append(table_of(order))
             self._kept += order
 
     def __call__(self, times: int) -> None:
@@ -127,39 +127,39 @@ class Program:
         # Asked for each time: a forked process has none of its parent's threads.
         run = team(self._threads).run
         with self._alone():
-            if len(self._parts) == 1 and isinstance(self._parts[0], np.ndarray):
-                if self._earlier is not None and times > 1:
-                    run(self._earlier, times - 1)
+            if len(self._steps) == 1 and isinstance(self._steps[0], np.ndarray):
+                if self._non_final is not None and times > 1:
+                    run(self._non_final, times - 1)
                 if times > 0:
-                    run(self._parts[0], 1)
+                    run(self._steps[0], 1)
                 return
             with FLUSHED:  # in what isn't compiled; the team sets its own flags
                 for _ in range(times):
-                    for part in self._parts:
-                        if isinstance(part, np.ndarray):
-                            run(part, 1)
+                    for step in self._steps:
+                        if isinstance(step, np.ndarray):
+                            run(step, 1)
                         else:
-                            part()
+                            step()
 
     def give(self, own: np.ndarray, argument: np.ndarray) -> None:
         """Let the program take `argument` in place of the array that it was made with."""
         if self._places is None:
             self._places = [
-                (part, part == own.ctypes.data)
-                for part in self._parts
-                if isinstance(part, np.ndarray)
+                (step, step == own.ctypes.data)
+                for step in self._steps
+                if isinstance(step, np.ndarray)
             ]
         alike = argument.flags.c_contiguous and argument.dtype == own.dtype
-        if alike and len(self._places) == len(self._parts):
-            for part, place in self._places:
-                part[place] = argument.ctypes.data
+        if alike and len(self._places) == len(self._steps):
+            for step, place in self._places:
+                step[place] = argument.ctypes.data
         else:
             own[...] = argument
-            for part, place in self._places:
-                part[place] = own.ctypes.data
+            for step, place in self._places:
+                step[place] = own.ctypes.data
 
 
-def arranged(instructions: Sequence[Instruction]) -> list[Instruction]:
+def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
     """Return the instructions, the early ones directly after the last that they wait for.
 
     So the update of a layer's weights finds their gradient in the cache.
@@ -174,7 +174,7 @@ def arranged(instructions: Sequence[Instruction]) -> list[Instruction]:
     return order
 
 
-def joined(order: Sequence[Instruction]) -> list[Instruction]:
+def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
     """Return the instructions, a gradient and the update that follows it made one.
 
     Provided that nothing else looks at the gradient.
@@ -182,30 +182,30 @@ def joined(order: Sequence[Instruction]) -> list[Instruction]:
     result: list[Instruction] = []
     for instruction in order:
         before = result[-1] if result else None
-        if before is not None and before.join is not None and instruction.early:
+        if before is not None and before.fuse is not None and instruction.early:
             gradient = extents(before.writes)
             readers = [one for one in order if overlap(extents(one.reads), gradient)]
             if (
                 extents(instruction.reads)[:1] == gradient
                 and readers[0] is readers[-1] is instruction
             ):
-                result[-1] = before.join(instruction)
+                result[-1] = before.fuse(instruction)
                 continue
         result.append(instruction)
     return result
 
 
-def table_of(order: Sequence[Instruction], earlier: bool = False) -> np.ndarray:
+def table_of(order: Sequence[Instruction], non_final: bool = False) -> np.ndarray:
     """Return the table of instructions, with a barrier wherever one must wait for another."""
-    table = np.zeros((len(order), ROW), np.int64)
+    table = np.zeros((len(order), ROW_SIZE), np.int64)
     since_barrier: list[Instruction] = []
     for index, instruction in enumerate(order):
         if any(instruction.waits_for(other) for other in since_barrier):
             table[index - 1, 1] = 1
             since_barrier = []
         since_barrier.append(instruction)
-        words = instruction.earlier if earlier and instruction.earlier else instruction.words
+        args = instruction.non_final if non_final and instruction.non_final else instruction.args
         table[index, 0] = instruction.kernel.address(instruction.dtype)
-        table[index, 2 : 2 + len(words)] = words
+        table[index, 2 : 2 + len(args)] = args
     table[-1, 1] = 1  # the next time begins with the first of them
     return table

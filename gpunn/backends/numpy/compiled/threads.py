@@ -13,7 +13,7 @@ import threading
 import numpy as np
 from numba import types
 
-from gpunn.backends.numpy.compiled.kernel import WORDS, compiled
+from gpunn.backends.numpy.compiled.kernel import MAX_ARGS, compiled
 from gpunn.backends.numpy.compiled.pointers import (
     atomic_add,
     atomic_load,
@@ -24,16 +24,16 @@ from gpunn.backends.numpy.compiled.pointers import (
 )
 from gpunn.errors import ArgumentError
 
-__all__ = ["ROW", "Team", "team"]
+__all__ = ["ROW_SIZE", "Team", "team"]
 
-ROW = WORDS + 2
+ROW_SIZE = MAX_ARGS + 2
 """Words of an instruction in a program's table: kernel, whether a barrier follows, arguments."""
 
-# Places in a team's board, a cache line apart, in words.
+# Places in a team's mailbox, a cache line apart, in int64 values.
 ARRIVED, DONE, GENERATION, SLEEPING, JOB = 0, 8, 16, 24, 32
 
-PATIENCE = 20_000
-"""Looks at the board before a waiting thread sleeps; some hundred microseconds."""
+SPIN_LIMIT = 20_000
+"""Looks at the mailbox before a waiting thread sleeps; some hundred microseconds."""
 
 YIELD_AFTER = 2_000
 """Looks at a counter before a thread lets others run: it may be waiting for one of those."""
@@ -50,75 +50,81 @@ def _address_of_yield() -> int:
 
 
 @compiled
-def wait_for(place: int, count: int, let_others_run: int, board: int) -> None:
+def wait_for(place: int, count: int, let_others_run: int, mailbox: int) -> None:
     """Wait until the counter at `place` has come to `count`."""
     looks = 0
     while atomic_load(place) < count:
         hint_spinning()
         looks += 1
         if looks >= YIELD_AFTER and let_others_run != 0:
-            call(let_others_run, board, 0, 0)
+            call(let_others_run, mailbox, 0, 0)
 
 
 @compiled
 def run(
-    table: int, length: int, times: int, thread: int, threads: int, board: int, let_others_run: int
+    table: int,
+    length: int,
+    times: int,
+    thread: int,
+    threads: int,
+    mailbox: int,
+    let_others_run: int,
 ) -> None:
     """Do a program `times` times; the arguments but `thread` are the same for all threads."""
     met = 0
     for _ in range(times):
         for index in range(length):
-            row = table + index * ROW * 8
+            row = table + index * ROW_SIZE * 8
             call(atomic_load(row), row + 16, thread, threads)
             if threads > 1 and atomic_load(row + 8) != 0:
                 met += threads
-                atomic_add(board + ARRIVED * 8, 1)
-                wait_for(board + ARRIVED * 8, met, let_others_run, board)
+                atomic_add(mailbox + ARRIVED * 8, 1)
+                wait_for(mailbox + ARRIVED * 8, met, let_others_run, mailbox)
 
 
 @compiled
-def lead(
-    table: int, length: int, times: int, threads: int, board: int, let_others_run: int
+def run_as_leader(
+    table: int, length: int, times: int, threads: int, mailbox: int, let_others_run: int
 ) -> None:
     """Run a program as thread 0, and wait for the others."""
     flags = flush_subnormals()
-    run(table, length, times, 0, threads, board, let_others_run)
+    run(table, length, times, 0, threads, mailbox, let_others_run)
     set_float_flags(flags)
-    wait_for(board + DONE * 8, threads - 1, let_others_run, board)
+    wait_for(mailbox + DONE * 8, threads - 1, let_others_run, mailbox)
 
 
 @compiled
-def follow(thread: int, threads: int, seen: int, board: int, let_others_run: int) -> int:
-    """Run what is on the board until nothing new comes; return the number of the last."""
+def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, let_others_run: int) -> int:
+    """Run what is on the mailbox until nothing new comes; return the number of the last."""
     flush_subnormals()  # for good, since this thread does nothing but compute
     looks = 0
-    while looks < PATIENCE:
-        generation = atomic_load(board + GENERATION * 8)
+    while looks < SPIN_LIMIT:
+        generation = atomic_load(mailbox + GENERATION * 8)
         if generation == seen:
             hint_spinning()
             looks += 1
             continue
         looks = 0
         seen = generation
-        job = board + JOB * 8
+        job = mailbox + JOB * 8
         run(
             atomic_load(job),
             atomic_load(job + 8),
             atomic_load(job + 16),
             thread,
             threads,
-            board,
+            mailbox,
             let_others_run,
         )
-        atomic_add(board + DONE * 8, 1)
+        atomic_add(mailbox + DONE * 8, 1)
     return seen
 
 
 @compiled
-def start_sleeping(board: int, amount: int) -> int:
+def start_sleeping(mailbox: int, amount: int) -> int:
     """Count the threads that sleep, and return the number of the newest program."""
-    atomic_add(board + SLEEPING * 8, amount)
-    return atomic_load(board + GENERATION * 8)
+    atomic_add(mailbox + SLEEPING * 8, amount)
+    return atomic_load(mailbox + GENERATION * 8)
 
 
 class Team:
@@ -132,21 +138,21 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._board = np.zeros(64, np.int64)
+        self._mailbox = np.zeros(64, np.int64)
         # On a line of its own.
-        self._address = self._board.ctypes.data + -self._board.ctypes.data % 64
-        offset = (self._address - self._board.ctypes.data) // 8
-        self._words = self._board[offset:]
+        self._address = self._mailbox.ctypes.data + -self._mailbox.ctypes.data % 64
+        offset = (self._address - self._mailbox.ctypes.data) // 8
+        self._slots = self._mailbox[offset:]
         self._lock = threading.Lock()
         self._wake = threading.Semaphore(0)
         self._yield = _address_of_yield()
         compile_all()  # now, since an interruption in the middle of a program would be too late
         for thread in range(1, threads):
-            follower = threading.Thread(
-                target=self._follow, args=(thread,), name=f"gpunn-{thread}", daemon=True
+            worker = threading.Thread(
+                target=self._work, args=(thread,), name=f"gpunn-{thread}", daemon=True
             )
             try:
-                follower.start()
+                worker.start()
             except RuntimeError as error:
                 raise ArgumentError(
                     f"threads: the system lets this process start no more than {thread} of "
@@ -156,11 +162,11 @@ class Team:
     def run(self, table: np.ndarray, times: int) -> None:
         """Do the program in `table` `times` times; callers take turns."""
         with self._lock:
-            words, length = self._words, len(table)
+            slots, length = self._slots, len(table)
             address = table.ctypes.data
             if self.threads > 1:
-                words[ARRIVED] = words[DONE] = 0
-                words[JOB], words[JOB + 1], words[JOB + 2] = address, length, times
+                slots[ARRIVED] = slots[DONE] = 0
+                slots[JOB], slots[JOB + 1], slots[JOB + 2] = address, length, times
             published = woken = self.threads == 1
             try:
                 if not published:
@@ -176,12 +182,12 @@ class Team:
                     publish(self._address)
                 if not woken:
                     self._wake.release(self.threads - 1)
-                lead(address, length, times, self.threads, self._address, self._yield)
+                run_as_leader(address, length, times, self.threads, self._address, self._yield)
 
-    def _follow(self, thread: int) -> None:
+    def _work(self, thread: int) -> None:
         seen = 0
         while True:
-            seen = follow(thread, self.threads, seen, self._address, self._yield)
+            seen = run_as_worker(thread, self.threads, seen, self._address, self._yield)
             # What came between the last look and this count has not woken this thread.
             if start_sleeping(self._address, 1) == seen:
                 self._wake.acquire()
@@ -189,15 +195,20 @@ class Team:
 
 
 @compiled
-def publish(board: int) -> int:
+def publish(mailbox: int) -> int:
     """Announce a program, and return how many threads sleep."""
-    atomic_add(board + GENERATION * 8, 1)
-    return atomic_load(board + SLEEPING * 8)
+    atomic_add(mailbox + GENERATION * 8, 1)
+    return atomic_load(mailbox + SLEEPING * 8)
 
 
 def compile_all() -> None:
     """Compile, or load, what the threads of a team call."""
-    for function, arguments in ((publish, 1), (start_sleeping, 2), (follow, 5), (lead, 6)):
+    for function, arguments in (
+        (publish, 1),
+        (start_sleeping, 2),
+        (run_as_worker, 5),
+        (run_as_leader, 6),
+    ):
         function.compile((types.int64,) * arguments)
 
 

@@ -23,24 +23,24 @@ from gpunn.backends.numpy.compiled.vectors import (
     spread,
 )
 
-__all__ = ["HIGH", "VECTORS", "WIDE", "tile"]
+__all__ = ["ROW_VECTORS", "TILE_ROWS", "TILE_VECTORS", "tile"]
 
-VECTORS = 2
+TILE_VECTORS = 2
 """Vectors in a row of a tile, at most."""
 
-WIDE = 8
+ROW_VECTORS = 8
 """Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
 
 
 # Beside the tile, registers hold a row of B and an element of A.
-HIGH = (REGISTERS - VECTORS - 1) // VECTORS
+TILE_ROWS = (REGISTERS - TILE_VECTORS - 1) // TILE_VECTORS
 """Rows in a tile, at most."""
 
 
 @intrinsic
 def tile(
     context: Any,
-    like: Any,
+    dtype: Any,
     rows: Any,
     vectors: Any,
     a: Any,
@@ -61,10 +61,11 @@ def tile(
 
     Parameters
     ----------
-    like : pointer
+    dtype : pointer
         Of the type of the numbers.
     rows, vectors : int
-        Size of the tile: from 1 to HIGH, and from 1 to VECTORS, or to WIDE if it has one row.
+        Size of the tile: from 1 to TILE_ROWS, and from 1 to TILE_VECTORS, or to ROW_VECTORS if it
+        has one row.
     a, b, initial, c : int
         Addresses.
     a_row, a_column, b_row, initial_row, c_row : int
@@ -81,11 +82,11 @@ def tile(
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, rows, vectors, *rest = arguments
-        number = target.get_data_type(like.dtype)
+        number = target.get_data_type(dtype.dtype)
         end = builder.append_basic_block("end")
         sizes = builder.switch(builder.add(builder.mul(vectors, I64(256)), rows), end)
-        for width in range(1, WIDE + 1):
-            for height in range(1, (HIGH if width <= VECTORS else 1) + 1):
+        for width in range(1, ROW_VECTORS + 1):
+            for height in range(1, (TILE_ROWS if width <= TILE_VECTORS else 1) + 1):
                 case = builder.append_basic_block(f"tile_{height}_{width}")
                 sizes.add_case(I64(256 * width + height), case)
                 with builder.goto_block(case):
@@ -95,7 +96,7 @@ def tile(
         return target.get_dummy_value()
 
     word = types.int64
-    return types.void(like, *[word] * 13, types.float64, word), generate
+    return types.void(dtype, *[word] * 13, types.float64, word), generate
 
 
 def tile_function(module: ir.Module, height: int, width: int, number: ir.Type) -> ir.Function:

@@ -14,32 +14,32 @@ from gpunn.backends.numpy.compiled.backend import largest_panels
 from gpunn.backends.numpy.compiled.optimizers import ADAM, SGD, SQUARES
 from gpunn.backends.numpy.compiled.panels import PANEL
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
-from gpunn.backends.numpy.compiled.program import Instruction, Program, address, bits, joined
+from gpunn.backends.numpy.compiled.program import Instruction, Program, address, bits, fuse_updates
 
 # method, form, m, n, k: no size is a multiple of a tile's, so that its edges are met too.
 CASES = [
     ("TILES", "nn", 33, 130, 700),
     ("TILES", "nn", 37, 2050, 300),  # more terms than are done at a time
     ("TILES", "nn", 1, 150, 90),
-    ("SHARED_TERMS", "nn", 1, 701, 300),
+    ("SPLIT_K", "nn", 1, 701, 300),
     ("TILES", "nn", 5, 10, 1),
     ("TILES", "tn", 130, 37, 50),
     ("PACKED", "nn", 300, 261, 290),
     ("PACKED", "tn", 261, 517, 70),
     ("PACKED", "tn", 90, 600, 1030),
     ("PACKED", "nt", 1030, 523, 10),
-    ("TURNED_PANELS", "nt", 45, 77, 130),
-    ("TURNED_PANELS", "nt", 1, 1, 1),
-    ("TURNED_PRODUCT", "nt", 35, 700, 530),
-    ("TURNED_PRODUCT", "nt", 150, 701, 530),
-    ("TURNED_RESULT", "tn", 517, 7, 260),
-    ("TURNED_RESULT", "tn", 2051, 8, 300),
+    ("TRANSPOSED_PANELS", "nt", 45, 77, 130),
+    ("TRANSPOSED_PANELS", "nt", 1, 1, 1),
+    ("TRANSPOSED_PRODUCT", "nt", 35, 700, 530),
+    ("TRANSPOSED_PRODUCT", "nt", 150, 701, 530),
+    ("TRANSPOSED_RESULT", "tn", 517, 7, 260),
+    ("TRANSPOSED_RESULT", "tn", 2051, 8, 300),
     ("BLAS", "nn", 170, 530, 40),
     ("BLAS", "nt", 170, 300, 530),
 ]
 
 # Instead of a BLAS whose vectors are half as wide as those of tiles.
-BY_TILES = [("PACKED", "nn", 170, 530, 40), ("TURNED_PANELS", "nt", 170, 300, 530)]
+BY_TILES = [("PACKED", "nn", 170, 530, 40), ("TRANSPOSED_PANELS", "nt", 170, 300, 530)]
 
 
 def run(instructions, threads, times=1):
@@ -95,7 +95,7 @@ def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, 
     made.blas.vector_bytes = vector_bytes
     instructions = made.encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
     product = next(each for each in instructions if each.kernel is products.PRODUCT)
-    assert product.words[products.METHOD] == getattr(products, method)
+    assert product.args[products.METHOD] == getattr(products, method)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,10 @@ def update_of(kernel, values, gradients, slots, rate):
     addresses = [address(slot) for slot in slots]
     numbers = [0.9, 0.1, 0.999, 0.001, 1e-8, np.log(0.9), np.log(0.999), 0.0]
     step = np.ones(1, np.int64)
-    words = [address(values), address(gradients), *[*addresses, 0, 0][:2], values.size]
-    words += [address(rate), address(step), bits(0.01), *map(bits, numbers)]
+    args = [address(values), address(gradients), *[*addresses, 0, 0][:2], values.size]
+    args += [address(rate), address(step), bits(0.01), *map(bits, numbers)]
     read = [gradients, rate, step]
-    return Instruction(kernel, words, read, [values, *slots], early=True)
+    return Instruction(kernel, args, read, [values, *slots], early=True)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -156,7 +156,7 @@ def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, t
         state = [np.full((m, n), 0.5, np.float32) for _ in range(slots)]
         instructions = plans(threads).encode(a, b, gradients, transpose_a=True)
         update = update_of(kernel, values, gradients, state, rate)
-        assert len(joined([*instructions, update])) == len(instructions)
+        assert len(fuse_updates([*instructions, update])) == len(instructions)
         if together:
             run([*instructions, update], threads, times=3)
         else:
@@ -172,9 +172,9 @@ def test_updates_wait_where_others_look_at_the_gradient():
     values, rate, norm = np.ones((20, 30), np.float32), np.ones(1, np.float32), np.zeros(1)
     (product,) = plans(1).encode(a, b, gradients, transpose_a=True)
     update = update_of(SGD, values, gradients, [], rate)
-    words = [address(gradients), gradients.size, address(norm)]
-    look = Instruction(SQUARES, words, [gradients], [norm])
+    args = [address(gradients), gradients.size, address(norm)]
+    look = Instruction(SQUARES, args, [gradients], [norm])
     for order in ([product, look, update], [product, update, look]):
-        assert joined(order) == order
+        assert fuse_updates(order) == order
     part = update_of(SGD, values[:10], gradients[:10], [], rate)
-    assert joined([product, part]) == [product, part]
+    assert fuse_updates([product, part]) == [product, part]

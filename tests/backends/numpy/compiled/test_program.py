@@ -10,7 +10,7 @@ pytest.importorskip("numba")
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.counters import ADD, FILL
 from gpunn.backends.numpy.compiled.encoder import address
-from gpunn.backends.numpy.compiled.program import Instruction, arranged, bits, table_of
+from gpunn.backends.numpy.compiled.program import Instruction, bits, schedule, table_of
 from gpunn.backends.numpy.compiled.threads import Team
 from gpunn.errors import ArgumentError
 
@@ -20,8 +20,8 @@ def fill(out, value, early=False):
 
 
 def add(values, out):
-    words = [address(values), address(out), out.size]
-    return Instruction(ADD, words, [values, out], [out])
+    args = [address(values), address(out), out.size]
+    return Instruction(ADD, args, [values, out], [out])
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def test_early_instructions_follow_what_they_wait_for(arrays):
         Instruction(ADD, [], [a], [a], early=True),
         Instruction(ADD, [], [], [], early=True),
     )
-    assert arranged([first, second, needs_first]) == [first, needs_first, second]
-    assert arranged([first, last, needs_nothing])[0] is needs_nothing
+    assert schedule([first, second, needs_first]) == [first, needs_first, second]
+    assert schedule([first, last, needs_nothing])[0] is needs_nothing
     late = Instruction(ADD, [], [a], [a])
-    assert arranged([first, second, late]) == [first, second, late]
+    assert schedule([first, second, late]) == [first, second, late]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])

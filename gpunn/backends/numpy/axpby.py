@@ -14,15 +14,15 @@ import numpy as np
 from gpunn.backends.numpy.blas import find_blas
 from gpunn.typing import Array
 
-__all__ = ["LONG", "Combine", "combination", "long_addition"]
+__all__ = ["LONG", "Axpby", "axpby", "axpy"]
 
-Combine: TypeAlias = Callable[[float, float], None]
+Axpby: TypeAlias = Callable[[float, float], None]
 
 LONG = 1 << 14
 """Elements from which on an addition is shared by the BLAS's threads."""
 
 
-def combination(x: Array, y: Array, scratch: Array) -> Combine:
+def axpby(x: Array, y: Array, scratch: Array) -> Axpby:
     """Return f(a, b), which sets y = a x + b y, for 1-D arrays.
 
     Parameters
@@ -50,7 +50,7 @@ def combination(x: Array, y: Array, scratch: Array) -> Combine:
     return by_blas
 
 
-def long_addition(x: Array, y: Array) -> Callable[[float], None] | None:
+def axpy(x: Array, y: Array) -> Callable[[float], None] | None:
     """Return f(a), which sets y = y + a x on several threads, or None if that doesn't pay.
 
     After a product each thread has in its core's cache what it has computed of x.

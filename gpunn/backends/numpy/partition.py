@@ -1,4 +1,4 @@
-"""Cache-sized pieces of arrays, one after the other, or on several threads where that pays."""
+"""Cache-sized chunks of arrays, one after the other, or on several threads where that pays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from gpunn.backends.numpy.scratch import CHUNK, chunks
 from gpunn.backends.numpy.subnormals import flush_in_this_thread
 from gpunn.typing import Array
 
-__all__ = ["Parts"]
+__all__ = ["Partition"]
 
 LARGE = 1 << 18
 """Elements from which on several threads are worth waking: NumPy lets go of Python's lock only
-while it computes a chunk, and to hand over a part takes some tens of microseconds."""
+while it computes a chunk, and to hand over a slice takes some tens of microseconds."""
 
 
-class Parts:
-    """Does the same to every piece of some arrays.
+class Partition:
+    """Does the same to every chunk of some arrays.
 
     Parameters
     ----------
@@ -36,22 +36,22 @@ class Parts:
         self._process = 0
         self._lock = threading.Lock()
 
-    def each(self, body: Callable[..., None], *arrays: Array) -> None:
-        """Call `body` with 1-D pieces of contiguous arrays of one size, side by side."""
+    def for_each(self, body: Callable[..., None], *arrays: Array) -> None:
+        """Call `body` with 1-D chunks of contiguous arrays of one size, side by side."""
         size = arrays[0].size
         if self.threads == 1 or size < LARGE:
-            for pieces in chunks(*arrays):
-                body(*pieces)
+            for chunk in chunks(*arrays):
+                body(*chunk)
             return
         flat = [array.reshape(-1) for array in arrays]
         blocks = -(-size // CHUNK)
         bounds = [blocks * part // self.threads * CHUNK for part in range(self.threads + 1)]
-        parts = [[array[start:stop] for array in flat] for start, stop in pairwise(bounds)]
+        slices = [[array[start:stop] for array in flat] for start, stop in pairwise(bounds)]
         # With a copy of the context each, which says what NumPy does about overflow.
         others = [
-            self._executor().submit(copy_context().run, do_all, body, part) for part in parts[1:]
+            self._executor().submit(copy_context().run, do_all, body, part) for part in slices[1:]
         ]
-        do_all(body, parts[0])
+        do_all(body, slices[0])
         for other in others:
             other.result()
 
@@ -64,6 +64,6 @@ class Parts:
 
 
 def do_all(body: Callable[..., None], arrays: list[Any]) -> None:
-    """Call `body` with all pieces of the arrays."""
-    for pieces in chunks(*arrays):
-        body(*pieces)
+    """Call `body` with all chunks of the arrays."""
+    for chunk in chunks(*arrays):
+        body(*chunk)
