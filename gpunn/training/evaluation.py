@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from gpunn.losses import Loss
@@ -16,6 +18,15 @@ AT_ONCE = 16
 """Batches of an evaluation that are asked for at a time; between two requests Ctrl-C is heard."""
 
 
+class Settings(Protocol):
+    """What a trainer says of an evaluation."""
+
+    model: Sequential
+    loss: Loss
+    metrics: list[Metric]
+    report_every: int
+
+
 class Evaluator:
     """Evaluates networks; the buffers of the last evaluation serve the next one that is like it."""
 
@@ -27,60 +38,54 @@ class Evaluator:
         """Bytes of the buffers."""
         return 0 if self._pass is None else self._pass.workspace.nbytes
 
-    def prepare(
-        self, model: Sequential, loss: Loss, metrics: list[Metric], batch_size: int
-    ) -> BatchPass:
-        """Return the pass of a batch, which is made anew if one of these is another one now."""
-        current = self._pass
-        if current is None or (model, loss, metrics, batch_size) != (
-            current.model,
-            current.loss,
-            current.metrics,
-            current.batch_size,
-        ):
+    def evaluate(
+        self,
+        settings: Settings,
+        subset: Subset,
+        batch_size: int,
+        outputs: list[np.ndarray] | None = None,
+    ) -> dict[str, float]:
+        """Return loss and metrics over all rows, by name.
+
+        Parameters
+        ----------
+        settings : Trainer
+        subset : Subset
+        batch_size : int
+        outputs : list or None
+            Takes the network's outputs, batch by batch.
+        """
+        batch_size, report_every = min(batch_size, subset.rows), settings.report_every
+        batch_pass = self._prepared(settings, batch_size)
+        statistics = batch_pass.statistics
+        statistics.reset()
+        done, most = 0, AT_ONCE if outputs is None else 1
+        for chunk in subset.chunks(batch_size):
+            batch_pass.load(chunk)
+            left = chunk.rows
+            while left:
+                rows = min(batch_size, left)
+                times = min(left // rows, most, report_every - done % report_every)
+                batch = batch_pass.evaluate(rows, times)
+                if outputs is not None:
+                    outputs.append(batch_pass.ops.to_host(batch))
+                left -= times * rows
+                done += times
+                if done % report_every == 0:
+                    statistics.collect()
+        statistics.collect()
+        return statistics.result()
+
+    def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
+        """Return the pass of a batch, made anew if anything that it is made from is another one."""
+        wanted = settings.model, settings.loss, list(settings.metrics), batch_size
+        now = self._pass
+        if now is None or wanted != (now.model, now.loss, now.metrics, now.batch_size):
             self.unload()
-            current = self._pass = BatchPass(model, loss, metrics, batch_size, training=False)
-        return current
+            now = self._pass = BatchPass(*wanted, training=False)
+        return now
 
     def unload(self) -> None:
         """Let go of the rows, whose memory may be large."""
         if self._pass is not None:
             self._pass.unload()
-
-
-def evaluate(
-    batch_pass: BatchPass,
-    subset: Subset,
-    report_every: int,
-    outputs: list[np.ndarray] | None = None,
-) -> dict[str, float]:
-    """Return loss and metrics over all rows, by name.
-
-    Parameters
-    ----------
-    batch_pass : BatchPass
-        What `Evaluator.prepare` has returned.
-    subset : Subset
-    report_every : int
-        Batches after which the sums are taken from the device.
-    outputs : list or None
-        Takes the network's outputs, batch by batch.
-    """
-    statistics, batch_size = batch_pass.statistics, batch_pass.batch_size
-    statistics.reset()
-    done, most = 0, AT_ONCE if outputs is None else 1
-    for chunk in subset.chunks(batch_size):
-        batch_pass.load(chunk)
-        left = chunk.rows
-        while left:
-            rows = min(batch_size, left)
-            times = min(left // rows, most, report_every - done % report_every)
-            batch = batch_pass.evaluate(rows, times)
-            if outputs is not None:
-                outputs.append(batch_pass.ops.to_host(batch))
-            left -= times * rows
-            done += times
-            if done % report_every == 0:
-                statistics.collect()
-    statistics.collect()
-    return statistics.result()

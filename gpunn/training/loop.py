@@ -13,7 +13,6 @@ from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
 from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochCursor
-from gpunn.training.evaluation import evaluate
 from gpunn.training.feed import Feed
 from gpunn.training.history import History
 from gpunn.training.policies import TrainingPolicy
@@ -214,9 +213,8 @@ class TrainingLoop:
             return {}
         outputs: list[np.ndarray] | None = [] if self.policy.validation_metrics else None
         with self.session.memory:
-            size = min(self.session.step.batch_size, validation.rows)
-            batch = trainer.evaluator.prepare(trainer.model, trainer.loss, trainer.metrics, size)
-            logs = evaluate(batch, validation, trainer.report_every, outputs)
+            size = self.session.step.batch_size
+            logs = trainer.evaluator.evaluate(trainer, validation, size, outputs)
         if outputs is not None:
             logs |= self.policy.score(np.concatenate(outputs))
         if not math.isfinite(logs["loss"]):

@@ -9,7 +9,7 @@ from gpunn.errors import DivergenceError
 from gpunn.training.diagnosis import diagnosis
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
-from gpunn.training.state import Progress
+from gpunn.training.state import Progress, on_device
 from gpunn.training.step import TrainStep
 
 __all__ = ["CHOICES", "HINTS", "GoodState", "Recovery", "find_fault", "hints", "is_finite"]
@@ -38,15 +38,7 @@ class GoodState:
     def __init__(self, step: TrainStep, progress: Progress) -> None:
         self._statistics, self._progress = step.statistics, progress
         parameters = step.model.parameters
-        changing = (
-            parameters.values,
-            parameters.buffers,
-            *step.slots.values(),
-            step.updates,
-            step.workspace.passes,
-            *step.loss_scale.state.values(),
-            step.statistics.vector,
-        )
+        changing = (parameters.values, parameters.buffers, *on_device(step, sums=True).values())
         self._pairs = [(array, step.ops.copy(array)) for array in changing if array.shape[0]]
 
     def keep(self) -> None:

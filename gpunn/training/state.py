@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,14 @@ from gpunn.training.statistics import has_metric_weight, with_metric_weight
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
 
-__all__ = ["Progress", "ProgressAttribute", "Snapshot", "StepRecipe", "TrainingState"]
+__all__ = [
+    "Progress",
+    "ProgressAttribute",
+    "Snapshot",
+    "StepRecipe",
+    "TrainingState",
+    "on_device",
+]
 
 
 T = TypeVar("T")
@@ -57,25 +64,8 @@ class ProgressAttribute(Generic[T]):
         setattr(trainer.progress, self._name, value)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A copy, on the device, of everything that training changes."""
-
-    parameters: tuple[Array, Array]
-    slots: Mapping[str, Array]
-    updates: Array
-    loss_scale: Mapping[str, Array]
-
-    def arrays(self) -> dict[str, Array]:
-        """Return its arrays by the names that they have in checkpoints."""
-        values, statistics = self.parameters
-        return {
-            "values": values,
-            "statistics": statistics,
-            "updates": self.updates,
-            **{f"optimizer.{name}": slot for name, slot in self.slots.items()},
-            **{f"loss_scale.{name}": array for name, array in self.loss_scale.items()},
-        }
+Snapshot: TypeAlias = Mapping[str, Array]
+"""A copy, on the device, of parameters and optimizer, by the names that it has in checkpoints."""
 
 
 class StepRecipe(NamedTuple):
@@ -175,23 +165,13 @@ class TrainingState:
     def snapshot(self) -> Snapshot:
         """Return a copy, on the device, of the parameters and the optimizer's state."""
         step = self.started_step()
-        copied = step.ops.copy
-        return Snapshot(
-            step.model.parameters.snapshot(),
-            {name: copied(slot) for name, slot in step.slots.items()},
-            copied(step.updates),
-            {name: copied(array) for name, array in step.loss_scale.state.items()},
-        )
+        return {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what `snapshot` returned."""
-        step = self.started_step()
-        step.model.parameters.restore(snapshot.parameters)
-        for name, slot in snapshot.slots.items():
-            step.slots[name][...] = slot
-        step.updates[...] = snapshot.updates
-        for name, array in snapshot.loss_scale.items():
-            step.loss_scale.state[name][...] = array
+        arrays = trained_arrays(self.started_step())
+        for name, kept in snapshot.items():
+            arrays[name][...] = kept
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot of which these are the arrays, on the host.
@@ -202,7 +182,7 @@ class TrainingState:
             If the arrays don't fit network and optimizer.
         """
         snapshot, ops = self.snapshot(), self.started_step().ops  # for its arrays
-        for name, array in snapshot.arrays().items():
+        for name, array in snapshot.items():
             if name.startswith("loss_scale.") and name not in arrays:
                 continue  # whether the loss is scaled is a matter of the backend
             given = arrays.get(name)
@@ -221,6 +201,18 @@ class TrainingState:
                 raise ArgumentError(f"{name}: holds numbers that are not finite")
             ops.copy_from_host(given, array)
         return snapshot
+
+
+def trained_arrays(step: TrainStep) -> dict[str, Array]:
+    """Return the parameters and the optimizer's state, by the names that snapshots have."""
+    parameters = step.model.parameters
+    return {
+        "values": parameters.values,
+        "statistics": parameters.buffers,
+        "updates": step.updates,
+        **{f"optimizer.{name}": slot for name, slot in step.slots.items()},
+        **{f"loss_scale.{name}": array for name, array in step.loss_scale.state.items()},
+    }
 
 
 def on_device(step: TrainStep, sums: bool) -> dict[str, Array]:

@@ -25,7 +25,7 @@ from gpunn.training.checkpoint import (
 )
 from gpunn.training.dataset import DatasetBuilder, Subset
 from gpunn.training.epoch_cursor import EpochCursor
-from gpunn.training.evaluation import Evaluator, evaluate
+from gpunn.training.evaluation import Evaluator
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.memory import BufferMemory
@@ -354,12 +354,10 @@ class Trainer:
         """Do what `evaluate` does once it has checked its arguments."""
         model = self.model
         memory = BufferMemory(model, self.optimizer, batch_size)
-        size = min(batch_size, subset.rows)
         with model.exclusion.held("evaluate", training=False):
             try:
                 with model.backend.device_errors(), memory:
-                    batch_pass = self.evaluator.prepare(model, self.loss, self.metrics, size)
-                    return evaluate(batch_pass, subset, self.report_every)
+                    return self.evaluator.evaluate(self, subset, batch_size)
             finally:
                 self.evaluator.unload()
 
@@ -372,7 +370,7 @@ class Trainer:
     def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         """Return a snapshot as host arrays, for a checkpoint."""
         to_host = self.model.backend.to_host
-        return {name: to_host(array) for name, array in snapshot.arrays().items()}
+        return {name: to_host(array) for name, array in snapshot.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot that `snapshot_to_host` described.

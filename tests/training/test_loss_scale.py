@@ -8,6 +8,7 @@ import pytest
 
 import gpunn
 from gpunn import layers, optimizers
+from gpunn.backends import operation
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.errors import DivergenceError, GpunnWarning
 from gpunn.training.loss_scale import DynamicLossScale, NoLossScale, loss_scale
@@ -33,6 +34,7 @@ class Scaled(NumpyBackend):
 class Half(Scaled):
     """Products of matrices that are rounded to float16, summed in their own type."""
 
+    @operation
     def matmul(self, a, b, out, *, transpose_a=False, transpose_b=False):
         with np.errstate(over="ignore", invalid="ignore"):
             a, b = (each.astype(np.float16).astype(out.dtype) for each in (a, b))
@@ -199,6 +201,7 @@ def test_where_no_scale_is_small_enough_training_ends_with_an_error():
     class Broken(Scaled):
         """An infinity in the gradient, but not in the loss."""
 
+        @operation
         def activation_gradient(self, activation, z, output, gradient, bias_gradient):
             gradient[...] = np.nan
 
@@ -225,6 +228,7 @@ def test_the_smallest_scale_is_one_to_train_with():
     class Overflowing(Scaled):
         """Gradients that are finite only with the smallest scale."""
 
+        @operation
         def unscale(self, gradients, scale, finite):
             if scale[0] > DynamicLossScale.SMALLEST:
                 gradients[...] = np.inf
