@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.layers import BatchNorm, Layer, Rescaling, Standardization
+from gpunn.layers import BatchNorm, Chain, Layer, Rescaling, Standardization
 from gpunn.network import Sequential
 
-__all__ = ["Affine", "affine_of", "layers_with_arrays"]
+__all__ = ["Affine", "affine_of", "layers_of", "layers_with_arrays"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +65,24 @@ def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
     return None
 
 
+def flat_layers(layers: Mapping[str, Layer], prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """Yield each layer's label and the layer, those of a chain in its place."""
+    for name, layer in layers.items():
+        if type(layer) is Chain:
+            yield from flat_layers(layer.children(), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", layer
+
+
+def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
+    """Yield the label and the layer of each layer of a network, chains taken apart."""
+    return flat_layers(dict(zip(model.labels, model.layers, strict=True)))
+
+
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
     """Yield each layer's label, the layer, and its parameters on the host in float64."""
     arrays = model.parameters.to_host()
-    for label, layer in zip(model.labels, model.layers, strict=True):
+    for label, layer in layers_of(model):
         yield (
             label,
             layer,

@@ -48,6 +48,13 @@ def activate(graph: Graph, f: Activation, layer: str, label: str, z: str) -> str
     return converter(graph, f, label, z)
 
 
+def chain(graph: Graph, layer: layers.Chain, label: str, x: str) -> str:
+    """Add the nodes of each layer of a chain."""
+    for name, child in layer.children().items():
+        x = convert(graph, child, f"{label}.{name}", x)
+    return x
+
+
 def dense(graph: Graph, layer: layers.Dense, label: str, x: str) -> str:
     """f(x W + b)."""
     arrays = [graph.parameter(f"{label}.{name}") for name in layer.values]
@@ -103,6 +110,7 @@ def layer_norm(graph: Graph, layer: layers.LayerNorm, label: str, x: str) -> str
 LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Activation: activation,
     layers.BatchNorm: batch_norm,
+    layers.Chain: chain,
     layers.Dense: dense,
     layers.Dropout: unchanged,
     layers.Flatten: flatten,

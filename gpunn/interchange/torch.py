@@ -18,7 +18,7 @@ import numpy as np
 
 from gpunn import activations, layers
 from gpunn.errors import ArgumentError, ExportError, ModelFileError
-from gpunn.interchange.affine import Affine, affine_of, layers_with_arrays
+from gpunn.interchange.affine import Affine, affine_of, layers_of, layers_with_arrays
 from gpunn.layers import Layer
 from gpunn.network import Sequential
 from gpunn.storage.checksums import read_safetensors
@@ -174,7 +174,7 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
     groups = grouped(state, prefix)
     takers = [
         (label, layer)
-        for label, layer in zip(model.labels, model.layers, strict=True)
+        for label, layer in layers_of(model)
         if any(spec.trainable for spec in layer_specs(model, label))
     ]
     if len(groups) != len(takers):

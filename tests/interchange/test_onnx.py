@@ -17,6 +17,7 @@ from gpunn.interchange.onnx_activations import ACTIVATIONS
 from gpunn.interchange.onnx_layers import LAYERS
 from gpunn.layers import (
     BatchNorm,
+    Chain,
     Dense,
     Dropout,
     Flatten,
@@ -98,6 +99,7 @@ def test_activations_with_parameters(f, dtype):
         [Dense(4, bias=False), BatchNorm(epsilon=0.01), Dense(2)],
         [Dense(4), LayerNorm(epsilon=0.01), Dense(2)],
         [Standardization(), Dense(4, "tanh"), Dropout(0.5), Dense(2)],
+        [Chain([Dense(4, "tanh"), Chain([BatchNorm(), Rescaling(2.0, 1.0)])]), Dense(2)],
         [Rescaling(0.5, -1.0), Dense(2)],
         [Flatten(), BatchNorm()],
         [Dropout(0.5)],

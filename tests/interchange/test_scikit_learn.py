@@ -15,6 +15,7 @@ from gpunn.interchange import from_sklearn, to_sklearn
 from gpunn.layers import (
     Activation,
     BatchNorm,
+    Chain,
     Dense,
     Dropout,
     LayerNorm,
@@ -122,8 +123,7 @@ def test_numbers_with_preprocessing():
         Activation("tanh"),
         BatchNorm(),
         Rescaling(2.0),
-        Dropout(0.5),
-        Dense(4, "tanh"),
+        Chain([Dropout(0.5), Chain([Dense(4, "tanh")])]),
         Dense(2),
         Rescaling(3.0, -1.0),
     ]

@@ -11,6 +11,7 @@ from gpunn.interchange.torch import ACTIVATIONS
 from gpunn.layers import (
     Activation,
     BatchNorm,
+    Chain,
     Dense,
     Dropout,
     Flatten,
@@ -88,6 +89,18 @@ def test_there_and_back(tmp_path, as_file, prefix):
     again = gpunn.Sequential(model.config()["layers"], (6,), "numpy", dtype="float64", seed=1)
     load_state_dict(again, tmp_path / "b.safetensors" if as_file else renamed, prefix)
     assert np.array_equal(again.predict(X), model.predict(X))
+
+
+def test_chains_are_taken_apart():
+    chain = make_model([Chain([Dense(4, "relu"), Chain([Dropout(0.1)])]), Dense(2)])
+    flat = gpunn.Sequential(
+        [Dense(4, "relu"), Dropout(0.1), Dense(2)], (6,), "numpy", dtype="float64"
+    )
+    assert torch_code(chain) == torch_code(flat)
+    load_state_dict(flat, state_dict(chain))
+    again = gpunn.Sequential(chain.config()["layers"], (6,), "numpy", dtype="float64", seed=1)
+    load_state_dict(again, state_dict(flat))
+    assert np.array_equal(again.predict(X), chain.predict(X))
 
 
 def test_preprocessing_becomes_part_of_the_dense_layer():
