@@ -14,10 +14,10 @@ With these `typed(Training, {"epochs": 0}, "training")` raises the error
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from gpunn.configurable import check_choice, check_names, construct, field_names, key_path
 from gpunn.errors import ArgumentError, suggest
@@ -59,59 +59,42 @@ def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False
     ArgumentError
         If the value does not fit the type. The message begins with the path.
     """
-    convert = functools.partial(typed, ignore_unknown=ignore_unknown)
-    chosen = _alternative(kind, value, path)
-    origin, arguments = get_origin(chosen), get_args(chosen)
-    if origin is Annotated:
-        return arguments[1](path, convert(arguments[0], value, path))
-    if origin is Literal:
-        return check_choice(path, value, arguments)
-    if origin is list:
-        return [convert(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value)]
-    if origin is dict:
-        return {
-            _text(key, path): convert(arguments[1], item, key_path(path, key))
-            for key, item in value.items()
-        }
-    if is_dataclass(chosen):
-        return _object(chosen, value, path, ignore_unknown)
-    if chosen is float:
-        return _float(value, path)
-    return _text(value, path) if chosen is str else value
+    return _converter(kind, ignore_unknown)(path, value)
 
 
-def _object(cls: Any, value: dict[str, Any], path: str, ignore_unknown: bool) -> Any:
-    if ignore_unknown:
-        value = {key: value[key] for key in field_names(cls) if key in value}
-    check_names(cls, value, path, unknown="unknown key", missing="this key is needed")
-    hints = _hints(cls)
-    fields = {
-        key: typed(hints[key], item, key_path(path, key), ignore_unknown=ignore_unknown)
-        for key, item in value.items()
-    }
-    return construct(cls, fields, path)
-
-
-def _alternative(kind: Any, value: Any, path: str) -> Any:
-    """Return which of the types that a union allows, or the only one, is that of the value."""
-    alternatives = _alternatives(kind)
-    fitting = [each for plain, each in alternatives if plain is type(value) or plain is Any]
-    if not fitting and type(value) is int:
-        fitting = [each for plain, each in alternatives if plain is float]
-    if not fitting:
-        names = dict.fromkeys(NAMES[plain] for plain, _ in alternatives if plain is not NoneType)
-        raise ArgumentError(f"{path}: expected {' or '.join(names)}; got {value!r:.200}")
-    return fitting[0] if len(fitting) == 1 else _by_first_field(fitting, value, path)
+Converter: TypeAlias = Callable[[str, Any], Any]
+"""Takes a path and the plain data there; returns the object, or raises an ArgumentError."""
 
 
 @functools.cache
-def _alternatives(kind: Any) -> list[tuple[Any, Any]]:
-    """Return each type that a union allows, or the only one, after its type in plain data."""
+def _converter(kind: Any, ignore_unknown: bool) -> Converter:
+    """Return what makes an object of a type, or of one of those that a union allows."""
     union = get_origin(kind) in (Union, UnionType)
-    return [(_plain_type(each), each) for each in (get_args(kind) if union else (kind,))]
+    fitting: dict[Any, list[Any]] = {}
+    for alternative in get_args(kind) if union else (kind,):
+        fitting.setdefault(_plain_type(alternative), []).append(alternative)
+    converters = {
+        plain: _converter_of_one(kinds[0], ignore_unknown)
+        if len(kinds) == 1
+        else _converter_by_first_field(kinds, ignore_unknown)
+        for plain, kinds in fitting.items()
+    }
+    if Any in converters:
+        return converters[Any]
+    names = " or ".join(NAMES[plain] for plain in converters if plain is not NoneType)
+    if float in converters:
+        converters.setdefault(int, converters[float])
+
+    def convert(path: str, value: Any) -> Any:
+        if (chosen := converters.get(type(value))) is None:
+            raise ArgumentError(f"{path}: expected {names}; got {value!r:.200}")
+        return chosen(path, value)
+
+    return convert
 
 
 def _plain_type(kind: Any) -> Any:
+    """Return of which type plain data is that stands for a type other than a union."""
     if get_origin(kind) is Annotated:
         return _plain_type(get_args(kind)[0])
     if get_origin(kind) is Literal:
@@ -119,28 +102,69 @@ def _plain_type(kind: Any) -> Any:
     return dict if is_dataclass(kind) else get_origin(kind) or kind
 
 
+def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner, check = _converter_of_one(arguments[0], ignore_unknown), arguments[1]
+        return lambda path, value: check(path, inner(path, value))
+    if origin is Literal:
+        return lambda path, value: check_choice(path, value, arguments)
+    if origin is list:
+        item = _converter(arguments[0], ignore_unknown)
+        return lambda path, value: [
+            item(f"{path}[{index}]", each) for index, each in enumerate(value)
+        ]
+    if origin is dict:
+        item = _converter(arguments[1], ignore_unknown)
+        return lambda path, value: {
+            _text(path, key): item(key_path(path, key), each) for key, each in value.items()
+        }
+    if is_dataclass(kind):
+        return functools.partial(_object, kind, ignore_unknown)
+    if kind is float:
+        return _float
+    return _text if kind is str else lambda path, value: value
+
+
+def _object(cls: Any, ignore_unknown: bool, path: str, value: dict[str, Any]) -> Any:
+    if ignore_unknown:
+        value = {key: value[key] for key in field_names(cls) if key in value}
+    check_names(cls, value, path, unknown="unknown key", missing="this key is needed")
+    hints = _hints(cls)
+    fields = {
+        key: _converter(hints[key], ignore_unknown)(key_path(path, key), item)
+        for key, item in value.items()
+    }
+    return construct(cls, fields, path)
+
+
 @functools.cache
 def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-def _by_first_field(classes: Sequence[Any], value: dict[str, Any], path: str) -> Any:
+def _converter_by_first_field(classes: list[Any], ignore_unknown: bool) -> Converter:
     key = field_names(classes[0])[0]
-    place = key_path(path, key)
     choices = {get_args(_hints(cls)[key])[0]: cls for cls in classes}
-    if key not in value:
-        raise ArgumentError(f"{place}: this key is needed; {suggest('', choices)}")
-    return choices[check_choice(place, typed(str, value[key], place), choices)]
+
+    def convert(path: str, value: dict[str, Any]) -> Any:
+        place = key_path(path, key)
+        if key not in value:
+            raise ArgumentError(f"{place}: this key is needed; {suggest('', choices)}")
+        chosen = check_choice(place, typed(str, value[key], place), choices)
+        return _object(choices[chosen], ignore_unknown, path, value)
+
+    return convert
 
 
-def _float(value: float, path: str) -> float:
+def _float(path: str, value: float) -> float:
     try:
         return float(value)
     except OverflowError:
         raise ArgumentError(f"{path}: expected a number below 1.8e308; got a larger one") from None
 
 
-def _text(value: str, path: str) -> str:
+def _text(path: str, value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can write half of a pair of surrogates
