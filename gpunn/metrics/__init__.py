@@ -1,8 +1,9 @@
 """Metrics, computed on the device beside the loss.
 
-A metric turns each batch into a short vector, its summary. Summaries of batches combine into the
-summary of an epoch (on the device, and over report windows on the host in float64), and the host
-turns that into the figure it reports. A new metric is a subclass with `measure` and `result`.
+`measure` turns each batch into a short vector, its summary. `combine` merges the summaries of
+batches into that of an epoch: on the device, and between report points on the host, in float64.
+`result` computes the metric from the last summary. A new metric is a subclass with `measure`, and
+with `result` if that is not sum / weight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many rows, or entries, are right."""
+"""Accuracies: the fraction of rows, or of entries, that are predicted right."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Accuracy(ClassMetric):
 
 @dataclass(frozen=True)
 class TopKAccuracy(ClassMetric):
-    """Fraction of rows with fewer than k predictions above that of the true class."""
+    """Fraction of rows whose true class is among the k largest predictions.
+
+    Ties count for the row: fewer than k predictions may be strictly larger.
+    """
 
     k: int = 5
 
@@ -43,7 +46,13 @@ class TopKAccuracy(ClassMetric):
 
 @dataclass(frozen=True)
 class BinaryAccuracy(ValueMetric):
-    """Fraction of entries on the right side of the threshold, which is 0 for logits."""
+    """Fraction of entries on the right side of the threshold.
+
+    Parameters
+    ----------
+    threshold : float
+        "Yes" is predicted above it. 0 is the probability 1/2 for logits.
+    """
 
     threshold: float = 0.0
 

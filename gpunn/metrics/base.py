@@ -14,13 +14,13 @@ __all__ = ["ClassMetric", "LabelMetric", "Metric", "ValueMetric", "true_class", 
 
 
 class Metric(Configurable):
-    """A figure over all rows of a data set, weighted by the sample weights.
+    """A number that judges the predictions for all rows of a data set, by their sample weights.
 
     Attributes
     ----------
     larger_is_better : bool or None
-        Which way is better, for whatever looks for the best epoch. None is unknown: whoever
-        monitors the metric then has to give a mode.
+        Which way is better, so that early stopping, checkpoints and schedules know the best epoch.
+        None is unknown: they then need mode="min" or "max".
     """
 
     larger_is_better: ClassVar[bool | None] = None
@@ -30,7 +30,7 @@ class Metric(Configurable):
         return 1
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
-        """Refuse targets that this metric can't judge; by default it takes all.
+        """Raise a DataError for targets that this metric can't judge; by default it takes all.
 
         Parameters
         ----------
@@ -42,11 +42,11 @@ class Metric(Configurable):
         Raises
         ------
         DataError
-            If the metric needs numbers and gets class labels, or the other way round.
+            If the metric needs real numbers and gets class labels, or the other way round.
         """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
-        """Return the summary of one batch.
+        """Return the summary of one batch, shape (size(outputs),).
 
         Parameters
         ----------
@@ -59,16 +59,16 @@ class Metric(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define measure")
 
     def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
-        """Return the summary of two batches taken together; a summary of zeros is of no rows."""
+        """Return the summary of two batches taken together; zeros are the summary of no rows."""
         return first + second
 
     def result(self, summary: np.ndarray, weight: float) -> float:
-        """Return the figure, from the combined summary and the sum of all sample weights."""
+        """Return the metric from the summary of all rows and the sum of their sample weights."""
         return float(summary[0] / weight)
 
 
 class ClassMetric(Metric):
-    """A metric that compares the outputs of a row, one for each class."""
+    """Base of metrics that compare the outputs of a row, one for each class."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if outputs < 2:
@@ -79,10 +79,10 @@ class ClassMetric(Metric):
 
 
 class LabelMetric(ClassMetric):
-    """A metric of one class a row, judged by logits.
+    """Base of metrics for rows of one class each, from logits.
 
-    With one output that is yes or no: its logit is that of "yes". With more, one is for each class.
-    Rows of probabilities count as their largest, unless a metric says otherwise.
+    One output is the logit of "yes" of two classes; more outputs are the logits of as many classes.
+    Targets that are probabilities count as their largest class, unless a metric says otherwise.
     """
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
@@ -103,7 +103,7 @@ class LabelMetric(ClassMetric):
 
 
 class ValueMetric(Metric):
-    """A metric that compares each output with a target of its own."""
+    """Base of metrics that compare each output with a target of its own."""
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if targets.ndim == 1:
@@ -114,7 +114,7 @@ class ValueMetric(Metric):
 
 
 def true_class(xp: Namespace, targets: Array) -> Array:
-    """Return integer labels, shape (rows,), from labels or from rows of probabilities."""
+    """Return integer labels, shape (rows,), from labels or from probabilities (rows, classes)."""
     return targets if targets.ndim == 1 else xp.argmax(targets, axis=1)
 
 

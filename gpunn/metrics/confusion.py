@@ -1,4 +1,4 @@
-"""Figures made from counts of what was predicted and what was true, class by class."""
+"""Metrics from the confusion matrix: precision, recall and F1."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ AVERAGES = ("binary", "macro", "micro")
 
 @dataclass(frozen=True)
 class CountMetric(LabelMetric):
-    """A ratio of weighted counts of rows.
+    """Base of ratios of TP, FP and FN: weighted counts of rows, by class.
 
     Parameters
     ----------
     average : {"binary", "macro", "micro"}
-        "binary" is the figure of class 1 (of "yes"), for one or two outputs; "macro" the mean of
-        the figures of all classes; "micro" that of the counts of all classes together.
+        "binary" is the metric of class 1 ("yes"), for one or two outputs; "macro" the mean of the
+        metrics of all classes; "micro" the metric of TP, FP and FN summed over the classes.
     threshold : float
         With one or two outputs: class 1 is predicted where its logit is larger; with two outputs
         the logit is the difference of the two. With more, the largest output is predicted.
     zero_division : float
-        In [0, 1]: the figure where the ratio's denominator is 0.
+        In [0, 1]: the result where the ratio's denominator is 0.
 
     Notes
     -----
     Names and results are those of scikit-learn. As there, "macro" leaves out a class that occurs
-    neither in the targets nor in the predictions. The summary holds, for each class, the weights of
-    the rows that were predicted so rightly, that were predicted so, and that are so.
+    neither in the targets nor in the predictions. The summary holds three sums of weights for each
+    class: TP, the rows predicted to be of the class (TP + FP), and those that are (TP + FN).
     """
 
     average: str = "binary"
@@ -71,35 +71,38 @@ class CountMetric(LabelMetric):
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         classes, dtype = predictions.shape[1], predictions.dtype
         if classes > 2:
-            guess = one_hot(xp, xp.argmax(predictions, axis=1), classes, dtype)
-            truth = one_hot(xp, true_class(xp, targets), classes, dtype)
+            predicted = one_hot(xp, xp.argmax(predictions, axis=1), classes, dtype)
+            actual = one_hot(xp, true_class(xp, targets), classes, dtype)
         else:
             yes = predictions[:, -1] - predictions[:, 0] if classes == 2 else predictions[:, 0]
-            guess = two_columns(xp, xp.astype(yes > self.threshold, dtype))
-            truth = two_columns(xp, xp.astype(is_yes(xp, targets), dtype))
-        guess = weights[:, None] * guess
-        right = xp.sum(guess * truth, axis=0)
-        actual = xp.sum(weights[:, None] * truth, axis=0)
-        return xp.concat((right, xp.sum(guess, axis=0), actual))
+            predicted = two_columns(xp, xp.astype(yes > self.threshold, dtype))
+            actual = two_columns(xp, xp.astype(is_yes(xp, targets), dtype))
+        predicted = weights[:, None] * predicted
+        tp = xp.sum(predicted * actual, axis=0)
+        actual = xp.sum(weights[:, None] * actual, axis=0)
+        return xp.concat((tp, xp.sum(predicted, axis=0), actual))
 
     def result(self, summary: np.ndarray, weight: float) -> float:
-        right, predicted, actual = summary.reshape(3, -1)
+        tp, predicted, actual = summary.reshape(3, -1)
         if self.average == "binary":
-            right, predicted, actual = right[1:2], predicted[1:2], actual[1:2]
+            tp, predicted, actual = tp[1:2], predicted[1:2], actual[1:2]
         elif self.average == "micro":
-            sums = right.sum(), predicted.sum(), actual.sum()
-            right, predicted, actual = (np.array([each]) for each in sums)
+            sums = tp.sum(), predicted.sum(), actual.sum()
+            tp, predicted, actual = (np.array([each]) for each in sums)
         else:
             occurs = predicted + actual > 0
-            right, predicted, actual = right[occurs], predicted[occurs], actual[occurs]
-        above, below = self.fraction(right, predicted, actual)
-        figures = np.where(below > 0, above / np.where(below > 0, below, 1), self.zero_division)
-        return float(figures.mean())
+            tp, predicted, actual = tp[occurs], predicted[occurs], actual[occurs]
+        numerator, denominator = self.fraction(tp, predicted, actual)
+        defined = denominator > 0
+        values = np.where(
+            defined, numerator / np.where(defined, denominator, 1), self.zero_division
+        )
+        return float(values.mean())
 
     def fraction(
-        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+        self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return numerator and denominator for each class."""
+        """Return numerator and denominator, from TP, TP + FP and TP + FN of each class."""
         raise NotImplementedError(f"{type(self).__name__} must define fraction")
 
 
@@ -109,7 +112,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return where one of two classes is class 1, shape (rows,), from any form of targets."""
+    """Return which rows are of class 1 of two, shape (rows,), from any form of targets."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1
@@ -119,54 +122,53 @@ def is_yes(xp: Namespace, targets: Array) -> Array:
 class Precision(CountMetric):
     """Fraction of the rows predicted to be of a class that are: TP / (TP + FP).
 
-    Where nothing is predicted to be of the class, `zero_division`. Parameters are those of
-    `F1`.
+    `zero_division` where no row is predicted to be of the class. Parameters are those of `F1`.
     """
 
     name = "precision"
 
     def fraction(
-        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+        self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        return right, predicted
+        return tp, predicted
 
 
 @dataclass(frozen=True)
 class Recall(CountMetric):
     """Fraction of the rows of a class that are predicted to be: TP / (TP + FN).
 
-    Where no row is of the class, `zero_division`. Parameters are those of `F1`.
+    `zero_division` where no row is of the class. Parameters are those of `F1`.
     """
 
     name = "recall"
 
     def fraction(
-        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+        self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        return right, actual
+        return tp, actual
 
 
 @dataclass(frozen=True)
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    Where no row is of the class or predicted to be, `zero_division`.
+    `zero_division` where no row is of the class or predicted to be.
 
     Parameters
     ----------
     average : {"binary", "macro", "micro"}
-        "binary" is the figure of class 1 (of "yes"), for one or two outputs; "macro" the mean of
-        the figures of all classes; "micro" that of the counts of all classes together.
+        "binary" is the metric of class 1 ("yes"), for one or two outputs; "macro" the mean of the
+        metrics of all classes; "micro" the metric of TP, FP and FN summed over the classes.
     threshold : float
         With one or two outputs: class 1 is predicted where its logit is larger; with two outputs
         the logit is the difference of the two. With more, the largest output is predicted.
     zero_division : float
-        In [0, 1]: the figure where the ratio's denominator is 0.
+        In [0, 1]: the result where the ratio's denominator is 0.
     """
 
     name = "f1"
 
     def fraction(
-        self, right: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+        self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        return 2 * right, predicted + actual
+        return 2 * tp, predicted + actual

@@ -1,4 +1,4 @@
-"""How good the probabilities are that logits stand for."""
+"""Metrics of predicted probabilities, from logits."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ __all__ = ["BrierScore", "LogLoss"]
 class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
-    With rows of probabilities t as targets, -sum_j t_ij log p_ij. It is what the cross-entropies
-    are without label smoothing and without class weights, for networks that are trained on
-    something else.
+    With probabilities t as targets, the mean of -sum_j t_ij log p_ij. It equals the cross-entropy
+    loss without label smoothing and class weights, whatever the network is trained on.
 
     Notes
     -----
-    Probabilities are not cut off: a logit of -1000 for the true class costs 1000.
+    Probabilities are not clipped: a logit of -1000 for the true class costs 1000.
     """
 
     name = "log_loss"
@@ -35,10 +34,10 @@ class LogLoss(LabelMetric):
 
 @dataclass(frozen=True)
 class BrierScore(LabelMetric):
-    """Mean squared distance of the probabilities from the truth (Brier 1950), from logits.
+    """Mean squared error of the probabilities (Brier 1950), from logits.
 
-    For yes or no, and for two classes, (p_i - t_i)^2, from 0 to 1, where p is the probability of
-    "yes" or of class 1. For more, sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
+    With one or two outputs (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
+    ("yes"). With more, sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
     """
 
     name = "brier_score"
@@ -51,7 +50,7 @@ class BrierScore(LabelMetric):
         else:
             if targets.ndim == 1:
                 targets = one_hot(xp, targets, classes, predictions.dtype)
-            raised = xp.exp(predictions - xp.max(predictions, axis=1, keepdims=True))
-            distance = raised / xp.sum(raised, axis=1, keepdims=True) - targets
+            exponential = xp.exp(predictions - xp.max(predictions, axis=1, keepdims=True))
+            distance = exponential / xp.sum(exponential, axis=1, keepdims=True) - targets
         squares = xp.sum(distance * distance, axis=1)
         return weighted_sum(xp, 0.5 * squares if classes == 2 else squares, weights)

@@ -1,4 +1,4 @@
-"""How well scores put the rows of a class before all others."""
+"""Area under the ROC curve: how well scores rank the rows of a class above all others."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gpunn.typing import Array, Namespace
 __all__ = ["AUC"]
 
 SMALLEST_SCALE = 0.01
-"""Scores are told apart by their difference below this, by their ratio above."""
+"""The grid of scores is linear below this, and logarithmic above."""
 
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
 """Where the grid ends: at a score of 10,000."""
 
 LARGEST_PRODUCT = 1 << 22
-"""Numbers that are in memory at a time while scores are counted."""
+"""Elements of the largest temporary array while scores are counted."""
 
 LEAST_SUM = 1e-37
 """In place of a sum of exponentials that is 0, so that it has a logarithm."""
@@ -32,25 +32,26 @@ LEAST_SUM = 1e-37
 class AUC(LabelMetric):
     """Area under the ROC curve, from logits.
 
-    The probability that a row of the class has a higher score than another row, ties counting one
-    half. The score is the logit; with two outputs it is their difference, and with more there is
-    such a figure for each class against the rest, whose score is the logarithm of its odds,
-    p_j - log sum_(k != j) exp(p_k). The result is then their mean.
+    That is the probability that a row of the class has a higher score than another row, where ties
+    count one half. With one output the score is the logit, with two the difference of the logits p.
+    With more, the result is the mean of the areas of all classes, each against the rest, and the
+    score of class j is its log odds, p_j - log sum_(k != j) exp(p_k).
 
     Parameters
     ----------
     bins : int
-        Intervals of the grid, rounded up to a square. The summary is twice as long, for each class.
+        Bins of the grid of scores, rounded up to a square number. The summary has two counts for
+        each bin and class.
 
     Notes
     -----
-    An exact area needs all scores in one place. Here scores are counted on a grid instead, and the
-    counts of batches add up: the bin of s is round(asinh(100 s) bins / 2 L) + bins / 2 with
+    An exact area needs all scores at once. Here they are counted in bins, and the counts of batches
+    add up. The bin of a score s is round(asinh(100 s) bins / 2 L) + bins / 2 with
     L = asinh(10^6). A score of 0 is in the middle of a bin; beyond +-10,000 the grid ends. The bins
     of the default grid are 0.7 % of the score wide, and 0.00007 near 0.
 
     Scores in different bins are in the right order, and those of one bin count as ties. So the
-    error is at most half the part of pairs that share a bin:
+    error is at most half the fraction of pairs that share a bin:
 
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 
@@ -58,9 +59,9 @@ class AUC(LabelMetric):
     and N. `error_bound` returns it. On overlapping scores of ordinary size it is about 0.001 with
     the default grid, and the error itself a hundredth of that.
 
-    A class without rows, or with all of them, has no area and is left out of the mean; if that
-    leaves nothing, the result is NaN, which is no improvement to whatever monitors it. Rows whose
-    score is NaN are not counted.
+    A class without rows, or with all of them, has no area and is left out of the mean. If no class
+    is left, the result is NaN, which never counts as an improvement. Rows whose score is NaN are
+    not counted.
     """
 
     bins: int = 4096
@@ -73,16 +74,16 @@ class AUC(LabelMetric):
 
     @property
     def side(self) -> int:
-        """The square root of the number of bins."""
+        """The square root of the number of bins, rounded up."""
         return math.isqrt(self.bins - 1) + 1
 
     def size(self, outputs: int) -> int:
         return (outputs if outputs > 2 else 1) * 2 * self.side**2
 
-    def marks(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, as a number of its type, and 1 for rows of the class.
+    def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        """Return the bin of each score, in the scores' dtype, and 1 for rows of the class, else 0.
 
-        Both of shape (rows, classes), or (rows, 1) where one figure tells two classes apart.
+        Both have shape (rows, classes), or (rows, 1) for one or two outputs.
         """
         classes, dtype = predictions.shape[1], predictions.dtype
         if classes > 2:
@@ -96,23 +97,23 @@ class AUC(LabelMetric):
         return xp.minimum(xp.maximum(place, 0.0), float(bins - 1)), truth
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
-        place, truth = self.marks(xp, predictions, targets)
+        place, truth = self.bin_indices(xp, predictions, targets)
         side, dtype = self.side, predictions.dtype
-        # A bin is a row and a column of a square, which are marked apart. Counting is then a
-        # product of matrices; not by xp.matmul, which can't be recorded everywhere.
+        # Bin = side * row + column. With both one-hot, of shape (rows, classes, side), the counts
+        # are a matrix product of the two. Not by xp.matmul, which can't be recorded everywhere.
         row = xp.floor(place / side)
-        numbers = xp.arange(side, dtype=dtype, device=device(predictions))
-        columns = xp.astype((place - side * row)[:, :, None] == numbers, dtype)
-        rows = xp.astype(row[:, :, None] == numbers, dtype)
-        some = max(1, LARGEST_PRODUCT // max(1, place.shape[0] * place.shape[1] * side))
-        # Slices that go beyond an axis are not in the standard.
-        pieces = [slice(at, min(at + some, side)) for at in range(0, side, some)]
+        indices = xp.arange(side, dtype=dtype, device=device(predictions))
+        columns = xp.astype((place - side * row)[:, :, None] == indices, dtype)
+        rows = xp.astype(row[:, :, None] == indices, dtype)
+        block = max(1, LARGEST_PRODUCT // max(1, place.shape[0] * place.shape[1] * side))
+        # The array-API standard leaves open what a slice beyond the end of an axis does.
+        blocks = [slice(at, min(at + block, side)) for at in range(0, side, block)]
         counts = []
-        for share in (truth, 1 - truth):
-            weighted = (share * weights[:, None])[:, :, None] * rows
+        for members in (truth, 1 - truth):
+            weighted = (members * weights[:, None])[:, :, None] * rows
             parts = [
-                xp.sum(weighted[:, :, piece, None] * columns[:, :, None, :], axis=0)
-                for piece in pieces
+                xp.sum(weighted[:, :, block_rows, None] * columns[:, :, None, :], axis=0)
+                for block_rows in blocks
             ]
             counts.append(xp.reshape(xp.concat(parts, axis=1), (-1, 1, side * side)))
         return xp.reshape(xp.concat(counts, axis=1), (-1,))
@@ -124,27 +125,27 @@ class AUC(LabelMetric):
         return float((ordered / pairs).mean()) if pairs.size else math.nan
 
     def error_bound(self, summary: np.ndarray) -> float:
-        """Return by how much at most the result of a summary is off; NaN where that is."""
+        """Return the largest possible |AUC - exact| for a summary; NaN where the result is NaN."""
         of_class, of_others, pairs = self._counts(summary)
         shared = 0.5 * (of_class * of_others).sum(axis=1)
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return weights in each bin, of each class and of others, and the weights of pairs."""
+        """Return P_b and N_b, shape (classes, bins), and P N, of the classes that have an area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)
-        some = pairs > 0
-        return of_class[some], of_others[some], pairs[some]
+        defined = pairs > 0
+        return of_class[defined], of_others[defined], pairs[defined]
 
 
 def log_odds(xp: Namespace, predictions: Array) -> Array:
     """Return log(p / (1 - p)) of each class's probability p = softmax(predictions)."""
     classes, dtype = predictions.shape[1], predictions.dtype
     shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
-    raised = xp.exp(shifted)
+    exponential = xp.exp(shifted)
     top = one_hot(xp, xp.argmax(predictions, axis=1), classes, dtype)
-    # The largest is left out of a sum, not subtracted: the difference would lose the others.
-    beside_top = xp.sum((1 - top) * raised, axis=1, keepdims=True)
-    others = xp.where(top > 0, beside_top, beside_top + (1 - raised))
+    # The largest term is left out of the sum, not subtracted: small terms would cancel.
+    beside_top = xp.sum((1 - top) * exponential, axis=1, keepdims=True)
+    others = xp.where(top > 0, beside_top, beside_top + (1 - exponential))
     return shifted - xp.log(xp.maximum(others, LEAST_SUM))

@@ -1,4 +1,4 @@
-"""How far numbers are from their targets."""
+"""Metrics of regression."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class R2(ValueMetric):
 
     Notes
     -----
-    For each output the summary holds the targets' mean and sum of squared deviations, which
-    combine by the formula of Chan, Golub & LeVeque (1983) without cancellation, and the sum of
-    squared errors. Its layout is (weight, means, deviations, errors), of length 1 + 3 * outputs.
+    For each output the summary holds the targets' mean and total sum of squares SST, which combine
+    by the formula of Chan, Golub & LeVeque (1983) without cancellation, and the sum of squared
+    errors SSE. Its layout is (weight, means, SSTs, SSEs), of length 1 + 3 * outputs.
     """
 
     name = "r2"
@@ -60,30 +60,30 @@ class R2(ValueMetric):
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         w = weights[:, None]
         weight = xp.sum(weights, keepdims=True)
-        # Taken from the first row, equal targets have deviations of exactly 0.
+        # With the first row subtracted, equal targets give an SST of exactly 0.
         first = targets[0, :]
         shifted, error = targets - first, targets - predictions
         shift = xp.sum(w * shifted, axis=0) / positive(xp, weight)
-        deviation = shifted - shift
-        deviations = xp.sum(w * deviation * deviation, axis=0)
-        errors = xp.sum(w * error * error, axis=0)
-        return xp.concat((weight, first + shift, deviations, errors))
+        centred = shifted - shift
+        sst = xp.sum(w * centred * centred, axis=0)
+        sse = xp.sum(w * error * error, axis=0)
+        return xp.concat((weight, first + shift, sst, sse))
 
     def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
         k = (first.shape[0] - 1) // 3
         weight = first[:1] + second[:1]
-        share = second[:1] / positive(xp, weight)
+        fraction = second[:1] / positive(xp, weight)
         shift = second[1 : 1 + k] - first[1 : 1 + k]
-        mean = first[1 : 1 + k] + share * shift
+        mean = first[1 : 1 + k] + fraction * shift
         sums = first[1 + k :] + second[1 + k :]
-        deviations = sums[:k] + first[:1] * share * shift * shift
-        return xp.concat((weight, mean, deviations, sums[k:]))
+        sst = sums[:k] + first[:1] * fraction * shift * shift
+        return xp.concat((weight, mean, sst, sums[k:]))
 
     def result(self, summary: np.ndarray, weight: float) -> float:
-        _, deviations, errors = summary[1:].reshape(3, -1)
-        constant = deviations == 0
-        ratio = errors / np.where(constant, 1, deviations)
-        return float(np.where(constant, errors == 0, 1 - ratio).mean())
+        _, sst, sse = summary[1:].reshape(3, -1)
+        constant = sst == 0
+        ratio = sse / np.where(constant, 1, sst)
+        return float(np.where(constant, sse == 0, 1 - ratio).mean())
 
 
 def positive(xp: Namespace, weight: Array) -> Array:

@@ -118,7 +118,7 @@ Measure: TypeAlias = Callable[[Any, Array, Array, Array, Scratch], Array]
 
 
 def auc(metric: Any, p: Array, t: Array, weights: Array, scratch: Scratch) -> Array:
-    place, truth = metric.marks(xp, p, t)
+    place, truth = metric.bin_indices(xp, p, t)
     bins, classes = metric.side**2, place.shape[1]
     counted = place == place  # NaN is in no bin
     numbers = (place + bins * np.arange(classes))[counted].astype(np.intp)
