@@ -1,7 +1,7 @@
 """Activation functions and their derivatives, written as the mathematics.
 
-These definitions are what every backend must agree with; a backend may compute a built-in one
-faster. A new activation is a subclass with a `value` and a `derivative`:
+These definitions are the reference: a backend may compute a built-in activation in a faster way,
+and is tested against them. A new activation is a subclass with a `value` and a `derivative`:
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True)
@@ -41,13 +41,13 @@ __all__ = [
 
 
 class Activation(Configurable):
-    """An elementwise function a = f(z) of a layer's preactivation.
+    """An elementwise function a = f(z) of a layer's preactivation z.
 
     Attributes
     ----------
     from_output : bool
-        True if `derivative` uses `a` only. The backend then overwrites z with a, which saves a
-        buffer, and passes the same array for both.
+        True if `derivative` is computed from `a` alone. The backend then overwrites z with a, which
+        saves a buffer, and passes the same array for both.
     """
 
     from_output: ClassVar[bool] = False
@@ -62,12 +62,12 @@ class Activation(Configurable):
 
 
 def sigmoid(xp: Namespace, z: Array) -> Array:
-    """Return 1 / (1 + exp(-z)), in the form that can't overflow."""
+    """Return 1 / (1 + exp(-z)), in a form that can't overflow."""
     return 0.5 * xp.tanh(0.5 * z) + 0.5
 
 
 def softplus(xp: Namespace, z: Array) -> Array:
-    """Return log(1 + exp(z)), in the form that can't overflow."""
+    """Return log(1 + exp(z)), in a form that can't overflow."""
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 

@@ -1,6 +1,6 @@
 """Initial values of parameters, drawn on the host so that every backend starts from the same bits.
 
-Weights have shape (inputs, outputs): fan_in is `shape[0]`, fan_out is `shape[1]`.
+Weights have shape (inputs, outputs), so fan_in is `shape[0]` and fan_out is `shape[-1]`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
 
 
 class Initializer(Configurable):
-    """Draws the starting value of one parameter."""
+    """Draws the initial values of one parameter."""
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
-        """Return a float64 array of this shape; nothing but `generator` is random."""
+        """Return a float64 array of this shape; all randomness comes from `generator`."""
         raise NotImplementedError(f"{type(self).__name__} must define sample(generator, shape)")
 
 
@@ -92,7 +92,7 @@ class Uniform(Initializer):
 
 @dataclass(frozen=True)
 class VarianceScaling(Initializer):
-    """Zero mean and the variance that `variance` gives, normal or uniform."""
+    """Mean 0 and the variance that `variance` returns, normal or uniform."""
 
     uniform: bool = False
 
@@ -115,7 +115,7 @@ class VarianceScaling(Initializer):
 class Glorot(VarianceScaling):
     """Variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), for sigmoid, tanh and linear layers.
 
-    Uniform unless asked otherwise, as in the paper.
+    Uniform by default, as in the paper.
     """
 
     uniform: bool = True
@@ -148,9 +148,9 @@ class LeCun(VarianceScaling):
 
 @dataclass(frozen=True)
 class FanIn(VarianceScaling):
-    """Variance 1 / (3 fan_in); uniform, that is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), unless asked.
+    """Variance 1 / (3 fan_in); by default uniform, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
-    What PyTorch's `nn.Linear` draws its weights and biases from. A third of `LeCun`'s variance.
+    PyTorch's `nn.Linear` draws its weights and biases so. A third of the variance of `LeCun`.
     """
 
     uniform: bool = True
@@ -163,7 +163,7 @@ class FanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class GlorotFanInMean(VarianceScaling):
-    """Variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)); uniform unless asked otherwise.
+    """Variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)); uniform by default.
 
     The geometric mean of the variances of `Glorot` and `FanIn`.
     """
@@ -179,11 +179,11 @@ class GlorotFanInMean(VarianceScaling):
 
 @dataclass(frozen=True)
 class GlorotOrFanIn(VarianceScaling):
-    """Variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)); uniform unless asked otherwise.
+    """Variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)); uniform by default.
 
-    That of `Glorot`, but where a layer has more than five times as many outputs as inputs that of
-    `FanIn`: the first layer of a network for a table would otherwise begin with outputs close to
-    zero.
+    The variance of `Glorot`, except that of `FanIn` where a layer has more than five times as many
+    outputs as inputs. With `Glorot` the first layer of a network for a table, which has few inputs,
+    would begin with outputs close to zero.
     """
 
     uniform: bool = True
@@ -196,7 +196,7 @@ class GlorotOrFanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """gain * Q, Q having orthonormal rows or columns, whichever are fewer (Saxe et al. 2014)."""
+    """gain * Q, where Q has orthonormal rows or columns, whichever are fewer (Saxe et al. 2014)."""
 
     gain: float = 1.0
 

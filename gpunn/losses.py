@@ -1,11 +1,12 @@
 """Loss functions and their gradients, written as the mathematics.
 
-A loss gives one number for each row (a sample) and that number's gradient with respect to the
-row's predictions. Weighting, averaging over the batch and summing up are the backend's business,
-the same for every loss: the loss of a batch is sum_i w_i l_i / sum_i w_i, with w_i = 1 by default.
+A loss gives one number l_i for each row (a sample) and its gradient by the row's predictions.
+Weighting and averaging are the same for every loss, so they are done by the backend: the loss of a
+batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
 
-These definitions are what every backend must agree with; a backend may compute a built-in one
-faster. A new loss is a subclass with `values` and `gradients`.
+In the formulas p are the predictions and t the targets; i counts rows, and j outputs. These
+definitions are the reference: a backend may compute a built-in loss in a faster way, and is tested
+against them. A new loss is a subclass with `values` and `gradients`.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ __all__ = [
 
 
 class Loss(Configurable):
-    """A cost of predictions of shape (rows, outputs), one value per row.
+    """A cost of predictions of shape (rows, outputs), one value for each row.
 
     Attributes
     ----------
     output_activation : {"identity", "softmax", "sigmoid", "exponential"}
-        What turns the network's outputs, as this loss takes them, into what the targets are. With
-        "softmax" and "sigmoid" outputs are logits, so that a network knows probabilities
-        (`Sequential.predict_proba`).
+        The function that maps the network's outputs, as this loss takes them, to the scale of the
+        targets. It is part of the loss, not of the network. With "softmax" and "sigmoid" the
+        outputs are logits, and `Sequential.predict_proba` returns probabilities.
     """
 
     output_activation: ClassVar[str] = "identity"
@@ -55,12 +56,12 @@ class Loss(Configurable):
         raise NotImplementedError(f"{type(self).__name__} must define gradients")
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Return host targets in the form that `values` takes, checked once for the whole set.
+        """Return host targets in the form that `values` takes; called once for a data set.
 
         Parameters
         ----------
         y : ndarray
-            Targets as the user gave them; one entry or row for each sample.
+            Targets as the user gave them: one entry or row for each sample.
         outputs : int
             Number of the network's outputs.
 
@@ -77,7 +78,7 @@ class Loss(Configurable):
         return real_targets(y, outputs)
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return each row's class as an integer, or None where this loss knows no classes."""
+        """Return each row's class as an integer, or None if the targets of this loss are none."""
         return None
 
 
@@ -113,7 +114,7 @@ class MeanSquaredError(Loss):
     over_outputs : {"mean", "sum", "half_sum"}
         "mean" makes the batch's loss the mean over all elements. "sum" is the tutorial's cost,
         C = 1/m sum_i sum_j (p_ij - t_ij)^2, larger by the factor k, the number of outputs.
-        "half_sum" is half of that, whose gradient is p_ij - t_ij.
+        "half_sum" is half of "sum", with the gradient p_ij - t_ij.
     """
 
     over_outputs: str = "mean"
@@ -157,7 +158,7 @@ class MeanAbsoluteError(Loss):
 
 @dataclass(frozen=True)
 class Huber(Loss):
-    """Squared near the target, absolute beyond `delta` (Huber 1964).
+    """Squared for errors up to `delta`, absolute for larger ones (Huber 1964).
 
     l_i = mean_j h(p_ij - t_ij), h(d) = d^2 / 2 for |d| <= delta, delta * (|d| - delta / 2) beyond.
     """
@@ -274,7 +275,7 @@ class SoftmaxCrossEntropy(Loss):
 class BinaryCrossEntropy(Loss):
     """l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij, from logits p and targets t in [0, 1].
 
-    With several outputs each is a yes-or-no question of its own (multilabel).
+    Several outputs are independent labels (multilabel), each yes or no.
     """
 
     name = "binary_cross_entropy"
@@ -328,7 +329,7 @@ class Poisson(Loss):
 
 @dataclass(frozen=True)
 class Quantile(Loss):
-    """l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p, least at the q-quantile of t.
+    """l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p, minimal at the q-quantile of t.
 
     The pinball loss of Koenker & Bassett 1978. The gradient at d = 0 is taken as 0.
     """

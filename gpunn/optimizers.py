@@ -1,15 +1,16 @@
-"""Optimizers: one update of the flat vector of all parameters from the flat gradient.
+"""Optimizers: one update of the flat vector of all parameters from the flat gradient g.
 
-An optimizer sees vectors, never layers, and keeps no reference to them, so a copied model goes on
-training correctly. These definitions are what every backend must agree with; a backend may do a
-built-in one in one fused pass. A new optimizer is a subclass with `slots` and `update`.
+An optimizer is given vectors in each update, never layers, and keeps no reference to them. So it
+knows nothing of the network's shape, and a copied model trains on correctly. These definitions are
+the reference: a backend may compute a built-in optimizer in one fused pass, and is tested against
+them. A new optimizer is a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019):
 
     values <- values * (1 - learning_rate * weight_decay), then the update,
 
-and leaves biases and normalisation parameters alone unless `decay_all` is set. An L2 penalty
-applies to the same parameters, but is part of the loss, so it goes through the gradient:
+which leaves out biases and normalisation parameters unless `decay_all` is set. An L2 penalty
+applies to the same parameters W, but as part of the loss, so that it enters the gradient:
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -35,23 +36,24 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        Step size, constant or as a function of time.
+        Constant, or a function of the epoch.
     weight_decay : float
-        Decoupled decay, a rate per update relative to the learning rate.
+        Decoupled decay: each update multiplies by 1 - learning_rate * weight_decay.
     decay_all : bool
-        Whether biases, scales and shifts decay too.
+        Whether biases, scales and shifts are decayed too.
     max_norm : float or None
         If set, gradients are scaled down so that their global norm is at most this
         (Pascanu et al. 2013): g <- g * min(1, max_norm / ||g||).
     l2_penalty : float
         Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses, and so
-        l2_penalty * W / sum_i w_i to the gradient, w being the sample weights of the update's rows.
-        This is `alpha` in scikit-learn's networks.
+        l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
+        rows. It is `alpha` in scikit-learn's networks.
 
     Attributes
     ----------
     slots : tuple of str
-        Names of the state vectors, each as long as the parameters and zero at first.
+        Names of the state vectors, such as moments; each has the parameters' shape, and is zero at
+        first.
     """
 
     learning_rate: float | Schedule = 0.01
@@ -72,7 +74,7 @@ class Optimizer(Configurable):
 
     @property
     def schedule(self) -> Schedule:
-        """The learning rate as a function of time."""
+        """The learning rate as a function of the epoch."""
         return as_schedule(self.learning_rate)
 
     def update(
@@ -101,8 +103,10 @@ class Optimizer(Configurable):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum in the form of Sutskever et al. 2013.
 
-    velocity <- momentum * velocity - learning_rate * g;  values <- values + velocity.
-    Nesterov's form adds momentum * velocity - learning_rate * g, with the new velocity.
+    velocity <- momentum * velocity - learning_rate * g
+    values   <- values + velocity
+    With `nesterov`: values <- values + momentum * velocity - learning_rate * g, with the new
+    velocity.
     """
 
     momentum: float = 0.0
@@ -117,7 +121,7 @@ class SGD(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Plain descent needs no state."""
+        """("velocity",), or () without momentum."""
         return ("velocity",) if self.momentum else ()
 
     def update(
@@ -141,8 +145,8 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """Gradient over its running root mean square (Tieleman & Hinton 2012).
 
-    square <- rho * square + (1 - rho) * g^2;
-    values <- values - learning_rate * g / (sqrt(square) + epsilon).
+    square <- rho * square + (1 - rho) * g^2
+    values <- values - learning_rate * g / (sqrt(square) + epsilon)
     """
 
     learning_rate: float | Schedule = 0.001
@@ -173,15 +177,15 @@ class RMSprop(Optimizer):
 
 @dataclass(eq=False)
 class Adam(Optimizer):
-    """Adaptive moments with bias correction (Kingma & Ba 2015, algorithm 1).
+    """Adaptive moment estimation with bias correction (Kingma & Ba 2015, algorithm 1).
 
     mean   <- beta1 * mean   + (1 - beta1) * g
     square <- beta2 * square + (1 - beta2) * g^2
     values <- values - learning_rate * m / (sqrt(s) + epsilon),
     with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t) at update t.
 
-    With `epsilon_hat`, epsilon is the one of the paper's more efficient order of computation (at
-    the end of its section 2), which is added to sqrt(square) instead of sqrt(s):
+    With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s), as in the paper's more
+    efficient order of computation (end of section 2) and in scikit-learn:
     values <- values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t)).
     """
 
@@ -265,7 +269,7 @@ class Lion(Optimizer):
 
 
 def one_minus_power(xp: Namespace, beta: float, t: Array) -> Array:
-    """Return 1 - beta^t without the cancellation that costs float32 four digits at t = 1."""
+    """Return 1 - beta^t, without the cancellation that would cost float32 four digits at t = 1."""
     return -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t)
 
 

@@ -1,9 +1,9 @@
 """Learning-rate schedules: the rate as a function of time, counted in epochs.
 
-Time is a real number, so a schedule means the same at every batch size. An update's time is its
-middle, (update + 1/2) / updates_per_epoch: no update falls on a boundary between epochs, a warm-up
-never begins with a rate of 0 and a cosine never ends with one. A new schedule is a subclass with
-`at`.
+Time includes fractions of epochs, so a schedule means the same at every batch size. The time of
+update u, counted from 0, is that of its middle, (u + 1/2) / updates_per_epoch. So no update falls
+on the boundary of two epochs, a warm-up does not begin with a rate of 0, and a cosine does not end
+with one. A new schedule is a subclass with `at`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Schedule(Configurable):
     """The learning rate as a function of time."""
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
-        """Return the learning rate at each moment.
+        """Return the learning rate at each time, as an array of the same shape.
 
         Parameters
         ----------
@@ -54,29 +54,29 @@ class Schedule(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
-    def check(self, figures: Mapping[str, bool | None]) -> None:
-        """Raise an ArgumentError if `observe` will need what these figures don't give.
+    def check(self, logs: Mapping[str, bool | None]) -> None:
+        """Raise an ArgumentError, before training, if `observe` needs a log that there won't be.
 
         Parameters
         ----------
-        figures : mapping of str to bool or None
-            Names of the figures that each epoch will have, and whether larger is better; None is
+        logs : mapping of str to bool or None
+            Keys of the logs that each epoch will have, and whether larger is better; None is
             unknown.
         """
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        """Take note of an epoch's figures; most schedules don't care."""
+        """Take note of an epoch's logs; by default this does nothing."""
 
     def state(self) -> dict[str, float]:
         """Return what `observe` has changed, for a checkpoint."""
         return {}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Take back what `state` returned."""
+        """Set the state to what `state` returned."""
 
 
 def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
-    """Return the schedule that a number, name, table or schedule stands for."""
+    """Return the schedule for a number, a name, a configuration or a schedule."""
     if isinstance(value, (str, Mapping, Schedule, type)):
         return resolve(Schedule, value, argument)
     return Constant(check_number(argument, value, at_least=0))
@@ -118,7 +118,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """rate * factor^time: multiplied by `factor` every epoch, smoothly."""
+    """rate * factor^time: multiplied by `factor` over each epoch, continuously."""
 
     rate: float = 0.01
     factor: float = 0.95
@@ -152,7 +152,7 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from `rate` down to `final` over the training (Loshchilov & Hutter 2017).
+    """Half a cosine from `rate` down to `final` over the whole training (Loshchilov & Hutter 2017).
 
     final + (rate - final) * (1 + cos(pi * time / duration)) / 2; `final` afterwards.
     """
@@ -170,14 +170,15 @@ class Cosine(Schedule):
         return _cosine(self.rate, self.final, time / duration)
 
 
-def _cosine(start: float, end: float, part: np.ndarray) -> np.ndarray:
-    share: np.ndarray = (1 + np.cos(math.pi * np.clip(part, 0, 1))) / 2
-    return end + (start - end) * share
+def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
+    """Return half a cosine from `start` at progress 0 to `end` at progress 1, constant outside."""
+    remaining: np.ndarray = (1 + np.cos(math.pi * np.clip(progress, 0, 1))) / 2
+    return end + (start - end) * remaining
 
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A linear rise from 0 over `epochs`, in front of another schedule, which starts after it."""
+    """A linear rise from 0 over `epochs`, followed by another schedule from its beginning."""
 
     schedule: Schedule = field(default_factory=Constant)
     epochs: float = 1.0
@@ -194,8 +195,8 @@ class WarmUp(Schedule):
         after: np.ndarray = rise * self.schedule.at(np.maximum(time - self.epochs, 0), rest)
         return after
 
-    def check(self, figures: Mapping[str, bool | None]) -> None:
-        self.schedule.check(figures)
+    def check(self, logs: Mapping[str, bool | None]) -> None:
+        self.schedule.check(logs)
 
     def observe(self, logs: Mapping[str, float]) -> None:
         self.schedule.observe(logs)
@@ -209,7 +210,7 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to `rate` and down again in one cycle over the training (Smith & Topin 2018).
+    """Up to `rate` and down again, once over the whole training (Smith & Topin 2018).
 
     Two half cosines: from rate / start_factor to `rate` over the first `rise` of the training,
     then down to rate / final_factor.
@@ -229,30 +230,30 @@ class OneCycle(Schedule):
         self.require_number("final_factor", at_least=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
-        part = time / duration
-        up = _cosine(self.rate / self.start_factor, self.rate, part / self.rise)
-        fall = (part - self.rise) / (1 - self.rise)
+        progress = time / duration
+        up = _cosine(self.rate / self.start_factor, self.rate, progress / self.rise)
+        fall = (progress - self.rise) / (1 - self.rise)
         down = _cosine(self.rate, self.rate / self.final_factor, fall)
-        return np.where(part < self.rise, up, down)
+        return np.where(progress < self.rise, up, down)
 
 
 @dataclass(eq=False)
 class ReduceOnPlateau(Schedule):
-    """The rate times `factor` whenever the monitored figure has not improved for a while.
+    """Multiplies the rate by `factor` when the monitored metric has stopped improving.
 
     Parameters
     ----------
     rate : float
         Rate to begin with.
     monitor : str
-        A key of the epoch's figures, such as "val_loss".
+        A key of the epoch's logs, such as "val_loss".
     mode : {"auto", "min", "max"}
-        Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
-        takes smaller for losses.
+        Whether smaller or larger is better. "auto" is what the metric says
+        (`Metric.larger_is_better`), and "min" for losses.
     factor : float
-        What the rate is multiplied by, between 0 and 1.
+        Between 0 and 1.
     patience : int
-        Epochs without improvement before that happens.
+        Epochs without improvement after which the rate is reduced.
     min_delta : float
         The least change that counts as an improvement.
     min_rate : float
@@ -284,17 +285,17 @@ class ReduceOnPlateau(Schedule):
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
 
-    def check(self, figures: Mapping[str, bool | None]) -> None:
-        monitored(dict.fromkeys(figures, 0.0), self.monitor)
-        self._direction = direction(self.mode, self.monitor, figures)
+    def check(self, logs: Mapping[str, bool | None]) -> None:
+        monitored(dict.fromkeys(logs, 0.0), self.monitor)
+        self._direction = direction(self.mode, self.monitor, logs)
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        figure = monitored(logs, self.monitor)
+        value = monitored(logs, self.monitor)
         if self._direction is None:  # outside of a trainer, which calls `check` first
             self._direction = direction(self.mode, self.monitor, directions(()))
         best = improvement_start(self._direction) if self._best is None else self._best
-        if improved(self._direction, figure, best, self.min_delta):
-            self._best, self._waited = figure, 0
+        if improved(self._direction, value, best, self.min_delta):
+            self._best, self._waited = value, 0
             return
         self._waited += 1
         if self._waited >= self.patience:
