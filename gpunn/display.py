@@ -1,4 +1,4 @@
-"""What notebooks and scripts show of networks and histories: tables as HTML, and plots."""
+"""Networks and histories in notebooks: HTML tables and plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["html_table", "plot_columns", "title_of"]
 
 
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table with everything escaped; the first column stands left, the others right.
+    """Return an HTML table with all text escaped; the first column is left-aligned, others right.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def cell(tag: str, scope: str, place: int, text: str) -> str:
 
 
 def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[Any]:
-    """Plot columns of a history by epoch, each on axes of its own, training and validation."""
+    """Plot metrics by epoch, each on axes of its own, for training and validation."""
     pyplot = require("matplotlib.pyplot", "plotting a history", ".[report]")
     _, grid = pyplot.subplots(
         1, len(names), figsize=(5 * len(names), 3.4), layout="constrained", squeeze=False

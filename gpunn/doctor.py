@@ -1,4 +1,4 @@
-"""What this machine offers to gpunn, for the command `gpunn doctor` and for a run's record."""
+"""What of this machine matters to gpunn, for `gpunn doctor` and for the record of a run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ THREAD_VARIABLES = (
 
 
 def environment(backend: Backend) -> dict[str, Any]:
-    """Return what a run's figures may depend on beside its configuration, in JSON types."""
+    """Return what a run's results may depend on beside its configuration, in JSON types."""
     return {"backend": backend.describe(), **machine()}
 
 
@@ -67,7 +67,7 @@ def versions() -> dict[str, str | None]:
 
 
 def processor() -> str:
-    """Return the processor's name where the system tells it, else its architecture."""
+    """Return the processor's name if the system knows it, else its architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             names = (line.partition(":")[2].strip() for line in file if "model name" in line)
@@ -77,7 +77,7 @@ def processor() -> str:
 
 
 def blas() -> dict[str, Any]:
-    """Return NumPy's BLAS: name, version, how it was built and, with threadpoolctl, its threads."""
+    """Return NumPy's BLAS: name, version, build options and, if threadpoolctl is there, threads."""
     built: Any = np.show_config(mode="dicts")
     library = built["Build Dependencies"]["blas"]
     described = {
@@ -104,7 +104,7 @@ def blas() -> dict[str, Any]:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """Return how the CPU computes: by how many threads, and by what compiled code, if any."""
+    """Return the number of CPU threads, and what compiled code there is, if any."""
     from gpunn.backends.numpy.compiled import CompiledBackend
     from gpunn.backends.numpy.compiled.backend import numba_works
 
@@ -142,7 +142,7 @@ def requested_backend() -> dict[str, str]:
 
 
 def diagnose() -> dict[str, Any]:
-    """Return everything that `gpunn doctor` tells, in JSON types."""
+    """Return everything that `gpunn doctor` shows, in JSON types."""
     from gpunn.backends.cupy.diagnosis import findings
 
     return {

@@ -1,7 +1,7 @@
-"""Every error that gpunn raises on purpose, and its warning.
+"""The errors that gpunn raises, and its warning.
 
-Each class is also the built-in exception that a caller would expect (`ValueError`, `TypeError`,
-`RuntimeError`), so code that knows nothing of gpunn catches them as usual.
+Each class is also a subclass of the built-in exception that a caller would expect (`ValueError`,
+`TypeError`, `RuntimeError`), so code that does not know gpunn can catch them.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ __all__ = [
 
 
 class GpunnError(Exception):
-    """Base class of all errors that gpunn raises on purpose."""
+    """Base class of the errors that gpunn raises."""
 
 
 class GpunnWarning(UserWarning):
-    """Something is possible but hardly meant; the message names it and what to do instead."""
+    """Something works but is probably not intended; the message says what to do instead."""
 
 
 class ArgumentError(GpunnError, ValueError):
-    """An argument has a value that can't work."""
+    """An argument has an impossible value."""
 
 
 class ArgumentTypeError(GpunnError, TypeError):
-    """An argument has a type that can't work."""
+    """An argument has a wrong type."""
 
 
 class DataError(GpunnError, ValueError):
@@ -62,7 +62,7 @@ class ConfigError(GpunnError, ValueError):
 
 
 class InvalidFileError(GpunnError, ValueError):
-    """A file is damaged, or not what it should be; the message names the file and the fault."""
+    """A file is damaged or of another kind; the message names the file and what is wrong."""
 
 
 class DataFileError(InvalidFileError, DataError):
@@ -80,7 +80,7 @@ class ModelFileError(InvalidFileError):
 class FileAccessError(GpunnError, OSError):
     """A file can't be opened, read or written; the message names it and says what to do.
 
-    It is also the built-in class that belongs to its `errno`, where there is one of these:
+    It is also the built-in class for its `errno`, where that is one of
     `FileNotFoundError`, `IsADirectoryError`, `NotADirectoryError`, `PermissionError`.
 
     Parameters
@@ -95,7 +95,7 @@ class FileAccessError(GpunnError, OSError):
     def __new__(
         cls, number: int | None, reason: str, path: str | os.PathLike[str]
     ) -> FileAccessError:
-        """Return an error of the class that belongs to the number."""
+        """Return an error of the class for this number."""
         return OSError.__new__(ACCESS_ERRORS.get(number, cls), number, reason, os.fspath(path))
 
     def __str__(self) -> str:
@@ -116,7 +116,7 @@ class NoFolderError(FileAccessError, NotADirectoryError):
 
 
 class ForbiddenFileError(FileAccessError, PermissionError):
-    """The system does not let this process do that with the file."""
+    """The process has no permission for this file."""
 
 
 ACCESS_ERRORS: dict[int | None, type[FileAccessError]] = {
@@ -133,11 +133,11 @@ class BackendUnavailableError(GpunnError, RuntimeError):
 
 
 class ConcurrentUseError(GpunnError, RuntimeError):
-    """A network is asked for by one thread while another one trains it."""
+    """One thread trains a network, and another wants to train or evaluate it."""
 
 
 class DeviceError(GpunnError, RuntimeError):
-    """The device has failed, and works for no one in this process any more."""
+    """The device has failed, and can't be used in this process any more."""
 
 
 class DeviceMemoryError(GpunnError, MemoryError):
@@ -145,11 +145,11 @@ class DeviceMemoryError(GpunnError, MemoryError):
 
 
 class DivergenceError(GpunnError, ArithmeticError):
-    """Training produced a loss, or parameters, that are not finite numbers."""
+    """Training produced a loss or parameters that are infinite or NaN."""
 
 
 class ExportError(GpunnError, ValueError):
-    """A network holds something that another program's format can't express."""
+    """A network has something that the format of another program can't express."""
 
 
 class MissingMetricError(GpunnError, KeyError):
@@ -167,7 +167,7 @@ class MissingPackageError(GpunnError, ImportError):
 
 
 class SettingError(GpunnError, AttributeError):
-    """An attribute can't be set, or nothing would look at it."""
+    """An attribute can't be set, or setting it would have no effect."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:

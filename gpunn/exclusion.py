@@ -1,4 +1,4 @@
-"""Which thread may train or evaluate a network, where several have it."""
+"""A lock by which one thread at a time trains or evaluates a network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Exclusion"]
 class Exclusion:
     """Lets one thread at a time train or evaluate a network.
 
-    While one evaluates, others wait. While one trains, others get an error: training may take
-    hours, and figures taken in the middle of it would be of no parameters in particular. The thread
-    that has the network may ask again, as a callback does that evaluates.
+    While one thread evaluates, others wait. While one trains, others get an error: training may
+    take hours, and metrics computed in between would mix the parameters of several updates. The
+    lock is reentrant, since a callback may evaluate while its thread trains.
     """
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class Exclusion:
 
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
-        """Have the network to oneself.
+        """Hold the lock.
 
         Parameters
         ----------
         what : str
-            What is asked for, for the message.
+            What it is held for, for the message.
         training : bool
-            Whether others should get an error meanwhile, rather than wait.
+            Whether other threads get an error meanwhile, rather than wait.
 
         Raises
         ------

@@ -1,6 +1,6 @@
-"""What a network's numbers mean: names of inputs, outputs and classes; outputs as probabilities.
+"""The meaning of inputs and outputs: their names, class names, and outputs as probabilities.
 
-It is kept in `Sequential.metadata`, in JSON types, and so it is saved with the network.
+Names are kept in `Sequential.metadata`, in JSON types, and so they are saved with the network.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = [
 OUTPUT_ACTIVATIONS = ("identity", "softmax", "sigmoid", "exponential")
 
 SHOWN = 5
-"""Names that a message lists."""
+"""Most names that a message lists."""
 
 
 class Described:
-    """What `Sequential` remembers of its data and its loss.
+    """Base of `Sequential`: the names in its data, and what its loss says of its outputs.
 
     Attributes
     ----------
     metadata : dict
-        Where it is kept.
+        Holds all of this, in JSON types.
     """
 
     metadata: dict[str, Any]
@@ -43,11 +43,11 @@ class Described:
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes in the order of their numbers, or None if they have none.
+        """Names of the classes in the order of their indices, or None if they have none.
 
-        Two for a network with one output, otherwise one for each output. `gpunn train` takes them
-        from text in the data, `Trainer.fit` from the columns of one-hot targets in a data frame;
-        elsewhere set them yourself.
+        Two names for a network with one output, otherwise one for each output. `gpunn train` takes
+        them from text in the data, `Trainer.fit` from the columns of one-hot targets in a data
+        frame; elsewhere set them yourself.
         """
         names = self.metadata.get("classes")
         if names is None:
@@ -67,8 +67,8 @@ class Described:
     def feature_names(self) -> list[str] | None:
         """Names of the inputs, or None if they have none.
 
-        Of the columns of the data frame, or of the CSV file, that the network was first trained on.
-        Columns of later data frames are put into this order by their names.
+        They are the columns of the data frame, or of the CSV file, that the network was first
+        trained on. The columns of later data frames are put into this order, by name.
         """
         return feature_names_in(self.metadata, self.input_shape)
 
@@ -87,13 +87,13 @@ class Described:
     def target_names(self) -> list[str] | None:
         """Names of the outputs, or None if they have none.
 
-        Of the columns of the targets, if they were a data frame of several.
+        They are the columns of the targets, if these were a data frame of several columns.
         """
         return target_names_in(self.metadata, self.output_shape)
 
     @property
     def output_activation(self) -> str | None:
-        """What turns outputs into what the targets are: see `gpunn.losses.Loss.output_activation`.
+        """The function from outputs to the scale of the targets; see `gpunn.losses.Loss`.
 
         "softmax", "sigmoid", "exponential" or "identity"; None if it is not known. `Trainer.fit`
         takes it from the loss.
@@ -112,7 +112,7 @@ class Described:
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None
     ) -> None:
-        """Take note of what the network is trained on; names that are known already stay."""
+        """Keep the names in the data that the network is trained on, unless it has names."""
         if features is not None and self.feature_names is None:
             self.metadata |= {"features": features, "header": True}
         if targets is not None and self.target_names is None:
@@ -129,25 +129,25 @@ class Described:
 
 
 def feature_names_in(metadata: Mapping[str, Any], input_shape: Shape) -> list[str] | None:
-    """Return the inputs' names that a network's metadata holds, if it holds them."""
+    """Return the names of the inputs in a network's metadata, or None."""
     if not metadata.get("header", True):
-        return None  # of a CSV file without names; what it has instead are numbers of columns
+        return None  # from a CSV file without a header: these are column numbers, not names
     return names_of_shape(metadata.get("features"), input_shape)
 
 
 def target_names_in(metadata: Mapping[str, Any], output_shape: Shape) -> list[str] | None:
-    """Return the outputs' names that a network's metadata holds, if it holds them."""
+    """Return the names of the outputs in a network's metadata, or None."""
     return names_of_shape(metadata.get("targets"), output_shape)
 
 
 def names_of_shape(names: Any, shape: Shape) -> list[str] | None:
-    """Return `names` if they are that, one for each number of a row of this shape."""
+    """Return `names` if it is a list with a text for each entry of a row, else None."""
     fit = isinstance(names, list) and all(isinstance(name, str) for name in names)
     return list(names) if fit and shape == (len(names),) else None
 
 
 def checked_names(argument: str, names: Any) -> list[str]:
-    """Return names as a list, or raise an error if they are none."""
+    """Return `names` as a list, or raise an error if it is not a sequence of different texts."""
     listed = [] if isinstance(names, str) else list(names)
     if not listed or not all(isinstance(name, str) for name in listed):
         raise ArgumentTypeError(f"{argument}: expected a list of texts; got {names!r:.80}")
@@ -157,14 +157,14 @@ def checked_names(argument: str, names: Any) -> list[str]:
 
 
 def check_class_count(classes: Sequence[str], outputs: int, argument: str) -> None:
-    """Raise a DataError unless there are as many names of classes as a network can tell apart."""
+    """Raise a DataError unless there are as many class names as a network has classes."""
     expected = max(outputs, 2)
     if len(classes) != expected:
         count = f"{outputs} output{'s' if outputs > 1 else ''}"
-        remedy = f"units={len(classes)}" + (" or 1" if len(classes) == 2 else "")
+        units = f"units={len(classes)}" + (" or 1" if len(classes) == 2 else "")
         raise DataError(
             f"{argument}: a network with {count} is for {expected} classes; there are "
-            f"{len(classes)}: {shown(classes)}. Give its last layer {remedy}"
+            f"{len(classes)}: {shown(classes)}. Give its last layer {units}"
         )
 
 
@@ -175,7 +175,7 @@ def shown(names: Sequence[str]) -> str:
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
-    """Return the probabilities that logits stand for.
+    """Return probabilities from logits.
 
     Parameters
     ----------
@@ -185,13 +185,12 @@ def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
     Returns
     -------
     ndarray, shape (rows, classes)
-        softmax(outputs), or p = 1 / (1 + exp(-outputs)) of each yes-or-no output; for a single one
-        1 - p and p.
+        softmax(outputs), or p = sigmoid(outputs) of each label; for a single output 1 - p and p.
     """
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        shares: np.ndarray = exponential / exponential.sum(axis=1, keepdims=True)
-        return shares
+        softmax: np.ndarray = exponential / exponential.sum(axis=1, keepdims=True)
+        return softmax
     decay = np.exp(-np.abs(outputs))  # cannot overflow
     p = np.where(outputs >= 0, 1, decay) / (1 + decay)
     return p if outputs.shape[1] > 1 else np.hstack([1 - p, p])

@@ -1,6 +1,6 @@
-"""Which metric tells the best epoch, and whether larger or smaller is better.
+"""Which epoch is the best: the metric it is judged by, and whether larger or smaller is better.
 
-Shared by callbacks, schedules, histories, run folders and reports, so that all of them agree.
+Callbacks, schedules, histories, run folders and reports use this, so that they agree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ VALIDATION = "val_"
 """Prefix of the metrics of the validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
-"""Names of an epoch's logs that are not measured on predictions."""
+"""Logs of an epoch that are not computed from predictions."""
 
 BESIDE = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per_second": True}
 """Logs of an epoch that are no metric, and whether larger is better."""
@@ -44,12 +44,12 @@ Row = TypeVar("Row", bound=Mapping[str, float | None])
 def directions(metrics: Iterable[Metric]) -> dict[str, bool | None]:
     """Return, by the name of each possible log, whether larger is better; None is unknown.
 
-    A loss is always minimised. A metric says it itself (`Metric.larger_is_better`).
+    A loss is always minimised. A metric says so itself (`Metric.larger_is_better`).
 
     Raises
     ------
     ArgumentTypeError
-        If what a metric says is not True, False or None.
+        If a metric's `larger_is_better` is not True, False or None.
     """
     metrics = list(metrics)
     for metric in metrics:
@@ -76,7 +76,7 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
     Parameters
     ----------
     mode : {"auto", "min", "max"}
-        "auto" asks the metric.
+        "auto" is what `larger_is_better` says of the metric.
     monitor : str
         Name of a log.
     larger_is_better : mapping of str to bool or None
@@ -85,8 +85,7 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
     Raises
     ------
     ArgumentError
-        If `mode` is none of the three, or it is "auto" and the metric does not say which way is
-        better.
+        If `mode` is none of the three, or it is "auto" and `larger_is_better` does not say.
     """
     check_mode(mode)
     if mode != "auto":
@@ -102,7 +101,7 @@ def direction(mode: str, monitor: str, larger_is_better: Mapping[str, bool | Non
 
 
 def improvement_start(mode: str) -> float:
-    """Return the value that every finite one improves, for "min" or "max"."""
+    """Return the start of a search for the best value: every finite value is better."""
     return math.inf if mode == "min" else -math.inf
 
 
@@ -113,7 +112,7 @@ def improved(mode: str, value: float, best: float, min_delta: float = 0.0) -> bo
 
 
 def default_monitor(names: Collection[str]) -> str | None:
-    """Return the metric among these that tells the best epoch by default, if there is one."""
+    """Return the metric among these by which the best epoch is found by default, or None."""
     return next((name for name in ("val_accuracy", "val_loss") if name in names), None)
 
 
@@ -124,7 +123,7 @@ class Best:
     Attributes
     ----------
     monitor : str
-        The metric that it is told by.
+        The metric that is compared.
     direction : {"min", "max"}
     min_delta : float
         The least change that counts as an improvement.

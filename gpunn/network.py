@@ -38,10 +38,10 @@ __all__ = ["Sequential"]
 DTYPES = ("float32", "float64")
 
 CACHE_SIZE = 16
-"""Sizes of batches for which passes of inference are kept."""
+"""Recorded inference passes that are kept; there is one for each batch size and dtype."""
 
 LAYERS_SHOWN = 12
-"""Lines of a picture of shapes."""
+"""Most layers that a list of shapes shows."""
 
 REMADE = frozenset(
     (
@@ -57,7 +57,7 @@ REMADE = frozenset(
         "exclusion",
     )
 )
-"""Attributes that a copy makes for itself."""
+"""Attributes that a copy builds anew."""
 
 SETTLED = REMADE - {"_inference", "_recordings", "_lock"} | {
     "input_shape",
@@ -73,34 +73,33 @@ class Sequential(Described):
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each takes the shape that the one before it gives. A layer object belongs to one place in
-        one network.
+        Each takes the output shape of the one before it. A layer object can be used only once.
     input_shape : tuple of int or int
         Shape of one row of the input, without the batch's axis.
     backend : str, Backend or None
         Where to compute; see `gpunn.get_backend`.
     seed : int
-        Of the initial weights, the shuffles and the dropout masks.
+        Seed of the initial weights, the shuffles and the dropout masks.
     dtype : {"float32", "float64"}
-        Type of parameters and activations.
+        Dtype of parameters and activations.
     values : mapping of str to array or None
-        Host arrays to begin with instead of newly drawn ones, by names such as "dense_1.weights":
-        all of `parameters`, and nothing else.
+        Initial values of all parameters and buffers, by names such as "dense_1.weights", instead of
+        newly drawn ones.
 
     Attributes
     ----------
     layers : tuple of Layer
-        Settled, as everything that parameters and shapes follow from.
+        It can't be changed, nor can anything else that determines parameters and shapes.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
-        All arrays, by names such as "dense_1.weights".
+        All parameters and buffers, by names such as "dense_1.weights".
     adapted : bool
         Whether layers that learn from the training inputs (`Standardization`) have done so.
     exclusion : Exclusion
-        Which thread trains or evaluates the network.
+        The lock of threads that train or evaluate the network.
     classes : list of str or None
-        Names of the classes in the order of their numbers. `gpunn train` takes them from text in
+        Names of the classes in the order of their indices. `gpunn train` takes them from text in
         the data, `Trainer.fit` from the columns of one-hot targets in a data frame; elsewhere set
         them yourself.
     feature_names : list of str or None
@@ -109,11 +108,11 @@ class Sequential(Described):
     target_names : list of str or None
         Names of the outputs: the columns of the targets, if they were a data frame of several.
     output_activation : {"softmax", "sigmoid", "exponential", "identity"} or None
-        What turns outputs into what the targets are, by the loss that the network was trained with;
-        see `gpunn.losses.Loss`. None before that.
+        The function from outputs to the scale of the targets, which the loss of the training
+        determines; see `gpunn.losses.Loss`. None before training.
     metadata : dict
-        Anything in JSON types that is to be saved with the model. The four attributes above are
-        kept in it too, under "classes", "features", "targets" and "output_activation".
+        Anything in JSON types, which is saved with the model. The four attributes above are kept in
+        it, under "classes", "features", "targets" and "output_activation".
 
     Raises
     ------
@@ -188,7 +187,7 @@ class Sequential(Described):
         self.exclusion = Exclusion()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, unless the network was made from it."""
+        """Set an attribute, unless parameters or shapes were built from it."""
         if name in SETTLED and name in vars(self):
             raise fixed_attribute(self, name)
         if name in ("trainable", "requires_grad"):
@@ -246,17 +245,17 @@ class Sequential(Described):
         gradient : array
             dL/d(last output); overwritten.
         workspace : Workspace
-            The one of the forward pass.
+            That of the forward pass.
         """
         run_backward(self.layers, outputs, gradient, workspace)
 
     # ---------------------------------------------------------------------------------- use
 
     def predict(self, X: HostArray, batch_size: int = 4096) -> np.ndarray:
-        """Return the network's outputs for host rows, in chunks so that memory stays bounded.
+        """Return the network's outputs for rows on the host, computed in batches.
 
-        Several threads may call it at a time, and do so while another one trains the network: each
-        chunk is then computed between two updates, with the parameters as they are.
+        Several threads may call it at the same time, also while another one trains the network:
+        each batch is then computed between two updates, with the parameters of that moment.
 
         Parameters
         ----------
@@ -264,13 +263,13 @@ class Sequential(Described):
             Finite real numbers. Columns of a data frame are taken by name, if the network has
             `feature_names`.
         batch_size : int
-            Rows on the device at a time; it does not change the result but for rounding.
+            Rows on the device at a time. It changes results only by rounding.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            As the last layer gives them: logits if that is a plain `Dense` trained with a
-            cross-entropy. On the host, whatever the backend.
+            The outputs of the last layer: logits if that is a `Dense` without activation, trained
+            with a cross-entropy. On the host, whatever the backend.
 
         Raises
         ------
@@ -300,10 +299,10 @@ class Sequential(Described):
         return result
 
     def predict_proba(self, X: HostArray, batch_size: int = 4096) -> np.ndarray:
-        """Return the probability of each class, or of each yes-or-no output.
+        """Return the probability of each class, or of each label.
 
-        What the outputs mean is known from the loss that the network was trained with, which
-        `output_activation` keeps: softmax cross-entropy and binary cross-entropy take logits.
+        The loss of the training determines how they follow from the outputs, and is kept as
+        `output_activation`: softmax cross-entropy and binary cross-entropy take logits.
 
         Parameters
         ----------
@@ -320,8 +319,8 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If the network was trained with a loss that gives no probabilities, or it is not known
-            with which.
+            If the network was trained with a loss that gives no probabilities, or with an unknown
+            one.
         DataError, DeviceMemoryError, DeviceError
             As `predict`.
 
@@ -373,9 +372,10 @@ class Sequential(Described):
         return self._inference
 
     def input_dtype(self, dtype: np.dtype) -> str:
-        """Return the type in which rows of this type go to the device.
+        """Return the dtype in which rows of this dtype are copied to the device.
 
-        Small integers stay as they are where the first layer that computes is a `Rescaling`.
+        Integers of up to 16 bits stay integers if the first layer, apart from `Flatten`, takes
+        them, as `Rescaling` does: fewer bytes are copied.
         """
         first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
         small = dtype.kind in "ui" and dtype.itemsize <= 2
@@ -452,11 +452,11 @@ class Sequential(Described):
         return rows
 
     def shapes_picture(self) -> str:
-        """Return a picture of how the shape of a row changes from layer to layer."""
+        """Return a list of the shapes of a row, from the input to the output of each layer."""
         return chain_of_shapes(self.input_shape, self.labels, self.shapes)
 
     def __repr__(self) -> str:
-        """Say what the network is made of."""
+        """Return the shapes from layer to layer, and the backend."""
         chain = " -> ".join(str(shape) for shape in (self.input_shape, *self.shapes))
         return f"<{type(self).__name__} {chain} on {self.backend.name}>"
 
@@ -477,10 +477,10 @@ class Sequential(Described):
     # -------------------------------------------------------------------------------- saving
 
     file_kind: ClassVar[str] = "sequential"
-    """What a model file calls the class."""
+    """Name of the class in a model file."""
 
     def file_description(self) -> dict[str, Any]:
-        """Return what a model file says of the network beside its arrays, in JSON types."""
+        """Return what a model file holds beside the arrays, in JSON types."""
         return {
             "kind": self.file_kind,
             **self.config(),
@@ -491,7 +491,7 @@ class Sequential(Described):
         }
 
     def save(self, path: str | Path) -> None:
-        """Write architecture, parameters and statistics to a file; `gpunn.load_model` reads it.
+        """Write architecture, parameters and buffers to a file; `gpunn.load_model` reads it.
 
         Parameters
         ----------
@@ -503,7 +503,7 @@ class Sequential(Described):
         ArgumentError
             If `metadata` is not made of JSON types.
         OSError
-            If the file can't be written. A file that was there is as before then.
+            If the file can't be written. An existing file is then unchanged.
         """
         model_content(self.file_description(), self.parameters.to_host()).write(path)
 
@@ -518,7 +518,7 @@ class Sequential(Described):
         return duplicate
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy is made from: layers without views, parameters as host arrays."""
+        """Return the state of a copy or pickle: layers without views, parameters as host arrays."""
         kept = {name: value for name, value in vars(self).items() if name not in REMADE}
         return {
             **copy.deepcopy(kept),
@@ -530,7 +530,7 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Rebuild the network, so that views and flat vectors share memory again."""
+        """Build the network anew, so that views and flat vectors share memory again."""
         kept = dict(state)
         if "inputs_fitted" in kept:  # pickled by an earlier release
             kept["adapted"] = kept.pop("inputs_fitted")
@@ -549,9 +549,9 @@ class Sequential(Described):
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    """Return a picture of how the shape of a row changes, up to the layer after `shapes`.
+    """Return a list of the shapes of a row, up to the layer after `shapes`, whose shape is "?".
 
-    Only the last few layers are shown.
+    Only the last layers are listed.
     """
     rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
     if len(labels) > len(shapes):
@@ -570,7 +570,7 @@ def check_addressable(specs: Mapping[str, ParameterSpec]) -> None:
 
 
 def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str:
-    """Return what to say when the parameters find no room."""
+    """Return the message for parameters that do not fit into memory."""
     sizes = {name: math.prod(spec.shape) for name, spec in specs.items()}
     largest = max(sizes, key=lambda name: sizes[name])
     label, _, parameter = largest.rpartition(".")
@@ -595,7 +595,7 @@ def check_unused(layers: Sequence[Layer]) -> None:
 
 
 def family(layer: Layer) -> Iterator[Layer]:
-    """Yield a layer and all that it contains."""
+    """Yield a layer and, recursively, the layers that it contains."""
     yield layer
     for child in layer.children().values():
         yield from family(child)

@@ -1,4 +1,4 @@
-"""The network that a tutorial builds from nothing, made real."""
+"""`NeuralNetwork`: the network that docs/tutorial.md builds from scratch."""
 
 from __future__ import annotations
 
@@ -77,11 +77,10 @@ class NeuralNetwork(Sequential):
     ) -> list[float]:
         """Train by mini-batch gradient descent, visiting the rows in their order.
 
-        Each batch of m rows moves the parameters against the gradient of the tutorial's cost
-        C = 1/m sum_i sum_j (prediction_ij - y_ij)^2, which at the outputs is
-        2 (prediction - y) / m. After each epoch a line such as "Epoch 1/5, Loss: 0.123456" is
-        printed. That loss is the mean over all elements, batches weighted by their rows, so it is
-        smaller than the cost by the factor k, the number of outputs.
+        Each batch of m rows updates the parameters by the gradient of the tutorial's cost
+        C = 1/m sum_i sum_j (prediction_ij - y_ij)^2, which is 2 (prediction - y) / m at the
+        outputs. After each epoch a line such as "Epoch 1/5, Loss: 0.123456" is printed. That loss
+        is the mean over all rows and the k outputs, and so C / k.
 
         Parameters
         ----------
@@ -94,8 +93,8 @@ class NeuralNetwork(Sequential):
 
         Notes
         -----
-        Ctrl-C ends training after the running update, with a line that says so; the losses of the
-        whole epochs are returned.
+        Ctrl-C ends training after the current update, and prints a line that says so. The losses
+        of the completed epochs are returned.
 
         Returns
         -------
@@ -107,7 +106,7 @@ class NeuralNetwork(Sequential):
         DataError
             If X or y does not fit the network.
         DivergenceError
-            If the loss stops being a finite number; a smaller learning rate usually helps.
+            If the loss becomes infinite or NaN; a smaller learning rate usually helps.
         """
         verbose = check_flag("verbose", verbose)
         report = PrintedLoss(check_integer("epochs", epochs), self.output_shape[0], verbose)
@@ -127,7 +126,7 @@ class NeuralNetwork(Sequential):
 
 
 class PrintedLoss(Callback):
-    """Takes down the mean loss over all elements after each epoch, and prints it."""
+    """Keeps, and prints, the loss of each epoch, averaged over all rows and outputs."""
 
     def __init__(self, epochs: int, outputs: int, verbose: bool) -> None:
         self.epochs, self.outputs, self.verbose = epochs, outputs, verbose

@@ -1,4 +1,4 @@
-"""Packages that only some features need, imported when they are first used."""
+"""Optional packages, imported when they are first used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["require"]
 
 
 def require(module: str, purpose: str, install: str) -> Any:
-    """Import and return a module, or say how to install it.
+    """Import and return a module; if it is not installed, the error says how to install it.
 
     Parameters
     ----------

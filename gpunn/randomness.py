@@ -1,9 +1,10 @@
-"""Random numbers that depend on nothing but a seed, a purpose and counters.
+"""Random numbers that depend only on a seed, a purpose and counters.
 
-No backend's own generator decides anything. Initial weights and permutations are drawn here, on
-the host, and copied to the device, so a CPU and a GPU start from and train on the same bits.
-Dropout masks are the exception, being too large to copy: `gpunn.backends.base` computes them with
-an integer hash that is the same everywhere.
+The generators of the backends' libraries are not used, since each gives other numbers. Initial
+weights and permutations are drawn here, on the host, and copied to the device, so that a CPU and a
+GPU start from the same weights and visit the rows in the same order. Only dropout masks are too
+large to copy: `gpunn.backends.hashing` computes them with an integer hash that is the same on every
+device.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ __all__ = ["generator", "permutation"]
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """Return the generator that belongs to `(seed, purpose, *counters)`.
 
-    Two different tuples give statistically independent streams (`numpy.random.SeedSequence`), so
-    drawing more numbers for one purpose never shifts those of another.
+    Different tuples give statistically independent streams (`numpy.random.SeedSequence`), so that
+    drawing more numbers for one purpose does not change those of another.
 
     Parameters
     ----------
     seed : int
         The run's seed, at least 0.
     purpose : str
-        What the numbers are for, such as "weights" or "shuffle".
+        The purpose, such as "weights" or "shuffle".
     *counters : int
-        Position within the purpose, such as a layer's or an epoch's number; always as many for
-        one purpose, since a stream without counters is also that of the counter 0.
+        Position within the purpose, such as the index of a layer or an epoch. Use the same number
+        of counters throughout a purpose: no counter gives the same stream as the counter 0.
 
     Examples
     --------
@@ -41,5 +42,5 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 
 
 def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """Return the order in which epoch number `epoch` visits `rows` rows, as int64."""
+    """Return the order in which epoch number `epoch` visits the rows: int64, shape (rows,)."""
     return generator(seed, "shuffle", epoch).permutation(rows)

@@ -1,4 +1,4 @@
-"""Names for the types that annotations share."""
+"""Types for annotations."""
 
 from typing import Any, TypeAlias
 
@@ -6,7 +6,7 @@ Array: TypeAlias = Any
 """An array of a backend: NumPy's, CuPy's, or any other that follows the array-API standard."""
 
 HostArray: TypeAlias = Any
-"""A NumPy array, or anything `numpy.asarray` turns into one."""
+"""A NumPy array, or anything that `numpy.asarray` converts to one."""
 
 Namespace: TypeAlias = Any
 """An array-API namespace: the module-like object that holds `exp`, `sum`, `matmul`, ..."""

@@ -1,4 +1,4 @@
-"""The buffers of a pass through a network, allocated once and used by every step."""
+"""The buffers of a pass through a network, allocated once and reused in every step."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ __all__ = ["Workspace"]
 
 
 class Workspace:
-    """Buffers for batches of up to `capacity` rows, and what a pass needs to know.
+    """Buffers for batches of up to `capacity` rows, and the settings of a pass.
 
-    A batch of fewer rows uses row slices of the same buffers, so a steady-state step allocates
-    nothing. A layer's backward pass finds what its forward pass left by asking for the buffer of
-    the same name.
+    Buffers are allocated when they are first asked for, by owner and name. Later steps, batches of
+    fewer rows and the backward pass of the same layer get the same memory, so a step allocates
+    nothing once each buffer has been used. A recorded step may therefore hold on to the arrays.
 
     Attributes
     ----------
     backend : Backend
-        What computes.
+        Where to compute.
     dtype : str
-        Type of the network's numbers.
+        The network's dtype.
     training : bool
-        Whether layers that behave differently in training (dropout, batch normalisation) should.
+        True in training, False in inference; dropout and batch normalisation differ.
     passes : array, shape (1,), integer
-        On the device: number of this forward pass in the training, which dropout masks depend on.
+        On the device: the number of this forward pass in the training, a part of the seed of
+        dropout masks.
     outputs : dict of object to list of array
-        What the layers within a layer gave in this forward pass, by that layer.
+        By layer that contains layers: the outputs of these in this forward pass.
     """
 
     def __init__(
