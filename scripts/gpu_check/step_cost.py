@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from gpunn.activations import Identity
 from gpunn.backends import Backend
+from gpunn.backends.recording import Operation
 
 BANDWIDTH = 3.3e12
 """Bytes a second of an H100 SXM's memory (NVIDIA, H100 Tensor Core GPU data sheet: 3.35 TB/s)."""
@@ -85,18 +84,15 @@ class Call(NamedTuple):
 
     Attributes
     ----------
-    operation : str
+    operation : Operation
     given : namespace
         Its arguments.
     cost : Cost
-    again : callable
-        Does it once more.
     """
 
-    operation: str
+    operation: Operation
     given: Any
     cost: Cost
-    again: Callable[[], None]
 
     def rewind(self, backend: Backend) -> None:
         """Set what it counts by back to 0: its place in the order of rows, or in the rates."""
@@ -105,30 +101,14 @@ class Call(NamedTuple):
                 backend.fill(getattr(self.given, counter), 0)
 
 
-@contextmanager
-def recorded_calls(backend: Backend) -> Iterator[list[Call]]:
-    """Note the calls of operations of the ledger."""
-    calls: list[Call] = []
-
-    def noted(name: str) -> Callable[..., None]:
-        operation = getattr(backend, name)
-        signature = inspect.signature(operation)
-
-        def note(*arguments: Any, **named: Any) -> None:
-            operation(*arguments, **named)
-            given = SimpleNamespace(**signature.bind(*arguments, **named).arguments)
-            again = functools.partial(operation, *arguments, **named)
-            calls.append(Call(name, given, LEDGER[name](given), again))
-
-        return note
-
-    with patch.multiple(backend, **{name: noted(name) for name in LEDGER}):
-        yield calls
-
-
 def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call]:
-    """Return the calls of the first update that `fit` does."""
-    with recorded_calls(backend) as calls:
+    """Return the operations of an update, as `fit` records them."""
+    with patch.object(backend, "lower", wraps=backend.lower) as lower:
         fit()
-    names = [call.operation for call in calls]
-    return calls[names.index("next_batch") : names.index("counted_update") + 1]
+    calls = []
+    for operation in lower.call_args.args[0]:
+        signature = inspect.signature(getattr(backend, operation.name))
+        bound = signature.bind(*operation.args, **operation.kwargs)
+        given = SimpleNamespace(**bound.arguments)
+        calls.append(Call(operation, given, LEDGER[operation.name](given)))
+    return calls

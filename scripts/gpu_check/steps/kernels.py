@@ -64,7 +64,7 @@ def timed_step(cell: Cell) -> list[Row]:
     calls = step_cost.calls_of_an_update(backend, fit)
     operations = [
         {
-            "operation": call.operation,
+            "operation": call.operation.name,
             "microseconds": microseconds(backend, [call]),
             "least microseconds": 1e6 * call.cost.least_seconds(cell.precision),
             **call.cost._asdict(),
@@ -79,13 +79,7 @@ def timed_step(cell: Cell) -> list[Row]:
 
 def microseconds(backend: Backend, calls: list[step_cost.Call]) -> float:
     """Return the median time of operations done one after the other, many times in a row."""
-
-    def in_a_row() -> None:
-        for _ in range(IN_A_ROW):
-            for call in calls:
-                call.again()
-
-    repeat = backend.recorded(in_a_row)
+    repeat = backend.lower([call.operation for call in calls] * IN_A_ROW)
     found = []
     for _ in range(LAUNCHES + 2):  # one that compiles, and one that records
         for call in calls:
