@@ -295,7 +295,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         network = engine.network(self, dtype)
         training, held, score = self._split(data, validation, random, network)
         trainer, policy = self._trainer(engine, network, incremental)
-        convergence = Convergence.of(self, training.rows, engine.rate, self._rate_mode)
+        convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
         policy.use(convergence, random, score)
         trainer.cursor = None  # its order is gone, so an epoch that was cut short is not ended
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,6 @@ class LearningRate(Schedule):
         return np.full_like(time, self.rate)
 
 
-@dataclass
 class Convergence:
     """How far training has come, and whether it goes on.
 
@@ -40,12 +38,20 @@ class Convergence:
     an improvement by `tol` is a bad one; after more than `patience` bad ones in a row training
     stops, or an adaptive learning rate is divided by 5.
 
+    Parameters
+    ----------
+    estimator : MLPClassifier or MLPRegressor
+        Goes on from where it is.
+    rows : int
+        To train on.
+    rate : LearningRate or None
+        None where an optimizer or a schedule of the user's has the learning rate.
+    mode : {"constant", "invscaling", "adaptive"}
+
     Attributes
     ----------
     epochs : int
         Epochs of this call of `fit`.
-    rows : int
-        Rows of an epoch.
     rows_seen : int
         Rows visited, those of earlier calls that this one goes on from included.
     loss_curve, scores : list of float
@@ -58,60 +64,25 @@ class Convergence:
         Whether the last epoch has the best score so far.
     """
 
-    tol: float
-    patience: float
-    early_stopping: bool
-    verbose: bool
-    mode: str
-    first_rate: float
-    power: float
-    rate: LearningRate | None
-    epochs: int
-    rows: int
-    rows_seen: int
-    loss_curve: list[float]
-    scores: list[float]
-    best_loss: float
-    best_score: float
-    bad_epochs: int
-    improved: bool = False
-
-    @classmethod
-    def of(cls, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> Convergence:
-        """Go on from where an estimator is.
-
-        Parameters
-        ----------
-        estimator : MLPClassifier or MLPRegressor
-        rows : int
-            To train on.
-        rate : LearningRate or None
-            None where an optimizer or a schedule of the user's has the learning rate.
-        mode : {"constant", "invscaling", "adaptive"}
-        """
-
-        def earlier(name: str, otherwise: float) -> float:
+    def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:
+        def earlier(name: str, otherwise: Any) -> Any:
             value = getattr(estimator, name, None)
             return otherwise if value is None else value
 
-        return cls(
-            tol=float(estimator.tol),
-            patience=float(estimator.n_iter_no_change),
-            early_stopping=bool(estimator.early_stopping),
-            verbose=bool(estimator.verbose),
-            mode=mode,
-            first_rate=float(estimator.learning_rate_init),
-            power=float(estimator.power_t),
-            rate=rate,
-            epochs=0,
-            rows=rows,
-            rows_seen=int(earlier("t_", 0)),
-            loss_curve=list(getattr(estimator, "loss_curve_", None) or ()),
-            scores=list(getattr(estimator, "validation_scores_", None) or ()),
-            best_loss=earlier("best_loss_", math.inf),
-            best_score=earlier("best_validation_score_", -math.inf),
-            bad_epochs=int(earlier("_no_improvement_count", 0)),
-        )
+        self.tol = float(estimator.tol)
+        self.patience = float(estimator.n_iter_no_change)
+        self.early_stopping = bool(estimator.early_stopping)
+        self.verbose = bool(estimator.verbose)
+        self.first_rate = float(estimator.learning_rate_init)
+        self.power = float(estimator.power_t)
+        self.rows, self.rate, self.mode = rows, rate, mode
+        self.epochs, self.improved = 0, False
+        self.rows_seen = int(earlier("t_", 0))
+        self.loss_curve: list[float] = list(earlier("loss_curve_", ()))
+        self.scores: list[float] = list(earlier("validation_scores_", ()))
+        self.best_loss: float = earlier("best_loss_", math.inf)
+        self.best_score: float = earlier("best_validation_score_", -math.inf)
+        self.bad_epochs = int(earlier("_no_improvement_count", 0))
 
     def store(self, estimator: Any) -> None:
         """Set the estimator's attributes."""
