@@ -1,4 +1,13 @@
-"""The loop over epochs and updates."""
+"""The loop over epochs and updates.
+
+    for each epoch:
+        for each request of a few updates:
+            do them on the next rows
+            at a report point, read the statistics, and go back if training has gone bad
+            let callbacks look up
+        validate
+        add the epoch's logs to the history; let schedule, policy and callbacks look at them
+"""
 
 from __future__ import annotations
 
