@@ -1,5 +1,7 @@
 """The loop over epochs and updates.
 
+In outline:
+
     for each epoch:
         for each request of a few updates:
             do them on the next rows
