@@ -9,8 +9,9 @@ counts are printed.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ ON_THE_HOST = (
 )
 """Folders none of whose tests needs a device; in a process that has one they aren't read."""
 
-EMULATOR = TESTS / "emulated_cuda" / "tests"
+EMULATOR = ("emulated_cuda/tests",)
 
 
 def pytest_report_header() -> str:
@@ -64,16 +65,17 @@ def tier_of(item: pytest.Item) -> int | None:
         return int(marker.args[0])
     if takes_backend(item):
         return 5 if DEVICE else 1
-    if is_in(item, ON_A_DEVICE):
+    if is_in(item.path, ON_A_DEVICE):
         return 5
-    if not DEVICE and is_in(item, PORTABLE):
+    if not DEVICE and is_in(item.path, PORTABLE):
         return 1
     return None
 
 
-def is_in(item: pytest.Item, folders: Iterable[str]) -> bool:
-    """Return whether a test is in one of these folders."""
-    return any(TESTS / folder in item.path.parents for folder in folders)
+@functools.cache  # thousands of tests are in few files
+def is_in(path: Path, folders: tuple[str, ...]) -> bool:
+    """Return whether a file is in one of these folders."""
+    return any(TESTS / folder in path.parents for folder in folders)
 
 
 def may_run_on_a_device(item: pytest.Item) -> bool:
@@ -82,7 +84,7 @@ def may_run_on_a_device(item: pytest.Item) -> bool:
 
 def runs_here(item: pytest.Item) -> bool:
     """Return whether a test belongs to a process with this device."""
-    if EMULATOR in item.path.parents or item.get_closest_marker("emulated"):
+    if is_in(item.path, EMULATOR) or item.get_closest_marker("emulated"):
         return DEVICE == "emulated"
     return (tier_of(item) == 5) == bool(DEVICE)
 
@@ -94,15 +96,15 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if is_in(item, ON_THE_HOST) and may_run_on_a_device(item):
+        if is_in(item.path, ON_THE_HOST) and may_run_on_a_device(item):
             raise pytest.UsageError(
                 f"{item.nodeid} runs on a device, too, and its folder is not read there; take the "
                 "folder out of ON_THE_HOST in tests/tiers.py"
             )
-    left_out = [item for item in items if not runs_here(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if runs_here(item)]
+    chosen = [item for item in items if runs_here(item)]
+    if len(chosen) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if not runs_here(item)])
+        items[:] = chosen
     for item in items:
         tier = tier_of(item)
         if tier is not None:
