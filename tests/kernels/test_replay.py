@@ -28,6 +28,9 @@ COOPERATIVE = (
 )
 """Those among them whose kernels' threads share memory, or wait for each other."""
 
+MANY_FORMULAS = ("activation_gradient", "loss", "metric")
+"""Those among them that have a kernel for each formula, whose threads do the same in all."""
+
 
 def selections():
     """Yield a sanitizer, an operation, its type, and whether to run all of its records."""
@@ -72,8 +75,10 @@ def chosen(recording, sanitizer, operation, dtype, everything):
     records = select(recording, operation, dtype)
     if sanitizer == "address":
         return [r for r in records if everything or r["layout"] == "contiguous"]
-    if not everything or operation not in COOPERATIVE:
+    if operation not in COOPERATIVE or (not everything and operation in MANY_FORMULAS):
         return one_for_each_kernel(records)
+    if not everything:
+        records = [r for r in records if r["layout"] == "contiguous"]
     together, alone = [], []
     for record in records:
         texts = (recording.sources[launch["source"]]["text"] for launch in record["launches"])
