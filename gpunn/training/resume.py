@@ -16,7 +16,6 @@ from gpunn.training.dataset import Names
 from gpunn.training.epoch_cursor import EpochPlan
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.state import StepRecipe
-from gpunn.training.statistics import has_metric_weight
 
 __all__ = ["CallbackStates", "resume"]
 
@@ -89,8 +88,7 @@ def check_same_epoch(checkpoint: Checkpoint, plan: EpochPlan, recipe: StepRecipe
             f"resume_from: {checkpoint.path} was written in the middle of an epoch of "
             f"{cursor.plan}; this call has {plan}. Make the call that was interrupted"
         )
-    outputs = recipe.model.output_shape[0]
-    weighted = has_metric_weight(checkpoint.state, recipe.metrics, outputs)
+    weighted = recipe.has_metric_weight(checkpoint.state)
     if weighted and not recipe.own_metric_weights:
         raise ArgumentError(
             f"resume_from: {checkpoint.path} was written in the middle of an epoch with a "

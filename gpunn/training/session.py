@@ -163,7 +163,7 @@ class TrainingSession:
     def _may_go_on(self) -> bool:
         """Return whether the epoch that was cut short is one of this call."""
         trainer, cursor = self.trainer, self.trainer.progress.cursor
-        weighted = trainer.device_state.has_metric_weight(self.recipe, trainer.state())
+        weighted = self.recipe.has_metric_weight(trainer.state())
         return (
             cursor is not None
             and cursor.plan == self.plan

@@ -79,6 +79,10 @@ class StepRecipe(NamedTuple):
     accumulation: int = 1
     own_metric_weights: bool = False
 
+    def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
+        """Return whether sums of an epoch are those of metrics with weights of their own."""
+        return has_metric_weight(state, self.metrics, self.model.output_shape[0])
+
 
 class TrainingState:
     """The state on the device, and the step that works on it.
@@ -112,7 +116,7 @@ class TrainingState:
         state = self.arrays(within_epoch)
         if not within_epoch:  # what is left of an epoch that begins anew
             state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
-        elif recipe.own_metric_weights and not self.has_metric_weight(recipe, state):
+        elif recipe.own_metric_weights and not recipe.has_metric_weight(state):
             state = with_metric_weight(state)
         if self.step is not None and self.step.optimizer is not recipe.optimizer:
             state = {
@@ -123,10 +127,6 @@ class TrainingState:
         self.step, self._made_from, self._pending = TrainStep(*recipe), made_from, {}
         self.load(state)
         return self.step
-
-    def has_metric_weight(self, recipe: StepRecipe, state: Mapping[str, np.ndarray]) -> bool:
-        """Return whether sums of an epoch are those of metrics with weights of their own."""
-        return has_metric_weight(state, recipe.metrics, recipe.model.output_shape[0])
 
     def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
