@@ -2,8 +2,7 @@
 
 >>> from gpunn.sklearn import MLPClassifier, MLPRegressor
 
-stands where `from sklearn.neural_network import MLPClassifier, MLPRegressor` stood. See
-docs/sklearn.md.
+replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. See docs/sklearn.md.
 """
 
 try:

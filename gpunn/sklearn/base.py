@@ -1,4 +1,4 @@
-"""What both estimators do alike: checking, training, predicting."""
+"""Base class of both estimators: checking, training, predicting."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Data(NamedTuple):
     y : ndarray
         Targets as the user gave them: what scores are computed from.
     targets : ndarray
-        As the loss takes them.
+        In the form that the loss takes.
     weights : ndarray or None
         Sample weights.
     """
@@ -90,7 +90,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _validated(
         self, X: Any, y: Any, first: bool, incremental: bool, validation: bool = False
     ) -> tuple[Any, np.ndarray]:
-        """Return checked inputs and targets; `first` if no earlier fit matters."""
+        """Return checked inputs and targets; `first` unless an earlier fit is continued."""
 
     @abstractmethod
     def _encoded(self, y: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _output_activation(self) -> str:
-        """Return the name of what turns the network's outputs into predictions."""
+        """Return scikit-learn's name of the function from outputs to predictions."""
 
     @abstractmethod
     def _loss_object(self) -> Loss:
@@ -113,7 +113,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         """Return the score of a network's outputs."""
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        """Return what the validation rows are stratified by."""
+        """Return the labels by which validation rows are stratified, or None."""
         return None
 
     def _weighted(self, data: Data, rows: np.ndarray | None) -> np.ndarray | None:
@@ -132,18 +132,19 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Learn from rows and their targets.
+        """Train on rows and their targets.
 
         Parameters
         ----------
         X : array-like or sparse matrix, shape (rows, features)
         y : array-like or sparse matrix, shape (rows,) or (rows, outputs)
-            Classes, or for several labels an indicator matrix; numbers, if this is a regressor.
+            For a classifier, classes or the indicator matrix of several labels; for a regressor,
+            real numbers.
         sample_weight : array-like, shape (rows,), or None
-            A weight of k counts a row k times.
+            A row of weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None
-            Rows whose loss and score are computed after each epoch. With `early_stopping` they
-            take the place of the fraction that is set aside otherwise.
+            Rows whose loss and score are computed after each epoch. With `early_stopping` they are
+            used instead of `validation_fraction` of the training rows.
 
         Returns
         -------
@@ -164,7 +165,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return inputs, dense or sparse, and targets, of shape (rows,) if there is one a row."""
+        """Return inputs, dense or sparse, and targets, of shape (rows,) if each row has one."""
         for array in (X, y):
             check_whole(array)
         X, y = validate_data(
@@ -251,7 +252,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _begin(
         self, units: tuple[int, ...], random: np.random.RandomState, dtype: np.dtype
     ) -> None:
-        """Draw the first weights and forget everything that an earlier fit has learned."""
+        """Draw initial weights, and remove all results of an earlier fit."""
         for name in ("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"):
             self.__dict__.pop(name, None)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
@@ -297,7 +298,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
         policy.use(convergence, random, score)
-        trainer.cursor = None  # its order is gone, so an epoch that was cut short is not ended
+        # The order of rows is not kept between fits, so an interrupted epoch can't be resumed.
+        trainer.cursor = None
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
         options = FitOptions(
             1 if incremental else int(self.max_iter),
@@ -324,7 +326,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return network
 
     def _runtime(self) -> Engine:
-        """Return the engine, made now if the fitted attributes were set from outside."""
+        """Return the engine; a new one if the fitted attributes were set by someone else."""
         engine: Engine | None = getattr(self, "_engine", None)
         if engine is None:
             engine = self._engine = Engine()
@@ -333,7 +335,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _trainer(
         self, engine: Engine, network: Sequential, incremental: bool
     ) -> tuple[Trainer, EstimatorPolicy]:
-        """Return a new trainer, or for `partial_fit` the one that is at work already."""
+        """Return a new trainer, or in `partial_fit` that of the calls before."""
         trainer = engine.trainer
         if incremental and trainer is not None and trainer.model is network:
             if not getattr(self.optimizer, "l2_penalty", 0.0):
@@ -369,10 +371,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         random: np.random.RandomState,
         network: Sequential,
     ) -> tuple[Subset, Subset | None, Score | None]:
-        """Return what to train on, what to validate on, and the score of the latter's outputs."""
+        """Return training rows, validation rows, and the function that scores the latter."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
-            with config_context(skip_parameter_validation=True):  # those of `fit` are through
+            with config_context(skip_parameter_validation=True):  # `fit` has checked them
                 kept, held = train_test_split(
                     np.arange(data.X.shape[0]),
                     random_state=random,
@@ -412,7 +414,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     # ------------------------------------------------------------------------------- predicting
 
     def _outputs(self, X: Any, method: str) -> np.ndarray:
-        """Return the network's outputs for inputs as a user gives them to this method."""
+        """Return the network's outputs for the inputs that a user has given to `method`."""
         check_is_fitted(self)
         check_same_library(self, X, method)
         check_whole(X)
@@ -420,7 +422,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self._runtime().outputs(self, X, self.coefs_[0].dtype.name)
 
     def _returned(self, result: np.ndarray, X: Any) -> Any:
-        """Return a result in the library that the inputs came from."""
+        """Return a result as an array of the library that the inputs came from."""
         return to_library_of(X)(result)
 
     def _has_partial_fit(self) -> bool:
@@ -431,7 +433,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Say what scikit-learn may hand in."""
+        """Tell scikit-learn which inputs are accepted."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.array_api_support = True
@@ -439,15 +441,15 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
 
 DEVICES: dict[tuple[str, str], str] = {}
-"""What `Backend.describe` says of devices; it takes longer than some fits."""
+"""Names of devices, kept because `Backend.describe` takes longer than some fits."""
 
 
 def device_of(backend: Backend) -> str:
     """Return the name of a backend's device."""
-    place = backend.name, str(backend.device)
-    if place not in DEVICES:
-        DEVICES[place] = backend.describe()["device"]
-    return DEVICES[place]
+    key = backend.name, str(backend.device)
+    if key not in DEVICES:
+        DEVICES[key] = backend.describe()["device"]
+    return DEVICES[key]
 
 
 def keep_parameters(estimator: Any, parameters: Mapping[str, Any]) -> None:

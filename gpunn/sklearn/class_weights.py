@@ -1,4 +1,4 @@
-"""Class weights by the names of the classes, as factors of the rows' sample weights."""
+"""Class weights, as factors of the sample weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_class_weight", "class_weight_of_rows"]
 
 
 def check_class_weight(class_weight: Any, incremental: bool) -> None:
-    """Raise a ValueError if the weights would depend on which rows a `partial_fit` happens to get.
+    """Raise a ValueError if the weights would depend on the rows of one call of `partial_fit`.
 
     The wording is that of scikit-learn's own estimators.
     """
@@ -39,14 +39,14 @@ def class_weight_of_rows(
     Parameters
     ----------
     class_weight : dict, list of dict or "balanced"
-        "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), a row of weight k
-        counting as k rows. For several labels the factors of a row's labels are multiplied.
+        "balanced" is rows / (classes * rows of the class) (King & Zeng 2001), where a row of weight
+        k counts as k rows. With several labels the factors of a row's labels are multiplied.
     classes : ndarray
     y : ndarray, shape (rows,) or (rows, labels)
     weights : ndarray or None
         Sample weights.
     rows : ndarray of int64 or None
-        Rows to train on; the others keep their weights, and do not count. None is all.
+        Rows to train on; None is all. The others keep their weights, and are not counted.
     """
     result = np.ones(len(y)) if weights is None else weights.copy()
     chosen = np.arange(len(y)) if rows is None else rows

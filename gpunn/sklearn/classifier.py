@@ -1,4 +1,4 @@
-"""`MLPClassifier`: classes, several labels, probabilities."""
+"""`MLPClassifier`: binary, multiclass and multilabel classification."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ __all__ = ["MLPClassifier"]
 class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron classifier with scikit-learn's interface, on any backend.
 
-    Takes the place of `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun` are
-    that class's, with the same defaults, and mean the same. So do the attributes. With the same
+    A drop-in replacement for `sklearn.neural_network.MLPClassifier`: the parameters up to `max_fun`
+    have the same names, defaults and meaning, and so have the attributes. With the same
     `random_state` it starts from the same weights, visits the rows in the same order and sets the
     same rows aside.
 
@@ -44,78 +44,81 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     hidden_layer_sizes : array-like of int, default=(100,)
         Units of each hidden layer.
     activation : str, Activation or mapping, default="relu"
-        Of the hidden layers: "identity", "logistic", "tanh", "relu" as in scikit-learn, or any
-        other of `gpunn.activations`, such as "gelu".
+        Activation of the hidden layers: "identity", "logistic", "tanh" or "relu" as in
+        scikit-learn, or any other of `gpunn.activations`, such as "gelu".
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
     alpha : float, default=0.0001
-        Strength of the L2 term, alpha / 2 * ||W||^2, which is added to the sum of a batch's losses.
+        Strength of the L2 penalty alpha / 2 * ||W||^2, which is added to the sum of a batch's
+        losses.
     batch_size : int or "auto", default="auto"
         "auto" is min(200, rows).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Of the solver "sgd": the same throughout, learning_rate_init / t^power_t with t the rows
-        seen, or divided by 5 whenever the loss (the validation score) stops improving.
+        Schedule of the solver "sgd": constant; learning_rate_init / t^power_t, where t is the
+        number of rows seen; or divided by 5 whenever the loss (with `early_stopping`, the
+        validation score) stops improving.
     learning_rate_init : float, default=0.001
     power_t : float, default=0.5
     max_iter : int, default=200
-        Epochs at the most; for "lbfgs", iterations.
+        Most epochs; for "lbfgs", most iterations.
     shuffle : bool, default=True
-        Whether to visit the rows in a new order each epoch.
+        Whether to shuffle the rows in each epoch.
     random_state : int, RandomState or None, default=None
     tol : float, default=1e-4
-        Least improvement of the loss or score; for "lbfgs", largest entry of the gradient.
+        Smallest change that counts as an improvement of the loss or score; for "lbfgs", the
+        largest entry of the gradient at which it ends.
     verbose : bool or int, default=False
         Whether to print each epoch's loss.
     warm_start : bool, default=False
-        Whether `fit` goes on from the weights of the last one.
+        Whether `fit` starts from the weights of the last `fit`.
     momentum : float, default=0.9
     nesterovs_momentum : bool, default=True
     early_stopping : bool, default=False
-        Whether to set rows aside, stop when their score does not improve, and go back to the
-        epoch with the best, with weights and the optimizer's state.
+        Whether to set rows aside, stop when their score does not improve, and restore weights and
+        optimizer state of the epoch with the best score.
     validation_fraction : float, default=0.1
     beta_1, beta_2 : float, default=0.9, 0.999
     epsilon : float, default=1e-8
     n_iter_no_change : int, default=10
-        Epochs in a row that may not improve by `tol`.
+        Epochs without an improvement of `tol` after which training stops.
     max_fun : int, default=15000
-        Evaluations of the loss at the most, for "lbfgs".
+        Most evaluations of the loss, for "lbfgs".
     backend : str, Backend or None, default=None
-        Where to compute: "numpy", "cupy", "cupy:1", "auto"; None is what the environment variable
-        GPUNN_BACKEND holds, or "auto".
+        Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
+        variable GPUNN_BACKEND, or "auto".
     dtype : {"float32", "float64"} or None, default=None
-        What to compute in; None is the type of `X`, and float64 if that is neither.
+        None is the dtype of `X` if it is one of these, else float64.
     dropout : float, default=0.0
-        Part of each hidden layer's outputs that is dropped in training.
+        Fraction of each hidden layer's outputs that is dropped in training.
     batch_norm, layer_norm : bool, default=False
         Whether to normalise each hidden layer before its activation. With batch normalisation the
         hidden layers have no intercepts (they are 0): its shifts take their place.
     optimizer : str, Optimizer, mapping or None, default=None
-        Takes the solver's place, such as "adamw" (with `learning_rate_init`) or
+        Used instead of `solver`, such as "adamw" (with `learning_rate_init`) or
         `gpunn.optimizers.Lion(3e-4)`.
     schedule : str, Schedule, mapping or None, default=None
-        Takes the learning rate's place, such as `gpunn.schedules.Cosine(0.003)`.
+        Used instead of `learning_rate`, such as `gpunn.schedules.Cosine(0.003)`.
     max_norm : float or None, default=None
-        Clips gradients to this norm.
+        Largest norm of the gradient, to which it is clipped.
     callbacks : list of str, Callback or mapping, default=()
-        Called after each epoch; its figures are those of `history_`.
+        Called after each epoch, with its logs, as in `history_`.
     progress : bool, default=False
         Whether to show a progress bar: on standard error, if that is a terminal, and in a notebook
         in the output of the cell.
     class_weight : dict, list of dict, "balanced" or None, default=None
-        Factor of the sample weights of each class.
+        Factor of the sample weights, by class.
     loss : {"log_loss"}, Loss or mapping, default="log_loss"
-        A loss of gpunn has to take the network's outputs, which are logits.
+        A loss of gpunn must take logits, which are the network's outputs.
     label_smoothing : float, default=0.0
-        Part of each target that is spread over all classes.
+        Fraction of each target that is spread evenly over all classes.
 
     Attributes
     ----------
     classes_ : ndarray
     coefs_, intercepts_ : list of ndarray
-        Of each layer; on the host, wherever they were trained. They are what counts: change them,
-        and the predictions change.
+        Weights and biases of each layer, on the host, wherever they were trained. Predictions are
+        computed from these, so changing them changes the predictions.
     normalization_ : dict of str to ndarray
-        What normalisation layers have learned; empty if there are none.
+        Parameters and buffers of normalisation layers; empty if there are none.
     loss_, best_loss_ : float
     loss_curve_ : list of float
     validation_scores_ : list of float or None
@@ -123,10 +126,10 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     n_iter_, t_, n_layers_, n_outputs_ : int
     out_activation_ : {"softmax", "logistic"}
     history_ : gpunn.History
-        Figures of each epoch: "loss", "learning_rate", "seconds" and so on, and with validation
-        rows "val_loss" and "val_score".
+        Logs of each epoch: "loss", "learning_rate", "seconds" and so on, and with validation rows
+        "val_loss" and "val_score".
     backend_, device_ : str
-        What it was trained on last.
+        Backend and device of the last training.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
 
@@ -205,14 +208,14 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     def partial_fit(
         self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Train for one epoch more, on these rows.
+        """Train for one more epoch, on these rows.
 
         Parameters
         ----------
         X, y, sample_weight
             As for `fit`.
         classes : array-like or None
-            All classes that there will be; needed in the first call.
+            All classes that will ever occur; required in the first call.
         """
         self._take_classes(y, classes)
         self._fit(X, y, sample_weight, True)
@@ -315,7 +318,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     # ------------------------------------------------------------------------------- predicting
 
     def _activated(self, outputs: np.ndarray) -> np.ndarray:
-        """Return probabilities of logits, of the same shape."""
+        """Return probabilities from logits, of the same shape."""
         with np.errstate(over="ignore", invalid="ignore"):
             if self.out_activation_ == "logistic":
                 probabilities: np.ndarray = sigmoid(np, outputs)
@@ -370,7 +373,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return np.concatenate((1 - probabilities, probabilities), axis=1)
 
     def __sklearn_tags__(self) -> Any:
-        """Say what scikit-learn may hand in."""
+        """Tell scikit-learn which inputs are accepted."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

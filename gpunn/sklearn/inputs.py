@@ -1,4 +1,4 @@
-"""What users hand in: arrays of any library, sparse matrices, sample weights."""
+"""Inputs of the estimators: arrays of any library, sparse matrices, sample weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def is_foreign(array: Any) -> bool:
-    """Return whether scikit-learn dispatches on this array, which isn't NumPy's."""
+    """Return whether this is an array of another library than NumPy that scikit-learn accepts."""
     return bool(
         get_config()["array_api_dispatch"]
         and array_api_compat.is_array_api_obj(array)
@@ -36,9 +36,9 @@ def is_foreign(array: Any) -> bool:
 
 
 def to_host(array: Any) -> Any:
-    """Return an array of another library as NumPy's; whatever else it is, return it as it is.
+    """Return an array of another library as a NumPy array, and anything else unchanged.
 
-    Only where scikit-learn's option `array_api_dispatch` is on.
+    Arrays are converted only if scikit-learn's option `array_api_dispatch` is on.
     """
     if not is_foreign(array):
         return array
@@ -46,22 +46,22 @@ def to_host(array: Any) -> Any:
 
 
 def to_library_of(array: Any) -> Callable[[np.ndarray], Any]:
-    """Return what takes a result to the library and device that an input came from.
+    """Return a function that converts a result to the library and device of an input.
 
-    Results that are not numbers, such as names of classes, stay NumPy's.
+    Results that are not numbers, such as class names, stay NumPy arrays.
     """
     if not is_foreign(array):
         return lambda result: result
     xp, device = array_api_compat.array_namespace(array), array_api_compat.device(array)
 
-    def back(result: np.ndarray) -> Any:
+    def convert(result: np.ndarray) -> Any:
         return xp.asarray(result, device=device) if result.dtype.kind in "buif" else result
 
-    return back
+    return convert
 
 
 def library_of(array: Any) -> tuple[str, str]:
-    """Return the names of the library and the device that scikit-learn takes an input to be of."""
+    """Return the names of the library and the device of an input, as scikit-learn sees them."""
     if not is_foreign(array):
         return "numpy", "cpu"
     xp = array_api_compat.array_namespace(array)
@@ -69,11 +69,10 @@ def library_of(array: Any) -> tuple[str, str]:
 
 
 def check_same_library(estimator: Any, X: Any, method: str) -> None:
-    """Raise a ValueError if `X` is of another library, or on another device, than `fit`'s.
+    """Raise a ValueError if `X` has another library or device than the `X` of `fit`.
 
-    Only where scikit-learn's option `array_api_dispatch` is on. The fitted arrays are host arrays
-    all the same; this is what scikit-learn asks of an estimator, so that a mix-up is not hidden by
-    copies from device to device.
+    Only if scikit-learn's option `array_api_dispatch` is on, which requires this of estimators, so
+    that no copy from device to device goes unnoticed. The fitted arrays are host arrays anyway.
     """
     fitted = getattr(estimator, "_fitted_in", None)  # None in a pickle of an earlier release
     if not get_config()["array_api_dispatch"] or fitted is None:
@@ -89,7 +88,7 @@ def check_same_library(estimator: Any, X: Any, method: str) -> None:
 
 
 class SparseRows:
-    """A sparse matrix of which the rows that are asked for are made dense.
+    """A sparse matrix whose rows become dense when they are indexed.
 
     Parameters
     ----------
@@ -101,7 +100,7 @@ class SparseRows:
         self.shape, self.dtype = matrix.shape, matrix.dtype
 
     def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
-        """Return some rows as an ordinary array."""
+        """Return the chosen rows as a dense array."""
         rows: np.ndarray = self._matrix[chosen].toarray()
         return rows
 
@@ -109,10 +108,10 @@ class SparseRows:
 def dataset_of(
     backend: Backend, X: Any, targets: np.ndarray, weights: np.ndarray | None, dtype: str
 ) -> Dataset:
-    """Return rows ready for the device; a sparse `X` becomes dense on the way.
+    """Return a data set for a backend, from dense or sparse `X`.
 
-    It does so as a whole if that takes at most 64 MiB, and in pieces of that size otherwise, anew
-    in each epoch.
+    A sparse `X` becomes dense at once if that takes at most 64 MiB, and otherwise in chunks of that
+    size, again in each epoch.
     """
     stream = None
     if hasattr(X, "toarray"):

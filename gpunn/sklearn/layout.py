@@ -1,4 +1,4 @@
-"""From an estimator's parameters to layers, and between its `coefs_` and a network's arrays."""
+"""The layers for an estimator's parameters, and `coefs_` as the arrays of a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 NORMALIZATION = ("batch_norm_", "layer_norm_")
-"""How the names of what normalisation layers have begin."""
+"""Prefixes of the names of normalisation layers' arrays."""
 
 
 def activation_of(activation: Any) -> Activation:
@@ -35,8 +35,8 @@ def activation_of(activation: Any) -> Activation:
 def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
     """Return the layers of a network with these numbers of units, inputs and outputs included.
 
-    In front of batch normalisation, which takes it off again, a layer has no bias: its gradient
-    would be nothing but rounding errors, and Adam would follow them.
+    In front of batch normalisation a dense layer has no bias. Subtracting the mean cancels it, so
+    its gradient would be rounding errors, which Adam scales up to full steps.
     """
     f = activation_of(estimator.activation)
     layers: list[Layer] = []
@@ -52,7 +52,7 @@ def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
 
 
 def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
-    """Return the numbers of units of all layers, the inputs being the first."""
+    """Return the number of inputs, and of the units of each layer."""
     shapes = [np.shape(coef) for coef in coefs]
     return (shapes[0][0], *(shape[1] for shape in shapes))
 
@@ -75,7 +75,7 @@ def initial_values(
 
 
 def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return what the normalisation layers begin with, by the names of a network's arrays."""
+    """Return the initial values of normalisation layers, by the names of a network's arrays."""
     values: dict[str, np.ndarray] = {}
     for number, size in enumerate(units[1:-1], 1):
         if estimator.batch_norm:
@@ -92,7 +92,7 @@ def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.
 
 
 def named_values(estimator: Any) -> dict[str, np.ndarray]:
-    """Return an estimator's fitted arrays by the names that they have in the network."""
+    """Return an estimator's fitted arrays by their names in the network."""
     values = dict(getattr(estimator, "normalization_", {}))
     last = len(estimator.coefs_)
     for number, (coef, intercept) in enumerate(
@@ -105,7 +105,7 @@ def named_values(estimator: Any) -> dict[str, np.ndarray]:
 
 
 def take_values(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
-    """Set an estimator's fitted arrays from those of its network; a missing bias is 0."""
+    """Set an estimator's fitted arrays to those of its network; a missing bias is 0."""
     coefs, intercepts = [], []
     for number in range(1, len(estimator.coefs_) + 1):
         coef = values[f"dense_{number}.weights"].astype(dtype, copy=False)

@@ -1,4 +1,4 @@
-"""L-BFGS on the flat vector of all parameters: one full batch, as a function of that vector."""
+"""L-BFGS: the loss of all rows as a function of the flat vector of parameters, and its minimum."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from gpunn.workspace import Workspace
 __all__ = ["Objective", "minimize"]
 
 CHUNK_ROWS = 4096
-"""Rows that go through the network at a time, so that its activations take bounded memory."""
+"""Rows in one pass through the network, so that the memory of activations is bounded."""
 
 
 class Objective:
-    """The penalised loss of all rows and its gradient, at any vector of parameters.
+    """The loss of all rows with L2 penalty, and its gradient, at any vector of parameters.
 
-    L = (sum_i w_i l_i + penalty / 2 * ||W||^2) / sum_i w_i.
+    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 
     Parameters
     ----------
     model : Sequential
-        Its parameters are those of the last evaluation.
+        Its parameters become those of the last evaluation.
     loss : Loss
-    penalty : float
+    l2_penalty : float
     subset : Subset
-        All rows, held on the device or streamed to it for each evaluation.
+        All rows, on the device or streamed to it in each evaluation.
     """
 
-    def __init__(self, model: Sequential, loss: Loss, penalty: float, subset: Subset) -> None:
+    def __init__(self, model: Sequential, loss: Loss, l2_penalty: float, subset: Subset) -> None:
         ops, parameters = model.backend, model.parameters
-        self._model, self._loss, self._penalty = model, loss, penalty
+        self._model, self._loss, self._l2_penalty = model, loss, l2_penalty
         self._subset = subset
         self._chunk = min(CHUNK_ROWS, subset.rows)
         self._workspace = Workspace(ops, model.dtype, self._chunk, training=True)
@@ -58,19 +58,19 @@ class Objective:
             for chunk in self._subset.chunks(self._chunk):
                 for start in range(0, chunk.rows, self._chunk):
                     self._add(chunk, start, min(start + self._chunk, chunk.rows))
-            if self._penalty:
+            if self._l2_penalty:
                 ops.l2_penalty(
                     parameters.values[: parameters.decayed],
                     self._gradients[: parameters.decayed],
                     self._total,
-                    self._penalty,
+                    self._l2_penalty,
                     self._loss_sum,
                 )
         value = float(ops.to_host(self._loss_sum)[0]) / self._weight
         return value, ops.to_host(self._gradients).astype(np.float64, copy=False)
 
     def _add(self, chunk: Any, start: int, stop: int) -> None:
-        """Add the loss and gradient of some rows, which are on the device in their own order."""
+        """Add the loss and gradient of rows start to stop of a chunk on the device."""
         model, workspace, rows = self._model, self._workspace, stop - start
         ops = model.backend
         x, t = chunk.X[start:stop, ...], chunk.y[start:stop, ...]
@@ -100,9 +100,9 @@ def minimize(
     max_iter, max_fun : int
         Most iterations, and most evaluations of the objective.
     tol : float
-        Ends when the largest entry of the gradient is no larger.
+        Converged when no entry of the gradient is larger.
     verbose : bool
-        Whether to print each iteration's loss.
+        Whether to print the loss of each iteration.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def minimize(
     Warns
     -----
     ConvergenceWarning
-        If it ended for another reason than convergence.
+        If it ended without convergence.
     """
     from scipy.optimize import OptimizeResult
     from scipy.optimize import minimize as scipy_minimize

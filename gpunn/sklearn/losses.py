@@ -1,6 +1,6 @@
 """scikit-learn's losses, where they are not among `gpunn.losses`.
 
-They have no names: nothing but the estimators makes them, and no file mentions them.
+They have no `name`, so configurations and files can't use them; only the estimators do.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ __all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntr
 class HalfMeanSquaredError(MeanSquaredError):
     """l_i = mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum over j.
 
-    scikit-learn reports the mean and descends along the sum. For one output that is the same; for
-    several, this loss has to do so too if the same steps and the same figures are to come out.
+    scikit-learn reports the mean over outputs but computes the gradient of the sum. With several
+    outputs these differ, and this loss does the same, so that updates and losses agree.
     """
 
     def scale(self, outputs: int) -> float:
@@ -32,8 +32,8 @@ class HalfMeanSquaredError(MeanSquaredError):
 class HalfPoissonDeviance(Poisson):
     """l_i = sum_j t_ij log(t_ij) - t_ij p_ij + exp(p_ij) - t_ij, with 0 log(0) = 0.
 
-    The Poisson loss with the terms that do not depend on p, so that it is 0 at best, summed over
-    the outputs.
+    The Poisson loss summed over the outputs, with the terms that do not depend on p, so that its
+    minimum is 0.
     """
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:

@@ -32,18 +32,18 @@ __all__ = [
 
 
 class InvalidParameterError(ArgumentError, TypeError):
-    """A constructor parameter has a type or a value that it can't have."""
+    """A constructor parameter has a wrong type or an impossible value."""
 
 
 class Constraint(NamedTuple):
-    """What a parameter may be.
+    """A condition on a parameter's value.
 
     Parameters
     ----------
     text : str
-        Completes the sentence "The parameter must be ...".
+        The end of the sentence "The parameter must be ...".
     holds : callable
-        From a value to whether it is that.
+        From a value to whether the condition holds.
     """
 
     text: str
@@ -169,15 +169,15 @@ COMMON: dict[str, tuple[Constraint, ...]] = {
     ),
     "progress": (FLAG,),
 }
-"""What the parameters that both estimators have may be."""
+"""Constraints of the parameters that both estimators have."""
 
 LOSSES_AS_OBJECTS = configurable(Loss)
 
 
 def check_parameters(estimator: Any, constraints: Mapping[str, tuple[Constraint, ...]]) -> None:
-    """Raise an InvalidParameterError if a parameter can't have its value.
+    """Raise an InvalidParameterError if a parameter has an impossible value.
 
-    The message names the parameter, what it may be and what it is. Nothing is checked where
+    The message names the parameter, what was expected and what came. Nothing is checked if
     scikit-learn's option `skip_parameter_validation` is set.
     """
     if get_config()["skip_parameter_validation"]:

@@ -19,15 +19,14 @@ Score = Callable[[np.ndarray], float]
 
 
 class EstimatorPolicy(TrainingPolicy):
-    """Has a trainer shuffle, stop and change its learning rate as scikit-learn does.
+    """Shuffles, stops and changes the learning rate as scikit-learn does.
 
-    A loss that is not a finite number does not end training here: `fit` looks at the parameters
-    when it is through.
+    A loss that is infinite or NaN does not end training. `fit` checks the parameters afterwards.
 
     Parameters
     ----------
     duration : int
-        Epochs that a schedule should last, however few are trained at a time.
+        Epochs that a schedule lasts, even if `partial_fit` trains only one at a time.
 
     Attributes
     ----------
@@ -44,7 +43,7 @@ class EstimatorPolicy(TrainingPolicy):
     def use(
         self, convergence: Convergence, random: np.random.RandomState, score: Score | None
     ) -> None:
-        """Set what a call of `fit` goes by.
+        """Set the objects that this call of `fit` uses.
 
         Parameters
         ----------
@@ -53,7 +52,7 @@ class EstimatorPolicy(TrainingPolicy):
         random : numpy.random.RandomState
             Shuffles the rows.
         score : callable or None
-            Judges the outputs for the validation rows.
+            Scores the outputs for the validation rows.
         """
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None

@@ -1,4 +1,4 @@
-"""`MLPRegressor`: numbers, one or several for each row."""
+"""`MLPRegressor`: regression of one or several outputs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LOSSES: dict[str, type[Loss]] = {
     "poisson": HalfPoissonDeviance,
     "quantile": Quantile,
 }
-"""By name, beside "squared_error", whose form depends on the number of outputs."""
+"""Losses by name, without "squared_error", whose form depends on the number of outputs."""
 
 
 class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
     """Multi-layer perceptron regressor with scikit-learn's interface, on any backend.
 
-    Takes the place of `sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun` are
-    that class's, with the same defaults, and mean the same. So do the attributes.
+    A drop-in replacement for `sklearn.neural_network.MLPRegressor`: the parameters up to `max_fun`
+    have the same names, defaults and meaning, and so have the attributes.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
 
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch more, on these rows; the parameters are those of `fit`."""
+        """Train for one more epoch, on these rows; the parameters are those of `fit`."""
         self._fit(X, y, sample_weight, True)
         return self
 
@@ -142,20 +142,20 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
         return resolve(Loss, self.loss, "loss")
 
     def _score_of(self, outputs: np.ndarray, y: np.ndarray, weights: np.ndarray | None) -> float:
-        predictions = self._numbers(outputs)
+        predictions = self._predictions(outputs)
         if not np.isfinite(predictions).all():
             return float("nan")
         return float(r2_score(y, predictions, sample_weight=weights))
 
     # ------------------------------------------------------------------------------- predicting
 
-    def _numbers(self, outputs: np.ndarray) -> np.ndarray:
+    def _predictions(self, outputs: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            numbers = np.exp(outputs) if self.out_activation_ == "exp" else outputs
-        return numbers.ravel() if numbers.shape[1] == 1 else numbers
+            predictions = np.exp(outputs) if self.out_activation_ == "exp" else outputs
+        return predictions.ravel() if predictions.shape[1] == 1 else predictions
 
     def predict(self, X: Any) -> Any:
-        """Return the numbers predicted for each row.
+        """Return the predictions for each row.
 
         Parameters
         ----------
@@ -165,4 +165,4 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
         -------
         ndarray, shape (rows,) or (rows, outputs)
         """
-        return self._returned(self._numbers(self._outputs(X, "predict")), X)
+        return self._returned(self._predictions(self._outputs(X, "predict")), X)

@@ -1,4 +1,4 @@
-"""From an estimator's parameters to an optimizer of gpunn."""
+"""The optimizer and schedule for an estimator's parameters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["optimizer_of"]
 
 
 def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
-    """Return the optimizer, the learning rate that scikit-learn's rules set, and their mode.
+    """Return the optimizer, the learning rate by scikit-learn's rules, and the mode of these.
 
-    The learning rate is None where a schedule, or an optimizer with a rate of its own, has been
-    given. Objects that were given are copied: training changes some of them.
+    The learning rate is None if a schedule, or an optimizer with a rate of its own, was given.
+    Objects that were given are copied, since training changes some of them.
     """
     rate: LearningRate | None = None
     if estimator.schedule is None:
@@ -62,7 +62,7 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
 
 
 def schedule_of(given: Any, rate: float) -> Schedule:
-    """Return the schedule that was given; one that is named without a rate begins with `rate`."""
+    """Return the given schedule; one given by name, without a rate, starts at `rate`."""
     if isinstance(given, Schedule):
         return copy.deepcopy(given)
     named = dict(given) if isinstance(given, Mapping) else {"name": given}
