@@ -1,6 +1,6 @@
-"""Networks for, and from, other programs: ONNX, scikit-learn, PyTorch.
+"""Export to ONNX, scikit-learn and PyTorch, and import from the latter two.
 
-Each module imports the other program's package, if it needs one at all, when it is first used.
+Packages of others are imported when they are first needed, and PyTorch never.
 """
 
 from gpunn.interchange.onnx import save_onnx, to_onnx

@@ -1,8 +1,8 @@
-"""Scales and shifts as part of a dense layer, for programs that have no layer of their kind.
+"""Folding layers that scale and shift into a dense layer, for programs that lack such layers.
 
-`Rescaling`, `Standardization` and, when it predicts, `BatchNorm` are y = s * x + t, feature by
-feature. In front of a dense layer z = y W + b that is z = x (diag(s) W) + (t W + b), and behind one
-it is (x W + b) * s + t = x (W diag(s)) + (b * s + t).
+In inference, `Rescaling`, `Standardization` and `BatchNorm` are y = s * x + t, feature by feature.
+Before a dense layer: (s * x + t) W + b = x (diag(s) W) + (t W + b).
+After a dense layer:  (x W + b) * s + t = x (W diag(s)) + (b * s + t).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Affine", "affine_of", "layers_of", "layers_with_arrays"]
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """y = scale * x + shift; numbers, or arrays of one entry a feature, in float64."""
+    """y = scale * x + shift, with numbers or with float64 arrays of shape (features,)."""
 
     scale: Any = 1.0
     shift: Any = 0.0
@@ -32,33 +32,34 @@ class Affine:
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:
-        """Return what this and then another one do."""
+        """Return the composition: this first, then the other one."""
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of the dense layer that does this first."""
+        """Return W and b of a dense layer with this folded in before it."""
         scale = np.broadcast_to(self.scale, W.shape[0])
         shift = np.broadcast_to(self.shift, W.shape[0])
         return scale[:, None] * W, shift @ W + b
 
     def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of the dense layer that does this last."""
+        """Return W and b of a dense layer with this folded in after it."""
         return W * self.scale, b * self.scale + self.shift
 
 
 def affine_of(layer: Layer, arrays: Mapping[str, np.ndarray]) -> Affine | None:
-    """Return the scale and shift that a layer computes when it predicts; None for other layers.
+    """Return the scale and shift of a layer in inference; None for layers of other kinds.
 
     Parameters
     ----------
     layer : Layer
     arrays : mapping of str to float64 array
-        Its parameters.
+        Its parameters and buffers.
     """
     if type(layer) is Rescaling:
         return Affine(layer.scale, layer.offset)
     if type(layer) is Standardization:
-        return Affine(1 / arrays["deviation"], -arrays["mean"] / arrays["deviation"])
+        std = arrays["deviation"]
+        return Affine(1 / std, -arrays["mean"] / std)
     if type(layer) is BatchNorm:
         scale = arrays["scale"] / np.sqrt(arrays["running_variance"] + layer.epsilon)
         return Affine(scale, arrays["shift"] - arrays["running_mean"] * scale)
@@ -80,7 +81,7 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
-    """Yield each layer's label, the layer, and its parameters on the host in float64."""
+    """Yield each layer's label, the layer, and its arrays on the host, in float64."""
     arrays = model.parameters.to_host()
     for label, layer in layers_of(model):
         yield (

@@ -1,8 +1,8 @@
-"""Networks as ONNX files, which other runtimes compute without gpunn.
+"""Export to ONNX, for runtimes that predict without gpunn.
 
-The graph computes predictions: without dropout, and with batch normalisation by its running
-statistics. It takes raw data, since layers that scale inputs (`Standardization`, `Rescaling`) are
-part of it. The operators are specified at https://onnx.ai/onnx/operators/.
+The graph is that of inference: without dropout, and with the running averages of batch
+normalisation. It takes raw data, since layers that scale inputs (`Standardization`, `Rescaling`)
+are part of it. The operators are specified at https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from gpunn.version import __version__
 __all__ = ["save_onnx", "to_onnx"]
 
 OPSET = 18
-"""The operators of 2022, which runtimes of several years understand."""
+"""Version of the operators, from 2022, so that older runtimes have them."""
 
 LARGEST = 2**31 - 2**20
-"""Bytes of parameters in a file: protobuf's messages end at 2 GiB."""
+"""Most bytes of parameters in a file: a protobuf message has less than 2 GiB."""
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")
 
@@ -45,10 +45,10 @@ def to_onnx(
     Parameters
     ----------
     model : Sequential
-        On whatever device.
+        On any device.
     input_dtype : str or None
-        Type of the input, by default the network's own. "uint8", "int8", "uint16" and "int16" are
-        for networks that begin with a `Rescaling`, so that pixels go in as they are.
+        Dtype of the input, by default the network's. "uint8", "int8", "uint16" and "int16" are for
+        networks that begin with a `Rescaling`, and take pixels without conversion.
     probabilities : {"softmax", "sigmoid"} or None
         Adds a second output called "probabilities": softmax(output) is for networks trained with
         softmax cross-entropy, sigmoid(output) for binary cross-entropy.
@@ -105,14 +105,14 @@ def save_onnx(
     input_dtype: str | None = None,
     probabilities: str | None = None,
 ) -> None:
-    """Write a network to an ONNX file, whole or not at all.
+    """Write a network to an ONNX file, atomically.
 
     Parameters and errors are those of `to_onnx`.
 
     Raises
     ------
     OSError
-        If the file can't be written. A file that was there is as before then.
+        If the file can't be written. An existing file is then unchanged.
     """
     made = to_onnx(model, input_dtype=input_dtype, probabilities=probabilities)
     write_atomically(path, made.SerializeToString())
@@ -128,7 +128,7 @@ def check_size(model: Sequential) -> None:
 
 
 def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
-    """Return the type of the graph's input."""
+    """Return the dtype of the graph's input."""
     if wanted is None or wanted == model.dtype:
         return model.dtype
     if wanted not in INTEGERS:

@@ -1,7 +1,7 @@
-"""Every built-in activation in ONNX's operators.
+"""Built-in activations as ONNX operators.
 
-In float32 an operator of its own where ONNX has one. Runtimes lack some of these in float64, where
-sums and products of elementary ones take their place.
+In float32 an activation is one operator, where ONNX has it. Runtimes lack some of these in float64,
+so there it is composed of elementary operators.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Converter: TypeAlias = Callable[[Graph, Any, str, str], str]
 
 
 def operator(name: str) -> Converter:
-    """Return the converter of an activation that is an operator without parameters."""
+    """Return the converter of an activation that is one ONNX operator without attributes."""
 
     def convert(graph: Graph, f: Any, label: str, z: str) -> str:
         return graph.add(name, z, name=label)
@@ -81,7 +81,7 @@ def gelu(graph: Graph, f: activations.GELU, label: str, z: str) -> str:
 
 
 def silu(graph: Graph, f: activations.SiLU, label: str, z: str) -> str:
-    """Z sigmoid(z)."""
+    """f(z) = z sigmoid(z)."""
     gate = graph.add("Sigmoid", z, name=f"{label}.sigmoid")
     return graph.add("Mul", z, gate, name=label)
 
@@ -100,7 +100,7 @@ def softplus(graph: Graph, f: activations.Softplus | activations.Mish, label: st
 
 
 def mish(graph: Graph, f: activations.Mish, label: str, z: str) -> str:
-    """Z tanh(softplus(z))."""
+    """f(z) = z tanh(softplus(z))."""
     gate = graph.add("Tanh", softplus(graph, f, f"{label}.softplus", z), name=f"{label}.tanh")
     return graph.add("Mul", z, gate, name=label)
 

@@ -13,16 +13,16 @@ __all__ = ["Graph"]
 
 
 class Graph:
-    """Nodes, in the order in which they are computed, and the arrays they need.
+    """Nodes in the order of computation, and their constants.
 
     Parameters
     ----------
     onnx : module
         The package.
     dtype : {"float32", "float64"}
-        What the graph computes in.
+        Dtype of the graph's computations.
     arrays : mapping of str to ndarray
-        A network's parameters.
+        The network's parameters and buffers.
     """
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -32,7 +32,7 @@ class Graph:
         self._constants: dict[str, np.ndarray] = {}
 
     def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
-        """Add a node with one output, which has the node's name, and return that."""
+        """Add a node with one output of the same name, and return the name."""
         self._nodes.append(
             self.onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
         )
@@ -49,7 +49,7 @@ class Graph:
         return name
 
     def element_type(self, dtype: str) -> int:
-        """Return ONNX's number for a type's name."""
+        """Return ONNX's code of a dtype."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def model(
@@ -67,7 +67,7 @@ class Graph:
         opset : int
             Version of the operators.
         inputs, outputs : mapping of str to (dtype, shape of a row)
-            The number of rows stays open, under the name "batch".
+            The number of rows is a free dimension, called "batch".
         metadata : mapping of str to str
         """
         helper = self.onnx.helper

@@ -1,4 +1,4 @@
-"""Every built-in layer in ONNX's operators, as it predicts."""
+"""Built-in layers, in inference, as ONNX operators."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def activation(graph: Graph, layer: layers.Activation, label: str, x: str) -> st
 
 
 def unchanged(graph: Graph, layer: layers.Layer, label: str, x: str) -> str:
-    """Return x itself: dropout outside training."""
+    """Return x itself: dropout in inference."""
     return x
 
 
@@ -88,14 +88,14 @@ def rescaling(graph: Graph, layer: layers.Rescaling, label: str, x: str) -> str:
 
 
 def standardization(graph: Graph, layer: layers.Standardization, label: str, x: str) -> str:
-    """(x - mean) / deviation."""
-    mean, deviation = (graph.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
+    """(x - mean) / std."""
+    mean, std = (graph.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
     centred = graph.add("Sub", x, mean, name=f"{label}.centred")
-    return graph.add("Div", centred, deviation, name=label)
+    return graph.add("Div", centred, std, name=label)
 
 
 def batch_norm(graph: Graph, layer: layers.BatchNorm, label: str, x: str) -> str:
-    """Normalise each feature by its running statistics."""
+    """Normalise each feature by its running mean and variance."""
     names = ("scale", "shift", "running_mean", "running_variance")
     arrays = [graph.parameter(f"{label}.{name}") for name in names]
     return graph.add("BatchNormalization", x, *arrays, name=label, epsilon=layer.epsilon)

@@ -1,7 +1,7 @@
-"""Networks from, and for, scikit-learn's `MLPClassifier` and `MLPRegressor`.
+"""Import from, and export to, scikit-learn's `MLPClassifier` and `MLPRegressor`.
 
-Both keep W of shape (inputs, units), as `gpunn.layers.Dense` does. Their output function (softmax,
-logistic) is no part of a gpunn network, whose outputs are logits.
+Their W has the shape (inputs, units), as in `gpunn.layers.Dense`. Their output activation (softmax
+or logistic) is not part of a gpunn network, whose outputs are logits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ NAMES: dict[type[Activation], str] = {
     Sigmoid: "logistic",
     Tanh: "tanh",
 }
-"""What scikit-learn calls the activations it has."""
+"""scikit-learn's names of its activations."""
 
 OUTPUTS = {"softmax": "softmax", "logistic": "sigmoid", "identity": "identity"}
-"""Its output functions by gpunn's names."""
+"""gpunn's names of scikit-learn's output activations."""
 
 TASKS = ("classes", "labels", "numbers")
 
@@ -42,16 +42,18 @@ def from_sklearn(
 ) -> Sequential:
     """Return a network with the weights of a fitted `MLPClassifier` or `MLPRegressor`.
 
-    Its outputs are the estimator's before the output function. `predict_proba` is their softmax for
-    three classes and more; for two classes there is one output, whose logistic function is the
-    probability of the second, and so for each output of a multilabel estimator. `predict` of an
-    `MLPRegressor` is the outputs themselves.
+    The network's outputs are those of the estimator before its output activation:
+
+    * three or more classes: logits, whose softmax is `predict_proba`;
+    * two classes: one logit, whose sigmoid is the probability of the second class;
+    * several labels: one logit for each label;
+    * an `MLPRegressor`: what `predict` returns.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Fitted. What is looked at is `activation`, `coefs_`, `intercepts_` and `classes_`, so
-        scikit-learn itself need not be installed.
+        Fitted. Only its attributes are read (`activation`, `coefs_`, `intercepts_`, `classes_`),
+        so scikit-learn need not be installed.
     backend : str, Backend or None
         Where to put the network; see `gpunn.get_backend`.
     dtype : {"float32", "float64"} or None
@@ -60,13 +62,13 @@ def from_sklearn(
     Returns
     -------
     Sequential
-        With the names of classes and features in `classes` and `feature_names`, and ready for
-        `predict_proba` if the estimator is a classifier.
+        Its `classes` and `feature_names` are those of the estimator. `predict_proba` works if the
+        estimator is a classifier.
 
     Raises
     ------
     ArgumentTypeError
-        If it is no such estimator.
+        If it is another kind of object.
     ArgumentError
         If it is not fitted, or its activation is not known.
     """
@@ -116,25 +118,25 @@ def to_sklearn(
     Parameters
     ----------
     model : Sequential
-        Dense layers; the activations between them are one of identity, relu, sigmoid and tanh, the
-        same for all, and there is none after the last.
+        Dense layers with one activation for all but the last, which has none: identity, relu,
+        sigmoid or tanh.
     task : {"classes", "labels", "numbers"}
-        "classes" gives an `MLPClassifier` of one class a row (of two classes if there is one
-        output), "labels" one of several yes-or-no labels a row, "numbers" an `MLPRegressor`.
+        "classes" gives an `MLPClassifier` with one class a row (two classes if there is one
+        output), "labels" one with several labels a row, "numbers" an `MLPRegressor`.
     classes : sequence or None
-        The classes in the order of the outputs, which has to be ascending, as it is in
-        scikit-learn. By default `model.classes`, or 0, 1, 2, ....
+        The classes in the order of the outputs. scikit-learn requires ascending order. By default
+        `model.classes`, or 0, 1, 2, ....
 
     Returns
     -------
     MLPClassifier or MLPRegressor
-        Ready for `predict`. Scikit-learn has not trained it, so results of its training such as
-        `loss_curve_` are missing, and `fit` starts from nothing.
+        `predict` works. scikit-learn has not trained it, so it has no results of training such as
+        `loss_curve_`, and `fit` starts anew.
 
     Raises
     ------
     ExportError
-        If a layer or an activation has no counterpart there.
+        If a layer or an activation has no counterpart in scikit-learn.
     ArgumentError
         If `task` or `classes` does not fit the network.
     MissingPackageError
@@ -169,7 +171,7 @@ def to_sklearn(
 
 
 def output_function(task: str, outputs: int) -> str:
-    """Return what scikit-learn applies to the outputs of the last layer."""
+    """Return scikit-learn's output activation."""
     if task == "numbers":
         return "identity"
     return "softmax" if task == "classes" and outputs > 1 else "logistic"
@@ -200,7 +202,7 @@ def class_names(
 
 @dataclass
 class Block:
-    """f(x W + b), with the activation by scikit-learn's name."""
+    """f(x W + b), where `activation` is scikit-learn's name of f."""
 
     W: np.ndarray
     b: np.ndarray
@@ -208,21 +210,21 @@ class Block:
 
 
 def dense_blocks(model: Sequential) -> list[Block]:
-    """Return a network as dense blocks with one activation between them and none at the end."""
+    """Return a network as dense blocks, with the layers that scale and shift folded in."""
     blocks: list[Block] = []
-    waiting = Affine()  # what comes before the next dense layer
+    pending = Affine()  # to be folded into the next dense layer
     for label, layer, arrays in layers_with_arrays(model):
         affine = affine_of(layer, arrays)
         inside = bool(blocks) and blocks[-1].activation == "identity"
         if affine is not None and inside:
             blocks[-1].W, blocks[-1].b = affine.after(blocks[-1].W, blocks[-1].b)
         elif affine is not None:
-            waiting = waiting.then(affine)
+            pending = pending.then(affine)
         elif type(layer) is layers.Dense:
             b = arrays.get("biases", np.zeros(layer.units))
-            W, b = waiting.before(arrays["weights"], b)
+            W, b = pending.before(arrays["weights"], b)
             blocks.append(Block(W, b, activation_name(label, layer.f)))
-            waiting = Affine()
+            pending = Affine()
         elif type(layer) is layers.Activation and inside:
             blocks[-1].activation = activation_name(label, layer.f)
         elif type(layer) not in (layers.Dropout, layers.Flatten):
@@ -232,7 +234,7 @@ def dense_blocks(model: Sequential) -> list[Block]:
     if not blocks:
         raise ExportError("model: it has no dense layer")
     *hidden, last = [block.activation for block in blocks]
-    if not waiting.changes_nothing or last != "identity":
+    if not pending.changes_nothing or last != "identity":
         raise ExportError(
             "model: scikit-learn's networks end in a dense layer without an activation; this one "
             f"ends in {model.layers[-1]!r}"

@@ -1,8 +1,8 @@
-"""Weights for, and from, PyTorch's `torch.nn.Sequential`, without PyTorch.
+"""State dicts of PyTorch's `torch.nn.Sequential`, written and read without PyTorch.
 
-A state dict is a mapping of names such as "0.weight" to arrays, where the number is the module's
-place in the `Sequential`. `torch.nn.Linear` keeps its matrix as (units, inputs), the transpose of
-`gpunn.layers.Dense`. Files are safetensors, which PyTorch reads by `safetensors.torch.load_file`.
+A state dict maps names such as "0.weight" to arrays, where the number is the index of the module in
+the `Sequential`. The matrix of `torch.nn.Linear` has the shape (units, inputs), transposed against
+`gpunn.layers.Dense`. Files are safetensors, which `safetensors.torch.load_file` reads.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.BatchNorm: BATCH_NORM,
     layers.LayerNorm: LAYER_NORM,
 }
-"""gpunn's name of each of PyTorch's arrays, by layer."""
+"""By layer: PyTorch's name of each array, and gpunn's."""
 
 COUNTER = "num_batches_tracked"
-"""What PyTorch's BatchNorm1d has beside its arrays."""
+"""The buffer of PyTorch's BatchNorm1d that has no counterpart in gpunn."""
 
 
 def state_dict(model: Sequential) -> dict[str, np.ndarray]:
-    """Return a network's parameters as the `torch.nn.Sequential` of `torch_code` takes them.
+    """Return the state dict of a network, for the `torch.nn.Sequential` that `torch_code` writes.
 
-    `Rescaling` and `Standardization`, for which PyTorch has no module, are part of the dense layer
-    that follows.
+    `Rescaling` and `Standardization`, for which PyTorch has no module, are folded into the dense
+    layer after them.
 
     Raises
     ------
@@ -81,8 +81,8 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     {'0.weight': (4, 3), '0.bias': (4,), '2.weight': (2, 4), '2.bias': (2,)}
     """
     return {
-        f"{place}.{name}": np.array(array, order="C")
-        for place, module in enumerate(modules(model))
+        f"{index}.{name}": np.array(array, order="C")
+        for index, module in enumerate(modules(model))
         for name, array in module.arrays.items()
     }
 
@@ -90,15 +90,15 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
 def save_state_dict(model: Sequential, path: str | Path) -> None:
     """Write `state_dict` to a safetensors file.
 
-    In PyTorch, `module.load_state_dict(safetensors.torch.load_file(path))` reads it into the module
-    that `torch_code` writes out.
+    In PyTorch, `module.load_state_dict(safetensors.torch.load_file(path))` loads it, where `module`
+    is the value of the expression that `torch_code` returns.
 
     Raises
     ------
     ExportError
         As `state_dict`.
     OSError
-        If the file can't be written. A file that was there is as before then.
+        If the file can't be written. An existing file is then unchanged.
     """
     from safetensors.numpy import save
 
@@ -133,29 +133,28 @@ def torch_code(model: Sequential) -> str:
 def load_state_dict(
     model: Sequential, state: Mapping[str, Any] | str | Path, prefix: str = ""
 ) -> None:
-    """Put weights of a `torch.nn.Sequential` into a network of the same make.
+    """Load the weights of a `torch.nn.Sequential` into a network of the same architecture.
 
-    The modules with parameters go, in their order, to the layers with parameters: `Linear` to
-    `Dense`, `BatchNorm1d` to `BatchNorm`, `LayerNorm` to `LayerNorm`. PyTorch isn't needed.
+    Modules with parameters are matched with layers with parameters, in order: `Linear` with
+    `Dense`, `BatchNorm1d` with `BatchNorm`, `LayerNorm` with `LayerNorm`.
 
     Parameters
     ----------
     model : Sequential
-        Changed in place. Which activations lie between the layers is yours to get right: a state
-        dict does not say.
+        Changed in place. A state dict does not contain activations, so they can't be checked.
     state : mapping of str to array, or path
         Names such as "0.weight" to arrays or tensors, or a safetensors file of them.
     prefix : str
-        What the names begin with before the module's number, such as "net.". Other names are left
-        out.
+        Prefix of the names before the module's index, such as "net.". Names without it are
+        ignored.
 
     Raises
     ------
     ArgumentError
-        If modules and layers don't fit one another, or numbers are not finite in the network's
-        type; the message names them. Nothing has been changed then.
+        If modules and layers don't match, or numbers are not finite in the network's dtype; the
+        message names them. The network is then unchanged.
     ModelFileError
-        If a file can't be read, or it is one to which the above applies.
+        If the file can't be read, or the above is true of its content.
     """
     if isinstance(state, (str, Path)):
         arrays = read_safetensors(state)[1]
@@ -170,22 +169,22 @@ def load_state_dict(
 
 
 def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[str, np.ndarray]:
-    """Return a state dict's arrays by the names of the network, or raise an ArgumentError."""
+    """Return a state dict's arrays by their names in the network, or raise an ArgumentError."""
     groups = grouped(state, prefix)
-    takers = [
+    targets = [
         (label, layer)
         for label, layer in layers_of(model)
         if any(spec.trainable for spec in layer_specs(model, label))
     ]
-    if len(groups) != len(takers):
+    if len(groups) != len(targets):
         raise ArgumentError(
             f"state: it has {len(groups)} modules with parameters ({some(groups)}); "
-            f"the network has {len(takers)} layers with parameters "
-            f"({', '.join(label for label, _ in takers) or 'none'})"
+            f"the network has {len(targets)} layers with parameters "
+            f"({', '.join(label for label, _ in targets) or 'none'})"
         )
     values: dict[str, np.ndarray] = {}
-    for (place, group), (label, layer) in zip(groups.items(), takers, strict=True):
-        values |= taken(model, place, group, label, layer)
+    for (module, group), (label, layer) in zip(groups.items(), targets, strict=True):
+        values |= layer_values(model, module, group, label, layer)
     return values
 
 
@@ -203,24 +202,24 @@ class Module:
 def modules(model: Sequential) -> list[Module]:
     """Return a network as PyTorch's modules."""
     found: list[Module] = []
-    waiting = Affine()  # what becomes part of the next dense layer
+    pending = Affine()  # to be folded into the next dense layer
     for label, layer, arrays in layers_with_arrays(model):
         if type(layer) in (layers.Rescaling, layers.Standardization):
             affine = affine_of(layer, arrays)
             assert affine is not None
-            waiting = waiting.then(affine)
+            pending = pending.then(affine)
             continue
         if type(layer) is layers.Dense:
-            found += dense_modules(label, layer, arrays, waiting)
-            waiting = Affine()
+            found += dense_modules(label, layer, arrays, pending)
+            pending = Affine()
             continue
-        if not waiting.changes_nothing and type(layer) not in (layers.Dropout, layers.Flatten):
+        if not pending.changes_nothing and type(layer) not in (layers.Dropout, layers.Flatten):
             raise ExportError(
                 f"layer {label!r}: PyTorch has no module for the Rescaling or Standardization "
                 "before it, which could become part of a Dense layer, but not of this one"
             )
         found += other_modules(label, layer, arrays)
-    if not waiting.changes_nothing:
+    if not pending.changes_nothing:
         raise ExportError(
             "model: it ends in a Rescaling or Standardization, for which PyTorch has no module"
         )
@@ -233,10 +232,10 @@ def modules(model: Sequential) -> list[Module]:
 
 
 def dense_modules(
-    label: str, layer: layers.Dense, arrays: Mapping[str, np.ndarray], waiting: Affine
+    label: str, layer: layers.Dense, arrays: Mapping[str, np.ndarray], pending: Affine
 ) -> list[Module]:
     """Return a Linear module and that of the activation."""
-    W, b = waiting.before(arrays["weights"], arrays.get("biases", np.zeros(layer.units)))
+    W, b = pending.before(arrays["weights"], arrays.get("biases", np.zeros(layer.units)))
     linear = Module(f"Linear({W.shape[0]}, {W.shape[1]}", {"weight": W.T})
     if layer.bias or np.any(b):
         linear.arrays["bias"] = b
@@ -245,7 +244,7 @@ def dense_modules(
 
 
 def activation_modules(label: str, f: activations.Activation) -> list[Module]:
-    """Return the module of an activation, none for the identity."""
+    """Return the module of an activation; no module for the identity."""
     if type(f) is activations.Identity:
         return []
     if type(f) not in ACTIVATIONS:
@@ -262,7 +261,7 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
     if type(layer) is layers.Flatten:
         return [Module("Flatten()")]
     if type(layer) is layers.BatchNorm:
-        momentum = 1 - layer.momentum  # PyTorch's is the weight of the new statistics
+        momentum = 1 - layer.momentum  # PyTorch's is the weight of the new value
         size = arrays["scale"].size
         module = Module(f"BatchNorm1d({size}, eps={layer.epsilon!r}, momentum={momentum:.12g})")
         module.arrays = {theirs: arrays[ours] for theirs, ours in BATCH_NORM.items()}
@@ -279,7 +278,7 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
 
 
 def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.ndarray]]:
-    """Return the arrays of each module, by its number, in the order of the modules."""
+    """Return the arrays of each module, by its index, in the order of the modules."""
     groups: dict[int, dict[str, np.ndarray]] = {}
     for name, array in state.items():
         match = re.fullmatch(rf"{re.escape(prefix)}([0-9]{{1,18}})\.(\w+)", name)
@@ -289,17 +288,17 @@ def grouped(state: Mapping[str, Any], prefix: str) -> dict[str, dict[str, np.nda
         raise ArgumentError(
             f"state: expected names such as '{prefix}0.weight'; got {some(sorted(state))}"
         )
-    return {f"{prefix}{place}": groups[place] for place in sorted(groups)}
+    return {f"{prefix}{index}": groups[index] for index in sorted(groups)}
 
 
 def some(names: Collection[str]) -> str:
-    """Return the first few names; there may be many, and long ones."""
+    """Return the first few names, shortened, for a message."""
     shown = ", ".join(name if len(name) <= 40 else f"{name[:40]}…" for name in islice(names, 5))
     return (shown or "none") + (", …" if len(names) > 5 else "")
 
 
 def on_host(array: Any) -> np.ndarray:
-    """Return an array, or a tensor of PyTorch on whatever device, as a NumPy array."""
+    """Return an array, or a PyTorch tensor on any device, as a NumPy array."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         if str(array.dtype) == "torch.bfloat16":
@@ -309,21 +308,21 @@ def on_host(array: Any) -> np.ndarray:
 
 
 def layer_specs(model: Sequential, label: str) -> list[Any]:
-    """Return what a layer has declared of its arrays."""
+    """Return the declarations of a layer's arrays."""
     return [spec for name, spec in model.parameters.specs.items() if name.startswith(f"{label}.")]
 
 
-def taken(
-    model: Sequential, place: str, group: Mapping[str, np.ndarray], label: str, layer: Layer
+def layer_values(
+    model: Sequential, module: str, group: Mapping[str, np.ndarray], label: str, layer: Layer
 ) -> dict[str, np.ndarray]:
-    """Return one module's arrays by the names of the network."""
+    """Return one module's arrays by their names in the network."""
     names = PARAMETERS.get(type(layer))
     if names is None:
         raise ArgumentError(f"layer {label!r}: {type(layer).__name__} has no counterpart there")
     ours = {theirs: name for theirs, name in names.items() if name in layer.values}
     if ours.keys() != group.keys():
         raise ArgumentError(
-            f"state: module {place} has {sorted(group)}; layer {label!r} "
+            f"state: module {module} has {sorted(group)}; layer {label!r} "
             f"({type(layer).__name__}) takes {sorted(ours)}"
         )
     values = {}
@@ -333,14 +332,14 @@ def taken(
         if array.shape != expected:
             shape = expected[::-1] if type(layer) is layers.Dense else expected
             raise ArgumentError(
-                f"state: {place}.{theirs} has shape {group[theirs].shape}; layer {label!r} takes "
+                f"state: {module}.{theirs} has shape {group[theirs].shape}; layer {label!r} takes "
                 f"{shape}"
             )
         with np.errstate(over="ignore"):
             converted = array.astype(model.dtype) if array.dtype.kind == "f" else array
         if array.dtype.kind != "f" or not np.isfinite(converted).all():
             raise ArgumentError(
-                f"state: {place}.{theirs}: expected real numbers that are finite in "
+                f"state: {module}.{theirs}: expected real numbers that are finite in "
                 f"{model.dtype}; got dtype {array.dtype}"
             )
         values[f"{label}.{name}"] = converted
