@@ -25,7 +25,7 @@ __all__ = [
     "read_idx",
 ]
 
-# Imported at first use: zipfile, gzip and dataclasses would add a quarter to `import numpy`'s time.
+# Imported at first use, since zipfile, gzip and dataclasses take a quarter as long as numpy does.
 _MODULES = {
     "CSVData": "csv",
     "load_csv": "csv",

@@ -35,13 +35,13 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
     path : path-like
         File written by `numpy.save`.
     map_above : int
-        An array of more than so many bytes (256 MiB by default) is mapped into memory, so that
-        the operating system reads only the rows that are used.
+        An array of more bytes than this (256 MiB by default) is memory-mapped, so that the
+        operating system reads only the rows that are used.
 
     Returns
     -------
     array
-        In the machine's byte order, unless it is mapped.
+        In the machine's byte order, unless it is memory-mapped.
 
     Raises
     ------
@@ -82,21 +82,21 @@ def load_npz(
     X : str
         Name of the array of inputs in the file.
     y : str or None
-        Name of the array of targets, or None where there are none.
+        Name of the array of targets, or None if there are none.
 
     Returns
     -------
     X : array
         In the machine's byte order.
     y : array or None
-        Likewise; None where no name was given.
+        Likewise; None if no name was given.
 
     Raises
     ------
     DataFileError
-        If the file has no array of such a name, is not an NPZ file, holds Python objects in one of
-        the two arrays, is damaged, or an array becomes more than 200 times as many bytes, and more
-        than 16 MiB, when decompressed.
+        If the file is not an NPZ file, is damaged, has no array of such a name, or one of the two
+        arrays holds Python objects, or takes more than 16 MiB and more than 200 times its
+        compressed size.
     OSError
         If the file can't be opened.
     """
@@ -113,7 +113,7 @@ def load_npz(
                 )
         except (DataFileError, MemoryError):
             raise
-        # zipfile meets damage with a dozen types of error, from struct.error to RuntimeError.
+        # zipfile raises a dozen types of error for damage, from struct.error to RuntimeError.
         except Exception as error:
             raise DataFileError(
                 f"{path}: expected an NPZ file, got one that is damaged or something else ({error})"
@@ -130,7 +130,7 @@ def _read_member(path: str, archive: zipfile.ZipFile, size: int, name: str) -> n
         raise DataFileError(f"{place}: is compressed in a way that NumPy does not write")
     with archive.open(member) as stream:
         shape, fortran, dtype = _read_header(place, stream)
-        # What the archive says of itself can't be trusted, but its member can't have more bytes.
+        # The compressed size in a forged archive may be wrong, but the file's size limits it.
         present = min(member.compress_size, size)
         check_expansion(place, present, math.prod(shape) * dtype.itemsize)
         return _read_items(place, stream, shape, fortran, dtype)
@@ -152,13 +152,13 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool,
         )
     width, parse = _HEADER_FORMATS[version]
     length = stream.read(width)
-    # Bounded, since reading allocates all that is asked for and the length can't be trusted.
+    # Bounded, since the length of a forged header may be huge, and reading allocates it at once.
     header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
     try:
-        with warnings.catch_warnings():  # of Python 2, whose files are as good as any
+        with warnings.catch_warnings():  # NumPy warns of files from Python 2, which are fine
             warnings.simplefilter("ignore", UserWarning)
             shape, fortran, dtype = parse(io.BytesIO(length + header))
-    # The header is a Python literal, and NumPy passes on whatever its parser raises.
+    # The header is a Python literal, and NumPy lets any error of its parser pass.
     except Exception as error:
         raise DataFileError(f"{place}: the NPY header is damaged ({error})") from error
     if dtype.hasobject:
@@ -185,6 +185,6 @@ def _read_items(
         )
     try:
         items = np.ndarray(shape, dtype, content, order="F" if fortran else "C")
-    except ValueError as error:  # no items, yet sizes beyond what NumPy can index
+    except ValueError as error:  # no items, but sizes that NumPy can't index
         raise DataFileError(f"{place}: shape {shape} is too large for an array") from error
     return items if dtype.isnative else items.astype(dtype.newbyteorder("="))

@@ -1,4 +1,4 @@
-"""Loader for CSV files of numbers, with class labels or numbers as the target."""
+"""Loader for CSV files with numeric features, and class labels or numbers as the target."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _BLOCK_CELLS = 2**16  # about 4 MB of Python strings
 _PLACES_SHOWN = 5
 
 LONGEST_NAME = 256
-"""Characters of a class's name. Arrays of names take four bytes for each of the longest, in every
-row."""
+"""Most characters of a class name. An array of names takes four bytes for each character of the
+longest name, in every row."""
 
 _Item = TypeVar("_Item", int, str)
 _Row: TypeAlias = list[str]
 _Numbered: TypeAlias = tuple[int, _Row]
-"""The number of the line that a row ends on, and the row."""
+"""The number of a row's last line, and the row."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CSVData:
-    """What a CSV file holds.
+    """The content of a CSV file.
 
     Attributes
     ----------
     X : float array of shape (rows, features)
         The features, in the order of `feature_names`.
     y : array of shape (rows,) or None
-        The target: int64 codes where it is text (`classes[code]` is the text), int64 where every
-        cell is an integer, else floating-point numbers. None where no target was asked for.
+        The target: class indices (int64) if it is text, where `classes[index]` is the text; int64
+        if every cell is an integer; else floating-point numbers. None if there is no target.
     feature_names : tuple of str
-        Column names; without a header the columns' numbers, counted from 0.
+        Column names; without a header the column numbers, counted from 0.
     target_name : str or None
         Name of the target column.
     classes : tuple of str or None
@@ -77,9 +77,9 @@ def load_csv(
 ) -> CSVData:
     """Load a CSV file in UTF-8.
 
-    Empty lines are skipped and spaces around cells ignored. Quoting is that of Python's `csv`
-    module: cells may be quoted with `"`, a quote inside being doubled. An apostrophe before a
-    class's name that a spreadsheet would take for a formula, such as `'=1+1`, is no part of it.
+    Empty lines are skipped, and spaces around cells ignored. Quoting is that of Python's `csv`
+    module: cells may be quoted with `"`, and a quote inside is doubled. The apostrophe that keeps a
+    spreadsheet from taking a class name for a formula, as in `'=1+1`, is removed.
 
     Parameters
     ----------
@@ -89,19 +89,18 @@ def load_csv(
         Name or number of the column to predict. Numbers count from 0, or from the end where
         negative: -1 is the last column. None if there is no target.
     header : bool or "auto"
-        Whether the first row holds the columns' names. With "auto" it does if `target` or one of
-        `features` is a name, or if it has text above a number in the second row. A header of
-        nothing but numbers needs True.
+        Whether the first row has the column names. "auto" is True if `target` or one of `features`
+        is a name, or if the first row has text above a number in the second row. A header that is
+        all numbers needs True.
     delimiter : str
-        The one character between cells.
+        The character between cells.
     features : sequence of str and int, optional
-        Names or numbers of the columns to use as features, in this order. By default all but the
-        target.
+        Names or numbers of the feature columns, in this order. By default all but the target.
     dtype : "float32" or "float64"
-        Type of the features and of a floating-point target.
+        Dtype of the features and of a floating-point target.
     missing : collection of str
-        Cells that mean "no value", whatever their case; numbers, such as -999, in any spelling.
-        A cell that reads as NaN always does.
+        Cells that mean a missing value, in any case; numbers, such as -999, in any spelling. NaN
+        always does.
 
     Returns
     -------
@@ -110,14 +109,14 @@ def load_csv(
     Raises
     ------
     DataFileError
-        If a value is missing, a feature is not a finite number (of the given type), a row has too
-        few or too many cells or more than 16 MiB, a class's name more than 256 characters, the
-        header names a column twice, a column does not exist, or the file is empty, not in UTF-8,
-        wrongly quoted or no regular file. The message names lines and columns.
+        If a value is missing; a feature is not a finite number of the given dtype; a row has too
+        few or too many cells, or more than 16 MiB; a class name has more than 256 characters; a
+        column occurs twice in the header, or does not exist; or the file is empty, not in UTF-8,
+        wrongly quoted or not a regular file. The message names lines and columns.
     ArgumentError
-        If another argument has a value that can't work.
+        If another argument has an impossible value.
     ArgumentTypeError
-        If a column is given as neither name nor number.
+        If a column is neither a name nor a number.
     OSError
         If the file can't be opened.
     """
@@ -136,8 +135,9 @@ def load_csv(
             raise ArgumentTypeError(f"{argument}: expected a list, got the text {value!r}")
     markers = frozenset(text.strip().casefold() for text in missing)
 
-    # Text in the target shows only on the way. The numbers read until then can't tell its
-    # spelling ("007" reads as 7), so the file is then read again, nearly always within one block.
+    # The target is read as numbers until a cell is text. Numbers don't keep the spelling ("007"
+    # reads as 7), so the file is then read again from its start, as text; nearly always that
+    # happens within the first block.
     def read(target_type: type[_NumericTarget] | type[_TextTarget]) -> CSVData:
         parser = _Parser(path, float_type, markers)
         with open_table(path) as file:
@@ -153,7 +153,7 @@ def load_csv(
 
 @dataclass(slots=True)
 class _Table:
-    """An open file whose columns are known; `rows` goes on at the first row of data."""
+    """An open file with known columns; `rows` is at the first row of data."""
 
     names: list[str]
     has_header: bool
@@ -169,7 +169,7 @@ def open_table(path: str, errors: str = "strict") -> TextIO:
 
 
 class BoundedLines:
-    """The lines of a file for `csv.reader`, which would take a row of any length.
+    """The lines of a file for `csv.reader`, which itself does not limit the length of a row.
 
     Raises a DataFileError where a row has more than `LONGEST_LINE` characters.
     """
@@ -180,7 +180,7 @@ class BoundedLines:
         self._left = LONGEST_LINE
 
     def begin_row(self) -> None:
-        """Allow for another row of the full length."""
+        """Start to count the characters of the next row."""
         self._left = LONGEST_LINE
 
     def __iter__(self) -> BoundedLines:
@@ -271,12 +271,12 @@ def _open_table(
 
 
 def _repeated(items: Sequence[_Item]) -> list[_Item]:
-    """Return what occurs more than once."""
+    """Return the items that occur more than once."""
     return sorted(item for item, count in Counter(items).items() if count > 1)
 
 
 def _doubt(width: int) -> str:
-    """Return what to say of a file's delimiter if it makes a single column."""
+    """Return a hint at the delimiter for a file with a single column, else an empty text."""
     return "; there is a single column: is the delimiter right?" if width == 1 else ""
 
 
@@ -317,7 +317,7 @@ def _read(
 ) -> CSVData:
     target_name = None if table.target is None else table.names[table.target]
     y = None if target_name is None else target_type(target_name, parser)
-    # Grows in place: a list of blocks would need twice the memory when joined.
+    # Grows in place; joining a list of blocks would need twice the memory.
     values = bytearray()
     block_rows = max(1, _BLOCK_CELLS // len(table.names))
     while block := list(islice(table.rows, block_rows)):
@@ -352,7 +352,7 @@ def _feature_block(table: _Table, block: list[_Numbered], parser: _Parser) -> np
 
 
 class _Parser:
-    """Converts cells to numbers, counts those without a value and says where the rest fail."""
+    """Converts cells to numbers, counts missing values and locates cells that are not numbers."""
 
     def __init__(self, path: str, dtype: np.dtype, markers: frozenset[str]) -> None:
         self.path = path
@@ -378,7 +378,7 @@ class _Parser:
         return values if np.isfinite(values).all() else None
 
     def is_missing(self, line: int, name: str, cell: str) -> bool:
-        """Say whether a cell has no value, and count it if so."""
+        """Return whether a cell is a missing value, and count it if so."""
         number = _number(cell)
         if number is None:
             missing = cell.strip().casefold() in self._markers
@@ -391,7 +391,7 @@ class _Parser:
         return missing
 
     def is_text(self, line: int, name: str, cell: str) -> bool:
-        """Say whether a cell is text. A missing value is counted, an infinite one refused."""
+        """Return whether a cell is text. Counts a missing value, and raises for an infinite one."""
         if self.is_missing(line, name, cell):
             return False
         number = _number(cell)
@@ -403,7 +403,7 @@ class _Parser:
         return number is None
 
     def refuse_missing(self) -> None:
-        """Raise an error that lists the cells without a value, if any."""
+        """Raise a DataFileError that lists the missing values, if there are any."""
         if self._missing:
             more = ", ..." if self._missing > len(self._places) else ""
             raise DataFileError(
@@ -412,7 +412,7 @@ class _Parser:
             )
 
     def looks_like_header(self, top: _Row, second: _Row | None) -> bool:
-        """Say whether the first row has text above a number, or is the only one and all text."""
+        """Return whether the first row has text above a number, or is the only row and all text."""
         if second is None:
             return all(_number(text) is None for text in top)
         return any(
@@ -435,7 +435,7 @@ class _TextTargetError(Exception):
 
 
 class _NumericTarget:
-    """Collects a target of integers or floats; raises `_TextTargetError` at anything else."""
+    """Collects a target of integers or floats; raises `_TextTargetError` for anything else."""
 
     def __init__(self, name: str, parser: _Parser) -> None:
         self._name = name
@@ -492,7 +492,7 @@ class _TextTarget:
             self._codes.append(code)
 
     def finish(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        # Codes were given in order of appearance; exchange them for places in the sorted list.
+        # Codes are in order of appearance; map them to indices in the sorted list.
         classes = sorted(self._code_of)
         place = np.empty(len(classes), np.int64)
         place[[self._code_of[name] for name in classes]] = np.arange(len(classes))

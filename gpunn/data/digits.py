@@ -21,15 +21,14 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     the scan. The set is licensed under the Creative Commons Attribution 4.0 International licence
     (CC BY 4.0); it was changed only in its storage format and by the split.
 
-    The split is fixed and stored in the file. It was drawn once, by rule, not for a good score:
-    `split_rows(1797, 0.2, seed=0, labels=y)`, that is, stratified by digit, rows in the set's
-    order. The same 13 people's writing is in both parts, so a score says little about the
-    handwriting of others.
+    The split is fixed and stored in the file. It is `split_rows(1797, 0.2, seed=0, labels=y)`:
+    stratified by digit, rows in the set's order, and not chosen for a good score. Both parts have
+    the handwriting of the same 13 people, so a score says little about that of others.
 
     Returns
     -------
     X : uint8 array of shape (1437, 64)
-        Training images, row by row, with values 0 to 16; `X / 16` scales them to 0 to 1.
+        Training images, flattened row by row, with values 0 to 16; `X / 16` scales them to 0 to 1.
     y : int64 array of shape (1437,)
         The digits, 0 to 9.
     X_test : uint8 array of shape (360, 64)

@@ -1,6 +1,6 @@
-"""Columns of data frames, of whatever library: what they are called, in which order, of what type.
+"""Columns of data frames of any library: their names, order and types.
 
-Nothing here imports such a library.
+No data frame library is imported.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["column_names", "difference", "numbers_of", "odd_columns", "order_of"
 
 
 def column_names(table: Any) -> list[str] | None:
-    """Return the names of a data frame's columns; None for anything else, or without names.
+    """Return the names of a data frame's columns; None for other objects, or without names.
 
-    Columns that are numbered rather than named, as pandas does by default, have none.
+    Columns numbered by default, as in pandas, count as columns without names.
     """
-    names = getattr(table, "column_names", None)  # pyarrow, whose `columns` are the arrays
+    names = getattr(table, "column_names", None)  # pyarrow; its `columns` are arrays
     if names is None:
         names = getattr(table, "columns", None)
     if names is None:
@@ -36,21 +36,21 @@ def column_names(table: Any) -> list[str] | None:
 
 
 def order_of(names: list[str] | None, known: list[str] | None, argument: str) -> list[int] | None:
-    """Return the places of the known columns among these, or None if they are there already.
+    """Return the indices that put columns into a known order, or None if they are in that order.
 
     Parameters
     ----------
     names : list of str or None
-        Of the data at hand; data without names is taken as it is.
+        Columns of the data; data without names keeps its order.
     known : list of str or None
-        Those that a network was trained on.
+        Columns that the network was trained on.
     argument : str
-        What the caller calls the data, for the error message.
+        Name of the data in the error message.
 
     Raises
     ------
     DataError
-        If they are not the same names; the message lists those that are missing or unknown.
+        If the names differ; the message lists those that are missing or unknown.
     """
     if names is None or known is None or names == known:
         return None
@@ -60,7 +60,7 @@ def order_of(names: list[str] | None, known: list[str] | None, argument: str) ->
 
 
 def difference(names: Sequence[str], known: Sequence[str]) -> str:
-    """Return what keeps columns from being put into a known order; empty if nothing does."""
+    """Return why columns can't be put into a known order; an empty text if they can."""
     present, wanted = Counter(names), Counter(known)
     twice = [name for name, count in (present | wanted).items() if count > 1]
     missing, unknown = list(wanted - present), list(present - wanted)
@@ -75,27 +75,27 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
 
 
 def numbers_of(table: Any) -> np.ndarray | None:
-    """Return a data frame's columns side by side if each holds real numbers, else None.
+    """Return a data frame's columns as a matrix if each holds real numbers, else None.
 
-    pandas makes Python objects of columns whose types have none in common, such as Booleans (of
-    one-hot columns) beside numbers.
+    Converting the frame itself would not do: pandas makes Python objects of columns without a
+    common dtype, such as Boolean (one-hot) columns beside numbers.
     """
     names = column_names(table) or []
     try:
         columns = [np.asarray(table[name]) for name in names]
-    except Exception:  # a frame of some library that has no columns by name
+    except Exception:  # a library whose frames can't be indexed by column name
         return None
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
     return np.column_stack(columns) if columns and real else None
 
 
 def odd_columns(table: Any) -> list[str]:
-    """Return the names of a data frame's columns that don't hold numbers, with what they hold."""
+    """Return the names of a data frame's columns that don't hold numbers, with an example each."""
     found = []
     for name in column_names(table) or []:
         try:
             column = np.asarray(table[name])
-        except Exception:  # a frame of some library that has no columns by name
+        except Exception:  # a library whose frames can't be indexed by column name
             return []
         if column.ndim != 1 or column.dtype.kind in "buif":
             continue

@@ -33,11 +33,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
 
     The format, which Y. LeCun, C. Cortes and C. Burges described with MNIST, is: two zero bytes,
     a type code, the number of dimensions, each dimension's size as a big-endian 32-bit number,
-    then the items in row-major order, big-endian. Whether the file is compressed is told by its
-    first bytes, not by its name.
+    then the items in row-major order, big-endian. Compression is recognised by the first bytes of
+    the file, not by its name.
 
-    Memory is allocated only for bytes that are there, so a forged header costs nothing. Compressed
-    data may become 200 times as many bytes, or 16 MiB; more is refused before it is read.
+    Memory is allocated only for bytes that are there, so a forged header can't exhaust it. An array
+    of more than 16 MiB may take at most 200 times its compressed size; more is refused before it
+    is read.
 
     Parameters
     ----------
@@ -52,8 +53,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     Raises
     ------
     DataFileError
-        If the file is not an IDX file, is damaged, is shorter or longer than its header says, or
-        becomes too large when decompressed.
+        If the file is not an IDX file, is damaged, is shorter or longer than its header says, or is
+        too large when decompressed.
     OSError
         If the file can't be opened.
     """
@@ -116,15 +117,15 @@ def _parse(path: str, stream: ByteStream, file_size: int, *, compressed: bool) -
         raise DataFileError(f"{path}: expected {announced} after the header, got more")
     try:
         items = np.frombuffer(body, dtype).reshape(shape)
-    except ValueError:  # no items, yet the other sizes multiply to more than NumPy can index
+    except ValueError:  # no items, but the product of the other sizes is too large for NumPy
         raise DataFileError(f"{path}: shape {shape} is too large for an array") from None
     return items if dtype.isnative else items.byteswap(inplace=True).view(dtype.newbyteorder("="))
 
 
 def read_up_to(stream: ByteStream, size: int) -> bytearray:
-    """Read `size` bytes, or fewer where the stream ends before.
+    """Read `size` bytes, or fewer if the stream ends before.
 
-    The result grows as bytes arrive: `size` may come from a header that can't be trusted.
+    The result grows as bytes arrive, since `size` may come from a forged header.
     """
     content = bytearray()
     while len(content) < size:

@@ -1,4 +1,4 @@
-"""How much memory a file may ask for."""
+"""Limits of decompression, against small files that fill the memory."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from gpunn.errors import DataFileError
 __all__ = ["EXPANSION", "FREE_BYTES", "check_expansion"]
 
 EXPANSION = 200
-"""Bytes that a compressed byte may become. Images become 2 to 20; deflate's limit is 1032, which
-only long runs of one byte reach."""
+"""Largest ratio of decompressed to compressed bytes. Images have 2 to 20; the limit of deflate is
+1032, which only long runs of one byte reach."""
 
 FREE_BYTES = 2**24
-"""So many bytes are never too many, however small their file."""
+"""Decompressed bytes that are always allowed, whatever the ratio."""
 
 
 def check_expansion(place: str, compressed: int, expanded: int) -> None:
-    """Raise a DataFileError if compressed data announces more bytes than a file may ask for.
+    """Raise a DataFileError if compressed data claims to decompress to too many bytes.
 
     Parameters
     ----------
     place : str
         The file, for the error message.
     compressed, expanded : int
-        Bytes there are, and bytes that they claim to become.
+        Bytes in the file, and bytes after decompression by the file's own account.
     """
     if expanded > max(FREE_BYTES, EXPANSION * compressed):
         announced = f"{expanded:,}" if expanded < 2**63 else "2**63 or more"

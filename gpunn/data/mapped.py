@@ -1,7 +1,7 @@
-"""Rows of memory-mapped files, read without the file becoming resident.
+"""Rows of memory-mapped files, read without making the whole file resident in memory.
 
-Reading scattered rows through a map makes far more than those rows resident, since the system maps
-whole blocks of a file around each page that is touched. Reading them from the file does not.
+Reading scattered rows through a map makes far more than those rows resident, since the system loads
+a block of the file around each page that is touched. Reading them from the file does not.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["check_whole", "release", "rows_of"]
 
 
 def mapping_of(array: Array) -> mmap.mmap | None:
-    """Return the map that an array lies in, or None for ordinary memory.
+    """Return the memory map of an array, or None for ordinary memory.
 
     A copy-on-write map ("c") counts as ordinary: it may hold changes that exist nowhere else.
     """
@@ -34,30 +34,30 @@ def mapping_of(array: Array) -> mmap.mmap | None:
 
 
 def release(array: Array) -> None:
-    """Let the system take back the pages of a memory map that were read; a no-op otherwise."""
+    """Let the system free the pages of a memory map that were read; a no-op for other arrays."""
     mapping = mapping_of(array)
     if mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def check_whole(array: Array) -> None:
-    """Raise a DataFileError if a memory map's file has lost its end; a no-op otherwise.
+    """Raise a DataFileError if the file of a memory map was truncated; a no-op for other arrays.
 
-    Where there is no file any more behind a map, the system ends the process at the first touch.
+    Touching a page that the file no longer has would end the process (SIGBUS).
     """
     mapping = mapping_of(array)
     if mapping is None or array.filename is None:
         return
     try:
         size = Path(array.filename).stat().st_size
-    except OSError:  # removed: what is mapped is still there
+    except OSError:  # a removed file stays readable through its map
         return
     if mapped_from(array) + len(mapping) > size:
         raise DataFileError(shortened(array.filename))
 
 
 def shortened(path: object) -> str:
-    """Return what to say of such a file."""
+    """Return the message for a file that has become shorter."""
     return (
         f"{path}: has become shorter since it was memory-mapped; load it again, and let nothing "
         "write to it meanwhile"
@@ -73,13 +73,13 @@ def reopened(path: str | os.PathLike[str]) -> FileIO:
 
 
 def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
-    """Return the chosen rows of an array, for a memory-mapped one as a copy read from its file.
+    """Return the chosen rows of an array; those of a memory map are copied from its file.
 
     Parameters
     ----------
     array : ndarray
     chosen : slice or ndarray of int64
-        A slice has no step.
+        A slice must have no step.
 
     Raises
     ------
@@ -92,27 +92,27 @@ def rows_of(array: Array, chosen: slice | np.ndarray) -> np.ndarray:
     if mapping is None or not array[:1].flags.c_contiguous or array.filename is None:
         check_whole(array)
         return np.asarray(array[chosen])
-    numbers = range(*chosen.indices(array.shape[0])) if isinstance(chosen, slice) else chosen
-    rows = np.empty((len(numbers), *array.shape[1:]), array.dtype)
+    indices = range(*chosen.indices(array.shape[0])) if isinstance(chosen, slice) else chosen
+    rows = np.empty((len(indices), *array.shape[1:]), array.dtype)
     if rows.nbytes == 0:
         return rows
     start, stride = file_offset(array, mapping), array.strides[0]
-    # As bytes, since a buffer can't be cast from every type, such as those of another byte order.
+    # As uint8, since memoryview can't cast every dtype, such as those of another byte order.
     content = rows.reshape(-1).view(np.uint8).data
     row_bytes = rows.nbytes // len(rows)
     with reopened(array.filename) as file:
         if isinstance(chosen, slice) and stride == row_bytes:
-            file.seek(start + numbers[0] * stride)
+            file.seek(start + indices[0] * stride)
             read_into(file, content)
             return rows
-        for place, number in enumerate(numbers):
-            file.seek(start + int(number) * stride)
+        for place, index in enumerate(indices):
+            file.seek(start + int(index) * stride)
             read_into(file, content[place * row_bytes : (place + 1) * row_bytes])
     return rows
 
 
 def read_into(file: FileIO, view: memoryview) -> None:
-    """Fill `view`, which is of bytes, from the file's position."""
+    """Fill a view of bytes from the current position of the file."""
     while view:
         count = file.readinto(view)
         if not count:
@@ -121,11 +121,11 @@ def read_into(file: FileIO, view: memoryview) -> None:
 
 
 def file_offset(array: Array, mapping: mmap.mmap) -> int:
-    """Return where in its file an array begins; `array.offset` is wrong for slices."""
+    """Return the offset of an array in its file; `array.offset` is wrong for slices."""
     beginning: int = np.frombuffer(mapping, np.uint8).ctypes.data
     return int(mapped_from(array) + array.ctypes.data - beginning)
 
 
 def mapped_from(array: Array) -> int:
-    """Return where in its file an array's map begins."""
+    """Return the offset in the file at which an array's map begins."""
     return int(array.offset - array.offset % mmap.ALLOCATIONGRANULARITY)

@@ -1,4 +1,4 @@
-"""Loader for MNIST and other sets that come as the same four IDX files."""
+"""Loader for MNIST and other data sets in the same four IDX files."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def load_mnist(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load MNIST [1]_, or a set in the same format such as Fashion-MNIST [2]_.
 
-    Nothing is downloaded: `folder` must hold `train-images-idx3-ubyte`,
-    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each as it
-    is or compressed with gzip and named `.gz`. Where both are there, the uncompressed one is read.
+    Nothing is downloaded. `folder` must hold `train-images-idx3-ubyte`,
+    `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each
+    uncompressed or compressed with gzip and named `.gz`. If there are both, the uncompressed one is
+    read.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def load_mnist(
     Returns
     -------
     X : uint8 array of shape (rows, height * width)
-        Training images, row by row; for MNIST (60000, 784) with values 0 to 255.
+        Training images, flattened row by row; for MNIST (60000, 784) with values 0 to 255.
     y : int64 array of shape (rows,)
         Training labels.
     X_test, y_test : arrays
