@@ -189,7 +189,7 @@ def interrupt(monkeypatch, after):
         def requested(self, value):
             pass
 
-    monkeypatch.setattr("gpunn.training.trainer.Interruption", Asked)
+    monkeypatch.setattr("gpunn.training.session.Interruption", Asked)
 
 
 def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
