@@ -12,7 +12,7 @@ recorded once and replayed. No operation waits for the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import array_api_compat
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "Trained", "UpdateCounters"]
 
 ONE_A_ROW = (
     "one number a row. Leave sums and means over the rows to the backend: "
@@ -60,6 +60,54 @@ def require_shape(
             f"{kind} {name!r}: its method {method} must return an array of shape {expected}, "
             f"{meaning}; it returned {'a number' if shape == () else f'shape {shape}'}"
         )
+
+
+class UpdateCounters(NamedTuple):
+    """What is looked up and counted with each update.
+
+    Attributes
+    ----------
+    rates : array, shape (m,)
+        The learning rates of m updates.
+    position : array of int64, shape (1,)
+        Which of them is next.
+    rate : array, shape (1,)
+        That of this update.
+    updates : array of int64, shape (1,)
+        How many there have been.
+    weight, loss_sum : array, shape (1,)
+        The sum of the update's sample weights, and of all weighted losses so far.
+    weight_sum, finite_steps : array, shape (1,)
+        The sum of all weights so far, and of how many updates `loss_sum` was finite.
+    """
+
+    rates: Array
+    position: Array
+    rate: Array
+    updates: Array
+    weight: Array
+    loss_sum: Array
+    weight_sum: Array
+    finite_steps: Array
+
+
+class Trained(NamedTuple):
+    """What an update changes, and by what.
+
+    Attributes
+    ----------
+    values, gradients : array, shape (size,)
+        All parameters and their gradients.
+    slots : mapping of str to array, shape (size,)
+        The optimizer's state.
+    decayed : int
+        How many parameters, from the first on, weight decay applies to.
+    """
+
+    values: Array
+    gradients: Array
+    slots: Mapping[str, Array]
+    decayed: int
 
 
 class Operations:
@@ -194,27 +242,13 @@ class Operations:
         self.count_pass(start, outs[0].shape[0], passes)
 
     @composite
-    def count_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-    ) -> None:
-        """Look up the learning rate of an update, and count the update; all have shape (1,).
+    def count_update(self, counters: UpdateCounters) -> None:
+        """Look up the learning rate of an update, and count the update.
 
         rate = rates[position];  position = position + 1;  updates = updates + 1;
         weight_sum = weight_sum + weight;  finite_steps = finite_steps + 1 if loss_sum is finite.
-
-        Parameters
-        ----------
-        rates : array, shape (m,)
-            The learning rates of m updates.
         """
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
         self.take(rates, position, rate)
         self.increment(position, 1)
         self.increment(updates, 1)
@@ -536,49 +570,30 @@ class Operations:
 
     @operation
     def update(
-        self,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-        decayed: int,
+        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> None:
-        """Do one update of the optimizer, after decaying the first `decayed` values."""
+        """Do one update of the optimizer, after decaying the first `trained.decayed` values.
+
+        Parameters
+        ----------
+        optimizer : Optimizer
+        trained : Trained
+        learning_rate : array, shape (1,)
+        step : array of int64, shape (1,)
+            Number of the update, from 1.
+        """
+        values, gradients, slots, decayed = trained
         if optimizer.weight_decay and decayed:
             values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
         optimizer.update(self.xp, values, gradients, slots, learning_rate, step)
 
     @composite
     def counted_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        decayed: int,
+        self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> None:
-        """Do as `count_update`, then as `update` with its rate and number of updates.
-
-        Parameters
-        ----------
-        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps : array
-            As in `count_update`.
-        optimizer, values, gradients, slots, decayed
-            As in `update`.
-        """
-        summed = weight, loss_sum, weight_sum, finite_steps
-        self.count_update(rates, position, rate, updates, *summed)
-        self.update(optimizer, values, gradients, slots, rate, updates, decayed)
+        """Do as `count_update`, then as `update` with its rate and number of updates."""
+        self.count_update(counters)
+        self.update(optimizer, trained, counters.rate, counters.updates)
 
     # -------------------------------------------------------------------------- loss scaling
 
@@ -615,18 +630,15 @@ class Operations:
         self,
         finite: Array,
         optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
+        trained: Trained,
         learning_rate: Array,
         step: Array,
-        decayed: int,
     ) -> None:
         """Do as `update` where finite = 1; change nothing where finite = 0."""
         xp, done = self.xp, finite > 0
-        changed = [values, *slots.values()]
+        changed = [trained.values, *trained.slots.values()]
         before = [self.copy(array) for array in changed]
-        self.update(optimizer, values, gradients, slots, learning_rate, step, decayed)
+        self.update(optimizer, trained, learning_rate, step)
         for array, old in zip(changed, before, strict=True):
             array[...] = xp.where(done, array, old)
 

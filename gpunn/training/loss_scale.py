@@ -13,18 +13,15 @@ All of that happens on the device: nothing waits to learn whether an update was 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
 
 import numpy as np
 
 from gpunn.backends import Backend
+from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.optimizers import Optimizer
 from gpunn.typing import Array
 
 __all__ = ["DynamicLossScale", "NoLossScale", "loss_scale"]
-
-Counters: TypeAlias = tuple[Array, Array, Array, Array, Array, Array, Array, Array]
-"""The arguments of `Backend.count_update`."""
 
 
 class NoLossScale:
@@ -51,17 +48,9 @@ class NoLossScale:
     def unscale(self, gradients: Array) -> None:
         """Turn the gradients of the scaled loss into those of the loss."""
 
-    def update(
-        self,
-        counters: Counters,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        decayed: int,
-    ) -> None:
-        """Count an update and do it; arguments are those of the backend's `counted_update`."""
-        self.ops.counted_update(*counters, optimizer, values, gradients, slots, decayed)
+    def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
+        """Count an update and do it."""
+        self.ops.counted_update(counters, optimizer, trained)
 
     def show(self, out: Array) -> None:
         """Add to a number, of shape (1,), what `exhausted` has to know."""
@@ -111,20 +100,10 @@ class DynamicLossScale(NoLossScale):
     def unscale(self, gradients: Array) -> None:
         self.ops.unscale(gradients, self.scale, self._finite)
 
-    def update(
-        self,
-        counters: Counters,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        decayed: int,
-    ) -> None:
-        self.ops.count_update(*counters)
-        _, _, rate, updates, *_ = counters
-        self.ops.update_if_finite(
-            self._finite, optimizer, values, gradients, slots, rate, updates, decayed
-        )
+    def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
+        self.ops.count_update(counters)
+        rate, updates = counters.rate, counters.updates
+        self.ops.update_if_finite(self._finite, optimizer, trained, rate, updates)
         self.ops.adjust_loss_scale(
             self._finite,
             self.scale,

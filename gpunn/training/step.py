@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.backends.recording import Recordings
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows
@@ -256,18 +257,12 @@ class TrainStep(BatchPass):
             )
         if self.optimizer.max_norm is not None:
             ops.clip(gradients, self.optimizer.max_norm)
-        counters = (
+        counters = UpdateCounters(
             *(self._rates, self._position, self._rate, self.updates, total),
             *(statistics.loss_sum, statistics.weight_sum, statistics.finite_steps),
         )
-        self.loss_scale.update(
-            counters,
-            self.optimizer,
-            parameters.values,
-            gradients,
-            self.slots,
-            self._decayed,
-        )
+        trained = Trained(parameters.values, gradients, self.slots, self._decayed)
+        self.loss_scale.update(counters, self.optimizer, trained)
 
     def sum_parameters(self) -> None:
         """Put the sum of the parameters into the statistics: not finite if one of them isn't."""

@@ -110,5 +110,7 @@ def calls_of_an_update(backend: Backend, fit: Callable[[], object]) -> list[Call
         signature = inspect.signature(getattr(backend, operation.name))
         bound = signature.bind(*operation.args, **operation.kwargs)
         given = SimpleNamespace(**bound.arguments)
+        for group in bound.arguments.values():  # counters, and what is trained
+            vars(given).update(getattr(group, "_asdict", dict)())
         calls.append(Call(operation, given, LEDGER[operation.name](given)))
     return calls

@@ -10,6 +10,7 @@ from parity.runs import INPUTS, LABELS, Run, assert_same_bits, every_layer
 from gpunn import Sequential, activations, layers, metrics, optimizers
 from gpunn.backends import get_backend
 from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.operations import Trained
 from gpunn.errors import ArgumentError
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
@@ -117,9 +118,12 @@ def operations(here, there):
             lambda: here.next_batch([a, numbers(there, 4)], order(here), start, [out, one], start),
         ),
         "an array of a mapping": (
-            "slots",
+            "trained",
             lambda: here.update(
-                adam, *vectors, slots | {adam.slots[-1]: numbers(there, 5)}, one, start, 5
+                adam,
+                Trained(*vectors, slots | {adam.slots[-1]: numbers(there, 5)}, 5),
+                one,
+                start,
             ),
         ),
         "a named argument": ("max_norm", lambda: here.clip(one, max_norm=numbers(there, 1))),

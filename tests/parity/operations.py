@@ -21,6 +21,7 @@ import numpy as np
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends import Backend
 from gpunn.backends.numpy.scratch import CHUNK
+from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.configurable import Configurable, known
 
 ORACLE = Backend(array_api_compat.numpy)
@@ -67,6 +68,8 @@ def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
         return {name: place(backend, item, dtype, layout) for name, item in value.items()}
     if isinstance(value, list):
         return [place(backend, item, dtype, layout) for item in value]
+    if isinstance(value, tuple):
+        return type(value)(*(place(backend, item, dtype, layout) for item in value))
     if not isinstance(value, np.ndarray):
         return value
     target = dtype if value.dtype.kind == "f" else value.dtype.name
@@ -81,11 +84,13 @@ def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
 
 
 def flatten(arguments: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the arrays among the arguments, those in mappings and lists included, by name."""
+    """Yield the arrays among the arguments, and those within them, by name."""
     for name, value in arguments.items():
         if isinstance(value, list):
             numbered = {str(number): item for number, item in enumerate(value)}
             yield from flatten(numbered, f"{prefix}{name}.")
+        elif isinstance(value, tuple):
+            yield from flatten(value._asdict(), f"{prefix}{name}.")
         elif isinstance(value, dict):
             yield from flatten(value, f"{prefix}{name}.")
         elif hasattr(value, "shape"):
@@ -182,18 +187,21 @@ def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
     return z
 
 
-def counters(position: int, loss_sum: float, g: np.random.Generator) -> dict[str, Any]:
+def counters(
+    position: int, loss_sum: float, g: np.random.Generator, updates: int = 41
+) -> dict[str, Any]:
     """Return the arguments of `count_update`."""
-    return {
-        "rates": g.random(5) / 10,
-        "position": np.array([position]),
-        "rate": normal(g, 1),
-        "updates": np.array([41]),
-        "weight": g.random(1),
-        "loss_sum": np.array([loss_sum]),
-        "weight_sum": normal(g, 1),
-        "finite_steps": np.array([3.0]),
-    }
+    given = UpdateCounters(
+        rates=g.random(5) / 10,
+        position=np.array([position]),
+        rate=normal(g, 1),
+        updates=np.array([updates]),
+        weight=g.random(1),
+        loss_sum=np.array([loss_sum]),
+        weight_sum=normal(g, 1),
+        finite_steps=np.array([3.0]),
+    )
+    return {"counters": given}
 
 
 def bookkeeping() -> Iterator[Case]:
@@ -230,8 +238,8 @@ def bookkeeping() -> Iterator[Case]:
 
         def descent(g: np.random.Generator, given: Any = given) -> dict[str, Any]:
             # Without a gradient nothing is rounded.
-            vectors = {"values": normal(g, 7), "gradients": np.zeros(7), "slots": {}}
-            return {**given(g), "optimizer": optimizers.SGD(), "decayed": 0, **vectors}
+            trained = Trained(normal(g, 7), np.zeros(7), {}, 0)
+            return {**given(g), "optimizer": optimizers.SGD(), "trained": trained}
 
         yield Case(f"counted_update-{at}", "counted_update", descent, exact=True)
     for rows in (1, 7, 5000):
@@ -678,17 +686,15 @@ def updates() -> Iterator[Case]:
             g: np.random.Generator, optimizer: Any = optimizer, n: int = size, step: int = step
         ) -> dict[str, Any]:
             gradients = with_zeros(g, n)
+            slots = {
+                name: g.random(n) * (gradients != 0) if name == "square" else normal(g, n)
+                for name in optimizer.slots
+            }
             return {
                 "optimizer": optimizer,
-                "values": normal(g, n),
-                "gradients": gradients,
-                "slots": {
-                    name: g.random(n) * (gradients != 0) if name == "square" else normal(g, n)
-                    for name in optimizer.slots
-                },
+                "trained": Trained(normal(g, n), gradients, slots, n // 2),
                 "learning_rate": np.array([0.01]),
                 "step": np.array([step]),
-                "decayed": n // 2,
             }
 
         yield Case(f"update-{optimizer.name}-{index}-{size}-{step}", "update", arguments)
@@ -698,7 +704,7 @@ def updates() -> Iterator[Case]:
         ) -> dict[str, Any]:
             given = arguments(g)
             del given["learning_rate"], given["step"]
-            return {**given, **counters(1, 1.5, g), "updates": np.array([step - 1])}
+            return {**given, **counters(1, 1.5, g, step - 1)}
 
         if step > 1 or size in (min(WIDTHS), max(WIDTHS)):
             at = f"{optimizer.name}-{index}-{size}-{step}"

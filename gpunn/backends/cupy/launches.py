@@ -9,7 +9,7 @@ allocates once its scratch memory has its size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,7 +18,6 @@ import numpy as np
 from gpunn.activations import Identity, ReLU
 from gpunn.backends.cupy.kernels import (
     activations,
-    counters,
     dropout,
     loss_scale,
     losses,
@@ -28,6 +27,7 @@ from gpunn.backends.cupy.kernels import (
     rows,
     sums,
 )
+from gpunn.backends.cupy.kernels.counters import count_update
 from gpunn.backends.cupy.kernels.raw import C_TYPES
 from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
@@ -35,6 +35,7 @@ from gpunn.typing import Array
 
 if TYPE_CHECKING:
     from gpunn.activations import Activation
+    from gpunn.backends.operations import Trained, UpdateCounters
     from gpunn.losses import Loss
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
@@ -96,21 +97,10 @@ class Launches:
             return None
         return [partial(rows.next_batch, sources, order, start, outs, passes, self.scratch)]
 
-    def count_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-    ) -> Calls | None:
-        summed = weight, loss_sum, weight_sum, finite_steps
-        if not of_one_type(rates, rate, *summed):
+    def count_update(self, counters: UpdateCounters) -> Calls | None:
+        if not of_one_type(*floating(counters)):
             return None
-        return [partial(counters.count_update, rates, position, rate, updates, *summed)]
+        return [partial(count_update, counters)]
 
     # ----------------------------------------------------------------------------- layers
 
@@ -338,44 +328,19 @@ class Launches:
         return [partial(sums.l2_penalty, *given, self.scratch)]
 
     def update(
-        self,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-        decayed: int,
+        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> Calls | None:
-        known = type(optimizer) in optimizers.RULES
-        if not known or not contiguous(values, gradients, learning_rate, *slots.values()):
+        if not updatable(optimizer, trained, learning_rate):
             return None
-        given = values, gradients, slots, learning_rate, step, decayed
-        return [partial(optimizers.update, optimizer, *given)]
+        return [partial(optimizers.update, optimizer, trained, learning_rate, step)]
 
     def counted_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        decayed: int,
+        self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> Calls | None:
-        numbers = rates, rate, weight, loss_sum, weight_sum, finite_steps
-        known = type(optimizer) in optimizers.RULES
-        if not known or not contiguous(*numbers, values, gradients, *slots.values()):
+        if not updatable(optimizer, trained, *floating(counters)):
             return None
-        counted = rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps
-        changed = optimizer, values, gradients, slots, decayed
-        return [partial(optimizers.counted_update, *counted, *changed, self.scratch)]
+        given = counters, optimizer, trained, self.scratch
+        return [partial(optimizers.counted_update, *given)]
 
     # -------------------------------------------------------------------------- loss scaling
 
@@ -395,18 +360,14 @@ class Launches:
         self,
         finite: Array,
         optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
+        trained: Trained,
         learning_rate: Array,
         step: Array,
-        decayed: int,
     ) -> Calls | None:
-        known = type(optimizer) in optimizers.RULES
-        if not known or not contiguous(values, gradients, learning_rate, *slots.values()):
+        if not updatable(optimizer, trained, learning_rate):
             return None
-        given = values, gradients, slots, learning_rate, step, decayed
-        return [partial(optimizers.update_if_finite, finite, optimizer, *given)]
+        given = finite, optimizer, trained, learning_rate, step
+        return [partial(optimizers.update_if_finite, *given)]
 
     def adjust_loss_scale(
         self,
@@ -420,6 +381,18 @@ class Launches:
     ) -> Calls | None:
         given = finite, scale, good_updates, updates, interval, smallest, largest
         return [partial(loss_scale.adjust_loss_scale, *given)]
+
+
+def floating(counters: UpdateCounters) -> list[Array]:
+    """Return those that are of the network's type."""
+    return [each for each in counters if each.dtype.kind == "f"]
+
+
+def updatable(optimizer: Optimizer, trained: Trained, *numbers: Array) -> bool:
+    """Return whether there is a kernel for an update of these arrays."""
+    values, gradients, slots, _ = trained
+    known = type(optimizer) in optimizers.RULES
+    return known and contiguous(values, gradients, *numbers, *slots.values())
 
 
 def of_one_type(*arrays: Array) -> bool:

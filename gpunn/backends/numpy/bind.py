@@ -9,7 +9,6 @@ contiguous, a loss of the user's own.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ from gpunn.typing import Array, Shape
 
 if TYPE_CHECKING:
     from gpunn.activations import Activation
+    from gpunn.backends.operations import Trained, UpdateCounters
     from gpunn.losses import Loss
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
@@ -96,17 +96,8 @@ class Binder(Normalizations):
         many, one = np.array([rows], start.dtype), np.array([1], passes.dtype)
         return [partial(np.add, start, many, start), partial(np.add, passes, one, passes)]
 
-    def count_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-    ) -> Calls:
+    def count_update(self, counters: UpdateCounters) -> Calls:
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
         one, count = np.array([1], position.dtype), np.array([1], finite_steps.dtype)
 
         def count_finite() -> None:
@@ -374,15 +365,9 @@ class Binder(Normalizations):
         return [run]
 
     def update(
-        self,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-        decayed: int,
+        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> Calls | None:
+        values, gradients, slots, decayed = trained
         bind = UPDATE.get(type(optimizer))
         if bind is None:
             return None

@@ -11,6 +11,7 @@ from gpunn.backends.numpy.activations import KERNELS
 from gpunn.backends.numpy.losses import COMPUTE, computation
 from gpunn.backends.numpy.metrics import MEASURE
 from gpunn.backends.numpy.optimizers import UPDATE
+from gpunn.backends.operations import Trained
 from gpunn.configurable import known
 from gpunn.optimizers import SGD
 
@@ -56,7 +57,7 @@ def test_a_subclass_of_a_builtin_is_not_taken_for_it():
     backend.activate(Capped(), z, None, z)
     assert z.tolist() == [[0, 0.5, 1]]
     values = np.ones(3)
-    backend.update(Still(), values, values, {}, np.array([0.1]), np.array([1]), 0)
+    backend.update(Still(), Trained(values, values, {}, 0), np.array([0.1]), np.array([1]))
     assert values.tolist() == [1, 1, 1]
 
 

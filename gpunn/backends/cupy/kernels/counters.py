@@ -7,22 +7,14 @@ from typing import Any
 
 import cupy
 
-from gpunn.typing import Array
+from gpunn.backends.operations import UpdateCounters
 
 __all__ = ["count_update"]
 
 
-def count_update(
-    rates: Array,
-    position: Array,
-    rate: Array,
-    updates: Array,
-    weight: Array,
-    loss_sum: Array,
-    weight_sum: Array,
-    finite_steps: Array,
-) -> None:
+def count_update(counters: UpdateCounters) -> None:
     """Look up the learning rate of an update, and count the update."""
+    rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
     count_update_kernel()(
         rates, weight, loss_sum, position, rate, updates, weight_sum, finite_steps
     )

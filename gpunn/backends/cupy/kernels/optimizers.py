@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.typing import Array
 
 __all__ = ["RULES", "counted_update", "update", "update_if_finite"]
@@ -137,66 +138,27 @@ RULES: dict[type[optimizers.Optimizer], Choice] = {
 
 
 def counted_update(
-    rates: Array,
-    position: Array,
-    rate: Array,
-    updates: Array,
-    weight: Array,
-    loss_sum: Array,
-    weight_sum: Array,
-    finite_steps: Array,
-    optimizer: Any,
-    values: Array,
-    gradients: Array,
-    slots: Mapping[str, Array],
-    decayed: int,
-    scratch: Scratch,
+    counters: UpdateCounters, optimizer: Any, trained: Trained, scratch: Scratch
 ) -> None:
     """Look up the learning rate of an update, count it and do it; all arrays are contiguous."""
-    counters = rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps
-    given = *counters, scratch.tickets(1)
-    launch(COUNTED, given, optimizer, values, gradients, slots, decayed)
+    launch(COUNTED, (*counters, scratch.tickets(1)), optimizer, trained)
 
 
-def update(
-    optimizer: Any,
-    values: Array,
-    gradients: Array,
-    slots: Mapping[str, Array],
-    learning_rate: Array,
-    step: Array,
-    decayed: int,
-) -> None:
+def update(optimizer: Any, trained: Trained, learning_rate: Array, step: Array) -> None:
     """Decay the first `decayed` values and do one update; all arrays are contiguous."""
-    given = NULL, learning_rate, step
-    launch(CONDITIONAL, given, optimizer, values, gradients, slots, decayed)
+    launch(CONDITIONAL, (NULL, learning_rate, step), optimizer, trained)
 
 
 def update_if_finite(
-    finite: Array,
-    optimizer: Any,
-    values: Array,
-    gradients: Array,
-    slots: Mapping[str, Array],
-    learning_rate: Array,
-    step: Array,
-    decayed: int,
+    finite: Array, optimizer: Any, trained: Trained, learning_rate: Array, step: Array
 ) -> None:
     """Do as `update` if finite = 1, else nothing."""
-    given = finite, learning_rate, step
-    launch(CONDITIONAL, given, optimizer, values, gradients, slots, decayed)
+    launch(CONDITIONAL, (finite, learning_rate, step), optimizer, trained)
 
 
-def launch(
-    form: Form,
-    given: tuple[Any, ...],
-    optimizer: Any,
-    values: Array,
-    gradients: Array,
-    slots: Mapping[str, Array],
-    decayed: int,
-) -> None:
+def launch(form: Form, given: tuple[Any, ...], optimizer: Any, trained: Trained) -> None:
     """Launch the kernel of an optimizer's rule that takes these arguments before its own."""
+    values, gradients, slots, decayed = trained
     rule, constants = RULES[type(optimizer)](optimizer)
     decay, size, T = optimizer.weight_decay, values.size, values.dtype.type
     vectors = values, gradients, *(slots[name] for name in rule.slots)

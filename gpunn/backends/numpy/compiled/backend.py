@@ -6,9 +6,9 @@ import functools
 import importlib.metadata
 import importlib.util
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,8 +91,8 @@ class CompiledBackend(NumpyBackend):
 def microseconds(tape: Tape) -> float:
     """Return about how long the operations take one thread: their products and their memory."""
     total = 0.0
-    for name, arguments, named, _ in tape:
-        arrays = [one for one in (*arguments, *named.values()) if isinstance(one, np.ndarray)]
+    for name, args, kwargs, _ in tape:
+        arrays = list(arrays_in((*args, *kwargs.values())))
         if name in ("gather_rows", "take", "count_update"):
             arrays = arrays[-1:]  # of the source only some rows are looked at
         total += sum(array.nbytes for array in arrays) / 2e4
@@ -101,16 +101,25 @@ def microseconds(tape: Tape) -> float:
     return total
 
 
+def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
+    """Yield the arrays among some arguments, and in tuples among them."""
+    for one in args:
+        if isinstance(one, np.ndarray):
+            yield one
+        elif isinstance(one, tuple):
+            yield from arrays_in(one)
+
+
 def largest_panels(tape: Tape) -> int:
     """Return the bytes that the panels of any operand of the products can take."""
     from gpunn.backends.numpy.compiled.panels import PANEL
 
     operands = [
         one
-        for name, given, named, _ in tape
+        for name, args, kwargs, _ in tape
         if name.startswith(("dense", "matmul"))
-        for one in (*given, *named.values())
-        if isinstance(one, np.ndarray) and one.ndim == 2
+        for one in arrays_in((*args, *kwargs.values()))
+        if one.ndim == 2
     ]
     return max((one.nbytes + max(one.shape) * PANEL for one in operands), default=0)
 

@@ -8,7 +8,7 @@ than the backend's own way: an array that isn't contiguous, a loss of the user's
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -18,13 +18,15 @@ import numpy as np
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.activations import Activation
 from gpunn.backends.numpy.bind import Binder
-from gpunn.backends.numpy.compiled import columns, counters, elementwise
+from gpunn.backends.numpy.compiled import columns, elementwise
+from gpunn.backends.numpy.compiled import counters as counter_kernels
 from gpunn.backends.numpy.compiled import losses as loss_kernels
 from gpunn.backends.numpy.compiled import optimizers as update_kernels
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction, address, bits
 from gpunn.backends.numpy.scratch import contiguous
+from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.optimizers import Optimizer
@@ -62,50 +64,41 @@ class Encoder:
         if not same_kind(out):
             return None
         args = [address(out), out.size, bits(value)]
-        return [Instruction(counters.FILL, args, writes=[out])]
+        return [Instruction(counter_kernels.FILL, args, writes=[out])]
 
     def accumulate(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out) or values.shape != out.shape:
             return None
         args = [address(values), address(out), out.size]
-        return [Instruction(counters.ADD, args, [values, out], [out])]
+        return [Instruction(counter_kernels.ADD, args, [values, out], [out])]
 
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Operations:
         if not contiguous(source, out) or not contiguous(order, start) or not out.size:
             return None
         row_bytes = out.nbytes // out.shape[0]
         args = [*map(address, (source, order, start, out)), out.shape[0], row_bytes]
-        return [Instruction(counters.GATHER, args, [source, order, start], [out])]
+        return [Instruction(counter_kernels.GATHER, args, [source, order, start], [out])]
 
     def sum(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out):
             return None
         args = [address(values), values.size, address(out)]
-        return [Instruction(counters.SET_SUM, args, [values], [out])]
+        return [Instruction(counter_kernels.SET_SUM, args, [values], [out])]
 
     def count_pass(self, start: Array, rows: int, passes: Array) -> Operations:
         args = [address(start), rows, address(passes)]
         changed = [start, passes]
-        return [Instruction(counters.COUNT_PASS, args, changed, changed)]
+        return [Instruction(counter_kernels.COUNT_PASS, args, changed, changed)]
 
-    def count_update(
-        self,
-        rates: Array,
-        position: Array,
-        rate: Array,
-        updates: Array,
-        weight: Array,
-        loss_sum: Array,
-        weight_sum: Array,
-        finite_steps: Array,
-    ) -> Operations:
+    def count_update(self, counters: UpdateCounters) -> Operations:
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
         read = [rates, rate, weight, loss_sum, weight_sum, finite_steps]
         if not same_kind(*read):
             return None
         arrays = [rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps]
         changed = [position, rate, updates, weight_sum, finite_steps]
         args = list(map(address, arrays))
-        return [Instruction(counters.COUNT_UPDATE, args, arrays, changed, early=True)]
+        return [Instruction(counter_kernels.COUNT_UPDATE, args, arrays, changed, early=True)]
 
     # -------------------------------------------------------------------------------- layers
 
@@ -283,15 +276,9 @@ class Encoder:
         ]
 
     def update(
-        self,
-        optimizer: Optimizer,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-        decayed: int,
+        self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> Operations:
+        values, gradients, slots, decayed = trained
         state = [slots[name] for name in optimizer.slots]
         if not same_kind(values, gradients, learning_rate, *state):
             return None
