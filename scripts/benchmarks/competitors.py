@@ -83,6 +83,24 @@ TRAINERS = {
     ),
 }
 
+METHOD = "GPUNN_BENCHMARK_WITHOUT"
+"""The variable that says which method of products a process goes without."""
+
+METHODS = ("PACKED", "BLAS", "SPLIT_K", "TRANSPOSED_PANELS", "TRANSPOSED_PRODUCT")
+METHODS += ("TRANSPOSED_RESULT",)
+
+TRAINERS |= {
+    f"gpunn-without-{method.lower().replace('_', '-')}": Competitor(
+        "gpunn",
+        "with_gpunn_without.Without",
+        ("gpunn", "numba"),
+        *GPUNN,
+        environment={METHOD: method},
+        by_default=False,
+    )
+    for method in METHODS
+}
+
 FLOOR = "gemm"
 """The products of a step and nothing else."""
 
@@ -93,7 +111,7 @@ FLOORS = {
 
 EVERYBODY = {**TRAINERS, **FLOORS}
 SUBJECTS = ("gpunn", "gpunn-numpy")
-PEERS = tuple(name for name in TRAINERS if name not in SUBJECTS)
+PEERS = tuple(name for name in TRAINERS if not name.startswith("gpunn"))
 
 THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
