@@ -1,7 +1,7 @@
-"""A training step compiled by numba: recorded once, then run by threads without Python.
+"""A tape as a program compiled by numba, which threads run without Python.
 
-`CompiledBackend` records the operations of a step. `Encoder` turns each into instructions of a
-`Program`, which a `Team` of threads runs. Each instruction is a `Kernel`.
+`CompiledBackend` lowers a tape: `Encoder` turns each operation into instructions of a `Program`,
+which a `Team` of threads runs. An instruction is a `Kernel` with its arguments.
 """
 
 from gpunn.backends.numpy.compiled.backend import CompiledBackend

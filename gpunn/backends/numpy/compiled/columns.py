@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix, a vector of columns at a time; and turning rows into columns."""
+"""Sums over the rows of a matrix, a vector of columns at a time; and transposes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, integers, partition, slice_of
+from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, partition, slice_of
+from gpunn.backends.numpy.compiled.pointers import integers
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES, Lanes
 
 __all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "transpose_matrix"]
 
 MOST_ROWS, STREAMED = 32, 1 << 16
-"""Rows whose columns are gone through together, at most, and how many bytes they may have: few
-enough for the cache and for the processor to fetch ahead, which rows of a whole batch are not."""
+"""Rows that are summed together, and the bytes of these, at most: few enough for the cache, and for
+the processor to fetch ahead, which the rows of a whole batch are not."""
 
 
 def over_rows(target: Any, builder: Any, dtype: Any, arguments: Any, rectified: bool) -> Any:
@@ -45,42 +46,32 @@ def over_rows(target: Any, builder: Any, dtype: Any, arguments: Any, rectified: 
     return target.get_dummy_value()
 
 
-@intrinsic
-def rectify(
-    context: Any,
-    dtype: Any,
-    output: Any,
-    gradient: Any,
-    rows: Any,
-    row_bytes: Any,
-    columns: Any,
-    total: Any,
-) -> Any:
-    """Do `RECTIFIED_GRADIENT` for some rows and columns from an address on, adding to the sums."""
+def summing(rectified: bool) -> Any:
+    """Return the function that does `RECTIFIED_GRADIENT`, or else `SUM_ROWS`, for a block.
 
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return over_rows(target, builder, dtype, arguments, rectified=True)
+    A block is some rows by one vector of columns; it adds to the sums that are there.
+    """
 
-    return types.void(dtype, *[types.int64] * 6), generate
+    @intrinsic
+    def block_sums(
+        context: Any,
+        dtype: Any,
+        output: Any,
+        gradient: Any,
+        rows: Any,
+        row_bytes: Any,
+        columns: Any,
+        total: Any,
+    ) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return over_rows(target, builder, dtype, arguments, rectified)
+
+        return types.void(dtype, *[types.int64] * 6), generate
+
+    return block_sums
 
 
-@intrinsic
-def sum_columns(
-    context: Any,
-    dtype: Any,
-    output: Any,
-    gradient: Any,
-    rows: Any,
-    row_bytes: Any,
-    columns: Any,
-    total: Any,
-) -> Any:
-    """Do `SUM_ROWS` for some rows and columns from an address on, adding to the sums."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return over_rows(target, builder, dtype, arguments, rectified=False)
-
-    return types.void(dtype, *[types.int64] * 6), generate
+rectify, sum_columns = summing(True), summing(False)
 
 
 @compiled
@@ -93,45 +84,48 @@ def clear(dtype: Any, address: int, size: int, begin: int, end: int) -> None:
 
 @Kernel
 def RECTIFIED_GRADIENT(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set gradient = 0 where not output > 0; bias_gradient = its sum over the rows.
+    """Set gradient = gradient * (output > 0), and bias_gradient = its sum over the rows.
 
-    Words: output, gradient, rows, columns, bytes of a number, bias_gradient or 0.
+    Each thread does some columns, a vector at a time. Arguments: output_ptr (rows, columns),
+    gradient_ptr (rows, columns), rows, columns, size (bytes of a number), bias_gradient_ptr
+    (columns,) or 0.
     """
-    w = integers(args)
-    rows, columns, size = w[2], w[3], w[4]
+    output, gradient, rows, columns, size, sums = integers(args, 0, 6)
     lanes, row_bytes = VECTOR_BYTES // size, columns * size
     left, right = partition(columns, lanes, thread, threads)
-    if w[5] != 0:
-        clear(dtype, w[5], columns, left, right)
+    if sums != 0:
+        clear(dtype, sums, columns, left, right)
     step = max(1, min(MOST_ROWS, STREAMED // row_bytes))
     for row in range(0, rows, step):
         count = min(step, rows - row)
         for column in range(left, right, lanes):
             at = row * row_bytes + column * size
-            total = w[5] + column * size if w[5] != 0 else 0
+            total = sums + column * size if sums != 0 else 0
             some = min(lanes, right - column)
-            rectify(dtype, w[0] + at, w[1] + at, count, row_bytes, some, total)
+            rectify(dtype, output + at, gradient + at, count, row_bytes, some, total)
 
 
 @Kernel
 def SUM_ROWS(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of the rows of x. Words: x, rows, columns, bytes of a number, out."""
-    w = integers(args)
-    columns, size = w[2], w[3]
+    """Set out = sum of the rows of x; each thread does some columns, a vector at a time.
+
+    Arguments: x_ptr (rows, columns), rows, columns, size (bytes of a number), out_ptr (columns,).
+    """
+    x, rows, columns, size, out = integers(args, 0, 5)
     lanes = VECTOR_BYTES // size
     left, right = partition(columns, lanes, thread, threads)
-    clear(dtype, w[4], columns, left, right)
+    clear(dtype, out, columns, left, right)
     for column in range(left, right, lanes):
         at = column * size
         some = min(lanes, right - column)
-        sum_columns(dtype, 0, w[0] + at, w[1], columns * size, some, w[4] + at)
+        sum_columns(dtype, 0, x + at, rows, columns * size, some, out + at)
 
 
 @intrinsic
 def transpose_square(
     context: Any, dtype: Any, source: Any, source_row: Any, target_address: Any, target_row: Any
 ) -> Any:
-    """Turn a square of a vector's width; distances are in bytes."""
+    """Transpose a square block as wide as a vector; row strides are in bytes."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, source, source_row, out, out_row = arguments
@@ -180,7 +174,7 @@ def transpose_matrix(
     target: int,
     target_row: int,
 ) -> None:
-    """Copy a matrix into its transpose; distances between rows are in bytes."""
+    """Copy a matrix (rows, columns) into its transpose; row strides are in bytes."""
     lanes = VECTOR_BYTES // size
     whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
     for row in range(0, whole_rows, lanes):

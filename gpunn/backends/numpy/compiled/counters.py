@@ -4,102 +4,117 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import carray
+from gpunn.backends.numpy.compiled.kernel import Kernel, partition, scalar, slice_of, vector
+from gpunn.backends.numpy.compiled.pointers import copy_bytes, floats, integers, prefetch
 
-from gpunn.backends.numpy.compiled.kernel import (
-    Kernel,
-    integers,
-    number,
-    partition,
-    slice_of,
-    vector,
-)
-from gpunn.backends.numpy.compiled.pointers import copy_bytes, pointer, prefetch
-
-__all__ = [
-    "ADD",
-    "COUNT_PASS",
-    "COUNT_UPDATE",
-    "FILL",
-    "GATHER",
-    "SET_SUM",
-]
+__all__ = ["ADD", "COUNT_PASS", "COUNT_UPDATE", "FILL", "GATHER", "SET_SUM"]
 
 LINE = 64
 """Bytes in a cache line."""
 
 AHEAD = 4
-"""Rows to ask for before they are needed: their places in a large data set are random."""
+"""Rows to ask for before they are needed: in a large data set they lie at random places."""
 
 
 @Kernel
 def GATHER(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[i] = source[order[start + i]]. Words: source, order, start, out, rows, row bytes."""
-    w = integers(args)
-    source, out, rows, size = w[0], w[3], w[4], w[5]
-    first = carray(pointer(args, w[2]), 1)[0]
-    order = carray(pointer(args, w[1]), first + rows)
+    """Set out[i] = source[order[start + i]]; each thread copies some rows.
+
+    Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
+    (rows, ...), rows, row_bytes. Source and out may be of any type, the same for both.
+    """
+    source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
+    first = scalar(args, start_ptr)
+    order = vector(args, order_ptr, first + rows)
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         if row + AHEAD < end:
-            coming = source + order[first + row + AHEAD] * size
-            for line in range(0, size, LINE):
+            coming = source_ptr + order[first + row + AHEAD] * row_bytes
+            for line in range(0, row_bytes, LINE):
                 prefetch(coming + line)
-        copy_bytes(out + row * size, source + order[first + row] * size, size)
+        copy_bytes(
+            out_ptr + row * row_bytes, source_ptr + order[first + row] * row_bytes, row_bytes
+        )
 
 
 @Kernel
 def COUNT_PASS(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set start = start + rows; passes = passes + 1. Words: start, rows, passes."""
+    """Set start = start + rows, passes = passes + 1; thread 0 does it.
+
+    Arguments: start_ptr (1,) of int64, rows, passes_ptr (1,) of int64.
+    """
     if thread == 0:
-        w = integers(args)
-        carray(pointer(args, w[0]), 1)[0] += w[1]
-        carray(pointer(args, w[2]), 1)[0] += 1
+        start_ptr, rows, passes_ptr = integers(args, 0, 3)
+        vector(args, start_ptr, 1)[0] += rows
+        vector(args, passes_ptr, 1)[0] += 1
 
 
 @Kernel
 def COUNT_UPDATE(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.count_update`, whose arguments in their order are the words."""
+    """As `Backend.count_update`; thread 0 does it.
+
+    Arguments: the addresses of the arrays of `UpdateCounters`, in its order.
+    """
     if thread == 0:
-        w = integers(args)
-        position, updates = carray(pointer(args, w[1]), 1), carray(pointer(args, w[3]), 1)
-        vector(dtype, w[2], 1)[0] = vector(dtype, w[0], position[0] + 1)[position[0]]
+        (
+            rates_ptr,
+            position_ptr,
+            rate_ptr,
+            updates_ptr,
+            weight_ptr,
+            loss_sum_ptr,
+            weight_sum_ptr,
+            finite_steps_ptr,
+        ) = integers(args, 0, 8)
+        position = vector(args, position_ptr, 1)
+        vector(dtype, rate_ptr, 1)[0] = vector(dtype, rates_ptr, position[0] + 1)[position[0]]
         position[0] += 1
-        updates[0] += 1
-        vector(dtype, w[6], 1)[0] += vector(dtype, w[4], 1)[0]
-        loss_sum = vector(dtype, w[5], 1)[0]
-        if loss_sum - loss_sum == 0:
-            vector(dtype, w[7], 1)[0] += 1
+        vector(args, updates_ptr, 1)[0] += 1
+        vector(dtype, weight_sum_ptr, 1)[0] += scalar(dtype, weight_ptr)
+        loss_sum = scalar(dtype, loss_sum_ptr)
+        if loss_sum - loss_sum == 0:  # neither infinite nor NaN
+            vector(dtype, finite_steps_ptr, 1)[0] += 1
 
 
 @Kernel
 def FILL(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = value. Words: out, size, bits of value."""
-    w = integers(args)
-    begin, end = partition(w[1], LINE, thread, threads)
-    out = slice_of(dtype, w[0], w[1], begin, end)
-    value = out.dtype.type(number(w[2]))
+    """Set out = value; each thread fills a slice.
+
+    Arguments: out_ptr (size,), size, value (float).
+    """
+    out_ptr, size = integers(args, 0, 2)
+    (number,) = floats(args, 2, 1)
+    begin, end = partition(size, LINE, thread, threads)
+    out = slice_of(dtype, out_ptr, size, begin, end)
+    value = out.dtype.type(number)
     for i in range(end - begin):
         out[i] = value
 
 
 @Kernel
 def ADD(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = out + values. Words: values, out, size."""
-    w = integers(args)
-    begin, end = partition(w[2], LINE, thread, threads)
-    values, out = slice_of(dtype, w[0], w[2], begin, end), slice_of(dtype, w[1], w[2], begin, end)
+    """Set out = out + values; each thread adds a slice.
+
+    Arguments: values_ptr (size,), out_ptr (size,), size.
+    """
+    values_ptr, out_ptr, size = integers(args, 0, 3)
+    begin, end = partition(size, LINE, thread, threads)
+    values = slice_of(dtype, values_ptr, size, begin, end)
+    out = slice_of(dtype, out_ptr, size, begin, end)
     for i in range(end - begin):
         out[i] += values[i]
 
 
 @Kernel
 def SET_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of values. Words: values, size, out."""
+    """Set out = sum of values; thread 0 adds them in order.
+
+    Arguments: values_ptr (size,), size, out_ptr (1,).
+    """
     if thread == 0:
-        w = integers(args)
-        values, out = vector(dtype, w[0], w[1]), vector(dtype, w[2], 1)
+        values_ptr, size, out_ptr = integers(args, 0, 3)
+        values, out = vector(dtype, values_ptr, size), vector(dtype, out_ptr, 1)
         total = out.dtype.type(0)
-        for i in range(w[1]):
+        for i in range(size):
             total += values[i]
         out[0] = total

@@ -5,96 +5,106 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
-from gpunn.backends.hashing import GOLDEN, MIX_1, MIX_2
+from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2
 from gpunn.backends.numpy.compiled.kernel import (
     Kernel,
     compiled,
-    integers,
     matrix,
-    number,
     partition,
+    scalar,
     slice_of,
     vector,
 )
-from gpunn.backends.numpy.compiled.pointers import pointer
+from gpunn.backends.numpy.compiled.pointers import floats, integers
 
 __all__ = ["DROPOUT", "RESCALE", "RESCALE_BYTES", "STANDARDIZE"]
 
 LANES = 16
-"""Elements that a thread's part is a multiple of: a cache line in float32."""
+"""Elements that a thread's slice is a multiple of: a cache line in float32."""
 
-FIRST, SECOND, SPREAD = np.uint32(MIX_1), np.uint32(MIX_2), np.uint32(GOLDEN)
-EVERY = 0xFFFFFFFF
-"""The largest number of 32 bits."""
-
-SHORT, LONG = np.uint32(15), np.uint32(16)
+# numba computes with integers of 64 bits unless told otherwise at every step.
+FACTOR_1, FACTOR_2, SPREAD = np.uint32(MIX_1), np.uint32(MIX_2), np.uint32(GOLDEN)
+SHIFT_15, SHIFT_16 = np.uint32(15), np.uint32(16)
 
 
 @compiled
 def mix(bits: Any) -> Any:
-    """Apply the mixing function of `gpunn.backends.base` to 32 bits."""
-    # numba computes with integers of 64 bits unless told otherwise at every step.
-    bits = np.uint32(bits ^ (bits >> LONG))
-    bits = np.uint32(bits * FIRST)
-    bits = np.uint32(bits ^ (bits >> SHORT))
-    bits = np.uint32(bits * SECOND)
-    return np.uint32(bits ^ (bits >> LONG))
+    """Return `gpunn.backends.hashing.mix` of 32 bits."""
+    bits = np.uint32(bits ^ (bits >> SHIFT_16))
+    bits = np.uint32(bits * FACTOR_1)
+    bits = np.uint32(bits ^ (bits >> SHIFT_15))
+    bits = np.uint32(bits * FACTOR_2)
+    return np.uint32(bits ^ (bits >> SHIFT_16))
 
 
 @Kernel
 def DROPOUT(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.dropout`. Words: x, out, size, passes, key, threshold, bits of the scale."""
-    w = integers(args)
-    begin, end = partition(w[2], LANES, thread, threads)
-    x, out = slice_of(dtype, w[0], w[2], begin, end), slice_of(dtype, w[1], w[2], begin, end)
-    passes = np.uint32(carray(pointer(args, w[3]), 1)[0])
-    key = mix(np.uint32(np.uint32(passes * SPREAD) ^ np.uint32(w[4])))
+    """As `Backend.dropout`; each thread does a slice.
+
+    Arguments: x_ptr (size,), out_ptr (size,), size, passes_ptr (1,) of int64, key, threshold (the
+    rate times 2^32), scale (float).
+    """
+    x_ptr, out_ptr, size, passes_ptr, layer_key, threshold = integers(args, 0, 6)
+    (factor,) = floats(args, 6, 1)
+    begin, end = partition(size, LANES, thread, threads)
+    x = slice_of(dtype, x_ptr, size, begin, end)
+    out = slice_of(dtype, out_ptr, size, begin, end)
+    passes = np.uint32(scalar(args, passes_ptr))
+    key = mix(np.uint32(np.uint32(passes * SPREAD) ^ np.uint32(layer_key)))
     zero = out.dtype.type(0)
-    scale = out.dtype.type(number(w[6]))
-    if w[5] > EVERY:  # the threshold has 33 bits: a rate just below 1 rounds to 2^32
+    scale = out.dtype.type(factor)
+    if threshold > MASK_32:  # it has 33 bits: a rate just below 1 rounds to 2^32
         scale = zero
-    threshold = np.uint32(w[5])
+    least = np.uint32(threshold)
     first = np.uint32(begin)
     for i in range(end - begin):
         position = np.uint32(first + np.uint32(i))
         bits = mix(np.uint32(np.uint32(position * SPREAD) ^ key))
         # As a product, so that NaN and infinity show as they do elsewhere.
-        out[i] = x[i] * (scale if bits >= threshold else zero)
+        out[i] = x[i] * (scale if bits >= least else zero)
 
 
 @Kernel
 def RESCALE(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = scale * x + offset. Words: x, out, size, bits of scale and offset."""
-    w = integers(args)
-    begin, end = partition(w[2], LANES, thread, threads)
-    x, out = slice_of(dtype, w[0], w[2], begin, end), slice_of(dtype, w[1], w[2], begin, end)
-    scale, offset = out.dtype.type(number(w[3])), out.dtype.type(number(w[4]))
+    """Set out = scale * x + offset; each thread does a slice.
+
+    Arguments: x_ptr (size,), out_ptr (size,), size, scale (float), offset (float).
+    """
+    x_ptr, out_ptr, size = integers(args, 0, 3)
+    factor, shift = floats(args, 3, 2)
+    begin, end = partition(size, LANES, thread, threads)
+    x = slice_of(dtype, x_ptr, size, begin, end)
+    out = slice_of(dtype, out_ptr, size, begin, end)
+    scale, offset = out.dtype.type(factor), out.dtype.type(shift)
     for i in range(end - begin):
         out[i] = x[i] * scale + offset
 
 
 @Kernel
 def RESCALE_BYTES(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = scale * x + offset, x being bytes. Words: as `RESCALE`."""
-    w = integers(args)
-    begin, end = partition(w[2], LANES, thread, threads)
-    # By way of words, since a pointer here is one to words or to the network's numbers.
-    x = carray(pointer(args, w[0]), (w[2] + 7) // 8).view(np.uint8)[begin:end]
-    out = slice_of(dtype, w[1], w[2], begin, end)
-    scale, offset = out.dtype.type(number(w[3])), out.dtype.type(number(w[4]))
+    """Do the same as `RESCALE` for an x of uint8."""
+    x_ptr, out_ptr, size = integers(args, 0, 3)
+    factor, shift = floats(args, 3, 2)
+    begin, end = partition(size, LANES, thread, threads)
+    # By way of int64, since there are pointers to that and to the network's type alone.
+    x = vector(args, x_ptr, (size + 7) // 8).view(np.uint8)[begin:end]
+    out = slice_of(dtype, out_ptr, size, begin, end)
+    scale, offset = out.dtype.type(factor), out.dtype.type(shift)
     for i in range(end - begin):
         out[i] = out.dtype.type(x[i]) * scale + offset
 
 
 @Kernel
 def STANDARDIZE(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = (x - mean) / std. Words: x, mean, std, out, rows, columns."""
-    w = integers(args)
-    rows, columns = w[4], w[5]
-    x, out = matrix(dtype, w[0], rows, columns), matrix(dtype, w[3], rows, columns)
-    mean, std = vector(dtype, w[1], columns), vector(dtype, w[2], columns)
+    """Set out = (x - mean) / std; each thread does some rows.
+
+    Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), out_ptr
+    (rows, columns), rows, columns.
+    """
+    x_ptr, mean_ptr, std_ptr, out_ptr, rows, columns = integers(args, 0, 6)
+    x, out = matrix(dtype, x_ptr, rows, columns), matrix(dtype, out_ptr, rows, columns)
+    mean, std = vector(dtype, mean_ptr, columns), vector(dtype, std_ptr, columns)
     begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end):
         for j in range(columns):

@@ -1,8 +1,8 @@
 """From a backend's operations to instructions of a program.
 
-For each operation there is a method with the same arguments. It returns what is to be done in
-order: instructions, and calls of the backend for the rest. None means that there is nothing faster
-than the backend's own way: an array that isn't contiguous, a loss of the user's own.
+For each operation that there are kernels for, there is a method with the same parameters. It
+returns what is to be done, in order: instructions, and calls of NumPy between them. None means that
+there is no kernel for these arguments: an array that isn't contiguous, a loss of the user's own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gpunn.backends.numpy.compiled import losses as loss_kernels
 from gpunn.backends.numpy.compiled import optimizers as update_kernels
 from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
-from gpunn.backends.numpy.compiled.program import Instruction, address, bits
+from gpunn.backends.numpy.compiled.program import Instruction, address
 from gpunn.backends.numpy.scratch import contiguous
 from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.losses import Loss
@@ -38,12 +38,12 @@ Operations: TypeAlias = list[Instruction | Callable[[], None]] | None
 
 
 def same_kind(*arrays: Array) -> bool:
-    """Return whether all arrays are contiguous, of one type, and that one for which kernels are."""
+    """Return whether all arrays are contiguous, and all of float32 or all of float64."""
     return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
 
 
 class Encoder:
-    """Makes instructions.
+    """Encodes operations as instructions.
 
     Parameters
     ----------
@@ -63,42 +63,35 @@ class Encoder:
     def fill(self, out: Array, value: float) -> Operations:
         if not same_kind(out):
             return None
-        args = [address(out), out.size, bits(value)]
-        return [Instruction(counter_kernels.FILL, args, writes=[out])]
+        return [Instruction(counter_kernels.FILL, [out, out.size, float(value)], writes=[out])]
 
     def accumulate(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out) or values.shape != out.shape:
             return None
-        args = [address(values), address(out), out.size]
-        return [Instruction(counter_kernels.ADD, args, [values, out], [out])]
+        return [Instruction(counter_kernels.ADD, [values, out, out.size], [values, out], [out])]
 
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Operations:
         if not contiguous(source, out) or not contiguous(order, start) or not out.size:
             return None
         row_bytes = out.nbytes // out.shape[0]
-        args = [*map(address, (source, order, start, out)), out.shape[0], row_bytes]
+        args = [source, order, start, out, out.shape[0], row_bytes]
         return [Instruction(counter_kernels.GATHER, args, [source, order, start], [out])]
 
     def sum(self, values: Array, out: Array) -> Operations:
         if not same_kind(values, out):
             return None
-        args = [address(values), values.size, address(out)]
-        return [Instruction(counter_kernels.SET_SUM, args, [values], [out])]
+        return [Instruction(counter_kernels.SET_SUM, [values, values.size, out], [values], [out])]
 
     def count_pass(self, start: Array, rows: int, passes: Array) -> Operations:
-        args = [address(start), rows, address(passes)]
         changed = [start, passes]
-        return [Instruction(counter_kernels.COUNT_PASS, args, changed, changed)]
+        return [Instruction(counter_kernels.COUNT_PASS, [start, rows, passes], changed, changed)]
 
     def count_update(self, counters: UpdateCounters) -> Operations:
         rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
-        read = [rates, rate, weight, loss_sum, weight_sum, finite_steps]
-        if not same_kind(*read):
+        if not same_kind(rates, rate, weight, loss_sum, weight_sum, finite_steps):
             return None
-        arrays = [rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps]
         changed = [position, rate, updates, weight_sum, finite_steps]
-        args = list(map(address, arrays))
-        return [Instruction(counter_kernels.COUNT_UPDATE, args, arrays, changed, early=True)]
+        return [Instruction(counter_kernels.COUNT_UPDATE, counters, counters, changed, early=True)]
 
     # -------------------------------------------------------------------------------- layers
 
@@ -154,15 +147,14 @@ class Encoder:
         operations: list[Instruction | Callable[[], None]] = []
         sums = [] if bias_gradient is None else [bias_gradient]
         if type(activation) is activations.ReLU:
-            args = [address(output), address(gradient), *gradient.shape, size]
-            args.append(address(bias_gradient))
+            args = [output, gradient, *gradient.shape, size, bias_gradient]
             changed = [gradient, *sums]
             operations.append(
                 Instruction(columns.RECTIFIED_GRADIENT, args, [output, gradient], changed)
             )
         elif type(activation) is activations.Identity:
             if bias_gradient is not None:
-                args = [address(gradient), *gradient.shape, size, address(bias_gradient)]
+                args = [gradient, *gradient.shape, size, bias_gradient]
                 operations.append(Instruction(columns.SUM_ROWS, args, [gradient], sums))
         else:
             calls = self.binder.activation_gradient(activation, z, output, gradient, None)
@@ -179,8 +171,7 @@ class Encoder:
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Operations:
         if not same_kind(x, out):
             return None
-        args = [address(x), address(out), x.size, address(passes), key, round(rate * 2**32)]
-        args.append(bits(1 / (1 - rate)))
+        args = [x, out, x.size, passes, key, round(rate * 2**32), 1 / (1 - rate)]
         return [Instruction(elementwise.DROPOUT, args, [x, passes], [out])]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Operations:
@@ -189,13 +180,13 @@ class Encoder:
         kernels = {out.dtype: elementwise.RESCALE, np.dtype(np.uint8): elementwise.RESCALE_BYTES}
         if x.dtype not in kernels:
             return None
-        args = [address(x), address(out), x.size, bits(scale), bits(offset)]
+        args = [x, out, x.size, float(scale), float(offset)]
         return [Instruction(kernels[x.dtype], args, [x], [out])]
 
     def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Operations:
         if not same_kind(x, mean, std, out):
             return None
-        args = [*map(address, (x, mean, std, out)), x.shape[0], mean.size]
+        args = [x, mean, std, out, x.shape[0], mean.size]
         return [Instruction(elementwise.STANDARDIZE, args, [x, mean, std], [out])]
 
     # -------------------------------------------------------------- losses, metrics, updates
@@ -218,10 +209,8 @@ class Encoder:
         rows, classes = predictions.shape
         values = np.empty(rows, predictions.dtype)
         scratch = np.zeros((self.threads, classes + 4, loss_kernels.BLOCK), predictions.dtype)
-        args = [*map(address, (predictions, targets, weights, normalizer)), rows, classes]
-        smoothing = bits(getattr(loss, "label_smoothing", 0.0))
-        args += [smoothing, address(values), address(gradient)]
-        args += [address(scratch), scratch[0].nbytes]
+        args = [predictions, targets, weights, normalizer, rows, classes, values, gradient]
+        args += [scratch, scratch[0].nbytes, float(getattr(loss, "label_smoothing", 0.0))]
         read = [predictions, targets, weights, normalizer, scratch]
         changed = [values] if gradient is None else [values, gradient]
         return [
@@ -237,7 +226,7 @@ class Encoder:
             return None
         rows, classes = predictions.shape
         correct = np.empty(rows, predictions.dtype)
-        args = [address(predictions), address(targets), rows, classes, address(correct)]
+        args = [predictions, targets, rows, classes, correct]
         read = [predictions, targets]
         return [
             Instruction(loss_kernels.ACCURACY, args, read, [correct]),
@@ -245,7 +234,7 @@ class Encoder:
         ]
 
     def _weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
-        args = [address(values), address(weights), values.size, address(out)]
+        args = [values, weights, values.size, out]
         read = [values, weights, out]
         return Instruction(loss_kernels.ADD_WEIGHTED_SUM, args, read, [out])
 
@@ -253,11 +242,11 @@ class Encoder:
         if not same_kind(gradients):
             return None
         sums = np.empty(self.threads)
-        args = [address(gradients), gradients.size, address(sums)]
+        args = [gradients, gradients.size, sums]
         read = [gradients, sums]
         return [
             Instruction(update_kernels.SQUARES, args, [gradients], [sums]),
-            Instruction(update_kernels.CLIP, [*args, bits(max_norm)], read, [gradients]),
+            Instruction(update_kernels.CLIP, [*args, float(max_norm)], read, [gradients]),
         ]
 
     def l2_penalty(
@@ -266,9 +255,8 @@ class Encoder:
         if not same_kind(values, gradients, weight, loss_sum):
             return None
         sums = np.empty(self.threads)
-        args = [address(values), values.size, address(sums)]
-        more = [address(values), address(gradients), values.size, address(sums)]
-        more += [address(weight), bits(strength), address(loss_sum)]
+        args = [values, values.size, sums]
+        more = [values, gradients, values.size, sums, weight, loss_sum, float(strength)]
         read = [values, gradients, sums, weight, loss_sum]
         return [
             Instruction(update_kernels.SQUARES, args, [values], [sums]),
@@ -285,34 +273,33 @@ class Encoder:
         chosen = kernel_of(optimizer)
         if chosen is None:
             return None
-        kernel, numbers = chosen
+        kernel, hyperparameters = chosen
         decayed = decayed if optimizer.weight_decay else 0
-        settings = [address(learning_rate), address(step)]
         return [
             Instruction(
                 kernel,
                 [
-                    *(address(vector[section]) for vector in (values, gradients)),
-                    *([*(address(slot[section]) for slot in state), 0, 0][:2]),
-                    section.stop - section.start,
-                    *settings,
-                    bits(optimizer.weight_decay if section.start < decayed else 0.0),
-                    *map(bits, numbers),
+                    values[part],
+                    gradients[part],
+                    *[*(slot[part] for slot in state), None, None][:2],
+                    part.stop - part.start,
+                    learning_rate,
+                    step,
+                    float(optimizer.weight_decay) if part.start < decayed else 0.0,
+                    *map(float, hyperparameters),
                 ],
-                [gradients[section], learning_rate, step],
-                [vector[section] for vector in (values, *state)],
+                [gradients[part], learning_rate, step],
+                [vector[part] for vector in (values, *state)],
                 early=True,
             )
-            for section in self._slices(gradients, decayed)
+            for part in self._slices(gradients, decayed)
         ]
 
     def _slices(self, gradients: Array, decayed: int) -> list[slice]:
-        """Return slices of the flat vectors: each gradient of weights, and what lies between.
+        """Return slices of the flat vectors: the gradient of each layer's weights, and the rest.
 
-        They also end where weight decay ends.
-
-        The update of a slice can be done as soon as its gradient is there, and finds it in the
-        cache.
+        So the update of a layer's weights can follow its gradient, which is in the cache then. One
+        slice also ends where weight decay does.
         """
         start = address(gradients)
         bounds = {0, decayed, gradients.size}
@@ -325,17 +312,17 @@ class Encoder:
 
 
 def kernel_of(o: Any) -> tuple[Kernel, list[float]] | None:
-    """Return a built-in optimizer's kernel and the numbers it takes, None for any other."""
+    """Return a built-in optimizer's kernel and its hyperparameters there, None for any other."""
     if type(o) is optimizers.SGD:
         if not o.momentum:
             return update_kernels.SGD, []
-        return update_kernels.MOMENTUM, [o.momentum, float(o.nesterov)]
+        return update_kernels.MOMENTUM, [o.momentum, o.nesterov]
     if type(o) is optimizers.RMSprop:
         return update_kernels.RMSPROP, [o.rho, 1 - o.rho, o.epsilon]
     if type(o) in (optimizers.Adam, optimizers.AdamW):
         logarithms = [math.log(beta) if beta else -math.inf for beta in (o.beta1, o.beta2)]
         betas = [o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2]
-        return update_kernels.ADAM, [*betas, o.epsilon, *logarithms, float(o.epsilon_hat)]
+        return update_kernels.ADAM, [*betas, o.epsilon, *logarithms, o.epsilon_hat]
     if type(o) is optimizers.Lion:
         return update_kernels.LION, [o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2]
     return None

@@ -1,11 +1,18 @@
 """Kernels: compiled functions of one signature, which a program calls one after the other.
 
-A kernel gets the words of its instruction (addresses, sizes, and numbers as their bits), its own
-number among the threads that run the same program, and their count. It does its share of the work.
-Which share that is depends on nothing else, so that results are the same on every run.
+A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of its
+instruction, 64 bits each; `thread` is its number among the `threads` that run the same program.
+Each thread does its own slice of the work. The slice depends on sizes and the two numbers alone, so
+results are the same bits on every run.
 
-The same Python function is compiled for float32 and for float64: `dtype` is a pointer of the type
-of the network's numbers, which serves for nothing but its type.
+The same Python function is compiled for float32 and for float64. `dtype` is a pointer to numbers of
+that type, of which nothing but the type is used; `args`, a pointer to int64, serves in its place
+for arrays of integers.
+
+Conventions in the kernels' docstrings. "Arguments" are in order. `x_ptr (rows, columns)` is the
+address of an array of the network's type, row-major and without gaps, unless something else is
+said; address 0 stands for no array. Sizes count elements, `..._bytes` and `..._stride` bytes.
+A float is passed as a float64.
 """
 
 from __future__ import annotations
@@ -18,19 +25,9 @@ from numba import carray, types
 from numba.core.ccallback import CFunc
 
 from gpunn.backends.numpy.compiled.cache import KernelCache
-from gpunn.backends.numpy.compiled.pointers import number_of_bits, pointer
+from gpunn.backends.numpy.compiled.pointers import pointer
 
-__all__ = [
-    "MAX_ARGS",
-    "Kernel",
-    "compiled",
-    "integers",
-    "matrix",
-    "number",
-    "partition",
-    "slice_of",
-    "vector",
-]
+__all__ = ["MAX_ARGS", "Kernel", "compiled", "matrix", "partition", "scalar", "slice_of", "vector"]
 
 MAX_ARGS = 36
 """Arguments of an instruction, at most."""
@@ -39,9 +36,12 @@ OPTIONS = {"error_model": "numpy", "nogil": True}
 """A division by zero gives what IEEE 754 says; no fast-math: all rounds as written."""
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Return the function compiled at its first call, and kept on disk where there is a place."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
+    """Return the function compiled at its first call, and kept on disk where there is a place.
+
+    LLVM inlines small functions by itself, and others where `inline` is set.
+    """
+    dispatcher = numba.njit(forceinline=inline, **OPTIONS)(function)
     dispatcher._cache = KernelCache(function)
     return dispatcher
 
@@ -60,7 +60,7 @@ class Kernel:
         self._compiled: dict[str, Any] = {}
 
     def address(self, dtype: str) -> int:
-        """Return where the machine code for numbers of this type is."""
+        """Return the address of the machine code for numbers of this type."""
         if dtype not in self._compiled:
             self._compiled[dtype] = self._compile(getattr(types, dtype))
         return int(self._compiled[dtype].address)
@@ -76,44 +76,38 @@ class Kernel:
 
 
 @compiled
-def integers(args: Any) -> Any:
-    """Return the instruction's words as an array of integers."""
-    return carray(args, MAX_ARGS)
-
-
-@compiled
-def number(word: int) -> float:
-    """Return the number whose bits the word holds."""
-    return number_of_bits(word)
-
-
-@compiled
 def vector(dtype: Any, address: int, size: int) -> Any:
-    """Return the array of the type of `dtype` at an address."""
+    """Return the 1-D array at an address."""
     return carray(pointer(dtype, address), size)
 
 
 @compiled
-def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
-    """Return elements of the array at an address, from `begin` on and up to `end`.
+def scalar(dtype: Any, address: int) -> Any:
+    """Return the number at an address."""
+    return carray(pointer(dtype, address), 1)[0]
 
-    Loops over a part of its own become vector instructions: counting from 0, an index is known not
-    to be negative, which in Python would count from the end.
+
+@compiled
+def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
+    """Return elements `begin` to `end - 1` of the 1-D array at an address.
+
+    Loops over a slice become vector instructions: counting from 0, an index is known not to be
+    negative, which in Python would count from the end.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 
 
 @compiled
 def matrix(dtype: Any, address: int, rows: int, columns: int) -> Any:
-    """Return the C-contiguous array of the type of `dtype` at an address."""
+    """Return the row-major matrix at an address."""
     return carray(pointer(dtype, address), (rows, columns))
 
 
 @compiled
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
-    """Return where a thread's part of `size` elements begins and ends.
+    """Return where a thread's slice of `size` elements begins and ends.
 
-    Partition begin at multiples of `multiple`, so that threads don't write to one cache line.
+    Slices begin at multiples of `multiple`, so that no two threads write to one cache line.
     """
     blocks = (size + multiple - 1) // multiple
     start = blocks * thread // threads * multiple

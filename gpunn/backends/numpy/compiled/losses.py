@@ -1,42 +1,57 @@
-"""The softmax cross-entropy of integer labels, its gradient, and the weighted sum of losses."""
+"""The softmax cross-entropy of integer labels, its gradient, and accuracy."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from numba import carray
-
 from gpunn.backends.numpy.compiled.exponential import exp
-from gpunn.backends.numpy.compiled.kernel import Kernel, integers, matrix, number, partition, vector
-from gpunn.backends.numpy.compiled.pointers import pointer
+from gpunn.backends.numpy.compiled.kernel import Kernel, matrix, partition, scalar, vector
+from gpunn.backends.numpy.compiled.pointers import floats, integers
 
 __all__ = ["ACCURACY", "ADD_WEIGHTED_SUM", "BLOCK", "SOFTMAX_CROSS_ENTROPY"]
 
 BLOCK = 16
-"""Rows that are handled together."""
+"""Rows that are handled together: a vector of one class's logits, as classes may be few."""
 
 
 @Kernel
 def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Give each row's loss, and its gradient times weight / normalizer.
+    """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
-    Words: logits, labels, weights, normalizer, rows, classes, bits of the label smoothing, losses,
-    gradient (or 0), the threads' scratch memory of (classes + 4) * BLOCK numbers, bytes of each.
+    q are the labels as one-hot vectors, smoothed; w the rows' weights; n the normalizer, or 1 if
+    that is 0. Each thread does some blocks of rows.
+
+    Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64, weights_ptr (rows,),
+    normalizer_ptr (1,), rows, classes, losses_ptr (rows,), gradient_ptr (rows, classes) or 0,
+    scratch_ptr (threads, classes + 4, BLOCK), scratch_stride (to the next thread's),
+    label_smoothing (float).
     """
-    w = integers(args)
-    rows, classes = w[4], w[5]
-    logits = matrix(dtype, w[0], rows, classes)
-    gradient = matrix(dtype, w[8], rows if w[8] != 0 else 0, classes)
-    labels, weights = carray(pointer(args, w[1]), rows), vector(dtype, w[2], rows)
-    losses, normalizer = vector(dtype, w[7], rows), vector(dtype, w[3], 1)[0]
+    (
+        logits_ptr,
+        labels_ptr,
+        weights_ptr,
+        normalizer_ptr,
+        rows,
+        classes,
+        losses_ptr,
+        gradient_ptr,
+        scratch_ptr,
+        scratch_stride,
+    ) = integers(args, 0, 10)
+    (label_smoothing,) = floats(args, 10, 1)
+    logits = matrix(dtype, logits_ptr, rows, classes)
+    gradient = matrix(dtype, gradient_ptr, rows if gradient_ptr != 0 else 0, classes)
+    labels, weights = vector(args, labels_ptr, rows), vector(dtype, weights_ptr, rows)
+    losses, normalizer = vector(dtype, losses_ptr, rows), scalar(dtype, normalizer_ptr)
     T = losses.dtype.type
     zero, one = T(0), T(1)
-    smoothing = T(number(w[6]))
+    smoothing = T(label_smoothing)
     even, own = smoothing / T(classes), one - smoothing
-    # A class of the block's rows a line, since classes may be few; then one number a row each.
-    scratch = matrix(dtype, w[9] + thread * w[10], classes, BLOCK)
-    each = matrix(dtype, w[9] + thread * w[10] + classes * BLOCK * scratch.itemsize, 4, BLOCK)
+    # The block transposed, a class a line; then lines of one number a row each.
+    own_scratch_ptr = scratch_ptr + thread * scratch_stride
+    scratch = matrix(dtype, own_scratch_ptr, classes, BLOCK)
+    each = matrix(dtype, own_scratch_ptr + classes * BLOCK * scratch.itemsize, 4, BLOCK)
     top, total, sum_logits, factor = each[0], each[1], each[2], each[3]
     begin, end = partition(rows, BLOCK, thread, threads)
     for start in range(begin, end, BLOCK):
@@ -53,7 +68,7 @@ def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> N
                 top[i] = max(top[i], scratch[j, i])
         for j in range(classes):
             for i in range(BLOCK):
-                shifted = scratch[j, i] - top[i]
+                shifted = scratch[j, i] - top[i]  # so that none overflows
                 sum_logits[i] += shifted
                 value = exp(shifted)
                 scratch[j, i] = value
@@ -64,12 +79,12 @@ def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> N
             if smoothing > zero:
                 expected += even * sum_logits[i]
             own_losses[i] = T(math.log(total[i])) - expected
-        if w[8] != 0:
+        if gradient_ptr != 0:
             own_weights, out = weights[start : start + count], gradient[start : start + count]
             for i in range(count):
-                share_of_row = own_weights[i] / (normalizer if normalizer > zero else one)
-                top[i] = share_of_row
-                factor[i] = share_of_row / total[i]
+                row_weight = own_weights[i] / (normalizer if normalizer > zero else one)
+                top[i] = row_weight
+                factor[i] = row_weight / total[i]
             for i in range(count):
                 for j in range(classes):
                     out[i, j] = factor[i] * scratch[j, i] - top[i] * even
@@ -78,16 +93,16 @@ def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 @Kernel
 def ADD_WEIGHTED_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = out + sum_i weights_i values_i. Words: values, weights, size, out."""
+    """Set out = out + sum_i weights_i values_i; thread 0 adds them in order.
+
+    Arguments: values_ptr (size,), weights_ptr (size,), size, out_ptr (1,).
+    """
     if thread == 0:
-        w = integers(args)
-        values, weights, out = (
-            vector(dtype, w[0], w[2]),
-            vector(dtype, w[1], w[2]),
-            vector(dtype, w[3], 1),
-        )
+        values_ptr, weights_ptr, size, out_ptr = integers(args, 0, 4)
+        values, weights = vector(dtype, values_ptr, size), vector(dtype, weights_ptr, size)
+        out = vector(dtype, out_ptr, 1)
         total = out.dtype.type(0)
-        for i in range(w[2]):
+        for i in range(size):
             total += values[i] * weights[i]
         out[0] += total
 
@@ -96,12 +111,12 @@ def ADD_WEIGHTED_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def ACCURACY(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set correct_i = 1 where the largest prediction is the label's, 0 elsewhere.
 
-    Words: predictions, labels, rows, classes, correct.
+    Each thread does some rows. Arguments: predictions_ptr (rows, classes), labels_ptr (rows,) of
+    int64, rows, classes, correct_ptr (rows,).
     """
-    w = integers(args)
-    rows, classes = w[2], w[3]
-    predictions, labels = matrix(dtype, w[0], rows, classes), carray(pointer(args, w[1]), rows)
-    correct = vector(dtype, w[4], rows)
+    predictions_ptr, labels_ptr, rows, classes, correct_ptr = integers(args, 0, 5)
+    predictions = matrix(dtype, predictions_ptr, rows, classes)
+    labels, correct = vector(args, labels_ptr, rows), vector(dtype, correct_ptr, rows)
     T = correct.dtype.type
     begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end):

@@ -1,28 +1,28 @@
 """The built-in optimizers, each as one pass over memory, and clipping.
 
-Words of each: values, gradients, first and second slot (or 0), size, learning rate, number of the
-update, bits of the weight decay, then bits of the optimizer's own numbers. The mathematics is in
-`gpunn.optimizers`.
+Arguments of each: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr (size,), the
+optimizer's slots or 0, size, learning_rate_ptr (1,), step_ptr (1,) of int64, which is the number of
+the update, from 1 on; then floats: weight_decay, and the optimizer's own hyperparameters. Each
+thread updates a slice. The mathematics is in `gpunn.optimizers`.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from gpunn.backends.numpy.compiled.kernel import (
     Kernel,
     compiled,
-    integers,
-    number,
     partition,
+    scalar,
     slice_of,
     vector,
 )
-from gpunn.backends.numpy.compiled.pointers import pointer
+from gpunn.backends.numpy.compiled.pointers import floats, integers
 
 __all__ = [
     "ADAM",
@@ -41,48 +41,49 @@ __all__ = [
 ]
 
 VALUES, GRADIENTS, FIRST, SECOND, COUNT = range(5)
-"""The words that say which parameters: where they, their gradients and slots are, and how many."""
+"""Numbers of the arguments that say which parameters, for kernels that call these for some."""
+
+HYPERPARAMETERS = 8
+"""Number of the first argument that is the optimizer's own."""
 
 LANES = 32
-"""Elements that a thread's part is a multiple of: as many as a product's panel in float32."""
+"""Elements that a thread's slice is a multiple of: as many as a product's panel in float32."""
 
 
-@compiled
-def own(dtype: Any, w: Any, which: int, begin: int, end: int) -> Any:
-    """Return a thread's part of the values, gradients or a slot."""
-    return slice_of(dtype, w[which], w[COUNT], begin, end)
+@partial(compiled, inline=True)
+def own_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
+    """Return what every optimizer needs.
+
+    That is a thread's slices of values, gradients, first and second slot; the learning rate; and
+    the factor 1 - learning_rate * weight_decay.
+    """
+    values_ptr, gradients_ptr, first_ptr, second_ptr, size, rate_ptr = integers(args, 0, 6)
+    (weight_decay,) = floats(args, 7, 1)
+    begin, end = partition(size, LANES, thread, threads)
+    values = slice_of(dtype, values_ptr, size, begin, end)
+    g = slice_of(dtype, gradients_ptr, size, begin, end)
+    first = slice_of(dtype, first_ptr, size, begin, end)
+    second = slice_of(dtype, second_ptr, size, begin, end)
+    rate = scalar(dtype, rate_ptr)
+    keep = values.dtype.type(1.0 - float(rate) * weight_decay)
+    return values, g, first, second, rate, keep
 
 
 @Kernel
 def SGD(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Plain descent."""
-    w = integers(args)
-    begin, end = partition(w[COUNT], LANES, thread, threads)
-    values, g = (
-        own(dtype, w, VALUES, begin, end),
-        own(dtype, w, GRADIENTS, begin, end),
-    )
-    T = values.dtype.type
-    rate = vector(dtype, w[5], 1)[0]
-    keep = T(1.0 - float(rate) * number(w[7]))
-    for i in range(end - begin):
+    """Plain descent, without hyperparameters of its own."""
+    values, g, _, _, rate, keep = own_slices(dtype, args, thread, threads)
+    for i in range(values.size):
         values[i] = keep * values[i] - rate * g[i]
 
 
 @Kernel
 def MOMENTUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Descent with momentum. Own numbers: momentum, whether it is Nesterov's."""
-    w = integers(args)
-    begin, end = partition(w[COUNT], LANES, thread, threads)
-    values, g = (
-        own(dtype, w, VALUES, begin, end),
-        own(dtype, w, GRADIENTS, begin, end),
-    )
-    velocity = own(dtype, w, FIRST, begin, end)
-    T = values.dtype.type
-    rate, momentum, nesterov = vector(dtype, w[5], 1)[0], T(number(w[8])), number(w[9]) != 0
-    keep = T(1.0 - float(rate) * number(w[7]))
-    for i in range(end - begin):
+    """Descent with momentum. Hyperparameters: momentum, 1.0 for Nesterov's and 0.0 for plain."""
+    values, g, velocity, _, rate, keep = own_slices(dtype, args, thread, threads)
+    factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
+    momentum, nesterov = values.dtype.type(factor), is_nesterov != 0
+    for i in range(values.size):
         step = -rate * g[i]
         velocity[i] = momentum * velocity[i] + step
         change = momentum * velocity[i] + step if nesterov else velocity[i]
@@ -91,55 +92,38 @@ def MOMENTUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def RMSPROP(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """RMSprop. Own numbers: rho, 1 - rho, epsilon."""
-    w = integers(args)
-    begin, end = partition(w[COUNT], LANES, thread, threads)
-    values, g, square = (
-        own(dtype, w, VALUES, begin, end),
-        own(dtype, w, GRADIENTS, begin, end),
-        own(dtype, w, FIRST, begin, end),
-    )
+    """RMSprop. Hyperparameters: rho, 1 - rho, epsilon."""
+    values, g, square, _, rate, keep = own_slices(dtype, args, thread, threads)
+    own = floats(args, HYPERPARAMETERS, 3)
     T = values.dtype.type
-    rate = vector(dtype, w[5], 1)[0]
-    rho, rest, epsilon = T(number(w[8])), T(number(w[9])), T(number(w[10]))
-    keep = T(1.0 - float(rate) * number(w[7]))
-    for i in range(end - begin):
+    rho, rest, epsilon = T(own[0]), T(own[1]), T(own[2])
+    for i in range(values.size):
         square[i] = rho * square[i] + rest * g[i] * g[i]
         values[i] = keep * values[i] - rate * g[i] / (np.sqrt(square[i]) + epsilon)
 
 
 @Kernel
 def ADAM(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Adam. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, logarithms of the betas, hat.
+    """Adam, with both bias corrections taken into the learning rate and epsilon.
 
-    The last one says whether epsilon is the one of `epsilon_hat`.
-
-    Both bias corrections are taken into rate and epsilon:
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
+
+    Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and 1.0 if
+    epsilon is that of `epsilon_hat`, which stands in place of epsilon * sqrt(c2).
     """
-    w = integers(args)
-    begin, end = partition(w[COUNT], LANES, thread, threads)
-    values, g = (
-        own(dtype, w, VALUES, begin, end),
-        own(dtype, w, GRADIENTS, begin, end),
+    values, g, mean, square, learning_rate, keep = own_slices(dtype, args, thread, threads)
+    decay1, weight1, decay2, weight2, given_epsilon, log_beta1, log_beta2, is_hat = floats(
+        args, HYPERPARAMETERS, 8
     )
-    mean, square = (
-        own(dtype, w, FIRST, begin, end),
-        own(dtype, w, SECOND, begin, end),
-    )
+    (step_ptr,) = integers(args, 6, 1)
+    step = float(scalar(args, step_ptr))
+    c1, c2 = -math.expm1(step * log_beta1), -math.expm1(step * log_beta2)
     T = values.dtype.type
-    step = float(carray(pointer(args, w[6]), 1)[0])
-    learning_rate = float(vector(dtype, w[5], 1)[0])
-    c1, c2 = -math.expm1(step * number(w[13])), -math.expm1(step * number(w[14]))
-    rate, epsilon = (
-        T(learning_rate * math.sqrt(c2) / c1),
-        T(number(w[12]) * (1.0 if number(w[15]) != 0 else math.sqrt(c2))),
-    )
-    beta1, rest1 = T(number(w[8])), T(number(w[9]))
-    beta2, rest2 = T(number(w[10])), T(number(w[11]))
-    keep = T(1.0 - float(learning_rate) * number(w[7]))
-    for i in range(end - begin):
+    rate = T(float(learning_rate) * math.sqrt(c2) / c1)
+    epsilon = T(given_epsilon * (1.0 if is_hat != 0 else math.sqrt(c2)))
+    beta1, rest1, beta2, rest2 = T(decay1), T(weight1), T(decay2), T(weight2)
+    for i in range(values.size):
         mean[i] = beta1 * mean[i] + rest1 * g[i]
         square[i] = beta2 * square[i] + rest2 * g[i] * g[i]
         values[i] = keep * values[i] - rate * mean[i] / (np.sqrt(square[i]) + epsilon)
@@ -147,65 +131,66 @@ def ADAM(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def LION(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Lion. Own numbers: beta1, 1 - beta1, beta2, 1 - beta2."""
-    w = integers(args)
-    begin, end = partition(w[COUNT], LANES, thread, threads)
-    values, g, mean = (
-        own(dtype, w, VALUES, begin, end),
-        own(dtype, w, GRADIENTS, begin, end),
-        own(dtype, w, FIRST, begin, end),
-    )
+    """Lion. Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2."""
+    values, g, mean, _, rate, keep = own_slices(dtype, args, thread, threads)
+    own = floats(args, HYPERPARAMETERS, 4)
     T = values.dtype.type
-    rate = vector(dtype, w[5], 1)[0]
-    beta1, rest1 = T(number(w[8])), T(number(w[9]))
-    beta2, rest2 = T(number(w[10])), T(number(w[11]))
-    keep = T(1.0 - float(rate) * number(w[7]))
-    for i in range(end - begin):
+    beta1, rest1, beta2, rest2 = T(own[0]), T(own[1]), T(own[2]), T(own[3])
+    for i in range(values.size):
         values[i] = keep * values[i] - rate * np.sign(beta1 * mean[i] + rest1 * g[i])
         mean[i] = beta2 * mean[i] + rest2 * g[i]
 
 
 @Kernel
 def SQUARES(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set sums[thread] = sum of the squares of its part. Words: g, size, sums (float64)."""
-    w = integers(args)
-    begin, end = partition(w[1], LANES, thread, threads)
-    g = slice_of(dtype, w[0], w[1], begin, end)
-    size = end - begin
+    """Set sums[thread] = sum of the squares of the thread's slice of x.
+
+    Arguments: x_ptr (size,), size, sums_ptr (threads,) of float64.
+    """
+    x_ptr, size, sums_ptr = integers(args, 0, 3)
+    begin, end = partition(size, LANES, thread, threads)
+    x = slice_of(dtype, x_ptr, size, begin, end)
+    count = end - begin
     # Four sums at a time: one alone would wait for each addition to end.
     a = b = c = d = 0.0
-    whole = size - size % 4
+    whole = count - count % 4
     for i in range(0, whole, 4):
-        a += float(g[i]) * float(g[i])
-        b += float(g[i + 1]) * float(g[i + 1])
-        c += float(g[i + 2]) * float(g[i + 2])
-        d += float(g[i + 3]) * float(g[i + 3])
-    for i in range(whole, size):
-        a += float(g[i]) * float(g[i])
-    carray(pointer(args, w[2]), thread + 1).view(np.float64)[thread] = (a + b) + (c + d)
+        a += float(x[i]) * float(x[i])
+        b += float(x[i + 1]) * float(x[i + 1])
+        c += float(x[i + 2]) * float(x[i + 2])
+        d += float(x[i + 3]) * float(x[i + 3])
+    for i in range(whole, count):
+        a += float(x[i]) * float(x[i])
+    vector(args, sums_ptr, thread + 1).view(np.float64)[thread] = (a + b) + (c + d)
+
+
+@compiled
+def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
+    """Return the sum of what `SQUARES` gave for each thread, in their order."""
+    sums = vector(args, sums_ptr, threads).view(np.float64)
+    total = 0.0
+    for other in range(threads):
+        total += sums[other]
+    return total
 
 
 @Kernel
 def L2_PENALTY(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.l2_penalty`.
+    """As `Backend.l2_penalty`; each thread changes a slice of the gradients.
 
-    Words: values, gradients, size, sums of `SQUARES` of the values, weight, bits of the strength,
-    loss_sum.
+    Arguments: values_ptr (size,), gradients_ptr (size,), size, sums_ptr (threads,) of `SQUARES` of
+    the values, weight_ptr (1,), loss_sum_ptr (1,), strength (float).
     """
-    w = integers(args)
-    begin, end = partition(w[2], LANES, thread, threads)
-    values, gradients = (
-        slice_of(dtype, w[0], w[2], begin, end),
-        slice_of(dtype, w[1], w[2], begin, end),
-    )
-    weight, strength = float(vector(dtype, w[4], 1)[0]), number(w[5])
+    values_ptr, gradients_ptr, size, sums_ptr, weight_ptr, loss_sum_ptr = integers(args, 0, 6)
+    (strength,) = floats(args, 6, 1)
+    begin, end = partition(size, LANES, thread, threads)
+    values = slice_of(dtype, values_ptr, size, begin, end)
+    gradients = slice_of(dtype, gradients_ptr, size, begin, end)
+    weight = float(scalar(dtype, weight_ptr))
     T = values.dtype.type
     if thread == 0:
-        total = 0.0
-        sums = carray(pointer(args, w[3]), threads).view(np.float64)
-        for other in range(threads):
-            total += sums[other]
-        vector(dtype, w[6], 1)[0] += T(0.5 * strength * total)
+        total = sum_of_squares(args, sums_ptr, threads)
+        vector(dtype, loss_sum_ptr, 1)[0] += T(0.5 * strength * total)
     if weight > 0:
         factor = T(strength / weight)
         for i in range(end - begin):
@@ -214,17 +199,16 @@ def L2_PENALTY(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @Kernel
 def CLIP(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set g = g * min(1, max_norm / ||g||). Words: g, size, sums of `SQUARES`, bits of max_norm."""
-    w = integers(args)
-    g = vector(dtype, w[0], w[1])
-    total = 0.0
-    sums = carray(pointer(args, w[2]), threads).view(np.float64)
-    for other in range(threads):
-        total += sums[other]
-    norm, limit = math.sqrt(total), number(w[3])
-    if not norm <= limit:  # so that a NaN spreads, as it does elsewhere
-        factor = g.dtype.type(limit / norm)
-        begin, end = partition(w[1], LANES, thread, threads)
-        mine = g[begin:end]
+    """Set g = g * min(1, max_norm / ||g||); each thread scales a slice.
+
+    Arguments: g_ptr (size,), size, sums_ptr (threads,) of `SQUARES` of g, max_norm (float).
+    """
+    g_ptr, size, sums_ptr = integers(args, 0, 3)
+    (max_norm,) = floats(args, 3, 1)
+    norm = math.sqrt(sum_of_squares(args, sums_ptr, threads))
+    if not norm <= max_norm:  # so that a NaN spreads, as it does elsewhere
+        begin, end = partition(size, LANES, thread, threads)
+        g = slice_of(dtype, g_ptr, size, begin, end)
+        factor = g.dtype.type(max_norm / norm)
         for i in range(end - begin):
-            mine[i] *= factor
+            g[i] *= factor

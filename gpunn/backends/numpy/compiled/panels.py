@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from gpunn.backends.numpy.compiled.columns import transpose_matrix
-from gpunn.backends.numpy.compiled.kernel import Kernel, integers, partition
-from gpunn.backends.numpy.compiled.pointers import copy_bytes
+from gpunn.backends.numpy.compiled.kernel import Kernel, partition
+from gpunn.backends.numpy.compiled.pointers import copy_bytes, integers
 from gpunn.backends.numpy.compiled.tiles import TILE_VECTORS
 from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
 
@@ -26,13 +26,12 @@ ROWS_AT_A_TIME = 16
 
 @Kernel
 def PACK(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy B into panels.
+    """Copy B (rows, columns) into panels, PANEL bytes a row and one panel after the other.
 
-    Words: bytes of a number; rows and columns of B; its address, bytes to its next row and column;
-    where the panels go.
+    Each thread copies some panels. Arguments: size (bytes of a number), rows, columns, b_ptr,
+    b_row_stride, b_column_stride (one of which is size), panels_ptr.
     """
-    w = integers(args)
-    size, rows, columns, b, b_row, b_column, target = w[0], w[1], w[2], w[3], w[4], w[5], w[6]
+    size, rows, columns, b, b_row, b_column, target = integers(args, 0, 7)
     panel = PANEL // size
     left, right = partition(columns, panel, thread, threads)
     if b_column != size:

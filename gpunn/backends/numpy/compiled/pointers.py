@@ -1,4 +1,4 @@
-"""What compiled code can't say in Python: memory by address, atomics, calls by address.
+"""What compiled Python can't say: memory by address, atomics, calls by address.
 
 Each is an intrinsic of numba, which gives the LLVM instructions themselves.
 """
@@ -18,9 +18,10 @@ __all__ = [
     "atomic_load",
     "call",
     "copy_bytes",
+    "floats",
     "flush_subnormals",
     "hint_spinning",
-    "number_of_bits",
+    "integers",
     "pointer",
     "power_of_two",
     "prefetch",
@@ -35,6 +36,33 @@ ARM = platform.machine().lower() in ("aarch64", "arm64")
 FLUSHING = 0x8040 if X86 else 1 << 24
 """Flags by which subnormal numbers are zero: of x86, flush to zero and denormals are zero; of ARM,
 FZ."""
+
+
+def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
+    """Return the signature and code of what loads some arguments of one type, as a tuple."""
+    if not isinstance(first, types.IntegerLiteral) or not isinstance(count, types.IntegerLiteral):
+        return None
+    numbers = range(first.literal_value, first.literal_value + count.literal_value)
+    result = types.UniTuple(kind, count.literal_value)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.bitcast(arguments[0], target.get_value_type(kind).as_pointer())
+        values = [builder.load(builder.gep(place, [I64(number)])) for number in numbers]
+        return target.make_tuple(builder, signature.return_type, values)
+
+    return result(args, first, count), generate
+
+
+@intrinsic(prefer_literal=True)
+def integers(context: Any, args: Any, first: Any, count: Any) -> Any:
+    """Return `count` arguments, from number `first` on, as a tuple of integers; both constants."""
+    return unpack(args, first, count, types.int64)
+
+
+@intrinsic(prefer_literal=True)
+def floats(context: Any, args: Any, first: Any, count: Any) -> Any:
+    """Return `count` arguments, from number `first` on, as a tuple of float64; both constants."""
+    return unpack(args, first, count, types.float64)
 
 
 @intrinsic
@@ -181,16 +209,6 @@ def prefetch(context: Any, address: Any) -> Any:
         return target.get_dummy_value()
 
     return types.void(types.int64), generate
-
-
-@intrinsic
-def number_of_bits(context: Any, bits: Any) -> Any:
-    """Return the float64 with these 64 bits."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
 
 
 @intrinsic

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from gpunn.backends.numpy.compiled.products import (
     TRANSPOSED_PRODUCT,
     TRANSPOSED_RESULT,
 )
-from gpunn.backends.numpy.compiled.program import Instruction, address, bits
+from gpunn.backends.numpy.compiled.program import Instruction, address, encoded
 from gpunn.backends.numpy.compiled.tiles import TILE_ROWS
 from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
 from gpunn.backends.numpy.memory import zeros
@@ -48,7 +49,7 @@ NARROW = 512
 which a panel of a transposed B stays in the first cache."""
 
 ONE_ROW = 1 << 17
-"""Numbers in B from which on it pays that threads share the terms of a single row's product."""
+"""Numbers in B from which on threads divide the terms of a single row's product among them."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """Terms, and numbers in a gradient of weights, up to which putting B into panels takes longer than
@@ -58,9 +59,8 @@ LARGE_RESULT = 1 << 19
 """Numbers in C from which on it should be written row by row, which panels allow."""
 
 APART = 1 << 19
-"""Bytes from the first to the last row of a matrix, of which a tile still finds each in the cache:
-rows that lie a power of two apart push each other out of it."""
-
+"""Bytes that the terms done at a time may span in a matrix, so that a tile still finds each row in
+the cache: rows that lie a power of two apart push each other out of it."""
 
 LONG_ROW = 1 << 15
 """Bytes of a row of A up to which tiles are faster than a BLAS with vectors half as wide. That
@@ -82,9 +82,9 @@ class Operand:
     Attributes
     ----------
     place, row, column : int
-        Its address, and the bytes to its next row and column.
+        Its address, and its strides in bytes.
     panel : int
-        Bytes from its first columns, as many as a tile has, to those that follow.
+        Bytes from its first panel, the columns that a tile takes, to the next one.
     """
 
     place: int
@@ -139,14 +139,19 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return what sets out = max(bias + a b, floor); a bias or floor goes with plain a and b.
+        """Return what sets out = max(bias + a b, floor), with a or b transposed if asked for.
 
         Parameters
         ----------
-        a, b, out : array
-            Contiguous matrices, a and b perhaps to be transposed, not both.
-        bias : array, optional
+        a : array of shape (m, k), or (k, m) if it is to be transposed
+        b : array of shape (k, n), or (n, k) if it is to be transposed
+        out : array of shape (m, n)
+        transpose_a, transpose_b : bool
+            Not both.
+        bias : array of shape (n,), optional
+            Only if neither is transposed, as is a floor.
         floor : float
+            0 for ReLU.
         """
         size = out.itemsize
         m, n = out.shape
@@ -155,7 +160,7 @@ class ProductPlans:
         method = self._method(m, n, k, transpose_a, transpose_b, panel)
         if transpose_a:
             self.gradients.append(out)
-        # Zeros to begin with, as wide as a tile, where there is no bias.
+        # Tiles add to something: where there is no bias, to zeros, at least as many as a tile has.
         initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
         left, right = Operand.of(a, transpose_a), Operand.of(b, transpose_b)
         instructions: list[Instruction] = []
@@ -176,13 +181,13 @@ class ProductPlans:
             rows = rows_within(2 * CACHED, k * size)
             numbers = m * rows
             instructions.append(self._packed(a, left.transposed, m, k))
-            left = Operand(address(self._panels), PANEL, size)
+            left = Operand(address(instructions[0].writes[0]), PANEL, size)
             read = [*instructions[0].writes, b, initial]
         elif method == PACKED:
             rows = rows_within(CACHED, max(k, n) * size)
             numbers = k * rows
             instructions.append(self._packed(b, right, n, k))
-            right = Operand(address(self._panels), PANEL, size, k * PANEL)
+            right = Operand(address(instructions[0].writes[0]), PANEL, size, k * PANEL)
             read = [a, *instructions[0].writes, initial]
         buffer_bytes = -(-numbers * size // 64) * 64
         buffer = np.empty(
@@ -190,27 +195,27 @@ class ProductPlans:
         )
         if buffer_bytes:
             read.append(buffer)
-        args = dict.fromkeys(PRODUCT_ARGS, 0)
+        args: dict[str, Any] = dict.fromkeys(PRODUCT_ARGS, 0)
         args |= {"method": method, "size": size, "m": m, "n": n, "k": k}
         args |= {"a": left.place, "a_row": left.row, "a_column": left.column}
         args |= {"b": right.place, "b_row": right.row, "b_column": right.column}
-        args |= {"b_panel": right.panel, "initial": address(initial)}
-        args |= {"c": address(out), "c_row": n * size, "floor": bits(floor)}
+        args |= {"b_panel": right.panel, "initial": initial}
+        args |= {"c": out, "c_row": n * size, "floor": floor}
         args |= {"rows": rows, "terms": terms}
-        args |= {"buffer": address(buffer), "buffer_bytes": buffer_bytes}
+        args |= {"buffer": buffer, "buffer_bytes": buffer_bytes}
         args["by_columns"] = not transpose_a and m <= n and n >= self.threads * panel
         if method == SPLIT_K:
             return self._split_k(args, a, b, initial, buffer, out)
         if method == BLAS:
             args |= self._for_blas(a, b, transpose_a, transpose_b)
             args["unfinished"] = bias is not None or floor > -math.inf
-        product = Instruction(PRODUCT, [*map(int, args.values())], read, [out])
+        product = Instruction(PRODUCT, [*args.values()], read, [out])
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
 
     def _for_blas(self, a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> dict[str, int]:
-        """Return what a BLAS is told besides."""
+        """Return the arguments that only a BLAS needs."""
         assert self.blas is not None
         self.uses_blas = True
         return {
@@ -223,15 +228,15 @@ class ProductPlans:
         }
 
     def _split_k(
-        self, args: dict[str, int], a: Array, b: Array, initial: Array, splits: Array, out: Array
+        self, args: dict[str, Any], a: Array, b: Array, initial: Array, splits: Array, out: Array
     ) -> list[Instruction]:
-        """Return what computes a part of the terms on each thread, and adds them."""
-        more = [args["buffer"], args["buffer_bytes"], self.threads, address(initial)]
-        more += [address(out), args["n"], args["size"], args["floor"]]
+        """Return what sums up some of the terms on each thread, and adds these sums."""
+        more = [splits, args["buffer_bytes"], self.threads, initial, out]
+        more += [args["n"], args["size"], args["floor"]]
         nothing = np.zeros(args["n"] + PANEL, out.dtype)
-        args["initial"] = address(nothing)
+        args["initial"] = nothing
         return [
-            Instruction(PRODUCT, [*map(int, args.values())], [a, b, nothing], [splits]),
+            Instruction(PRODUCT, [*args.values()], [a, b, nothing], [splits]),
             Instruction(SUM_SPLITS, more, [splits, initial], [out]),
         ]
 
@@ -256,25 +261,24 @@ class ProductPlans:
         return BLAS if n > NARROW and self._blas_pays(k * PANEL // panel) else PACKED
 
     def _blas_pays(self, row_bytes: int) -> bool:
-        """Whether a BLAS is as fast for large matrices, rows of A having so many bytes."""
+        """Return whether a BLAS is as fast for large matrices, A having rows of `row_bytes`."""
         if self.blas is None:
             return False
         wide = (self.blas.vector_bytes or VECTOR_BYTES) >= VECTOR_BYTES
         return wide or row_bytes > LONG_ROW
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
-        """Return what puts an operand into panels; one place serves all products in turn."""
+        """Return what copies an operand into panels, in memory that all products use in turn."""
         size = array.itemsize
         if self._panels is None:
             self._panels = zeros((self.most,), "uint8")
-        place = address(self._panels)
-        args = [size, rows, columns, operand.place, operand.row, operand.column, place]
+        args = [size, rows, columns, operand.place, operand.row, operand.column, self._panels]
         panels = self._panels[: rows * -(-columns * size // PANEL) * PANEL]
         assert panels.size == rows * -(-columns * size // PANEL) * PANEL, "more than promised"
         return Instruction(PACK, args, [array], [panels])
 
     def _with_update(
-        self, product: Instruction, args: dict[str, int], update: Instruction
+        self, product: Instruction, args: dict[str, Any], update: Instruction
     ) -> Instruction:
         """Return a product and the update that takes its result, done together row by row.
 
@@ -282,20 +286,20 @@ class ProductPlans:
         need not go to memory at all.
         """
         update_args = np.zeros(MAX_ARGS, np.int64)
-        update_args[: len(update.args)] = update.args
+        update_args[: len(update.args)] = [encoded(each) for each in update.args]
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]
         own = np.empty((self.threads, args["rows"] * args["n"]), result.dtype)
         last = args | {
             "update": update.kernel.address(update.dtype),
-            "update_args": address(update_args),
-            "args_buffer": address(args_buffer),
+            "update_args": update_args,
+            "args_buffer": args_buffer,
         }
-        non_final = last | {"c": address(own), "c_thread": own[0].nbytes}
+        non_final = last | {"c": own, "c_thread": own[0].nbytes}
         return Instruction(
             PRODUCT,
-            [*map(int, last.values())],
+            [*last.values()],
             [*product.reads, *update.reads[1:], update_args, args_buffer, own],
             [*product.writes, *update.writes],
-            non_final=[*map(int, non_final.values())],
+            non_final=[*non_final.values()],
         )

@@ -1,9 +1,9 @@
-"""Matrix products: by tiles of our own where they are faster, by the BLAS of NumPy elsewhere.
+"""Matrix products C = A B: by tiles of our own where they are faster, by NumPy's BLAS elsewhere.
 
-A BLAS is made for large matrices. It copies its operands into another order first, which pays if
-each element is used often. In a training step one side is often a batch of some dozens of rows;
-then tiles straight from where the operands lie take less, and can add a bias and do a ReLU before
-the result leaves the registers.
+A is (m, k), B (k, n) and C (m, n). A BLAS is made for large matrices. It copies its operands into
+another order first, which pays if each element is used often. In a training step one side is often
+a batch of some dozens of rows. Then tiles that read the operands where they lie take less time, and
+can add a bias and apply ReLU before the result leaves the registers.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ from gpunn.backends.numpy.compiled.kernel import (
     MAX_ARGS,
     Kernel,
     compiled,
-    integers,
-    number,
     partition,
     slice_of,
     vector,
 )
 from gpunn.backends.numpy.compiled.optimizers import COUNT, FIRST, GRADIENTS, SECOND, VALUES
 from gpunn.backends.numpy.compiled.panels import PANEL
-from gpunn.backends.numpy.compiled.pointers import call, copy_bytes, pointer
+from gpunn.backends.numpy.compiled.pointers import call, copy_bytes, floats, integers
 from gpunn.backends.numpy.compiled.tiles import ROW_VECTORS, TILE_ROWS, TILE_VECTORS, tile
 from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES
 
@@ -46,16 +44,17 @@ __all__ = [
 ]
 
 TILES, SPLIT_K, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, BLAS = range(7)
-"""How a product C = A B is done, by tiles but for the last:
+"""How a product is done, by tiles but for the last:
 
 * TILES: from where A and B lie.
-* SPLIT_K: so too, for a single row, threads sharing the terms; `SUM_SPLITS` adds theirs.
+* SPLIT_K: the same for a single row. Each thread sums up some of the k terms; `SUM_SPLITS` adds
+  these sums.
 * PACKED: B lies in panels (`panels.PACK`), and some rows of A at a time are copied together.
-* TRANSPOSED_PANELS: what lies in memory is B.T, of which each thread turns a panel at a time.
-* TRANSPOSED_PRODUCT: what lies in memory is B.T; as C.T = B.T A.T, with A.T in panels, if A and C
-  are small.
-* TRANSPOSED_RESULT: what lies in memory is A.T; as C.T = B.T A.T, if C.T has few rows.
-* BLAS: by NumPy's, which each thread calls for its share.
+* TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
+* TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
+  small.
+* TRANSPOSED_RESULT: A.T lies in memory; as C.T = B.T A.T, if C.T has few rows.
+* BLAS: by NumPy's, which each thread calls for its block of C.
 """
 
 PRODUCT_ARGS = (
@@ -65,14 +64,19 @@ PRODUCT_ARGS = (
     *("blas_function", "blas_wide", "trans_a", "trans_b", "a_length", "b_length", "unfinished"),
     *("update", "update_args", "args_buffer"),
 )
-"""What a product is told. `a`, `b`, `c`, `initial` (a row of C), `buffer`: addresses, 0 for none.
+"""Arguments of `PRODUCT`, in order.
 
-`by_columns` says whether threads share columns rather than rows, `size` what bytes a number has.
-`a_row`, `b_panel` and the like: bytes to the next one; `c_thread`: to the C of the next thread, if
-each has one for the rows that it does at a time; `buffer_bytes`: to its buffer. `floor`: bits of a
-number. `rows`, `terms`: how many to do at a time. `a_length` and `b_length`: numbers in a row as
-the BLAS counts them; `unfinished`: whether `initial` and `floor` are left to do after it. `update`
-is the kernel that takes each thread's rows of C as gradients, `args_buffer` where its arguments go.
+* `a`, `b`, `c`, `initial` (n,), `buffer`: addresses, 0 for none. `initial` is the bias, or zeros.
+* `a_row`, `a_column`, `b_row`, `b_column`, `b_panel`, `c_row`: strides in bytes. `c_thread`: to the
+  C of the next thread, if each has one for the rows that it does at a time. `buffer_bytes`: to the
+  buffer of the next thread.
+* `by_columns`: whether threads divide the columns of C among them, rather than the rows.
+* `size`: bytes of a number. `floor` (float): 0.0 for ReLU, minus infinity for none.
+* `rows`, `terms`: how many rows of C, and how many of the k terms, to do at a time.
+* `trans_a`, `trans_b`, `a_length`, `b_length`: what CBLAS calls TransA, TransB, lda and ldb.
+  `unfinished`: whether bias and floor are left to do after it.
+* `update`: address of an optimizer's kernel, which takes each thread's rows of C as gradients;
+  `update_args`: address of its arguments; `args_buffer`: where each thread puts those of its own.
 """
 
 (
@@ -102,7 +106,7 @@ def call_blas(
     c: Any,
     c_row: Any,
 ) -> Any:
-    """Call cblas_sgemm or cblas_dgemm: C = A B, row-major, sizes being 64-bit if `wide`."""
+    """Call cblas_sgemm or cblas_dgemm: C = A B, row-major; sizes are of 64 bits if `wide`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, function, wide, trans_a, trans_b, *rest = arguments
@@ -156,7 +160,7 @@ def multiply_tiles(
     left: int,
     right: int,
 ) -> None:
-    """Do some rows of C, and columns from where a panel begins; distances are in bytes."""
+    """Compute some rows of C; `left`, the first column, begins a panel. Strides are in bytes."""
     lanes = VECTOR_BYTES // size
     panel = PANEL // size
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
@@ -193,8 +197,8 @@ def multiply_tiles(
 
 @compiled
 def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + A B, floor), and do an update with it; the words are named above."""
-    method = integers(args)[METHOD]
+    """Set C = max(initial + A B, floor), and do an update with it; see `PRODUCT_ARGS`."""
+    method = carray(args, MAX_ARGS)[METHOD]
     if method == SPLIT_K:
         by_split_k(dtype, args, thread, threads)
     elif method == TRANSPOSED_PANELS:
@@ -211,7 +215,7 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
-    """Return the first row and the one after the last that a thread does; and columns."""
+    """Return the block of C that a thread computes: first, last + 1 row; first, last + 1 column."""
     first, last, left, right = 0, w[M], 0, w[N]
     if w[BY_COLUMNS]:
         left, right = partition(w[N], PANEL // w[SIZE], thread, threads)
@@ -222,8 +226,8 @@ def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Take B from where it lies, or from its panels; then A goes to a place of its own."""
-    w = integers(args)
+    """Take A and B from where they lie; or B from panels, and A from a copy of some rows."""
+    w = carray(args, MAX_ARGS)
     size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
     first, last, left, right = own_block(w, thread, threads)
     while first < last and left < right:
@@ -242,7 +246,7 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
         )  # fmt: skip
         if w[UPDATE]:
             args_buffer = w[ARGS_BUFFER] + thread * MAX_ARGS * 8
-            update_part(
+            update_rows(
                 args, args_buffer, w[UPDATE], w[UPDATE_ARGS], c, first * w[N], rows * w[N], size
             )
         first += rows
@@ -250,8 +254,8 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def by_split_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """For a single row each thread reads whole rows of B, which then fit its cache."""
-    w = integers(args)
+    """Do a single row: each thread reads whole rows of B, which then fit its cache."""
+    w = carray(args, MAX_ARGS)
     term, end = w[K] * thread // threads, w[K] * (thread + 1) // threads
     multiply_tiles(
         dtype, w[SIZE], w[A] + term * w[A_COLUMN], w[A_ROW], w[A_COLUMN], w[B] + term * w[B_ROW],
@@ -262,8 +266,8 @@ def by_split_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """B being the transpose of what lies in memory, turn a panel of it at a time."""
-    w = integers(args)
+    """Transpose a panel of what lies in memory, B.T, at a time, and multiply by that."""
+    w = carray(args, MAX_ARGS)
     size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
     first, last, left, right = own_block(w, thread, threads)
     a, c = w[A] + first * w[A_ROW], w[C] + first * w[C_ROW]
@@ -282,8 +286,8 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Do C.T = B.T A.T, B.T being what lies in memory, and A.T lying in panels."""
-    w = integers(args)
+    """Compute C.T = B.T A.T from B.T as it lies in memory and A.T in panels."""
+    w = carray(args, MAX_ARGS)
     size, m, buffer = w[SIZE], w[M], w[BUFFER] + thread * w[BUFFER_BYTES]
     left, right = partition(w[N], PANEL // size, thread, threads)
     while left < right:
@@ -298,8 +302,8 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 @compiled
 def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Do C.T = B.T A.T, A.T being what lies in memory, and C.T having few rows."""
-    w = integers(args)
+    """Compute C.T = B.T A.T from A.T as it lies in memory, if C.T has few rows."""
+    w = carray(args, MAX_ARGS)
     size, m, n = w[SIZE], w[M], w[N]
     left, right = partition(m, PANEL // size, thread, threads)
     if left < right:
@@ -315,8 +319,8 @@ def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_blas(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Leave it to the BLAS, each thread its share."""
-    w = integers(args)
+    """Call the BLAS, each thread for its block of C."""
+    w = carray(args, MAX_ARGS)
     size = w[SIZE]
     first, last, left, right = own_block(w, thread, threads)
     if first >= last or left >= right:
@@ -327,9 +331,8 @@ def by_blas(dtype: Any, args: Any, thread: int, threads: int) -> None:
         w[C] + first * w[C_ROW] + left * size, w[C_ROW] // size,
     )  # fmt: skip
     if w[UNFINISHED]:
-        finish(
-            dtype, size, w[INITIAL], w[C], w[C_ROW], number(w[FLOOR]), first, last, left, right
-        )  # fmt: skip
+        (floor,) = floats(args, FLOOR, 1)
+        add_bias(dtype, size, w[INITIAL], w[C], w[C_ROW], floor, first, last, left, right)
 
 
 @compiled
@@ -349,9 +352,9 @@ def multiply_terms(
     left: int,
     right: int,
 ) -> None:
-    """Do these rows and columns, some terms at a time, to which C then adds the next."""
-    w = integers(args)
-    k, floor = w[K], number(w[FLOOR])
+    """Compute some rows and columns of C, some terms at a time; distances are in bytes."""
+    w = carray(args, MAX_ARGS)
+    k, (floor,) = w[K], floats(args, FLOOR, 1)
     blocks = (k + w[TERMS] - 1) // w[TERMS]
     for block in range(blocks):
         term, end = k * block // blocks, k * (block + 1) // blocks
@@ -366,7 +369,7 @@ def multiply_terms(
 def copy_across(
     dtype: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
 ) -> None:
-    """Copy columns of A one after the other."""
+    """Copy columns of A to `target`, one after the other."""
     if a_row != size:
         transpose_matrix(dtype, size, a, a_row, rows, columns, target, rows * size)
         return
@@ -375,19 +378,22 @@ def copy_across(
 
 
 @compiled
-def update_part(
-    word: Any,
+def update_rows(
+    args: Any,
     args_buffer: int,
     kernel: int,
-    args: int,
+    update_args: int,
     gradients: int,
     first: int,
     count: int,
     size: int,
 ) -> None:
-    """Do an optimizer's update for some of its parameters, whose gradients are given."""
-    copy_bytes(args_buffer, args, MAX_ARGS * 8)
-    own = carray(pointer(word, args_buffer), MAX_ARGS)
+    """Call an optimizer's kernel for `count` parameters from number `first` on.
+
+    Its arguments are copied into the thread's own buffer and moved there by so many elements.
+    """
+    copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
+    own = vector(args, args_buffer, MAX_ARGS)
     own[VALUES] += first * size
     if own[FIRST] != 0:
         own[FIRST] += first * size
@@ -399,7 +405,7 @@ def update_part(
 
 
 @compiled
-def finish(
+def add_bias(
     dtype: Any,
     size: int,
     initial: int,
@@ -411,7 +417,7 @@ def finish(
     left: int,
     right: int,
 ) -> None:
-    """Set C = max(initial + C, floor), `initial` being one row for all."""
+    """Set C = max(initial + C, floor) in a block of C; `initial` is one row, added to each."""
     bias = vector(dtype, initial + left * size, right - left)
     least = bias.dtype.type(floor)
     for row in range(first, last):
@@ -426,21 +432,21 @@ PRODUCT = Kernel(product.py_func)
 
 @Kernel
 def SUM_SPLITS(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + the sum of all parts, floor), for a C of one row.
+    """Set C = max(initial + the sum of all splits, floor); each thread does some columns.
 
-    Words: the parts, bytes to the next one, how many; initial, C, columns, bytes of a number, bits
-    of the floor.
+    Arguments: splits_ptr (splits, columns), split_stride, splits, initial_ptr (columns,), c_ptr
+    (columns,), columns, size (bytes of a number), floor (float).
     """
-    w = integers(args)
-    columns, size = w[5], w[6]
+    splits_ptr, stride, splits, initial_ptr, c_ptr, columns, size = integers(args, 0, 7)
+    (floor,) = floats(args, 7, 1)
     left, right = partition(columns, PANEL // size, thread, threads)
-    out = slice_of(dtype, w[4], columns, left, right)
-    initial = slice_of(dtype, w[3], columns, left, right)
-    least = out.dtype.type(number(w[7]))
+    out = slice_of(dtype, c_ptr, columns, left, right)
+    initial = slice_of(dtype, initial_ptr, columns, left, right)
+    least = out.dtype.type(floor)
     for column in range(right - left):
         out[column] = initial[column]
-    for each in range(w[2]):
-        values = slice_of(dtype, w[0] + each * w[1], columns, left, right)
+    for split in range(splits):
+        values = slice_of(dtype, splits_ptr + split * stride, columns, left, right)
         for column in range(right - left):
             out[column] += values[column]
     for column in range(right - left):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,17 +16,24 @@ from gpunn.backends.numpy.compiled.kernel import Kernel
 from gpunn.backends.numpy.compiled.threads import ROW_SIZE, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
-__all__ = ["Instruction", "Program", "address", "bits"]
+__all__ = ["Instruction", "Program", "address", "encoded"]
 
 
-def bits(number: float) -> int:
-    """Return the 64 bits of a float64 as an integer."""
-    return int(struct.unpack("<q", struct.pack("<d", number))[0])
+def address(array: np.ndarray) -> int:
+    """Return where an array's memory begins."""
+    return int(array.ctypes.data)
 
 
-def address(array: np.ndarray | None) -> int:
-    """Return where an array's memory begins, 0 for None."""
-    return 0 if array is None else int(array.ctypes.data)
+def encoded(argument: float | np.ndarray | None) -> int:
+    """Return a kernel's argument as 64 bits.
+
+    An integer as it is, a float as the bits of a float64, an array as its address, None as 0.
+    """
+    if isinstance(argument, np.ndarray):
+        return address(argument)
+    if isinstance(argument, float | np.floating):
+        return int.from_bytes(struct.pack("=d", argument), sys.byteorder, signed=True)
+    return int(argument or 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,32 +43,31 @@ class Instruction:
     Attributes
     ----------
     kernel : Kernel
-    args : sequence of int
-        Integers, addresses, and numbers as their bits.
+    args : sequence of int, float, array or None
+        In the order that the kernel's docstring gives.
     reads, writes : sequence of array
-        The memory it looks at and changes, which must last as long as the program.
+        The memory that it reads and writes, which must last as long as the program.
     early : bool
-        Whether to do it as soon as what it needs is there, rather than where it was asked for.
+        Whether to run it as soon as what it reads is there, rather than where it was asked for.
     fuse : callable, optional
-        Takes an update whose gradients are what this one writes, and returns both as one. An
-        update is early; it reads the gradients before anything else, and its args are those of
-        `optimizers`.
-    non_final : sequence of int
-        The args for all repetitions of a program but the last, if others: what nobody will see
+        Takes the update whose gradients this instruction writes, and returns both as one. An update
+        is `early`, reads the gradients before anything else, and has the arguments of `optimizers`.
+    non_final : sequence
+        Arguments in all repetitions of a program but the last, if they differ: what nobody will see
         need not be written.
     """
 
     kernel: Kernel
-    args: Sequence[int]
+    args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
     early: bool = False
     fuse: Callable[[Instruction], Instruction] | None = None
-    non_final: Sequence[int] = ()
+    non_final: Sequence[float | np.ndarray | None] = ()
 
     @property
     def dtype(self) -> str:
-        """Type of the numbers that it computes with."""
+        """Name of the type that it computes with."""
         used = (array.dtype.name for array in (*self.reads, *self.writes))
         return next((name for name in used if name in ("float32", "float64")), "float32")
 
@@ -116,7 +123,7 @@ class Program:
                 continue
             order = schedule(order)
             if len(order) == len(operations):
-                # Nobody looks at a gradient before the end of all.
+                # With nothing between but instructions, nobody looks at a gradient before the end.
                 order = fuse_updates(order)
                 self._non_final = table_of(order, non_final=True)
             self._steps.append(table_of(order))
@@ -142,7 +149,10 @@ class Program:
                             step()
 
     def give(self, own: np.ndarray, argument: np.ndarray) -> None:
-        """Let the program take `argument` in place of the array that it was made with."""
+        """Let the program read `argument` in place of `own`, which it was made with.
+
+        Its address goes where that of `own` was, or else its elements into `own`.
+        """
         if self._places is None:
             self._places = [
                 (step, step == own.ctypes.data)
@@ -160,7 +170,7 @@ class Program:
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, the early ones directly after the last that they wait for.
+    """Return the instructions in order, `early` ones directly after the last that they wait for.
 
     So the update of a layer's weights finds their gradient in the cache.
     """
@@ -175,9 +185,9 @@ def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
-    """Return the instructions, a gradient and the update that follows it made one.
+    """Return the instructions, with a gradient and the update that follows it made one.
 
-    Provided that nothing else looks at the gradient.
+    Only where nothing else reads the gradient.
     """
     result: list[Instruction] = []
     for instruction in order:
@@ -196,7 +206,11 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def table_of(order: Sequence[Instruction], non_final: bool = False) -> np.ndarray:
-    """Return the table of instructions, with a barrier wherever one must wait for another."""
+    """Return the table (instructions, ROW_SIZE) of a program, with the barriers that it needs.
+
+    A row has the kernel's address, 1 if a barrier follows it, and the arguments. A barrier follows
+    where a later instruction must wait for this one or one before it.
+    """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     since_barrier: list[Instruction] = []
     for index, instruction in enumerate(order):
@@ -206,6 +220,6 @@ def table_of(order: Sequence[Instruction], non_final: bool = False) -> np.ndarra
         since_barrier.append(instruction)
         args = instruction.non_final if non_final and instruction.non_final else instruction.args
         table[index, 0] = instruction.kernel.address(instruction.dtype)
-        table[index, 2 : 2 + len(args)] = args
+        table[index, 2 : 2 + len(args)] = [encoded(each) for each in args]
     table[-1, 1] = 1  # the next time begins with the first of them
     return table

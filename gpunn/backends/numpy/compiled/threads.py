@@ -1,8 +1,8 @@
 """Threads that run one program together, and meet at its barriers.
 
 A step of a small network takes some ten microseconds, about as long as it takes to wake a thread.
-So the threads stay in compiled code from one operation to the next, wait for one another by
-looking at a counter in memory, and look for the next program for a while before they sleep.
+So the threads stay in compiled code from one operation to the next, spin on a counter in memory at
+a barrier, and spin for a while on the mailbox, where the next program comes, before they sleep.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from gpunn.errors import ArgumentError
 __all__ = ["ROW_SIZE", "Team", "team"]
 
 ROW_SIZE = MAX_ARGS + 2
-"""Words of an instruction in a program's table: kernel, whether a barrier follows, arguments."""
+"""Integers in a row of a program's table: kernel, whether a barrier follows, arguments."""
 
-# Places in a team's mailbox, a cache line apart, in int64 values.
 ARRIVED, DONE, GENERATION, SLEEPING, JOB = 0, 8, 16, 24, 32
+"""Places in a team's mailbox, in integers of 64 bits; each has a cache line of its own. They hold
+the threads that have arrived at barriers, the workers that are done, the number of the newest
+program, the threads that sleep, and that program's table, length and repetitions."""
 
 SPIN_LIMIT = 20_000
-"""Looks at the mailbox before a waiting thread sleeps; some hundred microseconds."""
+"""Looks at the mailbox before a worker sleeps; some hundred microseconds."""
 
 YIELD_AFTER = 2_000
-"""Looks at a counter before a thread lets others run: it may be waiting for one of those."""
+"""Looks at a counter before a thread gives up its core: another may need it to arrive."""
 
 
 def _address_of_yield() -> int:
@@ -50,14 +52,14 @@ def _address_of_yield() -> int:
 
 
 @compiled
-def wait_for(place: int, count: int, let_others_run: int, mailbox: int) -> None:
-    """Wait until the counter at `place` has come to `count`."""
+def wait_for(counter: int, count: int, sched_yield: int, mailbox: int) -> None:
+    """Wait until the counter at an address has come to `count`."""
     looks = 0
-    while atomic_load(place) < count:
+    while atomic_load(counter) < count:
         hint_spinning()
         looks += 1
-        if looks >= YIELD_AFTER and let_others_run != 0:
-            call(let_others_run, mailbox, 0, 0)
+        if looks >= YIELD_AFTER and sched_yield != 0:
+            call(sched_yield, mailbox, 0, 0)
 
 
 @compiled
@@ -68,9 +70,13 @@ def run(
     thread: int,
     threads: int,
     mailbox: int,
-    let_others_run: int,
+    sched_yield: int,
 ) -> None:
-    """Do a program `times` times; the arguments but `thread` are the same for all threads."""
+    """Run a program `times` times; all arguments but `thread` are the same for all threads.
+
+    `table`, `mailbox` and `sched_yield` are addresses; that function is called with arguments that
+    it ignores.
+    """
     met = 0
     for _ in range(times):
         for index in range(length):
@@ -79,23 +85,23 @@ def run(
             if threads > 1 and atomic_load(row + 8) != 0:
                 met += threads
                 atomic_add(mailbox + ARRIVED * 8, 1)
-                wait_for(mailbox + ARRIVED * 8, met, let_others_run, mailbox)
+                wait_for(mailbox + ARRIVED * 8, met, sched_yield, mailbox)
 
 
 @compiled
 def run_as_leader(
-    table: int, length: int, times: int, threads: int, mailbox: int, let_others_run: int
+    table: int, length: int, times: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program as thread 0, and wait for the others."""
+    """Run a program as thread 0, and wait for the workers."""
     flags = flush_subnormals()
-    run(table, length, times, 0, threads, mailbox, let_others_run)
+    run(table, length, times, 0, threads, mailbox, sched_yield)
     set_float_flags(flags)
-    wait_for(mailbox + DONE * 8, threads - 1, let_others_run, mailbox)
+    wait_for(mailbox + DONE * 8, threads - 1, sched_yield, mailbox)
 
 
 @compiled
-def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, let_others_run: int) -> int:
-    """Run what is on the mailbox until nothing new comes; return the number of the last."""
+def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yield: int) -> int:
+    """Run programs in the mailbox until none comes for a while; return the last one's number."""
     flush_subnormals()  # for good, since this thread does nothing but compute
     looks = 0
     while looks < SPIN_LIMIT:
@@ -114,7 +120,7 @@ def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, let_others
             thread,
             threads,
             mailbox,
-            let_others_run,
+            sched_yield,
         )
         atomic_add(mailbox + DONE * 8, 1)
     return seen
@@ -122,13 +128,13 @@ def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, let_others
 
 @compiled
 def start_sleeping(mailbox: int, amount: int) -> int:
-    """Count the threads that sleep, and return the number of the newest program."""
+    """Add to the number of threads that sleep, and return the number of the newest program."""
     atomic_add(mailbox + SLEEPING * 8, amount)
     return atomic_load(mailbox + GENERATION * 8)
 
 
 class Team:
-    """The thread that asks for programs, and others, which wait for them.
+    """The thread that asks for programs, the leader, and workers, which wait for them.
 
     Parameters
     ----------
@@ -139,7 +145,7 @@ class Team:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._mailbox = np.zeros(64, np.int64)
-        # On a line of its own.
+        # Where a cache line begins.
         self._address = self._mailbox.ctypes.data + -self._mailbox.ctypes.data % 64
         offset = (self._address - self._mailbox.ctypes.data) // 8
         self._slots = self._mailbox[offset:]
@@ -160,7 +166,7 @@ class Team:
                 ) from error
 
     def run(self, table: np.ndarray, times: int) -> None:
-        """Do the program in `table` `times` times; callers take turns."""
+        """Run the program in `table` `times` times; callers take turns."""
         with self._lock:
             slots, length = self._slots, len(table)
             address = table.ctypes.data
@@ -176,8 +182,8 @@ class Team:
                         self._wake.release()
                     woken = True
             finally:
-                # Also if interrupted here: who has begun the program waits at its barriers. One
-                # call too many of either kind does no harm to those who are awake.
+                # Also if this is interrupted: workers that have begun wait at the barriers. One
+                # call too many of either kind does no harm to those that are awake.
                 if not published:
                     publish(self._address)
                 if not woken:
@@ -188,7 +194,7 @@ class Team:
         seen = 0
         while True:
             seen = run_as_worker(thread, self.threads, seen, self._address, self._yield)
-            # What came between the last look and this count has not woken this thread.
+            # A program that came between the last look and this count has not woken this thread.
             if start_sleeping(self._address, 1) == seen:
                 self._wake.acquire()
             start_sleeping(self._address, -1)

@@ -31,10 +31,8 @@ TILE_VECTORS = 2
 ROW_VECTORS = 8
 """Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
 
-
-# Beside the tile, registers hold a row of B and an element of A.
 TILE_ROWS = (REGISTERS - TILE_VECTORS - 1) // TILE_VECTORS
-"""Rows in a tile, at most."""
+"""Rows in a tile, at most: beside it, registers hold a row of B and an element of A."""
 
 
 @intrinsic
@@ -57,7 +55,7 @@ def tile(
     floor: Any,
     columns: Any,
 ) -> Any:
-    """Set C = max(initial + A B, floor) for one tile.
+    """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ from gpunn.backends.numpy.compiled.backend import largest_panels
 from gpunn.backends.numpy.compiled.optimizers import ADAM, SGD, SQUARES
 from gpunn.backends.numpy.compiled.panels import PANEL
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
-from gpunn.backends.numpy.compiled.program import Instruction, Program, address, bits, fuse_updates
+from gpunn.backends.numpy.compiled.program import Instruction, Program, fuse_updates
+from gpunn.backends.recording import Operation
 
 # method, form, m, n, k: no size is a multiple of a tile's, so that its edges are met too.
 CASES = [
@@ -120,8 +121,11 @@ def test_a_blas_pays_if_its_vectors_are_as_wide(tiles, vectors, row_bytes, expec
 def test_panels_are_as_large_as_the_products_need():
     data = np.zeros((100_000, 4), np.float32)
     x, weights, out = (np.zeros(shape, np.float32) for shape in ((8, 4), (4, 300), (8, 300)))
-    taken = [("gather_rows", (data, None, None, x), {}), ("matmul", (x, weights, out), {})]
-    assert 300 * 4 * 4 <= largest_panels(taken) < 100_000
+    tape = [
+        Operation("gather_rows", (data, None, None, x)),
+        Operation("matmul", (x, weights, out)),
+    ]
+    assert 300 * 4 * 4 <= largest_panels(tape) < 100_000
 
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
@@ -136,11 +140,10 @@ def test_bias_and_floor_are_applied_once(sizes):
 
 
 def update_of(kernel, values, gradients, slots, rate):
-    addresses = [address(slot) for slot in slots]
-    numbers = [0.9, 0.1, 0.999, 0.001, 1e-8, np.log(0.9), np.log(0.999), 0.0]
+    hyperparameters = [0.9, 0.1, 0.999, 0.001, 1e-8, np.log(0.9), np.log(0.999), 0.0]
     step = np.ones(1, np.int64)
-    args = [address(values), address(gradients), *[*addresses, 0, 0][:2], values.size]
-    args += [address(rate), address(step), bits(0.01), *map(bits, numbers)]
+    args = [values, gradients, *[*slots, None, None][:2], values.size]
+    args += [rate, step, 0.01, *hyperparameters]
     read = [gradients, rate, step]
     return Instruction(kernel, args, read, [values, *slots], early=True)
 
@@ -172,8 +175,7 @@ def test_updates_wait_where_others_look_at_the_gradient():
     values, rate, norm = np.ones((20, 30), np.float32), np.ones(1, np.float32), np.zeros(1)
     (product,) = plans(1).encode(a, b, gradients, transpose_a=True)
     update = update_of(SGD, values, gradients, [], rate)
-    args = [address(gradients), gradients.size, address(norm)]
-    look = Instruction(SQUARES, args, [gradients], [norm])
+    look = Instruction(SQUARES, [gradients, gradients.size, norm], [gradients], [norm])
     for order in ([product, look, update], [product, update, look]):
         assert fuse_updates(order) == order
     part = update_of(SGD, values[:10], gradients[:10], [], rate)

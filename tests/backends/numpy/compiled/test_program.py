@@ -9,19 +9,17 @@ pytest.importorskip("numba")
 
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.counters import ADD, FILL
-from gpunn.backends.numpy.compiled.encoder import address
-from gpunn.backends.numpy.compiled.program import Instruction, bits, schedule, table_of
+from gpunn.backends.numpy.compiled.program import Instruction, schedule, table_of
 from gpunn.backends.numpy.compiled.threads import Team
 from gpunn.errors import ArgumentError
 
 
 def fill(out, value, early=False):
-    return Instruction(FILL, [address(out), out.size, bits(value)], writes=[out], early=early)
+    return Instruction(FILL, [out, out.size, float(value)], writes=[out], early=early)
 
 
 def add(values, out):
-    args = [address(values), address(out), out.size]
-    return Instruction(ADD, args, [values, out], [out])
+    return Instruction(ADD, [values, out, out.size], [values, out], [out])
 
 
 @pytest.fixture
