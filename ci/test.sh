@@ -65,7 +65,7 @@ check "mypy" "$environment_python" -m mypy --strict gpunn
 check "imports" "$environment/bin/lint-imports" --no-logo --no-cache
 
 [[ $run != quick || $given != 0 ]] ||
-  set -- tests/test_*.py tests/{data,layers,reference,storage,training}
+  set -- tests/test_*.py tests/{layers,reference,storage,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
@@ -79,7 +79,7 @@ else
   # other one ends earlier, and goes on with some folders. Each leads a process group (set -m), so that what it started
   # ends with it if this script is interrupted.
   later=()
-  ((given)) || later=(tests/kernels)
+  ((given)) || later=(tests/kernels tests/sklearn)
   log=$(mktemp)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT

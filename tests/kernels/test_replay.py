@@ -345,6 +345,7 @@ def run_own(recording, tmp_path, body):
     made.replay([record], "thread")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", UNORDERED)
 def test_accesses_that_nothing_orders_are_a_race(recording, proved, tmp_path, name):
     with pytest.raises(FaultError, match="data race, at byte"):
@@ -352,6 +353,7 @@ def test_accesses_that_nothing_orders_are_a_race(recording, proved, tmp_path, na
     proved("planted races caught")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ORDERED)
 def test_accesses_in_order_are_none(recording, tmp_path, name):
     run_own(recording, tmp_path, ORDERED[name])

@@ -48,6 +48,7 @@ def test_estimator(estimator, check, name):
         check(estimator)
 
 
+@pytest.mark.full
 def test_estimators_pass_the_checks_of_array_api_dispatch():
     """In a process of its own: SciPy reads the variable when it is imported."""
     script = """
@@ -127,6 +128,7 @@ def own_cases():
                 yield pytest.param(node.name, case, id=f"{node.name}-{number}")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "case"), list(own_cases()))
 def test_scikit_learns_own_tests_pass(own_tests, name, case, tmp_path, capsys):
     fixtures = {"tmp_path": tmp_path, "capsys": capsys, "global_random_seed": 42}

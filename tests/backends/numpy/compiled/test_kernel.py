@@ -99,6 +99,7 @@ def test_damaged_code_is_said_and_compiled_anew(folder, damage):
     assert run(folder) == ""
 
 
+@pytest.mark.full
 def test_swapped_code_is_compiled_anew(folder):
     """Each file is whole, and none is the one that its name says."""
     files = kernels(folder)
@@ -109,6 +110,7 @@ def test_swapped_code_is_compiled_anew(folder):
     assert run(folder) == ""
 
 
+@pytest.mark.full
 def test_what_stands_in_place_of_code_is_not_read(folder):
     for file in kernels(folder):
         file.unlink()
