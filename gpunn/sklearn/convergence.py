@@ -1,4 +1,4 @@
-"""When to stop, and at which learning rate to go on: scikit-learn's rules, epoch by epoch."""
+"""scikit-learn's rules, after each epoch, of when to stop and how to change the learning rate."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from gpunn.schedules import Schedule
 __all__ = ["Convergence", "LearningRate"]
 
 SMALLEST_RATE = 1e-6
-"""An adaptive learning rate that is no larger ends training instead of becoming smaller."""
+"""An adaptive learning rate up to this is not divided further; training ends instead."""
 
 
 class LearningRate(Schedule):
-    """A learning rate that is set from outside, between two epochs.
+    """A learning rate that `Convergence` sets between two epochs.
 
     Attributes
     ----------
@@ -32,20 +32,20 @@ class LearningRate(Schedule):
 
 
 class Convergence:
-    """How far training has come, and whether it goes on.
+    """The progress of training, and the decision whether to continue.
 
-    Without early stopping the training loss counts, with it the validation score. An epoch without
-    an improvement by `tol` is a bad one; after more than `patience` bad ones in a row training
-    stops, or an adaptive learning rate is divided by 5.
+    It is judged by the training loss or, with early stopping, by the validation score. An epoch
+    that does not improve it by `tol` is a bad epoch. After more than `patience` bad epochs in a row
+    training stops, or an adaptive learning rate is divided by 5.
 
     Parameters
     ----------
     estimator : MLPClassifier or MLPRegressor
-        Goes on from where it is.
+        Its attributes are the progress of earlier calls, which is continued.
     rows : int
-        To train on.
+        Training rows.
     rate : LearningRate or None
-        None where an optimizer or a schedule of the user's has the learning rate.
+        None if an optimizer or a schedule of the user determines the learning rate.
     mode : {"constant", "invscaling", "adaptive"}
 
     Attributes
@@ -53,11 +53,11 @@ class Convergence:
     epochs : int
         Epochs of this call of `fit`.
     rows_seen : int
-        Rows visited, those of earlier calls that this one goes on from included.
+        Rows seen, including earlier calls that this one continues.
     loss_curve, scores : list of float
         The training loss, and with early stopping the validation score, of each epoch.
     best_loss, best_score : float
-        The best of them; infinitely bad before the first epoch.
+        The best of these; inf and -inf before the first epoch.
     bad_epochs : int
         Epochs in a row without an improvement.
     improved : bool
@@ -97,7 +97,7 @@ class Convergence:
         estimator._no_improvement_count = self.bad_epochs
 
     def observe(self, loss: float, score: float | None) -> str:
-        """Take note of an epoch, and return why training should end, or nothing if it goes on."""
+        """Take note of an epoch, and return why training should end, or "" to continue."""
         self.epochs += 1
         self.rows_seen += self.rows
         self.loss_curve.append(loss)

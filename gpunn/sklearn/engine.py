@@ -1,4 +1,4 @@
-"""The network behind an estimator, made anew from its fitted attributes whenever it has to be."""
+"""The network and trainer behind an estimator, built from its fitted attributes when needed."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from gpunn.training.trainer import Trainer
 __all__ = ["Engine"]
 
 PREDICT_ROWS = 4096
-"""Rows on the device at a time in prediction."""
+"""Rows in one batch of a prediction."""
 
 
 class Engine:
-    """What an estimator computes with, which is no part of what it has learned.
+    """The objects by which an estimator computes; what it has learned is not in here.
 
-    The truth is in the estimator's `coefs_`, `intercepts_` and `normalization_`, host arrays that
-    anybody may change: each use takes them to the device. In a pickle nothing of a device remains.
+    That is in `coefs_`, `intercepts_` and `normalization_` of the estimator, host arrays that users
+    may change, so they are copied to the device before each use. A pickle has no device arrays.
 
     Parameters
     ----------
     seed : int
-        Of the dropout masks.
+        Seed of the dropout masks.
 
     Attributes
     ----------
     trainer : Trainer or None
-        With the optimizer's state, for `partial_fit` to go on from.
+        The trainer, with the optimizer's state, that `partial_fit` continues.
     rate : LearningRate or None
-        The trainer's, where scikit-learn's rules set it.
+        The trainer's learning rate, if scikit-learn's rules set it.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -44,7 +44,7 @@ class Engine:
         self.rate: LearningRate | None = None
         self._network: Sequential | None = None
         self._made_from: tuple[Any, ...] = ()
-        self._left: dict[str, Any] = {}
+        self._saved: dict[str, Any] = {}
         self._lock = threading.RLock()
 
     def network(self, estimator: Any, dtype: str) -> Sequential:
@@ -85,26 +85,26 @@ class Engine:
     # ------------------------------------------------------------------------ going on training
 
     def take_trainer(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Keep a trainer, and forget the one before."""
-        self.trainer, self.rate, self._left = trainer, rate, {}
+        """Keep a trainer instead of the one before."""
+        self.trainer, self.rate, self._saved = trainer, rate, {}
 
     def take_up(self, trainer: Trainer, rate: LearningRate | None) -> None:
-        """Keep a trainer that goes on where the one before it, or that of a pickle, ended."""
-        left = self._left
+        """Keep a trainer, and continue from the state of the one before it, or of a pickle."""
+        saved = self._saved
         self.take_trainer(trainer, rate)
-        if left:
-            trainer.set_state(left["state"])
-            trainer.epoch = left["epoch"]
-            if rate is not None and left["rate"] is not None:
-                rate.rate = left["rate"]
+        if saved:
+            trainer.set_state(saved["state"])
+            trainer.epoch = saved["epoch"]
+            if rate is not None and saved["rate"] is not None:
+                rate.rate = saved["rate"]
 
     def _forget_trainer(self) -> None:
-        self._left = self._remains()
+        self._saved = self._saved_state()
         self.trainer = self.rate = None
 
-    def _remains(self) -> dict[str, Any]:
+    def _saved_state(self) -> dict[str, Any]:
         if self.trainer is None:
-            return self._left
+            return self._saved
         return {
             "state": self.trainer.state(),
             "epoch": self.trainer.epoch,
@@ -112,10 +112,10 @@ class Engine:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy goes on from: host arrays and numbers."""
-        return {"seed": self.seed, "left": self._remains()}
+        """Return the state from which a copy continues: host arrays and numbers."""
+        return {"seed": self.seed, "left": self._saved_state()}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Begin without a network."""
+        """Set the state; the network is built when it is first used."""
         self.__init__(state["seed"])  # type: ignore[misc]
-        self._left = dict(state["left"])
+        self._saved = dict(state["left"])
