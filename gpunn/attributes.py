@@ -1,4 +1,4 @@
-"""Attributes that users set: one that would have no effect is refused, with a hint."""
+"""Errors for setting an attribute that would have no effect, with a hint what to do instead."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ HINTS = {
         "it is an argument of fit",
     ),
 }
-"""What to do instead of setting attributes that other libraries have, or other classes."""
+"""Hints for attributes that exist in other libraries or on other classes."""
 
 NEW = "what a network is made of is settled when it is made; make a new gpunn.Sequential"
 
 CHANGES = ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort")
-"""Methods by which a list changes."""
+"""Methods that change a list."""
 
 
 def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> SettingError:
@@ -41,29 +41,29 @@ def unknown_attribute(owner: object, name: str, valid: Iterable[str]) -> Setting
 
 
 def fixed_attribute(owner: object, name: str) -> SettingError:
-    """Return the error for setting an attribute that counts only when the object is made."""
+    """Return the error for setting an attribute that is read only by the constructor."""
     return SettingError(f"{type(owner).__name__}.{name} can't be set: {NEW}")
 
 
 class Fixed(tuple[Any, ...]):
-    """A tuple whose error says why it can't be changed, where it is used as a list."""
+    """A tuple whose errors say why it can't be changed, if it is used like a list."""
 
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse the methods of a list that would change it."""
+        """Raise a SettingError for the methods that change a list."""
         if name in CHANGES:
             raise SettingError(f"layers.{name}: {NEW}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __iadd__(self, others: Any) -> Any:  # type: ignore[misc]
-        """Refuse."""
+        """Raise a SettingError."""
         raise SettingError(f"layers += ...: {NEW}")
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Refuse."""
+        """Raise a SettingError."""
         raise SettingError(f"layers[{index!r}] can't be set: {NEW}")
 
     def __delitem__(self, index: Any) -> None:
-        """Refuse."""
+        """Raise a SettingError."""
         raise SettingError(f"layers[{index!r}] can't be deleted: {NEW}")

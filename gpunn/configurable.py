@@ -1,9 +1,10 @@
-"""Objects described by their parameters: made from a name or a table, and written as one.
+"""Objects that are built from a name or a configuration, and described by one.
 
 Activations, initializers, layers, losses, metrics, optimizers, schedules and callbacks are
-dataclasses. `Configurable.config` turns one into plain data (for a model file or a run's record)
-and `resolve` makes one from what a user wrote: an object, a class, a name, or a name with
-parameters. A subclass needs no registration: once it is defined, its `name` is known.
+dataclasses. `Configurable.config` returns the configuration of an object, in JSON types, for model
+files and records of runs. `resolve` builds an object from what a user wrote: an object, a class, a
+name, or a name with parameters. A subclass needs no registration: its `name` is known as soon as
+it is defined.
 """
 
 from __future__ import annotations
@@ -44,21 +45,22 @@ __all__ = [
 
 
 class Configurable:
-    """Base of everything that a configuration can name.
+    """Base of all classes that a configuration can name.
 
     Attributes
     ----------
     name : str
         The name in configurations and model files. A class without one is abstract.
     beside_fields : frozenset of str
-        Attributes that are no parameters, for gpunn's own dataclasses, which take no others.
+        Attributes that are not fields. Other attributes can't be set on gpunn's own dataclasses, so
+        that a misspelt one is an error.
     """
 
     name: ClassVar[str] = ""
     beside_fields: ClassVar[frozenset[str]] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; gpunn's own dataclasses take no attributes but their fields."""
+        """Set an attribute; gpunn's own dataclasses have no attributes other than their fields."""
         own = type(self).__module__.startswith("gpunn.")
         fields = vars(type(self)).get("__dataclass_fields__") if own else None
         known = fields is None or name in fields or name in self.beside_fields
@@ -67,7 +69,7 @@ class Configurable:
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Refuse an unknown parameter, and name the right one."""
+        """Raise an ArgumentTypeError for an unknown parameter; the message suggests another."""
         if parameters.keys() - {field.name for field in _fields(cls)}:
             taken = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
@@ -81,12 +83,12 @@ class Configurable:
         return super().__new__(cls)
 
     def config(self) -> dict[str, Any]:
-        """Return `{"name": ..., parameter: value, ...}` in plain, JSON-ready types."""
+        """Return `{"name": ..., parameter: value, ...}` in JSON types."""
         described = {field.name: _plain(getattr(self, field.name)) for field in _fields(self)}
         return {"name": self.name, **described}
 
-    # For `__post_init__`. They keep a plain Python number, also in a frozen dataclass: NumPy's
-    # float64 would make float32 arrays float64, and JSON has no NumPy numbers.
+    # For `__post_init__`. They convert a parameter to a Python number, also in a frozen dataclass:
+    # a NumPy float64 would make float32 arrays float64, and most NumPy numbers are no JSON.
 
     def require_number(self, parameter: str, **limits: float) -> None:
         """Check a parameter with `check_number` and keep it as a float."""
@@ -133,7 +135,7 @@ def _subclasses(base: type[Kind]) -> Iterator[type[Kind]]:
 
 
 def known(base: type[Kind]) -> dict[str, type[Kind]]:
-    """Return every defined subclass of `base` that has a name, by that name."""
+    """Return all subclasses of `base` that have a name, by that name."""
     return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
 
 
@@ -160,14 +162,14 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
     name : str
         A known name or, if `allow_import`, `"package.module:Class"`.
     argument : str
-        What the caller calls this value, for the error message.
+        Name of the value in the error message.
     allow_import : bool
         Whether a name may import code. Never true for names that come from a model file.
 
     Raises
     ------
     ArgumentError
-        If no such class exists; the message offers the nearest name.
+        If no such class exists; the message suggests the nearest name.
     """
     if allow_import and ":" in name:
         module_name, _, class_name = name.partition(":")
@@ -225,9 +227,9 @@ def check_names(
     values : mapping
         Values of its fields by their names.
     path : str
-        Where they stand, for the message.
+        Where they are, for the message.
     unknown, missing : str
-        What the message says.
+        Texts of the message.
     """
     fields = {field.name: field for field in _fields(cls) if field.init}
     for name in values:
@@ -258,7 +260,7 @@ def field_names(cls: type) -> list[str]:
 
 
 def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool = False) -> Kind:
-    """Return the object of kind `base` that `value` stands for.
+    """Return the object of kind `base` that `value` is or describes.
 
     Parameters
     ----------
@@ -268,7 +270,7 @@ def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool =
         An object of that kind, a class of it, a name, or a mapping with the key "name" and
         parameters, such as `{"name": "leaky_relu", "slope": 0.1}`.
     argument : str
-        What the caller calls this value, for the error message.
+        Name of the value in the error message.
     allow_import : bool
         Whether a name may be an import path, "package.module:Class".
 
@@ -297,14 +299,14 @@ def resolve(base: type[Kind], value: Any, argument: str, *, allow_import: bool =
 
 
 def resolve_all(base: type[Kind], values: Any, argument: str) -> list[Kind]:
-    """Return the objects that the items of a sequence stand for; see `resolve`.
+    """Return the objects that the items of a sequence are or describe; see `resolve`.
 
     Raises
     ------
     ArgumentError
         If a name or a parameter is unknown or impossible; the message names the item.
     ArgumentTypeError
-        If `values` is not a list or a tuple, or an item is nothing that `resolve` takes.
+        If `values` is not a list or a tuple, or `resolve` does not take an item.
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise ArgumentTypeError(

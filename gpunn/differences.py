@@ -1,4 +1,4 @@
-"""Where two values of JSON types differ, such as the descriptions of two networks."""
+"""Differences between two values of JSON types, such as the configurations of two networks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 __all__ = ["differences", "network_differences"]
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
-"""Parameters of layers that matter only until there are values."""
+"""Parameters of layers that have no effect once there are values."""
 
 
 def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where two values differ, with what is there.
+    """Yield (path, old, new) for each difference.
 
-    Of two things with different names, only these: their parameters have little in common.
+    For two objects with different names only the names, since their parameters differ anyway.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
@@ -31,10 +31,10 @@ def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]
 
 
 def network_differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield where two descriptions of a network differ, but for how its parameters began.
+    """Yield (path, old, new) for each difference between two networks, except initializers.
 
-    Whoever takes parameters from a file has no use for initializers. A default one may have changed
-    since the file was written.
+    They have no effect on a network whose parameters come from a file, and the default may have
+    changed since the file was written.
     """
     for where, theirs, ours in differences(old, new, place):
         if not INITIALIZERS.intersection(where.split(".")):

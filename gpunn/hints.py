@@ -1,6 +1,6 @@
-"""Hints for who comes from another library: what it calls things, and what to use here instead.
+"""Hints for users of other libraries: their names, and what to use here instead.
 
-They stand in error messages and are no further names: a configuration has one spelling.
+Error messages show them. They are not accepted as names: a configuration has one spelling.
 """
 
 from __future__ import annotations
@@ -143,14 +143,14 @@ NAMES: dict[str, dict[str, str]] = {
         "fromlogits": "predictions are logits here, always",
     },
 }
-"""By kind, then by name in lower case without anything but letters and digits.
+"""By kind, then by name in lower case, with letters and digits only.
 
-What is said is a name of ours, or a sentence where there is none.
+The value is the name in gpunn, or a sentence if there is no such name.
 """
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:
-    """Return a sentence on what to use instead of a name that is not known.
+    """Return a sentence that says what to use instead of an unknown name.
 
     Parameters
     ----------
@@ -180,5 +180,5 @@ def advice(kind: str, name: str, valid: Collection[str]) -> str:
 
 
 def plain(name: str) -> str:
-    """Return a name in lower case without anything but letters and digits."""
+    """Return a name in lower case, with letters and digits only."""
     return "".join(letter for letter in name.lower() if letter.isalnum())

@@ -1,4 +1,4 @@
-"""Opening saved networks."""
+"""Loading saved networks."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ KINDS = {each.file_kind: each for each in (Sequential, NeuralNetwork)}
 
 
 def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequential:
-    """Read a network from a file that `Sequential.save` wrote, or from a checkpoint.
+    """Load a network from a file that `Sequential.save` wrote, or from a checkpoint.
 
-    No code is run that is not already imported: a layer or activation of your own must have been
-    defined before.
+    Nothing is imported, since a file could then run code: define layers and activations of your own
+    before.
 
     Parameters
     ----------
     path : str or Path
-        A file, or the folder of a run, whose final network is meant.
+        A file, or the folder of a run, from which the final network is loaded.
     backend : str, Backend or None
-        Where to put it, whatever it was trained on; see `gpunn.get_backend`.
+        Where to compute, whatever it was trained on; see `gpunn.get_backend`.
 
     Returns
     -------
     Sequential
-        A `NeuralNetwork` if it was one that was saved. A class of your own comes back as the one
-        of these two that it derives from.
+        A `NeuralNetwork` if one was saved. A subclass of your own is loaded as its base class
+        `Sequential` or `NeuralNetwork`.
 
     Raises
     ------
     ModelFileError
-        If the file is damaged, is not such a file, was written by a newer gpunn, names a layer
-        that is not defined, or its arrays don't fit its architecture or are not finite; or if
-        there is no such file, or no final network in the folder.
+        If there is no such file, or no final network in the folder; if the file is damaged, of
+        another kind, or written by a newer gpunn; if it names a layer that is not defined; or if
+        its arrays don't fit its architecture or are not finite.
     """
     place = get_backend(backend)
     path = Path(checked_path(path))
     if path.is_dir():
         path = final_model(path)
     description, values, _ = read_model(path)
-    # Of its class without its own constructor, which takes other arguments.
+    # Without the constructor of its class, which may have other parameters.
     model: Sequential = object.__new__(KINDS[description.kind])
     try:
         Sequential.__init__(

@@ -1,4 +1,4 @@
-"""Plain data, as TOML and JSON hold it, made into typed objects: each value is checked once.
+"""Conversion of plain data from TOML or JSON to typed objects, which checks each value once.
 
 A dataclass's annotations are the schema, limits included:
 
@@ -32,7 +32,7 @@ NAMES = {
     dict: "a table",
     list: "a list",
 }
-"""What messages call the types of plain data. Null has no name, since TOML can't write it."""
+"""Names of the types of plain data in messages. Null has none, since TOML can't write it."""
 
 
 def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False) -> Any:

@@ -1,8 +1,8 @@
-"""From host arrays to batches on the device: held there as a whole, or streamed in chunks.
+"""From host arrays to batches on the device: all rows copied once, or streamed in chunks.
 
-Either way a batch consists of the same rows, so results are identical; only memory differs. The
-device's arrays are allocated once and filled anew, so a step finds its rows at the same place every
-time, or at few places in turn.
+Batches consist of the same rows either way, so results are identical; only the memory differs. The
+arrays on the device are allocated once and overwritten, so that a recorded step finds its rows at
+the same addresses each time, or at a few in turn.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ STREAM_BYTES = 1 << 26
 """Bytes of one streamed chunk: large enough to hide the cost of a transfer, small beside memory."""
 
 DEVICE_FRACTION = 0.5
-"""Data that would take more than this part of the device's free memory is streamed."""
+"""Data that would take more than this fraction of the device's free memory is streamed."""
 
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Rows on the device, and the order to visit them in.
+    """Rows on the device, and the order in which they are used.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class DeviceRows:
     order : array of int64
         Indices of rows.
     rows : int
-        How many of them to visit, from the first.
+        Only `order[:rows]` is used.
     metric_weights : array or None
-        Weights of the metrics, where training has others for them than for the loss.
+        Weights of the metrics, if they are not those of the loss.
     """
 
     X: Array
@@ -51,7 +51,7 @@ class DeviceRows:
 
 
 class Dataset:
-    """Checked host arrays, ready to be put on a device.
+    """Checked host arrays, copied to the device at once or streamed to it.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ class Dataset:
     weights : ndarray or None
         Checked weights of the loss.
     dtypes : tuple of str
-        Types in which inputs, and real targets and weights, go to the device.
+        Dtypes on the device: of inputs, and of real targets and weights.
     stream : bool or None
-        Whether to put the rows on the device chunk by chunk. None decides: memory maps, and data
-        too large for the device, are streamed.
+        Whether to copy the rows to the device in chunks, again in each epoch. None streams memory
+        maps and data too large for the device.
     metric_weights : ndarray or None
-        Checked weights of the metrics, where training has others for them than for the loss.
+        Checked weights of the metrics, if they are not those of the loss.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Dataset:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that a row takes on the device."""
+        """Bytes of a row on the device."""
         inputs = int(np.prod(self.X.shape[1:])) * np.dtype(self.input_dtype).itemsize
         targets = int(np.prod(self.y.shape[1:])) * np.dtype(self.target_dtype).itemsize
         weights = sum(each is not None for each in (self.weights, self.metric_weights))
@@ -109,13 +109,13 @@ class Dataset:
         Parameters
         ----------
         order : ndarray of int64 or None
-            Indices of rows, each at most once; None is all rows as they are.
+            Indices of rows, each at most once; None is all rows in order.
         batch_size : int
-            Rows that are to be visited together. Only the last chunk may end with fewer.
+            Rows in a batch. Only the last batch of the last chunk may have fewer.
 
         Notes
         -----
-        The next chunk takes the place of the one before it.
+        The next chunk overwrites the one before it.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)
@@ -161,6 +161,6 @@ class Dataset:
             yield DeviceRows(X, y, weights, indices, stop - start, metric_weights)
 
     def unload(self) -> None:
-        """Let go of the device's memory; a further use takes it again."""
+        """Free the device memory. The next use copies the rows again."""
         self._resident = self._stager = None
         self._order = Stager(self.backend)

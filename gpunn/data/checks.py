@@ -1,4 +1,4 @@
-"""Host-side checks of data, done once, so that bad input never reaches a device."""
+"""Checks of data on the host, done once, so that bad input never reaches a device."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from gpunn.typing import HostArray, Shape
 __all__ = ["check_finite", "check_inputs", "check_rows", "check_weights", "to_numpy"]
 
 CHECK_BYTES = 1 << 20
-"""Bytes looked at in one go, so that checking a memory map takes little memory."""
+"""Bytes that are checked at a time, so that checking a memory map takes little memory."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:
-    """Return `array` as a NumPy array, without a copy where possible; a memory map stays one.
+    """Return `array` as a NumPy array, without a copy if possible; a memory map stays one.
 
     Raises
     ------
     DataError
-        If it is on another device, sparse, masked, ragged or made of Python objects, or a memory
-        map whose file has become shorter.
+        If it is on a GPU, sparse, masked, ragged or of Python objects, or a memory map whose file
+        has become shorter.
     """
     if isinstance(array, np.memmap):
         check_whole(array)
@@ -67,17 +67,17 @@ def check_inputs(
     X : array, shape (rows, *input_shape)
     input_shape : tuple of int
     argument : str
-        What the caller calls it, for the error message.
+        Name of X in the error message.
     dtype : str
-        Type that the numbers have to fit into.
+        Dtype in which the numbers must be finite.
     order : list of int or None
-        Indices of the columns in the order in which they are wanted, if that is another.
+        Indices that put the columns into the order of the network; None leaves them.
 
     Raises
     ------
     DataError
-        If the rows don't have the network's input shape, the type is not real, or a number is not
-        finite in `dtype`; the message names the first such number.
+        If the rows don't have the network's input shape, the dtype is not real, or a number is not
+        finite in `dtype`; the message locates the first such number.
     """
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
@@ -96,7 +96,7 @@ def check_inputs(
 
 
 def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> None:
-    """Raise a DataError that names the first number that is not finite, or not in `dtype`."""
+    """Raise a DataError that locates the first number that is not finite in `dtype`, if any."""
     if array.dtype.kind != "f" or array.size == 0:
         return
     step = max(1, CHECK_BYTES // max(1, array[0].nbytes))
@@ -135,7 +135,7 @@ def check_weights(
     Raises
     ------
     DataError
-        If they aren't, also once they are converted to `dtype`; the message names the first one.
+        If they are not, also after conversion to `dtype`; the message locates the first such one.
     """
     host = to_numpy(weights, argument)
     if host.dtype.kind not in "buif" or host.shape != (rows,):

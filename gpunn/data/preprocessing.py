@@ -24,7 +24,7 @@ _CHUNK_ITEMS = 2**20  # 8 MiB of float64
 def column_statistics(
     X: HostArray, chunk_rows: int | None = None, *, indices: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each column's mean and standard deviation, to standardize `(X - mean) / std`.
+    """Return each column's mean and standard deviation, for standardization `(X - mean) / std`.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def column_statistics(
     chunk_rows : int, optional
         Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
     indices : int64 array, optional
-        The rows to look at, at least one. By default all.
+        The rows to use, at least one. By default all.
 
     Returns
     -------
     mean : float64 array of shape (columns,)
     std : float64 array of shape (columns,)
-        As `mean_and_std` returns it, but **1 for a constant column**, so that standardizing turns
-        it into zeros. Such columns are named in a warning (logger "gpunn").
+        As `mean_and_std` returns it, but **1 for a constant column**, which standardization then
+        makes 0. A warning lists such columns (logger "gpunn").
 
     Raises
     ------
@@ -99,15 +99,15 @@ def mean_and_std(
         mean  = mean_a + delta * n_b / (n_a + n_b)
         M     = M_a + M_b + delta^2 * n_a * n_b / (n_a + n_b)
 
-    on values from which the first row is subtracted. The subtraction makes the deviations of a
-    constant column exactly zero, whatever its value.
+    on values from which the first row is subtracted. The subtraction makes `M` of a constant column
+    exactly zero, whatever its value.
 
     Parameters
     ----------
     X : ndarray of shape (rows, columns)
         With at least one row.
     indices : ndarray of int64 or None
-        The rows to look at, at least one; None is all of them.
+        The rows to use, at least one; None is all of them.
     chunk_rows : int or None
         Rows converted to float64 at a time; None is as many as fill 8 MiB, at least one.
 
@@ -144,7 +144,7 @@ def mean_and_std(
 def chunks_of(
     X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Yield rows of an array, which may be a memory map, a few MiB at a time.
+    """Yield the rows of an array, which may be a memory map, in chunks of a few MiB.
 
     Parameters
     ----------
@@ -167,9 +167,9 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the indices `0 .. rows-1` at random into those of kept and of held-out rows.
 
-    `ceil(fraction * rows)` rows are held out. With `labels`, the split is stratified: class `c`
-    gives `fraction` of its rows, rounded down or up so that the total is met, the largest
-    remainders being rounded up.
+    `ceil(fraction * rows)` rows are held out. With `labels`, the split is stratified: `fraction` of
+    the rows of each class is held out, rounded down or up so that the total is met; the largest
+    remainders are rounded up.
 
     Parameters
     ----------
@@ -194,8 +194,8 @@ def split_rows(
     ArgumentTypeError
         If `rows` or `seed` is not an integer.
     DataError
-        If `labels` has not one entry a row, or a class has only one row, which can't be both kept
-        and held out.
+        If `labels` does not have one entry for each row, or a class has only one row, which can't
+        be both kept and held out.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def split_rows(
     """
     rows, seed = check_integer("rows", rows, at_least=0), check_integer("seed", seed, at_least=0)
     fraction = check_number("fraction", fraction, above=0, below=1)
-    # The inner rounding takes off the representation error of products such as 0.1 * 30.
+    # The inner rounding removes the rounding error of products such as 0.1 * 30.
     held = math.ceil(round(fraction * rows, 6))
     if not 0 < held < rows:
         raise ArgumentError(
