@@ -1,4 +1,4 @@
-"""How pieces of host data get to the device, one after the other."""
+"""How chunks of host data get to the device, one after the other."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Memory(Protocol):
 
 
 class Stager:
-    """Device arrays that pieces of host data are put into, allocated once and filled anew.
+    """Device arrays that chunks of host data are put into, allocated once and filled anew.
 
-    For each piece: `begin`, `put` once for each of its arrays, `ready`. From `ready` on, operations
-    find the piece in the arrays; the next `begin` may take them away.
+    For each chunk: `begin`, `put` once for each of its arrays, `ready`. From `ready` on, operations
+    find the chunk in the arrays; the next `begin` may take them away.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Stager:
         self._arrays: dict[str, Array] = {}
 
     def begin(self) -> None:
-        """Begin with a piece. What was asked of the device so far concerns earlier ones."""
+        """Begin with a chunk. What was asked of the device so far concerns earlier ones."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         """Copy host values to the beginning of the array `name`, which has `capacity` rows."""
@@ -49,4 +49,4 @@ class Stager:
         return array
 
     def ready(self) -> None:
-        """Let what is asked of the device from now on see the piece."""
+        """Let what is asked of the device from now on see the chunk."""

@@ -191,8 +191,8 @@ ONE_A_LAUNCH = {
     "accumulation": "an epoch has two whole updates",
     "one_batch": "there is one update an epoch",
     "report_points": "no three updates are asked for at once",
-    "streamed": "a piece has two updates",
-    "streamed_weights": "a piece has two updates",
+    "streamed": "a chunk has two updates",
+    "streamed_weights": "a chunk has two updates",
     "r2": "the metric needs temporary arrays",
     "classes": "the metrics need temporary arrays",
 }
@@ -324,8 +324,8 @@ def steady_step(backend, build=plain, metrics=("accuracy",), **options):
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam", metrics)
     step = TrainStep(model, trainer.loss, trainer.optimizer, trainer.metrics, 8)
     source = batches.Dataset(backend, INPUTS, LABELS, None, ("float32", "float32"))
-    (piece,) = source.chunks(None, 8)
-    step.load(piece)
+    (chunk,) = source.chunks(None, 8)
+    step.load(chunk)
     step.load_rates(np.full(6, 1e-3))
     return step
 

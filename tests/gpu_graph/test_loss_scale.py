@@ -102,8 +102,8 @@ def ready_step(backend, copies=1):
     step = TrainStep(this.model, this.loss, this.optimizer, this.metrics, 8)
     X, y = (np.tile(array, (copies, 1)) for array in (INPUTS, LARGE))
     source = batches.Dataset(backend, X, y, None, ("float32", "float32"))
-    (piece,) = source.chunks(None, 8)
-    step.load(piece)
+    (chunk,) = source.chunks(None, 8)
+    step.load(chunk)
     step.load_rates(np.full(6 * copies, 1e-3))
     return step
 

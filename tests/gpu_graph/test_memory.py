@@ -100,9 +100,9 @@ def test_the_memory_of_a_data_set_is_given_back(limit, stream):
     limit(1 << 27)  # collects what other tests left
     before = pool.total_bytes()
     source = Dataset(backend, X, Y, None, ("float32", "float32"), stream)
-    (piece,) = source.chunks(None, 64)
+    (chunk,) = source.chunks(None, 64)
     assert pool.total_bytes() >= before + X.nbytes
-    del piece
+    del chunk
     source.unload()
     backend.release_memory()
     assert pool.total_bytes() < before + X.nbytes

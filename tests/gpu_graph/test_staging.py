@@ -1,4 +1,4 @@
-"""Streamed pieces: pinned memory, two places in turn, and what waits for what."""
+"""Streamed chunks: pinned memory, two places in turn, and what waits for what."""
 
 import gc
 from functools import partial
@@ -94,12 +94,12 @@ def test_the_order_of_waits(backend, monkeypatch):
         put(stager, [0.0], 1)
     log = []
     side, compute = Recorder(log, "side"), Recorder(log, "compute")
-    for number, place in enumerate(stager._places):
-        place.read, place.copied = (
+    for number, buffer in enumerate(stager._buffers):
+        buffer.read, buffer.copied = (
             Recorder(log, f"read {number}"),
             Recorder(log, f"copied {number}"),
         )
-    now = stager._turn
+    now = stager._current
     then = 1 - now
     real, stager._stream = stager._stream, side
     monkeypatch.setattr(cupy.cuda, "get_current_stream", lambda: compute)
@@ -120,8 +120,8 @@ def test_a_copy_is_waited_for_even_if_its_piece_was_given_up(backend, monkeypatc
     stager = backend.stager()
     log = []
     stager.begin()
-    place = stager._places[stager._turn]
-    place.copied = Recorder(log, "copied")
+    buffer = stager._buffers[stager._current]
+    buffer.copied = Recorder(log, "copied")
     monkeypatch.setattr(stager, "_stream", Recorder(log, "side"))
     with pytest.raises(AttributeError):  # the array asks for a real stream
         stager.put("X", np.zeros((1, 1)), 1, "float32")
@@ -155,12 +155,12 @@ def test_memory_is_not_taken_by_others_while_a_given_up_piece_is_copied(
     trainer = gpunn.Trainer(model, "softmax_cross_entropy")
     options = {"progress": False} if use == "fit" else {}
     ready = PinnedStager.ready
-    pieces = []
+    chunks = []
 
     def interrupted(self):
-        pieces.append(self)
-        if len(pieces) == 2:
-            pieces.clear()
+        chunks.append(self)
+        if len(chunks) == 2:
+            chunks.clear()
             raise error("in between")
         ready(self)
 
@@ -184,15 +184,15 @@ def test_a_source_streams_the_rows_in_their_order(backend, monkeypatch, weighted
     source = Dataset(backend, X, y, weights, ("float64", "float64"), stream=True)
     for _ in range(2):
         seen = {"X": [], "y": [], "weights": []}
-        pieces = 0
-        for piece in source.chunks(order, 2):
-            chosen = piece.order[: piece.rows]
+        chunks = 0
+        for chunk in source.chunks(order, 2):
+            chosen = chunk.order[: chunk.rows]
             for name, found in seen.items():
-                array = getattr(piece, name)
+                array = getattr(chunk, name)
                 if array is not None:
                     found.extend(array[chosen].get())
-            pieces += 1
-        assert pieces > 3
+            chunks += 1
+        assert chunks > 3
         np.testing.assert_array_equal(seen["X"], X[order])
         np.testing.assert_array_equal(seen["y"], y[order])
         if weights is not None:

@@ -156,14 +156,14 @@ class Launches:
         arrays = (x, weights, out) if bias is None else (x, weights, out, bias)
         if kind not in EPILOGUES or out is not z or not fusible(*arrays):
             return None
-        parts = self.matmul(x, weights, z), self.activate(activation, z, bias, out)
+        unfused = self.matmul(x, weights, z), self.activate(activation, z, bias, out)
         fused = partial(self.fused_product, x, weights, out, EPILOGUES[kind], bias)
-        return [partial(self._or_parts, fused, *parts)]
+        return [partial(self._or_unfused, fused, *unfused)]
 
-    def _or_parts(self, fused: Callable[[], bool], *parts: Calls | None) -> None:
-        """Do it in one product, or where cuBLASLt refuses that, by the parts."""
+    def _or_unfused(self, fused: Callable[[], bool], *unfused: Calls | None) -> None:
+        """Call the fused product, or where cuBLASLt refuses it, what it stands for."""
         if not fused():
-            for calls in parts:
+            for calls in unfused:
                 for call in calls or ():
                     call()
 
@@ -184,7 +184,7 @@ class Launches:
             return None
         if not fusible(x, gradient, weight_gradient, bias_gradient):
             return None
-        parts = (
+        unfused = (
             self.activation_gradient(activation, z, output, gradient, bias_gradient),
             self.matmul(x, gradient, weight_gradient, transpose_a=True),
         )
@@ -195,7 +195,7 @@ class Launches:
             last = self.matmul(gradient, weights, input_gradient, transpose_b=True)
             if last is None:
                 return None
-        return [partial(self._or_parts, fused, *parts), *(last or ())]
+        return [partial(self._or_unfused, fused, *unfused), *(last or ())]
 
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Calls | None:
         if not of_one_type(x, out):

@@ -30,8 +30,8 @@ class Scratch(threading.local):
     def tickets(self, count: int) -> Array:
         """Return a vector of at least `count` zeros of type uint32.
 
-        A kernel whose blocks leave parts in scratch memory needs one for each group of blocks, to
-        find out which block is the last (`last_block` in `kernels.raw`). It leaves them 0.
+        A kernel whose blocks leave partial sums in scratch memory needs one for each group of
+        blocks, to find out which is the last (`last_block` in `kernels.raw`). It leaves them 0.
         """
         return self._at_least(count, "tickets", np.dtype(np.uint32), cupy.zeros)
 

@@ -15,8 +15,8 @@ from gpunn.typing import Array
 __all__ = ["PinnedStager"]
 
 
-class Place:
-    """Memory for one piece, on the device and on the host."""
+class StagingBuffer:
+    """Memory for one chunk: arrays on the device, and page-locked ones on the host."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, tuple[Array, np.ndarray]] = {}
@@ -26,12 +26,12 @@ class Place:
 
 
 class PinnedStager(Stager):
-    """Two pieces in turn: one is transferred while the other is computed with.
+    """Double buffering, two chunks in turn: one is transferred while the other is computed with.
 
     Only from page-locked ("pinned") memory does a transfer run beside kernels (NVIDIA, CUDA C++
     Programming Guide, "Overlap of Data Transfer and Kernel Execution"). So values are converted
     into pinned memory first. Events keep the order: a transfer waits for the kernels that read what
-    was in its place, the kernels wait for the transfer, and the host waits before it writes to
+    was in its buffer, kernels wait for the transfer, and the host waits before it writes to
     pinned memory that is still being read, and before memory is given back: CuPy's pools know
     nothing of this stream, and would give it to others at once.
     """
@@ -39,39 +39,39 @@ class PinnedStager(Stager):
     def __init__(self, backend: Memory) -> None:
         super().__init__(backend)
         backend.device.use()
-        self._places = Place(), Place()
-        self._turn = 0
+        self._buffers = StagingBuffer(), StagingBuffer()
+        self._current = 0
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        # An error or Ctrl-C may end the use of a piece anywhere. At the end of the process, nothing
+        # An error or Ctrl-C may end the use of a chunk anywhere. At the end of the process, nothing
         # is given to others any more.
         weakref.finalize(self, wait, self._stream).atexit = False
 
     def begin(self) -> None:
         self.backend.device.use()
-        cupy.cuda.get_current_stream().record(self._places[self._turn].read)
-        self._turn = 1 - self._turn
-        place = self._places[self._turn]
-        self._stream.wait_event(place.read)
-        place.copied.synchronize()
+        cupy.cuda.get_current_stream().record(self._buffers[self._current].read)
+        self._current = 1 - self._current
+        buffer = self._buffers[self._current]
+        self._stream.wait_event(buffer.read)
+        buffer.copied.synchronize()
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
-        place, rows = self._places[self._turn], len(values)
-        if name not in place.arrays or place.arrays[name][0].shape[0] < capacity:
+        buffer, rows = self._buffers[self._current], len(values)
+        if name not in buffer.arrays or buffer.arrays[name][0].shape[0] < capacity:
             array = self.backend.zeros((capacity, *values.shape[1:]), dtype)
             # The zeros, and whatever last used this memory, come before the transfer.
             self._stream.wait_event(cupy.cuda.get_current_stream().record())
-            place.arrays[name] = array, pinned_array(array.shape, array.dtype)
-        array, pinned = place.arrays[name]
+            buffer.arrays[name] = array, pinned_array(array.shape, array.dtype)
+        array, pinned = buffer.arrays[name]
         staged = pinned[:rows]
         np.copyto(staged, values, casting="unsafe")
         try:
             array[:rows].set(staged, stream=self._stream)
-        finally:  # also where Ctrl-C comes: the place may be used again
-            self._stream.record(place.copied)
+        finally:  # also where Ctrl-C comes: the buffer may be used again
+            self._stream.record(buffer.copied)
         return array
 
     def ready(self) -> None:
-        cupy.cuda.get_current_stream().wait_event(self._places[self._turn].copied)
+        cupy.cuda.get_current_stream().wait_event(self._buffers[self._current].copied)
 
 
 def wait(stream: Any) -> None:

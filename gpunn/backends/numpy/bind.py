@@ -314,15 +314,15 @@ class Binder(Normalizations):
         rows, dtype = predictions.shape[0], predictions.dtype
         values = self.scratch("values", (rows,), dtype)
         total = self.scratch("total", (), dtype)
-        share = self.scratch("share", (rows, 1), dtype)
+        row_weights = self.scratch("row_weights", (rows, 1), dtype)
 
         def add_up() -> None:
             np.vecdot(values, weights, out=total)
             np.add(loss_sum, total, loss_sum)
             if gradient is not None:
                 weight = float(normalizer[0])
-                np.multiply(weights, 1 / weight if weight > 0 else 1.0, out=share[:, 0])
-                np.multiply(gradient, share, gradient)
+                np.multiply(weights, 1 / weight if weight > 0 else 1.0, out=row_weights[:, 0])
+                np.multiply(gradient, row_weights, gradient)
 
         return [
             partial(compute, loss, predictions, targets, values, gradient, self.scratch),

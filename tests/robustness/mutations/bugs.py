@@ -38,7 +38,7 @@ SOFTMAX_SUMS = """\
     if (gradient)
       for (long long j = lane; j < columns; j += LANES) {{
         const T smoothed = kept * probability(targets, row, j, columns) + spread;
-        gradient_row[j] = share * (exp(p_row[j] - top) / total_exp - smoothed);
+        gradient_row[j] = row_weight * (exp(p_row[j] - top) / total_exp - smoothed);
 """
 
 
@@ -191,10 +191,10 @@ BUGS = (
         "normalizer = weight / scale; finite = 1;", "normalizer = weight / scale;"),
     Bug("a race: rows are copied over others that are still being read", 5,
         f"{CUPY}/staging.py", (STAGING,),
-        "        self._stream.wait_event(place.read)\n", ""),
+        "        self._stream.wait_event(buffer.read)\n", ""),
     Bug("a race: kernels do not wait for the rows that are being copied", 5,
         f"{CUPY}/staging.py", (STAGING,),
-        "        cupy.cuda.get_current_stream().wait_event(self._places[self._turn].copied)\n",
+        "        cupy.cuda.get_current_stream().wait_event(self._buffers[self._current].copied)\n",
         "        pass\n"),
     Bug("a race: rows are copied to memory whose last owner may still use it", 5,
         f"{CUPY}/staging.py", (STAGING,),

@@ -179,7 +179,7 @@ extern "C" __global__ __launch_bounds__(STACK * LANES) void {name}(
       sum[0] += g;
     }}
   }}
-  if (column_sums(sum, parts, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];
+  if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) sums[column] = sum[0];
 }}
 """
     return name, source

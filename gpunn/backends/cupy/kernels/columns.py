@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix: how it is shared out to blocks, and what their kernels share."""
+"""Sums over the rows of a matrix: how blocks divide it, and what their kernels have in common."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ STACK = 16  # threads of a block that share a column
 EACH = 8  # rows that a thread of a stack keeps in registers at a time
 
 ONE_BLOCK = 2
-"""Times that a block loads STACK * EACH rows which cost less than a second block: about 0.6 us
-each, while leaving a part, taking a ticket and reading the parts costs about 2 us (estimates)."""
+"""Times that a block loads STACK * EACH rows which cost less than a second block. By estimates, a
+load costs about 0.6 us; writing a partial sum, taking a ticket and reading all sums about 2 us."""
 
 BLOCKS = 1024
 """Blocks that are enough to occupy any device, about 8 for each multiprocessor of the largest."""
@@ -45,12 +45,12 @@ __device__ T column_sum(T v) {
 }
 
 // Over the blocks of a grid that share blockIdx.x, and their threads that share threadIdx.x.
-// Complete in the block that gets true. `parts` has a place for each thread of a block's first row,
-// for each block and each of the N sums.
+// Complete in the block that gets true. `partials` (blocks of a column, N, columns) takes the sums
+// of each block.
 template <int N>
-__device__ bool column_sums(T (&v)[N], T* parts, unsigned int* tickets) {
+__device__ bool column_sums(T (&v)[N], T* partials, unsigned int* tickets) {
   const long long width = (long long)gridDim.x * LANES;
-  T* const first = parts + (long long)blockIdx.x * LANES + threadIdx.x;
+  T* const first = partials + (long long)blockIdx.x * LANES + threadIdx.x;
   for (int n = 0; n < N; ++n) v[n] = column_sum(v[n]);
   if (gridDim.y == 1) return true;
   if (threadIdx.y == 0)
@@ -72,29 +72,29 @@ __device__ bool column_sums(T (&v)[N], T* parts, unsigned int* tickets) {
 COLUMN = r"""
   const long long column = (long long)blockIdx.x * LANES + threadIdx.x;
   const bool inside = column < columns;
-  const long long top = blockIdx.y * share, bottom = min(top + share, rows);
+  const long long top = blockIdx.y * block_rows, bottom = min(top + block_rows, rows);
   const long long first = (top + threadIdx.y) * columns + column, step = STACK * columns;
   const long long end = inside ? bottom * columns : 0;
 """
 
 PARAMETERS = """
-    long long rows, long long columns, long long share, T* parts, unsigned int* tickets"""
+    long long rows, long long columns, long long block_rows, T* partials, unsigned int* tickets"""
 """The last parameters of a kernel over columns."""
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how a matrix is shared out to the blocks of a kernel that sums over its rows.
+    """Return how the blocks of a kernel that sums over the rows of a matrix divide it.
 
-    Results have other bits if it is shared out otherwise, so this depends on the shape alone, not
-    on the device.
+    Divided otherwise, the sums are rounded otherwise. So this depends on the shape alone, not on
+    the device.
 
     Returns
     -------
     groups : int
         Of 32 columns; the last may have fewer.
-    shares : int
+    blocks : int
         Blocks that have the same columns.
-    share : int
+    block_rows : int
         Rows of a block; the last may have fewer.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
@@ -106,14 +106,15 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
 def over_columns(
     kernel: Any, shape: tuple[int, int], arguments: Sequence[Any], sums: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel over the columns of a matrix, which makes so many sums over the rows.
+    """Launch a kernel that makes `sums` sums over the rows of each column of a matrix.
 
-    Its last parameters are PARAMETERS; its blocks have 32 columns, and a stack of threads for each.
+    Its last parameters are PARAMETERS. A block has 32 columns, and STACK threads for each; the
+    grid is (groups of columns, blocks of rows).
     """
     rows, columns = shape
     if columns:
-        groups, shares, share = column_grid(rows, columns)
+        groups, blocks, block_rows = column_grid(rows, columns)
         dtype = arguments[0].dtype
-        parts = scratch("parts", groups * LANES * shares * sums, dtype)
-        given = rows, columns, share, parts, scratch.tickets(groups)
-        kernel((groups, shares), (LANES, STACK), (*arguments, *given))
+        partials = scratch("partials", groups * LANES * blocks * sums, dtype)
+        given = rows, columns, block_rows, partials, scratch.tickets(groups)
+        kernel((groups, blocks), (LANES, STACK), (*arguments, *given))

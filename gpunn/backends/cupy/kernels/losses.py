@@ -54,10 +54,11 @@ TERMS: dict[type[losses.Loss], Term] = {
 OF_LABELS = (losses.SoftmaxCrossEntropy,)
 """Losses whose targets may be integer labels."""
 
-# What a row begins with: its predictions, and its share of the gradient.
+# What a row begins with: its predictions, and its weight in the gradient.
 ROW = """const T* p_row = predictions + row * columns;
     T* gradient_row = gradient ? gradient + row * columns : 0;
-    const T share = gradient ? weights[row] / (normalizer[0] > 0 ? normalizer[0] : (T)1) : (T)0;"""
+    const T norm = normalizer[0] > 0 ? normalizer[0] : (T)1;
+    const T row_weight = gradient ? weights[row] / norm : (T)0;"""
 
 # Target is the type of integer labels or of probabilities.
 PROBABILITY = r"""
@@ -89,7 +90,7 @@ SOFTMAX_CROSS_ENTROPY = f"""{ROW}
     if (gradient)
       for (long long j = lane; j < columns; j += LANES) {{
         const T smoothed = kept * probability(targets, row, j, columns) + spread;
-        gradient_row[j] = share * (exp(p_row[j] - top) / total_exp - smoothed);
+        gradient_row[j] = row_weight * (exp(p_row[j] - top) / total_exp - smoothed);
       }}"""
 
 
@@ -150,7 +151,7 @@ def sum_source(name: str, term: Term) -> tuple[str, str]:
     for (long long j = lane; j < columns; j += LANES) {{
       const T p = p_row[j], t = t_row[j], d = p - t;
       terms += {term.term};
-      if (gradient) gradient_row[j] = share * scale * ({term.slope});
+      if (gradient) gradient_row[j] = row_weight * scale * ({term.slope});
     }}
     value = scale * warp_sum(terms);"""
     return loss_source(name, "T", value, ("scale", *term.constants), FUNCTIONS)

@@ -48,7 +48,7 @@ extern "C" __global__ void gpunn_batch_norm_statistics(
   }}
   squares = column_sum(squares);
   if (gridDim.y > 1) {{
-    T* const sums = parts + column;
+    T* const sums = partials + column;
     T* const deviations = sums + gridDim.x * gridDim.y * LANES;
     const long long width = gridDim.x * LANES;
     if (threadIdx.y == 0) {{
@@ -60,7 +60,8 @@ extern "C" __global__ void gpunn_batch_norm_statistics(
     for (int part = threadIdx.y; part < gridDim.y; part += STACK) sum += sums[part * width];
     mean = column_sum(sum) / rows;
     for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
-      const T count = min(share, rows - part * share), apart = sums[part * width] / count - mean;
+      const T count = min(block_rows, rows - part * block_rows);
+      const T apart = sums[part * width] / count - mean;
       squares += deviations[part * width] + count * apart * apart;
     }}
     squares = column_sum(squares);
@@ -89,7 +90,7 @@ extern "C" __global__ void gpunn_scale_and_shift_gradient(
       sums[1] += own_g[n];
     }}
   }}
-  if (!column_sums(sums, parts, tickets) || !inside || threadIdx.y) return;
+  if (!column_sums(sums, partials, tickets) || !inside || threadIdx.y) return;
   scale_gradient[column] = sums[0];
   shift_gradient[column] = sums[1];
 }}

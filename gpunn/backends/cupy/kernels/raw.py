@@ -1,4 +1,4 @@
-"""Raw kernels: how they are built, the parts they share, and the grids they run on."""
+"""Raw kernels: how they are built, what they have in common, and the grids they run on."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ __device__ T warp_sum(T v) {
 
 // Over the warps of a block with one row of threads. A barrier must lie between two calls.
 __device__ T block_sum(T v) {
-  __shared__ T parts[LANES];
+  __shared__ T partials[LANES];
   const int lane = threadIdx.x % LANES, warps = blockDim.x / LANES;
   v = warp_sum(v);
-  if (lane == 0) parts[threadIdx.x / LANES] = v;
+  if (lane == 0) partials[threadIdx.x / LANES] = v;
   __syncthreads();
-  return warp_sum(lane < warps ? parts[lane] : (T)0);
+  return warp_sum(lane < warps ? partials[lane] : (T)0);
 }
 
 // Whether this is the last of `blocks` blocks to get here, told to all of its threads. The last one
@@ -56,14 +56,15 @@ __device__ bool last_block(unsigned int* ticket, unsigned int blocks) {
 }
 
 // Over the threads of a grid with one row of blocks, each with one row of threads. It is complete
-// in the block that gets true. Parts are added in their order, whichever block comes last.
-__device__ bool grid_sum(T& v, T* parts, unsigned int* ticket) {
+// in the block that gets true. `partials` (blocks,) takes the sums of blocks, which are added in
+// their order, whichever block comes last.
+__device__ bool grid_sum(T& v, T* partials, unsigned int* ticket) {
   v = block_sum(v);
   if (gridDim.x == 1) return true;
-  if (threadIdx.x == 0) parts[blockIdx.x] = v;
+  if (threadIdx.x == 0) partials[blockIdx.x] = v;
   if (!last_block(ticket, gridDim.x)) return false;
   v = 0;
-  for (unsigned int part = threadIdx.x; part < gridDim.x; part += blockDim.x) v += parts[part];
+  for (unsigned int part = threadIdx.x; part < gridDim.x; part += blockDim.x) v += partials[part];
   v = block_sum(v);
   return true;
 }

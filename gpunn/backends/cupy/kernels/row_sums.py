@@ -1,7 +1,7 @@
-"""Sums over the rows of a batch: a warp takes a row at a time, and the last block adds the parts.
+"""Sums over the rows of a batch: a warp takes a row at a time, the last block adds partial sums.
 
-Which rows a block takes, and in which order parts are added, depends on shapes alone: the bits of a
-sum are the same each time.
+Which rows a block takes, and in which order partial sums are added, depends on shapes alone: the
+bits of a sum are the same each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["add_over_rows", "row_sum_source"]
 THREADS = 256
 MAX_BLOCKS = 256
 """Each row has a warp of its own up to 2048 rows; beyond, a warp takes several, one after the
-other, so that there are never more parts than the last block has threads."""
+other, so that there are never more partial sums than the last block has threads."""
 
 
 def row_sum_source(
@@ -42,7 +42,7 @@ def row_sum_source(
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
 extern "C" __global__ void {name}(
-    {parameters} const T* weights, T* total, T* parts, unsigned int* ticket,
+    {parameters} const T* weights, T* total, T* partials, unsigned int* ticket,
     long long rows, long long columns{numbers}) {{
   const int lane = threadIdx.x % LANES;
   const long long warps = blockDim.x / LANES, apart = gridDim.x * warps;
@@ -52,7 +52,7 @@ extern "C" __global__ void {name}(
     {value}
     if (lane == 0) sum += weights[row] * value;
   }}
-  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) total[0] += sum;
+  if (grid_sum(sum, partials, ticket) && threadIdx.x == 0) total[0] += sum;
 }}
 """
 
@@ -71,7 +71,7 @@ def add_over_rows(
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)
     if not blocks:
         return
-    room = scratch("parts", MAX_BLOCKS, dtype), scratch.tickets(1)
+    room = scratch("partials", MAX_BLOCKS, dtype), scratch.tickets(1)
     numbers = map(dtype.type, constants)
     given = *arguments, weights, total, *room, rows, columns, *numbers
     kernel((blocks,), (THREADS,), given)

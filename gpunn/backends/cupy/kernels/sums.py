@@ -10,36 +10,36 @@ __all__ = ["clip", "l2_penalty", "set_sum"]
 
 THREADS = 256
 EACH = 8  # elements that a thread sums up, at the least, before another block is worth it
-MAX_PARTS = 1024
-"""Blocks that share a long sum, each leaving one part of it."""
+MAX_PARTIALS = 1024
+"""Blocks that divide a long vector, each leaving one partial sum."""
 
 SET_SUM = r"""
 extern "C" __global__ void gpunn_set_sum(
-    const T* x, T* total, long long size, T* parts, unsigned int* ticket) {
+    const T* x, T* total, long long size, T* partials, unsigned int* ticket) {
   const long long step = (long long)gridDim.x * blockDim.x;
   T sum = 0;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
     sum += x[k];
-  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) total[0] = sum;
+  if (grid_sum(sum, partials, ticket) && threadIdx.x == 0) total[0] = sum;
 }
 """
 
 SUM_OF_SQUARES = r"""
-extern "C" __global__ void gpunn_sum_of_squares(const T* x, T* parts, long long size) {
+extern "C" __global__ void gpunn_sum_of_squares(const T* x, T* partials, long long size) {
   const long long step = (long long)gridDim.x * blockDim.x;
   T sum = 0;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step)
     sum += x[k] * x[k];
   sum = block_sum(sum);
-  if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+  if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
 """
-# Every block sums the parts up for itself, in the same order: cheaper than one more launch.
+# Every block adds the partial sums for itself, in the same order: cheaper than one more launch.
 SHRINK = r"""
-extern "C" __global__ void gpunn_shrink(T* x, const T* parts, T limit, long long size) {
+extern "C" __global__ void gpunn_shrink(T* x, const T* partials, T limit, long long size) {
   const long long step = (long long)gridDim.x * blockDim.x;
   T sum = 0;
-  for (long long part = threadIdx.x; part < gridDim.x; part += blockDim.x) sum += parts[part];
+  for (long long part = threadIdx.x; part < gridDim.x; part += blockDim.x) sum += partials[part];
   const T norm = sqrt(block_sum(sum));
   if (norm <= limit) return;  // not if the norm is NaN, which has to spread
   const T factor = limit / norm;
@@ -51,31 +51,31 @@ extern "C" __global__ void gpunn_shrink(T* x, const T* parts, T limit, long long
 L2_PENALTY = r"""
 extern "C" __global__ void gpunn_l2_penalty(
     const T* values, T* gradients, const T* weight, T strength, T* loss_sum, long long size,
-    T* parts, unsigned int* ticket) {
+    T* partials, unsigned int* ticket) {
   const long long step = (long long)gridDim.x * blockDim.x;
-  const T share = weight[0] > 0 ? strength / weight[0] : (T)0;
+  const T factor = weight[0] > 0 ? strength / weight[0] : (T)0;
   T sum = 0;
   for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size; k += step) {
     const T value = values[k];
     sum += value * value;
-    gradients[k] += share * value;
+    gradients[k] += factor * value;
   }
-  if (grid_sum(sum, parts, ticket) && threadIdx.x == 0) loss_sum[0] += strength / 2 * sum;
+  if (grid_sum(sum, partials, ticket) && threadIdx.x == 0) loss_sum[0] += strength / 2 * sum;
 }
 """
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks share a vector: a function of its size alone, and so are the sums."""
-    return min(-(-size // (THREADS * EACH)), MAX_PARTS)
+    """Return how many blocks divide a vector: a function of its size alone, and so are the sums."""
+    return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 
 def set_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
     """Set total = sum of the first `size` values; `total` has shape (1,)."""
     dtype, blocks = values.dtype, max(blocks_for(size), 1)
-    parts, tickets = scratch("parts", blocks, dtype), scratch.tickets(1)
+    partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)
     kernel = raw_kernel("gpunn_set_sum", SET_SUM, T=dtype)
-    kernel((blocks,), (THREADS,), (values, total, size, parts, tickets))
+    kernel((blocks,), (THREADS,), (values, total, size, partials, tickets))
 
 
 def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
@@ -84,11 +84,11 @@ def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
     blocks = blocks_for(size)
     if not blocks:
         return
-    parts = scratch("parts", blocks, dtype)
+    partials = scratch("partials", blocks, dtype)
     squares = raw_kernel("gpunn_sum_of_squares", SUM_OF_SQUARES, T=dtype)
     shrink = raw_kernel("gpunn_shrink", SHRINK, T=dtype)
-    squares((blocks,), (THREADS,), (x, parts, size))
-    shrink((blocks,), (THREADS,), (x, parts, dtype.type(max_norm), size))
+    squares((blocks,), (THREADS,), (x, partials, size))
+    shrink((blocks,), (THREADS,), (x, partials, dtype.type(max_norm), size))
 
 
 def l2_penalty(
@@ -107,7 +107,7 @@ def l2_penalty(
     blocks = blocks_for(size)
     if not blocks:
         return
-    parts, tickets = scratch("parts", blocks, dtype), scratch.tickets(1)
+    partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)
     kernel = raw_kernel("gpunn_l2_penalty", L2_PENALTY, T=dtype)
     given = values, gradients, weight, dtype.type(strength), loss_sum, size
-    kernel((blocks,), (THREADS,), (*given, parts, tickets))
+    kernel((blocks,), (THREADS,), (*given, partials, tickets))
