@@ -50,9 +50,10 @@ def operations_only(method: F) -> F:
 
     Such a method is called once, and the operations that it calls are recorded for all steps. What
     it computes in another way (functions of `xp`, arithmetic on arrays) would be missing from the
-    recording. A method without the mark is called in every step.
+    recording. A layer with a method that lacks the mark is called in every step of training.
     """
-    method.operations_only = True  # type: ignore[attr-defined]
+    # The method itself, since functools.wraps copies the mark to methods that do more.
+    method.operations_only = method  # type: ignore[attr-defined]
     return method
 
 

@@ -1,9 +1,10 @@
 """Forward and backward passes through layers in sequence, layers of the user's own among them.
 
-A step is recorded once, as a tape of operations, and replayed. A method marked `operations_only`
-is called while recording, and adds its operations to the tape. Any other method becomes one
+A step is recorded once, as a tape of operations, and replayed. Methods marked `operations_only`
+are called while recording, and add their operations to the tape. Any other method becomes one
 operation of the tape, `call`, which runs the method in every step and copies its result into the
-buffer that the next operations read.
+buffer that the next operations read. In training that goes for both passes of a layer if it goes
+for one, since `forward` may keep something for `backward`, as a `Chain` keeps its layers' outputs.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     """Return y = f(x) of one layer, whose `forward` may be of either kind."""
-    if not recording() or by_operations(layer, "forward"):
+    if not recording() or forward_by_operations(layer, workspace):
         return layer.forward(x, workspace)
     shape = layer.output_shape(x.shape[1:])
     result = workspace.rows(layer, "result of forward", x.shape[0], shape)
@@ -86,7 +87,7 @@ def backward(
     wants_input_gradient: bool,
 ) -> Array:
     """Return dL/dx from dL/dy of one layer, and set its gradients."""
-    if not recording() or by_operations(layer, "backward"):
+    if not recording() or by_operations(layer, "forward", "backward"):
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)
     result = gradient
     if gradient.shape != x.shape:
@@ -120,18 +121,30 @@ def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
     workspace.backend.copy_to(found, result)
 
 
-def by_operations(owner: object, name: str) -> bool:
-    """Return whether the method `name` may be called once, to record it, rather than in each step.
+def forward_by_operations(owner: object, workspace: Workspace) -> bool:
+    """Return whether `forward` may be called once, to record it, rather than in each step."""
+    if workspace.training:
+        return by_operations(owner, "forward", "backward")
+    return by_operations(owner, "forward")
 
-    It may if it is marked `operations_only` and no subclass overrides attributes by properties or
-    `__getattr__`: these could give another value in the next step, but are read only once.
+
+def by_operations(owner: object, *names: str) -> bool:
+    """Return whether these methods compute by operations alone.
+
+    They do if they are marked `operations_only` and no subclass overrides attributes by properties
+    or `__getattr__`: these could give another value in the next step, but are read only once.
     """
+    return all(marked(owner, name) for name in names)
+
+
+def marked(owner: object, name: str) -> bool:
+    """Return whether that is so of the method `name`."""
     if name in vars(owner):
         return False
     for cls in type(owner).__mro__:
         members = vars(cls)
         if name in members:
-            return hasattr(members[name], "operations_only")
+            return getattr(members[name], "operations_only", None) is members[name]
         if "__getattribute__" in members or "__getattr__" in members:
             return False
         if any(isinstance(member, property | cached_property) for member in members.values()):
@@ -157,7 +170,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
     For one that runs in every step, only the last output is in a fixed buffer; the list is filled
     with the others in each run.
     """
-    if not recording() or by_operations(network, "forward"):
+    if not recording() or forward_by_operations(network, workspace):
         return network.forward(x, workspace)
     result = workspace.rows(network, "result of forward", x.shape[0], network.output_shape)
     outputs: list[Any] = [result]
@@ -175,8 +188,7 @@ def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
     """Run the network's `backward`, whichever kind of method it is."""
-    recordable = by_operations(network, "forward") and by_operations(network, "backward")
-    if not recording() or recordable:
+    if not recording() or by_operations(network, "forward", "backward"):
         network.backward(outputs, gradient, workspace)
     else:
         workspace.backend.call(lambda: network.backward(outputs, gradient, workspace))
