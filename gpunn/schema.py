@@ -68,7 +68,7 @@ Converter: TypeAlias = Callable[[str, Any], Any]
 
 @functools.cache
 def _converter(kind: Any, ignore_unknown: bool) -> Converter:
-    """Return what makes an object of a type, or of one of those that a union allows."""
+    """Return the converter to a type, or to one of the types of a union."""
     union = get_origin(kind) in (Union, UnionType)
     fitting: dict[Any, list[Any]] = {}
     for alternative in get_args(kind) if union else (kind,):
@@ -94,7 +94,7 @@ def _converter(kind: Any, ignore_unknown: bool) -> Converter:
 
 
 def _plain_type(kind: Any) -> Any:
-    """Return of which type plain data is that stands for a type other than a union."""
+    """Return the type of plain data for `kind`, which is not a union."""
     if get_origin(kind) is Annotated:
         return _plain_type(get_args(kind)[0])
     if get_origin(kind) is Literal:

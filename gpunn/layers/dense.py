@@ -119,7 +119,6 @@ class Dense(Layer):
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        # dL/dz takes the place of dL/dy in `gradient`; the other three get arrays of their own.
         input_gradient = None
         if wants_input_gradient:
             input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
@@ -129,10 +128,10 @@ class Dense(Layer):
             self.f,
             z,
             y,
-            gradient,
-            self.gradients["weights"],
-            self.gradients.get("biases"),
-            input_gradient,
+            gradient,  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
+            self.gradients["weights"],  # dL/dW = x^T dL/dz
+            self.gradients.get("biases"),  # dL/db = sum over rows of dL/dz
+            input_gradient,  # dL/dx = dL/dz W^T, unless it is None
         )
         return gradient if input_gradient is None else input_gradient
 

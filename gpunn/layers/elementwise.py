@@ -44,6 +44,7 @@ class Activation(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
+        # In place: dL/dx = dL/dy * f'(x).
         workspace.backend.activation_gradient(self.f, x, y, gradient, None)
         return gradient
 
@@ -91,6 +92,7 @@ class Dropout(Layer):
         wants_input_gradient: bool,
     ) -> Array:
         if workspace.training and self.rate:
+            # The mask of the forward pass, since key and number of the pass are the same.
             workspace.backend.dropout(gradient, self.rate, self.key, workspace.passes, gradient)
         return gradient
 
@@ -134,7 +136,7 @@ class Rescaling(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        workspace.backend.rescale(gradient, self.scale, 0.0, gradient)
+        workspace.backend.rescale(gradient, self.scale, 0.0, gradient)  # dL/dx = scale * dL/dy
         return gradient
 
 

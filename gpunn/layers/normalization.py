@@ -1,14 +1,4 @@
-"""Layers that centre and scale: batch and layer normalisation, and standardised inputs.
-
-For both normalisations, with n = (x - mean) / sqrt(variance + epsilon) and y = scale * n + shift:
-
-    dL/dscale = sum over rows of dL/dy * n
-    dL/dshift = sum over rows of dL/dy
-    dL/dx     = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
-
-The means of dL/dx are taken over the axis that was normalised: rows for `BatchNorm`, features for
-`LayerNorm`. The last two terms are there because mean and variance depend on x.
-"""
+"""Layers that centre and scale: batch and layer normalisation, and standardised inputs."""
 
 from __future__ import annotations
 
@@ -34,6 +24,14 @@ class BatchNorm(Layer):
     In training, mean and (biased) variance are those of the batch, and update running averages:
     running <- momentum * running + (1 - momentum) * batch's. In inference the running averages are
     used (Ioffe & Szegedy 2015). Sample weights don't enter the averages.
+
+    With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is
+
+        dL/dscale = sum over rows of dL/dy * n
+        dL/dshift = sum over rows of dL/dy
+        dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
+
+    where mean() is over the rows. Its terms are there because mean and variance depend on x.
 
     Parameters
     ----------
@@ -100,11 +98,10 @@ class BatchNorm(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        # n and 1 / sqrt(variance + epsilon) were kept by `forward`; dL/dx takes the place of dL/dy.
         workspace.backend.batch_norm_gradient(
-            gradient,
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.fixed(self, "inverse_std", x.shape[1:]),
+            gradient,  # in: dL/dy; out: dL/dx
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),  # n, from `forward`
+            workspace.fixed(self, "inverse_std", x.shape[1:]),  # 1 / sqrt(variance + epsilon)
             self.values["scale"],
             self.gradients["scale"],
             self.gradients["shift"],
@@ -116,7 +113,8 @@ class BatchNorm(Layer):
 class LayerNorm(Layer):
     """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each row over its features.
 
-    The same in training and in inference (Ba, Kiros & Hinton 2016).
+    The same in training and in inference (Ba, Kiros & Hinton 2016). The chain rule is that of
+    `BatchNorm`, with mean() over the features of each row.
     """
 
     epsilon: float = 1e-5
@@ -157,11 +155,10 @@ class LayerNorm(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        # n and 1 / sqrt(variance + epsilon) were kept by `forward`; dL/dx takes the place of dL/dy.
         workspace.backend.layer_norm_gradient(
-            gradient,
-            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
-            workspace.rows(self, "inverse_std", x.shape[0], (1,)),
+            gradient,  # in: dL/dy; out: dL/dx
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),  # n, from `forward`
+            workspace.rows(self, "inverse_std", x.shape[0], (1,)),  # 1 / sqrt(variance + epsilon)
             self.values["scale"],
             self.gradients["scale"],
             self.gradients["shift"],
@@ -225,5 +222,5 @@ class Standardization(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        gradient /= self.values["deviation"]
+        gradient /= self.values["deviation"]  # dL/dx = dL/dy / std
         return gradient
