@@ -54,14 +54,13 @@ class Schedule(Configurable):
         """
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
-    def check(self, logs: Mapping[str, bool | None]) -> None:
+    def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
         """Raise an ArgumentError, before training, if `observe` needs a log that there won't be.
 
         Parameters
         ----------
-        logs : mapping of str to bool or None
-            Keys of the logs that each epoch will have, and whether larger is better; None is
-            unknown.
+        larger_is_better : mapping of str to bool or None
+            By the keys of the logs that each epoch will have; None is unknown.
         """
 
     def observe(self, logs: Mapping[str, float]) -> None:
@@ -195,8 +194,8 @@ class WarmUp(Schedule):
         after: np.ndarray = rise * self.schedule.at(np.maximum(time - self.epochs, 0), rest)
         return after
 
-    def check(self, logs: Mapping[str, bool | None]) -> None:
-        self.schedule.check(logs)
+    def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
+        self.schedule.check(larger_is_better)
 
     def observe(self, logs: Mapping[str, float]) -> None:
         self.schedule.observe(logs)
@@ -285,9 +284,9 @@ class ReduceOnPlateau(Schedule):
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
 
-    def check(self, logs: Mapping[str, bool | None]) -> None:
-        monitored(dict.fromkeys(logs, 0.0), self.monitor)
-        self._direction = direction(self.mode, self.monitor, logs)
+    def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
+        monitored(dict.fromkeys(larger_is_better, 0.0), self.monitor)
+        self._direction = direction(self.mode, self.monitor, larger_is_better)
 
     def observe(self, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor)
