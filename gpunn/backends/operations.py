@@ -12,7 +12,7 @@ recorded once and replayed. No operation waits for the device.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import array_api_compat
 
@@ -21,6 +21,7 @@ from gpunn.backends.recording import (
     Operation,
     composite,
     definition,
+    is_composite,
     is_operation,
     method_of,
     operation,
@@ -123,24 +124,34 @@ class Operations:
 
     xp: Namespace
     device: Any
+    _overridden: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Raise an ArgumentTypeError if an override of an operation is not declared one."""
-        for name, member in vars(cls).items():
-            if is_operation(getattr(Operations, name, None)) and not is_operation(member):
+        for name, member in vars(Operations).items():
+            found = getattr(cls, name)
+            if not is_operation(member) or found is member:
+                continue
+            if not is_operation(found):
+                owner = next(each for each in cls.__mro__ if name in vars(each))
                 raise ArgumentTypeError(
-                    f"{cls.__name__}.{name}: overrides an operation, so it must be declared one; "
+                    f"{owner.__name__}.{name}: overrides an operation, so it must be declared one; "
                     "write @gpunn.backends.operation above it, or it would be done while a step is "
                     "recorded and never again"
                 )
+            cls._overridden = True
 
     def perform(self, one: Operation) -> None:
         """Do an operation now."""
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation's definition is the one here, which forms are made for."""
-        return method_of(self, one) is vars(Operations)[one.name].definition
+        """Return whether an operation's definition is the one here, which forms are made for.
+
+        So must be that of all its parts, if it is composite.
+        """
+        builtin = method_of(self, one) is vars(Operations)[one.name].definition
+        return builtin and not (self._overridden and is_composite(self, one))
 
     def copy(self, array: Array) -> Array:
         """Return a copy on the device."""

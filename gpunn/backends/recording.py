@@ -94,7 +94,8 @@ def operation(method: F) -> F:
         else:
             tape.append(one)
 
-    call.definition = method  # type: ignore[attr-defined]
+    # Each mark is the marked function itself, since functools.wraps copies marks to others.
+    call.definition, call.operation = method, call  # type: ignore[attr-defined]
     return cast("F", call)
 
 
@@ -103,18 +104,19 @@ def composite(method: F) -> F:
 
     An engine without a faster way for the whole gets the parts.
     """
-    method.composite = True  # type: ignore[attr-defined]
+    method.composite = method  # type: ignore[attr-defined]
     return operation(method)
 
 
 def is_operation(member: Any) -> bool:
     """Return whether a member of a backend's class was declared an operation."""
-    return hasattr(member, "definition")
+    return member is not None and getattr(member, "operation", None) is member
 
 
 def is_composite(backend: Performer, one: Operation) -> bool:
     """Return whether an operation consists of other operations alone."""
-    return hasattr(method_of(backend, one), "composite")
+    method = method_of(backend, one)
+    return getattr(method, "composite", None) is method
 
 
 def method_of(backend: Performer, one: Operation) -> Callable[..., None]:
@@ -148,7 +150,8 @@ def expanded(tape: Tape, backend: Performer, forms: object) -> list[Operation]:
     """Return a tape with the parts of the composite operations that an engine has no form of."""
     result: list[Operation] = []
     for one in tape:
-        if is_composite(backend, one) and not hasattr(forms, one.name):
+        form = hasattr(forms, one.name) and backend.is_builtin(one)
+        if is_composite(backend, one) and not form:
             result += expanded(record(definition(backend, one)), backend, forms)
         else:
             result.append(one)

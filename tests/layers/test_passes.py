@@ -323,22 +323,40 @@ def test_a_result_of_another_shape_is_refused(layer, message):
         trainer.fit(X[:8], LABELS[:8], batch_size=8, progress=False)
 
 
-def test_an_override_of_an_operation_takes_its_place():
+@pytest.mark.parametrize("base", [NumpyBackend, CompiledBackend])
+@pytest.mark.parametrize(("name", "calls"), [("update", 3 * 4), ("matmul", 88)])
+def test_an_override_of_an_operation_takes_its_place(base, name, calls):
     seen = []
 
-    class Watched(NumpyBackend):
-        @gpunn.backends.operation
-        def update(self, *arguments):
-            seen.append(1)
-            super().update(*arguments)
+    def override(self, *arguments, **options):
+        seen.append(1)
+        getattr(base, name)(self, *arguments, **options)
 
-    trained("fresh", Watched())
-    assert len(seen) == 3 * 4
+    override.__name__ = name
+    watched = type("Watched", (base,), {name: gpunn.backends.operation(override)})
+    trained("fresh", watched())
+    assert len(seen) == calls
 
 
-def test_an_override_that_is_no_operation_is_refused():
-    with pytest.raises(gpunn.errors.ArgumentTypeError, match=r"Bare\.update: overrides an oper"):
+class Override:
+    """A mix-in."""
 
-        class Bare(NumpyBackend):
-            def update(self, *arguments):
-                pass
+    def update(self, *arguments):
+        pass
+
+
+def copied(self, *arguments):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("bases", "members"),
+    [
+        ((NumpyBackend,), {"update": Override.update}),
+        ((NumpyBackend,), {"update": functools.wraps(NumpyBackend.update)(copied)}),
+        ((Override, NumpyBackend), {}),
+    ],
+)
+def test_an_override_that_is_no_operation_is_refused(bases, members):
+    with pytest.raises(gpunn.errors.ArgumentTypeError, match=r"\.update: overrides an operation"):
+        type("Bare", bases, members)
