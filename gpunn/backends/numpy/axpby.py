@@ -1,7 +1,7 @@
-"""Multiples of vectors added up in one pass, by NumPy's BLAS where it has a function for that.
+"""y = a x + b y in one pass, by NumPy's BLAS where it has a function for that.
 
 NumPy itself takes a pass for each product and each sum. Vectors are bound once: what is returned
-holds them, and is called with the factors as often as one likes.
+holds them, and is called with factors as often as one likes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gpunn.backends.numpy.blas import find_blas
+from gpunn.backends.numpy.scratch import contiguous
 from gpunn.typing import Array
 
 __all__ = ["LONG", "Axpby", "axpby", "axpy"]
@@ -19,7 +20,7 @@ __all__ = ["LONG", "Axpby", "axpby", "axpy"]
 Axpby: TypeAlias = Callable[[float, float], None]
 
 LONG = 1 << 14
-"""Elements from which on an addition is shared by the BLAS's threads."""
+"""Elements from which on the threads of the BLAS divide a vector."""
 
 
 def axpby(x: Array, y: Array, scratch: Array) -> Axpby:
@@ -31,7 +32,7 @@ def axpby(x: Array, y: Array, scratch: Array) -> Axpby:
         As long as x, and not x itself; may be overwritten.
     """
     blas = find_blas()
-    axpby = blas.axpby.get(x.dtype.name) if blas and adjacent(x, y) else None
+    axpby = blas.axpby.get(x.dtype.name) if blas and contiguous(x, y) else None
     if axpby is None:
 
         def by_passes(a: float, b: float) -> None:
@@ -56,7 +57,7 @@ def axpy(x: Array, y: Array) -> Callable[[float], None] | None:
     After a product each thread has in its core's cache what it has computed of x.
     """
     blas = find_blas()
-    axpy = blas.axpy.get(x.dtype.name) if blas and adjacent(x, y) and x.size >= LONG else None
+    axpy = blas.axpy.get(x.dtype.name) if blas and contiguous(x, y) and x.size >= LONG else None
     if axpy is None:
         return None
     size, from_x, to_y = x.size, x.ctypes.data, y.ctypes.data
@@ -65,8 +66,3 @@ def axpy(x: Array, y: Array) -> Callable[[float], None] | None:
         axpy(size, a, from_x, 1, to_y, 1)
 
     return by_blas
-
-
-def adjacent(x: Array, y: Array) -> bool:
-    """Return whether both are of one type, and their elements one after the other."""
-    return bool(x.dtype == y.dtype and x.flags.c_contiguous and y.flags.c_contiguous)

@@ -172,7 +172,7 @@ def nbytes(arguments: tuple[object, ...]) -> int:
 
 @contextmanager
 def flushed_turn() -> Iterator[None]:
-    """Have this thread's turn, without subnormal numbers."""
+    """Take this thread's turn, with subnormal numbers as zero."""
     with TURNS, FLUSHED:
         yield
 

@@ -1,7 +1,8 @@
 """The built-in losses with their gradients, in place.
 
-For each: `compute(loss, p, t, values, gradient, scratch)` sets the rows' losses and, where
-`gradient` is not None, their gradients before weighting. The mathematics is in `gpunn.losses`.
+For each: `compute(loss, p, t, values, gradient, scratch)` sets values (rows,) to the losses and,
+unless it is None, gradient (rows, outputs) to their gradients before weighting. Predictions p are
+(rows, outputs); targets t too, or labels (rows,). The mathematics is in `gpunn.losses`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Built-in metrics in faster forms, without large temporaries.
 
-For each: `measure(metric, p, t, weights, scratch)` returns the summary of a batch. The mathematics
-is in `gpunn.metrics`.
+For each: `measure(metric, p, t, weights, scratch)` returns the summary of a batch, a vector or a
+number. Predictions p are (rows, outputs); targets t too, or labels (rows,); weights (rows,). The
+mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Forms of the normalisations for NumPy, in place."""
+"""Forms of the normalisations for NumPy, in place.
+
+x, out, gradient and normalized are of shape (rows, columns); scale, shift, their gradients, and the
+statistics of batch normalisation (columns,); those of layer normalisation (rows, 1).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ Calls: TypeAlias = list[Callable[[], Any]]
 
 
 class Normalizations:
-    """Those of `Binder`.
+    """The forms of normalisations that `Binder` has.
 
     Attributes
     ----------
@@ -73,12 +77,7 @@ class Normalizations:
             np.multiply(normalized, normalized, out=out)
             np.add.reduce(out, axis=0, out=variance)
             np.divide(variance, rows, out=variance)
-            np.add(variance, epsilon, out=inverse_std)
-            np.sqrt(inverse_std, out=inverse_std)
-            np.divide(1, inverse_std, out=inverse_std)
-            np.multiply(normalized, inverse_std, out=normalized)
-            np.multiply(normalized, scale, out=out)
-            np.add(out, shift, out=out)
+            scale_and_shift(normalized, variance, epsilon, inverse_std, scale, shift, out)
             for running, current in ((running_mean, mean), (running_variance, variance)):
                 np.multiply(running, momentum, out=running)
                 np.multiply(current, 1 - momentum, out=current)
@@ -100,9 +99,7 @@ class Normalizations:
         factor = self.scratch("factor", scale.shape, scale.dtype)
 
         def run() -> None:
-            np.multiply(gradient, normalized, out=product)
-            np.add.reduce(product, axis=0, out=scale_gradient)
-            np.add.reduce(gradient, axis=0, out=shift_gradient)
+            sum_gradients(gradient, normalized, product, scale_gradient, shift_gradient)
             np.divide(scale_gradient, rows, out=factor)
             np.multiply(normalized, factor, out=product)
             np.subtract(gradient, product, out=gradient)
@@ -131,12 +128,7 @@ class Normalizations:
             np.subtract(x, column, out=normalized)
             np.vecdot(normalized, normalized, out=inverse_std[:, 0])
             np.divide(inverse_std, x.shape[1], out=inverse_std)
-            np.add(inverse_std, epsilon, out=inverse_std)
-            np.sqrt(inverse_std, out=inverse_std)
-            np.divide(1, inverse_std, out=inverse_std)
-            np.multiply(normalized, inverse_std, out=normalized)
-            np.multiply(normalized, scale, out=out)
-            np.add(out, shift, out=out)
+            scale_and_shift(normalized, inverse_std, epsilon, inverse_std, scale, shift, out)
 
         return [run]
 
@@ -153,9 +145,7 @@ class Normalizations:
         column = self.scratch("column", inverse_std.shape, gradient.dtype)
 
         def run() -> None:
-            np.multiply(gradient, normalized, out=product)
-            np.add.reduce(product, axis=0, out=scale_gradient)
-            np.add.reduce(gradient, axis=0, out=shift_gradient)
+            sum_gradients(gradient, normalized, product, scale_gradient, shift_gradient)
             np.multiply(gradient, scale, out=gradient)
             np.vecdot(gradient, normalized, out=column[:, 0])
             np.divide(column, gradient.shape[1], out=column)
@@ -167,3 +157,33 @@ class Normalizations:
             np.multiply(gradient, inverse_std, out=gradient)
 
         return [run]
+
+
+def scale_and_shift(
+    normalized: Array,
+    variance: Array,
+    epsilon: float,
+    inverse_std: Array,
+    scale: Array,
+    shift: Array,
+    out: Array,
+) -> None:
+    """Set inverse_std = 1 / sqrt(variance + epsilon), normalized = normalized * inverse_std.
+
+    And out = scale * normalized + shift. `variance` may be `inverse_std`.
+    """
+    np.add(variance, epsilon, out=inverse_std)
+    np.sqrt(inverse_std, out=inverse_std)
+    np.divide(1, inverse_std, out=inverse_std)
+    np.multiply(normalized, inverse_std, out=normalized)
+    np.multiply(normalized, scale, out=out)
+    np.add(out, shift, out=out)
+
+
+def sum_gradients(
+    gradient: Array, normalized: Array, product: Array, scale_gradient: Array, shift_gradient: Array
+) -> None:
+    """Set scale_gradient and shift_gradient from dL/dy; `product` is overwritten."""
+    np.multiply(gradient, normalized, out=product)
+    np.add.reduce(product, axis=0, out=scale_gradient)
+    np.add.reduce(gradient, axis=0, out=shift_gradient)

@@ -22,15 +22,15 @@ from gpunn.typing import Array
 __all__ = ["UPDATE", "bias_corrected", "decay"]
 
 UPDATE_CHUNK = 1 << 18
-"""Bytes of each array that are updated at a time: few enough for a core's L2 cache to hold them of
-all that an optimizer keeps, and enough that the calls take little beside the work."""
+"""Bytes of each array that are updated at a time: few enough for a core's L2 cache to hold them
+all, and enough that calls take little beside the work."""
 
 Run: TypeAlias = Callable[[float, float], None]
 Bind: TypeAlias = Callable[[Any, Array, Array, Sequence[Array], Scratch], Iterator[Run]]
 
 
 def chunks_with_scratch(scratch: Scratch, *arrays: Array) -> Iterator[list[Array]]:
-    """Yield chunks of 1-D arrays side by side, and two of scratch."""
+    """Yield lists of the same chunk of each 1-D array, and two chunks of scratch, in order."""
     size, dtype = arrays[0].size, arrays[0].dtype
     most = UPDATE_CHUNK // dtype.itemsize
     for start in range(0, size, most):
@@ -140,7 +140,7 @@ def decay(o: Any, values: Array, decayed: int, rate: float) -> None:
 
 
 def bias_corrected(o: Any, rate: float, step: int) -> tuple[float, float]:
-    """Return the rate and the epsilon of an update, with Adam's bias corrections taken into them.
+    """Return the learning rate and epsilon of an update, with Adam's bias corrections in them.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
     = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)); `epsilon_hat` is what

@@ -1,4 +1,4 @@
-"""Cache-sized chunks of arrays, one after the other, or on several threads where that pays."""
+"""Elementwise work in cache-sized chunks, on several threads where that pays."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gpunn.typing import Array
 __all__ = ["Partition"]
 
 LARGE = 1 << 18
-"""Elements from which on several threads are worth waking: NumPy lets go of Python's lock only
-while it computes a chunk, and to hand over a slice takes some tens of microseconds."""
+"""Elements from which on several threads pay: NumPy gives up Python's lock only while it
+computes a chunk, and to hand a slice to a thread takes some tens of microseconds."""
 
 
 class Partition:
-    """Does the same to every chunk of some arrays.
+    """Divides arrays among threads, a slice each, and a slice into chunks.
 
     Parameters
     ----------
@@ -37,7 +37,10 @@ class Partition:
         self._lock = threading.Lock()
 
     def for_each(self, body: Callable[..., None], *arrays: Array) -> None:
-        """Call `body` with 1-D chunks of contiguous arrays of one size, side by side."""
+        """Call `body(*chunks)` for all chunks of contiguous arrays of one size.
+
+        Chunks are 1-D, and the same elements of each array.
+        """
         size = arrays[0].size
         if self.threads == 1 or size < LARGE:
             for chunk in chunks(*arrays):

@@ -53,7 +53,7 @@ def contiguous(*arrays: Array) -> bool:
 
 
 def chunks(*arrays: Array) -> Iterator[list[Array]]:
-    """Yield cache-sized 1-D chunks of contiguous arrays of one size, side by side."""
+    """Yield lists of the same cache-sized 1-D chunk of each array; all contiguous, of one size."""
     flat = [a.reshape(-1) for a in arrays]
     size = flat[0].size
     if size <= CHUNK:
