@@ -109,7 +109,7 @@ class Backend(Operations):
         out[...] = self.xp.asarray(host, device=self.device)
 
     def stager(self) -> Stager:
-        """Return what moves pieces of host data to the device, one after the other."""
+        """Return what moves chunks of host data to the device, one after the other."""
         return Stager(self)
 
     def to_host(self, array: Array) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Who says what is to be said once, where several processes work side by side."""
+"""Messages that several processes side by side should show once."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ HELD: dict[str, int] = {}
 
 
 def claim(subject: str) -> bool:
-    """Return whether it is up to this process to say something, and not to another of its tree.
+    """Return whether this process, of all in its tree, is the one to say something.
 
-    A process and its workers (of multiprocessing or joblib) are a tree. The first of them to ask
+    A process and its workers (of multiprocessing or joblib) are a tree. The first of them that asks
     is the one, as long as it lives.
 
     Notes

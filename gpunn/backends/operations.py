@@ -174,33 +174,33 @@ class Operations:
 
     @operation
     def assign(self, values: Array, out: Array) -> None:
-        """Set out = values, converted to out's type."""
+        """Set out = values, converted to the type of `out`; both of one shape."""
         out[...] = self.xp.astype(values, out.dtype)
 
     @operation
     def increment(self, counter: Array, amount: int) -> None:
-        """Set counter = counter + amount."""
+        """Set counter = counter + amount, an array of int64 and shape (1,)."""
         counter += amount
 
     @operation
     def take(self, table: Array, index: Array, out: Array) -> None:
-        """Set out = table[index], with `index` of shape (1,)."""
+        """Set out = table[index], for a vector `table`; `index` and `out` have shape (1,)."""
         out[...] = self.xp.take(table, index)
 
     @operation
     def accumulate(self, values: Array, out: Array) -> None:
-        """Set out = out + values."""
+        """Set out = out + values, both of one shape."""
         out += values
 
     @operation
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> None:
-        """out[i] = source[order[start + i]], converted to out's type.
+        """Set out[i] = source[order[start + i]], converted to the type of `out`.
 
         Parameters
         ----------
         source : array, shape (n, ...)
         order : array of int64, shape (m,)
-            Row numbers of `source`.
+            Indices of rows of `source`.
         start : array of int64, shape (1,)
         out : array, shape (rows, ...)
         """
@@ -211,7 +211,7 @@ class Operations:
 
     @operation
     def sum(self, values: Array, out: Array) -> None:
-        """Set out = sum of a vector of values, shape (1,)."""
+        """Set out, of shape (1,), to the sum of a vector of values."""
         out[...] = self.xp.sum(values, keepdims=True)
 
     @operation
@@ -236,14 +236,14 @@ class Operations:
     ) -> None:
         """Gather the next rows of several arrays, and count them and the pass.
 
-        outs[k][i] = sources[k][order[start + i]], converted to the type of outs[k];  then
+        outs[k][i] = sources[k][order[start + i]], converted to the type of outs[k]; then
         start = start + rows;  passes = passes + 1.
 
         Parameters
         ----------
         sources : sequence of array, shapes (n, ...)
         order : array of int64, shape (m,)
-            Row numbers of the sources.
+            Indices of rows of the sources.
         start, passes : array of int64, shape (1,)
         outs : sequence of array, shapes (rows, ...)
             One for each source.
@@ -278,7 +278,14 @@ class Operations:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
-        """Set out = a @ b, with either operand transposed first."""
+        """Set out = a @ b, with either operand transposed first.
+
+        Parameters
+        ----------
+        a : array, shape (m, k), or (k, m) if it is transposed
+        b : array, shape (k, n), or (n, k) if it is transposed
+        out : array, shape (m, n)
+        """
         left = a.T if transpose_a else a
         right = b.T if transpose_b else b
         out[...] = self.xp.matmul(left, right)
@@ -287,7 +294,15 @@ class Operations:
     def activate(self, activation: Activation, z: Array, bias: Array | None, out: Array) -> None:
         """Set z = z + bias; out = f(z).
 
-        With a bias, z is overwritten. `out` is z itself where the activation allows that.
+        Parameters
+        ----------
+        activation : Activation
+            f.
+        z : array, shape (rows, units)
+            Overwritten if there is a bias.
+        bias : array, shape (units,), or None
+        out : array, shape (rows, units)
+            z itself where the activation allows that.
         """
         if bias is not None:
             z += bias
@@ -302,7 +317,16 @@ class Operations:
         gradient: Array,
         bias_gradient: Array | None,
     ) -> None:
-        """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows."""
+        """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows.
+
+        Parameters
+        ----------
+        activation : Activation
+            f.
+        z, output, gradient : array, shape (rows, units)
+            What f was given, what it gave, and dL/d(output), which becomes dL/dz.
+        bias_gradient : array, shape (units,), or None
+        """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
             bias_gradient[...] = self.xp.sum(gradient, axis=0)
@@ -319,7 +343,15 @@ class Operations:
     ) -> None:
         """Set z = x @ weights + bias; out = f(z).
 
-        `out` is z itself where the activation allows that.
+        Parameters
+        ----------
+        x : array, shape (rows, inputs)
+        weights : array, shape (inputs, units)
+        bias : array, shape (units,), or None
+        activation : Activation
+            f.
+        z, out : array, shape (rows, units)
+            `out` is z itself where the activation allows that.
         """
         self.matmul(x, weights, z)
         self.activate(activation, z, bias, out)
@@ -339,8 +371,10 @@ class Operations:
     ) -> None:
         """From dL/d(output) in `gradient`: dL/dz in its place, and the gradients of the others.
 
-        gradient = gradient * f'(z);  bias_gradient = its sum over the rows;
-        weight_gradient = x.T @ gradient;  input_gradient = gradient @ weights.T.
+        gradient = gradient * f'(z); bias_gradient = its sum over the rows;
+        weight_gradient = x.T @ gradient; input_gradient = gradient @ weights.T.
+
+        Shapes are those of `dense`; each gradient has the shape of what it is of.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         self.matmul(x, gradient, weight_gradient, transpose_a=True)
@@ -373,12 +407,12 @@ class Operations:
 
     @operation
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
-        """Set out = scale * x + offset, in out's type."""
+        """Set out = scale * x + offset, computed in the type of `out`; x may be of another one."""
         out[...] = self.xp.astype(x, out.dtype) * scale + offset
 
     @operation
     def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> None:
-        """Set out = (x - mean) / std."""
+        """Set out = (x - mean) / std; x and out are (rows, features), mean and std (features,)."""
         out[...] = x
         out -= mean
         out /= std
@@ -394,7 +428,16 @@ class Operations:
         shift: Array | None,
         out: Array,
     ) -> None:
-        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics."""
+        """Set out = scale * (x - mean) / sqrt(variance + epsilon) + shift, for given statistics.
+
+        Parameters
+        ----------
+        x, out : array, shape (rows, features)
+        mean, variance : array, shape (features,)
+        epsilon : float
+        scale, shift : array, shape (features,), or None
+            None for both: out = (x - mean) / sqrt(variance + epsilon).
+        """
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
 
@@ -414,8 +457,14 @@ class Operations:
     ) -> None:
         """Normalize each column by its own mean and variance, and update the running averages.
 
-        normalized = (x - mean) * inverse_std;  out = scale * normalized + shift;
-        inverse_std = 1 / sqrt(variance + epsilon).
+        inverse_std = 1 / sqrt(variance + epsilon); normalized = (x - mean) * inverse_std;
+        out = scale * normalized + shift; running = momentum * running + (1 - momentum) * current.
+
+        Parameters
+        ----------
+        x, normalized, out : array, shape (rows, features)
+        scale, shift, running_mean, running_variance, inverse_std : array, shape (features,)
+        momentum, epsilon : float
         """
         xp = self.xp
         mean = xp.mean(x, axis=0)
@@ -439,7 +488,9 @@ class Operations:
     ) -> None:
         """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
 
+        With g = dL/dy and n = normalized:
         dL/dx = scale * inverse_std * (g - mean(g) - n * mean(g * n)), the means over rows.
+        Shapes are those of `batch_norm`; each gradient has the shape of what it is of.
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -458,7 +509,15 @@ class Operations:
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Normalize each row by its own mean and variance; as `batch_norm`, over the other axis."""
+        """Normalize each row by its own mean and variance; as `batch_norm`, over the other axis.
+
+        Parameters
+        ----------
+        x, normalized, out : array, shape (rows, features)
+        scale, shift : array, shape (features,)
+        epsilon : float
+        inverse_std : array, shape (rows, 1)
+        """
         xp = self.xp
         centred = x - xp.mean(x, axis=1, keepdims=True)
         variance = xp.mean(centred * centred, axis=1, keepdims=True)
@@ -478,8 +537,9 @@ class Operations:
     ) -> None:
         """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
 
-        With h = scale * g: dL/dx = inverse_std * (h - mean(h) - n * mean(h * n)), the means
-        over each row.
+        With h = scale * dL/dy and n = normalized:
+        dL/dx = inverse_std * (h - mean(h) - n * mean(h * n)), the means over each row.
+        Shapes are those of `layer_norm`; each gradient has the shape of what it is of.
         """
         xp = self.xp
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -529,17 +589,19 @@ class Operations:
         loss_sum += xp.sum(weights * values, keepdims=True)
         if gradient is not None:
             some = xp.where(normalizer > 0, normalizer, xp.ones_like(normalizer))
-            share = (weights / some)[:, None]
+            row_weights = (weights / some)[:, None]
             slopes = loss.gradients(xp, predictions, targets)
             shape = predictions.shape
             require_shape(slopes, shape, "loss", loss.name, "gradients", ONE_A_PREDICTION)
-            gradient[...] = share * slopes
+            gradient[...] = row_weights * slopes
 
     @operation
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
         """Set summary = summary combined with that of this batch.
+
+        Shapes are those of `loss`; the summary is a vector of the metric's `size`.
 
         Raises
         ------
@@ -554,7 +616,7 @@ class Operations:
 
     @operation
     def clip(self, gradients: Array, max_norm: float) -> None:
-        """Set gradients = gradients * min(1, max_norm / ||gradients||)."""
+        """Set gradients = gradients * min(1, max_norm / ||gradients||), a vector of all of them."""
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
         limit = xp.full_like(norm, max_norm)

@@ -1,4 +1,4 @@
-"""Threads of one process that compute take turns."""
+"""A fair lock: threads of one process that compute take turns."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ HANDOVER = 2e-4
 
 
 class Turns:
-    """A lock that a thread which asks for it again and again leaves to others in between.
+    """A fair lock: a thread that takes it again and again lets others have it in between.
 
-    What is held is short: some updates, or one batch. Thread counts of the BLAS and buffers of an
-    engine belong to the whole process, so that what one thread computes would depend on what others
-    do at the time. Such a thread may take the lock again while it holds it.
+    It is held for a short time: some updates, or one batch. Thread counts of the BLAS and buffers
+    of an engine belong to the whole process; without the lock, what one thread computes would
+    depend on what others do at the time. The lock is reentrant.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Turns:
         self._waiting: list[None] = []
 
     def __enter__(self) -> None:
-        """Wait for one's turn."""
+        """Take the lock, once whoever holds it lets go."""
         if not self._lock.acquire(blocking=False):
             self._waiting.append(None)
             try:
@@ -34,7 +34,7 @@ class Turns:
                 self._waiting.pop()
 
     def __exit__(self, *_: object) -> None:
-        """End the turn. Who waits is not awake yet, and would come too late without a pause."""
+        """Let go of the lock, and pause if a thread waits: it takes some time to wake up."""
         self._lock.release()
         if self._waiting:
             time.sleep(HANDOVER)
@@ -45,7 +45,7 @@ class Turns:
 
 
 TURNS = Turns()
-"""Those of this process."""
+"""The lock of this process."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=TURNS.begin_anew)

@@ -1,8 +1,10 @@
 """CUDA source for the operations, one file a subject.
 
-Two forms are used. A `cupy.ElementwiseKernel` is an expression for one element; CuPy adds loops,
+There are two kinds. A `cupy.ElementwiseKernel` is an expression for one element; CuPy adds loops,
 broadcasting and strides, so it takes arrays of any layout. A raw kernel (see `raw`) is for threads
-that work together, on a sum over rows or columns, and takes contiguous arrays.
+that work together, on a sum over rows or columns, and takes contiguous row-major arrays. Shapes are
+those that `gpunn.backends.operations` gives for the operation, unless a function says more; sizes
+count elements. A function here launches kernels on the current stream, and returns at once.
 
 CuPy compiles a kernel when it is first launched with some type, and keeps the result on disk.
 

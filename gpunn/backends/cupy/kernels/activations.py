@@ -101,7 +101,10 @@ def backward_with_bias(
     bias_gradient: Array,
     scratch: Scratch,
 ) -> None:
-    """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows; all contiguous."""
+    """Set gradient = gradient * f'(z); bias_gradient = its sum over the rows; all contiguous.
+
+    Threads divide the columns, and blocks rows: see `columns`.
+    """
     formula, dtype = FORMULAS[type(f)], gradient.dtype
     constants = [dtype.type(getattr(f, name)) for name in formula.constants]
     kernel = raw_kernel(*gradient_and_sums(f.name, formula), T=dtype)

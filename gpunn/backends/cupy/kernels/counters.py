@@ -13,7 +13,7 @@ __all__ = ["count_update"]
 
 
 def count_update(counters: UpdateCounters) -> None:
-    """Look up the learning rate of an update, and count the update."""
+    """As `Operations.count_update`, by one thread."""
     rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
     count_update_kernel()(
         rates, weight, loss_sum, position, rate, updates, weight_sum, finite_steps

@@ -12,9 +12,8 @@ from gpunn.typing import Array
 
 __all__ = ["dropout"]
 
-# "lowbias32" (Wellons 2018, "Prospecting for Hash Functions") of positions spread by 2^32 / golden
-# ratio (Knuth, TAOCP vol. 3, section 6.4), in the 32-bit arithmetic that the base class emulates.
-# `i` is the element's number in row-major order, whatever the layout.
+# As `gpunn.backends.hashing.mix`, in unsigned arithmetic of 32 bits. Below, `i` is the element's
+# number in row-major order, whatever the layout.
 MIX = f"""
 __device__ unsigned int mix(unsigned int bits) {{
   bits = (bits ^ (bits >> 16)) * {MIX_1:#x}u;

@@ -13,12 +13,15 @@ __all__ = ["adjust_loss_scale", "scale_loss", "unscale"]
 
 
 def scale_loss(weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
-    """Set normalizer = weight / scale; finite = 1."""
+    """Set normalizer = weight / scale and finite = 1; all of shape (1,), `finite` of int64."""
     scale_loss_kernel()(weight, scale, normalizer, finite)
 
 
 def unscale(gradients: Array, scale: Array, finite: Array) -> None:
-    """Set gradients = gradients / scale; where that isn't finite, gradient = 0 and finite = 0."""
+    """Set gradients = gradients / scale; where that isn't finite, gradient = 0 and finite = 0.
+
+    `gradients` is a vector; `scale` and `finite`, of int64, have shape (1,).
+    """
     unscale_kernel()(scale, gradients, finite)
 
 
@@ -31,7 +34,7 @@ def adjust_loss_scale(
     smallest: float,
     largest: float,
 ) -> None:
-    """Adjust the loss scale after an update that was done if finite = 1."""
+    """As `Operations.adjust_loss_scale`: one thread, for arrays of shape (1,)."""
     adjust_kernel()(finite, interval, smallest, largest, scale, good_updates, updates)
 
 

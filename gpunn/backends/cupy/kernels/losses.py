@@ -106,7 +106,7 @@ def add_loss(
 ) -> None:
     """Add sum_i w_i l_i to `loss_sum`; gradient[i] = w_i / normalizer * dl_i / dp_i.
 
-    All arrays are contiguous.
+    One warp does a row. All arrays are contiguous; their shapes are those of `Operations.loss`.
     """
     kernel, constants = LOSSES[type(loss)](loss, predictions, targets)
     arrays = predictions, targets, normalizer, NULL if gradient is None else gradient

@@ -93,7 +93,18 @@ def add_scores(
     total: Array,
     scratch: Scratch,
 ) -> None:
-    """Add the sum of w_i times the score of row i to `total`; all are contiguous."""
+    """Set total = total + sum_i w_i score_i, one warp a row; all are contiguous.
+
+    Parameters
+    ----------
+    metric : Metric
+        One of SCORES.
+    predictions : array, shape (rows, outputs)
+    targets : array, shape (rows, outputs), or (rows,) of int64
+    weights : array, shape (rows,)
+    total : array, shape (1,)
+    scratch : Scratch
+    """
     score = SCORES[type(metric)]
     source = score_source(metric.name, score)
     kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)

@@ -1,8 +1,8 @@
 """Batch and layer normalisation, with their gradients.
 
-Statistics over rows (a column's) are summed up by stacks of threads for each column, in kernels of
-their own, since several blocks may share a column; those over columns (a row's) by a warp for each
-row. The formulas are those of `gpunn.backends.base`.
+Sums over the rows, one for each column, are done by a stack of threads for each column, in kernels
+of their own, since several blocks may have rows of it; sums over the columns by a warp for each
+row. Formulas and shapes are those of `gpunn.backends.operations`.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def batch_norm(
     out: Array,
     scratch: Scratch,
 ) -> None:
-    """Normalize each column, and update the running averages; all contiguous."""
+    """Normalize each column, and update the running averages, in two kernels; all contiguous."""
     T, columns = x.dtype.type, x.shape[1]
     mean = scratch("mean", columns, x.dtype)[:columns]
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
@@ -211,7 +211,7 @@ def layer_norm(
     inverse_std: Array,
     out: Array,
 ) -> None:
-    """Normalize each row; all contiguous."""
+    """Normalize each row, a warp a row; all contiguous."""
     T, (rows, columns) = x.dtype.type, x.shape
     kernel = raw_kernel("gpunn_layer_norm", LAYER_NORM, T=x.dtype)
     arrays = x, scale, shift, normalized, inverse_std, out

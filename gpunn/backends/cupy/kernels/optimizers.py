@@ -157,7 +157,11 @@ def update_if_finite(
 
 
 def launch(form: Form, given: tuple[Any, ...], optimizer: Any, trained: Trained) -> None:
-    """Launch the kernel of an optimizer's rule that takes these arguments before its own."""
+    """Launch the kernel of an optimizer's rule in a form; a thread updates PER_THREAD parameters.
+
+    `given` are the arguments of the form's own parameters. After them come the vectors values,
+    gradients and slots, all (size,); their size; how many decay; and numbers.
+    """
     values, gradients, slots, decayed = trained
     rule, constants = RULES[type(optimizer)](optimizer)
     decay, size, T = optimizer.weight_decay, values.size, values.dtype.type

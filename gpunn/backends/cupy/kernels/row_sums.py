@@ -30,10 +30,10 @@ def row_sum_source(
     ----------
     name : str
     parameters : str
-        What it takes beside `weights` and what `add_over_rows` passes, each followed by a comma.
+        Those before `weights`, each followed by a comma.
     value : str
-        Statements of a whole warp that set `value` from `row`, `columns`, the thread's `lane`, the
-        parameters and the constants. Only lane 0 needs the right one.
+        Statements of a whole warp that set `value`, the one of `row`, from `columns`, the thread's
+        `lane`, the parameters and the constants. It has to be right in lane 0 only.
     constants : sequence of str
         Names of numbers T that follow the parameters.
     preamble : str
@@ -66,7 +66,20 @@ def add_over_rows(
     constants: Sequence[float],
     scratch: Scratch,
 ) -> None:
-    """Launch a kernel of `row_sum_source`, for as many rows as there are weights."""
+    """Launch a kernel of `row_sum_source`, which sets total = total + sum_i weights_i value_i.
+
+    Parameters
+    ----------
+    kernel : cupy.RawKernel
+    arguments : sequence
+        For `parameters` of the source.
+    weights : array, shape (rows,)
+    total : array, shape (1,)
+    columns : int
+        Of the predictions.
+    constants : sequence of float
+    scratch : Scratch
+    """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)
     if not blocks:

@@ -58,7 +58,7 @@ extern "C" __global__ void gpunn_next_batch(
 
 
 def gather_rows(source: Array, order: Array, start: Array, out: Array) -> None:
-    """out[i] = source[order[start + i]], converted to out's type."""
+    """Set out[i] = source[order[start + i]] in the type of `out`; a thread does an element."""
     gather_kernel()(source, order, start, math.prod(source.shape[1:]), out)
 
 
@@ -70,7 +70,12 @@ def next_batch(
     passes: Array,
     scratch: Scratch,
 ) -> None:
-    """Gather the next rows of several arrays, and count them and the pass; all contiguous."""
+    """Gather the next rows of several arrays, and count them and the pass; all contiguous.
+
+    Each block copies up to THREADS * PER_THREAD elements of one of the arrays. The kernel's
+    arguments for an array: its address, that of the output, elements of a row, elements of the
+    output, and the first block of the array and the first of the next.
+    """
     rows, end, arrays = outs[0].shape[0], 0, list[Any]()
     for source, out in zip(sources, outs, strict=True):
         begin, end = end, end - (-out.size // (THREADS * PER_THREAD))
@@ -81,7 +86,7 @@ def next_batch(
 
 
 def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
-    """Set out = scale * x + offset, computed in out's type."""
+    """Set out = scale * x + offset, computed in the type of `out`."""
     rescale_kernel()(x, scale, offset, out)
 
 

@@ -1,4 +1,8 @@
-"""Sums over a whole vector, kept on the device."""
+"""Sums over a whole vector, kept on the device.
+
+A kernel is a grid-stride loop: thread k of all takes elements k, k + threads, k + 2 threads, ...
+Each block writes one partial sum.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +75,7 @@ def blocks_for(size: int) -> int:
 
 
 def set_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
-    """Set total = sum of the first `size` values; `total` has shape (1,)."""
+    """Set total, of shape (1,), to the sum of the first `size` values, a contiguous vector."""
     dtype, blocks = values.dtype, max(blocks_for(size), 1)
     partials, tickets = scratch("partials", blocks, dtype), scratch.tickets(1)
     kernel = raw_kernel("gpunn_set_sum", SET_SUM, T=dtype)
@@ -79,7 +83,7 @@ def set_sum(values: Array, size: int, total: Array, scratch: Scratch) -> None:
 
 
 def clip(x: Array, max_norm: float, scratch: Scratch) -> None:
-    """Set x = x * min(1, max_norm / ||x||); `x` is contiguous."""
+    """Set x = x * min(1, max_norm / ||x||), for a contiguous vector."""
     dtype, size = x.dtype, x.size
     blocks = blocks_for(size)
     if not blocks:
@@ -101,7 +105,8 @@ def l2_penalty(
 ) -> None:
     """Add strength / 2 * ||values||^2 to `loss_sum`, and strength / weight * values to `gradients`.
 
-    All arrays are contiguous, of one type.
+    `values` and `gradients` have shape (size,), `weight` and `loss_sum` (1,); all are contiguous
+    and of one type.
     """
     dtype, size = values.dtype, values.size
     blocks = blocks_for(size)

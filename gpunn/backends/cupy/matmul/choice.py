@@ -45,7 +45,8 @@ class Product(Protocol):
     ) -> None:
         """Set out = a @ b, with either operand transposed first.
 
-        All are of one type, and `out` is contiguous.
+        All are of one type; a is (m, k) and b (k, n) once they are transposed; `out` (m, n) is
+        contiguous, row-major.
         """
 
 
@@ -94,7 +95,7 @@ class NoFusedProduct:
 
 
 class SelectedProduct:
-    """cuBLASLt's product of float32 matrices, where it has one; all others are another one's."""
+    """Products by cuBLASLt where it does them, of float32 matrices; all others by another one."""
 
     def __init__(self, product: FusedProduct, otherwise: Product) -> None:
         self._product, self._otherwise = product, otherwise

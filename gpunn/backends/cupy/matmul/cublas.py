@@ -213,7 +213,7 @@ class CublasProduct:
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
     ) -> None:
-        """Set out = a @ b, with either operand transposed first."""
+        """Set out = a @ b, with either operand transposed first; see `choice.Product`."""
         a, transpose_a = row_major(a, transpose_a)
         b, transpose_b = row_major(b, transpose_b)
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
