@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,6 +23,7 @@ from gpunn.display import html_table
 from gpunn.errors import ArgumentError, GpunnError, suggest
 from gpunn.exclusion import Exclusion
 from gpunn.layers import Flatten, Layer, operations_only
+from gpunn.layers.base import family
 from gpunn.layers.chain import unique_labels
 from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.meaning import Described, probabilities
@@ -182,7 +183,7 @@ class Sequential(Described):
             layer.attach(*self.parameters.views(label), key)
         self.adapted = not any(layer.adapts for layer in self.layers)
         self._inference: Workspace | None = None
-        self._recordings = Recordings(self.layers, CACHE_SIZE)
+        self._recordings = Recordings(list(family(*self.layers)), CACHE_SIZE)
         self._lock = threading.Lock()
         self.exclusion = Exclusion()
 
@@ -583,7 +584,7 @@ def out_of_memory(specs: Mapping[str, ParameterSpec], error: MemoryError) -> str
 
 def check_unused(layers: Sequence[Layer]) -> None:
     """Raise an ArgumentError if a layer occurs twice or belongs to another network."""
-    every = [each for layer in layers for each in family(layer)]
+    every = list(family(*layers))
     if len(set(map(id, every))) < len(every):
         raise ArgumentError("layers: the same layer object occurs twice; make one for each place")
     for index, layer in enumerate(layers):
@@ -592,13 +593,6 @@ def check_unused(layers: Sequence[Layer]) -> None:
                 f"layers[{index}]: {layer!r} already belongs to a network; make a new one, for "
                 "example with dataclasses.replace(layer)"
             )
-
-
-def family(layer: Layer) -> Iterator[Layer]:
-    """Yield a layer and, recursively, the layers that it contains."""
-    yield layer
-    for child in layer.children().values():
-        yield from family(child)
 
 
 def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostArray]) -> None:

@@ -194,13 +194,13 @@ class Recordings:
     """What was recorded and lowered, by what it was recorded for.
 
     It holds numbers of the host, such as a rate of dropout, as they were. So everything is
-    forgotten once a field of a part is another object. (A number does not change; it is replaced.)
+    forgotten once a field of a part has another value: another number or text, or another object.
 
     Parameters
     ----------
     parts : sequence of object
         The layers, loss, metrics and optimizer that take part. Of those that are dataclasses the
-        fields are looked at, and the fields of fields.
+        fields are looked at, the fields of fields, and the elements of lists and dicts.
     size : int or None
         How many recordings are kept; where there would be more, all are forgotten.
     """
@@ -213,11 +213,11 @@ class Recordings:
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what was made for this key, or make it."""
-        values = [getattr(part, name) for part, name in self._fields]
-        if not self._made or not all(map(is_, values, self._values)):
+        if not self._made or not same(values_of(self._fields), self._values):
             self._made.clear()
-            self._fields = [place for part in self._parts for place in fields_of(part)]
-            self._values = [getattr(part, name) for part, name in self._fields]
+            places = fields_of(tuple(self._parts))
+            self._fields = list({(id(part), name): (part, name) for part, name in places}.values())
+            self._values = values_of(self._fields)
         if key not in self._made:
             if self._size is not None and len(self._made) >= self._size:
                 self._made.clear()
@@ -239,3 +239,34 @@ def fields_of(part: object) -> list[tuple[object, str]]:
     elif isinstance(part, list | tuple):
         found += [place for each in part for place in fields_of(each)]
     return found
+
+
+def values_of(places: Sequence[tuple[object, str]]) -> list[Any]:
+    """Return the values of fields, each followed by its elements if it can be changed in place."""
+    values: list[Any] = []
+    for owner, name in places:
+        value = getattr(owner, name)
+        values.append(value)
+        if isinstance(value, list | dict):
+            values += elements(value)
+    return values
+
+
+def elements(value: object) -> list[Any]:
+    """Return what is in lists and dicts, and in lists and dicts in them."""
+    if not isinstance(value, list | dict):
+        return []
+    inner = [*value, *value.values()] if isinstance(value, dict) else value
+    return [each for one in inner for each in (one, *elements(one))]
+
+
+def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
+    """Return whether they are the same objects, or equal numbers or text."""
+    if len(values) != len(earlier):
+        return False
+    return all(map(is_, values, earlier)) or all(map(equal, values, earlier))
+
+
+def equal(a: object, b: object) -> bool:
+    """Return whether two values are one object, or equal numbers or text."""
+    return a is b or (type(a) is type(b) and isinstance(a, int | float | str) and a == b)

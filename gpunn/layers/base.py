@@ -26,7 +26,7 @@ A new layer is a dataclass:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -229,6 +229,13 @@ def with_numbers(adapt: Callable[..., Any]) -> Callable[..., Any]:
         return adapt(self, X, numbers, dtype)
 
     return fit_inputs
+
+
+def family(*layers: Layer) -> Iterator[Layer]:
+    """Yield layers, each followed by those that it contains, at any depth."""
+    for layer in layers:
+        yield layer
+        yield from family(*layer.children().values())
 
 
 def within(arrays: Mapping[str, Array], label: str) -> dict[str, Array]:

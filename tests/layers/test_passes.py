@@ -14,6 +14,7 @@ from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError
 from gpunn.layers import Chain, Dense, Dropout, Layer, operations_only
+from gpunn.layers.base import family
 from gpunn.training.step import TrainStep
 
 
@@ -321,6 +322,73 @@ def test_a_result_of_another_shape_is_refused(layer, message):
     trainer = gpunn.Trainer(model, "softmax_cross_entropy")
     with pytest.raises(ArgumentError, match=message):
         trainer.fit(X[:8], LABELS[:8], batch_size=8, progress=False)
+
+
+@dataclass(eq=False)
+class Factors(Layer):
+    """Multiplies by the product of some numbers, by operations."""
+
+    factors: list
+
+    name = "test_factors"
+
+    @operations_only
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.rescale(x, float(np.prod(self.factors)), 0.0, y)
+        return y
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        workspace.backend.rescale(gradient, float(np.prod(self.factors)), 0.0, gradient)
+        return gradient
+
+
+def append(layer):
+    layer.factors.append(0.0)
+
+
+def change(layer):
+    layer.factors[0] = 0.0
+
+
+def replace(layer):
+    layer.factors = [0.0]
+
+
+@pytest.mark.parametrize("do", [append, change, replace])
+@pytest.mark.parametrize("layer", [lambda one: one, lambda one: Residual([dict(one.config())])])
+def test_a_changed_field_is_recorded_anew(do, layer):
+    model = gpunn.Sequential([layer(Factors([0.5, 2.0]))], 6, "numpy")
+    before = model.predict(X)
+    [factors] = [each for each in family(*model.layers) if isinstance(each, Factors)]
+    do(factors)
+    assert abs(model.predict(X) - before).min() > 0
+    factors.factors = [0.5, 2.0]
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+class Counted(Dropout):
+    """Has a rate that is computed anew each time it is looked at."""
+
+    name = "test_counted"
+
+    @property
+    def rate(self):
+        return float(self._rate) + 0.0
+
+    @rate.setter
+    def rate(self, value):
+        self._rate = value
+
+
+def test_equal_numbers_are_not_recorded_anew():
+    model, made = gpunn.Sequential([Dense(4), Counted(0.3)], 6, "numpy"), []
+    original = model.backend.recorded_function
+    model.backend.recorded_function = lambda *given: made.append(1) or original(*given)
+    for _ in range(3):
+        model.predict(X)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("base", [NumpyBackend, CompiledBackend])

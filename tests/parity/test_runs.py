@@ -25,7 +25,7 @@ from parity.runs import (
 import gpunn
 from gpunn import layers, losses, metrics, optimizers
 from gpunn.data import batches
-from gpunn.network import family
+from gpunn.layers.base import family
 from gpunn.workspace import Workspace
 
 EVERYTHING = Run(
