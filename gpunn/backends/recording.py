@@ -210,19 +210,28 @@ class Recordings:
         self._made: dict[Hashable, Any] = {}
         self._fields: list[tuple[object, str]] = []
         self._values: list[Any] = []
+        self._elements: list[tuple[Any, list[Any]]] = []
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """Return what was made for this key, or make it."""
-        if not self._made or not same(values_of(self._fields), self._values):
+        if not self._made or self._changed():
             self._made.clear()
             places = fields_of(tuple(self._parts))
             self._fields = list({(id(part), name): (part, name) for part, name in places}.values())
-            self._values = values_of(self._fields)
+            self._values = [getattr(part, name) for part, name in self._fields]
+            changeable = [each for each in self._values if isinstance(each, list | dict)]
+            self._elements = [(each, elements(each)) for each in changeable]
         if key not in self._made:
             if self._size is not None and len(self._made) >= self._size:
                 self._made.clear()
             self._made[key] = make()
         return cast("T", self._made[key])
+
+    def _changed(self) -> bool:
+        values = [getattr(part, name) for part, name in self._fields]
+        if not same(values, self._values):
+            return True
+        return not all(same(elements(each), earlier) for each, earlier in self._elements)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -239,17 +248,6 @@ def fields_of(part: object) -> list[tuple[object, str]]:
     elif isinstance(part, list | tuple):
         found += [place for each in part for place in fields_of(each)]
     return found
-
-
-def values_of(places: Sequence[tuple[object, str]]) -> list[Any]:
-    """Return the values of fields, each followed by its elements if it can be changed in place."""
-    values: list[Any] = []
-    for owner, name in places:
-        value = getattr(owner, name)
-        values.append(value)
-        if isinstance(value, list | dict):
-            values += elements(value)
-    return values
 
 
 def elements(value: object) -> list[Any]:
