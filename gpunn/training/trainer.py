@@ -100,7 +100,7 @@ class Trainer:
     To find out where training went bad, a copy of the parameters and the optimizer's state is kept
     beside them. Where memory does not suffice for it, "stop" goes without and can't name the layer.
 
-    Subset
+    Examples
     --------
     >>> import gpunn
     >>> X, y, X_test, y_test = gpunn.data.load_digits()
