@@ -14,7 +14,6 @@ from gpunn.activations import Activation
 from gpunn.backends import Backend
 from gpunn.configurable import Configurable, known
 from gpunn.errors import ArgumentError
-from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
 
@@ -170,8 +169,6 @@ COMMON: dict[str, tuple[Constraint, ...]] = {
     "progress": (FLAG,),
 }
 """Constraints of the parameters that both estimators have."""
-
-LOSSES_AS_OBJECTS = configurable(Loss)
 
 
 def check_parameters(estimator: Any, constraints: Mapping[str, tuple[Constraint, ...]]) -> None:
