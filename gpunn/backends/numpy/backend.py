@@ -107,7 +107,7 @@ class NumpyBackend(Backend):
             _, calls = own.calls[key]
         else:
             calls = self.bound([one], own.binder)
-            if not one.kwargs and nbytes(one.args) <= REMEMBERED:
+            if not one.kwargs and all(map(is_fixed, one.args)) and nbytes(one.args) <= REMEMBERED:
                 if len(own.calls) >= MOST_REMEMBERED:
                     own.calls.clear()
                 own.calls[key] = one.args, calls
@@ -163,6 +163,17 @@ class NumpyBackend(Backend):
 
     def computing(self) -> AbstractContextManager[None]:
         return flushed_turn()
+
+
+def is_fixed(argument: object) -> bool:
+    """Return whether calls can be bound to an argument for good: an array, or what can't change.
+
+    Not to an optimizer, whose settings may change, nor to a tuple of arrays, which may be large.
+    """
+    parameters = getattr(argument, "__dataclass_params__", None)
+    if parameters is not None:
+        return bool(parameters.frozen)
+    return argument is None or isinstance(argument, np.ndarray | int | float)
 
 
 def nbytes(arguments: tuple[object, ...]) -> int:

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,3 +117,17 @@ def test_two_backends_and_two_threads_do_not_disturb_each_other():
         thread.join()
     for out in outs:
         np.testing.assert_array_equal(out, expected)
+
+
+def test_an_operation_done_twice_keeps_neither_settings_nor_large_arrays():
+    """Calls of small operations are kept, in case they are asked for again."""
+    backend, optimizer = NumpyBackend(1), SGD()
+    trained, rate, step = Trained(np.ones(4), np.zeros(4), {}, 4), np.array([0.5]), np.array([1])
+    backend.update(optimizer, trained, rate, step)
+    optimizer.weight_decay = 1.0
+    backend.update(optimizer, trained, rate, step)
+    np.testing.assert_array_equal(trained.values, np.full(4, 0.5))
+    values = weakref.ref(trained.values)
+    del trained
+    gc.collect()
+    assert values() is None
