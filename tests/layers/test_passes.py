@@ -18,6 +18,23 @@ from gpunn.layers.base import family
 from gpunn.training.step import TrainStep
 
 
+class Transposed(Layer):
+    """Swaps the axes of a row: a view."""
+
+    name = "test_transposed"
+
+    def output_shape(self, input_shape):
+        return input_shape[::-1]
+
+    @operations_only
+    def forward(self, x, workspace):
+        return workspace.backend.xp.permute_dims(x, (0, 2, 1))
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return workspace.backend.xp.permute_dims(gradient, (0, 2, 1))
+
+
 class Same(Dense):
     """Nothing but another name."""
 
@@ -361,11 +378,21 @@ def replace(layer):
 def test_a_changed_field_is_recorded_anew(do, layer):
     model = gpunn.Sequential([layer(Factors([0.5, 2.0]))], 6, "numpy")
     before = model.predict(X)
-    [factors] = [each for each in family(*model.layers) if isinstance(each, Factors)]
+    [factors] = [each for each in family(*model.layers) if each.name == "test_factors"]
     do(factors)
     assert abs(model.predict(X) - before).min() > 0
     factors.factors = [0.5, 2.0]
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_flattening_copies_in_each_pass_where_it_must(engine):
+    layers = [Transposed(), gpunn.layers.Flatten()]
+    model = gpunn.Sequential(layers, (2, 3), ENGINES[engine](), dtype="float64")
+    for factor in (1, 2):
+        rows = factor * X.reshape(-1, 2, 3)
+        expected = rows.swapaxes(1, 2).reshape(-1, 6)
+        np.testing.assert_array_equal(model.predict(rows), expected)
 
 
 class Counted(Dropout):
