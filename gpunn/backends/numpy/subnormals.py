@@ -17,7 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["FLUSHED", "Flushed", "flush_in_this_thread"]
+__all__ = [
+    "FLUSHED",
+    "FPCR_FLUSHING",
+    "MXCSR_FLUSHING",
+    "Flushed",
+    "flush_in_this_thread",
+]
 
 WORDS = 32
 """Of 32 bits, in a floating-point environment, at most."""
@@ -32,10 +38,11 @@ class Environment(NamedTuple):
     set: Any
 
 
-LAYOUTS = {
-    "x86_64": (7, 0x8040),  # MXCSR: flush to zero, denormals are zero
-    "aarch64": (0, 1 << 24),  # FPCR: FZ, which is both
-}
+MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
+"""Flags of x86: flush to zero, denormals are zero. Flag of ARM: FZ, which is both."""
+
+LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
+"""For each processor, which word of the environment the flags are in, and what they are."""
 
 
 class State:

@@ -34,6 +34,7 @@ __all__ = [
     "SCALARS",
     "CublasError",
     "CublasProduct",
+    "Handles",
     "destroy_with",
     "load_cublas",
     "open_library",
@@ -179,19 +180,26 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """The handles of a thread, by device. They are few, and live as long as the thread."""
+    """The handles of a thread, by library and device. They are few, and live as long as the thread.
 
-    def __init__(self) -> None:
-        self._handles: dict[int, Handle] = {}
+    Parameters
+    ----------
+    make : callable
+        Returns a handle of a library for the current device.
+    """
 
-    def __call__(self, library: Any, device: int) -> Handle:
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+        self._handles: dict[tuple[Any, int], Any] = {}
+
+    def __call__(self, library: Any, device: int) -> Any:
         """Return the handle of a device, which has to be the current one."""
-        if device not in self._handles:
-            self._handles[device] = Handle(library)
-        return self._handles[device]
+        if (library, device) not in self._handles:
+            self._handles[library, device] = self._make(library)
+        return self._handles[library, device]
 
 
-handles = Handles()
+handles = Handles(Handle)
 
 
 class CublasProduct:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import threading
 from typing import Any
 
 import cupy
@@ -21,6 +20,7 @@ from gpunn.backends.cupy.matmul.cublas import (
     REAL_32F,
     SCALARS,
     CublasError,
+    Handles,
     destroy_with,
     open_library,
 )
@@ -325,20 +325,7 @@ class Handle:
         )
 
 
-class Handles(threading.local):
-    """The handles of a thread, by library and device. They live as long as the thread."""
-
-    def __init__(self) -> None:
-        self._handles: dict[tuple[Any, int], Handle] = {}
-
-    def __call__(self, library: Any, device: int) -> ctypes.c_void_p:
-        """Return the handle of a device, which has to be the current one."""
-        if (library, device) not in self._handles:
-            self._handles[library, device] = Handle(library)
-        return self._handles[library, device].pointer
-
-
-handles = Handles()
+handles = Handles(Handle)
 
 
 def alignment(address: int) -> int:

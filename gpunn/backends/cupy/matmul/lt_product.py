@@ -108,7 +108,7 @@ class LtProduct:
             if problem not in plans:
                 plan = Plan(
                     self._library,
-                    handles(self._library, self._device),
+                    handles(self._library, self._device).pointer,
                     self._compute,
                     epilogue,
                     transposed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,16 @@ def DROPOUT(dtype: Any, args: Any, thread: int, threads: int) -> None:
         out[i] = x[i] * (scale if bits >= least else zero)
 
 
+@partial(compiled, inline=True)
+def rescale(x: Any, args: Any, out: Any) -> None:
+    """Set out = scale * x + offset for slices, with the factors that both kernels below take."""
+    factor, shift = floats(args, 3, 2)
+    T = out.dtype.type
+    scale, offset = T(factor), T(shift)
+    for i in range(out.size):
+        out[i] = T(x[i]) * scale + offset
+
+
 @Kernel
 def RESCALE(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = scale * x + offset; each thread does a slice.
@@ -72,27 +83,19 @@ def RESCALE(dtype: Any, args: Any, thread: int, threads: int) -> None:
     Arguments: x_ptr (size,), out_ptr (size,), size, scale (float), offset (float).
     """
     x_ptr, out_ptr, size = integers(args, 0, 3)
-    factor, shift = floats(args, 3, 2)
     begin, end = partition(size, LANES, thread, threads)
     x = slice_of(dtype, x_ptr, size, begin, end)
-    out = slice_of(dtype, out_ptr, size, begin, end)
-    scale, offset = out.dtype.type(factor), out.dtype.type(shift)
-    for i in range(end - begin):
-        out[i] = x[i] * scale + offset
+    rescale(x, args, slice_of(dtype, out_ptr, size, begin, end))
 
 
 @Kernel
 def RESCALE_BYTES(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Do the same as `RESCALE` for an x of uint8."""
     x_ptr, out_ptr, size = integers(args, 0, 3)
-    factor, shift = floats(args, 3, 2)
     begin, end = partition(size, LANES, thread, threads)
     # By way of int64, since there are pointers to that and to the network's type alone.
     x = vector(args, x_ptr, (size + 7) // 8).view(np.uint8)[begin:end]
-    out = slice_of(dtype, out_ptr, size, begin, end)
-    scale, offset = out.dtype.type(factor), out.dtype.type(shift)
-    for i in range(end - begin):
-        out[i] = out.dtype.type(x[i]) * scale + offset
+    rescale(x, args, slice_of(dtype, out_ptr, size, begin, end))
 
 
 @Kernel

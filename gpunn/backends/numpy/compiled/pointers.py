@@ -13,6 +13,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from gpunn.backends.numpy.compiled.vectors import I8_POINTER, I32, I64, declared, fetch_line
+from gpunn.backends.numpy.subnormals import FPCR_FLUSHING, MXCSR_FLUSHING
+
 __all__ = [
     "atomic_add",
     "atomic_load",
@@ -28,14 +31,12 @@ __all__ = [
     "set_float_flags",
 ]
 
-I64, I32 = ir.IntType(64), ir.IntType(32)
 I64_POINTER = I64.as_pointer()
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
-FLUSHING = 0x8040 if X86 else 1 << 24
-"""Flags by which subnormal numbers are zero: of x86, flush to zero and denormals are zero; of ARM,
-FZ."""
+FLUSHING = MXCSR_FLUSHING if X86 else FPCR_FLUSHING
+"""Flags of this processor by which subnormal numbers are zero."""
 
 
 def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
@@ -104,9 +105,8 @@ def hint_spinning(context: Any) -> Any:
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         if X86:
-            kind = ir.FunctionType(ir.VoidType(), [])
-            name = "llvm.x86.sse2.pause"
-            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+            pause = declared(builder.module, "llvm.x86.sse2.pause", ir.VoidType(), [])
+            builder.call(pause, [])
         return target.get_dummy_value()
 
     return types.void(), generate
@@ -117,15 +117,11 @@ def float_flags(builder: Any) -> Any:
     module = builder.module
     if X86:
         place = cgutils.alloca_once(builder, I32)
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-        function = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.stmxcsr")
-        builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
+        function = declared(module, "llvm.x86.sse.stmxcsr", ir.VoidType(), [I8_POINTER])
+        builder.call(function, [builder.bitcast(place, I8_POINTER)])
         return builder.zext(builder.load(place), I64)
     if ARM:
-        kind = ir.FunctionType(I64, [])
-        return builder.call(
-            cgutils.get_or_insert_function(module, kind, "llvm.aarch64.get.fpcr"), []
-        )
+        return builder.call(declared(module, "llvm.aarch64.get.fpcr", I64, []), [])
     return I64(0)
 
 
@@ -135,12 +131,10 @@ def put_float_flags(builder: Any, flags: Any) -> None:
     if X86:
         place = cgutils.alloca_once(builder, I32)
         builder.store(builder.trunc(flags, I32), place)
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-        function = cgutils.get_or_insert_function(module, kind, "llvm.x86.sse.ldmxcsr")
-        builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
+        function = declared(module, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [I8_POINTER])
+        builder.call(function, [builder.bitcast(place, I8_POINTER)])
     elif ARM:
-        kind = ir.FunctionType(ir.VoidType(), [I64])
-        function = cgutils.get_or_insert_function(module, kind, "llvm.aarch64.set.fpcr")
+        function = declared(module, "llvm.aarch64.set.fpcr", ir.VoidType(), [I64])
         builder.call(function, [flags])
 
 
@@ -187,8 +181,7 @@ def copy_bytes(context: Any, target_address: Any, source: Any, size: Any) -> Any
     """Copy `size` bytes between places that don't overlap."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        to, origin = (builder.inttoptr(place, byte) for place in arguments[:2])
+        to, origin = (builder.inttoptr(place, I8_POINTER) for place in arguments[:2])
         cgutils.raw_memcpy(builder, to, origin, arguments[2], 1)
         return target.get_dummy_value()
 
@@ -200,12 +193,7 @@ def prefetch(context: Any, address: Any) -> Any:
     """Ask for the cache line at `address`, which need not be a valid one."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
-        name = "llvm.prefetch.p0"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        settings = [ir.Constant(I32, number) for number in (0, 2, 1)]  # to read, into L2, data
-        builder.call(function, [builder.inttoptr(arguments[0], byte), *settings])
+        fetch_line(builder, builder.inttoptr(arguments[0], I8_POINTER))
         return target.get_dummy_value()
 
     return types.void(types.int64), generate

@@ -8,9 +8,20 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 
-__all__ = ["I32", "I64", "REGISTERS", "VECTOR_BYTES", "Lanes", "declared", "spread"]
+__all__ = [
+    "I8_POINTER",
+    "I32",
+    "I64",
+    "REGISTERS",
+    "VECTOR_BYTES",
+    "Lanes",
+    "declared",
+    "fetch_line",
+    "spread",
+]
 
 I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
+I8_POINTER = ir.IntType(8).as_pointer()
 
 
 def processor() -> tuple[int, int]:
@@ -80,12 +91,7 @@ class Lanes:
 
     def fetch(self, builder: ir.IRBuilder, address: Any, index: int) -> None:
         """Ask for vector number `index` from `address` on; the place need not be a valid one."""
-        byte = ir.IntType(8).as_pointer()
-        function = declared(
-            builder.module, "llvm.prefetch.p0", ir.VoidType(), [byte, I32, I32, I32]
-        )
-        place = builder.bitcast(self._at(builder, address, index), byte)
-        builder.call(function, [place, I32(0), I32(2), I32(1)])  # to read, into L2, data
+        fetch_line(builder, builder.bitcast(self._at(builder, address, index), I8_POINTER))
 
     def _at(self, builder: ir.IRBuilder, address: Any, index: int) -> Any:
         moved = builder.add(address, I64(index * VECTOR_BYTES))
@@ -95,6 +101,13 @@ class Lanes:
 def declared(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.Type]) -> Any:
     """Return one of LLVM's own functions."""
     return cgutils.get_or_insert_function(module, ir.FunctionType(result, arguments), name)
+
+
+def fetch_line(builder: ir.IRBuilder, place: Any) -> None:
+    """Ask for the cache line at a pointer to bytes, to be read soon."""
+    parameters = [I8_POINTER, I32, I32, I32]
+    function = declared(builder.module, "llvm.prefetch.p0", ir.VoidType(), parameters)
+    builder.call(function, [place, I32(0), I32(2), I32(1)])  # to read, into L2, data
 
 
 def spread(builder: ir.IRBuilder, value: Any, lanes: int) -> Any:
