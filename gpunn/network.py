@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunn.attributes import Fixed, fixed_attribute, unknown_attribute
 from gpunn.backends import Backend, get_backend
-from gpunn.backends.recording import Recordings
+from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_integer, resolve
 from gpunn.data.checks import check_inputs
@@ -183,7 +183,7 @@ class Sequential(Described):
             layer.attach(*self.parameters.views(label), key)
         self.adapted = not any(layer.adapts for layer in self.layers)
         self._inference: Workspace | None = None
-        self._recordings = Recordings(list(family(*self.layers)), CACHE_SIZE)
+        self._recordings = RecordingCache(list(family(*self.layers)), CACHE_SIZE)
         self._lock = threading.Lock()
         self.exclusion = Exclusion()
 

@@ -4,32 +4,33 @@ A step, a batch of an evaluation and a prediction are sequences of a backend's o
 same arrays each time. `record` notes them without doing any. A backend's `lower` turns such a tape
 into a function that does it a number of times: by the operations' definitions, by calls of NumPy
 that are prepared once, as a compiled program, or as a CUDA graph. An engine has its faster forms in
-a class with a method for each operation that it has one for; `lowered` picks them.
+a class with a method for each operation that it has one for; `apply_forms` picks them.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from operator import is_
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 __all__ = [
     "Operation",
-    "Recordings",
+    "RecordingCache",
     "Tape",
+    "arrays_in",
     "composite",
     "definition",
-    "expanded",
+    "expand_composites",
     "is_composite",
     "is_operation",
-    "lowered",
+    "apply_forms",
     "method_of",
     "operation",
     "record",
-    "recording",
+    "recorded_tape",
 ]
 
 
@@ -130,9 +131,21 @@ def definition(backend: Performer, one: Operation) -> Callable[[], None]:
     return functools.partial(method_of(backend, one), backend, *one.args, **one.kwargs)
 
 
-def recording() -> bool:
-    """Return whether this thread's operations are noted rather than done."""
-    return RECORDER.tape is not None
+def recorded_tape() -> list[Operation] | None:
+    """Return the tape that this thread records, None while it does operations."""
+    return RECORDER.tape
+
+
+def arrays_in(value: object) -> Iterator[Any]:
+    """Yield an operation's arrays: those among its arguments, and in containers among them."""
+    if hasattr(value, "shape"):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from arrays_in(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from arrays_in(each)
 
 
 def record(operations: Callable[[], object]) -> list[Operation]:
@@ -146,19 +159,19 @@ def record(operations: Callable[[], object]) -> list[Operation]:
     return tape
 
 
-def expanded(tape: Tape, backend: Performer, forms: object) -> list[Operation]:
+def expand_composites(tape: Tape, backend: Performer, forms: object) -> list[Operation]:
     """Return a tape with the parts of the composite operations that an engine has no form of."""
     result: list[Operation] = []
     for one in tape:
         form = hasattr(forms, one.name) and backend.is_builtin(one)
         if is_composite(backend, one) and not form:
-            result += expanded(record(definition(backend, one)), backend, forms)
+            result += expand_composites(record(definition(backend, one)), backend, forms)
         else:
             result.append(one)
     return result
 
 
-def lowered(
+def apply_forms(
     tape: Tape,
     backend: Performer,
     forms: object,
@@ -184,13 +197,13 @@ def lowered(
         if made is not None:
             steps += made
         elif is_composite(backend, one):
-            steps += lowered(record(definition(backend, one)), backend, forms, otherwise)
+            steps += apply_forms(record(definition(backend, one)), backend, forms, otherwise)
         else:
             steps += otherwise(one)
     return steps
 
 
-class Recordings:
+class RecordingCache:
     """What was recorded and lowered, by what it was recorded for.
 
     It holds numbers of the host, such as a rate of dropout, as they were. So everything is

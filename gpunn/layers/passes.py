@@ -9,11 +9,11 @@ for one, since `forward` may keep something for `backward`, as a `Chain` keeps i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from gpunn.backends.recording import recording
+from gpunn.backends.recording import Operation, arrays_in, recorded_tape
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
@@ -66,8 +66,14 @@ def first_trained(layers: Sequence[Layer]) -> int:
 
 def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     """Return y = f(x) of one layer, whose `forward` may be of either kind."""
-    if not recording() or forward_by_operations(layer, workspace):
+    tape = recorded_tape()
+    if tape is None:
         return layer.forward(x, workspace)
+    if forward_by_operations(layer, workspace):
+        start = len(tape)
+        y = layer.forward(x, workspace)
+        require_operations(workspace, f"layer {layer.name!r}: forward", [y], [x], tape[start:])
+        return y
     shape = layer.output_shape(x.shape[1:])
     result = workspace.rows(layer, "result of forward", x.shape[0], shape)
     workspace.backend.call(
@@ -87,8 +93,17 @@ def backward(
     wants_input_gradient: bool,
 ) -> Array:
     """Return dL/dx from dL/dy of one layer, and set its gradients."""
-    if not recording() or by_operations(layer, "forward", "backward"):
+    tape = recorded_tape()
+    if tape is None:
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)
+    if by_operations(layer, "forward", "backward"):
+        start = len(tape)
+        found = layer.backward(x, y, gradient, workspace, wants_input_gradient)
+        what, given = f"layer {layer.name!r}: backward", [x, y, gradient]
+        require_operations(workspace, what, layer.gradients.values(), [], tape[start:])
+        if wants_input_gradient:
+            require_operations(workspace, what, [found], given, tape[start:])
+        return found
     result = gradient
     if gradient.shape != x.shape:
         result = workspace.rows(layer, "result of backward", x.shape[0], x.shape[1:])
@@ -119,6 +134,29 @@ def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
             f"shape {tuple(result.shape)}, the batch's rows and what output_shape says of a row"
         )
     workspace.backend.copy_to(found, result)
+
+
+def require_operations(
+    workspace: Workspace,
+    what: str,
+    results: Iterable[Array],
+    given: Sequence[Array],
+    tape: Sequence[Operation],
+) -> None:
+    """Raise an ArgumentError if a marked method has computed a result without an operation.
+
+    So it has if the memory of the result is neither that of an operation's argument nor that of an
+    array it was given. Not everything can be found like this: a method may do one thing by an
+    operation and another, in the same array, without.
+    """
+    arrays = [*given, *(array for one in tape for array in arrays_in((one.args, one.kwargs)))]
+    for result in results:
+        if not any(workspace.backend.overlap(result, array) for array in arrays):
+            raise ArgumentError(
+                f"{what} is marked operations_only, but computes what it returns, or a gradient, "
+                "without an operation of workspace.backend, so it would be computed once and never "
+                "again. Use operations alone, or remove the mark"
+            )
 
 
 def forward_by_operations(owner: object, workspace: Workspace) -> bool:
@@ -170,7 +208,7 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
     For one that runs in every step, only the last output is in a fixed buffer; the list is filled
     with the others in each run.
     """
-    if not recording() or forward_by_operations(network, workspace):
+    if recorded_tape() is None or forward_by_operations(network, workspace):
         return network.forward(x, workspace)
     result = workspace.rows(network, "result of forward", x.shape[0], network.output_shape)
     outputs: list[Any] = [result]
@@ -188,7 +226,7 @@ def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
     """Run the network's `backward`, whichever kind of method it is."""
-    if not recording() or by_operations(network, "forward", "backward"):
+    if recorded_tape() is None or by_operations(network, "forward", "backward"):
         network.backward(outputs, gradient, workspace)
     else:
         workspace.backend.call(lambda: network.backward(outputs, gradient, workspace))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gpunn.backends.operations import Trained, UpdateCounters
-from gpunn.backends.recording import Recordings
+from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows
 from gpunn.layers.base import family
@@ -71,7 +71,7 @@ class BatchPass:
         self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[int, ...], Array] = {}
-        self._recordings = Recordings([*family(*model.layers), loss, *metrics, *self._more_parts()])
+        self._recordings = RecordingCache([*family(*model.layers), loss, *metrics, *self._more_parts()])
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[int, ...] = ()
 

@@ -27,7 +27,7 @@ RECORDED_FROM = (
     *("tests/parity/operations.py", "tests/kernels/recorder.py", "tests/kernels/cases.py"),
 )
 KEPT = 6
-"""Recordings that stay in the cache."""
+"""RecordingCache that stay in the cache."""
 
 IN_USE = 6 * 3600
 """Seconds for which another process may still need a recording that it has looked up."""

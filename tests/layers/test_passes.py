@@ -420,6 +420,52 @@ def test_equal_numbers_are_not_recorded_anew():
 
 @pytest.mark.parametrize("base", [NumpyBackend, CompiledBackend])
 @pytest.mark.parametrize(("name", "calls"), [("update", 3 * 4), ("matmul", 88)])
+class Marked(Fresh):
+    """Says that it computes by operations, and does not."""
+
+    name = "test_marked"
+
+    @operations_only
+    def forward(self, x, workspace):
+        return 0.5 * x
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return gradient
+
+
+class MarkedBuffered(Marked):
+    """The same, in a buffer."""
+
+    name = "test_marked_buffered"
+
+    @operations_only
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        y[...] = 0.5 * x
+        return y
+
+
+class MarkedGradient(Dense):
+    """The same in the other direction."""
+
+    name = "test_marked_gradient"
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        self.gradients["weights"][...] = x.T @ gradient
+        self.gradients["biases"][...] = gradient.sum(axis=0)
+        return gradient @ self.values["weights"].T
+
+
+@pytest.mark.parametrize("layer", [Marked, MarkedBuffered, lambda: MarkedGradient(4)])
+def test_a_mark_that_is_wrong_is_refused(layer):
+    model = gpunn.Sequential([Dense(4), layer(), Dense(3)], 6, "numpy")
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    with pytest.raises(ArgumentError, match="is marked operations_only, but computes"):
+        trainer.fit(X[:8], LABELS[:8], batch_size=8, progress=False)
+
+
 def test_an_override_of_an_operation_takes_its_place(base, name, calls):
     seen = []
 

@@ -25,7 +25,7 @@ from gpunn.backends.cupy.matmul import (
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.staging import PinnedStager
-from gpunn.backends.recording import Operation, Tape, definition, lowered
+from gpunn.backends.recording import Operation, Tape, definition, apply_forms
 from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray, Shape
 
@@ -156,6 +156,9 @@ class CupyBackend(Backend):
     def stager(self) -> Stager:
         return PinnedStager(self)
 
+    def overlap(self, first: Array, second: Array) -> bool:
+        return bool(cupy.may_share_memory(first, second))
+
     @placed
     def to_host(self, array: Array) -> np.ndarray:
         return np.asarray(cupy.asnumpy(array))
@@ -208,7 +211,7 @@ class CupyBackend(Backend):
         if self._several_devices:
             for one in tape:
                 refuse_strays(self.device, getattr(self, one.name), one.args, one.kwargs)
-        return lowered(tape, self, self._launches, lambda one: [Definition(definition(self, one))])
+        return apply_forms(tape, self, self._launches, lambda one: [Definition(definition(self, one))])
 
     @placed
     def recorded_function(

@@ -23,7 +23,7 @@ from gpunn.backends.numpy.normalization import Calls
 from gpunn.backends.numpy.partition import Partition
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.backends.numpy.subnormals import FLUSHED
-from gpunn.backends.recording import Operation, Tape, definition, lowered
+from gpunn.backends.recording import Operation, Tape, definition, apply_forms
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
@@ -94,6 +94,9 @@ class NumpyBackend(Backend):
     def copy_from_host(self, array: HostArray, out: Array) -> None:
         out[...] = array
 
+    def overlap(self, first: Array, second: Array) -> bool:
+        return np.may_share_memory(first, second)
+
     def to_host(self, array: Array) -> np.ndarray:
         return np.array(array, copy=True)
 
@@ -127,7 +130,7 @@ class NumpyBackend(Backend):
 
     def bound(self, tape: Tape, binder: Binder) -> Calls:
         """Return the calls that do the operations of a tape, in order."""
-        return lowered(tape, self, binder, lambda one: [definition(self, one)])
+        return apply_forms(tape, self, binder, lambda one: [definition(self, one)])
 
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array

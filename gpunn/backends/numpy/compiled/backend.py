@@ -16,7 +16,7 @@ from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
 from gpunn.backends.numpy.scratch import Scratch
-from gpunn.backends.recording import Tape, expanded, lowered, record
+from gpunn.backends.recording import Tape, expand_composites, apply_forms, record
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
@@ -74,13 +74,13 @@ class CompiledBackend(NumpyBackend):
         from gpunn.backends.numpy.compiled.product_plans import ProductPlans
         from gpunn.backends.numpy.compiled.program import Program
 
-        tape = expanded(tape, self, Encoder)
+        tape = expand_composites(tape, self, Encoder)
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
         products = ProductPlans(threads, find_blas(), largest_panels(tape))
         binder = Binder(self._partition, Scratch())
         encoder = Encoder(binder, threads, products)
-        steps = lowered(tape, self, encoder, lambda one: self.bound([one], binder))
+        steps = apply_forms(tape, self, encoder, lambda one: self.bound([one], binder))
         # The threads share the work, so each of their products is computed by one.
         used = products.blas if products.uses_blas else None
         alone = nullcontext if used is None else functools.partial(used.limited, 1)

@@ -11,7 +11,7 @@ import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.backend import numba_works
 from gpunn.backends.numpy.compiled.encoder import Encoder
-from gpunn.backends.recording import expanded, record
+from gpunn.backends.recording import expand_composites, record
 from gpunn.data.batches import DeviceRows
 from gpunn.layers import Dense
 from gpunn.training.step import TrainStep
@@ -66,7 +66,7 @@ def test_of_what_is_composed_the_parts_are_recorded():
     step = TrainStep(model, loss, gpunn.optimizers.Adam(), [], 8)
     order = np.arange(8)
     step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
-    tape = expanded(record(lambda: step._update(8)), backend, Encoder)
+    tape = expand_composites(record(lambda: step._update(8)), backend, Encoder)
     assert [one.name for one in tape] == [
         *("gather_rows", "gather_rows", "count_pass", "dense", "dense", "loss"),
         *("dense_gradient", "dense_gradient", "count_update", "update"),
