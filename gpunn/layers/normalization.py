@@ -222,5 +222,7 @@ class Standardization(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        gradient /= self.values["deviation"]  # dL/dx = dL/dy / std
+        nothing = workspace.fixed(self, "zeros", x.shape[1:])
+        std = self.values["deviation"]
+        workspace.backend.standardize(gradient, nothing, std, gradient)  # dL/dx = dL/dy / std
         return gradient

@@ -25,7 +25,7 @@ from gpunn.backends.cupy.matmul import (
 from gpunn.backends.cupy.options import CudaOptions
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.staging import PinnedStager
-from gpunn.backends.recording import Operation, Tape, definition, apply_forms
+from gpunn.backends.recording import Operation, Tape, apply_forms, definition
 from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray, Shape
 
@@ -211,7 +211,9 @@ class CupyBackend(Backend):
         if self._several_devices:
             for one in tape:
                 refuse_strays(self.device, getattr(self, one.name), one.args, one.kwargs)
-        return apply_forms(tape, self, self._launches, lambda one: [Definition(definition(self, one))])
+        return apply_forms(
+            tape, self, self._launches, lambda one: [Definition(definition(self, one))]
+        )
 
     @placed
     def recorded_function(

@@ -23,7 +23,7 @@ from gpunn.backends.numpy.normalization import Calls
 from gpunn.backends.numpy.partition import Partition
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.backends.numpy.subnormals import FLUSHED
-from gpunn.backends.recording import Operation, Tape, definition, apply_forms
+from gpunn.backends.recording import Operation, Tape, apply_forms, definition
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape

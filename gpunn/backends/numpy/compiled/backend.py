@@ -16,7 +16,7 @@ from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
 from gpunn.backends.numpy.scratch import Scratch
-from gpunn.backends.recording import Tape, expand_composites, apply_forms, record
+from gpunn.backends.recording import Tape, apply_forms, expand_composites, record
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
