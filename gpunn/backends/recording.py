@@ -44,7 +44,7 @@ class Operation(NamedTuple):
     args : tuple
     kwargs : mapping
     definition : callable or None
-        What the method does; None is that of the backend's class.
+        What the method does; None, if it was made by hand, is that of the backend's class.
     """
 
     name: str
@@ -160,7 +160,11 @@ def record(operations: Callable[[], object]) -> list[Operation]:
 
 
 def expand_composites(tape: Tape, backend: Performer, forms: object) -> list[Operation]:
-    """Return a tape with the parts of the composite operations that an engine has no form of."""
+    """Return a tape with the parts of the composite operations that an engine has no form of.
+
+    For an engine that looks at all operations before it makes anything of one. `apply_forms` takes
+    such operations apart too, and those whose form refuses their arguments.
+    """
     result: list[Operation] = []
     for one in tape:
         form = hasattr(forms, one.name) and backend.is_builtin(one)
@@ -206,7 +210,7 @@ def apply_forms(
 class RecordingCache:
     """What was recorded and lowered, by what it was recorded for.
 
-    It holds numbers of the host, such as a rate of dropout, as they were. So everything is
+    A tape has settings in it, such as a rate of dropout, as they were. So everything is
     forgotten once a field of a part has another value: another number or text, or another object.
 
     Parameters

@@ -71,7 +71,9 @@ class BatchPass:
         self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[int, ...], Array] = {}
-        self._recordings = RecordingCache([*family(*model.layers), loss, *metrics, *self._more_parts()])
+        self._recordings = RecordingCache(
+            [*family(*model.layers), loss, *metrics, *self._more_parts()]
+        )
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[int, ...] = ()
 

@@ -418,8 +418,6 @@ def test_equal_numbers_are_not_recorded_anew():
     assert len(made) == 1
 
 
-@pytest.mark.parametrize("base", [NumpyBackend, CompiledBackend])
-@pytest.mark.parametrize(("name", "calls"), [("update", 3 * 4), ("matmul", 88)])
 class Marked(Fresh):
     """Says that it computes by operations, and does not."""
 
@@ -466,6 +464,8 @@ def test_a_mark_that_is_wrong_is_refused(layer):
         trainer.fit(X[:8], LABELS[:8], batch_size=8, progress=False)
 
 
+@pytest.mark.parametrize("base", [NumpyBackend, CompiledBackend])
+@pytest.mark.parametrize(("name", "calls"), [("update", 3 * 4), ("matmul", 88)])
 def test_an_override_of_an_operation_takes_its_place(base, name, calls):
     seen = []
 
