@@ -75,8 +75,8 @@ def place(backend: Backend, value: Any, dtype: str, layout: str) -> Any:
     target = dtype if value.dtype.kind == "f" else value.dtype.name
     if layout == "transposed" and value.ndim > 1:
         reverse = tuple(range(value.ndim))[::-1]
-        turned = backend.from_host(np.array(value.transpose(reverse)), target)
-        return backend.xp.permute_dims(turned, reverse)
+        transposed = backend.from_host(np.array(value.transpose(reverse)), target)
+        return backend.xp.permute_dims(transposed, reverse)
     if layout == "sliced" and value.size > 1:
         wide = np.repeat(value, 2, axis=-1)
         return backend.from_host(wide, target)[..., ::2]

@@ -42,7 +42,7 @@ it costs the host as much as launching the operations one by one so many times a
 
 
 class Definition:
-    """What does an operation by its definition; it may be code of the user's own."""
+    """A call that does an operation by its definition, which may be code of the user's own."""
 
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
@@ -53,7 +53,7 @@ class Definition:
 
 
 class Recording:
-    """Launches that are done one by one once, captured the second time, and replayed from then on.
+    """A sequence of launches: at first one by one, then captured, and replayed from then on.
 
     The first time compiles kernels and lets scratch memory grow, neither of which may happen in a
     capture. If a capture fails, the stretches between operations that are done by their definitions
@@ -192,8 +192,8 @@ for the stream that is captured, and ends both in an error."""
 def undisturbed() -> Iterator[None]:
     """Collect no garbage meanwhile: it may hold handles of cuBLAS, say.
 
-    To destroy one waits for the device, which ends a capture in an error. One thread captures at a
-    time, so that none switches collection on while another one captures.
+    To destroy such a handle waits for the device, and that ends a capture in an error. One thread
+    captures at a time, so that none switches collection on while another one captures.
     """
     with CAPTURING:
         enabled = gc.isenabled()

@@ -384,7 +384,7 @@ class Launches:
 
 
 def floating(counters: UpdateCounters) -> list[Array]:
-    """Return those that are of the network's type."""
+    """Return the arrays among them that are of the network's type, rather than int64."""
     return [each for each in counters if each.dtype.kind == "f"]
 
 
@@ -412,7 +412,7 @@ def fusible(*arrays: Array) -> bool:
 
 
 def fitting(targets: Array, labels: bool, *arrays: Array) -> bool:
-    """Return whether a raw kernel can take the targets, integer labels if `labels`, and arrays."""
+    """Return whether a raw kernel can take targets (integer labels only if `labels`) and arrays."""
     if targets.ndim == 2:
         return contiguous(targets, *arrays)
     return labels and targets.dtype == INT64 and targets.flags.c_contiguous and contiguous(*arrays)

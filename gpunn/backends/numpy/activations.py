@@ -1,8 +1,8 @@
 """The built-in activations, in place.
 
 For each: `forward(f, z, out, s, t)` sets out = f(z), and `backward(f, z, a, g, s, t)` sets
-g = g * f'(z), on 1-D chunks, with s and t as scratch. `out` may be z. The mathematics is in
-`gpunn.activations`; here is only the order of the passes.
+g = g * f'(z), where a = f(z). All are 1-D chunks of one size; s and t are scratch memory, and `out`
+may be z. The mathematics is in `gpunn.activations`; here is only the order of the passes.
 """
 
 from __future__ import annotations
@@ -222,4 +222,4 @@ KERNELS: dict[type[activations.Activation], tuple[Forward, Backward]] = {
 }
 
 CHEAP = frozenset((activations.Identity, activations.ReLU, activations.LeakyReLU))
-"""Those that take so little beside fetching their numbers that one thread is as fast as several."""
+"""Those whose arithmetic takes less than memory does: one thread is as fast as several."""

@@ -1,9 +1,9 @@
-"""Operations as calls of NumPy, in which everything is looked up that can be before they run.
+"""Operations as calls of NumPy, prepared once, so that a step only calls them.
 
-For each operation that NumPy can do faster than its definition says there is a method with the same
-parameters. It returns what is to be called, in order: NumPy's own functions, with views and scratch
-memory that were made once. None means that the definition is as good: an array that isn't
-contiguous, a loss of the user's own.
+For each operation that NumPy can do faster than its definition there is a method with the same
+parameters. It returns what is to be called, in order: NumPy's functions with their arrays, views
+and scratch memory. None means that the definition does it: for an array that isn't contiguous, or a
+loss of the user's own.
 """
 
 from __future__ import annotations
@@ -188,9 +188,9 @@ class Binder(Normalizations):
         return calls
 
     def _repeated(self, bias: Array | None, shape: Shape, times: int) -> tuple[Calls, Array | None]:
-        """Return the bias once a row, if it is added so often that this pays, and what fills it.
+        """Return what repeats the bias for each row of a block, and these rows, if that pays.
 
-        NumPy adds equal shapes nearly twice as fast as a row to every row.
+        NumPy adds arrays of equal shapes nearly twice as fast as a row to every row.
         """
         if bias is None or times < 4:
             return [], bias
@@ -221,7 +221,7 @@ class Binder(Normalizations):
         return [partial(backward, activation, z, output, gradient, *self._pair(z))]
 
     def _zeros(self, chunk: Array) -> Array:
-        """Return zeros, never to be written to: twice as fast as the number 0 as an operand."""
+        """Return zeros, not to be written to; as an operand, twice as fast as the number 0."""
         if chunk.dtype not in self._zero_arrays:
             self._zero_arrays[chunk.dtype] = np.zeros(0, chunk.dtype)
         if self._zero_arrays[chunk.dtype].size < chunk.size:
@@ -385,7 +385,7 @@ class Binder(Normalizations):
 
 
 def blocks(z: Array) -> list[slice]:
-    """Return runs of rows that fit into the cache."""
+    """Return slices of rows that fit into the cache, for all rows."""
     rows = z.shape[0]
     many = max(1, CHUNK * rows // z.size)
     return [slice(start, start + many) for start in range(0, rows, many)]

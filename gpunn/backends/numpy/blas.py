@@ -20,7 +20,7 @@ NAMES = (
     ("scipy_cblas_{}gemm", False),
     ("cblas_{}gemm", False),
 )
-"""What the product is called, and whether its sizes are 64-bit integers."""
+"""Names of the function gemm, and whether its sizes are 64-bit integers."""
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -66,7 +66,7 @@ class Blas:
         self.axpy = self._functions(name.replace("gemm", "axpy"), "number", None)
 
     def _functions(self, name: str, *scales: str | None) -> dict[str, Callable[..., None]]:
-        """Return a function of two vectors, each with its step and perhaps scaled, by type."""
+        """Return a function of two vectors by type; each has an increment, and perhaps a factor."""
         size = ctypes.c_int64 if self.wide else ctypes.c_int
         found: dict[str, Callable[..., None]] = {}
         for dtype, letter, number in TYPES:

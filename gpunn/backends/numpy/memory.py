@@ -1,4 +1,4 @@
-"""Large arrays on large pages, which make the processor's way from an address to memory shorter."""
+"""Large arrays on large pages, of which the processor has to translate fewer addresses (TLB)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from gpunn.typing import Array, Shape
 __all__ = ["CHUNK", "Scratch", "chunks", "contiguous"]
 
 CHUNK = 16384
-"""Elements handled at a time: a few float32 arrays of this length fit a core's L2 cache."""
+"""Elements of a chunk: a few float32 arrays of this length fit a core's L2 cache."""
 
 
 class Scratch(threading.local):

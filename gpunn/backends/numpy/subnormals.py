@@ -56,7 +56,7 @@ class State:
 
 
 class Own(threading.local):
-    """What is a thread's own: one object, since each look at one takes time."""
+    """The state of a thread: one object, since each look-up in a `local` takes time."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -95,7 +95,7 @@ class Flushed:
 
 
 FLUSHED = Flushed()
-"""For all threads, since it has nothing of its own."""
+"""One for all threads: what it keeps is thread-local."""
 
 
 def flush_in_this_thread() -> None:

@@ -56,9 +56,9 @@ MIN_ALIGNMENTS = (
 )
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
-"""Ways to add up the parts of a product whose sums were cut (split-K), beside not cutting them.
-These add what lies in the workspace in a step of its own. The third one adds each part to the
-result as it comes; NVIDIA promises that no two do so at once, but not in which order."""
+"""Ways to add the partial sums of a product that was split along k (split-K). These add them from
+the workspace, in a step of its own. A third one adds each partial sum to the result as it comes;
+NVIDIA promises that no two are added at once, but not in which order."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
