@@ -439,9 +439,10 @@ class Curious(layers.Layer):
 
 def test_what_cant_be_recorded_runs_plainly_and_says_so_once(caplog):
     capture.say_once.cache_clear()
-    run = Run(lambda: [Curious(), *plain()], sizes=(8, 8))
-    with caplog.at_level(logging.WARNING, "gpunn"):
+    run = Run(lambda: [layers.Dense(6, "relu"), Curious(), *plain()], sizes=(8, 8))
+    with caplog.at_level(logging.WARNING, "gpunn"), launches_of_graphs() as launched:
         replayed = run(CupyBackend(0))
+    assert launched[1]  # of what comes before and after the layer
     (record,) = caplog.records
     assert "can't be recorded as a CUDA graph" in record.getMessage()
     assert "captur" in record.getMessage()

@@ -246,9 +246,9 @@ def reason(error: Exception) -> str:
 
 @functools.cache
 def say_once(why: str) -> None:
-    """Say that a step, or the batches of an evaluation, go on without a graph."""
+    """Say that a step, or the batches of an evaluation, go on without a graph of the whole."""
     logger.warning(
-        "gpunn: the step, or evaluation, can't be recorded as a CUDA graph, so its operations are "
-        "launched one by one, with the same results: %s",
+        "gpunn: the step, or evaluation, can't be recorded as a CUDA graph, so some or all of its "
+        "operations are launched one by one, with the same results: %s",
         why,
     )
