@@ -426,6 +426,9 @@ def elementwise() -> Iterator[Case]:
                     "bias_gradient": normal(g, shape[1]) if bias else None,
                 }
 
+            if shape not in TALL:
+                without = partial(backward, bias=False)
+                yield Case(f"activation_gradient-{at}-no_bias", "activation_gradient", without)
             yield Case(f"activation_gradient-{at}", "activation_gradient", backward, terms=shape[0])
             if shape not in TALL:
                 yield Case(f"activate-{at}", "activate", forward)
