@@ -30,12 +30,12 @@ class Unhurried:
 
 
 @contextmanager
-def unhurried(in_a_row: int = capture.IN_A_ROW) -> Iterator[None]:
+def unhurried(in_a_row: int = capture.UNROLLED) -> Iterator[None]:
     """Have so many updates a launch from the second request for as many on."""
     with (
         patch.object(loop, "StepBatching", Unhurried),
-        patch.object(capture, "IN_A_ROW", in_a_row),
-        patch.object(capture, "WORTHWHILE", 2),
+        patch.object(capture, "UNROLLED", in_a_row),
+        patch.object(capture, "UNROLL_AFTER", 2),
     ):
         yield
 
@@ -43,7 +43,7 @@ def unhurried(in_a_row: int = capture.IN_A_ROW) -> Iterator[None]:
 @contextmanager
 def launches_of_graphs() -> Iterator[Counter[int]]:
     """Count launches of graphs, by the number of updates in them."""
-    captured, count = capture.Recording._captured, Counter[int]()
+    captured, count = capture.GraphExecutor._captured, Counter[int]()
 
     class Counting:
         def __init__(self, launched: Any, times: int) -> None:
@@ -53,8 +53,8 @@ def launches_of_graphs() -> Iterator[Counter[int]]:
             self.launched.launch()
             count[self.times] += 1
 
-    def counting(recording: capture.Recording, times: int) -> Counting:
+    def counting(recording: capture.GraphExecutor, times: int) -> Counting:
         return Counting(captured(recording, times), times)
 
-    with patch.object(capture.Recording, "_captured", counting):
+    with patch.object(capture.GraphExecutor, "_captured", counting):
         yield count

@@ -285,14 +285,14 @@ def test_launches_of_a_trainer_as_it_is(updates, launches, precision, emulator, 
 
 
 def test_without_memory_for_several_updates_a_launch_has_one(monkeypatch, several_a_launch):
-    captured = capture.Recording._captured
+    captured = capture.GraphExecutor._captured
 
     def refuse(self, times):
         if times > 1:
             raise cupy.cuda.memory.OutOfMemoryError(1, 1)
         return captured(self, times)
 
-    monkeypatch.setattr(capture.Recording, "_captured", refuse)
+    monkeypatch.setattr(capture.GraphExecutor, "_captured", refuse)
     x = cupy.zeros(1, "int64")
     repeated = repeated_call(lambda: x.__iadd__(1))
     with launches_of_graphs() as launched:

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.backends.base import Backend
 from gpunn.backends.cupy import memory
-from gpunn.backends.cupy.capture import Definition, Recording, one_by_one, say_once, synchronize
+from gpunn.backends.cupy.capture import Definition, GraphExecutor, one_by_one, say_once, synchronize
 from gpunn.backends.cupy.devices import placed, refuse_strays
 from gpunn.backends.cupy.diagnosis import cuda_version
 from gpunn.backends.cupy.launches import Calls, Launches
@@ -199,7 +199,7 @@ class CupyBackend(Backend):
         if self._graph and not self._product.capturable:
             say_once(self._product.reason)
         in_graph = self._graph and self._product.capturable
-        repeat = Recording(calls, self._scratch) if in_graph else one_by_one(calls)
+        repeat = GraphExecutor(calls, self._scratch) if in_graph else one_by_one(calls)
 
         def run(times: int) -> None:
             self.use()

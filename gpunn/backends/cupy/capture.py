@@ -22,7 +22,7 @@ from gpunn.backends.cupy.scratch import Buffers, Scratch
 
 __all__ = [
     "Definition",
-    "Recording",
+    "GraphExecutor",
     "between_captures",
     "captured",
     "one_by_one",
@@ -32,13 +32,13 @@ __all__ = [
 
 logger = logging.getLogger("gpunn")
 
-IN_A_ROW = 8
-"""How many times the operations are in the larger graph. A launch then costs each an eighth, and
+UNROLLED = 8
+"""How many times the operations are in the unrolled graph. A launch then costs each an eighth, and
 more would gain little; a node takes about 10 KB (cccl pull request 3768)."""
 
-WORTHWHILE = 64
-"""How many times the operations have been asked for before the larger graph is recorded. Recording
-it costs the host as much as launching the operations one by one so many times as it holds."""
+UNROLL_AFTER = 64
+"""How many times operations have been asked for before the unrolled graph is captured. Capturing it
+costs the host as much as launching the operations one by one as often as the graph holds them."""
 
 
 class Definition:
@@ -52,7 +52,7 @@ class Definition:
         self._function()
 
 
-class Recording:
+class GraphExecutor:
     """A sequence of launches: at first one by one, then captured, and replayed from then on.
 
     The first time compiles kernels and lets scratch memory grow, neither of which may happen in a
@@ -60,9 +60,9 @@ class Recording:
     are captured instead, since a definition may be the user's own and wait for the device, say.
     What can't be captured is launched one by one forever; the log says so once, with the reason.
 
-    Where they are asked for often, and several times at once, a second graph holds them several
-    times in a row. It works in the same memory: everything that changes from one time to the next
-    is on the device.
+    Where they are asked for often, and several times at once, a second graph is unrolled: it holds
+    them several times in a row. It works in the same memory, for all that changes from one time to
+    the next is on the device.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ class Recording:
         self._buffers: Buffers = {}
         self._memory = PrivateMemory()
         self._graph: Any = None
-        self._larger: Any = None
-        self._warm = self._refused = self._tried_larger = False
+        self._unrolled: Any = None
+        self._warm = self._refused = self._tried_unrolled = False
         self._stretches: list[Callable[[int], None]] = []
         self._asked = 0
 
@@ -94,14 +94,14 @@ class Recording:
 
     def _repeat(self, times: int) -> None:
         self._asked += times
-        worthwhile = times >= IN_A_ROW and self._asked >= WORTHWHILE
-        if worthwhile and self._graph is not None and not self._tried_larger:
-            self._tried_larger = True
-            self._record_larger()
-        if self._larger is not None:
-            for _ in range(times // IN_A_ROW):
-                self._larger.launch()
-            times %= IN_A_ROW
+        worthwhile = times >= UNROLLED and self._asked >= UNROLL_AFTER
+        if worthwhile and self._graph is not None and not self._tried_unrolled:
+            self._tried_unrolled = True
+            self._record_unrolled()
+        if self._unrolled is not None:
+            for _ in range(times // UNROLLED):
+                self._unrolled.launch()
+            times %= UNROLLED
         for _ in range(times):
             self._once()
 
@@ -133,16 +133,17 @@ class Recording:
         if len(groups) == 1:
             return []
         return [
-            one_by_one(calls) if kind else Recording(calls, self._scratch) for kind, calls in groups
+            one_by_one(calls) if kind else GraphExecutor(calls, self._scratch)
+            for kind, calls in groups
         ]
 
-    def _record_larger(self) -> None:
+    def _record_unrolled(self) -> None:
         if self._memory.used:  # it would be needed as often as the operations are in the graph
             return
         try:
-            self._larger = self._captured(IN_A_ROW)
+            self._unrolled = self._captured(UNROLLED)
         except Exception as error:  # such as a lack of memory; the graph of one is there
-            logger.debug("gpunn: no graph of %d steps: %s", IN_A_ROW, reason(error))
+            logger.debug("gpunn: no graph of %d steps: %s", UNROLLED, reason(error))
 
     def _captured(self, times: int) -> Any:
         """Return a graph of the operations so many times, whose memory is its own."""
