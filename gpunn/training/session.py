@@ -54,7 +54,9 @@ class TrainingSession:
     callbacks : list of Callback
         In the order in which they are called.
     plan : EpochPlan
+    recipe : StepRecipe
     step : TrainStep
+        Made from the recipe, once the session runs.
     recovery : Recovery or None
         What helps where training goes bad.
     memory : BufferMemory
@@ -74,6 +76,18 @@ class TrainingSession:
         self.memory = BufferMemory(trainer.model, trainer.optimizer, options.batch_size)
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
+        rows, accumulation = training.rows, trainer.gradient_accumulation
+        batch_size = min(options.batch_size, rows)
+        self.plan = EpochPlan(
+            *(rows, batch_size, batch_size * accumulation),
+            *(options.shuffle, trainer.metric_names),
+        )
+        if accumulation > 1:  # no buffers for more batches than there are; 2 is not computed as 1
+            accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
+        self.recipe = StepRecipe(
+            *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
+            *(accumulation, training.dataset.metric_weights is not None),
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -133,18 +147,6 @@ class TrainingSession:
         trainer, progress, source = self.trainer, self.trainer.progress, self.options.resume_from
         names = trainer.log_names_of(self.validation is not None)
         trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
-        rows, accumulation = self.training.rows, trainer.gradient_accumulation
-        batch_size = min(self.options.batch_size, rows)
-        self.plan = EpochPlan(
-            *(rows, batch_size, batch_size * accumulation),
-            *(self.options.shuffle, trainer.metric_names),
-        )
-        if accumulation > 1:  # no buffers for more batches than there are; 2 is not computed as 1
-            accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
-        self.recipe = StepRecipe(
-            *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
-            *(accumulation, self.training.dataset.metric_weights is not None),
-        )
         states = None
         if source is not None:
             checkpoint = newest_checkpoint(source) if isinstance(source, (str, Path)) else source
