@@ -39,6 +39,11 @@ class EpochPlan:
         """How many updates it has."""
         return math.ceil(self.rows / self.rows_per_update)
 
+    @property
+    def figures(self) -> list[str]:
+        """Earlier name of `metric_names`."""
+        return self.metric_names
+
     def __str__(self) -> str:
         """Describe it for a message."""
         return (
@@ -70,6 +75,11 @@ class EpochCursor:
     reported: int = 0
     left_out: int = 0
     seconds: float = 0.0
+
+    @property
+    def course(self) -> EpochPlan:
+        """Earlier name of `plan`."""
+        return self.plan
 
     @property
     def finished(self) -> bool:

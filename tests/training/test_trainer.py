@@ -252,8 +252,8 @@ def test_history():
     history = fit(this, validation_data=data(20, 1), batch_size=16)
     assert history is this.history
     assert history.stopped == ""
-    assert list(history) == this.figures
-    assert this.figures == [
+    assert list(history) == this.log_names
+    assert this.log_names == [
         "epoch",
         "loss",
         "accuracy",
@@ -271,6 +271,22 @@ def test_history():
     last = this.evaluate(*data(20, 1))
     assert last["loss"] == pytest.approx(history["val_loss"][-1], rel=1e-6)
     assert last["accuracy"] == pytest.approx(history["val_accuracy"][-1])
+
+
+def test_attributes_go_by_their_earlier_names_too():
+    class Look(Callback):
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            assert trainer.position is trainer.cursor
+            assert trainer.position.course is trainer.cursor.plan
+            assert trainer.position.course.figures == trainer.measured == trainer.metric_names
+            self.looked = True
+
+    this, look = trainer(), Look()
+    fit(this, epochs=1, callbacks=[look])
+    assert look.looked
+    assert this.figures == this.log_names
 
 
 def test_the_loss_of_an_epoch_is_that_of_its_rows():
