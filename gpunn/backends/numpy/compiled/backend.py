@@ -84,8 +84,10 @@ class CompiledBackend(NumpyBackend):
         # The threads share the work, so each of their products is computed by one.
         used = products.blas if products.uses_blas else None
         alone = nullcontext if used is None else functools.partial(used.limited, 1)
+        blas = find_blas() if self._limits_blas else None
+        limited = nullcontext if blas is None else functools.partial(blas.limited, self.threads)
         with ANNOUNCEMENT.around():
-            return Program(steps, threads, alone)
+            return Program(steps, threads, alone, limited)
 
 
 def microseconds(tape: Tape) -> float:

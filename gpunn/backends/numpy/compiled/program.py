@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -98,6 +98,8 @@ class Program:
         How many run it.
     alone : callable
         Returns a context in which the BLAS leaves the other cores to the team.
+    limited : callable
+        Returns a context in which the BLAS takes no more threads than were asked for.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Program:
         operations: Sequence[Instruction | Callable[[], None]],
         threads: int,
         alone: Callable[[], AbstractContextManager[Any]],
+        limited: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._kept: list[Any] = []  # since the tables know memory by address only
-        self._threads, self._alone = threads, alone
+        self._threads, self._alone, self._limited = threads, alone, limited
         team(threads)  # compiled with the program, not in its first run
         self._steps: list[np.ndarray | Callable[[], None]] = []
         self._non_final: np.ndarray | None = None
@@ -133,20 +136,22 @@ class Program:
         """Do the operations `times` times."""
         # Asked for each time: a forked process has none of its parent's threads.
         run = team(self._threads).run
-        with self._alone():
-            if len(self._steps) == 1 and isinstance(self._steps[0], np.ndarray):
+        if len(self._steps) == 1 and isinstance(self._steps[0], np.ndarray):
+            with self._alone():
                 if self._non_final is not None and times > 1:
                     run(self._non_final, times - 1)
                 if times > 0:
                     run(self._steps[0], 1)
-                return
-            with FLUSHED:  # in what isn't compiled; the team sets its own flags
-                for _ in range(times):
-                    for step in self._steps:
-                        if isinstance(step, np.ndarray):
+            return
+        # Calls may have products of their own, for all cores. The team sets its own flags.
+        with self._limited(), FLUSHED:
+            for _ in range(times):
+                for step in self._steps:
+                    if isinstance(step, np.ndarray):
+                        with self._alone():
                             run(step, 1)
-                        else:
-                            step()
+                    else:
+                        step()
 
     def give(self, own: np.ndarray, argument: np.ndarray) -> None:
         """Let the program read `argument` in place of `own`, which it was made with.

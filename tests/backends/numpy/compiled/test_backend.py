@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn.backends.numpy.blas import find_blas
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.backend import numba_works
 from gpunn.backends.numpy.compiled.encoder import Encoder
@@ -165,3 +166,23 @@ def test_without_compilation_numpy_does_it():
     )
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", script], check=True, env=environment)
+
+
+class Counting(gpunn.layers.Layer):
+    """Notes how many threads NumPy's products get."""
+
+    name = "test_counting"
+
+    def forward(self, x, workspace):
+        self.threads = find_blas().threads
+        return x
+
+
+@pytest.mark.skipif(find_blas() is None, reason="NumPy's BLAS is unknown")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_of_ones_own_get_all_threads(threads):
+    counting = Counting()
+    layers = [gpunn.layers.Dense(1024), counting, gpunn.layers.Dense(1024)]
+    model = gpunn.Sequential(layers, 512, CompiledBackend(threads))
+    model.predict(np.zeros((512, 512)))
+    assert counting.threads == min(threads, find_blas().threads)
