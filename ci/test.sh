@@ -65,7 +65,7 @@ check "mypy" "$environment_python" -m mypy --strict gpunn
 check "imports" "$environment/bin/lint-imports" --no-logo --no-cache
 
 [[ $run != quick || $given != 0 ]] ||
-  set -- tests/test_*.py tests/{layers,reference,storage,training}
+  set -- tests/test_*.py tests/{layers,training}
 [[ $run == --full ]] || set -- -m "not full" "$@"
 
 host="tests without a CUDA device" emulated="tests on emulated CUDA devices"
