@@ -248,7 +248,7 @@ def handleless(monkeypatch):
     """Have cuBLAS refuse a handle with the status given."""
 
     def refuse(status):
-        monkeypatch.setattr(cublas, "handles", cublas.Handles())
+        monkeypatch.setattr(cublas, "handles", cublas.Handles(cublas.Handle))
         monkeypatch.setattr(choice, "load_cublas", lambda: WithoutHandles(status))
 
     return refuse

@@ -183,7 +183,7 @@ BROKEN = [
     ),
     (
         "doctor",
-        "patch.object(cublas, 'handles', cublas.Handles()), patch.object(choice, "
+        "patch.object(cublas, 'handles', cublas.Handles(cublas.Handle)), patch.object(choice, "
         "'load_cublas', lambda: Amended(cublas.load_cublas(), cublasCreate_v2=lambda _: 1))",
         *("failed", "cuBLAS: cupy.matmul (cuBLAS can't be opened"),
     ),
