@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from benchmarks.adapters.with_gpunn import Gpunn
 from benchmarks.competitors import METHOD
-from gpunn.backends.numpy.compiled import products
+from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 
 CHOOSE = ProductPlans._method
@@ -20,20 +20,20 @@ CHOOSE = ProductPlans._method
 def choose(plans: ProductPlans, m: int, n: int, k: int, *rest: Any) -> int:
     """Return a method for a product of these sizes that is not the one left out."""
     method = CHOOSE(plans, m, n, k, *rest)
-    transpose_a, transpose_b, _ = rest
-    without = getattr(products, os.environ[METHOD])
+    _, transpose_a, transpose_b = rest
+    without = getattr(interface, os.environ[METHOD])
     if method != without:
         return method
-    blas = products.TILES if plans.blas is None or without == products.BLAS else products.BLAS
-    if without == products.TRANSPOSED_RESULT:
-        return products.PACKED if m * n > 1 << 15 else products.TILES
-    if without == products.TRANSPOSED_PRODUCT:
-        return products.BLAS if plans.blas is not None else products.TRANSPOSED_PANELS
-    if without == products.TRANSPOSED_PANELS:
-        return products.PACKED if plans.blas is None else products.BLAS
-    if without == products.BLAS:
-        return products.TRANSPOSED_PANELS if transpose_b else products.PACKED
-    return products.TILES if transpose_a or without == products.SPLIT_K else blas
+    blas = interface.TILES if plans.blas is None or without == interface.BLAS else interface.BLAS
+    if without == interface.TRANSPOSED_RESULT:
+        return interface.PACKED if m * n > 1 << 15 else interface.TILES
+    if without == interface.TRANSPOSED_PRODUCT:
+        return interface.BLAS if plans.blas is not None else interface.TRANSPOSED_PANELS
+    if without == interface.TRANSPOSED_PANELS:
+        return interface.PACKED if plans.blas is None else interface.BLAS
+    if without == interface.BLAS:
+        return interface.TRANSPOSED_PANELS if transpose_b else interface.PACKED
+    return interface.TILES if transpose_a or without == interface.SPLIT_K else blas
 
 
 class Without(Gpunn):

@@ -69,15 +69,21 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _program(self, tape: Tape) -> Program:
+        with ANNOUNCEMENT.around():
+            return self._compiled(tape)
+
+    def _compiled(self, tape: Tape) -> Program:
         from gpunn.backends.numpy.blas import find_blas
         from gpunn.backends.numpy.compiled.encoder import Encoder
+        from gpunn.backends.numpy.compiled.library import library
         from gpunn.backends.numpy.compiled.product_plans import ProductPlans
         from gpunn.backends.numpy.compiled.program import Program
 
         tape = expand_composites(tape, self, Encoder)
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
-        products = ProductPlans(threads, find_blas(), largest_panels(tape))
+        vectors = library().vectors
+        products = ProductPlans(threads, find_blas(), largest_panels(tape, vectors.panel), vectors)
         binder = Binder(self._partition, Scratch())
         encoder = Encoder(binder, threads, products)
         steps = apply_forms(tape, self, encoder, lambda one: self.bound([one], binder))
@@ -86,8 +92,7 @@ class CompiledBackend(NumpyBackend):
         alone = nullcontext if used is None else functools.partial(used.limited, 1)
         blas = find_blas() if self._limits_blas else None
         limited = nullcontext if blas is None else functools.partial(blas.limited, self.threads)
-        with ANNOUNCEMENT.around():
-            return Program(steps, threads, alone, limited)
+        return Program(steps, threads, alone, limited)
 
 
 def microseconds(tape: Tape) -> float:
@@ -112,10 +117,11 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
             yield from arrays_in(one)
 
 
-def largest_panels(tape: Tape) -> int:
-    """Return the bytes that the panels of any operand of the products can take."""
-    from gpunn.backends.numpy.compiled.panels import PANEL
+def largest_panels(tape: Tape, panel: int) -> int:
+    """Return the bytes that the panels of any operand of the products can take.
 
+    A panel's rows have `panel` bytes.
+    """
     operands = [
         one
         for name, args, kwargs, _ in tape
@@ -123,7 +129,7 @@ def largest_panels(tape: Tape) -> int:
         for one in arrays_in((*args, *kwargs.values()))
         if one.ndim == 2
     ]
-    return max((one.nbytes + max(one.shape) * PANEL for one in operands), default=0)
+    return max((one.nbytes + max(one.shape) * panel for one in operands), default=0)
 
 
 @functools.cache

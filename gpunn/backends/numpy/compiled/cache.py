@@ -63,7 +63,7 @@ def build() -> str:
     from numba.core.registry import cpu_target
 
     described = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         described.update(source.read_bytes())
     versions = numba.__version__, llvmlite.__version__, sys.version, sys.flags.optimize
     processor = cpu_target.target_context.codegen().magic_tuple()

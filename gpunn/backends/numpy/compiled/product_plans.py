@@ -8,28 +8,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from gpunn.backends.numpy.blas import Blas
-from gpunn.backends.numpy.compiled.kernel import MAX_ARGS
-from gpunn.backends.numpy.compiled.panels import PACK, PANEL
-from gpunn.backends.numpy.compiled.products import (
+from gpunn.backends.numpy.compiled.interface import (
     BLAS,
+    MAX_ARGS,
     PACKED,
-    PRODUCT,
-    PRODUCT_ARGS,
     SPLIT_K,
-    SUM_SPLITS,
     TILES,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
     TRANSPOSED_RESULT,
+    ProductArgs,
+    Vectors,
 )
+from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.program import Instruction, address, encoded
-from gpunn.backends.numpy.compiled.tiles import TILE_ROWS
-from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
 
@@ -66,13 +62,8 @@ LONG_ROW = 1 << 15
 """Bytes of a row of A up to which tiles are faster than a BLAS with vectors half as wide. That
 divides longer sums; tiles would fetch all of B again for every few rows."""
 
-MOST_ROWS = 8 * TILE_ROWS
-"""Rows done at a time, at most: more of A would not stay in the cache."""
-
-
-def rows_within(size: int, row_bytes: int) -> int:
-    """Return how many rows to do at a time: whole tiles that fit, if possible."""
-    return max(TILE_ROWS, min(MOST_ROWS, size // (row_bytes * TILE_ROWS) * TILE_ROWS))
+MOST_TILES = 8
+"""Tiles' heights of rows done at a time, at most: more of A would not stay in the cache."""
 
 
 @dataclass
@@ -90,18 +81,12 @@ class Operand:
     place: int
     row: int
     column: int
-    panel: int = PANEL
-
-    @classmethod
-    def of(cls, array: Array, transposed: bool) -> Operand:
-        size = array.itemsize
-        row = array.shape[1] * size
-        return cls(address(array), *((size, row) if transposed else (row, size)))
+    panel: int
 
     @property
     def transposed(self) -> Operand:
         """Its transpose."""
-        return Operand(self.place, self.column, self.row)
+        return Operand(self.place, self.column, self.row, self.panel)
 
 
 @dataclass
@@ -116,6 +101,8 @@ class ProductPlans:
         Which products may be left to.
     most : int
         Bytes that the panels of an operand can take.
+    vectors : Vectors
+        The registers that the kernels were compiled for.
     uses_blas : bool
         Whether one of the products so far is left to it.
     gradients : list of array
@@ -125,6 +112,7 @@ class ProductPlans:
     threads: int
     blas: Blas | None
     most: int
+    vectors: Vectors
     uses_blas: bool = False
     gradients: list[Array] = field(default_factory=list)
     _panels: Array | None = None
@@ -156,20 +144,21 @@ class ProductPlans:
         size = out.itemsize
         m, n = out.shape
         k = a.shape[0] if transpose_a else a.shape[1]
-        panel = PANEL // size
-        method = self._method(m, n, k, transpose_a, transpose_b, panel)
+        panel_bytes = self.vectors.panel
+        method = self._method(m, n, k, size, transpose_a, transpose_b)
+        panel = panel_bytes // size
         if transpose_a:
             self.gradients.append(out)
         # Tiles add to something: where there is no bias, to zeros, at least as many as a tile has.
         initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
-        left, right = Operand.of(a, transpose_a), Operand.of(b, transpose_b)
+        left, right = self._operand(a, transpose_a), self._operand(b, transpose_b)
         instructions: list[Instruction] = []
         read = [a, b, initial]
         rows, terms, numbers = m, k, 0
         if method == TILES and transpose_a:
-            rows = rows_within(CACHED, n * size)
+            rows = self._rows_within(CACHED, n * size)
         elif method == TILES:
-            rows, terms = MOST_ROWS, max(64, APART // (n * size))
+            rows, terms = MOST_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
         elif method == SPLIT_K:
             numbers = n
         elif method == TRANSPOSED_PANELS:
@@ -178,16 +167,16 @@ class ProductPlans:
             terms = max(64, APART // (m * size))
             numbers = m * n
         elif method == TRANSPOSED_PRODUCT:
-            rows = rows_within(2 * CACHED, k * size)
+            rows = self._rows_within(2 * CACHED, k * size)
             numbers = m * rows
             instructions.append(self._packed(a, left.transposed, m, k))
-            left = Operand(address(instructions[0].writes[0]), PANEL, size)
+            left = Operand(address(instructions[0].writes[0]), panel_bytes, size, panel_bytes)
             read = [*instructions[0].writes, b, initial]
         elif method == PACKED:
-            rows = rows_within(CACHED, max(k, n) * size)
+            rows = self._rows_within(CACHED, max(k, n) * size)
             numbers = k * rows
             instructions.append(self._packed(b, right, n, k))
-            right = Operand(address(instructions[0].writes[0]), PANEL, size, k * PANEL)
+            right = Operand(address(instructions[0].writes[0]), panel_bytes, size, k * panel_bytes)
             read = [a, *instructions[0].writes, initial]
         buffer_bytes = -(-numbers * size // 64) * 64
         buffer = np.empty(
@@ -195,21 +184,37 @@ class ProductPlans:
         )
         if buffer_bytes:
             read.append(buffer)
-        args: dict[str, Any] = dict.fromkeys(PRODUCT_ARGS, 0)
-        args |= {"method": method, "size": size, "m": m, "n": n, "k": k}
-        args |= {"a": left.place, "a_row": left.row, "a_column": left.column}
-        args |= {"b": right.place, "b_row": right.row, "b_column": right.column}
-        args |= {"b_panel": right.panel, "initial": initial}
-        args |= {"c": out, "c_row": n * size, "floor": floor}
-        args |= {"rows": rows, "terms": terms}
-        args |= {"buffer": buffer, "buffer_bytes": buffer_bytes}
-        args["by_columns"] = not transpose_a and m <= n and n >= self.threads * panel
+        args = ProductArgs(
+            method=method,
+            by_columns=not transpose_a and m <= n and n >= self.threads * panel,
+            size=size,
+            m=m,
+            n=n,
+            k=k,
+            a=left.place,
+            a_row=left.row,
+            a_column=left.column,
+            b=right.place,
+            b_row=right.row,
+            b_column=right.column,
+            b_panel=right.panel,
+            initial=initial,
+            c=out,
+            c_row=n * size,
+            floor=floor,
+            rows=rows,
+            terms=terms,
+            buffer=buffer,
+            buffer_bytes=buffer_bytes,
+        )
         if method == SPLIT_K:
             return self._split_k(args, a, b, initial, buffer, out)
         if method == BLAS:
-            args |= self._for_blas(a, b, transpose_a, transpose_b)
-            args["unfinished"] = bias is not None or floor > -math.inf
-        product = Instruction(PRODUCT, [*args.values()], read, [out])
+            unfinished = bias is not None or floor > -math.inf
+            args = args._replace(
+                **self._for_blas(a, b, transpose_a, transpose_b), unfinished=unfinished
+            )
+        product = Instruction("product", args, read, [out])
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
@@ -228,21 +233,22 @@ class ProductPlans:
         }
 
     def _split_k(
-        self, args: dict[str, Any], a: Array, b: Array, initial: Array, splits: Array, out: Array
+        self, args: ProductArgs, a: Array, b: Array, initial: Array, splits: Array, out: Array
     ) -> list[Instruction]:
         """Return what sums up some of the terms on each thread, and adds these sums."""
-        more = [splits, args["buffer_bytes"], self.threads, initial, out]
-        more += [args["n"], args["size"], args["floor"]]
-        nothing = np.zeros(args["n"] + PANEL, out.dtype)
-        args["initial"] = nothing
+        more = [splits, args.buffer_bytes, self.threads, initial, out]
+        more += [args.n, args.size, args.floor]
+        nothing = np.zeros(args.n + self.vectors.panel, out.dtype)
+        args = args._replace(initial=nothing)
         return [
-            Instruction(PRODUCT, [*args.values()], [a, b, nothing], [splits]),
-            Instruction(SUM_SPLITS, more, [splits, initial], [out]),
+            Instruction("product", args, [a, b, nothing], [splits]),
+            Instruction("sum_splits", more, [splits, initial], [out]),
         ]
 
     def _method(
-        self, m: int, n: int, k: int, transpose_a: bool, transpose_b: bool, panel: int
+        self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool
     ) -> int:
+        panel = self.vectors.panel // size
         if transpose_a:
             if 2 * n <= panel and k >= 128 and m >= 512:
                 return TRANSPOSED_RESULT
@@ -253,18 +259,34 @@ class ProductPlans:
                 return PACKED
             if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):
                 return TRANSPOSED_PRODUCT
-            return BLAS if k > NARROW and self._blas_pays(k * PANEL // panel) else TRANSPOSED_PANELS
+            return (
+                BLAS
+                if k > NARROW and self._blas_pays(k * self.vectors.panel // panel)
+                else TRANSPOSED_PANELS
+            )
         if m == 1 < self.threads <= k and k * n >= ONE_ROW:
             return SPLIT_K
         if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
-        return BLAS if n > NARROW and self._blas_pays(k * PANEL // panel) else PACKED
+        return BLAS if n > NARROW and self._blas_pays(k * size) else PACKED
+
+    def _operand(self, array: Array, transposed: bool) -> Operand:
+        """Return a matrix as it lies in memory, or its transpose."""
+        size = array.itemsize
+        row = array.shape[1] * size
+        strides = (size, row) if transposed else (row, size)
+        return Operand(address(array), *strides, self.vectors.panel)
+
+    def _rows_within(self, size: int, row_bytes: int) -> int:
+        """Return how many rows to do at a time: whole tiles that fit, if possible."""
+        height = self.vectors.tile_rows
+        return max(height, min(MOST_TILES * height, size // (row_bytes * height) * height))
 
     def _blas_pays(self, row_bytes: int) -> bool:
         """Return whether a BLAS is as fast for large matrices, A having rows of `row_bytes`."""
         if self.blas is None:
             return False
-        wide = (self.blas.vector_bytes or VECTOR_BYTES) >= VECTOR_BYTES
+        wide = (self.blas.vector_bytes or self.vectors.size) >= self.vectors.size
         return wide or row_bytes > LONG_ROW
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
@@ -273,12 +295,14 @@ class ProductPlans:
         if self._panels is None:
             self._panels = zeros((self.most,), "uint8")
         args = [size, rows, columns, operand.place, operand.row, operand.column, self._panels]
-        panels = self._panels[: rows * -(-columns * size // PANEL) * PANEL]
-        assert panels.size == rows * -(-columns * size // PANEL) * PANEL, "more than promised"
-        return Instruction(PACK, args, [array], [panels])
+        panel = self.vectors.panel
+        needed = rows * -(-columns * size // panel) * panel
+        assert needed <= self.most, "more than promised"
+        panels = self._panels[:needed]
+        return Instruction("pack", args, [array], [panels])
 
     def _with_update(
-        self, product: Instruction, args: dict[str, Any], update: Instruction
+        self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
         """Return a product and the update that takes its result, done together row by row.
 
@@ -289,17 +313,17 @@ class ProductPlans:
         update_args[: len(update.args)] = [encoded(each) for each in update.args]
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]
-        own = np.empty((self.threads, args["rows"] * args["n"]), result.dtype)
-        last = args | {
-            "update": update.kernel.address(update.dtype),
-            "update_args": update_args,
-            "args_buffer": args_buffer,
-        }
-        non_final = last | {"c": own, "c_thread": own[0].nbytes}
+        own = np.empty((self.threads, args.rows * args.n), result.dtype)
+        last = args._replace(
+            update=library().address(update.kernel, update.dtype),
+            update_args=update_args,
+            args_buffer=args_buffer,
+        )
+        non_final = last._replace(c=own, c_thread=own[0].nbytes)
         return Instruction(
-            PRODUCT,
-            [*last.values()],
+            "product",
+            last,
             [*product.reads, *update.reads[1:], update_args, args_buffer, own],
             [*product.writes, *update.writes],
-            non_final=[*non_final.values()],
+            non_final=non_final,
         )

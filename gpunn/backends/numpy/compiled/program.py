@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.kernel import Kernel
-from gpunn.backends.numpy.compiled.threads import ROW_SIZE, team
+from gpunn.backends.numpy.compiled.interface import ROW_SIZE
+from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.team import team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
 __all__ = ["Instruction", "Program", "address", "encoded"]
@@ -42,7 +43,8 @@ class Instruction:
 
     Attributes
     ----------
-    kernel : Kernel
+    kernel : str
+        Its name.
     args : sequence of int, float, array or None
         In the order that the kernel's docstring gives.
     reads, writes : sequence of array
@@ -57,7 +59,7 @@ class Instruction:
         need not be written.
     """
 
-    kernel: Kernel
+    kernel: str
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
@@ -111,7 +113,7 @@ class Program:
     ) -> None:
         self._kept: list[Any] = []  # since the tables know memory by address only
         self._threads, self._alone, self._limited = threads, alone, limited
-        team(threads)  # compiled with the program, not in its first run
+        team(threads)  # started now, not in its first run
         self._steps: list[np.ndarray | Callable[[], None]] = []
         self._non_final: np.ndarray | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
@@ -224,7 +226,7 @@ def table_of(order: Sequence[Instruction], non_final: bool = False) -> np.ndarra
             since_barrier = []
         since_barrier.append(instruction)
         args = instruction.non_final if non_final and instruction.non_final else instruction.args
-        table[index, 0] = instruction.kernel.address(instruction.dtype)
+        table[index, 0] = library().address(instruction.kernel, instruction.dtype)
         table[index, 2 : 2 + len(args)] = [encoded(each) for each in args]
     table[-1, 1] = 1  # the next time begins with the first of them
     return table

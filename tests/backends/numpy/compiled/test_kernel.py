@@ -20,7 +20,7 @@ FILL = """
 import logging
 import numpy as np
 logging.basicConfig(level="INFO", format="%(message)s")
-from gpunn.backends.numpy.compiled import counters
+from gpunn.backends.numpy.compiled.kernels import counters
 from gpunn.backends.numpy.compiled.backend import CompiledBackend
 backend, out = CompiledBackend(1), np.zeros(4)
 backend.recorded(lambda: (backend.fill(out, 2.0), backend.accumulate(out, out)))(1)
@@ -126,7 +126,7 @@ def test_code_compiled_from_other_sources_is_not_used(folder, tmp_path):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(gpunn.__file__).parent, package, ignore=ignored)
     assert run(folder, cwd=tmp_path) == ""
-    with open(package / "backends/numpy/compiled/panels.py", "a", encoding="utf-8") as file:
+    with open(package / "backends/numpy/compiled/kernels/panels.py", "a", encoding="utf-8") as file:
         file.write("# another line\n")
     assert "Compiling" in run(folder, cwd=tmp_path)
     assert run(folder) == ""  # nor is what is there taken from others

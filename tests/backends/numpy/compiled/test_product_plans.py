@@ -1,6 +1,7 @@
 """Matrix products by every method, and updates done together with the products they wait for."""
 
 from copy import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,15 @@ import pytest
 pytest.importorskip("numba")
 
 from gpunn.backends.numpy.blas import find_blas
-from gpunn.backends.numpy.compiled import products
+from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.backend import largest_panels
-from gpunn.backends.numpy.compiled.optimizers import ADAM, SGD, SQUARES
-from gpunn.backends.numpy.compiled.panels import PANEL
+from gpunn.backends.numpy.compiled.interface import Vectors
+from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction, Program, fuse_updates
 from gpunn.backends.recording import Operation
+
+AVX512 = Vectors(64, 32)
 
 # method, form, m, n, k: no size is a multiple of a tile's, so that its edges are met too.
 CASES = [
@@ -56,13 +59,13 @@ def operands(form, m, n, k, dtype):
 
 
 def plans(threads):
-    return ProductPlans(threads, find_blas(), 1 << 24)
+    return ProductPlans(threads, find_blas(), 1 << 24, library().vectors)
 
 
 def forced(method, threads):
     """Return plans that do all products by one method."""
     made = plans(threads)
-    made._method = lambda *_: getattr(products, method)
+    made._method = lambda *_: getattr(interface, method)
     return made
 
 
@@ -82,7 +85,6 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
 
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
-@pytest.mark.skipif(PANEL != 128, reason="limits depend on the size of a vector: this is 64 bytes")
 @pytest.mark.parametrize(
     ("vector_bytes", "method", "form", "m", "n", "k"),
     [(64, *case) for case in CASES]
@@ -91,12 +93,12 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     + [(32, "BLAS", "nn", 170, 530, 8193), (32, "BLAS", "nt", 170, 300, 8193)],
 )
 def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, n, k):
-    made = plans(2)
+    made = replace(plans(2), vectors=AVX512)
     made.blas = copy(made.blas)
     made.blas.vector_bytes = vector_bytes
     instructions = made.encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
-    product = next(each for each in instructions if each.kernel is products.PRODUCT)
-    assert product.args[products.METHOD] == getattr(products, method)
+    product = next(each for each in instructions if each.kernel == "product")
+    assert product.args.method == getattr(interface, method)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +112,8 @@ def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, 
         (16, None, 64, True),
     ],
 )
-def test_a_blas_pays_if_its_vectors_are_as_wide(tiles, vectors, row_bytes, expected, monkeypatch):
-    monkeypatch.setattr("gpunn.backends.numpy.compiled.product_plans.VECTOR_BYTES", tiles)
-    made = ProductPlans(2, SimpleNamespace(vector_bytes=vectors), 0)
+def test_a_blas_pays_if_its_vectors_are_as_wide(tiles, vectors, row_bytes, expected):
+    made = ProductPlans(2, SimpleNamespace(vector_bytes=vectors), 0, Vectors(tiles, 32))
     assert made._blas_pays(row_bytes) is expected
     made.blas = None
     assert not made._blas_pays(row_bytes)
@@ -125,7 +126,7 @@ def test_panels_are_as_large_as_the_products_need():
         Operation("gather_rows", (data, None, None, x)),
         Operation("matmul", (x, weights, out)),
     ]
-    assert 300 * 4 * 4 <= largest_panels(tape) < 100_000
+    assert 300 * 4 * 4 <= largest_panels(tape, AVX512.panel) < 100_000
 
 
 @pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
@@ -149,7 +150,7 @@ def update_of(kernel, values, gradients, slots, rate):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("kernel", "slots"), [(SGD, 0), (ADAM, 2)])
+@pytest.mark.parametrize(("kernel", "slots"), [("sgd", 0), ("adam", 2)])
 @pytest.mark.parametrize(("m", "n", "k"), [(130, 37, 50), (261, 517, 70)])  # by tiles and by panels
 def test_updates_done_with_their_products_are_the_same(m, n, k, kernel, slots, threads):
     results = []
@@ -174,9 +175,9 @@ def test_updates_wait_where_others_look_at_the_gradient():
     a, b, gradients = operands("tn", 20, 30, 10, "float32")
     values, rate, norm = np.ones((20, 30), np.float32), np.ones(1, np.float32), np.zeros(1)
     (product,) = plans(1).encode(a, b, gradients, transpose_a=True)
-    update = update_of(SGD, values, gradients, [], rate)
-    look = Instruction(SQUARES, [gradients, gradients.size, norm], [gradients], [norm])
+    update = update_of("sgd", values, gradients, [], rate)
+    look = Instruction("squares", [gradients, gradients.size, norm], [gradients], [norm])
     for order in ([product, look, update], [product, update, look]):
         assert fuse_updates(order) == order
-    part = update_of(SGD, values[:10], gradients[:10], [], rate)
+    part = update_of("sgd", values[:10], gradients[:10], [], rate)
     assert fuse_updates([product, part]) == [product, part]

@@ -8,18 +8,17 @@ import pytest
 pytest.importorskip("numba")
 
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.counters import ADD, FILL
 from gpunn.backends.numpy.compiled.program import Instruction, schedule, table_of
-from gpunn.backends.numpy.compiled.threads import Team
+from gpunn.backends.numpy.compiled.team import Team
 from gpunn.errors import ArgumentError
 
 
 def fill(out, value, early=False):
-    return Instruction(FILL, [out, out.size, float(value)], writes=[out], early=early)
+    return Instruction("fill", [out, out.size, float(value)], writes=[out], early=early)
 
 
 def add(values, out):
-    return Instruction(ADD, [values, out, out.size], [values, out], [out])
+    return Instruction("add", [values, out, out.size], [values, out], [out])
 
 
 @pytest.fixture
@@ -62,12 +61,12 @@ def test_early_instructions_follow_what_they_wait_for(arrays):
     a, b, c = arrays
     first, second, last = fill(a, 1), fill(b, 2), fill(c, 3)
     needs_first, needs_nothing = (
-        Instruction(ADD, [], [a], [a], early=True),
-        Instruction(ADD, [], [], [], early=True),
+        Instruction("add", [], [a], [a], early=True),
+        Instruction("add", [], [], [], early=True),
     )
     assert schedule([first, second, needs_first]) == [first, needs_first, second]
     assert schedule([first, last, needs_nothing])[0] is needs_nothing
-    late = Instruction(ADD, [], [a], [a])
+    late = Instruction("add", [], [a], [a])
     assert schedule([first, second, late]) == [first, second, late]
 
 

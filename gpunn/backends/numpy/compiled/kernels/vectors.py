@@ -1,4 +1,4 @@
-"""Vector instructions of this processor, for what numba's own loops don't become."""
+"""Vector instructions of the processor, for what numba's own loops don't become."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 
+from gpunn.backends.numpy.compiled.interface import Vectors
+
 __all__ = [
     "I8_POINTER",
     "I32",
     "I64",
-    "REGISTERS",
+    "VECTORS",
     "VECTOR_BYTES",
     "Lanes",
     "declared",
@@ -24,17 +26,18 @@ I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 I8_POINTER = ir.IntType(8).as_pointer()
 
 
-def processor() -> tuple[int, int]:
-    """Return the bytes in a vector and the number of vector registers."""
+def processor() -> Vectors:
+    """Return the vector registers of the processor that is compiled for."""
     features = cpu_target.target_context.codegen()._get_host_cpu_features()
     if "+avx512f" in features:
-        return 64, 32
+        return Vectors(64, 32)
     if "+avx" in features:
-        return 32, 16
-    return 16, 32 if "+neon" in features else 16
+        return Vectors(32, 16)
+    return Vectors(16, 32 if "+neon" in features else 16)
 
 
-VECTOR_BYTES, REGISTERS = processor()
+VECTORS = processor()
+VECTOR_BYTES = VECTORS.size
 
 
 class Lanes:

@@ -9,8 +9,8 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from gpunn.backends.numpy.compiled.kernel import compiled
-from gpunn.backends.numpy.compiled.pointers import power_of_two
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled
+from gpunn.backends.numpy.compiled.kernels.pointers import power_of_two
 
 __all__ = ["exp"]
 

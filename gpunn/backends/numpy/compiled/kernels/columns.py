@@ -9,11 +9,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.kernel import Kernel, compiled, partition, slice_of
-from gpunn.backends.numpy.compiled.pointers import integers
-from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES, Lanes
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, slice_of
+from gpunn.backends.numpy.compiled.kernels.pointers import integers
+from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES, Lanes
 
-__all__ = ["RECTIFIED_GRADIENT", "SUM_ROWS", "transpose_matrix"]
+__all__ = ["transpose_matrix"]
 
 MOST_ROWS, STREAMED = 32, 1 << 16
 """Rows that are summed together, and the bytes of these, at most: few enough for the cache, and for
@@ -47,7 +47,7 @@ def over_rows(target: Any, builder: Any, dtype: Any, arguments: Any, rectified: 
 
 
 def summing(rectified: bool) -> Any:
-    """Return the function that does `RECTIFIED_GRADIENT`, or else `SUM_ROWS`, for a block.
+    """Return the function that does `rectified_gradient`, or else `sum_rows`, for a block.
 
     A block is some rows by one vector of columns; it adds to the sums that are there.
     """
@@ -82,8 +82,8 @@ def clear(dtype: Any, address: int, size: int, begin: int, end: int) -> None:
         sums[i] = sums.dtype.type(0)
 
 
-@Kernel
-def RECTIFIED_GRADIENT(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def rectified_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * (output > 0), and bias_gradient = its sum over the rows.
 
     Each thread does some columns, a vector at a time. Arguments: output_ptr (rows, columns),
@@ -105,8 +105,8 @@ def RECTIFIED_GRADIENT(dtype: Any, args: Any, thread: int, threads: int) -> None
             rectify(dtype, output + at, gradient + at, count, row_bytes, some, total)
 
 
-@Kernel
-def SUM_ROWS(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = sum of the rows of x; each thread does some columns, a vector at a time.
 
     Arguments: x_ptr (rows, columns), rows, columns, size (bytes of a number), out_ptr (columns,).

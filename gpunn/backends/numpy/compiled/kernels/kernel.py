@@ -25,12 +25,21 @@ from numba import carray, types
 from numba.core.ccallback import CFunc
 
 from gpunn.backends.numpy.compiled.cache import KernelCache
-from gpunn.backends.numpy.compiled.pointers import pointer
+from gpunn.backends.numpy.compiled.kernels.pointers import pointer
 
-__all__ = ["MAX_ARGS", "Kernel", "compiled", "matrix", "partition", "scalar", "slice_of", "vector"]
-
-MAX_ARGS = 36
-"""Arguments of an instruction, at most."""
+__all__ = [
+    "ENTRIES",
+    "KERNELS",
+    "Kernel",
+    "compiled",
+    "entry",
+    "kernel",
+    "matrix",
+    "partition",
+    "scalar",
+    "slice_of",
+    "vector",
+]
 
 OPTIONS = {"error_model": "numpy", "nogil": True}
 """A division by zero gives what IEEE 754 says; no fast-math: all rounds as written."""
@@ -73,6 +82,28 @@ class Kernel:
         callback._cache = KernelCache(self.function)
         callback.compile()
         return callback
+
+
+KERNELS: dict[str, Kernel] = {}
+"""All kernels, by name."""
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Make a function a kernel, which instructions call by its name."""
+    name = function.__name__
+    assert name not in KERNELS, f"there are two kernels {name!r}"
+    KERNELS[name] = Kernel(function)
+    return KERNELS[name]
+
+
+ENTRIES: dict[str, Any] = {}
+"""The functions that Python calls, by name: their arguments and results are integers."""
+
+
+def entry(function: Callable[..., Any]) -> Any:
+    """Make a function one that Python calls."""
+    ENTRIES[function.__name__] = compiled(function)
+    return ENTRIES[function.__name__]
 
 
 @compiled

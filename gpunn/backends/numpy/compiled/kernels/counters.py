@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.numpy.compiled.kernel import Kernel, partition, scalar, slice_of, vector
-from gpunn.backends.numpy.compiled.pointers import copy_bytes, floats, integers, prefetch
-
-__all__ = ["ADD", "COUNT_PASS", "COUNT_UPDATE", "FILL", "GATHER", "SET_SUM"]
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, scalar, slice_of, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, floats, integers, prefetch
 
 LINE = 64
 """Bytes in a cache line."""
@@ -16,8 +14,8 @@ AHEAD = 4
 """Rows to ask for before they are needed: in a large data set they lie at random places."""
 
 
-@Kernel
-def GATHER(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]; each thread copies some rows.
 
     Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
@@ -37,8 +35,8 @@ def GATHER(dtype: Any, args: Any, thread: int, threads: int) -> None:
         )
 
 
-@Kernel
-def COUNT_PASS(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set start = start + rows, passes = passes + 1; thread 0 does it.
 
     Arguments: start_ptr (1,) of int64, rows, passes_ptr (1,) of int64.
@@ -49,8 +47,8 @@ def COUNT_PASS(dtype: Any, args: Any, thread: int, threads: int) -> None:
         vector(args, passes_ptr, 1)[0] += 1
 
 
-@Kernel
-def COUNT_UPDATE(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def count_update(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.count_update`; thread 0 does it.
 
     Arguments: the addresses of the arrays of `UpdateCounters`, in its order.
@@ -76,8 +74,8 @@ def COUNT_UPDATE(dtype: Any, args: Any, thread: int, threads: int) -> None:
             vector(dtype, finite_steps_ptr, 1)[0] += 1
 
 
-@Kernel
-def FILL(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def fill(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = value; each thread fills a slice.
 
     Arguments: out_ptr (size,), size, value (float).
@@ -91,8 +89,8 @@ def FILL(dtype: Any, args: Any, thread: int, threads: int) -> None:
         out[i] = value
 
 
-@Kernel
-def ADD(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def add(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = out + values; each thread adds a slice.
 
     Arguments: values_ptr (size,), out_ptr (size,), size.
@@ -105,8 +103,8 @@ def ADD(dtype: Any, args: Any, thread: int, threads: int) -> None:
         out[i] += values[i]
 
 
-@Kernel
-def SET_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def set_sum(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = sum of values; thread 0 adds them in order.
 
     Arguments: values_ptr (size,), size, out_ptr (1,).

@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.numpy.compiled.columns import transpose_matrix
-from gpunn.backends.numpy.compiled.kernel import Kernel, partition
-from gpunn.backends.numpy.compiled.pointers import copy_bytes, integers
-from gpunn.backends.numpy.compiled.tiles import TILE_VECTORS
-from gpunn.backends.numpy.compiled.vectors import VECTOR_BYTES
+from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition
+from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, integers
+from gpunn.backends.numpy.compiled.kernels.vectors import VECTORS
 
-__all__ = ["PACK", "PANEL"]
+__all__ = ["PANEL"]
 
-PANEL = TILE_VECTORS * VECTOR_BYTES
-"""Bytes of a row of B that a tile takes."""
+PANEL = VECTORS.panel
 
 ROWS_AT_A_TIME = 16
 """Rows read side by side: as many streams as a processor follows and fetches ahead."""
 
 
-@Kernel
-def PACK(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Copy B (rows, columns) into panels, PANEL bytes a row and one panel after the other.
 
     Each thread copies some panels. Arguments: size (bytes of a number), rows, columns, b_ptr,

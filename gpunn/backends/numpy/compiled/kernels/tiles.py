@@ -15,24 +15,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.vectors import (
+from gpunn.backends.numpy.compiled.interface import ROW_VECTORS, TILE_VECTORS
+from gpunn.backends.numpy.compiled.kernels.vectors import (
     I64,
-    REGISTERS,
+    VECTORS,
     Lanes,
     declared,
     spread,
 )
 
-__all__ = ["ROW_VECTORS", "TILE_ROWS", "TILE_VECTORS", "tile"]
+__all__ = ["TILE_ROWS", "tile"]
 
-TILE_VECTORS = 2
-"""Vectors in a row of a tile, at most."""
-
-ROW_VECTORS = 8
-"""Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
-
-TILE_ROWS = (REGISTERS - TILE_VECTORS - 1) // TILE_VECTORS
-"""Rows in a tile, at most: beside it, registers hold a row of B and an element of A."""
+TILE_ROWS = VECTORS.tile_rows
 
 
 @intrinsic

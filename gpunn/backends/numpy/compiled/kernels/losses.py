@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gpunn.backends.numpy.compiled.exponential import exp
-from gpunn.backends.numpy.compiled.kernel import Kernel, matrix, partition, scalar, vector
-from gpunn.backends.numpy.compiled.pointers import floats, integers
-
-__all__ = ["ACCURACY", "ADD_WEIGHTED_SUM", "BLOCK", "SOFTMAX_CROSS_ENTROPY"]
-
-BLOCK = 16
-"""Rows that are handled together: a vector of one class's logits, as classes may be few."""
+from gpunn.backends.numpy.compiled.interface import LOSS_BLOCK
+from gpunn.backends.numpy.compiled.kernels.exponential import exp
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, matrix, partition, scalar, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
-@Kernel
-def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
     q are the labels as one-hot vectors, smoothed; w the rows' weights; n the normalizer, or 1 if
@@ -24,7 +20,7 @@ def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> N
 
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64, weights_ptr (rows,),
     normalizer_ptr (1,), rows, classes, losses_ptr (rows,), gradient_ptr (rows, classes) or 0,
-    scratch_ptr (threads, classes + 4, BLOCK), scratch_stride (to the next thread's),
+    scratch_ptr (threads, classes + 4, LOSS_BLOCK), scratch_stride (to the next thread's),
     label_smoothing (float).
     """
     (
@@ -50,24 +46,24 @@ def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> N
     even, own = smoothing / T(classes), one - smoothing
     # The block transposed, a class a line; then lines of one number a row each.
     own_scratch_ptr = scratch_ptr + thread * scratch_stride
-    scratch = matrix(dtype, own_scratch_ptr, classes, BLOCK)
-    each = matrix(dtype, own_scratch_ptr + classes * BLOCK * scratch.itemsize, 4, BLOCK)
+    scratch = matrix(dtype, own_scratch_ptr, classes, LOSS_BLOCK)
+    each = matrix(dtype, own_scratch_ptr + classes * LOSS_BLOCK * scratch.itemsize, 4, LOSS_BLOCK)
     top, total, sum_logits, factor = each[0], each[1], each[2], each[3]
-    begin, end = partition(rows, BLOCK, thread, threads)
-    for start in range(begin, end, BLOCK):
-        count = min(BLOCK, end - start)
+    begin, end = partition(rows, LOSS_BLOCK, thread, threads)
+    for start in range(begin, end, LOSS_BLOCK):
+        count = min(LOSS_BLOCK, end - start)
         block = logits[start : start + count]
         for i in range(count):
             for j in range(classes):
                 scratch[j, i] = block[i, j]
-        for i in range(BLOCK):
+        for i in range(LOSS_BLOCK):
             top[i] = scratch[0, i]
             total[i] = sum_logits[i] = zero
         for j in range(1, classes):
-            for i in range(BLOCK):
+            for i in range(LOSS_BLOCK):
                 top[i] = max(top[i], scratch[j, i])
         for j in range(classes):
-            for i in range(BLOCK):
+            for i in range(LOSS_BLOCK):
                 shifted = scratch[j, i] - top[i]  # so that none overflows
                 sum_logits[i] += shifted
                 value = exp(shifted)
@@ -91,8 +87,8 @@ def SOFTMAX_CROSS_ENTROPY(dtype: Any, args: Any, thread: int, threads: int) -> N
                 out[i, own_labels[i]] -= top[i] * own
 
 
-@Kernel
-def ADD_WEIGHTED_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def add_weighted_sum(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = out + sum_i weights_i values_i; thread 0 adds them in order.
 
     Arguments: values_ptr (size,), weights_ptr (size,), size, out_ptr (1,).
@@ -107,8 +103,8 @@ def ADD_WEIGHTED_SUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
         out[0] += total
 
 
-@Kernel
-def ACCURACY(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def accuracy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set correct_i = 1 where the largest prediction is the label's, 0 elsewhere.
 
     Each thread does some rows. Arguments: predictions_ptr (rows, classes), labels_ptr (rows,) of

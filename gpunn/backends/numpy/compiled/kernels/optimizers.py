@@ -14,34 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.kernel import (
-    Kernel,
+from gpunn.backends.numpy.compiled.kernels.kernel import (
     compiled,
+    kernel,
     partition,
     scalar,
     slice_of,
     vector,
 )
-from gpunn.backends.numpy.compiled.pointers import floats, integers
-
-__all__ = [
-    "ADAM",
-    "CLIP",
-    "COUNT",
-    "FIRST",
-    "GRADIENTS",
-    "L2_PENALTY",
-    "LION",
-    "MOMENTUM",
-    "RMSPROP",
-    "SECOND",
-    "SGD",
-    "SQUARES",
-    "VALUES",
-]
-
-VALUES, GRADIENTS, FIRST, SECOND, COUNT = range(5)
-"""Numbers of the arguments that say which parameters, for kernels that call these for some."""
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 HYPERPARAMETERS = 8
 """Number of the first argument that is the optimizer's own."""
@@ -69,16 +50,16 @@ def own_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
     return values, g, first, second, rate, keep
 
 
-@Kernel
-def SGD(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Plain descent, without hyperparameters of its own."""
     values, g, _, _, rate, keep = own_slices(dtype, args, thread, threads)
     for i in range(values.size):
         values[i] = keep * values[i] - rate * g[i]
 
 
-@Kernel
-def MOMENTUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Descent with momentum. Hyperparameters: momentum, 1.0 for Nesterov's and 0.0 for plain."""
     values, g, velocity, _, rate, keep = own_slices(dtype, args, thread, threads)
     factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
@@ -90,8 +71,8 @@ def MOMENTUM(dtype: Any, args: Any, thread: int, threads: int) -> None:
         values[i] = keep * values[i] + change
 
 
-@Kernel
-def RMSPROP(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """RMSprop. Hyperparameters: rho, 1 - rho, epsilon."""
     values, g, square, _, rate, keep = own_slices(dtype, args, thread, threads)
     own = floats(args, HYPERPARAMETERS, 3)
@@ -102,8 +83,8 @@ def RMSPROP(dtype: Any, args: Any, thread: int, threads: int) -> None:
         values[i] = keep * values[i] - rate * g[i] / (np.sqrt(square[i]) + epsilon)
 
 
-@Kernel
-def ADAM(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Adam, with both bias corrections taken into the learning rate and epsilon.
 
     rate * (mean / c1) / (sqrt(square / c2) + epsilon)
@@ -129,8 +110,8 @@ def ADAM(dtype: Any, args: Any, thread: int, threads: int) -> None:
         values[i] = keep * values[i] - rate * mean[i] / (np.sqrt(square[i]) + epsilon)
 
 
-@Kernel
-def LION(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def lion(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Lion. Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2."""
     values, g, mean, _, rate, keep = own_slices(dtype, args, thread, threads)
     own = floats(args, HYPERPARAMETERS, 4)
@@ -141,8 +122,8 @@ def LION(dtype: Any, args: Any, thread: int, threads: int) -> None:
         mean[i] = beta2 * mean[i] + rest2 * g[i]
 
 
-@Kernel
-def SQUARES(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def squares(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set sums[thread] = sum of the squares of the thread's slice of x.
 
     Arguments: x_ptr (size,), size, sums_ptr (threads,) of float64.
@@ -166,7 +147,7 @@ def SQUARES(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
-    """Return the sum of what `SQUARES` gave for each thread, in their order."""
+    """Return the sum of what `squares` gave for each thread, in their order."""
     sums = vector(args, sums_ptr, threads).view(np.float64)
     total = 0.0
     for other in range(threads):
@@ -174,11 +155,11 @@ def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
     return total
 
 
-@Kernel
-def L2_PENALTY(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def l2_penalty(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.l2_penalty`; each thread changes a slice of the gradients.
 
-    Arguments: values_ptr (size,), gradients_ptr (size,), size, sums_ptr (threads,) of `SQUARES` of
+    Arguments: values_ptr (size,), gradients_ptr (size,), size, sums_ptr (threads,) of `squares` of
     the values, weight_ptr (1,), loss_sum_ptr (1,), strength (float).
     """
     values_ptr, gradients_ptr, size, sums_ptr, weight_ptr, loss_sum_ptr = integers(args, 0, 6)
@@ -197,11 +178,11 @@ def L2_PENALTY(dtype: Any, args: Any, thread: int, threads: int) -> None:
             gradients[i] += factor * values[i]
 
 
-@Kernel
-def CLIP(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def clip(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set g = g * min(1, max_norm / ||g||); each thread scales a slice.
 
-    Arguments: g_ptr (size,), size, sums_ptr (threads,) of `SQUARES` of g, max_norm (float).
+    Arguments: g_ptr (size,), size, sums_ptr (threads,) of `squares` of g, max_norm (float).
     """
     g_ptr, size, sums_ptr = integers(args, 0, 3)
     (max_norm,) = floats(args, 3, 1)

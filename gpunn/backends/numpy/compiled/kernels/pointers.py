@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.vectors import I8_POINTER, I32, I64, declared, fetch_line
+from gpunn.backends.numpy.compiled.kernels.vectors import I8_POINTER, I32, I64, declared, fetch_line
 from gpunn.backends.numpy.subnormals import FPCR_FLUSHING, MXCSR_FLUSHING
 
 __all__ = [

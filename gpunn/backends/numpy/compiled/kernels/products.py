@@ -15,77 +15,37 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic
 
-from gpunn.backends.numpy.compiled.columns import transpose_matrix
-from gpunn.backends.numpy.compiled.kernel import (
+from gpunn.backends.numpy.compiled.interface import (
+    BLAS,
+    COUNT,
+    FIRST_SLOT,
+    GRADIENTS,
     MAX_ARGS,
-    Kernel,
+    PACKED,
+    ROW_VECTORS,
+    SECOND_SLOT,
+    SPLIT_K,
+    TILE_VECTORS,
+    TRANSPOSED_PANELS,
+    TRANSPOSED_PRODUCT,
+    TRANSPOSED_RESULT,
+    VALUES,
+    P,
+)
+from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
+from gpunn.backends.numpy.compiled.kernels.kernel import (
     compiled,
+    kernel,
     partition,
     slice_of,
     vector,
 )
-from gpunn.backends.numpy.compiled.optimizers import COUNT, FIRST, GRADIENTS, SECOND, VALUES
-from gpunn.backends.numpy.compiled.panels import PANEL
-from gpunn.backends.numpy.compiled.pointers import call, copy_bytes, floats, integers
-from gpunn.backends.numpy.compiled.tiles import ROW_VECTORS, TILE_ROWS, TILE_VECTORS, tile
-from gpunn.backends.numpy.compiled.vectors import I32, I64, VECTOR_BYTES
+from gpunn.backends.numpy.compiled.kernels.panels import PANEL
+from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats, integers
+from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile
+from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES
 
-__all__ = [
-    "BLAS",
-    "PACKED",
-    "PRODUCT",
-    "PRODUCT_ARGS",
-    "SPLIT_K",
-    "SUM_SPLITS",
-    "TILES",
-    "TRANSPOSED_PANELS",
-    "TRANSPOSED_PRODUCT",
-    "TRANSPOSED_RESULT",
-]
-
-TILES, SPLIT_K, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, BLAS = range(7)
-"""How a product is done, by tiles but for the last:
-
-* TILES: from where A and B lie.
-* SPLIT_K: the same for a single row. Each thread sums up some of the k terms; `SUM_SPLITS` adds
-  these sums.
-* PACKED: B lies in panels (`panels.PACK`), and some rows of A at a time are copied together.
-* TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
-* TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
-  small.
-* TRANSPOSED_RESULT: A.T lies in memory; as C.T = B.T A.T, if C.T has few rows.
-* BLAS: by NumPy's, which each thread calls for its block of C.
-"""
-
-PRODUCT_ARGS = (
-    *("method", "by_columns", "size", "m", "n", "k"),
-    *("a", "a_row", "a_column", "b", "b_row", "b_column", "b_panel", "initial"),
-    *("c", "c_row", "c_thread", "floor", "rows", "terms", "buffer", "buffer_bytes"),
-    *("blas_function", "blas_wide", "trans_a", "trans_b", "a_length", "b_length", "unfinished"),
-    *("update", "update_args", "args_buffer"),
-)
-"""Arguments of `PRODUCT`, in order.
-
-* `a`, `b`, `c`, `initial` (n,), `buffer`: addresses, 0 for none. `initial` is the bias, or zeros.
-* `a_row`, `a_column`, `b_row`, `b_column`, `b_panel`, `c_row`: strides in bytes. `c_thread`: to the
-  C of the next thread, if each has one for the rows that it does at a time. `buffer_bytes`: to the
-  buffer of the next thread.
-* `by_columns`: whether threads divide the columns of C among them, rather than the rows.
-* `size`: bytes of a number. `floor` (float): 0.0 for ReLU, minus infinity for none.
-* `rows`, `terms`: how many rows of C, and how many of the k terms, to do at a time.
-* `trans_a`, `trans_b`, `a_length`, `b_length`: what CBLAS calls TransA, TransB, lda and ldb.
-  `unfinished`: whether bias and floor are left to do after it.
-* `update`: address of an optimizer's kernel, which takes each thread's rows of C as gradients;
-  `update_args`: address of its arguments; `args_buffer`: where each thread puts those of its own.
-"""
-
-(
-    METHOD, BY_COLUMNS, SIZE, M, N, K,
-    A, A_ROW, A_COLUMN, B, B_ROW, B_COLUMN, B_PANEL, INITIAL,
-    C, C_ROW, C_THREAD, FLOOR, ROWS, TERMS, BUFFER, BUFFER_BYTES,
-    BLAS_FUNCTION, BLAS_WIDE, TRANS_A, TRANS_B, A_LENGTH, B_LENGTH, UNFINISHED,
-    UPDATE, UPDATE_ARGS, ARGS_BUFFER,
-) = range(len(PRODUCT_ARGS))  # fmt: skip
+FLOOR = P.floor
 
 
 @intrinsic
@@ -195,10 +155,10 @@ def multiply_tiles(
         column += width
 
 
-@compiled
+@kernel
 def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + A B, floor), and do an update with it; see `PRODUCT_ARGS`."""
-    method = carray(args, MAX_ARGS)[METHOD]
+    """Set C = max(initial + A B, floor), and do an update with it; see `interface.ProductArgs`."""
+    method = carray(args, MAX_ARGS)[P.method]
     if method == SPLIT_K:
         by_split_k(dtype, args, thread, threads)
     elif method == TRANSPOSED_PANELS:
@@ -216,11 +176,11 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
 @compiled
 def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
     """Return the block of C that a thread computes: first, last + 1 row; first, last + 1 column."""
-    first, last, left, right = 0, w[M], 0, w[N]
-    if w[BY_COLUMNS]:
-        left, right = partition(w[N], PANEL // w[SIZE], thread, threads)
+    first, last, left, right = 0, w[P.m], 0, w[P.n]
+    if w[P.by_columns]:
+        left, right = partition(w[P.n], PANEL // w[P.size], thread, threads)
     else:
-        first, last = partition(w[M], 1, thread, threads)
+        first, last = partition(w[P.m], 1, thread, threads)
     return first, last, left, right
 
 
@@ -228,26 +188,33 @@ def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Take A and B from where they lie; or B from panels, and A from a copy of some rows."""
     w = carray(args, MAX_ARGS)
-    size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
+    size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = own_block(w, thread, threads)
     while first < last and left < right:
-        rows = min(w[ROWS], last - first)
-        a, a_row, a_column = w[A] + first * w[A_ROW], w[A_ROW], w[A_COLUMN]
-        c = w[C] + first * w[C_ROW]
-        if w[C_THREAD]:
-            c = w[C] + thread * w[C_THREAD]
-        if w[METHOD] == PACKED:
+        rows = min(w[P.rows], last - first)
+        a, a_row, a_column = w[P.a] + first * w[P.a_row], w[P.a_row], w[P.a_column]
+        c = w[P.c] + first * w[P.c_row]
+        if w[P.c_thread]:
+            c = w[P.c] + thread * w[P.c_thread]
+        if w[P.method] == PACKED:
             # Rows that lie apart by a power of two would push each other out of the cache.
-            copy_across(dtype, size, a, a_row, a_column, rows, w[K], buffer)
+            copy_across(dtype, size, a, a_row, a_column, rows, w[P.k], buffer)
             a, a_row, a_column = buffer, size, rows * size
         multiply_terms(
-            dtype, args, a, a_row, a_column, w[B], w[B_ROW], w[B_PANEL], w[INITIAL], c, w[C_ROW],
-            rows, left, right,
+            dtype, args, a, a_row, a_column, w[P.b], w[P.b_row], w[P.b_panel], w[P.initial], c,
+            w[P.c_row], rows, left, right,
         )  # fmt: skip
-        if w[UPDATE]:
-            args_buffer = w[ARGS_BUFFER] + thread * MAX_ARGS * 8
+        if w[P.update]:
+            args_buffer = w[P.args_buffer] + thread * MAX_ARGS * 8
             update_rows(
-                args, args_buffer, w[UPDATE], w[UPDATE_ARGS], c, first * w[N], rows * w[N], size
+                args,
+                args_buffer,
+                w[P.update],
+                w[P.update_args],
+                c,
+                first * w[P.n],
+                rows * w[P.n],
+                size,
             )
         first += rows
 
@@ -256,11 +223,11 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def by_split_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Do a single row: each thread reads whole rows of B, which then fit its cache."""
     w = carray(args, MAX_ARGS)
-    term, end = w[K] * thread // threads, w[K] * (thread + 1) // threads
+    term, end = w[P.k] * thread // threads, w[P.k] * (thread + 1) // threads
     multiply_tiles(
-        dtype, w[SIZE], w[A] + term * w[A_COLUMN], w[A_ROW], w[A_COLUMN], w[B] + term * w[B_ROW],
-        w[B_ROW], w[B_PANEL], w[INITIAL], 0, w[BUFFER] + thread * w[BUFFER_BYTES], 0, end - term,
-        -np.inf, 1, 0, w[N],
+        dtype, w[P.size], w[P.a] + term * w[P.a_column], w[P.a_row], w[P.a_column],
+        w[P.b] + term * w[P.b_row], w[P.b_row], w[P.b_panel], w[P.initial], 0,
+        w[P.buffer] + thread * w[P.buffer_bytes], 0, end - term, -np.inf, 1, 0, w[P.n],
     )  # fmt: skip
 
 
@@ -268,18 +235,18 @@ def by_split_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Transpose a panel of what lies in memory, B.T, at a time, and multiply by that."""
     w = carray(args, MAX_ARGS)
-    size, buffer = w[SIZE], w[BUFFER] + thread * w[BUFFER_BYTES]
+    size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = own_block(w, thread, threads)
-    a, c = w[A] + first * w[A_ROW], w[C] + first * w[C_ROW]
+    a, c = w[P.a] + first * w[P.a_row], w[P.c] + first * w[P.c_row]
     column = left
     while first < last and column < right:
         columns = min(PANEL // size, right - column)
-        b = w[B] + column * w[B_COLUMN]
-        transpose_matrix(dtype, size, b, w[B_COLUMN], columns, w[K], buffer, PANEL)
+        b = w[P.b] + column * w[P.b_column]
+        transpose_matrix(dtype, size, b, w[P.b_column], columns, w[P.k], buffer, PANEL)
         at = column * size
         multiply_terms(
-            dtype, args, a, w[A_ROW], w[A_COLUMN], buffer, PANEL, PANEL, w[INITIAL] + at, c + at,
-            w[C_ROW], last - first, 0, columns,
+            dtype, args, a, w[P.a_row], w[P.a_column], buffer, PANEL, PANEL, w[P.initial] + at,
+            c + at, w[P.c_row], last - first, 0, columns,
         )  # fmt: skip
         column += columns
 
@@ -288,15 +255,15 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute C.T = B.T A.T from B.T as it lies in memory and A.T in panels."""
     w = carray(args, MAX_ARGS)
-    size, m, buffer = w[SIZE], w[M], w[BUFFER] + thread * w[BUFFER_BYTES]
-    left, right = partition(w[N], PANEL // size, thread, threads)
+    size, m, buffer = w[P.size], w[P.m], w[P.buffer] + thread * w[P.buffer_bytes]
+    left, right = partition(w[P.n], PANEL // size, thread, threads)
     while left < right:
-        rows = min(w[ROWS], right - left)
+        rows = min(w[P.rows], right - left)
         multiply_terms(
-            dtype, args, w[B] + left * w[B_COLUMN], w[B_COLUMN], w[B_ROW], w[A], PANEL,
-            w[K] * PANEL, w[INITIAL], buffer, m * size, rows, 0, m,
+            dtype, args, w[P.b] + left * w[P.b_column], w[P.b_column], w[P.b_row], w[P.a], PANEL,
+            w[P.k] * PANEL, w[P.initial], buffer, m * size, rows, 0, m,
         )  # fmt: skip
-        transpose_matrix(dtype, size, buffer, m * size, rows, m, w[C] + left * size, w[C_ROW])
+        transpose_matrix(dtype, size, buffer, m * size, rows, m, w[P.c] + left * size, w[P.c_row])
         left += rows
 
 
@@ -304,16 +271,23 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
 def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute C.T = B.T A.T from A.T as it lies in memory, if C.T has few rows."""
     w = carray(args, MAX_ARGS)
-    size, m, n = w[SIZE], w[M], w[N]
+    size, m, n = w[P.size], w[P.m], w[P.n]
     left, right = partition(m, PANEL // size, thread, threads)
     if left < right:
         multiply_terms(
-            dtype, args, w[B], w[B_COLUMN], w[B_ROW], w[A], w[A_COLUMN], PANEL, w[INITIAL],
-            w[BUFFER], m * size, n, left, right,
+            dtype, args, w[P.b], w[P.b_column], w[P.b_row], w[P.a], w[P.a_column], PANEL,
+            w[P.initial], w[P.buffer], m * size, n, left, right,
         )  # fmt: skip
-        place = w[BUFFER] + left * size
+        place = w[P.buffer] + left * size
         transpose_matrix(
-            dtype, size, place, m * size, n, right - left, w[C] + left * w[C_ROW], w[C_ROW]
+            dtype,
+            size,
+            place,
+            m * size,
+            n,
+            right - left,
+            w[P.c] + left * w[P.c_row],
+            w[P.c_row],
         )
 
 
@@ -321,18 +295,19 @@ def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> No
 def by_blas(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Call the BLAS, each thread for its block of C."""
     w = carray(args, MAX_ARGS)
-    size = w[SIZE]
+    size = w[P.size]
     first, last, left, right = own_block(w, thread, threads)
     if first >= last or left >= right:
         return
     call_blas(
-        dtype, w[BLAS_FUNCTION], w[BLAS_WIDE], w[TRANS_A], w[TRANS_B], last - first, right - left,
-        w[K], w[A] + first * w[A_ROW], w[A_LENGTH], w[B] + left * w[B_COLUMN], w[B_LENGTH],
-        w[C] + first * w[C_ROW] + left * size, w[C_ROW] // size,
+        dtype, w[P.blas_function], w[P.blas_wide], w[P.trans_a], w[P.trans_b], last - first,
+        right - left, w[P.k], w[P.a] + first * w[P.a_row], w[P.a_length],
+        w[P.b] + left * w[P.b_column], w[P.b_length], w[P.c] + first * w[P.c_row] + left * size,
+        w[P.c_row] // size,
     )  # fmt: skip
-    if w[UNFINISHED]:
+    if w[P.unfinished]:
         (floor,) = floats(args, FLOOR, 1)
-        add_bias(dtype, size, w[INITIAL], w[C], w[C_ROW], floor, first, last, left, right)
+        add_bias(dtype, size, w[P.initial], w[P.c], w[P.c_row], floor, first, last, left, right)
 
 
 @compiled
@@ -354,13 +329,13 @@ def multiply_terms(
 ) -> None:
     """Compute some rows and columns of C, some terms at a time; distances are in bytes."""
     w = carray(args, MAX_ARGS)
-    k, (floor,) = w[K], floats(args, FLOOR, 1)
-    blocks = (k + w[TERMS] - 1) // w[TERMS]
+    k, (floor,) = w[P.k], floats(args, FLOOR, 1)
+    blocks = (k + w[P.terms] - 1) // w[P.terms]
     for block in range(blocks):
         term, end = k * block // blocks, k * (block + 1) // blocks
         multiply_tiles(
-            dtype, w[SIZE], a + term * a_column, a_row, a_column, b + term * b_row, b_row, b_panel,
-            c if block else initial, c_row if block else 0, c, c_row, end - term,
+            dtype, w[P.size], a + term * a_column, a_row, a_column, b + term * b_row, b_row,
+            b_panel, c if block else initial, c_row if block else 0, c, c_row, end - term,
             floor if end == k else -np.inf, rows, left, right,
         )  # fmt: skip
 
@@ -395,10 +370,10 @@ def update_rows(
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     own = vector(args, args_buffer, MAX_ARGS)
     own[VALUES] += first * size
-    if own[FIRST] != 0:
-        own[FIRST] += first * size
-    if own[SECOND] != 0:
-        own[SECOND] += first * size
+    if own[FIRST_SLOT] != 0:
+        own[FIRST_SLOT] += first * size
+    if own[SECOND_SLOT] != 0:
+        own[SECOND_SLOT] += first * size
     own[GRADIENTS] = gradients
     own[COUNT] = count
     call(kernel, args_buffer, 0, 1)
@@ -427,11 +402,8 @@ def add_bias(
             out[column] = least if value < least else value
 
 
-PRODUCT = Kernel(product.py_func)
-
-
-@Kernel
-def SUM_SPLITS(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def sum_splits(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set C = max(initial + the sum of all splits, floor); each thread does some columns.
 
     Arguments: splits_ptr (splits, columns), split_stride, splits, initial_ptr (columns,), c_ptr

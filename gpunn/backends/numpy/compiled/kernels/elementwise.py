@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2
-from gpunn.backends.numpy.compiled.kernel import (
-    Kernel,
+from gpunn.backends.numpy.compiled.kernels.kernel import (
     compiled,
+    kernel,
     matrix,
     partition,
     scalar,
     slice_of,
     vector,
 )
-from gpunn.backends.numpy.compiled.pointers import floats, integers
-
-__all__ = ["DROPOUT", "RESCALE", "RESCALE_BYTES", "STANDARDIZE"]
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 LANES = 16
 """Elements that a thread's slice is a multiple of: a cache line in float32."""
@@ -39,8 +37,8 @@ def mix(bits: Any) -> Any:
     return np.uint32(bits ^ (bits >> SHIFT_16))
 
 
-@Kernel
-def DROPOUT(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.dropout`; each thread does a slice.
 
     Arguments: x_ptr (size,), out_ptr (size,), size, passes_ptr (1,) of int64, key, threshold (the
@@ -67,7 +65,7 @@ def DROPOUT(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @partial(compiled, inline=True)
-def rescale(x: Any, args: Any, out: Any) -> None:
+def rescale_slice(x: Any, args: Any, out: Any) -> None:
     """Set out = scale * x + offset for slices, with the factors that both kernels below take."""
     factor, shift = floats(args, 3, 2)
     T = out.dtype.type
@@ -76,8 +74,8 @@ def rescale(x: Any, args: Any, out: Any) -> None:
         out[i] = T(x[i]) * scale + offset
 
 
-@Kernel
-def RESCALE(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = scale * x + offset; each thread does a slice.
 
     Arguments: x_ptr (size,), out_ptr (size,), size, scale (float), offset (float).
@@ -85,21 +83,21 @@ def RESCALE(dtype: Any, args: Any, thread: int, threads: int) -> None:
     x_ptr, out_ptr, size = integers(args, 0, 3)
     begin, end = partition(size, LANES, thread, threads)
     x = slice_of(dtype, x_ptr, size, begin, end)
-    rescale(x, args, slice_of(dtype, out_ptr, size, begin, end))
+    rescale_slice(x, args, slice_of(dtype, out_ptr, size, begin, end))
 
 
-@Kernel
-def RESCALE_BYTES(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Do the same as `RESCALE` for an x of uint8."""
+@kernel
+def rescale_bytes(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Do the same as `rescale` for an x of uint8."""
     x_ptr, out_ptr, size = integers(args, 0, 3)
     begin, end = partition(size, LANES, thread, threads)
     # By way of int64, since there are pointers to that and to the network's type alone.
     x = vector(args, x_ptr, (size + 7) // 8).view(np.uint8)[begin:end]
-    rescale(x, args, slice_of(dtype, out_ptr, size, begin, end))
+    rescale_slice(x, args, slice_of(dtype, out_ptr, size, begin, end))
 
 
-@Kernel
-def STANDARDIZE(dtype: Any, args: Any, thread: int, threads: int) -> None:
+@kernel
+def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = (x - mean) / std; each thread does some rows.
 
     Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), out_ptr

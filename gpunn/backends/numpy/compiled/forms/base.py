@@ -1,0 +1,48 @@
+"""What all forms have in common: what they return, and what they are made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from gpunn.backends.numpy.bind import Binder
+from gpunn.backends.numpy.compiled.product_plans import ProductPlans
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.scratch import contiguous
+from gpunn.typing import Array
+
+__all__ = ["Forms", "Steps", "same_kind"]
+
+Steps: TypeAlias = list[Instruction | Callable[[], None]] | None
+"""What a form returns: instructions, and calls of NumPy between them, in order. None means that
+there is no kernel for these arguments: an array that isn't contiguous, a loss of the user's own."""
+
+
+def same_kind(*arrays: Array) -> bool:
+    """Return whether all arrays are contiguous, and all of float32 or all of float64."""
+    return contiguous(*arrays) and arrays[0].dtype in (np.float32, np.float64)
+
+
+class Forms:
+    """Forms of operations: methods with their names and parameters, which return `Steps`.
+
+    Parameters
+    ----------
+    binder : Binder
+        Makes calls of what there are no instructions for.
+    threads : int
+        Threads of the team.
+    products : ProductPlans
+        Encodes matrix products.
+    """
+
+    def __init__(self, binder: Binder, threads: int, products: ProductPlans) -> None:
+        self.binder, self.threads, self.products = binder, threads, products
+
+    def weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
+        """Return what sets out = out + sum_i weights_i values_i."""
+        args = [values, weights, values.size, out]
+        read = [values, weights, out]
+        return Instruction("add_weighted_sum", args, read, [out])

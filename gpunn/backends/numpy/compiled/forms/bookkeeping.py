@@ -1,0 +1,48 @@
+"""Filling, adding and gathering arrays, and what a step counts."""
+
+from __future__ import annotations
+
+from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.scratch import contiguous
+from gpunn.backends.operations import UpdateCounters
+from gpunn.typing import Array
+
+__all__ = ["Bookkeeping"]
+
+
+class Bookkeeping(Forms):
+    """Filling, adding and gathering arrays, and what a step counts."""
+
+    def fill(self, out: Array, value: float) -> Steps:
+        if not same_kind(out):
+            return None
+        return [Instruction("fill", [out, out.size, float(value)], writes=[out])]
+
+    def accumulate(self, values: Array, out: Array) -> Steps:
+        if not same_kind(values, out) or values.shape != out.shape:
+            return None
+        return [Instruction("add", [values, out, out.size], [values, out], [out])]
+
+    def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Steps:
+        if not contiguous(source, out) or not contiguous(order, start) or not out.size:
+            return None
+        row_bytes = out.nbytes // out.shape[0]
+        args = [source, order, start, out, out.shape[0], row_bytes]
+        return [Instruction("gather", args, [source, order, start], [out])]
+
+    def sum(self, values: Array, out: Array) -> Steps:
+        if not same_kind(values, out):
+            return None
+        return [Instruction("set_sum", [values, values.size, out], [values], [out])]
+
+    def count_pass(self, start: Array, rows: int, passes: Array) -> Steps:
+        changed = [start, passes]
+        return [Instruction("count_pass", [start, rows, passes], changed, changed)]
+
+    def count_update(self, counters: UpdateCounters) -> Steps:
+        rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
+        if not same_kind(rates, rate, weight, loss_sum, weight_sum, finite_steps):
+            return None
+        changed = [position, rate, updates, weight_sum, finite_steps]
+        return [Instruction("count_update", counters, counters, changed, early=True)]

@@ -1,0 +1,185 @@
+"""What the kernels and the programs that run them agree on.
+
+The kernels in `kernels/` are compiled before anything runs. So this module, which both sides
+import, knows neither numba nor machine code.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+__all__ = [
+    "ARRIVED",
+    "BLAS",
+    "COUNT",
+    "DONE",
+    "FIRST_SLOT",
+    "GENERATION",
+    "GRADIENTS",
+    "JOB",
+    "LOSS_BLOCK",
+    "MAX_ARGS",
+    "PACKED",
+    "ROW_SIZE",
+    "ROW_VECTORS",
+    "SECOND_SLOT",
+    "SLEEPING",
+    "SPLIT_K",
+    "TILES",
+    "TILE_VECTORS",
+    "TRANSPOSED_PANELS",
+    "TRANSPOSED_PRODUCT",
+    "TRANSPOSED_RESULT",
+    "VALUES",
+    "P",
+    "ProductArgs",
+    "Vectors",
+]
+
+MAX_ARGS = 36
+"""Arguments of an instruction, at most."""
+
+ROW_SIZE = MAX_ARGS + 2
+"""Integers in a row of a program's table: kernel, whether a barrier follows, arguments."""
+
+ARRIVED, DONE, GENERATION, SLEEPING, JOB = 0, 8, 16, 24, 32
+"""Places in a team's mailbox, in integers of 64 bits; each has a cache line of its own. They hold
+the threads that have arrived at barriers, the workers that are done, the number of the newest
+program, the threads that sleep, and that program's table, length and repetitions."""
+
+VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
+"""Numbers of the arguments of an optimizer's kernel that say which parameters it updates."""
+
+LOSS_BLOCK = 16
+"""Rows that a loss handles together: a vector of one class's logits, as classes may be few."""
+
+TILE_VECTORS = 2
+"""Vectors in a row of a product's tile, at most."""
+
+ROW_VECTORS = 8
+"""Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
+
+
+class Vectors(NamedTuple):
+    """The vector registers of the processors that the kernels are compiled for.
+
+    Attributes
+    ----------
+    size : int
+        Bytes in one.
+    registers : int
+        How many there are.
+    """
+
+    size: int
+    registers: int
+
+    @property
+    def tile_rows(self) -> int:
+        """Rows in a product's tile, at most.
+
+        Beside the tile, registers hold a row of B and an element of A.
+        """
+        return (self.registers - TILE_VECTORS - 1) // TILE_VECTORS
+
+    @property
+    def panel(self) -> int:
+        """Bytes of a row of B that a tile takes."""
+        return TILE_VECTORS * self.size
+
+
+TILES, SPLIT_K, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, BLAS = range(7)
+"""How a product is done, by tiles but for the last:
+
+* TILES: from where A and B lie.
+* SPLIT_K: the same for a single row. Each thread sums up some of the k terms; `sum_splits` adds
+  these sums.
+* PACKED: B lies in panels (kernel `pack`), and some rows of A at a time are copied together.
+* TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
+* TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
+  small.
+* TRANSPOSED_RESULT: A.T lies in memory; as C.T = B.T A.T, if C.T has few rows.
+* BLAS: by NumPy's, which each thread calls for its block of C.
+"""
+
+
+class ProductArgs(NamedTuple):
+    """Arguments of the kernel `product`, in order.
+
+    `initial` is the bias (n,), or zeros. Addresses are 0 where there is no array; strides are in
+    bytes.
+
+    Attributes
+    ----------
+    method : int
+        How it is done.
+    by_columns : int
+        Whether threads divide the columns of C among them, rather than the rows.
+    size : int
+        Bytes of a number.
+    m, n, k : int
+        A is (m, k), B (k, n), C (m, n).
+    a, a_row, a_column, b, b_row, b_column : int
+        Addresses and strides of A and B.
+    b_panel : int
+        Bytes from a panel of B to the next.
+    initial, c, c_row : int
+        Addresses, and the stride of C.
+    c_thread : int
+        Stride to the C of the next thread, if each has one for the rows that it does at a time.
+    floor : float
+        0.0 for ReLU, minus infinity for none.
+    rows, terms : int
+        How many rows of C, and how many of the k terms, to do at a time.
+    buffer, buffer_bytes : int
+        Memory of the first thread, and the stride to that of the next.
+    blas_function, blas_wide : int
+        Address of cblas_sgemm or cblas_dgemm, and whether its sizes have 64 bits.
+    trans_a, trans_b, a_length, b_length : int
+        What CBLAS calls TransA, TransB, lda and ldb.
+    unfinished : int
+        Whether bias and floor are left to do after a BLAS's product.
+    update, update_args : int
+        Addresses of an optimizer's kernel, which takes each thread's rows of C as gradients, and of
+        its arguments.
+    args_buffer : int
+        Where each thread puts the arguments of its part of the update.
+    """
+
+    method: Any
+    by_columns: Any
+    size: Any
+    m: Any
+    n: Any
+    k: Any
+    a: Any
+    a_row: Any
+    a_column: Any
+    b: Any
+    b_row: Any
+    b_column: Any
+    b_panel: Any
+    initial: Any
+    c: Any
+    c_row: Any
+    c_thread: Any = 0
+    floor: Any = -math.inf
+    rows: Any = 0
+    terms: Any = 0
+    buffer: Any = 0
+    buffer_bytes: Any = 0
+    blas_function: Any = 0
+    blas_wide: Any = 0
+    trans_a: Any = 0
+    trans_b: Any = 0
+    a_length: Any = 0
+    b_length: Any = 0
+    unfinished: Any = 0
+    update: Any = 0
+    update_args: Any = 0
+    args_buffer: Any = 0
+
+
+P = ProductArgs(*range(len(ProductArgs._fields)))
+"""The number of each argument."""

@@ -1,0 +1,1 @@
+"""The kernels' sources, which numba compiles. What runs them knows them by name alone."""

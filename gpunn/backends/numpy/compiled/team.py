@@ -1,0 +1,120 @@
+"""Threads that run one program together, and meet at its barriers.
+
+A step of a small network takes some ten microseconds, about as long as it takes to wake a thread.
+So the threads stay in compiled code from one operation to the next, spin on a counter in memory at
+a barrier, and spin for a while on the mailbox, where the next program comes, before they sleep.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.interface import ARRIVED, DONE, JOB
+from gpunn.backends.numpy.compiled.library import library
+from gpunn.errors import ArgumentError
+
+__all__ = ["Team", "team"]
+
+
+def _address_of_yield() -> int:
+    import ctypes
+
+    try:
+        library = ctypes.CDLL(None)
+        return int(ctypes.cast(library.sched_yield, ctypes.c_void_p).value or 0)
+    except (OSError, AttributeError):
+        return 0
+
+
+class Team:
+    """The thread that asks for programs, the leader, and workers, which wait for them.
+
+    Parameters
+    ----------
+    threads : int
+        All of them, this one included.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._mailbox = np.zeros(64, np.int64)
+        # Where a cache line begins.
+        self._address = self._mailbox.ctypes.data + -self._mailbox.ctypes.data % 64
+        offset = (self._address - self._mailbox.ctypes.data) // 8
+        self._slots = self._mailbox[offset:]
+        self._lock = threading.Lock()
+        self._wake = threading.Semaphore(0)
+        self._yield = _address_of_yield()
+        self._code = library()
+        for thread in range(1, threads):
+            worker = threading.Thread(
+                target=self._work, args=(thread,), name=f"gpunn-{thread}", daemon=True
+            )
+            try:
+                worker.start()
+            except RuntimeError as error:
+                raise ArgumentError(
+                    f"threads: the system lets this process start no more than {thread} of "
+                    f"{threads} threads ({error}); ask for fewer"
+                ) from error
+
+    def run(self, table: np.ndarray, times: int) -> None:
+        """Run the program in `table` `times` times; callers take turns."""
+        with self._lock:
+            slots, length = self._slots, len(table)
+            address = table.ctypes.data
+            if self.threads > 1:
+                slots[ARRIVED] = slots[DONE] = 0
+                slots[JOB], slots[JOB + 1], slots[JOB + 2] = address, length, times
+            published = woken = self.threads == 1
+            try:
+                if not published:
+                    sleeping = self._code.publish(self._address)
+                    published = True
+                    for _ in range(sleeping):
+                        self._wake.release()
+                    woken = True
+            finally:
+                # Also if this is interrupted: workers that have begun wait at the barriers. One
+                # call too many of either kind does no harm to those that are awake.
+                if not published:
+                    self._code.publish(self._address)
+                if not woken:
+                    self._wake.release(self.threads - 1)
+                self._code.run_as_leader(
+                    address, length, times, self.threads, self._address, self._yield
+                )
+
+    def _work(self, thread: int) -> None:
+        seen = 0
+        while True:
+            seen = self._code.run_as_worker(thread, self.threads, seen, self._address, self._yield)
+            # A program that came between the last look and this count has not woken this thread.
+            if self._code.start_sleeping(self._address, 1) == seen:
+                self._wake.acquire()
+            self._code.start_sleeping(self._address, -1)
+
+
+_teams: dict[int, Team] = {}
+_teams_lock = threading.Lock()
+
+
+def forget_teams() -> None:
+    """Begin anew in a forked process, which has none of its parent's threads."""
+    global _teams_lock
+    _teams.clear()
+    _teams_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=forget_teams)
+
+
+def team(threads: int) -> Team:
+    """Return the team of this many threads; each process makes its own."""
+    with _teams_lock:
+        if threads not in _teams:
+            _teams[threads] = Team(threads)
+        return _teams[threads]
