@@ -86,8 +86,7 @@ TRAINERS = {
 METHOD = "GPUNN_BENCHMARK_WITHOUT"
 """The variable that says which method of products a process goes without."""
 
-METHODS = ("PACKED", "BLAS", "SPLIT_K", "TRANSPOSED_PANELS", "TRANSPOSED_PRODUCT")
-METHODS += ("TRANSPOSED_RESULT",)
+METHODS = ("PACKED", "TRANSPOSED_PANELS", "TRANSPOSED_PRODUCT")
 
 TRAINERS |= {
     f"gpunn-without-{method.lower().replace('_', '-')}": Competitor(

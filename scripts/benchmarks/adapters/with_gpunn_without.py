@@ -16,24 +16,19 @@ from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 
 CHOOSE = ProductPlans._method
 
+INSTEAD = {
+    interface.PACKED: interface.TILES,
+    interface.TRANSPOSED_PANELS: interface.PACKED,
+    interface.TRANSPOSED_PRODUCT: interface.TRANSPOSED_PANELS,
+}
+"""What does the products of each method when that is left out."""
 
-def choose(plans: ProductPlans, m: int, n: int, k: int, *rest: Any) -> int:
+
+def choose(plans: ProductPlans, *sizes: Any) -> int:
     """Return a method for a product of these sizes that is not the one left out."""
-    method = CHOOSE(plans, m, n, k, *rest)
-    _, transpose_a, transpose_b = rest
-    without = getattr(interface, os.environ[METHOD])
-    if method != without:
-        return method
-    blas = interface.TILES if plans.blas is None or without == interface.BLAS else interface.BLAS
-    if without == interface.TRANSPOSED_RESULT:
-        return interface.PACKED if m * n > 1 << 15 else interface.TILES
-    if without == interface.TRANSPOSED_PRODUCT:
-        return interface.BLAS if plans.blas is not None else interface.TRANSPOSED_PANELS
-    if without == interface.TRANSPOSED_PANELS:
-        return interface.PACKED if plans.blas is None else interface.BLAS
-    if without == interface.BLAS:
-        return interface.TRANSPOSED_PANELS if transpose_b else interface.PACKED
-    return interface.TILES if transpose_a or without == interface.SPLIT_K else blas
+    method = CHOOSE(plans, *sizes)
+    left_out = method == getattr(interface, os.environ[METHOD])
+    return INSTEAD[method] if left_out else method
 
 
 class Without(Gpunn):

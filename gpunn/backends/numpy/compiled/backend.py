@@ -83,16 +83,13 @@ class CompiledBackend(NumpyBackend):
         # The team is small where waiting for one another would take longer than the work.
         threads = self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
         vectors = library().vectors
-        products = ProductPlans(threads, find_blas(), largest_panels(tape, vectors.panel), vectors)
+        products = ProductPlans(threads, largest_panels(tape, vectors.panel), vectors)
         binder = Binder(self._partition, Scratch())
         encoder = Encoder(binder, threads, products)
         steps = apply_forms(tape, self, encoder, lambda one: self.bound([one], binder))
-        # The threads share the work, so each of their products is computed by one.
-        used = products.blas if products.uses_blas else None
-        alone = nullcontext if used is None else functools.partial(used.limited, 1)
         blas = find_blas() if self._limits_blas else None
         limited = nullcontext if blas is None else functools.partial(blas.limited, self.threads)
-        return Program(steps, threads, alone, limited)
+        return Program(steps, threads, limited)
 
 
 def microseconds(tape: Tape) -> float:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ARRIVED",
-    "BLAS",
     "COUNT",
     "DONE",
     "FIRST_SLOT",
@@ -25,12 +24,10 @@ __all__ = [
     "ROW_VECTORS",
     "SECOND_SLOT",
     "SLEEPING",
-    "SPLIT_K",
     "TILES",
     "TILE_VECTORS",
     "TRANSPOSED_PANELS",
     "TRANSPOSED_PRODUCT",
-    "TRANSPOSED_RESULT",
     "VALUES",
     "P",
     "ProductArgs",
@@ -89,18 +86,14 @@ class Vectors(NamedTuple):
         return TILE_VECTORS * self.size
 
 
-TILES, SPLIT_K, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, BLAS = range(7)
-"""How a product is done, by tiles but for the last:
+TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT = range(4)
+"""How a product is done by tiles:
 
 * TILES: from where A and B lie.
-* SPLIT_K: the same for a single row. Each thread sums up some of the k terms; `sum_splits` adds
-  these sums.
 * PACKED: B lies in panels (kernel `pack`), and some rows of A at a time are copied together.
 * TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
 * TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
   small.
-* TRANSPOSED_RESULT: A.T lies in memory; as C.T = B.T A.T, if C.T has few rows.
-* BLAS: by NumPy's, which each thread calls for its block of C.
 """
 
 
@@ -134,12 +127,6 @@ class ProductArgs(NamedTuple):
         How many rows of C, and how many of the k terms, to do at a time.
     buffer, buffer_bytes : int
         Memory of the first thread, and the stride to that of the next.
-    blas_function, blas_wide : int
-        Address of cblas_sgemm or cblas_dgemm, and whether its sizes have 64 bits.
-    trans_a, trans_b, a_length, b_length : int
-        What CBLAS calls TransA, TransB, lda and ldb.
-    unfinished : int
-        Whether bias and floor are left to do after a BLAS's product.
     update, update_args : int
         Addresses of an optimizer's kernel, which takes each thread's rows of C as gradients, and of
         its arguments.
@@ -169,13 +156,6 @@ class ProductArgs(NamedTuple):
     terms: Any = 0
     buffer: Any = 0
     buffer_bytes: Any = 0
-    blas_function: Any = 0
-    blas_wide: Any = 0
-    trans_a: Any = 0
-    trans_b: Any = 0
-    a_length: Any = 0
-    b_length: Any = 0
-    unfinished: Any = 0
     update: Any = 0
     update_args: Any = 0
     args_buffer: Any = 0

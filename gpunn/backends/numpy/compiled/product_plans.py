@@ -1,4 +1,4 @@
-"""How each matrix product of a program is done, by its sizes and the BLAS there is.
+"""How each matrix product of a program is done, by its sizes.
 
 The limits are measured ones: `scripts/benchmark.py gemm` and docs/benchmarks.md.
 """
@@ -11,16 +11,12 @@ from functools import partial
 
 import numpy as np
 
-from gpunn.backends.numpy.blas import Blas
 from gpunn.backends.numpy.compiled.interface import (
-    BLAS,
     MAX_ARGS,
     PACKED,
-    SPLIT_K,
     TILES,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
-    TRANSPOSED_RESULT,
     ProductArgs,
     Vectors,
 )
@@ -31,21 +27,15 @@ from gpunn.typing import Array
 
 __all__ = ["ProductPlans"]
 
-NO_TRANSPOSE, TRANSPOSE = 111, 112
-"""CBLAS's names."""
-
 CACHED = 1 << 18
 """Bytes of a matrix that stay in a core's cache while others pass through it."""
 
 SKINNY = 160
-"""Rows of a batch up to which a BLAS, which copies its operands first, takes longer than tiles."""
+"""Rows of a batch up to which copying an operand first takes longer than it saves."""
 
 NARROW = 512
-"""Columns of B up to which tiles are as fast as a BLAS for any number of rows; and terms up to
-which a panel of a transposed B stays in the first cache."""
-
-ONE_ROW = 1 << 17
-"""Numbers in B from which on threads divide the terms of a single row's product among them."""
+"""Columns of B up to which tiles need no panels for some more rows; and terms up to which a panel
+of a transposed B stays in the first cache."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """Terms, and numbers in a gradient of weights, up to which putting B into panels takes longer than
@@ -57,10 +47,6 @@ LARGE_RESULT = 1 << 19
 APART = 1 << 19
 """Bytes that the terms done at a time may span in a matrix, so that a tile still finds each row in
 the cache: rows that lie a power of two apart push each other out of it."""
-
-LONG_ROW = 1 << 15
-"""Bytes of a row of A up to which tiles are faster than a BLAS with vectors half as wide. That
-divides longer sums; tiles would fetch all of B again for every few rows."""
 
 MOST_TILES = 8
 """Tiles' heights of rows done at a time, at most: more of A would not stay in the cache."""
@@ -97,23 +83,17 @@ class ProductPlans:
     ----------
     threads : int
         Threads of the team.
-    blas : Blas or None
-        Which products may be left to.
     most : int
         Bytes that the panels of an operand can take.
     vectors : Vectors
         The registers that the kernels were compiled for.
-    uses_blas : bool
-        Whether one of the products so far is left to it.
     gradients : list of array
         Results of those that had a transposed A: gradients of weights.
     """
 
     threads: int
-    blas: Blas | None
     most: int
     vectors: Vectors
-    uses_blas: bool = False
     gradients: list[Array] = field(default_factory=list)
     _panels: Array | None = None
 
@@ -159,13 +139,8 @@ class ProductPlans:
             rows = self._rows_within(CACHED, n * size)
         elif method == TILES:
             rows, terms = MOST_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
-        elif method == SPLIT_K:
-            numbers = n
         elif method == TRANSPOSED_PANELS:
             numbers = k * panel
-        elif method == TRANSPOSED_RESULT:
-            terms = max(64, APART // (m * size))
-            numbers = m * n
         elif method == TRANSPOSED_PRODUCT:
             rows = self._rows_within(2 * CACHED, k * size)
             numbers = m * rows
@@ -179,9 +154,7 @@ class ProductPlans:
             right = Operand(address(instructions[0].writes[0]), panel_bytes, size, k * panel_bytes)
             read = [a, *instructions[0].writes, initial]
         buffer_bytes = -(-numbers * size // 64) * 64
-        buffer = np.empty(
-            (1 if method == TRANSPOSED_RESULT else self.threads) * buffer_bytes, np.uint8
-        )
+        buffer = np.empty(self.threads * buffer_bytes, np.uint8)
         if buffer_bytes:
             read.append(buffer)
         args = ProductArgs(
@@ -207,51 +180,16 @@ class ProductPlans:
             buffer=buffer,
             buffer_bytes=buffer_bytes,
         )
-        if method == SPLIT_K:
-            return self._split_k(args, a, b, initial, buffer, out)
-        if method == BLAS:
-            unfinished = bias is not None or floor > -math.inf
-            args = args._replace(
-                **self._for_blas(a, b, transpose_a, transpose_b), unfinished=unfinished
-            )
         product = Instruction("product", args, read, [out])
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
-
-    def _for_blas(self, a: Array, b: Array, transpose_a: bool, transpose_b: bool) -> dict[str, int]:
-        """Return the arguments that only a BLAS needs."""
-        assert self.blas is not None
-        self.uses_blas = True
-        return {
-            "blas_function": self.blas.products[a.dtype.name],
-            "blas_wide": self.blas.wide,
-            "trans_a": TRANSPOSE if transpose_a else NO_TRANSPOSE,
-            "trans_b": TRANSPOSE if transpose_b else NO_TRANSPOSE,
-            "a_length": a.shape[1],
-            "b_length": b.shape[1],
-        }
-
-    def _split_k(
-        self, args: ProductArgs, a: Array, b: Array, initial: Array, splits: Array, out: Array
-    ) -> list[Instruction]:
-        """Return what sums up some of the terms on each thread, and adds these sums."""
-        more = [splits, args.buffer_bytes, self.threads, initial, out]
-        more += [args.n, args.size, args.floor]
-        nothing = np.zeros(args.n + self.vectors.panel, out.dtype)
-        args = args._replace(initial=nothing)
-        return [
-            Instruction("product", args, [a, b, nothing], [splits]),
-            Instruction("sum_splits", more, [splits, initial], [out]),
-        ]
 
     def _method(
         self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool
     ) -> int:
         panel = self.vectors.panel // size
         if transpose_a:
-            if 2 * n <= panel and k >= 128 and m >= 512:
-                return TRANSPOSED_RESULT
             few = k <= panel // 2 or (k <= FEW_TERMS and n < NARROW)
             return TILES if few or m * n <= SMALL_RESULT else PACKED
         if transpose_b:
@@ -259,16 +197,10 @@ class ProductPlans:
                 return PACKED
             if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):
                 return TRANSPOSED_PRODUCT
-            return (
-                BLAS
-                if k > NARROW and self._blas_pays(k * self.vectors.panel // panel)
-                else TRANSPOSED_PANELS
-            )
-        if m == 1 < self.threads <= k and k * n >= ONE_ROW:
-            return SPLIT_K
+            return TRANSPOSED_PANELS
         if m <= SKINNY or n < 256 or (n <= NARROW and m < 256):
             return TILES
-        return BLAS if n > NARROW and self._blas_pays(k * size) else PACKED
+        return PACKED
 
     def _operand(self, array: Array, transposed: bool) -> Operand:
         """Return a matrix as it lies in memory, or its transpose."""
@@ -281,13 +213,6 @@ class ProductPlans:
         """Return how many rows to do at a time: whole tiles that fit, if possible."""
         height = self.vectors.tile_rows
         return max(height, min(MOST_TILES * height, size // (row_bytes * height) * height))
-
-    def _blas_pays(self, row_bytes: int) -> bool:
-        """Return whether a BLAS is as fast for large matrices, A having rows of `row_bytes`."""
-        if self.blas is None:
-            return False
-        wide = (self.blas.vector_bytes or self.vectors.size) >= self.vectors.size
-        return wide or row_bytes > LONG_ROW
 
     def _packed(self, array: Array, operand: Operand, columns: int, rows: int) -> Instruction:
         """Return what copies an operand into panels, in memory that all products use in turn."""

@@ -98,8 +98,6 @@ class Program:
     operations : sequence of Instruction or callable
     threads : int
         How many run it.
-    alone : callable
-        Returns a context in which the BLAS leaves the other cores to the team.
     limited : callable
         Returns a context in which the BLAS takes no more threads than were asked for.
     """
@@ -108,11 +106,10 @@ class Program:
         self,
         operations: Sequence[Instruction | Callable[[], None]],
         threads: int,
-        alone: Callable[[], AbstractContextManager[Any]],
         limited: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._kept: list[Any] = []  # since the tables know memory by address only
-        self._threads, self._alone, self._limited = threads, alone, limited
+        self._threads, self._limited = threads, limited
         team(threads)  # started now, not in its first run
         self._steps: list[np.ndarray | Callable[[], None]] = []
         self._non_final: np.ndarray | None = None
@@ -139,19 +136,17 @@ class Program:
         # Asked for each time: a forked process has none of its parent's threads.
         run = team(self._threads).run
         if len(self._steps) == 1 and isinstance(self._steps[0], np.ndarray):
-            with self._alone():
-                if self._non_final is not None and times > 1:
-                    run(self._non_final, times - 1)
-                if times > 0:
-                    run(self._steps[0], 1)
+            if self._non_final is not None and times > 1:
+                run(self._non_final, times - 1)
+            if times > 0:
+                run(self._steps[0], 1)
             return
         # Calls may have products of their own, for all cores. The team sets its own flags.
         with self._limited(), FLUSHED:
             for _ in range(times):
                 for step in self._steps:
                     if isinstance(step, np.ndarray):
-                        with self._alone():
-                            run(step, 1)
+                        run(step, 1)
                     else:
                         step()
 

@@ -1,15 +1,12 @@
 """Matrix products by every method, and updates done together with the products they wait for."""
 
-from copy import copy
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
-from gpunn.backends.numpy.blas import find_blas
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.backend import largest_panels
 from gpunn.backends.numpy.compiled.interface import Vectors
@@ -25,30 +22,24 @@ CASES = [
     ("TILES", "nn", 33, 130, 700),
     ("TILES", "nn", 37, 2050, 300),  # more terms than are done at a time
     ("TILES", "nn", 1, 150, 90),
-    ("SPLIT_K", "nn", 1, 701, 300),
     ("TILES", "nn", 5, 10, 1),
     ("TILES", "tn", 130, 37, 50),
     ("PACKED", "nn", 300, 261, 290),
+    ("PACKED", "nn", 170, 530, 40),
     ("PACKED", "tn", 261, 517, 70),
     ("PACKED", "tn", 90, 600, 1030),
+    ("PACKED", "tn", 517, 70, 260),
     ("PACKED", "nt", 1030, 523, 10),
     ("TRANSPOSED_PANELS", "nt", 45, 77, 130),
     ("TRANSPOSED_PANELS", "nt", 1, 1, 1),
+    ("TRANSPOSED_PANELS", "nt", 170, 300, 530),
     ("TRANSPOSED_PRODUCT", "nt", 35, 700, 530),
     ("TRANSPOSED_PRODUCT", "nt", 150, 701, 530),
-    ("TRANSPOSED_RESULT", "tn", 517, 7, 260),
-    ("TRANSPOSED_RESULT", "tn", 2051, 8, 300),
-    ("BLAS", "nn", 170, 530, 40),
-    ("BLAS", "nt", 170, 300, 530),
 ]
-
-# Instead of a BLAS whose vectors are half as wide as those of tiles.
-BY_TILES = [("PACKED", "nn", 170, 530, 40), ("TRANSPOSED_PANELS", "nt", 170, 300, 530)]
 
 
 def run(instructions, threads, times=1):
-    blas = find_blas()
-    Program(instructions, threads, lambda: blas.limited(1))(times)
+    Program(instructions, threads)(times)
 
 
 def operands(form, m, n, k, dtype):
@@ -59,7 +50,7 @@ def operands(form, m, n, k, dtype):
 
 
 def plans(threads):
-    return ProductPlans(threads, find_blas(), 1 << 24, library().vectors)
+    return ProductPlans(threads, 1 << 24, library().vectors)
 
 
 def forced(method, threads):
@@ -69,10 +60,9 @@ def forced(method, threads):
     return made
 
 
-@pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES + BY_TILES)
+@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
 def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     a, b, out = operands(form, m, n, k, dtype)
     made = forced(method, threads)
@@ -84,39 +74,12 @@ def test_every_method_agrees_with_numpy(method, form, m, n, k, threads, dtype):
     assert (np.abs(out - expected) <= bound).all()
 
 
-@pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
-@pytest.mark.parametrize(
-    ("vector_bytes", "method", "form", "m", "n", "k"),
-    [(64, *case) for case in CASES]
-    + [(None, *case) for case in CASES if case[0] == "BLAS"]
-    + [(32, *case) for case in BY_TILES]
-    + [(32, "BLAS", "nn", 170, 530, 8193), (32, "BLAS", "nt", 170, 300, 8193)],
-)
-def test_sizes_and_the_blas_decide_on_the_method(vector_bytes, method, form, m, n, k):
+@pytest.mark.parametrize(("method", "form", "m", "n", "k"), CASES)
+def test_sizes_decide_on_the_method(method, form, m, n, k):
     made = replace(plans(2), vectors=AVX512)
-    made.blas = copy(made.blas)
-    made.blas.vector_bytes = vector_bytes
     instructions = made.encode(*operands(form, m, n, k, "float32"), form == "tn", form == "nt")
     product = next(each for each in instructions if each.kernel == "product")
     assert product.args.method == getattr(interface, method)
-
-
-@pytest.mark.parametrize(
-    ("tiles", "vectors", "row_bytes", "expected"),
-    [
-        (64, 64, 64, True),
-        (64, None, 64, True),
-        (64, 32, 1 << 15, False),
-        (64, 32, (1 << 15) + 1, True),
-        (32, 32, 64, True),
-        (16, None, 64, True),
-    ],
-)
-def test_a_blas_pays_if_its_vectors_are_as_wide(tiles, vectors, row_bytes, expected):
-    made = ProductPlans(2, SimpleNamespace(vector_bytes=vectors), 0, Vectors(tiles, 32))
-    assert made._blas_pays(row_bytes) is expected
-    made.blas = None
-    assert not made._blas_pays(row_bytes)
 
 
 def test_panels_are_as_large_as_the_products_need():
@@ -129,7 +92,6 @@ def test_panels_are_as_large_as_the_products_need():
     assert 300 * 4 * 4 <= largest_panels(tape, AVX512.panel) < 100_000
 
 
-@pytest.mark.skipif(find_blas() is None, reason="NumPy has a BLAS that gpunn does not know")
 @pytest.mark.parametrize(
     "sizes", [(1, 701, 300), (33, 130, 300), (37, 2050, 300), (300, 261, 290), (170, 530, 40)]
 )

@@ -1,9 +1,9 @@
-"""Matrix products C = A B: by tiles of our own where they are faster, by NumPy's BLAS elsewhere.
+"""Matrix products C = A B by tiles.
 
-A is (m, k), B (k, n) and C (m, n). A BLAS is made for large matrices. It copies its operands into
-another order first, which pays if each element is used often. In a training step one side is often
-a batch of some dozens of rows. Then tiles that read the operands where they lie take less time, and
-can add a bias and apply ReLU before the result leaves the registers.
+A is (m, k), B (k, n) and C (m, n). A library for large matrices copies its operands into another
+order first, which pays if each element is used often. In a training step one side is often a batch
+of some dozens of rows. Then tiles that read the operands where they lie take less time. They also
+add a bias and apply ReLU before the result leaves the registers.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
+from numba import carray
 
 from gpunn.backends.numpy.compiled.interface import (
-    BLAS,
     COUNT,
     FIRST_SLOT,
     GRADIENTS,
@@ -24,11 +21,9 @@ from gpunn.backends.numpy.compiled.interface import (
     PACKED,
     ROW_VECTORS,
     SECOND_SLOT,
-    SPLIT_K,
     TILE_VECTORS,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
-    TRANSPOSED_RESULT,
     VALUES,
     P,
 )
@@ -37,67 +32,14 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     compiled,
     kernel,
     partition,
-    slice_of,
     vector,
 )
 from gpunn.backends.numpy.compiled.kernels.panels import PANEL
-from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats, integers
+from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, floats
 from gpunn.backends.numpy.compiled.kernels.tiles import TILE_ROWS, tile
-from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES
+from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 
 FLOOR = P.floor
-
-
-@intrinsic
-def call_blas(
-    context: Any,
-    dtype: Any,
-    function: Any,
-    wide: Any,
-    trans_a: Any,
-    trans_b: Any,
-    m: Any,
-    n: Any,
-    k: Any,
-    a: Any,
-    a_row: Any,
-    b: Any,
-    b_row: Any,
-    c: Any,
-    c_row: Any,
-) -> Any:
-    """Call cblas_sgemm or cblas_dgemm: C = A B, row-major; sizes are of 64 bits if `wide`."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, function, wide, trans_a, trans_b, *rest = arguments
-        real = target.get_data_type(dtype.dtype)
-        place = real.as_pointer()
-        flags = [builder.trunc(flag, I32) for flag in (trans_a, trans_b)]
-        m, n, k, a, a_row, b, b_row, c, c_row = rest
-        a, b, c = (builder.inttoptr(address, place) for address in (a, b, c))
-
-        def with_sizes(size: ir.Type) -> None:
-            def sized(value: Any) -> Any:
-                return value if size is I64 else builder.trunc(value, size)
-
-            kind = ir.FunctionType(
-                ir.VoidType(),
-                [I32] * 3 + [size] * 3 + [real, place, size, place, size, real, place, size],
-            )
-            product = builder.inttoptr(function, kind.as_pointer())
-            values = [I32(101), *flags, sized(m), sized(n), sized(k)]
-            values += [real(1), a, sized(a_row), b, sized(b_row), real(0), c, sized(c_row)]
-            builder.call(product, values)
-
-        is_wide = builder.icmp_signed("!=", wide, I64(0))
-        with builder.if_else(is_wide) as (then, otherwise):
-            with then:
-                with_sizes(I64)
-            with otherwise:
-                with_sizes(I32)
-        return target.get_dummy_value()
-
-    return types.void(dtype, *[types.int64] * 14), generate
 
 
 @compiled
@@ -159,16 +101,10 @@ def multiply_tiles(
 def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set C = max(initial + A B, floor), and do an update with it; see `interface.ProductArgs`."""
     method = carray(args, MAX_ARGS)[P.method]
-    if method == SPLIT_K:
-        by_split_k(dtype, args, thread, threads)
-    elif method == TRANSPOSED_PANELS:
+    if method == TRANSPOSED_PANELS:
         by_transposed_panels(dtype, args, thread, threads)
     elif method == TRANSPOSED_PRODUCT:
         by_transposed_product(dtype, args, thread, threads)
-    elif method == TRANSPOSED_RESULT:
-        by_transposed_result(dtype, args, thread, threads)
-    elif method == BLAS:
-        by_blas(dtype, args, thread, threads)
     else:
         by_tiles(dtype, args, thread, threads)
 
@@ -220,18 +156,6 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @compiled
-def by_split_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Do a single row: each thread reads whole rows of B, which then fit its cache."""
-    w = carray(args, MAX_ARGS)
-    term, end = w[P.k] * thread // threads, w[P.k] * (thread + 1) // threads
-    multiply_tiles(
-        dtype, w[P.size], w[P.a] + term * w[P.a_column], w[P.a_row], w[P.a_column],
-        w[P.b] + term * w[P.b_row], w[P.b_row], w[P.b_panel], w[P.initial], 0,
-        w[P.buffer] + thread * w[P.buffer_bytes], 0, end - term, -np.inf, 1, 0, w[P.n],
-    )  # fmt: skip
-
-
-@compiled
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Transpose a panel of what lies in memory, B.T, at a time, and multiply by that."""
     w = carray(args, MAX_ARGS)
@@ -265,49 +189,6 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
         )  # fmt: skip
         transpose_matrix(dtype, size, buffer, m * size, rows, m, w[P.c] + left * size, w[P.c_row])
         left += rows
-
-
-@compiled
-def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T from A.T as it lies in memory, if C.T has few rows."""
-    w = carray(args, MAX_ARGS)
-    size, m, n = w[P.size], w[P.m], w[P.n]
-    left, right = partition(m, PANEL // size, thread, threads)
-    if left < right:
-        multiply_terms(
-            dtype, args, w[P.b], w[P.b_column], w[P.b_row], w[P.a], w[P.a_column], PANEL,
-            w[P.initial], w[P.buffer], m * size, n, left, right,
-        )  # fmt: skip
-        place = w[P.buffer] + left * size
-        transpose_matrix(
-            dtype,
-            size,
-            place,
-            m * size,
-            n,
-            right - left,
-            w[P.c] + left * w[P.c_row],
-            w[P.c_row],
-        )
-
-
-@compiled
-def by_blas(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Call the BLAS, each thread for its block of C."""
-    w = carray(args, MAX_ARGS)
-    size = w[P.size]
-    first, last, left, right = own_block(w, thread, threads)
-    if first >= last or left >= right:
-        return
-    call_blas(
-        dtype, w[P.blas_function], w[P.blas_wide], w[P.trans_a], w[P.trans_b], last - first,
-        right - left, w[P.k], w[P.a] + first * w[P.a_row], w[P.a_length],
-        w[P.b] + left * w[P.b_column], w[P.b_length], w[P.c] + first * w[P.c_row] + left * size,
-        w[P.c_row] // size,
-    )  # fmt: skip
-    if w[P.unfinished]:
-        (floor,) = floats(args, FLOOR, 1)
-        add_bias(dtype, size, w[P.initial], w[P.c], w[P.c_row], floor, first, last, left, right)
 
 
 @compiled
@@ -377,49 +258,3 @@ def update_rows(
     own[GRADIENTS] = gradients
     own[COUNT] = count
     call(kernel, args_buffer, 0, 1)
-
-
-@compiled
-def add_bias(
-    dtype: Any,
-    size: int,
-    initial: int,
-    c: int,
-    c_row: int,
-    floor: float,
-    first: int,
-    last: int,
-    left: int,
-    right: int,
-) -> None:
-    """Set C = max(initial + C, floor) in a block of C; `initial` is one row, added to each."""
-    bias = vector(dtype, initial + left * size, right - left)
-    least = bias.dtype.type(floor)
-    for row in range(first, last):
-        out = vector(dtype, c + row * c_row + left * size, right - left)
-        for column in range(right - left):
-            value = out[column] + bias[column]
-            out[column] = least if value < least else value
-
-
-@kernel
-def sum_splits(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + the sum of all splits, floor); each thread does some columns.
-
-    Arguments: splits_ptr (splits, columns), split_stride, splits, initial_ptr (columns,), c_ptr
-    (columns,), columns, size (bytes of a number), floor (float).
-    """
-    splits_ptr, stride, splits, initial_ptr, c_ptr, columns, size = integers(args, 0, 7)
-    (floor,) = floats(args, 7, 1)
-    left, right = partition(columns, PANEL // size, thread, threads)
-    out = slice_of(dtype, c_ptr, columns, left, right)
-    initial = slice_of(dtype, initial_ptr, columns, left, right)
-    least = out.dtype.type(floor)
-    for column in range(right - left):
-        out[column] = initial[column]
-    for split in range(splits):
-        values = slice_of(dtype, splits_ptr + split * stride, columns, left, right)
-        for column in range(right - left):
-            out[column] += values[column]
-    for column in range(right - left):
-        out[column] = least if out[column] < least else out[column]
