@@ -54,11 +54,14 @@ def cuda() -> Backend:
 def compiled() -> Backend:
     """Return the backend of compiled programs, which does each operation as one, on two threads."""
     from gpunn.backends.numpy.compiled import CompiledBackend
-    from gpunn.backends.recording import Operation
+    from gpunn.backends.recording import Operation, Tape
 
     class Each(CompiledBackend):
         def perform(self, one: Operation) -> None:
             self.lower([one])(1)
+
+        def _team_size(self, tape: Tape) -> int:
+            return self.threads  # also where one would do: each thread's slice is to be tested
 
     return Each(threads=2)
 

@@ -474,8 +474,29 @@ def elementwise() -> Iterator[Case]:
             yield Case(f"rescale-{kind}-{at}", "rescale", rescaled)
 
 
+NORMALIZED = (
+    *((1, 1), (1, 6), (2, 3), (64, 10), (5, 3277), (CHUNK + 1, 2), *TALL),
+    *((6, 1), (1, 300), (3, 7), (17, 33), (40, 256), (9, 300)),
+)
+"""Rows and features; of both one, several, and such as no number of lanes divides."""
+
+
+def constant(g: np.random.Generator, given: Any) -> dict[str, Any]:
+    """Return a normalisation's arguments, x being without variance."""
+    arguments = given(g)
+    return {**arguments, "x": np.full_like(arguments["x"], 0.75)}
+
+
+def with_nan(g: np.random.Generator, given: Any) -> dict[str, Any]:
+    """Return them with a NaN in x, which spreads to what is normalised with it, and no further."""
+    arguments = given(g)
+    middle = tuple(size // 2 for size in arguments["x"].shape)
+    arguments["x"][middle] = math.nan
+    return arguments
+
+
 def normalizations() -> Iterator[Case]:
-    for rows, features in ((1, 1), (1, 6), (2, 3), (64, 10), (5, 3277), (CHUNK + 1, 2), *TALL):
+    for rows, features in NORMALIZED:
         at = f"{rows}x{features}"
 
         def given(
@@ -551,8 +572,13 @@ def normalizations() -> Iterator[Case]:
         yield Case(f"standardize-{at}", "standardize", standardized)
         yield Case(f"normalize-{at}", "normalize", given)
         yield Case(f"normalize-plain-{at}", "normalize", plain)
-        yield Case(f"batch_norm-{at}", "batch_norm", batch, terms=rows)
-        yield Case(f"layer_norm-{at}", "layer_norm", layer, terms=features)
+        for name, norm, terms in (("batch_norm", batch, rows), ("layer_norm", layer, features)):
+            yield Case(f"{name}-{at}", name, norm, terms=terms)
+            for kind, special in (("constant", constant), ("nan", with_nan)):
+                if rows * features < 500:
+                    yield Case(
+                        f"{name}-{kind}-{at}", name, partial(special, given=norm), terms=terms
+                    )
         longest = max(rows, features)
         yield Case(f"batch_norm_gradient-{at}", "batch_norm_gradient", batch_back, terms=rows)
         yield Case(f"layer_norm_gradient-{at}", "layer_norm_gradient", layer_back, terms=longest)

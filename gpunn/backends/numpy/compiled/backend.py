@@ -68,6 +68,10 @@ class CompiledBackend(NumpyBackend):
 
         return run
 
+    def _team_size(self, tape: Tape) -> int:
+        """Return one where waiting for one another would take longer than the work."""
+        return self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
+
     def _program(self, tape: Tape) -> Program:
         with ANNOUNCEMENT.around():
             return self._compiled(tape)
@@ -80,8 +84,7 @@ class CompiledBackend(NumpyBackend):
         from gpunn.backends.numpy.compiled.program import Program
 
         tape = expand_composites(tape, self, Encoder)
-        # The team is small where waiting for one another would take longer than the work.
-        threads = self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
+        threads = self._team_size(tape)
         vectors = library().vectors
         products = ProductPlans(threads, largest_panels(tape, vectors.panel), vectors)
         binder = Binder(self._partition, Scratch())

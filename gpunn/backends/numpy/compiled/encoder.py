@@ -11,10 +11,11 @@ from gpunn.backends.numpy.compiled.forms.dense import Dense
 from gpunn.backends.numpy.compiled.forms.elementwise import Elementwise
 from gpunn.backends.numpy.compiled.forms.losses import Losses
 from gpunn.backends.numpy.compiled.forms.metrics import Metrics
+from gpunn.backends.numpy.compiled.forms.normalization import Normalization
 from gpunn.backends.numpy.compiled.forms.updates import Updates
 
 __all__ = ["Encoder"]
 
 
-class Encoder(Bookkeeping, Dense, Elementwise, Losses, Metrics, Updates):
+class Encoder(Bookkeeping, Dense, Elementwise, Losses, Metrics, Normalization, Updates):
     """Encodes operations as instructions."""

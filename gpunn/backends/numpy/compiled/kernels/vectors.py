@@ -11,6 +11,7 @@ from numba.core.registry import cpu_target
 from gpunn.backends.numpy.compiled.interface import Vectors
 
 __all__ = [
+    "I1",
     "I8_POINTER",
     "I32",
     "I64",

@@ -1,0 +1,50 @@
+"""Batch and layer normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.typing import Array
+
+__all__ = ["Normalization"]
+
+
+class Normalization(Forms):
+    """Batch and layer normalisation."""
+
+    def layer_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_std: Array,
+        out: Array,
+    ) -> Steps:
+        read, changed = [x, scale, shift], [normalized, inverse_std, out]
+        if not same_kind(*read, *changed):
+            return None
+        args = [*read, *changed, *x.shape, float(epsilon)]
+        return [Instruction("layer_norm", args, read, changed)]
+
+    def layer_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_std: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> Steps:
+        read, changed = [gradient, normalized, inverse_std, scale], [scale_gradient, shift_gradient]
+        if not same_kind(*read, *changed):
+            return None
+        sums = np.empty((self.threads, 2, scale.size), scale.dtype)
+        args = [*read, sums, *gradient.shape]
+        return [
+            Instruction("layer_norm_gradient", args, read, [gradient, sums]),
+            Instruction("add_partial_sums", [sums, *changed, scale.size], [sums], changed),
+        ]

@@ -1,0 +1,261 @@
+"""Blocks: a few vector registers of numbers, as one value that kernels compute with.
+
+numba makes vector instructions of a loop only where no operation depends on the one before, which a
+sum does: in another order it would round differently. A block has a fixed number of lanes, however
+long the processor's vectors are, and its sum a fixed tree. So results are the same bits on every
+processor. The end of a row that is no whole block needs no loop of its own: lanes without a number
+are neither read nor written.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from llvmlite import ir
+from numba import types
+from numba.core.datamodel import models
+from numba.core.typing.templates import ConcreteTemplate, infer_global
+from numba.core.typing.templates import signature as signature_of
+from numba.extending import intrinsic, lower_builtin, register_model
+
+from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
+
+__all__ = [
+    "block_of",
+    "block_size",
+    "load",
+    "multiply_add",
+    "only_first",
+    "square_root",
+    "store",
+    "sum_of",
+    "widened",
+]
+
+BLOCK_BYTES = 128
+"""Two of the longest vectors there are: an addition to one need not wait for that to the other."""
+
+
+class Block(types.Type):  # type: ignore[misc]  # numba has no types
+    """The type of blocks of numbers of one type."""
+
+    def __init__(self, number: types.Float, lanes: int) -> None:
+        self.number, self.lanes, self.size = number, lanes, number.bitwidth // 8
+        self.element = ir.FloatType() if number == types.float32 else ir.DoubleType()
+        self.vector = ir.VectorType(self.element, lanes)
+        self.zeros = ir.Constant(self.vector, [self.element(0)] * lanes)
+        self.suffix = f"v{lanes}f{number.bitwidth}"
+        super().__init__(name=f"Block({number} x {lanes})")
+
+
+SINGLE = Block(types.float32, BLOCK_BYTES // 4)
+DOUBLE = Block(types.float64, BLOCK_BYTES // 8)
+WIDENED = Block(types.float64, SINGLE.lanes)
+
+
+@register_model(Block)
+class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
+    """LLVM knows a block as a vector, which it keeps in as many registers as that takes."""
+
+    def __init__(self, manager: Any, block: Block) -> None:
+        super().__init__(manager, block, block.vector)
+
+
+def define_operator(symbol: Any, instruction: str) -> None:
+    """Let an operator between two blocks be an instruction of LLVM."""
+
+    @infer_global(symbol)
+    class Typing(ConcreteTemplate):  # type: ignore[misc]
+        cases: ClassVar = [signature_of(block, block, block) for block in (SINGLE, DOUBLE, WIDENED)]
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return getattr(builder, instruction)(*arguments)
+
+    lower_builtin(symbol, Block, Block)(generate)
+
+
+define_operator(operator.add, "fadd")
+define_operator(operator.sub, "fsub")
+define_operator(operator.mul, "fmul")
+define_operator(operator.truediv, "fdiv")
+
+
+def block_type(dtype: Any) -> Block:
+    """Return the type of blocks of what a pointer points to."""
+    return SINGLE if dtype.dtype == types.float32 else DOUBLE
+
+
+def if_whole(
+    builder: Any,
+    block: Block,
+    count: Any,
+    whole: Callable[[], Any],
+    part: Callable[[Any], Any],
+) -> Any:
+    """Generate `whole()` for where all lanes count, `part(mask)` for where the first `count` do."""
+    is_whole = builder.icmp_signed(">=", count, I64(block.lanes))
+    with builder.if_else(is_whole, likely=True) as (then, otherwise):
+        with then:
+            value, after_whole = whole(), builder.block
+        with otherwise:
+            numbers = ir.VectorType(I32, block.lanes)([I32(lane) for lane in range(block.lanes)])
+            counts = spread(builder, builder.trunc(count, I32), block.lanes)
+            partial = part(builder.icmp_signed("<", numbers, counts))
+            after_part = builder.block
+    if value.type == ir.VoidType():
+        return None
+    result = builder.phi(value.type)
+    result.add_incoming(value, after_whole)
+    result.add_incoming(partial, after_part)
+    return result
+
+
+def place_of(builder: Any, block: Block, address: Any, index: Any) -> Any:
+    """Return a pointer to the block that begins with number `index` from an address on."""
+    first = builder.gep(builder.inttoptr(address, block.element.as_pointer()), [index])
+    return builder.bitcast(first, block.vector.as_pointer())
+
+
+@intrinsic
+def block_size(context: Any, dtype: Any) -> Any:
+    """Return how many numbers of the type of `dtype` a block has."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return I64(block_type(dtype).lanes)
+
+    return types.int64(dtype), generate
+
+
+@intrinsic
+def block_of(context: Any, dtype: Any, value: Any) -> Any:
+    """Return a block with one number, converted to the type of `dtype`, in all lanes."""
+    block = block_type(dtype)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        number = target.cast(builder, arguments[1], value, block.number)
+        return spread(builder, number, block.lanes)
+
+    return block(dtype, value), generate
+
+
+@intrinsic
+def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
+    """Return the block that begins with number `index` from an address on.
+
+    If there are fewer than its lanes, `count`, the rest is zero.
+    """
+    block = block_type(dtype)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, address, index, count = arguments
+        place = place_of(builder, block, address, index)
+        parameters = [place.type, I32, ir.VectorType(I1, block.lanes), block.vector]
+        name = f"llvm.masked.load.{block.suffix}.p0"
+        masked = declared(builder.module, name, block.vector, parameters)
+        return if_whole(
+            builder,
+            block,
+            count,
+            lambda: builder.load(place, align=block.size),
+            lambda mask: builder.call(masked, [place, I32(block.size), mask, block.zeros]),
+        )
+
+    return block(dtype, *[types.int64] * 3), generate
+
+
+@intrinsic
+def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any:
+    """Write a block, or its first `count` lanes, from number `index` from an address on."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, address, index, count = arguments
+        place = place_of(builder, block, address, index)
+        parameters = [block.vector, place.type, I32, ir.VectorType(I1, block.lanes)]
+        name = f"llvm.masked.store.{block.suffix}.p0"
+        masked = declared(builder.module, name, ir.VoidType(), parameters)
+        if_whole(
+            builder,
+            block,
+            count,
+            lambda: builder.store(value, place, align=block.size),
+            lambda mask: builder.call(masked, [value, place, I32(block.size), mask]),
+        )
+        return target.get_dummy_value()
+
+    return types.void(block, *[types.int64] * 3), generate
+
+
+@intrinsic
+def only_first(context: Any, block: Any, count: Any) -> Any:
+    """Return a block with zeros in place of all but its first `count` lanes."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, count = arguments
+        return if_whole(
+            builder,
+            block,
+            count,
+            lambda: value,
+            lambda mask: builder.select(mask, value, block.zeros),
+        )
+
+    return block(block, types.int64), generate
+
+
+@intrinsic
+def widened(context: Any, block: Any) -> Any:
+    """Return a block's numbers as float64, in as many lanes."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (value,) = arguments
+        return value if block == DOUBLE else builder.fpext(value, WIDENED.vector)
+
+    return (DOUBLE if block == DOUBLE else WIDENED)(block), generate
+
+
+def lane_by_lane(name: str, block: Block, operands: int) -> Any:
+    """Return the signature and code of one of LLVM's functions of vectors."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name_of_all = f"llvm.{name}.{block.suffix}"
+        parameters = [block.vector] * operands
+        return builder.call(
+            declared(builder.module, name_of_all, block.vector, parameters), arguments
+        )
+
+    return block(*[block] * operands), generate
+
+
+@intrinsic
+def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c, rounded once."""
+    return lane_by_lane("fma", a, 3)
+
+
+@intrinsic
+def square_root(context: Any, block: Any) -> Any:
+    """Return the square root of each number."""
+    return lane_by_lane("sqrt", block, 1)
+
+
+@intrinsic
+def sum_of(context: Any, block: Any) -> Any:
+    """Return the sum of a block: one half is added to the other until a single number is left."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (total,) = arguments
+        half = block.lanes
+        while half > 1:
+            half //= 2
+            lanes = ir.VectorType(I32, half)
+            first = lanes([I32(lane) for lane in range(half)])
+            second = lanes([I32(half + lane) for lane in range(half)])
+            total = builder.fadd(
+                builder.shuffle_vector(total, total, first),
+                builder.shuffle_vector(total, total, second),
+            )
+        return builder.extract_element(total, I32(0))
+
+    return block.number(block), generate

@@ -1,0 +1,187 @@
+"""Batch and layer normalisation, and their gradients.
+
+The mathematics is in `gpunn.backends.operations`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    only_first,
+    square_root,
+    store,
+    sum_of,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+
+
+@kernel
+def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.layer_norm`; each thread does some rows.
+
+    Arguments: x_ptr (rows, columns), scale_ptr (columns,), shift_ptr (columns,), normalized_ptr
+    (rows, columns), inverse_std_ptr (rows,), out_ptr (rows, columns), rows, columns, epsilon
+    (float).
+    """
+    x, scale, shift, normalized, inverse_std, out, rows, columns = integers(args, 0, 8)
+    (epsilon,) = floats(args, 8, 1)
+    inverses = vector(dtype, inverse_std, rows)
+    T = inverses.dtype.type
+    lanes = block_size(dtype)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        start = row * columns
+        total = block_of(dtype, 0)
+        for i in range(0, columns, lanes):
+            total = total + load(dtype, x, start + i, columns - i)
+        mean = block_of(dtype, sum_of(total) / T(columns))
+        squares = block_of(dtype, 0)
+        for i in range(0, columns, lanes):
+            centred = only_first(load(dtype, x, start + i, columns - i) - mean, columns - i)
+            squares = multiply_add(centred, centred, squares)
+        inverses[row] = T(1) / math.sqrt(sum_of(squares) / T(columns) + T(epsilon))
+        inverse = block_of(dtype, inverses[row])
+        for i in range(0, columns, lanes):
+            left = columns - i
+            value = (load(dtype, x, start + i, left) - mean) * inverse
+            store(value, normalized, start + i, left)
+            scaled = multiply_add(load(dtype, scale, i, left), value, load(dtype, shift, i, left))
+            store(scaled, out, start + i, left)
+
+
+@kernel
+def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.layer_norm_gradient`, but for the sums over the rows.
+
+    Each thread does some rows, and the sums over these.
+
+    Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
+    (rows,), scale_ptr (columns,), sums_ptr (threads, 2, columns), rows, columns.
+    """
+    gradient, normalized, inverse_std, scale, sums, rows, columns = integers(args, 0, 7)
+    inverses = vector(dtype, inverse_std, rows)
+    T = inverses.dtype.type
+    lanes = block_size(dtype)
+    own = 2 * columns * thread
+    for i in range(0, 2 * columns, lanes):
+        store(block_of(dtype, 0), sums, own + i, 2 * columns - i)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        start = row * columns
+        total = along = block_of(dtype, 0)
+        for i in range(0, columns, lanes):
+            left = columns - i
+            g, n = load(dtype, gradient, start + i, left), load(dtype, normalized, start + i, left)
+            of_scale, of_shift = own + i, own + columns + i
+            store(multiply_add(g, n, load(dtype, sums, of_scale, left)), sums, of_scale, left)
+            store(g + load(dtype, sums, of_shift, left), sums, of_shift, left)
+            h = load(dtype, scale, i, left) * g
+            total = total + h
+            along = multiply_add(h, n, along)
+        mean = block_of(dtype, sum_of(total) / T(columns))
+        slope = block_of(dtype, -sum_of(along) / T(columns))
+        inverse = block_of(dtype, inverses[row])
+        for i in range(0, columns, lanes):
+            left = columns - i
+            h = load(dtype, scale, i, left) * load(dtype, gradient, start + i, left)
+            n = load(dtype, normalized, start + i, left)
+            store(inverse * multiply_add(n, slope, h - mean), gradient, start + i, left)
+
+
+@kernel
+def add_partial_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Add up what each thread of `layer_norm_gradient` has summed, in their order.
+
+    Each thread does some columns. Arguments: sums_ptr (threads, 2, columns), scale_gradient_ptr
+    (columns,), shift_gradient_ptr (columns,), columns.
+    """
+    sums, scale_gradient, shift_gradient, columns = integers(args, 0, 4)
+    lanes = block_size(dtype)
+    begin, end = partition(columns, lanes, thread, threads)
+    for i in range(begin, end, lanes):
+        left = end - i
+        of_scale = of_shift = block_of(dtype, 0)
+        for other in range(threads):
+            start = 2 * columns * other + i
+            of_scale = of_scale + load(dtype, sums, start, left)
+            of_shift = of_shift + load(dtype, sums, start + columns, left)
+        store(of_scale, scale_gradient, i, left)
+        store(of_shift, shift_gradient, i, left)
+
+
+@kernel
+def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.batch_norm`; each thread does some columns, a block at a time.
+
+    Arguments: x_ptr (rows, columns), scale_ptr, shift_ptr, running_mean_ptr, running_variance_ptr
+    (columns,), normalized_ptr (rows, columns), inverse_std_ptr (columns,), out_ptr (rows, columns),
+    rows, columns, momentum, epsilon (floats).
+    """
+    x, scale, shift, running_mean, running_variance, normalized, inverse_std, out = integers(
+        args, 0, 8
+    )
+    rows, columns = integers(args, 8, 2)
+    momentum, epsilon = floats(args, 10, 2)
+    lanes, count = block_size(dtype), block_of(dtype, rows)
+    old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
+    begin, end = partition(columns, lanes, thread, threads)
+    for column in range(begin, end, lanes):
+        left = end - column
+        total = block_of(dtype, 0)
+        for row in range(rows):
+            total = total + load(dtype, x, row * columns + column, left)
+        mean = total / count
+        squares = block_of(dtype, 0)
+        for row in range(rows):
+            centred = load(dtype, x, row * columns + column, left) - mean
+            squares = multiply_add(centred, centred, squares)
+        variance = squares / count
+        inverse = block_of(dtype, 1) / square_root(variance + block_of(dtype, epsilon))
+        store(inverse, inverse_std, column, left)
+        factor, term = load(dtype, scale, column, left), load(dtype, shift, column, left)
+        for row in range(rows):
+            at = row * columns + column
+            value = (load(dtype, x, at, left) - mean) * inverse
+            store(value, normalized, at, left)
+            store(multiply_add(factor, value, term), out, at, left)
+        average = multiply_add(old, load(dtype, running_mean, column, left), new * mean)
+        store(average, running_mean, column, left)
+        average = multiply_add(old, load(dtype, running_variance, column, left), new * variance)
+        store(average, running_variance, column, left)
+
+
+@kernel
+def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.batch_norm_gradient`; each thread does some columns, a block at a time.
+
+    Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr,
+    scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,), rows, columns.
+    """
+    gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient, rows, columns = (
+        integers(args, 0, 8)
+    )
+    lanes, count = block_size(dtype), block_of(dtype, rows)
+    begin, end = partition(columns, lanes, thread, threads)
+    for column in range(begin, end, lanes):
+        left = end - column
+        of_scale = of_shift = block_of(dtype, 0)
+        for row in range(rows):
+            at = row * columns + column
+            g = load(dtype, gradient, at, left)
+            of_scale = multiply_add(g, load(dtype, normalized, at, left), of_scale)
+            of_shift = of_shift + g
+        store(of_scale, scale_gradient, column, left)
+        store(of_shift, shift_gradient, column, left)
+        mean, along = of_shift / count, of_scale / count
+        factor = load(dtype, scale, column, left) * load(dtype, inverse_std, column, left)
+        for row in range(rows):
+            at = row * columns + column
+            g, n = load(dtype, gradient, at, left), load(dtype, normalized, at, left)
+            store(factor * (g - mean - n * along), gradient, at, left)
