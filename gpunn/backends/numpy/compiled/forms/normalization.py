@@ -14,6 +14,57 @@ __all__ = ["Normalization"]
 class Normalization(Forms):
     """Batch and layer normalisation."""
 
+    def normalize(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        epsilon: float,
+        scale: Array | None,
+        shift: Array | None,
+        out: Array,
+    ) -> Steps:
+        read = [x, mean, variance, *(one for one in (scale, shift) if one is not None)]
+        if not same_kind(*read, out):
+            return None
+        args = [x, mean, variance, scale, shift, out, *x.shape, float(epsilon)]
+        return [Instruction("normalize", args, read, [out])]
+
+    def batch_norm(
+        self,
+        x: Array,
+        scale: Array,
+        shift: Array,
+        running_mean: Array,
+        running_variance: Array,
+        momentum: float,
+        epsilon: float,
+        normalized: Array,
+        inverse_std: Array,
+        out: Array,
+    ) -> Steps:
+        averages, results = [running_mean, running_variance], [normalized, inverse_std, out]
+        read = [x, scale, shift, *averages]
+        if not same_kind(*read, *results) or not x.size:
+            return None
+        args = [*read, *results, *x.shape, float(momentum), float(epsilon)]
+        return [Instruction("batch_norm", args, read, [*averages, *results])]
+
+    def batch_norm_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_std: Array,
+        scale: Array,
+        scale_gradient: Array,
+        shift_gradient: Array,
+    ) -> Steps:
+        read, sums = [gradient, normalized, inverse_std, scale], [scale_gradient, shift_gradient]
+        if not same_kind(*read, *sums) or not gradient.size:
+            return None
+        args = [*read, *sums, *gradient.shape]
+        return [Instruction("batch_norm_gradient", args, read, [gradient, *sums])]
+
     def layer_norm(
         self,
         x: Array,

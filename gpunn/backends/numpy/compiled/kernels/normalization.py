@@ -23,6 +23,31 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
 @kernel
+def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.normalize`; each thread does some rows, a block of columns at a time.
+
+    Arguments: x_ptr (rows, columns), mean_ptr, variance_ptr, scale_ptr, shift_ptr (columns,), the
+    last two or 0, out_ptr (rows, columns), rows, columns, epsilon (float).
+    """
+    x, mean, variance, scale, shift, out, rows, columns = integers(args, 0, 8)
+    (epsilon,) = floats(args, 8, 1)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, 1, thread, threads)
+    for column in range(0, columns, lanes):
+        left = columns - column
+        centre = load(dtype, mean, column, left)
+        std = square_root(load(dtype, variance, column, left) + block_of(dtype, epsilon))
+        factor, term = block_of(dtype, 1) / std, block_of(dtype, 0)
+        if scale != 0 and shift != 0:
+            factor = factor * load(dtype, scale, column, left)
+            term = load(dtype, shift, column, left)
+        for row in range(begin, end):
+            at = row * columns + column
+            centred = load(dtype, x, at, left) - centre
+            store(multiply_add(centred, factor, term), out, at, left)
+
+
+@kernel
 def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.layer_norm`; each thread does some rows.
 
