@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from gpunn.backends.numpy.compiled.interface import LOSS_BLOCK
-from gpunn.backends.numpy.compiled.kernels.exponential import exp
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, matrix, partition, scalar, vector
+from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
@@ -74,7 +73,7 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
             expected = own * (block[i, own_labels[i]] - top[i])
             if smoothing > zero:
                 expected += even * sum_logits[i]
-            own_losses[i] = T(math.log(total[i])) - expected
+            own_losses[i] = log(total[i]) - expected
         if gradient_ptr != 0:
             own_weights, out = weights[start : start + count], gradient[start : start + count]
             for i in range(count):

@@ -22,6 +22,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     slice_of,
     vector,
 )
+from gpunn.backends.numpy.compiled.kernels.mathematics import expm1
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 HYPERPARAMETERS = 8
@@ -99,7 +100,7 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
     )
     (step_ptr,) = integers(args, 6, 1)
     step = float(scalar(args, step_ptr))
-    c1, c2 = -math.expm1(step * log_beta1), -math.expm1(step * log_beta2)
+    c1, c2 = -expm1(step * log_beta1), -expm1(step * log_beta2)
     T = values.dtype.type
     rate = T(float(learning_rate) * math.sqrt(c2) / c1)
     epsilon = T(given_epsilon * (1.0 if is_hat != 0 else math.sqrt(c2)))

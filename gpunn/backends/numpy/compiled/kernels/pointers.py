@@ -26,7 +26,6 @@ __all__ = [
     "hint_spinning",
     "integers",
     "pointer",
-    "power_of_two",
     "prefetch",
     "set_float_flags",
 ]
@@ -197,15 +196,3 @@ def prefetch(context: Any, address: Any) -> Any:
         return target.get_dummy_value()
 
     return types.void(types.int64), generate
-
-
-@intrinsic
-def power_of_two(context: Any, exponent: Any) -> Any:
-    """Return 2^exponent as a float32, for an exponent from -126 to 127."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        biased = builder.add(arguments[0], ir.Constant(I32, 127))
-        bits = builder.shl(biased, ir.Constant(I32, 23))
-        return builder.bitcast(bits, ir.FloatType())
-
-    return types.float32(types.int32), generate

@@ -1,0 +1,211 @@
+"""Arithmetic in formulas: Python's operators, as LLVM instructions.
+
+A formula is a Python function of `Number`s. It is called while code is made, and leaves the
+instructions that do the same to a float32 or a float64, or to a vector of them. So one formula
+serves both types, loops that LLVM makes vector instructions of, and kernels that have vectors of
+their own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from gpunn.backends.numpy.compiled.kernels.vectors import declared
+
+__all__ = ["Number", "fma", "formula", "polynomial", "rint", "where"]
+
+
+class Number:
+    """A float32 or a float64, or a vector of them.
+
+    A Python number beside one in an operation is a constant of its type. No operation is
+    contracted or moved: all round as written.
+
+    Parameters
+    ----------
+    builder : IRBuilder
+        Makes the instructions.
+    value : Value
+        The number, or the vector.
+    """
+
+    def __init__(self, builder: ir.IRBuilder, value: Any) -> None:
+        self.builder, self.value = builder, value
+        self.kind = value.type
+        element = self.kind.element if isinstance(self.kind, ir.VectorType) else self.kind
+        self.single = isinstance(element, ir.FloatType)
+        """Whether the type is float32."""
+        self.bits, self.fraction_bits = (32, 23) if self.single else (64, 52)
+        self.bias = (1 << (self.bits - self.fraction_bits - 2)) - 1
+        """What is added to an exponent where it is stored."""
+
+    def like(self, other: Number | float) -> Number:
+        """Return a number of this one's type: `other` itself, or a constant."""
+        if isinstance(other, Number):
+            return other
+        return Number(self.builder, constant(self.kind, other))
+
+    def call(self, name: str, *others: Number) -> Number:
+        """Return what LLVM's own function of this name gives for numbers of this type."""
+        lanes = f"v{self.kind.count}" if isinstance(self.kind, ir.VectorType) else ""
+        values = [self.value, *(other.value for other in others)]
+        kinds = [self.kind] * len(values)
+        full_name = f"llvm.{name}.{lanes}f{self.bits}"
+        function = declared(self.builder.module, full_name, self.kind, kinds)
+        return Number(self.builder, self.builder.call(function, values))
+
+    def __add__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fadd(self.value, self.like(other).value))
+
+    def __sub__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fsub(self.value, self.like(other).value))
+
+    def __mul__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fmul(self.value, self.like(other).value))
+
+    def __truediv__(self, other: Number | float) -> Number:
+        return Number(self.builder, self.builder.fdiv(self.value, self.like(other).value))
+
+    def __radd__(self, other: float) -> Number:
+        return self.like(other) + self
+
+    def __rsub__(self, other: float) -> Number:
+        return self.like(other) - self
+
+    def __rmul__(self, other: float) -> Number:
+        return self.like(other) * self
+
+    def __rtruediv__(self, other: float) -> Number:
+        return self.like(other) / self
+
+    def __neg__(self) -> Number:
+        return Number(self.builder, self.builder.fneg(self.value))
+
+    def __abs__(self) -> Number:
+        return self.call("fabs")
+
+    def __lt__(self, other: Number | float) -> Any:
+        return self._compare("<", other)
+
+    def __gt__(self, other: Number | float) -> Any:
+        return self._compare(">", other)
+
+    def equals(self, other: Number | float) -> Any:
+        """Return whether the numbers are equal, which a NaN is to none."""
+        return self._compare("==", other)
+
+    def _compare(self, operator: str, other: Number | float) -> Any:
+        return self.builder.fcmp_ordered(operator, self.value, self.like(other).value)
+
+    def with_sign_of(self, other: Number) -> Number:
+        """Return this number with the other's sign."""
+        return self.call("copysign", other)
+
+    def times_power_of_two(self, n: Number) -> Number:
+        """Return self * 2^n for an integer n of -2 bias to 2 bias, rounded once."""
+        biased = n._integer(2 * self.bias)
+        # As two factors: 2^n itself may be too large or too small for a normal number.
+        half = self.builder.lshr(biased, self._whole(1))
+        return self * self._power(half) * self._power(self.builder.sub(biased, half))
+
+    def power_of_two(self) -> Number:
+        """Return 2^self for an integer of 1 - bias to bias."""
+        return self._power(self._integer(self.bias))
+
+    def split(self) -> tuple[Number, Number]:
+        """Return m and an integer n with self = m 2^n and sqrt(1/2) <= m < sqrt(2), about.
+
+        For normal positive numbers.
+        """
+        builder = self.builder
+        bits = builder.bitcast(self.value, self._integers)
+        # Rounds where the fraction is that of sqrt(2).
+        above = round((1 - math.sqrt(0.5)) * 2 ** (self.fraction_bits + 1))
+        shift = self._whole(self.fraction_bits)
+        biased = builder.lshr(builder.add(bits, self._whole(above)), shift)
+        exponent = builder.sub(biased, self._whole(self.bias))
+        m = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), self.kind)
+        # An integer as a float by its bits: not all processors convert vectors of 64 bits.
+        magic = 2.0**self.fraction_bits
+        stored = builder.bitcast(constant(self.kind, magic), self._integers)
+        whole = Number(builder, builder.bitcast(builder.or_(stored, biased), self.kind))
+        return Number(builder, m), whole - (magic + self.bias)
+
+    @property
+    def _integers(self) -> Any:
+        """The type of integers of as many bits."""
+        integer = ir.IntType(self.bits)
+        if isinstance(self.kind, ir.VectorType):
+            return ir.VectorType(integer, self.kind.count)
+        return integer
+
+    def _whole(self, number: int) -> Any:
+        return constant(self._integers, number)
+
+    def _integer(self, more: int) -> Any:
+        """Return this number, which is a whole one, plus an integer as an integer.
+
+        By the lowest bits of what it is plus a large number: a conversion is undefined for NaN.
+        """
+        magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
+        stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)
+        zero = self.builder.bitcast(magic, self._integers)
+        return self.builder.add(self.builder.sub(stored, zero), self._whole(more))
+
+    def _power(self, biased: Any) -> Number:
+        """Return 2^(biased - bias) of an integer from 1 to 2 bias."""
+        bits = self.builder.shl(biased, self._whole(self.fraction_bits))
+        return Number(self.builder, self.builder.bitcast(bits, self.kind))
+
+
+def constant(kind: ir.Type, number: float) -> Any:
+    """Return a constant of a type, which may be one of vectors."""
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [kind.element(number)] * kind.count)
+    return kind(number)
+
+
+def fma(a: Number, b: Number | float, c: Number | float) -> Number:
+    """Return a b + c, rounded once."""
+    return a.call("fma", a.like(b), a.like(c))
+
+
+def rint(x: Number) -> Number:
+    """Return the nearest whole number, the even one of two."""
+    return x.call("rint")
+
+
+def where(condition: Any, a: Number | float, b: Number | float) -> Number:
+    """Return a where the condition holds, and b elsewhere; one of them is a `Number`."""
+    number = a if isinstance(a, Number) else b
+    assert isinstance(number, Number)
+    chosen = number.builder.select(condition, number.like(a).value, number.like(b).value)
+    return Number(number.builder, chosen)
+
+
+def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
+    """Return the polynomial with these coefficients, that of the highest power first."""
+    y = x.like(coefficients[0])
+    for coefficient in coefficients[1:]:
+        y = fma(y, x, coefficient)
+    return y
+
+
+def formula(function: Callable[[Number], Number]) -> Any:
+    """Let compiled Python call a formula of one number, too."""
+
+    @intrinsic
+    def instructions(context: Any, x: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return function(Number(builder, arguments[0])).value
+
+        return (x(x), generate) if isinstance(x, types.Float) else None
+
+    overload(function)(lambda x: lambda x: instructions(x))
+    return function

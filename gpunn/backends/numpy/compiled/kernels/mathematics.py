@@ -1,0 +1,134 @@
+"""The elementary functions, as formulas for float32 and float64 without branches or calls.
+
+So a loop of them becomes vector instructions, and no result depends on the C library. Errors are
+in units in the last place of the result: the largest over all float32, and the largest found in
+some millions of float64. Subnormal numbers are no exception, unless the thread takes them for zero.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gpunn.backends.numpy.compiled.kernels.arithmetic import (
+    Number,
+    fma,
+    formula,
+    polynomial,
+    rint,
+    where,
+)
+
+__all__ = ["exp", "expm1", "log", "log1p", "sigmoid", "tanh"]
+
+
+def without_log_2(x: Number) -> tuple[Number, Number]:
+    """Return r and a whole number n with x = n log 2 + r and |r| <= log(2) / 2, nearly."""
+    n = rint(x * (1 / math.log(2)))
+    high, low = log_2_in_parts(x)
+    return fma(-n, low, fma(-n, high, x)), n
+
+
+def log_2_in_parts(x: Number) -> tuple[float, float]:
+    """Return two numbers whose sum is log 2; the first so short that a multiple is exact."""
+    if x.single:
+        return 0.693359375, -2.12194440054690583e-4
+    return 0.693147180369123816490, 1.90821492927058770002e-10
+
+
+def small_expm1(r: Number) -> Number:
+    """Return exp(r) - 1 for |r| <= log(2) / 2, by Taylor's series."""
+    factorials = [1 / math.factorial(k) for k in range(7 if r.single else 13, 1, -1)]
+    return fma(r * r, polynomial(r, factorials), r)
+
+
+def scaled_expm1(r: Number, n: Number) -> Number:
+    """Return 2^n exp(r) - 1 = 2^n (exp(r) - 1) + (2^n - 1)."""
+    power = n.power_of_two()
+    return fma(power, small_expm1(r), power - 1)
+
+
+def within(x: Number, least: float, greatest: float) -> Number:
+    """Return x between two limits, and NaN as it is."""
+    x = where(x > greatest, greatest, x)
+    return where(x < least, least, x)
+
+
+@formula
+def exp(x: Number) -> Number:
+    """Return e^x. Error: 1.06 in float32, 1.0 in float64."""
+    r, n = without_log_2(within(x, *((-104, 89) if x.single else (-746, 710))))
+    return (small_expm1(r) + 1).times_power_of_two(n)
+
+
+@formula
+def expm1(x: Number) -> Number:
+    """Return e^x - 1. Error: 1.65 in float32, 1.8 in float64."""
+    r, n = without_log_2(within(x, *((-30, 89) if x.single else (-60, 710))))
+    # 2^n is too large a number for the largest x, but not the result.
+    largest = n > x.bias
+    result = scaled_expm1(r, where(largest, n - 1, n))
+    return where(largest, 2 * result, result)
+
+
+def negative_expm1(x: Number) -> Number:
+    """Return e^x - 1 for x <= 0, which takes less."""
+    least = -30 if x.single else -60
+    r, n = without_log_2(where(x < least, least, x))
+    return scaled_expm1(r, n)
+
+
+@formula
+def tanh(x: Number) -> Number:
+    """Return (e^x - e^-x) / (e^x + e^-x). Error: 2.5 in float32, 2.5 in float64.
+
+    For |x| it is -m / (m + 2), with m = e^(-2 |x|) - 1.
+    """
+    m = negative_expm1(-2 * abs(x))
+    return (m / (m + 2)).with_sign_of(x)
+
+
+@formula
+def sigmoid(x: Number) -> Number:
+    """Return 1 / (1 + e^-x). Error: 2.41 in float32, 2.4 in float64."""
+    e = exp(-abs(x))
+    return where(x < 0, e, 1) / (1 + e)
+
+
+def log_of_product(n: Number, f: Number) -> Number:
+    """Return n log 2 + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2).
+
+    With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...), in the order of
+    the fdlibm library (Sun Microsystems 1993, e_log.c): f itself is exact, the rest is small.
+    """
+    s = f / (2 + f)
+    square = s * s
+    series = [2 / (2 * k + 1) for k in range(5 if f.single else 11, 0, -1)]
+    rest = square * polynomial(square, series)
+    half = 0.5 * f * f
+    high, low = log_2_in_parts(f)
+    return fma(n, high, f - (half - fma(s, half + rest, n * low)))
+
+
+@formula
+def log(x: Number) -> Number:
+    """Return the natural logarithm. Error: 0.84 in float32, 0.8 in float64."""
+    smallest = 2.0 ** (1 - x.bias)
+    more = x.fraction_bits + 1
+    subnormal = x < smallest
+    m, n = where(subnormal, x * 2.0**more, x).split()
+    result = log_of_product(where(subnormal, n - more, n), m - 1)
+    result = where(x < math.inf, result, x)  # NaN and infinity as they are
+    result = where(x.equals(0), -math.inf, result)
+    return where(x < 0, math.nan, result)
+
+
+@formula
+def log1p(x: Number) -> Number:
+    """Return log(1 + x). Error: 1.5 in float32, 1.5 in float64."""
+    u = 1 + x
+    m, n = u.split()
+    lost = where(x < 1, x - (u - 1), 1 - (u - x))
+    result = log_of_product(n, m - 1) + lost / u
+    result = where(x < math.inf, result, x)
+    result = where(x.equals(-1), -math.inf, result)
+    return where(x < -1, math.nan, result)

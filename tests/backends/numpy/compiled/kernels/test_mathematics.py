@@ -1,0 +1,110 @@
+"""The elementary functions, within the errors that their docstrings state."""
+
+import functools
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import numba
+
+from gpunn.backends.numpy.compiled.kernels import mathematics
+from gpunn.backends.numpy.compiled.kernels.kernel import OPTIONS
+from gpunn.backends.numpy.subnormals import FLUSHED, environment
+
+ERRORS = {
+    "exp": (1.06, 1.0),
+    "expm1": (1.65, 1.8),
+    "tanh": (2.5, 2.5),
+    "sigmoid": (2.41, 2.4),
+    "log": (0.84, 0.8),
+    "log1p": (1.5, 1.5),
+}
+"""The largest errors in units in the last place, in float32 and float64."""
+
+
+@functools.cache
+def loop(name):
+    """Return what sets out = f(x) for vectors."""
+    function = getattr(mathematics, name)
+
+    def fill(x, out):
+        for i in range(x.size):
+            out[i] = function(x[i])
+
+    return numba.njit(**OPTIONS)(fill)
+
+
+def computed(name, x):
+    out = np.empty_like(x)
+    loop(name)(x, out)
+    return out
+
+
+def exact(name, x):
+    """Return the function in the next wider type."""
+    with np.errstate(all="ignore"):
+        wide = x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
+        if name == "sigmoid":
+            e = np.exp(-np.abs(wide))
+            return np.where(wide < 0, e, 1) / (1 + e)
+        return getattr(np, name)(wide)
+
+
+def errors(got, want):
+    """Return the errors in units in the last place; 0 where both are NaN or the same infinity."""
+    kind = np.finfo(got.dtype)
+    with np.errstate(all="ignore"):
+        same = (got == want.astype(got.dtype)) | (np.isnan(got) & np.isnan(want))
+        exponents = np.maximum(np.frexp(want)[1] - 1, kind.minexp) - kind.nmant
+        distance = np.abs(got.astype(want.dtype) - want) / np.ldexp(want.dtype.type(1), exponents)
+    return np.where(same, 0, distance)
+
+
+def edges(dtype):
+    """Return numbers where something begins or ends, and their neighbours; of both signs."""
+    kind = np.finfo(dtype)
+    limits = [0, kind.smallest_subnormal, kind.smallest_normal, kind.eps, kind.max, np.inf, np.nan]
+    limits += [math.log(kind.max), -math.log(kind.smallest_normal), -math.log(kind.eps)]
+    limits += [-math.log(float(kind.smallest_normal)) + kind.nmant * math.log(2)]
+    limits += [1, 2, math.sqrt(0.5), math.sqrt(2), *(math.log(2) * n / 2 for n in range(1, 6))]
+    numbers = np.array(limits, dtype)
+    with np.errstate(all="ignore"):
+        near = [np.nextafter(numbers, dtype(to)) for to in (-np.inf, np.inf)]
+    return np.concatenate([sign * each for each in (numbers, *near) for sign in (1, -1)])
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_float32_over_its_whole_range(name):
+    x = np.arange(0, 1 << 32, 16411, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    x = np.concatenate([edges(np.float32), x])
+    worst = errors(computed(name, x), exact(name, x))
+    assert worst.max() <= ERRORS[name][0], x[worst.argmax()]
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="there is no wider type here")
+@pytest.mark.parametrize("name", ERRORS)
+def test_float64_at_random_and_at_the_edges(name):
+    random = np.random.default_rng(0)
+    some = partial(random.uniform, size=20_000)
+    bits = random.integers(0, 1 << 64, 20_000, dtype=np.uint64).view(np.float64)
+    near = np.exp(some(-40, 3))
+    x = np.concatenate([edges(np.float64), bits, some(-1, 1), some(-750, 712), near, -near])
+    worst = errors(computed(name, x), exact(name, x))
+    assert worst.max() <= ERRORS[name][1], x[worst.argmax()]
+
+
+@pytest.mark.skipif(environment() is None, reason="the flags can't be set here")
+@pytest.mark.parametrize("name", ERRORS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_where_subnormal_numbers_are_zero_others_are_the_same(name, dtype):
+    x = np.concatenate([edges(dtype), np.linspace(-760, 760, 10_001, dtype=dtype)])
+    least = np.finfo(dtype).smallest_normal
+    x = x[~(np.abs(x) < least) | (x == 0)]
+    before = computed(name, x)
+    with FLUSHED:
+        after = computed(name, x)
+    np.testing.assert_array_equal(after, np.where(np.abs(before) < least, 0, before))
