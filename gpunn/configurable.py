@@ -342,7 +342,7 @@ def check_number(
             for sign, limit in ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
             if math.isfinite(limit)
         ]
-        expected = " and ".join(limits) or "a finite number"
+        expected = f"a number {' and '.join(limits)}" if limits else "a finite number"
         raise ArgumentError(f"{argument}: expected {expected}; got {value!r}")
     return number
 

@@ -52,8 +52,8 @@ def main(
         model, "softmax_cross_entropy", gpunn.optimizers.Adam(rate), metrics=["accuracy"]
     )
     trainer.fit(X, y, epochs=epochs, batch_size=batch_size)
-    figures = trainer.evaluate(X_test, y_test)
-    click.echo(f"Test: loss {figures['loss']:.4f}, accuracy {figures['accuracy']:.4f}")
+    metrics = trainer.evaluate(X_test, y_test)
+    click.echo(f"Test: loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.4f}")
     if output is not None:
         model.save(output)
         click.echo(f"Saved to {output}")

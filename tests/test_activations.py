@@ -112,9 +112,9 @@ def test_derivative_from_output_ignores_the_preactivation(f):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: activations.LeakyReLU(1.0), "slope: expected >= 0 and < 1; got 1.0"),
+        (lambda: activations.LeakyReLU(1.0), "slope: expected a number >= 0 and < 1; got 1.0"),
         (lambda: activations.LeakyReLU(-0.1), "slope"),
-        (lambda: activations.ELU(0), "alpha: expected > 0; got 0"),
+        (lambda: activations.ELU(0), "alpha: expected a number > 0; got 0"),
         (lambda: activations.ELU(float("nan")), "alpha"),
     ],
 )

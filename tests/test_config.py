@@ -94,7 +94,7 @@ def test_defaults_and_values():
         ),
         (
             with_value("data.validation_fraction", math.nan),
-            ["data.validation_fraction: expected >= 0 and < 1; got nan"],
+            ["data.validation_fraction: expected a number >= 0 and < 1; got nan"],
         ),
         (csv_data(header="maybe"), ["data.header: ", "'maybe'", "'auto'"]),
         (csv_data(target=1.5), ["data.target: expected a whole number or text; got 1.5"]),
@@ -128,11 +128,11 @@ def test_defaults_and_values():
         ),
         (
             with_value("training.class_weight", {"3": -1}),
-            ["training.class_weight.3: expected >= 0; got -1"],
+            ["training.class_weight.3: expected a number >= 0; got -1"],
         ),
         (
             with_value("training.class_weight", {"3": math.inf}),
-            ["training.class_weight.3: expected >= 0; got inf"],
+            ["training.class_weight.3: expected a number >= 0; got inf"],
         ),
     ],
 )

@@ -104,7 +104,11 @@ def test_resolve_keeps_the_object_itself():
     [
         ("circle", ArgumentError, "shape.radius: 'circle' needs this parameter"),
         (Circle, ArgumentError, "shape.radius: 'circle' needs this parameter"),
-        ({"name": "circle", "radius": 0}, ArgumentError, "shape.radius: expected > 0; got 0"),
+        (
+            {"name": "circle", "radius": 0},
+            ArgumentError,
+            "shape.radius: expected a number > 0; got 0",
+        ),
         ({"name": "circle", "radius": "1"}, ArgumentError, "shape.radius: expected a number"),
         (
             {"name": "circle", "radius": 1, "raduis": 2},
@@ -207,11 +211,11 @@ def test_check_number_refuses_other_types(value):
 @pytest.mark.parametrize(
     ("value", "limits", "expected"),
     [
-        (0, {"above": 0}, "> 0"),
-        (-0.1, {"at_least": 0}, ">= 0"),
-        (2, {"below": 2}, "< 2"),
-        (2.1, {"at_most": 2}, "<= 2"),
-        (3, {"above": 0, "at_most": 1}, "> 0 and <= 1"),
+        (0, {"above": 0}, "a number > 0"),
+        (-0.1, {"at_least": 0}, "a number >= 0"),
+        (2, {"below": 2}, "a number < 2"),
+        (2.1, {"at_most": 2}, "a number <= 2"),
+        (3, {"above": 0, "at_most": 1}, "a number > 0 and <= 1"),
         (math.nan, {}, "a finite number"),
         (math.inf, {}, "a finite number"),
         (10**400, {}, "a finite number"),
@@ -228,7 +232,7 @@ def test_check_fraction(value, valid):
     if valid:
         assert check_fraction("rate", value) == value
     else:
-        with pytest.raises(ArgumentError, match="rate: expected >= 0 and < 1"):
+        with pytest.raises(ArgumentError, match="rate: expected a number >= 0 and < 1"):
             check_fraction("rate", value)
 
 

@@ -94,7 +94,11 @@ def test_config_describes_and_rebuilds(cls):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: initializers.Normal(-1), ArgumentError, "standard_deviation: expected >= 0"),
+        (
+            lambda: initializers.Normal(-1),
+            ArgumentError,
+            "standard_deviation: expected a number >= 0",
+        ),
         (lambda: initializers.Uniform(math.nan), ArgumentError, "limit"),
         (lambda: initializers.Orthogonal("1"), ArgumentTypeError, "gain: expected a number"),
         (lambda: initializers.He(uniform="yes"), ArgumentTypeError, "uniform: expected True or"),

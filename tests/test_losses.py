@@ -251,9 +251,12 @@ def test_class_indices():
             lambda: losses.MeanSquaredError("max"),
             "over_outputs: expected 'mean', 'sum' or 'half_sum'; got 'max'",
         ),
-        (lambda: losses.Huber(0), "delta: expected > 0"),
-        (lambda: losses.Quantile(1), "quantile: expected > 0 and < 1; got 1"),
-        (lambda: losses.SoftmaxCrossEntropy(1.0), "label_smoothing: expected >= 0 and < 1"),
+        (lambda: losses.Huber(0), "delta: expected a number > 0"),
+        (lambda: losses.Quantile(1), "quantile: expected a number > 0 and < 1; got 1"),
+        (
+            lambda: losses.SoftmaxCrossEntropy(1.0),
+            "label_smoothing: expected a number >= 0 and < 1",
+        ),
     ],
 )
 def test_impossible_parameters(make, message):

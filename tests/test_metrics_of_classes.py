@@ -236,7 +236,7 @@ def test_refused_targets(metric, targets, outputs, message):
     ("make", "message"),
     [
         (lambda: metrics.F1("makro"), "average: there is no 'makro'; did you mean 'macro'"),
-        (lambda: metrics.Recall(zero_division=2), "zero_division: expected >= 0 and <= 1"),
+        (lambda: metrics.Recall(zero_division=2), "zero_division: expected a number >= 0 and <= 1"),
         (lambda: metrics.AUC(1), "bins: expected a whole number >= 2"),
     ],
 )

@@ -125,7 +125,7 @@ def test_output(capsys):
     [
         ({"epochs": 0}, ArgumentError, "epochs: expected a whole number >= 1"),
         ({"batch_size": 0}, ArgumentError, "batch_size: expected a whole number >= 1"),
-        ({"learning_rate": -1}, ArgumentError, "learning_rate: expected >= 0; got -1"),
+        ({"learning_rate": -1}, ArgumentError, "learning_rate: expected a number >= 0; got -1"),
         ({"learning_rate": "fast"}, ArgumentError, "learning_rate: there is no schedule 'fast'"),
         ({"X": np.zeros((10, 4))}, DataError, "X: this network takes"),
         ({"y": np.zeros(10)}, DataError, r"y: .*2 outputs.*must have shape \(rows, 2\)"),

@@ -67,16 +67,16 @@ def plateau(**parameters):
     )
 
 
-def watch(schedule, figures, name="val_loss"):
+def watch(schedule, values, name="val_loss"):
     found = []
-    for figure in figures:
-        schedule.observe({name: figure})
+    for value in values:
+        schedule.observe({name: value})
         found.append(rates(schedule, [0.0]).item())
     return found
 
 
 @pytest.mark.parametrize(
-    ("parameters", "figures", "expected"),
+    ("parameters", "values", "expected"),
     [
         ({}, [3, 2, 1, 0.5], [1, 1, 1, 1]),
         ({}, [1, 1, 1, 1, 1], [1, 1, 0.5, 0.5, 0.25]),
@@ -87,8 +87,8 @@ def watch(schedule, figures, name="val_loss"):
         ({"patience": 1}, [1, math.nan], [1, 0.5]),
     ],
 )
-def test_reduce_on_plateau(parameters, figures, expected):
-    assert watch(plateau(**parameters), figures) == expected
+def test_reduce_on_plateau(parameters, values, expected):
+    assert watch(plateau(**parameters), values) == expected
 
 
 def test_reduce_on_plateau_asks_which_way_is_better():
@@ -107,13 +107,13 @@ def test_a_missing_metric_is_named():
 
 @pytest.mark.parametrize("wrap", [lambda s: s, lambda s: schedules.WarmUp(s, 1.0)])
 def test_state_goes_on_exactly(wrap):
-    figures = [3, 3, 2, 2, 2, 1, 1, 1]
+    values = [3, 3, 2, 2, 2, 1, 1, 1]
     whole, first, second = wrap(plateau()), wrap(plateau()), wrap(plateau())
-    expected = [whole.observe({"val_loss": f}) or whole.state() for f in figures]
-    for figure in figures[:4]:
-        first.observe({"val_loss": figure})
+    expected = [whole.observe({"val_loss": f}) or whole.state() for f in values]
+    for value in values[:4]:
+        first.observe({"val_loss": value})
     second.restore(json.loads(json.dumps(first.state())))
-    assert [second.observe({"val_loss": f}) or second.state() for f in figures[4:]] == expected[4:]
+    assert [second.observe({"val_loss": f}) or second.state() for f in values[4:]] == expected[4:]
 
 
 @pytest.mark.parametrize("cls", [cls for cls in BUILTIN if cls is not schedules.ReduceOnPlateau])
@@ -152,15 +152,19 @@ def test_as_schedule(value, expected):
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: as_schedule(-1), ArgumentError, "learning_rate: expected >= 0; got -1"),
+        (lambda: as_schedule(-1), ArgumentError, "learning_rate: expected a number >= 0; got -1"),
         (lambda: as_schedule(None), ArgumentTypeError, "learning_rate: expected a number"),
         (lambda: as_schedule("cosin"), ArgumentError, "did you mean 'cosine'?"),
-        (lambda: schedules.Step(every=0), ArgumentError, "every: expected > 0"),
-        (lambda: schedules.OneCycle(rise=1), ArgumentError, "rise: expected > 0 and < 1"),
-        (lambda: schedules.WarmUp(-1), ArgumentError, "schedule: expected >= 0"),
+        (lambda: schedules.Step(every=0), ArgumentError, "every: expected a number > 0"),
+        (lambda: schedules.OneCycle(rise=1), ArgumentError, "rise: expected a number > 0 and < 1"),
+        (lambda: schedules.WarmUp(-1), ArgumentError, "schedule: expected a number >= 0"),
         (lambda: plateau(patience=0), ArgumentError, "patience: expected a whole number >= 1"),
         (lambda: plateau(mode="least"), ArgumentError, "mode: expected 'auto', 'min' or 'max'"),
-        (lambda: schedules.Cosine(rate=math.inf), ArgumentError, "rate: expected >= 0; got inf"),
+        (
+            lambda: schedules.Cosine(rate=math.inf),
+            ArgumentError,
+            "rate: expected a number >= 0; got inf",
+        ),
     ],
 )
 def test_impossible_parameters(make, error, message):

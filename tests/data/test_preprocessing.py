@@ -177,9 +177,9 @@ def test_string_labels():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((10, 0, 0), ArgumentError, "fraction: expected > 0 and < 1; got 0"),
-        ((10, 1.0, 0), ArgumentError, "fraction: expected > 0 and < 1; got "),
-        ((10, math.nan, 0), ArgumentError, "fraction: expected > 0 and < 1; got "),
+        ((10, 0, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got 0"),
+        ((10, 1.0, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
+        ((10, math.nan, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
         ((1, 0.5, 0), ArgumentError, "fraction: 0.5 of 1 rows leaves 0 and 1 rows"),
         ((0, 0.5, 0), ArgumentError, "fraction: 0.5 of 0 rows leaves 0 and 0 rows"),
         ((10, 0.5, -1), ArgumentError, "seed: expected a whole number >= 0; got -1"),

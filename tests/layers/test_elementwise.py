@@ -90,7 +90,7 @@ def test_flatten_is_row_major(backend):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Dropout(1.0), "rate: expected >= 0 and < 1; got 1.0"),
+        (lambda: Dropout(1.0), "rate: expected a number >= 0 and < 1; got 1.0"),
         (lambda: Dropout(-0.1), "rate"),
         (lambda: Rescaling(float("inf")), "scale: expected a finite number"),
         (lambda: ActivationLayer("nothing"), "activation: there is no activation 'nothing'"),

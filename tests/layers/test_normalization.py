@@ -102,9 +102,9 @@ def test_what_is_trained_and_what_decays():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: BatchNorm(momentum=1.0), "momentum: expected >= 0 and < 1"),
-        (lambda: BatchNorm(epsilon=0), "epsilon: expected > 0"),
-        (lambda: LayerNorm(epsilon=-1), "epsilon: expected > 0"),
+        (lambda: BatchNorm(momentum=1.0), "momentum: expected a number >= 0 and < 1"),
+        (lambda: BatchNorm(epsilon=0), "epsilon: expected a number > 0"),
+        (lambda: LayerNorm(epsilon=-1), "epsilon: expected a number > 0"),
     ],
 )
 def test_impossible_parameters(make, message):

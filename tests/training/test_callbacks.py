@@ -158,7 +158,7 @@ def test_early_stopping_restores_weights_and_optimizer():
     [
         ({"patience": 0}, ArgumentError, "patience: expected a whole number >= 1"),
         ({"patience": 1.5}, ArgumentTypeError, "patience"),
-        ({"min_delta": -1}, ArgumentError, "min_delta: expected >= 0"),
+        ({"min_delta": -1}, ArgumentError, "min_delta: expected a number >= 0"),
         ({"mode": "up"}, ArgumentError, "mode: expected 'auto', 'min' or 'max'; got 'up'"),
     ],
 )

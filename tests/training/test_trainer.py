@@ -146,8 +146,12 @@ ONES = np.ones(ROWS)
         ({"callbacks": None}, ArgumentTypeError, "callbacks: expected a list.*got None"),
         ({"callbacks": EarlyStopping()}, ArgumentTypeError, "callbacks: expected a list"),
         ({"callbacks": ["early_stoping"]}, ArgumentError, r"callbacks\[0\]: .*'early_stopping'"),
-        ({"validation_split": 1}, ArgumentError, "validation_split: expected >= 0 and < 1; got 1"),
-        ({"validation_split": -0.1}, ArgumentError, "validation_split: expected >= 0"),
+        (
+            {"validation_split": 1},
+            ArgumentError,
+            "validation_split: expected a number >= 0 and < 1; got 1",
+        ),
+        ({"validation_split": -0.1}, ArgumentError, "validation_split: expected a number >= 0"),
         ({"validation_split": 0.001, "X": X[:3], "y": Y[:3]}, DataError, "has only one row"),
         (
             {"validation_split": 0.1, "validation_data": (X, Y)},

@@ -80,7 +80,7 @@ def test_a_class_that_does_not_occur_here():
         ({3: 1}, ArgumentError, "there is no class 3; the network has classes 0 to 2"),
         ({-1: 1}, ArgumentError, "there is no class -1"),
         ({"0": 1}, ArgumentError, "there is no class '0'.* as whole numbers"),
-        ({0: -1}, ArgumentError, r"class_weight\[0\]: expected >= 0; got -1"),
+        ({0: -1}, ArgumentError, r"class_weight\[0\]: expected a number >= 0; got -1"),
         ({0: "a"}, ArgumentTypeError, r"class_weight\[0\]: expected a number"),
         ({0: float("nan")}, ArgumentError, r"class_weight\[0\]"),
     ],
