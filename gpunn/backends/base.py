@@ -166,8 +166,13 @@ class Backend(Operations):
         They are noted, not done: `operations` is called once, here. It must ask for nothing but
         operations of this backend; `call` is one that takes a function. What it computes by itself
         is done once, and never again.
+
+        Raises
+        ------
+        ArgumentError
+            If one of the operations is of another backend.
         """
-        return self.lower(record(operations))
+        return self.lower(record(operations, self))
 
     def lower(self, tape: Tape) -> Callable[[int], None]:
         """Return a function that does the operations of a tape a number of times.

@@ -16,6 +16,8 @@ from dataclasses import fields, is_dataclass
 from operator import is_
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+from gpunn.errors import ArgumentError
+
 __all__ = [
     "Operation",
     "RecordingCache",
@@ -72,9 +74,17 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The tape that this thread's operations go to; None while they are done."""
+    """The tape that this thread's operations go to, None while they are done; and whose they are.
+
+    Attributes
+    ----------
+    tape : list of Operation or None
+    backend : Backend or None
+        The one that the tape is for, None if any may use it.
+    """
 
     tape: list[Operation] | None = None
+    backend: Performer | None = None
 
 
 RECORDER = Recorder()
@@ -92,8 +102,14 @@ def operation(method: F) -> F:
         one, tape = Operation(name, args, kwargs, method), RECORDER.tape
         if tape is None:
             self.perform(one)
-        else:
-            tape.append(one)
+            return
+        if RECORDER.backend not in (None, self):
+            raise ArgumentError(
+                f"{name}: a step of {RECORDER.backend!r} is being recorded, and this operation is "
+                f"one of another backend, {self!r}; use workspace.backend in layers, or leave out "
+                "the mark operations_only of the method that asks for it"
+            )
+        tape.append(one)
 
     # Each mark is the marked function itself, since functools.wraps copies marks to others.
     call.definition, call.operation = method, call  # type: ignore[attr-defined]
@@ -148,14 +164,20 @@ def arrays_in(value: object) -> Iterator[Any]:
             yield from arrays_in(each)
 
 
-def record(operations: Callable[[], object]) -> list[Operation]:
-    """Return the operations that a function asks for, without doing any."""
-    outer, tape = RECORDER.tape, list[Operation]()
-    RECORDER.tape = tape
+def record(operations: Callable[[], object], backend: Performer | None = None) -> list[Operation]:
+    """Return the operations that a function asks for, without doing any.
+
+    Raises
+    ------
+    ArgumentError
+        If a backend is given, and one of them is of another.
+    """
+    outer, tape = (RECORDER.tape, RECORDER.backend), list[Operation]()
+    RECORDER.tape, RECORDER.backend = tape, backend
     try:
         operations()
     finally:
-        RECORDER.tape = outer
+        RECORDER.tape, RECORDER.backend = outer
     return tape
 
 
@@ -169,7 +191,7 @@ def expand_composites(tape: Tape, backend: Performer, forms: object) -> list[Ope
     for one in tape:
         form = hasattr(forms, one.name) and backend.is_builtin(one)
         if is_composite(backend, one) and not form:
-            result += expand_composites(record(definition(backend, one)), backend, forms)
+            result += expand_composites(record(definition(backend, one), backend), backend, forms)
         else:
             result.append(one)
     return result
@@ -201,7 +223,9 @@ def apply_forms(
         if made is not None:
             steps += made
         elif is_composite(backend, one):
-            steps += apply_forms(record(definition(backend, one)), backend, forms, otherwise)
+            steps += apply_forms(
+                record(definition(backend, one), backend), backend, forms, otherwise
+            )
         else:
             steps += otherwise(one)
     return steps

@@ -56,7 +56,7 @@ class CompiledBackend(NumpyBackend):
             return super().recorded_function(function, x)
         results: list[Array] = []
         own = np.array(x, order="C")
-        tape = record(lambda: results.append(function(own)))
+        tape = record(lambda: results.append(function(own)), self)
         if np.shares_memory(results[0], own):
             return super().recorded_function(function, x)
         program = self._program(tape)

@@ -1,0 +1,32 @@
+"""Tapes: whose operations they take."""
+
+import numpy as np
+import pytest
+
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.errors import ArgumentError
+
+
+def test_operations_of_another_backend_are_refused_while_a_step_is_recorded():
+    """They would be done by the wrong engine, on arrays that it can't use."""
+    backend, other = NumpyBackend(1), NumpyBackend(1)
+    values = np.zeros(3)
+    with pytest.raises(ArgumentError, match=r"fill: a step of .* is being recorded"):
+        backend.recorded(lambda: other.fill(values, 1.0))
+    other.fill(values, 1.0)  # nothing is recorded any more
+    assert values.tolist() == [1, 1, 1]
+
+
+def test_another_backend_may_record_in_between():
+    backend, other = NumpyBackend(1), NumpyBackend(1)
+    values, seen = np.zeros(3), []
+
+    def operations():
+        seen.append(other.recorded(lambda: other.fill(values, 2.0)))
+        backend.fill(values, 1.0)
+
+    run = backend.recorded(operations)
+    run(1)
+    assert values.tolist() == [1, 1, 1]
+    seen[0](1)
+    assert values.tolist() == [2, 2, 2]
