@@ -187,6 +187,12 @@ def with_zeros(g: np.random.Generator, *shape: int) -> np.ndarray:
     return z
 
 
+def whole_range(g: np.random.Generator, dtype: np.dtype, *shape: int) -> np.ndarray:
+    """Return integers of all that a type holds."""
+    limits = np.iinfo(dtype)
+    return g.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
 def counters(
     position: int, loss_sum: float, g: np.random.Generator, updates: int = 41
 ) -> dict[str, Any]:
@@ -242,7 +248,7 @@ def bookkeeping() -> Iterator[Case]:
             return {**given(g), "optimizer": optimizers.SGD(), "trained": trained}
 
         yield Case(f"counted_update-{at}", "counted_update", descent, exact=True)
-    for rows in (1, 7, 5000):
+    for rows in (1, 7, 33, 5000):
         yield Case(
             f"sum-{rows}",
             "sum",
@@ -462,16 +468,27 @@ def elementwise() -> Iterator[Case]:
             },
             exact=True,
         )
-        for kind in ("float", "uint8"):
+        for kind in ("float", "uint8", "int8", "uint16", "int16"):
 
             def rescaled(
                 g: np.random.Generator, shape: Any = shape, kind: str = kind
             ) -> dict[str, Any]:
-                pixels = g.integers(0, 256, shape)
-                x = pixels.astype(np.uint8) if kind == "uint8" else normal(g, *shape)
-                return {"x": x, "scale": 1 / 255, "offset": -0.5, "out": normal(g, *shape)}
+                floats = kind == "float"
+                x = normal(g, *shape) if floats else whole_range(g, np.dtype(kind), *shape)
+                scale = 1.0 if floats else 1 / 2**16
+                return {"x": x, "scale": scale, "offset": -0.5, "out": normal(g, *shape)}
 
             yield Case(f"rescale-{kind}-{at}", "rescale", rescaled)
+        yield Case(
+            f"rescale-in_place-{at}",
+            "rescale",
+            lambda g, s=shape: {
+                "x": normal(g, *s),
+                "scale": 0.3,
+                "offset": 0.1,
+                "out": Same("x"),
+            },
+        )
 
 
 NORMALIZED = (
@@ -569,7 +586,13 @@ def normalizations() -> Iterator[Case]:
             x, mean = normal(g, n, k), normal(g, k)
             return {"x": x, "mean": mean, "std": std, "out": normal(g, n, k)}
 
+        def standardized_in_place(
+            g: np.random.Generator, standardized: Any = standardized
+        ) -> dict[str, Any]:
+            return {**standardized(g), "out": Same("x")}
+
         yield Case(f"standardize-{at}", "standardize", standardized)
+        yield Case(f"standardize-in_place-{at}", "standardize", standardized_in_place)
         yield Case(f"normalize-{at}", "normalize", given)
         yield Case(f"normalize-plain-{at}", "normalize", plain)
         for name, norm, terms in (("batch_norm", batch, rows), ("layer_norm", layer, features)):

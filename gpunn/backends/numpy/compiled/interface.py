@@ -16,9 +16,12 @@ __all__ = [
     "FIRST_SLOT",
     "GENERATION",
     "GRADIENTS",
+    "INT8",
+    "INT16",
     "JOB",
     "LOSS_BLOCK",
     "MAX_ARGS",
+    "NUMBERS",
     "PACKED",
     "ROW_SIZE",
     "ROW_VECTORS",
@@ -28,6 +31,8 @@ __all__ = [
     "TILE_VECTORS",
     "TRANSPOSED_PANELS",
     "TRANSPOSED_PRODUCT",
+    "UINT8",
+    "UINT16",
     "VALUES",
     "P",
     "ProductArgs",
@@ -56,6 +61,9 @@ TILE_VECTORS = 2
 
 ROW_VECTORS = 8
 """Vectors in a tile of one row, at most: fewer would wait for each addition to end."""
+
+NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
+"""Types of what is rescaled: the network's, and small integers."""
 
 
 class Vectors(NamedTuple):

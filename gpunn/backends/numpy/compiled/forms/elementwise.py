@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled.interface import INT8, INT16, NUMBERS, UINT8, UINT16
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.typing import Array
 
 __all__ = ["Elementwise"]
+
+SMALL_INTEGERS = {
+    np.dtype(np.uint8): UINT8,
+    np.dtype(np.int8): INT8,
+    np.dtype(np.uint16): UINT16,
+    np.dtype(np.int16): INT16,
+}
 
 
 class Elementwise(Forms):
@@ -23,11 +31,11 @@ class Elementwise(Forms):
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Steps:
         if not same_kind(out) or not x.flags.c_contiguous:
             return None
-        kernels = {out.dtype: "rescale", np.dtype(np.uint8): "rescale_bytes"}
-        if x.dtype not in kernels:
+        kind = NUMBERS if x.dtype == out.dtype else SMALL_INTEGERS.get(x.dtype)
+        if kind is None:
             return None
-        args = [x, out, x.size, float(scale), float(offset)]
-        return [Instruction(kernels[x.dtype], args, [x], [out])]
+        args = [x, out, x.size, kind, float(scale), float(offset)]
+        return [Instruction("rescale", args, [x], [out])]
 
     def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Steps:
         if not same_kind(x, mean, std, out):

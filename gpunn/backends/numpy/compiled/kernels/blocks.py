@@ -10,7 +10,7 @@ are neither read nor written.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from llvmlite import ir
@@ -23,14 +23,18 @@ from numba.extending import intrinsic, lower_builtin, register_model
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 __all__ = [
+    "bits_of",
     "block_of",
     "block_size",
+    "counted_from",
     "load",
+    "load_integers",
     "multiply_add",
     "only_first",
     "square_root",
     "store",
     "sum_of",
+    "where_at_least",
     "widened",
 ]
 
@@ -41,18 +45,20 @@ BLOCK_BYTES = 128
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
     """The type of blocks of numbers of one type."""
 
-    def __init__(self, number: types.Float, lanes: int) -> None:
+    def __init__(self, number: types.Number, lanes: int) -> None:
         self.number, self.lanes, self.size = number, lanes, number.bitwidth // 8
-        self.element = ir.FloatType() if number == types.float32 else ir.DoubleType()
+        floats = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+        self.element = floats.get(number) or ir.IntType(number.bitwidth)
         self.vector = ir.VectorType(self.element, lanes)
         self.zeros = ir.Constant(self.vector, [self.element(0)] * lanes)
-        self.suffix = f"v{lanes}f{number.bitwidth}"
+        self.suffix = f"v{lanes}{'f' if number in floats else 'i'}{number.bitwidth}"
         super().__init__(name=f"Block({number} x {lanes})")
 
 
 SINGLE = Block(types.float32, BLOCK_BYTES // 4)
 DOUBLE = Block(types.float64, BLOCK_BYTES // 8)
 WIDENED = Block(types.float64, SINGLE.lanes)
+BITS = [Block(types.uint32, lanes) for lanes in (SINGLE.lanes, DOUBLE.lanes)]
 
 
 @register_model(Block)
@@ -63,28 +69,37 @@ class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, block, block.vector)
 
 
-def define_operator(symbol: Any, instruction: str) -> None:
-    """Let an operator between two blocks be an instruction of LLVM."""
+def define_operator(symbol: Any, instruction: str, blocks: Sequence[Block]) -> None:
+    """Let an operator between two blocks of one type be an instruction of LLVM."""
 
     @infer_global(symbol)
     class Typing(ConcreteTemplate):  # type: ignore[misc]
-        cases: ClassVar = [signature_of(block, block, block) for block in (SINGLE, DOUBLE, WIDENED)]
+        cases: ClassVar = [signature_of(block, block, block) for block in blocks]
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return getattr(builder, instruction)(*arguments)
 
-    lower_builtin(symbol, Block, Block)(generate)
+    for block in blocks:
+        lower_builtin(symbol, block, block)(generate)
 
 
-define_operator(operator.add, "fadd")
-define_operator(operator.sub, "fsub")
-define_operator(operator.mul, "fmul")
-define_operator(operator.truediv, "fdiv")
+define_operator(operator.add, "fadd", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.sub, "fsub", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.mul, "fmul", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.truediv, "fdiv", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.mul, "mul", BITS)
+define_operator(operator.xor, "xor", BITS)
+define_operator(operator.rshift, "lshr", BITS)
 
 
 def block_type(dtype: Any) -> Block:
     """Return the type of blocks of what a pointer points to."""
     return SINGLE if dtype.dtype == types.float32 else DOUBLE
+
+
+def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
+    """Return the numbers `first`, `first` + 1 ..., one for each lane."""
+    return ir.VectorType(I32, lanes)([I32(first + lane) for lane in range(lanes)])
 
 
 def if_whole(
@@ -100,9 +115,8 @@ def if_whole(
         with then:
             value, after_whole = whole(), builder.block
         with otherwise:
-            numbers = ir.VectorType(I32, block.lanes)([I32(lane) for lane in range(block.lanes)])
             counts = spread(builder, builder.trunc(count, I32), block.lanes)
-            partial = part(builder.icmp_signed("<", numbers, counts))
+            partial = part(builder.icmp_signed("<", lane_numbers(block.lanes), counts))
             after_part = builder.block
     if value.type == ir.VoidType():
         return None
@@ -140,6 +154,55 @@ def block_of(context: Any, dtype: Any, value: Any) -> Any:
     return block(dtype, value), generate
 
 
+def loaded(builder: Any, block: Block, address: Any, index: Any, count: Any) -> Any:
+    """Generate what `load` does."""
+    place = place_of(builder, block, address, index)
+    parameters = [place.type, I32, ir.VectorType(I1, block.lanes), block.vector]
+    name = f"llvm.masked.load.{block.suffix}.p0"
+    masked = declared(builder.module, name, block.vector, parameters)
+    return if_whole(
+        builder,
+        block,
+        count,
+        lambda: builder.load(place, align=block.size),
+        lambda mask: builder.call(masked, [place, I32(block.size), mask, block.zeros]),
+    )
+
+
+@intrinsic
+def bits_of(context: Any, dtype: Any, value: Any) -> Any:
+    """Return a block with the last 32 bits of an integer in all lanes, as many as of `dtype`."""
+    block = Block(types.uint32, block_type(dtype).lanes)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return spread(builder, builder.trunc(arguments[1], I32), block.lanes)
+
+    return block(dtype, types.int64), generate
+
+
+@intrinsic
+def counted_from(context: Any, dtype: Any, start: Any) -> Any:
+    """Return a block with the last 32 bits of `start`, `start` + 1 ..., as `bits_of` does."""
+    block = Block(types.uint32, block_type(dtype).lanes)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        first = spread(builder, builder.trunc(arguments[1], I32), block.lanes)
+        return builder.add(first, lane_numbers(block.lanes))
+
+    return block(dtype, types.int64), generate
+
+
+@intrinsic
+def where_at_least(context: Any, bits: Any, least: Any, there: Any, elsewhere: Any) -> Any:
+    """Return a block's lanes where `bits` >= `least`, another's elsewhere."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits, least, there, elsewhere = arguments
+        return builder.select(builder.icmp_unsigned(">=", bits, least), there, elsewhere)
+
+    return there(bits, bits, there, there), generate
+
+
 @intrinsic
 def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
     """Return the block that begins with number `index` from an address on.
@@ -149,20 +212,21 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, address, index, count = arguments
-        place = place_of(builder, block, address, index)
-        parameters = [place.type, I32, ir.VectorType(I1, block.lanes), block.vector]
-        name = f"llvm.masked.load.{block.suffix}.p0"
-        masked = declared(builder.module, name, block.vector, parameters)
-        return if_whole(
-            builder,
-            block,
-            count,
-            lambda: builder.load(place, align=block.size),
-            lambda mask: builder.call(masked, [place, I32(block.size), mask, block.zeros]),
-        )
+        return loaded(builder, block, *arguments[1:])
 
     return block(dtype, *[types.int64] * 3), generate
+
+
+@intrinsic
+def load_integers(context: Any, dtype: Any, kind: Any, address: Any, index: Any, count: Any) -> Any:
+    """Do as `load` where integers of a NumPy type, `kind`, lie; they become numbers of `dtype`."""
+    block, integers = block_type(dtype), kind.instance_type
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = loaded(builder, Block(integers, block.lanes), *arguments[2:])
+        return (builder.sitofp if integers.signed else builder.uitofp)(value, block.vector)
+
+    return block(dtype, kind, *[types.int64] * 3), generate
 
 
 @intrinsic
@@ -249,13 +313,11 @@ def sum_of(context: Any, block: Any) -> Any:
         half = block.lanes
         while half > 1:
             half //= 2
-            lanes = ir.VectorType(I32, half)
-            first = lanes([I32(lane) for lane in range(half)])
-            second = lanes([I32(half + lane) for lane in range(half)])
-            total = builder.fadd(
-                builder.shuffle_vector(total, total, first),
-                builder.shuffle_vector(total, total, second),
+            first, second = (
+                builder.shuffle_vector(total, total, lane_numbers(half, start))
+                for start in (0, half)
             )
+            total = builder.fadd(first, second)
         return builder.extract_element(total, I32(0))
 
     return block.number(block), generate

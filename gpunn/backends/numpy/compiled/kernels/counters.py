@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, sum_of
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, scalar, slice_of, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, floats, integers, prefetch
 
@@ -105,14 +106,13 @@ def add(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def set_sum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of values; thread 0 adds them in order.
+    """Set out = sum of values; thread 0 adds them up.
 
     Arguments: values_ptr (size,), size, out_ptr (1,).
     """
     if thread == 0:
-        values_ptr, size, out_ptr = integers(args, 0, 3)
-        values, out = vector(dtype, values_ptr, size), vector(dtype, out_ptr, 1)
-        total = out.dtype.type(0)
-        for i in range(size):
-            total += values[i]
-        out[0] = total
+        values, size, out_ptr = integers(args, 0, 3)
+        total = block_of(dtype, 0)
+        for i in range(0, size, block_size(dtype)):
+            total = total + load(dtype, values, i, size - i)
+        vector(dtype, out_ptr, 1)[0] = sum_of(total)

@@ -14,6 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    sum_of,
+    widened,
+)
 from gpunn.backends.numpy.compiled.kernels.kernel import (
     compiled,
     kernel,
@@ -129,21 +137,14 @@ def squares(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr (size,), size, sums_ptr (threads,) of float64.
     """
-    x_ptr, size, sums_ptr = integers(args, 0, 3)
+    x, size, sums_ptr = integers(args, 0, 3)
+    lanes = block_size(dtype)
     begin, end = partition(size, LANES, thread, threads)
-    x = slice_of(dtype, x_ptr, size, begin, end)
-    count = end - begin
-    # Four sums at a time: one alone would wait for each addition to end.
-    a = b = c = d = 0.0
-    whole = count - count % 4
-    for i in range(0, whole, 4):
-        a += float(x[i]) * float(x[i])
-        b += float(x[i + 1]) * float(x[i + 1])
-        c += float(x[i + 2]) * float(x[i + 2])
-        d += float(x[i + 3]) * float(x[i + 3])
-    for i in range(whole, count):
-        a += float(x[i]) * float(x[i])
-    vector(args, sums_ptr, thread + 1).view(np.float64)[thread] = (a + b) + (c + d)
+    total = widened(block_of(dtype, 0))
+    for i in range(begin, end, lanes):
+        value = widened(load(dtype, x, i, end - i))
+        total = multiply_add(value, value, total)
+    vector(args, sums_ptr, thread + 1).view(np.float64)[thread] = sum_of(total)
 
 
 @compiled
