@@ -22,23 +22,25 @@ TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
 THREADS = 256
 PER_THREAD = 4  # elements of a thread, all asked for before the first is stored
 
+LARGE = 2**31 - THREADS * PER_THREAD
+"""Elements from which on their numbers, in the last block too, need more than 31 bits."""
+
 # Each block belongs to one of the arrays. Every block reads `start`, so that the last one alone may
 # move it on.
 NEXT_BATCH = r"""
 template <typename Source, typename Out>
 __device__ void gather(
-    const Source* source, const long long* order, Out* out, long long width, long long size,
-    long long block) {
-  const long long begin = block * PER_THREAD * blockDim.x + threadIdx.x;
+    const Source* source, const long long* order, Out* out, Index width, Index size, Index block) {
+  const Index begin = block * PER_THREAD * blockDim.x + threadIdx.x;
   Source found[PER_THREAD];
   #pragma unroll
   for (int k = 0; k < PER_THREAD; ++k) {
-    const long long i = begin + k * blockDim.x, row = i / width;
+    const Index i = begin + k * blockDim.x, row = i / width;
     if (i < size) found[k] = source[order[row] * width + (i - row * width)];
   }
   #pragma unroll
   for (int k = 0; k < PER_THREAD; ++k) {
-    const long long i = begin + k * blockDim.x;
+    const Index i = begin + k * blockDim.x;
     if (i < size) out[i] = (Out)found[k];
   }
 }
@@ -82,7 +84,15 @@ def next_batch(
         arrays += [source, out, math.prod(out.shape[1:]), out.size, begin, end]
     types = tuple((source.dtype, out.dtype) for source, out in zip(sources, outs, strict=True))
     given = order, start, passes, rows, *arrays, scratch.tickets(1)
-    next_batch_kernel(types)((max(end, 1),), (THREADS,), given)
+    next_batch_kernel(types, index_type(outs))((max(end, 1),), (THREADS,), given)
+
+
+def index_type(outs: Sequence[Array]) -> str:
+    """Return the type in C that numbers the elements of some outputs.
+
+    A device has no instruction for the quotient of 64-bit integers, and each element takes one.
+    """
+    return "int" if max(out.size for out in outs) < LARGE else "long long"
 
 
 def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
@@ -112,7 +122,7 @@ def gather_kernel() -> Any:
 
 
 @functools.cache
-def next_batch_kernel(types: tuple[tuple[Any, Any], ...]) -> Any:
+def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
     arrays = ",\n    ".join(
         f"const {TYPES[source]}* source{n}, {TYPES[out]}* out{n}, long long width{n}, "
         f"long long size{n}, long long begin{n}, long long end{n}"
@@ -124,7 +134,7 @@ def next_batch_kernel(types: tuple[tuple[Any, Any], ...]) -> Any:
         for n in range(len(types))
     )
     text = NEXT_BATCH % {"arrays": arrays, "gathers": gathers}
-    source = f"enum {{ PER_THREAD = {PER_THREAD} }};{text}"
+    source = f"typedef {index} Index;\nenum {{ PER_THREAD = {PER_THREAD} }};{text}"
     # Sums, which this T is the type of, are not among what it does.
     return raw_kernel("gpunn_next_batch", source, T=np.dtype(np.int64))
 
