@@ -10,6 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 __all__ = [
+    "ACTIVATIONS",
     "ARRIVED",
     "COUNT",
     "DONE",
@@ -52,6 +53,12 @@ program, the threads that sleep, and that program's table, length and repetition
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
 """Numbers of the arguments of an optimizer's kernel that say which parameters it updates."""
+
+ACTIVATIONS = (
+    *("relu", "leaky_relu", "elu", "gelu", "silu"),
+    *("mish", "sigmoid", "tanh", "softplus"),
+)
+"""The activations that there are formulas for in kernels, which know them by their places here."""
 
 LOSS_BLOCK = 16
 """Rows that a loss handles together: a vector of one class's logits, as classes may be few."""

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
-
-import numpy as np
 
 from gpunn import activations
 from gpunn.activations import Activation
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
-from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.forms.activations import Activations
+from gpunn.backends.numpy.compiled.forms.base import Steps, same_kind
 from gpunn.typing import Array
 
 __all__ = ["Dense"]
 
 
-class Dense(Forms):
+class Dense(Activations):
     """Matrix products, and a dense layer's passes."""
 
     def matmul(
@@ -48,10 +44,10 @@ class Dense(Forms):
         if out is z and (rectified or type(activation) is activations.Identity):
             floor = 0.0 if rectified else -math.inf
             return list(self.products.encode(x, weights, out, bias=bias, floor=floor))
-        rest = self.binder.activate(activation, z, None, out)
-        if rest is None:
+        activated = self.activate(activation, z, None, out)
+        if activated is None:
             return None
-        return [*self.products.encode(x, weights, z, bias=bias), *rest]
+        return [*self.products.encode(x, weights, z, bias=bias), *activated]
 
     def dense_gradient(
         self,
@@ -68,24 +64,9 @@ class Dense(Forms):
         given = [array for array in (bias_gradient, input_gradient) if array is not None]
         if not same_kind(x, weights, output, gradient, weight_gradient, *given) or not x.size:
             return None
-        size = gradient.itemsize
-        operations: list[Instruction | Callable[[], None]] = []
-        sums = [] if bias_gradient is None else [bias_gradient]
-        if type(activation) is activations.ReLU:
-            args = [output, gradient, *gradient.shape, size, bias_gradient]
-            changed = [gradient, *sums]
-            operations.append(Instruction("rectified_gradient", args, [output, gradient], changed))
-        elif type(activation) is activations.Identity:
-            if bias_gradient is not None:
-                args = [gradient, *gradient.shape, size, bias_gradient]
-                operations.append(Instruction("sum_rows", args, [gradient], sums))
-        else:
-            calls = self.binder.activation_gradient(activation, z, output, gradient, None)
-            if calls is None:
-                return None
-            operations += calls
-            if bias_gradient is not None:
-                operations.append(partial(np.add.reduce, gradient, axis=0, out=bias_gradient))
+        operations = self.activation_gradient(activation, z, output, gradient, bias_gradient)
+        if operations is None:
+            return None
         if input_gradient is not None:
             operations += self.products.encode(gradient, weights, input_gradient, transpose_b=True)
         operations += self.products.encode(x, gradient, weight_gradient, transpose_a=True)

@@ -16,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
+from gpunn.backends.numpy.compiled.kernels.blocks import Block
 from gpunn.backends.numpy.compiled.kernels.vectors import declared
 
 __all__ = ["Number", "fma", "formula", "polynomial", "rint", "where"]
@@ -198,14 +199,14 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 
 def formula(function: Callable[[Number], Number]) -> Any:
-    """Let compiled Python call a formula of one number, too."""
+    """Let compiled Python call a formula of one number, or of each one in a block, too."""
 
     @intrinsic
     def instructions(context: Any, x: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return function(Number(builder, arguments[0])).value
 
-        return (x(x), generate) if isinstance(x, types.Float) else None
+        return (x(x), generate) if isinstance(x, types.Float | Block) else None
 
     overload(function)(lambda x: lambda x: instructions(x))
     return function

@@ -47,10 +47,14 @@ def scaled_expm1(r: Number, n: Number) -> Number:
     return fma(power, small_expm1(r), power - 1)
 
 
+def at_least(least: float, x: Number) -> Number:
+    """Return max(x, least), and NaN as it is."""
+    return where(x < least, least, x)
+
+
 def within(x: Number, least: float, greatest: float) -> Number:
     """Return x between two limits, and NaN as it is."""
-    x = where(x > greatest, greatest, x)
-    return where(x < least, least, x)
+    return at_least(least, where(x > greatest, greatest, x))
 
 
 @formula
@@ -58,6 +62,14 @@ def exp(x: Number) -> Number:
     """Return e^x. Error: 1.06 in float32, 1.0 in float64."""
     r, n = without_log_2(within(x, *((-104, 89) if x.single else (-746, 710))))
     return (small_expm1(r) + 1).times_power_of_two(n)
+
+
+def negative_exp(x: Number) -> Number:
+    """Return e^x for x <= 0, which takes less; 0 where that is no normal number."""
+    # The power of this n is stored as that of 0 is: all bits are 0.
+    r, n = without_log_2(at_least(-x.bias * math.log(2), x))
+    power = n.power_of_two()
+    return fma(power, small_expm1(r), power)
 
 
 @formula
@@ -72,8 +84,7 @@ def expm1(x: Number) -> Number:
 
 def negative_expm1(x: Number) -> Number:
     """Return e^x - 1 for x <= 0, which takes less."""
-    least = -30 if x.single else -60
-    r, n = without_log_2(where(x < least, least, x))
+    r, n = without_log_2(at_least(-30 if x.single else -60, x))
     return scaled_expm1(r, n)
 
 
@@ -89,8 +100,11 @@ def tanh(x: Number) -> Number:
 
 @formula
 def sigmoid(x: Number) -> Number:
-    """Return 1 / (1 + e^-x). Error: 2.41 in float32, 2.4 in float64."""
-    e = exp(-abs(x))
+    """Return 1 / (1 + e^-x), or 0 for what is no normal number.
+
+    Error: 2.41 in float32, 2.4 in float64.
+    """
+    e = negative_exp(-abs(x))
     return where(x < 0, e, 1) / (1 + e)
 
 

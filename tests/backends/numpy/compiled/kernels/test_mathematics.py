@@ -54,11 +54,21 @@ def exact(name, x):
         return getattr(np, name)(wide)
 
 
-def errors(got, want):
-    """Return the errors in units in the last place; 0 where both are NaN or the same infinity."""
+def worst_error(name, x):
+    """Return the largest error in units in the last place, and the x that has it."""
+    found = errors(computed(name, x), exact(name, x), name == "sigmoid")
+    return found.max(), x[found.argmax()]
+
+
+def errors(got, want, flushed):
+    """Return the errors in units in the last place: 0 where both are NaN or the same infinity.
+
+    And where `got` is 0 in place of a subnormal number, if that is allowed.
+    """
     kind = np.finfo(got.dtype)
     with np.errstate(all="ignore"):
         same = (got == want.astype(got.dtype)) | (np.isnan(got) & np.isnan(want))
+        same |= flushed & (got == 0) & (np.abs(want) < kind.smallest_normal)
         exponents = np.maximum(np.frexp(want)[1] - 1, kind.minexp) - kind.nmant
         distance = np.abs(got.astype(want.dtype) - want) / np.ldexp(want.dtype.type(1), exponents)
     return np.where(same, 0, distance)
@@ -81,8 +91,8 @@ def edges(dtype):
 def test_float32_over_its_whole_range(name):
     x = np.arange(0, 1 << 32, 16411, dtype=np.uint64).astype(np.uint32).view(np.float32)
     x = np.concatenate([edges(np.float32), x])
-    worst = errors(computed(name, x), exact(name, x))
-    assert worst.max() <= ERRORS[name][0], x[worst.argmax()]
+    worst, at = worst_error(name, x)
+    assert worst <= ERRORS[name][0], at
 
 
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="there is no wider type here")
@@ -93,8 +103,8 @@ def test_float64_at_random_and_at_the_edges(name):
     bits = random.integers(0, 1 << 64, 20_000, dtype=np.uint64).view(np.float64)
     near = np.exp(some(-40, 3))
     x = np.concatenate([edges(np.float64), bits, some(-1, 1), some(-750, 712), near, -near])
-    worst = errors(computed(name, x), exact(name, x))
-    assert worst.max() <= ERRORS[name][1], x[worst.argmax()]
+    worst, at = worst_error(name, x)
+    assert worst <= ERRORS[name][1], at
 
 
 @pytest.mark.skipif(environment() is None, reason="the flags can't be set here")

@@ -1,0 +1,217 @@
+"""The built-in activations, and the gradients through them.
+
+Each activation has two formulas here: of its value, and of its derivative, which is written in z or
+in a = f(z), as `gpunn.activations` has it. The mathematics is there; here is the form that takes
+the fewest exponentials and divisions, often one of each.
+
+A kernel has an activation's number in `interface.ACTIVATIONS`, and up to two parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from numba import types
+from numba.extending import intrinsic
+
+from gpunn.activations import GELU
+from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
+from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, where
+from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition
+from gpunn.backends.numpy.compiled.kernels.mathematics import (
+    log1p,
+    negative_exp,
+    negative_expm1,
+    sigmoid,
+    tanh,
+)
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+from gpunn.backends.numpy.compiled.kernels.vectors import I64
+
+MOST_ROWS, STREAMED = 32, 1 << 16
+"""Rows whose gradients are computed together, and the bytes of these, at most: few enough for the
+cache, and for the processor to fetch ahead, which the rows of a whole batch are not."""
+
+Formula: TypeAlias = Callable[[Number, Number, Number], Number]
+"""From z, or a, and two parameters."""
+
+
+def sigmoid_and_derivative(z: Number) -> tuple[Number, Number]:
+    """Return s = 1 / (1 + e^-z) and s (1 - s), by one exponential and one division."""
+    e = negative_exp(-abs(z))
+    larger = 1 / (1 + e)
+    smaller = e * larger
+    return where(z < 0, smaller, larger), smaller * larger
+
+
+def elu(z: Number, alpha: Number, scale: Number) -> Number:
+    """Return scale * z for z > 0, and scale * alpha (e^z - 1) elsewhere."""
+    return scale * where(z > 0, z, alpha * negative_expm1(z))
+
+
+def elu_derivative(a: Number, alpha: Number, scale: Number) -> Number:
+    """Return scale for a > 0, and a + scale * alpha elsewhere."""
+    return where(a > 0, scale, a + scale * alpha)
+
+
+def gelu(z: Number, *_: Number) -> Number:
+    """Return z / 2 (1 + tanh u) = z sigmoid(2 u), with u = root z (1 + cubic z^2)."""
+    return z * sigmoid(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
+
+
+def gelu_derivative(z: Number, *_: Number) -> Number:
+    """Return s + z s' with s = sigmoid(2 u) and s' = 2 root (1 + 3 cubic z^2) s (1 - s)."""
+    s, slope = sigmoid_and_derivative(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
+    # From the left, since z^2 may be infinite where the slope is 0.
+    slope = 2 * GELU.root * z * slope
+    return s + fma(3 * GELU.cubic * z, slope * z, slope)
+
+
+def silu_derivative(z: Number, *_: Number) -> Number:
+    """Return s + z s (1 - s), with s = sigmoid(z)."""
+    s, slope = sigmoid_and_derivative(z)
+    return fma(z, slope, s)
+
+
+def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
+    """Return n and d with tanh(softplus(z)) = n / d, and two factors of its derivative.
+
+    With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), and its derivative is
+    4 e^z y / (y^2 + 1)^2. For z > 0, all of it is multiplied by powers of e^-z.
+    """
+    e = negative_exp(-abs(z))
+    below = z < 0
+    squared = e * e
+    n = fma(e, 2, where(below, squared, 1))
+    d = n + 2 * where(below, 1, squared)
+    return n, d, where(below, e, squared), 1 + e
+
+
+def mish(z: Number, *_: Number) -> Number:
+    """Return z tanh(log(1 + e^z))."""
+    n, d, _power, _y = mish_parts(z)
+    return z * (n / d)
+
+
+def mish_derivative(z: Number, *_: Number) -> Number:
+    """Return t + z t', with t = tanh(log(1 + e^z))."""
+    n, d, power, y = mish_parts(z)
+    inverse = 1 / d
+    return fma(z, 4 * power * y * inverse * inverse, n * inverse)
+
+
+def softplus(z: Number, *_: Number) -> Number:
+    """Return log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)."""
+    return where(z > 0, z, 0) + log1p(negative_exp(-abs(z)))
+
+
+VALUES: Mapping[str, Formula] = {
+    "relu": lambda z, *_: where(z < 0, 0, z),
+    "leaky_relu": lambda z, slope, _: where(z > 0, z, slope * z),
+    "elu": elu,
+    "gelu": gelu,
+    "silu": lambda z, *_: z * sigmoid(z),
+    "mish": mish,
+    "sigmoid": lambda z, *_: sigmoid(z),
+    "tanh": lambda z, *_: tanh(z),
+    "softplus": softplus,
+}
+"""The formulas in z."""
+
+DERIVATIVES: Mapping[str, Formula] = {
+    "relu": lambda a, *_: where(a > 0, a.like(1), 0),
+    "leaky_relu": lambda a, slope, _: where(a > 0, 1, slope),
+    "elu": elu_derivative,
+    "gelu": gelu_derivative,
+    "silu": silu_derivative,
+    "mish": mish_derivative,
+    "sigmoid": lambda a, *_: a * (1 - a),
+    "tanh": lambda a, *_: 1 - a * a,
+    "softplus": lambda a, *_: -negative_expm1(-a),
+}
+"""The formulas in a if the activation is `from_output`, and in z otherwise."""
+
+
+def chosen(formulas: Mapping[str, Formula]) -> Any:
+    """Return the function of compiled code that does one of the formulas, given its number."""
+
+    @intrinsic
+    def apply(context: Any, activation: Any, given: Any, first: Any, second: Any) -> Any:
+        def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            activation, *numbers = arguments
+            own = [Number(builder, number) for number in numbers]
+            start, end = builder.block, builder.append_basic_block("end")
+            cases = builder.switch(activation, end)
+            with builder.goto_block(end):
+                result = builder.phi(own[0].kind)
+            result.add_incoming(own[0].value, start)
+            for place, name in enumerate(ACTIVATIONS):
+                case = builder.append_basic_block(name)
+                cases.add_case(I64(place), case)
+                builder.position_at_end(case)
+                result.add_incoming(formulas[name](*own).value, builder.block)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return result
+
+        return given(types.int64, given, given, given), generate
+
+    return apply
+
+
+value_of, derivative_of = chosen(VALUES), chosen(DERIVATIVES)
+
+
+@kernel
+def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set z = z + bias; out = f(z). Each thread does some columns, a block at a time.
+
+    Arguments: activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns),
+    rows, columns, two parameters (floats).
+    """
+    activation, z, bias, out, rows, columns = integers(args, 0, 6)
+    parameters = floats(args, 6, 2)
+    first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
+    lanes = block_size(dtype)
+    begin, end = partition(columns, lanes, thread, threads)
+    for row in range(rows):
+        for column in range(begin, end, lanes):
+            at, left = row * columns + column, end - column
+            value = load(dtype, z, at, left)
+            if bias != 0:
+                value = value + load(dtype, bias, column, left)
+                store(value, z, at, left)
+            store(value_of(activation, value, first, second), out, at, left)
+
+
+@kernel
+def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set gradient = gradient * f', and bias_gradient = its sum over the rows.
+
+    Each thread does some columns, a block at a time. Arguments: activation, source_ptr
+    (rows, columns), which is what the derivative is written in, gradient_ptr (rows, columns),
+    bias_gradient_ptr (columns,) or 0, rows, columns, two parameters (floats).
+    """
+    activation, source, gradient, bias_gradient, rows, columns = integers(args, 0, 6)
+    parameters = floats(args, 6, 2)
+    first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
+    lanes = block_size(dtype)
+    begin, end = partition(columns, lanes, thread, threads)
+    for top in range(0, rows, MOST_ROWS):
+        bottom = min(top + MOST_ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            total = block_of(dtype, 0)
+            if bias_gradient != 0 and top > 0:
+                total = load(dtype, bias_gradient, column, left)
+            for row in range(top, bottom):
+                at = row * columns + column
+                slope = derivative_of(activation, load(dtype, source, at, left), first, second)
+                # As a product, so that NaN and infinity show as they do elsewhere.
+                changed = load(dtype, gradient, at, left) * slope
+                store(changed, gradient, at, left)
+                total = total + changed
+            if bias_gradient != 0:
+                store(total, bias_gradient, column, left)
