@@ -88,7 +88,7 @@ class CompiledBackend(NumpyBackend):
         vectors = library().vectors
         products = ProductPlans(threads, largest_panels(tape, vectors.panel), vectors)
         binder = Binder(self._partition, Scratch())
-        encoder = Encoder(binder, threads, products)
+        encoder = Encoder(threads, products)
         steps = apply_forms(tape, self, encoder, lambda one: self.bound([one], binder))
         blas = find_blas() if self._limits_blas else None
         limited = nullcontext if blas is None else functools.partial(blas.limited, self.threads)

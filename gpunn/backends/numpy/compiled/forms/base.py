@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 
-from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.scratch import contiguous
@@ -15,9 +13,9 @@ from gpunn.typing import Array
 
 __all__ = ["Forms", "Steps", "same_kind"]
 
-Steps: TypeAlias = list[Instruction | Callable[[], None]] | None
-"""What a form returns: instructions, and calls of NumPy between them, in order. None means that
-there is no kernel for these arguments: an array that isn't contiguous, a loss of the user's own."""
+Steps: TypeAlias = list[Instruction] | None
+"""What a form returns: instructions in order. None means that there is no kernel for these
+arguments: an array that isn't contiguous, a loss of the user's own."""
 
 
 def same_kind(*arrays: Array) -> bool:
@@ -30,16 +28,14 @@ class Forms:
 
     Parameters
     ----------
-    binder : Binder
-        Makes calls of what there are no instructions for.
     threads : int
         Threads of the team.
     products : ProductPlans
         Encodes matrix products.
     """
 
-    def __init__(self, binder: Binder, threads: int, products: ProductPlans) -> None:
-        self.binder, self.threads, self.products = binder, threads, products
+    def __init__(self, threads: int, products: ProductPlans) -> None:
+        self.threads, self.products = threads, products
 
     def weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
         """Return what sets out = out + sum_i weights_i values_i."""

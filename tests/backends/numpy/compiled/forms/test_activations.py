@@ -6,12 +6,9 @@ import pytest
 pytest.importorskip("numba")
 
 from gpunn import activations
-from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.compiled.encoder import Encoder
 from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
-from gpunn.backends.numpy.partition import Partition
-from gpunn.backends.numpy.scratch import Scratch
 from gpunn.configurable import known
 
 BUILT_IN = [
@@ -22,8 +19,7 @@ IDENTITY, RELU = activations.Identity(), activations.ReLU()
 
 @pytest.fixture
 def encoder():
-    binder = Binder(Partition(1), Scratch())
-    return Encoder(binder, 2, ProductPlans(2, 1 << 16, library().vectors))
+    return Encoder(2, ProductPlans(2, 1 << 16, library().vectors))
 
 
 def arrays(*shapes):
