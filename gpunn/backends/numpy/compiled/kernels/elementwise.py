@@ -55,9 +55,9 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     lanes = block_size(dtype)
     begin, end = partition(size, lanes, thread, threads)
     for i in range(begin, end, lanes):
-        kept = mix(dtype, counted_from(dtype, i) * golden ^ key)
+        bits = mix(dtype, counted_from(dtype, i) * golden ^ key)
         # As a product, so that NaN and infinity show as they do elsewhere.
-        value = load(dtype, x, i, end - i) * where_at_least(kept, least, scale, zero)
+        value = load(dtype, x, i, end - i) * where_at_least(bits, least, scale, zero)
         store(value, out, i, end - i)
 
 
