@@ -35,6 +35,7 @@ obstacle=$(emulator_obstacle)
 [[ -n $obstacle ]] || extras+=,emulated
 prepare_environment "$extras"
 cd -- "$repository"
+"$environment_python" -m gpunn.build # rather than in some test
 
 # Data sets too large for the repository may lie beside it.
 if [[ -z ${GPUNN_DATA:-} && -d ../shared/data ]]; then

@@ -104,20 +104,29 @@ def blas() -> dict[str, Any]:
 
 
 def cpu_engine() -> dict[str, Any]:
-    """Return the number of CPU threads, and what compiled code there is, if any."""
+    """Return the number of CPU threads, and which compiled kernels there are, if any."""
     from gpunn.backends.numpy.compiled import CompiledBackend
-    from gpunn.backends.numpy.compiled.backend import numba_works
 
-    described: dict[str, Any] = {"threads": None, "problem": "", "compiled": None}
+    described: dict[str, Any] = {"threads": None, "problem": "", "kernels": kernels()}
     try:
         described["threads"] = CompiledBackend().threads
     except GpunnError as error:
         described["problem"] = str(error)
-    if numba_works():
-        from gpunn.backends.numpy.compiled.cache import describe_cache
-
-        described["compiled"] = describe_cache()
     return described
+
+
+def kernels() -> dict[str, str | None]:
+    """Return for which processor the kernels are, and their file; or why there are none."""
+    from gpunn.backends.numpy.compiled.library import find_library
+
+    try:
+        found = find_library()
+    except GpunnError as error:
+        return {"target": None, "file": None, "problem": str(error)}
+    if found.library is None:
+        return {"target": None, "file": None, "problem": found.problem}
+    target, path = found.library.target, found.library.path
+    return {"target": target.name, "file": str(path), "problem": ""}
 
 
 def automatic_backend() -> dict[str, str]:

@@ -120,13 +120,19 @@ def _no_word_of_compilation(monkeypatch):
     monkeypatch.setattr(logging.getLogger("gpunn.compilation"), "disabled", True)
 
 
-@pytest.fixture(params=["as installed", "without numba"])
-def engine(request, monkeypatch):
-    """Compute with numba if it is installed, and without it."""
-    from gpunn.backends.numpy.compiled.backend import numba_works
+@pytest.fixture
+def numpy_alone(monkeypatch):
+    """Compute without compiled kernels."""
+    from gpunn.backends.numpy.compiled.library import library
 
-    numba_works.cache_clear()
-    if request.param == "without numba":
-        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("GPUNN_KERNELS", "off")
+    library.cache_clear()
     yield
-    numba_works.cache_clear()
+    library.cache_clear()
+
+
+@pytest.fixture(params=["as installed", "NumPy alone"])
+def engine(request):
+    """Compute with compiled kernels if there are some, and without."""
+    if request.param == "NumPy alone":
+        request.getfixturevalue("numpy_alone")

@@ -75,16 +75,11 @@ def _cpu_rows(cpu: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield "problem", cpu["problem"]
     else:
         yield "threads", cpu["threads"]
-    compiled = cpu["compiled"]
-    if compiled is None:
-        yield "compiled kernels", "none without numba, which the extra 'fast' brings"
-    elif compiled["functions"]:
-        yield "compiled kernels", f"{compiled['functions']} functions in {compiled['folder']}"
-    elif compiled["folder"]:
-        yield "compiled kernels", "none yet: the first training takes some 20 seconds longer"
-        yield "", f"(once; they are kept in {compiled['folder']})"
+    kernels = cpu["kernels"]
+    if kernels["problem"]:
+        yield "compiled kernels", f"none: {kernels['problem']}"
     else:
-        yield "compiled kernels", "can't be kept: each process compiles for some 20 seconds"
+        yield "compiled kernels", f"for {kernels['target']}, from {kernels['file']}"
 
 
 def _section(title: str, rows: Iterable[tuple[str, Any]]) -> Iterator[str]:

@@ -17,7 +17,6 @@ class Competitor:
     packages: tuple[str, ...]  # distributions that must be installed, and make up its size
     imports: str  # what its user's script begins with
     uses: str = ""  # names in that script that are only loaded when they are used
-    hidden: tuple[str, ...] = ()  # modules that its process does not find
     environment: dict[str, str] = field(default_factory=dict)  # of its process
     compiler: bool = False  # whether it needs a C++ compiler
     by_default: bool = True  # whether it takes part if nobody is named
@@ -54,8 +53,10 @@ KEEP_MEMORY = {
 }
 
 TRAINERS = {
-    "gpunn": Competitor("gpunn", "with_gpunn.Gpunn", ("gpunn", "numba"), *GPUNN),
-    "gpunn-numpy": Competitor("gpunn", "with_gpunn.Gpunn", ("gpunn",), *GPUNN, hidden=("numba",)),
+    "gpunn": Competitor("gpunn", "with_gpunn.Gpunn", ("gpunn",), *GPUNN),
+    "gpunn-numpy": Competitor(
+        "gpunn", "with_gpunn.Gpunn", ("gpunn",), *GPUNN, environment={"GPUNN_KERNELS": "off"}
+    ),
     "jax-scan": Competitor("JAX", "with_jax.Scan", *JAX),
     "jax-loop": Competitor("JAX", "with_jax.Loop", *JAX),
     "torch": Competitor("PyTorch", "with_torch.Eager", *TORCH),
@@ -92,7 +93,7 @@ TRAINERS |= {
     f"gpunn-without-{method.lower().replace('_', '-')}": Competitor(
         "gpunn",
         "with_gpunn_without.Without",
-        ("gpunn", "numba"),
+        ("gpunn",),
         *GPUNN,
         environment={METHOD: method},
         by_default=False,

@@ -7,7 +7,6 @@ benchmark ("MLP-adam").
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import statistics
 import time
@@ -136,7 +135,7 @@ def command(
     warnings.simplefilter("ignore")
     document: dict[str, Any] = {
         "machine": machine.described(),
-        "numba": importlib.util.find_spec("numba") is not None,
+        "backend": gpunn.get_backend("numpy").describe()["library"],
         **gpunn.get_backend("numpy").describe(),
         "rows": [],
     }

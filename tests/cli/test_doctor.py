@@ -79,16 +79,14 @@ def test_a_usable_device(gpunn, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("compiled", "said"),
+    ("kernels", "said"),
     [
-        (None, "none without numba, which the extra 'fast' brings"),
-        ({"folder": "/cache", "functions": 7}, "7 functions in /cache"),
-        ({"folder": "/cache", "functions": 0}, "none yet: the first training takes"),
-        ({"folder": None, "functions": 0}, "can't be kept: each process compiles"),
+        ({"target": "x86-64-v3", "file": "/a.so", "problem": ""}, "for x86-64-v3, from /a.so"),
+        ({"target": None, "file": None, "problem": "it is late"}, "none: it is late"),
     ],
 )
-def test_what_the_first_training_has_to_compile(gpunn, no_gpu, monkeypatch, compiled, said):
-    cpu = {"threads": 3, "problem": "", "compiled": compiled}
+def test_which_kernels_there_are(gpunn, no_gpu, monkeypatch, kernels, said):
+    cpu = {"threads": 3, "problem": "", "kernels": kernels}
     monkeypatch.setattr(doctor, "cpu_engine", lambda: cpu)
     text = gpunn("doctor").stdout
     assert "threads                 3" in text

@@ -25,7 +25,7 @@ options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession("a.onnx", options, providers=["CPUExecutionProvider"])
 y = session.run(["output"], {"input": X})[0]
-print(np.abs(y - model.predict(X)).max(), "numba" in model.backend.describe()["library"])
+print(np.abs(y - model.predict(X)).max(), "numba" in sys.modules and sys.modules["numba"])
 np.save("y.npy", y)
 """
 
@@ -45,7 +45,7 @@ def test_a_model_opens_without_cupy_and_numba(gpunn, digits, flowers, data):
     assert ran.returncode == 0, ran.stderr
     difference, with_numba = ran.stdout.split()
     assert float(difference) < 1e-5
-    assert with_numba == "False"
+    assert with_numba == "None"
     if data == "digits":
         found = np.mean(np.load("y.npy").argmax(axis=1) == load_digits()[3])
         assert found == pytest.approx(evaluation(Path("run"))["test"]["accuracy"])

@@ -55,9 +55,9 @@ from gpunn.backends.numpy.compiled.announcement import say
 
 @gpunn.cli.main.command("compile")
 def compile():
-    say("Compiling")
+    say("Building")
 
 gpunn.cli.main(["compile"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == "gpunn: Compiling\n"
+    assert done.stderr == "gpunn: Building\n"

@@ -260,11 +260,12 @@ def test_training_ends_at_the_target_or_after_the_epochs(
     assert answer["cold"] > 0.25
 
 
-def test_a_process_without_numba_does_not_find_it(load):
+def test_a_process_of_numpy_alone_has_no_kernels(load):
     seconds = load("comparisons").import_seconds
-    assert seconds("gpunn-numpy", "import gpunn; gpunn.Sequential", 1)["seconds"] > 0
+    alone = "from gpunn.backends.numpy.compiled.library import library; assert library() is None"
+    assert seconds("gpunn-numpy", alone, 1)["seconds"] > 0
     with pytest.raises(load("session").FailedError, match="ModuleNotFoundError"):
-        seconds("gpunn-numpy", "import numba", 1)
+        seconds("gpunn-numpy", "import no_such_module", 1)
 
 
 def test_installed_size_counts_what_is_required(load):

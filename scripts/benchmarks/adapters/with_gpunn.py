@@ -18,7 +18,7 @@ ENDLESS = 10**9
 
 
 class Gpunn:
-    """`Trainer.fit`; whether it finds numba is decided by the process it runs in."""
+    """`Trainer.fit`; whether it has compiled kernels is decided by the process it runs in."""
 
     def train(
         self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch

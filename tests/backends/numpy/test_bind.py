@@ -45,7 +45,7 @@ def test_the_zeros_that_numbers_are_compared_with_stay_zeros():
 
 
 def trained(optimizer, threads=None):
-    """Return a network that plain NumPy trained, as it does where numba is missing."""
+    """Return a network that plain NumPy trained, as it does where there are no kernels."""
     model = gpunn.Sequential(
         [gpunn.layers.Dense(300, "relu"), gpunn.layers.Dense(10)],
         input_shape=(250,),
@@ -70,7 +70,7 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)
 @pytest.mark.parametrize("has_functions", [True, False])
-def test_training_is_that_of_single_operations(no_numba, monkeypatch, optimizer, has_functions):
+def test_training_is_that_of_single_operations(numpy_alone, monkeypatch, optimizer, has_functions):
     if not has_functions:  # as with a BLAS that lacks them
         monkeypatch.setattr("gpunn.backends.numpy.axpby.find_blas", lambda: None)
     found, history = trained(optimizer)
@@ -81,7 +81,7 @@ def test_training_is_that_of_single_operations(no_numba, monkeypatch, optimizer,
         np.testing.assert_allclose(found[name], expected[name], 0, 2e-4, err_msg=name)
 
 
-def test_training_repeated_gives_the_same_bits(no_numba):
+def test_training_repeated_gives_the_same_bits(numpy_alone):
     for threads in (1, 2):
         first, second = (trained(gpunn.optimizers.Adam(1e-3), threads)[0] for _ in range(2))
         for name in first:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
-import importlib.util
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,7 +11,7 @@ import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
 from gpunn.backends.numpy.bind import Binder
-from gpunn.backends.numpy.compiled.announcement import ANNOUNCEMENT
+from gpunn.backends.numpy.compiled.library import library, loaded_library
 from gpunn.backends.numpy.scratch import Scratch
 from gpunn.backends.recording import Tape, apply_forms, expand_composites, record
 from gpunn.typing import Array
@@ -24,14 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledBackend"]
 
-logger = logging.getLogger("gpunn")
-
 WORTHWHILE = 23.0
 """Microseconds of an operation, on average, from which on several threads share the work."""
 
 
 class CompiledBackend(NumpyBackend):
-    """Computes on the CPU with NumPy and, in training, with programs compiled by numba.
+    """Computes on the CPU with NumPy and, in training, with programs of compiled kernels.
 
     Parameters
     ----------
@@ -42,17 +37,17 @@ class CompiledBackend(NumpyBackend):
 
     def describe(self) -> dict[str, str]:
         described = super().describe()
-        if numba_works():
-            described["library"] += f", numba {importlib.metadata.version('numba')}"
+        if used := library():
+            described["library"] += f", kernels for {used.target.name}"
         return described
 
     def lower(self, tape: Tape) -> Callable[[int], None]:
-        return self._program(tape) if numba_works() else super().lower(tape)
+        return self._program(tape) if library() else super().lower(tape)
 
     def recorded_function(
         self, function: Callable[[Array], Array], x: Array
     ) -> Callable[[Array], Array]:
-        if not numba_works():
+        if not library():
             return super().recorded_function(function, x)
         results: list[Array] = []
         own = np.array(x, order="C")
@@ -73,19 +68,14 @@ class CompiledBackend(NumpyBackend):
         return self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
 
     def _program(self, tape: Tape) -> Program:
-        with ANNOUNCEMENT.around():
-            return self._compiled(tape)
-
-    def _compiled(self, tape: Tape) -> Program:
         from gpunn.backends.numpy.blas import find_blas
         from gpunn.backends.numpy.compiled.encoder import Encoder
-        from gpunn.backends.numpy.compiled.library import library
         from gpunn.backends.numpy.compiled.product_plans import ProductPlans
         from gpunn.backends.numpy.compiled.program import Program
 
         tape = expand_composites(tape, self, Encoder)
         threads = self._team_size(tape)
-        vectors = library().vectors
+        vectors = loaded_library().vectors
         products = ProductPlans(threads, largest_panels(tape, vectors.panel), vectors)
         binder = Binder(self._partition, Scratch())
         encoder = Encoder(threads, products)
@@ -130,16 +120,3 @@ def largest_panels(tape: Tape, panel: int) -> int:
         if one.ndim == 2
     ]
     return max((one.nbytes + max(one.shape) * panel for one in operands), default=0)
-
-
-@functools.cache
-def numba_works() -> bool:
-    """Return whether numba is there and can be imported; say so once if it can't."""
-    if importlib.util.find_spec("numba") is None:
-        return False
-    try:
-        import numba
-    except ImportError as error:
-        logger.warning("gpunn: numba can't be used, so training takes longer: %s", error)
-        return False
-    return not numba.config.DISABLE_JIT

@@ -14,6 +14,7 @@ __all__ = [
     "ARRIVED",
     "COUNT",
     "DONE",
+    "DTYPES",
     "FIRST_SLOT",
     "GENERATION",
     "GRADIENTS",
@@ -38,6 +39,7 @@ __all__ = [
     "P",
     "ProductArgs",
     "Vectors",
+    "symbol",
 ]
 
 MAX_ARGS = 36
@@ -178,3 +180,11 @@ class ProductArgs(NamedTuple):
 
 P = ProductArgs(*range(len(ProductArgs._fields)))
 """The number of each argument."""
+
+DTYPES = ("float32", "float64")
+"""The types that each kernel is compiled for."""
+
+
+def symbol(name: str, dtype: str = "") -> str:
+    """Return what a library calls a kernel for numbers of a type, or a function without one."""
+    return f"gpunn_{name}_{dtype}" if dtype else f"gpunn_{name}"

@@ -1,49 +1,175 @@
-"""The kernels' machine code."""
+"""The kernels' machine code: a library that was built ahead, or is built at its first use."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
-import importlib
-import inspect
-import pkgutil
-from typing import Any
+import importlib.util
+import logging
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from gpunn.backends.numpy.compiled.interface import Vectors
+from gpunn.backends.numpy.compiled import files
+from gpunn.backends.numpy.compiled.interface import symbol
+from gpunn.backends.numpy.compiled.targets import (
+    OFF,
+    VARIABLE,
+    Target,
+    requested_target,
+    runnable_targets,
+)
+from gpunn.errors import ArgumentError, GpunnError, InvalidFileError
 
-__all__ = ["Library", "library"]
+__all__ = ["Library", "Search", "find_library", "library", "loaded_library"]
+
+logger = logging.getLogger("gpunn")
+
+ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
+"""The functions that Python calls, and the number of their parameters."""
 
 
 class Library:
-    """Kernels by name, and the functions that run a team's threads."""
+    """Kernels by name, and the functions that run a team's threads.
 
-    vectors: Vectors
+    Those take and return integers; other threads of Python run meanwhile.
 
-    def __init__(self) -> None:
-        from numba import types
+    Parameters
+    ----------
+    path : Path
+    target : Target
 
-        from gpunn.backends.numpy.compiled import kernels
-        from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
-        from gpunn.backends.numpy.compiled.kernels.vectors import VECTORS
+    Raises
+    ------
+    OSError
+        If the system can't load it.
+    """
 
-        for module in pkgutil.iter_modules(kernels.__path__):
-            importlib.import_module(f"{kernels.__name__}.{module.name}")
-        self.vectors = VECTORS
-        self._kernels = KERNELS
-        # Compiled now: an interruption in the middle of a program would be too late.
-        for name, function in ENTRIES.items():
-            arguments = len(inspect.signature(function.py_func).parameters)
-            function.compile((types.int64,) * arguments)
-            setattr(self, name, function)
+    publish: Callable[[int], int]
+    start_sleeping: Callable[[int, int], int]
+    run_as_worker: Callable[[int, int, int, int, int], int]
+    run_as_leader: Callable[[int, int, int, int, int, int], int]
 
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
+    def __init__(self, path: Path, target: Target) -> None:
+        self.path, self.target, self.vectors = path, target, target.vectors
+        self._address_of = archived(path) if path.suffix == ".zip" else linked(path)
+        for name, parameters in ENTRIES.items():
+            function = ctypes.CFUNCTYPE(*[ctypes.c_int64] * (1 + parameters))
+            setattr(self, name, function(self._address_of(symbol(name))))
 
     def address(self, kernel: str, dtype: str) -> int:
         """Return where the code of a kernel for numbers of this type is."""
-        return self._kernels[kernel].address(dtype)
+        return self._address_of(symbol(kernel, dtype))
+
+
+def linked(path: Path) -> Callable[[str], int]:
+    """Return the function that finds addresses in a shared library."""
+    loaded = ctypes.CDLL(str(path))
+    return lambda name: ctypes.cast(loaded[name], ctypes.c_void_p).value or 0
+
+
+def archived(path: Path) -> Callable[[str], int]:
+    """Return the same for object files that nothing has linked: LLVM does it in memory."""
+    try:
+        import llvmlite.binding as llvm
+    except ImportError as error:
+        raise OSError(f"{path} needs the package llvmlite: {error}") from error
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine: Any = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    with zipfile.ZipFile(path) as file:
+        for name in file.namelist():
+            engine.add_object_file(llvm.ObjectFileRef.from_data(file.read(name)))
+    engine.finalize_object()
+    return lambda name: int(engine.get_function_address(name))
+
+
+class Search(NamedTuple):
+    """What a search for a library found.
+
+    Attributes
+    ----------
+    library : Library or None
+    problem : str
+        Why there is none.
+    target : Target or None
+        What one could be built for.
+    """
+
+    library: Library | None
+    problem: str = ""
+    target: Target | None = None
+
+
+def find_library() -> Search:
+    """Look for the library of this processor, or the one that GPUNN_KERNELS names.
+
+    Raises
+    ------
+    ArgumentError
+        If GPUNN_KERNELS names none that this processor can run.
+    """
+    if os.environ.get(VARIABLE) == OFF:
+        return Search(None, f"{VARIABLE} is {OFF!r}")
+    target = requested_target()
+    if target is None:
+        return Search(None, "there are none for this processor")
+    if target not in (runnable := runnable_targets()):
+        able = ", ".join(repr(each.name) for each in runnable) or "none"
+        raise ArgumentError(
+            f"{VARIABLE}: this processor can't run kernels for {target.name!r}; it can run: {able}"
+        )
+    problem = "they have not been built"
+    for folder in files.folders():
+        try:
+            return Search(Library(files.read(folder, target)[0], target))
+        except FileNotFoundError:
+            pass
+        except (InvalidFileError, OSError) as error:
+            problem = str(error)
+    return Search(None, problem, target)
 
 
 @functools.cache
-def library() -> Library:
-    """Return this process's library."""
-    return Library()
+def library() -> Library | None:
+    """Return this process's library, which is built now if it has to be and can be.
+
+    None, after saying so, if NumPy is to compute alone.
+
+    Raises
+    ------
+    ArgumentError
+        As `find_library`.
+    """
+    found = find_library()
+    if found.library is None and found.target and importlib.util.find_spec("numba"):
+        found = built(found.target)
+    if found.library is None and os.environ.get(VARIABLE) != OFF:
+        logger.warning(
+            "gpunn: NumPy computes alone, which takes longer than compiled kernels: %s%s",
+            found.problem,
+            ". The package's wheel brings them, and `pip install numba` builds them"
+            if found.target and not importlib.util.find_spec("numba")
+            else "",
+        )
+    return found.library
+
+
+def loaded_library() -> Library:
+    """Return this process's library where there is one."""
+    found = library()
+    assert found is not None, "programs are made only where there are kernels"
+    return found
+
+
+def built(target: Target) -> Search:
+    """Build the library for a target."""
+    from gpunn.backends.numpy.compiled.building import build
+
+    try:
+        return Search(Library(build(target), target))
+    except (GpunnError, OSError) as error:
+        return Search(None, f"building them failed: {error}")

@@ -20,7 +20,7 @@ from gpunn.backends.numpy.compiled.interface import (
     ProductArgs,
     Vectors,
 )
-from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.program import Instruction, address, encoded
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
@@ -240,7 +240,7 @@ class ProductPlans:
         result = product.writes[0]
         own = np.empty((self.threads, args.rows * args.n), result.dtype)
         last = args._replace(
-            update=library().address(update.kernel, update.dtype),
+            update=loaded_library().address(update.kernel, update.dtype),
             update_args=update_args,
             args_buffer=args_buffer,
         )

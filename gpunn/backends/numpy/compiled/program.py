@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import ROW_SIZE
-from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.team import team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
@@ -221,7 +221,7 @@ def table_of(order: Sequence[Instruction], non_final: bool = False) -> np.ndarra
             since_barrier = []
         since_barrier.append(instruction)
         args = instruction.non_final if non_final and instruction.non_final else instruction.args
-        table[index, 0] = library().address(instruction.kernel, instruction.dtype)
+        table[index, 0] = loaded_library().address(instruction.kernel, instruction.dtype)
         table[index, 2 : 2 + len(args)] = [encoded(each) for each in args]
     table[-1, 1] = 1  # the next time begins with the first of them
     return table

@@ -13,7 +13,7 @@ import threading
 import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import ARRIVED, DONE, JOB
-from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.errors import ArgumentError
 
 __all__ = ["Team", "team"]
@@ -48,7 +48,7 @@ class Team:
         self._lock = threading.Lock()
         self._wake = threading.Semaphore(0)
         self._yield = _address_of_yield()
-        self._code = library()
+        self._code = loaded_library()
         for thread in range(1, threads):
             worker = threading.Thread(
                 target=self._work, args=(thread,), name=f"gpunn-{thread}", daemon=True

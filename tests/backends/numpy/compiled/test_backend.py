@@ -1,4 +1,4 @@
-"""Where numba is, where it isn't, and whose classes are recorded."""
+"""With kernels and without, and whose classes are recorded."""
 
 import os
 import subprocess
@@ -10,21 +10,12 @@ import pytest
 import gpunn
 from gpunn.backends.numpy.blas import find_blas
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.backend import numba_works
 from gpunn.backends.numpy.compiled.encoder import Encoder
+from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.recording import expand_composites, record
 from gpunn.data.batches import DeviceRows
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from gpunn.training.step import TrainStep
-
-
-@pytest.fixture
-def no_numba(monkeypatch):
-    """Make the import of numba fail."""
-    numba_works.cache_clear()
-    monkeypatch.setitem(sys.modules, "numba", None)
-    yield
-    numba_works.cache_clear()
 
 
 def trained(backend, layers=(), rows=60, threads=None):
@@ -38,25 +29,18 @@ def trained(backend, layers=(), rows=60, threads=None):
     return trainer, X
 
 
-def test_describes_numba_where_it_computes():
-    numba = pytest.importorskip("numba")
-    assert CompiledBackend().describe()["library"].endswith(f", numba {numba.__version__}")
+def test_describes_the_kernels_it_computes_with():
+    described = CompiledBackend().describe()["library"]
+    assert described.endswith(f", kernels for {library().target.name}")
 
 
-def test_numba_that_does_not_work_is_said_and_done_without(no_numba, monkeypatch, caplog):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+def test_without_kernels_numpy_computes_and_is_described(numpy_alone, caplog):
     backend = CompiledBackend()
-    assert "numba" not in backend.describe()["library"]
-    assert "numba can't be used" in caplog.text
+    assert "kernels" not in backend.describe()["library"]
     trainer, X = trained(backend)
     assert trainer.history["loss"][-1] < trainer.history["loss"][0]
     assert trainer.model.predict(X).shape == (60, 3)
-
-
-def test_numba_that_is_missing_is_not_mentioned(no_numba, monkeypatch, caplog):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "numba" not in CompiledBackend().describe()["library"]
-    assert not caplog.text
+    assert not caplog.text  # as asked for
 
 
 def test_of_what_is_composed_the_parts_are_recorded():
@@ -169,15 +153,6 @@ def test_a_forked_process_predicts_by_threads_of_its_own():
         "assert np.array_equal(model.predict(X), expected)\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=1200)
-
-
-def test_without_compilation_numpy_does_it():
-    pytest.importorskip("numba")
-    script = (
-        "from gpunn.backends.numpy.compiled.backend import numba_works; assert not numba_works()"
-    )
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
 
 
 class Counting(gpunn.layers.Layer):

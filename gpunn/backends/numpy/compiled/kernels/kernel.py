@@ -21,16 +21,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba import carray, types
-from numba.core.ccallback import CFunc
+from numba import carray
 
-from gpunn.backends.numpy.compiled.cache import KernelCache
 from gpunn.backends.numpy.compiled.kernels.pointers import pointer
 
 __all__ = [
     "ENTRIES",
     "KERNELS",
-    "Kernel",
     "compiled",
     "entry",
     "kernel",
@@ -41,59 +38,26 @@ __all__ = [
     "vector",
 ]
 
-OPTIONS = {"error_model": "numpy", "nogil": True}
-"""A division by zero gives what IEEE 754 says; no fast-math: all rounds as written."""
+OPTIONS = {"error_model": "numpy"}
+"""A division by zero gives what IEEE 754 says; no fast-math: all rounds as written. Nothing is made
+for calls from Python."""
 
 
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
-    """Return the function compiled at its first call, and kept on disk where there is a place.
+    """Return the function for numba to compile, which other compiled functions can call.
 
     LLVM inlines small functions by itself, and others where `inline` is set.
     """
-    dispatcher = numba.njit(forceinline=inline, **OPTIONS)(function)
-    dispatcher._cache = KernelCache(function)
-    return dispatcher
+    return numba.njit(forceinline=inline, **OPTIONS)(function)
 
 
-class Kernel:
-    """A function `(dtype, args, thread, threads)`, compiled when its address is asked for.
-
-    Parameters
-    ----------
-    function : callable
-    """
-
-    def __init__(self, function: Callable[..., None]) -> None:
-        self.function = function
-        self.__doc__ = function.__doc__
-        self._compiled: dict[str, Any] = {}
-
-    def address(self, dtype: str) -> int:
-        """Return the address of the machine code for numbers of this type."""
-        if dtype not in self._compiled:
-            self._compiled[dtype] = self._compile(getattr(types, dtype))
-        return int(self._compiled[dtype].address)
-
-    def _compile(self, number: Any) -> Any:
-        integer = types.int64
-        signature = types.void(types.CPointer(number), types.CPointer(integer), integer, integer)
-        # As numba.cfunc does, but for the cache.
-        callback: Any = CFunc(self.function, (signature.args, signature.return_type), {}, OPTIONS)
-        callback._cache = KernelCache(self.function)
-        callback.compile()
-        return callback
-
-
-KERNELS: dict[str, Kernel] = {}
+KERNELS: dict[str, Any] = {}
 """All kernels, by name."""
 
 
-def kernel(function: Callable[..., None]) -> Kernel:
+def kernel(function: Callable[..., None]) -> Any:
     """Make a function a kernel, which instructions call by its name."""
-    name = function.__name__
-    assert name not in KERNELS, f"there are two kernels {name!r}"
-    KERNELS[name] = Kernel(function)
-    return KERNELS[name]
+    return registered(KERNELS, function)
 
 
 ENTRIES: dict[str, Any] = {}
@@ -102,8 +66,15 @@ ENTRIES: dict[str, Any] = {}
 
 def entry(function: Callable[..., Any]) -> Any:
     """Make a function one that Python calls."""
-    ENTRIES[function.__name__] = compiled(function)
-    return ENTRIES[function.__name__]
+    return registered(ENTRIES, function)
+
+
+def registered(functions: dict[str, Any], function: Callable[..., Any]) -> Any:
+    """Return the function for numba to compile, after it has been added to others by its name."""
+    name = function.__name__
+    assert name not in functions, f"there are two functions {name!r}"
+    functions[name] = compiled(function)
+    return functions[name]
 
 
 @compiled

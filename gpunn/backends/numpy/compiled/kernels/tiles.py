@@ -24,7 +24,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import (
     spread,
 )
 
-__all__ = ["TILE_ROWS", "tile"]
+__all__ = ["TILE_ROWS", "define_tables", "tile"]
 
 TILE_ROWS = VECTORS.tile_rows
 
@@ -74,34 +74,56 @@ def tile(
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, rows, vectors, *rest = arguments
-        number = target.get_data_type(dtype.dtype)
-        end = builder.append_basic_block("end")
-        sizes = builder.switch(builder.add(builder.mul(vectors, I64(256)), rows), end)
-        for width in range(1, ROW_VECTORS + 1):
-            for height in range(1, (TILE_ROWS if width <= TILE_VECTORS else 1) + 1):
-                case = builder.append_basic_block(f"tile_{height}_{width}")
-                sizes.add_case(I64(256 * width + height), case)
-                with builder.goto_block(case):
-                    builder.call(tile_function(builder.module, height, width, number), rest)
-                    builder.branch(end)
-        builder.position_at_end(end)
+        table = declare_table(builder.module, target.get_data_type(dtype.dtype))
+        place = [I64(0), builder.sub(vectors, I64(1)), builder.sub(rows, I64(1))]
+        builder.call(builder.load(builder.gep(table, place)), rest)
         return target.get_dummy_value()
 
     word = types.int64
     return types.void(dtype, *[word] * 13, types.float64, word), generate
 
 
-def tile_function(module: ir.Module, height: int, width: int, number: ir.Type) -> ir.Function:
-    """Return the function of a tile of this size, made when it is first asked for."""
-    name = f"gpunn_tile_{height}_{width}_{number}"
-    if name in module.globals:
-        return module.globals[name]
+TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType(), I64])
+"""What the function of a tile takes: the arguments of `tile` after the first three."""
+
+
+def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
+    """Return the table of all tiles' functions, by vectors and rows, for one type of numbers."""
+    name = f"gpunn_tiles_{number}"
+    if name not in module.globals:
+        rows = ir.ArrayType(TILE.as_pointer(), TILE_ROWS)
+        ir.GlobalVariable(module, ir.ArrayType(rows, ROW_VECTORS), name)
+    return module.globals[name]
+
+
+def define_tables(module: ir.Module) -> list[str]:
+    """Define the tables of both types, with all functions, and return the tables' names."""
+    tables = []
+    for number in (ir.FloatType(), ir.DoubleType()):
+        table = declare_table(module, number)
+        rows = table.value_type.element
+        functions = [
+            [
+                define_tile(module, height, width, number)
+                if height == 1 or width <= TILE_VECTORS
+                else ir.Constant(TILE.as_pointer(), None)
+                for height in range(1, TILE_ROWS + 1)
+            ]
+            for width in range(1, ROW_VECTORS + 1)
+        ]
+        table.initializer = ir.Constant(
+            table.value_type, [ir.Constant(rows, each) for each in functions]
+        )
+        table.global_constant = True
+        tables.append(table.name)
+    return tables
+
+
+def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> ir.Function:
+    """Return the function of a tile of this size."""
     lanes = Lanes(module, number)
     vector = lanes.vector
-    kind = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType(), I64])
-    function = ir.Function(module, kind, name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
+    function = ir.Function(module, TILE, f"tile_{height}_{width}_{number}")
     a, a_row, a_column, b, b_row, ahead, initial, initial_row, c, c_row, terms, floor, columns = (
         function.args
     )

@@ -6,9 +6,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 
-from gpunn.backends.numpy.compiled.interface import Vectors
+from gpunn.backends.numpy.compiled.targets import Target, requested_target
 
 __all__ = [
     "I1",
@@ -27,17 +26,15 @@ I64, I32, I1 = ir.IntType(64), ir.IntType(32), ir.IntType(1)
 I8_POINTER = ir.IntType(8).as_pointer()
 
 
-def processor() -> Vectors:
-    """Return the vector registers of the processor that is compiled for."""
-    features = cpu_target.target_context.codegen()._get_host_cpu_features()
-    if "+avx512f" in features:
-        return Vectors(64, 32)
-    if "+avx" in features:
-        return Vectors(32, 16)
-    return Vectors(16, 32 if "+neon" in features else 16)
+def compiled_for() -> Target:
+    """Return the target that the kernels are compiled for in this process."""
+    target = requested_target()
+    assert target is not None, "kernels are compiled for one of the targets"
+    return target
 
 
-VECTORS = processor()
+TARGET = compiled_for()
+VECTORS = TARGET.vectors
 VECTOR_BYTES = VECTORS.size
 
 

@@ -1,0 +1,124 @@
+"""The process that asks for a library: it starts others, and links what they make."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from gpunn.backends.numpy.compiled import files
+from gpunn.backends.numpy.compiled.announcement import announced
+from gpunn.backends.numpy.compiled.building.link import link
+from gpunn.backends.numpy.compiled.targets import VARIABLE, Target
+from gpunn.backends.thread_count import usable_cores
+from gpunn.errors import GpunnError, InvalidFileError
+from gpunn.storage.files import FolderLock
+
+__all__ = ["BuildError", "build"]
+
+MOST_WORKERS = 8
+"""More would take longer to start than they save."""
+
+
+class BuildError(GpunnError):
+    """A library could not be built."""
+
+
+def build(
+    target: Target,
+    folder: Path | None = None,
+    only: Collection[str] = (),
+    force: bool = False,
+) -> Path:
+    """Build the library for a target, unless it is there, and return it.
+
+    Parameters
+    ----------
+    target : Target
+    folder : Path or None
+        Where it is written to; None is the package's own folder, or else one of the user's.
+    only : collection of str
+        The kernels that the library is to have; all if there are none.
+    force : bool
+        Whether to build it even if it is there.
+
+    Raises
+    ------
+    BuildError
+        If an object file can't be made.
+    InvalidFileError, OSError
+        If there is no place for it.
+    """
+    folder = files.writable_folder() if folder is None else folder
+    held = wait_for(folder)
+    try:
+        if not force:
+            with contextlib.suppress(FileNotFoundError, InvalidFileError):
+                return files.read(folder, target)[0]
+        with (
+            announced(f"the CPU kernels for {target.name}") as progress,
+            tempfile.TemporaryDirectory(prefix="gpunn-") as temporary,
+        ):
+            objects = Path(temporary)
+            make_objects(target, objects, progress, only)
+            content, suffix = link(sorted(objects.glob("*.o")))
+            versions = {name: importlib.metadata.version(name) for name in ("numba", "llvmlite")}
+            return files.write(folder, target, content, suffix, **versions)
+    finally:
+        held.release()
+
+
+def wait_for(folder: Path) -> FolderLock:
+    """Return the lock on a folder, after another process has built what it builds."""
+    while True:
+        try:
+            return FolderLock(folder)
+        except BlockingIOError:
+            time.sleep(0.1)
+
+
+def make_objects(
+    target: Target, folder: Path, progress: Callable[[int, int], None], only: Collection[str]
+) -> None:
+    """Write the object files to a folder, by as many processes as there are cores."""
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    # Modules are found where this process finds them, whatever folder or options it has.
+    start = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"
+        "from gpunn.backends.numpy.compiled.building.worker import work\n"
+        f"work({str(folder)!r}, {sorted(only)!r})"
+    )
+    reading, writing = os.pipe()
+    workers: list[subprocess.Popen[bytes]] = []
+    try:
+        with open(reading, encoding="utf-8") as said, open(writing, "wb") as answers:
+            for number in range(min(usable_cores(), MOST_WORKERS)):
+                with open(folder / f"errors-{number}", "wb") as errors:
+                    command = [sys.executable, "-c", start]
+                    workers.append(
+                        subprocess.Popen(
+                            command,
+                            env={**settings, VARIABLE: target.name},
+                            stdin=subprocess.DEVNULL,
+                            stdout=answers,
+                            stderr=errors,
+                        )
+                    )
+            answers.close()  # so that the loop ends when all workers have ended
+            for done, line in enumerate(said, 1):
+                progress(done, int(line))
+        for number, worker in enumerate(workers):
+            if status := worker.wait():
+                errors_of = (folder / f"errors-{number}").read_text(errors="replace").strip()
+                reason = errors_of.splitlines()[-1] if errors_of else f"exit status {status}"
+                raise BuildError(reason)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()

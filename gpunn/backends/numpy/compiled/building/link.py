@@ -1,0 +1,43 @@
+"""Object files made one library."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["link"]
+
+OPTIONS = (
+    ("-nostartfiles", "-Wl,--no-undefined", "-Wl,--gc-sections", "-Wl,-s", "-lm")
+    if sys.platform.startswith("linux")
+    else ()
+)
+
+
+def linkers() -> list[str]:
+    """Return the C compilers of this machine, each of which knows how to link."""
+    names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    return [found for name in names if (found := shutil.which(name))]
+
+
+def link(objects: Sequence[Path]) -> tuple[bytes, str]:
+    """Return a shared library of object files, and its suffix; an archive if nothing can link."""
+    with tempfile.TemporaryDirectory(prefix="gpunn-") as folder:
+        library = Path(folder, "kernels.so")
+        for linker in linkers():
+            command = [linker, "-shared", "-o", str(library), *map(str, objects), *OPTIONS]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+            if done.returncode == 0 and library.exists():
+                return library.read_bytes(), ".so"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in objects:
+            file.writestr(zipfile.ZipInfo(path.name), path.read_bytes())  # without a time
+    return archive.getvalue(), ".zip"

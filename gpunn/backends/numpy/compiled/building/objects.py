@@ -1,0 +1,190 @@
+"""Kernels as object files: what numba makes of the sources, optimised and emitted by LLVM.
+
+numba compiles for the process that it runs in. Here it only translates Python to LLVM's
+instructions. They are optimised once, when a kernel and all that it calls are one module, and
+emitted for the target's processor. What numba adds for calls from Python is left out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Collection
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.core.runtime.context import NRTContext
+
+from gpunn.backends.numpy.compiled.interface import DTYPES, symbol
+from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
+
+__all__ = ["parts"]
+
+GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
+"""The first version of glibc for an architecture. Bound to its functions rather than to those of
+this machine's version, a library runs wherever Python does."""
+
+MATHEMATICS = ("exp", "expm1", "exp2", "log", "log1p", "log2", "pow", "tanh", "sin", "cos", "fmod")
+C_FUNCTIONS = (
+    *("memcpy", "memmove", "memset"),
+    *(f"{name}{suffix}" for name in MATHEMATICS for suffix in ("", "f")),
+)
+"""What LLVM may call, some of it in place of instructions of its own."""
+
+
+class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
+    """Functions as LLVM's instructions, of which no machine code is made."""
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to `emit`."""
+
+    def _finalize_specific(self) -> None:
+        """Leave it to `emit`."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0
+
+    def emit(self, exported: Callable[[str], bool]) -> bytes:
+        """Return an object file, in which nothing is visible but what is `exported`."""
+        self._ensure_finalized()
+        module = self._final_module
+        for one in (*module.functions, *module.global_variables):
+            if not one.is_declaration and not exported(one.name):
+                one.linkage = "internal"
+        super()._optimize_final_module()
+        bind_to_first_glibc(module)
+        return bytes(self._codegen._tm.emit_object(module))
+
+
+class Translator(JITCPUCodegen):  # type: ignore[misc]
+    """What numba asks for code, for the processor of the target."""
+
+    _library_class = TranslatedFunctions
+
+    def _customize_tm_options(self, options: dict[str, Any]) -> None:
+        options.update(cpu=TARGET.cpu, features=TARGET.features, reloc="pic", codemodel="small")
+
+    def _customize_tm_features(self) -> str:
+        return TARGET.features
+
+    def _add_module(self, module: Any) -> None:
+        """Keep it from numba's engine, which would make machine code of it."""
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Do nothing: only functions that call Python need it."""
+
+
+class UncountedReferences(NRTContext):  # type: ignore[misc]
+    """What numba asks for counts of references to memory: there are none.
+
+    All arrays in kernels are views of memory that Python has allocated.
+    """
+
+    def incref(self, builder: Any, kind: Any, value: Any) -> None:
+        """Do nothing."""
+
+    def decref(self, builder: Any, kind: Any, value: Any) -> None:
+        """Do nothing."""
+
+
+def bind_to_first_glibc(module: Any) -> None:
+    """Name the versions of the C library's functions, where that is glibc."""
+    architecture, *_, system = module.triple.split("-")
+    if system != "gnu" or architecture not in GLIBC:
+        return
+    module.link_in(
+        llvm.parse_assembly(
+            "\n".join(
+                f'module asm ".symver {name}, {name}@{GLIBC[architecture]}"' for name in C_FUNCTIONS
+            )
+        )
+    )
+
+
+def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
+    """Return functions that make the object files, by name; first those that take longest.
+
+    Parameters
+    ----------
+    only : collection of str
+        The kernels to make; all if there are none.
+    """
+    from gpunn.backends.numpy.compiled import kernels
+    from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
+
+    llvm.initialize_native_asmparser()
+    context = cpu_target.target_context
+    context._internal_codegen = Translator("gpunn")
+    context.nrt = UncountedReferences(context, enabled=True)
+    for module in pkgutil.iter_modules(kernels.__path__):
+        importlib.import_module(f"{kernels.__name__}.{module.name}")
+
+    def kernel_part(name: str, dtype: str) -> Callable[[], bytes]:
+        number, integer = getattr(types, dtype), types.int64
+        arguments = (types.CPointer(number), types.CPointer(integer), integer, integer)
+        return lambda: function_object(KERNELS[name], symbol(name, dtype), arguments)
+
+    def entry_part(name: str) -> Callable[[], bytes]:
+        count = len(inspect.signature(ENTRIES[name].py_func).parameters)
+        return lambda: function_object(ENTRIES[name], symbol(name), (types.int64,) * count)
+
+    names = sorted(set(KERNELS) & set(only) or KERNELS, key=lambda name: (name != "product", name))
+    return {
+        **{symbol(name, dtype): kernel_part(name, dtype) for name in names for dtype in DTYPES},
+        "tiles": tiles_object,
+        **{symbol(name): entry_part(name) for name in ENTRIES},
+    }
+
+
+@global_compiler_lock
+def function_object(function: Any, name: str, arguments: tuple[Any, ...]) -> bytes:
+    """Return the object file with a function of Python, for arguments of these types.
+
+    What it exports returns an integer, 0 if the function returns nothing.
+    """
+    function.compile(arguments)
+    translated = function.overloads[arguments]
+    context, descriptor = cpu_target.target_context, translated.fndesc
+    library = context.codegen().create_library(name)
+    library.add_linking_library(translated.library)
+    module = context.create_module(name)
+    kind = ir.FunctionType(I64, [context.get_value_type(each) for each in arguments])
+    builder = ir.IRBuilder(ir.Function(module, kind, name).append_basic_block())
+    convention = context.call_conv
+    callee = ir.Function(
+        module,
+        convention.get_function_type(descriptor.restype, descriptor.argtypes),
+        descriptor.llvm_func_name,
+    )
+    _, value = convention.call_function(
+        builder, callee, descriptor.restype, descriptor.argtypes, builder.function.args
+    )
+    builder.ret(I64(0) if descriptor.restype is types.none else value)
+    library.add_ir_module(module)
+    library.finalize()
+    return library.emit(lambda each: each == name)
+
+
+@global_compiler_lock
+def tiles_object() -> bytes:
+    """Return the object file with the tiles of all products."""
+    from gpunn.backends.numpy.compiled.kernels.tiles import define_tables
+
+    context = cpu_target.target_context
+    library = context.codegen().create_library("tiles")
+    module = context.create_module("tiles")
+    tables = define_tables(module)
+    library.add_ir_module(module)
+    library.finalize()
+    for name in tables:
+        library._final_module.get_global_variable(name).visibility = "hidden"
+    return library.emit(lambda name: name in tables)

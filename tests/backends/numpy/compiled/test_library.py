@@ -1,0 +1,341 @@
+"""Which library is loaded: what must be true of its files, and what happens where there is none."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.backends.numpy.compiled import CompiledBackend, files, library, targets
+from gpunn.backends.numpy.compiled.building import BuildError, build
+from gpunn.backends.numpy.compiled.building import link as linking
+from gpunn.errors import ArgumentError, InvalidFileError
+
+pytest.importorskip("numba")
+
+KERNELS = ("fill", "add")
+
+posix_only = pytest.mark.skipif(os.name != "posix", reason="needs the owners and modes of POSIX")
+
+
+@pytest.fixture(scope="module")
+def target():
+    return targets.runnable_targets()[0]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, target):
+    """A folder with a library of two kernels."""
+    folder = tmp_path_factory.mktemp("small")
+    build(target, folder, KERNELS)
+    return folder
+
+
+@pytest.fixture
+def packaged(monkeypatch, tmp_path, small):
+    """A copy of it in place of the package's folder, in a process that has loaded none."""
+    folder = shutil.copytree(small, tmp_path / "package" / "built")
+    monkeypatch.setattr(files, "PACKAGED", folder)
+    monkeypatch.setenv(files.VARIABLE, str(tmp_path / "cache"))
+    library.library.cache_clear()
+    yield folder
+    library.library.cache_clear()
+
+
+@pytest.fixture
+def builds(monkeypatch, small, target):
+    """What is built is not: the small library is copied."""
+    made = []
+
+    def copied(target, folder=None):
+        folder = folder or files.writable_folder()
+        made.append(folder)
+        shutil.copytree(small, folder, dirs_exist_ok=True)
+        return files.read(folder, target)[0]
+
+    monkeypatch.setattr("gpunn.backends.numpy.compiled.building.build", copied)
+    return made
+
+
+@pytest.fixture
+def no_numba(monkeypatch):
+    find = library.importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "numba" else find(name)
+    )
+
+
+def run(found):
+    """Fill an array and double it, by the kernels of a library."""
+    out = np.zeros(1000, np.float32)
+    two = np.float64(2).view(np.int64)
+    table = np.zeros((2, 38), np.int64)
+    table[0, :5] = found.address("fill", "float32"), 1, out.ctypes.data, out.size, two
+    table[1, :5] = found.address("add", "float32"), 1, out.ctypes.data, out.ctypes.data, out.size
+    mailbox = np.zeros(64, np.int64)
+    found.run_as_leader(table.ctypes.data, 2, 1, 1, mailbox.ctypes.data, 0)
+    return out
+
+
+def test_a_library_is_loaded_and_runs(packaged, target):
+    found = library.library()
+    assert found.path.parent == packaged
+    assert found.target == target
+    assert (run(found) == 4).all()
+
+
+def test_without_a_linker_llvm_links_in_memory(packaged, tmp_path, target, monkeypatch):
+    monkeypatch.setattr(linking, "linkers", list)
+    path = build(target, tmp_path, KERNELS)
+    assert path.suffix == ".zip"
+    assert (run(library.Library(path, target)) == 4).all()
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    with pytest.raises(OSError, match="needs the package llvmlite"):
+        library.Library(path, target)
+
+
+def test_a_linker_that_fails_is_as_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(linking, "linkers", lambda: ["false"])
+    (tmp_path / "a.o").write_bytes(b"object")
+    content, suffix = linking.link([tmp_path / "a.o"])
+    assert content.startswith(b"PK")
+    assert suffix == ".zip"
+
+
+def test_a_library_needs_no_new_c_library(small):
+    if sys.platform != "linux":
+        pytest.skip("only glibc has versions")
+    (path,) = small.glob("*.so")
+    found = set(path.read_bytes().split(b"\0"))
+    assert {name for name in found if name.startswith(b"GLIBC_")} <= {b"GLIBC_2.2.5", b"GLIBC_2.17"}
+
+
+def emptied(content):
+    return b""
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    return content[:-100] + bytes([content[-100] ^ 8]) + content[-99:]
+
+
+@pytest.mark.parametrize("damage", [emptied, cut, flipped])
+@pytest.mark.parametrize("suffix", ["so", "json"])
+def test_a_torn_file_is_never_loaded(packaged, target, builds, damage, suffix):
+    (path,) = packaged.glob(f"*.{suffix}")
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InvalidFileError):
+        files.read(packaged, target)
+    assert builds == []
+    assert library.library().path.parent == packaged  # but built anew
+    assert builds == [packaged]
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"{}", b'{"file": 1, "sha256": "", "sources": ""}', b"\xff"]
+)
+def test_a_manifest_of_something_else(packaged, target, content):
+    (packaged / f"{target.name}.json").write_bytes(content)
+    with pytest.raises(InvalidFileError, match="is damaged"):
+        files.read(packaged, target)
+
+
+def test_a_library_whose_file_is_gone(packaged, target, builds):
+    (path,) = packaged.glob("*.so")
+    path.unlink()
+    assert library.library() is not None
+    assert builds == [packaged]
+
+
+def test_changed_sources_are_built_anew(packaged, target, builds, monkeypatch):
+    monkeypatch.setattr(files, "sources", lambda: "others")
+    with pytest.raises(InvalidFileError, match="was built from other sources"):
+        files.read(packaged, target)
+    problem = library.find_library().problem
+    assert "was built from other sources" in problem
+
+
+def test_every_source_of_the_kernels_is_looked_at(tmp_path, monkeypatch):
+    """What the kernels import of gpunn, too, but for what only Python's side needs."""
+    copy = shutil.copytree(files.HERE, tmp_path / "numpy" / "compiled")
+    shutil.copy(files.HERE.parent / "subnormals.py", tmp_path / "numpy")
+    monkeypatch.setattr(files, "HERE", copy)
+    before = files.sources.__wrapped__()
+    assert before == files.sources()
+    changed = ("kernels/adam.py", "building/link.py", "interface.py", "../subnormals.py")
+    for name in changed:
+        with open(copy / name, "a", encoding="utf-8") as file:
+            file.write("# another line\n")
+        assert files.sources.__wrapped__() != before
+        before = files.sources.__wrapped__()
+
+
+def test_without_numba_numpy_computes_and_says_so_once(packaged, no_numba, caplog):
+    shutil.rmtree(packaged)
+    assert library.library() is None
+    backend = CompiledBackend()
+    assert "kernels" not in backend.describe()["library"]
+    (record,) = caplog.records
+    assert "NumPy computes alone, which takes longer" in record.getMessage()
+    assert "they have not been built. The package's wheel brings them" in record.getMessage()
+
+
+def test_a_build_that_fails_is_said_and_numpy_computes(packaged, monkeypatch, caplog):
+    def failing(target):
+        raise BuildError("no such instruction")
+
+    monkeypatch.setattr("gpunn.backends.numpy.compiled.building.build", failing)
+    shutil.rmtree(packaged)
+    assert library.library() is None
+    assert "building them failed: no such instruction" in caplog.text
+
+
+def test_where_the_package_is_read_only_the_users_folder_has_the_library(
+    packaged, builds, monkeypatch, tmp_path
+):
+    shutil.rmtree(packaged)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != packaged and access(path, mode))
+    first = library.library().path.parent
+    assert first == tmp_path / "cache" / "kernels" / files.sources()[:16]
+    assert first.stat().st_mode & 0o777 == 0o700
+    library.library.cache_clear()
+    assert library.library().path.parent == first
+    assert builds == [first]
+
+
+@posix_only
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+@pytest.mark.parametrize("which", ["parent", "folder"])
+def test_no_code_is_loaded_from_where_others_can_write(packaged, target, mode, which):
+    shutil.rmtree(packaged)
+    folder = files.folders()[-1]
+    folder.mkdir(mode=0o700, parents=True)
+    folder.parent.chmod(0o700)
+    (folder if which == "folder" else folder.parent).chmod(mode)
+    (folder / f"{target.name}.json").write_text(
+        json.dumps({"file": "a.so", "sha256": "", "sources": files.sources()})
+    )
+    with pytest.raises(InvalidFileError, match="others can write to"):
+        files.read(folder, target)
+
+
+@posix_only
+def test_no_code_is_loaded_from_a_folder_of_another_user(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert "belongs to another user" in files.fault(tmp_path)
+
+
+@posix_only
+def test_a_link_to_a_folder_is_not_followed(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert "is not a folder" in files.fault(tmp_path / "link")
+
+
+def test_another_process_that_builds_is_waited_for(packaged, target):
+    """It has built the library meanwhile, so nothing is left to do."""
+    script = (
+        "from pathlib import Path\n"
+        "from gpunn.backends.numpy.compiled.building import build\n"
+        "from gpunn.backends.numpy.compiled.targets import TARGETS\n"
+        f"print(build(TARGETS[{target.name!r}], Path({str(packaged)!r}), force=True,"
+        f" only={KERNELS!r}))"
+    )
+    before = files.read(packaged, target)[0]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    built = {process.communicate(timeout=600)[0].strip().decode() for process in processes}
+    assert built == {str(before)}  # the same bytes each time
+    assert sorted(path.name for path in packaged.iterdir()) == sorted(
+        [before.name, f"{target.name}.json"]
+    )
+
+
+def test_what_a_library_replaces_is_removed(packaged, target):
+    (packaged / f"{target.name}-0123.so").write_bytes(b"old")
+    (packaged / "other.so").write_bytes(b"of somebody else")
+    path = files.write(packaged, target, b"new", ".so")
+    left = {each.name for each in packaged.iterdir()}
+    assert left == {path.name, f"{target.name}.json", "other.so"}
+
+
+# ----------------------------------------------------------------------------- the variable
+
+
+def test_off_is_numpy_alone(packaged, monkeypatch, caplog):
+    monkeypatch.setenv(targets.VARIABLE, "off")
+    assert library.library() is None
+    assert not caplog.text
+
+
+def test_a_wrong_name_is_told(packaged, monkeypatch):
+    monkeypatch.setenv(targets.VARIABLE, "x86-64-v5")
+    with pytest.raises(ArgumentError, match="GPUNN_KERNELS: 'x86-64-v5': did you mean"):
+        gpunn.get_backend("numpy").describe()
+
+
+def test_a_target_that_this_processor_can_not_run_is_told(packaged, monkeypatch):
+    best = targets.runnable_targets()[0]
+    monkeypatch.setenv(targets.VARIABLE, best.name)
+    monkeypatch.setattr(library, "runnable_targets", list)
+    with pytest.raises(ArgumentError, match=f"can't run kernels for '{best.name}'"):
+        library.library()
+
+
+def test_a_processor_without_kernels(packaged, monkeypatch, caplog):
+    monkeypatch.setattr("platform.machine", lambda: "Z80")
+    assert library.library() is None
+    assert "there are none for this processor" in caplog.text
+    assert "pip install" not in caplog.text
+
+
+def test_features_that_numpy_does_not_know_of_are_not_asked_for(monkeypatch):
+    monkeypatch.setattr("platform.machine", lambda: "AMD64")
+    known = {"AVX2": True, "FMA3": True, "F16C": True, "AVX512F": False}
+    monkeypatch.setattr("numpy._core._multiarray_umath.__cpu_features__", known)
+    assert [target.name for target in targets.runnable_targets()] == ["x86-64-v3"]
+    known["AVX2"] = False
+    assert targets.runnable_targets() == []
+    monkeypatch.delattr("numpy._core._multiarray_umath.__cpu_features__")
+    assert targets.runnable_targets() == []
+
+
+TRAINING = """
+import numpy as np, gpunn
+layers = [gpunn.layers.Dense(70, "gelu"), gpunn.layers.BatchNorm(), gpunn.layers.Dense(3)]
+model = gpunn.Sequential(layers, (20,), gpunn.get_backend("numpy", threads=2), seed=1)
+print(model.backend.describe()["library"])
+X = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(1e-2))
+trainer.fit(X, np.arange(300) % 3, epochs=3, batch_size=64, progress=False)
+np.save("parameters.npy", np.concatenate([v.ravel() for v in model.parameters.to_host().values()]))
+"""
+
+
+@pytest.mark.full
+def test_a_lower_target_trains_to_the_same_numbers(tmp_path):
+    """With other vectors, on the processor that has wider ones."""
+    results = []
+    for target in targets.runnable_targets():
+        for _ in range(2):
+            done = subprocess.run(
+                [sys.executable, "-c", TRAINING],
+                cwd=tmp_path,
+                env={**os.environ, targets.VARIABLE: target.name},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert f"kernels for {target.name}" in done.stdout
+            results.append(np.load(tmp_path / "parameters.npy"))
+        assert (results[-1] == results[-2]).all()
+    for result in results:
+        np.testing.assert_allclose(result, results[0], rtol=1e-4, atol=1e-5)
