@@ -159,7 +159,7 @@ class ProductPlans:
             read.append(buffer)
         args = ProductArgs(
             method=method,
-            by_columns=not transpose_a and m <= n and n >= self.threads * panel,
+            by_columns=not transpose_a and self.divides_columns(m, n, size),
             size=size,
             m=m,
             n=n,
@@ -184,6 +184,10 @@ class ProductPlans:
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
+
+    def divides_columns(self, rows: int, columns: int, size: int) -> bool:
+        """Return whether threads divide the columns of a layer's outputs, rather than the rows."""
+        return rows <= columns and columns >= self.threads * self.vectors.panel // size
 
     def _method(
         self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool

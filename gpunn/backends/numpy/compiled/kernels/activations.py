@@ -30,9 +30,8 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
-MOST_ROWS, STREAMED = 32, 1 << 16
-"""Rows whose gradients are computed together, and the bytes of these, at most: few enough for the
-cache, and for the processor to fetch ahead, which the rows of a whole batch are not."""
+ROWS = 4
+"""Rows of gradients at a time: as many streams as a processor follows and fetches ahead."""
 
 Formula: TypeAlias = Callable[[Number, Number, Number], Number]
 """From z, or a, and two parameters."""
@@ -199,8 +198,8 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes = block_size(dtype)
     begin, end = partition(columns, lanes, thread, threads)
-    for top in range(0, rows, MOST_ROWS):
-        bottom = min(top + MOST_ROWS, rows)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
         for column in range(begin, end, lanes):
             left = end - column
             total = block_of(dtype, 0)
