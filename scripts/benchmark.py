@@ -7,11 +7,7 @@ The other libraries come with the extra `bench`; those that are not installed ar
 docs/benchmarks.md has the figures that were measured, each with its command.
 """
 
-from benchmarks import comparisons, estimators, initial_values, memory, overhead
-
-command = comparisons.command
-for module in (estimators, initial_values, memory, overhead):
-    command.add_command(module.command)
+from benchmarks.commands import command
 
 if __name__ == "__main__":
     command(prog_name="benchmark.py")

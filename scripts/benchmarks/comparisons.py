@@ -1,80 +1,22 @@
-"""The subcommands that compare: what is asked, and which figures the answers amount to."""
+"""The subcommands that compare on MNIST, and by single products and passes."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from benchmarks.competitors import EVERYBODY, FLOOR, FLOORS, SUBJECTS, TRAINERS, process_environment
-from benchmarks.figures import Figure, figures, number
-from benchmarks.machine import installed_bytes
-from benchmarks.options import BATCHES, DATA, OPTIMIZERS, SECONDS, SIZES, TASKS, subcommand
-from benchmarks.session import FailedError, Measured, Session, Worker
-from benchmarks.work import GRID_RATES, MNIST_TASKS, Product, Task
-
-Answer = dict[str, Any]
-Names = Sequence[str]
+from benchmarks.competitors import FLOOR, FLOORS, SUBJECTS
+from benchmarks.figures import Figure, figures
+from benchmarks.options import BATCHES, DATA, SECONDS, SIZES, TASKS, Names, subcommand, trainers
+from benchmarks.session import Answer, Measured, Session
+from benchmarks.work import MNIST_TASKS, Product, Task
 
 
-@click.group(context_settings={"show_default": True})
-def command() -> None:
-    """Measure gpunn on this machine's CPU, beside other libraries where they do the same work.
-
-    Exit status: 0 everybody did everything, and within the stated bounds; 1 not so.
-    """
-
-
-def trainers(names: Names) -> list[str]:
-    """Return those that train, without the floors."""
-    return [name for name in names if name in TRAINERS]
-
-
-@subcommand(command, "grid", SIZES, BATCHES, OPTIMIZERS, SECONDS)
-def grid(
-    session: Session,
-    names: Names,
-    sizes: Sequence[tuple[int, ...]],
-    batches: Sequence[int],
-    optimizers: Sequence[str],
-    seconds: float,
-) -> list[Figure]:
-    """Microseconds a training step, over networks, batch sizes and optimizers."""
-    cells = itertools.product(sizes, batches, optimizers)
-    tasks = [Task(*cell, GRID_RATES[cell[2]]) for cell in cells]
-    measured = session.measure(
-        tasks,
-        [*trainers(names), FLOOR],
-        lambda task, turn: ("synthetic", {"task": task, "seconds": seconds}),
-    )
-    warm_ups: dict[str, list[float]] = {}
-    for (_, name), turns in measured.items():
-        warm_ups.setdefault(name, []).extend(first_epoch(turn.answer) for turn in turns[:1])
-    text = ", ".join(f"{name} {number(max(each))}" for name, each in warm_ups.items() if each)
-    click.echo(f"Seconds that the first epoch in a process took more, at most: {text}")
-    return figures(measured, step_microseconds)
-
-
-def step_microseconds(answer: Answer) -> list[float]:
-    """Return each epoch's microseconds a step, without the first epoch."""
-    return [1e6 * seconds / answer["steps"] for seconds in answer["seconds"][1:]]
-
-
-def first_epoch(answer: Answer) -> float:
-    """Return the seconds that the first epoch took more than the later ones."""
-    first, *later = answer["seconds"]
-    return max(0.0, first - statistics.median(later))
-
-
-@subcommand(
-    command, "mnist", TASKS, DATA, click.option("--epochs", type=click.IntRange(2), default=5)
-)
+@subcommand("mnist", TASKS, DATA, click.option("--epochs", type=click.IntRange(2), default=5))
 def mnist(session: Session, names: Names, tasks: Names, folder: str, epochs: int) -> list[Figure]:
     """Seconds of a whole epoch of MNIST: shuffle, gather, steps, statistics; and the accuracy."""
     measured = train_mnist(session, names, tasks, folder, epochs, None)
@@ -87,7 +29,6 @@ def mnist(session: Session, names: Names, tasks: Names, folder: str, epochs: int
 
 
 @subcommand(
-    command,
     "time-to-98",
     TASKS,
     DATA,
@@ -146,7 +87,7 @@ def later_epochs(answer: Answer) -> list[float]:
     return seconds[1:] or seconds
 
 
-@subcommand(command, "predict", TASKS, DATA)
+@subcommand("predict", TASKS, DATA)
 def predict(session: Session, names: Names, tasks: Names, folder: str) -> list[Figure]:
     """The latency of one sample, and the time for MNIST's 10,000 test rows."""
     measured = session.measure(
@@ -160,75 +101,7 @@ def predict(session: Session, names: Names, tasks: Names, folder: str) -> list[F
     ]
 
 
-@subcommand(command, "footprint", DATA)
-def footprint(session: Session, names: Names, folder: str) -> list[Figure]:
-    """Import, whole processes, installed size, peak memory; gemm is NumPy with the data alone."""
-    chosen = trainers(names)
-    everybody = [*chosen, FLOOR]
-    cells = {
-        "import, s": lambda each: each.imports,
-        "import with what trains, s": lambda each: f"{each.imports}; {each.uses}",
-    }
-
-    def importing(cell: str, name: str, turn: int) -> Callable[[], Answer]:
-        statements = cells[cell](EVERYBODY[name])
-        return lambda: import_seconds(name, statements, session.threads)
-
-    for name in everybody:  # so that the first turn, too, reads from memory rather than from disk
-        importing(list(cells)[-1], name, 0)()
-    measured = session.rotate(list(cells), everybody, importing)
-    measured |= session.rotate(
-        ["a process that fits a tiny network, s"],
-        chosen,
-        lambda cell, name, turn: lambda: tiny_fit(name, session.threads),
-    )
-    found = figures(measured, lambda a: [a["seconds"]])
-    for task, some in ((MNIST_TASKS["1"], chosen), (None, [FLOOR])):
-        arguments = {"task": task, "folder": folder}
-        peaks = session.measure(
-            ["peak memory of an epoch, MB"],
-            some,
-            lambda cell, turn, arguments=arguments: ("peak_memory", arguments),
-            fresh=True,
-        )
-        found += figures(peaks, lambda a: [a["bytes"] / 1e6])
-    for name in everybody:
-        size = installed_bytes(EVERYBODY[name].packages) / 1e6
-        cell = "installed with what it requires, MB"
-        found.append(Figure(cell, name, size, size, 0.0, 1, 1, [[size]], compared=True))
-    return found
-
-
-def import_seconds(name: str, statements: str, threads: int) -> Answer:
-    """Return what a new process of a competitor takes for the statements."""
-    code = (
-        f"import time\nbegan = time.perf_counter()\n{statements}\n"
-        "print(time.perf_counter() - began)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=process_environment(name, threads),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise FailedError(f"{statements}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
-    return {"seconds": float(done.stdout.split()[-1])}
-
-
-def tiny_fit(name: str, threads: int) -> Answer:
-    """Return what a whole process takes that fits a tiny network."""
-    began = time.perf_counter()
-    worker = Worker(name, threads)
-    try:
-        worker.ask("tiny")
-    finally:
-        worker.close()
-    return {"seconds": time.perf_counter() - began}
-
-
-@subcommand(command, "gemm", SIZES, BATCHES, SECONDS)
+@subcommand("gemm", SIZES, BATCHES, SECONDS)
 def gemm(
     session: Session,
     names: Names,
@@ -252,7 +125,7 @@ MISH_MEANS = {"near 0": 0.0, "very negative": -95.0}
 """Pre-activations: with the second, most of Mish's derivatives are below 1.2e-38."""
 
 
-@subcommand(command, "subnormals", SECONDS)
+@subcommand("subnormals", SECONDS)
 def subnormals(session: Session, names: Names, seconds: float) -> list[Figure]:
     """Microseconds of a backward pass through Dense(256, "mish"), 256 rows of 256 inputs.
 

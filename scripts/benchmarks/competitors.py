@@ -20,6 +20,7 @@ class Competitor:
     environment: dict[str, str] = field(default_factory=dict)  # of its process
     compiler: bool = False  # whether it needs a C++ compiler
     by_default: bool = True  # whether it takes part if nobody is named
+    plain_only: bool = False  # whether it trains networks of dense layers and ReLU only
 
     def missing(self) -> str:
         """Return what it lacks here, or ""."""
@@ -81,6 +82,7 @@ TRAINERS = {
         "with_sklearn.Sklearn",
         ("scikit-learn",),
         "from sklearn.neural_network import MLPClassifier",
+        plain_only=True,
     ),
 }
 

@@ -1,17 +1,20 @@
 """gpunn.sklearn beside scikit-learn's own estimators: score and time of `fit`, from equal seeds.
 
-Both fit in turn in this one process; the order of the two changes with each seed. The data sets are
-those bundled with scikit-learn, and MNIST with the network 784-100-100-10 of scikit-learn's own
-benchmark ("MLP-adam").
+Both fit in turn in this one process, or with --cold each time in a new one; the order changes with
+each seed. The data sets are those bundled with scikit-learn, and MNIST with the network
+784-100-100-10 of scikit-learn's own benchmark ("MLP-adam").
 """
 
 from __future__ import annotations
 
 import json
+import pickle
 import statistics
+import subprocess
+import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,12 +78,8 @@ def fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
 
     import gpunn.sklearn
 
-    kind = "MLPRegressor" if problem.name in REGRESSION else "MLPClassifier"
-    options = {**problem.options, **options}
-    if library == "gpunn":
-        estimator = getattr(gpunn.sklearn, kind)(backend="numpy", **options)
-    else:
-        estimator = getattr(sklearn.neural_network, kind)(**options)
+    module = gpunn.sklearn if library == "gpunn" else sklearn.neural_network
+    estimator = getattr(module, kind(problem))(**options_of(problem, library, options))
     began = time.perf_counter()
     estimator.fit(problem.X, problem.y)
     seconds = time.perf_counter() - began
@@ -88,23 +87,68 @@ def fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
     return {"seconds": seconds, "score": score, "epochs": estimator.n_iter_}
 
 
-def measure(problem: Problem, seeds: Sequence[int], options: dict[str, int]) -> dict[str, Any]:
+def kind(problem: Problem) -> str:
+    """Return the name of the estimator's class."""
+    return "MLPRegressor" if problem.name in REGRESSION else "MLPClassifier"
+
+
+def options_of(problem: Problem, library: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the estimator's parameters."""
+    own = {"backend": "numpy"} if library == "gpunn" else {}
+    return {**problem.options, **own, **options}
+
+
+COLD_FIT = """
+import pickle, sys, time, warnings
+from {module} import {kind}
+warnings.simplefilter("ignore")
+X, y, X_test, y_test, options = pickle.load(sys.stdin.buffer)
+began = time.perf_counter()
+estimator = {kind}(**options).fit(X, y)
+print(time.perf_counter() - began, estimator.score(X_test, y_test), estimator.n_iter_)
+"""
+
+
+def cold_fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
+    """Fit as `fit` does, in a new process, and return the seconds of the whole process as well."""
+    module = "gpunn.sklearn" if library == "gpunn" else "sklearn.neural_network"
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", COLD_FIT.format(module=module, kind=kind(problem))],
+        input=pickle.dumps((*problem[2:], options_of(problem, library, options))),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    process = time.perf_counter() - began
+    seconds, score, epochs = map(float, done.stdout.split())
+    return {"seconds": seconds, "score": score, "epochs": epochs, "process": process}
+
+
+def measure(
+    problem: Problem, seeds: Sequence[int], options: dict[str, int], cold: bool
+) -> dict[str, Any]:
     """Return every fit by both libraries, and what they amount to."""
     fits: dict[str, list[dict[str, float]]] = {"gpunn": [], "scikit-learn": []}
+    once = cold_fit if cold else fit
     for library in fits:  # compiling, importing and starting threads are no part of it
-        fit(problem, library, random_state=0, max_iter=1)
+        once(problem, library, random_state=0, max_iter=1)
     for seed in seeds:
         for library in list(fits)[:: 1 if seed % 2 else -1]:
-            fits[library].append(fit(problem, library, random_state=seed, **options))
+            fits[library].append(once(problem, library, random_state=seed, **options))
     pairs = zip(*fits.values(), strict=True)
     ratios = [theirs["seconds"] / ours["seconds"] for ours, theirs in pairs]
+
+    def each(average: Callable[[Iterable[float]], float], key: str) -> list[float]:
+        return [average([fit[key] for fit in of_one]) for of_one in fits.values()]
+
     return {
         "data": problem.name,
         "rows": len(problem.X),
         "features": problem.X.shape[1],
         "dtype": problem.X.dtype.name,
-        "mean_scores": [statistics.mean(f["score"] for f in each) for each in fits.values()],
-        "median_seconds": [statistics.median(f["seconds"] for f in each) for each in fits.values()],
+        "mean_scores": each(statistics.mean, "score"),
+        "median_seconds": each(statistics.median, "seconds"),
+        "median_processes": each(statistics.median, "process") if cold else [],
         "ratio": statistics.median(ratios),
         "smallest_ratio": min(ratios),
         "fits": fits,
@@ -118,6 +162,7 @@ def measure(problem: Problem, seeds: Sequence[int], options: dict[str, int]) -> 
 @click.option("--max-iter", type=click.IntRange(1), help="Epochs at the most, on every data set.")
 @click.option("--folder", type=click.Path(path_type=Path), help="MNIST's. Default: GPUNN_DATA's.")
 @click.option("--mnist-dtype", type=click.Choice(["float32", "float64"]), default="float32")
+@click.option("--cold", is_flag=True, help="Each fit in a new process, as its first.")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="File for every fit.")
 def command(
     data: tuple[str, ...],
@@ -126,6 +171,7 @@ def command(
     max_iter: int | None,
     folder: Path | None,
     mnist_dtype: str,
+    cold: bool,
     path: Path | None,
 ) -> None:
     """gpunn.sklearn beside scikit-learn's own estimators: score and time of fit.
@@ -143,13 +189,14 @@ def command(
     for name in data or BUNDLED:
         problem = mnist(mnist_folder(folder), mnist_dtype) if name == "mnist" else bundled(name)
         options = {} if max_iter is None else {"max_iter": max_iter}
-        found = measure(problem, range(first_seed, first_seed + seeds), options)
+        found = measure(problem, range(first_seed, first_seed + seeds), options, cold)
         document["rows"].append(found)
         lines.append(
             [
                 *(name, f"{found['rows']} × {found['features']}"),
                 *(f"{score:.4f}" for score in found["mean_scores"]),
                 *(f"{each:.3f}" for each in found["median_seconds"]),
+                *(f"{each:.3f}" for each in found["median_processes"]),
                 f"{found['ratio']:.2f} ({found['smallest_ratio']:.2f})",
             ]
         )
@@ -157,4 +204,6 @@ def command(
         if path is not None:
             path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     head = ["data", "rows × features", "score: gpunn", "scikit-learn"]
-    click.echo(table([*head, "fit (s): gpunn", "scikit-learn", "times as fast (least)"], lines))
+    head += ["fit (s): gpunn", "scikit-learn"]
+    head += ["process (s): gpunn", "scikit-learn"] if cold else []
+    click.echo(table([*head, "times as fast (least)"], lines))

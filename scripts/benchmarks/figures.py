@@ -136,12 +136,13 @@ def ratios(present: Mapping[str, Figure], subject: str) -> dict[str, tuple[float
 
 def means(found: Sequence[Figure]) -> str:
     """Return the geometric means of the ratios over all cells and those of each network."""
+    cells = by_cell(found)
+    networks = dict.fromkeys(cell.partition(",")[0] for cell in cells if "," in cell)
     quotients: dict[tuple[str, str], dict[str, float]] = {}
-    for cell, present in by_cell(found).items():
+    for cell, present in cells.items():
         for subject in SUBJECTS:
             for rival, (quotient, _) in ratios(present, subject).items():
                 quotients.setdefault((subject, rival), {})[cell] = quotient
-    networks = dict.fromkeys(each.cell.partition(",")[0] for each in found)
     rows = []
     for (subject, rival), of_cell in quotients.items():
         row = [f"{rival} / {subject}"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import threadpoolctl
 
-from benchmarks.adapters import Adapter, Predict
+from benchmarks.adapters import Adapter, Epoch, Predict
 from benchmarks.machine import peak_bytes
 from benchmarks.work import TINY_STEPS, TINY_TASK, Product, Task, epoch_steps, kept_mnist, synthetic
 
@@ -62,20 +62,19 @@ class Jobs:
     def synthetic(self, task: Task, seconds: float) -> Answer:
         """Train a fresh network for about so many seconds after its first epoch."""
         steps = epoch_steps(task, seconds / EPOCHS_A_TURN)
-        X, y = synthetic(task, steps)
         taken: list[float] = []
 
-        def after_epoch(epoch_seconds: float, predict: Predict) -> bool:
-            taken.append(epoch_seconds)
+        def after_epoch(epoch: Epoch) -> bool:
+            taken.append(epoch.seconds)
             return len(taken) > 1 and sum(taken[1:]) >= seconds
 
-        self.adapter.train(task, X, y, 0, after_epoch)
+        self.adapter.train(task, synthetic(task, steps), 0, after_epoch)
         return {"seconds": taken, "steps": steps}
 
     def tiny(self) -> Answer:
         """Fit a tiny network for one epoch."""
-        X, y = synthetic(TINY_TASK, TINY_STEPS)
-        self.adapter.train(TINY_TASK, X, y, 0, lambda epoch_seconds, predict: True)
+        rows = synthetic(TINY_TASK, TINY_STEPS)
+        self.adapter.train(TINY_TASK, rows, 0, lambda epoch: True)
         return {}
 
     def mnist(
@@ -92,33 +91,33 @@ class Jobs:
         accuracies: list[float] = []
         aside = 0.0
 
-        def after_epoch(epoch_seconds: float, predict: Predict) -> bool:
+        def after_epoch(epoch: Epoch) -> bool:
             nonlocal aside
             began = time.perf_counter()
-            taken.append(epoch_seconds)
+            taken.append(epoch.seconds)
             if target is not None or len(taken) == epochs:
-                accuracies.append(float((predict(X_test) == y_test).mean()))
+                accuracies.append(float((epoch.predict(X_test) == y_test).mean()))
             aside += time.perf_counter() - began
             return len(taken) == epochs or (target is not None and accuracies[-1] >= target)
 
         rows = task.cut(X, y)
         began = time.perf_counter()
-        self.adapter.train(task, *rows, seed, after_epoch)
+        self.adapter.train(task, rows, seed, after_epoch)
         cold = self.import_seconds + time.perf_counter() - began - aside
         return {"seconds": taken, "accuracies": accuracies, "cold": cold}
 
     def predict(self, task: Task, folder: str) -> Answer:
         """Time predictions of one sample and of all test rows, after a little training."""
         X, y, X_test, _ = kept_mnist(folder)
-        rows = PREDICT_STEPS * task.batch_size
+        count = PREDICT_STEPS * task.batch_size
         answer: Answer = {}
 
-        def after_epoch(epoch_seconds: float, predict: Predict) -> bool:
-            answer["one"] = single_latency(predict, X_test, 0.5)
-            answer["all"] = best_seconds(lambda: predict(X_test), 0.5)
+        def after_epoch(epoch: Epoch) -> bool:
+            answer["one"] = single_latency(epoch.predict, X_test, 0.5)
+            answer["all"] = best_seconds(lambda: epoch.predict(X_test), 0.5)
             return True
 
-        self.adapter.train(task, X[:rows], y[:rows], 0, after_epoch)
+        self.adapter.train(task, task.cut(X[:count], y[:count]), 0, after_epoch)
         return answer
 
     def product(self, product: Product, seconds: float) -> Answer:

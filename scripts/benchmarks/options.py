@@ -12,11 +12,14 @@ from typing import Any
 import click
 
 from benchmarks import machine
-from benchmarks.competitors import EVERYBODY, FLOOR
+from benchmarks.competitors import EVERYBODY, FLOOR, TRAINERS
 from benchmarks.figures import Figure, comparison, means
 from benchmarks.mnist import mnist_folder, prepared_mnist
 from benchmarks.session import Session
 from benchmarks.work import GRID_BATCHES, GRID_RATES, GRID_SIZES, MNIST_TASKS
+
+Names = Sequence[str]
+"""Of competitors, or of tasks."""
 
 
 def listed(convert: Callable[[str], Any]) -> Callable[..., Any]:
@@ -103,13 +106,13 @@ DATA = click.option(
 )
 
 
-def subcommand(group: click.Group, name: str, *options: Any) -> Callable[..., Any]:
-    """Make a subcommand of a function from a session, names and options to figures.
+def subcommand(name: str, *options: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function from a session, names and options to figures.
 
     If it has the option --data, the function gets `folder`, where MNIST is prepared, instead.
     """
 
-    def decorate(measure: Callable[..., Sequence[Figure]]) -> Callable[..., Sequence[Figure]]:
+    def decorate(measure: Callable[..., Sequence[Figure]]) -> click.Command:
         @functools.wraps(measure)
         def run(
             only: list[str] | None,
@@ -131,7 +134,7 @@ def subcommand(group: click.Group, name: str, *options: Any) -> Callable[..., An
                 click.echo("\n".join(f"{key}: {value}" for key, value in document.items()))
                 found = measure(session, names, **choices)
             click.echo(f"\n{comparison(found)}\n")
-            if name == "grid":
+            if name in ("grid", "realistic"):
                 click.echo(f"{means(found)}\n")
             click.echo(session.summary())
             if path is not None:
@@ -147,8 +150,7 @@ def subcommand(group: click.Group, name: str, *options: Any) -> Callable[..., An
 
         for option in reversed((*options, *OF_ALL)):
             run = option(run)
-        group.command(name)(run)
-        return measure
+        return click.command(name)(run)
 
     return decorate
 
@@ -165,3 +167,8 @@ def competitors(only: list[str] | None) -> list[str]:
     if not set(names) - {FLOOR} and only != [FLOOR]:
         raise click.ClickException("nobody is left to compare; pip install '.[bench,fast]'")
     return names
+
+
+def trainers(names: Names) -> list[str]:
+    """Return those that train, without the floors."""
+    return [name for name in names if name in TRAINERS]

@@ -12,9 +12,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -36,15 +37,32 @@ class FailedError(Exception):
 
 
 class Worker:
-    """A running process of `worker`."""
+    """A running process of `worker`.
 
-    def __init__(self, name: str, threads: int) -> None:
+    Parameters
+    ----------
+    name : str
+        The competitor's.
+    threads : int
+    python : str
+        The interpreter.
+    environment : mapping of str to str
+        Variables that it has besides.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        python: str = sys.executable,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.name = name
-        environment = process_environment(name, threads)
+        environment = {**process_environment(name, threads), **environment}
         scripts = str(Path(__file__).resolve().parents[1])
         path = [scripts, *filter(None, [environment.get("PYTHONPATH")])]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker", name],
+            [python, "-m", "benchmarks.worker", name],
             env={**environment, "PYTHONPATH": os.pathsep.join(path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -90,6 +108,7 @@ class Turn:
         return self.reference >= SLOWER * max(self.session.references)
 
 
+Answer = dict[str, Any]
 Cell = Any
 Measured = dict[tuple[Cell, str], list[Turn]]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+ENDLESS = 10**9
+"""Epochs; the clock ends training."""
 
 GRID_SIZES = ((64, 32, 10), (784, 128, 10), (784, 512, 512, 10), (784, 2048, 2048, 10))
 GRID_BATCHES = (32, 128, 1024)
@@ -34,23 +37,69 @@ class Product(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A network and how it is trained.
+    """A network and how it is trained; what is called as in gpunn's configurations means the same.
+
+    A hidden layer is dense, then normalised, then activated, then dropped out.
 
     Attributes
     ----------
     sizes : tuple of int
         Widths of all layers, inputs and outputs included.
-    optimizer : {"sgd", "adam"}
-        Plain gradient descent; Adam with 0.9, 0.999 and 1e-8.
+    optimizer : {"sgd", "rmsprop", "adam", "adamw"}
+        RMSprop with 0.9 and 1e-8; Adam with 0.9, 0.999 and 1e-8; SGD with Nesterov's momentum, if
+        there is any.
+    name : str
+        The task's own; without one, it is called by sizes, batch size and optimizer.
+    normalization : {"", "batch_norm", "layer_norm"}
+        Epsilon 1e-5; averages keep 0.9 of what they were in each step.
+    loss : str
+        "half_squared_error" is half of "mean_squared_error".
+    weighted : bool
+        Whether rows have weights, their own or their class's.
+    weight_decay, l2_penalty : float
+        Of the dense layers' weights: decoupled, or as part of the gradient.
+    schedule : {"constant", "cosine"}
+        The latter from `learning_rate` to 0 over `epochs`, after a linear rise over `warm_up`.
+    warm_up, epochs : float
+        The planned duration, of which the first few epochs are timed.
     """
 
     sizes: tuple[int, ...]
     batch_size: int
     optimizer: str
     learning_rate: float
+    name: str = ""
+    activation: str = "relu"
+    normalization: str = ""
+    dropout: float = 0.0
+    loss: str = "softmax_cross_entropy"
+    label_smoothing: float = 0.0
+    metrics: tuple[str, ...] = ()
+    weighted: bool = False
+    momentum: float = 0.0
+    max_norm: float | None = None
+    weight_decay: float = 0.0
+    l2_penalty: float = 0.0
+    schedule: str = "constant"
+    warm_up: float = 0.0
+    epochs: int = ENDLESS
+    dtype: str = "float32"
 
     def __str__(self) -> str:
-        return f"{'-'.join(map(str, self.sizes))}, {self.batch_size} {self.optimizer}"
+        own = f"{'-'.join(map(str, self.sizes))}, {self.batch_size} {self.optimizer}"
+        return self.name or own
+
+    def rate(self, time: Any, xp: Any = np) -> Any:
+        """Return the learning rate at a time in epochs, an array of `xp`.
+
+        That of an update is the one at its middle: (u + 1/2) / updates_per_epoch for the update u,
+        counted from 0.
+        """
+        if self.schedule == "constant":
+            return self.learning_rate + 0 * time
+        rise = xp.minimum(time / self.warm_up, 1) if self.warm_up else 1
+        progress = xp.maximum(time - self.warm_up, 0) / (self.epochs - self.warm_up)
+        return self.learning_rate * rise * (1 + xp.cos(math.pi * progress)) / 2
 
     def products(self) -> list[Product]:
         """Return the products of a step; the first layer needs no gradient of its input."""
@@ -63,10 +112,27 @@ class Task(NamedTuple):
                 found.append(Product(b, k, n, "input gradient"))
         return found
 
-    def cut(self, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cut(self, X: np.ndarray, y: np.ndarray) -> Rows:
         """Return the rows in whole batches."""
         rows = len(X) // self.batch_size * self.batch_size
-        return X[:rows], y[:rows]
+        return Rows(X[:rows], y[:rows])
+
+
+class Rows(NamedTuple):
+    """Rows to train on.
+
+    Attributes
+    ----------
+    X : ndarray, shape (rows, inputs)
+    y : ndarray
+        int64 labels of shape (rows,), or targets of shape (rows, outputs).
+    weights : ndarray, shape (rows,), or None
+        Of the rows, in the loss and the metrics.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None = None
 
 
 MNIST_TASKS = {
@@ -85,23 +151,33 @@ def epoch_steps(task: Task, seconds: float) -> int:
     return max(8, min(int(seconds / step), EPOCH_ROWS // task.batch_size))
 
 
-def synthetic(task: Task, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return random float32 rows in [-0.5, 0.5) and int64 labels, of which each class has some."""
+def synthetic(task: Task, steps: int) -> Rows:
+    """Return random rows in [-0.5, 0.5), and targets as the loss takes them.
+
+    Each class has some rows; of several labels, a row has three in ten; weights are from 0.5 to
+    1.5.
+    """
     generator = np.random.default_rng(0)
-    rows, classes = steps * task.batch_size, task.sizes[-1]
-    X = generator.random((rows, task.sizes[0]), dtype=np.float32)
-    X -= np.float32(0.5)
-    y = generator.integers(0, classes, rows)
-    y[:classes] = np.arange(classes)
-    return X, y
+    rows, outputs = steps * task.batch_size, task.sizes[-1]
+    X = generator.random((rows, task.sizes[0]), dtype=task.dtype)
+    X -= X.dtype.type(0.5)
+    if task.loss == "softmax_cross_entropy":
+        y = generator.integers(0, outputs, rows)
+        y[:outputs] = np.arange(outputs)
+    elif task.loss == "binary_cross_entropy":
+        y = (generator.random((rows, outputs)) < 0.3).astype(task.dtype)
+    else:
+        y = generator.standard_normal((rows, outputs), dtype=task.dtype)
+    weights = generator.random(rows, dtype=task.dtype) + X.dtype.type(0.5)
+    return Rows(X, y, weights if task.weighted else None)
 
 
-def initial_weights(sizes: Sequence[int], seed: int) -> list[np.ndarray]:
+def initial_weights(task: Task, seed: int) -> list[np.ndarray]:
     """Return He-normal weights, (inputs, units) for each layer; biases begin at zero."""
     generator = np.random.default_rng(seed)
     return [
-        generator.standard_normal((k, n), np.float32) * np.float32(np.sqrt(2 / k))
-        for k, n in pairwise(sizes)
+        generator.standard_normal((k, n), task.dtype) * np.dtype(task.dtype).type(np.sqrt(2 / k))
+        for k, n in pairwise(task.sizes)
     ]
 
 

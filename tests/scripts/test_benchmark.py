@@ -3,7 +3,6 @@
 Nothing here depends on how fast anything is.
 """
 
-import importlib
 import json
 import os
 import subprocess
@@ -17,15 +16,6 @@ from click.testing import CliRunner
 from gpunn.data import load_digits
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Import a module of the script, which is not installed."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield lambda name: importlib.import_module(f"benchmarks.{name}")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "benchmarks"]:
-        del sys.modules[name]
 
 
 # ----------------------------------------------------------------------------------- the command
@@ -55,6 +45,50 @@ def test_a_tiny_grid(tmp_path):
     assert document["machine"]["versions"]["numpy"] == np.__version__
 
 
+@pytest.fixture
+def in_this_process(load, monkeypatch, session, tmp_path):
+    """Run a mode with a session that asks no other process, and return what it said and found."""
+
+    def measure(self, cells, names, question):
+        def turn(cell, name):
+            adapter = load("adapters").load(load("competitors").EVERYBODY[name].adapter)
+            job, arguments = question(cell, 0)
+            return self.turn(lambda: getattr(load("jobs").Jobs(adapter, 0.0), job)(**arguments))
+
+        return {(cell, name): [turn(cell, name)] for cell in cells for name in names}
+
+    for name, method in {
+        "__enter__": lambda self: self,
+        "__exit__": lambda self, *error: None,
+        "libraries": lambda self: [],
+        "measure": measure,
+    }.items():
+        monkeypatch.setattr(load("session").Session, name, method)
+    monkeypatch.setattr(load("options"), "Session", lambda *arguments: session)
+
+    def run(mode, *options):
+        path = tmp_path / "figures.json"
+        short = ["--only", "gpunn-numpy", "--seconds", "0.01", "--json", str(path)]
+        done = CliRunner().invoke(load("commands").command, [mode, *options, *short])
+        assert done.exit_code == 0, done.output
+        found = json.loads(path.read_text())["modes"][mode]
+        return done.output, {(row["cell"], row["competitor"]): row for row in found}
+
+    return run
+
+
+def test_a_realistic_network(in_this_process):
+    said, cells = in_this_process("realistic", "--tasks", "tiny")
+    assert set(cells) == {("tiny", "gpunn-numpy"), ("tiny", "gemm")}
+    assert "| gemm / gpunn-numpy | " in said  # geometric means
+
+
+def test_an_addition_is_in_per_cent_of_the_plain_network(in_this_process):
+    said, cells = in_this_process("additions", "--tasks", "clipping")
+    plain, clipping = (cells[name, "gpunn-numpy"]["median"] for name in ("plain", "clipping"))
+    assert f"{100 * (clipping / plain - 1):+.0f} % |" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -62,13 +96,14 @@ def test_a_tiny_grid(tmp_path):
         (["grid", "--sizes", "7"], "expected widths such as 784-128-10"),
         (["grid", "--batches", "0"], "expected a number above 0"),
         (["mnist", "--tasks", "3"], "there are: 1, 2"),
+        (["realistic", "--tasks", "7"], "there are: table-regression, image-classifier"),
         (["grid", "--json", "/no/such/folder/figures.json"], "/no/such/folder: no such folder"),
         (["mnist", "--only", "gemm"], "MNIST's files are not in"),
     ],
 )
 def test_wrong_usage(load, arguments, said, tmp_path):
     variables = {"GPUNN_DATA": str(tmp_path)}
-    done = CliRunner().invoke(load("comparisons").command, arguments, env=variables)
+    done = CliRunner().invoke(load("commands").command, arguments, env=variables)
     assert done.exit_code == 2
     assert said in " ".join(done.output.replace("│", " ").split())
 
@@ -87,6 +122,18 @@ def run(load, module, *arguments):
     done = CliRunner().invoke(load(module).command, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
     return done.output
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fit_in_a_new_process_is_the_same_fit(load):
+    pytest.importorskip("sklearn.base", reason="needs scikit-learn, the extra 'sklearn'")
+    module, options = load("estimators"), {"random_state": 0, "max_iter": 2}
+    problem = module.bundled("linnerud")
+    for library in ("gpunn", "scikit-learn"):
+        warm, cold = (fit(problem, library, **options) for fit in (module.fit, module.cold_fit))
+        assert cold["process"] > cold["seconds"] > 0
+        assert (cold["score"], cold["epochs"]) == (pytest.approx(warm["score"]), 2)
 
 
 def test_both_libraries_fit_alike_and_a_long_run_can_be_done_in_pieces(load, tmp_path):
@@ -199,20 +246,19 @@ def test_a_library_does_this_work(load, monkeypatch, name, module, tolerance, op
     X, y = (X[:64] / np.float32(16)).astype(np.float32), y[:64]
     y[:10] = np.arange(10)
     task = work.Task((64, 32, 10), 64, optimizer, 0.5 if optimizer == "sgd" else 0.05)
-    predicted, seconds = [], []
+    predicted = []
 
-    def after_epoch(taken, predict):
-        seconds.append(taken)
-        predicted.append(predict((X_test / 16).astype(np.float32)))
+    def after_epoch(epoch):
+        predicted.append(epoch.predict((X_test / 16).astype(np.float32)))
         return True
 
-    load("adapters").load(name).train(task, X, y, 3, after_epoch)
-    logits = after_one_step(work.initial_weights(task.sizes, 3), X, y, task, X_test / 16)
+    load("adapters").load(name).train(task, work.Rows(X, y), 3, after_epoch)
+    logits = after_one_step(work.initial_weights(task, 3), X, y, task, X_test / 16)
     first, second = np.sort(logits, axis=1)[:, :-3:-1].T
     clear = first - second > tolerance * np.abs(logits).max()
     assert clear.mean() > 0.9
+    assert len(predicted) == 1
     np.testing.assert_array_equal(np.asarray(predicted[0])[clear], logits.argmax(1)[clear])
-    assert len(seconds) == 1
 
 
 def after_one_step(weights, X, y, task, X_test):
@@ -235,11 +281,14 @@ def after_one_step(weights, X, y, task, X_test):
 class Learner:
     """An adapter whose accuracy on the test rows rises from epoch to epoch."""
 
-    def train(self, task, X, y, seed, after_epoch):
-        self.rows, y_test = len(X), np.arange(10)
-        for epoch in range(1, 100):
-            right = np.arange(10) < 3 * epoch
-            if after_epoch(1.0, lambda rows, r=right: np.where(r, y_test, -1)):
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def train(self, task, rows, seed, after_epoch):
+        self.rows, y_test = len(rows.X), np.arange(10)
+        for number in range(1, 100):
+            right = np.arange(10) < 3 * number
+            if after_epoch(self.epoch(1.0, {}, lambda rows, r=right: np.where(r, y_test, -1))):
                 return
 
 
@@ -253,7 +302,8 @@ def test_training_ends_at_the_target_or_after_the_epochs(
     jobs = load("jobs")
     arrays = [np.zeros((21, 4), np.float32), np.zeros(21, int), np.zeros((10, 4)), np.arange(10)]
     monkeypatch.setattr(jobs, "kept_mnist", lambda folder: arrays)
-    learner, task = Learner(), load("work").Task((4, 10), 8, "sgd", 0.1)
+    learner = Learner(load("adapters").Epoch)
+    task = load("work").Task((4, 10), 8, "sgd", 0.1)
     answer = jobs.Jobs(learner, 0.25).mnist(task, "", 0, epochs, target)
     assert answer["accuracies"] == pytest.approx(accuracies)
     assert learner.rows == 16  # whole batches
@@ -261,7 +311,7 @@ def test_training_ends_at_the_target_or_after_the_epochs(
 
 
 def test_a_process_of_numpy_alone_has_no_kernels(load):
-    seconds = load("comparisons").import_seconds
+    seconds = load("footprint").import_seconds
     alone = "from gpunn.backends.numpy.compiled.library import library; assert library() is None"
     assert seconds("gpunn-numpy", alone, 1)["seconds"] > 0
     with pytest.raises(load("session").FailedError, match="ModuleNotFoundError"):
@@ -272,6 +322,20 @@ def test_installed_size_counts_what_is_required(load):
     size = load("machine").installed_bytes
     assert 1e6 < size(["numpy"]) == size(["numpy", "NumPy"]) < size(["gpunn"])
     assert size(["no-such-distribution"]) == 0
+
+
+@pytest.mark.full
+def test_first_and_later_processes_and_the_memory_of_an_epoch(load, tmp_path, monkeypatch):
+    wheel = load("wheel")
+    monkeypatch.setattr(wheel, "MNIST_TASKS", {"1": load("work").Task((4, 3), 8, "sgd", 0.1)})
+    for name in ("X", "X_test"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((16, 4), np.float32))
+    for name in ("y", "y_test"):
+        np.save(tmp_path / f"{name}.npy", np.arange(16) % 3)
+    found = wheel.measure("gpunn-numpy", sys.executable, tmp_path, 1, str(tmp_path))
+    first, later, peak = found.values()
+    assert min(first, later) > 0
+    assert peak > 10
 
 
 # ----------------------------------------------------------------------------- turns and figures

@@ -3,35 +3,51 @@
 An adapter's module imports its library, so it is imported only in that competitor's process. It is
 a class without arguments, with one method::
 
-    train(task, X, y, seed, after_epoch)
+    train(task, rows, seed, after_epoch)
 
-that trains a fresh network from `work.initial_weights(task.sizes, seed)` on float32 rows X and
-int64 labels y. After each epoch, outside the timing, it calls `after_epoch(seconds, predict)`, and
-ends when that answers true. The seconds are those of shuffling, gathering batches, training, and
-reading the epoch's loss. `predict(rows)` takes rows and returns class numbers, as NumPy arrays.
+that trains a fresh network from `work.initial_weights(task, seed)` on NumPy arrays. After each
+epoch, outside the timing, it calls `after_epoch`, and ends when that answers true.
 """
 
 from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from benchmarks.work import Task
+from benchmarks.work import Rows, Task
 
 Predict = Callable[[np.ndarray], np.ndarray]
-AfterEpoch = Callable[[float, Predict], bool]
+
+
+class Epoch(NamedTuple):
+    """What an epoch came to.
+
+    Attributes
+    ----------
+    seconds : float
+        Of shuffling, gathering batches, training, and reading loss and metrics.
+    logs : mapping of str to float
+        The loss and the task's metrics, as means over the batches.
+    predict : callable
+        From rows to class numbers, as NumPy arrays.
+    """
+
+    seconds: float
+    logs: Mapping[str, float]
+    predict: Predict
+
+
+AfterEpoch = Callable[[Epoch], bool]
 
 
 class Adapter(Protocol):
     """What the rest of the benchmark knows of a library."""
 
-    def train(
-        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
-    ) -> None: ...
+    def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None: ...
 
 
 def load(name: str) -> Adapter:
@@ -41,8 +57,16 @@ def load(name: str) -> Adapter:
     return adapter
 
 
-def checked(loss: float) -> float:
-    """Return the loss of an epoch; one that is not finite makes its time worthless."""
-    if not math.isfinite(loss):
-        raise ArithmeticError(f"the loss became {loss}")
-    return loss
+def logs_of(task: Task, means: Iterable[float]) -> Mapping[str, float]:
+    """Return an epoch's logs, from the means over its batches of what the logs are made of."""
+    logs = dict(zip(("loss", *task.metrics), means, strict=True))
+    if "root_mean_squared_error" in logs:
+        logs["root_mean_squared_error"] **= 0.5
+    return checked(logs)
+
+
+def checked(logs: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the logs of an epoch; a loss that is not finite makes its time worthless."""
+    if not math.isfinite(logs["loss"]):
+        raise ArithmeticError(f"the loss became {logs['loss']}")
+    return logs

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.adapters import AfterEpoch
-from benchmarks.work import Product, Task, initial_weights
+from benchmarks.adapters import AfterEpoch, Epoch
+from benchmarks.work import Product, Rows, Task, initial_weights
 
 Call = Callable[[], object]
 
@@ -21,27 +21,25 @@ class NumpyProducts:
         """Return a function that computes a @ b into `out`."""
         return partial(np.matmul, a, b, out=out)
 
-    def train(
-        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
-    ) -> None:
+    def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         """Compute an epoch's products again and again."""
         calls = self.step(task)
-        steps = len(X) // task.batch_size
+        steps = len(rows.X) // task.batch_size
         while True:
             began = time.perf_counter()
             for _ in range(steps):
                 for call in calls:
                     call()
-            if after_epoch(time.perf_counter() - began, no_classes):
+            if after_epoch(Epoch(time.perf_counter() - began, {}, no_classes)):
                 return
 
     def step(self, task: Task) -> list[Call]:
         """Return the calls of `task.products()`, on arrays shared as in a step."""
         generator = np.random.default_rng(0)
-        weights = initial_weights(task.sizes, 0)
+        weights = initial_weights(task, 0)
         shapes = [(task.batch_size, width) for width in task.sizes]
-        outputs = [generator.random(shape, np.float32) for shape in shapes]
-        gradients = [generator.random(shape, np.float32) for shape in shapes]
+        outputs = [generator.random(shape, task.dtype) for shape in shapes]
+        gradients = [generator.random(shape, task.dtype) for shape in shapes]
         layers = list(enumerate(weights))
         calls = [self.call(outputs[i], W, outputs[i + 1]) for i, W in layers]
         for i, W in reversed(layers):

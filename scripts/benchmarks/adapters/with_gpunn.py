@@ -5,35 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import gpunn
-from benchmarks.adapters import AfterEpoch
-from benchmarks.work import Task, initial_weights
-
-OPTIMIZERS = {"sgd": gpunn.optimizers.SGD, "adam": gpunn.optimizers.Adam}
-ENDLESS = 10**9
-"""Epochs; the clock ends training."""
+from benchmarks.adapters import AfterEpoch, Epoch, checked
+from benchmarks.work import Rows, Task, initial_weights
 
 
 class Gpunn:
     """`Trainer.fit`; whether it has compiled kernels is decided by the process it runs in."""
 
-    def train(
-        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
-    ) -> None:
-        *hidden, classes = task.sizes[1:]
-        zeros = partial(gpunn.layers.Dense, bias_initializer="zeros")  # everybody's start
-        layers = [*(zeros(units, activation="relu") for units in hidden), zeros(classes)]
-        model = gpunn.Sequential(layers, (task.sizes[0],), backend="numpy", seed=seed)
-        for number, weights in enumerate(initial_weights(task.sizes, seed), start=1):
+    def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
+        inputs, *hidden, outputs = task.sizes
+        layers = [layer for units in hidden for layer in hidden_layers(task, units)]
+        model = gpunn.Sequential(
+            [*layers, dense(outputs)], (inputs,), backend="numpy", seed=seed, dtype=task.dtype
+        )
+        for number, weights in enumerate(initial_weights(task, seed), start=1):
             model.parameters[f"dense_{number}.weights"] = weights
-        optimizer = OPTIMIZERS[task.optimizer](task.learning_rate)
-        trainer = gpunn.Trainer(model, "softmax_cross_entropy", optimizer, metrics=[])
+        trainer = gpunn.Trainer(model, loss(task), optimizer(task), task.metrics)
         trainer.fit(
-            *(X, y),
-            epochs=ENDLESS,
+            *(rows.X, rows.y),
+            sample_weight=rows.weights,
+            epochs=task.epochs,
             batch_size=task.batch_size,
             callbacks=[Clock(after_epoch)],
             progress=False,
@@ -64,6 +60,44 @@ class Gpunn:
         return partial(ops.recorded(backward), 1)
 
 
+dense = partial(gpunn.layers.Dense, bias_initializer="zeros")  # everybody's start
+
+
+def hidden_layers(task: Task, units: int) -> list[gpunn.layers.Layer | str]:
+    """Return a hidden layer: dense, normalised, activated, dropped out."""
+    layers: list[gpunn.layers.Layer | str] = [dense(units, activation=task.activation)]
+    if task.normalization:
+        activation = gpunn.layers.Activation(task.activation)
+        layers = [dense(units), task.normalization, activation]
+    return [*layers, gpunn.layers.Dropout(task.dropout)] if task.dropout else layers
+
+
+def loss(task: Task) -> dict[str, Any]:
+    """Return the task's loss as a configuration."""
+    if task.loss == "half_squared_error":
+        return {"name": "mean_squared_error", "over_outputs": "half_sum"}
+    smoothing = {"label_smoothing": task.label_smoothing} if task.label_smoothing else {}
+    return {"name": task.loss, **smoothing}
+
+
+def optimizer(task: Task) -> dict[str, Any]:
+    """Return the task's optimizer as a configuration."""
+    rate: float | gpunn.schedules.Schedule = task.learning_rate
+    if task.schedule == "cosine":
+        rate = gpunn.schedules.Cosine(task.learning_rate)
+    if task.warm_up:
+        rate = gpunn.schedules.WarmUp(rate, task.warm_up)
+    momentum = {"momentum": task.momentum, "nesterov": True} if task.momentum else {}
+    return {
+        "name": task.optimizer,
+        "learning_rate": rate,
+        "max_norm": task.max_norm,
+        "weight_decay": task.weight_decay,
+        "l2_penalty": task.l2_penalty,
+        **momentum,
+    }
+
+
 class Clock(gpunn.callbacks.Callback):
     """Times epochs from the outside, shuffle included, which the history's seconds leave out."""
 
@@ -79,6 +113,6 @@ class Clock(gpunn.callbacks.Callback):
         def predict(rows: np.ndarray) -> np.ndarray:
             return trainer.model.predict(rows).argmax(axis=1)
 
-        if self.after_epoch(seconds, predict):
+        if self.after_epoch(Epoch(seconds, checked(logs), predict)):
             trainer.stop_reason = "timed for long enough"
         self.began = time.perf_counter()

@@ -11,51 +11,79 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchmarks.adapters import AfterEpoch, checked
-from benchmarks.work import Task, initial_weights
+from benchmarks.adapters import AfterEpoch, Epoch, logs_of
+from benchmarks.work import Rows, Task, initial_weights
 
-OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam}
+ACTIVATIONS = {
+    "elu": jax.nn.elu,
+    "gelu": functools.partial(jax.nn.gelu, approximate=True),
+    "leaky_relu": functools.partial(jax.nn.leaky_relu, negative_slope=0.01),
+    "mish": jax.nn.mish,
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+LOSSES = {  # of each row, or of each entry
+    "binary_cross_entropy": optax.sigmoid_binary_cross_entropy,
+    "half_squared_error": optax.l2_loss,
+    "huber": optax.huber_loss,
+    "mean_squared_error": optax.squared_error,
+    "softmax_cross_entropy": optax.softmax_cross_entropy_with_integer_labels,
+}
+METRICS = {
+    "accuracy": lambda p, t: p.argmax(1) == t,
+    "binary_accuracy": lambda p, t: (p > 0) == (t > 0.5),
+    "mean_absolute_error": lambda p, t: abs(p - t),
+    "root_mean_squared_error": lambda p, t: (p - t) ** 2,
+}
+EPSILON = 1e-5
+KEPT = 0.9
+"""Of the running averages in each step."""
 
 
 class Compiled(NamedTuple):
-    """The functions of an optimizer; each shape of network that they meet is compiled once."""
+    """The functions of a task; each number of steps that they meet is compiled once."""
 
     start: Any
     step: Any
     epoch: Any
     predict: Any
+    nothing: Any  # the loss and metrics of no step
 
 
 class Scan:
     """The whole epoch in one call, over data on the device."""
 
     def run_epoch(
-        self, compiled: Compiled, state: Any, X: Any, y: Any, order: np.ndarray
+        self, compiled: Compiled, state: Any, data: Any, order: np.ndarray, key: Any
     ) -> tuple[Any, Any]:
-        """Return the state after an epoch, and the epoch's loss."""
-        return compiled.epoch(state, X, y, order)
+        """Return the state after an epoch, and the means of its loss and metrics."""
+        return compiled.epoch(state, data, order, key)
 
-    def train(
-        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
-    ) -> None:
-        compiled = functions(task.optimizer, task.learning_rate)
-        parameters = [
-            (jnp.asarray(weights), jnp.zeros(weights.shape[1]))
-            for weights in initial_weights(task.sizes, seed)
-        ]
-        state = parameters, compiled.start(parameters)
-        inputs, labels = jnp.asarray(X), jnp.asarray(y, jnp.int32)
+    def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
+        with jax.enable_x64(task.dtype == "float64"):
+            self.train_in_dtype(task, rows, seed, after_epoch)
+
+    def train_in_dtype(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
+        """Train, where arrays may have the task's dtype."""
+        steps = len(rows.X) // task.batch_size
+        compiled = functions(task, steps)
+        state = compiled.start([jnp.asarray(each) for each in initial_weights(task, seed)])
+        y = rows.y.astype(np.int32) if rows.y.ndim == 1 else rows.y
+        data = jax.device_put(rows._replace(y=y))
 
         def predict(rows: np.ndarray) -> np.ndarray:
-            return np.asarray(compiled.predict(state[0], rows))
+            return np.asarray(compiled.predict(state, rows))
 
         generator = np.random.default_rng(seed)
+        key = jax.random.key(seed)
         while True:
             began = time.perf_counter()
-            order = generator.permutation(len(X)).astype(np.int32).reshape(-1, task.batch_size)
-            state, loss = self.run_epoch(compiled, state, inputs, labels, order)
-            checked(float(loss))
-            if after_epoch(time.perf_counter() - began, predict):
+            order = generator.permutation(len(rows.X)).astype(np.int32).reshape(steps, -1)
+            key, own = jax.random.split(key)
+            state, means = self.run_epoch(compiled, state, data, order, own)
+            logs = logs_of(task, np.asarray(means).tolist())
+            if after_epoch(Epoch(time.perf_counter() - began, logs, predict)):
                 return
 
 
@@ -63,46 +91,134 @@ class Loop(Scan):
     """A Python loop around the step."""
 
     def run_epoch(
-        self, compiled: Compiled, state: Any, X: Any, y: Any, order: np.ndarray
+        self, compiled: Compiled, state: Any, data: Any, order: np.ndarray, key: Any
     ) -> tuple[Any, Any]:
-        total = jnp.zeros(())
-        for rows in order:
-            state, total = compiled.step(state, total, X, y, rows)
+        total = jnp.zeros_like(compiled.nothing)
+        for batch in zip(order, jax.random.split(key, len(order)), strict=True):
+            state, total = compiled.step(state, total, data, batch)
         return state, total / len(order)
 
 
 @functools.cache
-def functions(optimizer: str, learning_rate: float) -> Compiled:
-    """Return the jitted functions, the same ones for a second network."""
-    transformation = OPTIMIZERS[optimizer](learning_rate)
+def functions(task: Task, steps: int) -> Compiled:
+    """Return the jitted functions, the same ones for a second network.
 
-    def forward(parameters: Any, x: Any) -> Any:
-        *hidden, (W, b) = parameters
-        for weights, biases in hidden:
-            x = jax.nn.relu(x @ weights + biases)
-        return x @ W + b
+    A state is the parameters, running averages and the optimizer's slots. A batch is the numbers of
+    its rows, and the key of its dropout masks.
+    """
+    transformation = optimizer(task, steps)
 
-    def loss_of(parameters: Any, x: Any, t: Any) -> Any:
-        logits = forward(parameters, x)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, t).mean()
+    def start(weights: list[Any]) -> Any:
+        parameters, averages = [], []
+        for number, each in enumerate(weights, start=1):
+            zeros, ones = (functools.partial(jnp.full_like, each[0], value) for value in (0, 1))
+            layer, average = {"weights": each, "biases": zeros()}, ()
+            if task.normalization and number < len(weights):
+                layer |= {"scale": ones(), "shift": zeros()}
+                average = (zeros(), ones()) if task.normalization == "batch_norm" else ()
+            parameters.append(layer)
+            averages.append(average)
+        return parameters, averages, transformation.init(parameters)
 
-    def update(state: Any, X: Any, y: Any, rows: Any) -> tuple[Any, Any]:
-        parameters, slots = state
+    def forward(parameters: Any, averages: Any, x: Any, key: Any) -> tuple[Any, Any]:
+        """Return the outputs and the new averages; without a key, those of inference."""
+        new = []
+        for number, (layer, average) in enumerate(zip(parameters, averages, strict=True)):
+            x = x @ layer["weights"] + layer["biases"]
+            if number == len(parameters) - 1:
+                break
+            if task.normalization:
+                x, average = normalize(task, x, average, key is not None)
+                x = x * layer["scale"] + layer["shift"]
+            x = ACTIVATIONS[task.activation](x)
+            if task.dropout and key is not None:
+                keep = 1 - task.dropout
+                kept = jax.random.bernoulli(jax.random.fold_in(key, number), keep, x.shape)
+                x = jnp.where(kept, x / keep, 0)
+            new.append(average)
+        return x, [*new, ()]
+
+    def loss_of(parameters: Any, averages: Any, rows: Any, key: Any) -> tuple[Any, Any]:
+        outputs, averages = forward(parameters, averages, rows.X, key)
+
+        def mean(values: Any) -> Any:
+            of_rows = values.reshape(len(values), -1).mean(1, dtype=outputs.dtype)
+            if rows.weights is None:
+                return of_rows.mean()
+            return rows.weights @ of_rows / rows.weights.sum()
+
+        if task.label_smoothing:
+            t = optax.smooth_labels(jax.nn.one_hot(rows.y, outputs.shape[1]), task.label_smoothing)
+            loss = mean(optax.softmax_cross_entropy(outputs, t))
+        else:
+            loss = mean(LOSSES[task.loss](outputs, rows.y))
+        measured = [mean(METRICS[name](outputs, rows.y)) for name in task.metrics]
+        return loss, (averages, jnp.stack([loss, *measured]))
+
+    def update(state: Any, data: Any, batch: Any) -> tuple[Any, Any]:
+        parameters, averages, slots = state
+        indices, key = batch
         # The order is a permutation: nothing has to be checked or clipped.
-        x, t = (array.at[rows].get(mode="promise_in_bounds") for array in (X, y))
-        loss, gradients = jax.value_and_grad(loss_of)(parameters, x, t)
+        rows = jax.tree.map(lambda a: a.at[indices].get(mode="promise_in_bounds"), data)
+        gradients, (averages, measured) = jax.grad(loss_of, has_aux=True)(
+            parameters, averages, rows, key
+        )
         changes, slots = transformation.update(gradients, slots, parameters)
-        return (optax.apply_updates(parameters, changes), slots), loss
+        return (optax.apply_updates(parameters, changes), averages, slots), measured
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(state: Any, total: Any, X: Any, y: Any, rows: Any) -> tuple[Any, Any]:
-        state, loss = update(state, X, y, rows)
-        return state, total + loss
+    def step(state: Any, total: Any, data: Any, batch: Any) -> tuple[Any, Any]:
+        state, measured = update(state, data, batch)
+        return state, total + measured
 
     @functools.partial(jax.jit, donate_argnums=0)
-    def epoch(state: Any, X: Any, y: Any, order: Any) -> tuple[Any, Any]:
-        state, losses = jax.lax.scan(lambda s, rows: update(s, X, y, rows), state, order)
-        return state, losses.mean()
+    def epoch(state: Any, data: Any, order: Any, key: Any) -> tuple[Any, Any]:
+        batches = order, jax.random.split(key, len(order))
+        state, measured = jax.lax.scan(lambda s, batch: update(s, data, batch), state, batches)
+        return state, measured.mean(0)
 
-    predict = jax.jit(lambda parameters, x: forward(parameters, x).argmax(1))
-    return Compiled(transformation.init, step, epoch, predict)
+    predict = jax.jit(lambda state, x: forward(state[0], state[1], x, None)[0].argmax(1))
+    nothing = jnp.zeros(1 + len(task.metrics), task.dtype)
+    return Compiled(start, step, epoch, predict, nothing)
+
+
+def normalize(task: Task, x: Any, average: Any, training: bool) -> tuple[Any, Any]:
+    """Return x without its mean and divided by its deviation, and the running averages."""
+    if task.normalization == "layer_norm":
+        mean, variance = x.mean(1, keepdims=True), x.var(1, keepdims=True)
+    elif training:
+        mean, variance = x.mean(0), x.var(0)
+        average = jax.tree.map(
+            lambda old, new: KEPT * old + (1 - KEPT) * new,
+            average,
+            jax.lax.stop_gradient((mean, variance)),
+        )
+    else:
+        mean, variance = average
+    return (x - mean) * jax.lax.rsqrt(variance + EPSILON), average
+
+
+def optimizer(task: Task, steps: int) -> Any:
+    """Return the transformation of gradients; weights have a mean of 1 in an L2 penalty."""
+
+    def rate(count: Any) -> Any:
+        return task.rate((count + 0.5) / steps, jnp)
+
+    def only_weights(parameters: Any) -> Any:
+        return [{name: name == "weights" for name in layer} for layer in parameters]
+
+    if task.optimizer == "sgd":
+        last = optax.sgd(rate, task.momentum or None, nesterov=task.momentum > 0)
+    elif task.optimizer == "rmsprop":
+        last = optax.rmsprop(rate, decay=0.9, eps=1e-8, eps_in_sqrt=False)
+    elif task.optimizer == "adamw":
+        last = optax.adamw(rate, weight_decay=task.weight_decay, mask=only_weights)
+    else:
+        last = optax.adam(rate)
+    first = []
+    if task.l2_penalty:
+        penalty = task.l2_penalty / task.batch_size
+        first.append(optax.add_decayed_weights(penalty, only_weights))
+    if task.max_norm is not None:
+        first.append(optax.clip_by_global_norm(task.max_norm))
+    return optax.chain(*first, last)

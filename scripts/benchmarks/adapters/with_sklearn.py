@@ -8,16 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from benchmarks.adapters import AfterEpoch, checked
-from benchmarks.work import Task, initial_weights
+from benchmarks.adapters import AfterEpoch, Epoch, checked
+from benchmarks.work import Rows, Task, initial_weights
 
 
 class Sklearn:
     """`MLPClassifier.partial_fit`."""
 
-    def train(
-        self, task: Task, X: np.ndarray, y: np.ndarray, seed: int, after_epoch: AfterEpoch
-    ) -> None:
+    def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         model = WithInitialWeights(
             task.sizes[1:-1],
             solver=task.optimizer,
@@ -28,13 +26,13 @@ class Sklearn:
             nesterovs_momentum=False,
             random_state=seed,
         )
-        model.initial = initial_weights(task.sizes, seed)
+        model.initial = initial_weights(task, seed)
         classes = np.arange(task.sizes[-1])
         while True:
             began = time.perf_counter()
-            model.partial_fit(X, y, classes=classes)
-            checked(model.loss_)
-            if after_epoch(time.perf_counter() - began, model.predict):
+            model.partial_fit(rows.X, rows.y, classes=classes)
+            logs = checked({"loss": model.loss_})
+            if after_epoch(Epoch(time.perf_counter() - began, logs, model.predict)):
                 return
 
 

@@ -1,0 +1,34 @@
+"""All subcommands of scripts/benchmark.py."""
+
+from __future__ import annotations
+
+import click
+
+from benchmarks import (
+    comparisons,
+    estimators,
+    footprint,
+    initial_values,
+    memory,
+    overhead,
+    step_times,
+    wheel,
+)
+
+
+@click.group(context_settings={"show_default": True})
+def command() -> None:
+    """Measure gpunn on this machine's CPU, beside other libraries where they do the same work.
+
+    Exit status: 0 everybody did everything, and within the stated bounds; 1 not so.
+    """
+
+
+for each in (
+    *(step_times.grid, step_times.realistic, step_times.additions),
+    *(comparisons.mnist, comparisons.time_to_98, comparisons.predict),
+    *(comparisons.gemm, comparisons.subnormals),
+    *(footprint.footprint, wheel.command, memory.command, overhead.command),
+    *(estimators.command, initial_values.command),
+):
+    command.add_command(each)

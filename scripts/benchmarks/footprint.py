@@ -1,0 +1,84 @@
+"""The subcommand for what a library takes beside training: start, disk, memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.competitors import EVERYBODY, FLOOR, process_environment
+from benchmarks.figures import Figure, figures
+from benchmarks.machine import installed_bytes
+from benchmarks.options import DATA, Names, subcommand, trainers
+from benchmarks.session import Answer, FailedError, Session, Worker
+from benchmarks.work import MNIST_TASKS
+
+
+@subcommand("footprint", DATA)
+def footprint(session: Session, names: Names, folder: str) -> list[Figure]:
+    """Import, whole processes, installed size, peak memory; gemm is NumPy with the data alone."""
+    chosen = trainers(names)
+    everybody = [*chosen, FLOOR]
+    cells = {
+        "import, s": lambda each: each.imports,
+        "import with what trains, s": lambda each: f"{each.imports}; {each.uses}",
+    }
+
+    def importing(cell: str, name: str, turn: int) -> Callable[[], Answer]:
+        statements = cells[cell](EVERYBODY[name])
+        return lambda: import_seconds(name, statements, session.threads)
+
+    for name in everybody:  # so that the first turn, too, reads from memory rather than from disk
+        importing(list(cells)[-1], name, 0)()
+    measured = session.rotate(list(cells), everybody, importing)
+    measured |= session.rotate(
+        ["a process that fits a tiny network, s"],
+        chosen,
+        lambda cell, name, turn: lambda: tiny_fit(Worker, name, session.threads),
+    )
+    found = figures(measured, lambda a: [a["seconds"]])
+    for task, some in ((MNIST_TASKS["1"], chosen), (None, [FLOOR])):
+        arguments = {"task": task, "folder": folder}
+        peaks = session.measure(
+            ["peak memory of an epoch, MB"],
+            some,
+            lambda cell, turn, arguments=arguments: ("peak_memory", arguments),
+            fresh=True,
+        )
+        found += figures(peaks, lambda a: [a["bytes"] / 1e6])
+    for name in everybody:
+        size = installed_bytes(EVERYBODY[name].packages) / 1e6
+        cell = "installed with what it requires, MB"
+        found.append(Figure(cell, name, size, size, 0.0, 1, 1, [[size]], compared=True))
+    return found
+
+
+def import_seconds(name: str, statements: str, threads: int) -> Answer:
+    """Return what a new process of a competitor takes for the statements."""
+    code = (
+        f"import time\nbegan = time.perf_counter()\n{statements}\n"
+        "print(time.perf_counter() - began)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=process_environment(name, threads),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise FailedError(f"{statements}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}")
+    return {"seconds": float(done.stdout.split()[-1])}
+
+
+def tiny_fit(start: Callable[..., Worker], *arguments: Any) -> Answer:
+    """Return what a whole process takes that fits a tiny network, from its start on."""
+    began = time.perf_counter()
+    worker = start(*arguments)
+    try:
+        worker.ask("tiny")
+    finally:
+        worker.close()
+    return {"seconds": time.perf_counter() - began}

@@ -1,0 +1,117 @@
+"""The subcommands that time training steps, on data that is made up."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from benchmarks.competitors import EVERYBODY, FLOOR
+from benchmarks.figures import Figure, by_cell, figures, number, table
+from benchmarks.options import (
+    BATCHES,
+    OPTIMIZERS,
+    SECONDS,
+    SIZES,
+    Names,
+    listed,
+    one_of,
+    subcommand,
+    trainers,
+)
+from benchmarks.realistic import ADDITIONS, PLAIN, REALISTIC
+from benchmarks.session import Answer, Session
+from benchmarks.work import GRID_RATES, Task
+
+
+@subcommand("grid", SIZES, BATCHES, OPTIMIZERS, SECONDS)
+def grid(
+    session: Session,
+    names: Names,
+    sizes: Sequence[tuple[int, ...]],
+    batches: Sequence[int],
+    optimizers: Sequence[str],
+    seconds: float,
+) -> list[Figure]:
+    """Microseconds a training step, over networks, batch sizes and optimizers."""
+    cells = itertools.product(sizes, batches, optimizers)
+    tasks = [Task(*cell, GRID_RATES[cell[2]]) for cell in cells]
+    return step_times(session, trainers(names), tasks, seconds)
+
+
+def named(tasks: Sequence[Task]) -> Callable[..., Any]:
+    """Return the option that chooses among tasks with names."""
+    by_name = {task.name: task for task in tasks}
+    return click.option(
+        "--tasks", callback=listed(one_of(by_name)), help=f"Default: {', '.join(by_name)}."
+    )
+
+
+@subcommand("realistic", named(REALISTIC), SECONDS)
+def realistic(session: Session, names: Names, tasks: Names | None, seconds: float) -> list[Figure]:
+    """Microseconds a training step of networks that people really train."""
+    chosen = [task for task in REALISTIC if tasks is None or task.name in tasks]
+    return step_times(session, of_any_network(names), chosen, seconds)
+
+
+@subcommand("additions", named(ADDITIONS[1:]), SECONDS)
+def additions(session: Session, names: Names, tasks: Names | None, seconds: float) -> list[Figure]:
+    """What activations, normalisations, dropout and so on add to a step of a plain network."""
+    chosen = [task for task in ADDITIONS if task is PLAIN or tasks is None or task.name in tasks]
+    found = step_times(session, of_any_network(names), chosen, seconds)
+    click.echo(f"\nPer cent that a step takes more:\n\n{percent_more(found, PLAIN.name)}")
+    return found
+
+
+def of_any_network(names: Names) -> list[str]:
+    """Return who trains networks other than those of the grid."""
+    return [name for name in trainers(names) if not EVERYBODY[name].plain_only]
+
+
+def percent_more(found: Sequence[Figure], base: str) -> str:
+    """Return a table of how much longer than in the base's cell each competitor takes in others."""
+    cells = by_cell(found)
+    bases = cells.pop(base)
+    rows = []
+    for cell, present in cells.items():
+        row = [cell]
+        for name, plain in bases.items():
+            figure = present.get(name)
+            if figure is None:
+                row.append("-")
+            else:
+                mark = "" if figure.quiet and plain.quiet else "~"
+                row.append(f"{mark}{100 * (figure.median / plain.median - 1):+.0f} %")
+        rows.append(row)
+    return table(["", *bases], rows)
+
+
+def step_times(
+    session: Session, names: Names, tasks: Sequence[Task], seconds: float
+) -> list[Figure]:
+    """Return the microseconds that a step of each task takes."""
+    measured = session.measure(
+        tasks,
+        [*names, FLOOR],
+        lambda task, turn: ("synthetic", {"task": task, "seconds": seconds}),
+    )
+    warm_ups: dict[str, list[float]] = {}
+    for (_, name), turns in measured.items():
+        warm_ups.setdefault(name, []).extend(first_epoch(turn.answer) for turn in turns[:1])
+    text = ", ".join(f"{name} {number(max(each))}" for name, each in warm_ups.items() if each)
+    click.echo(f"Seconds that the first epoch in a process took more, at most: {text}")
+    return figures(measured, step_microseconds)
+
+
+def step_microseconds(answer: Answer) -> list[float]:
+    """Return each epoch's microseconds a step, without the first epoch."""
+    return [1e6 * seconds / answer["steps"] for seconds in answer["seconds"][1:]]
+
+
+def first_epoch(answer: Answer) -> float:
+    """Return the seconds that the first epoch took more than the later ones."""
+    first, *later = answer["seconds"]
+    return max(0.0, first - statistics.median(later))

@@ -1,0 +1,115 @@
+"""What gpunn takes for those who install it: its wheel, in an empty environment."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.footprint import tiny_fit
+from benchmarks.machine import usable_cores
+from benchmarks.mnist import mnist_folder, prepared_mnist
+from benchmarks.session import Worker
+from benchmarks.work import MNIST_TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+BOUNDS = {
+    "installed with what it requires, MB": 100.0,
+    "first process ever that fits a tiny network, s": 0.5,
+    "peak memory of an epoch of MNIST, MB": 330.0,
+}
+
+
+@click.command("wheel", context_settings={"show_default": True})
+@click.argument(
+    "wheel", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--extra", "extras", multiple=True, help="Extra of gpunn to install as well.")
+@click.option("--repeats", type=click.IntRange(1), default=5, help="Of processes.")
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_context
+def command(
+    context: click.Context,
+    wheel: Path | None,
+    extras: Sequence[str],
+    repeats: int,
+    data: Path | None,
+) -> None:
+    """Disk, first process and memory of gpunn installed from its WHEEL in an empty environment.
+
+    Without WHEEL, it is built from this tree. pip gets what is required. The exit status is 1 if a
+    stated bound is exceeded.
+    """
+    folder = context.with_resource(prepared_mnist(mnist_folder(data)))
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = wheel or built(Path(temporary) / "wheels")
+        python = installed(wheel, extras, Path(temporary) / "environment")
+        found = {"installed with what it requires, MB": installed_megabytes(python)}
+        found |= measure("gpunn", str(python), Path(temporary), repeats, folder)
+    click.echo(f"{wheel.name}{list(extras) or ''}, {usable_cores()} threads")
+    for what, value in found.items():
+        bound = f" (bound {BOUNDS[what]:g})" if what in BOUNDS else ""
+        click.echo(f"{what:<50} {value:8.3f}{bound}")
+    context.exit(any(found[what] > bound for what, bound in BOUNDS.items()))
+
+
+def built(folder: Path) -> Path:
+    """Return the wheel of this tree."""
+    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def installed(wheel: Path, extras: Sequence[str], folder: Path) -> Path:
+    """Return the interpreter of a new environment that has the wheel and what it requires."""
+    venv.create(folder, symlinks=True)
+    places = folder / "bin" / "python", folder / "Scripts" / "python.exe"
+    python = next(place for place in places if place.exists())
+    extra = f"[{','.join(extras)}]" if extras else ""
+    pip("--python", python, "install", "--quiet", f"{wheel}{extra}")
+    return python
+
+
+def pip(*arguments: Any) -> None:
+    """Run this interpreter's pip."""
+    subprocess.run([sys.executable, "-m", "pip", *map(str, arguments)], check=True, stdout=2)
+
+
+def installed_megabytes(python: Path) -> float:
+    """Return the size of all files in an environment's site-packages."""
+    sites = python.parents[1].rglob("site-packages")
+    files = [file for site in sites for file in site.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
+
+
+def measure(name: str, python: str, temporary: Path, repeats: int, folder: str) -> dict[str, float]:
+    """Return seconds and memory of a competitor's processes, by this interpreter.
+
+    Each first process has an empty folder as the user's own, so that nothing is left there from one
+    before it.
+    """
+
+    def started(home: str) -> Worker:
+        places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "GPUNN_CACHE_DIR"), home)
+        return Worker(name, usable_cores(), python, {**places, "PYTHONPATH": ""})
+
+    first, later = [], []
+    for _ in range(repeats):
+        home = tempfile.mkdtemp(dir=temporary)
+        first.append(tiny_fit(started, home)["seconds"])
+        later.append(tiny_fit(started, home)["seconds"])
+    worker = started(home)
+    peak = worker.ask("peak_memory", folder=folder, task=MNIST_TASKS["1"])["bytes"]
+    worker.close()
+    return {
+        "first process ever that fits a tiny network, s": statistics.median(first),
+        "later one, s": statistics.median(later),
+        "peak memory of an epoch of MNIST, MB": peak / 1e6,
+    }
