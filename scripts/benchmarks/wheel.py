@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +26,9 @@ BOUNDS = {
     "first process ever that fits a tiny network, s": 0.5,
     "peak memory of an epoch of MNIST, MB": 330.0,
 }
+
+NO_OTHER_PATH = {"PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
+"""Variables by which Python imports what is installed, and nothing from the current folder."""
 
 
 @click.command("wheel", context_settings={"show_default": True})
@@ -53,7 +57,8 @@ def command(
         python = installed(wheel, extras, Path(temporary) / "environment")
         found = {"installed with what it requires, MB": installed_megabytes(python)}
         found |= measure("gpunn", str(python), Path(temporary), repeats, folder)
-    click.echo(f"{wheel.name}{list(extras) or ''}, {usable_cores()} threads")
+        engine = described(python)
+    click.echo(f"{wheel.name}{list(extras) or ''}, {usable_cores()} threads: {engine}")
     for what, value in found.items():
         bound = f" (bound {BOUNDS[what]:g})" if what in BOUNDS else ""
         click.echo(f"{what:<50} {value:8.3f}{bound}")
@@ -89,6 +94,13 @@ def installed_megabytes(python: Path) -> float:
     return sum(file.stat().st_size for file in files) / 1e6
 
 
+def described(python: Path) -> str:
+    """Return what computes in an environment."""
+    code = "import gpunn; print(gpunn.get_backend('numpy').describe()['library'])"
+    found = subprocess.check_output([python, "-c", code], env={**os.environ, **NO_OTHER_PATH})
+    return found.decode().strip()
+
+
 def measure(name: str, python: str, temporary: Path, repeats: int, folder: str) -> dict[str, float]:
     """Return seconds and memory of a competitor's processes, by this interpreter.
 
@@ -98,7 +110,7 @@ def measure(name: str, python: str, temporary: Path, repeats: int, folder: str) 
 
     def started(home: str) -> Worker:
         places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "GPUNN_CACHE_DIR"), home)
-        return Worker(name, usable_cores(), python, {**places, "PYTHONPATH": ""})
+        return Worker(name, usable_cores(), python, {**places, **NO_OTHER_PATH})
 
     first, later = [], []
     for _ in range(repeats):
