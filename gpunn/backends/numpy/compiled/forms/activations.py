@@ -38,10 +38,8 @@ class Activations(Forms):
         if known is None or not same_kind(*given) or not z.size:
             return None
         number, *parameters = known
-        rows, columns = z.shape[0], z.size // z.shape[0]
-        if bias is None and not self.products.divides_columns(rows, columns, z.itemsize):
-            rows, columns = 1, z.size
-        args = [number, z, bias, out, rows, columns, *parameters]
+        shape = self.divided_shape(z) if bias is None else rows_and_columns(z, bias)
+        args = [number, z, bias, out, *shape, *parameters]
         return [Instruction("activate", args, given, [out] if bias is None else [z, out])]
 
     def activation_gradient(

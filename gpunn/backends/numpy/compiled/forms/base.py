@@ -37,6 +37,16 @@ class Forms:
     def __init__(self, threads: int, products: ProductPlans) -> None:
         self.threads, self.products = threads, products
 
+    def divided_shape(self, x: Array) -> tuple[int, int]:
+        """Return a shape of x whose columns threads are to divide where all elements are alike.
+
+        As the product that gives a layer's outputs is divided, so that each finds its own in its
+        cache: all elements are one row, where that is by rows.
+        """
+        rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
+        by_columns = self.products.divides_columns(rows, columns, x.itemsize)
+        return (rows, columns) if by_columns else (1, x.size)
+
     def weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
         """Return what sets out = out + sum_i weights_i values_i."""
         args = [values, weights, values.size, out]

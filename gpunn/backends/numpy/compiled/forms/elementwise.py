@@ -25,7 +25,8 @@ class Elementwise(Forms):
     def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Steps:
         if not same_kind(x, out):
             return None
-        args = [x, out, x.size, passes, key, round(rate * 2**32), 1 / (1 - rate)]
+        shape = self.divided_shape(x)
+        args = [x, out, *shape, passes, key, round(rate * 2**32), 1 / (1 - rate)]
         return [Instruction("dropout", args, [x, passes], [out])]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Steps:

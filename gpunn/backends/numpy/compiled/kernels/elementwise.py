@@ -40,25 +40,27 @@ def mix(dtype: Any, bits: Any) -> Any:
 
 @kernel
 def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.dropout`; each thread does a slice.
+    """As `Backend.dropout`; each thread does some columns.
 
-    Arguments: x_ptr (size,), out_ptr (size,), size, passes_ptr (1,) of int64, key, threshold (the
-    rate times 2^32), scale (float).
+    Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, passes_ptr (1,) of
+    int64, key, threshold (the rate times 2^32), scale (float).
     """
-    x, out, size, passes_ptr, layer_key, threshold = integers(args, 0, 6)
-    (factor,) = floats(args, 6, 1)
+    x, out, rows, columns, passes_ptr, layer_key, threshold = integers(args, 0, 7)
+    (factor,) = floats(args, 7, 1)
     golden, least = bits_of(dtype, GOLDEN), bits_of(dtype, threshold)
     # The threshold has 33 bits if the rate is so close to 1 that nothing is kept.
     scale, zero = block_of(dtype, 0 if threshold > MASK_32 else factor), block_of(dtype, 0)
     passes = bits_of(dtype, scalar(args, passes_ptr))
     key = mix(dtype, passes * golden ^ bits_of(dtype, layer_key))
     lanes = block_size(dtype)
-    begin, end = partition(size, lanes, thread, threads)
-    for i in range(begin, end, lanes):
-        bits = mix(dtype, counted_from(dtype, i) * golden ^ key)
-        # As a product, so that NaN and infinity show as they do elsewhere.
-        value = load(dtype, x, i, end - i) * where_at_least(bits, least, scale, zero)
-        store(value, out, i, end - i)
+    begin, end = partition(columns, lanes, thread, threads)
+    for row in range(rows):
+        for column in range(begin, end, lanes):
+            at, left = row * columns + column, end - column
+            bits = mix(dtype, counted_from(dtype, at) * golden ^ key)
+            # As a product, so that NaN and infinity show as they do elsewhere.
+            value = load(dtype, x, at, left) * where_at_least(bits, least, scale, zero)
+            store(value, out, at, left)
 
 
 @kernel
