@@ -11,7 +11,7 @@ from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.typing import Array
 
-__all__ = ["Activations"]
+__all__ = ["Activations", "sum_rows"]
 
 NAMES = {
     activations.Identity: "leaky_relu",

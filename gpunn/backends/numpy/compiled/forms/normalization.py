@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.forms.activations import sum_rows
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.typing import Array
@@ -93,9 +94,9 @@ class Normalization(Forms):
         read, changed = [gradient, normalized, inverse_std, scale], [scale_gradient, shift_gradient]
         if not same_kind(*read, *changed):
             return None
-        sums = np.empty((self.threads, 2, scale.size), scale.dtype)
+        sums = np.empty((2, self.threads, scale.size), scale.dtype)
         args = [*read, sums, *gradient.shape]
         return [
             Instruction("layer_norm_gradient", args, read, [gradient, sums]),
-            Instruction("add_partial_sums", [sums, *changed, scale.size], [sums], changed),
+            *map(sum_rows, sums, changed),
         ]

@@ -85,18 +85,20 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.layer_norm_gradient`, but for the sums over the rows.
 
-    Each thread does some rows, and the sums over these.
+    Each thread does some rows, and the sums over these: first all threads' for the scale, then
+    those for the shift.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
-    (rows,), scale_ptr (columns,), sums_ptr (threads, 2, columns), rows, columns.
+    (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.
     """
     gradient, normalized, inverse_std, scale, sums, rows, columns = integers(args, 0, 7)
     inverses = vector(dtype, inverse_std, rows)
     T = inverses.dtype.type
     lanes = block_size(dtype)
-    own = 2 * columns * thread
-    for i in range(0, 2 * columns, lanes):
-        store(block_of(dtype, 0), sums, own + i, 2 * columns - i)
+    of_scale, of_shift = thread * columns, (threads + thread) * columns
+    for i in range(0, columns, lanes):
+        store(block_of(dtype, 0), sums, of_scale + i, columns - i)
+        store(block_of(dtype, 0), sums, of_shift + i, columns - i)
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         start = row * columns
@@ -104,9 +106,9 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
         for i in range(0, columns, lanes):
             left = columns - i
             g, n = load(dtype, gradient, start + i, left), load(dtype, normalized, start + i, left)
-            of_scale, of_shift = own + i, own + columns + i
-            store(multiply_add(g, n, load(dtype, sums, of_scale, left)), sums, of_scale, left)
-            store(g + load(dtype, sums, of_shift, left), sums, of_shift, left)
+            total_scale = multiply_add(g, n, load(dtype, sums, of_scale + i, left))
+            store(total_scale, sums, of_scale + i, left)
+            store(load(dtype, sums, of_shift + i, left) + g, sums, of_shift + i, left)
             h = load(dtype, scale, i, left) * g
             total = total + h
             along = multiply_add(h, n, along)
@@ -118,27 +120,6 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
             h = load(dtype, scale, i, left) * load(dtype, gradient, start + i, left)
             n = load(dtype, normalized, start + i, left)
             store(inverse * multiply_add(n, slope, h - mean), gradient, start + i, left)
-
-
-@kernel
-def add_partial_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add up what each thread of `layer_norm_gradient` has summed, in their order.
-
-    Each thread does some columns. Arguments: sums_ptr (threads, 2, columns), scale_gradient_ptr
-    (columns,), shift_gradient_ptr (columns,), columns.
-    """
-    sums, scale_gradient, shift_gradient, columns = integers(args, 0, 4)
-    lanes = block_size(dtype)
-    begin, end = partition(columns, lanes, thread, threads)
-    for i in range(begin, end, lanes):
-        left = end - i
-        of_scale = of_shift = block_of(dtype, 0)
-        for other in range(threads):
-            start = 2 * columns * other + i
-            of_scale = of_scale + load(dtype, sums, start, left)
-            of_shift = of_shift + load(dtype, sums, start + columns, left)
-        store(of_scale, scale_gradient, i, left)
-        store(of_shift, shift_gradient, i, left)
 
 
 @kernel
