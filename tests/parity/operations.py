@@ -112,7 +112,9 @@ def execute(
         name: placed[value.argument] if isinstance(value, Same) else value
         for name, value in placed.items()
     }
-    getattr(backend, case.operation)(**arguments)
+    # NumPy warns of a NaN that comes of infinities, which some cases begin with.
+    with np.errstate(invalid="ignore"):
+        getattr(backend, case.operation)(**arguments)
     return {name: backend.to_host(value) for name, value in flatten(placed)}
 
 
@@ -128,8 +130,8 @@ def check(backend: Backend, dtype: str, case: Case, layouts: tuple[str, ...] = L
     """
     host = inputs(case, dtype)
     expected = execute(ORACLE, dtype if case.exact else "float64", case, host)
-    numbers = [a for a in expected.values() if a.dtype.kind == "f" and a.size]
-    scale = max([1.0, *(float(np.abs(a).max()) for a in numbers)])
+    numbers = [a[np.isfinite(a)] for a in expected.values() if a.dtype.kind == "f"]
+    scale = max([1.0, *(float(np.abs(a).max(initial=0)) for a in numbers)])
     tolerance = np.finfo(dtype).eps * scale * (4 + 2 * math.sqrt(case.terms))
     for layout in layouts:
         after = execute(backend, dtype, case, host, layout)
@@ -167,8 +169,16 @@ TALL = ((300, 3), (1037, 33))
 WIDTHS = (1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK)
 """Lengths of flat vectors, for the same reason."""
 
-BATCHES = ((0, 4), (1, 3), (7, 2), (4097, 10), (3, 5462))
+BATCHES = ((0, 4), (1, 1), (70, 1), (1, 3), (7, 2), (4097, 10), (3, 5462))
 """Rows and outputs of predictions."""
+
+EXTREMES = {
+    "infinite": (math.inf, 1.0, -1.0),
+    "all_minus_infinite": (-math.inf, -math.inf, -math.inf),
+    "nan": (1.0, 2.0, math.nan),
+    "large": (60.0, -60.0, 3.0),
+}
+"""Predictions of a network that diverges: whether a loss is finite decides whether it did."""
 
 
 def builtin(base: type[Configurable]) -> list[type[Any]]:
@@ -632,35 +642,47 @@ def loss_cases() -> Iterator[Case]:
         losses.Quantile(0.9),
         losses.SoftmaxCrossEntropy(0.1),
     ]
-    for (index, loss), shape, wanted in itertools.product(enumerate(every), BATCHES, (True, False)):
+
+    def arguments(
+        g: np.random.Generator, loss: Any, form: str, p: np.ndarray, gradient: bool
+    ) -> dict[str, Any]:
+        w = g.random(len(p))
+        near = np.where(np.isfinite(p), p, 0)
+        return {
+            "loss": loss,
+            "predictions": p,
+            "targets": targets_for(loss, g, near, form),
+            "weights": w,
+            "normalizer": np.array([float(w.sum())]),
+            "gradient": normal(g, *p.shape) if gradient else None,
+            "loss_sum": np.array([2.0]),
+        }
+
+    def batch(
+        g: np.random.Generator, loss: Any, form: str, shape: tuple[int, int], gradient: bool
+    ) -> dict[str, Any]:
+        return arguments(g, loss, form, normal(g, *shape), gradient)
+
+    def diverging(
+        g: np.random.Generator, loss: Any, form: str, kind: str, weighted: bool = True
+    ) -> dict[str, Any]:
+        p = np.array([EXTREMES[kind], (0.5, 0.0, -0.5)])
+        given = arguments(g, loss, form, p, True)
+        return given if weighted else given | {"weights": np.zeros(2), "normalizer": np.zeros(1)}
+
+    for index, loss in enumerate(every):
         softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
         for form in ("labels", "rows") if softmax else ("rows",):
-
-            def arguments(
-                g: np.random.Generator,
-                loss: Any = loss,
-                shape: Any = shape,
-                form: str = form,
-                wanted: bool = wanted,
-            ) -> dict[str, Any]:
-                p, w = normal(g, *shape), g.random(shape[0])
-                return {
-                    "loss": loss,
-                    "predictions": p,
-                    "targets": targets_for(loss, g, p, form),
-                    "weights": w,
-                    "normalizer": np.array([float(w.sum())]),
-                    "gradient": normal(g, *shape) if wanted else None,
-                    "loss_sum": np.array([2.0]),
-                }
-
-            at = "x".join(map(str, shape))
-            yield Case(
-                f"loss-{loss.name}-{index}-{form}-{at}-{'gradient' if wanted else 'value'}",
-                "loss",
-                arguments,
-                terms=max(shape),
-            )
+            name = f"loss-{loss.name}-{index}-{form}"
+            for shape, gradient in itertools.product(BATCHES, (True, False)):
+                at = "x".join(map(str, shape)) + ("-gradient" if gradient else "-value")
+                given = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
+                yield Case(f"{name}-{at}", "loss", given, terms=max(shape))
+            for kind in EXTREMES:
+                given = partial(diverging, loss=loss, form=form, kind=kind)
+                yield Case(f"{name}-{kind}", "loss", given)
+            given = partial(diverging, loss=loss, form=form, kind="nan", weighted=False)
+            yield Case(f"{name}-unweighted", "loss", given)
 
 
 AS_DEFINED = (
@@ -677,7 +699,8 @@ def metric_cases() -> Iterator[Case]:
     for (index, metric), shape in itertools.product(enumerate(every), BATCHES):
         if isinstance(metric, metrics.R2) and not shape[0]:
             continue  # the trainer never has a batch without rows
-        for form in ("labels", "rows") if isinstance(metric, metrics.ClassMetric) else ("rows",):
+        of_labels = isinstance(metric, metrics.ClassMetric) and shape[1] > 1
+        for form in ("labels", "rows") if of_labels else ("rows",):
 
             def arguments(
                 g: np.random.Generator, metric: Any = metric, shape: Any = shape, form: str = form

@@ -17,5 +17,5 @@ from gpunn.backends.numpy.compiled.forms.updates import Updates
 __all__ = ["Encoder"]
 
 
-class Encoder(Bookkeeping, Dense, Elementwise, Losses, Metrics, Normalization, Updates):
+class Encoder(Bookkeeping, Dense, Elementwise, Metrics, Losses, Normalization, Updates):
     """Encodes operations as instructions."""

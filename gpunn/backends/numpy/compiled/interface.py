@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 __all__ = [
     "ACTIVATIONS",
     "ARRIVED",
+    "BLOCK_BYTES",
+    "BY_LARGEST",
+    "BY_THRESHOLD",
     "COUNT",
     "DONE",
     "DTYPES",
@@ -21,10 +24,11 @@ __all__ = [
     "INT8",
     "INT16",
     "JOB",
-    "LOSS_BLOCK",
     "MAX_ARGS",
     "NUMBERS",
+    "OF_LABELS",
     "PACKED",
+    "ROW_FUNCTIONS",
     "ROW_SIZE",
     "ROW_VECTORS",
     "SECOND_SLOT",
@@ -62,8 +66,19 @@ ACTIVATIONS = (
 )
 """The activations that there are formulas for in kernels, which know them by their places here."""
 
-LOSS_BLOCK = 16
-"""Rows that a loss handles together: a vector of one class's logits, as classes may be few."""
+BLOCK_BYTES = 128
+"""Of a block of numbers: two of the longest vectors there are, as an addition to one need not wait
+for that to the other."""
+
+ROW_FUNCTIONS = (
+    *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
+    *("brier_score", "binary_accuracy"),
+)
+"""Functions of a prediction and a target that kernels sum over the outputs of a row, and know by
+their places here."""
+
+OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
+"""Rules for the class of a row, in the kernel `classify`."""
 
 TILE_VECTORS = 2
 """Vectors in a row of a product's tile, at most."""

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn import losses
 from gpunn.backends.numpy.blas import find_blas
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.encoder import Encoder
 from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.program import Instruction, Program
 from gpunn.backends.recording import expand_composites, record
 from gpunn.data.batches import DeviceRows
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
+from gpunn.metrics import AUC, F1, R2, Accuracy, LogLoss, MeanAbsoluteError
+from gpunn.schedules import Cosine
 from gpunn.training.step import TrainStep
 
 
@@ -56,6 +60,49 @@ def test_of_what_is_composed_the_parts_are_recorded():
         *("gather_rows", "gather_rows", "count_pass", "dense", "dense", "loss"),
         *("dense_gradient", "dense_gradient", "count_update", "update"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics", "outputs"),
+    [
+        (losses.SoftmaxCrossEntropy(0.1), [Accuracy(), F1("macro")], 3),
+        (losses.BinaryCrossEntropy(), [LogLoss(), AUC()], 1),
+        (losses.Huber(), [MeanAbsoluteError(), R2()], 2),
+    ],
+    ids=lambda given: getattr(given, "name", ""),
+)
+def test_a_training_is_one_table_of_instructions(monkeypatch, loss, metrics, outputs):
+    """With weights, a schedule, clipping, a penalty, parts of batches, metrics and validation."""
+    pytest.importorskip("numba")
+    made = []
+
+    class Noted(Program):
+        def __init__(self, operations, *rest):
+            super().__init__(operations, *rest)
+            made.append(operations)
+
+    monkeypatch.setattr("gpunn.backends.numpy.compiled.program.Program", Noted)
+    layers = [LayerNorm(), Dense(8, "gelu"), BatchNorm(), Dropout(0.1), Dense(outputs)]
+    model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
+    optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), max_norm=1.0, l2_penalty=1e-3)
+    trainer = gpunn.Trainer(model, loss, optimizer, metrics, gradient_accumulation=2)
+    g = np.random.default_rng(0)
+    X = g.normal(size=(70, 5)).astype(np.float32)
+    softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
+    y = g.integers(0, 3, 70) if softmax else g.integers(0, 2, (70, outputs))
+    given = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} if softmax else {}
+    trainer.fit(
+        *(X, y),
+        **given,
+        epochs=2,
+        batch_size=16,
+        sample_weight=g.random(70),
+        validation_data=(X[:20], y[:20]),
+        progress=False,
+    )
+    # Whole batches and the last one, of training and of validation.
+    assert len(made) == 4
+    assert all(type(one) is Instruction for operations in made for one in operations)
 
 
 class Doubling(Dense):

@@ -47,8 +47,7 @@ class Forms:
         by_columns = self.products.divides_columns(rows, columns, x.itemsize)
         return (rows, columns) if by_columns else (1, x.size)
 
-    def weighted_sum(self, values: Array, weights: Array, out: Array) -> Instruction:
-        """Return what sets out = out + sum_i weights_i values_i."""
-        args = [values, weights, values.size, out]
-        read = [values, weights, out]
-        return Instruction("add_weighted_sum", args, read, [out])
+    def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
+        """Return what sets out = out + sum_i weights_i values_i; without weights, all are 1."""
+        read = [values, out] if weights is None else [values, weights, out]
+        return Instruction("sum_up", [values, weights, values.size, out, 1], read, [out])

@@ -34,7 +34,7 @@ class Bookkeeping(Forms):
     def sum(self, values: Array, out: Array) -> Steps:
         if not same_kind(values, out):
             return None
-        return [Instruction("set_sum", [values, values.size, out], [values], [out])]
+        return [Instruction("sum_up", [values, None, values.size, out, 0], [values], [out])]
 
     def count_pass(self, start: Array, rows: int, passes: Array) -> Steps:
         changed = [start, passes]

@@ -2,16 +2,76 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from gpunn import losses
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
-from gpunn.backends.numpy.compiled.interface import LOSS_BLOCK
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.scratch import contiguous
 from gpunn.losses import Loss
 from gpunn.typing import Array
 
-__all__ = ["Losses"]
+__all__ = ["Function", "Losses", "are_labels", "are_numbers"]
+
+TOGETHER = 2048
+"""Numbers of several outputs that are done together: what is computed on the way stays in the
+cache."""
+
+
+class Function(NamedTuple):
+    """A function f of predictions and targets, summed over the outputs of a row.
+
+    Attributes
+    ----------
+    name : str
+        One of ROW_FUNCTIONS.
+    scale : float
+        The factor of the sum.
+    slope : float
+        The factor of the gradient.
+    constant : float
+        The parameter of f, if it has one.
+    """
+
+    name: str
+    scale: float
+    slope: float
+    constant: float = 0.0
+
+
+def function_of(loss: Any, predictions: Array) -> Function | None:
+    """Return what a loss sums over the outputs, None if it is not built in.
+
+    A kind of squared error that has other factors, but the same formulas, is computed as that one.
+    """
+    kind, squared, outputs = type(loss), losses.MeanSquaredError, predictions.shape[1]
+    mean = 1 / outputs
+    if kind.values is squared.values and kind.gradients is squared.gradients:
+        return Function("squared_error", loss.scale(outputs), loss.slope(outputs))
+    if kind is losses.MeanAbsoluteError:
+        return Function("absolute_error", mean, mean)
+    if kind is losses.Huber:
+        return Function("huber", mean, mean, loss.delta)
+    if kind is losses.Quantile:
+        return Function("quantile", mean, mean, loss.quantile)
+    if kind is losses.BinaryCrossEntropy:
+        return Function("binary_cross_entropy", mean, mean)
+    if kind is losses.Poisson:
+        return Function("poisson", mean, mean)
+    return None
+
+
+def are_labels(targets: Array) -> bool:
+    """Return whether targets are class labels, one a row, that kernels can read."""
+    return targets.ndim == 1 and targets.dtype == np.int64 and contiguous(targets)
+
+
+def are_numbers(targets: Array, predictions: Array) -> bool:
+    """Return whether targets are numbers like the predictions, that kernels can read."""
+    return targets.shape == predictions.shape and same_kind(predictions, targets)
 
 
 class Losses(Forms):
@@ -27,19 +87,74 @@ class Losses(Forms):
         gradient: Array | None,
         loss_sum: Array,
     ) -> Steps:
-        known = type(loss) is losses.SoftmaxCrossEntropy and targets.ndim == 1
         given = [predictions, weights, normalizer, loss_sum]
         given += [] if gradient is None else [gradient]
-        if not known or not same_kind(*given) or not targets.flags.c_contiguous:
+        if not same_kind(*given):
             return None
+        values = np.empty(weights.size, predictions.dtype)
+        arrays = predictions, targets, values, gradient, weights, normalizer
+        numbers, function = are_numbers(targets, predictions), function_of(loss, predictions)
+        if function is not None and numbers:
+            instruction = self.sum_over_outputs(function, *arrays)
+        elif type(loss) is losses.SoftmaxCrossEntropy and (numbers or are_labels(targets)):
+            instruction = self.softmax_cross_entropy(*arrays, smoothing=loss.label_smoothing)
+        else:
+            return None
+        return [instruction, self.weighted_sum(values, weights, loss_sum)]
+
+    def sum_over_outputs(
+        self,
+        function: Function,
+        predictions: Array,
+        targets: Array,
+        values: Array,
+        gradient: Array | None = None,
+        weights: Array | None = None,
+        normalizer: Array | None = None,
+    ) -> Instruction:
+        """Return what sums a function over the outputs: values (rows,), and a gradient if any.
+
+        A gradient needs weights and a normalizer.
+        """
+        rows, outputs = predictions.shape
+        together = max(1, TOGETHER // outputs)
+        scratch = self.blocks(-(-together * outputs // lanes(predictions)), predictions)
+        args = [predictions, targets, weights, normalizer, rows, outputs, values, gradient]
+        args += [scratch, scratch[0].nbytes, together, ROW_FUNCTIONS.index(function.name)]
+        args += map(float, function[1:])
+        read = present(predictions, targets, weights, normalizer, scratch)
+        return Instruction("sum_over_outputs", args, read, present(values, gradient))
+
+    def softmax_cross_entropy(
+        self,
+        predictions: Array,
+        targets: Array,
+        values: Array,
+        gradient: Array | None = None,
+        weights: Array | None = None,
+        normalizer: Array | None = None,
+        *,
+        smoothing: float = 0.0,
+    ) -> Instruction:
+        """Return the same of the softmax cross-entropy, for labels or probabilities."""
         rows, classes = predictions.shape
-        values = np.empty(rows, predictions.dtype)
-        scratch = np.zeros((self.threads, classes + 4, LOSS_BLOCK), predictions.dtype)
-        args = [predictions, targets, weights, normalizer, rows, classes, values, gradient]
-        args += [scratch, scratch[0].nbytes, float(getattr(loss, "label_smoothing", 0.0))]
-        read = [predictions, targets, weights, normalizer, scratch]
-        changed = [values] if gradient is None else [values, gradient]
-        return [
-            Instruction("softmax_cross_entropy", args, read, changed),
-            self.weighted_sum(values, weights, loss_sum),
-        ]
+        labels, probabilities = (targets, None) if targets.ndim == 1 else (None, targets)
+        scratch = self.blocks(2 * classes, predictions)
+        args = [predictions, labels, probabilities, weights, normalizer, rows, classes, values]
+        args += [gradient, scratch, scratch[0].nbytes, float(smoothing)]
+        read = present(predictions, targets, weights, normalizer, scratch)
+        return Instruction("softmax_cross_entropy", args, read, present(values, gradient))
+
+    def blocks(self, count: int, like: Array) -> Array:
+        """Return memory for so many blocks for each thread, of numbers of an array's type."""
+        return np.empty((self.threads, count * lanes(like)), like.dtype)
+
+
+def lanes(array: Array) -> int:
+    """Return how many numbers of an array's type a block has."""
+    return BLOCK_BYTES // int(array.itemsize)
+
+
+def present(*arrays: Array | None) -> list[Array]:
+    """Return the arrays that are there."""
+    return [array for array in arrays if array is not None]

@@ -2,31 +2,190 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import numpy as np
 
 from gpunn import metrics
-from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
+from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.forms.base import Steps, same_kind
+from gpunn.backends.numpy.compiled.forms.losses import (
+    Function,
+    Losses,
+    are_labels,
+    are_numbers,
+)
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.metrics import Metric
+from gpunn.metrics.ranking import LEAST_SUM, LIMIT, SMALLEST_SCALE
 from gpunn.typing import Array
 
 __all__ = ["Metrics"]
 
+Instructions: TypeAlias = list[Instruction]
 
-class Metrics(Forms):
-    """Metrics."""
+
+class Metrics(Losses):
+    """Metrics, some of which are losses without a gradient."""
 
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> Steps:
-        known = type(metric) is metrics.Accuracy and targets.ndim == 1
-        if not known or not same_kind(predictions, weights, summary):
+        if not same_kind(predictions, weights, summary) or not predictions.size:
             return None
-        rows, classes = predictions.shape
-        correct = np.empty(rows, predictions.dtype)
-        args = [predictions, targets, rows, classes, correct]
-        read = [predictions, targets]
+        of_classes = isinstance(metric, metrics.ClassMetric) and predictions.shape[1] > 1
+        if not are_numbers(targets, predictions) and not (of_classes and are_labels(targets)):
+            return None
+        if type(metric) in SUMMARIES:
+            make = SUMMARIES[type(metric)]
+            return [*make(self, metric, predictions, targets, weights, summary)]
+        if type(metric) in VALUES:
+            values = np.empty(weights.size, predictions.dtype)
+            steps = VALUES[type(metric)](self, metric, predictions, targets, values)
+            return [*steps, self.weighted_sum(values, weights, summary)]
+        return None
+
+    # --------------------------------------- metrics that are the mean of one value a row
+
+    def _mean_absolute_error(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+        return [self._mean("absolute_error", p, t, values)]
+
+    def _mean_squared_error(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+        return [self._mean("squared_error", p, t, values)]
+
+    def _binary_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
+        return [self._mean("binary_accuracy", p, t, values, metric.threshold)]
+
+    def _log_loss(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+        if p.shape[1] == 1:
+            return [self._mean("binary_cross_entropy", p, t, values)]
+        return [self.softmax_cross_entropy(p, t, values)]
+
+    def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+        """Return the squares of softmax(p) - t, which is the gradient of the cross-entropy."""
+        if p.shape[1] == 1:
+            return [self._mean("brier_score", p, t, values)]
+        distance, ones = np.empty_like(p), np.ones_like(values)
+        squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
-            Instruction("accuracy", args, read, [correct]),
-            self.weighted_sum(correct, weights, summary),
+            self.softmax_cross_entropy(p, t, values, distance, ones, ones[:1]),
+            self.sum_over_outputs(squared, distance, np.zeros_like(p), values),
         ]
+
+    def _top_k_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
+        actual, steps = self._true_classes(p, t)
+        args = [p, actual, *p.shape, metric.k, values]
+        return [*steps, Instruction("top_k", args, [p, actual], [values])]
+
+    def _mean(
+        self, function: str, p: Array, t: Array, values: Array, constant: float = 0.0
+    ) -> Instruction:
+        """Return what sets values to the means of a function over the outputs."""
+        return self.sum_over_outputs(
+            Function(function, 1 / p.shape[1], 0.0, constant), p, t, values
+        )
+
+    # --------------------------------------- metrics with a summary of their own
+
+    def _accuracy(self, _: Any, p: Array, t: Array, weights: Array, summary: Array) -> Instructions:
+        predicted, steps = self._classes(p)
+        actual, more = self._true_classes(p, t)
+        right, last = self._where_right(predicted, actual, weights)
+        return [*steps, *more, *last, self.weighted_sum(right, None, summary)]
+
+    def _confusion(
+        self, metric: Any, p: Array, t: Array, weights: Array, summary: Array
+    ) -> Instructions:
+        predicted, steps = self._classes(p, metric.threshold if p.shape[1] <= 2 else None)
+        actual, more = self._true_classes(p, t, 0.5 if p.shape[1] == 1 else None)
+        right, last = self._where_right(predicted, actual, weights)
+        batch = np.empty((3, summary.size // 3), p.dtype)
+        counted = (predicted, right), (predicted, weights), (actual, weights)
+        return [
+            *(*steps, *more, *last),
+            Instruction("fill", [batch, batch.size, 0.0], [], [batch]),
+            *(add_at(*each, out) for each, out in zip(counted, batch, strict=True)),
+            Instruction("add", [batch, summary, summary.size], [batch, summary], [summary]),
+        ]
+
+    def _where_right(
+        self, predicted: Array, actual: Array, weights: Array
+    ) -> tuple[Array, Instructions]:
+        """Return an array for the weights of rows whose class is right, and what sets it."""
+        right, read = np.empty_like(predicted), [predicted, actual, weights]
+        args = [*read, weights.size, right]
+        return right, [Instruction("weights_where_right", args, read, [right])]
+
+    def _r2(self, _: Any, p: Array, t: Array, weights: Array, summary: Array) -> Instructions:
+        total = np.empty(1, p.dtype)
+        read = [p, t, weights, total, summary]
+        args = [p, t, weights, total, *p.shape, summary, *summary[1:].reshape(3, -1)]
+        return [
+            Instruction("sum_up", [weights, None, weights.size, total, 0], [weights], [total]),
+            Instruction("r2", args, read, [summary[1:]]),
+            Instruction("add", [total, summary, 1], [total, summary[:1]], [summary[:1]]),
+        ]
+
+    def _auc(self, metric: Any, p: Array, t: Array, weights: Array, summary: Array) -> Instructions:
+        bins, columns = metric.side**2, p.shape[1]
+        actual, steps = self._true_classes(p, t, 0.5 if p.shape[1] == 1 else None)
+        places = np.empty((columns if columns > 2 else 1, weights.size), p.dtype)
+        scratch = self.blocks(columns, p)
+        args = [p, actual, *p.shape, bins, places, scratch, scratch[0].nbytes]
+        args += [SMALLEST_SCALE, LIMIT, LEAST_SUM]
+        return [
+            *steps,
+            Instruction("bin_scores", args, [p, actual, scratch], [places]),
+            add_at(places, weights, summary),
+        ]
+
+    # --------------------------------------- classes
+
+    def _classes(self, x: Array, threshold: float | None = None) -> tuple[Array, Instructions]:
+        """Return an array for the class of each row, and what sets it.
+
+        The class is the column of the largest number, or what is above a threshold.
+        """
+        classes = np.empty(x.shape[0], x.dtype)
+        rule = interface.BY_LARGEST if threshold is None else interface.BY_THRESHOLD
+        args = [x, *x.shape, classes, rule, float(threshold or 0)]
+        return classes, [Instruction("classify", args, [x], [classes])]
+
+    def _true_classes(
+        self, predictions: Array, targets: Array, threshold: float | None = None
+    ) -> tuple[Array, Instructions]:
+        """Return the same for the true classes: labels, or by the largest or the threshold."""
+        if targets.ndim == 2:
+            return self._classes(targets, threshold)
+        classes = np.empty(targets.size, predictions.dtype)
+        args = [targets, targets.size, 1, classes, interface.OF_LABELS, 0.0]
+        return classes, [Instruction("classify", args, [targets], [classes])]
+
+
+def add_at(places: Array, weights: Array, out: Array) -> Instruction:
+    """Return what adds weights at some places of `out`, or of each of its equal parts."""
+    columns = places.size // weights.size
+    args = [places, weights, columns, weights.size, out, out.size // columns]
+    return Instruction("add_at", args, [places, weights, out], [out])
+
+
+VALUES: dict[type[Metric], Callable[..., Instructions]] = {
+    metrics.BinaryAccuracy: Metrics._binary_accuracy,
+    metrics.BrierScore: Metrics._brier_score,
+    metrics.LogLoss: Metrics._log_loss,
+    metrics.MeanAbsoluteError: Metrics._mean_absolute_error,
+    metrics.RootMeanSquaredError: Metrics._mean_squared_error,
+    metrics.TopKAccuracy: Metrics._top_k_accuracy,
+}
+"""Metrics that are the mean of one value a row."""
+
+SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
+    metrics.Accuracy: Metrics._accuracy,
+    metrics.AUC: Metrics._auc,
+    metrics.F1: Metrics._confusion,
+    metrics.Precision: Metrics._confusion,
+    metrics.R2: Metrics._r2,
+    metrics.Recall: Metrics._confusion,
+}
+"""Metrics with a summary of another kind, or with a kernel of their own."""

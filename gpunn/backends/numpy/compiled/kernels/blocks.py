@@ -20,6 +20,7 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global
 from numba.core.typing.templates import signature as signature_of
 from numba.extending import intrinsic, lower_builtin, register_model
 
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "counted_from",
     "load",
     "load_integers",
+    "maximum",
     "multiply_add",
     "only_first",
     "square_root",
@@ -37,9 +39,6 @@ __all__ = [
     "where_at_least",
     "widened",
 ]
-
-BLOCK_BYTES = 128
-"""Two of the longest vectors there are: an addition to one need not wait for that to the other."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
@@ -296,6 +295,12 @@ def lane_by_lane(name: str, block: Block, operands: int) -> Any:
 def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
     """Return a * b + c, rounded once."""
     return lane_by_lane("fma", a, 3)
+
+
+@intrinsic
+def maximum(context: Any, a: Any, b: Any) -> Any:
+    """Return the larger one of each two numbers, and NaN where one of them is."""
+    return lane_by_lane("maximum", a, 2)
 
 
 @intrinsic

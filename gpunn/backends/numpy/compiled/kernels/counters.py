@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, sum_of
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, scalar, slice_of, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, floats, integers, prefetch
 
@@ -102,17 +101,3 @@ def add(dtype: Any, args: Any, thread: int, threads: int) -> None:
     out = slice_of(dtype, out_ptr, size, begin, end)
     for i in range(end - begin):
         out[i] += values[i]
-
-
-@kernel
-def set_sum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of values; thread 0 adds them up.
-
-    Arguments: values_ptr (size,), size, out_ptr (1,).
-    """
-    if thread == 0:
-        values, size, out_ptr = integers(args, 0, 3)
-        total = block_of(dtype, 0)
-        for i in range(0, size, block_size(dtype)):
-            total = total + load(dtype, values, i, size - i)
-        vector(dtype, out_ptr, 1)[0] = sum_of(total)

@@ -1,125 +1,272 @@
-"""The softmax cross-entropy of integer labels, its gradient, and accuracy."""
+"""Losses and their gradients. The mathematics is in `gpunn.losses`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
-from gpunn.backends.numpy.compiled.interface import LOSS_BLOCK
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, matrix, partition, scalar, vector
-from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from gpunn.backends.numpy.compiled.interface import ROW_FUNCTIONS
+from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
+from gpunn.backends.numpy.compiled.kernels.block_columns import load_column, store_column
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    load_integers,
+    maximum,
+    multiply_add,
+    store,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import (
+    compiled,
+    kernel,
+    partition,
+    scalar,
+    vector,
+)
+from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
+from gpunn.backends.numpy.compiled.kernels.mathematics import (
+    exp,
+    log,
+    log1p,
+    negative_exp,
+    sigmoid,
+)
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
+from gpunn.backends.numpy.compiled.kernels.vectors import I64
+
+__all__ = ["equals"]
+
+Pair: TypeAlias = tuple[Number, Number]
+
+# Functions of a prediction p, a target t, and a constant of the loss. Each returns its value, and
+# its derivative by p.
+
+
+def squared_error(p: Number, t: Number, _: Number) -> Pair:
+    """Return half of the derivative, as losses have it with different factors."""
+    d = p - t
+    return d * d, d
+
+
+def absolute_error(p: Number, t: Number, _: Number) -> Pair:
+    d = p - t
+    return abs(d), where(d > 0, 1.0, where(d < 0, -1.0, d))
+
+
+def huber(p: Number, t: Number, delta: Number) -> Pair:
+    d = p - t
+    clipped = where(d > delta, delta, where(d < -delta, -delta, d))
+    return clipped * (d - 0.5 * clipped), clipped
+
+
+def quantile(p: Number, t: Number, q: Number) -> Pair:
+    d = p - t
+    slope = where(d > 0, 1 - q, where(d < 0, -q, d))
+    return slope * d, slope
+
+
+def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
+    e = negative_exp(-abs(p))
+    softplus, sigmoid = where(p > 0, p, 0) + log1p(e), where(p < 0, e, 1) / (1 + e)
+    return softplus - t * p, sigmoid - t
+
+
+def poisson(p: Number, t: Number, _: Number) -> Pair:
+    e = exp(p)
+    return e - t * p, e - t
+
+
+def brier_score(p: Number, t: Number, _: Number) -> Pair:
+    """Return half of the derivative by sigmoid(p), which nobody asks for."""
+    return squared_error(sigmoid(p), t, _)
+
+
+def binary_accuracy(p: Number, t: Number, threshold: Number) -> Pair:
+    yes, zero = where(p > threshold, p.like(1), 0), p.like(0)
+    return where(t > 0.5, yes, 1 - yes), zero
+
+
+FUNCTIONS: Mapping[str, Callable[[Number, Number, Number], Pair]] = {
+    "squared_error": squared_error,
+    "absolute_error": absolute_error,
+    "huber": huber,
+    "quantile": quantile,
+    "binary_cross_entropy": binary_cross_entropy,
+    "poisson": poisson,
+    "brier_score": brier_score,
+    "binary_accuracy": binary_accuracy,
+}
+
+
+@intrinsic
+def value_and_slope(context: Any, function: Any, p: Any, t: Any, constant: Any) -> Any:
+    """Return what a function, given by its place in `interface.ROW_FUNCTIONS`, gives for blocks."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place, *blocks = arguments
+        own = [Number(builder, block) for block in blocks]
+        end = builder.append_basic_block("end")
+        cases, start = builder.switch(place, end), builder.block
+        with builder.goto_block(end):
+            results = [builder.phi(number.kind) for number in own[:2]]
+        for result, number in zip(results, own, strict=False):
+            result.add_incoming(number.value, start)
+        for place, name in enumerate(ROW_FUNCTIONS):
+            case = builder.append_basic_block(name)
+            cases.add_case(I64(place), case)
+            builder.position_at_end(case)
+            for result, number in zip(results, FUNCTIONS[name](*own), strict=True):
+                result.add_incoming(number.value, builder.block)
+            builder.branch(end)
+        builder.position_at_end(end)
+        return target.make_tuple(builder, signature.return_type, results)
+
+    return types.UniTuple(p, 2)(types.int64, p, p, p), generate
+
+
+@compiled
+def normalizer_or_one(dtype: Any, address: int) -> Any:
+    """Return the normalizer at an address; 1 if that is 0, or the address is."""
+    T = vector(dtype, address, 0).dtype.type
+    if address == 0 or not scalar(dtype, address) > 0:
+        return T(1)
+    return scalar(dtype, address)
+
+
+@kernel
+def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
+
+    f is one of the functions above; w are the rows' weights, n the normalizer, or 1 if that is 0.
+    Each thread does some rows.
+
+    Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
+    (rows,), normalizer_ptr n (1,), rows, outputs, values_ptr (rows,), gradient_ptr (rows, outputs)
+    or 0, scratch_ptr (threads, together * outputs, in whole blocks), scratch_stride (to the next
+    thread's), together (rows at a time), function; then floats: scale, slope, the function's
+    constant.
+    """
+    (
+        predictions,
+        targets,
+        weights_ptr,
+        normalizer_ptr,
+        rows,
+        outputs,
+        values_ptr,
+        gradient,
+        scratch_ptr,
+        scratch_stride,
+        together,
+        function,
+    ) = integers(args, 0, 12)
+    scale, slope, constant = floats(args, 12, 3)
+    values, weights = vector(dtype, values_ptr, rows), vector(dtype, weights_ptr, rows)
+    T = values.dtype.type
+    scales, constants = block_of(dtype, scale), block_of(dtype, constant)
+    factor = T(slope) / normalizer_or_one(dtype, normalizer_ptr)
+    terms = scratch_ptr + thread * scratch_stride
+    lanes = block_size(dtype)
+    begin, end = partition(rows, lanes, thread, threads)
+    for start in range(begin, end, together):
+        stop = min(start + together, end)
+        first, last = start * outputs, stop * outputs
+        # All numbers as one vector: a row may have one or a thousand.
+        for k in range(first, last, lanes):
+            left = last - k
+            p, t = load(dtype, predictions, k, left), load(dtype, targets, k, left)
+            value, derivative = value_and_slope(function, p, t, constants)
+            store(value, terms, k - first, lanes)
+            if gradient != 0:
+                store(derivative, gradient, k, left)
+        if outputs == 1:
+            for i in range(start, stop, lanes):
+                left = stop - i
+                store(scales * load(dtype, terms, i - start, left), values_ptr, i, left)
+                if gradient != 0:
+                    row_factor = block_of(dtype, factor) * load(dtype, weights_ptr, i, left)
+                    store(row_factor * load(dtype, gradient, i, left), gradient, i, left)
+        else:
+            for i in range(start, stop):
+                row = i * outputs
+                values[i] = T(scale) * sum_of_row(dtype, terms, row - first, outputs)
+                if gradient != 0:
+                    row_factor = block_of(dtype, factor * weights[i])
+                    for j in range(0, outputs, lanes):
+                        left = outputs - j
+                        scaled = row_factor * load(dtype, gradient, row + j, left)
+                        store(scaled, gradient, row + j, left)
+
+
+@lanewise
+def equals(a: Number, b: Number) -> Number:
+    """Return 1 where the numbers are equal, and 0 elsewhere."""
+    return where(a.equals(b), 1.0, a.like(0.0))
 
 
 @kernel
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
-    q are the labels as one-hot vectors, smoothed; w the rows' weights; n the normalizer, or 1 if
-    that is 0. Each thread does some blocks of rows.
+    q are the targets, smoothed; w the rows' weights; n the normalizer, or 1 if that is 0. Each
+    thread does some rows, as many at a time as a block has lanes.
 
-    Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64, weights_ptr (rows,),
-    normalizer_ptr (1,), rows, classes, losses_ptr (rows,), gradient_ptr (rows, classes) or 0,
-    scratch_ptr (threads, classes + 4, LOSS_BLOCK), scratch_stride (to the next thread's),
-    label_smoothing (float).
+    Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
+    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes, losses_ptr
+    (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2, classes, lanes),
+    scratch_stride (to the next thread's), label_smoothing (float).
     """
     (
-        logits_ptr,
+        logits,
         labels_ptr,
-        weights_ptr,
+        probabilities,
+        weights,
         normalizer_ptr,
         rows,
         classes,
-        losses_ptr,
-        gradient_ptr,
+        losses,
+        gradient,
         scratch_ptr,
         scratch_stride,
-    ) = integers(args, 0, 10)
-    (label_smoothing,) = floats(args, 10, 1)
-    logits = matrix(dtype, logits_ptr, rows, classes)
-    gradient = matrix(dtype, gradient_ptr, rows if gradient_ptr != 0 else 0, classes)
-    labels, weights = vector(args, labels_ptr, rows), vector(dtype, weights_ptr, rows)
-    losses, normalizer = vector(dtype, losses_ptr, rows), scalar(dtype, normalizer_ptr)
-    T = losses.dtype.type
-    zero, one = T(0), T(1)
-    smoothing = T(label_smoothing)
-    even, own = smoothing / T(classes), one - smoothing
-    # The block transposed, a class a line; then lines of one number a row each.
-    own_scratch_ptr = scratch_ptr + thread * scratch_stride
-    scratch = matrix(dtype, own_scratch_ptr, classes, LOSS_BLOCK)
-    each = matrix(dtype, own_scratch_ptr + classes * LOSS_BLOCK * scratch.itemsize, 4, LOSS_BLOCK)
-    top, total, sum_logits, factor = each[0], each[1], each[2], each[3]
-    begin, end = partition(rows, LOSS_BLOCK, thread, threads)
-    for start in range(begin, end, LOSS_BLOCK):
-        count = min(LOSS_BLOCK, end - start)
-        block = logits[start : start + count]
-        for i in range(count):
-            for j in range(classes):
-                scratch[j, i] = block[i, j]
-        for i in range(LOSS_BLOCK):
-            top[i] = scratch[0, i]
-            total[i] = sum_logits[i] = zero
-        for j in range(1, classes):
-            for i in range(LOSS_BLOCK):
-                top[i] = max(top[i], scratch[j, i])
+    ) = integers(args, 0, 11)
+    (smoothing,) = floats(args, 11, 1)
+    kept, spread = block_of(dtype, 1 - smoothing), block_of(dtype, smoothing / classes)
+    n = block_of(dtype, normalizer_or_one(dtype, normalizer_ptr))
+    lanes = block_size(dtype)
+    columns, targets = scratch_ptr + thread * scratch_stride, classes * lanes
+    begin, end = partition(rows, lanes, thread, threads)
+    for i in range(begin, end, lanes):
+        left, row = end - i, i * classes
+        labels = block_of(dtype, 0)
+        if labels_ptr != 0:
+            labels = load_integers(dtype, np.int64, labels_ptr, i, left)
+        top = load_column(dtype, logits, row, classes, left)
         for j in range(classes):
-            for i in range(LOSS_BLOCK):
-                shifted = scratch[j, i] - top[i]  # so that none overflows
-                sum_logits[i] += shifted
-                value = exp(shifted)
-                scratch[j, i] = value
-                total[i] += value
-        own_labels, own_losses = labels[start : start + count], losses[start : start + count]
-        for i in range(count):
-            expected = own * (block[i, own_labels[i]] - top[i])
-            if smoothing > zero:
-                expected += even * sum_logits[i]
-            own_losses[i] = log(total[i]) - expected
-        if gradient_ptr != 0:
-            own_weights, out = weights[start : start + count], gradient[start : start + count]
-            for i in range(count):
-                row_weight = own_weights[i] / (normalizer if normalizer > zero else one)
-                top[i] = row_weight
-                factor[i] = row_weight / total[i]
-            for i in range(count):
-                for j in range(classes):
-                    out[i, j] = factor[i] * scratch[j, i] - top[i] * even
-                out[i, own_labels[i]] -= top[i] * own
-
-
-@kernel
-def add_weighted_sum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = out + sum_i weights_i values_i; thread 0 adds them in order.
-
-    Arguments: values_ptr (size,), weights_ptr (size,), size, out_ptr (1,).
-    """
-    if thread == 0:
-        values_ptr, weights_ptr, size, out_ptr = integers(args, 0, 4)
-        values, weights = vector(dtype, values_ptr, size), vector(dtype, weights_ptr, size)
-        out = vector(dtype, out_ptr, 1)
-        total = out.dtype.type(0)
-        for i in range(size):
-            total += values[i] * weights[i]
-        out[0] += total
-
-
-@kernel
-def accuracy(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set correct_i = 1 where the largest prediction is the label's, 0 elsewhere.
-
-    Each thread does some rows. Arguments: predictions_ptr (rows, classes), labels_ptr (rows,) of
-    int64, rows, classes, correct_ptr (rows,).
-    """
-    predictions_ptr, labels_ptr, rows, classes, correct_ptr = integers(args, 0, 5)
-    predictions = matrix(dtype, predictions_ptr, rows, classes)
-    labels, correct = vector(args, labels_ptr, rows), vector(dtype, correct_ptr, rows)
-    T = correct.dtype.type
-    begin, end = partition(rows, 1, thread, threads)
-    for i in range(begin, end):
-        best = 0
-        for j in range(1, classes):
-            # A NaN counts as the largest, as numpy.argmax has it.
-            larger = predictions[i, j] > predictions[i, best]
-            is_nan = predictions[i, j] != predictions[i, j]
-            if predictions[i, best] == predictions[i, best] and (larger or is_nan):
-                best = j
-        correct[i] = T(1) if best == labels[i] else T(0)
+            p = load_column(dtype, logits, row + j, classes, left)
+            store(p, columns, j * lanes, lanes)
+            top = maximum(top, p)
+        expected = total = block_of(dtype, 0)
+        for j in range(classes):
+            if labels_ptr != 0:
+                t = equals(labels, block_of(dtype, j))
+            else:
+                t = load_column(dtype, probabilities, row + j, classes, left)
+            shifted = load(dtype, columns, j * lanes, lanes) - top  # so that none overflows
+            e, q = negative_exp(shifted), multiply_add(t, kept, spread)
+            expected, total = multiply_add(q, shifted, expected), total + e
+            store(e, columns, j * lanes, lanes)
+            store(q, columns, targets + j * lanes, lanes)
+        store(log(total) - expected, losses, i, left)  # since a row of q sums to one
+        if gradient != 0:
+            factor = load(dtype, weights, i, left) / n
+            per_e = factor / total
+            for j in range(classes):
+                probability = load(dtype, columns, j * lanes, lanes) * per_e
+                q = load(dtype, columns, targets + j * lanes, lanes)
+                store_column(probability - factor * q, gradient, row + j, classes, left)

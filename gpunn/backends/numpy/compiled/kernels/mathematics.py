@@ -18,7 +18,7 @@ from gpunn.backends.numpy.compiled.kernels.arithmetic import (
     where,
 )
 
-__all__ = ["exp", "expm1", "log", "log1p", "sigmoid", "tanh"]
+__all__ = ["exp", "expm1", "log", "log1p", "negative_exp", "sigmoid", "tanh"]
 
 
 def without_log_2(x: Number) -> tuple[Number, Number]:
@@ -64,6 +64,7 @@ def exp(x: Number) -> Number:
     return (small_expm1(r) + 1).times_power_of_two(n)
 
 
+@formula
 def negative_exp(x: Number) -> Number:
     """Return e^x for x <= 0, which takes less; 0 where that is no normal number."""
     # The power of this n is stored as that of 0 is: all bits are 0.

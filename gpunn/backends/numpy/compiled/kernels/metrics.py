@@ -1,0 +1,118 @@
+"""Metrics of classes. The mathematics is in `gpunn.metrics`.
+
+A row's class, the true one or the one that is predicted, is a number of the network's type, so that
+comparisons of classes become vector instructions.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.interface import BY_THRESHOLD, OF_LABELS
+from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
+from gpunn.backends.numpy.compiled.kernels.block_columns import load_column
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    load_integers,
+    maximum,
+    only_first,
+    store,
+    sum_of,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
+from gpunn.backends.numpy.compiled.kernels.losses import equals
+from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
+
+__all__ = ["column_of_larger"]
+
+
+@lanewise
+def above(a: Number, b: Number) -> Number:
+    """Return 1 where a > b, and 0 elsewhere."""
+    return where(a > b, 1.0, a.like(0.0))
+
+
+@lanewise
+def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
+    """Return the column where its number is larger than the top one, and the best one elsewhere.
+
+    A NaN is larger than any number, as numpy.argmax has it.
+    """
+    larger = where(number.equals(number), where(number > top, column, best), column)
+    return where(top.equals(top), larger, best)
+
+
+@kernel
+def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set the class of each row; each thread does some rows.
+
+    By the rule: it is the label; 1 where the number of one column, or the difference of the two of
+    two, is above a threshold, and 0 elsewhere; or the column of the largest number, the first of
+    equal ones.
+
+    Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
+    (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).
+    """
+    x, rows, columns, classes, rule = integers(args, 0, 5)
+    (threshold,) = floats(args, 5, 1)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, lanes, thread, threads)
+    for i in range(begin, end, lanes):
+        left, row = end - i, i * columns
+        if rule == OF_LABELS:
+            best = load_integers(dtype, np.int64, x, i, left)
+        elif rule == BY_THRESHOLD:
+            score = load_column(dtype, x, row + columns - 1, columns, left)
+            if columns == 2:
+                score = score - load_column(dtype, x, row, columns, left)
+            best = above(score, block_of(dtype, threshold))
+        else:
+            best, top = block_of(dtype, 0), load_column(dtype, x, row, columns, left)
+            for j in range(1, columns):
+                number = load_column(dtype, x, row + j, columns, left)
+                best = column_of_larger(best, top, block_of(dtype, j), number)
+                top = maximum(top, number)
+        store(best, classes, i, left)
+
+
+@kernel
+def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set out = weights in rows whose two classes are equal, and 0 in others.
+
+    Each thread does some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,), weights_ptr
+    (rows,), rows, out_ptr (rows,).
+    """
+    predicted, actual, weights, rows, out = integers(args, 0, 5)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, lanes, thread, threads)
+    for i in range(begin, end, lanes):
+        left = end - i
+        right = equals(load(dtype, predicted, i, left), load(dtype, actual, i, left))
+        store(right * load(dtype, weights, i, left), out, i, left)
+
+
+@kernel
+def top_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set correct_i = 1 where fewer than k predictions are larger than the true class's, else 0.
+
+    Each thread does some rows. Arguments: predictions_ptr (rows, classes), actual_ptr (rows,),
+    rows, classes, k, correct_ptr (rows,).
+    """
+    predictions, actual_ptr, rows, classes, k, correct_ptr = integers(args, 0, 6)
+    numbers = vector(dtype, predictions, rows * classes)
+    actual, correct = vector(dtype, actual_ptr, rows), vector(dtype, correct_ptr, rows)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, lanes, thread, threads)
+    for i in range(begin, end):
+        true = min(max(int(actual[i]), 0), classes - 1)
+        of_true, larger = block_of(dtype, numbers[i * classes + true]), block_of(dtype, 0)
+        for j in range(0, classes, lanes):
+            left = classes - j
+            number = load(dtype, predictions, i * classes + j, left)
+            larger = larger + only_first(above(number, of_true), left)
+        correct[i] = 1 if sum_of(larger) < k else 0

@@ -1,0 +1,57 @@
+"""The coefficient of determination. The mathematics is in `gpunn.metrics.regression`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    store,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, scalar, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import integers
+
+
+@kernel
+def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Combine means, SSTs and SSEs with those of a batch; each thread does some outputs.
+
+    The summary's weight, which all threads read, is left as it is.
+
+    Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
+    weight_ptr (1,), the sum of the weights, rows, outputs, summary_weight_ptr (1,), means_ptr
+    (outputs,), ssts_ptr (outputs,), sses_ptr (outputs,).
+    """
+    p, t, weights_ptr, weight_ptr, rows, outputs, before_ptr, means, ssts, sses = integers(
+        args, 0, 10
+    )
+    weights, weight = vector(dtype, weights_ptr, rows), scalar(dtype, weight_ptr)
+    before = scalar(dtype, before_ptr)
+    T = weights.dtype.type
+    fraction = weight / (before + weight if before + weight > 0 else T(1))
+    lanes = block_size(dtype)
+    begin, end = partition(outputs, lanes, thread, threads)
+    for j in range(begin, end, lanes):
+        left = end - j
+        # With the first row subtracted, equal targets give an SST of exactly 0.
+        first, shift = load(dtype, t, j, left), block_of(dtype, 0)
+        for i in range(rows):
+            target = load(dtype, t, i * outputs + j, left) - first
+            shift = multiply_add(block_of(dtype, weights[i]), target, shift)
+        shift = shift / block_of(dtype, weight if weight > 0 else T(1))
+        sst = sse = block_of(dtype, 0)
+        for i in range(rows):
+            row, w = i * outputs + j, block_of(dtype, weights[i])
+            target = load(dtype, t, row, left)
+            centred, error = target - first - shift, target - load(dtype, p, row, left)
+            sst = multiply_add(w * centred, centred, sst)
+            sse = multiply_add(w * error, error, sse)
+        mean = load(dtype, means, j, left)
+        change = first + shift - mean
+        between = block_of(dtype, before * fraction) * change * change
+        store(multiply_add(block_of(dtype, fraction), change, mean), means, j, left)
+        store(load(dtype, ssts, j, left) + (sst + between), ssts, j, left)
+        store(load(dtype, sses, j, left) + sse, sses, j, left)

@@ -1,0 +1,65 @@
+"""Sums of vectors, by blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    sum_of,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import integers
+
+__all__ = ["sum_of_row"]
+
+
+@compiled
+def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
+    """Return the sum of `size` numbers from number `first` from an address on."""
+    total = block_of(dtype, 0)
+    for i in range(0, size, block_size(dtype)):
+        total = total + load(dtype, address, first + i, size - i)
+    return sum_of(total)
+
+
+@kernel
+def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set out = sum_i weights_i values_i, or add that to it; thread 0 does it.
+
+    Arguments: values_ptr (size,), weights_ptr (size,) or 0, size, out_ptr (1,), is_added.
+    """
+    if thread == 0:
+        values, weights, size, out_ptr, is_added = integers(args, 0, 5)
+        total = block_of(dtype, 0)
+        for i in range(0, size, block_size(dtype)):
+            left = size - i
+            value, weight = load(dtype, values, i, left), block_of(dtype, 1)
+            if weights != 0:
+                weight = load(dtype, weights, i, left)
+            total = multiply_add(value, weight, total)
+        out = vector(dtype, out_ptr, 1)
+        out[0] = sum_of(total) + (out[0] if is_added != 0 else 0)
+
+
+@kernel
+def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set out[j, k] = out[j, k] + the sum of weights_i over the rows i with places[j, i] = k.
+
+    Places below 0 are left out. Each thread does some columns j.
+
+    Arguments: places_ptr (columns, rows), weights_ptr (rows,), columns, rows, out_ptr (columns,
+    size), size.
+    """
+    places_ptr, weights_ptr, columns, rows, out_ptr, size = integers(args, 0, 6)
+    places = vector(dtype, places_ptr, columns * rows)
+    weights, out = vector(dtype, weights_ptr, rows), vector(dtype, out_ptr, columns * size)
+    begin, end = partition(columns, 1, thread, threads)
+    for j in range(begin, end):
+        for i in range(rows):
+            place = int(places[j * rows + i])
+            if 0 <= place < size:
+                out[j * size + place] += weights[i]

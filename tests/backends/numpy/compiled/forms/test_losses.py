@@ -1,0 +1,114 @@
+"""Which kernels do a loss, which losses none does, and batches that are done part by part."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import array_api_compat.numpy as xp
+
+from gpunn import losses
+from gpunn.backends.numpy.compiled import CompiledBackend
+from gpunn.backends.numpy.compiled.encoder import Encoder
+from gpunn.backends.numpy.compiled.forms.losses import TOGETHER
+from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.product_plans import ProductPlans
+from gpunn.configurable import known
+from gpunn.losses import Loss
+from gpunn.sklearn.losses import HalfMeanSquaredError
+
+BUILT_IN = [cls() for cls in known(Loss).values() if cls.__module__.startswith("gpunn.")]
+SOFTMAX = losses.SoftmaxCrossEntropy()
+
+
+@pytest.fixture
+def encoder():
+    return Encoder(2, ProductPlans(2, 1 << 16, library().vectors))
+
+
+def kernels(encoder, loss, targets, gradient=True, weights=np.float32):
+    """Return the names of the kernels for 8 rows of 3 outputs, None if there are none."""
+    predictions, weights = np.zeros((8, 3), np.float32), np.ones(8, weights)
+    steps = encoder.loss(
+        *(loss, predictions, targets, weights, weights[:1]),
+        *(np.empty_like(predictions) if gradient else None, np.zeros(1, np.float32)),
+    )
+    return steps and [step.kernel for step in steps]
+
+
+NUMBERS, LABELS = np.zeros((8, 3), np.float32), np.zeros(8, np.int64)
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+@pytest.mark.parametrize("loss", [*BUILT_IN, HalfMeanSquaredError()], ids=repr)
+def test_no_built_in_loss_leaves_the_program(encoder, loss, gradient):
+    first = "softmax_cross_entropy" if loss == SOFTMAX else "sum_over_outputs"
+    assert kernels(encoder, loss, NUMBERS, gradient) == [first, "sum_up"]
+
+
+def test_labels_are_for_the_softmax_alone(encoder):
+    for loss in BUILT_IN:
+        found = kernels(encoder, loss, LABELS)
+        assert found == (["softmax_cross_entropy", "sum_up"] if loss == SOFTMAX else None)
+
+
+@pytest.mark.parametrize("loss", BUILT_IN, ids=repr)
+@pytest.mark.parametrize(
+    "targets",
+    [
+        NUMBERS.astype(np.float64),
+        NUMBERS[:, :1],
+        np.zeros((8, 6), np.float32)[:, ::2],
+        LABELS.astype(np.int32),
+    ],
+    ids=["another type", "another shape", "with gaps", "short integers"],
+)
+def test_targets_that_no_kernel_reads_are_refused(encoder, loss, targets):
+    assert kernels(encoder, loss, targets) is None
+
+
+def test_weights_of_another_type_are_refused(encoder):
+    assert kernels(encoder, SOFTMAX, LABELS, weights=np.float64) is None
+
+
+@dataclass(frozen=True)
+class Doubled(losses.Huber):
+    """Another function, with the attributes of a built-in one."""
+
+    name = "test_doubled_huber"
+
+    def values(self, xp, predictions, targets):
+        return 2 * super().values(xp, predictions, targets)
+
+
+def test_a_subclass_is_none_of_the_built_in_ones(encoder):
+    assert kernels(encoder, Doubled(), NUMBERS) is None
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_parts_of_a_batch_come_to_the_whole(outputs):
+    """So many rows that each thread does several parts, the last of which is shorter."""
+    loss, rows, g = losses.Huber(0.7), 5 * TOGETHER // outputs + 7, np.random.default_rng(0)
+    p, t = g.normal(size=(2, rows, outputs))
+    weights, total, gradient = g.random(rows), np.zeros(1), np.empty_like(p)
+    normalizer = np.array([3.0])
+    backend = CompiledBackend(threads=2)
+    args = loss, p, t, weights, normalizer, gradient, total
+    backend.recorded(lambda: backend.loss(*args))(1)
+    np.testing.assert_allclose(total, weights @ loss.values(xp, p, t), 1e-12)
+    expected = weights[:, None] / normalizer * loss.gradients(xp, p, t)
+    np.testing.assert_allclose(gradient, expected, 1e-12)
+
+
+def test_a_loss_has_the_same_bits_on_any_number_of_threads():
+    g = np.random.default_rng(0)
+    p, labels, weights = g.normal(size=(77, 5)), g.integers(0, 5, 77), g.random(77)
+    sums = []
+    for threads in (1, 2, 3):
+        backend, total = CompiledBackend(threads), np.zeros(1)
+        args = SOFTMAX, p, labels, weights, weights[:1], None, total
+        backend.recorded(lambda backend=backend, args=args: backend.loss(*args))(1)
+        sums.append(total[0])
+    assert sums[0] == sums[1] == sums[2]

@@ -1,0 +1,64 @@
+"""Which kernels do a metric, and which metrics none does."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from gpunn import metrics
+from gpunn.backends.numpy.compiled.encoder import Encoder
+from gpunn.backends.numpy.compiled.library import library
+from gpunn.backends.numpy.compiled.product_plans import ProductPlans
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.configurable import known
+from gpunn.metrics import ClassMetric, LabelMetric, Metric
+
+BUILT_IN = [cls() for cls in known(Metric).values() if cls.__module__.startswith("gpunn.")]
+
+
+@pytest.fixture
+def encoder():
+    return Encoder(2, ProductPlans(2, 1 << 16, library().vectors))
+
+
+def steps(encoder, metric, outputs, targets):
+    """Return what does a metric for 8 rows, None if nothing does."""
+    predictions, weights = np.zeros((8, outputs), np.float32), np.ones(8, np.float32)
+    summary = np.zeros(metric.size(outputs), np.float32)
+    return encoder.metric(metric, predictions, targets, weights, summary)
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 5])
+@pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
+def test_no_built_in_metric_leaves_the_program(encoder, metric, outputs):
+    numbers, labels = np.zeros((8, outputs), np.float32), np.zeros(8, np.int64)
+    forms = [numbers, labels] if isinstance(metric, ClassMetric) and outputs > 1 else [numbers]
+    for targets in forms:
+        made = steps(encoder, metric, outputs, targets)
+        assert made
+        assert all(type(step) is Instruction for step in made)
+
+
+@pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
+def test_labels_are_refused_where_numbers_are_compared(encoder, metric):
+    labels = np.zeros(8, np.int64)
+    refused = not isinstance(metric, ClassMetric)
+    assert (steps(encoder, metric, 3, labels) is None) == refused
+    if isinstance(metric, LabelMetric):
+        assert steps(encoder, metric, 1, labels) is None
+
+
+@dataclass(frozen=True)
+class Doubled(metrics.Accuracy):
+    """Another metric, with the attributes of a built-in one."""
+
+    name = "test_doubled_accuracy"
+
+    def measure(self, xp, predictions, targets, weights):
+        return 2 * super().measure(xp, predictions, targets, weights)
+
+
+def test_a_subclass_is_none_of_the_built_in_ones(encoder):
+    assert steps(encoder, Doubled(), 3, np.zeros(8, np.int64)) is None
