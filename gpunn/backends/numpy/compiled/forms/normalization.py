@@ -25,11 +25,14 @@ class Normalization(Forms):
         shift: Array | None,
         out: Array,
     ) -> Steps:
-        read = [x, mean, variance, *(one for one in (scale, shift) if one is not None)]
+        if scale is None or shift is None:
+            scale, shift = np.ones_like(mean), np.zeros_like(mean)
+        read = [x, mean, variance, scale, shift]
         if not same_kind(*read, out):
             return None
-        args = [x, mean, variance, scale, shift, out, *x.shape, float(epsilon)]
-        return [Instruction("normalize", args, read, [out])]
+        factors = np.empty((self.threads, mean.size), mean.dtype)
+        args = [*read, factors, out, *x.shape, float(epsilon)]
+        return [Instruction("normalize", args, read, [factors, out])]
 
     def batch_norm(
         self,
@@ -48,8 +51,9 @@ class Normalization(Forms):
         read = [x, scale, shift, *averages]
         if not same_kind(*read, *results) or not x.size:
             return None
-        args = [*read, *results, *x.shape, float(momentum), float(epsilon)]
-        return [Instruction("batch_norm", args, read, [*averages, *results])]
+        mean = np.empty_like(scale)
+        args = [*read, *results, mean, *x.shape, float(momentum), float(epsilon)]
+        return [Instruction("batch_norm", args, read, [*averages, *results, mean])]
 
     def batch_norm_gradient(
         self,

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from gpunn.activations import GELU
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, where
-from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
+from gpunn.backends.numpy.compiled.kernels.blocks import ROWS, block_of, block_size, load, store
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition
 from gpunn.backends.numpy.compiled.kernels.mathematics import (
     log1p,
@@ -29,9 +29,6 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
 )
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 from gpunn.backends.numpy.compiled.kernels.vectors import I64
-
-ROWS = 4
-"""Rows of gradients at a time: as many streams as a processor follows and fetches ahead."""
 
 Formula: TypeAlias = Callable[[Number, Number, Number], Number]
 """From z, or a, and two parameters."""

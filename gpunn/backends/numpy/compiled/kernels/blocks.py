@@ -24,6 +24,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 __all__ = [
+    "ROWS",
     "bits_of",
     "block_of",
     "block_size",
@@ -39,6 +40,10 @@ __all__ = [
     "where_at_least",
     "widened",
 ]
+
+ROWS = 4
+"""Rows of a matrix that columns are gone down at a time: as many streams of memory as a processor
+follows and fetches ahead. The rows of a whole batch may even push each other out of the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types

@@ -92,7 +92,7 @@ def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = (x - mean) / std; each thread does some rows, a block of columns at a time.
+    """Set out = (x - mean) / std; each thread does some rows.
 
     Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), out_ptr
     (rows, columns), rows, columns.
@@ -100,9 +100,9 @@ def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
     x, mean, std, out, rows, columns = integers(args, 0, 6)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)
-    for column in range(0, columns, lanes):
-        left = columns - column
-        centre, unit = load(dtype, mean, column, left), load(dtype, std, column, left)
-        for row in range(begin, end):
-            at = row * columns + column
-            store((load(dtype, x, at, left) - centre) / unit, out, at, left)
+    for row in range(begin, end):
+        start = row * columns
+        for i in range(0, columns, lanes):
+            left = columns - i
+            centred = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
+            store(centred / load(dtype, std, i, left), out, start + i, left)

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from gpunn.backends.numpy.compiled.kernels.blocks import (
+    ROWS,
     block_of,
     block_size,
     load,
@@ -24,27 +25,27 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 @kernel
 def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.normalize`; each thread does some rows, a block of columns at a time.
+    """As `Backend.normalize`; each thread does some rows.
 
-    Arguments: x_ptr (rows, columns), mean_ptr, variance_ptr, scale_ptr, shift_ptr (columns,), the
-    last two or 0, out_ptr (rows, columns), rows, columns, epsilon (float).
+    Arguments: x_ptr (rows, columns), mean_ptr, variance_ptr, scale_ptr, shift_ptr (columns,),
+    factors_ptr (threads, columns), memory for scale / sqrt(variance + epsilon), out_ptr
+    (rows, columns), rows, columns, epsilon (float).
     """
-    x, mean, variance, scale, shift, out, rows, columns = integers(args, 0, 8)
-    (epsilon,) = floats(args, 8, 1)
-    lanes = block_size(dtype)
+    x, mean, variance, scale, shift, factors, out, rows, columns = integers(args, 0, 9)
+    (epsilon,) = floats(args, 9, 1)
+    lanes, own = block_size(dtype), thread * columns
+    for i in range(0, columns, lanes):
+        left = columns - i
+        std = square_root(load(dtype, variance, i, left) + block_of(dtype, epsilon))
+        store(load(dtype, scale, i, left) / std, factors, own + i, left)
     begin, end = partition(rows, 1, thread, threads)
-    for column in range(0, columns, lanes):
-        left = columns - column
-        centre = load(dtype, mean, column, left)
-        std = square_root(load(dtype, variance, column, left) + block_of(dtype, epsilon))
-        factor, term = block_of(dtype, 1) / std, block_of(dtype, 0)
-        if scale != 0 and shift != 0:
-            factor = factor * load(dtype, scale, column, left)
-            term = load(dtype, shift, column, left)
-        for row in range(begin, end):
-            at = row * columns + column
-            centred = load(dtype, x, at, left) - centre
-            store(multiply_add(centred, factor, term), out, at, left)
+    for row in range(begin, end):
+        start = row * columns
+        for i in range(0, columns, lanes):
+            left = columns - i
+            centred = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
+            factor, term = load(dtype, factors, own + i, left), load(dtype, shift, i, left)
+            store(multiply_add(centred, factor, term), out, start + i, left)
 
 
 @kernel
@@ -124,48 +125,74 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 @kernel
 def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.batch_norm`; each thread does some columns, a block at a time.
+    """As `Backend.batch_norm`; each thread does some columns.
 
     Arguments: x_ptr (rows, columns), scale_ptr, shift_ptr, running_mean_ptr, running_variance_ptr
     (columns,), normalized_ptr (rows, columns), inverse_std_ptr (columns,), out_ptr (rows, columns),
-    rows, columns, momentum, epsilon (floats).
+    mean_ptr (columns,), rows, columns, momentum, epsilon (floats).
     """
     x, scale, shift, running_mean, running_variance, normalized, inverse_std, out = integers(
         args, 0, 8
     )
-    rows, columns = integers(args, 8, 2)
-    momentum, epsilon = floats(args, 10, 2)
+    mean, rows, columns = integers(args, 8, 3)
+    momentum, epsilon = floats(args, 11, 2)
     lanes, count = block_size(dtype), block_of(dtype, rows)
     old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
     begin, end = partition(columns, lanes, thread, threads)
     for column in range(begin, end, lanes):
+        store(block_of(dtype, 0), mean, column, end - column)
+        store(block_of(dtype, 0), inverse_std, column, end - column)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            total = load(dtype, mean, column, left)
+            for row in range(top, bottom):
+                total = total + load(dtype, x, row * columns + column, left)
+            store(total, mean, column, left)
+    for column in range(begin, end, lanes):
+        store(load(dtype, mean, column, end - column) / count, mean, column, end - column)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            centre, squares = (
+                load(dtype, mean, column, left),
+                load(dtype, inverse_std, column, left),
+            )
+            for row in range(top, bottom):
+                centred = load(dtype, x, row * columns + column, left) - centre
+                squares = multiply_add(centred, centred, squares)
+            store(squares, inverse_std, column, left)
+    for column in range(begin, end, lanes):
         left = end - column
-        total = block_of(dtype, 0)
-        for row in range(rows):
-            total = total + load(dtype, x, row * columns + column, left)
-        mean = total / count
-        squares = block_of(dtype, 0)
-        for row in range(rows):
-            centred = load(dtype, x, row * columns + column, left) - mean
-            squares = multiply_add(centred, centred, squares)
-        variance = squares / count
-        inverse = block_of(dtype, 1) / square_root(variance + block_of(dtype, epsilon))
-        store(inverse, inverse_std, column, left)
-        factor, term = load(dtype, scale, column, left), load(dtype, shift, column, left)
-        for row in range(rows):
-            at = row * columns + column
-            value = (load(dtype, x, at, left) - mean) * inverse
-            store(value, normalized, at, left)
-            store(multiply_add(factor, value, term), out, at, left)
-        average = multiply_add(old, load(dtype, running_mean, column, left), new * mean)
+        variance = load(dtype, inverse_std, column, left) / count
+        std = square_root(variance + block_of(dtype, epsilon))
+        store(block_of(dtype, 1) / std, inverse_std, column, left)
+        current = new * load(dtype, mean, column, left)
+        average = multiply_add(old, load(dtype, running_mean, column, left), current)
         store(average, running_mean, column, left)
         average = multiply_add(old, load(dtype, running_variance, column, left), new * variance)
         store(average, running_variance, column, left)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            centre, inverse = (
+                load(dtype, mean, column, left),
+                load(dtype, inverse_std, column, left),
+            )
+            factor, term = load(dtype, scale, column, left), load(dtype, shift, column, left)
+            for row in range(top, bottom):
+                at = row * columns + column
+                value = (load(dtype, x, at, left) - centre) * inverse
+                store(value, normalized, at, left)
+                store(multiply_add(factor, value, term), out, at, left)
 
 
 @kernel
 def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.batch_norm_gradient`; each thread does some columns, a block at a time.
+    """As `Backend.batch_norm_gradient`; each thread does some columns.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr,
     scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,), rows, columns.
@@ -173,21 +200,32 @@ def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient, rows, columns = (
         integers(args, 0, 8)
     )
-    lanes, count = block_size(dtype), block_of(dtype, rows)
+    lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
     begin, end = partition(columns, lanes, thread, threads)
     for column in range(begin, end, lanes):
-        left = end - column
-        of_scale = of_shift = block_of(dtype, 0)
-        for row in range(rows):
-            at = row * columns + column
-            g = load(dtype, gradient, at, left)
-            of_scale = multiply_add(g, load(dtype, normalized, at, left), of_scale)
-            of_shift = of_shift + g
-        store(of_scale, scale_gradient, column, left)
-        store(of_shift, shift_gradient, column, left)
-        mean, along = of_shift / count, of_scale / count
-        factor = load(dtype, scale, column, left) * load(dtype, inverse_std, column, left)
-        for row in range(rows):
-            at = row * columns + column
-            g, n = load(dtype, gradient, at, left), load(dtype, normalized, at, left)
-            store(factor * (g - mean - n * along), gradient, at, left)
+        store(block_of(dtype, 0), scale_gradient, column, end - column)
+        store(block_of(dtype, 0), shift_gradient, column, end - column)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            of_scale = load(dtype, scale_gradient, column, left)
+            of_shift = load(dtype, shift_gradient, column, left)
+            for row in range(top, bottom):
+                at = row * columns + column
+                g = load(dtype, gradient, at, left)
+                of_scale = multiply_add(g, load(dtype, normalized, at, left), of_scale)
+                of_shift = of_shift + g
+            store(of_scale, scale_gradient, column, left)
+            store(of_shift, shift_gradient, column, left)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            mean = share * load(dtype, shift_gradient, column, left)
+            along = share * load(dtype, scale_gradient, column, left)
+            factor = load(dtype, scale, column, left) * load(dtype, inverse_std, column, left)
+            for row in range(top, bottom):
+                at = row * columns + column
+                g, n = load(dtype, gradient, at, left), load(dtype, normalized, at, left)
+                store(factor * (g - mean - n * along), gradient, at, left)
