@@ -20,7 +20,7 @@ import numpy as np
 
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends import Backend
-from gpunn.backends.numpy.scratch import CHUNK
+from gpunn.backends.numpy.bind import CHUNK
 from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.configurable import Configurable, known
 

@@ -1,4 +1,7 @@
-"""Large arrays on large pages, of which the processor has to translate fewer addresses (TLB)."""
+"""How arrays lie in memory.
+
+Large ones lie on large pages, of which the processor has to translate fewer addresses (TLB).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from math import prod
 
 import numpy as np
 
-from gpunn.typing import Shape
+from gpunn.typing import Array, Shape
 
-__all__ = ["zeros"]
+__all__ = ["contiguous", "zeros"]
 
 LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
@@ -42,3 +45,8 @@ def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.
     start = -memory.ctypes.data % alignment
     size = prod(shape) * np.dtype(dtype).itemsize
     return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def contiguous(*arrays: Array) -> bool:
+    """Return whether all arrays are C-contiguous and of one type."""
+    return all(a.flags.c_contiguous and a.dtype == arrays[0].dtype for a in arrays)

@@ -22,7 +22,6 @@ __all__ = [
     "FPCR_FLUSHING",
     "MXCSR_FLUSHING",
     "Flushed",
-    "flush_in_this_thread",
 ]
 
 WORDS = 32
@@ -96,11 +95,6 @@ class Flushed:
 
 FLUSHED = Flushed()
 """One for all threads: what it keeps is thread-local."""
-
-
-def flush_in_this_thread() -> None:
-    """Set the flags for good, in a thread that does nothing but compute."""
-    FLUSHED.__enter__()
 
 
 @functools.cache

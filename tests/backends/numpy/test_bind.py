@@ -5,43 +5,8 @@ import pytest
 
 import gpunn
 from gpunn.backends import Backend
-from gpunn.backends.numpy import NumpyBackend, optimizers
-from gpunn.backends.numpy.bind import Binder
-from gpunn.backends.numpy.partition import Partition
-from gpunn.backends.numpy.scratch import CHUNK, Scratch
-
-
-def test_a_product_with_a_transposed_operand_in_every_form():
-    random = np.random.default_rng(0)
-    for rows, inputs, units in ((3, 4, 1), (3, 400, 7), (32, 300, 250), (33, 300, 250)):
-        gradient, weights = random.normal(size=(rows, units)), random.normal(size=(inputs, units))
-        out = np.empty((rows, inputs))
-        calls = Binder(Partition(2), Scratch()).matmul(gradient, weights, out, transpose_b=True)
-        for call in calls:
-            call()
-        np.testing.assert_allclose(out, gradient @ weights.T, 1e-12, 1e-12)
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_weight_gradient_in_parts(threads):
-    random = np.random.default_rng(0)
-    x, gradient = random.normal(size=(9, 30)), random.normal(size=(9, 700))
-    out = np.empty((30, 700))
-    calls = Binder(Partition(threads), Scratch()).matmul(x, gradient, out, transpose_a=True)
-    assert len(calls) == (1 if threads == 1 else 3)
-    for call in calls:
-        call()
-    np.testing.assert_allclose(out, x.T @ gradient, 1e-12, 1e-12)
-
-
-def test_the_zeros_that_numbers_are_compared_with_stay_zeros():
-    binder = Binder(Partition(2), Scratch())
-    z = np.random.default_rng(0).normal(size=(40, CHUNK // 8))
-    calls = binder.activate(gpunn.activations.ReLU(), z, np.ones(z.shape[1]), z)
-    calls += binder.activation_gradient(gpunn.activations.ReLU(), z, z, np.ones_like(z), None)
-    for call in calls * 2:
-        call()
-    assert not binder._zeros(np.empty(CHUNK)).any()
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.bind import CHUNK, parts, row_blocks
 
 
 def trained(optimizer, threads=None):
@@ -69,10 +34,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.name)
-@pytest.mark.parametrize("has_functions", [True, False])
-def test_training_is_that_of_single_operations(numpy_alone, monkeypatch, optimizer, has_functions):
-    if not has_functions:  # as with a BLAS that lacks them
-        monkeypatch.setattr("gpunn.backends.numpy.axpby.find_blas", lambda: None)
+def test_training_is_that_of_single_operations(numpy_alone, monkeypatch, optimizer):
     found, history = trained(optimizer)
     monkeypatch.setattr(NumpyBackend, "lower", Backend.lower)
     expected, plain = trained(optimizer)
@@ -88,11 +50,18 @@ def test_training_repeated_gives_the_same_bits(numpy_alone):
             np.testing.assert_array_equal(first[name], second[name])
 
 
-def test_decay_and_epsilon_are_those_of_the_moment():
-    o = gpunn.optimizers.AdamW(1e-3, weight_decay=0.5)
-    values = np.ones(4)
-    optimizers.decay(o, values, 2, 0.1)
-    assert values.tolist() == [0.95, 0.95, 1, 1]
-    rate, epsilon = optimizers.bias_corrected(o, 0.1, 1)
-    assert rate == pytest.approx(0.1 * np.sqrt(1 - o.beta2) / (1 - o.beta1))
-    assert epsilon == pytest.approx(o.epsilon * np.sqrt(1 - o.beta2))
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_parts_cover_everything_once(size):
+    numbers = np.arange(size)
+    pieces = [numbers[part] for part in parts(size)]
+    assert all(0 < piece.size <= CHUNK for piece in pieces)
+    np.testing.assert_array_equal(np.concatenate([numbers[:0], *pieces]), numbers)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (5, 0), (7, CHUNK), (7, CHUNK + 1), (300, 200)])
+def test_row_blocks_cover_all_rows_once(shape):
+    z = np.zeros(shape, np.int8)
+    for rows in row_blocks(z):
+        z[rows] += 1
+        assert z[rows].shape[0] == 1 or z[rows].size <= CHUNK or not z.size
+    assert (z == 1).all()

@@ -8,8 +8,7 @@ import gpunn
 from gpunn import activations, layers
 from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.partition import LARGE
-from gpunn.backends.numpy.subnormals import Flushed, environment, flush_in_this_thread
+from gpunn.backends.numpy.subnormals import Flushed, environment
 
 pytestmark = pytest.mark.skipif(
     environment() is None, reason="subnormal numbers can't be made zero on this system"
@@ -60,11 +59,6 @@ def test_is_a_matter_of_one_thread():
         thread.join()
         assert flushes()
     assert len(seen) == 1
-    for_good = threading.Thread(target=lambda: (flush_in_this_thread(), seen.append(flushes())))
-    for_good.start()
-    for_good.join()
-    assert seen[-1]
-    assert not flushes()
 
 
 def test_nothing_breaks_where_it_can_not_be_set(monkeypatch):
@@ -74,7 +68,7 @@ def test_nothing_breaks_where_it_can_not_be_set(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rows", [3, 4 * LARGE // 64])
+@pytest.mark.parametrize("rows", [3, 1 << 14])
 def test_recorded_operations_give_none(engine, dtype, rows):
     """In every thread: the larger array is shared by several."""
     backend, f = CompiledBackend(2), activations.Mish()

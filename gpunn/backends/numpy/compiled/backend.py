@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.backends.numpy.backend import NumpyBackend
-from gpunn.backends.numpy.bind import Binder
 from gpunn.backends.numpy.compiled.library import library, loaded_library
-from gpunn.backends.numpy.scratch import Scratch
 from gpunn.backends.recording import Tape, apply_forms, expand_composites, record
 from gpunn.typing import Array
 
@@ -68,7 +64,6 @@ class CompiledBackend(NumpyBackend):
         return self.threads if microseconds(tape) > WORTHWHILE * len(tape) else 1
 
     def _program(self, tape: Tape) -> Program:
-        from gpunn.backends.numpy.blas import find_blas
         from gpunn.backends.numpy.compiled.encoder import Encoder
         from gpunn.backends.numpy.compiled.product_plans import ProductPlans
         from gpunn.backends.numpy.compiled.program import Program
@@ -77,12 +72,9 @@ class CompiledBackend(NumpyBackend):
         threads = self._team_size(tape)
         vectors = loaded_library().vectors
         products = ProductPlans(threads, largest_panels(tape, vectors.panel), vectors)
-        binder = Binder(self._partition, Scratch())
         encoder = Encoder(threads, products)
-        steps = apply_forms(tape, self, encoder, lambda one: self.bound([one], binder))
-        blas = find_blas() if self._limits_blas else None
-        limited = nullcontext if blas is None else functools.partial(blas.limited, self.threads)
-        return Program(steps, threads, limited)
+        steps = apply_forms(tape, self, encoder, lambda one: self.bound([one]))
+        return Program(steps, threads, self.limited)
 
 
 def microseconds(tape: Tape) -> float:

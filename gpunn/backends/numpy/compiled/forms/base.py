@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.scratch import contiguous
+from gpunn.backends.numpy.memory import contiguous
 from gpunn.typing import Array
 
 __all__ = ["Forms", "Steps", "same_kind"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.scratch import contiguous
+from gpunn.backends.numpy.memory import contiguous
 from gpunn.backends.operations import UpdateCounters
 from gpunn.typing import Array
 
