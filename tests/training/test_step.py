@@ -10,16 +10,21 @@ import array_api_strict
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
-
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.numpy import NumpyBackend
+from gpunn.backends.numpy.compiled.library import library
 from gpunn.configurable import known
 from gpunn.data.batches import Dataset
 from gpunn.training.progress import NoBar
 from gpunn.training.step import BatchPass, TrainStep
+
+
+@pytest.fixture(autouse=True)
+def kernels():
+    if library() is None:
+        pytest.skip("there are no compiled kernels here")
 
 
 @pytest.fixture(autouse=True)

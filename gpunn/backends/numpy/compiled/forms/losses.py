@@ -10,7 +10,7 @@ from gpunn import losses
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.scratch import contiguous
+from gpunn.backends.numpy.memory import contiguous
 from gpunn.losses import Loss
 from gpunn.typing import Array
 
