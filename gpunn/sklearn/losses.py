@@ -36,21 +36,17 @@ class HalfPoissonDeviance(Poisson):
     minimum is 0.
     """
 
-    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        logarithm = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
-        least = targets * logarithm - targets
-        return xp.sum(xp.exp(predictions) - targets * predictions + least, axis=1)
+    def scale(self, outputs: int) -> float:
+        return 1.0
 
-    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        return xp.exp(predictions) - targets
+    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
+        logarithm = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
+        return super().terms(xp, predictions, targets) + (targets * logarithm - targets)
 
 
 @dataclass(frozen=True)
 class SummedBinaryCrossEntropy(BinaryCrossEntropy):
     """The binary cross-entropy summed over the outputs instead of averaged: for several labels."""
 
-    def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        return super().values(xp, predictions, targets) * predictions.shape[1]
-
-    def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        return super().gradients(xp, predictions, targets) * predictions.shape[1]
+    def scale(self, outputs: int) -> float:
+        return 1.0

@@ -134,13 +134,13 @@ def softmax_source(name: str) -> tuple[str, str]:
     return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, ("kept", "spread"), PROBABILITY)
 
 
-def sum_over_outputs(
-    loss: losses.Loss, predictions: Array, targets: Array
-) -> tuple[Any, list[float]]:
+def sum_over_outputs(loss: Any, predictions: Array, targets: Array) -> tuple[Any, list[float]]:
     columns = predictions.shape[1]
-    scale = loss.scale(columns) if isinstance(loss, losses.MeanSquaredError) else 1 / columns
     kernel = raw_kernel(*sum_source(loss.name, TERMS[type(loss)]), T=predictions.dtype)
-    return kernel, [scale, *(getattr(loss, name) for name in TERMS[type(loss)].constants)]
+    return kernel, [
+        loss.scale(columns),
+        *(getattr(loss, name) for name in TERMS[type(loss)].constants),
+    ]
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,25 +43,30 @@ class Function(NamedTuple):
     constant: float = 0.0
 
 
-def function_of(loss: Any, predictions: Array) -> Function | None:
-    """Return what a loss sums over the outputs, None if it is not built in.
+NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
+    losses.MeanSquaredError: ("squared_error", ""),
+    losses.MeanAbsoluteError: ("absolute_error", ""),
+    losses.Huber: ("huber", "delta"),
+    losses.Quantile: ("quantile", "quantile"),
+    losses.BinaryCrossEntropy: ("binary_cross_entropy", ""),
+    losses.Poisson: ("poisson", ""),
+}
+"""The functions that losses sum, and the names of their parameters."""
 
-    A kind of squared error that has other factors, but the same formulas, is computed as that one.
+
+def function_of(loss: Any, predictions: Array) -> Function | None:
+    """Return what a loss sums over the outputs, None if there is no kernel for that.
+
+    A subclass that has other factors, but the same formulas, is computed as what it is one of.
     """
-    kind, squared, outputs = type(loss), losses.MeanSquaredError, predictions.shape[1]
-    mean = 1 / outputs
-    if kind.values is squared.values and kind.gradients is squared.gradients:
-        return Function("squared_error", loss.scale(outputs), loss.slope(outputs))
-    if kind is losses.MeanAbsoluteError:
-        return Function("absolute_error", mean, mean)
-    if kind is losses.Huber:
-        return Function("huber", mean, mean, loss.delta)
-    if kind is losses.Quantile:
-        return Function("quantile", mean, mean, loss.quantile)
-    if kind is losses.BinaryCrossEntropy:
-        return Function("binary_cross_entropy", mean, mean)
-    if kind is losses.Poisson:
-        return Function("poisson", mean, mean)
+    kind, outputs = type(loss), predictions.shape[1]
+    for built_in, (name, parameter) in NAMES.items():
+        if issubclass(kind, built_in) and all(
+            getattr(kind, formula) is getattr(built_in, formula)
+            for formula in ("values", "gradients", "terms", "slopes")
+        ):
+            constant = getattr(loss, parameter) if parameter else 0.0
+            return Function(name, loss.scale(outputs), loss.slope(outputs), constant)
     return None
 
 
