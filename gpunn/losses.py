@@ -24,6 +24,7 @@ from gpunn.typing import Array, Namespace
 
 __all__ = [
     "BinaryCrossEntropy",
+    "ElementwiseLoss",
     "Huber",
     "Loss",
     "MeanAbsoluteError",

@@ -174,6 +174,7 @@ BATCHES = ((0, 4), (1, 1), (70, 1), (1, 3), (7, 2), (4097, 10), (3, 5462))
 
 EXTREMES = {
     "infinite": (math.inf, 1.0, -1.0),
+    "minus_infinite": (0.5, -math.inf, -1.0),
     "all_minus_infinite": (-math.inf, -math.inf, -math.inf),
     "nan": (1.0, 2.0, math.nan),
     "large": (60.0, -60.0, 3.0),
