@@ -106,6 +106,18 @@ def test_a_linker_that_fails_is_as_none(tmp_path, monkeypatch):
     assert suffix == ".zip"
 
 
+@posix_only
+def test_a_kernel_that_calls_what_is_not_there_is_an_error(tmp_path, monkeypatch):
+    linker = tmp_path / "ld"
+    linker.write_text(
+        "#!/bin/sh\necho 'fill.o: in fill:\nundefined reference to malloc' >&2; exit 1\n"
+    )
+    linker.chmod(0o755)
+    monkeypatch.setattr(linking, "linkers", lambda: [str(linker)])
+    with pytest.raises(BuildError, match="lacks: fill.o: in fill: undefined reference to malloc"):
+        linking.link([tmp_path / "fill.o"])
+
+
 def test_a_library_needs_no_new_c_library(small):
     if sys.platform != "linux":
         pytest.skip("only glibc has versions")

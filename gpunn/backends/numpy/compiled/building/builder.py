@@ -14,20 +14,16 @@ from pathlib import Path
 
 from gpunn.backends.numpy.compiled import files
 from gpunn.backends.numpy.compiled.announcement import announced
-from gpunn.backends.numpy.compiled.building.link import link
+from gpunn.backends.numpy.compiled.building.link import BuildError, link
 from gpunn.backends.numpy.compiled.targets import VARIABLE, Target
 from gpunn.backends.thread_count import usable_cores
-from gpunn.errors import GpunnError, InvalidFileError
+from gpunn.errors import InvalidFileError
 from gpunn.storage.files import FolderLock
 
 __all__ = ["BuildError", "build"]
 
 MOST_WORKERS = 8
 """More would take longer to start than they save."""
-
-
-class BuildError(GpunnError):
-    """A library could not be built."""
 
 
 def build(

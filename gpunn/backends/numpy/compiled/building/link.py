@@ -12,10 +12,17 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["link"]
+from gpunn.errors import GpunnError
+
+__all__ = ["BuildError", "link"]
+
+
+class BuildError(GpunnError):
+    """A library could not be built."""
+
 
 OPTIONS = (
-    ("-nostartfiles", "-Wl,--no-undefined", "-Wl,--gc-sections", "-Wl,-s", "-lm")
+    ("-nostartfiles", "-Wl,--no-undefined", "-Wl,--gc-sections", "-Wl,-s")
     if sys.platform.startswith("linux")
     else ()
 )
@@ -28,7 +35,13 @@ def linkers() -> list[str]:
 
 
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
-    """Return a shared library of object files, and its suffix; an archive if nothing can link."""
+    """Return a shared library of object files, and its suffix; an archive if nothing can link.
+
+    Raises
+    ------
+    BuildError
+        If something can, but not these: they call functions that are not there.
+    """
     with tempfile.TemporaryDirectory(prefix="gpunn-") as folder:
         library = Path(folder, "kernels.so")
         for linker in linkers():
@@ -36,6 +49,9 @@ def link(objects: Sequence[Path]) -> tuple[bytes, str]:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
             if done.returncode == 0 and library.exists():
                 return library.read_bytes(), ".so"
+            said = done.stderr.decode(errors="replace").splitlines()
+            if any("undefined reference" in line for line in said):
+                raise BuildError(f"a kernel calls what the library lacks: {' '.join(said[:2])}")
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         for path in objects:

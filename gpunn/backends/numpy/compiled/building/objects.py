@@ -30,12 +30,9 @@ GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
 """The first version of glibc for an architecture. Bound to its functions rather than to those of
 this machine's version, a library runs wherever Python does."""
 
-MATHEMATICS = ("exp", "expm1", "exp2", "log", "log1p", "log2", "pow", "tanh", "sin", "cos", "fmod")
-C_FUNCTIONS = (
-    *("memcpy", "memmove", "memset"),
-    *(f"{name}{suffix}" for name in MATHEMATICS for suffix in ("", "f")),
-)
-"""What LLVM may call, some of it in place of instructions of its own."""
+C_FUNCTIONS = ("memcpy", "memmove", "memset")
+"""What LLVM calls in place of instructions of its own. Kernels call nothing else: of one version of
+the C library to the next its mathematics gives other bits."""
 
 
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
