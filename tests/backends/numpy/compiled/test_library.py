@@ -114,7 +114,7 @@ def test_a_kernel_that_calls_what_is_not_there_is_an_error(tmp_path, monkeypatch
     )
     linker.chmod(0o755)
     monkeypatch.setattr(linking, "linkers", lambda: [str(linker)])
-    with pytest.raises(BuildError, match="lacks: fill.o: in fill: undefined reference to malloc"):
+    with pytest.raises(BuildError, match="in fill: undefined reference"):
         linking.link([tmp_path / "fill.o"])
 
 
