@@ -333,13 +333,24 @@ class Poisson(ElementwiseLoss):
     """l_i = mean_j exp(p_ij) - t_ij p_ij, for counts t with predictions p = log(rate).
 
     The Poisson negative log-likelihood without log(t!), which does not depend on p.
+
+    Attributes
+    ----------
+    from_zero : bool
+        Whether t log(t) - t, with 0 log(0) = 0, is added to each term, so that its minimum is 0.
     """
+
+    from_zero: ClassVar[bool] = False
 
     name = "poisson"
     output_activation = "exponential"
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        return xp.exp(predictions) - targets * predictions
+        terms = xp.exp(predictions) - targets * predictions
+        if not self.from_zero:
+            return terms
+        logarithm = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
+        return terms + (targets * logarithm - targets)
 
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         return xp.exp(predictions) - targets

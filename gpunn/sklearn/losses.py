@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
-from gpunn.typing import Array, Namespace
 
 __all__ = ["HalfMeanSquaredError", "HalfPoissonDeviance", "SummedBinaryCrossEntropy"]
 
@@ -36,12 +35,10 @@ class HalfPoissonDeviance(Poisson):
     minimum is 0.
     """
 
+    from_zero = True
+
     def scale(self, outputs: int) -> float:
         return 1.0
-
-    def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        logarithm = xp.log(xp.where(targets > 0, targets, xp.ones_like(targets)))
-        return super().terms(xp, predictions, targets) + (targets * logarithm - targets)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
     losses.Huber: ("huber", "delta"),
     losses.Quantile: ("quantile", "quantile"),
     losses.BinaryCrossEntropy: ("binary_cross_entropy", ""),
-    losses.Poisson: ("poisson", ""),
+    losses.Poisson: ("poisson", "from_zero"),
 }
 """The functions that losses sum, and the names of their parameters."""
 

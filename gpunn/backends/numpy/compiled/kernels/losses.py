@@ -77,9 +77,9 @@ def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
     return softplus - t * p, sigmoid - t
 
 
-def poisson(p: Number, t: Number, _: Number) -> Pair:
-    e = exp(p)
-    return e - t * p, e - t
+def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
+    e, least = exp(p), t * log(where(t > 0, t, 1)) - t
+    return e - t * p + where(from_zero > 0, least, 0), e - t
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:

@@ -15,11 +15,15 @@ from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.configurable import known
 from gpunn.losses import Loss
-from gpunn.sklearn.losses import HalfMeanSquaredError, SummedBinaryCrossEntropy
+from gpunn.sklearn.losses import (
+    HalfMeanSquaredError,
+    HalfPoissonDeviance,
+    SummedBinaryCrossEntropy,
+)
 
 BUILT_IN = [cls() for cls in known(Loss).values() if cls.__module__.startswith("gpunn.")]
 SOFTMAX = losses.SoftmaxCrossEntropy()
-SUMMED = HalfMeanSquaredError(), SummedBinaryCrossEntropy()
+OF_ESTIMATORS = HalfMeanSquaredError(), HalfPoissonDeviance(), SummedBinaryCrossEntropy()
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ NUMBERS, LABELS = np.zeros((8, 3), np.float32), np.zeros(8, np.int64)
 
 
 @pytest.mark.parametrize("gradient", [True, False])
-@pytest.mark.parametrize("loss", [*BUILT_IN, *SUMMED], ids=repr)
+@pytest.mark.parametrize("loss", [*BUILT_IN, *OF_ESTIMATORS], ids=repr)
 def test_no_built_in_loss_leaves_the_program(encoder, loss, gradient):
     first = "softmax_cross_entropy" if loss == SOFTMAX else "sum_over_outputs"
     assert kernels(encoder, loss, NUMBERS, gradient) == [first, "sum_up"]
@@ -94,6 +98,18 @@ def test_parts_of_a_batch_come_to_the_whole(outputs):
     np.testing.assert_allclose(total, weights @ loss.values(xp, p, t), 1e-12)
     expected = weights[:, None] / normalizer * loss.gradients(xp, p, t)
     np.testing.assert_allclose(gradient, expected, 1e-12)
+
+
+@pytest.mark.parametrize("loss", OF_ESTIMATORS, ids=repr)
+def test_losses_of_estimators_are_as_defined(loss):
+    g = np.random.default_rng(0)
+    p, t = g.normal(size=(9, 4)), g.integers(0, 2, (9, 4)).astype(float)
+    weights, total, gradient = np.ones(9), np.zeros(1), np.empty_like(p)
+    backend = CompiledBackend(threads=2)
+    args = loss, p, t, weights, weights[:1], gradient, total
+    backend.recorded(lambda: backend.loss(*args))(1)
+    np.testing.assert_allclose(total, loss.values(xp, p, t).sum(), 1e-14)
+    np.testing.assert_allclose(gradient, loss.gradients(xp, p, t), 1e-14, 1e-15)
 
 
 def test_a_loss_has_the_same_bits_on_any_number_of_threads():
