@@ -697,32 +697,45 @@ def metric_cases() -> Iterator[Case]:
     # On the grid by default, thousands of classes would take a gigabyte.
     every = [cls(16) if cls is metrics.AUC else cls() for cls in builtin(metrics.Metric)]
     every += [metrics.TopKAccuracy(2), metrics.BinaryAccuracy(0.5)]
-    for (index, metric), shape in itertools.product(enumerate(every), BATCHES):
-        if isinstance(metric, metrics.R2) and not shape[0]:
-            continue  # the trainer never has a batch without rows
-        of_labels = isinstance(metric, metrics.ClassMetric) and shape[1] > 1
-        for form in ("labels", "rows") if of_labels else ("rows",):
 
-            def arguments(
-                g: np.random.Generator, metric: Any = metric, shape: Any = shape, form: str = form
-            ) -> dict[str, Any]:
-                p = normal(g, *shape)
-                if isinstance(metric, metrics.AUC):
-                    # Few scores: one of many would lie so near a bin's end that rounding decides.
-                    p = np.round(2 * normal(g, 5, shape[1]))[g.integers(0, 5, shape[0])] / 2
-                labels = g.integers(0, shape[1], shape[0])
-                return {
-                    "metric": metric,
-                    "predictions": p,
-                    "targets": labels if form == "labels" else normal(g, *shape),
-                    "weights": g.random(shape[0]),
-                    "summary": g.random(metric.size(shape[1])),
-                }
+    def arguments(g: np.random.Generator, metric: Any, form: str, p: np.ndarray) -> dict[str, Any]:
+        rows, outputs = p.shape
+        labels = g.integers(0, outputs, rows)
+        return {
+            "metric": metric,
+            "predictions": p,
+            "targets": labels if form == "labels" else normal(g, *p.shape),
+            "weights": g.random(rows),
+            "summary": g.random(metric.size(outputs)),
+        }
 
-            at = "x".join(map(str, shape))
-            yield Case(
-                f"metric-{metric.name}-{index}-{form}-{at}", "metric", arguments, terms=max(shape)
-            )
+    def batch(
+        g: np.random.Generator, metric: Any, form: str, shape: tuple[int, int]
+    ) -> dict[str, Any]:
+        rows, outputs = shape
+        p = normal(g, *shape)
+        if isinstance(metric, metrics.AUC):
+            # Few scores: one of many would lie so near a bin's end that rounding decides.
+            p = np.round(2 * normal(g, 5, outputs))[g.integers(0, 5, rows)] / 2
+        return arguments(g, metric, form, p)
+
+    def diverging(g: np.random.Generator, metric: Any, form: str, kind: str) -> dict[str, Any]:
+        return arguments(g, metric, form, np.array([EXTREMES[kind], (0.5, 0.0, -0.5)]))
+
+    for index, metric in enumerate(every):
+        of_classes = isinstance(metric, metrics.ClassMetric)
+        for form in ("labels", "rows") if of_classes else ("rows",):
+            name = f"metric-{metric.name}-{index}-{form}"
+            for shape in BATCHES:
+                if form == "labels" and shape[1] == 1:
+                    continue  # one output has no labels
+                if isinstance(metric, metrics.R2) and not shape[0]:
+                    continue  # the trainer never has a batch without rows
+                given = partial(batch, metric=metric, form=form, shape=shape)
+                yield Case(f"{name}-{'x'.join(map(str, shape))}", "metric", given, terms=max(shape))
+            for kind in EXTREMES:
+                given = partial(diverging, metric=metric, form=form, kind=kind)
+                yield Case(f"{name}-{kind}", "metric", given)
 
 
 def updates() -> Iterator[Case]:

@@ -61,7 +61,8 @@ def log_odds(
 @lanewise
 def add_others(beside: Number, shifted: Number, column: Number, best: Number) -> Number:
     """Return the sum `beside` with one more column, unless that is the best."""
-    return beside + where(best.equals(column), 0.0, negative_exp(shifted))
+    # As a product, so that a row with an infinite logit has no score, as it is defined.
+    return beside + where(best.equals(column), beside.like(0), 1) * negative_exp(shifted)
 
 
 @lanewise
