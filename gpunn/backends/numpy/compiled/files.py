@@ -29,20 +29,27 @@ VARIABLE = "GPUNN_CACHE_DIR"
 """Names another folder for libraries that can't be kept in the package."""
 
 HERE = Path(__file__).parent
+PACKAGE = HERE.parents[2]
 
 PACKAGED = HERE / "built"
 """Of the package, which a wheel brings filled."""
 
-SOURCES = ("building/*.py", "kernels/*.py", "files.py", "interface.py", "targets.py")
-"""What a library depends on, beside what NumPy's backend says of subnormal numbers."""
+ELSEWHERE = ("activations.py", "backends/hashing.py", "backends/numpy/subnormals.py")
+"""What kernels import, beside one another."""
+
+
+def source_files() -> list[Path]:
+    """Return the files that libraries are built from."""
+    own = [HERE / "interface.py", HERE / "targets.py"]
+    folders = [*HERE.glob("building/*.py"), *HERE.glob("kernels/*.py")]
+    return sorted([*folders, *own, *(PACKAGE / name for name in ELSEWHERE)])
 
 
 @functools.cache
 def sources() -> str:
-    """Return the checksum of all sources that libraries are built from."""
-    paths = {path for pattern in SOURCES for path in HERE.glob(pattern)}
+    """Return the checksum of what libraries are built from."""
     checksum = hashlib.sha256()
-    for path in sorted([*paths, HERE.parent / "subnormals.py"]):
+    for path in source_files():
         checksum.update(path.name.encode() + path.read_bytes())
     return checksum.hexdigest()
 

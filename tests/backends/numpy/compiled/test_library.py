@@ -1,19 +1,22 @@
 """Which library is loaded: what must be true of its files, and what happens where there is none."""
 
+import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend, files, library, targets
-from gpunn.backends.numpy.compiled.building import BuildError, build
+from gpunn.backends.numpy.compiled.building import BuildError, build, builder
 from gpunn.backends.numpy.compiled.building import link as linking
 from gpunn.errors import ArgumentError, InvalidFileError
+from gpunn.storage.files import FolderLock
 
 pytest.importorskip("numba")
 
@@ -28,10 +31,21 @@ def target():
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory, target):
+def objects(tmp_path_factory, target):
+    """The object files of two kernels."""
+    folder = tmp_path_factory.mktemp("objects")
+    seen = []
+    builder.make_objects(target, folder, lambda *counts: seen.append(counts), KERNELS)
+    made = sorted(folder.glob("*.o"))
+    assert seen == [(done, len(made)) for done in range(1, len(made) + 1)]
+    return made
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, target, objects):
     """A folder with a library of two kernels."""
     folder = tmp_path_factory.mktemp("small")
-    build(target, folder, KERNELS)
+    files.write(folder, target, *linking.link(objects))
     return folder
 
 
@@ -88,9 +102,9 @@ def test_a_library_is_loaded_and_runs(packaged, target):
     assert (run(found) == 4).all()
 
 
-def test_without_a_linker_llvm_links_in_memory(packaged, tmp_path, target, monkeypatch):
+def test_without_a_linker_llvm_links_in_memory(objects, tmp_path, target, monkeypatch):
     monkeypatch.setattr(linking, "linkers", list)
-    path = build(target, tmp_path, KERNELS)
+    path = files.write(tmp_path, target, *linking.link(objects))
     assert path.suffix == ".zip"
     assert (run(library.Library(path, target)) == 4).all()
     monkeypatch.setitem(sys.modules, "llvmlite", None)
@@ -174,19 +188,34 @@ def test_changed_sources_are_built_anew(packaged, target, builds, monkeypatch):
     assert "was built from other sources" in problem
 
 
-def test_every_source_of_the_kernels_is_looked_at(tmp_path, monkeypatch):
-    """What the kernels import of gpunn, too, but for what only Python's side needs."""
-    copy = shutil.copytree(files.HERE, tmp_path / "numpy" / "compiled")
-    shutil.copy(files.HERE.parent / "subnormals.py", tmp_path / "numpy")
-    monkeypatch.setattr(files, "HERE", copy)
+@pytest.mark.parametrize(
+    "name", ["kernels/team.py", "building/link.py", "targets.py", "../../hashing.py"]
+)
+def test_a_source_that_changes_is_noticed(tmp_path, monkeypatch, name):
+    for path in files.source_files():
+        copy = tmp_path / path.relative_to(files.PACKAGE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    here = tmp_path / files.HERE.relative_to(files.PACKAGE)
+    monkeypatch.setattr(files, "PACKAGE", tmp_path)
+    monkeypatch.setattr(files, "HERE", here)
     before = files.sources.__wrapped__()
     assert before == files.sources()
-    changed = ("kernels/adam.py", "building/link.py", "interface.py", "../subnormals.py")
-    for name in changed:
-        with open(copy / name, "a", encoding="utf-8") as file:
-            file.write("# another line\n")
-        assert files.sources.__wrapped__() != before
-        before = files.sources.__wrapped__()
+    with open(here / name, "a", encoding="utf-8") as file:
+        file.write("# another line\n")
+    assert files.sources.__wrapped__() != before
+
+
+def test_kernels_import_nothing_whose_changes_go_unnoticed():
+    root = files.PACKAGE.parent
+    noticed = {path.relative_to(root) for path in files.source_files()}
+    packages = {path.parent for path in noticed}
+    for path in [*files.HERE.glob("kernels/*.py"), files.HERE / "building" / "objects.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.module.startswith("gpunn."):
+                continue
+            imported = Path(*node.module.split("."))
+            assert imported.with_suffix(".py") in noticed or imported in packages, (path, imported)
 
 
 def test_without_numba_numpy_computes_and_says_so_once(packaged, no_numba, caplog):
@@ -251,14 +280,23 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path):
     assert "is not a folder" in files.fault(tmp_path / "link")
 
 
-def test_another_process_that_builds_is_waited_for(packaged, target):
+def test_another_process_that_builds_is_waited_for(packaged, target, monkeypatch):
     """It has built the library meanwhile, so nothing is left to do."""
+    path = files.read(packaged, target)[0]
+    lock = FolderLock(packaged)
+    monkeypatch.setattr(builder.time, "sleep", lambda seconds: lock.release())
+    assert build(target, packaged) == path
+    FolderLock(packaged).release()  # it is free again
+
+
+@pytest.mark.full
+def test_two_processes_build_at_once(packaged, target):
     script = (
         "from pathlib import Path\n"
         "from gpunn.backends.numpy.compiled.building import build\n"
         "from gpunn.backends.numpy.compiled.targets import TARGETS\n"
-        f"print(build(TARGETS[{target.name!r}], Path({str(packaged)!r}), force=True,"
-        f" only={KERNELS!r}))"
+        f"target, folder = TARGETS[{target.name!r}], Path({str(packaged)!r})\n"
+        f"print(build(target, folder, only={KERNELS!r}, force=True))"
     )
     before = files.read(packaged, target)[0]
     processes = [
@@ -277,6 +315,12 @@ def test_what_a_library_replaces_is_removed(packaged, target):
     path = files.write(packaged, target, b"new", ".so")
     left = {each.name for each in packaged.iterdir()}
     assert left == {path.name, f"{target.name}.json", "other.so"}
+
+
+def test_a_worker_that_fails_is_told(tmp_path, target, monkeypatch):
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(BuildError, match="No module named"):
+        builder.make_objects(target, tmp_path, lambda *counts: None, KERNELS)
 
 
 # ----------------------------------------------------------------------------- the variable
