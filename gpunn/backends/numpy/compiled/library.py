@@ -30,6 +30,10 @@ logger = logging.getLogger("gpunn")
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
 """The functions that Python calls, and the number of their parameters."""
 
+ADVICE = (
+    "A wheel for this system has them; where numba is installed (pip install numba), they are built"
+)
+
 
 class Library:
     """Kernels by name, and the functions that run a team's threads.
@@ -145,15 +149,13 @@ def library() -> Library | None:
         As `find_library`.
     """
     found = find_library()
-    if found.library is None and found.target and importlib.util.find_spec("numba"):
+    if found.library is None and found.target and has_numba():
         found = built(found.target)
     if found.library is None and os.environ.get(VARIABLE) != OFF:
         logger.warning(
-            "gpunn: NumPy computes alone, which takes longer than compiled kernels: %s%s",
+            "gpunn: NumPy computes alone, which takes longer than with compiled kernels: %s%s",
             found.problem,
-            ". The package's wheel brings them, and `pip install numba` builds them"
-            if found.target and not importlib.util.find_spec("numba")
-            else "",
+            "" if found.target is None or has_numba() else f". {ADVICE}",
         )
     return found.library
 
@@ -163,6 +165,11 @@ def loaded_library() -> Library:
     found = library()
     assert found is not None, "programs are made only where there are kernels"
     return found
+
+
+def has_numba() -> bool:
+    """Return whether kernels can be built here."""
+    return importlib.util.find_spec("numba") is not None
 
 
 def built(target: Target) -> Search:

@@ -225,7 +225,7 @@ def test_without_numba_numpy_computes_and_says_so_once(packaged, no_numba, caplo
     assert "kernels" not in backend.describe()["library"]
     (record,) = caplog.records
     assert "NumPy computes alone, which takes longer" in record.getMessage()
-    assert "they have not been built. The package's wheel brings them" in record.getMessage()
+    assert "they have not been built. A wheel for this system has them" in record.getMessage()
 
 
 def test_a_build_that_fails_is_said_and_numpy_computes(packaged, monkeypatch, caplog):
