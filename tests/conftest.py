@@ -121,6 +121,13 @@ def _no_word_of_compilation(monkeypatch):
 
 
 @pytest.fixture
+def no_drawings(monkeypatch):
+    """Make reports without what Matplotlib draws, which takes nearly all of their time."""
+    empty = '<svg viewBox="0 0 1 1"></svg>'
+    monkeypatch.setattr("gpunn.reporting.charts.drawn", lambda *_, **__: empty)
+
+
+@pytest.fixture
 def numpy_alone(monkeypatch):
     """Compute without compiled kernels."""
     from gpunn.backends.numpy.compiled.library import library

@@ -2,6 +2,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("no_drawings")
+
 
 def test_a_report(gpunn, digits, tmp_path):
     gpunn("train", digits, "--output", "one")

@@ -59,10 +59,8 @@ def test_figures_that_cannot_be(run, name, figure):
         report_html([run], "numpy")
 
 
-@pytest.mark.parametrize("figure", [1e308, -1e308, 5e-324, 1e150, 1.7e151])
-@pytest.mark.filterwarnings("error")
-def test_figures_that_no_drawing_has_room_for(run, figure):
-    """The tables have them."""
+def write_figure(run, figure):
+    """Replace every number that is drawn of a run, and leave no network to predict with."""
     rows = [{"epoch": 1}, {"epoch": 2, "loss": figure, "val_loss": -figure, "accuracy": figure}]
     write(run, *({**row, "learning_rate": figure} for row in rows))
     norms = {"dense_1.weights": abs(figure), "dense_1.biases": abs(figure)}
@@ -71,8 +69,22 @@ def test_figures_that_no_drawing_has_room_for(run, figure):
     test = {"rows": figure, "loss": figure, "accuracy": figure}
     ending = {"epochs": 2, "stopped": "", "test": test}
     (run / "evaluation.json").write_text(json.dumps(ending))
-    page = Page(report_html([run, run], "numpy"))
-    assert f"{figure:.4g}" in page.charts()["run-1-loss"].text
+    shutil.rmtree(run / "checkpoints")
+    for network in run.glob("*.safetensors"):
+        network.unlink()
+
+
+@pytest.mark.filterwarnings("error")
+def test_figures_that_no_drawing_has_room_for(digits_run, tmp_path):
+    """The tables have them."""
+    figures = [1e308, -1e308, 5e-324, 1e150, 1.7e151]
+    runs = [shutil.copytree(digits_run, tmp_path / str(figure)) for figure in figures]
+    for run, figure in zip(runs, figures, strict=True):
+        write_figure(run, figure)
+    charts = Page(report_html(runs, "numpy")).charts()
+    for number, figure in enumerate(figures, 1):
+        assert f"{figure:.4g}" in charts[f"run-{number}-loss"].text
+        assert f"{figure:.4g}" in charts["compare-loss"].text
 
 
 def test_predictions_that_no_drawing_has_room_for():
@@ -103,8 +115,8 @@ def test_norms_by_layer_where_some_are_missing():
 
 
 def test_many_classes_need_no_matrix():
-    """100,000 classes would have one of 80 GB."""
-    count = 100_000
+    """20,000 classes would have one of 3 GB."""
+    count = 20_000
     truth = np.array([5, 5, 7, count - 1, 0])
     predicted = np.array([5, 7, 7, 0, count - 1])
     names = [str(number) for number in range(count)]
@@ -115,7 +127,7 @@ def test_many_classes_need_no_matrix():
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2**27
+    assert peak < 2**25
     assert pairs == [("0", str(count - 1), 1), ("5", "7", 1)]
     assert [cell.replace("\N{NO-BREAK SPACE}", " ") for cell in table.rows[7]] == [
         *("7", "1", "50.0 %", "100.0 %", "66.7 %")
@@ -134,6 +146,7 @@ def test_many_classes_need_no_matrix():
         (["x" * 10**5, *"123456789"], "classes: expected at most 256 characters; got 100000"),
     ],
 )
+@pytest.mark.usefixtures("no_drawings")
 def test_classes_that_are_none(run, classes, said):
     model = gpunn.load_model(run / "final.safetensors", "numpy")
     model.metadata["classes"] = classes

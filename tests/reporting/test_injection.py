@@ -128,6 +128,7 @@ def test_a_report_shows_text_as_text(hostile, digits_run):
         assert titles.count(payload.replace("_", " ").capitalize()) == 2, "and in the comparison"
 
 
+@pytest.mark.usefixtures("no_drawings")
 def test_what_cannot_be_shown_is_told_with_text_as_text(hostile):
     """Where the data are gone, the report says so with their path; the settings are shown too."""
     every = "".join(PAYLOADS)
