@@ -114,6 +114,14 @@ def watch() -> Iterator[None]:
     assert not counts.float64, f"double precision in {dict(counts.float64)}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_waits_for_the_disk():
+    """No test cuts the power, so what is written need not have reached the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_word_of_compilation(monkeypatch):
     """Whether kernels are compiled in a test depends on which tests and runs came before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,29 @@ def digits(tmp_path: Path) -> Path:
     path = tmp_path / "digits.toml"
     path.write_text(DIGITS)
     return path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole run of DIGITS."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "digits.toml"
+    config.write_text(DIGITS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GPUNN_BACKEND", "numpy")
+        result = CliRunner().invoke(main, ["train", str(config), "--output", str(folder / "run")])
+    assert result.exit_code == 0, result.output
+    return folder / "run"
+
+
+@pytest.fixture
+def run_before(trained: Path, tmp_path: Path) -> Callable[..., Path]:
+    """`run_before("run")` is as `gpunn train digits.toml --output run`, without training again."""
+
+    def copied(name: str = "run") -> Path:
+        return shutil.copytree(trained, tmp_path / name)
+
+    return copied
 
 
 @pytest.fixture
