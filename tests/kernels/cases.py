@@ -12,8 +12,9 @@ from parity import operations
 SMALL = {
     "CHUNK": 40,
     "SHAPES": ((0, 4), (1, 1), (1, 7), (6, 5), (37, 70)),
-    "BATCHES": ((0, 4), (1, 3), (7, 2), (5, 70), (70, 10)),
+    "BATCHES": ((0, 4), (1, 3), (7, 2), (5, 70), (13, 10)),
     "TALL": ((300, 3),),
+    "NORMALIZED": ((1, 1), (1, 6), (2, 3), (64, 10), (5, 70), (41, 2), (300, 3)),
     "WIDTHS": (1, 5, 5000),
 }
 
@@ -32,8 +33,3 @@ GENERATORS = (
 def small_cases() -> list[operations.Case]:
     with mock.patch.multiple(operations, **SMALL):
         return list(chain.from_iterable(generate() for generate in GENERATORS))
-
-
-def is_large(case: str) -> bool:
-    """Return whether a case is too large to be run in every type and layout."""
-    return "3277" in case

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from emulated_cuda import cupy_private, toolchain
 from kernels.replay import Recording
+from parity import operations
 
 REPOSITORY = Path(__file__).parents[2]
 RECORDED_FROM = (
@@ -27,7 +28,7 @@ RECORDED_FROM = (
     *("tests/parity/operations.py", "tests/kernels/recorder.py", "tests/kernels/cases.py"),
 )
 KEPT = 6
-"""RecordingCache that stay in the cache."""
+"""Recordings that stay in the cache."""
 
 IN_USE = 6 * 3600
 """Seconds for which another process may still need a recording that it has looked up."""
@@ -61,17 +62,18 @@ def digest() -> str:
 
 
 @functools.cache
-def record(dtype: str = "float32") -> Recording:
+def record(dtype: str = "float32", every_layout: bool = False) -> Recording:
     """Return the recording of the code as it is, made anew if there is none yet."""
     cache = toolchain.cache_folder()
-    folder = cache / f"recording-{digest()}-{dtype}"
+    layouts = operations.LAYOUTS if every_layout else operations.LAYOUTS[:1]
+    folder = cache / "-".join(("recording", digest(), dtype, *layouts))
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             made = Path(scratch, "recording")
             made.mkdir()
             paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
             ended = subprocess.run(
-                [sys.executable, "-m", "kernels.recorder", str(made), dtype],
+                [sys.executable, "-m", "kernels.recorder", str(made), dtype, *layouts],
                 env={**os.environ, "PYTHONPATH": paths},
                 capture_output=True,
                 text=True,
@@ -99,5 +101,5 @@ def recording() -> Recording:
 
 @pytest.fixture(scope="session")
 def recording_of() -> Callable[[str], Recording]:
-    """`recording_of("float64")`: of the operations in this type."""
+    """`recording_of("float64", every_layout=True)`: of any type, and of all layouts."""
     return record

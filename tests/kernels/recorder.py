@@ -1,10 +1,10 @@
 """Runs the CuPy backend on emulated devices and writes down what it asked of them.
 
-`python -m kernels.recorder FOLDER DTYPE`, a process of its own because the emulator holds for a
-whole one, leaves `recording.json` and `memory.bin` in the folder:
+`python -m kernels.recorder FOLDER DTYPE LAYOUT...`, a process of its own because the emulator holds
+for a whole one, leaves `recording.json` and `memory.bin` in the folder:
 
-* every CUDA source that single operations of this type asked for, and, where it is float32, that
-  whole training runs of both types did;
+* every CUDA source that single operations on arrays of this type and these layouts asked for, and
+  that whole training runs of this type did;
 * for each run of an operation, its launches in order with their arguments, and the memory that they
   reach, as it was before, in blocks of exactly the size that was asked for.
 
@@ -27,7 +27,7 @@ import emulated_cuda
 import numpy as np
 from emulated_cuda import cupy_private
 from emulated_cuda import kernels as emulated
-from kernels.cases import is_large, small_cases
+from kernels.cases import small_cases
 from parity import operations
 
 import gpunn
@@ -35,8 +35,6 @@ from gpunn import activations, layers, losses, metrics, optimizers
 from gpunn.backends import get_backend
 from gpunn.data import batches
 from gpunn.metrics.confusion import CountMetric
-
-DTYPES = ("float32", "float64")
 
 
 class Recorder:
@@ -135,13 +133,13 @@ def describe(array: Any, recorder: Recorder) -> dict[str, Any]:
     return found
 
 
-def record_operations(recorder: Recorder, backend: Any, dtype: str) -> Iterator[dict[str, Any]]:
-    """Run every case in every layout; yield those that launch kernels of the project."""
+def record_operations(
+    recorder: Recorder, backend: Any, dtype: str, layouts: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """Run every case in these layouts; yield those that launch kernels of the project."""
     for case in small_cases():
         host = operations.inputs(case, dtype)
-        for layout in operations.LAYOUTS:
-            if is_large(case.name) and (dtype, layout) != ("float32", "contiguous"):
-                continue
+        for layout in layouts:
             placed = operations.place(backend, host, dtype, layout)
             arguments = {
                 name: placed[value.argument] if isinstance(value, operations.Same) else value
@@ -240,29 +238,28 @@ def train_on_pixels(dtype: str, graph: bool) -> None:
     trainer.fit(images, np.arange(30) % 2, epochs=1, batch_size=4, progress=False)
 
 
-def training_runs() -> None:
-    """Every activation, layer, loss, metric and optimizer, each type, and the ways of feeding."""
+def training_runs(dtype: str) -> None:
+    """Every activation, layer, loss, metric and optimizer, and the ways of feeding."""
     batches.STREAM_BYTES = 600
     weights = np.linspace(0, 1, ROWS)
     functions = [cls.name for cls in operations.builtin(activations.Activation)]
     measures = [cls.name for cls in operations.builtin(losses.Loss)]
     longest = max(len(functions), len(measures), len(OPTIMIZERS))
-    for dtype in DTYPES:
-        # Each has kernels of its own, so a run may have one of each kind.
-        chosen = zip(*map(itertools.cycle, (functions, measures, OPTIMIZERS)), strict=False)
-        for activation, loss, optimizer in itertools.islice(chosen, longest):
-            train(dtype, activation=activation, loss=loss, optimizer=optimizer)
-        for optimizer in OPTIMIZERS:
-            train(dtype, optimizer=optimizer, scaled=True)
-        train(dtype, measured=True)
-        train(dtype, measured=True, loss="mean_squared_error")
-        train(dtype, graph=False)
-        train(dtype, fused_products=False)
-        train(dtype, sample_weight=weights)
-        train(dtype, class_weight="balanced", shuffle=False)
-        train(dtype, stream=True, sample_weight=weights)
-        train_on_pixels(dtype, graph=True)
-        train_on_pixels(dtype, graph=False)
+    # Each has kernels of its own, so a run may have one of each kind.
+    chosen = zip(*map(itertools.cycle, (functions, measures, OPTIMIZERS)), strict=False)
+    for activation, loss, optimizer in itertools.islice(chosen, longest):
+        train(dtype, activation=activation, loss=loss, optimizer=optimizer)
+    for optimizer in OPTIMIZERS:
+        train(dtype, optimizer=optimizer, scaled=True)
+    train(dtype, measured=True)
+    train(dtype, measured=True, loss="mean_squared_error")
+    train(dtype, graph=False)
+    train(dtype, fused_products=False)
+    train(dtype, sample_weight=weights)
+    train(dtype, class_weight="balanced", shuffle=False)
+    train(dtype, stream=True, sample_weight=weights)
+    train_on_pixels(dtype, graph=True)
+    train_on_pixels(dtype, graph=False)
 
 
 def tables() -> dict[str, list[str]]:
@@ -279,16 +276,15 @@ def tables() -> dict[str, list[str]]:
     }
 
 
-def main(folder: Path, dtype: str) -> None:
+def main(folder: Path, dtype: str, *layouts: str) -> None:
     emulated_cuda.install(devices=1)
     gc.freeze()  # which is collected at each capture
     recorder = Recorder(folder)
     watch(recorder)
-    if dtype == "float32":
-        training_runs()
+    training_runs(dtype)
     trained = list(emulated.sources())
     recorder.sources.update({source: number for number, source in enumerate(trained)})
-    recorded = list(record_operations(recorder, get_backend("cupy:0"), dtype))
+    recorded = list(record_operations(recorder, get_backend("cupy:0"), dtype, layouts))
     recorder.blob.close()
     sources = [
         {
@@ -310,4 +306,4 @@ def main(folder: Path, dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), *sys.argv[2:])

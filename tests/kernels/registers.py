@@ -82,4 +82,4 @@ def write(text: str) -> None:
 if __name__ == "__main__":
     from kernels.conftest import record
 
-    write(table(record().sources))
+    write(table([*record("float32").sources, *record("float64").sources]))

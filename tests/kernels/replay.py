@@ -1,9 +1,9 @@
 """Runs recorded launches as C++ under a checker, and compares what they leave with the oracle.
 
-Each CUDA source becomes a shared library: the emulator's shim, `include/threads.h`, the source
-itself, `include/grid.h`. `include/driver.cpp` loads them and runs a case's launches in order, on
-heap blocks of exactly the size that the program asked for. All of it is built for one checker
-and runs in a process of its own, which the checker ends at the first fault.
+The CUDA sources that are run together become a shared library: the emulator's shim and
+`include/threads.h`, then each source in a namespace. `include/driver.cpp` loads it and runs a
+case's launches in order, on heap blocks of exactly the size that the program asked for. All of it
+is built for one checker and runs in a process of its own, which ends at the first fault.
 
 "thread": a host thread for each thread of a block; `include/races.h`, which ThreadSanitizer's
 instrumentation calls, finds accesses that nothing orders, whatever the schedule.
@@ -20,11 +20,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from emulated_cuda import toolchain
@@ -38,7 +39,7 @@ SANITIZERS = {
     "thread": ("-fsanitize=thread",),
     "address": ADDRESS,
 }
-DRIVERS = {"thread": ("-DRACES", "-rdynamic"), "address": ADDRESS}
+DRIVERS = {"thread": ("-DRACES",), "address": ADDRESS}
 ENVIRONMENT = {
     "ASAN_OPTIONS": "detect_leaks=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -48,6 +49,17 @@ TIMEOUT = 1800
 """Seconds for one process: a guard against kernels that wait for each other for ever."""
 
 Change = Callable[[str], str]
+
+Pair = tuple[int, str]
+"""The number of a source, and the name of a kernel in it."""
+
+
+class Built(NamedTuple):
+    """Where a kernel is: a library, its number there, and whether its threads take turns."""
+
+    library: Path
+    number: int
+    in_turn: bool
 
 
 class FaultError(AssertionError):
@@ -67,25 +79,28 @@ def own(name: str) -> str:
     return (OWN / name).read_text().replace("#pragma once\n", "")
 
 
-def translate(source: str, kernel: str, sanitizer: str) -> tuple[str, str]:
-    """Return the C++ text, and the header before it."""
-    serial = sanitizer == "address" and not cooperative(source)
-    if DYNAMIC_SHARED.search(source):
-        raise NotImplementedError("replay: a kernel with dynamic shared memory")
-    head = '#define SERIAL\n#include "shim.h"\n' if serial else own("threads.h")
-    rest = [
-        *('#line 1 "kernel.cu"', source),
-        *('#line 1 "entry.cpp"', '#include "entry.h"', own("grid.h"), f"REPLAY({kernel})"),
+def translate(sources: dict[int, str], kernels: Iterable[Pair]) -> str:
+    """Return the C++ text for kernels of these sources, after the header that all begin with."""
+    lines = []
+    for number, source in sources.items():
+        if DYNAMIC_SHARED.search(source):
+            raise NotImplementedError("replay: a kernel with dynamic shared memory")
+        text = source.replace('extern "C" ', "")  # names are those of the source's namespace
+        lines += [f"namespace source_{number} {{", '#line 1 "kernel.cu"', text, "}"]
+    lines += ['#line 1 "entry.cpp"', '#include "entry.h"', "SHARED"]
+    lines += [
+        f"REPLAY({place}, source_{number}::{kernel})"
+        for place, (number, kernel) in enumerate(kernels)
     ]
-    return "\n".join(rest), head + toolchain.leading_includes(source)
+    return "\n".join(lines)
 
 
 @cache
 def driver(sanitizer: str) -> Path:
     """Return the program that runs launches, built."""
     source = OWN / "driver.cpp"
-    flags = ("-std=c++20", "-O1", "-g1", *DRIVERS[sanitizer])
-    text = source.read_text() + own("races.h")
+    flags = ("-std=c++20", "-O1", "-g1", "-rdynamic", *DRIVERS[sanitizer])
+    text = source.read_text() + own("races.h") + own("team.h")
     key = hashlib.sha256((text + " ".join(flags)).encode()).hexdigest()[:32]
     program = toolchain.cache_folder() / f"driver-{key}"
     if not program.exists():
@@ -108,25 +123,47 @@ class Recording:
         self.operations: list[dict[str, Any]] = content["operations"]
         self.tables: dict[str, list[str]] = content["tables"]
 
-    def library(self, number: int, kernel: str, sanitizer: str, change: Change | None) -> Path:
-        """Build the library of one source, its text changed first if wanted."""
-        source = self.sources[number]
-        text = source["text"] if change is None else change(source["text"])
-        passed = [o for o in source["options"] if o.startswith(("-D", "-I", "-U"))]
+    def library(
+        self, kernels: list[Pair], texts: dict[int, str], sanitizer: str
+    ) -> dict[Pair, Built]:
+        """Build one library of kernels whose sources begin and are compiled alike."""
+        sources = {number: texts[number] for number, _ in kernels}
+        first = next(iter(sources))
         flags = (
             *(*FLAGS, "-g1", *SANITIZERS[sanitizer], "-pthread"),
-            *(f"-I{toolchain.INCLUDE}", *passed, f"-I{self.headers}"),
+            *(f"-I{toolchain.INCLUDE}", *self.passed(first), f"-I{self.headers}"),
         )
-        translated, header = translate(text, kernel, sanitizer)
-        return toolchain.build(translated, flags, header)[0]
+        header = own("threads.h") + toolchain.leading_includes(sources[first])
+        path = toolchain.build(translate(sources, kernels), flags, header)[0]
+        return {
+            kernel: Built(
+                path, place, sanitizer == "address" and not cooperative(sources[kernel[0]])
+            )
+            for place, kernel in enumerate(kernels)
+        }
+
+    def passed(self, number: int) -> tuple[str, ...]:
+        """Return a source's options that are the host compiler's too."""
+        options = self.sources[number]["options"]
+        return tuple(option for option in options if option.startswith(("-D", "-I", "-U")))
 
     def libraries(
         self, records: Iterable[dict[str, Any]], sanitizer: str, change: Change | None = None
-    ) -> dict[tuple[int, str], Path]:
+    ) -> dict[Pair, Built]:
+        """Build the kernels of these records, in as few libraries as can be."""
         wanted = {(launch["source"], launch["kernel"]) for r in records for launch in r["launches"]}
+        texts = {number: self.sources[number]["text"] for number, _ in wanted}
+        if change is not None:
+            texts = {number: change(text) for number, text in texts.items()}
+        alike: dict[Any, list[Pair]] = defaultdict(list)
+        for number, kernel in sorted(wanted):
+            head = toolchain.leading_includes(texts[number]), self.passed(number)
+            alike[head].append((number, kernel))
         with ThreadPoolExecutor(WORKERS) as pool:
-            built = pool.map(lambda pair: self.library(*pair, sanitizer, change), sorted(wanted))
-            return dict(zip(sorted(wanted), built, strict=True))
+            built = pool.map(
+                lambda kernels: self.library(kernels, texts, sanitizer), alike.values()
+            )
+            return {kernel: one for each in built for kernel, one in each.items()}
 
     def replay(
         self, records: list[dict[str, Any]], sanitizer: str, change: Change | None = None
@@ -148,7 +185,7 @@ class Recording:
         return after
 
     def _run(
-        self, records: list[dict[str, Any]], built: dict[tuple[int, str], Path], sanitizer: str
+        self, records: list[dict[str, Any]], built: dict[Pair, Built], sanitizer: str
     ) -> list[dict[str, np.ndarray]]:
         lines = [line for record in records for line in job(record, built)]
         with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +213,7 @@ class Recording:
             return read_results(results.read_bytes(), records)
 
 
-def job(record: dict[str, Any], built: dict[tuple[int, str], Path]) -> list[str]:
+def job(record: dict[str, Any], built: dict[Pair, Built]) -> list[str]:
     lines = [f"case {record['case']}, {record['dtype']}, {record['layout']}"]
     lines += [f"buffer {buffer['size']} {buffer['content']}" for buffer in record["buffers"]]
     for launch in record["launches"]:
@@ -185,7 +222,8 @@ def job(record: dict[str, Any], built: dict[tuple[int, str], Path]) -> list[str]
             for a in launch["arguments"]
         ]
         sizes = " ".join(map(str, (*launch["grid"], *launch["block"])))
-        lines.append(f"launch {built[launch['source'], launch['kernel']]} {sizes}")
+        kernel = built[launch["source"], launch["kernel"]]
+        lines.append(f"launch {kernel.library} {kernel.number} {kernel.in_turn:d} {sizes}")
     return lines + [f"keep {buffer['id']}" for buffer in record["buffers"]]
 
 

@@ -33,9 +33,18 @@ def build_one(text, *options, architecture="90"):
     return compile_jobs([job], toolchain.cache_folder() / "cubins")[job]
 
 
+DTYPES = {"float": "float32", "double": "float64"}
+"""CUDA's names of the types, and the project's."""
+
+
 def trained(recording):
     """Return the sources of the project's kernels that training asks for."""
     return [s for s in recording.sources if s["trained"] and any(map(is_ours, s["kernels"]))]
+
+
+def of_type(kind, sources):
+    """Return the sources with numbers of a type, and for float those without numbers too."""
+    return [s for s in sources if ("typedef double T;" in s["text"]) == (kind == "double")]
 
 
 def is_ours(kernel):
@@ -72,16 +81,16 @@ def assert_fits(kernel, resources, threads):
 
 
 def builds():
-    for architecture, kind in itertools.product(ARCHITECTURES, ("float", "double")):
+    for architecture, kind in itertools.product(ARCHITECTURES, DTYPES):
         name = architecture + ("-double" if kind == "double" else "")
         marks = [] if name == OLDEST else pytest.mark.full
         yield pytest.param(architecture, kind, id=name, marks=marks)
 
 
 @pytest.mark.parametrize(("architecture", "kind"), list(builds()))
-def test_training_builds(recording, proved, architecture, kind):
-    double = kind == "double"
-    sources = [s for s in trained(recording) if ("typedef double T;" in s["text"]) == double]
+def test_training_builds(recording_of, proved, architecture, kind):
+    recording = recording_of(DTYPES[kind])
+    sources = of_type(kind, trained(recording))
     threads = largest_blocks(recording)
     built = build(sources, architecture)
     assert_built(sources, built)
@@ -99,9 +108,13 @@ def test_training_builds(recording, proved, architecture, kind):
 
 @pytest.mark.full
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_kernels_that_cupy_writes_build(recording, proved, architecture):
-    ours = trained(recording)
-    sources = [s for s in recording.sources if s["trained"] and s not in ours]
+def test_kernels_that_cupy_writes_build(recording_of, proved, architecture):
+    sources = [
+        source
+        for dtype in DTYPES.values()
+        for source in recording_of(dtype).sources
+        if source["trained"] and not any(map(is_ours, source["kernels"]))
+    ]
     assert_built(sources, build(sources, architecture))
     proved("sources of CuPy's that training asks for, times architectures", len(sources))
 
@@ -109,7 +122,7 @@ def test_kernels_that_cupy_writes_build(recording, proved, architecture):
 @pytest.mark.full
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
-    recording = recording_of(dtype)
+    recording = recording_of(dtype, every_layout=True)
     sources = [source for source in recording.sources if not source["trained"]]
     threads = largest_blocks(recording)
     built = build(sources, "90")
@@ -122,19 +135,21 @@ def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
 
 
 @pytest.mark.full
-def test_the_documented_registers_are_current(recording, proved):
+def test_the_documented_registers_are_current(recording_of, proved):
     written_with, rows = registers.documented().split("\n", 1)
     installed = f"{registers.COMPILER}{registers.nvrtc()}."
     if written_with != installed:
         pytest.skip(f"docs/gpu_registers.md: {written_with} This one is {registers.nvrtc()}.")
-    assert registers.table(recording.sources) == f"{written_with}\n{rows}"
+    sources = [s for dtype in DTYPES.values() for s in recording_of(dtype).sources]
+    assert registers.table(sources) == f"{written_with}\n{rows}"
     proved("rows of docs/gpu_registers.md are current", rows.count("\n| `"))
 
 
-def test_both_types_are_among_the_sources(recording):
+@pytest.mark.full
+def test_both_types_are_among_the_sources(recording_of):
     """Every kernel that training launches with numbers has a source for float32 and float64."""
     types = defaultdict(set)
-    for source in trained(recording):
+    for source in itertools.chain(*(trained(recording_of(dtype)) for dtype in DTYPES.values())):
         for kernel in filter(is_ours, source["kernels"]):
             types[kernel] |= set(re.findall(r"typedef (\w+) T;", source["text"]))
     assert {"gpunn_adam", "gpunn_batch_norm", "gpunn_gather_rows"} <= types.keys()

@@ -4,11 +4,11 @@
 // Each buffer of a job is a heap block of exactly the recorded size. Lines of the JOBS file:
 //   case NAME                         a new case; the buffers of the one before are freed
 //   buffer SIZE CONTENT               filled from MEMORY at offset CONTENT
-//   launch LIBRARY GX GY GZ BX BY BZ  of the arguments given before
+//   launch LIBRARY NUMBER IN_TURN GX GY GZ BX BY BZ
+//                                     of the arguments given before, the library's kernel of this number
 //   argument HEX BUFFER OFFSET        BUFFER is -1 for none; else the first 8 bytes are its address
 //   keep BUFFER                       append its content to RESULTS
 #include <dlfcn.h>
-#include <semaphore.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -17,11 +17,8 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
-#include <map>
-#include <memory>
 #include <sstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #ifdef RACES
@@ -30,12 +27,12 @@
 namespace races {
 static void watch(const void*, size_t, bool) {}
 static void forget(bool) {}
+static void enter_block(long, int) {}
+static void pass_barrier(bool) {}
+static void pass_fence() {}
 }  // namespace races
 #endif
-
-using Work = void (*)(void* context, int thread);
-using Team = void (*)(int threads, Work work, void* context);
-using Run = int (*)(void**, const unsigned*, const unsigned*, Team);
+#include "team.h"
 
 struct Buffer {
   char* data;
@@ -47,54 +44,17 @@ struct Buffer {
   _exit(2);
 }
 
-// Threads that stay from launch to launch; starting them costs more than most kernels do.
-struct Worker {
-  sem_t begin;
-  std::thread thread;
-};
-static std::vector<std::unique_ptr<Worker>> workers;
-static sem_t ended;
-static Work current_work;
-static void* current_context;
-
-static void team(int threads, Work work, void* context) {
-  current_work = work;
-  current_context = context;
-  while ((int)workers.size() < threads) {
-    const int number = (int)workers.size();
-    workers.emplace_back(new Worker);
-    Worker* worker = workers.back().get();
-    sem_init(&worker->begin, 0, 0);
-    worker->thread = std::thread([worker, number] {
-      for (;;) {
-        while (sem_wait(&worker->begin)) {
-        }
-        if (!current_work) return;
-        current_work(current_context, number);
-        sem_post(&ended);
-      }
-    });
-  }
-  for (int t = 0; t < threads; ++t) sem_post(&workers[t]->begin);
-  for (int t = 0; t < threads; ++t)
-    while (sem_wait(&ended)) {
-    }
+static void* symbol(const std::string& library, const std::string& name) {
+  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);  // once, however often it is asked for
+  void* found = handle ? dlsym(handle, name.c_str()) : nullptr;
+  if (!found) fail(dlerror());
+  return found;
 }
 
-static void dismiss() {
-  current_work = nullptr;
-  for (auto& worker : workers) sem_post(&worker->begin);
-  for (auto& worker : workers) worker->thread.join();
-}
-
-static Run load(const std::string& library) {
-  static std::map<std::string, Run> known;
-  Run& run = known[library];
-  if (run) return run;
-  void* handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle) run = (Run)dlsym(handle, "replay_run");
-  if (!run) fail(dlerror());
-  return run;
+static void watch_shared_memory(const std::string& library) {
+  const char *begin, *end;
+  ((void (*)(const char**, const char**))symbol(library, "replay_shared_memory"))(&begin, &end);
+  if (begin) races::watch(begin, end - begin, true);
 }
 
 int main(int count, char** paths) {
@@ -102,7 +62,6 @@ int main(int count, char** paths) {
   std::ifstream jobs(paths[1]), memory(paths[2], std::ios::binary);
   std::ofstream results(paths[3], std::ios::binary);
   if (!jobs || !memory || !results) fail("a file can't be opened");
-  sem_init(&ended, 0, 0);
   std::vector<Buffer> buffers;
   std::vector<std::vector<char>> arguments;
   std::string text;
@@ -138,13 +97,16 @@ int main(int count, char** paths) {
       }
       arguments.push_back(raw);
     } else if (word == "launch") {
-      std::string library;
-      unsigned grid[3], block[3];
-      line >> library >> grid[0] >> grid[1] >> grid[2] >> block[0] >> block[1] >> block[2];
+      std::string library, number;
+      bool in_turn;
+      line >> library >> number >> in_turn >> gridDim.x >> gridDim.y >> gridDim.z;
+      line >> blockDim.x >> blockDim.y >> blockDim.z;
       std::vector<void*> table;
       for (auto& raw : arguments) table.push_back(raw.data());
       races::forget(false);
-      if (int outcome = load(library)(table.data(), grid, block, team))
+      watch_shared_memory(library);
+      const auto body = (replay::Body)symbol(library, "replay_body_" + number);
+      if (int outcome = (in_turn ? replay::run_in_turn : replay::run_together)(body, table.data()))
         fail("a device-side assert or trap, outcome " + std::to_string(outcome));
       arguments.clear();
     } else if (word == "keep") {
@@ -156,6 +118,6 @@ int main(int count, char** paths) {
     }
   }
   for (Buffer& buffer : buffers) free(buffer.data);
-  dismiss();
+  replay::dismiss();
   return 0;
 }

@@ -147,6 +147,17 @@ static void print(const Access& access, Kind kind) {
           place.dli_fname ? place.dli_fname : "?", access.code - (const char*)place.dli_fbase);
 }
 
+static void enter_block(long block, int thread) {
+  self = {block, thread};
+  fenced = false;
+  waiting.clear();
+}
+
+static void pass_barrier(bool of_block) {
+  self.block_barriers += of_block;
+  ++self.barriers;
+}
+
 static void pass_fence() {
   ++self.fences;
   fence = self;
@@ -190,21 +201,6 @@ static void see(const void* address, size_t size, Kind kind, void* code) {
 }
 
 }  // namespace races
-
-// ---- what the kernels' threads tell (see threads.h and grid.h) ------------------------------------
-extern "C" void race_watch_shared(const void* begin, size_t size) {
-  races::watch(begin, size, true);
-}
-extern "C" void race_enter_block(long block, int thread) {
-  races::self = {block, thread};
-  races::fenced = false;
-  races::waiting.clear();
-}
-extern "C" void race_pass_barrier(bool of_block) {
-  races::self.block_barriers += of_block;
-  ++races::self.barriers;
-}
-extern "C" void race_pass_fence() { races::pass_fence(); }
 
 // ---- what g++ -fsanitize=thread calls -------------------------------------------------------------
 #define SEE(name, size, kind)                                              \
