@@ -52,6 +52,7 @@ with suppress(ModuleNotFoundError):
 
     hypothesis.settings.register_profile(
         "gpunn",
+        max_examples=40,
         deadline=None,
         derandomize=True,
         database=None,

@@ -140,7 +140,7 @@ def exact_area(p, labels, w):
 
 
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.full) for n in (1, 2))])
 @pytest.mark.parametrize("form", FORMS)
 def test_auc_is_exact_within_its_bound(host_backend, form, seed, ties):
     p, t, labels, w = example(form, 2000, seed, ties)

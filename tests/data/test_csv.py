@@ -199,16 +199,16 @@ def test_round_trip(tmp_path, monkeypatch, X, labels, block_cells):
 
 def test_memory_follows_the_numbers_not_the_text(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_text("1,2,3,4,5,6,7,8\n" * 100_000)
+    path.write_text("1,2,3,4,5,6,7,8\n" * 50_000)
     tracemalloc.start()
     try:
         data = load_csv(path, -1)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert data.X.nbytes == 2_800_000
-    # As Python strings alone, the 800,000 cells would be over 40 MB.
-    assert peak < 16_000_000
+    assert data.X.nbytes == 1_400_000
+    # As Python strings alone, the 400,000 cells would be over 20 MB.
+    assert peak < 8_000_000
 
 
 # --- What is refused

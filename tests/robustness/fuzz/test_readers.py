@@ -73,9 +73,10 @@ def test_breaking_changes_nothing_but_the_copy():
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_broken_files(name, folder):
+@pytest.mark.parametrize("count", [150, pytest.param(600, marks=pytest.mark.full)])
+def test_broken_files(name, count, folder):
     rng = random.Random(name)
-    count = 60 if name == "report" else 400
+    count = count // 4 if name == "report" else count
     found = {check(name, reader_of(name).broken(rng), folder) for _ in range(count)}
     assert "invalid" in found
 
@@ -99,7 +100,7 @@ def test_large_greedy_files(name, folder):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_bytes_that_hypothesis_thinks_of(name, folder, data):
     """With a good file's beginning, or its end, or nothing of it."""
