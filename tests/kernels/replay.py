@@ -14,7 +14,6 @@ memory, and undefined arithmetic. Kernels whose threads do not work together run
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import shutil
@@ -274,11 +273,9 @@ def check(record: dict[str, Any], case: operations.Case, after: dict[str, np.nda
     expected = operations.execute(
         operations.ORACLE, dtype if exact else "float64", case, host, "contiguous"
     )
-    numbers = [a for a in expected.values() if a.dtype.kind == "f" and a.size]
-    scale = max([1.0, *(float(np.abs(a).max()) for a in numbers)])
-    tolerance = np.finfo(dtype).eps * scale * (4 + 2 * math.sqrt(case.terms))
+    allowed = operations.tolerance(case, dtype, expected)
     where = f"{case.name}, {dtype}, {record['layout']}"
     # An array whose memory no kernel reached is as it was.
     complete = {name: after.get(name, array) for name, array in before.items()}
-    operations.compare(complete, expected, before, dtype, tolerance, exact, where)
+    operations.compare(complete, expected, before, dtype, allowed, exact, where)
     return exact

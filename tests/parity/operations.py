@@ -126,23 +126,28 @@ def oracle(case: Case, dtype: str) -> tuple[dict[str, Any], dict[str, np.ndarray
 
 
 def check(backend: Backend, dtype: str, case: Case, layouts: tuple[str, ...] = LAYOUTS) -> None:
-    """Assert that a backend gives the oracle's results, in these layouts.
+    """Assert that a backend gives the oracle's results, in these layouts."""
+    host, expected = oracle(case, dtype)
+    allowed = tolerance(case, dtype, expected)
+    for layout in layouts:
+        after = execute(backend, dtype, case, host, layout)
+        where = f"{case.name}, {layout}"
+        compare(after, expected, dict(flatten(host)), dtype, allowed, case.exact, where)
 
-    Tolerance: with S the largest absolute number that goes in or comes out, an error of at most
+
+def tolerance(case: Case, dtype: str, expected: dict[str, np.ndarray]) -> float:
+    """Return by how much the results of a case may differ from the oracle's.
+
+    With S the largest absolute number that goes in or comes out, an error of at most
     eps * S * (4 + 2 * sqrt(terms)). Each of the few roundings on the way costs half an ulp, each
     exp, tanh or log one or two: 4 together. Rounding errors of a sum of n terms, half an ulp each,
     behave as if independent and grow as sqrt(n) (Higham & Mary 2019); 2 * sqrt(n) ulps are four
     times that, for the worst of many sums. Integers must be equal, and so must inputs that are not
     to be changed.
     """
-    host, expected = oracle(case, dtype)
     numbers = [a[np.isfinite(a)] for a in expected.values() if a.dtype.kind == "f"]
     scale = max([1.0, *(float(np.abs(a).max(initial=0)) for a in numbers)])
-    tolerance = np.finfo(dtype).eps * scale * (4 + 2 * math.sqrt(case.terms))
-    for layout in layouts:
-        after = execute(backend, dtype, case, host, layout)
-        where = f"{case.name}, {layout}"
-        compare(after, expected, dict(flatten(host)), dtype, tolerance, case.exact, where)
+    return float(np.finfo(dtype).eps) * scale * (4 + 2 * math.sqrt(case.terms))
 
 
 def compare(
