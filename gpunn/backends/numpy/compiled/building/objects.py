@@ -11,6 +11,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -35,6 +36,10 @@ C_FUNCTIONS = ("memcpy", "memmove", "memset")
 the C library to the next its mathematics gives other bits."""
 
 
+Symbols = dict[str, tuple[Any, ...]]
+"""What functions are called in a library, and the types of their arguments."""
+
+
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
     """Functions as LLVM's instructions, of which no machine code is made."""
 
@@ -50,12 +55,12 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
-    def emit(self, exported: Callable[[str], bool]) -> bytes:
+    def emit(self, exported: Collection[str]) -> bytes:
         """Return an object file, in which nothing is visible but what is `exported`."""
         self._ensure_finalized()
         module = self._final_module
         for one in (*module.functions, *module.global_variables):
-            if not one.is_declaration and not exported(one.name):
+            if not one.is_declaration and one.name not in exported:
                 one.linkage = "internal"
         super()._optimize_final_module()
         bind_to_first_glibc(module)
@@ -125,50 +130,68 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     for module in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"{kernels.__name__}.{module.name}")
 
-    def kernel_part(name: str, dtype: str) -> Callable[[], bytes]:
-        number, integer = getattr(types, dtype), types.int64
-        arguments = (types.CPointer(number), types.CPointer(integer), integer, integer)
-        return lambda: function_object(KERNELS[name], symbol(name, dtype), arguments)
-
-    def entry_part(name: str) -> Callable[[], bytes]:
-        count = len(inspect.signature(ENTRIES[name].py_func).parameters)
-        return lambda: function_object(ENTRIES[name], symbol(name), (types.int64,) * count)
-
     names = sorted(set(KERNELS) & set(only) or KERNELS, key=lambda name: (name != "product", name))
     return {
-        **{symbol(name, dtype): kernel_part(name, dtype) for name in names for dtype in DTYPES},
+        **{name: partial(object_of, KERNELS[name], kernel_symbols) for name in names},
+        **{name: partial(object_of, each, entry_symbol) for name, each in ENTRIES.items()},
         "tiles": tiles_object,
-        **{symbol(name): entry_part(name) for name in ENTRIES},
     }
 
 
-@global_compiler_lock
-def function_object(function: Any, name: str, arguments: tuple[Any, ...]) -> bytes:
-    """Return the object file with a function of Python, for arguments of these types.
+def kernel_symbols(function: Any) -> Symbols:
+    """Return what a kernel is called for each type of numbers, and its arguments."""
+    integer = types.int64
+    return {
+        symbol(function.__name__, dtype): (
+            types.CPointer(getattr(types, dtype)),
+            types.CPointer(integer),
+            integer,
+            integer,
+        )
+        for dtype in DTYPES
+    }
 
-    What it exports returns an integer, 0 if the function returns nothing.
+
+def entry_symbol(function: Any) -> Symbols:
+    """Return what a function that Python calls is called, and its arguments."""
+    parameters = inspect.signature(function.py_func).parameters
+    return {symbol(function.__name__): (types.int64,) * len(parameters)}
+
+
+@global_compiler_lock
+def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
+    """Return the object file of a function of Python, with a symbol for each set of arguments.
+
+    What is exported returns an integer, 0 if the function returns nothing.
     """
-    function.compile(arguments)
-    translated = function.overloads[arguments]
-    context, descriptor = cpu_target.target_context, translated.fndesc
-    library = context.codegen().create_library(name)
-    library.add_linking_library(translated.library)
-    module = context.create_module(name)
-    kind = ir.FunctionType(I64, [context.get_value_type(each) for each in arguments])
-    builder = ir.IRBuilder(ir.Function(module, kind, name).append_basic_block())
-    convention = context.call_conv
-    callee = ir.Function(
-        module,
-        convention.get_function_type(descriptor.restype, descriptor.argtypes),
-        descriptor.llvm_func_name,
-    )
-    _, value = convention.call_function(
-        builder, callee, descriptor.restype, descriptor.argtypes, builder.function.args
-    )
-    builder.ret(I64(0) if descriptor.restype is types.none else value)
+    symbols = symbols_of(function)
+    context = cpu_target.target_context
+    library = context.codegen().create_library(function.__name__)
+    module = context.create_module(function.__name__)
+    for name, arguments in symbols.items():
+        function.compile(arguments)
+        translated = function.overloads[arguments]
+        library.add_linking_library(translated.library)
+        add_export(module, name, translated.fndesc)
     library.add_ir_module(module)
     library.finalize()
-    return library.emit(lambda each: each == name)
+    return library.emit(symbols)
+
+
+def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
+    """Define a function that calls one of numba's, whose convention Python's side doesn't know."""
+    context = cpu_target.target_context
+    convention, kinds = context.call_conv, descriptor.argtypes
+    arguments = [context.get_value_type(each) for each in kinds]
+    function = ir.Function(module, ir.FunctionType(I64, arguments), name)
+    builder = ir.IRBuilder(function.append_basic_block())
+    callee = ir.Function(
+        module,
+        convention.get_function_type(descriptor.restype, kinds),
+        descriptor.llvm_func_name,
+    )
+    _, value = convention.call_function(builder, callee, descriptor.restype, kinds, function.args)
+    builder.ret(I64(0) if descriptor.restype is types.none else value)
 
 
 @global_compiler_lock
@@ -184,4 +207,4 @@ def tiles_object() -> bytes:
     library.finalize()
     for name in tables:
         library._final_module.get_global_variable(name).visibility = "hidden"
-    return library.emit(lambda name: name in tables)
+    return library.emit(tables)
