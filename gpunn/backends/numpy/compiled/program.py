@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import ROW_SIZE
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.backends.numpy.compiled.team import team
+from gpunn.backends.numpy.compiled.team import Table, team
 from gpunn.backends.numpy.subnormals import FLUSHED
 
 __all__ = ["Instruction", "Program", "address", "encoded"]
@@ -111,8 +111,8 @@ class Program:
         self._kept: list[Any] = []  # since the tables know memory by address only
         self._threads, self._limited = threads, limited
         team(threads)  # started now, not in its first run
-        self._steps: list[np.ndarray | Callable[[], None]] = []
-        self._non_final: np.ndarray | None = None
+        self._steps: list[Table | Callable[[], None]] = []
+        self._non_final: Table | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
@@ -127,15 +127,15 @@ class Program:
             if len(order) == len(operations):
                 # With nothing between but instructions, nobody looks at a gradient before the end.
                 order = fuse_updates(order)
-                self._non_final = table_of(order, non_final=True)
-            self._steps.append(table_of(order))
+                self._non_final = Table(table_of(order, non_final=True))
+            self._steps.append(Table(table_of(order)))
             self._kept += order
 
     def __call__(self, times: int) -> None:
         """Do the operations `times` times."""
         # Asked for each time: a forked process has none of its parent's threads.
         run = team(self._threads).run
-        if len(self._steps) == 1 and isinstance(self._steps[0], np.ndarray):
+        if len(self._steps) == 1 and isinstance(self._steps[0], Table):
             if self._non_final is not None and times > 1:
                 run(self._non_final, times - 1)
             if times > 0:
@@ -145,7 +145,7 @@ class Program:
         with self._limited(), FLUSHED:
             for _ in range(times):
                 for step in self._steps:
-                    if isinstance(step, np.ndarray):
+                    if isinstance(step, Table):
                         run(step, 1)
                     else:
                         step()
@@ -157,18 +157,18 @@ class Program:
         """
         if self._places is None:
             self._places = [
-                (step, step == own.ctypes.data)
+                (step.rows, step.rows == own.ctypes.data)
                 for step in self._steps
-                if isinstance(step, np.ndarray)
+                if isinstance(step, Table)
             ]
         alike = argument.flags.c_contiguous and argument.dtype == own.dtype
         if alike and len(self._places) == len(self._steps):
-            for step, place in self._places:
-                step[place] = argument.ctypes.data
+            for rows, place in self._places:
+                rows[place] = argument.ctypes.data
         else:
             own[...] = argument
-            for step, place in self._places:
-                step[place] = own.ctypes.data
+            for rows, place in self._places:
+                rows[place] = own.ctypes.data
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:

@@ -16,7 +16,7 @@ from gpunn.backends.numpy.compiled.interface import ARRIVED, DONE, JOB
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.errors import ArgumentError
 
-__all__ = ["Team", "team"]
+__all__ = ["Table", "Team", "team"]
 
 
 def _address_of_yield() -> int:
@@ -27,6 +27,20 @@ def _address_of_yield() -> int:
         return int(ctypes.cast(library.sched_yield, ctypes.c_void_p).value or 0)
     except (OSError, AttributeError):
         return 0
+
+
+class Table:
+    """A program, as threads find it in memory.
+
+    Attributes
+    ----------
+    rows : array, shape (instructions, ROW_SIZE)
+    address : int
+        Where they lie. It is asked for once, which takes longer than a small program.
+    """
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.address = rows, rows.ctypes.data
 
 
 class Team:
@@ -61,11 +75,10 @@ class Team:
                     f"{threads} threads ({error}); ask for fewer"
                 ) from error
 
-    def run(self, table: np.ndarray, times: int) -> None:
+    def run(self, table: Table, times: int) -> None:
         """Run the program in `table` `times` times; callers take turns."""
         with self._lock:
-            slots, length = self._slots, len(table)
-            address = table.ctypes.data
+            slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:
                 slots[ARRIVED] = slots[DONE] = 0
                 slots[JOB], slots[JOB + 1], slots[JOB + 2] = address, length, times
