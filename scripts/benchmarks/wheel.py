@@ -66,8 +66,8 @@ def command(
 
 
 def built(folder: Path) -> Path:
-    """Return the wheel of this tree."""
-    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    """Return the wheel of this tree, built in this environment: its numba builds the kernels."""
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT)
     (wheel,) = folder.glob("*.whl")
     return wheel
 

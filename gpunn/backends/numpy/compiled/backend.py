@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompiledBackend"]
 
-WORTHWHILE = 23.0
+WORTHWHILE = 6.0
 """Microseconds of an operation, on average, from which on several threads share the work."""
 
 
