@@ -54,9 +54,16 @@ def test_what_is_here_and_does_not_work_has_failed(
     assert ("no CUDA device" in detail) == (status == "skipped")
 
 
-def test_rehearsal(emulator, run, tmp_path):
+@pytest.mark.parametrize(
+    "only",
+    [
+        pytest.param("^(?!kernel sources)", id="without sources"),  # which another test compares
+        pytest.param("", id="whole", marks=pytest.mark.full),
+    ],
+)
+def test_rehearsal(emulator, run, tmp_path, only):
     """On a bare machine every step that can be done is done, the others say why not."""
-    done = run(absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
+    done = run("--only", only, absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
     (path,) = tmp_path.glob("gpu_check_*.json")
     report = json.loads(path.read_text())
     assert {
@@ -92,6 +99,7 @@ def test_rehearsal(emulator, run, tmp_path):
 
 PLANTED = """
 import contextlib, ctypes, io, types
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 import device
 device.prepare()
@@ -194,7 +202,12 @@ BROKEN = [
     ),
     ("doctor", "contextlib.nullcontext()", "passed", "import cupy"),
     ("tests", WITHOUT_PYTEST, "passed", "pytest is not installed; operations against NumPy: "),
-    ("sources", "patch('tour.run', lambda **_: None)", "failed", "of 0 sources"),
+    (
+        "sources",
+        "patch('tour.run', lambda **_: None), "
+        "patch('steps.sources.ProcessPoolExecutor', lambda *_: ThreadPoolExecutor(1))",
+        *("failed", "of 0 sources"),
+    ),
 ]
 
 
