@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -54,14 +55,17 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str | None]:
     """Return the version of each package that gpunn uses; optional ones only where installed."""
-    found: dict[str, str | None] = {}
-    for package in (*PACKAGES, *OPTIONAL_PACKAGES):
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            if package in PACKAGES:
-                found[package] = None
-    return found
+    found = {package: version(package) for package in (*PACKAGES, *OPTIONAL_PACKAGES)}
+    return {name: found[name] for name in found if found[name] or name in PACKAGES}
+
+
+@functools.cache  # reading it takes a millisecond, and while a process runs it stays as it is
+def version(package: str) -> str | None:
+    """Return the version of a package, or None if it is not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def processor() -> str:
