@@ -252,7 +252,7 @@ class Sequential(Described):
 
     # ---------------------------------------------------------------------------------- use
 
-    def predict(self, X: HostArray, batch_size: int = 4096) -> np.ndarray:
+    def predict(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
         """Return the network's outputs for rows on the host, computed in batches.
 
         Several threads may call it at the same time, also while another one trains the network:
@@ -299,7 +299,7 @@ class Sequential(Described):
                 release(X)
         return result
 
-    def predict_proba(self, X: HostArray, batch_size: int = 4096) -> np.ndarray:
+    def predict_proba(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
         """Return the probability of each class, or of each label.
 
         The loss of the training determines how they follow from the outputs, and is kept as

@@ -15,7 +15,7 @@ from gpunn.training.trainer import Trainer
 
 __all__ = ["Engine"]
 
-PREDICT_ROWS = 4096
+PREDICT_ROWS = 1024
 """Rows in one batch of a prediction."""
 
 

@@ -1,6 +1,7 @@
 """The command that checks a GPU: machines without one, wrong usage, budgets, resumed checks."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -160,6 +161,8 @@ def start(tmp_path, check_folder):
         report = ("--json", str(tmp_path / "report.json"))
         return subprocess.Popen(
             [sys.executable, "-c", program, str(len(codes)), *report, *options],
+            # Bytecode would outlive a step that is written again within a second.
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
