@@ -29,6 +29,7 @@ __all__ = [
     "check_flag",
     "check_fraction",
     "check_integer",
+    "check_integers",
     "check_names",
     "check_number",
     "construct",
@@ -360,6 +361,16 @@ def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
     if number < at_least:
         raise ArgumentError(f"{argument}: expected a whole number >= {at_least}; got {number}")
     return number
+
+
+def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[int, ...]:
+    """Return a sequence of whole numbers as a tuple, or raise an error that names the item."""
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        raise ArgumentTypeError(f"{argument}: expected a list of whole numbers; got {values!r}")
+    return tuple(
+        check_integer(f"{argument}[{index}]", value, at_least=at_least)
+        for index, value in enumerate(values)
+    )
 
 
 def check_choice(argument: str, value: Any, choices: Collection[str]) -> Any:

@@ -15,10 +15,6 @@ LIMITS = (
     "networks here are layers in sequence on vectors, without convolution, recurrence or attention "
     "(README, Limits)"
 )
-CATEGORIES = (
-    "inputs are real numbers, so categories must be encoded before, for example one-hot (README, "
-    "Limits)"
-)
 SOFTMAX = (
     "leave the last layer without an activation and use the loss 'softmax_cross_entropy', which "
     "applies softmax to its outputs"
@@ -69,7 +65,6 @@ NAMES: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(("lstm", "gru", "rnn", "simplernn"), LIMITS),
         **dict.fromkeys(("attention", "multiheadattention", "transformer", "concatenate"), LIMITS),
-        "embedding": CATEGORIES,
         "linear": "dense",
         "fc": "dense",
         "fullyconnected": "dense",

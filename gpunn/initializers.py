@@ -6,12 +6,13 @@ Weights have shape (inputs, outputs), so fan_in is `shape[0]` and fan_out is `sh
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpunn.configurable import Configurable, missing_class
+from gpunn.configurable import Configurable, check_integers, missing_class, resolve
 from gpunn.typing import Shape
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
     "Normal",
     "Ones",
     "Orthogonal",
+    "Repeated",
+    "Signs",
+    "TruncatedNormal",
     "Uniform",
     "Zeros",
 ]
@@ -73,6 +77,66 @@ class Normal(Initializer):
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         return generator.normal(self.mean, self.standard_deviation, shape)
+
+
+@dataclass(frozen=True)
+class TruncatedNormal(Initializer):
+    """N(0, standard_deviation^2), drawn again beyond `limit` standard deviations."""
+
+    standard_deviation: float = 0.01
+    limit: float = 3.0
+
+    name = "truncated_normal"
+
+    def __post_init__(self) -> None:
+        self.require_number("standard_deviation", at_least=0)
+        self.require_number("limit", at_least=0.1)
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        drawn = generator.normal(size=shape)
+        while (beyond := np.abs(drawn) > self.limit).any():
+            drawn[beyond] = generator.normal(size=np.count_nonzero(beyond))
+        return self.standard_deviation * drawn
+
+
+@dataclass(frozen=True)
+class Signs(Initializer):
+    """-1 or 1, with equal probability."""
+
+    name = "signs"
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return generator.choice([-1.0, 1.0], shape)
+
+
+@dataclass(frozen=True)
+class Repeated(Initializer):
+    """Numbers of another initializer, each several times along the last axis, or along the first.
+
+    Parameters
+    ----------
+    initializer : str, Initializer or mapping
+        What draws them.
+    lengths : sequence of int
+        How often each number of a row occurs, one after the other; they add up to the length of a
+        row. Without any, all rows are the same.
+    """
+
+    initializer: str | Initializer = "normal"
+    lengths: Sequence[int] = field(default_factory=list)
+
+    name = "repeated"
+
+    def __post_init__(self) -> None:
+        self._keep("initializer", resolve(Initializer, self.initializer, "initializer"))
+        self._keep("lengths", check_integers("lengths", self.lengths))
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        initializer: Initializer = self.initializer  # type: ignore[assignment]
+        if not self.lengths:
+            return np.broadcast_to(initializer.sample(generator, shape[1:]), shape)
+        drawn = initializer.sample(generator, (*shape[:-1], len(self.lengths)))
+        return np.repeat(drawn, self.lengths, axis=-1)
 
 
 @dataclass(frozen=True)

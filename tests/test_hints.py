@@ -49,7 +49,7 @@ BASES = {
         ("Metric", "brier", "use 'brier_score'"),
         ("Layer", "conv2d", "without convolution, recurrence or attention (README, Limits)"),
         ("Layer", "LSTM", "without convolution, recurrence or attention (README, Limits)"),
-        ("Layer", "embedding", "categories must be encoded before, for example one-hot"),
+        ("Layer", "embeddings", "did you mean 'embedding'?"),
         ("Layer", "relu", "use the layer 'activation'"),
         ("Activation", "softmax", "use the loss 'softmax_cross_entropy', which applies softmax"),
         ("Activation", "swish", "use 'silu'"),

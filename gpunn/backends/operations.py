@@ -11,6 +11,7 @@ recorded once and replayed. No operation waits for the device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -298,10 +299,10 @@ class Operations:
         ----------
         activation : Activation
             f.
-        z : array, shape (rows, units)
+        z : array, shape (rows, ...)
             Overwritten if there is a bias.
-        bias : array, shape (units,), or None
-        out : array, shape (rows, units)
+        bias : array, shape of a row, or None
+        out : array, shape (rows, ...)
             z itself where the activation allows that.
         """
         if bias is not None:
@@ -323,9 +324,9 @@ class Operations:
         ----------
         activation : Activation
             f.
-        z, output, gradient : array, shape (rows, units)
+        z, output, gradient : array, shape (rows, ...)
             What f was given, what it gave, and dL/d(output), which becomes dL/dz.
-        bias_gradient : array, shape (units,), or None
+        bias_gradient : array, shape of a row, or None
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
@@ -548,6 +549,342 @@ class Operations:
         mean = xp.mean(h, axis=1, keepdims=True)
         along = xp.mean(h * normalized, axis=1, keepdims=True)
         gradient[...] = inverse_std * (h - mean - normalized * along)
+
+    # ----------------------------------------------------------------------- layers for tables
+
+    @operation
+    def copy_columns(
+        self, source: Array, first: int, out: Array, out_first: int, columns: int
+    ) -> None:
+        """Set out[:, out_first + j] = source[:, first + j] for j < columns.
+
+        Parameters
+        ----------
+        source : array, shape (rows, at least first + columns)
+        out : array, shape (rows, at least out_first + columns)
+            Its other columns stay as they are.
+        """
+        out[:, out_first : out_first + columns] = source[:, first : first + columns]
+
+    @operation
+    def one_hot(
+        self,
+        codes: Array,
+        sizes: Sequence[int],
+        binary_as_sign: bool,
+        levels: Array,
+        out: Array,
+    ) -> None:
+        """Set an output for each category: on where a row's code is this category's, off elsewhere.
+
+        A column of codes 0, 1, ..., size - 1 has an output for each but 0, which stands for a
+        missing or an unknown category, as any number out of range does.
+
+        Parameters
+        ----------
+        codes : array, shape (rows, columns)
+            Whole numbers.
+        sizes : sequence of int
+            Of each column.
+        binary_as_sign : bool
+            Whether a column of size 3, that is, of two categories, has one output for both.
+        levels : array, shape (3, outputs)
+            What an output is if the row has another category, this category, and, where two share
+            an output, the second one.
+        out : array, shape (rows, outputs)
+        """
+        xp, stop = self.xp, 0
+        for column, size in enumerate(sizes):
+            code = codes[:, column : column + 1]
+            shared = binary_as_sign and size == 3
+            start, stop = stop, stop + (1 if shared else size - 1)
+            off, on, second = (levels[k : k + 1, start:stop] for k in range(3))
+            own = xp.arange(1, 1 + stop - start, dtype=codes.dtype, device=self.device)
+            chosen = xp.where(code == own, on, off)
+            out[:, start:stop] = xp.where(code == 2, second, chosen) if shared else chosen
+
+    @operation
+    def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> None:
+        """Look up each code's row of a table.
+
+        With t_c = table[sizes[0] + ... + sizes[c - 1] + codes[i, c]],
+        out[i] = [t_0 | t_1 | ...]. A code out of range counts as 0.
+
+        Parameters
+        ----------
+        codes : array, shape (rows, columns)
+            Whole numbers.
+        sizes : sequence of int
+            How many codes each column has.
+        table : array, shape (sum of sizes, dimension)
+        out : array, shape (rows, columns * dimension)
+        """
+        xp, dimension, first = self.xp, table.shape[1], 0
+        for column, size in enumerate(sizes):
+            code = codes[:, column]
+            known = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
+            rows = xp.take(table, xp.astype(known, xp.int64) + first, axis=0)
+            out[:, column * dimension : (column + 1) * dimension] = rows
+            first += size
+
+    @operation
+    def embed_gradient(
+        self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
+    ) -> None:
+        """Set each row of the table's gradient to the sum of the gradients of its uses.
+
+        The sum is in the order of the rows, or another that is always the same. Shapes are those of
+        `embed`; each gradient has the shape of what it is of.
+        """
+        xp, dimension, stop = self.xp, table_gradient.shape[1], 0
+        for column, size in enumerate(sizes):
+            code = codes[:, column : column + 1]
+            known = xp.where((code >= 0) & (code < size), code, xp.zeros_like(code))
+            every = xp.arange(size, dtype=codes.dtype, device=self.device)
+            uses = xp.astype(xp.floor(known) == every, gradient.dtype)
+            own = gradient[:, column * dimension : (column + 1) * dimension]
+            start, stop = stop, stop + size
+            table_gradient[start:stop, :] = xp.matmul(uses.T, own)
+
+    @operation
+    def scale(self, x: Array, factors: Array, out: Array) -> None:
+        """Set out = factors * x.
+
+        Parameters
+        ----------
+        x : array, shape (rows, members, features) or (rows, 1, features)
+            With 1, all members take the same row.
+        factors : array, shape (members, features)
+        out : array, shape (rows, members, features)
+            May be x.
+        """
+        out[...] = x * factors
+
+    @operation
+    def scale_gradient(
+        self,
+        x: Array,
+        factors: Array,
+        gradient: Array,
+        factors_gradient: Array,
+        input_gradient: Array | None,
+    ) -> None:
+        """Set the gradients of `scale` from that of its output.
+
+        factors_gradient = sum over the rows of gradient * x;
+        input_gradient = gradient * factors, summed over the members if they take the same row.
+
+        Shapes are those of `scale`; each gradient has the shape of what it is of. The gradient of
+        an input for each member may be the memory of `gradient`.
+        """
+        xp = self.xp
+        factors_gradient[...] = xp.sum(gradient * x, axis=0)
+        if input_gradient is not None:
+            scaled = gradient * factors
+            same_row = x.shape[1] == 1
+            input_gradient[...] = xp.sum(scaled, axis=1, keepdims=True) if same_row else scaled
+
+    @operation
+    def parametric_activate(
+        self, activation: Activation, x: Array, alpha: Array, out: Array
+    ) -> None:
+        """Set out = x + alpha * (f(x) - x).
+
+        Parameters
+        ----------
+        activation : Activation
+            f.
+        x, out : array, shape (rows, ...)
+        alpha : array, shape of a row
+        """
+        out[...] = x + alpha * (activation.value(self.xp, x) - x)
+
+    @operation
+    def parametric_activation_gradient(
+        self,
+        activation: Activation,
+        x: Array,
+        alpha: Array,
+        gradient: Array,
+        alpha_gradient: Array,
+    ) -> None:
+        """From dL/dout in `gradient`: dL/dalpha and, in its place, dL/dx.
+
+        alpha_gradient = sum over the rows of gradient * (f(x) - x);
+        gradient = gradient * (1 + alpha * (f'(x) - 1)).
+
+        Shapes are those of `parametric_activate`; each gradient has the shape of what it is of.
+        """
+        xp = self.xp
+        value = activation.value(xp, x)
+        alpha_gradient[...] = xp.sum(gradient * (value - x), axis=0)
+        gradient *= 1 + alpha * (activation.derivative(xp, x, value) - 1)
+
+    @operation
+    def periodic(self, x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
+        """Set out[i, c] to waves of x[i, c], whose frequencies are those of column c.
+
+        With phases, out[i, c, k] = cos(2 pi frequencies[c, k] x[i, c] + phases[c, k]).
+        Without, there are as many cosines of 2 pi frequencies[c, k] x[i, c], and then the sines.
+
+        Parameters
+        ----------
+        x : array, shape (rows, columns)
+        frequencies : array, shape (columns, waves)
+        phases : array, shape (columns, waves), or None
+        out : array, shape (rows, columns, waves), without phases (rows, columns, 2 * waves)
+        """
+        xp, waves = self.xp, frequencies.shape[1]
+        angle = x[:, :, None] * (2 * math.pi * frequencies)
+        if phases is not None:
+            out[...] = xp.cos(angle + phases)
+        else:
+            out[:, :, :waves] = xp.cos(angle)
+            out[:, :, waves:] = xp.sin(angle)
+
+    @operation
+    def periodic_gradient(
+        self,
+        x: Array,
+        frequencies: Array,
+        phases: Array | None,
+        gradient: Array,
+        frequencies_gradient: Array,
+        phases_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> None:
+        """Set the gradients of `periodic` from that of its output.
+
+        With s[i, c, k] = dL/d(angle), where the angle is what cosine and sine are taken of:
+        phases_gradient = sum_i s[i];  frequencies_gradient = 2 pi sum_i s[i] x[i];
+        input_gradient = 2 pi sum_k frequencies[:, k] s[:, :, k].
+
+        Shapes are those of `periodic`; each gradient has the shape of what it is of.
+        """
+        xp, waves = self.xp, frequencies.shape[1]
+        turns = 2 * math.pi
+        angle = x[:, :, None] * (turns * frequencies)
+        if phases is not None:
+            slope = -gradient * xp.sin(angle + phases)
+        else:
+            cosines, sines = gradient[:, :, :waves], gradient[:, :, waves:]
+            slope = sines * xp.cos(angle) - cosines * xp.sin(angle)
+        frequencies_gradient[...] = turns * xp.sum(slope * x[:, :, None], axis=0)
+        if phases_gradient is not None:
+            phases_gradient[...] = xp.sum(slope, axis=0)
+        if input_gradient is not None:
+            input_gradient[...] = turns * xp.sum(slope * frequencies, axis=2)
+
+    @operation
+    def piecewise_linear(
+        self, x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array
+    ) -> None:
+        """Set out[i, c, t] = min(max(slopes[c, t] * (x[i, c] - starts[c, t]), lowest), highest).
+
+        Parameters
+        ----------
+        x : array, shape (rows, columns)
+        starts, slopes, lowest, highest : array, shape (columns, bins)
+        out : array, shape (rows, columns, bins)
+        """
+        line = slopes * (x[:, :, None] - starts)
+        out[...] = self.xp.minimum(self.xp.maximum(line, lowest), highest)
+
+    @operation
+    def piecewise_linear_gradient(
+        self,
+        x: Array,
+        starts: Array,
+        slopes: Array,
+        lowest: Array,
+        highest: Array,
+        gradient: Array,
+        input_gradient: Array,
+    ) -> None:
+        """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t] within the limits.
+
+        Shapes are those of `piecewise_linear`; each gradient has the shape of what it is of.
+        """
+        xp = self.xp
+        line = slopes * (x[:, :, None] - starts)
+        within = xp.astype((line > lowest) & (line < highest), gradient.dtype)
+        input_gradient[...] = xp.sum(gradient * slopes * within, axis=2)
+
+    @operation
+    def group_matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> None:
+        """Set out = a @ b for each group, with either operand transposed first.
+
+        A batch has its groups in the middle, (rows, groups, ...); weights have them in front. So
+        there are three kinds of products: a batch by weights, a batch by transposed weights, and,
+        with `transpose_a`, two batches, summed over their rows.
+
+        Parameters
+        ----------
+        a : array, shape (rows, groups, k), or (rows, groups, m) if it is transposed
+        b : array, shape (groups, k, n), or (groups, n, k) if it is transposed, or (rows, groups, n)
+            if a is transposed
+        out : array, shape (rows, groups, n), or (groups, m, n) if a is transposed
+        """
+        xp = self.xp
+        if transpose_a:
+            left, right = xp.permute_dims(a, (1, 2, 0)), xp.permute_dims(b, (1, 0, 2))
+            out[...] = xp.matmul(left, right)
+            return
+        left = xp.permute_dims(a, (1, 0, 2))
+        right = xp.permute_dims(b, (0, 2, 1)) if transpose_b else b
+        out[...] = xp.permute_dims(xp.matmul(left, right), (1, 0, 2))
+
+    @composite
+    def group_dense(
+        self,
+        x: Array,
+        weights: Array,
+        bias: Array | None,
+        activation: Activation,
+        z: Array,
+        out: Array,
+    ) -> None:
+        """Do as `dense`, with weights of its own for each group.
+
+        Parameters
+        ----------
+        x : array, shape (rows, groups, inputs)
+        weights : array, shape (groups, inputs, units)
+        bias : array, shape (groups, units), or None
+        activation : Activation
+            f.
+        z, out : array, shape (rows, groups, units)
+            `out` is z itself where the activation allows that.
+        """
+        self.group_matmul(x, weights, z)
+        self.activate(activation, z, bias, out)
+
+    @composite
+    def group_dense_gradient(
+        self,
+        x: Array,
+        weights: Array,
+        activation: Activation,
+        z: Array,
+        output: Array,
+        gradient: Array,
+        weight_gradient: Array,
+        bias_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> None:
+        """Do as `dense_gradient` for `group_dense`, whose shapes these are."""
+        self.activation_gradient(activation, z, output, gradient, bias_gradient)
+        self.group_matmul(x, gradient, weight_gradient, transpose_a=True)
+        if input_gradient is not None:
+            self.group_matmul(gradient, weights, input_gradient, transpose_b=True)
 
     # -------------------------------------------------------------- losses, metrics, updates
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.layers import BatchNorm, Chain, Layer, Rescaling, Standardization
+from gpunn.layers import BatchNorm, Chain, Dense, Layer, Rescaling, Standardization
 from gpunn.network import Sequential
 
 __all__ = ["Affine", "affine_of", "layers_of", "layers_with_arrays"]
@@ -81,11 +81,13 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
-    """Yield each layer's label, the layer, and its arrays on the host, in float64."""
+    """Yield each layer's label, the layer, and its arrays on the host, in float64.
+
+    The weights of a dense layer are those that x is multiplied by, whatever the parametrization.
+    """
     arrays = model.parameters.to_host()
     for label, layer in layers_of(model):
-        yield (
-            label,
-            layer,
-            {name: arrays[f"{label}.{name}"].astype(np.float64) for name in layer.values},
-        )
+        own = {name: arrays[f"{label}.{name}"].astype(np.float64) for name in layer.values}
+        if type(layer) is Dense:
+            own["weights"] *= layer.weight_factor(len(own["weights"]))
+        yield label, layer, own

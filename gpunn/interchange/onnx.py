@@ -78,6 +78,7 @@ def to_onnx(
     y = "input"
     if dtype != model.dtype:
         y = graph.add("Cast", y, name="cast", to=graph.element_type(model.dtype))
+    graph.row_shapes[y] = model.input_shape
     for label, layer in zip(model.labels, model.layers, strict=True):
         y = convert(graph, layer, label, y)
     graph.add("Identity", y, name="output")

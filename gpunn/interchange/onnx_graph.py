@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunn.typing import Shape
+from gpunn.typing import HostArray, Shape
 
 __all__ = ["Graph"]
 
@@ -23,10 +23,16 @@ class Graph:
         Dtype of the graph's computations.
     arrays : mapping of str to ndarray
         The network's parameters and buffers.
+
+    Attributes
+    ----------
+    row_shapes : dict of str to tuple of int
+        The shape of a row of the network's input, and of what each layer gives, by name.
     """
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
+        self.row_shapes: dict[str, Shape] = {}
         self._arrays = arrays
         self._nodes: list[Any] = []
         self._constants: dict[str, np.ndarray] = {}
@@ -43,9 +49,23 @@ class Graph:
         self._constants[name] = self._arrays[name]
         return name
 
+    def value(self, name: str) -> np.ndarray:
+        """Return one of the network's arrays."""
+        return self._arrays[name]
+
     def number(self, value: float, name: str) -> str:
         """Add a number as a constant and return its name."""
         self._constants[name] = np.array(value, dtype=self.dtype)
+        return name
+
+    def array(self, values: HostArray, name: str) -> str:
+        """Add an array of the graph's dtype as a constant and return its name."""
+        self._constants[name] = np.asarray(values, dtype=self.dtype)
+        return name
+
+    def integers(self, values: Sequence[int], name: str) -> str:
+        """Add a vector of int64 as a constant, such as axes, and return its name."""
+        self._constants[name] = np.array(values, dtype=np.int64)
         return name
 
     def element_type(self, dtype: str) -> int:

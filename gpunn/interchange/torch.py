@@ -335,6 +335,8 @@ def layer_values(
                 f"state: {module}.{theirs} has shape {group[theirs].shape}; layer {label!r} takes "
                 f"{shape}"
             )
+        if type(layer) is layers.Dense and name == "weights" and array.dtype.kind == "f":
+            array = array / layer.weight_factor(len(array))
         with np.errstate(over="ignore"):
             converted = array.astype(model.dtype) if array.dtype.kind == "f" else array
         if array.dtype.kind != "f" or not np.isfinite(converted).all():

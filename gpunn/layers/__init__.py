@@ -4,22 +4,37 @@ from typing import TYPE_CHECKING
 
 from gpunn.configurable import missing_class
 from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.categories import Embedding, OneHot
 from gpunn.layers.chain import Chain
+from gpunn.layers.columns import ColumnGroups
 from gpunn.layers.dense import Dense, Neuron
 from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling
+from gpunn.layers.members import MemberDense, Members
 from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
+from gpunn.layers.periodic import PeriodicEmbedding
+from gpunn.layers.piecewise import PiecewiseLinearEmbedding
+from gpunn.layers.scale import ParametricActivation, Scale
 
 __all__ = [
     "Activation",
     "BatchNorm",
     "Chain",
+    "ColumnGroups",
     "Dense",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Layer",
     "LayerNorm",
+    "MemberDense",
+    "Members",
     "Neuron",
+    "OneHot",
+    "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "Rescaling",
+    "Scale",
     "Standardization",
     "operations_only",
 ]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU
-from gpunn.configurable import resolve
+from gpunn.configurable import check_choice, resolve
 from gpunn.initializers import (
     FanIn,
     GlorotFanInMean,
     GlorotOrFanIn,
     Initializer,
     LeCun,
+    Normal,
     Uniform,
     Zeros,
 )
@@ -25,17 +26,23 @@ from gpunn.workspace import Workspace
 
 __all__ = ["Dense", "Neuron", "Neurons"]
 
+PARAMETRIZATIONS = ("standard", "ntp")
+
 
 @dataclass(eq=False)
 class Dense(Layer):
     """y = f(x W + b), with W of shape (inputs, units) and b of shape (units,).
 
-    With z = x W + b, of shape (rows, units), the chain rule is
+    In the parametrization "ntp" x W is divided by the square root of the number of inputs (Jacot et
+    al. 2018, "Neural Tangent Kernel"): so one learning rate suits layers of all widths. With
+    z = x W + b, of shape (rows, units), the chain rule is
 
         dL/dz = dL/dy * f'(z)
         dL/dW = x^T dL/dz
         dL/db = sum over rows of dL/dz
         dL/dx = dL/dz W^T
+
+    and with "ntp" the same for W / sqrt(inputs), of whose gradient dL/dW is a part by that factor.
 
     Parameters
     ----------
@@ -48,10 +55,11 @@ class Dense(Layer):
     initializer : str, Initializer or mapping
         Initial values of W. "auto" is `GlorotFanInMean` for ReLU and leaky ReLU, `LeCun` for SELU
         (Klambauer et al. 2017), `FanIn` without an activation, as in most last layers, and
-        `GlorotOrFanIn` otherwise.
+        `GlorotOrFanIn` otherwise; N(0, 1) with "ntp".
     bias_initializer : str, Initializer or mapping
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
-        `nn.Linear`; zeros for SELU.
+        `nn.Linear`; zeros for SELU; N(0, 1) with "ntp".
+    parametrization : {"standard", "ntp"}
 
     Notes
     -----
@@ -64,6 +72,7 @@ class Dense(Layer):
     bias: bool = True
     initializer: str | Initializer = "auto"
     bias_initializer: str | Initializer = "auto"
+    parametrization: str = "standard"
 
     name = "dense"
 
@@ -72,12 +81,14 @@ class Dense(Layer):
         self.require_integer("units")
         self.require_flag("bias")
         self.f = self.activation = resolve(Activation, self.activation, "activation")
+        check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
+        ntp = self.parametrization == "ntp"
         if self.initializer == "auto":
-            self.initializer = fitting_initializer(self.f)
+            self.initializer = Normal(1.0) if ntp else fitting_initializer(self.f)
         self.initializer = resolve(Initializer, self.initializer, "initializer")
-        # "auto" needs the number of inputs, unless it is zeros.
-        if self.bias_initializer == "auto" and isinstance(self.f, SELU):
-            self.bias_initializer = Zeros()
+        # "auto" needs the number of inputs, unless it is one of these.
+        if self.bias_initializer == "auto" and (ntp or isinstance(self.f, SELU)):
+            self.bias_initializer = Normal(1.0) if ntp else Zeros()
         if self.bias_initializer != "auto":
             self.bias_initializer = resolve(Initializer, self.bias_initializer, "bias_initializer")
 
@@ -94,18 +105,37 @@ class Dense(Layer):
         b = ParameterSpec("biases", (self.units,), bias_initializer, decay=False)  # type: ignore[arg-type]
         return [W, b] if self.bias else [W]
 
+    def config(self) -> dict[str, Any]:
+        described = super().config()
+        if self.parametrization == "standard":
+            del described["parametrization"]  # so that earlier releases read the file
+        return described
+
     @property
     def neurons(self) -> Neurons:
         """The layer's neurons, each a live view of its column of W and its entry of b."""
         return Neurons(self)
 
+    def weight_factor(self, inputs: int) -> float:
+        """Return what x W is multiplied by: 1, or 1 / sqrt(inputs) with "ntp"."""
+        return 1 / math.sqrt(inputs) if self.parametrization == "ntp" else 1.0
+
+    def _factored_weights(self, workspace: Workspace) -> Array:
+        """Return what x is multiplied by: W, or the buffer of W / sqrt(inputs)."""
+        W = self.values["weights"]
+        ntp = self.parametrization == "ntp"
+        return workspace.fixed(self, "factored weights", W.shape) if ntp else W
+
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         ops, rows = workspace.backend, x.shape[0]
+        W, V = self.values["weights"], self._factored_weights(workspace)
+        if V is not W:
+            ops.rescale(W, self.weight_factor(W.shape[0]), 0.0, V)
         z = workspace.rows(self, "preactivation", rows, (self.units,))
         # Where f'(z) follows from f(z), z is not needed again: f is applied in place.
         a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
-        ops.dense(x, self.values["weights"], self.values.get("biases"), self.f, z, a)
+        ops.dense(x, V, self.values.get("biases"), self.f, z, a)
         return a
 
     @operations_only
@@ -119,20 +149,22 @@ class Dense(Layer):
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        input_gradient = None
+        dW, input_gradient = self.gradients["weights"], None
         if wants_input_gradient:
             input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
         ops.dense_gradient(
             x,
-            self.values["weights"],
+            self._factored_weights(workspace),
             self.f,
             z,
             y,
             gradient,  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
-            self.gradients["weights"],  # dL/dW = x^T dL/dz
+            dW,  # dL/dW = x^T dL/dz
             self.gradients.get("biases"),  # dL/db = sum over rows of dL/dz
             input_gradient,  # dL/dx = dL/dz W^T, unless it is None
         )
+        if self.parametrization == "ntp":
+            ops.rescale(dW, self.weight_factor(x.shape[1]), 0.0, dW)
         return gradient if input_gradient is None else input_gradient
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gpunn import activations
 from gpunn.configurable import resolve
 from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.views import reshaped
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
@@ -152,7 +153,7 @@ class Flatten(Layer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        return reshaped(self, x, (math.prod(x.shape[1:]),), workspace)
+        return reshaped(self, x, (x.shape[0], math.prod(x.shape[1:])), workspace)
 
     @operations_only
     def backward(
@@ -163,16 +164,4 @@ class Flatten(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        return reshaped(self, gradient, x.shape[1:], workspace)
-
-
-def reshaped(layer: Layer, x: Array, shape: Shape, workspace: Workspace) -> Array:
-    """Return x with rows of another shape: a view, or a copy if x is a view with other strides."""
-    xp, rows = workspace.backend.xp, x.shape[0]
-    try:
-        return xp.reshape(x, (rows, *shape), copy=False)
-    except (ValueError, AttributeError):  # what NumPy and CuPy say if there is no such view
-        dtype = workspace.backend.dtype_name(x)
-        y = workspace.rows(layer, f"{dtype} {shape}", rows, shape, dtype)
-        workspace.backend.assign(x, xp.reshape(y, x.shape, copy=False))
-        return y
+        return reshaped(self, gradient, x.shape, workspace)

@@ -18,12 +18,21 @@ from gpunn.interchange.onnx_layers import LAYERS
 from gpunn.layers import (
     BatchNorm,
     Chain,
+    ColumnGroups,
     Dense,
     Dropout,
+    Embedding,
     Flatten,
     Layer,
     LayerNorm,
+    MemberDense,
+    Members,
+    OneHot,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
     Rescaling,
+    Scale,
     Standardization,
 )
 
@@ -112,6 +121,53 @@ def test_layers(layers, dtype):
     fresh = [layer.config() for layer in layers]  # a layer belongs to one network
     model = disturbed(gpunn.Sequential(fresh, (5,), "numpy", dtype=dtype))
     check(model, np.random.default_rng(0).normal(0, 4, (17, 5)).astype(dtype))
+
+
+EDGES = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 3.0]]
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Scale(), Dense(4, "selu", parametrization="ntp"), ParametricActivation("mish"), Dense(2)],
+        [PeriodicEmbedding(4), Dense(2)],
+        [PeriodicEmbedding(4, 2, kind="pl"), Dense(2)],
+        [PeriodicEmbedding(4, 2, kind="plr"), Dense(2)],
+        [PeriodicEmbedding(4, 2, kind="plr", lite=True), Dense(2)],
+        [Members(3), MemberDense(4, "relu"), MemberDense(2, "gelu", adapters=False), Members(3)],
+        [Members(3, "fixed"), MemberDense(4, separate=True), MemberDense(2, input_adapter=False)],
+        [
+            ColumnGroups(
+                [
+                    {
+                        "columns": [2, 5],
+                        "layers": [PiecewiseLinearEmbedding(EDGES, 2, "A", "relu")],
+                    },
+                    {"columns": [1, 2]},
+                ]
+            ),
+            Dense(2),
+        ],
+        [
+            ColumnGroups([{"columns": [0, 3], "layers": [PiecewiseLinearEmbedding(EDGES, 2)]}]),
+            Dense(2),
+        ],
+    ],
+    ids=lambda layers: "-".join(layer.name for layer in layers),
+)
+def test_layers_for_tables(layers, dtype):
+    fresh = [layer.config() for layer in layers]
+    model = disturbed(gpunn.Sequential(fresh, (5,), "numpy", dtype=dtype))
+    check(model, np.random.default_rng(0).normal(0, 1, (17, 5)).astype(dtype))
+
+
+def test_codes_of_categories(dtype):
+    codes = {"layers": [OneHot([3, 5]), Dense(4)], "columns": [0, 2]}
+    others = {"layers": [OneHot([3, 2], binary_as_sign=False)], "columns": [2, 4]}
+    table = {"layers": [Embedding([4, 3], 2)], "columns": [4, 6]}
+    layers = [ColumnGroups([codes, others, table]), Dense(3)]
+    model = disturbed(gpunn.Sequential(layers, (6,), "numpy", dtype=dtype))
+    check(model, np.random.default_rng(0).integers(-1, 6, (40, 6)).astype(dtype))
 
 
 def test_images_as_they_are():

@@ -46,6 +46,16 @@ def torch():
     return pytest.importorskip("torch", reason="PyTorch is not installed")
 
 
+def test_parametrizations_are_not_pytorchs():
+    """Its weights are those that x is multiplied by, whatever factor gpunn has beside them."""
+    model = make_model([Dense(3, "selu", parametrization="ntp"), Dense(2)])
+    state, W = state_dict(model), model.parameters.to_host()["dense_1.weights"]
+    np.testing.assert_allclose(state["0.weight"], W.T / np.sqrt(6), rtol=1e-15)
+    again = gpunn.Sequential([each.config() for each in model.layers], 6, "numpy", dtype="float64")
+    load_state_dict(again, state)
+    np.testing.assert_allclose(again.predict(X), model.predict(X), rtol=1e-12)
+
+
 def test_names_and_layout():
     model = make_model()
     state = state_dict(model)

@@ -110,7 +110,17 @@ BUILTIN = [cls for cls in known(Layer).values() if cls.__module__.startswith("gp
 
 @pytest.mark.parametrize("cls", BUILTIN)
 def test_config_describes_and_rebuilds(cls):
-    required = {layers.Dense: {"units": 3}, layers.Chain: {"layers": [layers.Dense(3), "dropout"]}}
+    some_layers = [layers.Dense(3), "dropout"]
+    required = {
+        layers.Chain: {"layers": some_layers},
+        layers.ColumnGroups: {"groups": [{"columns": [1, 3], "layers": some_layers}]},
+        layers.Dense: {"units": 3},
+        layers.Embedding: {"sizes": [3, 4]},
+        layers.MemberDense: {"units": 3},
+        layers.Members: {"count": 2},
+        layers.OneHot: {"sizes": [3, 4], "on": [1.0, 1.0, 0.5, 0.5]},
+        layers.PiecewiseLinearEmbedding: {"edges": [[0.0, 1.0, 3.0]]},
+    }
     layer = make(cls, required.get(cls, {}), "layer")
     again = resolve(Layer, layer.config(), "layer")
     assert type(again) is cls

@@ -523,6 +523,306 @@ def elementwise() -> Iterator[Case]:
         )
 
 
+TABLES = ((1, [3]), (7, [2, 5]), (70, [4, 3, 9, 2]), (33, [40, 3]), (300, [17]))
+"""Rows, and how many codes each column has."""
+
+
+def codes_of(g: np.random.Generator, rows: int, sizes: list[int]) -> np.ndarray:
+    """Return codes of each column as numbers, some of them out of range."""
+    return np.stack([g.integers(-1, size + 1, rows) for size in sizes], 1).astype(np.float64)
+
+
+def categories() -> Iterator[Case]:
+    for (rows, sizes), signs in itertools.product(TABLES, (True, False)):
+        at = f"{rows}x{'+'.join(map(str, sizes))}"
+        outputs = sum(1 if signs and size == 3 else size - 1 for size in sizes)
+        yield Case(
+            f"one_hot-{at}{'-signs' if signs else ''}",
+            "one_hot",
+            lambda g, rows=rows, sizes=sizes, signs=signs, outputs=outputs: {
+                "codes": codes_of(g, rows, sizes),
+                "sizes": sizes,
+                "binary_as_sign": signs,
+                "levels": normal(g, 3, outputs),
+                "out": normal(g, rows, outputs),
+            },
+            exact=True,
+        )
+    for (rows, sizes), dimension in itertools.product(TABLES, (1, 8, 33)):
+        at, columns, total = (
+            f"{rows}x{'-'.join(map(str, sizes))}x{dimension}",
+            len(sizes),
+            sum(sizes),
+        )
+
+        def lookup(
+            g: np.random.Generator, rows: int = rows, sizes: Any = sizes, d: int = dimension
+        ) -> dict[str, Any]:
+            return {
+                "codes": codes_of(g, rows, sizes),
+                "sizes": sizes,
+                "table": normal(g, sum(sizes), d),
+                "out": normal(g, rows, len(sizes) * d),
+            }
+
+        yield Case(f"embed-{at}", "embed", lookup, exact=True)
+        yield Case(
+            f"embed_gradient-{at}",
+            "embed_gradient",
+            lambda g, rows=rows, sizes=sizes, d=dimension, columns=columns, total=total: {
+                "codes": codes_of(g, rows, sizes),
+                "sizes": sizes,
+                "gradient": normal(g, rows, columns * d),
+                "table_gradient": normal(g, total, d),
+            },
+            terms=rows,
+        )
+
+
+RANGES = ((1, 1, 0, 1, 0, 1), (6, 9, 2, 5, 3, 2), (70, 40, 7, 90, 50, 33), (5, 3, 0, 3, 0, 3))
+"""Rows; columns of the source, and the first one to copy; those of the target; how many."""
+
+MEMBERS = ((1, 1, 1), (7, 3, 5), (70, 1, 33), (70, 4, 16), (64, 8, 100))
+"""Rows, members and features."""
+
+
+def members() -> Iterator[Case]:
+    for rows, width, first, out_width, out_first, columns in RANGES:
+        yield Case(
+            f"copy_columns-{rows}x{width}-{columns}",
+            "copy_columns",
+            lambda g, a=rows, b=width, c=first, d=out_width, e=out_first, f=columns: {
+                "source": normal(g, a, b),
+                "first": c,
+                "out": normal(g, a, d),
+                "out_first": e,
+                "columns": f,
+            },
+            exact=True,
+        )
+    for (rows, count, features), shared in itertools.product(MEMBERS, (True, False)):
+        at = f"{rows}x{count}x{features}{'-shared' if shared else ''}"
+        x_members = 1 if shared else count
+
+        def scaled(
+            g: np.random.Generator,
+            n: int = rows,
+            x_members: int = x_members,
+            k: int = count,
+            d: int = features,
+        ) -> dict[str, Any]:
+            x, factors = normal(g, n, x_members, d), normal(g, k, d)
+            return {"x": x, "factors": factors, "out": normal(g, n, k, d)}
+
+        def back(
+            g: np.random.Generator,
+            kind: str,
+            n: int = rows,
+            x_members: int = x_members,
+            k: int = count,
+            d: int = features,
+        ) -> dict[str, Any]:
+            dx = {"none": None, "own": normal(g, n, x_members, d), "in_place": Same("gradient")}
+            return {
+                "x": normal(g, n, x_members, d),
+                "factors": normal(g, k, d),
+                "gradient": normal(g, n, k, d),
+                "factors_gradient": normal(g, k, d),
+                "input_gradient": dx[kind],
+            }
+
+        yield Case(f"scale-{at}", "scale", scaled)
+        for kind in ("none", "own", *(() if shared and count > 1 else ("in_place",))):
+            given = partial(back, kind=kind)
+            yield Case(f"scale_gradient-{at}-{kind}", "scale_gradient", given, terms=rows + count)
+    functions = [activations.SELU(), activations.Mish(), activations.ReLU(), activations.GELU()]
+    functions += [activations.Identity(), activations.LeakyReLU(0.3)]
+    for f, (rows, count, features) in itertools.product(functions, MEMBERS):
+        at = f"{f.name}-{rows}x{count}x{features}"
+        shape = (rows, features) if count == 1 else (rows, count, features)
+        yield Case(
+            f"parametric_activate-{at}",
+            "parametric_activate",
+            lambda g, f=f, shape=shape: {
+                "activation": f,
+                "x": 2 * with_zeros(g, *shape),
+                "alpha": normal(g, *shape[1:]),
+                "out": normal(g, *shape),
+            },
+        )
+        yield Case(
+            f"parametric_activation_gradient-{at}",
+            "parametric_activation_gradient",
+            lambda g, f=f, shape=shape: {
+                "activation": f,
+                "x": 2 * with_zeros(g, *shape),
+                "alpha": normal(g, *shape[1:]),
+                "gradient": normal(g, *shape),
+                "alpha_gradient": normal(g, *shape[1:]),
+            },
+            terms=rows,
+        )
+
+
+GROUPED = ((1, 1, 1, 1), (7, 3, 5, 2), (70, 4, 16, 3), (64, 8, 48, 16), (33, 2, 200, 130))
+"""Rows, groups, inputs and units."""
+
+
+def grouped_products() -> Iterator[Case]:
+    for rows, groups, inputs, units in GROUPED:
+        batch, weights = (rows, groups, inputs), (groups, inputs, units)
+        outputs, turned = (rows, groups, units), (groups, units, inputs)
+        for kind, a, b, out, terms in (
+            ("plain", batch, weights, outputs, inputs),
+            ("transpose_a", batch, outputs, weights, rows),
+            ("transpose_b", batch, turned, outputs, inputs),
+        ):
+            flag = {} if kind == "plain" else {kind: True}
+            yield Case(
+                f"group_matmul-{rows}x{groups}x{inputs}x{units}-{kind}",
+                "group_matmul",
+                lambda g, a=a, b=b, out=out, flag=flag: {
+                    "a": normal(g, *a),
+                    "b": normal(g, *b),
+                    "out": normal(g, *out),
+                    **flag,
+                },
+                terms=terms,
+            )
+    functions = (activations.Identity(), activations.ReLU(), activations.GELU())
+    for f, sizes, bias in itertools.product(functions, GROUPED, (True, False)):
+        at = f"{f.name}-{'x'.join(map(str, sizes))}{'' if bias else '-no_bias'}"
+
+        def forward(
+            g: np.random.Generator, f: Any = f, sizes: Any = sizes, bias: bool = bias
+        ) -> dict[str, Any]:
+            rows, groups, inputs, units = sizes
+            return {
+                "x": normal(g, rows, groups, inputs),
+                "weights": normal(g, groups, inputs, units),
+                "bias": normal(g, groups, units) if bias else None,
+                "activation": f,
+                "z": normal(g, rows, groups, units),
+                "out": Same("z") if f.from_output else normal(g, rows, groups, units),
+            }
+
+        def backward(
+            g: np.random.Generator, wanted: bool, f: Any = f, sizes: Any = sizes, bias: bool = bias
+        ) -> dict[str, Any]:
+            rows, groups, inputs, units = sizes
+            z = 2 * with_zeros(g, rows, groups, units)
+            a = f.value(array_api_compat.numpy, z)
+            return {
+                "x": normal(g, rows, groups, inputs),
+                "weights": normal(g, groups, inputs, units),
+                "activation": f,
+                "z": a if f.from_output else z,
+                "output": Same("z") if f.from_output else a,
+                "gradient": normal(g, rows, groups, units),
+                "weight_gradient": normal(g, groups, inputs, units),
+                "bias_gradient": normal(g, groups, units) if bias else None,
+                "input_gradient": normal(g, rows, groups, inputs) if wanted else None,
+            }
+
+        yield Case(f"group_dense-{at}", "group_dense", forward, terms=sizes[2])
+        for wanted in (True, False):
+            yield Case(
+                f"group_dense_gradient-{at}-{'inputs' if wanted else 'parameters'}",
+                "group_dense_gradient",
+                partial(backward, wanted=wanted),
+                terms=max(sizes[0], sizes[3]),
+            )
+
+
+EMBEDDED = ((1, 1, 1), (7, 3, 5), (70, 8, 16), (33, 2, 48), (300, 5, 3))
+"""Rows, columns, and waves or bins."""
+
+
+def embeddings_of_numbers() -> Iterator[Case]:
+    for (rows, columns, waves), shifted in itertools.product(EMBEDDED, (True, False)):
+        at = f"{rows}x{columns}x{waves}{'-phases' if shifted else ''}"
+        outputs = waves if shifted else 2 * waves
+
+        def given(
+            g: np.random.Generator,
+            n: int = rows,
+            c: int = columns,
+            k: int = waves,
+            shifted: bool = shifted,
+        ) -> dict[str, Any]:
+            return {
+                "x": normal(g, n, c),
+                "frequencies": normal(g, c, k) / 8,
+                "phases": g.uniform(-math.pi, math.pi, (c, k)) if shifted else None,
+            }
+
+        def back(
+            g: np.random.Generator,
+            wanted: bool,
+            given: Any = given,
+            n: int = rows,
+            c: int = columns,
+            k: int = waves,
+            outputs: int = outputs,
+            shifted: bool = shifted,
+        ) -> dict[str, Any]:
+            return {
+                **given(g),
+                "gradient": normal(g, n, c, outputs),
+                "frequencies_gradient": normal(g, c, k),
+                "phases_gradient": normal(g, c, k) if shifted else None,
+                "input_gradient": normal(g, n, c) if wanted else None,
+            }
+
+        yield Case(
+            f"periodic-{at}",
+            "periodic",
+            lambda g, given=given, n=rows, c=columns, m=outputs: {
+                **given(g),
+                "out": normal(g, n, c, m),
+            },
+        )
+        for wanted in (True, False):
+            yield Case(
+                f"periodic_gradient-{at}-{'inputs' if wanted else 'parameters'}",
+                "periodic_gradient",
+                partial(back, wanted=wanted),
+                terms=max(rows, outputs),
+            )
+    for rows, columns, bins in EMBEDDED:
+        at = f"{rows}x{columns}x{bins}"
+
+        def lines(
+            g: np.random.Generator, n: int = rows, c: int = columns, t: int = bins
+        ) -> dict[str, Any]:
+            return {
+                "x": 2 * normal(g, n, c),
+                "starts": normal(g, c, t),
+                "slopes": g.random((c, t)) * 3,
+                "lowest": np.where(np.arange(t) == 0, -1e30, 0.0) * np.ones((c, 1)),
+                "highest": np.where(np.arange(t) == t - 1, 1e30, 1.0) * np.ones((c, 1)),
+            }
+
+        yield Case(
+            f"piecewise_linear-{at}",
+            "piecewise_linear",
+            lambda g, lines=lines, n=rows, c=columns, t=bins: {
+                **lines(g),
+                "out": normal(g, n, c, t),
+            },
+        )
+        yield Case(
+            f"piecewise_linear_gradient-{at}",
+            "piecewise_linear_gradient",
+            lambda g, lines=lines, n=rows, c=columns, t=bins: {
+                **lines(g),
+                "gradient": normal(g, n, c, t),
+                "input_gradient": normal(g, n, c),
+            },
+            terms=bins,
+        )
+
+
 NORMALIZED = (
     *((1, 1), (1, 6), (2, 3), (64, 10), (5, 3277), (CHUNK + 1, 2), *TALL),
     *((6, 1), (1, 300), (3, 7), (17, 33), (40, 256), (9, 300)),
@@ -892,6 +1192,10 @@ CASES = [
     *products(),
     *dense_layers(),
     *elementwise(),
+    *categories(),
+    *members(),
+    *grouped_products(),
+    *embeddings_of_numbers(),
     *normalizations(),
     *loss_cases(),
     *metric_cases(),

@@ -58,6 +58,38 @@ def pixels() -> list[Layer]:
     return [layers.Flatten(), layers.Rescaling(), Dense(8, "relu"), Dense(CLASSES)]
 
 
+EDGES = [[-1.5, -0.5, 0.0, 2.0], [-2.0, 0.5, 2.0]]
+
+
+def table_layers() -> list[Layer]:
+    """Layers for tables, with members; INPUTS are numbers and, the last two columns, codes."""
+    waves = [layers.PeriodicEmbedding(4, 2, kind="plr", lite=True)]
+    pieces = [layers.PiecewiseLinearEmbedding(EDGES, 2)]
+    return [
+        layers.ColumnGroups(
+            [
+                {"columns": [0, 1], "layers": [layers.PeriodicEmbedding(4)]},
+                {"columns": [1, 2], "layers": waves},
+                {"columns": [2, 4], "layers": pieces},
+                {"columns": [4, 5], "layers": [layers.OneHot([3])]},
+                {"columns": [5, 6], "layers": [layers.Embedding([4], 2)]},
+            ]
+        ),
+        layers.Scale(),
+        Dense(8, parametrization="ntp"),
+        layers.ParametricActivation("mish"),
+        layers.Members(2, "normal", [4, 4]),
+        layers.MemberDense(5, "tanh"),
+        layers.MemberDense(4, "gelu", adapters=False),
+        layers.MemberDense(3, separate=True),
+        layers.Flatten(),
+        Dense(CLASSES),
+    ]
+
+
+TABLE = np.column_stack([INPUTS[:, :4], LABELS, _random.integers(0, 4, ROWS)])
+
+
 @dataclass(frozen=True)
 class Run:
     """One training run; `batch_size` leaves a smaller last batch."""
@@ -191,6 +223,7 @@ def table() -> Iterator[Run]:
         )
     yield Run("one batch", options={"batch_size": 64})
     yield Run("pixels", pixels, X=PIXELS)
+    yield Run("tables", table_layers, X=TABLE)
 
 
 RUNS = {run.name: run for run in table()}

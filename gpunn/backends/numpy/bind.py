@@ -9,7 +9,7 @@ and returns what is to be called, in order. None means that the definition does 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -143,6 +143,22 @@ class Binder:
                 outputs[part] = inputs[part] * ((bits >= threshold) * scale)
 
         return [run]
+
+    def embed_gradient(
+        self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
+    ) -> Calls | None:
+        if not contiguous(gradient, table_gradient):
+            return None
+        rows, columns = codes.shape
+        uses = gradient.reshape(rows * columns, table_gradient.shape[1])
+        limits, starts = np.array(sizes), np.cumsum([0, *sizes[:-1]])
+
+        def add_up() -> None:
+            known = np.where((codes >= 0) & (codes < limits), codes, 0)
+            table_gradient[...] = 0
+            np.add.at(table_gradient, (known.astype(np.int64) + starts).reshape(-1), uses)
+
+        return [add_up]
 
     def update(
         self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array

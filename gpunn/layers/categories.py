@@ -1,0 +1,205 @@
+"""Categories, which come as codes: 0 for a missing or unknown one, 1, 2, ... for those known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.configurable import check_integers, check_number, resolve
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Initializer, Normal
+from gpunn.layers.base import Layer, only_vectors, operations_only
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["Embedding", "OneHot"]
+
+
+@dataclass(eq=False)
+class Coded(Layer):
+    """What layers that take codes have in common.
+
+    Codes are whole numbers of the network's type, exact up to 2^24 in float32. They have no
+    derivative, so dL/dx = 0.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        How many codes each column has, 0 included.
+    """
+
+    sizes: Sequence[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.sizes = check_integers("sizes", self.sizes, at_least=2)
+        if not self.sizes:
+            raise ArgumentError("sizes: expected the number of codes of at least one column")
+        if max(self.sizes) > 2**24:
+            raise ArgumentError(f"sizes: codes are exact up to 2^24; got {max(self.sizes)} of them")
+
+    def check_columns(self, input_shape: Shape) -> None:
+        """Raise an ArgumentError unless a row has a code for each of the sizes."""
+        columns = only_vectors(self, input_shape)
+        if columns != len(self.sizes):
+            raise ArgumentError(
+                f"{self.name}: has sizes of {len(self.sizes)} columns; a row has {columns}"
+            )
+
+    def no_input_gradient(self, x: Array, workspace: Workspace) -> Array:
+        """Return zeros."""
+        input_gradient = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
+        workspace.backend.fill(input_gradient, 0.0)
+        return input_gradient
+
+
+@dataclass(eq=False)
+class OneHot(Coded):
+    """An output for each category, which is on where a row has it.
+
+    y_j = on_j if the row's code is that of category j, off_j otherwise; a missing or unknown
+    category turns none on. A column of two categories becomes one output, as in RealMLP (Holzmüller
+    et al. 2024): on for the first, `second` for the second, off for neither.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        How many codes each column has, 0 included.
+    binary_as_sign : bool
+        Whether a column of two categories has one output.
+    off, on, second : float or sequence of float
+        The outputs' values, or those of each output. Scaling of one-hot outputs is part of them.
+    """
+
+    binary_as_sign: bool = True
+    off: float | Sequence[float] = 0.0
+    on: float | Sequence[float] = 1.0
+    second: float | Sequence[float] = -1.0
+
+    name = "one_hot"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_flag("binary_as_sign")
+        for level in ("off", "on", "second"):
+            self._keep(level, self._checked_level(level))
+
+    def _checked_level(self, level: str) -> Any:
+        values, outputs = getattr(self, level), self.outputs
+        if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+            return check_number(level, values)
+        if len(values) != outputs:
+            raise ArgumentError(
+                f"{level}: expected a number, or one for each of the {outputs} outputs; "
+                f"got {len(values)}"
+            )
+        return tuple(check_number(f"{level}[{j}]", value) for j, value in enumerate(values))
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs there are."""
+        return sum(1 if self.binary_as_sign and size == 3 else size - 1 for size in self.sizes)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        self.check_columns(input_shape)
+        return (self.outputs,)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        self.check_columns(input_shape)
+        levels = Levels(self.off, self.on, self.second)
+        return [ParameterSpec("levels", (3, self.outputs), levels, trainable=False)]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], (self.outputs,))
+        levels = self.values["levels"]
+        workspace.backend.one_hot(x, tuple(self.sizes), self.binary_as_sign, levels, y)
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        return self.no_input_gradient(x, workspace) if wants_input_gradient else gradient
+
+
+@dataclass(frozen=True)
+class Levels(Initializer):
+    """Rows of given numbers, each one number or one for each column."""
+
+    off: float | Sequence[float]
+    on: float | Sequence[float]
+    second: float | Sequence[float]
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        given = (self.off, self.on, self.second)
+        return np.array([np.broadcast_to(values, shape[1:]) for values in given])
+
+
+@dataclass(eq=False)
+class Embedding(Coded):
+    """y = [T_1[c_1] | T_2[c_2] | ...]: for each column of codes, its code's row of a table.
+
+    A table has a row of `dimension` numbers for each code, 0 included (Guo & Berkhahn 2016, "Entity
+    Embeddings of Categorical Variables"). All tables are one parameter, one below the other. The
+    chain rule is dL/dT_k[c] = sum of dL/dy, its part for column k, over the rows of code c. The
+    order of that sum is always the same, so runs repeat to the bit on every engine. A code out of
+    range counts as 0.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        How many codes each column has, 0 included.
+    dimension : int
+        Numbers for each column.
+    initializer : str, Initializer or mapping
+        Initial values of the tables. "auto" is N(0, 1).
+    """
+
+    dimension: int = 8
+    initializer: str | Initializer = "auto"
+
+    name = "embedding"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_integer("dimension")
+        initializer = Normal(1.0) if self.initializer == "auto" else self.initializer
+        self.initializer = resolve(Initializer, initializer, "initializer")
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        self.check_columns(input_shape)
+        return (len(self.sizes) * self.dimension,)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        self.check_columns(input_shape)
+        shape = (sum(self.sizes), self.dimension)
+        return [ParameterSpec("table", shape, self.initializer)]  # type: ignore[arg-type]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], (len(self.sizes) * self.dimension,))
+        workspace.backend.embed(x, tuple(self.sizes), self.values["table"], y)
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        table_gradient = self.gradients["table"]
+        workspace.backend.embed_gradient(x, tuple(self.sizes), gradient, table_gradient)
+        return self.no_input_gradient(x, workspace) if wants_input_gradient else gradient

@@ -1,0 +1,225 @@
+"""Groups of columns, each through layers of its own: what a table of several kinds begins with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.layers.base import Layer, only_vectors, operations_only
+from gpunn.layers.chain import Chain
+from gpunn.layers.views import reshaped, view
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["ColumnGroups"]
+
+KEYS = ("columns", "layers", "label")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Columns `start` to `stop` - 1, and the layers that they go through, if any."""
+
+    start: int
+    stop: int
+    label: str
+    chain: Chain | None
+
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return self.stop - self.start
+
+    def output_shape(self) -> Shape:
+        """Return the shape of what the layers make of a row."""
+        return (self.width,) if self.chain is None else self.chain.output_shape((self.width,))
+
+    def config(self) -> dict[str, Any]:
+        """Return the group in JSON types."""
+        described: dict[str, Any] = {"columns": [self.start, self.stop], "label": self.label}
+        if self.chain is not None:
+            described["layers"] = self.chain.config()["layers"]
+        return described
+
+
+@dataclass(eq=False)
+class ColumnGroups(Layer):
+    """y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...]: ranges of columns through layers of their own.
+
+    The outputs stand side by side, in the order of the groups, each flattened to a vector. Columns
+    that belong to no group are not used. The chain rule is that of each group's layers; the
+    gradients of the columns stand where the columns do.
+
+    Parameters
+    ----------
+    groups : sequence of mapping
+        Each with the key "columns", a pair [start, stop] that leaves out `stop` as slices do;
+        "layers", the layers that f consists of, without which the columns are passed on as they
+        are; and "label", the group's name within those of its parameters, "group_1" by default.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no group, a group has no columns, or two have a column in common.
+
+    Examples
+    --------
+    Three numbers as they are, and two columns of codes that become vectors:
+
+    >>> import gpunn
+    >>> groups = gpunn.layers.ColumnGroups(
+    ...     [
+    ...         {"columns": [0, 3]},
+    ...         {"columns": [3, 5], "layers": [gpunn.layers.Embedding([4, 10], dimension=2)]},
+    ...     ]
+    ... )
+    >>> gpunn.Sequential([groups, gpunn.layers.Dense(1)], 5, backend="numpy")
+    <Sequential (5,) -> (7,) -> (1,) on numpy>
+    """
+
+    groups: Sequence[Mapping[str, Any] | Group]
+
+    name = "column_groups"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.groups, Sequence) or isinstance(self.groups, str) or not self.groups:
+            raise ArgumentError(
+                f"groups: expected a list of at least one group; got {self.groups!r}"
+            )
+        self.groups = tuple(made(group, index) for index, group in enumerate(self.groups))
+        labels = [group.label for group in self.parts]
+        if len(set(labels)) < len(labels):
+            raise ArgumentError(f"groups: two groups have the same label, of {labels}")
+        for first, second in pairwise(sorted(self.parts, key=lambda group: group.start)):
+            if second.start < first.stop:
+                raise ArgumentError(
+                    f"groups: column {second.start} is in two groups, {first.label!r} and "
+                    f"{second.label!r}"
+                )
+
+    @property
+    def parts(self) -> tuple[Group, ...]:
+        """The groups, each with its columns and its layers as one."""
+        return self.groups  # type: ignore[return-value]
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "groups": [group.config() for group in self.parts]}
+
+    def children(self) -> dict[str, Layer]:
+        return {group.label: group.chain for group in self.parts if group.chain is not None}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        features = only_vectors(self, input_shape)
+        for group in self.parts:
+            if group.stop > features:
+                raise ArgumentError(
+                    f"column_groups: group {group.label!r} has columns {group.start} to "
+                    f"{group.stop - 1}; a row has only {features}"
+                )
+        return (sum(math.prod(shape) for shape in self._shapes()),)
+
+    def _shapes(self) -> list[Shape]:
+        shapes = []
+        for group in self.parts:
+            try:
+                shapes.append(group.output_shape())
+            except ArgumentError as error:
+                raise ArgumentError(f"group {group.label!r}: {error}") from None
+        return shapes
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        self.output_shape(input_shape)
+        return [
+            replace(spec, name=f"{group.label}.{spec.name}")
+            for group in self.parts
+            if group.chain is not None
+            for spec in group.chain.parameters((group.width,))
+        ]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        ops, rows = workspace.backend, x.shape[0]
+        shapes = self._shapes()
+        y = workspace.rows(self, "output", rows, (sum(map(math.prod, shapes)),))
+        place = 0
+        for group, shape in zip(self.parts, shapes, strict=True):
+            size = math.prod(shape)
+            if group.chain is None:
+                ops.copy_columns(x, group.start, y, place, size)
+            else:
+                own = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
+                ops.copy_columns(x, group.start, own, 0, group.width)
+                found = group.chain.forward(own, workspace)
+                flat = reshaped(group.chain, found, (rows, size), workspace)
+                ops.copy_columns(flat, 0, y, place, size)
+            place += size
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        ops, rows = workspace.backend, x.shape[0]
+        input_gradient = workspace.rows(self, "input gradient", rows, x.shape[1:])
+        if wants_input_gradient:
+            ops.fill(input_gradient, 0.0)  # of columns in no group
+        place = 0
+        for group, shape in zip(self.parts, self._shapes(), strict=True):
+            size = math.prod(shape)
+            if group.chain is not None:
+                own = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
+                given = workspace.rows(self, f"gradient of {group.label}", rows, shape)
+                ops.copy_columns(gradient, place, view(given, (rows, size), workspace), 0, size)
+                found = group.chain.backward(own, given, given, workspace, wants_input_gradient)
+                if wants_input_gradient:
+                    ops.copy_columns(found, 0, input_gradient, group.start, group.width)
+            elif wants_input_gradient:
+                ops.copy_columns(gradient, place, input_gradient, group.start, size)
+            place += size
+        return input_gradient
+
+
+def made(group: Any, index: int) -> Group:
+    """Return a group from what a user wrote.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If it has no such columns, or a layer is impossible.
+    """
+    if isinstance(group, Group):
+        return replace(group, chain=None if group.chain is None else Chain(group.chain.layers))
+    path = f"groups[{index}]"
+    if not isinstance(group, Mapping) or "columns" not in group:
+        raise ArgumentTypeError(
+            f"{path}: expected a table with the keys 'columns' and 'layers'; got {group!r}"
+        )
+    for key in group:
+        if key not in KEYS:
+            raise ArgumentError(f"{path}.{key}: a group has no such key; it has {', '.join(KEYS)}")
+    columns = group["columns"]
+    if isinstance(columns, str) or not isinstance(columns, Sequence) or len(columns) != 2:
+        raise ArgumentTypeError(f"{path}.columns: expected a pair [start, stop]; got {columns!r}")
+    start = check_integer(f"{path}.columns[0]", columns[0], at_least=0)
+    stop = check_integer(f"{path}.columns[1]", columns[1], at_least=start + 1)
+    label = group.get("label") or f"group_{index + 1}"
+    if not isinstance(label, str) or "." in label:
+        raise ArgumentTypeError(f"{path}.label: expected a name without a dot; got {label!r}")
+    layers = group.get("layers") or ()
+    try:
+        chain = Chain(layers) if layers else None
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise ArgumentError(f"{path}.{error}") from error
+    return Group(start, stop, label, chain)

@@ -1,0 +1,274 @@
+"""Members: networks that are trained at once and share most of their parameters.
+
+A row of what they compute has the shape (members, features).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gpunn import activations
+from gpunn.configurable import check_choice, check_integers, resolve
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Initializer, Normal, Ones, Repeated, Signs, Uniform
+from gpunn.layers.base import Layer, operations_only
+from gpunn.layers.views import reshaped, view
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["MemberDense", "Members"]
+
+STARTS: dict[str, Initializer] = {
+    "signs": Signs(),
+    "normal": Normal(1.0),
+    "ones": Ones(),
+    "fixed": Ones(),
+}
+
+
+@dataclass(eq=False)
+class Members(Layer):
+    """y_m = r_m * x: each row once for each member, with factors of the member's own.
+
+    In TabM (Gorishniy et al. 2025) these factors are all that makes members differ at first, and in
+    TabM-mini all that they have of their own but for their last layer. The chain rule is
+
+        dL/dr_m = sum over rows of dL/dy_m * x
+        dL/dx = sum over members of r_m * dL/dy_m
+
+    Parameters
+    ----------
+    count : int
+        How many members there are.
+    start : {"signs", "normal", "ones", "fixed"}
+        Initial factors: -1 or 1, N(0, 1), or 1; "fixed" is 1 for ever.
+    chunks : sequence of int
+        Features that begin with the same factor, such as the numbers of one embedding: how many
+        there are in each such chunk, one after the other. By default each feature is one.
+
+    Notes
+    -----
+    Rows may also have the shape (members, features), each member's own.
+    """
+
+    count: int
+    start: str = "signs"
+    chunks: Sequence[int] = field(default_factory=list)
+
+    name = "members"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_integer("count")
+        check_choice("start", self.start, tuple(STARTS))
+        self.chunks = check_integers("chunks", self.chunks)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) not in (1, 2) or input_shape[:-1] not in ((), (self.count,)):
+            raise ArgumentError(
+                f"members: expected rows of shape (features,) or ({self.count}, features); got "
+                f"rows of shape {input_shape}"
+            )
+        features = input_shape[-1]
+        if self.chunks and sum(self.chunks) != features:
+            raise ArgumentError(
+                f"chunks: expected {features} features together; got {sum(self.chunks)}"
+            )
+        return (self.count, features)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        initializer = STARTS[self.start]
+        if self.chunks and self.start in ("signs", "normal"):
+            initializer = Repeated(initializer, self.chunks)
+        shape, trained = self.output_shape(input_shape), self.start != "fixed"
+        return [ParameterSpec("factors", shape, initializer, trainable=trained)]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], (self.count, x.shape[-1]))
+        workspace.backend.scale(x if x.ndim == 3 else x[:, None, :], self.values["factors"], y)
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        factors = self.values["factors"]
+        trained = self.gradients.get("factors")
+        if trained is None:
+            trained = workspace.fixed(self, "gradient of fixed factors", factors.shape)
+        dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
+        per_member = x.ndim == 3
+        workspace.backend.scale_gradient(
+            x if per_member else x[:, None, :],
+            factors,
+            gradient,
+            trained,
+            (dx if per_member else dx[:, None, :]) if wants_input_gradient else None,
+        )
+        return dx
+
+
+@dataclass(eq=False)
+class MemberDense(Layer):
+    """A fully connected layer of members, for rows of shape (members, inputs).
+
+    For each member m, with W shared by all unless it has an index:
+
+        adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
+        neither:   y_m = f(x_m W + b)
+        separate:  y_m = f(x_m W_m + b_m)
+
+    The first is BatchEnsemble (Wen et al. 2020) as TabM has it (Gorishniy et al. 2025): r and s are
+    ones at first, and all b_m the same. TabM-mini has none of it, but `Members` in front. The last
+    is for the layer of outputs of either, and for members that share nothing (TabM-packed). The
+    chain rule is that of `Dense`, and for factors that of `Members`.
+
+    Parameters
+    ----------
+    units : int
+        Outputs of each member.
+    activation : str, Activation or mapping
+        The function f.
+    adapters : bool
+        Whether members have r, s and b of their own.
+    separate : bool
+        Whether members have W and b of their own; there are no adapters then.
+    input_adapter : bool
+        Whether r is one of the adapters: not in the first layer after `Members`, whose factors they
+        are.
+    initializer, bias_initializer : str, Initializer or mapping
+        "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's `nn.Linear`.
+    """
+
+    units: int
+    activation: str | activations.Activation = "identity"
+    adapters: bool = True
+    separate: bool = False
+    input_adapter: bool = True
+    initializer: str | Initializer = "auto"
+    bias_initializer: str | Initializer = "auto"
+
+    name = "member_dense"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_integer("units")
+        for flag in ("adapters", "separate", "input_adapter"):
+            self.require_flag(flag)
+        self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
+        for each in ("initializer", "bias_initializer"):
+            if getattr(self, each) != "auto":
+                self._keep(each, resolve(Initializer, getattr(self, each), each))
+
+    @property
+    def _adapted(self) -> bool:
+        return self.adapters and not self.separate
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 2:
+            raise ArgumentError(
+                "member_dense: expected rows of shape (members, features); got rows of shape "
+                f"{input_shape}. Put gpunn.layers.Members(...) in front"
+            )
+        return (input_shape[0], self.units)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        self.output_shape(input_shape)
+        members, inputs = input_shape
+        units, near_zero = self.units, Uniform(1 / math.sqrt(inputs))
+        weights = near_zero if self.initializer == "auto" else self.initializer
+        biases = near_zero if self.bias_initializer == "auto" else self.bias_initializer
+        own = (members,) if self.separate else ()
+        W = ParameterSpec("weights", (*own, inputs, units), weights)  # type: ignore[arg-type]
+        if not self._adapted:
+            return [W, ParameterSpec("biases", (*own, units), biases, decay=False)]  # type: ignore[arg-type]
+        r = ParameterSpec("input_adapter", (members, inputs), Ones())
+        s = ParameterSpec("output_adapter", (members, units), Ones())
+        b = ParameterSpec("biases", (members, units), Repeated(biases), decay=False)
+        return [W, *([r] if self.input_adapter else []), s, b]
+
+    def _buffers(self, x: Array, workspace: Workspace) -> tuple[Array, Array]:
+        """Return those of z, which f is taken of, and of f(z)."""
+        rows, shape = x.shape[0], (x.shape[1], self.units)
+        z = workspace.rows(self, "preactivation", rows, shape)
+        return z, z if self.f.from_output else workspace.rows(self, "output", rows, shape)
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        ops, values = workspace.backend, self.values
+        rows, members, inputs = x.shape
+        z, a = self._buffers(x, workspace)
+        W, b = values["weights"], values["biases"]
+        if self.separate:
+            ops.group_dense(x, W, b, self.f, z, a)
+            return a
+        every = rows * members
+        flat_z = view(z, (every, self.units), workspace)
+        if not self.adapters:
+            flat_a = flat_z if a is z else view(a, (every, self.units), workspace)
+            flat_x = reshaped(self, x, (every, inputs), workspace)
+            ops.dense(flat_x, W, b, self.f, flat_z, flat_a)
+            return a
+        u = x
+        if self.input_adapter:
+            u = workspace.rows(self, "adapted", rows, (members, inputs))
+            ops.scale(x, values["input_adapter"], u)
+        product = workspace.rows(self, "product", rows, (members, self.units))
+        flat_u = reshaped(self, u, (every, inputs), workspace)
+        ops.matmul(flat_u, W, view(product, (every, self.units), workspace))
+        ops.scale(product, values["output_adapter"], z)
+        ops.activate(self.f, z, b, a)
+        return a
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        ops, values, gradients = workspace.backend, self.values, self.gradients
+        rows, members, inputs = x.shape
+        z, a = self._buffers(x, workspace)
+        W, dW, db = values["weights"], gradients["weights"], gradients["biases"]
+        dx = workspace.rows(self, "input gradient", rows, (members, inputs))
+        if self.separate:
+            wanted = dx if wants_input_gradient else None
+            ops.group_dense_gradient(x, W, self.f, z, a, gradient, dW, db, wanted)
+            return dx
+        every = rows * members
+        flat_dx = view(dx, (every, inputs), workspace)
+        flat_gradient = reshaped(self, gradient, (every, self.units), workspace, "gradient")
+        if not self.adapters:
+            flat_x = reshaped(self, x, (every, inputs), workspace)
+            flat_z, flat_a = (view(each, (every, self.units), workspace) for each in (z, a))
+            if a is z:
+                flat_a = flat_z
+            wanted = flat_dx if wants_input_gradient else None
+            ops.dense_gradient(flat_x, W, self.f, flat_z, flat_a, flat_gradient, dW, db, wanted)
+            return dx
+        given = view(flat_gradient, (rows, members, self.units), workspace)
+        product = workspace.rows(self, "product", rows, (members, self.units))
+        s, ds = values["output_adapter"], gradients["output_adapter"]
+        ops.activation_gradient(self.f, z, a, given, db)
+        ops.scale_gradient(product, s, given, ds, given)
+        u = workspace.rows(self, "adapted", rows, (members, inputs)) if self.input_adapter else x
+        flat_u = reshaped(self, u, (every, inputs), workspace)
+        ops.matmul(flat_u, flat_gradient, dW, transpose_a=True)
+        if self.input_adapter or wants_input_gradient:
+            ops.matmul(flat_gradient, W, flat_dx, transpose_b=True)
+        if self.input_adapter:
+            r, dr = values["input_adapter"], gradients["input_adapter"]
+            ops.scale_gradient(x, r, dx, dr, dx if wants_input_gradient else None)
+        return dx

@@ -1,0 +1,170 @@
+"""Embeddings of numbers by waves of learned frequencies."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gpunn import activations
+from gpunn.configurable import check_choice
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Normal, TruncatedNormal, Uniform
+from gpunn.layers.base import Layer, only_vectors, operations_only
+from gpunn.layers.views import reshaped, view
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["PeriodicEmbedding"]
+
+KINDS = ("pbld", "pl", "plr")
+
+
+@dataclass(eq=False)
+class PeriodicEmbedding(Layer):
+    """Each number x of a row becomes several: a linear function of waves of it.
+
+    With frequencies w_c, weights V_c and biases b_c of its own for each column c:
+
+        pl:    y_c = V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c
+        plr:   y_c = max(V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c, 0)
+        pbld:  y_c = [V_c^T cos(2 pi w_c x_c + p_c) + b_c, x_c]
+
+    "pl" and "plr" are of Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular
+    Deep Learning"; "pbld", with phases p_c and the number itself, of RealMLP (Holzmüller et al.
+    2024). The chain rule is that of a dense layer, then of the waves: with dL/dv that of
+    v = cos(a), dL/da = -sin(a) dL/dv, dL/dw_c = 2 pi sum over rows of x_c dL/da,
+    dL/dx_c = 2 pi w_c . dL/da.
+
+    Parameters
+    ----------
+    frequencies : int
+        How many each column has.
+    size : int
+        Numbers for each column; with "pbld", beside the number itself.
+    sigma : float
+        Standard deviation of the initial frequencies, which matters much: frequencies far higher
+        than the data needs learn noise. Drawn again beyond 3 sigma, but for "pbld".
+    kind : {"pbld", "pl", "plr"}
+    lite : bool
+        Whether all columns have the same weights and biases; for "plr" alone (Gorishniy et al.
+        2023, TabR).
+    """
+
+    frequencies: int = 16
+    size: int = 3
+    sigma: float = 0.1
+    kind: str = "pbld"
+    lite: bool = False
+
+    name = "periodic_embedding"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_integer("frequencies")
+        self.require_integer("size")
+        self.require_number("sigma", above=0)
+        self.require_flag("lite")
+        check_choice("kind", self.kind, KINDS)
+        if self.lite and self.kind != "plr":
+            raise ArgumentError(f"lite: only for kind 'plr'; got {self.kind!r}")
+
+    @property
+    def _shifted(self) -> bool:
+        """Whether waves have phases, and the number itself stands beside them."""
+        return self.kind == "pbld"
+
+    @property
+    def _waves(self) -> int:
+        return self.frequencies if self._shifted else 2 * self.frequencies
+
+    @property
+    def _activation(self) -> activations.Activation:
+        return activations.ReLU() if self.kind == "plr" else activations.Identity()
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return (only_vectors(self, input_shape) * (self.size + self._shifted),)
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        columns = only_vectors(self, input_shape)
+        normal = Normal(self.sigma) if self._shifted else TruncatedNormal(self.sigma)
+        shape, tables = (columns, self.frequencies), () if self.lite else (columns,)
+        near_zero = Uniform(1 / math.sqrt(self._waves))
+        w = ParameterSpec("frequencies", shape, normal)
+        p = ParameterSpec("phases", shape, Uniform(math.pi), decay=False)
+        V = ParameterSpec("weights", (*tables, self._waves, self.size), near_zero)
+        b = ParameterSpec("biases", (*tables, self.size), near_zero, decay=False)
+        return [w, p, V, b] if self._shifted else [w, V, b]
+
+    def _linear(self, rows: int, columns: int, workspace: Workspace) -> Array:
+        return workspace.rows(self, "linear", rows, (columns, self.size))
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        ops, (rows, columns) = workspace.backend, x.shape
+        values, f = self.values, self._activation
+        v = workspace.rows(self, "waves", rows, (columns, self._waves))
+        ops.periodic(x, values["frequencies"], values.get("phases"), v)
+        z = self._linear(rows, columns, workspace)
+        if self.lite:
+            v = view(v, (rows * columns, self._waves), workspace)
+            flat = view(z, (rows * columns, self.size), workspace)
+            ops.dense(v, values["weights"], values["biases"], f, flat, flat)
+        else:
+            ops.group_dense(v, values["weights"], values["biases"], f, z, z)
+        if not self._shifted:
+            return view(z, (rows, columns * self.size), workspace)
+        y = workspace.rows(self, "output", rows, (columns * (self.size + 1),))
+        beside = view(y, (rows * columns, self.size + 1), workspace)
+        ops.copy_columns(view(z, (rows * columns, self.size), workspace), 0, beside, 0, self.size)
+        numbers = reshaped(self, x, (rows * columns, 1), workspace)
+        ops.copy_columns(numbers, 0, beside, self.size, 1)
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        ops, (rows, columns) = workspace.backend, x.shape
+        values, gradients, f = self.values, self.gradients, self._activation
+        v = workspace.rows(self, "waves", rows, (columns, self._waves))
+        dv = workspace.rows(self, "gradient of waves", rows, (columns, self._waves))
+        z = self._linear(rows, columns, workspace)
+        flat_shape = (rows * columns, self.size + self._shifted)
+        flat = reshaped(self, gradient, flat_shape, workspace, "gradient")
+        if self._shifted:
+            dz = workspace.rows(self, "gradient of linear", rows, (columns, self.size))
+            own = view(dz, (rows * columns, self.size), workspace)
+            ops.copy_columns(flat, 0, own, 0, self.size)
+        else:
+            dz = view(flat, (rows, columns, self.size), workspace)
+        if self.lite:
+            waves_shape = (rows * columns, self._waves)
+            z, dz = (view(each, flat_shape, workspace) for each in (z, dz))
+            flat_v, flat_dv = (view(each, waves_shape, workspace) for each in (v, dv))
+            ops.dense_gradient(
+                *(flat_v, values["weights"], f, z, z, dz),
+                *(gradients["weights"], gradients["biases"], flat_dv),
+            )
+        else:
+            ops.group_dense_gradient(
+                *(v, values["weights"], f, z, z, dz),
+                *(gradients["weights"], gradients["biases"], dv),
+            )
+        dx = workspace.rows(self, "input gradient", rows, (columns,))
+        ops.periodic_gradient(
+            *(x, values["frequencies"], values.get("phases"), dv),
+            *(gradients["frequencies"], gradients.get("phases")),
+            dx if wants_input_gradient else None,
+        )
+        if wants_input_gradient and self._shifted:
+            beside = workspace.rows(self, "gradient beside", rows, (columns,))
+            own = view(beside, (rows * columns, 1), workspace)
+            ops.copy_columns(flat, self.size, own, 0, 1)
+            ops.accumulate(beside, dx)
+        return dx

@@ -1,0 +1,220 @@
+"""Embeddings of numbers by piecewise linear functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from gpunn import activations
+from gpunn.configurable import check_choice, check_number, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.initializers import Initializer, Uniform, Zeros
+from gpunn.layers.base import Layer, only_vectors, operations_only
+from gpunn.layers.views import reshaped, view
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["PiecewiseLinearEmbedding"]
+
+VERSIONS = ("A", "B")
+
+UNLIMITED = float(np.finfo(np.float32).max)
+"""Stands for infinity, since model files hold finite numbers alone."""
+
+
+@dataclass(eq=False)
+class PiecewiseLinearEmbedding(Layer):
+    """Each number x of a row becomes several: a linear function of where it lies among edges.
+
+    The edges e_0 < e_1 < ... < e_T of a column divide its numbers into T bins. Its encoding has a
+    component for each (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep
+    Learning"),
+
+        p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
+
+    but the first one is not limited below, nor the last one above: 1 for each bin below that of x,
+    0 for each above. With weights and biases of its own for each column c, the embedding is
+
+        A:  y_c = f(V_c^T p(x_c) + b_c)
+        B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V is 0 at first
+
+    "B" is that of TabM (Gorishniy et al. 2025), and begins as a linear function.
+
+    Parameters
+    ----------
+    edges : sequence of sequence of float
+        Of each column, at least two, ascending: quantiles of the training rows, or the smallest and
+        the largest number with the thresholds of a decision tree between.
+    size : int
+        Numbers for each column.
+    version : {"A", "B"}
+    activation : str, Activation or mapping
+        The function f.
+    """
+
+    edges: Sequence[Sequence[float]]
+    size: int = 16
+    version: str = "B"
+    activation: str | activations.Activation = "identity"
+
+    name = "piecewise_linear_embedding"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_integer("size")
+        check_choice("version", self.version, VERSIONS)
+        self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
+        self.edges = checked_edges(self.edges)
+
+    @property
+    def bins(self) -> int:
+        """Bins of the column that has most."""
+        return max(len(edges) - 1 for edges in self.edges)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        self._check_columns(input_shape)
+        return (len(self.edges) * self.size,)
+
+    def _check_columns(self, input_shape: Shape) -> None:
+        columns = only_vectors(self, input_shape)
+        if columns != len(self.edges):
+            raise ArgumentError(
+                f"{self.name}: has edges of {len(self.edges)} columns; a row has {columns}"
+            )
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        self._check_columns(input_shape)
+        columns, bins, size = len(self.edges), self.bins, self.size
+        lines = [
+            ParameterSpec(name, (columns, bins), Line(name, self.edges), trainable=False)
+            for name in ("starts", "slopes", "lowest", "highest")
+        ]
+        shape, biases = (columns, bins, size), (columns, size)
+        if self.version == "A":
+            near_zero = Uniform(1 / math.sqrt(bins))
+            V = ParameterSpec("weights", shape, near_zero)
+            return [V, ParameterSpec("biases", biases, near_zero, decay=False), *lines]
+        near_zero = Uniform(1 / math.sqrt(size))
+        w = ParameterSpec("linear_weights", biases, near_zero)
+        b = ParameterSpec("biases", biases, near_zero, decay=False)
+        return [w, b, ParameterSpec("weights", shape, Zeros()), *lines]
+
+    @property
+    def _lines(self) -> tuple[Array, Array, Array, Array]:
+        values = self.values
+        return values["starts"], values["slopes"], values["lowest"], values["highest"]
+
+    def _buffers(self, rows: int, workspace: Workspace) -> tuple[Array, Array, Array]:
+        """Return those of p, of V^T p (+ b), and of f of that."""
+        columns = len(self.edges)
+        p = workspace.rows(self, "encoding", rows, (columns, self.bins))
+        z = workspace.rows(self, "preactivation", rows, (columns, self.size))
+        if self.f.from_output:
+            return p, z, z
+        return p, z, workspace.rows(self, "activated", rows, (columns, self.size))
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        ops, (rows, columns), values = workspace.backend, x.shape, self.values
+        p, z, a = self._buffers(rows, workspace)
+        ops.piecewise_linear(x, *self._lines, p)
+        own_bias = values["biases"] if self.version == "A" else None
+        ops.group_dense(p, values["weights"], own_bias, self.f, z, a)
+        if self.version == "A":
+            return view(a, (rows, columns * self.size), workspace)
+        y = workspace.rows(self, "output", rows, (columns, self.size))
+        w = values["linear_weights"][:, None, :]
+        ops.group_dense(x[:, :, None], w, values["biases"], activations.Identity(), y, y)
+        ops.accumulate(a, y)
+        return view(y, (rows, columns * self.size), workspace)
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        ops, (rows, columns), values = workspace.backend, x.shape, self.values
+        gradients = self.gradients
+        p, z, a = self._buffers(rows, workspace)
+        shape = (rows, columns, self.size)
+        given = reshaped(self, gradient, shape, workspace, "gradient")
+        dx = workspace.rows(self, "input gradient", rows, (columns,))
+        through_p = workspace.rows(self, "input gradient through p", rows, (columns,))
+        dp = workspace.rows(self, "gradient of encoding", rows, (columns, self.bins))
+        if self.version == "B":
+            w, dw = (each["linear_weights"][:, None, :] for each in (values, gradients))
+            out = view(y, shape, workspace)
+            ops.group_dense_gradient(
+                *(x[:, :, None], w, activations.Identity(), out, out, given, dw),
+                *(gradients["biases"], dx[:, :, None] if wants_input_gradient else None),
+            )
+        ops.group_dense_gradient(
+            *(p, values["weights"], self.f, z, a, given, gradients["weights"]),
+            gradients["biases"] if self.version == "A" else None,
+            dp if wants_input_gradient else None,
+        )
+        if not wants_input_gradient:
+            return dx
+        ops.piecewise_linear_gradient(x, *self._lines, dp, through_p)
+        if self.version == "A":
+            return through_p
+        ops.accumulate(through_p, dx)
+        return dx
+
+
+def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
+    """Return the edges of each column, or raise an error that names the column."""
+    if isinstance(edges, str) or not isinstance(edges, Sequence) or not edges:
+        raise ArgumentTypeError(f"edges: expected a list of edges for each column; got {edges!r}")
+    result = []
+    for column, own in enumerate(edges):
+        if isinstance(own, str) or not isinstance(own, Sequence | np.ndarray):
+            raise ArgumentTypeError(f"edges[{column}]: expected a list of numbers; got {own!r}")
+        numbers = tuple(check_number(f"edges[{column}][{t}]", edge) for t, edge in enumerate(own))
+        if len(numbers) < 2:
+            raise ArgumentError(
+                f"edges[{column}]: expected at least two, so that there is a bin; got {numbers}"
+            )
+        for t, (lower, upper) in enumerate(pairwise(numbers), start=1):
+            if not lower < upper:
+                raise ArgumentError(
+                    f"edges[{column}][{t}]: edges must ascend; got {upper} after {lower}"
+                )
+        result.append(numbers)
+    return tuple(result)
+
+
+@dataclass(frozen=True)
+class Line(Initializer):
+    """What the components of an encoding are computed from.
+
+    Component t is slope (x - start), limited to [lowest, highest]. Columns with fewer bins than
+    others have components that are 0 everywhere.
+    """
+
+    kind: str
+    edges: Sequence[Sequence[float]]
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        result = np.zeros(shape)
+        for own, given in zip(result, self.edges, strict=True):
+            edges = np.array(given)
+            bins = len(edges) - 1
+            if self.kind == "starts":
+                own[:bins] = edges[:-1]
+            elif self.kind == "slopes":
+                own[:bins] = 1 / np.diff(edges)
+            elif self.kind == "lowest":
+                own[0] = -UNLIMITED
+            else:
+                own[: bins - 1], own[bins - 1] = 1.0, UNLIMITED
+        return result

@@ -1,0 +1,110 @@
+"""Layers with one number for each feature: its scale, and how much of an activation it gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpunn import activations
+from gpunn.configurable import resolve
+from gpunn.initializers import Ones
+from gpunn.layers.base import Layer, operations_only
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["ParametricActivation", "Scale"]
+
+
+@dataclass(eq=False)
+class Scale(Layer):
+    """y = s * x for each feature, with s of the shape of a row, all ones at first.
+
+    RealMLP (Holzmüller et al. 2024) has it in front of its first dense layer, with a higher
+    learning rate: a soft selection of features. The chain rule is
+
+        dL/ds = sum over rows of dL/dy * x
+        dL/dx = s * dL/dy
+    """
+
+    name = "scale"
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        return [ParameterSpec("factors", input_shape, Ones(), decay=False)]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.scale(x[:, None, ...], self.values["factors"][None, ...], y[:, None, ...])
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        given = gradient[:, None, ...]  # in: dL/dy; out: dL/dx
+        workspace.backend.scale_gradient(
+            x[:, None, ...],
+            self.values["factors"][None, ...],
+            given,
+            self.gradients["factors"][None, ...],
+            given if wants_input_gradient else None,
+        )
+        return gradient
+
+
+@dataclass(eq=False)
+class ParametricActivation(Layer):
+    """y = x + alpha * (f(x) - x), with an alpha for each feature, all ones at first.
+
+    So each feature learns how much of the activation f it takes, between the identity (alpha = 0)
+    and f (alpha = 1), or beyond (Holzmüller et al. 2024, "Better by Default", RealMLP). The chain
+    rule is
+
+        dL/dalpha = sum over rows of dL/dy * (f(x) - x)
+        dL/dx = dL/dy * (1 + alpha * (f'(x) - 1))
+
+    Parameters
+    ----------
+    activation : str, Activation or mapping
+        The function f.
+    """
+
+    activation: str | activations.Activation = "selu"
+
+    name = "parametric_activation"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        return [ParameterSpec("alpha", input_shape, Ones(), decay=False)]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.parametric_activate(self.f, x, self.values["alpha"], y)
+        return y
+
+    @operations_only
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        workspace.backend.parametric_activation_gradient(
+            self.f,
+            x,
+            self.values["alpha"],
+            gradient,  # in: dL/dy; out: dL/dx
+            self.gradients["alpha"],
+        )
+        return gradient

@@ -1,0 +1,162 @@
+"""Layers for tables against PyTorch's modules of the papers' authors, where these are installed."""
+
+import numpy as np
+import pytest
+from layers.checking import attached
+
+from gpunn.backends.numpy import NumpyBackend
+from gpunn.layers import MemberDense, Members, PeriodicEmbedding, PiecewiseLinearEmbedding
+from gpunn.workspace import Workspace
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+ROWS, COLUMNS, TOLERANCE = 23, 4, 1e-9
+EDGES = [[-2.0, -0.7, 0.1, 2.5], [-1.0, 1.0], [-1.0, 0.3, 1.0], [-3.0, -2.0, 0.0, 0.5]]
+RANDOM = np.random.default_rng(0)
+
+
+def trained_arrays(layer, shape):
+    """Attach a layer to random parameters and its own buffers."""
+    parameters = attached(layer, shape, NumpyBackend())
+    for spec in layer.parameters(shape):
+        if not spec.trainable:
+            parameters[f"it.{spec.name}"] = spec.initializer.sample(RANDOM, spec.shape)
+    return parameters
+
+
+def compare(layer, module, shape, pairs):
+    """Assert that outputs and all derivatives of a layer and a module are the same.
+
+    `pairs` are names of the layer's parameters, parameters of the module, and what makes an array
+    of the module of one of the layer's.
+    """
+    for name, theirs, arranged in pairs:
+        theirs.data = torch.from_numpy(np.array(arranged(layer.values[name])))
+    x = 2 * RANDOM.standard_normal((ROWS, *shape))
+    workspace = Workspace(NumpyBackend(), "float64", ROWS, training=True)
+    y = layer.forward(x, workspace)
+    given = torch.from_numpy(x).requires_grad_()
+    expected = module(given)
+    expected = expected.reshape(y.shape)
+    np.testing.assert_allclose(y, expected.detach().numpy(), TOLERANCE, TOLERANCE)
+    gradient = RANDOM.standard_normal(y.shape)
+    expected.backward(torch.from_numpy(gradient))
+    dx = layer.backward(x, y, gradient.copy(), workspace, True)
+    np.testing.assert_allclose(dx, given.grad.numpy(), TOLERANCE, TOLERANCE)
+    for name, theirs, arranged in pairs:
+        found = arranged(layer.gradients[name])
+        np.testing.assert_allclose(found, theirs.grad.numpy(), TOLERANCE, TOLERANCE)
+
+
+def same(array):
+    return array
+
+
+def transposed(array):
+    return array.T
+
+
+@pytest.fixture
+def embeddings():
+    return pytest.importorskip("rtdl_num_embeddings", reason="it is not installed")
+
+
+@pytest.fixture
+def tabm():
+    return pytest.importorskip("tabm", reason="it is not installed")
+
+
+@pytest.mark.parametrize(
+    ("kind", "lite"), [("pl", False), ("plr", False), ("plr", True)], ids=["pl", "plr", "lite"]
+)
+def test_periodic_embeddings(embeddings, kind, lite):
+    layer = PeriodicEmbedding(6, 5, 0.3, kind, lite)
+    trained_arrays(layer, (COLUMNS,))
+    module = embeddings.PeriodicEmbeddings(
+        COLUMNS, 5, n_frequencies=6, activation=kind == "plr", lite=lite
+    )
+    compare(
+        layer,
+        module.double(),
+        (COLUMNS,),
+        [
+            ("frequencies", module.periodic.weight, same),
+            ("weights", module.linear.weight, transposed if lite else same),
+            ("biases", module.linear.bias, same),
+        ],
+    )
+
+
+@pytest.mark.filterwarnings("ignore:The 1-th feature has just two bin edges")
+@pytest.mark.parametrize("activation", [False, True])
+@pytest.mark.parametrize("version", ["A", "B"])
+def test_piecewise_linear_embeddings(embeddings, version, activation):
+    layer = PiecewiseLinearEmbedding(EDGES, 5, version, "relu" if activation else "identity")
+    trained_arrays(layer, (COLUMNS,))
+    bins = [torch.tensor(edges, dtype=torch.float64) for edges in EDGES]
+    module = embeddings.PiecewiseLinearEmbeddings(bins, 5, activation=activation, version=version)
+
+    def last_bin_last(array):
+        """Arrange weights as there: a column's last bin is the last, whatever others have."""
+        result = np.zeros_like(array)
+        for column, edges in enumerate(EDGES):
+            last = len(edges) - 2
+            result[column, :last], result[column, -1] = array[column, :last], array[column, last]
+        return result
+
+    module.double()
+    for column, edges in enumerate(bins):  # which it has rounded to float32
+        width = edges.diff()
+        last = len(width) - 1
+        for target, values in (
+            (module.impl.weight, 1 / width),
+            (module.impl.bias, -edges[:-1] / width),
+        ):
+            target[column, :last], target[column, -1] = values[:-1], values[-1]
+    pairs = [("weights", module.linear.weight, last_bin_last)]
+    if version == "A":
+        pairs.append(("biases", module.linear.bias, same))
+    else:
+        pairs.append(("linear_weights", module.linear0.weight, same))
+        pairs.append(("biases", module.linear0.bias, same))
+    compare(layer, module, (COLUMNS,), pairs)
+
+
+def test_members(tabm):
+    layer = Members(3, "normal")
+    trained_arrays(layer, (3, 5))
+    module = tabm.ElementwiseAffine((3, 5), bias=False, scaling_init="normal").double()
+    compare(layer, module, (3, 5), [("factors", module.weight, same)])
+
+
+def test_members_with_adapters(tabm):
+    layer = MemberDense(4)
+    trained_arrays(layer, (3, 5))
+    module = tabm.LinearBatchEnsemble(5, 4, k=3, scaling_init="ones").double()
+    compare(
+        layer,
+        module,
+        (3, 5),
+        [
+            ("weights", module.weight, transposed),
+            ("input_adapter", module.r, same),
+            ("output_adapter", module.s, same),
+            ("biases", module.bias, same),
+        ],
+    )
+
+
+def test_members_of_their_own(tabm):
+    layer = MemberDense(4, "relu", separate=True)
+    trained_arrays(layer, (3, 5))
+    module = tabm.LinearEnsemble(5, 4, k=3).double()
+    pairs = [("weights", module.weight, same), ("biases", module.bias, same)]
+    compare(layer, torch.nn.Sequential(module, torch.nn.ReLU()), (3, 5), pairs)
+
+
+def test_members_that_share_all(tabm):
+    layer = MemberDense(4, "relu", adapters=False)
+    trained_arrays(layer, (3, 5))
+    module = torch.nn.Linear(5, 4).double()
+    pairs = [("weights", module.weight, transposed), ("biases", module.bias, same)]
+    compare(layer, torch.nn.Sequential(module, torch.nn.ReLU()), (3, 5), pairs)

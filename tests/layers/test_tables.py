@@ -1,0 +1,433 @@
+"""The layers that networks for tables are made of: values, derivatives, files, mistakes."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+from layers.checking import attached, check_chain_rule, run
+
+import gpunn
+from gpunn import initializers
+from gpunn.activations import Activation
+from gpunn.configurable import known, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.layers import (
+    ColumnGroups,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    MemberDense,
+    Members,
+    OneHot,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    Scale,
+)
+from gpunn.workspace import Workspace
+
+FUNCTIONS = [cls.name for cls in known(Activation).values() if cls.__module__.startswith("gpunn.")]
+EDGES = [[-2.0, -0.7, 0.1, 2.5], [-1.0, 1.0], [-1.0, 0.3, 1.0], [-3.0, -2.0, 0.0, 0.5]]
+
+
+def groups() -> ColumnGroups:
+    return ColumnGroups(
+        [
+            {"columns": [3, 4], "layers": [Dense(2, "tanh"), Dropout(0.3)]},
+            {"columns": [0, 2]},
+            {"columns": [4, 6], "layers": [PeriodicEmbedding(5, 2, 0.3)], "label": "waves"},
+        ]
+    )
+
+
+LAYERS = {
+    "scale": (lambda: Scale(), (5,)),
+    "scale of members": (lambda: Scale(), (2, 3)),
+    "embedding": (lambda: Embedding([3, 5, 2], 4), (3,)),
+    "pbld": (lambda: PeriodicEmbedding(5, 3, 0.3), (4,)),
+    "pl": (lambda: PeriodicEmbedding(5, 3, 0.3, kind="pl"), (4,)),
+    "plr": (lambda: PeriodicEmbedding(5, 3, 0.3, kind="plr"), (4,)),
+    "plr-lite": (lambda: PeriodicEmbedding(5, 3, 0.3, kind="plr", lite=True), (4,)),
+    "piecewise A": (lambda: PiecewiseLinearEmbedding(EDGES, 3, "A", "relu"), (4,)),
+    "piecewise A, gelu": (lambda: PiecewiseLinearEmbedding(EDGES, 3, "A", "gelu"), (4,)),
+    "piecewise B": (lambda: PiecewiseLinearEmbedding(EDGES, 3), (4,)),
+    "piecewise B, gelu": (lambda: PiecewiseLinearEmbedding(EDGES, 3, "B", "gelu"), (4,)),
+    "members": (lambda: Members(3), (4,)),
+    "members of their own rows": (lambda: Members(3, "normal", [1, 3]), (3, 4)),
+    "members, fixed": (lambda: Members(3, "fixed"), (4,)),
+    "groups": (groups, (7,)),
+    "groups of groups": (
+        lambda: ColumnGroups([{"columns": [1, 8], "layers": [groups(), Members(2)]}]),
+        (9,),
+    ),
+    **{
+        f"{kind}, {f}": (lambda options=options, f=f: MemberDense(4, f, **options), (3, 5))
+        for f in ("identity", "relu", "gelu")
+        for kind, options in {
+            "adapters": {},
+            "adapters but the first": {"input_adapter": False},
+            "shared": {"adapters": False},
+            "separate": {"separate": True},
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_chain_rule(host_backend, name):
+    make, shape = LAYERS[name]
+    check_chain_rule(make(), shape, host_backend)
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_chain_rule_of_parametric_activations(host_backend, activation):
+    check_chain_rule(ParametricActivation(activation), (5,), host_backend)
+
+
+@pytest.mark.parametrize("activation", ["identity", "selu", "mish"])
+def test_chain_rule_of_the_parametrization_ntp(host_backend, activation):
+    check_chain_rule(Dense(3, activation, parametrization="ntp"), (4,), host_backend)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_config_rebuilds_the_layer(name):
+    make, shape = LAYERS[name]
+    layer = make()
+    again = resolve(Layer, layer.config(), "layer")
+    assert again.config() == layer.config()
+    assert [spec.name for spec in again.parameters(shape)] == [
+        spec.name for spec in layer.parameters(shape)
+    ]
+
+
+def output(backend, layer, x, drawn=False):
+    """Return a layer's outputs, in float32, with its own initial values or numbers at random."""
+    x = np.asarray(x, dtype="float32")
+    if drawn:
+        attached(layer, x.shape[1:], backend, "float32")
+        return run(layer, backend.from_host(x), Workspace(backend, "float32", len(x)))
+    model = gpunn.Sequential([layer], x.shape[1:], backend)
+    return model.predict(x)
+
+
+CODES = [[0, 2, 1], [3, 1, 0], [1, 0, 2], [7, -1, 5]]
+
+
+def test_one_hot(backend):
+    y = output(backend, OneHot([4, 3, 3]), CODES)
+    assert y.tolist() == [
+        [0, 0, 0, -1, 1],
+        [0, 0, 1, 1, 0],
+        [1, 0, 0, 0, -1],
+        [0, 0, 0, 0, 0],
+    ]
+    y = output(backend, OneHot([4, 3, 2], binary_as_sign=False), CODES)
+    assert y.tolist() == [
+        [0, 0, 0, 0, 1, 1],
+        [0, 0, 1, 1, 0, 0],
+        [1, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+
+
+def test_one_hot_with_values_of_its_own(backend):
+    layer = OneHot([3, 3], off=[0.5, 0.25], on=2.0, second=[-3.0, -4.0])
+    y = output(backend, layer, [[0, 1], [1, 2], [2, 0]])
+    assert y.tolist() == [[0.5, 2.0], [2.0, -4.0], [-3.0, 0.25]]
+
+
+def test_codes_have_no_derivative(backend):
+    for layer in (OneHot([4, 3, 3]), Embedding([4, 3, 3], 2)):
+        attached(layer, (3,), backend, "float32")
+        workspace = Workspace(backend, "float32", 4, training=True)
+        x = backend.from_host(np.array(CODES, "float32"))
+        y = layer.forward(x, workspace)
+        dx = layer.backward(x, y, backend.from_host(np.ones(y.shape, "float32")), workspace, True)
+        assert not backend.to_host(dx).any()
+
+
+def test_embedding_looks_up_and_adds_up(target):
+    backend, dtype = target
+    sizes, dimension, rows = [4, 3, 6], 2, 50
+    layer = Embedding(sizes, dimension)
+    table = attached(layer, (3,), backend, dtype).to_host()["it.table"]
+    g = np.random.default_rng(3)
+    codes = np.stack([g.integers(-1, size + 1, rows) for size in sizes], 1)
+    known = np.where((codes >= 0) & (codes < sizes), codes, 0) + np.array([0, 4, 7])
+    workspace = Workspace(backend, dtype, rows, training=True)
+    x = backend.from_host(codes.astype(dtype))
+    y = layer.forward(x, workspace)
+    np.testing.assert_array_equal(backend.to_host(y), table[known].reshape(rows, -1))
+    gradient = g.standard_normal((rows, 3 * dimension)).astype(dtype)
+    layer.backward(x, y, backend.from_host(gradient.copy()), workspace, False)
+    expected = np.zeros(table.shape)
+    np.add.at(expected, known, gradient.astype("float64").reshape(rows, 3, dimension))
+    found = backend.to_host(layer.gradients["table"])
+    np.testing.assert_allclose(found, expected, 0, 30 * np.finfo(dtype).eps)
+
+
+def test_embeddings_start_as_normal_numbers():
+    (spec,) = Embedding([3, 5], 4).parameters((2,))
+    assert (spec.shape, spec.initializer, spec.decay) == ((8, 4), initializers.Normal(1.0), True)
+
+
+def test_groups_stand_side_by_side(backend):
+    layer = ColumnGroups(
+        [
+            {"columns": [2, 4]},
+            {"columns": [0, 2], "layers": [OneHot([3, 4]), Members(2, "ones")]},
+        ]
+    )
+    y = output(backend, layer, [[1, 3, 0.5, 0.25], [2, 0, 7.0, 8.0]])
+    assert y.tolist() == [
+        [0.5, 0.25, 1, 0, 0, 1, 1, 0, 0, 1],
+        [7.0, 8.0, -1, 0, 0, 0, -1, 0, 0, 0],
+    ]
+
+
+def test_names_of_the_parameters_of_groups():
+    model = gpunn.Sequential([groups()], 7, "numpy")
+    assert list(model.parameters) == [
+        "column_groups_1.group_1.dense_1.weights",
+        "column_groups_1.group_1.dense_1.biases",
+        "column_groups_1.waves.periodic_embedding_1.frequencies",
+        "column_groups_1.waves.periodic_embedding_1.phases",
+        "column_groups_1.waves.periodic_embedding_1.weights",
+        "column_groups_1.waves.periodic_embedding_1.biases",
+    ]
+
+
+def encoded(edges, x):
+    """Return a column's encoding, component by component, as the paper has it."""
+    last = len(edges) - 2
+    result = []
+    for t in range(last + 1):
+        p = (x - edges[t]) / (edges[t + 1] - edges[t])
+        p = p if t == 0 else max(p, 0.0)
+        result.append(p if t == last else min(p, 1.0))
+    return result
+
+
+@pytest.mark.parametrize("version", ["A", "B"])
+def test_piecewise_linear_embedding(backend, version):
+    layer = PiecewiseLinearEmbedding(EDGES, 2, version, "relu")
+    values = attached(layer, (4,), backend, "float32").to_host()
+    restored = {spec.name: spec for spec in layer.parameters((4,)) if not spec.trainable}
+    for name, spec in restored.items():
+        drawn = spec.initializer.sample(np.random.default_rng(0), spec.shape)
+        backend.copy_from_host(drawn, layer.values[name])
+    x = np.random.default_rng(0).uniform(-4, 4, (9, 4)).astype("float32")
+    y = run(layer, backend.from_host(x), Workspace(backend, "float32", 9)).reshape(9, 4, 2)
+    V, b = values["it.weights"], values["it.biases"]
+    for row, column in np.ndindex(9, 4):
+        p = np.array(encoded(EDGES[column], x[row, column]))
+        z = p @ V[column, : len(p)]
+        if version == "A":
+            expected = np.maximum(z + b[column], 0)
+        else:
+            w = values["it.linear_weights"][column]
+            expected = w * x[row, column] + b[column] + np.maximum(z, 0)
+        np.testing.assert_allclose(y[row, column], expected, 1e-5, 1e-5)
+
+
+def test_version_b_begins_as_a_linear_function(backend):
+    x = np.array([[-5.0], [0.0], [5.0]])
+    y = output(backend, PiecewiseLinearEmbedding([[-2.0, 0.0, 1.0]], 4), x)
+    np.testing.assert_allclose(y[0] - y[1], y[1] - y[2], rtol=1e-5)
+
+
+def test_initial_values():
+    def found(layer, shape):
+        return {spec.name: spec.initializer for spec in layer.parameters(shape)}
+
+    uniform, normal = initializers.Uniform, initializers.Normal
+    pbld = found(PeriodicEmbedding(16, 3, 0.1), (4,))
+    assert pbld == {
+        "frequencies": normal(0.1),
+        "phases": uniform(math.pi),
+        "weights": uniform(0.25),
+        "biases": uniform(0.25),
+    }
+    plr = found(PeriodicEmbedding(8, 3, 0.1, "plr"), (4,))
+    assert plr["frequencies"] == initializers.TruncatedNormal(0.1)
+    assert plr["weights"] == uniform(0.25)
+    ntp = found(Dense(3, "selu", parametrization="ntp"), (4,))
+    assert ntp == {"weights": normal(1.0), "biases": normal(1.0)}
+    chunked = found(Members(2, "normal", [1, 3]), (4,))["factors"]
+    assert chunked == initializers.Repeated(normal(1.0), (1, 3))
+    adapted = found(MemberDense(3), (2, 16))
+    assert adapted["biases"] == initializers.Repeated(uniform(0.25))
+    assert adapted["weights"] == uniform(0.25)
+
+
+def test_what_is_trained_and_what_decays():
+    def decays(layer, shape):
+        return {spec.name: spec.decay for spec in layer.parameters(shape) if spec.trainable}
+
+    assert decays(Scale(), (3,)) == {"factors": False}
+    assert decays(ParametricActivation(), (3,)) == {"alpha": False}
+    assert decays(OneHot([3]), (1,)) == decays(Members(2, "fixed"), (3,)) == {}
+    assert decays(PiecewiseLinearEmbedding(EDGES), (4,)) == {
+        "linear_weights": True,
+        "biases": False,
+        "weights": True,
+    }
+
+
+def networks():
+    """Yield whole networks of these layers, as tables need them: layers and the inputs' width."""
+    edges = [list(np.linspace(-2, 2, bins + 1)) for bins in (4, 1, 3)]
+    chunks = [3] * 3 + [1, 1, 4]
+    yield (
+        "realmlp",
+        [
+            ColumnGroups(
+                [
+                    {"columns": [0, 3], "layers": [PeriodicEmbedding(4)]},
+                    {"columns": [3, 4], "layers": [OneHot([3])]},
+                    {"columns": [4, 6], "layers": [Embedding([4, 9], 2)]},
+                ]
+            ),
+            Scale(),
+            Dense(8, parametrization="ntp"),
+            ParametricActivation("mish"),
+            Dropout(0.1),
+            Dense(2, parametrization="ntp"),
+        ],
+    )
+    numbers = {"columns": [0, 3], "layers": [PiecewiseLinearEmbedding(edges, 3)]}
+    codes = {"columns": [3, 6], "layers": [OneHot([3, 2, 4], binary_as_sign=False)]}
+    chunks = [3, 3, 3, 2, 1, 3]
+    hidden = {"adapters": [{"input_adapter": False}, {}], "mini": [{"adapters": False}] * 2}
+    hidden["packed"] = [{"separate": True}] * 2
+    for kind, options in hidden.items():
+        start = "fixed" if kind == "packed" else "normal"
+        yield (
+            f"tabm {kind}",
+            [
+                ColumnGroups([numbers, codes]),
+                Members(3, start, chunks),
+                MemberDense(6, "relu", **options[0]),
+                Dropout(0.1),
+                MemberDense(5, "relu", **options[1]),
+                MemberDense(2, separate=True),
+                gpunn.layers.Flatten(),
+            ],
+        )
+
+
+NETWORKS = dict(networks())
+
+
+def table_rows(rows=40):
+    g = np.random.default_rng(0)
+    codes = [g.integers(0, size, rows) for size in (3, 2, 4)]
+    return np.column_stack([g.standard_normal((rows, 3)), *codes]).astype("float32")
+
+
+def trained(network, backend, layers=None):
+    fresh = layers or [layer.config() for layer in NETWORKS[network]]
+    model = gpunn.Sequential(fresh, 6, backend, seed=1)
+    X = table_rows()
+    outputs = model.output_shape[0]
+    targets = np.sin(X[:, :1] + X[:, 5:]) * np.ones(outputs)
+    trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.AdamW(0.01))
+    trainer.fit(X, targets, epochs=4, batch_size=16, progress=False)
+    return trainer
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_learn_and_repeat_to_the_bit(backend, network):
+    first, second = trained(network, backend), trained(network, backend)
+    assert first.history["loss"][-1] < first.history["loss"][0]
+    for name, value in first.model.parameters.to_host().items():
+        np.testing.assert_array_equal(value, second.model.parameters.to_host()[name], name)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_copies_and_files_compute_the_same(network, tmp_path):
+    model, X = trained(network, "numpy").model, table_rows()
+    expected = model.predict(X)
+    model.save(tmp_path / "model.safetensors")
+    for again in (
+        copy.deepcopy(model),
+        gpunn.load_model(tmp_path / "model.safetensors", backend="numpy"),
+    ):
+        assert again.config() == model.config()
+        np.testing.assert_array_equal(again.predict(X), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: OneHot([]), ArgumentError, "sizes: expected the number of codes"),
+        (lambda: OneHot([3, 1]), ArgumentError, r"sizes\[1\]: expected a whole number >= 2; got 1"),
+        (lambda: OneHot("34"), ArgumentTypeError, "sizes: expected a list of whole numbers"),
+        (lambda: OneHot([3, 4], on=[1.0]), ArgumentError, "on: .* each of the 4 outputs; got 1"),
+        (lambda: Embedding([2**24 + 1]), ArgumentError, r"codes are exact up to 2\^24"),
+        (lambda: Embedding([4], 0), ArgumentError, "dimension: expected a whole number >= 1"),
+        (lambda: PeriodicEmbedding(kind="pblr"), ArgumentError, "there is no kind 'pblr'; did you"),
+        (lambda: PeriodicEmbedding(lite=True), ArgumentError, "lite: only for kind 'plr'"),
+        (lambda: PeriodicEmbedding(sigma=0), ArgumentError, "sigma: expected a number > 0"),
+        (lambda: PiecewiseLinearEmbedding([]), ArgumentTypeError, "edges: expected a list of"),
+        (lambda: PiecewiseLinearEmbedding([[1.0]]), ArgumentError, r"edges\[0\]: .* at least two"),
+        (
+            lambda: PiecewiseLinearEmbedding([[0, 1], [0, 2, 2]]),
+            ArgumentError,
+            r"edges\[1\]\[2\]: edges must ascend; got 2.0 after 2.0",
+        ),
+        (lambda: PiecewiseLinearEmbedding([[0, 1]], version="C"), ArgumentError, "version: there"),
+        (lambda: Members(3, "sign"), ArgumentError, "there is no start 'sign'; did you mean"),
+        (lambda: MemberDense(3, separate=1), ArgumentTypeError, "separate: expected True or False"),
+        (lambda: Dense(3, parametrization="ntk"), ArgumentError, "no parametrization 'ntk'"),
+        (lambda: ColumnGroups([]), ArgumentError, "groups: expected a list of at least one group"),
+        (lambda: ColumnGroups([{}]), ArgumentTypeError, r"groups\[0\]: expected a table with the"),
+        (
+            lambda: ColumnGroups([{"columns": [0, 1], "layer": []}]),
+            ArgumentError,
+            r"groups\[0\].layer: a group has no such key",
+        ),
+        (
+            lambda: ColumnGroups([{"columns": [2, 2]}]),
+            ArgumentError,
+            r"groups\[0\].columns\[1\]: expected a whole number >= 3; got 2",
+        ),
+        (
+            lambda: ColumnGroups([{"columns": [2, 4]}, {"columns": [0, 3]}]),
+            ArgumentError,
+            "column 2 is in two groups, 'group_2' and 'group_1'",
+        ),
+        (
+            lambda: ColumnGroups([{"columns": [0, 1], "layers": ["embeding"]}]),
+            ArgumentError,
+            r"groups\[0\].layers\[0\]: there is no layer 'embeding'; did you mean",
+        ),
+    ],
+)
+def test_impossible_parameters(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (OneHot([3, 4]), (3,), "one_hot: has sizes of 2 columns; a row has 3"),
+        (PiecewiseLinearEmbedding(EDGES), (3,), "has edges of 4 columns; a row has 3"),
+        (PeriodicEmbedding(), (2, 3), "periodic_embedding: expected rows that are vectors"),
+        (Members(3), (2, 4), r"members: expected rows of shape \(features,\) or \(3, features\)"),
+        (Members(3, chunks=[1, 2]), (4,), "chunks: expected 4 features together; got 3"),
+        (MemberDense(3), (4,), r"member_dense: .* Put gpunn.layers.Members\(...\) in front"),
+        (groups(), (5,), "group 'waves' has columns 4 to 5; a row has only 5"),
+        (
+            ColumnGroups([{"columns": [0, 2], "layers": [Dense(3), OneHot([3])]}]),
+            (5,),
+            "group 'group_1': layer 'one_hot_1': one_hot: has sizes of 1 columns; a row has 3",
+        ),
+    ],
+)
+def test_rows_that_do_not_fit(layer, shape, message):
+    with pytest.raises(ArgumentError, match=message):
+        gpunn.Sequential([layer], shape, "numpy")
