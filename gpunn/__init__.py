@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         optimizers,
         reporting,
         schedules,
+        tables,
     )
     from gpunn import sklearn as sklearn
     from gpunn.backends import available_backends, get_backend
@@ -50,6 +51,7 @@ __all__ = [
     "optimizers",
     "reporting",
     "schedules",
+    "tables",
 ]
 
 # Everything is imported when it is first asked for, so that `import gpunn` costs next to nothing.

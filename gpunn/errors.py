@@ -33,6 +33,7 @@ __all__ = [
     "MissingPackageError",
     "ModelFileError",
     "SettingError",
+    "UnknownCategoryWarning",
     "suggest",
 ]
 
@@ -43,6 +44,10 @@ class GpunnError(Exception):
 
 class GpunnWarning(UserWarning):
     """Something works but is probably not intended; the message says what to do instead."""
+
+
+class UnknownCategoryWarning(GpunnWarning):
+    """Rows have categories that the training rows had not; the message counts them by column."""
 
 
 class ArgumentError(GpunnError, ValueError):

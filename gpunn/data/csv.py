@@ -20,7 +20,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, sugges
 from gpunn.storage.formulas import text_of_cell
 from gpunn.storage.reading import LONGEST_LINE, checked_path, open_file
 
-__all__ = ["CSVData", "load_csv"]
+__all__ = ["CSVData", "load_csv", "number_of"]
 
 _MISSING = ("", "NA", "N/A", "nan", "?")
 _BLOCK_CELLS = 2**16  # about 4 MB of Python strings
@@ -358,7 +358,7 @@ class _Parser:
         self.path = path
         self.dtype = dtype
         self._markers = markers
-        numbers = [_number(marker) for marker in markers]
+        numbers = [number_of(marker) for marker in markers]
         self._missing_numbers = [number for number in numbers if number is not None]
         self._missing = 0
         self._places: list[str] = []
@@ -379,7 +379,7 @@ class _Parser:
 
     def is_missing(self, line: int, name: str, cell: str) -> bool:
         """Return whether a cell is a missing value, and count it if so."""
-        number = _number(cell)
+        number = number_of(cell)
         if number is None:
             missing = cell.strip().casefold() in self._markers
         else:
@@ -394,7 +394,7 @@ class _Parser:
         """Return whether a cell is text. Counts a missing value, and raises for an infinite one."""
         if self.is_missing(line, name, cell):
             return False
-        number = _number(cell)
+        number = number_of(cell)
         if number is not None and self.floats([cell]) is None:
             raise DataFileError(
                 f"{self.path}, line {line}: column {name!r} must hold finite numbers of type "
@@ -414,16 +414,17 @@ class _Parser:
     def looks_like_header(self, top: _Row, second: _Row | None) -> bool:
         """Return whether the first row has text above a number, or is the only row and all text."""
         if second is None:
-            return all(_number(text) is None for text in top)
+            return all(number_of(text) is None for text in top)
         return any(
-            _number(text) is None
+            number_of(text) is None
             and text.casefold() not in self._markers
-            and _number(cell) is not None
+            and number_of(cell) is not None
             for text, cell in zip(top, second, strict=True)
         )
 
 
-def _number(cell: str) -> float | None:
+def number_of(cell: str) -> float | None:
+    """Return the number that a cell spells; None if it spells none."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

@@ -1,0 +1,14 @@
+"""Tables with text, dates and gaps, as the matrices that networks take.
+
+A `Schema` is learned from the training rows, and is part of the network that it is given to, as
+`Sequential.schema`.
+"""
+
+from __future__ import annotations
+
+from gpunn.tables.columns import Column, EncodedCategory
+from gpunn.tables.frames import table_of
+from gpunn.tables.schema import Schema
+from gpunn.tables.table import Table
+
+__all__ = ["Column", "EncodedCategory", "Schema", "Table", "table_of"]

@@ -1,0 +1,195 @@
+"""What cells mean: numbers, texts, dates, yes and no. Each different value is looked at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+
+from gpunn.data.csv import number_of
+from gpunn.tables.table import Cells, Coded
+
+__all__ = ["Markers", "boolean_text", "coded", "dates_of", "numbers_of", "texts_of"]
+
+TRUE = frozenset(("true", "t", "yes", "y", "1"))
+FALSE = frozenset(("false", "f", "no", "n", "0"))
+
+EXACT_INTEGERS = 2.0**53
+"""From here on not every whole number is a float64."""
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Cells that mean a missing value.
+
+    Attributes
+    ----------
+    texts : frozenset of str
+        Without spaces around them, and with letters folded to one case.
+    numbers : tuple of float
+        Those of the texts that are numbers, such as -999, which may be spelt in other ways.
+    """
+
+    texts: frozenset[str]
+    numbers: tuple[float, ...]
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Self:
+        """Return the markers that these texts are, in any case."""
+        folded = frozenset(text.strip().casefold() for text in texts)
+        numbers = (number_of(text) for text in sorted(folded))
+        return cls(folded, tuple(each for each in numbers if each is not None))
+
+    def __contains__(self, text: str) -> bool:
+        """Return whether a text, without spaces around it, means a missing value."""
+        return text.casefold() in self.texts or number_of(text) in self.numbers
+
+
+def coded(cells: Cells) -> Coded:
+    """Return cells in dictionary encoding; the values of an array are in ascending order."""
+    if isinstance(cells, Coded):
+        return cells
+    values, codes = np.unique(cells, return_inverse=True)
+    if values.dtype.kind in "fM" and len(values) and values[-1] != values[-1]:
+        codes = np.where(codes == len(values) - 1, -1, codes)  # NaN and NaT are sorted to the end
+        values = values[:-1]
+    # Dates of nanoseconds would otherwise become whole numbers.
+    return Coded(codes, list(values) if values.dtype.kind == "M" else values.tolist())
+
+
+def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
+    """Return the numbers that cells are or spell, and which values are none.
+
+    Parameters
+    ----------
+    cells : ndarray or Coded
+    markers : Markers
+
+    Returns
+    -------
+    ndarray of float64, shape (rows,)
+        NaN where the cell is missing or no number. It may hold infinities. A new array.
+    list of int
+        Numbers of the values (of `coded(cells)`) that are neither numbers nor missing.
+    """
+    if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
+        numbers, others = cells.astype(np.float64), list[int]()
+    else:
+        cells = coded(cells)
+        parsed, others = numbers_of_values(cells.values, markers)
+        numbers = cells.take(parsed, np.nan)
+    if markers.numbers:
+        numbers[np.isin(numbers, markers.numbers)] = np.nan
+    return numbers, others
+
+
+def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarray, list[int]]:
+    """Return a number for each value, NaN if it is none, and the places of those that are none."""
+    numbers = np.full(len(values), np.nan)
+    others = []
+    for place, value in enumerate(values):
+        if isinstance(value, str):
+            text = value.strip()
+            number = number_of(text)
+            if number is not None:
+                numbers[place] = number
+            elif text.casefold() not in markers.texts:
+                others.append(place)
+        elif isinstance(value, (Real, Decimal)):
+            try:
+                numbers[place] = float(value)
+            except OverflowError:  # a whole number of more than 308 digits
+                numbers[place] = math.inf
+        else:
+            others.append(place)
+    return numbers, others
+
+
+def texts_of(values: Sequence[Any], markers: Markers) -> list[str | None]:
+    """Return the name of the category that each value stands for; None if it means a missing one.
+
+    Spaces around it don't count. A whole number is written without a point, whatever its type, so
+    that 2.0 of a column with gaps is the same category as 2 of one without.
+    """
+    return [None if (text := text_of(value)) in markers else text for value in values]
+
+
+def text_of(value: Any) -> str:
+    """Return a value as text that UTF-8 can hold, without spaces around it."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, (float, np.floating)) and is_exact_integer(float(value)):
+        text = str(int(value))
+    else:
+        text = str(value)
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def is_exact_integer(value: float) -> bool:
+    """Return whether a number is whole, and no other whole number is the same float64."""
+    return abs(value) < EXACT_INTEGERS and value == int(value)
+
+
+def boolean_text(text: str) -> str:
+    """Return "True" or "False" for the words for it, in any case; any other text as it is."""
+    folded = text.casefold()
+    if folded in TRUE:
+        return "True"
+    return "False" if folded in FALSE else text
+
+
+def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
+    """Return the dates and times that cells are or spell, and which values are none.
+
+    Text is a date in the formats of ISO 8601, or with slashes, the year first. An offset from UTC
+    is left out: the hour stays that of the clock on the wall.
+
+    Returns
+    -------
+    ndarray of datetime64[us], shape (rows,)
+        NaT where the cell is missing or no date.
+    list of int
+        Numbers of the values (of `coded(cells)`) that are neither dates nor missing.
+    """
+    if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
+        return cells.astype("datetime64[us]"), []
+    cells = coded(cells)
+    found: list[np.datetime64 | datetime | None] = []
+    others = []
+    for place, value in enumerate(cells.values):
+        found.append(date_of(value))
+        if found[-1] is None and not (
+            isinstance(value, str) and value.strip().casefold() in markers.texts
+        ):
+            others.append(place)
+    dates = np.array(found, dtype="datetime64[us]")
+    return cells.take(dates, np.datetime64("NaT")), others
+
+
+def date_of(value: Any) -> np.datetime64 | datetime | None:
+    """Return the date and time that a value is or spells; None if it does not."""
+    if isinstance(value, str):
+        text = value.strip()
+        if text[4:5] == "/":
+            text = text.replace("/", "-")
+        try:
+            return datetime.fromisoformat(text).replace(tzinfo=None)
+        except ValueError:
+            return None
+    if isinstance(value, np.datetime64):
+        return value
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)
+    return None

@@ -1,0 +1,75 @@
+"""What is known of each column of a table, and what it becomes in the matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["KINDS", "Column", "EncodedCategory", "Kind"]
+
+Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
+
+KINDS: tuple[Kind, ...] = ("number", "category", "boolean", "datetime")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of the training rows.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"number", "category", "boolean", "datetime"}
+    categories : tuple of str
+        Sorted; the code of `categories[i]` is i + 1. Of a number or a date there are none.
+    parts : tuple of str
+        Of a date: which of its parts, such as "month", differ from row to row.
+    missing : int
+        How many training rows have no value. If some have none, numbers and dates get a further
+        column that tells which.
+    constant : bool
+        Whether all rows that have a value have the same.
+    dropped : bool
+        Whether nothing of it goes into the matrix.
+    reported : str
+        What looks wrong, or why it was dropped; empty if nothing does.
+    """
+
+    name: str
+    kind: Kind
+    categories: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    missing: int = 0
+    constant: bool = False
+    dropped: bool = False
+    reported: str = ""
+
+    @property
+    def is_category(self) -> bool:
+        """Whether it becomes a code."""
+        return not self.dropped and self.kind in ("category", "boolean")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it becomes a number."""
+        return not self.dropped and not self.constant and self.kind == "number"
+
+    @property
+    def has_indicator(self) -> bool:
+        """Whether a further column tells which of its values are missing."""
+        return not self.dropped and self.missing > 0 and self.kind in ("number", "datetime")
+
+
+@dataclass(frozen=True)
+class EncodedCategory:
+    """A column of codes in the matrix.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+        Number of codes: 0 for a missing or unknown category, and one for each known one.
+    """
+
+    name: str
+    size: int

@@ -1,0 +1,72 @@
+"""What an encoded table has that the training rows had not, as warnings."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpunn.errors import GpunnWarning, UnknownCategoryWarning
+from gpunn.meaning import shown
+from gpunn.tables.table import Coded, Table
+
+__all__ = ["Findings", "plural"]
+
+
+class Findings:
+    """What an encoded table has that the training rows had not.
+
+    Attributes
+    ----------
+    unknown : dict
+        Counts of rows by category, by column.
+    missing : dict
+        Counts of rows without a value, by column.
+    """
+
+    def __init__(self) -> None:
+        self.unknown: dict[str, dict[str, int]] = {}
+        self.missing: dict[str, int] = {}
+
+    def note_unknown(self, name: str, cells: Coded, others: Mapping[int, str]) -> None:
+        """Count the rows of a column's values that are no category; some may have no row."""
+        counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]
+        found: dict[str, int] = {}
+        for place, text in others.items():
+            if counts[place]:
+                found[text] = found.get(text, 0) + int(counts[place])
+        if found:
+            self.unknown[name] = found
+
+    def warn(self, table: Table) -> None:
+        """Warn of all of it."""
+        if self.unknown:
+            parts = []
+            for name, found in self.unknown.items():
+                rows = plural(sum(found.values()), "row")
+                listed = shown(sorted(found, key=lambda text: (-found[text], text)))
+                parts.append(f"column {name!r}: {rows} with {listed}")
+            warnings.warn(
+                f"{table.title}: categories that the training rows had not are taken as missing; "
+                f"{'; '.join(parts)}",
+                UnknownCategoryWarning,
+                stacklevel=3,
+            )
+        if self.missing:
+            listed = ", ".join(
+                f"column {name!r} ({plural(count, 'row')})" for name, count in self.missing.items()
+            )
+            warnings.warn(
+                f"{table.title}: values are missing where no training row lacked one, and the "
+                f"median stands in for them: {listed}",
+                GpunnWarning,
+                stacklevel=3,
+            )
+
+
+def plural(count: int, noun: str) -> str:
+    """Return "1 category", "2 categories"."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"

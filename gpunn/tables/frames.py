@@ -1,0 +1,211 @@
+"""Tables from data frames and arrays of any library, none of which is imported.
+
+What they have in common is little: names of columns, and `frame[name]`, which NumPy can take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.tables.table import Cells, Coded, Table, dictionary_encoded
+
+__all__ = ["table_of"]
+
+
+def table_of(frame: Any, title: str = "X") -> Table:
+    """Return a data frame or array as a table.
+
+    Parameters
+    ----------
+    frame : object
+        A data frame of pandas, Polars or another library; a pyarrow table; a NumPy array with two
+        axes, of numbers, text or objects, or a structured one with one axis; a dict of columns; a
+        list of dicts, one a row, or of rows.
+    title : str
+        What messages call it.
+
+    Raises
+    ------
+    DataError
+        If it is something else, if names of columns are empty or equal, or columns differ in
+        length.
+
+    Examples
+    --------
+    >>> table = table_of({"age": [31, None], "city": ["Oslo", "Rome"]})
+    >>> table.names, table.rows
+    (('age', 'city'), 2)
+    """
+    if isinstance(frame, Table):
+        return frame
+    if isinstance(frame, Mapping):
+        return of_columns(names_of(frame, title), list(frame.values()), title)
+    names = getattr(frame, "column_names", None)  # pyarrow's; its `columns` are arrays
+    if names is None:
+        names = getattr(frame, "columns", None)
+    if names is not None and not callable(names):
+        return of_frame(frame, list(names), title)
+    if isinstance(frame, Sequence) and not isinstance(frame, str):
+        if frame and all(isinstance(row, Mapping) for row in frame):
+            return of_records(frame, title)
+        frame = of_rows(frame, title)
+    if isinstance(frame, np.ndarray):
+        if frame.dtype.names is not None and frame.ndim == 1:
+            names = list(frame.dtype.names)
+            return of_columns(names, [frame[name] for name in names], title)
+        if frame.ndim == 2:
+            names = [str(number) for number in range(frame.shape[1])]
+            return of_columns(names, list(frame.T), title, named=False, rows=len(frame))
+    shape = f" of shape {frame.shape}" if hasattr(frame, "shape") else ""
+    raise DataError(
+        f"{title}: expected a data frame, a dict of columns, a list of dicts, or an array (rows, "
+        f"columns); got {type(frame).__name__}{shape}"
+    )
+
+
+def names_of(columns: Any, title: str) -> list[str]:
+    """Return names of columns as texts, or raise a DataError if one is not a name."""
+    names = [name if isinstance(name, str) else str(name) for name in columns]
+    for place, name in enumerate(names):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{title}: the name of column {place}, counted from 0, is no text that UTF-8 can "
+                f"hold: {name!r:.80}; rename it"
+            ) from None
+    return names
+
+
+def of_columns(
+    names: list[str],
+    columns: Sequence[Any],
+    title: str,
+    *,
+    named: bool = True,
+    rows: int | None = None,
+) -> Table:
+    """Return a table of columns, each anything that `cells_of` takes."""
+    if rows is None:
+        rows = length(columns[0], names[0], title) if names else 0
+    table: Table
+
+    def read(place: int) -> Cells:
+        return cells_of(columns[place], table, names[place])
+
+    table = Table(names, rows, read, named=named, title=title)
+    return table
+
+
+def length(column: Any, name: str, title: str) -> int:
+    """Return the length of a column, or raise a DataError if it has none."""
+    try:
+        return len(column)
+    except TypeError:
+        raise DataError(
+            f"{title}: column {name!r}: expected a sequence; got {column!r:.80}"
+        ) from None
+
+
+def of_frame(frame: Any, labels: list[Any], title: str) -> Table:
+    """Return a table of a data frame, whose columns are `frame[label]`."""
+    table: Table
+    names = names_of(labels, title)
+    # Labels as pandas numbers them by default are no names.
+    named = labels != list(range(len(labels)))
+
+    def read(place: int) -> Cells:
+        return cells_of(frame[labels[place]], table, names[place])
+
+    table = Table(names, len(frame), read, named=named, title=title)
+    return table
+
+
+def of_records(records: Sequence[Mapping[Any, Any]], title: str) -> Table:
+    """Return a table of dicts, one a row; what one of them lacks is a missing cell."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    columns = [[record.get(key) for record in records] for key in keys]
+    return of_columns(names_of(keys, title), columns, title)
+
+
+def of_rows(rows: Sequence[Any], title: str) -> Any:
+    """Return a list of rows as an array of objects, so that numbers beside text stay numbers."""
+    if not rows or isinstance(rows[0], str) or not isinstance(rows[0], (Sequence, np.ndarray)):
+        return rows
+    width = len(rows[0])
+    for number, row in enumerate(rows):
+        if not isinstance(row, (Sequence, np.ndarray)) or len(row) != width:
+            raise DataError(
+                f"{title}: row {number}: expected {width} cells, as in row 0; got {row!r:.80}"
+            )
+    array = np.empty((len(rows), width), object)
+    for number, row in enumerate(rows):
+        array[number] = row
+    return array
+
+
+def cells_of(column: Any, table: Table, name: str) -> Cells:
+    """Return a column of any library as cells.
+
+    Raises
+    ------
+    DataError
+        If NumPy can't take it, or it holds something that is no number, text or date.
+    """
+    coded = categories_of(column)
+    if coded is not None:
+        return coded
+    place = f"{table.title}: column {name!r}"
+    if isinstance(column, np.ma.MaskedArray):
+        column = np.ma.filled(column.astype(object), None)
+    if isinstance(column, list) and not all(map(is_plain_number, column)):
+        cells: list[Any] = column  # of its types NumPy would make one
+        return dictionary_encoded(cells, lambda row: table.place(name, row))
+    try:
+        array = np.asarray(column)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{place}: NumPy can't take a {type(column).__name__} ({error}); convert it, from a "
+            "GPU by copying it to the host"
+        ) from None
+    if array.ndim != 1:
+        raise DataError(f"{place}: expected one axis; got an array of shape {array.shape}")
+    kind = array.dtype.kind
+    if kind == "m":  # durations in seconds
+        return np.where(np.isnat(array), np.nan, array / np.timedelta64(1, "s"))
+    if kind in "biufM":
+        return array
+    if kind in "OUST":
+        return dictionary_encoded(array.tolist(), lambda row: table.place(name, row))
+    raise DataError(f"{place}: expected numbers, text or dates; got dtype {array.dtype}")
+
+
+def is_plain_number(value: Any) -> bool:
+    """Return whether a cell of a list is a number that NumPy can keep in an array of numbers."""
+    return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
+
+
+def categories_of(column: Any) -> Coded | None:
+    """Return a column that its library has in dictionary encoding; None for another one."""
+    if hasattr(column, "dictionary_encode"):  # pyarrow's
+        kind = str(column.type)
+        if not kind.startswith(("string", "large_string", "dictionary")):
+            return None
+        encoded = column.dictionary_encode()
+        if hasattr(encoded, "combine_chunks"):
+            encoded = encoded.unify_dictionaries().combine_chunks()
+        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return Coded(codes, encoded.dictionary.to_pylist(), kind.startswith("dictionary"))
+    kind = str(getattr(column, "dtype", ""))
+    if kind == "category":  # pandas'
+        source = getattr(column, "cat", column)  # of a Series
+        return Coded(np.asarray(source.codes), list(source.categories), True)
+    if kind.startswith(("Categorical", "Enum")):  # Polars'
+        coded = dictionary_encoded(column.to_list(), str)
+        return replace(coded, categorical=True)
+    return None

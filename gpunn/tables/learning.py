@@ -1,0 +1,332 @@
+"""What is learned from a column of the training rows: kind, categories, what looks wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Number
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.tables.cells import Markers, boolean_text, coded, dates_of, numbers_of, texts_of
+from gpunn.tables.columns import Column, Kind
+from gpunn.tables.dates import PARTS
+from gpunn.tables.table import Cells, Coded, Table
+
+__all__ = ["Learned", "finite_numbers", "learned_from", "valid_dates"]
+
+FEW = 20
+"""Fewer rows than this say nothing of whether a column is an identifier."""
+
+MANY_CATEGORIES = 1000
+
+BOOLEANS = ("False", "True")
+
+DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
+COMMA_LIKE = re.compile(r"[-+]?\d+,\d+")
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A column, and its numbers that are to be scaled.
+
+    Attributes
+    ----------
+    column : Column
+    numbers : ndarray of float64 or None
+        Of a column of numbers, without missing ones.
+    parts : dict of str to ndarray of float64
+        Of a column of dates, without missing ones.
+    """
+
+    column: Column
+    numbers: np.ndarray | None = None
+    parts: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def learned_from(table: Table, name: str, kind: Kind | None, markers: Markers) -> Learned:
+    """Return what is learned from a column.
+
+    Parameters
+    ----------
+    table : Table
+        The training rows.
+    name : str
+        Of the column.
+    kind : str or None
+        None to find it from the cells.
+    markers : Markers
+        Cells that mean a missing value.
+
+    Raises
+    ------
+    DataError
+        If a number is infinite, or the column is not of the given kind; the message says where.
+    """
+    cells = table.column(name)
+    found = kind or kind_of(cells, markers)
+    if found == "number":
+        return numeric(table, name, markers)
+    if found == "datetime":
+        return dated(table, name, markers)
+    return categorical(table, name, found, markers, chosen=kind is not None)
+
+
+def kind_of(cells: Cells, markers: Markers) -> Kind:
+    """Return the kind of a column. Text that spells only numbers, or only dates, is such."""
+    if isinstance(cells, np.ndarray):
+        return {"b": "boolean", "M": "datetime"}.get(cells.dtype.kind, "number")  # type: ignore[return-value]
+    if cells.categorical:
+        return "category"
+    values = [value for value in cells.values if not is_marker(value, markers)]
+    if not values:
+        return "number"
+    if all(is_boolean(value) for value in values):
+        return "boolean"
+    if not numbers_of(cells, markers)[1]:
+        return "number"
+    return "category" if dates_of(cells, markers)[1] else "datetime"
+
+
+def is_marker(value: object, markers: Markers) -> bool:
+    """Return whether a value is text that means a missing one."""
+    return isinstance(value, str) and value.strip() in markers
+
+
+def is_boolean(value: object) -> bool:
+    """Return whether a value is True or False, or one of these words."""
+    if isinstance(value, str):
+        return value.strip().casefold() in ("true", "false")
+    return isinstance(value, (bool, np.bool_))
+
+
+# --------------------------------------------------------------------------------- numbers, dates
+
+
+def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return the numbers of a column, NaN where they are missing.
+
+    Raises
+    ------
+    DataError
+        If a cell is no number, or infinite; the message says where.
+    """
+    cells = table.column(name)
+    numbers, others = numbers_of(cells, markers)
+    if others:
+        raise wrong_cell(table, name, coded(cells), others, "a number")
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise DataError(
+            f"{table.place(name, row)}: expected a finite number; got {numbers[row]}. Correct it, "
+            "or leave the cell empty"
+        )
+    return numbers
+
+
+def valid_dates(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return the dates of a column, NaT where they are missing.
+
+    Raises
+    ------
+    DataError
+        If a cell is no date; the message says where.
+    """
+    cells = table.column(name)
+    dates, others = dates_of(cells, markers)
+    if others:
+        expected = "a date such as 2026-05-31 or 2026-05-31 14:30"
+        raise wrong_cell(table, name, coded(cells), others, expected)
+    return dates
+
+
+def wrong_cell(
+    table: Table, name: str, cells: Coded, others: Sequence[int], expected: str
+) -> DataError:
+    """Return the error for the first cell that is not of a column's kind."""
+    rows = np.isin(cells.codes, others)
+    row = int(rows.argmax())
+    more = int(rows.sum()) - 1
+    further = f", and so {'is' if more == 1 else 'are'} {more:,} more" if more else ""
+    value = cells.values[cells.codes[row]]
+    return DataError(
+        f"{table.place(name, row)}: expected {expected}; got {value!r:.80}{further}. Correct it, "
+        "leave the cell empty, or make the column a category"
+    )
+
+
+def numeric(table: Table, name: str, markers: Markers) -> Learned:
+    """Return what is learned from a column of numbers."""
+    numbers = finite_numbers(table, name, markers)
+    present = numbers[~np.isnan(numbers)]
+    missing = len(numbers) - len(present)
+    remarks = Remarks(missing, len(numbers))
+    constant = len(present) == 0 or bool(present.min() == present.max())
+    if is_identifier(present):
+        remarks.add("every row has another whole number: if it is an identifier, drop it")
+    dropped = remarks.drop(constant)
+    column = Column(
+        name=name,
+        kind="number",
+        missing=missing,
+        constant=constant,
+        dropped=dropped,
+        reported=remarks.text,
+    )
+    return Learned(column, None if constant else present)
+
+
+def dated(table: Table, name: str, markers: Markers) -> Learned:
+    """Return what is learned from a column of dates."""
+    dates = valid_dates(table, name, markers)
+    present = dates[~np.isnat(dates)]
+    missing = len(dates) - len(present)
+    remarks = Remarks(missing, len(dates))
+    parts = {part: function(present).astype(np.float64) for part, function in PARTS.items()}
+    varied = {part: each for part, each in parts.items() if len(each) and each.min() < each.max()}
+    if len(present) and not varied and present.min() < present.max():
+        remarks.add("its year, month, day of the week and hour are the same in every row")
+    dropped = remarks.drop(not varied)
+    column = Column(
+        name=name,
+        kind="datetime",
+        parts=tuple(varied),
+        missing=missing,
+        constant=not varied,
+        dropped=dropped,
+        reported=remarks.text,
+    )
+    return Learned(column, parts=varied)
+
+
+def is_identifier(numbers: np.ndarray) -> bool:
+    """Return whether numbers are whole and all different."""
+    if len(numbers) < FEW or (numbers[:FEW] % 1 != 0).any() or (numbers % 1 != 0).any():
+        return False
+    return len(np.unique(numbers)) == len(numbers)
+
+
+# ------------------------------------------------------------------------------------- categories
+
+
+def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen: bool) -> Learned:
+    """Return what is learned from a column of categories; `chosen` if the user has said so."""
+    cells = coded(table.column(name))
+    texts = texts_of(cells.values, markers)
+    used = cells.used()
+    if kind == "boolean":
+        texts = [None if text is None else boolean_text(text) for text in texts]
+        others = [
+            number
+            for number, text in enumerate(texts)
+            if text is not None and text not in BOOLEANS and used[number]
+        ]
+        if others:
+            raise wrong_cell(table, name, cells, others, "true or false")
+    occurring = {
+        text for text, occurs in zip(texts, used, strict=True) if occurs and text is not None
+    }
+    named = np.array([text is not None for text in texts], dtype=bool)
+    missing = len(cells) - int(cells.take(named, False).sum())
+    present = len(cells) - missing
+    remarks = Remarks(missing, len(cells))
+    constant = len(occurring) <= 1
+    identifier = len(occurring) == present >= FEW
+    if identifier and not chosen and not cells.categorical:
+        remarks.drop_since("every row has another text, as an identifier has")
+    elif not constant:
+        for remark in remarks_on_categories(cells, texts, present, table, name, markers):
+            remarks.add(remark)
+    dropped = remarks.drop(constant)
+    column = Column(
+        name=name,
+        kind=kind,
+        categories=BOOLEANS if kind == "boolean" else tuple(sorted(occurring)),
+        missing=missing,
+        constant=constant,
+        dropped=dropped,
+        reported=remarks.text,
+    )
+    return Learned(column)
+
+
+def remarks_on_categories(
+    cells: Coded,
+    texts: Sequence[str | None],
+    present: int,
+    table: Table,
+    name: str,
+    markers: Markers,
+) -> list[str]:
+    """Return what looks wrong with a column of categories."""
+    remarks = []
+    count = len(set(texts) - {None})
+    if count > MANY_CATEGORIES or (count >= FEW and count > present / 2):
+        remarks.append(f"{count:,} categories in {present:,} rows: if it is an identifier, drop it")
+    if cells.categorical:
+        return remarks
+    others = numbers_of(cells, markers)[1]
+    numbers = [
+        number
+        for number, value in enumerate(cells.values)
+        if isinstance(value, (str, Number)) and texts[number] is not None
+    ]
+    numbers = sorted(set(numbers) - set(others))
+    if numbers and others:
+        first = min(others, key=cells.first_row) if len(others) <= FEW else others[0]
+        where = table.place(name, cells.first_row(first)).rpartition(", ")[2]
+        remarks.append(
+            f"numbers and text: {len(numbers):,} of {count:,} values are numbers, but not "
+            f"{cells.values[first]!r:.40} ({where})"
+        )
+    for pattern, remark in (
+        (COMMA_LIKE, "numbers with decimal commas, such as {!r}: read them with decimal=','"),
+        (DATE_LIKE, "dates such as {!r}, which are read only with the year first (2026-05-31)"),
+    ):
+        if all(text is None or pattern.fullmatch(text) for text in texts):
+            remarks.append(remark.format(next(text for text in texts if text is not None)))
+    return remarks
+
+
+class Remarks:
+    """What looks wrong with a column, and whether it is dropped for that.
+
+    Parameters
+    ----------
+    missing, rows : int
+        How many of the rows have no value.
+    """
+
+    def __init__(self, missing: int, rows: int) -> None:
+        self._missing, self._rows = missing, rows
+        self._remarks: list[str] = []
+        self._dropped = False
+        if rows > missing > rows / 2:
+            self.add(f"missing in {100 * missing // rows} % of the rows")
+
+    def add(self, remark: str) -> None:
+        """Add what looks wrong."""
+        self._remarks.append(remark)
+
+    def drop_since(self, reason: str) -> None:
+        """Drop the column."""
+        self._dropped = True
+        self._remarks.insert(0, f"dropped: {reason}")
+
+    def drop(self, constant: bool) -> bool:
+        """Return whether the column is dropped, which it is, too, if it tells nothing."""
+        if self._missing == self._rows:
+            self.drop_since("no row has a value")
+        elif constant and not self._missing:
+            self.drop_since("the same in every row")
+        elif constant:
+            self.add("the same in every row that has a value")
+        return self._dropped
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "; ".join(self._remarks)

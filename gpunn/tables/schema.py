@@ -1,0 +1,501 @@
+"""The schema of a table: what its columns are, and how a row becomes numbers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from gpunn.configurable import check_choice, check_integer
+from gpunn.data.csv import number_of
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    suggest,
+)
+from gpunn.meaning import shown
+from gpunn.randomness import generator
+from gpunn.schema import typed
+from gpunn.tables.cells import Markers, boolean_text, coded, texts_of
+from gpunn.tables.columns import KINDS, Column, EncodedCategory, Kind
+from gpunn.tables.dates import CYCLES, PARTS, cycle_of
+from gpunn.tables.description import SchemaRecord, column_of, record_of
+from gpunn.tables.findings import Findings, plural
+from gpunn.tables.frames import table_of
+from gpunn.tables.layout import CURVES, MISSING, Place, distinct, scaled_places, unscaled_places
+from gpunn.tables.learning import finite_numbers, learned_from, valid_dates
+from gpunn.tables.scaling import SCALINGS, Scaling
+from gpunn.tables.table import Cells, Table
+
+__all__ = ["MISSING_VALUES", "Schema"]
+
+MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
+"""Text that means a missing value, in any case."""
+
+LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
+"""Whole numbers up to these are exact."""
+
+
+class Schema:
+    """The columns of a table, and what was learned from its training rows.
+
+    It turns rows with text, dates and gaps into a matrix of finite numbers, which has first the
+    columns of numbers, then those of codes of categories:
+
+    1. numbers, scaled; a missing one is the median of the training rows
+    2. year, month, day of the week and hour of dates, as far as they vary, scaled likewise
+    3. sine and cosine of 2 pi part / period of the last three, by which December is near January
+    4. for each number and date that some training rows lack, 1 where it is missing, else 0
+    5. categories and booleans: codes 1, 2, ... in the order of `Column.categories`; 0 where it is
+       missing, or is none of them
+
+    Make one with `Schema.fit`. It can't be changed.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        All of the training rows, in their order, those that are dropped included.
+    scaling : Scaling
+        Its arrays are in the order of the scaled columns of the matrix, which come first.
+    missing_values : tuple of str
+        Text that means a missing value, in any case.
+    named : bool
+        Whether the training rows had names of columns. If not, columns go by their order.
+    numbers : list of str
+        Names of the matrix's columns of numbers.
+    categories : list of EncodedCategory
+        Names and sizes of the columns of codes, which follow them.
+
+    Examples
+    --------
+    >>> people = {"age": [31, 45, None, 28], "city": ["Oslo", "Rome", "Oslo", "?"]}
+    >>> schema = Schema.fit(people)
+    >>> schema
+    <Schema: 2 columns -> 2 numbers, 1 category>
+    >>> schema.names
+    ['age', 'age (missing)', 'city']
+    >>> print(schema.encode({"city": ["Rome", "Oslo"], "age": [31, None]}))
+    [[0. 0. 2.]
+     [0. 1. 1.]]
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        scaling: Scaling,
+        missing_values: Sequence[str] = MISSING_VALUES,
+        named: bool = True,
+    ) -> None:
+        self.columns = tuple(columns)
+        self.scaling = scaling
+        self.missing_values = tuple(missing_values)
+        self.named = named
+        self._markers = Markers.of(missing_values)
+        self._scaled = scaled_places(self.columns)
+        every = [*self._scaled, *unscaled_places(self.columns)]
+        names = distinct([place.name for place in every])
+        coded_columns = [column for column in self.columns if column.is_category]
+        count = len(every) - len(coded_columns)
+        self.numbers: list[str] = names[:count]
+        self.categories: list[EncodedCategory] = [
+            EncodedCategory(name, len(column.categories) + 1)
+            for name, column in zip(names[count:], coded_columns, strict=True)
+        ]
+        self._places = {place: number for number, place in enumerate(every)}
+
+    @classmethod
+    def fit(
+        cls,
+        frame: Any,
+        *,
+        columns: Mapping[str, str] | None = None,
+        drop: Sequence[str] = (),
+        missing_values: Sequence[str] = MISSING_VALUES,
+        scaling: str = "robust",
+        seed: int = 0,
+    ) -> Self:
+        """Learn a schema from training rows.
+
+        Parameters
+        ----------
+        frame : data frame, array, dict or list
+            As `gpunn.tables.table_of` takes it.
+        columns : mapping of str to str or None
+            Kinds of columns: "number", "category", "boolean" or "datetime". Those of others are
+            found from their types and values: text that spells only numbers, or only dates, is
+            such; other text is a category, and dropped if it is another one in every row.
+        drop : sequence of str
+            Columns to leave out, such as the target.
+        missing_values : sequence of str
+            Text that means a missing value, in any case; numbers, such as -999, in any spelling.
+        scaling : {"robust", "quantile", "standard", "none"}
+            Of numbers; see `gpunn.tables.scaling`.
+        seed : int
+            Of the noise that "quantile" adds before it takes quantiles.
+
+        Returns
+        -------
+        Schema
+
+        Raises
+        ------
+        DataError
+            If there are no rows, columns have equal names or none, a number is infinite, a column
+            is not of the given kind, or every column is dropped; the message says where.
+        ArgumentError, ArgumentTypeError
+            If another argument is impossible, or names a column that there is not.
+        """
+        check_choice("scaling", scaling, SCALINGS)
+        seed = check_integer("seed", seed, at_least=0)
+        missing_values = checked_texts("missing_values", missing_values)
+        table = table_of(frame)
+        kinds = checked_kinds(columns, table)
+        dropped = set(checked_texts("drop", drop))
+        for name in sorted(dropped):
+            if name not in table:
+                raise ArgumentError(
+                    f"drop: there is no column {name!r}; {suggest(name, table.names)}"
+                )
+        if table.rows == 0:
+            raise DataError(f"{table.title}: expected at least one row; got none")
+        markers = Markers.of(missing_values)
+        found: list[Column] = []
+        scaled: dict[Place, np.ndarray] = {}
+        for name in table.names:
+            if name in dropped:
+                found.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
+                continue
+            learned = learned_from(table, name, kinds.get(name), markers)
+            found.append(learned.column)
+            if learned.numbers is not None:
+                scaled[Place(name)] = learned.numbers
+            scaled.update({Place(name, part): each for part, each in learned.parts.items()})
+        if all(column.dropped for column in found):
+            reasons = [f"{column.name!r:.40}: {column.reported}" for column in found]
+            raise DataError(f"{table.title}: no column is left. {'; '.join(reasons[:5])}")
+        numbers = [scaled[place] for place in scaled_places(found)]
+        random = generator(seed, "quantiles")
+        learned_scaling = SCALINGS[scaling].fit(numbers, table.rows, random)
+        return cls(found, learned_scaling, missing_values, table.named)
+
+    # --------------------------------------------------------------------------------- encoding
+
+    @property
+    def width(self) -> int:
+        """Columns of the matrix."""
+        return len(self.numbers) + len(self.categories)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the matrix's columns."""
+        return [*self.numbers, *(category.name for category in self.categories)]
+
+    def encode(self, frame: Any, dtype: str = "float32") -> np.ndarray:
+        """Return rows as a matrix of finite numbers.
+
+        Columns are taken by name, in any order; those that the schema does not know, or that it
+        drops, are not looked at. If the rows, or the training rows, have no names of columns, they
+        must be as many as those of the training rows, in the same order.
+
+        Parameters
+        ----------
+        frame : data frame, array, dict or list
+            As `fit` takes it. Types may differ from those of the training rows: numbers may be
+            text, for example.
+        dtype : {"float32", "float64"}
+            Codes and numbers are computed in float64.
+
+        Returns
+        -------
+        ndarray of shape (rows, width)
+
+        Raises
+        ------
+        DataError
+            If a column is missing, or a cell of a number or date is something else, or infinite.
+            The message says where, and which name is the nearest.
+
+        Warns
+        -----
+        UnknownCategoryWarning
+            If there are categories that the training rows had not; the message counts them.
+        GpunnWarning
+            If values are missing in columns in which no training row lacked one.
+        """
+        check_choice("dtype", dtype, LARGEST_CODE)
+        table = self._matched(table_of(frame))
+        matrix = np.empty((table.rows, self.width), dtype)
+        findings = Findings()
+        with np.errstate(over="ignore"):
+            for column in self.columns:
+                if column.dropped:
+                    continue
+                if column.is_category:
+                    self._encode_category(column, table, matrix, findings)
+                elif column.kind == "datetime":
+                    self._encode_dates(column, table, matrix, findings)
+                else:
+                    self._encode_numbers(column, table, matrix, findings)
+        findings.warn(table)
+        return matrix
+
+    def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
+        """Return the categories that the training rows had not, by column, with their rows' count.
+
+        Raises
+        ------
+        DataError
+            If a column is missing.
+        """
+        table = self._matched(table_of(frame))
+        findings = Findings()
+        for column in self.columns:
+            if column.is_category:
+                self._codes(column, table.column(column.name), findings)
+        return findings.unknown
+
+    def _matched(self, table: Table) -> Table:
+        """Return a table with the names of the training rows."""
+        if table.named and self.named:
+            missing = [column.name for column in self.columns if not column.dropped]
+            missing = [name for name in missing if name not in table]
+            if missing:
+                raise DataError(f"{table.title}: {missing_columns(missing, table.names)}")
+            return table
+        every = [column.name for column in self.columns]
+        used = [column.name for column in self.columns if not column.dropped]
+        if len(table.names) not in (len(every), len(used)):
+            count = " or ".join(map(str, sorted({len(used), len(every)})))
+            raise DataError(
+                f"{table.title}: expected {count} columns, since there are no names to tell them "
+                f"by; got {len(table.names)}"
+            )
+        names = every if len(table.names) == len(every) else used
+        places = dict(zip(names, table.names, strict=True))
+        return Table(
+            names,
+            table.rows,
+            lambda place: table.column(places[names[place]]),
+            lines=table.lines,
+            title=table.title,
+        )
+
+    def _encode_numbers(
+        self, column: Column, table: Table, matrix: np.ndarray, findings: Findings
+    ) -> None:
+        numbers = finite_numbers(table, column.name, self._markers)
+        missing = np.isnan(numbers)
+        self._note_missing(column, missing, matrix, findings)
+        if column.is_number:
+            self._encode_scaled(Place(column.name), numbers, missing, table, matrix)
+
+    def _encode_dates(
+        self, column: Column, table: Table, matrix: np.ndarray, findings: Findings
+    ) -> None:
+        dates = valid_dates(table, column.name, self._markers)
+        missing = np.isnat(dates)
+        self._note_missing(column, missing, matrix, findings)
+        dates[missing] = np.datetime64(0, "us")
+        for part in column.parts:
+            numbers = PARTS[part](dates).astype(np.float64)
+            if part in CYCLES:
+                for curve, cycle in zip(CURVES, cycle_of(numbers, CYCLES[part]), strict=True):
+                    cycle[missing] = 0
+                    matrix[:, self._places[Place(column.name, f"{part}, {curve}")]] = cycle
+            self._encode_scaled(Place(column.name, part), numbers, missing, table, matrix)
+
+    def _note_missing(
+        self, column: Column, missing: np.ndarray, matrix: np.ndarray, findings: Findings
+    ) -> None:
+        if column.has_indicator:
+            matrix[:, self._places[Place(column.name, MISSING)]] = missing
+        elif missing.any():
+            findings.missing[column.name] = int(missing.sum())
+
+    def _encode_scaled(
+        self,
+        place: Place,
+        numbers: np.ndarray,
+        missing: np.ndarray,
+        table: Table,
+        matrix: np.ndarray,
+    ) -> None:
+        number = self._places[place]
+        numbers[missing] = self.scaling.median[number]
+        matrix[:, number] = self.scaling.transform(numbers, number)
+        finite = np.isfinite(matrix[:, number])
+        if not finite.all():
+            row = int(finite.argmin())
+            raise DataError(
+                f"{table.place(place.column, row)}: {numbers[row]} is too large for "
+                f"{matrix.dtype}; scale the column, or choose the scaling 'robust'"
+            )
+
+    def _encode_category(
+        self, column: Column, table: Table, matrix: np.ndarray, findings: Findings
+    ) -> None:
+        if len(column.categories) > LARGEST_CODE[matrix.dtype.name]:
+            raise DataError(
+                f"{table.title}: column {column.name!r} has {len(column.categories):,} categories, "
+                f"more than {matrix.dtype} can number"
+            )
+        cells = coded(table.column(column.name))
+        codes = self._codes(column, cells, findings)
+        matrix[:, self._places[Place(column.name)]] = cells.take(codes, 0)
+
+    def _codes(self, column: Column, cells: Cells, findings: Findings) -> np.ndarray:
+        """Return the code of each value of `coded(cells)`; 0 if it is missing or unknown."""
+        cells = coded(cells)
+        texts = texts_of(cells.values, self._markers)
+        if column.kind == "boolean":
+            texts = [None if text is None else boolean_text(text) for text in texts]
+        known = {text: code for code, text in enumerate(column.categories, 1)}
+        codes = np.array([known.get(text, 0) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
+        others = {place: text for place, text in enumerate(texts) if text and not codes[place]}
+        if others:
+            # Another spelling of the same number, such as 2.0 for 2, is the same category.
+            spelt = {number_of(text): code for text, code in reversed(known.items())}
+            spelt.pop(None, None)
+            for place, text in list(others.items()):
+                if (code := spelt.get(number_of(text))) is not None:
+                    codes[place] = code
+                    del others[place]
+            findings.note_unknown(column.name, cells, others)
+        return codes
+
+    # ------------------------------------------------------------------------------ description
+
+    @property
+    def problems(self) -> list[str]:
+        """What looks wrong with the training rows' columns, one line for each."""
+        return [
+            f"{column.name}: {column.reported}"
+            for column in self.columns
+            if column.reported and column.reported != ON_REQUEST
+        ]
+
+    def describe(self) -> list[tuple[str, str, str, str, str]]:
+        """Return the cells of a table: a header, and a row for each column.
+
+        They are its name, its kind, what it becomes, how many training rows lack it, and what looks
+        wrong.
+        """
+        rows = [("column", "kind", "becomes", "missing", "remarks")]
+        for column in self.columns:
+            requested = column.reported == ON_REQUEST
+            rows.append(
+                (
+                    column.name,
+                    "" if requested else column.kind,
+                    "" if column.dropped else becomes(column),
+                    f"{column.missing:,}" if column.missing else "",
+                    column.reported,
+                )
+            )
+        return rows
+
+    def __repr__(self) -> str:
+        """Return how many columns become what."""
+        return (
+            f"<Schema: {plural(len(self.columns), 'column')} -> "
+            f"{plural(len(self.numbers), 'number')}, {plural(len(self.categories), 'category')}>"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether another schema encodes all rows alike."""
+        if not isinstance(other, Schema):
+            return NotImplemented
+        ours, theirs = self.arrays(), other.arrays()
+        return self.to_json() == other.to_json() and all(
+            np.array_equal(ours[name], theirs[name]) for name in ours
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    # ----------------------------------------------------------------------------------- saving
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all but the arrays, in JSON types; `from_json` makes a schema of both."""
+        return {
+            "named": self.named,
+            "scaling": self.scaling.name,
+            "missing_values": list(self.missing_values),
+            "columns": [record_of(column) for column in self.columns],
+        }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays of the scaling by name, in float64."""
+        return self.scaling.arrays()
+
+    @classmethod
+    def from_json(cls, description: Any, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Return the schema that `to_json` and `arrays` describe.
+
+        Raises
+        ------
+        ArgumentError
+            If they describe none; the message says what is wrong.
+        """
+        record: SchemaRecord = typed(SchemaRecord, description, "schema", ignore_unknown=True)
+        columns = [column_of(each, f"schema.columns[{i}]") for i, each in enumerate(record.columns)]
+        names = [column.name for column in columns]
+        if len(set(names)) < len(names):
+            raise ArgumentError("schema.columns: two have the same name")
+        if all(column.dropped for column in columns):
+            raise ArgumentError("schema.columns: all are dropped")
+        count = len(scaled_places(columns))
+        scaling = SCALINGS[record.scaling].from_arrays(arrays, count)
+        return cls(columns, scaling, record.missing_values, record.named)
+
+
+ON_REQUEST = "left out, as was asked for"
+
+
+def becomes(column: Column) -> str:
+    """Return what a column that is not dropped becomes, in words."""
+    if column.is_category:
+        return f"{plural(len(column.categories), 'category')}"
+    if column.kind == "number":
+        parts = ["number"] if column.is_number else []
+    else:
+        parts = list(column.parts)
+    return ", ".join([*parts, "missing or not"] if column.has_indicator else parts)
+
+
+def missing_columns(missing: Sequence[str], present: Sequence[str]) -> str:
+    """Return which columns are missing, each with the nearest that there is."""
+    folded = {name.casefold(): name for name in present}
+    parts = []
+    for name in missing[:5]:
+        near = difflib.get_close_matches(name.casefold(), folded, n=1)
+        parts.append(f"{name!r}" + (f" (the nearest is {folded[near[0]]!r})" if near else ""))
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    noun = "the column" if len(missing) == 1 else "the columns"
+    verb = "is" if len(missing) == 1 else "are"
+    return f"{noun} {', '.join(parts)}{more} {verb} missing; there are {shown(present)}"
+
+
+def checked_texts(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return a list of texts as a tuple, or raise an ArgumentTypeError if it is none."""
+    listed = () if isinstance(texts, str) else tuple(texts)
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in listed):
+        raise ArgumentTypeError(f"{argument}: expected a list of texts; got {texts!r:.80}")
+    return listed
+
+
+def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, Kind]:
+    """Return the kinds that a user gave, or raise an error if one, or its column, is unknown."""
+    if kinds is None:
+        return {}
+    if not isinstance(kinds, Mapping):
+        raise ArgumentTypeError(f"columns: expected kinds by name of column; got {kinds!r:.80}")
+    for name, kind in kinds.items():
+        if name not in table:
+            raise ArgumentError(
+                f"columns: there is no column {name!r}; {suggest(str(name), table.names)}"
+            )
+        check_choice(f"columns.{name}", kind, KINDS)
+    return dict(kinds)  # type: ignore[arg-type]

@@ -1,0 +1,187 @@
+"""A table as it came: named columns of cells, whatever library they are from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn.errors import DataError, suggest
+
+__all__ = ["Cells", "Coded", "Table", "dictionary_encoded"]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Coded:
+    """A column in dictionary encoding: each different value once, and its number in each row.
+
+    Attributes
+    ----------
+    codes : ndarray of signed integers, shape (rows,)
+        `values[code]` is the cell; -1 where it is missing.
+    values : list
+        All different, and none of them a missing one.
+    categorical : bool
+        Whether the column's type says that the values are categories, as pandas' `category` does.
+    """
+
+    codes: np.ndarray
+    values: list[Any]
+    categorical: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.codes)
+
+    def take(self, entries: np.ndarray, missing: Any) -> np.ndarray:
+        """Return an entry for each row, from one for each value, and one for missing cells."""
+        table = np.append(entries, np.array([missing], entries.dtype))
+        taken: np.ndarray = table[self.codes]
+        return taken
+
+    def first_row(self, value: int) -> int:
+        """Return the first row of the value with this number."""
+        return int((self.codes == value).argmax())
+
+    def used(self) -> np.ndarray:
+        """Return for each value whether a row has it."""
+        found: np.ndarray = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
+        return found
+
+
+Cells: TypeAlias = "np.ndarray | Coded"
+"""The cells of a column: an array of booleans, whole numbers, floats (NaN is missing) or
+`datetime64` (NaT is missing), or anything else in dictionary encoding."""
+
+
+class Table:
+    """Named columns of equal length, each of which is read when it is first asked for.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Different, and none empty.
+    rows : int
+    read : function
+        Takes a column's place, and returns its cells.
+    named : bool
+        Whether the names are the data's own; if not they are numbers, counted from 0.
+    lines : ndarray of int or None
+        The line of the file in which each row ends.
+    title : str
+        What messages call the table: "X", or a file's path.
+
+    Raises
+    ------
+    DataError
+        If a name is empty or occurs twice.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        rows: int,
+        read: Callable[[int], Cells],
+        *,
+        named: bool = True,
+        lines: np.ndarray | None = None,
+        title: str = "X",
+    ) -> None:
+        self.names, self.rows, self.named = tuple(names), rows, named
+        self.lines, self.title = lines, title
+        self._read = read
+        self._columns: dict[str, Cells] = {}
+        self._places: dict[str, int] = {}
+        for place, name in enumerate(names):
+            if not name.strip():
+                raise DataError(
+                    f"{title}: column {place}, counted from 0, has no name; give it one"
+                )
+            if name in self._places:
+                raise DataError(
+                    f"{title}: columns {self._places[name]} and {place}, counted from 0, are both "
+                    f"called {name!r:.80}; rename one of them"
+                )
+            self._places[name] = place
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.rows
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is a column of this name."""
+        return name in self._places
+
+    def column(self, name: str) -> Cells:
+        """Return the cells of a column.
+
+        Raises
+        ------
+        DataError
+            If there is no such column, or it holds something that is no number, text or date.
+        """
+        if name not in self._columns:
+            if name not in self._places:
+                raise DataError(
+                    f"{self.title}: there is no column {name!r}; {suggest(name, self.names)}"
+                )
+            cells = self._read(self._places[name])
+            if len(cells) != self.rows:
+                raise DataError(
+                    f"{self.title}: column {name!r} has {len(cells)} rows; expected {self.rows}"
+                )
+            self._columns[name] = cells
+        return self._columns[name]
+
+    def place(self, name: str, row: int) -> str:
+        """Return where a cell is, for a message."""
+        line = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+        return f"{self.title}: column {name!r}, {line}"
+
+
+def dictionary_encoded(cells: Sequence[Any], place: Callable[[int], str]) -> Coded:
+    """Return Python objects in dictionary encoding; objects that are equal are one value.
+
+    Parameters
+    ----------
+    cells : sequence
+    place : function
+        Takes a row, and says where that is, for the error message.
+
+    Raises
+    ------
+    DataError
+        If a cell can't be compared with others, such as a list.
+    """
+    try:
+        codes: dict[Any, int] = dict.fromkeys(cells, -1)
+    except TypeError:
+        row, cell = next(each for each in enumerate(cells) if not is_hashable(each[1]))
+        raise DataError(
+            f"{place(row)}: expected a number, text, a date or nothing; got a "
+            f"{type(cell).__name__}: {cell!r:.80}"
+        ) from None
+    values = [value for value in codes if not is_missing(value)]
+    codes.update(zip(values, range(len(values)), strict=True))
+    return Coded(np.fromiter(map(codes.__getitem__, cells), np.int32, len(cells)), values)
+
+
+def is_hashable(value: Any) -> bool:
+    """Return whether a value can be a dictionary's key."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a cell is None, NaN, NaT or pandas' NA."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ArithmeticError):  # pandas' NA is neither equal to itself nor unequal
+        return True

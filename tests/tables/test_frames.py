@@ -1,0 +1,201 @@
+"""One table in the frames of several libraries, and stand-ins for those that are not installed."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpunn.errors import DataError
+from gpunn.tables import Schema, table_of
+from gpunn.tables.table import Coded, dictionary_encoded, is_missing
+
+AGES = [31.0, None, 28.0, 45.0]
+CITIES = ["Oslo", "Rome", None, "Oslo"]
+MEMBERS = [True, False, True, True]
+DAYS = [dt.datetime(2026, 1, day, 6 * day) for day in (1, 2, 3, 1)]
+COLUMNS = {"age": AGES, "city": CITIES, "member": MEMBERS, "day": DAYS}
+
+
+def pandas_frame():
+    return pd.DataFrame(COLUMNS)
+
+
+def nullable_frame():
+    return pandas_frame().convert_dtypes()
+
+
+def polars_frame():
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(COLUMNS)
+
+
+def arrow_table():
+    arrow = pytest.importorskip("pyarrow")
+    return arrow.table(COLUMNS)
+
+
+def records():
+    return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*COLUMNS.values(), strict=True)]
+
+
+def sparse_records():
+    """Records in which a missing cell has no key."""
+    return [{key: cell for key, cell in each.items() if cell is not None} for each in records()]
+
+
+def structured_array():
+    rows = list(zip([31, np.nan, 28, 45], CITIES, MEMBERS, DAYS, strict=True))
+    types = [("age", "f8"), ("city", "O"), ("member", "?"), ("day", "M8[s]")]
+    return np.array(rows, dtype=types)
+
+
+def masked_columns():
+    ages = np.ma.masked_array([31.0, 0.0, 28.0, 45.0], [False, True, False, False])
+    return {**COLUMNS, "age": ages, "city": np.array(CITIES, object)}
+
+
+FRAMES = [
+    pandas_frame,
+    nullable_frame,
+    polars_frame,
+    arrow_table,
+    records,
+    sparse_records,
+    structured_array,
+    masked_columns,
+]
+
+
+@pytest.mark.parametrize("make", FRAMES, ids=lambda make: make.__name__)
+def test_every_library_gives_the_same(make):
+    frame, expected = make(), Schema.fit(COLUMNS)
+    assert [column.kind for column in expected.columns] == [
+        "number",
+        "category",
+        "boolean",
+        "datetime",
+    ]
+    assert Schema.fit(frame) == expected
+    assert np.array_equal(expected.encode(frame), expected.encode(COLUMNS))
+
+
+def test_categories_of_pandas_are_categories_even_if_they_are_numbers():
+    frame = pd.DataFrame({"zone": pd.Categorical([3, 1, None, 3], categories=[1, 2, 3])})
+    (column,) = Schema.fit(frame).columns
+    assert (column.kind, column.categories, column.missing) == ("category", ("1", "3"), 1)
+
+
+@pytest.mark.parametrize("kind", ["Categorical", "Enum"])
+def test_categories_of_polars(kind):
+    polars = pytest.importorskip("polars")
+    dtype = polars.Categorical if kind == "Categorical" else polars.Enum(["a", "b", "c"])
+    frame = polars.DataFrame({"x": polars.Series(["b", "a", None, "b"], dtype=dtype)})
+    cells = table_of(frame).column("x")
+    assert cells.categorical
+    assert Schema.fit(frame).columns[0].categories == ("a", "b")
+
+
+def test_dictionaries_of_pyarrow():
+    arrow = pytest.importorskip("pyarrow")
+    column = arrow.chunked_array([["b", "a"], [None, "b"]]).dictionary_encode()
+    cells = table_of(arrow.table({"x": column})).column("x")
+    assert cells.categorical
+    assert [cells.values[code] if code >= 0 else None for code in cells.codes] == [*"ba", None, "b"]
+
+
+class Frame:
+    """A frame of a library that nobody has heard of: names, a length, and columns by name."""
+
+    def __init__(self, columns):
+        self.columns, self._columns = list(columns), columns
+
+    def __len__(self):
+        return len(next(iter(self._columns.values())))
+
+    def __getitem__(self, name):
+        return self._columns[name]
+
+
+def test_a_frame_needs_only_names_a_length_and_columns():
+    frame = Frame({"age": np.array([31, 28]), "city": np.array(["Oslo", "Rome"])})
+    assert np.array_equal(Schema.fit(frame).encode(frame)[:, 1], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("array", "kinds"),
+    [
+        (np.array([[1.0, 2], [3, 5]]), ["number", "number"]),
+        (np.array([["a", 1], ["b", 2.5]], object), ["category", "number"]),
+        (np.array([["a", "1"], ["b", "2"]]), ["category", "number"]),
+        ([["a", 1, None], ["b", True, 3]], ["category", "number", "number"]),
+        ([(1, b"x"), (2, b"y")], ["number", "category"]),
+    ],
+)
+def test_arrays_have_columns_by_number(array, kinds):
+    table = table_of(array)
+    assert not table.named
+    assert table.names == tuple(str(number) for number in range(len(kinds)))
+    assert [column.kind for column in Schema.fit(array).columns] == kinds
+
+
+def test_labels_that_pandas_made_are_no_names():
+    assert not table_of(pd.DataFrame([[1, 2]])).named
+    assert table_of(pd.DataFrame([[1, 2]], columns=[2020, 2021])).names == ("2020", "2021")
+
+
+def test_columns_that_are_not_asked_for_are_not_read():
+    schema = Schema.fit({"age": AGES})
+    assert schema.encode({"age": AGES, "photo": [[0, 1]] * 4}).shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "columns 0 and 1.* are both called 'a'"),
+        ({"a": [1], " ": [2]}, "column 1, counted from 0, has no name"),
+        ({"a": [1], 3: [1], "3": [2]}, "columns 1 and 2.* are both called '3'"),
+        ({"a\ud800": [1]}, "the name of column 0.* is no text that UTF-8 can hold"),
+        ({"a": [1, 2], "b": [1]}, "column 'b' has 1 rows; expected 2"),
+        ({"a": 3}, "column 'a': expected a sequence; got 3"),
+        ({"a": [1, [2], 3]}, r"column 'a', row 1: expected a number, text.*got a list: \[2\]"),
+        ({"a": np.ones((2, 2))}, r"column 'a': expected one axis; got .* shape \(2, 2\)"),
+        ({"a": np.array([1j])}, "column 'a': expected numbers, text or dates; got .*complex"),
+        ([[1, 2], [1]], r"row 1: expected 2 cells, as in row 0; got \[1\]"),
+        (np.ones(3), r"expected a data frame.*; got ndarray of shape \(3,\)"),
+        ("data.csv", "expected a data frame.*; got str"),
+        (None, "expected a data frame.*; got NoneType"),
+        ([1, 2], "expected a data frame.*; got list"),
+        (pd.Series([1, 2]), r"expected a data frame.*; got Series of shape \(2,\)"),
+    ],
+    ids=str,
+)
+def test_what_is_no_table(frame, problem):
+    with pytest.raises(DataError, match=f"X: .*{problem}|X: {problem}"):
+        Schema.fit(frame)
+
+
+def test_durations_are_seconds():
+    frame = pd.DataFrame({"t": pd.to_timedelta(["1 min", None, "2 h"])})
+    assert np.array_equal(table_of(frame).column("t"), [60, np.nan, 7200], equal_nan=True)
+
+
+def test_dates_with_time_zones_keep_the_hour_of_the_wall():
+    days = pd.to_datetime(["2026-01-01 06:30", "2026-02-01 18:30"]).tz_localize("Asia/Tokyo")
+    schema = Schema.fit({"day": days}, scaling="none")
+    assert np.array_equal(schema.encode(pd.DataFrame({"day": days}))[:, 2], [6.5, 18.5])
+
+
+def test_dictionary_encoding():
+    cells = dictionary_encoded(["b", None, "a", float("nan"), "b", pd.NA, pd.NaT], str)
+    assert cells.values == ["b", "a"]
+    assert cells.codes.tolist() == [0, -1, 1, -1, 0, -1, -1]
+    assert cells.first_row(1) == 2
+    assert cells.take(np.array([7.0, 8.0]), np.nan)[[0, 2]].tolist() == [7, 8]
+    assert Coded(np.array([0, -1]), ["a", "b"]).used().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), np.datetime64("NaT"), pd.NA, pd.NaT])
+def test_missing(value):
+    assert is_missing(value)
+    assert not is_missing("")

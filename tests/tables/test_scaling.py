@@ -1,0 +1,121 @@
+"""Scales against their formulas, at the edges of float64 too."""
+
+import statistics
+
+import numpy as np
+import pytest
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
+
+from gpunn.errors import ArgumentError
+from gpunn.randomness import generator
+from gpunn.tables.normal import normal_quantiles
+from gpunn.tables.scaling import SCALINGS, QuantileScaling, RobustScaling, StandardScaling
+
+RANDOM = np.random.default_rng(0)
+COLUMN = np.round(RANDOM.lognormal(size=2000), 2)
+
+
+def fitted(kind, *columns):
+    return kind.fit(columns, len(columns[0]), generator(0, "test"))
+
+
+def test_robust():
+    q25, median, q75 = np.quantile(COLUMN, [0.25, 0.5, 0.75])
+    z = (COLUMN - median) / (q75 - q25)
+    scaling = fitted(RobustScaling, np.arange(5.0), COLUMN)
+    np.testing.assert_allclose(scaling.transform(COLUMN, 1), z / np.sqrt(1 + (z / 3) ** 2))
+    assert scaling.median.tolist() == [2, median]
+
+
+def test_robust_with_equal_quartiles():
+    x = np.array([5.0, 5, 5, 5, 5, 5, 5, 5, 5, 9])
+    z = (x - 5) * 2 / (9 - 5)
+    np.testing.assert_allclose(
+        fitted(RobustScaling, x).transform(x, 0), z / np.sqrt(1 + (z / 3) ** 2)
+    )
+
+
+def test_standard():
+    expected = StandardScaler().fit_transform(COLUMN[:, None])[:, 0]
+    scaled = fitted(StandardScaling, COLUMN).transform(COLUMN, 0)
+    np.testing.assert_allclose(scaled, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_quantiles():
+    """As scikit-learn's, from the same noisy column."""
+    scaling = fitted(QuantileScaling, COLUMN)
+    noise = generator(0, "test").normal(0, 1e-5 * COLUMN.std(), 2000)
+    reference = QuantileTransformer(n_quantiles=2000 // 30, output_distribution="normal")
+    reference.fit((COLUMN + noise)[:, None])
+    new = np.concatenate([COLUMN, [-5.0, 1e300]])
+    np.testing.assert_allclose(
+        scaling.transform(new, 0), reference.transform(new[:, None])[:, 0], atol=1e-9
+    )
+    assert np.abs(scaling.transform(new, 0)).max() < 5.2
+
+
+@pytest.mark.parametrize(("rows", "count"), [(20, 10), (3000, 100), (40_000, 1000)])
+def test_number_of_quantiles(rows, count):
+    x = np.linspace(0, 1, rows)
+    assert fitted(QuantileScaling, x).quantiles.shape == (1, count)
+
+
+def test_normal_quantiles():
+    p = np.concatenate([np.geomspace(1e-11, 0.5, 40), 1 - np.geomspace(1e-7, 0.4, 40)])
+    expected = [statistics.NormalDist().inv_cdf(each) for each in p]
+    np.testing.assert_allclose(normal_quantiles(p), expected, rtol=1e-12, atol=1e-15)
+
+
+EXTREME = [
+    np.array([-1.7e308, 0, 1.7e308]),
+    np.array([0, 5e-324, 1e-323]),
+    np.array([1e300, 1e300, 1e300, 1e300, 2e300]),
+    np.array([-1.7e308, -1.7e308, -1.7e308, -1.7e308, 1.7e308]),
+    np.array([1.0, 1 + 2**-52]),
+    np.array([1e200, -1e-200, 0.0]),
+]
+
+
+@pytest.mark.parametrize("kind", ["robust", "quantile", "standard"])
+@pytest.mark.parametrize("x", EXTREME, ids=str)
+def test_extreme_numbers_stay_finite_and_in_order(kind, x):
+    scaling = fitted(SCALINGS[kind], x)
+    for array in scaling.arrays().values():
+        assert np.isfinite(array).all()
+    new = np.sort(np.concatenate([x, [-1.7e308, 0, 1.7e308]]))
+    scaled = scaling.transform(new, 0)
+    assert np.isfinite(scaled).all()
+    assert (np.diff(scaled) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_arrays_and_back(kind):
+    scaling = fitted(SCALINGS[kind], COLUMN, COLUMN**2)
+    again = SCALINGS[kind].from_arrays(scaling.arrays(), 2)
+    assert np.array_equal(again.transform(COLUMN, 1), scaling.transform(COLUMN, 1))
+    empty = SCALINGS[kind].fit([], 5, generator(0, "test"))
+    assert all(len(array) == 0 for array in empty.arrays().values())
+    SCALINGS[kind].from_arrays(empty.arrays(), 0)
+
+
+ONE = np.ones(1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arrays", "problem"),
+    [
+        ("robust", {"median": ONE}, "robust scaling has .'factor', 'median'.; got .'median'."),
+        ("none", {"median": ONE, "factor": ONE}, "none scaling has"),
+        ("none", {"median": np.ones(2)}, r"'median': expected float64 with 1 entries.*\(2,\)"),
+        ("none", {"median": np.ones(1, "float32")}, "expected float64"),
+        ("none", {"median": np.ones((1, 1))}, "expected float64"),
+        ("none", {"median": np.array([np.nan])}, "not finite"),
+        ("robust", {"median": ONE, "factor": -ONE}, "'factor' holds numbers below 0"),
+        ("standard", {"median": ONE, "mean": ONE, "deviation": 0 * ONE}, "not above 0"),
+        ("quantile", {"median": ONE, "quantiles": np.ones((1, 1))}, "fewer than two"),
+        ("quantile", {"median": ONE, "quantiles": np.array([[2.0, 1]])}, "not ascending"),
+    ],
+)
+def test_arrays_of_strangers(kind, arrays, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        SCALINGS[kind].from_arrays(arrays, 1)

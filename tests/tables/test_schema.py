@@ -1,0 +1,468 @@
+"""Schemas: what they learn, how they encode, and what they say of odd input."""
+
+import copy
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    GpunnWarning,
+    UnknownCategoryWarning,
+)
+from gpunn.tables import Schema
+
+PEOPLE = {
+    "age": [31.0, 45.0, None, 28.0],
+    "city": ["Oslo", "Rome", "Oslo", "?"],
+    "member": [True, False, True, True],
+    "since": ["2024-01-31", "2025-06-01 13:30", None, "2025-06-01"],
+    "country": ["NO"] * 4,
+}
+
+
+def column_of(cells, **options):
+    """What is learned from a single column, beside one that is there for the width."""
+    frame = {"x": cells, "other": np.arange(len(cells)) ** 2}
+    return Schema.fit(frame, **options).columns[0]
+
+
+# -------------------------------------------------------------------------------------- encoding
+
+
+def test_matrix():
+    schema = Schema.fit(PEOPLE, scaling="none")
+    assert schema.numbers == [
+        "age",
+        "since (year)",
+        "since (month)",
+        "since (day of week)",
+        "since (hour)",
+        *(
+            f"since ({part}, {curve})"
+            for part in ("month", "day of week", "hour")
+            for curve in ("sine", "cosine")
+        ),
+        "age (missing)",
+        "since (missing)",
+    ]
+    assert [(each.name, each.size) for each in schema.categories] == [("city", 3), ("member", 3)]
+    assert schema.width == 15
+    matrix = schema.encode(PEOPLE, "float64")
+    assert matrix.dtype == np.float64
+    ages, years, months, weekdays, hours = matrix[:, :5].T
+    assert ages.tolist() == [31, 45, 31, 28]
+    assert years.tolist() == [2024, 2025, 2025, 2025]
+    assert months.tolist() == [1, 6, 6, 6]
+    assert weekdays.tolist() == [2, 6, 6, 6]
+    assert hours.tolist() == [0, 13.5, 0, 0]
+    np.testing.assert_allclose(matrix[:, 5], np.sin(2 * np.pi * months / 12) * [1, 1, 0, 1])
+    assert matrix[:, 11:13].T.tolist() == [[0, 0, 1, 0], [0, 0, 1, 0]]
+    assert matrix[:, 13:].T.tolist() == [[1, 2, 1, 0], [2, 1, 2, 2]]
+
+
+@pytest.mark.parametrize("scaling", ["robust", "quantile", "standard"])
+def test_scaled_matrix(scaling):
+    """Statistics are those of the rows that have a number; the median stands in for others."""
+    random = np.random.default_rng(0)
+    numbers = random.normal(5, 3, 400)
+    numbers[::7] = np.nan
+    schema = Schema.fit({"x": numbers}, scaling=scaling)
+    present = np.isfinite(numbers)
+    filled = np.where(present, numbers, np.median(numbers[present]))
+    alone = Schema.fit({"x": numbers[present]}, scaling=scaling)
+    if scaling != "quantile":  # their number goes by the rows
+        expected = alone.scaling.transform(filled, 0)
+        np.testing.assert_allclose(schema.encode({"x": numbers}, "float64")[:, 0], expected)
+    encoded = schema.encode({"x": numbers})
+    assert encoded.dtype == np.float32
+    assert encoded[:, 1].tolist() == (~present).tolist()
+    assert np.abs(np.median(encoded[present, 0])) < 0.05
+    assert np.abs(encoded[~present, 0]).max() < 0.1
+
+
+def test_columns_go_by_name():
+    schema = Schema.fit(PEOPLE)
+    frame = pd.DataFrame(PEOPLE)[["member", "since", "city", "age"]].assign(more=1)
+    assert np.array_equal(schema.encode(frame), schema.encode(PEOPLE))
+
+
+@pytest.mark.parametrize("columns", [["0", "1", "2"], ["0", "2"]])
+def test_columns_without_names_go_by_their_order(columns):
+    rows = np.array([[1, 7, "a"], [2, 7, "b"]], object)
+    schema = Schema.fit(rows)
+    assert schema.columns[1].dropped
+    chosen = rows[:, [int(name) for name in columns]]
+    expected = schema.encode(rows)
+    assert np.array_equal(schema.encode(chosen), expected)
+    named = pd.DataFrame(chosen, columns=[f"c{name}" for name in columns])
+    assert np.array_equal(schema.encode(named), expected)
+    assert np.array_equal(Schema.fit(named.astype(object)).encode(chosen), expected)
+
+
+def test_other_types_when_rows_are_encoded():
+    frame = {"n": [1, 2, 4, 9], "c": [1, 2, 2, 3], "b": [True, False, True, True]}
+    schema = Schema.fit(frame, columns={"c": "category"})
+    expected = schema.encode(frame)
+    others = [
+        {"n": ["1", " 2.0", "4e0", "9"], "c": [1.0, 2.0, 2.0, 3.0], "b": [1, 0, 1, 1]},
+        {"n": np.array(frame["n"], np.float32), "c": ["1", "2.0", " 2 ", "03"], "b": list("tfty")},
+        pd.DataFrame({"n": frame["n"], "c": pd.Categorical(frame["c"]), "b": ["TRUE", "no"] * 2})[
+            ["c", "b", "n"]
+        ].iloc[[0, 1, 2, 2]],
+    ]
+    for other in others[:2]:
+        assert np.array_equal(schema.encode(other), expected)
+    assert np.array_equal(schema.encode(others[2]), expected[[0, 1, 2, 2]])
+
+
+def test_codes_are_exact():
+    many = [f"{number:07}" for number in range(200_000)]
+    schema = Schema.fit({"x": many, "y": many[::-1]}, columns={"x": "category", "y": "category"})
+    matrix = schema.encode({"x": many, "y": many})
+    assert np.array_equal(matrix[:, 0], np.arange(1, 200_001))
+    assert schema.categories[0].size == 200_001
+
+
+def test_more_categories_than_the_type_can_number(monkeypatch):
+    monkeypatch.setitem(Schema.encode.__globals__["LARGEST_CODE"], "float32", 2)
+    schema = Schema.fit({"x": list("abc")})
+    assert schema.encode({"x": ["c"]}, "float64").tolist() == [[3]]
+    with pytest.raises(DataError, match="'x' has 3 categories, more than float32 can number"):
+        schema.encode({"x": ["c"]})
+
+
+def test_no_rows():
+    assert Schema.fit(PEOPLE).encode({name: [] for name in PEOPLE}).shape == (0, 15)
+
+
+# --------------------------------------------------------------------------------------- findings
+
+
+def test_unknown_categories_are_counted():
+    schema = Schema.fit(PEOPLE)
+    new = {**PEOPLE, "city": ["Bern", "Rome", "Bern", "Graz"], "member": ["maybe", None, 1, 0]}
+    with pytest.warns(UnknownCategoryWarning) as caught:
+        matrix = schema.encode(new)
+    assert str(caught[0].message) == (
+        "X: categories that the training rows had not are taken as missing; column 'city': 3 rows "
+        "with 'Bern', 'Graz'; column 'member': 1 row with 'maybe'"
+    )
+    assert matrix[:, -2:].T.tolist() == [[0, 2, 0, 0], [0, 0, 2, 1]]
+    assert schema.unknown(new) == {"city": {"Bern": 2, "Graz": 1}, "member": {"maybe": 1}}
+    assert schema.unknown(PEOPLE) == {}
+
+
+def test_categories_that_no_row_has_are_not_unknown():
+    schema = Schema.fit({"x": ["a", "b"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        schema.encode({"x": pd.Categorical(["a"], categories=["a", "b", "c"])})
+
+
+def test_values_that_are_missing_for_the_first_time():
+    schema = Schema.fit({"n": [1, 2, 4], "d": pd.to_datetime(["2026-01-01", "2026-02-01", None])})
+    with pytest.warns(GpunnWarning, match=r"no training row lacked one.*column 'n' \(2 rows\)$"):
+        matrix = schema.encode({"n": [None, 1, "NA"], "d": [None] * 3})
+    assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        ({"a": [1], "city": [1]}, r"the column 'age' is missing; there are 'a', 'city'$"),
+        ({"Age": [1], "ctiy": ["a"]}, r"the columns 'age' \(the nearest is 'Age'\), 'city' \(the"),
+        ({"age": ["old"], "city": ["a"]}, "column 'age', row 0: expected a number; got 'old'"),
+        ({"age": [1, "x", "y"], "city": list("aaa")}, "row 1: .* got 'x', and so is 1 more"),
+        ({"age": [1, np.inf], "city": list("ab")}, "column 'age', row 1: .* finite .* got inf"),
+        ({"age": ["1", "-inf"], "city": list("ab")}, "column 'age', row 1: .* finite .* got -inf"),
+        ({"age": [10**400], "city": ["a"]}, "column 'age', row 0: .* finite .* got inf"),
+        ({"age": pd.to_datetime(["2026-01-01"]), "city": ["a"]}, "'age', row 0: expected a number"),
+        (np.ones((1, 3)), "expected 2 columns, since there are no names to tell them by; got 3"),
+    ],
+    ids=str,
+)
+def test_rows_that_do_not_fit(frame, problem):
+    schema = Schema.fit({"age": [1, 5, 2], "city": ["a", "b", "a"]})
+    with pytest.raises(DataError, match=problem):
+        schema.encode(frame)
+
+
+def test_text_in_a_column_of_dates():
+    schema = Schema.fit({"d": ["2026-01-01", "2026-02-03"]})
+    with pytest.raises(
+        DataError, match=r"'d', row 1: expected a date such as .*; got '3\.2\.2026'"
+    ):
+        schema.encode({"d": ["2026-01-01", "3.2.2026"]})
+
+
+def test_too_large_for_the_type():
+    schema = Schema.fit({"x": [0.0, 1e300, 2e300]}, scaling="none")
+    with pytest.raises(DataError, match=r"column 'x', row 1: 1e\+300 is too large for float32"):
+        schema.encode({"x": [1, 1e300]})
+    assert schema.encode({"x": [1, 1e300]}, "float64")[1, 0] == 1e300
+
+
+# ------------------------------------------------------------------------------------------- kinds
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        ([1, 2, 3], "number"),
+        ([1.5, None, 3], "number"),
+        (["1", " 2.5 ", "NA"], "number"),
+        ([None, 10**30, 2], "number"),
+        (np.array([1, 2], np.uint8), "number"),
+        ([True, False, None], "boolean"),
+        (["true", "FALSE", ""], "boolean"),
+        (["yes", "no"], "category"),
+        (["a", "b"], "category"),
+        (["1", "2", "x"], "category"),
+        (["1_000", "2"], "category"),
+        ([b"a", b"b"], "category"),
+        (["2026-01-01", "2026-02-01"], "datetime"),
+        (["2026/01/01 10:00", "2026/02/01 11:00"], "datetime"),
+        (["2026-01-01T10:00:00+02:00", "2026-02-01T10:00:00Z"], "datetime"),
+        ([pd.Timestamp("2026-01-01").date(), pd.Timestamp("2026-05-01").date()], "datetime"),
+        (["1.2.2026", "31.12.2026"], "category"),
+        (["now", "today"], "category"),
+    ],
+    ids=str,
+)
+def test_kinds(cells, kind):
+    assert column_of(cells).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "expected"),
+    [
+        ([1, 2, 2], "category", ("1", "2")),
+        ([1.0, None, 2.5], "category", ("1", "2.5")),
+        ([2**60, 2**60 + 1], "category", ("1152921504606846976", "1152921504606846977")),
+        (["yes", "no", "Y"], "boolean", ("False", "True")),
+        ([1, 0, None], "boolean", ("False", "True")),
+        ([" a", "a ", "b"], "category", ("a", "b")),
+        (["a\ud800", "b"], "category", (r"a\ud800", "b")),
+        (["2026-01-01", "2026-02-01"], "category", ("2026-01-01", "2026-02-01")),
+    ],
+    ids=str,
+)
+def test_given_kinds(cells, kind, expected):
+    column = column_of(cells, columns={"x": kind})
+    assert (column.kind, column.categories) == (kind, expected)
+
+
+def test_missing_values():
+    assert column_of(["a", "-", "na"], missing_values=["-", "NA"]).missing == 2
+    assert column_of(["a", "b", "na"], missing_values=[]).missing == 0
+    for cells in ([1, 2, -999], [1, 2, -999.0], ["1", "2", "-999.0"]):
+        schema = Schema.fit({"x": cells}, missing_values=["-999"], scaling="none")
+        assert schema.encode({"x": [-999, 7]}).tolist() == [[1.5, 1], [7, 0]]
+
+
+# ------------------------------------------------------------------------------ what looks wrong
+
+
+@pytest.mark.parametrize(
+    ("cells", "dropped", "reported"),
+    [
+        ([1, 2, 2], False, ""),
+        ([3, 3, 3], True, "dropped: the same in every row"),
+        (["a"] * 3, True, "dropped: the same in every row"),
+        ([None] * 3, True, "dropped: no row has a value"),
+        (["", "NA", "?"], True, "dropped: no row has a value"),
+        ([np.nan] * 3, True, "dropped: no row has a value"),
+        ([None, 3, 3], False, "the same in every row that has a value"),
+        ([None, "a", "a"], False, "the same in every row that has a value"),
+        (["2026-01-01"] * 3, True, "dropped: the same in every row"),
+        ([None, "2026-01-01"], False, "the same in every row that has a value"),
+        ([None, None, 3, 4, None], False, "missing in 60 % of the rows"),
+        (
+            [f"user{number}" for number in range(20)],
+            True,
+            "dropped: every row has another text, as an identifier has",
+        ),
+        ([f"user{number}" for number in range(19)], False, ""),
+        (
+            list(range(20)),
+            False,
+            "every row has another whole number: if it is an identifier, drop it",
+        ),
+        ([number + 0.5 for number in range(20)], False, ""),
+        (
+            [f"user{number // 2 * 2}" for number in range(60)] + ["a", "b"] * 2,
+            False,
+            "32 categories in 64 rows: if it is an identifier, drop it",
+        ),
+        (
+            ["1", "2", "x", "3", "2"],
+            False,
+            "numbers and text: 3 of 4 values are numbers, but not 'x' (row 2)",
+        ),
+        ([1, "x", 2], False, "numbers and text: 2 of 3 values are numbers, but not 'x' (row 1)"),
+        (
+            ["1,5", "2,25", None],
+            False,
+            "numbers with decimal commas, such as '1,5': read them with decimal=','",
+        ),
+        (
+            ["1.2.2026", "31.12.2026"],
+            False,
+            "dates such as '1.2.2026', which are read only with the year first (2026-05-31)",
+        ),
+    ],
+    ids=str,
+)
+def test_reports(cells, dropped, reported):
+    column = column_of(cells)
+    if reported.startswith("32"):
+        assert column.reported == ""  # exactly half of the rows
+        column = column_of([*cells, "c"])
+        reported = "33 categories in 65 rows: if it is an identifier, drop it"
+    assert (column.dropped, column.reported) == (dropped, reported)
+
+
+def test_what_is_reported_is_listed():
+    schema = Schema.fit(PEOPLE, drop=["age"])
+    assert schema.problems == ["country: dropped: the same in every row"]
+    assert schema.describe() == [
+        ("column", "kind", "becomes", "missing", "remarks"),
+        ("age", "", "", "", "left out, as was asked for"),
+        ("city", "category", "2 categories", "1", ""),
+        ("member", "boolean", "2 categories", "", ""),
+        ("since", "datetime", "year, month, day of week, hour, missing or not", "1", ""),
+        ("country", "category", "", "", "dropped: the same in every row"),
+    ]
+    assert repr(schema) == "<Schema: 5 columns -> 11 numbers, 2 categories>"
+
+
+def test_a_given_kind_keeps_an_identifier():
+    names = [f"user{number}" for number in range(30)]
+    assert not column_of(names, columns={"x": "category"}).dropped
+    assert not column_of(pd.Categorical(names)).dropped
+
+
+def test_only_an_indicator_is_left():
+    schema = Schema.fit({"x": [None, 3, 3]})
+    assert schema.names == ["x (missing)"]
+    assert schema.encode({"x": [3, None, 4]}).tolist() == [[0], [1], [0]]
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "error", "problem"),
+    [
+        ({"a": []}, {}, DataError, "X: expected at least one row; got none"),
+        ({}, {}, DataError, "X: expected at least one row"),
+        ({"a": [1, 1]}, {}, DataError, "no column is left. 'a': dropped: the same in every row"),
+        ({"a": [1, np.inf]}, {}, DataError, "column 'a', row 1: expected a finite number; got inf"),
+        (
+            {"a": ["1", "x"]},
+            {"columns": {"a": "number"}},
+            DataError,
+            "column 'a', row 1: expected a number; got 'x'. Correct it",
+        ),
+        (
+            {"a": ["x", "2026-01-01"]},
+            {"columns": {"a": "datetime"}},
+            DataError,
+            "column 'a', row 0: expected a date .* got 'x'",
+        ),
+        (
+            {"a": ["yes", "perhaps", "perhaps"]},
+            {"columns": {"a": "boolean"}},
+            DataError,
+            "column 'a', row 1: expected true or false; got 'perhaps', and so is 1 more",
+        ),
+        (
+            {"a": [1]},
+            {"columns": {"b": "number"}},
+            ArgumentError,
+            "columns: there is no column 'b'",
+        ),
+        ({"a": [1]}, {"columns": {"a": "text"}}, ArgumentError, "columns.a: .*'text'.*valid"),
+        ({"a": [1]}, {"columns": ["a"]}, ArgumentTypeError, "columns: expected kinds by name"),
+        ({"age": [1]}, {"drop": ["aeg"]}, ArgumentError, "drop: .*'aeg'; did you mean 'age'"),
+        ({"a": [1]}, {"drop": "a"}, ArgumentTypeError, "drop: expected a list of texts; got 'a'"),
+        ({"a": [1]}, {"missing_values": "a"}, ArgumentTypeError, "missing_values: expected a list"),
+        ({"a": [1]}, {"scaling": "minmax"}, ArgumentError, "scaling: .*'minmax'"),
+        ({"a": [1]}, {"seed": -1}, ArgumentError, "seed: "),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_learned(frame, options, error, problem):
+    with pytest.raises(error, match=problem):
+        Schema.fit(frame, **options)
+
+
+def test_names_of_the_matrix_are_different():
+    schema = Schema.fit({"a": [1, None, 3], "a (missing)": [1, 2, 3]})
+    assert schema.names == ["a", "a (missing)", "a (missing)'"]
+
+
+# ------------------------------------------------------------------------------------------ saving
+
+
+@pytest.mark.parametrize("scaling", ["robust", "quantile", "standard", "none"])
+def test_json_and_back(scaling):
+    schema = Schema.fit(PEOPLE, scaling=scaling)
+    again = Schema.from_json(json.loads(json.dumps(schema.to_json())), schema.arrays())
+    assert again == schema
+    assert np.array_equal(again.encode(PEOPLE), schema.encode(PEOPLE))
+    for duplicate in (copy.deepcopy(schema), pickle.loads(pickle.dumps(schema))):
+        assert duplicate == schema
+    assert schema != Schema.fit(PEOPLE, scaling=scaling, drop=["city"])
+    assert schema != scaling
+
+
+def changed(**changes):
+    description = Schema.fit(PEOPLE).to_json()
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = description
+        for key in parents:
+            place = place[int(key) if key.isdecimal() else key]
+        place[last] = value
+    return description
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scaling": "minmax"}, "schema.scaling: .*'minmax'"),
+        ({"scaling": "standard"}, "standard scaling has"),
+        ({"named": 1}, "schema.named: expected true or false"),
+        ({"columns": 3}, "schema.columns: expected a list"),
+        ({"columns": []}, "schema.columns: all are dropped"),
+        ({"columns__0__name": " "}, r"schema.columns\[0\].name: expected a name"),
+        ({"columns__0__name": "city"}, "schema.columns: two have the same name"),
+        ({"columns__0__name": "\ud800"}, r"schema.columns\[0\].name: expected text that UTF-8"),
+        ({"columns__0__kind": "text"}, r"schema.columns\[0\].kind"),
+        ({"columns__0__missing": -1}, r"schema.columns\[0\].missing: expected a count"),
+        ({"columns__0__parts": ["year"]}, r"columns\[0\].parts: a number has none"),
+        ({"columns__0__categories": ["a"]}, r"columns\[0\].categories: a number has none"),
+        ({"columns__0__constant": True}, "float64 with 4 entries"),
+        ({"columns__1__categories": ["b", "a"]}, "expected different texts, in ascending order"),
+        ({"columns__1__categories": ["a", "a"]}, "expected different texts, in ascending order"),
+        ({"columns__1__categories": [1]}, r"categories\[0\]: expected text"),
+        ({"columns__2__categories": ["a"]}, "expected 'False' and 'True'"),
+        ({"columns__3__parts": ["month", "year"]}, "parts: expected some of"),
+        ({"columns__3__parts": ["week"]}, "parts: expected some of"),
+    ],
+    ids=str,
+)
+def test_descriptions_of_strangers(changes, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        Schema.from_json(changed(**changes), Schema.fit(PEOPLE).arrays())
+
+
+@pytest.mark.parametrize("description", [None, 3, [], {}, {"columns": None}])
+def test_no_description(description):
+    with pytest.raises(ArgumentError, match="schema"):
+        Schema.from_json(description, {})
