@@ -11,15 +11,16 @@ against them. A new loss is a subclass with `values` and `gradients`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 from array_api_compat import device
 
 from gpunn.activations import sigmoid, softplus
-from gpunn.configurable import Configurable, missing_class
+from gpunn.configurable import Configurable, check_fraction, missing_class
 from gpunn.errors import ArgumentError, DataError
+from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -55,6 +56,10 @@ class Loss(Configurable):
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return d values[i] / d predictions[i, j], shape (rows, outputs)."""
         raise NotImplementedError(f"{type(self).__name__} must define gradients")
+
+    def evaluated(self) -> Loss:
+        """Return the loss that evaluations take: this one, without what only training has."""
+        return self
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         """Return host targets in the form that `values` takes; called once for a data set.
@@ -220,9 +225,10 @@ class SoftmaxCrossEntropy(Loss):
 
     Parameters
     ----------
-    label_smoothing : float
+    label_smoothing : float or Schedule
         In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes
-        (Szegedy et al. 2016).
+        (Szegedy et al. 2016). A schedule is for training; evaluations have no smoothing then, so
+        that losses of different epochs can be compared.
 
     Notes
     -----
@@ -230,20 +236,27 @@ class SoftmaxCrossEntropy(Loss):
     (rows, classes). The gradient is softmax(p_i) - t_i.
     """
 
-    label_smoothing: float = 0.0
+    label_smoothing: float | Schedule = 0.0
 
     name = "softmax_cross_entropy"
     output_activation = "softmax"
 
     def __post_init__(self) -> None:
-        self.require_fraction("label_smoothing")
+        self._keep(
+            "label_smoothing", as_setting(self.label_smoothing, "label_smoothing", check_fraction)
+        )
+
+    def evaluated(self) -> Loss:
+        scheduled = isinstance(self.label_smoothing, Schedule)
+        return replace(self, label_smoothing=0.0) if scheduled else self
 
     def probabilities(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the smoothed targets, shape (rows, classes)."""
         classes = predictions.shape[1]
         if targets.ndim == 1:
             targets = one_hot(xp, targets, classes, predictions.dtype)
-        return (1 - self.label_smoothing) * targets + self.label_smoothing / classes
+        smoothing = cast("float", self.label_smoothing)  # the present one of a schedule
+        return (1 - smoothing) * targets + smoothing / classes
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         t = self.probabilities(xp, predictions, targets)

@@ -8,12 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
-
-if TYPE_CHECKING:
-    from gpunn.metrics import Metric
 
 __all__ = [
     "TIMINGS",
@@ -41,7 +38,17 @@ BESIDE = {"epoch": False, "learning_rate": False, "seconds": False, "samples_per
 Row = TypeVar("Row", bound=Mapping[str, float | None])
 
 
-def directions(metrics: Iterable[Metric]) -> dict[str, bool | None]:
+class Measure(Protocol):
+    """What is used of a `gpunn.metrics.Metric`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def larger_is_better(self) -> bool | None: ...
+
+
+def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
     """Return, by the name of each possible log, whether larger is better; None is unknown.
 
     A loss is always minimised. A metric says so itself (`Metric.larger_is_better`).

@@ -211,7 +211,7 @@ class Sequential(Described):
                     "which must be one of the network's own layers; move it there"
                 )
             try:
-                layer.parameters(shape)
+                layer.declared(shape)
                 shape = layer.output_shape(shape)
             except ArgumentError as error:
                 picture = chain_of_shapes(self.input_shape, self.labels, shapes)
@@ -225,7 +225,7 @@ class Sequential(Described):
         return {
             f"{label}.{spec.name}": spec
             for label, layer, shape in zip(self.labels, self.layers, inputs, strict=True)
-            for spec in layer.parameters(shape)
+            for spec in layer.declared(shape)
         }
 
     # ------------------------------------------------------------------------------- passes

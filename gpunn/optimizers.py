@@ -9,8 +9,10 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019):
 
     values <- values * (1 - learning_rate * weight_decay), then the update,
 
-which leaves out biases and normalisation parameters unless `decay_all` is set. An L2 penalty
-applies to the same parameters W, but as part of the loss, so that it enters the gradient:
+which leaves out biases and normalisation parameters unless `decay_all` is set. Layers may have
+factors of both numbers (`Layer.learning_rate_factor`, `weight_decay_factor`). An L2 penalty
+applies to the same parameters W, whatever their factor, but as part of the loss, so that it enters
+the gradient:
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -23,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from gpunn.configurable import Configurable, missing_class
-from gpunn.schedules import Schedule, as_schedule
+from gpunn.schedules import Schedule, as_schedule, as_setting
 from gpunn.typing import Array, Namespace
 
 __all__ = ["SGD", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
@@ -37,10 +39,11 @@ class Optimizer(Configurable):
     ----------
     learning_rate : float or Schedule
         Constant, or a function of the epoch.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay: each update multiplies by 1 - learning_rate * weight_decay.
     decay_all : bool
-        Whether biases, scales and shifts are decayed too.
+        Whether biases, scales and shifts are decayed too. It does not change a factor of the decay
+        that a layer has been given (`Layer.weight_decay_factor`).
     max_norm : float or None
         If set, gradients are scaled down so that their global norm is at most this
         (Pascanu et al. 2013): g <- g * min(1, max_norm / ||g||).
@@ -57,7 +60,7 @@ class Optimizer(Configurable):
     """
 
     learning_rate: float | Schedule = 0.01
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
     decay_all: bool = False
     max_norm: float | None = None
     l2_penalty: float = field(default=0.0, kw_only=True)
@@ -66,7 +69,7 @@ class Optimizer(Configurable):
 
     def __post_init__(self) -> None:
         self.learning_rate = as_schedule(self.learning_rate)
-        self.require_number("weight_decay", at_least=0)
+        self.weight_decay = as_setting(self.weight_decay, "weight_decay", at_least=0)
         self.require_flag("decay_all")
         if self.max_norm is not None:
             self.require_number("max_norm", above=0)
@@ -91,6 +94,7 @@ class Optimizer(Configurable):
         Parameters
         ----------
         values, gradients : array, shape (parameters,)
+            Of all parameters, or of those with one factor of the learning rate.
         slots : mapping of str to array of shape (parameters,)
         learning_rate : array, shape (1,), of the values' dtype
         step : array, shape (1,), integer
@@ -229,7 +233,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay on by default (Loshchilov & Hutter 2019)."""
 
-    weight_decay: float = 0.01
+    weight_decay: float | Schedule = 0.01
 
     name = "adamw"
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpunn.backends.operations import Segment
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Initializer
 from gpunn.randomness import generator
@@ -38,17 +39,26 @@ class ParameterSpec:
         Name within the layer, such as "weights".
     shape : tuple of int
     initializer : Initializer
-    decay : bool
-        Whether weight decay applies to it by default.
+    decay : bool or float
+        Whether weight decay applies to it by default. A number is a factor of the decay, which
+        `Optimizer.decay_all` does not change.
     trainable : bool
         False for a buffer: saved, but without a gradient, such as a running mean.
+    rate : float
+        Factor of the learning rate.
     """
 
     name: str
     shape: Shape
     initializer: Initializer
-    decay: bool = True
+    decay: bool | float = True
     trainable: bool = True
+    rate: float = 1.0
+
+    def factors(self, decay_all: bool) -> tuple[float, float]:
+        """Return the factors of the learning rate and of the decay."""
+        left_out = self.decay is False and not decay_all
+        return self.rate, 0.0 if left_out else 1.0 if self.decay is False else float(self.decay)
 
 
 class Parameters:
@@ -57,11 +67,12 @@ class Parameters:
     Attributes
     ----------
     values, gradients : array, shape (size,)
-        Trainable parameters and their gradients. Those that decay come first.
+        Trainable parameters and their gradients. Those that decay come first, and those with the
+        same factors lie together.
     buffers : array, shape (buffer size,)
         Arrays that are saved but not trained, such as running means, laid out the same way.
     decayed : int
-        Weight decay applies to `values[:decayed]`.
+        Weight decay applies to `values[:decayed]`, unless the optimizer decays all.
     count : int
         Number of trainable parameters, without the padding that aligns the views.
     """
@@ -92,13 +103,15 @@ class Parameters:
         self._backend = backend
         self.specs = dict(specs)
         trainable = [name for name, spec in specs.items() if spec.trainable]
-        decaying = [name for name in trainable if specs[name].decay]
-        others = [name for name in trainable if not specs[name].decay]
         buffers = [name for name, spec in specs.items() if not spec.trainable]
 
         self._offsets: dict[str, int] = {}
-        self.decayed = self._lay_out(decaying, 0)
-        size = self._lay_out(others, self.decayed)
+        self._groups: list[tuple[ParameterSpec, int, int]] = []
+        size = 0
+        for names in groups_of(specs, trainable):
+            start, size = size, self._lay_out(names, size)
+            self._groups.append((specs[names[0]], start, size))
+        self.decayed = self.decayed_by(decay_all=False)
         self.values = backend.zeros((size,), dtype)
         self.gradients = backend.zeros((size,), dtype)
         self.buffers = backend.zeros((self._lay_out(buffers, 0),), dtype)
@@ -112,6 +125,28 @@ class Parameters:
             else:
                 random = generator(seed, "weights", position)
                 self[name] = spec.initializer.sample(random, spec.shape)
+
+    def segments(self, decay_all: bool = False) -> list[Segment]:
+        """Return the segments of the flat vectors, each of parameters with the same factors.
+
+        Parameters
+        ----------
+        decay_all : bool
+            Whether those are decayed, too, that are not by default.
+        """
+        found: list[Segment] = []
+        for spec, start, stop in self._groups:
+            rate, decay = spec.factors(decay_all)
+            if found and (found[-1].rate, found[-1].decay) == (rate, decay):
+                found[-1] = found[-1]._replace(stop=stop)
+            else:
+                found.append(Segment(start, stop, rate, decay))
+        return found
+
+    def decayed_by(self, decay_all: bool) -> int:
+        """Return how many parameters, from the first on, weight decay applies to."""
+        decaying = [one.stop for one in self.segments(decay_all) if one.decay]
+        return max(decaying, default=0)
 
     @property
     def statistics(self) -> Array:
@@ -188,3 +223,13 @@ class Parameters:
     def restore(self, snapshot: tuple[Array, Array]) -> None:
         """Set (values, buffers), in place, to what `snapshot` returned."""
         self.values[...], self.buffers[...] = snapshot
+
+
+def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:
+    """Return names in groups of the same factors: those that decay, those that may, the others."""
+    groups: dict[tuple[float | bool, ...], list[str]] = {}
+    for name in names:
+        spec = specs[name]
+        place = 0 if spec.decay else 1 if spec.decay is False else 2
+        groups.setdefault((place, spec.rate, float(spec.decay)), []).append(name)
+    return [groups[key] for key in sorted(groups, key=lambda key: key[0])]

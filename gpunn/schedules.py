@@ -1,21 +1,25 @@
-"""Learning-rate schedules: the rate as a function of time, counted in epochs.
+"""Schedules: the learning rate, or another setting, as a function of time, counted in epochs.
 
 Time includes fractions of epochs, so a schedule means the same at every batch size. The time of
 update u, counted from 0, is that of its middle, (u + 1/2) / updates_per_epoch. So no update falls
 on the boundary of two epochs, a warm-up does not begin with a rate of 0, and a cosine does not end
-with one. A new schedule is a subclass with `at`.
+with one. `Schedule.moment` is where it can be otherwise. A new schedule is a subclass with `at`.
+
+A schedule can also stand for an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`,
+and the `label_smoothing` of a loss. What is called the rate here is that setting then.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gpunn.configurable import Configurable, check_number, missing_class, resolve
+from gpunn.errors import ArgumentError
 from gpunn.monitor import (
     check_mode,
     direction,
@@ -28,7 +32,9 @@ from gpunn.monitor import (
 __all__ = [
     "Constant",
     "Cosine",
+    "CosineLog",
     "Exponential",
+    "FlatCosine",
     "InverseScaling",
     "OneCycle",
     "ReduceOnPlateau",
@@ -36,11 +42,38 @@ __all__ = [
     "Step",
     "WarmUp",
     "as_schedule",
+    "as_setting",
 ]
 
 
 class Schedule(Configurable):
-    """The learning rate as a function of time."""
+    """The learning rate as a function of time.
+
+    Attributes
+    ----------
+    moment : float
+        Which part of an update lies before its time: 1/2 is its middle, 0 its beginning.
+    """
+
+    @property
+    def moment(self) -> float:
+        return 0.5
+
+    def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
+        """Return the rate of each update of an epoch, an array of float64 and shape (updates,).
+
+        Parameters
+        ----------
+        epoch : int
+            How many lie before it.
+        updates : int
+            Its updates.
+        duration : float
+            Epochs that training is planned to last.
+        """
+        time = epoch + (np.arange(updates) + self.moment) / updates
+        rates = np.asarray(self.at(time, duration), np.float64)
+        return np.array(np.broadcast_to(rates, (updates,)))
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         """Return the learning rate at each time, as an array of the same shape.
@@ -79,6 +112,27 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
     if isinstance(value, (str, Mapping, Schedule, type)):
         return resolve(Schedule, value, argument)
     return Constant(check_number(argument, value, at_least=0))
+
+
+def as_setting(
+    value: Any, argument: str, check: Callable[..., float] = check_number, **limits: float
+) -> float | Schedule:
+    """Return a number, checked, or the schedule of a setting other than the learning rate.
+
+    Raises
+    ------
+    ArgumentError
+        If the number is outside of the limits, or the schedule depends on the logs of epochs.
+    """
+    if not isinstance(value, (str, Mapping, Schedule, type)):
+        return check(argument, value, **limits)
+    schedule = resolve(Schedule, value, argument)
+    if schedule.state():
+        raise ArgumentError(
+            f"{argument}: the schedule {schedule.name!r} depends on the logs of epochs; only a "
+            "learning rate can have one that does"
+        )
+    return schedule
 
 
 @dataclass(frozen=True)
@@ -176,6 +230,72 @@ def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class CosineLog(Schedule):
+    """Bumps of a cosine, each longer than the one before (Holzmueller et al. 2024, RealMLP).
+
+    rate * (1 - cos(2 pi log2(1 + (2^cycles - 1) * t))) / 2, with t = time / duration. It is 0 at
+    t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles, and `rate` once between any two of these.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate.
+    cycles : int
+        How many bumps there are; with 4 it is the paper's coslog_4.
+    moment : float
+        In [0, 1]. With 0 the time of an update is its beginning, as in RealMLP: t is the part of
+        all updates that lies behind it.
+    """
+
+    rate: float = 0.01
+    cycles: int = 4
+    moment: float = 0.5
+
+    name = "cosine_log"
+
+    def __post_init__(self) -> None:
+        self.require_number("rate", at_least=0)
+        self.require_integer("cycles")
+        self.require_number("moment", at_least=0, at_most=1)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        progress = np.clip(time / duration, 0, 1)
+        cycle = np.log2(1 + (2.0**self.cycles - 1) * progress)
+        return self.rate * (1 - np.cos(2 * math.pi * cycle)) / 2
+
+
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """`rate` at first, then half a cosine down to 0 (flat_cos in RealMLP, Holzmueller et al. 2024).
+
+    rate for t <= flat, then rate * (1 + cos(pi * (t - flat) / (1 - flat))) / 2, with
+    t = time / duration.
+
+    Parameters
+    ----------
+    rate : float
+    flat : float
+        In [0, 1). The part of the training with the rate as it is.
+    moment : float
+        As in `CosineLog`.
+    """
+
+    rate: float = 0.01
+    flat: float = 0.5
+    moment: float = 0.5
+
+    name = "flat_cosine"
+
+    def __post_init__(self) -> None:
+        self.require_number("rate", at_least=0)
+        self.require_fraction("flat")
+        self.require_number("moment", at_least=0, at_most=1)
+
+    def at(self, time: np.ndarray, duration: float) -> np.ndarray:
+        return _cosine(self.rate, 0.0, (time / duration - self.flat) / (1 - self.flat))
+
+
+@dataclass(frozen=True)
 class WarmUp(Schedule):
     """A linear rise from 0 over `epochs`, followed by another schedule from its beginning."""
 
@@ -187,6 +307,10 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", as_schedule(self.schedule, "schedule"))
         self.require_number("epochs", above=0)
+
+    @property
+    def moment(self) -> float:
+        return self.schedule.moment
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         rise = np.minimum(time / self.epochs, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gpunn.typing import Array, Shape
@@ -30,6 +31,8 @@ class Workspace:
     passes : array, shape (1,), integer
         On the device: the number of this forward pass in the training, a part of the seed of
         dropout masks.
+    settings : mapping of (object, str) to array of shape (1,)
+        What a schedule gives an owner's setting in this pass, on the device.
     outputs : dict of object to list of array
         By layer that contains layers: the outputs of these in this forward pass.
     """
@@ -42,6 +45,7 @@ class Workspace:
         self.capacity = capacity
         self.training = training
         self.passes = backend.zeros((1,), "int64")
+        self.settings: Mapping[tuple[object, str], Array] = {}
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
@@ -63,6 +67,14 @@ class Workspace:
             view = self.fixed(owner, name, (self.capacity, *shape), dtype)[:rows, ...]
             self._slices[owner, name, rows] = view
         return view
+
+    def setting(self, owner: object, name: str) -> float | Array:
+        """Return a setting of a layer as it is in this pass: a number, or one on the device.
+
+        The latter, an array of shape (1,), if a schedule moves it.
+        """
+        value: float | Array = self.settings.get((owner, name), getattr(owner, name))
+        return value
 
     @property
     def nbytes(self) -> int:

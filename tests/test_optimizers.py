@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpunn import optimizers
-from gpunn.backends.operations import Trained
+from gpunn.backends.operations import Segment, Trained
 from gpunn.configurable import known, make, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.optimizers import Optimizer
@@ -84,7 +84,8 @@ def run(backend, optimizer, x, gradients, decayed, dtype="float64"):
         rate = backend.from_host(np.array([RATES[t - 1]]), dtype)
         step = backend.from_host(np.array([t]), "int64")
         g = backend.from_host(g.copy(), dtype)
-        backend.update(optimizer, Trained(values, g, slots, decayed), rate, step)
+        segments = [Segment(0, decayed, 1.0, 1.0), Segment(decayed, len(x))]
+        backend.update(optimizer, Trained(values, g, slots, segments), rate, step)
     return backend.to_host(values)
 
 
@@ -133,7 +134,7 @@ def test_gradients_and_step_are_left_alone(host_backend, cls):
     optimizer, step = cls(), np.array([3])
     slots = {name: np.ones(7) for name in optimizer.slots}
     g, rate = gradients[0].copy(), np.array([0.1])
-    host_backend.update(optimizer, Trained(x, g, slots, 7), rate, step)
+    host_backend.update(optimizer, Trained(x, g, slots, [Segment(0, 7, 1.0, 1.0)]), rate, step)
     np.testing.assert_array_equal(g, gradients[0])
     assert (rate.item(), step.item()) == (0.1, 3)
 

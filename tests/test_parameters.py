@@ -158,3 +158,45 @@ def test_without_parameters(backend):
     parameters = build(backend, specs={})
     assert (parameters.count, parameters.decayed, len(parameters)) == (0, 0, 0)
     assert parameters.values.shape == (0,)
+
+
+def test_parameters_with_the_same_factors_are_one_segment():
+    factors = {
+        "a.weights": (1.0, True),
+        "a.biases": (0.1, False),
+        "b.scale": (6.0, 6.0),
+        "c.weights": (1.0, 1.0),
+        "c.shift": (1.0, 0.0),
+        "d.weights": (1.0, 0.5),
+        "d.biases": (0.1, False),
+        "e.shift": (1.0, False),
+    }
+    specs = {
+        name: ParameterSpec(name, (3,), Zeros(), decay=decay, rate=rate)
+        for name, (rate, decay) in factors.items()
+    }
+    parameters = Parameters(specs, NumpyBackend(), "float64", 0)
+    order = sorted(factors, key=lambda name: offset(parameters, name, parameters.values))
+    assert order == [
+        *("a.weights", "c.weights", "b.scale", "d.weights"),
+        *("a.biases", "d.biases", "e.shift", "c.shift"),
+    ]
+    n = ALIGNMENT
+    decayed = [(0, 2 * n, 1.0, 1.0), (2 * n, 3 * n, 6.0, 6.0), (3 * n, 4 * n, 1.0, 0.5)]
+    assert parameters.segments() == [*decayed, (4 * n, 6 * n, 0.1, 0.0), (6 * n, 8 * n, 1.0, 0.0)]
+    # Those without decay by default take part then; an explicit factor stays as it is.
+    assert parameters.segments(decay_all=True) == [
+        *decayed,
+        *((4 * n, 6 * n, 0.1, 1.0), (6 * n, 7 * n, 1.0, 1.0), (7 * n, 8 * n, 1.0, 0.0)),
+    ]
+    assert (parameters.decayed, parameters.decayed_by(True)) == (4 * n, 7 * n)
+
+
+def test_without_factors_there_are_two_segments_at_most():
+    parameters = build(NumpyBackend())
+    size = parameters.values.shape[0]
+    assert parameters.segments() == [
+        (0, parameters.decayed, 1.0, 1.0),
+        (parameters.decayed, size, 1.0, 0.0),
+    ]
+    assert parameters.segments(decay_all=True) == [(0, size, 1.0, 1.0)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gpunn import schedules
 from gpunn.configurable import known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
-from gpunn.schedules import Schedule, as_schedule
+from gpunn.schedules import Schedule, as_schedule, as_setting
 
 BUILTIN = [cls for cls in known(Schedule).values() if cls.__module__.startswith("gpunn.")]
 
@@ -28,6 +28,16 @@ def rates(schedule, times, duration=10.0):
         (schedules.Cosine(1.0), [0, 5, 10, 12], [1, 0.5, 0, 0]),
         (schedules.Cosine(1.0, final=0.2), [0, 5, 10, 12], [1, 0.6, 0.2, 0.2]),
         (schedules.WarmUp(0.4, epochs=2), [0, 1, 2, 7], [0, 0.2, 0.4, 0.4]),
+        (schedules.FlatCosine(0.4), [0, 5, 7.5, 10, 12], [0.4, 0.4, 0.2, 0, 0]),
+        (schedules.FlatCosine(0.4, flat=0.8), [0, 8, 9, 10], [0.4, 0.4, 0.2, 0]),
+        # four bumps, of 1, 2, 4 and 8 of 15 parts
+        (schedules.CosineLog(0.2), [0, 2 / 3, 2, 14 / 3, 10], [0, 0, 0, 0, 0]),
+        (
+            schedules.CosineLog(0.2),
+            [10 / 15 * (math.sqrt(2) - 1), 10 * (2 * math.sqrt(2) - 1) / 15, 12],
+            [0.2, 0.2, 0],
+        ),
+        (schedules.CosineLog(1.0, cycles=1), [10 * (2**0.25 - 1), 10], [0.5, 0]),
         # after the warm-up the cosine has the remaining 8 epochs
         (schedules.WarmUp(schedules.Cosine(1.0), 2), [1, 2, 6, 10], [0.5, 1, 0.5, 0]),
         (
@@ -170,3 +180,43 @@ def test_as_schedule(value, expected):
 def test_impossible_parameters(make, error, message):
     with pytest.raises(error, match=message.replace("?", r"\?")):
         make()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (schedules.CosineLog(1.0), [2.125, 2.375, 2.625, 2.875]),
+        (schedules.CosineLog(1.0, moment=0.0), [2.0, 2.25, 2.5, 2.75]),
+        (schedules.WarmUp(schedules.FlatCosine(1.0, moment=0.0)), [2.0, 2.25, 2.5, 2.75]),
+        (schedules.Cosine(1.0), [2.125, 2.375, 2.625, 2.875]),
+    ],
+    ids=repr,
+)
+def test_an_update_has_the_time_of_its_middle_or_another_moment(schedule, expected):
+    found = schedule.over_epoch(2, 4, 6.0)
+    np.testing.assert_array_equal(found, schedule.at(np.array(expected), 6.0))
+
+
+@pytest.mark.parametrize("total", [7, 640])
+def test_realmlp_schedules_follow_the_progress_at_the_beginning_of_an_update(total):
+    t = np.arange(total) / total
+    found = schedules.CosineLog(0.04, moment=0.0).over_epoch(0, total, 1)
+    np.testing.assert_allclose(found, 0.02 - 0.02 * np.cos(2 * np.pi * np.log2(1 + 15 * t)))
+    expected = [
+        0.15 if each <= 0.5 else 0.075 * (1 + math.cos(math.pi * (2 * each - 1))) for each in t
+    ]
+    found = schedules.FlatCosine(0.15, moment=0.0).over_epoch(0, total, 1)
+    np.testing.assert_allclose(found, expected, atol=1e-16)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-0.1, "weight_decay: expected a number >= 0; got -0.1"),
+        ("cosin", "weight_decay: there is no schedule 'cosin'; did you mean 'cosine'"),
+        ("reduce_on_plateau", "weight_decay: the schedule 'reduce_on_plateau' depends on the logs"),
+    ],
+)
+def test_what_can_be_no_setting(value, message):
+    with pytest.raises(ArgumentError, match=message):
+        as_setting(value, "weight_decay", at_least=0)

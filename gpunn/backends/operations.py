@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import array_api_compat
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gpunn.metrics import Metric
     from gpunn.optimizers import Optimizer
 
-__all__ = ["Operations", "Trained", "UpdateCounters"]
+__all__ = ["Operations", "Segment", "Trained", "UpdateCounters", "is_zero", "scaled"]
 
 ONE_A_ROW = (
     "one number a row. Leave sums and means over the rows to the backend: "
@@ -93,6 +93,25 @@ class UpdateCounters(NamedTuple):
     finite_steps: Array
 
 
+class Segment(NamedTuple):
+    """Neighbouring parameters that are updated alike.
+
+    Attributes
+    ----------
+    start, stop : int
+        Where they are in the flat vectors.
+    rate : float
+        Factor of the learning rate.
+    decay : float
+        Factor of the weight decay, beside that of the learning rate; 0 is none.
+    """
+
+    start: int
+    stop: int
+    rate: float = 1.0
+    decay: float = 0.0
+
+
 class Trained(NamedTuple):
     """What an update changes, and by what.
 
@@ -102,14 +121,40 @@ class Trained(NamedTuple):
         All parameters and their gradients.
     slots : mapping of str to array, shape (size,)
         The optimizer's state.
-    decayed : int
-        How many parameters, from the first on, weight decay applies to.
+    segments : sequence of Segment
+        All parts of the vectors, in order.
     """
 
     values: Array
     gradients: Array
     slots: Mapping[str, Array]
-    decayed: int
+    segments: Sequence[Segment]
+
+    def part(self, start: int, stop: int) -> Trained:
+        """Return a part of the vectors, without segments."""
+        part = slice(start, stop)
+        slots = {name: slot[part] for name, slot in self.slots.items()}
+        return Trained(self.values[part], self.gradients[part], slots, [])
+
+    def runs(self) -> list[Segment]:
+        """Return the segments, neighbours with one factor of the learning rate joined."""
+        found: list[Segment] = []
+        for one in self.segments:
+            if found and found[-1].rate == one.rate:
+                found[-1] = found[-1]._replace(stop=one.stop)
+            else:
+                found.append(Segment(one.start, one.stop, one.rate))
+        return found
+
+
+def scaled(learning_rate: Array, factor: float) -> Array:
+    """Return a learning rate times a factor, and the very same array for the factor 1."""
+    return learning_rate if factor == 1 else learning_rate * factor
+
+
+def is_zero(setting: float | Array) -> bool:
+    """Return whether a setting is 0 in all updates: a number, rather than an array of one."""
+    return isinstance(setting, float) and setting == 0
 
 
 class Operations:
@@ -185,8 +230,15 @@ class Operations:
 
     @operation
     def take(self, table: Array, index: Array, out: Array) -> None:
-        """Set out = table[index], for a vector `table`; `index` and `out` have shape (1,)."""
-        out[...] = self.xp.take(table, index)
+        """Set out = table[index], an entry of a vector or a row of a matrix.
+
+        Parameters
+        ----------
+        table : array, shape (n,) or (n, columns)
+        index : array of int64, shape (1,)
+        out : array, shape (1,) or (1, columns)
+        """
+        out[...] = self.xp.take(table, index, axis=0)
 
     @operation
     def accumulate(self, values: Array, out: Array) -> None:
@@ -383,17 +435,18 @@ class Operations:
             self.matmul(gradient, weights, input_gradient, transpose_b=True)
 
     @operation
-    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+    def dropout(self, x: Array, rate: float | Array, key: int, passes: Array, out: Array) -> None:
         """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
 
         Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
-        all in 32-bit arithmetic: the bits are the same on every backend.
+        rounded to an integer (half to even), all in 32-bit arithmetic: the bits are the same on
+        every backend.
 
         Parameters
         ----------
         x : array
-        rate : float
-            In (0, 1).
+        rate : float, or array of x's type and shape (1,)
+            In [0, 1).
         key : int
             32 bits that tell layers and seeds apart.
         passes : array of int64, shape (1,)
@@ -403,8 +456,14 @@ class Operations:
         size = int(array_api_compat.size(x) or 0)
         position = xp.arange(size, dtype=xp.int64, device=self.device)
         mixed = mix((position * GOLDEN & MASK_32) ^ pass_key(passes, key))
-        kept = xp.reshape(mixed >= round(rate * 2**32), x.shape)
-        out[...] = xp.astype(kept, x.dtype) * x * (1 / (1 - rate))
+        threshold: int | Array
+        if isinstance(rate, float):
+            threshold, scale = round(rate * 2**32), 1 / (1 - rate)
+        else:
+            threshold = xp.astype(xp.round(rate * 2.0**32), xp.int64)
+            scale = 1 / (1 - rate)
+        kept = xp.reshape(mixed >= threshold, x.shape)
+        out[...] = xp.astype(kept, x.dtype) * x * scale
 
     @operation
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
@@ -982,20 +1041,30 @@ class Operations:
     def update(
         self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> None:
-        """Do one update of the optimizer, after decaying the first `trained.decayed` values.
+        """Decay the values, then do one update of the optimizer, each segment with its factors.
+
+        With the factors r of the learning rate and d of the decay:
+        values = values * (1 - r * learning_rate * d * weight_decay), then the optimizer's update
+        with the learning rate r * learning_rate.
 
         Parameters
         ----------
         optimizer : Optimizer
+            Its `weight_decay` may be an array of shape (1,), which a schedule moves.
         trained : Trained
         learning_rate : array, shape (1,)
         step : array of int64, shape (1,)
             Number of the update, from 1.
         """
-        values, gradients, slots, decayed = trained
-        if optimizer.weight_decay and decayed:
-            values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
-        optimizer.update(self.xp, values, gradients, slots, learning_rate, step)
+        values, decay = trained.values, cast("float", optimizer.weight_decay)
+        for start, stop, factor, decay_factor in trained.segments:
+            if decay_factor and start < stop and not is_zero(decay):
+                rate = scaled(learning_rate, factor)
+                values[start:stop] *= 1 - rate * (decay * decay_factor)
+        for start, stop, factor, _ in trained.runs():
+            part = trained.part(start, stop)
+            rate = scaled(learning_rate, factor)
+            optimizer.update(self.xp, *part[:3], rate, step)
 
     @composite
     def counted_update(

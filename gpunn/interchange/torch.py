@@ -257,6 +257,11 @@ def other_modules(label: str, layer: Layer, arrays: Mapping[str, np.ndarray]) ->
     if type(layer) is layers.Activation:
         return activation_modules(label, layer.f)
     if type(layer) is layers.Dropout:
+        if not isinstance(layer.rate, float):
+            raise ExportError(
+                f"layer {label!r}: PyTorch has no dropout whose rate a schedule moves; make the "
+                "network with a number for the rate"
+            )
         return [Module(f"Dropout({layer.rate!r})")]
     if type(layer) is layers.Flatten:
         return [Module("Flatten()")]

@@ -26,15 +26,15 @@ A new layer is a dataclass:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from gpunn.attributes import fixed_attribute, unknown_attribute
-from gpunn.configurable import Configurable
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.configurable import Configurable, check_number
+from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.parameters import ParameterSpec
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
@@ -43,6 +43,10 @@ from gpunn.workspace import Workspace
 __all__ = ["Layer", "operations_only"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+FACTORS = ("learning_rate_factor", "weight_decay_factor")
+"""Fields of a layer that the network has built its parameters with."""
 
 
 def operations_only(method: F) -> F:
@@ -61,10 +65,21 @@ def operations_only(method: F) -> F:
 class Layer(Configurable):
     """Base of all layers.
 
-    Attributes
+    Parameters
     ----------
     label : str
         Name within the network, such as "dense_1"; given by the network unless set.
+    learning_rate_factor : float or mapping of str to float
+        By what the learning rate is multiplied for this layer's parameters: for all of them, or by
+        their names, such as {"biases": 0.1}. A layer that contains layers multiplies theirs.
+    weight_decay_factor : float, mapping of str to float, or None
+        By what the weight decay is multiplied. A number is for the parameters that decay by
+        default; a mapping sets the factor of each parameter that it names, also of biases. None
+        leaves the decay as it is. The learning rate's factor enters the decay, too: an update
+        multiplies by 1 - rate factor * learning_rate * decay factor * weight_decay.
+
+    Attributes
+    ----------
     values, gradients : mapping of str to array
         Live views of this layer's parameters and their gradients, given by the network.
     key : int
@@ -82,6 +97,8 @@ class Layer(Configurable):
     """Earlier name of `adapts`."""
 
     label: str = field(default="", kw_only=True)
+    learning_rate_factor: float | Mapping[str, float] = field(default=1.0, kw_only=True)
+    weight_decay_factor: float | Mapping[str, float] | None = field(default=None, kw_only=True)
 
     def __init_subclass__(cls) -> None:
         """Keep the earlier names of `adapt` and `adapts` in step with these, and the other way."""
@@ -96,6 +113,8 @@ class Layer(Configurable):
     def __post_init__(self) -> None:
         if not isinstance(self.label, str):
             raise ArgumentTypeError(f"label: expected a string; got {self.label!r}")
+        for name in FACTORS:
+            setattr(self, name, checked_factor(name, getattr(self, name)))
         if type(self).__hash__ is None:
             raise ArgumentTypeError(
                 f"{type(self).__name__}: two layers are never the same; define the class with "
@@ -114,11 +133,11 @@ class Layer(Configurable):
         if name == "trainable" and not hasattr(type(self), name):
             raise unknown_attribute(self, name, ())
         own, here = type(self).__module__.startswith("gpunn."), vars(self)
-        in_network = own and (here.get("values") or here.get("key"))
+        in_network = here.get("values") or here.get("key")
         settled = name == "f" or (
             name in self.__dataclass_fields__ and not isinstance(here.get(name), float)
         )
-        if in_network and settled:
+        if in_network and ((own and settled) or name in FACTORS):
             raise fixed_attribute(self, name)
         super().__setattr__(name, value)
 
@@ -214,9 +233,74 @@ class Layer(Configurable):
     def config(self) -> dict[str, Any]:
         """Return the layer's arguments in JSON types."""
         described = super().config()
-        if not self.label:
-            del described["label"]
+        for name, default in (("label", ""), ("learning_rate_factor", 1.0)):
+            if described[name] == default:
+                del described[name]
+        if self.weight_decay_factor is None:
+            del described["weight_decay_factor"]
         return described
+
+    def factored(self, spec: ParameterSpec) -> ParameterSpec:
+        """Return what this layer, or one within it, declares, with the factors of all these layers.
+
+        Raises
+        ------
+        ArgumentError
+            If a factor is for a parameter that there is not.
+        """
+        for label, child in self.children().items():
+            prefix = f"{label}."
+            if spec.name.startswith(prefix):
+                own = child.factored(replace(spec, name=spec.name.removeprefix(prefix)))
+                spec = replace(own, name=spec.name)
+        rate, decay = self.learning_rate_factor, self.weight_decay_factor
+        if isinstance(rate, Mapping):
+            rate = rate.get(spec.name, 1.0)
+        if isinstance(decay, Mapping):
+            decay = decay.get(spec.name, spec.decay)
+        elif decay is None or spec.decay is False:
+            decay = spec.decay
+        else:
+            decay = decay * spec.decay
+        return replace(spec, rate=rate * spec.rate, decay=decay)
+
+    def declared(self, input_shape: Shape) -> list[ParameterSpec]:
+        """Return what `parameters` declares, with the factors of this layer and those within it.
+
+        Raises
+        ------
+        ArgumentError
+            If a factor is for a parameter that there is not.
+        """
+        specs = self.parameters(input_shape)
+        check_factors(self, [spec.name for spec in specs if spec.trainable])
+        return [self.factored(spec) if spec.trainable else spec for spec in specs]
+
+
+def checked_factor(argument: str, value: Any) -> Any:
+    """Return a factor as a float, several by name as a dict; None stays."""
+    if value is None and argument == "weight_decay_factor":
+        return None
+    if isinstance(value, Mapping):
+        return {
+            name: check_number(f"{argument}[{name!r}]", factor, at_least=0)
+            for name, factor in value.items()
+        }
+    return check_number(argument, value, at_least=0)
+
+
+def check_factors(layer: Layer, names: Sequence[str]) -> None:
+    """Raise an ArgumentError if factors are for none of these trainable parameters of a layer."""
+    for argument in FACTORS:
+        given = getattr(layer, argument)
+        for name in given if isinstance(given, Mapping) else ():
+            if name not in names:
+                raise ArgumentError(
+                    f"{argument}: {layer.name} has no trainable parameter {name!r}; "
+                    f"{suggest(name, names)}"
+                )
+    for label, child in layer.children().items():
+        check_factors(child, list(within(dict.fromkeys(names), label)))
 
 
 def with_numbers(adapt: Callable[..., Any]) -> Callable[..., Any]:
@@ -238,7 +322,7 @@ def family(*layers: Layer) -> Iterator[Layer]:
         yield from family(*layer.children().values())
 
 
-def within(arrays: Mapping[str, Array], label: str) -> dict[str, Array]:
+def within(arrays: Mapping[str, T], label: str) -> dict[str, T]:
     """Return the arrays of the child with this label, by their names within the child."""
     prefix = f"{label}."
     return {

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from gpunn import activations
-from gpunn.configurable import resolve
+from gpunn.configurable import check_fraction, resolve
 from gpunn.layers.base import Layer, operations_only
 from gpunn.layers.views import reshaped
+from gpunn.schedules import Schedule, as_setting
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
@@ -63,24 +64,25 @@ class Dropout(Layer):
 
     Parameters
     ----------
-    rate : float
+    rate : float or Schedule
         In [0, 1). Probability that an entry is zeroed.
     """
 
-    rate: float = 0.5
+    rate: float | Schedule = 0.5
 
     name = "dropout"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_fraction("rate")
+        self.rate = as_setting(self.rate, "rate", check_fraction)
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         if not (workspace.training and self.rate):
             return x
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
-        workspace.backend.dropout(x, self.rate, self.key, workspace.passes, y)
+        rate = workspace.setting(self, "rate")
+        workspace.backend.dropout(x, rate, self.key, workspace.passes, y)
         return y
 
     @operations_only
@@ -94,7 +96,8 @@ class Dropout(Layer):
     ) -> Array:
         if workspace.training and self.rate:
             # The mask of the forward pass, since key and number of the pass are the same.
-            workspace.backend.dropout(gradient, self.rate, self.key, workspace.passes, gradient)
+            rate = workspace.setting(self, "rate")
+            workspace.backend.dropout(gradient, rate, self.key, workspace.passes, gradient)
         return gradient
 
 

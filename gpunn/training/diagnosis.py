@@ -50,6 +50,8 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.passes[...] = step.workspace.passes
+    step.look_up_settings()
+    workspace.settings, loss = step.scheduled.now, step.scheduled.present(step.loss)
     largest = (0.0, "")
     for x, targets, weights, normalizer in batches(step, feed, cursor):
         workspace.passes += 1
@@ -65,7 +67,7 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
             size = float(np.abs(values).max(initial=0))
         gradient = ops.zeros(outputs[-1].shape, model.dtype)
         loss_sum = ops.zeros((1,), model.dtype)
-        ops.loss(step.loss, outputs[-1], targets, weights, normalizer, gradient, loss_sum)
+        ops.loss(loss, outputs[-1], targets, weights, normalizer, gradient, loss_sum)
         if not np.isfinite(ops.to_host(loss_sum)).all():
             return (
                 f"loss: not a finite number at {place}, though all activations are; the network's "
@@ -136,7 +138,7 @@ def penalty(step: TrainStep, normalizer: Array) -> float:
     parameters, optimizer, ops = step.model.parameters, step.optimizer, step.ops
     if not optimizer.l2_penalty:
         return 0.0
-    values = parameters.values if optimizer.decay_all else parameters.values[: parameters.decayed]
+    values = parameters.values[: parameters.decayed_by(optimizer.decay_all)]
     loss_sum = ops.zeros((1,), step.model.dtype)
     ops.l2_penalty(values, ops.copy(values), normalizer, optimizer.l2_penalty, loss_sum)
     return float(ops.to_host(loss_sum)[0])

@@ -23,8 +23,10 @@ class Feed:
     training : Subset
     order : ndarray of int64 or None
         The epoch's order, from its beginning; None is the rows as they are.
-    rates : ndarray
+    rates : ndarray, shape (updates,)
         The learning rate of each update of the epoch.
+    settings : ndarray, shape (updates, settings)
+        What else schedules move, likewise.
 
     Attributes
     ----------
@@ -33,9 +35,14 @@ class Feed:
     """
 
     def __init__(
-        self, step: TrainStep, training: Subset, order: np.ndarray | None, rates: np.ndarray
+        self,
+        step: TrainStep,
+        training: Subset,
+        order: np.ndarray | None,
+        rates: np.ndarray,
+        settings: np.ndarray,
     ) -> None:
-        self.training, self.order, self.rates = training, order, rates
+        self.training, self.order, self.rates, self.settings = training, order, rates, settings
         self.rows_left = 0
         self._step = step
         self._chunks: Iterator[DeviceRows] | None = None
@@ -56,7 +63,7 @@ class Feed:
                 self._chunks = self.training.chunks(step.rows_per_update, remaining)
             chunk = next(self._chunks)
             step.load(chunk)
-            step.load_rates(self.rates[cursor.done :])
+            step.load_rates(self.rates[cursor.done :], self.settings[cursor.done :])
             self.rows_left = chunk.rows
         rows = min(step.rows_per_update, self.rows_left)
         times = min(self.rows_left // rows, at_most)

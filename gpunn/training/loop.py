@@ -147,6 +147,9 @@ class TrainingLoop:
         with session.memory:
             order = self.policy.order(trainer, plan.rows) if plan.shuffle else None
             rates = self.policy.learning_rates(trainer, plan.updates, self.last_epoch)
+            settings = session.step.scheduled.over_epoch(
+                progress.epoch, plan.updates, self.last_epoch
+            )
         title = f"Epoch {progress.epoch + 1}/{self.last_epoch}"
         bar = progress_bar(title, plan.rows, session.options.progress)
         if progress.cursor is None:
@@ -156,7 +159,7 @@ class TrainingLoop:
             bar.update(progress.cursor.rows_done)
         if session.recovery is not None:
             session.recovery.good.keep()
-        return Feed(session.step, session.training, order, rates), bar
+        return Feed(session.step, session.training, order, rates, settings), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
         """Read the statistics; where training has gone bad, go back to where it was good."""

@@ -47,9 +47,7 @@ class TrainingPolicy:
         duration : int
             Epochs that training is to last.
         """
-        time_in_epochs = trainer.epoch + (np.arange(updates) + 0.5) / updates
-        rates = np.asarray(trainer.optimizer.schedule.at(time_in_epochs, duration), np.float64)
-        return np.array(np.broadcast_to(rates, (updates,)))
+        return trainer.optimizer.schedule.over_epoch(trainer.epoch, updates, duration)
 
     def score(self, outputs: np.ndarray) -> dict[str, float]:
         """Return the `validation_metrics` of the network's outputs for all validation rows."""

@@ -15,6 +15,7 @@ from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.scheduled import scheduled_settings
 from gpunn.training.statistics import has_metric_weight, with_metric_weight
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
@@ -110,7 +111,9 @@ class TrainingState:
         A step is used again as long as nothing that it was made from has been changed. The state
         belongs to the optimizer object: another optimizer starts with a new one.
         """
-        made_from = (*recipe._replace(metrics=list(recipe.metrics)), recipe.optimizer.config())
+        scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
+        parts = recipe._replace(metrics=list(recipe.metrics))
+        made_from = (*parts, recipe.optimizer.config(), scheduled)
         if self.step is not None and self._made_from == made_from:
             return self.step
         state = self.arrays(within_epoch)

@@ -24,6 +24,7 @@ from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.loss_scale import loss_scale
+from gpunn.training.scheduled import ScheduledSettings, scheduled_settings
 from gpunn.training.statistics import Statistics
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -156,10 +157,14 @@ class BatchPass:
             ops.accumulate(total, statistics.metric_weight)
         outputs = network_forward(self.model, x, workspace)
         predictions = outputs[-1]
-        ops.loss(self.loss, predictions, t, weights, normalizer, gradient, statistics.loss_sum)
+        loss, loss_sum = self._present_loss(), statistics.loss_sum
+        ops.loss(loss, predictions, t, weights, normalizer, gradient, loss_sum)
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
             ops.metric(metric, predictions, t, metric_weights, summary)
         return outputs
+
+    def _present_loss(self) -> Loss:
+        return self.loss.evaluated()
 
     def evaluate(self, rows: int, times: int = 1) -> Array:
         """Run the next `rows` rows for the statistics alone, so many times.
@@ -225,7 +230,12 @@ class TrainStep(BatchPass):
         self.loss_scale = loss_scale(ops, model.dtype)
         self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
         self.gradients = parameters.gradients if self._accumulated is None else self._accumulated
-        self._decayed = size if optimizer.decay_all else parameters.decayed
+        self._segments = parameters.segments(optimizer.decay_all)
+        self._decayed = parameters.decayed_by(optimizer.decay_all)
+        self.scheduled = ScheduledSettings(
+            ops, model.dtype, scheduled_settings(model.layers, loss, optimizer)
+        )
+        self.workspace.settings = self.scheduled.now
         self._rate = ops.zeros((1,), model.dtype)
         self._rates = ops.zeros((0,), model.dtype)
         self._position = ops.zeros((1,), "int64")
@@ -233,8 +243,17 @@ class TrainStep(BatchPass):
     def _more_parts(self) -> list[object]:
         return [self.optimizer]
 
-    def load_rates(self, learning_rates: np.ndarray) -> None:
-        """Take the learning rate of each update on the rows just loaded."""
+    def load_rates(self, learning_rates: np.ndarray, settings: np.ndarray | None = None) -> None:
+        """Take the learning rate of each update on the rows just loaded.
+
+        Parameters
+        ----------
+        learning_rates : array, shape (updates,)
+        settings : array, shape (updates, settings), or None
+            Of what else schedules move, if they move anything (`ScheduledSettings.over_epoch`).
+        """
+        if settings is not None and self.scheduled.load(settings):
+            self._recordings.clear()
         if self._rates.shape[0] < len(learning_rates):
             self._rates = self.ops.zeros((len(learning_rates),), self.model.dtype)
             self._recordings.clear()
@@ -247,6 +266,7 @@ class TrainStep(BatchPass):
 
     def _update(self, rows: int) -> None:
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
+        self.look_up_settings()
         weights, total = self.next_weights(rows)
         gradients = self._gradients(rows, weights, self.loss_scale.normalizer(total))
         self.loss_scale.unscale(gradients)
@@ -264,8 +284,15 @@ class TrainStep(BatchPass):
             *(self._rates, self._position, self._rate, self.updates, total),
             *(statistics.loss_sum, statistics.weight_sum, statistics.finite_steps),
         )
-        trained = Trained(parameters.values, gradients, self.slots, self._decayed)
-        self.loss_scale.update(counters, self.optimizer, trained)
+        trained = Trained(parameters.values, gradients, self.slots, self._segments)
+        self.loss_scale.update(counters, self.scheduled.present(self.optimizer), trained)
+
+    def look_up_settings(self) -> None:
+        """Set what schedules move to its values in the next update."""
+        self.scheduled.look_up(self._position)
+
+    def _present_loss(self) -> Loss:
+        return self.scheduled.present(self.loss)
 
     def sum_parameters(self) -> None:
         """Put the sum of the parameters into the statistics: not finite if one of them isn't."""

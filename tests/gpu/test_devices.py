@@ -10,7 +10,7 @@ from parity.runs import INPUTS, LABELS, Run, assert_same_bits, every_layer
 from gpunn import Sequential, activations, layers, metrics, optimizers
 from gpunn.backends import get_backend
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.operations import Trained
+from gpunn.backends.operations import Segment, Trained
 from gpunn.errors import ArgumentError
 
 pytestmark = [pytest.mark.emulated, pytest.mark.tier(5)]
@@ -121,7 +121,7 @@ def operations(here, there):
             "trained",
             lambda: here.update(
                 adam,
-                Trained(*vectors, slots | {adam.slots[-1]: numbers(there, 5)}, 5),
+                Trained(*vectors, slots | {adam.slots[-1]: numbers(there, 5)}, [Segment(0, 5)]),
                 one,
                 start,
             ),

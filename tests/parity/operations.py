@@ -7,6 +7,7 @@ in is compared: what should have changed, and what should not.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import zlib
@@ -21,7 +22,7 @@ import numpy as np
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends import Backend
 from gpunn.backends.numpy.bind import CHUNK
-from gpunn.backends.operations import Trained, UpdateCounters
+from gpunn.backends.operations import Segment, Trained, UpdateCounters
 from gpunn.configurable import Configurable, known
 
 ORACLE = Backend(array_api_compat.numpy)
@@ -33,6 +34,23 @@ class Same:
     """Stands for the very array given as another argument."""
 
     argument: str
+
+
+@dataclass(frozen=True)
+class Moving:
+    """Stands for a loss or optimizer with a setting that a schedule moves: a number on the device.
+
+    float32 must hold the number exactly.
+    """
+
+    of: Any
+    setting: str
+    number: float
+
+    def on(self, backend: Backend, dtype: str) -> Any:
+        moved = copy.copy(self.of)
+        object.__setattr__(moved, self.setting, backend.from_host(np.array([self.number]), dtype))
+        return moved
 
 
 @dataclass(frozen=True)
@@ -109,7 +127,11 @@ def execute(
     """Run a case and return all its arrays as they are afterwards."""
     placed = place(backend, host, dtype, layout)
     arguments = {
-        name: placed[value.argument] if isinstance(value, Same) else value
+        name: placed[value.argument]
+        if isinstance(value, Same)
+        else value.on(backend, dtype)
+        if isinstance(value, Moving)
+        else value
         for name, value in placed.items()
     }
     # NumPy warns of a NaN that comes of infinities, which some cases begin with.
@@ -258,6 +280,17 @@ def bookkeeping() -> Iterator[Case]:
             lambda g, s=shape: {"values": normal(g, *s), "out": normal(g, *s)},
         )
     yield Case("increment", "increment", lambda g: {"counter": np.array([41]), "amount": 2})
+    for index, columns in ((0, 1), (3, 1), (4, 3)):
+        yield Case(
+            f"take-row-{index}-{columns}",
+            "take",
+            lambda g, i=index, n=columns: {
+                "table": normal(g, 5, n),
+                "index": np.array([i]),
+                "out": normal(g, 1, n),
+            },
+            exact=True,
+        )
     for index in (0, 4):
         yield Case(
             f"take-{index}",
@@ -276,7 +309,7 @@ def bookkeeping() -> Iterator[Case]:
 
         def descent(g: np.random.Generator, given: Any = given) -> dict[str, Any]:
             # Without a gradient nothing is rounded.
-            trained = Trained(normal(g, 7), np.zeros(7), {}, 0)
+            trained = Trained(normal(g, 7), np.zeros(7), {}, [Segment(0, 7)])
             return {**given(g), "optimizer": optimizers.SGD(), "trained": trained}
 
         yield Case(f"counted_update-{at}", "counted_update", descent, exact=True)
@@ -485,6 +518,19 @@ def elementwise() -> Iterator[Case]:
                     "passes": np.array([p]),
                     "out": normal(g, *s),
                     **fixed,
+                },
+                exact=True,
+            )
+        for number in (0.0, 0.3, 2.0**-31, 1 - 2.0**-24):
+            yield Case(
+                f"dropout-moving-{number}-{at}",
+                "dropout",
+                lambda g, s=shape, r=number: {
+                    "x": normal(g, *s),
+                    "rate": np.array([r]),
+                    "key": 0xDEADBEEF,
+                    "passes": np.array([5]),
+                    "out": normal(g, *s),
                 },
                 exact=True,
             )
@@ -963,6 +1009,7 @@ def loss_cases() -> Iterator[Case]:
         losses.Huber(0.3),
         losses.Quantile(0.9),
         losses.SoftmaxCrossEntropy(0.1),
+        Moving(losses.SoftmaxCrossEntropy(), "label_smoothing", 0.125),
     ]
 
     def arguments(
@@ -973,7 +1020,7 @@ def loss_cases() -> Iterator[Case]:
         return {
             "loss": loss,
             "predictions": p,
-            "targets": targets_for(loss, g, near, form),
+            "targets": targets_for(loss.of if isinstance(loss, Moving) else loss, g, near, form),
             "weights": w,
             "normalizer": np.array([float(w.sum())]),
             "gradient": normal(g, *p.shape) if gradient else None,
@@ -993,9 +1040,10 @@ def loss_cases() -> Iterator[Case]:
         return given if weighted else given | {"weights": np.zeros(2), "normalizer": np.zeros(1)}
 
     for index, loss in enumerate(every):
-        softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
+        built_in = loss.of if isinstance(loss, Moving) else loss
+        softmax = isinstance(built_in, losses.SoftmaxCrossEntropy)
         for form in ("labels", "rows") if softmax else ("rows",):
-            name = f"loss-{loss.name}-{index}-{form}"
+            name = f"loss-{built_in.name}-{index}-{form}"
             for shape, gradient in itertools.product(BATCHES, (True, False)):
                 at = "x".join(map(str, shape)) + ("-gradient" if gradient else "-value")
                 given = partial(batch, loss=loss, form=form, shape=shape, gradient=gradient)
@@ -1059,6 +1107,11 @@ def metric_cases() -> Iterator[Case]:
                 yield Case(f"{name}-{kind}", "metric", given)
 
 
+HALVES = ((1.0, 1.0), (1.0, 0.0))
+FACTORS = ((6.0, 6.0), (1.0, 1.0), (1.0, 0.5), (0.1, 0.0), (0.1, 0.1))
+"""Of the learning rate and of the decay, in the segments of an update."""
+
+
 def updates() -> Iterator[Case]:
     for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
         yield Case(
@@ -1089,25 +1142,51 @@ def updates() -> Iterator[Case]:
         optimizers.Lion(weight_decay=0.1),
         optimizers.RMSprop(weight_decay=0.1),
     ]
+    every += [
+        Moving(cls(weight_decay=0.1), "weight_decay", 0.125)
+        for cls in builtin(optimizers.Optimizer)
+    ]
     moments = [*((size, 1) for size in WIDTHS), (5, 1000)]
-    for (index, optimizer), (size, step) in itertools.product(enumerate(every), moments):
+    for (index, given), (size, step), factors in itertools.product(
+        enumerate(every), moments, (False, True)
+    ):
+        few = factors or isinstance(given, Moving)
+        if few and (size, step) != (CHUNK + 1, 1):
+            continue
+        optimizer = given.of if isinstance(given, Moving) else given
 
         def arguments(
-            g: np.random.Generator, optimizer: Any = optimizer, n: int = size, step: int = step
+            g: np.random.Generator,
+            given: Any = given,
+            optimizer: Any = optimizer,
+            n: int = size,
+            step: int = step,
+            factors: bool = factors,
         ) -> dict[str, Any]:
             gradients = with_zeros(g, n)
             slots = {
                 name: g.random(n) * (gradients != 0) if name == "square" else normal(g, n)
                 for name in optimizer.slots
             }
+            segments = FACTORS if factors else HALVES
+            cuts = [0, *(n * (i + 1) // len(segments) for i in range(len(segments)))]
             return {
-                "optimizer": optimizer,
-                "trained": Trained(normal(g, n), gradients, slots, n // 2),
+                "optimizer": given,
+                "trained": Trained(
+                    normal(g, n),
+                    gradients,
+                    slots,
+                    [
+                        Segment(*bounds, *each)
+                        for bounds, each in zip(itertools.pairwise(cuts), segments, strict=True)
+                    ],
+                ),
                 "learning_rate": np.array([0.01]),
                 "step": np.array([step]),
             }
 
-        yield Case(f"update-{optimizer.name}-{index}-{size}-{step}", "update", arguments)
+        kind = "-factors" if factors else ""
+        yield Case(f"update-{optimizer.name}-{index}-{size}-{step}{kind}", "update", arguments)
 
         def counted(
             g: np.random.Generator, arguments: Any = arguments, step: int = step
@@ -1117,7 +1196,7 @@ def updates() -> Iterator[Case]:
             return {**given, **counters(1, 1.5, g, step - 1)}
 
         if step > 1 or size in (min(WIDTHS), max(WIDTHS)):
-            at = f"{optimizer.name}-{index}-{size}-{step}"
+            at = f"{optimizer.name}-{index}-{size}-{step}{kind}"
             yield Case(f"counted_update-{at}", "counted_update", counted)
 
         def conditional(
@@ -1125,7 +1204,7 @@ def updates() -> Iterator[Case]:
         ) -> dict[str, Any]:
             return {"finite": np.array([finite]), **arguments(g)}
 
-        at = f"{optimizer.name}-{index}-{size}-{step}"
+        at = f"{optimizer.name}-{index}-{size}-{step}{kind}"
         yield Case(f"update_if_finite-{at}", "update_if_finite", conditional)
         yield Case(
             f"update_if_finite-{at}-not",

@@ -54,6 +54,30 @@ def every_layer() -> list[Layer]:
     ]
 
 
+def factors() -> list[Layer]:
+    return [
+        Dense(16, "selu", learning_rate_factor=6.0, weight_decay_factor=6.0),
+        layers.BatchNorm(learning_rate_factor={"shift": 0.1}, weight_decay_factor={"scale": 0.5}),
+        layers.Chain(
+            [Dense(8, "tanh", learning_rate_factor=0.5), layers.Dropout(0.3)],
+            learning_rate_factor=0.2,
+            weight_decay_factor=0.0,
+        ),
+        Dense(CLASSES, learning_rate_factor={"biases": 0.1}),
+    ]
+
+
+def moving() -> list[Layer]:
+    rate = schedules.FlatCosine(0.3)
+    return [
+        Dense(16, "relu"),
+        layers.Dropout(rate),
+        Dense(8, "tanh"),
+        layers.Dropout(rate),
+        *plain(),
+    ]
+
+
 def pixels() -> list[Layer]:
     return [layers.Flatten(), layers.Rescaling(), Dense(8, "relu"), Dense(CLASSES)]
 
@@ -205,6 +229,22 @@ def table() -> Iterator[Run]:
             every_layer,
             optimizer=lambda n=nesterov: optimizers.SGD(0.02, momentum=0.9, nesterov=n),
         )
+    for norm in (None, 0.5):
+        yield Run(
+            f"optimizer factors of parameters, max_norm {norm}, clipping",
+            factors,
+            optimizer=lambda norm=norm: optimizers.SGD(
+                0.01, weight_decay=0.1, momentum=0.9, max_norm=norm, l2_penalty=0.01
+            ),
+        )
+    yield Run(
+        "optimizer moving settings, clipping",
+        moving,
+        losses.SoftmaxCrossEntropy(schedules.CosineLog(0.2, moment=0.0)),
+        lambda: optimizers.Adam(
+            schedules.CosineLog(0.01, moment=0.0), weight_decay=schedules.FlatCosine(0.1)
+        ),
+    )
     options: dict[str, dict[str, Any]] = {
         "sample weights": {"sample_weight": WEIGHTS},
         "class weights": {"class_weight": "balanced"},

@@ -12,8 +12,9 @@ from gpunn import layers
 from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint, NormLog
 from gpunn.data import batches
 from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.optimizers import SGD, Adam
-from gpunn.schedules import Cosine, ReduceOnPlateau, WarmUp
+from gpunn.schedules import Cosine, CosineLog, FlatCosine, ReduceOnPlateau, WarmUp
 from gpunn.training.step import TrainStep
 
 ROWS = 50
@@ -106,6 +107,30 @@ def test_from_any_update(options, at, tmp_path, monkeypatch):
     fit(whole, **options)
     killed(trainer(report_every=3), path, at, **options)
     fit(resumed, resume_from=path, **options)
+    assert_same(whole, resumed)
+
+
+def moving_trainer(backend):
+    """With factors of parameters, and settings that schedules move."""
+    rate = FlatCosine(0.4)
+    parts = [
+        layers.Dense(8, "relu", learning_rate_factor=6.0, weight_decay_factor={"biases": 1.0}),
+        layers.Dropout(rate),
+        layers.Chain([layers.Dense(8, "tanh"), layers.Dropout(rate)], learning_rate_factor=0.1),
+        layers.Dense(3),
+    ]
+    model = gpunn.Sequential(parts, 4, backend, seed=3)
+    optimizer = Adam(CosineLog(0.01, moment=0.0), weight_decay=FlatCosine(0.1))
+    return gpunn.Trainer(model, SoftmaxCrossEntropy(Cosine(0.2)), optimizer, ["accuracy"])
+
+
+@pytest.mark.parametrize("at", [2, 7])
+def test_with_factors_and_moving_settings(backend, at, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    whole, resumed = moving_trainer(backend), moving_trainer(backend)
+    fit(whole, epochs=2)
+    killed(moving_trainer(backend), path, at, epochs=2)
+    fit(resumed, resume_from=path, epochs=2)
     assert_same(whole, resumed)
 
 

@@ -197,8 +197,10 @@ class Launches:
                 return None
         return [partial(self._or_unfused, fused, *unfused), *(last or ())]
 
-    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Calls | None:
-        if not of_one_type(x, out):
+    def dropout(
+        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array
+    ) -> Calls | None:
+        if not of_one_type(x, out, *moving(rate)):
             return None
         return [partial(dropout.dropout, x, rate, key, passes, out)]
 
@@ -297,6 +299,7 @@ class Launches:
     ) -> Calls | None:
         labels = type(loss) in losses.OF_LABELS
         arrays = [predictions, weights, normalizer, loss_sum]
+        arrays += moving(getattr(loss, "label_smoothing", 0.0))
         if gradient is not None:
             arrays.append(gradient)
         if type(loss) not in losses.LOSSES or not fitting(targets, labels, *arrays):
@@ -332,13 +335,15 @@ class Launches:
     ) -> Calls | None:
         if not updatable(optimizer, trained, learning_rate):
             return None
-        return [partial(optimizers.update, optimizer, trained, learning_rate, step)]
+        return optimizers.updates(optimizer, trained, learning_rate, step)
 
     def counted_update(
         self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> Calls | None:
         if not updatable(optimizer, trained, *floating(counters)):
             return None
+        if not optimizers.counts(trained):
+            return None  # a launch that counts, and one for each segment
         given = counters, optimizer, trained, self.scratch
         return [partial(optimizers.counted_update, *given)]
 
@@ -366,8 +371,7 @@ class Launches:
     ) -> Calls | None:
         if not updatable(optimizer, trained, learning_rate):
             return None
-        given = finite, optimizer, trained, learning_rate, step
-        return [partial(optimizers.update_if_finite, *given)]
+        return optimizers.updates(optimizer, trained, learning_rate, step, finite)
 
     def adjust_loss_scale(
         self,
@@ -391,8 +395,14 @@ def floating(counters: UpdateCounters) -> list[Array]:
 def updatable(optimizer: Optimizer, trained: Trained, *numbers: Array) -> bool:
     """Return whether there is a kernel for an update of these arrays."""
     values, gradients, slots, _ = trained
+    numbers = *numbers, *moving(optimizer.weight_decay)
     known = type(optimizer) in optimizers.RULES
     return known and contiguous(values, gradients, *numbers, *slots.values())
+
+
+def moving(setting: object) -> list[Array]:
+    """Return the array of a setting that a schedule moves, and none for a number."""
+    return [] if isinstance(setting, float) else [setting]
 
 
 def of_one_type(*arrays: Array) -> bool:

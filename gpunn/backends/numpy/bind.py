@@ -19,6 +19,7 @@ import numpy as np
 from gpunn import optimizers
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2, pass_key
 from gpunn.backends.numpy.memory import contiguous
+from gpunn.backends.operations import is_zero, scaled
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Binder:
         return [partial(np.add, out, values, out)]
 
     def take(self, table: Array, index: Array, out: Array) -> Calls:
-        return [partial(table.take, index, out=out, mode="clip")]
+        return [partial(table.take, index, axis=0, out=out, mode="clip")]
 
     def gather_rows(self, source: Array, order: Array, start: Array, out: Array) -> Calls | None:
         if not contiguous(source, out):
@@ -126,15 +127,18 @@ class Binder:
 
         return [run]
 
-    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Calls | None:
+    def dropout(
+        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array
+    ) -> Calls | None:
         if not contiguous(x, out):
             return None
-        threshold, scale = round(rate * 2**32), x.dtype.type(1 / (1 - rate))
         inputs, outputs = x.reshape(-1), out.reshape(-1)
 
         def run() -> None:
+            now = rate if isinstance(rate, float) else rate[0]
+            threshold, scale = round(float(now) * 2**32), x.dtype.type(1 / (1 - now))
             of_pass = np.uint32(pass_key(int(passes[0]), key))
-            for part in parts(inputs.size):
+            for part in parts(0, inputs.size):
                 # (start + j) * GOLDEN, modulo 2^32, and so on: half the memory of 64-bit integers
                 multiples = MULTIPLES[: part.stop - part.start]
                 bits = multiples + np.uint32(part.start * GOLDEN & MASK_32)
@@ -165,22 +169,27 @@ class Binder:
     ) -> Calls | None:
         if type(optimizer) not in ELEMENTWISE:
             return None
-        values, gradients, slots, decayed = trained
+        decay: Any = optimizer.weight_decay
 
         def run() -> None:
-            if optimizer.weight_decay and decayed:
-                values[:decayed] *= 1 - learning_rate * optimizer.weight_decay
-            for part in parts(values.size):
-                own = {name: slot[part] for name, slot in slots.items()}
-                optimizer.update(xp, values[part], gradients[part], own, learning_rate, step)
+            for start, stop, factor, decay_factor in trained.segments:
+                rate = scaled(learning_rate, factor)
+                keep = None
+                if decay_factor and not is_zero(decay):
+                    keep = 1 - rate * (decay * decay_factor)
+                for part in parts(start, stop):
+                    vectors = trained.part(part.start, part.stop)
+                    if keep is not None:
+                        vectors.values[...] *= keep
+                    optimizer.update(xp, *vectors[:3], rate, step)
 
         return [run]
 
 
-def parts(size: int) -> Iterator[slice]:
-    """Yield slices of at most CHUNK of `size` elements, in order."""
-    for start in range(0, size, CHUNK):
-        yield slice(start, min(start + CHUNK, size))
+def parts(begin: int, end: int) -> Iterator[slice]:
+    """Yield slices of at most CHUNK of the elements from `begin` to `end`, in order."""
+    for start in range(begin, end, CHUNK):
+        yield slice(start, min(start + CHUNK, end))
 
 
 def row_blocks(z: Array) -> Iterator[slice]:

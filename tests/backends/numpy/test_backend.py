@@ -5,7 +5,7 @@ import numpy as np
 from gpunn import activations
 from gpunn.activations import ReLU
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.backends.operations import Trained
+from gpunn.backends.operations import Segment, Trained
 from gpunn.optimizers import SGD
 
 
@@ -36,7 +36,9 @@ def test_a_subclass_of_a_builtin_is_not_taken_for_it():
     backend.activate(Capped(), z, None, z)
     assert z.tolist() == [[0, 0.5, 1]]
     values = np.ones(3)
-    backend.update(Still(), Trained(values, values, {}, 0), np.array([0.1]), np.array([1]))
+    backend.update(
+        Still(), Trained(values, values, {}, [Segment(0, 3)]), np.array([0.1]), np.array([1])
+    )
     assert values.tolist() == [1, 1, 1]
 
 

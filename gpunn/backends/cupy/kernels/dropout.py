@@ -28,9 +28,18 @@ y = (T)(mix(position ^ pass_key) >= threshold) * x * scale;
 PASS_KEY = f"const unsigned int pass_key = mix((unsigned int)passes[0] * {GOLDEN:#x}u ^ key);"
 
 
-def dropout(x: Array, rate: float, key: int, passes: Array, out: Array) -> None:
+MOVING = """
+const unsigned long long threshold = (unsigned long long)rint(rate[0] * (T)4294967296.0);
+const T scale = 1 / (1 - rate[0]);
+"""
+
+
+def dropout(x: Array, rate: float | Array, key: int, passes: Array, out: Array) -> None:
     """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x."""
-    dropout_kernel()(x, passes, key, round(rate * 2**32), 1 / (1 - rate), out)
+    if isinstance(rate, float):
+        dropout_kernel()(x, passes, key, round(rate * 2**32), 1 / (1 - rate), out)
+    else:
+        moving_dropout_kernel()(x, passes, key, rate, out)
 
 
 @functools.cache
@@ -43,4 +52,16 @@ def dropout_kernel() -> Any:
         "gpunn_dropout",
         preamble=MIX,
         loop_prep=PASS_KEY,
+    )
+
+
+@functools.cache
+def moving_dropout_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T x, raw int64 passes, uint32 key, raw T rate",
+        "T y",
+        OPERATION,
+        "gpunn_moving_dropout",
+        preamble=MIX,
+        loop_prep=PASS_KEY + MOVING,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from gpunn import losses
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
@@ -20,6 +20,10 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
 __all__ = ["LOSSES", "OF_LABELS", "add_loss"]
+
+
+Launch: TypeAlias = tuple[Any, list[Any], list[float]]
+"""A kernel, its arguments of this loss alone, and its constants."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,10 @@ __device__ T warp_max(T v) {
 }
 """
 SOFTMAX_CROSS_ENTROPY = f"""{ROW}
+    if (smoothing) {{  // a number that a schedule moves
+      kept = 1 - smoothing[0];
+      spread = smoothing[0] / columns;
+    }}
     T top = p_row[0];
     for (long long j = lane; j < columns; j += LANES) top = max(top, p_row[j]);
     top = warp_max(top);
@@ -108,39 +116,45 @@ def add_loss(
 
     One warp does a row. All arrays are contiguous; their shapes are those of `Operations.loss`.
     """
-    kernel, constants = LOSSES[type(loss)](loss, predictions, targets)
-    arrays = predictions, targets, normalizer, NULL if gradient is None else gradient
+    kernel, own, constants = LOSSES[type(loss)](loss, predictions, targets)
+    arrays = predictions, targets, normalizer, NULL if gradient is None else gradient, *own
     add_over_rows(kernel, arrays, weights, loss_sum, predictions.shape[1], constants, scratch)
 
 
 def loss_source(
-    name: str, target: str, value: str, constants: Sequence[str], preamble: str
+    name: str, target: str, value: str, constants: Sequence[str], preamble: str, own: str = ""
 ) -> tuple[str, str]:
-    """Return a raw kernel's name and source."""
+    """Return a raw kernel's name and source; `own` are parameters of this loss alone."""
     name = f"gpunn_{name}"
-    given = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,"
+    given = f"const T* predictions, const {target}* targets, const T* normalizer, T* gradient,{own}"
     return name, row_sum_source(name, given, value, constants, preamble)
 
 
-def softmax_cross_entropy(loss: Any, predictions: Array, targets: Array) -> tuple[Any, list[float]]:
+def softmax_cross_entropy(loss: Any, predictions: Array, targets: Array) -> Launch:
     source = softmax_source(loss.name)
     kernel = raw_kernel(*source, T=predictions.dtype, Target=targets.dtype)
     smoothing = loss.label_smoothing
-    return kernel, [1 - smoothing, smoothing / predictions.shape[1]]
+    moving, number = (NULL, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
+    return kernel, [moving], [1 - number, number / predictions.shape[1]]
 
 
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
-    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, ("kept", "spread"), PROBABILITY)
+    constants, own = ("kept", "spread"), " const T* smoothing,"
+    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, PROBABILITY, own)
 
 
-def sum_over_outputs(loss: Any, predictions: Array, targets: Array) -> tuple[Any, list[float]]:
+def sum_over_outputs(loss: Any, predictions: Array, targets: Array) -> Launch:
     columns = predictions.shape[1]
     kernel = raw_kernel(*sum_source(loss.name, TERMS[type(loss)]), T=predictions.dtype)
-    return kernel, [
-        loss.scale(columns),
-        *(getattr(loss, name) for name in TERMS[type(loss)].constants),
-    ]
+    return (
+        kernel,
+        [],
+        [
+            loss.scale(columns),
+            *(getattr(loss, name) for name in TERMS[type(loss)].constants),
+        ],
+    )
 
 
 @functools.cache
@@ -157,9 +171,7 @@ def sum_source(name: str, term: Term) -> tuple[str, str]:
     return loss_source(name, "T", value, ("scale", *term.constants), FUNCTIONS)
 
 
-Kernel = Callable[[Any, Array, Array], tuple[Any, list[float]]]
-
-LOSSES: dict[type[losses.Loss], Kernel] = {
+LOSSES: dict[type[losses.Loss], Callable[[Any, Array, Array], Launch]] = {
     losses.SoftmaxCrossEntropy: softmax_cross_entropy,
     **dict.fromkeys(TERMS, sum_over_outputs),
 }

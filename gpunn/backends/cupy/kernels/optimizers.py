@@ -15,16 +15,17 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
-from gpunn.backends.operations import Trained, UpdateCounters
+from gpunn.backends.operations import Segment, Trained, UpdateCounters
 from gpunn.typing import Array
 
-__all__ = ["RULES", "counted_update", "update", "update_if_finite"]
+__all__ = ["RULES", "counted_update", "counts", "updates"]
 
 THREADS = 256
 PER_THREAD = 4  # parameters of a thread, all asked for before the first is stored
@@ -141,32 +142,86 @@ def counted_update(
     counters: UpdateCounters, optimizer: Any, trained: Trained, scratch: Scratch
 ) -> None:
     """Look up the learning rate of an update, count it and do it; all arrays are contiguous."""
-    launch(COUNTED, (*counters, scratch.tickets(1)), optimizer, trained)
+    (segment,) = alike(trained)
+    launch(COUNTED, (*counters, scratch.tickets(1)), optimizer, trained, segment)
 
 
-def update(optimizer: Any, trained: Trained, learning_rate: Array, step: Array) -> None:
-    """Decay the first `decayed` values and do one update; all arrays are contiguous."""
-    launch(CONDITIONAL, (NULL, learning_rate, step), optimizer, trained)
+def updates(
+    optimizer: Any,
+    trained: Trained,
+    learning_rate: Array,
+    step: Array,
+    finite: Array | None = None,
+) -> list[Callable[[], None]]:
+    """Return a launch for each segment that does an update; all arrays are contiguous.
+
+    If there is an array `finite`, nothing is done where it is 0.
+    """
+    given = NULL if finite is None else finite, learning_rate, step
+    return [partial(launch, CONDITIONAL, given, optimizer, trained, one) for one in alike(trained)]
 
 
-def update_if_finite(
-    finite: Array, optimizer: Any, trained: Trained, learning_rate: Array, step: Array
+def counts(trained: Trained) -> bool:
+    """Return whether one launch does an update as a whole, so that it can count it, too."""
+    segments = alike(trained)
+    return len(segments) == 1 and segments[0].rate == 1
+
+
+class Alike(NamedTuple):
+    """Neighbouring parameters that one launch updates.
+
+    Attributes
+    ----------
+    start, stop : int
+        Where they are in the flat vectors.
+    rate : float
+        Factor of the learning rate.
+    decayed : int
+        How many of them, from the first on, are decayed.
+    decay : float
+        Factor of the weight decay.
+    """
+
+    start: int
+    stop: int
+    rate: float
+    decayed: int
+    decay: float
+
+
+def alike(trained: Trained) -> list[Alike]:
+    """Return what each launch updates: a segment, and a next one that differs by no decay alone."""
+    found: list[Alike] = []
+    for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
+        last = found[-1] if found else None
+        if last is not None and not decay and last.rate == rate:
+            found[-1] = last._replace(stop=stop)
+        else:
+            found.append(Alike(start, stop, rate, stop - start if decay else 0, decay))
+    return found
+
+
+def launch(
+    form: Form, given: tuple[Any, ...], optimizer: Any, trained: Trained, segment: Alike
 ) -> None:
-    """Do as `update` if finite = 1, else nothing."""
-    launch(CONDITIONAL, (finite, learning_rate, step), optimizer, trained)
-
-
-def launch(form: Form, given: tuple[Any, ...], optimizer: Any, trained: Trained) -> None:
     """Launch the kernel of an optimizer's rule in a form; a thread updates PER_THREAD parameters.
 
     `given` are the arguments of the form's own parameters. After them come the vectors values,
-    gradients and slots, all (size,); their size; how many decay; and numbers.
+    gradients and slots, all (size,); the weight decay that a schedule moves, or NULL; their size;
+    how many decay; and numbers.
     """
-    values, gradients, slots, decayed = trained
+    start, stop, factor, decayed, decay_factor = segment
+    values, gradients, slots, _ = trained.part(start, stop)
     rule, constants = RULES[type(optimizer)](optimizer)
-    decay, size, T = optimizer.weight_decay, values.size, values.dtype.type
-    vectors = values, gradients, *(slots[name] for name in rule.slots)
-    numbers = size, decayed if decay else 0, T(decay), *map(T, constants)
+    decay, size, T = optimizer.weight_decay, stop - start, values.dtype.type
+    moving: Any = NULL
+    number = decay_factor
+    if isinstance(decay, float):
+        number *= decay
+    else:
+        moving = decay
+    numbers = size, decayed if number else 0, T(factor), T(number), *map(T, constants)
+    vectors = values, gradients, *(slots[name] for name in rule.slots), moving
     blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one that counts
     kernel = raw_kernel(*source(rule, form), T=values.dtype)
     kernel((blocks,), (THREADS,), (*given, *vectors, *numbers))
@@ -225,7 +280,8 @@ def source(rule: Rule, form: Form) -> tuple[str, str]:
     name = f"gpunn_{rule.name}{form.suffix}"
     vectors = "".join(f", T* {slot}_slot" for slot in rule.slots)
     constants = "".join(f", T {constant}" for constant in rule.constants)
-    once = (("kept", "1 - rate * decay"), *rule.once)
+    weight_decay = "(moving_decay ? moving_decay[0] * decay : decay)"
+    once = (("kept", f"1 - rate * {weight_decay}"), *rule.once)
     shared = "".join(f" once[{n}] = {each};" for n, (_, each) in enumerate(once, 1))
     taken = "".join(f", {name} = once[{n}]" for n, (name, _) in enumerate(once, 1))
     held = "".join(f", old_{slot}[PER_THREAD]" for slot in rule.slots)
@@ -237,7 +293,7 @@ enum {{ PER_THREAD = {PER_THREAD} }};
 extern "C" __global__ void {name}(
     {form.parameters},
     T* values, const T* gradients{vectors},
-    long long size, long long decayed, T decay{constants}) {{
+    const T* moving_decay, long long size, long long decayed, T factor, T decay{constants}) {{
   __shared__ T once[{1 + len(once)}];
   {form.first}
   const long long begin = (long long)blockIdx.x * PER_THREAD * blockDim.x + threadIdx.x;
@@ -248,7 +304,7 @@ extern "C" __global__ void {name}(
     if (i < size) {{ old_g[k] = gradients[i]; old_value[k] = values[i];{loads} }}
   }}
   if (threadIdx.x == 0) {{
-    const T rate = {form.rate}, t = (T)({form.t});
+    const T rate = factor * {form.rate}, t = (T)({form.t});
     once[0] = rate;{shared}
   }}
   __syncthreads();

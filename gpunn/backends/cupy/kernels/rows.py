@@ -101,8 +101,8 @@ def rescale(x: Array, scale: float, offset: float, out: Array) -> None:
 
 
 def take(table: Array, index: Array, out: Array) -> None:
-    """Set out = table[index]."""
-    take_kernel()(table, index, out)
+    """Set out = table[index], an entry of a vector or a row of a matrix."""
+    take_kernel()(table, index, out.size, out)
 
 
 def count_finite(loss_sum: Array, out: Array) -> None:
@@ -149,7 +149,10 @@ def rescale_kernel() -> Any:
 @functools.cache
 def take_kernel() -> Any:
     return cupy.ElementwiseKernel(
-        "raw T table, raw int64 index", "T y", "y = table[index[0]];", "gpunn_take"
+        "raw T table, raw int64 index, int64 columns",
+        "T y",
+        "y = table[index[0] * columns + i];",
+        "gpunn_take",
     )
 
 

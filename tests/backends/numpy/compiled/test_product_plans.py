@@ -106,7 +106,7 @@ def update_of(kernel, values, gradients, slots, rate):
     hyperparameters = [0.9, 0.1, 0.999, 0.001, 1e-8, np.log(0.9), np.log(0.999), 0.0]
     step = np.ones(1, np.int64)
     args = [values, gradients, *[*slots, None, None][:2], values.size]
-    args += [rate, step, 0.01, *hyperparameters]
+    args += [rate, step, None, 1.0, 0.01, *hyperparameters]
     read = [gradients, rate, step]
     return Instruction(kernel, args, read, [values, *slots], early=True)
 

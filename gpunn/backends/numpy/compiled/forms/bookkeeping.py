@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
@@ -18,6 +20,13 @@ class Bookkeeping(Forms):
         if not same_kind(out):
             return None
         return [Instruction("fill", [out, out.size, float(value)], writes=[out])]
+
+    def take(self, table: Array, index: Array, out: Array) -> Steps:
+        if not same_kind(table, out) or not contiguous(index):
+            return None
+        first = np.zeros(1, np.int64)
+        args = [table, index, first, out, 1, out.nbytes]
+        return [Instruction("gather", args, [table, index, first], [out])]
 
     def accumulate(self, values: Array, out: Array) -> Steps:
         if not same_kind(values, out) or values.shape != out.shape:

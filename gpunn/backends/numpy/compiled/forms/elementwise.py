@@ -22,12 +22,15 @@ SMALL_INTEGERS = {
 class Elementwise(Forms):
     """Dropout, rescaling and standardisation."""
 
-    def dropout(self, x: Array, rate: float, key: int, passes: Array, out: Array) -> Steps:
-        if not same_kind(x, out):
+    def dropout(self, x: Array, rate: float | Array, key: int, passes: Array, out: Array) -> Steps:
+        if isinstance(rate, float):
+            moving, numbers = [], [None, round(rate * 2**32), 1 / (1 - rate)]
+        else:
+            moving, numbers = [rate], [rate, 0, 0.0]
+        if not same_kind(x, out, *moving):
             return None
-        shape = self.divided_shape(x)
-        args = [x, out, *shape, passes, key, round(rate * 2**32), 1 / (1 - rate)]
-        return [Instruction("dropout", args, [x, passes], [out])]
+        args = [x, out, *self.divided_shape(x), passes, key, *numbers]
+        return [Instruction("dropout", args, [x, passes, *moving], [out])]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Steps:
         if not same_kind(out) or not x.flags.c_contiguous:

@@ -95,6 +95,8 @@ class Losses(Forms):
     ) -> Steps:
         given = [predictions, weights, normalizer, loss_sum]
         given += [] if gradient is None else [gradient]
+        smoothing: Any = getattr(loss, "label_smoothing", 0.0)
+        given += [] if isinstance(smoothing, float) else [smoothing]
         if not same_kind(*given):
             return None
         values = np.empty(weights.size, predictions.dtype)
@@ -103,7 +105,7 @@ class Losses(Forms):
         if function is not None and numbers:
             instruction = self.sum_over_outputs(function, *arrays)
         elif type(loss) is losses.SoftmaxCrossEntropy and (numbers or are_labels(targets)):
-            instruction = self.softmax_cross_entropy(*arrays, smoothing=loss.label_smoothing)
+            instruction = self.softmax_cross_entropy(*arrays, smoothing=smoothing)
         else:
             return None
         return [instruction, self.weighted_sum(values, weights, loss_sum)]
@@ -140,15 +142,19 @@ class Losses(Forms):
         weights: Array | None = None,
         normalizer: Array | None = None,
         *,
-        smoothing: float = 0.0,
+        smoothing: float | Array = 0.0,
     ) -> Instruction:
-        """Return the same of the softmax cross-entropy, for labels or probabilities."""
+        """Return the same of the softmax cross-entropy, for labels or probabilities.
+
+        `smoothing` is a number, or an array of shape (1,) that a schedule moves.
+        """
         rows, classes = predictions.shape
+        moving, number = (None, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)
         labels, probabilities = (targets, None) if targets.ndim == 1 else (None, targets)
         scratch = self.blocks(2 * classes, predictions)
         args = [predictions, labels, probabilities, weights, normalizer, rows, classes, values]
-        args += [gradient, scratch, scratch[0].nbytes, float(smoothing)]
-        read = present(predictions, targets, weights, normalizer, scratch)
+        args += [gradient, scratch, scratch[0].nbytes, moving, number]
+        read = present(predictions, targets, weights, normalizer, scratch, moving)
         return Instruction("softmax_cross_entropy", args, read, present(values, gradient))
 
     def blocks(self, count: int, like: Array) -> Array:

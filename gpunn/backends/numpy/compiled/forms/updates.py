@@ -11,7 +11,7 @@ import numpy as np
 from gpunn import optimizers
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction, address
-from gpunn.backends.operations import Trained
+from gpunn.backends.operations import Segment, Trained, is_zero
 from gpunn.optimizers import Optimizer
 from gpunn.typing import Array
 
@@ -49,49 +49,62 @@ class Updates(Forms):
     def update(
         self, optimizer: Optimizer, trained: Trained, learning_rate: Array, step: Array
     ) -> Steps:
-        values, gradients, slots, decayed = trained
+        values, gradients, slots, _ = trained
         state = [slots[name] for name in optimizer.slots]
-        if not same_kind(values, gradients, learning_rate, *state):
+        decay: Any = optimizer.weight_decay  # a number, or an array that a schedule moves
+        moving = [] if isinstance(decay, float) else [decay]
+        if not same_kind(values, gradients, learning_rate, *state, *moving):
             return None
         chosen = kernel_of(optimizer)
         if chosen is None:
             return None
         kernel, hyperparameters = chosen
-        decayed = decayed if optimizer.weight_decay else 0
-        return [
-            Instruction(
-                kernel,
-                [
-                    values[part],
-                    gradients[part],
-                    *[*(slot[part] for slot in state), None, None][:2],
-                    part.stop - part.start,
-                    learning_rate,
-                    step,
-                    float(optimizer.weight_decay) if part.start < decayed else 0.0,
-                    *map(float, hyperparameters),
-                ],
-                [gradients[part], learning_rate, step],
-                [vector[part] for vector in (values, *state)],
-                early=True,
+        instructions = []
+        for start, stop, rate_factor, decay_factor in self._segments(trained, is_zero(decay)):
+            part = slice(start, stop)
+            instructions.append(
+                Instruction(
+                    kernel,
+                    [
+                        values[part],
+                        gradients[part],
+                        *[*(slot[part] for slot in state), None, None][:2],
+                        stop - start,
+                        learning_rate,
+                        step,
+                        decay if moving else None,
+                        float(rate_factor),
+                        float(decay_factor) if moving else float(decay * decay_factor),
+                        *map(float, hyperparameters),
+                    ],
+                    [gradients[part], learning_rate, step, *moving],
+                    [vector[part] for vector in (values, *state)],
+                    early=True,
+                )
             )
-            for part in self._slices(gradients, decayed)
-        ]
+        return instructions
 
-    def _slices(self, gradients: Array, decayed: int) -> list[slice]:
-        """Return slices of the flat vectors: the gradient of each layer's weights, and the rest.
+    def _segments(self, trained: Trained, undecayed: bool) -> list[Segment]:
+        """Return the segments, cut where the gradient of a layer's weights begins or ends.
 
-        So the update of a layer's weights can follow its gradient, which is in the cache then. One
-        slice also ends where weight decay does.
+        So the update of a layer's weights can follow its gradient, which is in the cache then.
+        Without weight decay, neighbours are one segment where they differ by its factor alone.
         """
-        start = address(gradients)
-        bounds = {0, decayed, gradients.size}
+        gradients, cuts = trained.gradients, set[int]()
+        first = address(gradients)
         for one in self.products.gradients:
-            offset = (address(one) - start) // one.itemsize
-            if 0 <= offset < gradients.size:
-                bounds |= {offset, offset + one.size}
-        cuts = sorted(bounds)
-        return [slice(low, high) for low, high in pairwise(cuts)]
+            offset = (address(one) - first) // one.itemsize
+            cuts |= {offset, offset + one.size}
+        return [
+            segment._replace(start=low, stop=high)
+            for segment in (trained.runs() if undecayed else trained.segments)
+            for low, high in pairwise(
+                sorted(
+                    {segment.start, segment.stop}
+                    | {cut for cut in cuts if segment.start < cut < segment.stop}
+                )
+            )
+        ]
 
 
 def kernel_of(o: Any) -> tuple[str, list[float]] | None:

@@ -24,6 +24,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     kernel,
     partition,
     scalar,
+    vector,
 )
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
@@ -43,10 +44,16 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.dropout`; each thread does some columns.
 
     Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, passes_ptr (1,) of
-    int64, key, threshold (the rate times 2^32), scale (float).
+    int64, key, rate_ptr (1,) or 0; where that is 0, threshold (the rate times 2^32), scale (float).
     """
-    x, out, rows, columns, passes_ptr, layer_key, threshold = integers(args, 0, 7)
-    (factor,) = floats(args, 7, 1)
+    x, out, rows, columns, passes_ptr, layer_key, rate_ptr, threshold = integers(args, 0, 8)
+    (factor,) = floats(args, 8, 1)
+    if rate_ptr != 0:
+        rate = scalar(dtype, rate_ptr)
+        # To the nearest integer, half to even: that is how numbers from 2^52 on are rounded.
+        threshold = int(float(rate) * 2.0**32 + 2.0**52) - 2**52
+        one = vector(dtype, rate_ptr, 1).dtype.type(1)
+        factor = float(one / (one - rate))
     golden, least = bits_of(dtype, GOLDEN), bits_of(dtype, threshold)
     # The threshold has 33 bits if the rate is so close to 1 that nothing is kept.
     scale, zero = block_of(dtype, 0 if threshold > MASK_32 else factor), block_of(dtype, 0)

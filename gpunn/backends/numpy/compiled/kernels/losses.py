@@ -220,7 +220,8 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
     (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes, losses_ptr
     (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2, classes, lanes),
-    scratch_stride (to the next thread's), label_smoothing (float).
+    scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0; where that is 0,
+    label_smoothing (float).
     """
     (
         logits,
@@ -234,8 +235,11 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
         gradient,
         scratch_ptr,
         scratch_stride,
-    ) = integers(args, 0, 11)
-    (smoothing,) = floats(args, 11, 1)
+        smoothing_ptr,
+    ) = integers(args, 0, 12)
+    (smoothing,) = floats(args, 12, 1)
+    if smoothing_ptr != 0:
+        smoothing = float(scalar(dtype, smoothing_ptr))
     kept, spread = block_of(dtype, 1 - smoothing), block_of(dtype, smoothing / classes)
     n = block_of(dtype, normalizer_or_one(dtype, normalizer_ptr))
     lanes = block_size(dtype)

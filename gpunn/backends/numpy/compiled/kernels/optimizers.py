@@ -2,8 +2,9 @@
 
 Arguments of each: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr (size,), the
 optimizer's slots or 0, size, learning_rate_ptr (1,), step_ptr (1,) of int64, which is the number of
-the update, from 1 on; then floats: weight_decay, and the optimizer's own hyperparameters. Each
-thread updates a slice. The mathematics is in `gpunn.optimizers`.
+the update, from 1 on, weight_decay_ptr (1,) or 0; then floats: a factor of the learning rate, the
+weight decay or, where there is a pointer to it, its factor, and the optimizer's own
+hyperparameters. Each thread updates a slice. The mathematics is in `gpunn.optimizers`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
 from gpunn.backends.numpy.compiled.kernels.mathematics import expm1
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
-HYPERPARAMETERS = 8
+HYPERPARAMETERS = 10
 """Number of the first argument that is the optimizer's own."""
 
 LANES = 32
@@ -44,17 +45,20 @@ LANES = 32
 def own_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
     """Return what every optimizer needs.
 
-    That is a thread's slices of values, gradients, first and second slot; the learning rate; and
-    the factor 1 - learning_rate * weight_decay.
+    That is a thread's slices of values, gradients, first and second slot; the learning rate of its
+    segment; and the factor 1 - learning_rate * weight_decay.
     """
     values_ptr, gradients_ptr, first_ptr, second_ptr, size, rate_ptr = integers(args, 0, 6)
-    (weight_decay,) = floats(args, 7, 1)
+    (decay_ptr,) = integers(args, 7, 1)
+    rate_factor, weight_decay = floats(args, 8, 2)
+    if decay_ptr != 0:
+        weight_decay *= float(scalar(dtype, decay_ptr))
     begin, end = partition(size, LANES, thread, threads)
     values = slice_of(dtype, values_ptr, size, begin, end)
     g = slice_of(dtype, gradients_ptr, size, begin, end)
     first = slice_of(dtype, first_ptr, size, begin, end)
     second = slice_of(dtype, second_ptr, size, begin, end)
-    rate = scalar(dtype, rate_ptr)
+    rate = values.dtype.type(float(scalar(dtype, rate_ptr)) * rate_factor)
     keep = values.dtype.type(1.0 - float(rate) * weight_decay)
     return values, g, first, second, rate, keep
 

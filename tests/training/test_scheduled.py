@@ -1,0 +1,147 @@
+"""Rates of dropout, weight decay and label smoothing that a schedule moves, in every update."""
+
+import json
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers, losses, optimizers
+from gpunn.backends import Backend
+from gpunn.configurable import resolve
+from gpunn.errors import ArgumentError
+from gpunn.losses import Loss, SoftmaxCrossEntropy
+from gpunn.optimizers import Optimizer
+from gpunn.schedules import Constant, Cosine, CosineLog, FlatCosine, Step
+
+ROWS, CLASSES = 40, 3
+_random = np.random.default_rng(0)
+X, Y = _random.normal(size=(ROWS, 5)), _random.integers(0, CLASSES, ROWS)
+
+
+def trainer(rate=0.0, decay=0.0, smoothing=0.0, backend="numpy", optimizer=optimizers.Adam):
+    model = gpunn.Sequential(
+        [layers.Dense(16, "relu"), layers.Dropout(rate), layers.Dense(CLASSES)],
+        5,
+        backend,
+        dtype="float64",
+    )
+    return gpunn.Trainer(model, SoftmaxCrossEntropy(smoothing), optimizer(0.01, weight_decay=decay))
+
+
+def fit(this, **options):
+    this.fit(X, Y, **{"epochs": 3, "batch_size": 8, "progress": False, **options})
+    return this
+
+
+def values(this):
+    return np.concatenate([a.reshape(-1) for a in this.model.parameters.to_host().values()])
+
+
+@pytest.mark.parametrize("setting", ["rate", "decay", "smoothing"])
+def test_a_constant_schedule_gives_what_its_number_gives(setting, backend_name):
+    fixed, moving = (
+        fit(trainer(**{setting: value}, backend=backend_name)) for value in (0.3, Constant(0.3))
+    )
+    np.testing.assert_allclose(values(moving), values(fixed), rtol=0, atol=1e-12)
+    assert not np.allclose(values(fixed), values(fit(trainer())), atol=1e-3)
+
+
+@pytest.fixture(params=["numpy", "base"])
+def backend_name(request):
+    if request.param == "numpy":
+        return "numpy"
+    import array_api_compat.numpy
+
+    return Backend(array_api_compat.numpy)
+
+
+@pytest.mark.parametrize("setting", ["rate", "decay", "smoothing"])
+def test_numbers_change_from_epoch_to_epoch_as_the_schedule_says(setting):
+    schedule = Step(0.4, every=1, factor=0.5)
+    moving = fit(trainer(**{setting: schedule}))
+    fixed = trainer(**{setting: 0.4})
+    for factor in (1, 0.5, 0.25):
+        number = 0.4 * factor
+        if setting == "rate":
+            fixed.model.layers[1].rate = number
+        elif setting == "decay":
+            fixed.optimizer.weight_decay = number
+        else:
+            fixed.loss = SoftmaxCrossEntropy(number)
+        fit(fixed, epochs=1)
+    np.testing.assert_allclose(values(moving), values(fixed), rtol=0, atol=1e-12)
+
+
+def test_a_step_is_recorded_once_while_settings_move():
+    this = trainer(FlatCosine(0.3), Cosine(0.1), CosineLog(0.2))
+    recorded = []
+    make = this.model.backend.recorded
+
+    def counted(operations):
+        recorded.append(operations)
+        return make(operations)
+
+    this.model.backend.recorded = counted
+    try:
+        fit(this, epochs=4)
+    finally:
+        del this.model.backend.recorded
+    assert len(recorded) == 1
+    assert this.updates == 20
+
+
+def test_losses_of_epochs_are_validated_without_a_moving_smoothing():
+    moving = trainer(smoothing=Cosine(0.5))
+    fit(moving, validation_data=(X, Y))
+    found = moving.evaluate(X, Y)["loss"]
+    assert found == moving.history["val_loss"][-1]
+    moving.loss = SoftmaxCrossEntropy()
+    assert moving.evaluate(X, Y)["loss"] == found
+
+
+@pytest.mark.parametrize(
+    ("setting", "schedule", "message"),
+    [
+        ("rate", Constant(1.5), "rate of 'dropout', schedule 'constant': expected .* < 1; got 1.5"),
+        ("smoothing", Constant(1.0), "label_smoothing of 'softmax_cross_entropy', schedule"),
+    ],
+)
+def test_a_schedule_with_values_that_are_impossible(setting, schedule, message):
+    with pytest.raises(ArgumentError, match=message):
+        fit(trainer(**{setting: schedule}))
+
+
+def test_configurations():
+    for base, made in (
+        (layers.Layer, layers.Dropout(FlatCosine(0.15))),
+        (Loss, SoftmaxCrossEntropy(CosineLog(0.1, moment=0.0))),
+        (Optimizer, optimizers.AdamW(0.1, weight_decay=FlatCosine(0.02))),
+    ):
+        config = json.loads(json.dumps(made.config()))
+        assert resolve(base, config, "it").config() == made.config()
+
+
+def test_a_saved_network_keeps_its_schedule(tmp_path):
+    this = fit(trainer(FlatCosine(0.3)))
+    this.model.save(tmp_path / "model.safetensors")
+    loaded = gpunn.load_model(tmp_path / "model.safetensors")
+    assert loaded.layers[1].rate == FlatCosine(0.3)
+    np.testing.assert_array_equal(loaded.predict(X), this.model.predict(X))
+
+
+def test_schedules_that_need_logs_are_refused():
+    for make in (
+        lambda: layers.Dropout("reduce_on_plateau"),
+        lambda: SoftmaxCrossEntropy("reduce_on_plateau"),
+        lambda: optimizers.SGD(weight_decay="reduce_on_plateau"),
+    ):
+        with pytest.raises(ArgumentError, match="depends on the logs of epochs"):
+            make()
+
+
+def test_losses_of_a_user_may_have_schedules():
+    class Scaled(losses.MeanSquaredError):
+        pass
+
+    assert Scaled().evaluated() == Scaled()
