@@ -3,7 +3,7 @@
 Time includes fractions of epochs, so a schedule means the same at every batch size. The time of
 update u, counted from 0, is that of its middle, (u + 1/2) / updates_per_epoch. So no update falls
 on the boundary of two epochs, a warm-up does not begin with a rate of 0, and a cosine does not end
-with one. `Schedule.moment` is where it can be otherwise. A new schedule is a subclass with `at`.
+with one; `Schedule.time_of_update` says otherwise. A new schedule is a subclass with `at`.
 
 A schedule can also stand for an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`,
 and the `label_smoothing` of a loss. What is called the rate here is that setting then.
@@ -51,13 +51,11 @@ class Schedule(Configurable):
 
     Attributes
     ----------
-    moment : float
+    time_of_update : float
         Which part of an update lies before its time: 1/2 is its middle, 0 its beginning.
     """
 
-    @property
-    def moment(self) -> float:
-        return 0.5
+    time_of_update: float = 0.5
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
         """Return the rate of each update of an epoch, an array of float64 and shape (updates,).
@@ -71,7 +69,7 @@ class Schedule(Configurable):
         duration : float
             Epochs that training is planned to last.
         """
-        time = epoch + (np.arange(updates) + self.moment) / updates
+        time = epoch + (np.arange(updates) + self.time_of_update) / updates
         rates = np.asarray(self.at(time, duration), np.float64)
         return np.array(np.broadcast_to(rates, (updates,)))
 
@@ -242,21 +240,21 @@ class CosineLog(Schedule):
         The highest rate.
     cycles : int
         How many bumps there are; with 4 it is the paper's coslog_4.
-    moment : float
+    time_of_update : float
         In [0, 1]. With 0 the time of an update is its beginning, as in RealMLP: t is the part of
         all updates that lies behind it.
     """
 
     rate: float = 0.01
     cycles: int = 4
-    moment: float = 0.5
+    time_of_update: float = 0.5
 
     name = "cosine_log"
 
     def __post_init__(self) -> None:
         self.require_number("rate", at_least=0)
         self.require_integer("cycles")
-        self.require_number("moment", at_least=0, at_most=1)
+        self.require_number("time_of_update", at_least=0, at_most=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         progress = np.clip(time / duration, 0, 1)
@@ -276,20 +274,20 @@ class FlatCosine(Schedule):
     rate : float
     flat : float
         In [0, 1). The part of the training with the rate as it is.
-    moment : float
+    time_of_update : float
         As in `CosineLog`.
     """
 
     rate: float = 0.01
     flat: float = 0.5
-    moment: float = 0.5
+    time_of_update: float = 0.5
 
     name = "flat_cosine"
 
     def __post_init__(self) -> None:
         self.require_number("rate", at_least=0)
         self.require_fraction("flat")
-        self.require_number("moment", at_least=0, at_most=1)
+        self.require_number("time_of_update", at_least=0, at_most=1)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return _cosine(self.rate, 0.0, (time / duration - self.flat) / (1 - self.flat))
@@ -307,10 +305,7 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedule", as_schedule(self.schedule, "schedule"))
         self.require_number("epochs", above=0)
-
-    @property
-    def moment(self) -> float:
-        return self.schedule.moment
+        self._keep("time_of_update", self.schedule.time_of_update)
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         rise = np.minimum(time / self.epochs, 1)

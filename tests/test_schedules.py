@@ -186,13 +186,13 @@ def test_impossible_parameters(make, error, message):
     ("schedule", "expected"),
     [
         (schedules.CosineLog(1.0), [2.125, 2.375, 2.625, 2.875]),
-        (schedules.CosineLog(1.0, moment=0.0), [2.0, 2.25, 2.5, 2.75]),
-        (schedules.WarmUp(schedules.FlatCosine(1.0, moment=0.0)), [2.0, 2.25, 2.5, 2.75]),
+        (schedules.CosineLog(1.0, time_of_update=0.0), [2.0, 2.25, 2.5, 2.75]),
+        (schedules.WarmUp(schedules.FlatCosine(1.0, time_of_update=0.0)), [2.0, 2.25, 2.5, 2.75]),
         (schedules.Cosine(1.0), [2.125, 2.375, 2.625, 2.875]),
     ],
     ids=repr,
 )
-def test_an_update_has_the_time_of_its_middle_or_another_moment(schedule, expected):
+def test_an_update_has_the_time_of_its_middle_or_another(schedule, expected):
     found = schedule.over_epoch(2, 4, 6.0)
     np.testing.assert_array_equal(found, schedule.at(np.array(expected), 6.0))
 
@@ -200,12 +200,12 @@ def test_an_update_has_the_time_of_its_middle_or_another_moment(schedule, expect
 @pytest.mark.parametrize("total", [7, 640])
 def test_realmlp_schedules_follow_the_progress_at_the_beginning_of_an_update(total):
     t = np.arange(total) / total
-    found = schedules.CosineLog(0.04, moment=0.0).over_epoch(0, total, 1)
+    found = schedules.CosineLog(0.04, time_of_update=0.0).over_epoch(0, total, 1)
     np.testing.assert_allclose(found, 0.02 - 0.02 * np.cos(2 * np.pi * np.log2(1 + 15 * t)))
     expected = [
         0.15 if each <= 0.5 else 0.075 * (1 + math.cos(math.pi * (2 * each - 1))) for each in t
     ]
-    found = schedules.FlatCosine(0.15, moment=0.0).over_epoch(0, total, 1)
+    found = schedules.FlatCosine(0.15, time_of_update=0.0).over_epoch(0, total, 1)
     np.testing.assert_allclose(found, expected, atol=1e-16)
 
 

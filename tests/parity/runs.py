@@ -240,9 +240,9 @@ def table() -> Iterator[Run]:
     yield Run(
         "optimizer moving settings, clipping",
         moving,
-        losses.SoftmaxCrossEntropy(schedules.CosineLog(0.2, moment=0.0)),
+        losses.SoftmaxCrossEntropy(schedules.CosineLog(0.2, time_of_update=0.0)),
         lambda: optimizers.Adam(
-            schedules.CosineLog(0.01, moment=0.0), weight_decay=schedules.FlatCosine(0.1)
+            schedules.CosineLog(0.01, time_of_update=0.0), weight_decay=schedules.FlatCosine(0.1)
         ),
     )
     options: dict[str, dict[str, Any]] = {

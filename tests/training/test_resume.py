@@ -120,7 +120,7 @@ def moving_trainer(backend):
         layers.Dense(3),
     ]
     model = gpunn.Sequential(parts, 4, backend, seed=3)
-    optimizer = Adam(CosineLog(0.01, moment=0.0), weight_decay=FlatCosine(0.1))
+    optimizer = Adam(CosineLog(0.01, time_of_update=0.0), weight_decay=FlatCosine(0.1))
     return gpunn.Trainer(model, SoftmaxCrossEntropy(Cosine(0.2)), optimizer, ["accuracy"])
 
 

@@ -115,7 +115,7 @@ def test_a_schedule_with_values_that_are_impossible(setting, schedule, message):
 def test_configurations():
     for base, made in (
         (layers.Layer, layers.Dropout(FlatCosine(0.15))),
-        (Loss, SoftmaxCrossEntropy(CosineLog(0.1, moment=0.0))),
+        (Loss, SoftmaxCrossEntropy(CosineLog(0.1, time_of_update=0.0))),
         (Optimizer, optimizers.AdamW(0.1, weight_decay=FlatCosine(0.02))),
     ):
         config = json.loads(json.dumps(made.config()))

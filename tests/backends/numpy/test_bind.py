@@ -53,7 +53,7 @@ def test_training_repeated_gives_the_same_bits(numpy_alone):
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
 def test_parts_cover_everything_once(size):
     numbers = np.arange(size)
-    pieces = [numbers[part] for part in parts(size)]
+    pieces = [numbers[part] for part in parts(0, size)]
     assert all(0 < piece.size <= CHUNK for piece in pieces)
     np.testing.assert_array_equal(np.concatenate([numbers[:0], *pieces]), numbers)
 
