@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpunn.backends import Backend, get_backend
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
-from gpunn.network import Sequential
+from gpunn.network import Sequential, schema_of
 from gpunn.neural_network import NeuralNetwork
 from gpunn.storage.models import check_arrays, final_model, read_model
 from gpunn.storage.reading import checked_path
@@ -60,7 +60,8 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
             values,
         )
         check_arrays(values, description.dtype)
+        model.metadata, model.adapted = description.metadata, description.inputs_fitted
+        model.schema = schema_of(description)
     except (ArgumentError, ArgumentTypeError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
-    model.metadata, model.adapted = description.metadata, description.inputs_fitted
     return model

@@ -20,7 +20,7 @@ from gpunn.data.checks import check_inputs
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.mapped import check_whole, release
 from gpunn.display import html_table
-from gpunn.errors import ArgumentError, GpunnError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError, suggest
 from gpunn.exclusion import Exclusion
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family
@@ -29,7 +29,9 @@ from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.meaning import Described, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
-from gpunn.storage.models import model_content
+from gpunn.storage.models import SCHEMA, Description, model_content
+from gpunn.tables.frames import table_of
+from gpunn.tables.schema import Schema
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.version import __version__
 from gpunn.workspace import Workspace
@@ -111,6 +113,10 @@ class Sequential(Described):
     output_activation : {"softmax", "sigmoid", "exponential", "identity"} or None
         The function from outputs to the scale of the targets, which the loss of the training
         determines; see `gpunn.losses.Loss`. None before training.
+    schema : gpunn.tables.Schema or None
+        What the columns of a table are, for a network that takes tables: `predict`, `Trainer.fit`
+        and the like then take rows as they are, with text, dates and gaps. Set it after the network
+        is made, with `input_shape=schema.width`; it is saved with the model.
     metadata : dict
         Anything in JSON types, which is saved with the model. The four attributes above are kept in
         it, under "classes", "features", "targets" and "output_activation".
@@ -162,6 +168,7 @@ class Sequential(Described):
         check_unused(self.layers)
         self.backend = get_backend(backend)
         self.metadata: dict[str, Any] = {}
+        self._schema: Schema | None = None
         self.labels = unique_labels(self.layers)
         self.shapes = self._infer_shapes()
         self.output_shape = self.shapes[-1]
@@ -194,6 +201,26 @@ class Sequential(Described):
         if name in ("trainable", "requires_grad"):
             raise unknown_attribute(self, name, ())
         super().__setattr__(name, value)
+
+    @property
+    def schema(self) -> Schema | None:
+        """What the columns of a table are, by which rows become inputs; None to take numbers."""
+        return self._schema
+
+    @schema.setter
+    def schema(self, schema: Schema | None) -> None:
+        if schema is not None:
+            if not isinstance(schema, Schema):
+                raise ArgumentTypeError(
+                    f"schema: expected a gpunn.tables.Schema or None; got {schema!r:.80}"
+                )
+            if self.input_shape != (schema.width,):
+                raise ArgumentError(
+                    f"schema: it makes {schema.width} numbers of a row, and this network takes "
+                    f"inputs of shape {self.input_shape}; make it with input_shape={schema.width}"
+                )
+            self.feature_names = schema.names
+        self._schema = schema
 
     def _infer_shapes(self) -> list[Shape]:
         shapes: list[Shape] = []
@@ -262,7 +289,7 @@ class Sequential(Described):
         ----------
         X : array, shape (rows, *input_shape)
             Finite real numbers. Columns of a data frame are taken by name, if the network has
-            `feature_names`.
+            `feature_names`. A network with a `schema` takes any table that `Schema.encode` does.
         batch_size : int
             Rows on the device at a time. It changes results only by rounding.
 
@@ -353,7 +380,20 @@ class Sequential(Described):
             )
         return probabilities(self.predict(X, batch_size), activation)
 
+    def encoded(self, X: Any, argument: str = "X") -> Any:
+        """Return rows of a table as inputs, by the `schema`; without one `X` itself.
+
+        Raises
+        ------
+        DataError
+            As `Schema.encode`; the message begins with `argument`.
+        """
+        if self._schema is None:
+            return X
+        return self._schema.encode(table_of(X, argument), self.dtype)
+
     def _checked_inputs(self, X: HostArray) -> np.ndarray:
+        X = self.encoded(X)
         names = column_names(X)
         order = None if names is None else order_of(names, self.feature_names, "X")
         return check_inputs(X, self.input_shape, "X", self.dtype, order)
@@ -487,9 +527,16 @@ class Sequential(Described):
             **self.config(),
             "inputs_fitted": self.adapted,
             "metadata": self.metadata,
+            **({} if self._schema is None else {"schema": self._schema.to_json()}),
             "versions": {"gpunn": __version__, "numpy": np.__version__},
             "trained_on": self.backend.describe(),
         }
+
+    def file_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that a model file holds, on the host."""
+        learned = {} if self._schema is None else self._schema.arrays()
+        named = {f"{SCHEMA}{name}": array for name, array in learned.items()}
+        return {**self.parameters.to_host(), **named}
 
     def save(self, path: str | Path) -> None:
         """Write architecture, parameters and buffers to a file; `gpunn.load_model` reads it.
@@ -506,7 +553,7 @@ class Sequential(Described):
         OSError
             If the file can't be written. An existing file is then unchanged.
         """
-        model_content(self.file_description(), self.parameters.to_host()).write(path)
+        model_content(self.file_description(), self.file_arrays()).write(path)
 
     # ------------------------------------------------------------------------------- copying
 
@@ -547,6 +594,21 @@ class Sequential(Described):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy onto the same backend."""
         return self.to(self.backend)
+
+
+def schema_of(description: Description) -> Schema | None:
+    """Return the schema in a file's description, or None if it has none.
+
+    Raises
+    ------
+    ArgumentError
+        If it is damaged.
+    """
+    if description.schema is not None:
+        return Schema.from_json(description.schema, description.schema_arrays)
+    if description.schema_arrays:
+        raise ArgumentError("schema: there are arrays of one, but no description")
+    return None
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:

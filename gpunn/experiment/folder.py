@@ -379,7 +379,7 @@ class RunFolder(Callback):
     def save_model(self) -> None:
         """Write the trained network; the evaluation of another one, which it replaces, goes."""
         path, model = self.path / FINAL, self.experiment.trainer.model
-        chunks = model_content(model.file_description(), model.parameters.to_host()).chunks
+        chunks = model_content(model.file_description(), model.file_arrays()).chunks
         if holds(path, *chunks):
             return
         with Replacement() as new:

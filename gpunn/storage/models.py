@@ -24,6 +24,7 @@ from gpunn.version import __version__
 
 __all__ = [
     "FINAL",
+    "SCHEMA",
     "STATE",
     "Description",
     "ModelContent",
@@ -45,10 +46,13 @@ KEY = "gpunn"
 STATE = "training."
 """Prefix of the arrays that only training needs."""
 
+SCHEMA = ".schema."
+"""Prefix of the arrays of the schema; no layer's label has a dot."""
+
 
 @dataclass
 class Description:
-    """What a file says of its network, beside the arrays."""
+    """What a file says of its network, beside the arrays; those of a schema are with it."""
 
     layers: list[str | dict[str, Any]]
     input_shape: list[int]
@@ -58,6 +62,8 @@ class Description:
     inputs_fitted: bool = True
     metadata: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] | None = None
+    schema: dict[str, Any] | None = None
+    schema_arrays: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,9 +138,15 @@ def read_model(
         converted = typed(Description, description, ignore_unknown=True)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
-    names = [name for name in arrays if name.startswith(STATE)]
-    state = {name.removeprefix(STATE): arrays.pop(name) for name in names}
+    converted.schema_arrays = taken(arrays, SCHEMA)
+    state = taken(arrays, STATE)
     return converted, arrays, state
+
+
+def taken(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Remove the arrays whose names begin with a prefix, and return them without it."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
 
 def check_arrays(values: Mapping[str, np.ndarray], dtype: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from gpunn.configurable import check_integer
 from gpunn.differences import network_differences
 from gpunn.errors import ArgumentError, ModelFileError
-from gpunn.network import Sequential, check_values
+from gpunn.network import Sequential, check_values, schema_of
 from gpunn.schema import typed
 from gpunn.storage import checkpoints as stored
 from gpunn.storage.checkpoint_folder import newest_undamaged
@@ -185,7 +185,7 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
         },
     }
     named = {f"{STATE}{name}": array for name, array in state.items()}
-    return checkpoint_content(description, {**model.parameters.to_host(), **named})
+    return checkpoint_content(description, {**model.file_arrays(), **named})
 
 
 # ------------------------------------------------------------------------- checkpoint to trainer
@@ -325,3 +325,13 @@ def check_same_network(model: Sequential, description: Description, path: str | 
                 f"{path}: does not fit the trainer: {place}: the file's network has {theirs!r}, "
                 f"the trainer's {ours!r}"
             )
+    try:
+        schema = schema_of(description)
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
+    if schema != model.schema:
+        raise ModelFileError(
+            f"{path}: does not fit the trainer: its network has "
+            f"{'no schema' if schema is None else 'another schema'}. Give the trainer's the same: "
+            "model.schema = gpunn.load_model(path).schema"
+        )

@@ -137,7 +137,7 @@ class DatasetBuilder:
         Parameters
         ----------
         X, y, sample_weight
-            As `Trainer.fit` takes them.
+            As `Trainer.fit` takes them; rows of a table, if the network has a schema.
         names : Names or None
             Of the columns, if they are not those of the network or the data.
         prefix : str
@@ -148,6 +148,7 @@ class DatasetBuilder:
         DataError
             If the data does not fit the network, the loss or a metric.
         """
+        X = self.model.encoded(X, f"{prefix}X")
         model, names = self.model, names or Names.of(self.model, X, y)
         order = order_of(column_names(X), names.features, f"{prefix}X")
         target_order = order_of(column_names(y), names.targets, f"{prefix}y")
