@@ -33,6 +33,7 @@ __all__ = [
     "Poisson",
     "Quantile",
     "SoftmaxCrossEntropy",
+    "real_targets",
 ]
 
 

@@ -26,6 +26,7 @@ from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family
 from gpunn.layers.chain import unique_labels
 from gpunn.layers.passes import network_forward, run_backward, run_forward
+from gpunn.losses import real_targets
 from gpunn.meaning import Described, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
@@ -98,7 +99,8 @@ class Sequential(Described):
     parameters : Parameters
         All parameters and buffers, by names such as "dense_1.weights".
     adapted : bool
-        Whether layers that learn from the training inputs (`Standardization`) have done so.
+        Whether layers that learn from the training inputs or targets (`Standardization`,
+        `TargetScaling`) have done so.
     exclusion : Exclusion
         The lock of threads that train or evaluate the network.
     classes : list of str or None
@@ -188,7 +190,7 @@ class Sequential(Described):
         for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
             key = int(generator(self.seed, "dropout", index).integers(2**32))
             layer.attach(*self.parameters.views(label), key)
-        self.adapted = not any(layer.adapts for layer in self.layers)
+        self.adapted = not any(layer.adapts or layer.adapts_to_targets for layer in self.layers)
         self._inference: Workspace | None = None
         self._recordings = RecordingCache(list(family(*self.layers)), CACHE_SIZE)
         self._lock = threading.Lock()
@@ -225,8 +227,19 @@ class Sequential(Described):
     def _infer_shapes(self) -> list[Shape]:
         shapes: list[Shape] = []
         shape = self.input_shape
-        only_flatten = True
+        only_flatten = before_loss = True
         for label, layer in zip(self.labels, self.layers, strict=True):
+            before_loss &= not layer.after_loss
+            if not (before_loss or layer.after_loss):
+                raise ArgumentError(
+                    f"layer {label!r}: no layer that is trained may come after one such as "
+                    "'target_scaling', which is after the loss"
+                )
+            if any(each.after_loss for each in family(layer) if each is not layer):
+                raise ArgumentError(
+                    f"layer {label!r}: contains a layer that comes after the loss, which must be "
+                    "one of the network's own layers; move it there"
+                )
             if layer.adapts and not only_flatten:
                 raise ArgumentError(
                     f"layer {label!r}: learns from the network's inputs, so nothing but "
@@ -257,10 +270,21 @@ class Sequential(Described):
 
     # ------------------------------------------------------------------------------- passes
 
+    @property
+    def trained_layers(self) -> int:
+        """How many layers come before the loss: all but `TargetScaling` and the like at the end."""
+        return sum(not layer.after_loss for layer in self.layers)
+
+    @property
+    def loss_shape(self) -> Shape:
+        """Shape of one row of what the loss is taken of."""
+        return [self.input_shape, *self.shapes][self.trained_layers]
+
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> list[Array]:
         """Return [x, output of layer 1, output of layer 2, ...] for a batch on the device."""
-        return run_forward(self.layers, x, workspace)
+        layers = self.layers[: self.trained_layers] if workspace.until_loss else self.layers
+        return run_forward(layers, x, workspace)
 
     @operations_only
     def backward(self, outputs: Sequence[Array], gradient: Array, workspace: Workspace) -> None:
@@ -269,13 +293,13 @@ class Sequential(Described):
         Parameters
         ----------
         outputs : sequence of array
-            What `forward` returned.
+            What `forward` returned, or the first of them, up to what the loss was taken of.
         gradient : array
-            dL/d(last output); overwritten.
+            dL/d(last of these outputs); overwritten.
         workspace : Workspace
             That of the forward pass.
         """
-        run_backward(self.layers, outputs, gradient, workspace)
+        run_backward(self.layers[: len(outputs) - 1], outputs, gradient, workspace)
 
     # ---------------------------------------------------------------------------------- use
 
@@ -422,10 +446,16 @@ class Sequential(Described):
         small = dtype.kind in "ui" and dtype.itemsize <= 2
         return dtype.name if small and first is not None and first.takes_integers else self.dtype
 
-    def adapt(self, X: HostArray) -> None:
-        """Let layers that learn from the training inputs (`Standardization`) do so.
+    def adapt(self, X: HostArray, y: HostArray | None = None) -> None:
+        """Let layers that learn from training data (`Standardization`, `TargetScaling`) do so.
 
         The first `Trainer.fit` does this with its training rows.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input_shape)
+        y : array, shape (rows,) or (rows, outputs)
+            Targets, which only a network with a `TargetScaling` needs.
 
         Raises
         ------
@@ -434,7 +464,9 @@ class Sequential(Described):
             underflows the network's dtype. Nothing has been changed then.
         """
         names = column_names(X)
-        self.set_adapted_values(self.adapted_values(self._checked_inputs(X)))
+        if y is not None:
+            y = real_targets(np.asarray(y), self.output_shape[0])
+        self.set_adapted_values(self.adapted_values(self._checked_inputs(X), None, y))
         self.remember(names, None, self.output_activation)
 
     def fit_inputs(self, X: HostArray) -> None:
@@ -451,16 +483,27 @@ class Sequential(Described):
         self.adapted = value
 
     def adapted_values(
-        self, X: HostArray, indices: np.ndarray | None = None
+        self, X: HostArray, indices: np.ndarray | None = None, y: HostArray | None = None
     ) -> dict[str, np.ndarray]:
-        """Return what `adapt` would set, from the rows with these indices (None: all)."""
+        """Return what `adapt` would set, from the rows with these indices (None: all).
+
+        Raises
+        ------
+        ArgumentError
+            If a layer learns from targets, and there are none.
+        """
         X = check_inputs(X, self.input_shape, "X", self.dtype)
-        return {
-            f"{label}.{name}": value
-            for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True)
-            if layer.adapts
-            for name, value in layer.adapt(X.reshape(-1, *shape), indices, self.dtype).items()
-        }
+        values: dict[str, np.ndarray] = {}
+        for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
+            found: Mapping[str, np.ndarray] = {}
+            if layer.adapts:
+                found = layer.adapt(X.reshape(-1, *shape), indices, self.dtype)
+            elif layer.adapts_to_targets:
+                if y is None:
+                    raise ArgumentError(f"layer {label!r}: learns from the targets; give them as y")
+                found = layer.adapt_to_targets(y, indices, self.dtype)
+            values |= {f"{label}.{name}": value for name, value in found.items()}
+        return values
 
     def set_adapted_values(self, values: Mapping[str, np.ndarray]) -> None:
         """Set what `adapted_values` returned."""

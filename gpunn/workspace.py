@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from gpunn.typing import Array, Shape
+from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
     from gpunn.backends.base import Backend
@@ -28,6 +28,8 @@ class Workspace:
         The network's dtype.
     training : bool
         True in training, False in inference; dropout and batch normalisation differ.
+    until_loss : bool
+        Whether a pass ends where the loss is taken, since nobody looks at predictions.
     passes : array, shape (1,), integer
         On the device: the number of this forward pass in the training, a part of the seed of
         dropout masks.
@@ -44,6 +46,7 @@ class Workspace:
         self.dtype = dtype
         self.capacity = capacity
         self.training = training
+        self.until_loss = False
         self.passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[object, str], Array] = {}
         self.outputs: dict[object, list[Array]] = {}
@@ -75,6 +78,15 @@ class Workspace:
         """
         value: float | Array = self.settings.get((owner, name), getattr(owner, name))
         return value
+
+    def constant(
+        self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
+    ) -> Array:
+        """Return an array that never changes, made on the host when it is first asked for."""
+        array = self._buffers.get((owner, name))
+        if array is None:
+            array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)
+        return array
 
     @property
     def nbytes(self) -> int:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 import array_api_compat
 
+from gpunn.activations import softplus
 from gpunn.backends.hashing import GOLDEN, MASK_32, mix, pass_key
 from gpunn.backends.recording import (
     Operation,
@@ -62,6 +63,13 @@ def require_shape(
             f"{kind} {name!r}: its method {method} must return an array of shape {expected}, "
             f"{meaning}; it returned {'a number' if shape == () else f'shape {shape}'}"
         )
+
+
+def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
+    """Return log(mean over axis 1 of exp(logarithms)), without underflow."""
+    top = xp.max(logarithms, axis=1, keepdims=True)
+    mean = xp.mean(xp.exp(logarithms - top), axis=1)
+    return xp.log(mean) + xp.squeeze(top, axis=1)
 
 
 class UpdateCounters(NamedTuple):
@@ -476,6 +484,53 @@ class Operations:
         out[...] = x
         out -= mean
         out /= std
+
+    @operation
+    def unstandardize(
+        self,
+        x: Array,
+        mean: Array,
+        std: Array,
+        least: Array | None,
+        largest: Array | None,
+        out: Array,
+    ) -> None:
+        """Set out = mean + std * x, within [least, largest] where these are given.
+
+        Parameters
+        ----------
+        x, out : array, shape (rows, features)
+        mean, std : array, shape (features,)
+        least, largest : array, shape (features,), or None for both
+        """
+        xp = self.xp
+        y = x * std + mean
+        if least is not None and largest is not None:
+            y = xp.minimum(xp.maximum(y, least), largest)
+        out[...] = y
+
+    @operation
+    def mean_over_members(self, x: Array, of: str, out: Array) -> None:
+        """Set out to what the outputs x of several members predict together.
+
+        Parameters
+        ----------
+        x : array, shape (rows, members, outputs)
+        of : {"identity", "softmax", "sigmoid"}
+            "identity": out = mean of x over the members. With "softmax" and "sigmoid" x and out are
+            logits, and it is the probabilities that the mean is taken of.
+        out : array, shape (rows, outputs)
+        """
+        xp = self.xp
+        if of == "identity":
+            out[...] = xp.mean(x, axis=1)
+        elif of == "softmax":
+            shifted = x - xp.max(x, axis=2, keepdims=True)
+            total = xp.sum(xp.exp(shifted), axis=2, keepdims=True)
+            out[...] = log_of_mean(xp, shifted - xp.log(total))
+        else:
+            yes, no = -softplus(xp, -x), -softplus(xp, x)
+            out[...] = log_of_mean(xp, yes) - log_of_mean(xp, no)
 
     @operation
     def normalize(

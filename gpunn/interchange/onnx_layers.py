@@ -10,6 +10,7 @@ from gpunn.activations import Activation
 from gpunn.errors import ExportError
 from gpunn.interchange.onnx_activations import ACTIVATIONS
 from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.onnx_outputs import mean_over_members, target_scaling
 from gpunn.interchange.onnx_tables import (
     by_groups,
     categories_one_hot,
@@ -202,6 +203,7 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Flatten: flatten,
     layers.LayerNorm: layer_norm,
     layers.MemberDense: member_dense,
+    layers.MeanOverMembers: mean_over_members,
     layers.Members: members,
     layers.OneHot: categories_one_hot,
     layers.ParametricActivation: parametric_activation,
@@ -210,5 +212,6 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Rescaling: rescaling,
     layers.Scale: scale,
     layers.Standardization: standardization,
+    layers.TargetScaling: target_scaling,
 }
 """By exact class: a subclass may compute something else."""

@@ -11,6 +11,7 @@ from gpunn.layers.dense import Dense, Neuron
 from gpunn.layers.elementwise import Activation, Dropout, Flatten, Rescaling
 from gpunn.layers.members import MemberDense, Members
 from gpunn.layers.normalization import BatchNorm, LayerNorm, Standardization
+from gpunn.layers.outputs import MeanOverMembers, TargetScaling
 from gpunn.layers.periodic import PeriodicEmbedding
 from gpunn.layers.piecewise import PiecewiseLinearEmbedding
 from gpunn.layers.scale import ParametricActivation, Scale
@@ -26,6 +27,7 @@ __all__ = [
     "Flatten",
     "Layer",
     "LayerNorm",
+    "MeanOverMembers",
     "MemberDense",
     "Members",
     "Neuron",
@@ -36,6 +38,7 @@ __all__ = [
     "Rescaling",
     "Scale",
     "Standardization",
+    "TargetScaling",
     "operations_only",
 ]
 

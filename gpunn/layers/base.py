@@ -86,13 +86,18 @@ class Layer(Configurable):
         A 32-bit number from which this layer's dropout masks are hashed, given by the network.
     takes_integers : bool
         Whether x may have an integer dtype, such as the uint8 pixels that `Rescaling` takes.
-    adapts : bool
-        Whether `adapt` learns something from the training inputs.
+    adapts, adapts_to_targets : bool
+        Whether `adapt` learns something from the training inputs, and `adapt_to_targets` from the
+        training targets.
+    after_loss : bool
+        Whether it comes after the loss (`gpunn.layers.outputs`), so that training goes without.
     """
 
     beside_fields = frozenset(("values", "gradients", "key", "f"))
     takes_integers: ClassVar[bool] = False
     adapts: ClassVar[bool] = False
+    adapts_to_targets: ClassVar[bool] = False
+    after_loss: ClassVar[bool] = False
     learns_from_inputs: ClassVar[bool] = False
     """Earlier name of `adapts`."""
 
@@ -193,6 +198,15 @@ class Layer(Configurable):
             The training rows; None is all of them.
         dtype : {"float32", "float64"}
             The network's dtype. The values must be representable in it.
+        """
+        return {}
+
+    def adapt_to_targets(
+        self, y: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
+    ) -> Mapping[str, np.ndarray]:
+        """Return, by name, the values of buffers that are computed from the training targets.
+
+        As `adapt`, but from y, of shape (rows, *output shape of the network).
         """
         return {}
 

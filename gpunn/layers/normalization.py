@@ -14,7 +14,7 @@ from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["BatchNorm", "LayerNorm", "Standardization"]
+__all__ = ["BatchNorm", "LayerNorm", "Standardization", "standardization_of"]
 
 
 @dataclass(eq=False)
@@ -191,20 +191,7 @@ class Standardization(Layer):
     def adapt(
         self, X: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
     ) -> dict[str, np.ndarray]:
-        mean, std = column_statistics(X, indices=indices)
-        limits = np.finfo(dtype)
-        for unfit, size in (
-            ((np.abs(mean) > limits.max) | (std > limits.max), "large"),
-            (std < limits.tiny, "small"),
-        ):
-            if unfit.any():
-                column = int(unfit.argmax())
-                other = " or use a network of dtype='float64'" if dtype == "float32" else ""
-                raise DataError(
-                    f"X: column {column} (mean {mean[column]:.3g}, standard deviation "
-                    f"{std[column]:.3g}) is too {size} to be standardized in {dtype}; "
-                    f"rescale it{other}"
-                )
+        mean, std = standardization_of(X, indices, dtype, "X")
         return {"mean": mean, "deviation": std}
 
     @operations_only
@@ -226,3 +213,39 @@ class Standardization(Layer):
         std = self.values["deviation"]
         workspace.backend.standardize(gradient, nothing, std, gradient)  # dL/dx = dL/dy / std
         return gradient
+
+
+def standardization_of(
+    data: HostArray, indices: np.ndarray | None, dtype: str, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each column's mean and standard deviation, 1 for a constant column.
+
+    Parameters
+    ----------
+    data : array, shape (rows, columns)
+    indices : ndarray of int64 or None
+        The rows to use; None is all of them.
+    dtype : {"float32", "float64"}
+    name : str
+        Of the data, in messages.
+
+    Raises
+    ------
+    DataError
+        If they overflow or underflow the dtype.
+    """
+    mean, std = column_statistics(data, indices=indices)
+    limits = np.finfo(dtype)
+    for unfit, size in (
+        ((np.abs(mean) > limits.max) | (std > limits.max), "large"),
+        (std < limits.tiny, "small"),
+    ):
+        if unfit.any():
+            column = int(unfit.argmax())
+            other = " or use a network of dtype='float64'" if dtype == "float32" else ""
+            raise DataError(
+                f"{name}: column {column} (mean {mean[column]:.3g}, standard deviation "
+                f"{std[column]:.3g}) is too {size} to be standardized in {dtype}; "
+                f"rescale it{other}"
+            )
+    return mean, std

@@ -169,6 +169,8 @@ def warn_of_scale(
     """
     if model.output_activation is not None or not isinstance(loss, REGRESSION):
         return  # trained before, with whatever came of it, or no regression
+    if any(layer.adapts_to_targets for layer in model.layers):
+        return  # which brings them to the scale of the outputs
     mean, std, _ = mean_and_std(targets, indices)
     scale, offset = trailing_rescaling(model)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -18,6 +18,7 @@ from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale
+from gpunn.training.loss_of_outputs import check_output_layers
 from gpunn.training.weights import combined_weights
 from gpunn.typing import HostArray
 
@@ -232,6 +233,7 @@ class DatasetBuilder:
         """
         model, loss, kept = self.model, self.loss, held_out.kept
         check_classes(model, loss)
+        check_output_layers(model, loss)
         weights, metric_weights = data.weights, None
         if class_weight is not None and self.metrics:
             metric_weights = np.ones(len(data.X)) if weights is None else weights

@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.data.mapped import rows_of
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
+from gpunn.training.loss_of_outputs import outputs_until_loss, take_loss
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -57,7 +58,8 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
         workspace.passes += 1
         outputs = model.forward(x, workspace)
         size = 0.0
-        for label, y in zip(model.labels, outputs[1:], strict=True):
+        outputs = outputs_until_loss(model, outputs)
+        for label, y in zip(model.labels, outputs[1:], strict=False):
             values = ops.to_host(y)
             if bad := not_finite(values):
                 return (
@@ -67,7 +69,8 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
             size = float(np.abs(values).max(initial=0))
         gradient = ops.zeros(outputs[-1].shape, model.dtype)
         loss_sum = ops.zeros((1,), model.dtype)
-        ops.loss(loss, outputs[-1], targets, weights, normalizer, gradient, loss_sum)
+        given = outputs[-1], targets, weights, normalizer, gradient, loss_sum
+        take_loss(model, workspace, loss, *given)
         if not np.isfinite(ops.to_host(loss_sum)).all():
             return (
                 f"loss: not a finite number at {place}, though all activations are; the network's "
@@ -123,7 +126,7 @@ def gradients(
     model, ops = step.model, step.ops
     yield "loss", "the gradients at the network's outputs", ops.to_host(gradient)
     first = next((i for i, layer in enumerate(model.layers) if layer.gradients), len(model.layers))
-    for index in range(len(model.layers) - 1, first - 1, -1):
+    for index in range(len(outputs) - 2, first - 1, -1):
         layer: Any = model.layers[index]
         x, y = outputs[index], outputs[index + 1]
         gradient = layer.backward(x, y, gradient, workspace, index > first)

@@ -177,7 +177,8 @@ class TrainingSession:
         trainer, model, names = self.trainer, self.trainer.model, self.training.names
         learned = None
         if not model.adapted:
-            learned = model.adapted_values(self.training.dataset.X, self.training.indices)
+            data = self.training.dataset
+            learned = model.adapted_values(data.X, self.training.indices, data.y)
         with self.memory:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)

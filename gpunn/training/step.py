@@ -23,6 +23,7 @@ from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
+from gpunn.training.loss_of_outputs import outputs_until_loss, take_loss
 from gpunn.training.loss_scale import loss_scale
 from gpunn.training.scheduled import ScheduledSettings, scheduled_settings
 from gpunn.training.statistics import Statistics
@@ -137,8 +138,8 @@ class BatchPass:
     ) -> list[Array]:
         """Run the next `rows` rows and return the outputs of all layers.
 
-        Loss and metrics are added to the statistics. `gradient` takes dL/d(predictions), L being
-        the sum of the weighted losses over `normalizer`; None if it isn't wanted.
+        Loss and metrics are added to the statistics. `gradient` takes dL/dz, L being the sum of the
+        weighted losses over `normalizer`, and z what the loss is taken of; None if it isn't wanted.
         """
         ops, workspace, statistics = self.ops, self.workspace, self.statistics
         data = self._loaded()
@@ -155,10 +156,12 @@ class BatchPass:
             total = workspace.fixed(self, "total_metric_weight", (1,))
             ops.sum(metric_weights, total)
             ops.accumulate(total, statistics.metric_weight)
+        workspace.until_loss = gradient is not None and not self.metrics
         outputs = network_forward(self.model, x, workspace)
         predictions = outputs[-1]
-        loss, loss_sum = self._present_loss(), statistics.loss_sum
-        ops.loss(loss, predictions, t, weights, normalizer, gradient, loss_sum)
+        loss, taken_of = self._present_loss(), outputs_until_loss(self.model, outputs)[-1]
+        given = taken_of, t, weights, normalizer, gradient, statistics.loss_sum
+        take_loss(self.model, workspace, loss, *given)
         for metric, summary in zip(self.metrics, statistics.summaries, strict=True):
             ops.metric(metric, predictions, t, metric_weights, summary)
         return outputs
@@ -311,6 +314,7 @@ class TrainStep(BatchPass):
         return self._accumulated
 
     def _backpropagate(self, rows: int, weights: Array, normalizer: Array) -> None:
-        gradient = self.workspace.rows(self, "gradient", rows, self.model.output_shape)
+        gradient = self.workspace.rows(self, "gradient", rows, self.model.loss_shape)
         outputs = self.forward(rows, weights, normalizer, gradient)
+        outputs = outputs_until_loss(self.model, outputs)
         network_backward(self.model, outputs, gradient, self.workspace)

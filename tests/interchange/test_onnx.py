@@ -25,6 +25,7 @@ from gpunn.layers import (
     Flatten,
     Layer,
     LayerNorm,
+    MeanOverMembers,
     MemberDense,
     Members,
     OneHot,
@@ -34,6 +35,7 @@ from gpunn.layers import (
     Rescaling,
     Scale,
     Standardization,
+    TargetScaling,
 )
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -159,6 +161,31 @@ def test_layers_for_tables(layers, dtype):
     fresh = [layer.config() for layer in layers]
     model = disturbed(gpunn.Sequential(fresh, (5,), "numpy", dtype=dtype))
     check(model, np.random.default_rng(0).normal(0, 1, (17, 5)).astype(dtype))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Dense(2), TargetScaling()],
+        [Dense(1), TargetScaling(clip=False)],
+        [Members(3), MemberDense(2, separate=True), MeanOverMembers(), TargetScaling()],
+        [Members(3), MemberDense(4, separate=True), MeanOverMembers("softmax")],
+        [Members(3), MemberDense(2, separate=True), MeanOverMembers("sigmoid")],
+    ],
+    ids=lambda layers: "-".join(layer.name for layer in layers),
+)
+def test_layers_after_the_loss(layers, dtype):
+    fresh = [layer.config() for layer in layers]
+    model = disturbed(gpunn.Sequential(fresh, (5,), "numpy", dtype=dtype))
+    if layers[-1].name == "target_scaling":
+        label = model.labels[-1]
+        outputs = model.output_shape[0]
+        model.parameters[f"{label}.least"] = np.full(outputs, -0.5)
+        model.parameters[f"{label}.largest"] = np.full(outputs, 0.7)
+    X = np.random.default_rng(0).normal(0, 4, (17, 5)).astype(dtype)
+    check(model, X)
+    if getattr(layers[-1], "clip", False):
+        assert model.predict(X).min() == np.float32(-0.5)
 
 
 def test_codes_of_categories(dtype):

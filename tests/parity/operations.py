@@ -971,6 +971,26 @@ def normalizations() -> Iterator[Case]:
 
         yield Case(f"standardize-{at}", "standardize", standardized)
         yield Case(f"standardize-in_place-{at}", "standardize", standardized_in_place)
+        for bounded in (False, True):
+
+            def unstandardized(
+                g: np.random.Generator,
+                n: int = rows,
+                k: int = features,
+                bounded: bool = bounded,
+            ) -> dict[str, Any]:
+                mean, std = normal(g, k), g.random(k) + 0.5
+                return {
+                    "x": normal(g, n, k),
+                    "mean": mean,
+                    "std": std,
+                    "least": mean - 0.3 if bounded else None,
+                    "largest": mean + 0.4 if bounded else None,
+                    "out": normal(g, n, k),
+                }
+
+            kind = "bounded" if bounded else "free"
+            yield Case(f"unstandardize-{kind}-{at}", "unstandardize", unstandardized)
         yield Case(f"normalize-{at}", "normalize", given)
         yield Case(f"normalize-plain-{at}", "normalize", plain)
         for name, norm, terms in (("batch_norm", batch, rows), ("layer_norm", layer, features)):
@@ -983,6 +1003,21 @@ def normalizations() -> Iterator[Case]:
         longest = max(rows, features)
         yield Case(f"batch_norm_gradient-{at}", "batch_norm_gradient", batch_back, terms=rows)
         yield Case(f"layer_norm_gradient-{at}", "layer_norm_gradient", layer_back, terms=longest)
+
+
+def member_means() -> Iterator[Case]:
+    for of, shape in itertools.product(
+        ("identity", "softmax", "sigmoid"), ((0, 2, 3), (1, 1, 1), (7, 4, 3), (130, 8, 10))
+    ):
+
+        def given(g: np.random.Generator, of: str = of, shape: Any = shape) -> dict[str, Any]:
+            x = 3 * normal(g, *shape)
+            if of != "identity" and x.size:
+                x[-1] *= 100  # probabilities that float32 has no number for
+            return {"x": x, "of": of, "out": normal(g, shape[0], shape[2])}
+
+        at = "x".join(map(str, shape))
+        yield Case(f"mean_over_members-{of}-{at}", "mean_over_members", given, terms=shape[1])
 
 
 def targets_for(loss: Any, g: np.random.Generator, p: np.ndarray, form: str) -> np.ndarray:
@@ -1276,6 +1311,7 @@ CASES = [
     *grouped_products(),
     *embeddings_of_numbers(),
     *normalizations(),
+    *member_means(),
     *loss_cases(),
     *metric_cases(),
     *updates(),

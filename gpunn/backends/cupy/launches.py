@@ -207,6 +207,25 @@ class Launches:
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Calls | None:
         return [partial(rows.rescale, x, scale, offset, out)]
 
+    def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Calls | None:
+        if not of_one_type(x, mean, std, out):
+            return None
+        return [partial(normalization.standardize, x, mean, std, out)]
+
+    def unstandardize(
+        self,
+        x: Array,
+        mean: Array,
+        std: Array,
+        least: Array | None,
+        largest: Array | None,
+        out: Array,
+    ) -> Calls | None:
+        bounds = [] if least is None or largest is None else [least, largest]
+        if not of_one_type(x, mean, std, out, *bounds):
+            return None
+        return [partial(normalization.unstandardize, x, mean, std, *bounds, out)]
+
     def normalize(
         self,
         x: Array,

@@ -18,6 +18,7 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
 __all__ = ["batch_norm", "batch_norm_gradient", "layer_norm", "layer_norm_gradient", "normalize"]
+__all__ += ["standardize", "unstandardize"]
 
 ROW = r"""
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
@@ -151,6 +152,17 @@ def normalize(
         scaled_normalize_kernel()(x, mean, variance, epsilon, scale, shift, out)
 
 
+def standardize(x: Array, mean: Array, std: Array, out: Array) -> None:
+    """Set out = (x - mean) / std."""
+    standardize_kernel()(x, mean, std, out)
+
+
+def unstandardize(x: Array, mean: Array, std: Array, *arrays: Array) -> None:
+    """Set out = mean + std * x; `arrays` are bounds, if there are any, and out."""
+    kernel = clipped_unstandardize_kernel() if len(arrays) > 1 else unstandardize_kernel()
+    kernel(x, mean, std, *arrays)
+
+
 def batch_norm(
     x: Array,
     scale: Array,
@@ -251,6 +263,31 @@ def batch_norm_gradient_kernel() -> Any:
         "T g",
         "g = scale * inverse_std * (g - sum / rows - n * (along / rows));",
         "gpunn_batch_norm_gradient",
+    )
+
+
+@functools.cache
+def standardize_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T x, T mean, T std", "T y", "y = (x - mean) / std;", "gpunn_standardize"
+    )
+
+
+@functools.cache
+def unstandardize_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T x, T mean, T std", "T y", "y = x * std + mean;", "gpunn_unstandardize"
+    )
+
+
+@functools.cache
+def clipped_unstandardize_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T x, T mean, T std, T least, T largest",
+        "T y",
+        """y = x * std + mean;
+           y = y < least ? least : y > largest ? largest : y;""",
+        "gpunn_clipped_unstandardize",
     )
 
 

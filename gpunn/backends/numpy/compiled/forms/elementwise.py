@@ -41,6 +41,22 @@ class Elementwise(Forms):
         args = [x, out, x.size, kind, float(scale), float(offset)]
         return [Instruction("rescale", args, [x], [out])]
 
+    def unstandardize(
+        self,
+        x: Array,
+        mean: Array,
+        std: Array,
+        least: Array | None,
+        largest: Array | None,
+        out: Array,
+    ) -> Steps:
+        bounds = [] if least is None or largest is None else [least, largest]
+        read = [x, mean, std, *bounds]
+        if not same_kind(*read, out):
+            return None
+        args = [x, mean, std, *(bounds or [None, None]), out, x.shape[0], mean.size]
+        return [Instruction("unstandardize", args, read, [out])]
+
     def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> Steps:
         if not same_kind(x, mean, std, out):
             return None

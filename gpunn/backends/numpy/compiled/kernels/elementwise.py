@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2
 from gpunn.backends.numpy.compiled.interface import INT8, INT16, UINT8, UINT16
+from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
     bits_of,
     block_of,
@@ -26,6 +27,7 @@ from gpunn.backends.numpy.compiled.kernels.kernel import (
     scalar,
     vector,
 )
+from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
@@ -113,3 +115,31 @@ def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
             left = columns - i
             centred = load(dtype, x, start + i, left) - load(dtype, mean, i, left)
             store(centred / load(dtype, std, i, left), out, start + i, left)
+
+
+@lanewise
+def clipped(value: Number, least: Number, largest: Number) -> Number:
+    """Return the nearest number within bounds; NaN stays."""
+    return where(value < least, least, where(value > largest, largest, value))
+
+
+@kernel
+def unstandardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set out = mean + std * x, within bounds if there are any; each thread does some rows.
+
+    Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), least_ptr (columns,)
+    or 0, largest_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns.
+    """
+    x, mean, std, least, largest, out, rows, columns = integers(args, 0, 8)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        start = row * columns
+        for i in range(0, columns, lanes):
+            left = columns - i
+            scale, offset = load(dtype, std, i, left), load(dtype, mean, i, left)
+            value = multiply_add(load(dtype, x, start + i, left), scale, offset)
+            if least != 0:
+                bounds = load(dtype, least, i, left), load(dtype, largest, i, left)
+                value = clipped(value, bounds[0], bounds[1])
+            store(value, out, start + i, left)

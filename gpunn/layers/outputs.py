@@ -1,0 +1,161 @@
+"""Layers after the loss: from what a network is trained on to what it predicts.
+
+They come last. The loss is taken of their input, so nothing goes back through them in training;
+predictions, metrics, files and exports have what they return.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.configurable import check_choice
+from gpunn.data.preprocessing import chunks_of
+from gpunn.errors import ArgumentError
+from gpunn.initializers import Normal, Ones, Zeros
+from gpunn.layers.base import Layer, only_vectors, operations_only
+from gpunn.layers.normalization import standardization_of
+from gpunn.parameters import ParameterSpec
+from gpunn.typing import Array, HostArray, Shape
+from gpunn.workspace import Workspace
+
+__all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
+
+FAR = 1e38
+"""A bound that no number of float32 which makes sense is beyond."""
+
+
+class OutputLayer(Layer):
+    """Base of the layers after the loss."""
+
+    after_loss = True
+
+    def takes(self, output_activation: str) -> bool:
+        """Return whether it goes with a loss that takes outputs for this."""
+        return True
+
+    def advice(self, output_activation: str) -> str:
+        """Return what to do if it does not go with such a loss."""
+        return "leave it out"
+
+    def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
+        """Return targets on the scale of this layer's input."""
+        return targets
+
+    def backward(
+        self,
+        x: Array,
+        y: Array,
+        gradient: Array,
+        workspace: Workspace,
+        wants_input_gradient: bool,
+    ) -> Array:
+        raise ArgumentError(
+            f"{self.name}: comes after the loss, so no gradient goes back through it"
+        )
+
+
+@dataclass(eq=False)
+class TargetScaling(OutputLayer):
+    """y = mean + deviation * x, within the range of the training targets; for regression, as last.
+
+    Mean, standard deviation, least and largest value of each column of the training targets are
+    found by the first `Trainer.fit`, and are saved with the model. The network is trained on
+    standardized targets: loss and gradients are those of x and (t - mean) / deviation. What it
+    predicts, and what metrics compare, is in the targets' own unit. The logs "loss" and "val_loss"
+    are of standardized targets.
+
+    Parameters
+    ----------
+    clip : bool
+        Whether predictions are kept within [least, largest]. Not while training.
+    """
+
+    clip: bool = True
+
+    name = "target_scaling"
+    adapts_to_targets = True
+
+    def takes(self, output_activation: str) -> bool:
+        return output_activation == "identity"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_flag("clip")
+
+    def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        shape = (only_vectors(self, input_shape),)
+        bounds = {"least": Normal(0.0, -FAR), "largest": Normal(0.0, FAR)}
+        starts = {"mean": Zeros(), "deviation": Ones(), **bounds}
+        return [ParameterSpec(name, shape, it, trainable=False) for name, it in starts.items()]
+
+    def adapt_to_targets(
+        self, y: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
+    ) -> dict[str, np.ndarray]:
+        mean, std = standardization_of(y, indices, dtype, "y")
+        ends = [(chunk.min(axis=0), chunk.max(axis=0)) for chunk in chunks_of(y, indices)]
+        least, largest = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)
+        return {"mean": mean, "deviation": std, "least": least, "largest": largest}
+
+    def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
+        scaled = workspace.rows(self, "targets", targets.shape[0], targets.shape[1:])
+        mean, std = self.values["mean"], self.values["deviation"]
+        workspace.backend.standardize(targets, mean, std, scaled)
+        return scaled
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        values = self.values
+        bounds = None, None
+        if self.clip and not workspace.training:
+            bounds = values["least"], values["largest"]
+        workspace.backend.unstandardize(x, values["mean"], values["deviation"], *bounds, y)
+        return y
+
+
+@dataclass(eq=False)
+class MeanOverMembers(OutputLayer):
+    """From rows of shape (members, outputs) to what the members predict together, (outputs,).
+
+    The loss of a row is the mean of the members' losses, each for the row's target, which is not
+    repeated; so members learn independently of each other. What they predict together is
+
+        "identity"  the mean of x, for regression
+        "softmax"   log of the mean of softmax(x): the logits of the mean of the probabilities
+        "sigmoid"   log(p / (1 - p)), with the mean p of sigmoid(x), likewise
+
+    Parameters
+    ----------
+    of : {"identity", "softmax", "sigmoid"}
+        What the loss takes outputs for (`Loss.output_activation`).
+    """
+
+    of: str = "identity"
+
+    name = "mean_over_members"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("of", self.of, ("identity", "softmax", "sigmoid"))
+
+    def takes(self, output_activation: str) -> bool:
+        return output_activation == self.of
+
+    def advice(self, output_activation: str) -> str:
+        return f"give it of={output_activation!r}"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        if len(input_shape) != 2:
+            raise ArgumentError(
+                "mean_over_members: expected rows of shape (members, outputs); got rows of shape "
+                f"{input_shape}"
+            )
+        return input_shape[1:]
+
+    @operations_only
+    def forward(self, x: Array, workspace: Workspace) -> Array:
+        y = workspace.rows(self, "output", x.shape[0], x.shape[2:])
+        workspace.backend.mean_over_members(x, self.of, y)
+        return y

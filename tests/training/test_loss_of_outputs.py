@@ -1,0 +1,310 @@
+"""Networks that end in layers after the loss: targets that are scaled, and members."""
+
+import json
+
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers, losses, optimizers
+from gpunn.backends.recording import recorded_tape
+from gpunn.configurable import resolve
+from gpunn.errors import ArgumentError, DataError, DivergenceError
+from gpunn.layers import Dense, Layer, MeanOverMembers, MemberDense, Members, TargetScaling
+from gpunn.workspace import Workspace
+
+ROWS, FEATURES = 60, 4
+_random = np.random.default_rng(0)
+X = _random.normal(size=(ROWS, FEATURES))
+Y = 1000 + 50 * (X[:, :2] + 0.3 * _random.normal(size=(ROWS, 2)))
+LABELS = _random.integers(0, 3, ROWS)
+
+
+def trainer(parts, loss="mean_squared_error", metrics=(), backend="numpy", dtype="float64", **more):
+    model = gpunn.Sequential(parts, FEATURES, backend, seed=1, dtype=dtype)
+    return gpunn.Trainer(model, loss, optimizers.Adam(0.01), metrics, **more)
+
+
+def fit(this, y=Y, **options):
+    this.fit(X, y, **{"epochs": 3, "batch_size": 8, "progress": False, **options})
+    return this
+
+
+def values(this):
+    return {name: a for name, a in this.model.parameters.to_host().items() if "scaling" not in name}
+
+
+def standardized(y=Y):
+    return (y - y.mean(axis=0)) / y.std(axis=0)
+
+
+# ------------------------------------------------------------------------------ target scaling
+
+
+@pytest.mark.parametrize("loss", ["mean_squared_error", losses.Huber(0.5), losses.Quantile(0.3)])
+@pytest.mark.parametrize("metrics", [(), ("r2",)])
+def test_training_is_that_on_standardized_targets(loss, metrics, backend):
+    inner = [Dense(8, "tanh"), Dense(2)]
+    with_layer = fit(trainer([*inner, TargetScaling()], loss, metrics, backend, "float32"))
+    by_hand = trainer([Dense(8, "tanh"), Dense(2)], loss, metrics, backend, "float32")
+    fit(by_hand, standardized())
+    np.testing.assert_allclose(with_layer.history["loss"], by_hand.history["loss"], rtol=1e-5)
+    for name, value in values(by_hand).items():
+        np.testing.assert_allclose(values(with_layer)[name], value, atol=1e-5, err_msg=name)
+    inside = np.clip(
+        by_hand.model.predict(X) * Y.std(axis=0) + Y.mean(axis=0), Y.min(axis=0), Y.max(axis=0)
+    )
+    np.testing.assert_allclose(with_layer.model.predict(X), inside, rtol=1e-5)
+
+
+def test_metrics_speak_the_unit_of_the_targets():
+    this = fit(trainer([Dense(2), TargetScaling()], metrics=["root_mean_squared_error"]), epochs=9)
+    found = this.evaluate(X, Y)
+    prediction = this.model.predict(X)
+    error = np.sqrt(((prediction - Y) ** 2).mean())
+    np.testing.assert_allclose(found["root_mean_squared_error"], error)
+    unclipped = (X @ this.model.parameters["dense_1.weights"]) + this.model.parameters[
+        "dense_1.biases"
+    ]
+    np.testing.assert_allclose(found["loss"], ((unclipped - standardized()) ** 2).mean())
+    assert this.history["root_mean_squared_error"][-1] > 1 > this.history["loss"][-1]
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_predictions_stay_within_the_training_targets_where_they_are_clipped(clip):
+    this = fit(trainer([Dense(2), TargetScaling(clip)]), epochs=1)
+    found = this.model.predict(100 * X)
+    assert (found.min(axis=0) == Y.min(axis=0)).all() == clip
+    assert (found.max(axis=0) == Y.max(axis=0)).all() == clip
+
+
+def test_statistics_are_those_of_the_training_rows_of_the_first_fit():
+    this = trainer([Dense(1), TargetScaling()])
+    y = Y[:, 0].copy()
+    y[40:] = 7e6
+    this.fit(X[:40], y[:40], progress=False, validation_data=(X[40:], y[40:]))
+    fit(this, y)
+    kept = this.model.parameters
+    for name, expected in {
+        "mean": y[:40].mean(),
+        "deviation": y[:40].std(),
+        "least": y[:40].min(),
+        "largest": y[:40].max(),
+    }.items():
+        np.testing.assert_allclose(kept[f"target_scaling_1.{name}"], [expected], rtol=1e-12)
+
+
+def test_adapting_needs_targets():
+    model = gpunn.Sequential([Dense(1), TargetScaling()], FEATURES, "numpy")
+    assert not model.adapted
+    with pytest.raises(ArgumentError, match="'target_scaling_1': learns from the targets; give"):
+        model.adapt(X)
+    model.adapt(X, Y[:, 0])
+    assert model.adapted
+    np.testing.assert_allclose(model.parameters["target_scaling_1.mean"], Y[:, :1].mean(), 1e-6)
+
+
+def test_a_saved_network_predicts_the_same(tmp_path):
+    this = fit(trainer([Dense(2), TargetScaling()]))
+    this.model.save(tmp_path / "model.safetensors")
+    loaded = gpunn.load_model(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(X), this.model.predict(X))
+    np.testing.assert_array_equal(this.model.to("numpy").predict(X), this.model.predict(X))
+
+
+def test_a_constant_target_and_one_of_another_scale():
+    y = np.stack([np.full(ROWS, 5.0), 1e-3 * Y[:, 0]], axis=1)
+    this = fit(trainer([Dense(2), TargetScaling()]), y, epochs=5)
+    np.testing.assert_array_equal(this.model.predict(X)[:, 0], 5.0)
+    tiny = trainer([Dense(1), TargetScaling()], dtype="float32")
+    with pytest.raises(DataError, match=r"y: column 0 .* too small to be standardized in float32"):
+        fit(tiny, 1e-43 * X[:, 0])
+
+
+def test_nothing_warns_of_the_scale(recwarn):
+    fit(trainer([Dense(2), TargetScaling()]), epochs=1)
+    assert not recwarn.list
+
+
+# ------------------------------------------------------------------------------------- members
+
+
+def members(of="identity", outputs=2, *more):
+    parts = [Members(3), MemberDense(6, "tanh"), MemberDense(outputs, separate=True)]
+    return [*parts, MeanOverMembers(of), *more]
+
+
+LOSSES = {
+    "identity": ("mean_squared_error", standardized()),
+    "softmax": (losses.SoftmaxCrossEntropy(0.1), LABELS),
+    "sigmoid": ("binary_cross_entropy", (Y > 1000).astype(float)),
+}
+
+
+def loss_of_members(this, y):
+    """Return the mean of the members' losses over the rows, from definitions."""
+    backend = this.model.backend
+    workspace = Workspace(backend, this.model.dtype, ROWS)
+    outputs = this.model.forward(backend.from_host(X, this.model.dtype), workspace)
+    at_loss = backend.to_host(outputs[this.model.trained_layers])
+    return np.mean(
+        [this.loss.values(xp, at_loss[:, m], y) for m in range(at_loss.shape[1])], axis=0
+    )
+
+
+@pytest.mark.parametrize("of", LOSSES)
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 1, ROWS)], ids=["plain", "weighted"])
+def test_the_gradient_is_that_of_the_mean_of_the_members_losses(of, weights):
+    loss, y = LOSSES[of]
+    outputs = 3 if of == "softmax" else 2
+    this = trainer(members(of, outputs), loss)
+    this.optimizer = optimizers.SGD(0.5)
+    before = this.model.parameters.to_host()
+    w = np.ones(ROWS) if weights is None else weights
+
+    def cost():
+        return float(np.sum(w * loss_of_members(this, y)) / w.sum())
+
+    start = cost()
+    fit(this, y, epochs=1, batch_size=ROWS, sample_weight=weights)
+    np.testing.assert_allclose(this.history["loss"][-1], start, rtol=1e-12)
+    after = this.model.parameters.to_host()
+    random = np.random.default_rng(2)
+    for name, value in before.items():
+        gradient = (value - after[name]) / 0.5
+        for other, kept in before.items():
+            this.model.parameters[other] = kept
+        direction, step = random.normal(size=value.shape), 1e-6
+        sides = []
+        for sign in (1, -1):
+            this.model.parameters[name] = value + sign * step * direction
+            sides.append(cost())
+        slope = (sides[0] - sides[1]) / (2 * step)
+        np.testing.assert_allclose(slope, (gradient * direction).sum(), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("of", LOSSES)
+def test_all_engines_agree(of, backend):
+    loss, y = LOSSES[of]
+    outputs = 3 if of == "softmax" else 2
+    metrics = {"identity": "r2", "softmax": "accuracy", "sigmoid": "binary_accuracy"}[of]
+    found = fit(trainer(members(of, outputs), loss, [metrics], backend, "float32"), y)
+    expected = fit(trainer(members(of, outputs), loss, [metrics]), y)
+    for name, value in values(expected).items():
+        np.testing.assert_allclose(values(found)[name], value, rtol=0, atol=2e-3, err_msg=name)
+    np.testing.assert_allclose(found.history["loss"], expected.history["loss"], rtol=1e-3)
+
+
+def test_predictions_are_those_of_the_mean():
+    this = fit(trainer(members("softmax", 3), "softmax_cross_entropy", ["log_loss"]), LABELS)
+    inner = gpunn.Sequential(
+        [layer.config() for layer in this.model.layers[:-1]],
+        FEATURES,
+        "numpy",
+        dtype="float64",
+        values=this.model.parameters.to_host(),
+    )
+    logits = inner.predict(X)
+    e = np.exp(logits - logits.max(axis=2, keepdims=True))
+    expected = (e / e.sum(axis=2, keepdims=True)).mean(axis=1)
+    found = this.model.predict_proba(X)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    log_loss = -np.log(expected[np.arange(ROWS), LABELS]).mean()
+    evaluation = this.evaluate(X, LABELS)
+    np.testing.assert_allclose(evaluation["log_loss"], log_loss)
+    assert evaluation["loss"] > log_loss  # the mean of the members' own
+
+
+def test_members_on_scaled_targets():
+    this = fit(trainer(members("identity", 2, TargetScaling()), metrics=["r2"]), epochs=60)
+    assert this.evaluate(X, Y)["r2"] > 0.7
+    assert this.model.predict(X).shape == (ROWS, 2)
+
+
+@pytest.mark.parametrize("metrics", [(), ("r2",)])
+def test_accumulated_gradients_are_those_of_one_batch(metrics):
+    whole = trainer(members("identity", 2, TargetScaling()), metrics=metrics)
+    parts = trainer(
+        members("identity", 2, TargetScaling()), metrics=metrics, gradient_accumulation=3
+    )
+    fit(whole, batch_size=30)
+    fit(parts, batch_size=10)
+    for name, value in values(whole).items():
+        np.testing.assert_allclose(values(parts)[name], value, atol=1e-9, err_msg=name)
+
+
+# ------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("parts", "loss", "y", "message"),
+    [
+        (
+            [Dense(3), TargetScaling()],
+            "softmax_cross_entropy",
+            LABELS,
+            "'target_scaling_1': does not go",
+        ),
+        (
+            [Dense(2), TargetScaling()],
+            "poisson",
+            Y,
+            "loss 'poisson', which takes outputs for 'expon",
+        ),
+        (
+            members("identity", 3),
+            "softmax_cross_entropy",
+            LABELS,
+            r"'mean_over_.*give it of='softmax'",
+        ),
+    ],
+)
+def test_losses_that_do_not_fit(parts, loss, y, message):
+    with pytest.raises(ArgumentError, match=message):
+        fit(trainer([layer.config() for layer in parts], loss), y)
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([TargetScaling(), Dense(2)], "'dense_1': no layer that is trained may come after"),
+        ([layers.Chain([Dense(2), TargetScaling()])], "contains a layer that comes after the loss"),
+        ([Dense(2), MeanOverMembers()], "'mean_over_members_1': mean_over_members: expected rows"),
+    ],
+)
+def test_places_where_they_can_not_be(parts, message):
+    with pytest.raises(ArgumentError, match=message):
+        gpunn.Sequential(parts, FEATURES, "numpy")
+
+
+def test_nothing_goes_back_through_them():
+    with pytest.raises(ArgumentError, match="target_scaling: comes after the loss"):
+        TargetScaling().backward(None, None, None, None, True)
+
+
+def test_configurations():
+    for layer in (TargetScaling(clip=False), MeanOverMembers("softmax")):
+        config = json.loads(json.dumps(layer.config()))
+        assert resolve(Layer, config, "layer").config() == layer.config()
+    with pytest.raises(ArgumentError, match="of: there is no of 'softmx'"):
+        MeanOverMembers("softmx")
+
+
+def test_a_network_with_a_forward_of_its_own_is_refused():
+    class Own(gpunn.Sequential):
+        def forward(self, x, workspace):
+            assert recorded_tape() is None
+            return super().forward(x, workspace)
+
+    this = trainer([Dense(2), TargetScaling()])
+    this.model = Own([Dense(2), TargetScaling()], FEATURES, "numpy")
+    with pytest.raises(ArgumentError, match="'target_scaling_1': comes after the loss, so the net"):
+        fit(this)
+
+
+def test_a_divergence_is_explained_before_the_loss():
+    this = trainer([Dense(2), TargetScaling()])
+    this.optimizer = optimizers.SGD(1e200)
+    with pytest.raises(DivergenceError, match="network's outputs are up to"):
+        fit(this)
