@@ -78,6 +78,15 @@ def moving() -> list[Layer]:
     ]
 
 
+def members(*more: Layer) -> list[Layer]:
+    return [
+        layers.Members(3),
+        layers.MemberDense(8, "tanh"),
+        layers.MemberDense(CLASSES, separate=True),
+        *more,
+    ]
+
+
 def pixels() -> list[Layer]:
     return [layers.Flatten(), layers.Rescaling(), Dense(8, "relu"), Dense(CLASSES)]
 
@@ -229,6 +238,22 @@ def table() -> Iterator[Run]:
             every_layer,
             optimizer=lambda n=nesterov: optimizers.SGD(0.02, momentum=0.9, nesterov=n),
         )
+    yield Run(
+        "loss of members, of scaled targets",
+        lambda: members(layers.MeanOverMembers(), layers.TargetScaling()),
+        "mean_squared_error",
+        lambda: optimizers.SGD(0.05, momentum=0.9),
+        ["root_mean_squared_error"],
+        y=10 + 5 * NUMBERS,
+        options={"sample_weight": WEIGHTS},
+    )
+    yield Run(
+        "loss of members, of classes",
+        lambda: members(layers.MeanOverMembers("softmax")),
+        optimizer=lambda: optimizers.SGD(0.1, momentum=0.9),
+        metrics=["accuracy"],
+        options={"class_weight": "balanced"},
+    )
     for norm in (None, 0.5):
         yield Run(
             f"optimizer factors of parameters, max_norm {norm}, clipping",
