@@ -61,7 +61,8 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         )
         check_arrays(values, description.dtype)
         model.metadata, model.adapted = description.metadata, description.inputs_fitted
-        model.schema = schema_of(description)
+        if (schema := schema_of(description)) is not None:
+            model.schema = schema
     except (ArgumentError, ArgumentTypeError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{path}: can't rebuild the network: {error}") from error
     return model

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -31,11 +31,12 @@ from gpunn.meaning import Described, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
 from gpunn.storage.models import SCHEMA, Description, model_content
-from gpunn.tables.frames import table_of
-from gpunn.tables.schema import Schema
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.version import __version__
 from gpunn.workspace import Workspace
+
+if TYPE_CHECKING:  # imported when a network first has one, since most have none
+    from gpunn.tables import Schema
 
 __all__ = ["Sequential"]
 
@@ -211,6 +212,8 @@ class Sequential(Described):
 
     @schema.setter
     def schema(self, schema: Schema | None) -> None:
+        from gpunn.tables import Schema
+
         if schema is not None:
             if not isinstance(schema, Schema):
                 raise ArgumentTypeError(
@@ -414,7 +417,7 @@ class Sequential(Described):
         """
         if self._schema is None:
             return X
-        return self._schema.encode(table_of(X, argument), self.dtype)
+        return self._schema.encode(X, self.dtype, argument)
 
     def _checked_inputs(self, X: HostArray) -> np.ndarray:
         X = self.encoded(X)
@@ -648,6 +651,8 @@ def schema_of(description: Description) -> Schema | None:
         If it is damaged.
     """
     if description.schema is not None:
+        from gpunn.tables import Schema
+
         return Schema.from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:
         raise ArgumentError("schema: there are arrays of one, but no description")

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import math
 import operator
 import os
+import zlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal, TextIO, TypeAlias, TypeVar
+from typing import BinaryIO, Literal, TextIO, TypeAlias, TypeVar
 
 import numpy as np
 
+from gpunn.data.limits import check_expansion
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
 from gpunn.storage.formulas import text_of_cell
 from gpunn.storage.reading import LONGEST_LINE, checked_path, open_file
 
-__all__ = ["CSVData", "load_csv", "number_of"]
+__all__ = [
+    "BoundedLines",
+    "CSVData",
+    "load_csv",
+    "number_of",
+    "numbered_rows",
+    "open_table",
+]
+
+GZIP_MAGIC = b"\x1f\x8b"
 
 _MISSING = ("", "NA", "N/A", "nan", "?")
 _BLOCK_CELLS = 2**16  # about 4 MB of Python strings
@@ -75,7 +87,7 @@ def load_csv(
     dtype: str | np.dtype = "float32",
     missing: Collection[str] = _MISSING,
 ) -> CSVData:
-    """Load a CSV file in UTF-8.
+    """Load a CSV file in UTF-8, which may be compressed with gzip.
 
     Empty lines are skipped, and spaces around cells ignored. Quoting is that of Python's `csv`
     module: cells may be quoted with `"`, and a quote inside is doubled. The apostrophe that keeps a
@@ -141,7 +153,7 @@ def load_csv(
     def read(target_type: type[_NumericTarget] | type[_TextTarget]) -> CSVData:
         parser = _Parser(path, float_type, markers)
         with open_table(path) as file:
-            rows = _rows(path, file, delimiter)
+            rows = numbered_rows(path, file, delimiter)
             table = _open_table(path, rows, target, features, header, parser)
             return _read(table, target_type, parser)
 
@@ -163,9 +175,34 @@ class _Table:
 
 
 def open_table(path: str, errors: str = "strict") -> TextIO:
-    """Open a CSV file as text, or raise as `gpunn.storage.reading.open_file` does."""
+    """Open a CSV file as text, or raise as `gpunn.storage.reading.open_file` does.
+
+    One that is compressed with gzip is decompressed, up to the limits of `gpunn.data.limits`.
+    """
     binary = open_file(path, DataFileError)
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="")
+    compressed = binary.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    binary.seek(0)
+    stream = Decompressed(path, binary) if compressed else binary
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline="")
+
+
+class Decompressed(gzip.GzipFile):
+    """What a file compressed with gzip holds; a DataFileError if that is suspiciously much."""
+
+    def __init__(self, path: str, file: BinaryIO) -> None:
+        super().__init__(fileobj=file)
+        self._path, self._file = path, file
+        self._compressed, self._expanded = os.fstat(file.fileno()).st_size, 0
+
+    def read1(self, size: int = -1) -> bytes:
+        chunk = super().read1(size)
+        self._expanded += len(chunk)
+        check_expansion(self._path, self._compressed, self._expanded)
+        return chunk
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class BoundedLines:
@@ -199,8 +236,15 @@ class BoundedLines:
         return line
 
 
-def _rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered]:
-    """Yield the rows that are not empty, all of one length, with their line numbers."""
+def numbered_rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered]:
+    """Yield the rows that are not empty, all of one length, with the numbers of their last lines.
+
+    Raises
+    ------
+    DataFileError
+        If a row has another length than the first, the text is not UTF-8 or wrongly quoted, or the
+        file is compressed and damaged.
+    """
     lines = BoundedLines(path, file)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
     width = 0
@@ -223,6 +267,10 @@ def _rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered]:
         ) from error
     except csv.Error as error:
         raise DataFileError(f"{path}, line {reader.line_num}: {error}") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataFileError(
+            f"{path}: the gzip stream is damaged ({error}); get the file again"
+        ) from error
 
 
 def _open_table(

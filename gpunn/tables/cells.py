@@ -15,7 +15,18 @@ import numpy as np
 from gpunn.data.csv import number_of
 from gpunn.tables.table import Cells, Coded
 
-__all__ = ["Markers", "boolean_text", "coded", "dates_of", "numbers_of", "texts_of"]
+__all__ = [
+    "MISSING_VALUES",
+    "Markers",
+    "boolean_text",
+    "coded",
+    "dates_of",
+    "numbers_of",
+    "texts_of",
+]
+
+MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
+"""Text that means a missing value, in any case, unless others are given."""
 
 TRUE = frozenset(("true", "t", "yes", "y", "1"))
 FALSE = frozenset(("false", "f", "no", "n", "0"))

@@ -19,7 +19,7 @@ from gpunn.errors import (
 from gpunn.meaning import shown
 from gpunn.randomness import generator
 from gpunn.schema import typed
-from gpunn.tables.cells import Markers, boolean_text, coded, texts_of
+from gpunn.tables.cells import MISSING_VALUES, Markers, boolean_text, coded, texts_of
 from gpunn.tables.columns import KINDS, Column, EncodedCategory, Kind
 from gpunn.tables.dates import CYCLES, PARTS, cycle_of
 from gpunn.tables.description import SchemaRecord, column_of, record_of
@@ -30,10 +30,7 @@ from gpunn.tables.learning import finite_numbers, learned_from, valid_dates
 from gpunn.tables.scaling import SCALINGS, Scaling
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["MISSING_VALUES", "Schema"]
-
-MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
-"""Text that means a missing value, in any case."""
+__all__ = ["Schema"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """Whole numbers up to these are exact."""
@@ -193,7 +190,7 @@ class Schema:
         """Names of the matrix's columns."""
         return [*self.numbers, *(category.name for category in self.categories)]
 
-    def encode(self, frame: Any, dtype: str = "float32") -> np.ndarray:
+    def encode(self, frame: Any, dtype: str = "float32", title: str = "X") -> np.ndarray:
         """Return rows as a matrix of finite numbers.
 
         Columns are taken by name, in any order; those that the schema does not know, or that it
@@ -207,6 +204,8 @@ class Schema:
             text, for example.
         dtype : {"float32", "float64"}
             Codes and numbers are computed in float64.
+        title : str
+            What messages call the rows, unless they are from a file.
 
         Returns
         -------
@@ -226,7 +225,7 @@ class Schema:
             If values are missing in columns in which no training row lacked one.
         """
         check_choice("dtype", dtype, LARGEST_CODE)
-        table = self._matched(table_of(frame))
+        table = self._matched(table_of(frame, title))
         matrix = np.empty((table.rows, self.width), dtype)
         findings = Findings()
         with np.errstate(over="ignore"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.errors import DataError, suggest
 
-__all__ = ["Cells", "Coded", "Table", "dictionary_encoded"]
+__all__ = ["Cells", "Coded", "Table", "check_column_names", "dictionary_encoded"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,18 +93,8 @@ class Table:
         self.lines, self.title = lines, title
         self._read = read
         self._columns: dict[str, Cells] = {}
-        self._places: dict[str, int] = {}
-        for place, name in enumerate(names):
-            if not name.strip():
-                raise DataError(
-                    f"{title}: column {place}, counted from 0, has no name; give it one"
-                )
-            if name in self._places:
-                raise DataError(
-                    f"{title}: columns {self._places[name]} and {place}, counted from 0, are both "
-                    f"called {name!r:.80}; rename one of them"
-                )
-            self._places[name] = place
+        check_column_names(names, title)
+        self._places = {name: place for place, name in enumerate(names)}
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -139,6 +129,20 @@ class Table:
         """Return where a cell is, for a message."""
         line = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
         return f"{self.title}: column {name!r}, {line}"
+
+
+def check_column_names(names: Sequence[str], title: str) -> None:
+    """Raise a DataError if a column has no name, or that of another one."""
+    places: dict[str, int] = {}
+    for place, name in enumerate(names):
+        if not name.strip():
+            raise DataError(f"{title}: column {place}, counted from 0, has no name; give it one")
+        if name in places:
+            raise DataError(
+                f"{title}: columns {places[name]} and {place}, counted from 0, are both called "
+                f"{name!r:.80}; rename one of them"
+            )
+        places[name] = place
 
 
 def dictionary_encoded(cells: Sequence[Any], place: Callable[[int], str]) -> Coded:

@@ -1,0 +1,293 @@
+"""Tables from files: text with delimiters, plain or compressed with gzip, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from gpunn.data.csv import number_of, numbered_rows, open_table
+from gpunn.errors import ArgumentError, DataFileError, suggest
+from gpunn.optional import require
+from gpunn.storage.reading import checked_path, open_file
+from gpunn.tables.cells import MISSING_VALUES, Markers
+from gpunn.tables.frames import table_of
+from gpunn.tables.table import Cells, Coded, Table, check_column_names
+
+__all__ = ["read_table"]
+
+DELIMITERS = (",", ";", "\t", "|")
+
+SAMPLE_CHARACTERS, SAMPLE_ROWS = 2**16, 50
+
+BLOCK_CELLS = 2**11
+"""Cells that are Python objects at a time: few enough to stay in the processor's cache, and to be
+gone before Python's garbage collector counts them as old. 2^16 took twice as long."""
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    header: bool | Literal["auto"] = "auto",
+    text: Sequence[str] = (),
+    missing_values: Sequence[str] = MISSING_VALUES,
+) -> Table:
+    """Read a table from a file, whose columns may be of numbers or text.
+
+    Parameters
+    ----------
+    path : path-like
+        Text in UTF-8 with a delimiter between cells, such as CSV and TSV, plain or compressed with
+        gzip; quoted as `gpunn.data.load_csv` has it. Or, if the name ends in ".parquet", Parquet,
+        for which the package pyarrow must be installed, and no other argument has an effect.
+    delimiter : str or None
+        The character between cells; None to find it: a comma, semicolon, tab or "|".
+    decimal : {".", ","} or None
+        The decimal mark. None also takes a comma for it, in columns without points, unless that is
+        the delimiter.
+    header : bool or "auto"
+        Whether the first row has the column names. "auto" is True unless that row is all numbers. A
+        column without a name gets that of its number, counted from 0, such as "Unnamed: 0"; without
+        a header all are called by their numbers.
+    text : sequence of str
+        Columns whose cells stay text, though they may spell numbers, so that "007" is not "7".
+    missing_values : sequence of str
+        Text that means a missing value, in any case.
+
+    Returns
+    -------
+    Table
+        A column is an array of numbers if every cell that is not missing spells one.
+
+    Raises
+    ------
+    DataFileError
+        If a row has too few or too many cells, or the file is empty, damaged or of another kind.
+    DataError
+        If two columns have the same name.
+    ArgumentError
+        If another argument is impossible, or names a column that there is not.
+    MissingPackageError
+        If pyarrow would be needed.
+    OSError
+        If the file can't be opened.
+    """
+    path = checked_path(path)
+    if Path(path).suffix == ".parquet":
+        return read_parquet(path)
+    if delimiter is None:
+        delimiter = found_delimiter(path)
+    elif not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '\r\n"':
+        raise ArgumentError(
+            f"delimiter: expected one character other than a quote or line end; got {delimiter!r}"
+        )
+    if decimal not in (None, ".", ","):
+        raise ArgumentError(f'decimal: expected ".", "," or None; got {decimal!r}')
+    if header not in (True, False, "auto"):
+        raise ArgumentError(f'header: expected True, False or "auto"; got {header!r}')
+    commas = delimiter != "," if decimal is None else decimal == ","
+    reader = Reader(path, delimiter, commas, header, Markers.of(missing_values))
+    return reader.read(text)
+
+
+def read_parquet(path: str) -> Table:
+    """Read a Parquet file by pyarrow."""
+    parquet = require("pyarrow.parquet", "reading Parquet files", "pyarrow")
+    with open_file(path, DataFileError) as file:
+        try:
+            frame = parquet.read_table(file)
+        except (ValueError, OSError) as error:  # as pyarrow's own errors are
+            raise DataFileError(f"{path}: not a readable Parquet file: {error}") from error
+    return table_of(frame, path)
+
+
+def found_delimiter(path: str) -> str:
+    """Return the delimiter that gives a file's first rows equally many cells, and the most.
+
+    If none gives them equally many, but for a single one, it is the one that gives the first row
+    the most.
+    """
+    with open_table(path, errors="replace") as file:
+        try:
+            sample = file.read(SAMPLE_CHARACTERS)
+        except (EOFError, OSError):  # a damaged file, which its reader will report
+            return DELIMITERS[0]
+    lines = sample.splitlines(keepends=True)
+    if len(sample) == SAMPLE_CHARACTERS and len(lines) > 1:
+        del lines[-1]  # which may have been cut
+
+    def columns(delimiter: str) -> tuple[int, int]:
+        try:
+            rows = islice(csv.reader(lines, delimiter=delimiter), SAMPLE_ROWS)
+            widths = [len(row) for row in rows if row]
+        except csv.Error:
+            return 0, 0
+        first = widths[0] if widths else 0
+        return first if first > 1 and len(set(widths)) == 1 else 0, first
+
+    return max(DELIMITERS, key=columns)
+
+
+class Reader:
+    """Reads a file of text once, or twice where a column turns out late to be text.
+
+    Parameters
+    ----------
+    path : str
+    delimiter : str
+    commas : bool
+        Whether a comma may be a decimal mark.
+    header : bool or "auto"
+    markers : Markers
+        Cells that mean a missing value.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        delimiter: str,
+        commas: bool,
+        header: bool | Literal["auto"],
+        markers: Markers,
+    ) -> None:
+        self.path, self.delimiter, self.commas = path, delimiter, commas
+        self.header, self.markers = header, markers
+
+    def read(self, text: Sequence[str]) -> Table:
+        """Read all columns; those that are named in `text` as text."""
+        names, lines, columns = self._pass(text, None)
+        late = [name for name, column in zip(names, columns, strict=True) if column.is_late]
+        if late:
+            _, _, again = self._pass(late, late)
+            for place, name in enumerate(names):
+                if name in late:
+                    columns[place] = again[place]
+        cells = [column.finish() for column in columns]
+        return Table(names, len(lines), cells.__getitem__, lines=lines, title=self.path)
+
+    def _pass(
+        self, text: Sequence[str], only: Sequence[str] | None
+    ) -> tuple[list[str], np.ndarray, list[CellReader]]:
+        """Read the file: names, lines of rows, and columns, or only some of these."""
+        lines = array("q")
+        with open_table(self.path) as file:
+            names, rows = self._names(numbered_rows(self.path, file, self.delimiter))
+            for name in text:
+                if name not in names:
+                    raise ArgumentError(
+                        f"text: there is no column {name!r}; {suggest(name, names)}"
+                    )
+            columns = [CellReader(self.markers, self.commas, name in text) for name in names]
+            wanted = [only is None or name in only for name in names]
+            while block := list(islice(rows, max(1, BLOCK_CELLS // len(names)))):
+                lines.extend(line for line, _ in block)
+                cells = zip(*(row for _, row in block), strict=True)
+                for column, part, wants in zip(columns, cells, wanted, strict=True):
+                    if wants:
+                        column.add(part)
+        if not lines:
+            raise DataFileError(f"{self.path}: there are no rows below the header")
+        return names, np.array(lines, dtype=np.int64), columns
+
+    def _names(
+        self, rows: Iterator[tuple[int, list[str]]]
+    ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        """Return the columns' names, and the rows of data."""
+        first = next(rows, None)
+        if first is None:
+            raise DataFileError(f"{self.path}: the file is empty")
+        top = [cell.strip() for cell in first[1]]
+        header = self.header
+        if header == "auto":
+            header = not all(number_of(cell) is not None for cell in top)
+        if header:
+            names = [name or f"Unnamed: {place}" for place, name in enumerate(top)]
+        else:
+            names, rows = [str(place) for place in range(len(top))], chain([first], rows)
+        check_column_names(names, self.path)
+        return names, rows
+
+
+class CellReader:
+    """Collects a column: as numbers while all cells spell some, as text from then on.
+
+    Parameters
+    ----------
+    markers : Markers
+    commas : bool
+        Whether a comma may be a decimal mark, if there are no points in the column.
+    is_text : bool
+        Whether it is text from the start.
+    """
+
+    def __init__(self, markers: Markers, commas: bool, is_text: bool) -> None:
+        self._markers, self._commas, self._is_text = markers, commas, is_text
+        self.is_late = False
+        """Whether it turned out to be text after some cells were read as numbers."""
+        self._marks: set[str] = set()
+        self._blocks: list[np.ndarray] = []
+        self._values: dict[str, int] = {}
+        self._codes: dict[str, int] = {}  # of cells with the spaces around them
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Add the cells of further rows."""
+        if not self._is_text:
+            numbers = self._numbers(cells)
+            if numbers is not None:
+                self._blocks.append(numbers)
+                return
+            self._is_text, self.is_late = True, bool(self._blocks)
+        if self.is_late:
+            return
+        try:
+            codes = self._coded(cells)
+        except KeyError:
+            for cell in dict.fromkeys(cells):
+                value = self._values.setdefault(cell.strip(), len(self._values))
+                self._codes[cell] = value
+            codes = self._coded(cells)
+        self._blocks.append(codes)
+
+    def _coded(self, cells: Sequence[str]) -> np.ndarray:
+        return np.fromiter(map(self._codes.__getitem__, cells), np.int32, len(cells))
+
+    def finish(self) -> Cells:
+        """Return all cells."""
+        cells = np.concatenate(self._blocks)
+        return Coded(cells, list(self._values)) if self._is_text else cells
+
+    def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
+        """Return cells as numbers, NaN where they are missing; None if one is text."""
+        joined = "".join(cells)
+        if "_" not in joined:  # Python reads 1_000 as a number, tables do not
+            try:
+                numbers = np.fromiter(map(float, cells), np.float64, len(cells))
+            except ValueError:
+                pass
+            else:
+                return numbers if self._is_consistent("." if "." in joined else "") else None
+        parsed = dict.fromkeys(cells, np.nan)
+        for cell in parsed:
+            text = cell.strip()
+            if text.casefold() in self._markers.texts:
+                continue
+            mark = "," if self._commas and "," in text else "." if "." in text else ""
+            number = number_of(text.replace(",", ".") if mark == "," and "." not in text else text)
+            if number is None or not self._is_consistent(mark):
+                return None
+            parsed[cell] = number
+        return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
+
+    def _is_consistent(self, mark: str) -> bool:
+        """Note a decimal mark, and return whether the column has no other one."""
+        if self._commas and mark:
+            self._marks.add(mark)
+        return len(self._marks) < 2

@@ -1,0 +1,213 @@
+"""Tables from files: what is read, in which types, and what is said of damaged files."""
+
+import gzip
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gpunn.errors import (
+    ArgumentError,
+    DataError,
+    DataFileError,
+    FileAccessError,
+    MissingPackageError,
+)
+from gpunn.tables import Schema, files, read_table
+
+TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "table.csv"
+
+
+def cells(table, name):
+    """The cells of a column: a list of numbers, or of texts."""
+    column = table.column(name)
+    if isinstance(column, np.ndarray):
+        return column.tolist()
+    return [column.values[code] for code in column.codes]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("a,b\n1,x\n2,y\n", {"a": [1, 2], "b": ["x", "y"]}),
+        ('a;b\n"1";"x;y"\n2;z', {"a": [1, 2], "b": ["x;y", "z"]}),
+        ("a\tb\n1\t x \n2\ty\n\n", {"a": [1, 2], "b": ["x", "y"]}),
+        ("a|b\n1|x,y\n2|z\n", {"a": [1, 2], "b": ["x,y", "z"]}),
+        ("\ufeffa,b\r\n1,x\r\n2,y\r\n", {"a": [1, 2], "b": ["x", "y"]}),
+        ('a,b\n1,"x\ny"\n2,z\n', {"a": [1, 2], "b": ["x\ny", "z"]}),
+        ("a\n1\n2\n", {"a": [1, 2]}),
+        ("a,\n1,x\n2,y\n", {"a": [1, 2], "Unnamed: 1": ["x", "y"]}),
+        ("1,2\n3,4\n", {"0": [1, 3], "1": [2, 4]}),
+        ("a;b\n1,5;1.5\n2;-2\n", {"a": [1.5, 2], "b": [1.5, -2]}),
+        ("a;b\n1,5;1,5\n2.5;x\n", {"a": ["1,5", "2.5"], "b": ["1,5", "x"]}),
+        ('a,b\n"1,5",2\n"2,5",3\n', {"a": ["1,5", "2,5"], "b": [2, 3]}),
+        ("a;b\n1.234,5;1\n2;2\n", {"a": ["1.234,5", "2"], "b": [1, 2]}),
+        ("a,b\n1_000,1e3\n2,-.5\n", {"a": ["1_000", "2"], "b": [1000, -0.5]}),
+    ],
+    ids=repr,
+)
+def test_cells(text, columns, path):
+    path.write_bytes(text.encode())
+    table = read_table(path)
+    assert table.names == tuple(columns)
+    for name, expected in columns.items():
+        assert cells(table, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [7, 8]),
+        ({"text": ["a"]}, ["007", "8"]),
+        ({"header": False}, ["a", "007", "8"]),
+        ({"delimiter": ";"}, None),
+    ],
+    ids=str,
+)
+def test_options(options, expected, path):
+    path.write_text("a,b\n007,x\n8,y\n")
+    table = read_table(path, **options)
+    if expected is None:
+        assert table.names == ("a,b",)
+    else:
+        assert cells(table, table.names[0]) == expected
+
+
+def test_a_decimal_comma_between_commas(path):
+    path.write_text('a,b\n"1,5",2\n"2,5",3\n')
+    assert cells(read_table(path, decimal=","), "a") == [1.5, 2.5]
+    path.write_text("a;b\n1,5;2\n")
+    assert cells(read_table(path, decimal="."), "a") == ["1,5"]
+
+
+def test_missing_cells(path):
+    path.write_text("a,b,c\n1,x,\n?,?,\nna,, \n-,-,\n")
+    table = read_table(path, missing_values=["", "?", "NA", "-"])
+    assert np.array_equal(table.column("a"), [1, *[np.nan] * 3], equal_nan=True)
+    assert np.isnan(table.column("c")).all()
+    schema = Schema.fit(table, missing_values=["", "?", "NA", "-"])
+    assert [column.missing for column in schema.columns] == [3, 3, 4]
+
+
+def test_columns_that_turn_out_late_to_be_text(path, monkeypatch):
+    """The file is read again for them alone; what spelt a number keeps its spelling."""
+    monkeypatch.setattr(files, "BLOCK_CELLS", 8)
+    rows = [(f"{number:03}", f"{number}", "u" if number < 9 else "1") for number in range(20)]
+    rows[15] = ("x", "15", "u")
+    path.write_text("a,b,c\n" + "".join(",".join(row) + "\n" for row in rows))
+    table = read_table(path)
+    assert cells(table, "a") == [row[0] for row in rows]
+    assert cells(table, "b") == list(range(20))
+    assert cells(table, "c") == [row[2] for row in rows]
+
+
+def test_messages_name_the_line(path):
+    path.write_text('a,b\n1,"x\ny"\n\ninf,z\n')
+    with pytest.raises(DataError, match=r"table\.csv: column 'a', line 5: expected a finite num"):
+        Schema.fit(read_table(path))
+
+
+def test_a_compressed_file(tmp_path):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n1,x\n2,y\n"))
+    assert cells(read_table(path), "b") == ["x", "y"]
+    damaged = gzip.compress(os.urandom(2000).hex().encode())[:1500]
+    path.write_bytes(damaged)
+    with pytest.raises(DataFileError, match=r"the gzip stream is damaged"):
+        read_table(path)
+
+
+def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,1\n" * 100_000))
+    monkeypatch.setattr("gpunn.data.limits.FREE_BYTES", 1000)
+    with pytest.raises(DataFileError, match="more than 200 times as many"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "error", "problem"),
+    [
+        (b"", {}, DataFileError, "the file is empty"),
+        (b"\n\n", {}, DataFileError, "the file is empty"),
+        (b"a,b\n", {}, DataFileError, "there are no rows below the header"),
+        (
+            b"a,b\n1,2\n1\n",
+            {},
+            DataFileError,
+            "line 3: expected 2 cells, as in the first row, got 1",
+        ),
+        (b"a,a\n1,2\n", {}, DataError, "columns 0 and 1, counted from 0, are both called 'a'"),
+        (b"a,b\n1,\xff\n", {}, DataFileError, "expected text in UTF-8"),
+        (b'a,b\n1,"x\n', {}, DataFileError, "unexpected end of data"),
+        (b"a,b\n1,2\n", {"text": ["c"]}, ArgumentError, "text: there is no column 'c'; valid: 'a'"),
+        (b"a,b\n1,2\n", {"delimiter": ""}, ArgumentError, "delimiter: expected one character"),
+        (b"a,b\n1,2\n", {"decimal": ";"}, ArgumentError, "decimal: expected"),
+        (b"a,b\n1,2\n", {"header": "no"}, ArgumentError, "header: expected True, False"),
+    ],
+    ids=str,
+)
+def test_what_can_not_be_read(content, options, error, problem, path):
+    path.write_bytes(content)
+    with pytest.raises(error, match=problem):
+        read_table(path, **options)
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileAccessError, match="there is no such file"):
+        read_table(tmp_path / "table.csv")
+
+
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MissingPackageError, match=r"reading Parquet files needs .* 'pyarrow'"):
+        read_table(tmp_path / "table.parquet")
+
+
+def test_parquet(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"a": [1, None], "b": ["x", "y"]}
+    path = tmp_path / "table.parquet"
+    parquet.write_table(arrow.table(columns), path)
+    assert Schema.fit(read_table(path)) == Schema.fit(columns)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(DataFileError, match="not a readable Parquet file"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ames.tsv",
+        "bike_sharing.csv",
+        "credit_risk.csv",
+        "diamonds.csv",
+        "dry_beans.csv",
+        "electricity.csv",
+        "mushroom.csv",
+    ],
+)
+def test_real_tables_are_read_as_pandas_reads_them(name):
+    path = TABLES / name
+    if not path.exists():
+        pytest.skip(f"the variable GPUNN_DATA names no folder with tables/{name}")
+    frame = pd.read_csv(
+        path,
+        sep="\t" if path.suffix == ".tsv" else ",",
+        keep_default_na=False,
+        na_values=["", "NA", "?"],
+    )
+    table = read_table(path)
+    schema = Schema.fit(table)
+    assert schema == Schema.fit(frame)
+    assert np.array_equal(schema.encode(table), schema.encode(frame))
