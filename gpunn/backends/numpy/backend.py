@@ -18,7 +18,7 @@ from gpunn.backends.numpy.bind import Binder, Calls
 from gpunn.backends.numpy.blas import at_most
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.subnormals import FLUSHED
-from gpunn.backends.recording import Operation, Tape, apply_forms, definition
+from gpunn.backends.recording import Tape, apply_forms, definition
 from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
@@ -73,10 +73,6 @@ class NumpyBackend(Backend):
 
     def copy_to_host(self, array: Array, out: np.ndarray) -> None:
         out[...] = array
-
-    def perform(self, one: Operation) -> None:
-        for call in self.bound([one]):
-            call()
 
     def lower(self, tape: Tape) -> Callable[[int], None]:
         calls = self.bound(tape)

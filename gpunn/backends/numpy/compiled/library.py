@@ -58,7 +58,10 @@ class Library:
 
     def __init__(self, path: Path, target: Target) -> None:
         self.path, self.target, self.vectors = path, target, target.vectors
-        self._address_of = archived(path) if path.suffix == ".zip" else linked(path)
+        # Each is asked for once: looking one up takes microseconds.
+        self._address_of = functools.cache(
+            archived(path) if path.suffix == ".zip" else linked(path)
+        )
         for name, parameters in ENTRIES.items():
             # An int is taken for a pointer in half the time that it takes to check its range.
             function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * parameters)
