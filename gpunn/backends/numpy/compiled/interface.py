@@ -17,6 +17,7 @@ __all__ = [
     "BY_THRESHOLD",
     "COUNT",
     "DONE",
+    "DOTS",
     "DTYPES",
     "FIRST_SLOT",
     "GENERATION",
@@ -37,6 +38,7 @@ __all__ = [
     "TILE_VECTORS",
     "TRANSPOSED_PANELS",
     "TRANSPOSED_PRODUCT",
+    "TRANSPOSED_RESULT",
     "UINT8",
     "UINT16",
     "VALUES",
@@ -118,7 +120,7 @@ class Vectors(NamedTuple):
         return TILE_VECTORS * self.size
 
 
-TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT = range(4)
+TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, DOTS = range(6)
 """How a product is done by tiles:
 
 * TILES: from where A and B lie.
@@ -126,6 +128,8 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT = range(4)
 * TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
 * TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
   small.
+* TRANSPOSED_RESULT: A.T lies in memory, and C has few columns; as C.T = B.T A.T.
+* DOTS: A lies in memory, and C has few columns; each number of C as a scalar product.
 """
 
 
@@ -141,6 +145,8 @@ class ProductArgs(NamedTuple):
         How it is done.
     by_columns : int
         Whether threads divide the columns of C among them, rather than the rows.
+    by_terms : int
+        Whether threads divide the terms instead, and each has a C of its own, to be summed.
     size : int
         Bytes of a number.
     m, n, k : int
@@ -152,7 +158,8 @@ class ProductArgs(NamedTuple):
     initial, c, c_row : int
         Addresses, and the stride of C.
     c_thread : int
-        Stride to the C of the next thread, if each has one for the rows that it does at a time.
+        Stride to the C of the next thread, if each has one: of its terms, or for the rows that it
+        does at a time.
     floor : float
         0.0 for ReLU, minus infinity for none.
     rows, terms : int
@@ -168,6 +175,7 @@ class ProductArgs(NamedTuple):
 
     method: Any
     by_columns: Any
+    by_terms: Any
     size: Any
     m: Any
     n: Any

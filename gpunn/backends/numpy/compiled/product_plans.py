@@ -12,16 +12,19 @@ from functools import partial
 import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import (
+    DOTS,
     MAX_ARGS,
     PACKED,
     TILES,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
+    TRANSPOSED_RESULT,
     ProductArgs,
     Vectors,
 )
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.program import Instruction, address, encoded
+from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.backends.numpy.memory import zeros
 from gpunn.typing import Array
 
@@ -37,6 +40,9 @@ NARROW = 512
 """Columns of B up to which tiles need no panels for some more rows; and terms up to which a panel
 of a transposed B stays in the first cache."""
 
+FEW_COLUMNS = 4
+"""Columns of C up to which the vectors of a tile would be mostly empty."""
+
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """Terms, and numbers in a gradient of weights, up to which putting B into panels takes longer than
 it saves."""
@@ -47,6 +53,13 @@ LARGE_RESULT = 1 << 19
 APART = 1 << 19
 """Bytes that the terms done at a time may span in a matrix, so that a tile still finds each row in
 the cache: rows that lie a power of two apart push each other out of it."""
+
+SHARED = 1 << 19
+"""Bytes of a matrix up to which each thread may take all of it: as it does if the rows of the other
+one are divided."""
+
+LEAST_TILES = 2
+"""Tiles' heights of rows a thread, at least, for rows to be divided where columns could be."""
 
 MOST_TILES = 8
 """Tiles' heights of rows done at a time, at most: more of A would not stay in the cache."""
@@ -89,12 +102,15 @@ class ProductPlans:
         The registers that the kernels were compiled for.
     gradients : list of array
         Results of those that had a transposed A: gradients of weights.
+    by_columns : set of int
+        Addresses of the results whose columns the threads divide, rather than the rows.
     """
 
     threads: int
     most: int
     vectors: Vectors
     gradients: list[Array] = field(default_factory=list)
+    by_columns: set[int] = field(default_factory=set)
     _panels: Array | None = None
 
     def encode(
@@ -127,6 +143,9 @@ class ProductPlans:
         panel_bytes = self.vectors.panel
         method = self._method(m, n, k, size, transpose_a, transpose_b)
         panel = panel_bytes // size
+        by_columns = not transpose_a and self._divides_columns(m, n, k, size)
+        by_terms = transpose_a and self._divides_terms(a, b, out)
+        self.divide(out, by_columns)
         if transpose_a:
             self.gradients.append(out)
         # Tiles add to something: where there is no bias, to zeros, at least as many as a tile has.
@@ -141,6 +160,10 @@ class ProductPlans:
             rows, terms = MOST_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
         elif method == TRANSPOSED_PANELS:
             numbers = k * panel
+        elif method == TRANSPOSED_RESULT and n > 1:
+            numbers = n * m
+        elif method == DOTS and n > 1:
+            numbers = n * k
         elif method == TRANSPOSED_PRODUCT:
             rows = self._rows_within(2 * CACHED, k * size)
             numbers = m * rows
@@ -159,7 +182,8 @@ class ProductPlans:
             read.append(buffer)
         args = ProductArgs(
             method=method,
-            by_columns=not transpose_a and self.divides_columns(m, n, size),
+            by_columns=by_columns,
+            by_terms=by_terms,
             size=size,
             m=m,
             n=n,
@@ -180,23 +204,59 @@ class ProductPlans:
             buffer=buffer,
             buffer_bytes=buffer_bytes,
         )
-        product = Instruction("product", args, read, [out])
+        whole_rows = not by_columns and not transpose_a and method != TRANSPOSED_PRODUCT
+        by_rows = [a, out] if whole_rows else []
+        product = Instruction("product", args, read, [out], by_rows)
+        if by_terms:
+            # As each thread has its own rows of a batch, none has to wait for the others' before.
+            parts = np.empty((self.threads, out.size), out.dtype)
+            args = args._replace(c=parts, c_thread=parts[0].nbytes)
+            product = Instruction("product", args, read, [parts], [a, b])
+            return [*instructions, product, sum_rows(parts, out)]
         if method in (TILES, PACKED) and transpose_a:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
 
-    def divides_columns(self, rows: int, columns: int, size: int) -> bool:
-        """Return whether threads divide the columns of a layer's outputs, rather than the rows."""
-        return rows <= columns and columns >= self.threads * self.vectors.panel // size
+    def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
+        """Return whether threads divide the terms of a gradient of weights: the rows of a batch.
+
+        Each then needs no rows of another, but there are as many results to be summed.
+        """
+        if self.is_by_columns(a) or self.is_by_columns(b):
+            return False
+        if not 1 < self.threads <= a.shape[0]:
+            return False
+        most = min(SMALL_RESULT, (a.size + b.size) // (2 * self.threads))
+        return bool(out.size <= most)
+
+    def divide(self, array: Array, by_columns: bool) -> None:
+        """Note how the threads divide what they compute: its columns, or else its rows."""
+        (self.by_columns.add if by_columns else self.by_columns.discard)(address(array))
+
+    def is_by_columns(self, array: Array) -> bool:
+        """Return whether the threads have divided the columns of an array."""
+        return address(array) in self.by_columns
+
+    def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
+        """Return whether threads divide the columns of a product, rather than the rows.
+
+        By rows, each thread keeps its part of a batch from layer to layer, but takes all of B.
+        """
+        if rows > columns or columns < self.threads * self.vectors.panel // size:
+            return False
+        few = rows < self.threads * LEAST_TILES * self.vectors.tile_rows
+        return few or terms * columns * size > SHARED
 
     def _method(
         self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool
     ) -> int:
         panel = self.vectors.panel // size
+        if n <= FEW_COLUMNS and not transpose_b:
+            return TRANSPOSED_RESULT if transpose_a else DOTS
         if transpose_a:
             few = k <= panel // 2 or (k <= FEW_TERMS and n < NARROW)
             return TILES if few or m * n <= SMALL_RESULT else PACKED
-        if transpose_b:
+        if transpose_b and k > 1:
             if k <= panel and m * n >= LARGE_RESULT:
                 return PACKED
             if k > NARROW and m <= SKINNY and n >= self.threads * max(m, panel):

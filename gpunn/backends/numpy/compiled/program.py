@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,6 +55,9 @@ class Instruction:
         In the order that the kernel's docstring gives.
     reads, writes : sequence of array
         The memory that it reads and writes, which must last as long as the program.
+    by_rows : sequence of array
+        Those of them that the threads divide by rows, the same rows of each (`partition`): between
+        two instructions that do so, no thread has to wait for another.
     early : bool
         Whether to run it as soon as what it reads is there, rather than where it was asked for.
     fuse : callable, optional
@@ -69,6 +72,7 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
+    by_rows: Sequence[np.ndarray] = ()
     early: bool = False
     fuse: Callable[[Instruction], Instruction] | None = None
     non_final: Sequence[float | np.ndarray | None] = ()
@@ -80,32 +84,54 @@ class Instruction:
         return next((DTYPES[char] for char in used if char in DTYPES), "float32")
 
     @cached_property
-    def read_extents(self) -> list[tuple[int, int]]:
-        """Where what it reads begins and ends in memory."""
-        return extents(self.reads)
+    def read_extents(self) -> list[Extent]:
+        """Where what it reads lies in memory."""
+        return [extent(each, self.by_rows) for each in self.reads]
 
     @cached_property
-    def written_extents(self) -> list[tuple[int, int]]:
-        """Where what it writes begins and ends in memory."""
-        return extents(self.writes)
+    def written_extents(self) -> list[Extent]:
+        """Where what it writes lies in memory."""
+        return [extent(each, self.by_rows) for each in self.writes]
 
     def waits_for(self, other: Instruction) -> bool:
         """Return whether this must come after the other: one changes what the other uses."""
         return (
-            overlap(self.read_extents, other.written_extents)
-            or overlap(self.written_extents, other.written_extents)
-            or overlap(self.written_extents, other.read_extents)
+            conflict(self.read_extents, other.written_extents)
+            or conflict(self.written_extents, other.written_extents)
+            or conflict(self.written_extents, other.read_extents)
         )
 
 
-def extents(arrays: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """Return where the memory of contiguous arrays begins and ends."""
-    return [(begin := address(array), begin + array.nbytes) for array in arrays]
+class Extent(NamedTuple):
+    """Where a contiguous array lies in memory.
+
+    Attributes
+    ----------
+    begin, end : int
+        Addresses.
+    rows : int
+        Its rows, if the threads divide them; 0 if not.
+    """
+
+    begin: int
+    end: int
+    rows: int
+
+    def meets(self, other: Extent) -> bool:
+        """Return whether the two have memory in common."""
+        return self.begin < other.end and other.begin < self.end
 
 
-def overlap(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> bool:
-    """Return whether a range of one list meets one of the other."""
-    return any(a < d and c < b for a, b in some for c, d in others)
+def extent(array: np.ndarray, by_rows: Sequence[np.ndarray]) -> Extent:
+    """Return where a contiguous array lies, and its rows if it is one of those."""
+    begin = address(array)
+    divided = any(array is each for each in by_rows)
+    return Extent(begin, begin + array.nbytes, array.shape[0] if divided else 0)
+
+
+def conflict(some: list[Extent], others: list[Extent]) -> bool:
+    """Return whether threads may meet: memory in common that is not divided by the same rows."""
+    return any(a.meets(b) and not (a == b and a.rows) for a in some for b in others)
 
 
 class Program:
@@ -218,7 +244,9 @@ def fuse_updates(order: Sequence[Instruction]) -> list[Instruction]:
         before = result[-1] if result else None
         if before is not None and before.fuse is not None and instruction.early:
             gradient = before.written_extents
-            readers = [one for one in order if overlap(one.read_extents, gradient)]
+            readers = [
+                one for one in order if any(a.meets(b) for a in one.read_extents for b in gradient)
+            ]
             if (
                 instruction.read_extents[:1] == gradient
                 and readers[0] is readers[-1] is instruction

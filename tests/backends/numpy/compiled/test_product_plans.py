@@ -31,10 +31,17 @@ CASES = [
     ("PACKED", "tn", 517, 70, 260),
     ("PACKED", "nt", 1030, 523, 10),
     ("TRANSPOSED_PANELS", "nt", 45, 77, 130),
-    ("TRANSPOSED_PANELS", "nt", 1, 1, 1),
+    ("TRANSPOSED_PANELS", "nt", 1, 1, 2),
     ("TRANSPOSED_PANELS", "nt", 170, 300, 530),
     ("TRANSPOSED_PRODUCT", "nt", 35, 700, 530),
     ("TRANSPOSED_PRODUCT", "nt", 150, 701, 530),
+    ("TILES", "nt", 35, 77, 1),
+    ("TRANSPOSED_RESULT", "tn", 130, 1, 50),
+    ("TRANSPOSED_RESULT", "tn", 131, 3, 51),
+    ("TRANSPOSED_RESULT", "tn", 1, 1, 1),
+    ("DOTS", "nn", 130, 1, 50),
+    ("DOTS", "nn", 131, 4, 700),
+    ("DOTS", "nn", 1, 1, 1),
 ]
 
 
@@ -82,6 +89,35 @@ def test_sizes_decide_on_the_method(method, form, m, n, k):
     assert product.args.method == getattr(interface, method)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("m", "n", "k"), [(40, 21, 500), (50, 1, 300), (50, 3, 301), (1, 1, 40)])
+def test_gradients_of_long_batches_are_summed_over_the_threads(m, n, k, dtype):
+    """So no thread waits for rows of another, nor reads any but its own."""
+    for threads in (2, 3):
+        a, b, out = operands("tn", m, n, k, dtype)
+        product, total = plans(threads).encode(a, b, out, transpose_a=True)
+        assert product.args.by_terms
+        assert total.kernel == "sum_rows"
+        assert product.by_rows == [a, b]
+        run([product, total], threads)
+        bound = 2 * k * np.finfo(dtype).eps * (np.abs(a.T) @ np.abs(b))
+        assert (np.abs(out - a.T.astype(np.float64) @ b) <= bound).all()
+
+
+def test_threads_divide_the_rows_of_a_batch_where_all_can_hold_the_weights():
+    made = plans(2)
+    divided = {}
+    for name, m, n, k in (
+        ("small", 64, 128, 128),
+        ("short", 32, 128, 128),
+        ("wide", 128, 900, 784),
+    ):
+        a, b, out = operands("nn", m, n, k, "float32")
+        product = made.encode(a, b, out)[-1]
+        divided[name] = (made.is_by_columns(out), bool(product.by_rows))
+    assert divided == {"small": (False, True), "short": (True, False), "wide": (True, False)}
+
+
 def test_panels_are_as_large_as_the_products_need():
     data = np.zeros((100_000, 4), np.float32)
     x, weights, out = (np.zeros(shape, np.float32) for shape in ((8, 4), (4, 300), (8, 300)))
@@ -93,7 +129,11 @@ def test_panels_are_as_large_as_the_products_need():
 
 
 @pytest.mark.parametrize(
-    "sizes", [(1, 701, 300), (33, 130, 300), (37, 2050, 300), (300, 261, 290), (170, 530, 40)]
+    "sizes",
+    [
+        *((1, 701, 300), (33, 130, 300), (37, 2050, 300), (300, 261, 290), (170, 530, 40)),
+        *((33, 1, 130), (33, 3, 130)),
+    ],
 )
 def test_bias_and_floor_are_applied_once(sizes):
     a, b, out = operands("nn", *sizes, "float64")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gpunn import activations
 from gpunn.activations import Activation
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
-from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
+from gpunn.backends.numpy.compiled.interface import ACTIVATIONS, BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.typing import Array
 
-__all__ = ["Activations", "sum_rows"]
+__all__ = ["Activations"]
 
 NAMES = {
     activations.Identity: "leaky_relu",
@@ -38,9 +41,13 @@ class Activations(Forms):
         if known is None or not same_kind(*given) or not z.size:
             return None
         number, *parameters = known
-        shape = self.divided_shape(z) if bias is None else rows_and_columns(z, bias)
+        by_rows: list[Array] = []
+        shape = divided_columns(z)
+        if bias is None:
+            shape, by_rows = self.divided(z, out)
         args = [number, z, bias, out, *shape, *parameters]
-        return [Instruction("activate", args, given, [out] if bias is None else [z, out])]
+        writes = [out] if bias is None else [z, out]
+        return [Instruction("activate", args, given, writes, by_rows)]
 
     def activation_gradient(
         self,
@@ -58,19 +65,25 @@ class Activations(Forms):
         if type(activation) is activations.Identity:
             return [] if bias_gradient is None else [sum_rows(gradient, bias_gradient)]
         number, *parameters = known
-        shape = rows_and_columns(gradient, bias_gradient)
-        args = [number, source, gradient, bias_gradient, *shape, *parameters]
-        return [Instruction("activation_gradient", args, [source, gradient], [gradient, *sums])]
+        shape, by_rows = self.divided(gradient, gradient)
+        afterwards = []
+        if bias_gradient is not None and by_rows and 1 < self.threads <= gradient.shape[0]:
+            # Each thread sums its own rows.
+            parts = np.empty((self.threads, bias_gradient.size), gradient.dtype)
+            afterwards.append(sum_rows(parts, bias_gradient))
+            shape, sums = (gradient.shape[0], bias_gradient.size, 0), [parts]
+        elif bias_gradient is not None:
+            shape, by_rows = divided_columns(gradient), []
+        args = [number, source, gradient, *(sums or [None]), *shape, *parameters]
+        by_rows = [source, *by_rows] if by_rows else []
+        read, changed = [source, gradient], [gradient, *sums]
+        gradients = Instruction("activation_gradient", args, read, changed, by_rows)
+        return [gradients, *afterwards]
 
 
-def sum_rows(x: Array, out: Array) -> Instruction:
-    """Return what sets out = sum over the rows of x."""
-    return Instruction("sum_rows", [x, out, *rows_and_columns(x, out)], [x], [out])
-
-
-def rows_and_columns(z: Array, bias: Array | None) -> tuple[int, int]:
-    """Return a shape whose columns the threads divide: all numbers a row, if there is no bias."""
-    return (1, z.size) if bias is None else (z.shape[0], z.size // z.shape[0])
+def divided_columns(z: Array) -> tuple[int, int, int]:
+    """Return rows, columns, and the number of which the columns of a thread are a multiple."""
+    return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 
 def arguments_of(f: Any) -> tuple[float, ...] | None:

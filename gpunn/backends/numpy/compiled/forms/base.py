@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
@@ -37,15 +38,20 @@ class Forms:
     def __init__(self, threads: int, products: ProductPlans) -> None:
         self.threads, self.products = threads, products
 
-    def divided_shape(self, x: Array) -> tuple[int, int]:
-        """Return a shape of x whose columns threads are to divide where all elements are alike.
+    def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
+        """Return how threads are to divide x, and out alike, where all elements are alike.
 
-        As the product that gives a layer's outputs is divided, so that each finds its own in its
-        cache: all elements are one row, where that is by rows.
+        As the product that x comes from was divided, so that each thread finds its own in its
+        cache. The first is a shape, whose columns are divided, and the number that a part of them
+        is a multiple of: if x is divided by rows, it is one long row. The second are the arrays
+        that are divided by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
-        by_columns = self.products.divides_columns(rows, columns, x.itemsize)
-        return (rows, columns) if by_columns else (1, x.size)
+        by_columns = self.products.is_by_columns(x)
+        self.products.divide(out, by_columns)
+        if by_columns:
+            return (rows, columns, BLOCK_BYTES // x.itemsize), []
+        return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
         """Return what sets out = out + sum_i weights_i values_i; without weights, all are 1."""

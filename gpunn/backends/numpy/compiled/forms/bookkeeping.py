@@ -38,7 +38,7 @@ class Bookkeeping(Forms):
             return None
         row_bytes = out.nbytes // out.shape[0]
         args = [source, order, start, out, out.shape[0], row_bytes]
-        return [Instruction("gather", args, [source, order, start], [out])]
+        return [Instruction("gather", args, [source, order, start], [out], [out])]
 
     def sum(self, values: Array, out: Array) -> Steps:
         if not same_kind(values, out):

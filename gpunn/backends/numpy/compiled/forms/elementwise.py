@@ -29,8 +29,9 @@ class Elementwise(Forms):
             moving, numbers = [rate], [rate, 0, 0.0]
         if not same_kind(x, out, *moving):
             return None
-        args = [x, out, *self.divided_shape(x), passes, key, *numbers]
-        return [Instruction("dropout", args, [x, passes, *moving], [out])]
+        shape, by_rows = self.divided(x, out)
+        args = [x, out, *shape, passes, key, *numbers]
+        return [Instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Steps:
         if not same_kind(out) or not x.flags.c_contiguous:
@@ -61,4 +62,4 @@ class Elementwise(Forms):
         if not same_kind(x, mean, std, out):
             return None
         args = [x, mean, std, out, x.shape[0], mean.size]
-        return [Instruction("standardize", args, [x, mean, std], [out])]
+        return [Instruction("standardize", args, [x, mean, std], [out], [x, out])]

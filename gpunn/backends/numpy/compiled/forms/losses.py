@@ -131,7 +131,9 @@ class Losses(Forms):
         args += [scratch, scratch[0].nbytes, together, ROW_FUNCTIONS.index(function.name)]
         args += map(float, function[1:])
         read = present(predictions, targets, weights, normalizer, scratch)
-        return Instruction("sum_over_outputs", args, read, present(values, gradient))
+        writes = present(values, gradient)
+        by_rows = present(predictions, targets, weights, *writes)
+        return Instruction("sum_over_outputs", args, read, writes, by_rows)
 
     def softmax_cross_entropy(
         self,
@@ -155,7 +157,9 @@ class Losses(Forms):
         args = [predictions, labels, probabilities, weights, normalizer, rows, classes, values]
         args += [gradient, scratch, scratch[0].nbytes, moving, number]
         read = present(predictions, targets, weights, normalizer, scratch, moving)
-        return Instruction("softmax_cross_entropy", args, read, present(values, gradient))
+        writes = present(values, gradient)
+        by_rows = present(predictions, targets, weights, *writes)
+        return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
         """Return memory for so many blocks for each thread, of numbers of an array's type."""

@@ -76,7 +76,10 @@ class Metrics(Losses):
     def _top_k_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
         actual, steps = self._true_classes(p, t)
         args = [p, actual, *p.shape, metric.k, values]
-        return [*steps, Instruction("top_k", args, [p, actual], [values])]
+        return [
+            *steps,
+            Instruction("top_k", args, [p, actual], [values], [p, actual, values]),
+        ]
 
     def _mean(
         self, function: str, p: Array, t: Array, values: Array, constant: float = 0.0
@@ -115,7 +118,8 @@ class Metrics(Losses):
         """Return an array for the weights of rows whose class is right, and what sets it."""
         right, read = np.empty_like(predicted), [predicted, actual, weights]
         args = [*read, weights.size, right]
-        return right, [Instruction("weights_where_right", args, read, [right])]
+        by_rows = [*read, right]
+        return right, [Instruction("weights_where_right", args, read, [right], by_rows)]
 
     def _r2(self, _: Any, p: Array, t: Array, weights: Array, summary: Array) -> Instructions:
         total = np.empty(1, p.dtype)
@@ -150,7 +154,7 @@ class Metrics(Losses):
         classes = np.empty(x.shape[0], x.dtype)
         rule = interface.BY_LARGEST if threshold is None else interface.BY_THRESHOLD
         args = [x, *x.shape, classes, rule, float(threshold or 0)]
-        return classes, [Instruction("classify", args, [x], [classes])]
+        return classes, [Instruction("classify", args, [x], [classes], [x, classes])]
 
     def _true_classes(
         self, predictions: Array, targets: Array, threshold: float | None = None
@@ -160,7 +164,8 @@ class Metrics(Losses):
             return self._classes(targets, threshold)
         classes = np.empty(targets.size, predictions.dtype)
         args = [targets, targets.size, 1, classes, interface.OF_LABELS, 0.0]
-        return classes, [Instruction("classify", args, [targets], [classes])]
+        by_rows = [targets, classes]
+        return classes, [Instruction("classify", args, [targets], [classes], by_rows)]
 
 
 def add_at(places: Array, weights: Array, out: Array) -> Instruction:

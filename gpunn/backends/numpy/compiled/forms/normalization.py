@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.forms.activations import sum_rows
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.sums import sum_rows
 from gpunn.typing import Array
 
 __all__ = ["Normalization"]
@@ -32,7 +32,7 @@ class Normalization(Forms):
             return None
         factors = np.empty((self.threads, mean.size), mean.dtype)
         args = [*read, factors, out, *x.shape, float(epsilon)]
-        return [Instruction("normalize", args, read, [factors, out])]
+        return [Instruction("normalize", args, read, [factors, out], [x, out])]
 
     def batch_norm(
         self,
@@ -84,7 +84,7 @@ class Normalization(Forms):
         if not same_kind(*read, *changed):
             return None
         args = [*read, *changed, *x.shape, float(epsilon)]
-        return [Instruction("layer_norm", args, read, changed)]
+        return [Instruction("layer_norm", args, read, changed, [x, *changed])]
 
     def layer_norm_gradient(
         self,
@@ -101,6 +101,6 @@ class Normalization(Forms):
         sums = np.empty((2, self.threads, scale.size), scale.dtype)
         args = [*read, sums, *gradient.shape]
         return [
-            Instruction("layer_norm_gradient", args, read, [gradient, sums]),
+            Instruction("layer_norm_gradient", args, read, [gradient, sums], read[:3]),
             *map(sum_rows, sums, changed),
         ]

@@ -165,13 +165,13 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set z = z + bias; out = f(z). Each thread does some columns, a block at a time.
 
     Arguments: activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns),
-    rows, columns, two parameters (floats).
+    rows, columns, multiple (of which the columns of a thread are one), two parameters (floats).
     """
-    activation, z, bias, out, rows, columns = integers(args, 0, 6)
-    parameters = floats(args, 6, 2)
+    activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
+    parameters = floats(args, 7, 2)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes = block_size(dtype)
-    begin, end = partition(columns, lanes, thread, threads)
+    begin, end = partition(columns, multiple, thread, threads)
     for row in range(rows):
         for column in range(begin, end, lanes):
             at, left = row * columns + column, end - column
@@ -186,22 +186,29 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = its sum over the rows.
 
-    Each thread does some columns, a block at a time. Arguments: activation, source_ptr
-    (rows, columns), which is what the derivative is written in, gradient_ptr (rows, columns),
-    bias_gradient_ptr (columns,) or 0, rows, columns, two parameters (floats).
+    Each thread does some columns, a block at a time; or some rows, and the sum of these.
+    Arguments: activation, source_ptr (rows, columns), which is what the derivative is written in,
+    gradient_ptr (rows, columns), bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0,
+    rows, columns, multiple (of which the columns of a thread are one; 0 for rows), two parameters
+    (floats).
     """
-    activation, source, gradient, bias_gradient, rows, columns = integers(args, 0, 6)
-    parameters = floats(args, 6, 2)
+    activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
+    parameters = floats(args, 7, 2)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes = block_size(dtype)
-    begin, end = partition(columns, lanes, thread, threads)
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
+    first_row, last_row, begin, end, sums = 0, rows, 0, columns, 0
+    if multiple == 0:
+        first_row, last_row = partition(rows, 1, thread, threads)
+        sums = thread * columns
+    else:
+        begin, end = partition(columns, multiple, thread, threads)
+    for top in range(first_row, last_row, ROWS):
+        bottom = min(top + ROWS, last_row)
         for column in range(begin, end, lanes):
             left = end - column
             total = block_of(dtype, 0)
-            if bias_gradient != 0 and top > 0:
-                total = load(dtype, bias_gradient, column, left)
+            if bias_gradient != 0 and top > first_row:
+                total = load(dtype, bias_gradient, sums + column, left)
             for row in range(top, bottom):
                 at = row * columns + column
                 slope = derivative_of(activation, load(dtype, source, at, left), first, second)
@@ -210,4 +217,4 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
                 store(changed, gradient, at, left)
                 total = total + changed
             if bias_gradient != 0:
-                store(total, bias_gradient, column, left)
+                store(total, bias_gradient, sums + column, left)

@@ -45,11 +45,14 @@ def mix(dtype: Any, bits: Any) -> Any:
 def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.dropout`; each thread does some columns.
 
-    Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, passes_ptr (1,) of
-    int64, key, rate_ptr (1,) or 0; where that is 0, threshold (the rate times 2^32), scale (float).
+    Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of which the
+    columns of a thread are one), passes_ptr (1,) of int64, key, rate_ptr (1,) or 0; where that is
+    0, threshold (the rate times 2^32), scale (float).
     """
-    x, out, rows, columns, passes_ptr, layer_key, rate_ptr, threshold = integers(args, 0, 8)
-    (factor,) = floats(args, 8, 1)
+    x, out, rows, columns, multiple, passes_ptr, layer_key, rate_ptr, threshold = integers(
+        args, 0, 9
+    )
+    (factor,) = floats(args, 9, 1)
     if rate_ptr != 0:
         rate = scalar(dtype, rate_ptr)
         # To the nearest integer, half to even: that is how numbers from 2^52 on are rounded.
@@ -62,7 +65,7 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     passes = bits_of(dtype, scalar(args, passes_ptr))
     key = mix(dtype, passes * golden ^ bits_of(dtype, layer_key))
     lanes = block_size(dtype)
-    begin, end = partition(columns, lanes, thread, threads)
+    begin, end = partition(columns, multiple, thread, threads)
     for row in range(rows):
         for column in range(begin, end, lanes):
             at, left = row * columns + column, end - column

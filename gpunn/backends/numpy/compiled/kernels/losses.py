@@ -173,7 +173,7 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     factor = T(slope) / normalizer_or_one(dtype, normalizer_ptr)
     terms = scratch_ptr + thread * scratch_stride
     lanes = block_size(dtype)
-    begin, end = partition(rows, lanes, thread, threads)
+    begin, end = partition(rows, 1, thread, threads)
     for start in range(begin, end, together):
         stop = min(start + together, end)
         first, last = start * outputs, stop * outputs
@@ -244,7 +244,7 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
     n = block_of(dtype, normalizer_or_one(dtype, normalizer_ptr))
     lanes = block_size(dtype)
     columns, targets = scratch_ptr + thread * scratch_stride, classes * lanes
-    begin, end = partition(rows, lanes, thread, threads)
+    begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end, lanes):
         left, row = end - i, i * classes
         labels = block_of(dtype, 0)

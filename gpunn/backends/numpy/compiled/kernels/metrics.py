@@ -61,7 +61,7 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
     x, rows, columns, classes, rule = integers(args, 0, 5)
     (threshold,) = floats(args, 5, 1)
     lanes = block_size(dtype)
-    begin, end = partition(rows, lanes, thread, threads)
+    begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end, lanes):
         left, row = end - i, i * columns
         if rule == OF_LABELS:
@@ -89,7 +89,7 @@ def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> Non
     """
     predicted, actual, weights, rows, out = integers(args, 0, 5)
     lanes = block_size(dtype)
-    begin, end = partition(rows, lanes, thread, threads)
+    begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end, lanes):
         left = end - i
         right = equals(load(dtype, predicted, i, left), load(dtype, actual, i, left))
@@ -107,7 +107,7 @@ def top_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
     numbers = vector(dtype, predictions, rows * classes)
     actual, correct = vector(dtype, actual_ptr, rows), vector(dtype, correct_ptr, rows)
     lanes = block_size(dtype)
-    begin, end = partition(rows, lanes, thread, threads)
+    begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end):
         true = min(max(int(actual[i]), 0), classes - 1)
         of_true, larger = block_of(dtype, numbers[i * classes + true]), block_of(dtype, 0)

@@ -15,6 +15,7 @@ from numba import carray
 
 from gpunn.backends.numpy.compiled.interface import (
     COUNT,
+    DOTS,
     FIRST_SLOT,
     GRADIENTS,
     MAX_ARGS,
@@ -24,8 +25,16 @@ from gpunn.backends.numpy.compiled.interface import (
     TILE_VECTORS,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
+    TRANSPOSED_RESULT,
     VALUES,
     P,
+)
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
 from gpunn.backends.numpy.compiled.kernels.kernel import (
@@ -105,6 +114,10 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
         by_transposed_panels(dtype, args, thread, threads)
     elif method == TRANSPOSED_PRODUCT:
         by_transposed_product(dtype, args, thread, threads)
+    elif method == TRANSPOSED_RESULT:
+        by_transposed_result(dtype, args, thread, threads)
+    elif method == DOTS:
+        by_scalar_products(dtype, args, thread, threads)
     else:
         by_tiles(dtype, args, thread, threads)
 
@@ -113,11 +126,22 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def own_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
     """Return the block of C that a thread computes: first, last + 1 row; first, last + 1 column."""
     first, last, left, right = 0, w[P.m], 0, w[P.n]
-    if w[P.by_columns]:
+    if w[P.by_terms]:
+        pass
+    elif w[P.by_columns]:
         left, right = partition(w[P.n], PANEL // w[P.size], thread, threads)
     else:
         first, last = partition(w[P.m], 1, thread, threads)
     return first, last, left, right
+
+
+@compiled
+def own_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
+    """Return the terms that a thread takes: the first, and how many."""
+    if w[P.by_terms]:
+        first, last = partition(w[P.k], 1, thread, threads)
+        return first, last - first
+    return 0, w[P.k]
 
 
 @compiled
@@ -126,19 +150,22 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = own_block(w, thread, threads)
+    term, terms = own_terms(w, thread, threads)
     while first < last and left < right:
         rows = min(w[P.rows], last - first)
         a, a_row, a_column = w[P.a] + first * w[P.a_row], w[P.a_row], w[P.a_column]
         c = w[P.c] + first * w[P.c_row]
-        if w[P.c_thread]:
+        if w[P.by_terms]:
+            c += thread * w[P.c_thread]
+        elif w[P.c_thread]:
             c = w[P.c] + thread * w[P.c_thread]
         if w[P.method] == PACKED:
             # Rows that lie apart by a power of two would push each other out of the cache.
             copy_across(dtype, size, a, a_row, a_column, rows, w[P.k], buffer)
             a, a_row, a_column = buffer, size, rows * size
         multiply_terms(
-            dtype, args, a, a_row, a_column, w[P.b], w[P.b_row], w[P.b_panel], w[P.initial], c,
-            w[P.c_row], rows, left, right,
+            dtype, args, a + term * a_column, a_row, a_column, w[P.b] + term * w[P.b_row],
+            w[P.b_row], w[P.b_panel], w[P.initial], c, w[P.c_row], terms, rows, left, right,
         )  # fmt: skip
         if w[P.update]:
             args_buffer = w[P.args_buffer] + thread * MAX_ARGS * 8
@@ -170,7 +197,7 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
         at = column * size
         multiply_terms(
             dtype, args, a, w[P.a_row], w[P.a_column], buffer, PANEL, PANEL, w[P.initial] + at,
-            c + at, w[P.c_row], last - first, 0, columns,
+            c + at, w[P.c_row], w[P.k], last - first, 0, columns,
         )  # fmt: skip
         column += columns
 
@@ -185,10 +212,77 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
         rows = min(w[P.rows], right - left)
         multiply_terms(
             dtype, args, w[P.b] + left * w[P.b_column], w[P.b_column], w[P.b_row], w[P.a], PANEL,
-            w[P.k] * PANEL, w[P.initial], buffer, m * size, rows, 0, m,
+            w[P.k] * PANEL, w[P.initial], buffer, m * size, w[P.k], rows, 0, m,
         )  # fmt: skip
         transpose_matrix(dtype, size, buffer, m * size, rows, m, w[P.c] + left * size, w[P.c_row])
         left += rows
+
+
+@compiled
+def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Compute C.T = B.T A.T from A.T and B as they lie in memory; C.T has few rows."""
+    w = carray(args, MAX_ARGS)
+    size, m, n = w[P.size], w[P.m], w[P.n]
+    left, right = 0, m
+    if not w[P.by_terms]:
+        left, right = partition(m, PANEL // size, thread, threads)
+    term, terms = own_terms(w, thread, threads)
+    result = w[P.c] + (thread * w[P.c_thread] if w[P.by_terms] else 0)
+    # A result with one column is its own transpose.
+    place = result if n == 1 else w[P.buffer] + thread * w[P.buffer_bytes]
+    if left < right:
+        multiply_terms(
+            dtype, args, w[P.b] + term * w[P.b_row], w[P.b_column], w[P.b_row],
+            w[P.a] + term * w[P.a_column], w[P.a_column], PANEL, w[P.initial], place, m * size,
+            terms, n, left, right,
+        )  # fmt: skip
+        if n > 1:
+            own = place + left * size
+            transpose_matrix(
+                dtype, size, own, m * size, n, right - left, result + left * w[P.c_row], w[P.c_row]
+            )
+
+
+@compiled
+def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Compute each number of C from a row of A and a column of B, four rows at a time."""
+    w = carray(args, MAX_ARGS)
+    size, m, n, k, a = w[P.size], w[P.m], w[P.n], w[P.k], w[P.a]
+    columns = w[P.b]
+    if n > 1:
+        columns = w[P.buffer] + thread * w[P.buffer_bytes]
+        transpose_matrix(dtype, size, w[P.b], w[P.b_row], k, n, columns, k * size)
+    first, last = partition(m, 1, thread, threads)
+    lanes = block_size(dtype)
+    initial, c = vector(dtype, w[P.initial], n), vector(dtype, w[P.c], m * n)
+    (least,) = floats(args, FLOOR, 1)
+    floor = c.dtype.type(least)
+    for row in range(first, last, 4):
+        # Where there are no four, the last row is done more than once.
+        second, third, fourth = (
+            min(row + 1, last - 1),
+            min(row + 2, last - 1),
+            min(row + 3, last - 1),
+        )
+        for j in range(n):
+            sum_1 = sum_2 = sum_3 = sum_4 = block_of(dtype, 0)
+            for i in range(0, k, lanes):
+                left = k - i
+                b = load(dtype, columns, j * k + i, left)
+                sum_1 = multiply_add(load(dtype, a, row * k + i, left), b, sum_1)
+                sum_2 = multiply_add(load(dtype, a, second * k + i, left), b, sum_2)
+                sum_3 = multiply_add(load(dtype, a, third * k + i, left), b, sum_3)
+                sum_4 = multiply_add(load(dtype, a, fourth * k + i, left), b, sum_4)
+            c[row * n + j] = not_below(initial[j] + sum_of(sum_1), floor)
+            c[second * n + j] = not_below(initial[j] + sum_of(sum_2), floor)
+            c[third * n + j] = not_below(initial[j] + sum_of(sum_3), floor)
+            c[fourth * n + j] = not_below(initial[j] + sum_of(sum_4), floor)
+
+
+@compiled
+def not_below(number: Any, floor: Any) -> Any:
+    """Return the larger one, and NaN for NaN."""
+    return floor if number < floor else number
 
 
 @compiled
@@ -204,13 +298,14 @@ def multiply_terms(
     initial: int,
     c: int,
     c_row: int,
+    k: int,
     rows: int,
     left: int,
     right: int,
 ) -> None:
     """Compute some rows and columns of C, some terms at a time; distances are in bytes."""
     w = carray(args, MAX_ARGS)
-    k, (floor,) = w[P.k], floats(args, FLOOR, 1)
+    (floor,) = floats(args, FLOOR, 1)
     blocks = (k + w[P.terms] - 1) // w[P.terms]
     for block in range(blocks):
         term, end = k * block // blocks, k * (block + 1) // blocks
