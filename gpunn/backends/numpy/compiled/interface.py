@@ -11,20 +11,23 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "ACTIVATIONS",
-    "ARRIVED",
     "BLOCK_BYTES",
     "BY_LARGEST",
     "BY_THRESHOLD",
+    "CLAIMS",
     "COUNT",
     "DONE",
     "DOTS",
     "DTYPES",
+    "ENTERED",
+    "FINISHED",
     "FIRST_SLOT",
     "GENERATION",
     "GRADIENTS",
     "INT8",
     "INT16",
     "JOB",
+    "LINE",
     "MAX_ARGS",
     "NUMBERS",
     "OF_LABELS",
@@ -54,10 +57,16 @@ MAX_ARGS = 36
 ROW_SIZE = MAX_ARGS + 2
 """Integers in a row of a program's table: kernel, whether a barrier follows, arguments."""
 
-ARRIVED, DONE, GENERATION, SLEEPING, JOB = 0, 8, 16, 24, 32
-"""Places in a team's mailbox, in integers of 64 bits; each has a cache line of its own. They hold
-the threads that have arrived at barriers, the workers that are done, the number of the newest
-program, the threads that sleep, and that program's table, length and repetitions."""
+LINE = 8
+"""Integers of 64 bits in a cache line."""
+
+FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, LINE)
+"""Places in a team's mailbox, in integers of 64 bits; each has a cache line of its own.
+
+They hold the shares of stretches that are finished; the workers that are done; twice the number of
+workers that have entered the program, plus one while they may; the number of the newest program;
+the threads that sleep; that program's table, length and repetitions; and for each share, from
+CLAIMS on, a line with the number of stretches of which it has been claimed."""
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
 """Numbers of the arguments of an optimizer's kernel that say which parameters it updates."""

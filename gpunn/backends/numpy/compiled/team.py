@@ -12,7 +12,13 @@ import threading
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import ARRIVED, DONE, JOB
+from gpunn.backends.numpy.compiled.interface import (
+    CLAIMS,
+    DONE,
+    FINISHED,
+    JOB,
+    LINE,
+)
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.errors import ArgumentError
 
@@ -54,7 +60,7 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._mailbox = np.zeros(64, np.int64)
+        self._mailbox = np.zeros(CLAIMS + (threads + 1) * LINE, np.int64)
         # Where a cache line begins.
         self._address = self._mailbox.ctypes.data + -self._mailbox.ctypes.data % 64
         offset = (self._address - self._mailbox.ctypes.data) // 8
@@ -80,7 +86,7 @@ class Team:
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:
-                slots[ARRIVED] = slots[DONE] = 0
+                slots[FINISHED] = slots[DONE] = slots[CLAIMS::LINE] = 0
                 slots[JOB], slots[JOB + 1], slots[JOB + 2] = address, length, times
             published = woken = self.threads == 1
             try:
@@ -91,8 +97,8 @@ class Team:
                         self._wake.release()
                     woken = True
             finally:
-                # Also if this is interrupted: workers that have begun wait at the barriers. One
-                # call too many of either kind does no harm to those that are awake.
+                # Also if this is interrupted: workers that have begun wait for the others' shares.
+                # One call too many of either kind does no harm to those that are awake.
                 if not published:
                     self._code.publish(self._address)
                 if not woken:

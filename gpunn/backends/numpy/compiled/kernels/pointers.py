@@ -18,6 +18,7 @@ from gpunn.backends.numpy.subnormals import FPCR_FLUSHING, MXCSR_FLUSHING
 
 __all__ = [
     "atomic_add",
+    "atomic_exchange_if",
     "atomic_load",
     "call",
     "copy_bytes",
@@ -85,6 +86,18 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
         return builder.atomic_rmw("add", place, arguments[1], "seq_cst")
 
     return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> Any:
+    """Set the integer at `address` to `new` if it is `expected`, and return whether it was."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.inttoptr(arguments[0], I64_POINTER)
+        result = builder.cmpxchg(place, *arguments[1:], "seq_cst", "seq_cst")
+        return builder.extract_value(result, 1)
+
+    return types.boolean(*[types.int64] * 3), generate
 
 
 @intrinsic

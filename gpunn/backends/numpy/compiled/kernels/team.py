@@ -1,18 +1,29 @@
-"""The loops of a team's threads, which run programs and wait for each other and for the next."""
+"""The loops of a team's threads, which run programs and wait for each other and for the next.
+
+A program is a sequence of stretches, each of which ends with a barrier. Each stretch has as many
+shares as the team has threads, and share i is what `thread` i of a kernel does. A thread claims its
+own share. Once that is finished it waits for the others; and if one of them has not even begun,
+because the system has given its core to somebody else, its share is done by a thread that waits.
+Which thread does a share changes no result.
+"""
 
 from __future__ import annotations
 
 from gpunn.backends.numpy.compiled.interface import (
-    ARRIVED,
+    CLAIMS,
     DONE,
+    ENTERED,
+    FINISHED,
     GENERATION,
     JOB,
+    LINE,
     ROW_SIZE,
     SLEEPING,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, entry
 from gpunn.backends.numpy.compiled.kernels.pointers import (
     atomic_add,
+    atomic_exchange_if,
     atomic_load,
     call,
     flush_subnormals,
@@ -23,17 +34,51 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
 SPIN_LIMIT = 20_000
 """Looks at the mailbox before a worker sleeps; some hundred microseconds."""
 
+HELP_AFTER = 64
+"""Looks at a counter between two at whether others have begun; about a microsecond."""
+
 YIELD_AFTER = 2_000
-"""Looks at a counter before a thread gives up its core: another may need it to arrive."""
+"""Looks at a counter before a thread gives up its core: another may need it to finish."""
 
 
 @compiled
-def wait_for(counter: int, count: int, sched_yield: int, mailbox: int) -> None:
-    """Wait until the counter at an address has come to `count`."""
+def run_share(begin: int, end: int, share: int, threads: int) -> None:
+    """Do one share of the instructions whose rows lie between two addresses."""
+    for row in range(begin, end, ROW_SIZE * 8):
+        call(atomic_load(row), row + 16, share, threads)
+
+
+@compiled
+def claimed(mailbox: int, share: int, stretch: int) -> bool:
+    """Claim a share of a stretch, and return whether nobody had."""
+    claims = mailbox + (CLAIMS + share * LINE) * 8
+    return atomic_load(claims) == stretch and atomic_exchange_if(claims, stretch, stretch + 1)
+
+
+@compiled
+def run_stretch(
+    begin: int,
+    end: int,
+    stretch: int,
+    thread: int,
+    threads: int,
+    mailbox: int,
+    sched_yield: int,
+) -> None:
+    """Do a thread's share of a stretch, and return when all shares are finished."""
+    finished, all_of_them = mailbox + FINISHED * 8, (stretch + 1) * threads
+    if claimed(mailbox, thread, stretch):
+        run_share(begin, end, thread, threads)
+        atomic_add(finished, 1)
     looks = 0
-    while atomic_load(counter) < count:
+    while atomic_load(finished) < all_of_them:
         hint_spinning()
         looks += 1
+        if looks % HELP_AFTER == 0:
+            for share in range(threads):
+                if claimed(mailbox, share, stretch):
+                    run_share(begin, end, share, threads)
+                    atomic_add(finished, 1)
         if looks >= YIELD_AFTER and sched_yield != 0:
             call(sched_yield, mailbox, 0, 0)
 
@@ -53,26 +98,54 @@ def run(
     `table`, `mailbox` and `sched_yield` are addresses; that function is called with arguments that
     it ignores.
     """
-    met = 0
+    row_bytes = ROW_SIZE * 8
+    end, stretch = table + length * row_bytes, 0
     for _ in range(times):
-        for index in range(length):
-            row = table + index * ROW_SIZE * 8
-            call(atomic_load(row), row + 16, thread, threads)
-            if threads > 1 and atomic_load(row + 8) != 0:
-                met += threads
-                atomic_add(mailbox + ARRIVED * 8, 1)
-                wait_for(mailbox + ARRIVED * 8, met, sched_yield, mailbox)
+        if threads == 1:
+            run_share(table, end, 0, 1)
+            continue
+        begin = row = table
+        while row < end:
+            is_last = atomic_load(row + 8) != 0
+            row += row_bytes
+            if is_last:
+                run_stretch(begin, row, stretch, thread, threads, mailbox, sched_yield)
+                begin = row
+                stretch += 1
 
 
 @entry
 def run_as_leader(
     table: int, length: int, times: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program as thread 0, and wait for the workers."""
+    """Run a program as thread 0, and wait for the workers that have entered it."""
     flags = flush_subnormals()
     run(table, length, times, 0, threads, mailbox, sched_yield)
     set_float_flags(flags)
-    wait_for(mailbox + DONE * 8, threads - 1, sched_yield, mailbox)
+    if threads == 1:
+        return
+    place = mailbox + ENTERED * 8
+    entered = atomic_load(place)
+    while not atomic_exchange_if(place, entered, 0):
+        entered = atomic_load(place)
+    looks = 0
+    while atomic_load(mailbox + DONE * 8) < entered // 2:
+        hint_spinning()
+        looks += 1
+        if looks >= YIELD_AFTER and sched_yield != 0:
+            call(sched_yield, mailbox, 0, 0)
+
+
+@compiled
+def may_enter(mailbox: int) -> bool:
+    """Enter the program in the mailbox, and return whether that was possible."""
+    place = mailbox + ENTERED * 8
+    entered = atomic_load(place)
+    while entered % 2 == 1:
+        if atomic_exchange_if(place, entered, entered + 2):
+            return True
+        entered = atomic_load(place)
+    return False
 
 
 @entry
@@ -88,6 +161,8 @@ def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yiel
             continue
         looks = 0
         seen = generation
+        if not may_enter(mailbox):
+            continue  # the others have done it all
         job = mailbox + JOB * 8
         run(
             atomic_load(job),
@@ -111,6 +186,7 @@ def start_sleeping(mailbox: int, amount: int) -> int:
 
 @entry
 def publish(mailbox: int) -> int:
-    """Announce a program, and return how many threads sleep."""
+    """Let workers enter the program in the mailbox, and return how many of them sleep."""
+    atomic_exchange_if(mailbox + ENTERED * 8, 0, 1)
     atomic_add(mailbox + GENERATION * 8, 1)
     return atomic_load(mailbox + SLEEPING * 8)
