@@ -69,4 +69,5 @@ def plural(count: int, noun: str) -> str:
     """Return "1 category", "2 categories"."""
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+    ending = {"y": "ies", "s": "ses"}.get(noun[-1])
+    return f"{count:,} {noun + 's' if ending is None else noun[:-1] + ending}"

@@ -1,0 +1,96 @@
+"""`gpunn inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["inspect"]
+
+
+@click.command(short_help="Tell what is in a table.")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--target", metavar="NAME", help="Column to predict.")
+@click.option("--drop", metavar="NAME", multiple=True, help="Column to leave out; may be repeated.")
+@click.option(
+    "--column",
+    "columns",
+    metavar="NAME=KIND",
+    multiple=True,
+    help="Kind of a column: number, category, boolean or datetime; may be repeated.",
+)
+@click.option(
+    "--missing",
+    metavar="TEXT",
+    multiple=True,
+    help='Text that means a missing value, such as -999, beside "", "?", "NA" and the like; may be '
+    "repeated.",
+)
+@click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found.")
+def inspect(
+    path: Path,
+    target: str | None,
+    drop: tuple[str, ...],
+    columns: tuple[str, ...],
+    missing: tuple[str, ...],
+    delimiter: str | None,
+    decimal: str | None,
+) -> None:
+    """Tell what is in a table, what a network would get of it, and what looks wrong.
+
+    PATH is a CSV or TSV file, plain or compressed with gzip, or a Parquet file.
+    """
+    from gpunn.tables import read_table
+    from gpunn.tables.cells import MISSING_VALUES
+    from gpunn.tables.findings import plural
+    from gpunn.tables.inspection import inspect as inspection_of
+
+    kinds = dict(kind_of(text) for text in columns)
+    table = read_table(
+        path,
+        delimiter=delimiter,
+        decimal=decimal,  # type: ignore[arg-type]
+        text=[name for name, kind in kinds.items() if kind == "category"],
+        missing_values=(*MISSING_VALUES, *missing),
+    )
+    found = inspection_of(table, target, drop, kinds, (*MISSING_VALUES, *missing))
+    schema = found.schema
+    title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"
+    lines = [title, "", *aligned(found.columns), ""]
+    lines.append(
+        f"A row becomes {plural(len(schema.numbers), 'number')} and "
+        f"{plural(len(schema.categories), 'category')}."
+    )
+    if found.target:
+        lines.append(f"Target {target!r}: {found.target}")
+    lines.append("")
+    lines.append("What looks wrong:" if found.problems else "Nothing looks wrong.")
+    lines += [f"  {problem}" for problem in found.problems]
+    click.echo("\n".join(map(printable, lines)))
+
+
+def kind_of(text: str) -> tuple[str, str]:
+    """Return a column's name and kind from "NAME=KIND"."""
+    name, mark, kind = text.rpartition("=")
+    if not mark:
+        raise click.UsageError(f"--column: expected NAME=KIND, such as Zip=category; got {text!r}")
+    return name, kind
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Return the lines of a table."""
+    widths = [min(40, max(map(len, column))) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:{width}.{width}}" if place < len(row) - 1 else cell
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def printable(text: str) -> str:
+    """Return text without characters that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

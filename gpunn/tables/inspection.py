@@ -1,0 +1,186 @@
+"""What `gpunn inspect` says of a table: its columns, what becomes of them, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.errors import DataError
+from gpunn.tables.cells import MISSING_VALUES, Markers, coded, texts_of
+from gpunn.tables.columns import Column
+from gpunn.tables.findings import plural
+from gpunn.tables.learning import finite_numbers, kind_of, valid_dates
+from gpunn.tables.schema import ON_REQUEST, Schema
+from gpunn.tables.table import Coded, Table
+
+__all__ = ["Inspection", "inspect"]
+
+MOST_CLASSES = 20
+"""Whole numbers with more different values than this are taken for numbers, not classes."""
+
+SHOWN = 3
+
+FAR = 15
+"""How many interquartile ranges a number is from the median to be reported."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is said of a table.
+
+    Attributes
+    ----------
+    schema : Schema
+        Of all columns but the target and those to be left out.
+    columns : list of tuple of str
+        The cells of a table with a header: name, kind, what it becomes, rows that lack it, values.
+    target : str
+        What the target is; empty if none was named.
+    problems : list of str
+        What looks wrong, a line for each.
+    """
+
+    schema: Schema
+    columns: list[tuple[str, ...]]
+    target: str
+    problems: list[str]
+
+
+def inspect(
+    table: Table,
+    target: str | None = None,
+    drop: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    missing_values: Sequence[str] = MISSING_VALUES,
+) -> Inspection:
+    """Choose a schema for a table, and tell what looks wrong.
+
+    Parameters
+    ----------
+    table : Table
+    target : str or None
+        Column to predict.
+    drop, columns, missing_values
+        As for `Schema.fit`.
+
+    Raises
+    ------
+    DataError, ArgumentError, ArgumentTypeError
+        As `Schema.fit`, or if there is no such target.
+    """
+    markers = Markers.of(missing_values)
+    described, problems = "", list[str]()
+    if target is not None:
+        described, problems = described_target(table, target, markers)
+    left_out = [*drop] if target is None or target in drop else [*drop, target]
+    schema = Schema.fit(table, columns=columns, drop=left_out, missing_values=missing_values)
+    header, *rows = schema.describe()
+    cells: list[tuple[str, ...]] = [(*header[:-1], "values")]
+    for column, row in zip(schema.columns, rows, strict=True):
+        if column.name == target:
+            cells.append((column.name, "", "target", "", ""))
+        elif column.reported == ON_REQUEST:
+            cells.append((column.name, "", "left out", "", ""))
+        else:
+            becomes = "dropped" if column.dropped else row[2]
+            cells.append((*row[:2], becomes, row[3], values_of(table, column, markers)))
+    problems += schema.problems
+    problems += [each for column in schema.columns for each in far_out(table, column, markers)]
+    return Inspection(schema, cells, described, problems)
+
+
+def values_of(table: Table, column: Column, markers: Markers) -> str:
+    """Return the extremes of numbers or dates, or the most frequent categories."""
+    if column.kind == "number":
+        return extremes(finite_numbers(table, column.name, markers))
+    if column.kind == "datetime":
+        dates = valid_dates(table, column.name, markers)
+        dates = dates[~np.isnat(dates)]
+        return f"{dates.min().item()} to {dates.max().item()}" if len(dates) else ""
+    counts = counted(coded(table.column(column.name)), markers)
+    shown = [f"{text!r:.30} {percentage(count, table.rows)}" for text, count in counts[:SHOWN]]
+    return ", ".join([*shown, "..."] if len(counts) > SHOWN else shown)
+
+
+def percentage(part: int, whole: int) -> str:
+    """Return a percentage, rounded down."""
+    return f"{100 * part // whole} %" if 100 * part >= whole else "<1 %"
+
+
+def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
+    """Return what is to be said of numbers that are far from all others, if there are any."""
+    if not column.is_number:
+        return []
+    numbers = finite_numbers(table, column.name, markers) / 2  # so that no difference overflows
+    low, q25, median, q75, high = np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1])
+    problems = []
+    for extreme, distance in (("smallest", median - low), ("largest", high - median)):
+        if q75 > q25 and distance > FAR * (q75 - q25):
+            value = 2 * (low if extreme == "smallest" else high)
+            row = int(np.nanargmin(np.abs(numbers - value / 2)))
+            place = table.place(column.name, row).rpartition(", ")[2]
+            problems.append(
+                f"{column.name}: the {extreme}, {value:g} ({place}), is "
+                f"{distance / (q75 - q25):.0f} interquartile ranges from the median"
+            )
+    return problems
+
+
+def extremes(numbers: np.ndarray) -> str:
+    """Return the extremes and the median of numbers."""
+    present = numbers[~np.isnan(numbers)]
+    if not len(present):
+        return ""
+    low, median, high = np.quantile(present, [0, 0.5, 1], method="inverted_cdf")
+    return f"{low:g} to {high:g}, median {median:g}"
+
+
+def counted(cells: Coded, markers: Markers) -> list[tuple[str, int]]:
+    """Return the texts of cells with their counts, the most frequent first."""
+    rows = np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))
+    found: dict[str, int] = {}
+    for text, count in zip(texts_of(cells.values, markers), rows.tolist(), strict=True):
+        if text is not None and count:
+            found[text] = found.get(text, 0) + count
+    return sorted(found.items(), key=lambda each: (-each[1], each[0]))
+
+
+def described_target(table: Table, name: str, markers: Markers) -> tuple[str, list[str]]:
+    """Return what a target is, and what looks wrong with it."""
+    cells = table.column(name)
+    kind = kind_of(cells, markers)
+    if kind == "datetime":
+        raise DataError(f"{table.title}: the target {name!r} holds dates; predict a number instead")
+    problems = []
+    numbers = finite_numbers(table, name, markers) if kind == "number" else None
+    values = coded(cells if numbers is None else numbers)
+    counts = counted(values, markers)
+    texts = texts_of(values.values, markers)
+    present = values.take(np.array([text is not None for text in texts], dtype=bool), False)
+    if not present.all():
+        place = table.place(name, int(present.argmin())).rpartition(", ")[2]
+        problems.append(
+            f"{name}: the target has no value in {plural(int((~present).sum()), 'row')}, the first "
+            f"in {place}: fill them in, or remove those rows"
+        )
+    if len(counts) < 2:
+        problems.append(
+            f"{name}: the target is the same in every row, so there is nothing to learn"
+        )
+    is_classes = numbers is None or (
+        len(counts) <= MOST_CLASSES and not (numbers[present] % 1 != 0).any()
+    )
+    if not is_classes and numbers is not None:
+        return f"numbers, {extremes(numbers)}", problems
+    rare = [text for text, count in counts if count < 2]
+    if rare and len(counts) > 1:
+        problems.append(
+            f"{name}: {plural(len(rare), 'class')} of the target, such as {rare[0]!r:.40}, "
+            f"{'has' if len(rare) == 1 else 'have'} a single row, which can't be in both of two "
+            "parts"
+        )
+    shown = [f"{text!r:.30} ({plural(count, 'row')})" for text, count in counts[:MOST_CLASSES]]
+    listed = ", ".join([*shown, "..."] if len(counts) > MOST_CLASSES else shown)
+    return f"{plural(len(counts), 'class')}: {listed}", problems

@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import pytest
+
+TABLE = """\
+id;age;city;since;zip
+a1;31,5;Oslo;2024-01-31;007
+b2;?;Rome;2025-06-01;008
+c3;28;Oslo;;007
+d4;-1;;2025-07-01;1000
+"""
+
+
+@pytest.fixture(autouse=True)
+def table(tmp_path):
+    (tmp_path / "table.csv").write_text(TABLE)
+
+
+def test_what_is_in_a_table(gpunn):
+    result = gpunn(
+        *("inspect", "table.csv", "--target", "city", "--drop", "id"),
+        *("--column", "zip=category", "--missing", "-1"),
+    )
+    assert result.stdout == (
+        "table.csv: 4 rows, 5 columns\n"
+        "\n"
+        "column  kind      becomes                                   missing  values\n"
+        "id                left out\n"
+        "age     number    number, missing or not                    2        "
+        "28 to 31.5, median 28\n"
+        "city              target\n"
+        "since   datetime  year, month, day of week, missing or not  1        "
+        "2024-01-31 00:00:00 to 2025-07-01 00:00:00\n"
+        "zip     category  3 categories                                       "
+        "'007' 50 %, '008' 25 %, '1000' 25 %\n"
+        "\n"
+        "A row becomes 10 numbers and 1 category.\n"
+        "Target 'city': 2 classes: 'Oslo' (2 rows), 'Rome' (1 row)\n"
+        "\n"
+        "What looks wrong:\n"
+        "  city: the target has no value in 1 row, the first in line 5: fill them in, or remove "
+        "those rows\n"
+        "  city: 1 class of the target, such as 'Rome', has a single row, which can't be in "
+        "both of two parts\n"
+    )
+
+
+def test_nothing_looks_wrong(gpunn):
+    Path("numbers.csv").write_text("a,b\n1.5,2\n2.5,3\n3.5,3\n")
+    result = gpunn("inspect", "numbers.csv", "--target", "a")
+    assert "Target 'a': numbers, 1.5 to 3.5, median 2.5\n\nNothing looks wrong.\n" in result.stdout
+    assert "Target" not in gpunn("inspect", "numbers.csv").stdout
+
+
+def test_numbers_far_from_all_others(gpunn):
+    cells = "".join(f"{number}\n" for number in [*range(20, 60), 999, -500])
+    Path("ages.csv").write_text("age\n" + cells)
+    assert gpunn("inspect", "ages.csv").stdout.endswith(
+        "What looks wrong:\n"
+        "  age: every row has another whole number: if it is an identifier, drop it\n"
+        "  age: the smallest, -500 (line 43), is 26 interquartile ranges from the median\n"
+        "  age: the largest, 999 (line 42), is 47 interquartile ranges from the median\n"
+    )
+
+
+def test_a_target_without_classes(gpunn):
+    Path("same.csv").write_text("a,b\n1,2\n1,3\n")
+    result = gpunn("inspect", "same.csv", "--target", "a")
+    assert "a: the target is the same in every row, so there is nothing to learn" in result.stdout
+
+
+def test_nothing_that_a_terminal_obeys_is_printed(gpunn):
+    Path("table.csv").write_text("a\x1b[2J,b\n\x1b[31mx,1\ny,2\n")
+    assert "\x1b" not in gpunn("inspect", "table.csv").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["none.csv"], "none.csv: there is no such file"),
+        (["table.csv", "--target", "ctiy"], "there is no column 'ctiy'; did you mean 'city'?"),
+        (["table.csv", "--drop", "x"], "drop: there is no column 'x'"),
+        (["table.csv", "--column", "age"], "--column: expected NAME=KIND"),
+        (["table.csv", "--column", "age=text"], "columns.age: "),
+        (["table.csv", "--column", "city=number"], "column 'city', line 2: expected a number"),
+        (["table.csv", "--target", "since"], "the target 'since' holds dates"),
+        (["table.csv", "--decimal", ";"], "--decimal"),
+        (["infinite.csv"], "column 'a', line 3: expected a finite number; got inf"),
+        (["twice.csv"], "are both called 'a'"),
+    ],
+)
+def test_what_can_not_be_inspected(gpunn, arguments, problem):
+    Path("infinite.csv").write_text("a,b\n1,1\ninf,2\n")
+    Path("twice.csv").write_text("a,a\n1,1\n")
+    assert problem in gpunn("inspect", *arguments, status=2).stderr
