@@ -17,10 +17,12 @@ from gpunn.typing import Shape
 
 __all__ = [
     "FanIn",
+    "FromData",
     "Glorot",
     "GlorotFanInMean",
     "GlorotOrFanIn",
     "He",
+    "Hull",
     "Initializer",
     "LeCun",
     "Normal",
@@ -30,6 +32,7 @@ __all__ = [
     "Signs",
     "TruncatedNormal",
     "Uniform",
+    "UnitVariance",
     "Zeros",
 ]
 
@@ -40,6 +43,82 @@ class Initializer(Configurable):
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
         """Return a float64 array of this shape; all randomness comes from `generator`."""
         raise NotImplementedError(f"{type(self).__name__} must define sample(generator, shape)")
+
+
+class FromData(Initializer):
+    """Draws values that also depend on training data, just before the first update.
+
+    `sample` draws what a parameter has until then. The layers are gone through in order, each with
+    what those before it make of the training rows.
+    """
+
+    def from_data(
+        self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
+    ) -> np.ndarray:
+        """Return a parameter's values, float64 and of the same shape.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+        values : ndarray of float64
+            The present ones.
+        z : ndarray of float64, shape (rows, *units)
+            x W, what the layer adds its biases to, for up to 16,384 training rows.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must define from_data(generator, values, z)"
+        )
+
+
+@dataclass(frozen=True)
+class UnitVariance(FromData):
+    """N(0, 1), divided by the standard deviation over the training rows of each unit's x W.
+
+    So each unit's x W has variance 1 at first, whatever its inputs are (RealMLP, Holzmueller et al.
+    2024). A unit that is constant keeps its weights.
+    """
+
+    name = "unit_variance"
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return generator.normal(size=shape)
+
+    def from_data(
+        self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
+    ) -> np.ndarray:
+        std = z.std(axis=0)
+        scaled: np.ndarray = values / np.where(std > 0, std, 1.0)[..., None, :]
+        return scaled
+
+
+@dataclass(frozen=True)
+class Hull(FromData):
+    """For biases: each unit's x W + b is 0 at a random point of the training rows' convex hull.
+
+    b = -sum_m lambda_m z_m, with x W of `points` random rows as z, other ones for each unit, and
+    lambda_m from an exponential distribution, divided by their sum. "he+5" of RealMLP (Holzmueller
+    et al. 2024; Steinwart 2019).
+    """
+
+    points: int = 5
+
+    name = "hull"
+
+    def __post_init__(self) -> None:
+        self.require_integer("points")
+
+    def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return np.zeros(shape)
+
+    def from_data(
+        self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
+    ) -> np.ndarray:
+        shape = (self.points, *values.shape)
+        rows = generator.integers(len(z), size=shape)
+        shares = generator.exponential(size=shape)
+        shares /= shares.sum(axis=0)
+        points: np.ndarray = (shares * np.take_along_axis(z, rows, axis=0)).sum(axis=0)
+        return -points
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         )
         check_arrays(values, description.dtype)
         model.metadata, model.adapted = description.metadata, description.inputs_fitted
+        model.started = description.inputs_fitted
         if (schema := schema_of(description)) is not None:
             model.schema = schema
     except (ArgumentError, ArgumentTypeError, TypeError, RecursionError) as error:

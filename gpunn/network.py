@@ -22,6 +22,7 @@ from gpunn.data.mapped import check_whole, release
 from gpunn.display import html_table
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError, suggest
 from gpunn.exclusion import Exclusion
+from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family
 from gpunn.layers.chain import unique_labels
@@ -102,6 +103,9 @@ class Sequential(Described):
     adapted : bool
         Whether layers that learn from the training inputs or targets (`Standardization`,
         `TargetScaling`) have done so.
+    started : bool
+        Whether there are initial values that depend on training data
+        (`gpunn.initializers.UnitVariance`), if there are to be any, or others instead.
     exclusion : Exclusion
         The lock of threads that train or evaluate the network.
     classes : list of str or None
@@ -192,6 +196,9 @@ class Sequential(Described):
             key = int(generator(self.seed, "dropout", index).integers(2**32))
             layer.attach(*self.parameters.views(label), key)
         self.adapted = not any(layer.adapts or layer.adapts_to_targets for layer in self.layers)
+        self.started = values is not None or not any(
+            isinstance(spec.initializer, FromData) for spec in declarations.values()
+        )
         self._inference: Workspace | None = None
         self._recordings = RecordingCache(list(family(*self.layers)), CACHE_SIZE)
         self._lock = threading.Lock()
@@ -571,7 +578,7 @@ class Sequential(Described):
         return {
             "kind": self.file_kind,
             **self.config(),
-            "inputs_fitted": self.adapted,
+            "inputs_fitted": self.adapted and self.started,
             "metadata": self.metadata,
             **({} if self._schema is None else {"schema": self._schema.to_json()}),
             "versions": {"gpunn": __version__, "numpy": np.__version__},

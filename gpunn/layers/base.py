@@ -216,6 +216,23 @@ class Layer(Configurable):
         """Earlier name of `adapt`."""
         return Layer.adapt(self, X, numbers, dtype)  # of subclasses: see `__init_subclass__`
 
+    def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return what this layer adds its biases to, for initial values that depend on data.
+
+        Parameters
+        ----------
+        x : ndarray of float64, shape (rows, *input shape)
+        values : mapping of str to ndarray of float64
+            Its parameters.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, *units)
+        """
+        raise ArgumentError(
+            f"{self.name}: can't have initial values that depend on data; it must define linear"
+        )
+
     def forward(self, x: Array, workspace: Workspace) -> Array:
         """Return y = f(x), in a buffer of the workspace."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")

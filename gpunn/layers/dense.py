@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
+
+import numpy as np
 
 from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU
 from gpunn.configurable import check_choice, resolve
@@ -119,6 +121,10 @@ class Dense(Layer):
     def weight_factor(self, inputs: int) -> float:
         """Return what x W is multiplied by: 1, or 1 / sqrt(inputs) with "ntp"."""
         return 1 / math.sqrt(inputs) if self.parametrization == "ntp" else 1.0
+
+    def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        product: np.ndarray = x @ values["weights"]
+        return self.weight_factor(x.shape[1]) * product
 
     def _factored_weights(self, workspace: Workspace) -> Array:
         """Return what x is multiplied by: W, or the buffer of W / sqrt(inputs)."""

@@ -6,8 +6,10 @@ A row of what they compute has the shape (members, features).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from gpunn import activations
 from gpunn.configurable import check_choice, check_integers, resolve
@@ -196,6 +198,11 @@ class MemberDense(Layer):
         b = ParameterSpec("biases", (members, units), Repeated(biases), decay=False)
         return [W, *([r] if self.input_adapter else []), s, b]
 
+    def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        W, r, s = values["weights"], values.get("input_adapter"), values.get("output_adapter")
+        product = np.einsum("nmi,miu->nmu" if self.separate else "nmi,iu->nmu", _times(x, r), W)
+        return _times(product, s)
+
     def _buffers(self, x: Array, workspace: Workspace) -> tuple[Array, Array]:
         """Return those of z, which f is taken of, and of f(z)."""
         rows, shape = x.shape[0], (x.shape[1], self.units)
@@ -272,3 +279,7 @@ class MemberDense(Layer):
             r, dr = values["input_adapter"], gradients["input_adapter"]
             ops.scale_gradient(x, r, dx, dr, dx if wants_input_gradient else None)
         return dx
+
+
+def _times(x: np.ndarray, factors: np.ndarray | None) -> np.ndarray:
+    return x if factors is None else x * factors

@@ -262,7 +262,7 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     for name, value in values.items():
         trainer.model.parameters[name] = value
     trainer.model.metadata = description.metadata
-    trainer.model.adapted = description.inputs_fitted
+    trainer.model.adapted = trainer.model.started = description.inputs_fitted
     trainer.history.replace(training.history)
     trainer.device_state.replace(state)
     progress = trainer.progress

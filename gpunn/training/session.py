@@ -20,6 +20,7 @@ from gpunn.training.memory import BufferMemory
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.recovery import Recovery
 from gpunn.training.resume import CallbackStates, resume
+from gpunn.training.starts import start_from_data
 from gpunn.training.state import StepRecipe
 
 __all__ = ["FitOptions", "TrainingSession"]
@@ -115,6 +116,10 @@ class TrainingSession:
                 if learned is not None:
                     trainer.model.set_adapted_values(learned)
                 with trainer.model.backend.device_errors(), self.interruption:
+                    if not trainer.model.started:
+                        with self.memory:
+                            data = self.training.dataset
+                            start_from_data(trainer.model, data.X, self.training.indices)
                     if trainer.policy.finds_causes:
                         with self.memory:
                             self.recovery = Recovery.prepared(
