@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
 from typing import Any, Self
@@ -85,12 +85,14 @@ def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     Returns
     -------
     ndarray of float64, shape (rows,)
-        NaN where the cell is missing or no number. It may hold infinities. A new array.
+        Durations are in seconds. NaN where the cell is missing or no number. It may hold
+        infinities. A new array.
     list of int
         Numbers of the values (of `coded(cells)`) that are neither numbers nor missing.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
-        numbers, others = cells.astype(np.float64), list[int]()
+        with np.errstate(over="ignore"):
+            numbers, others = cells.astype(np.float64), list[int]()
     else:
         cells = coded(cells)
         parsed, others = numbers_of_values(cells.values, markers)
@@ -112,6 +114,10 @@ def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarr
                 numbers[place] = number
             elif text.casefold() not in markers.texts:
                 others.append(place)
+        elif isinstance(value, np.timedelta64):  # which is a number to Python, but not to NumPy
+            numbers[place] = value / np.timedelta64(1, "s")
+        elif isinstance(value, timedelta):
+            numbers[place] = value.total_seconds()
         elif isinstance(value, (Real, Decimal)):
             try:
                 numbers[place] = float(value)

@@ -22,6 +22,9 @@ FEW = 20
 
 MANY_CATEGORIES = 1000
 
+MOST_YEARS = 200_000
+"""Of a date from 1970. Microseconds of later ones don't fit into 64 bits."""
+
 BOOLEANS = ("False", "True")
 
 DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
@@ -136,6 +139,12 @@ def valid_dates(table: Table, name: str, markers: Markers) -> np.ndarray:
         If a cell is no date; the message says where.
     """
     cells = table.column(name)
+    if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
+        years = cells.astype("datetime64[Y]").astype(np.int64)
+        far = ~np.isnat(cells) & (np.abs(years) > MOST_YEARS)
+        if far.any():
+            row = int(far.argmax())
+            raise DataError(f"{table.place(name, row)}: the date {cells[row]} is too far away")
     dates, others = dates_of(cells, markers)
     if others:
         expected = "a date such as 2026-05-31 or 2026-05-31 14:30"
@@ -237,7 +246,7 @@ def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen
     identifier = len(occurring) == present >= FEW
     if identifier and not chosen and not cells.categorical:
         remarks.drop_since("every row has another text, as an identifier has")
-    elif not constant:
+    elif not constant and kind == "category":
         for remark in remarks_on_categories(cells, texts, present, table, name, markers):
             remarks.add(remark)
     dropped = remarks.drop(constant)

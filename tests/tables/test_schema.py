@@ -220,6 +220,9 @@ def test_too_large_for_the_type():
         (["1", " 2.5 ", "NA"], "number"),
         ([None, 10**30, 2], "number"),
         (np.array([1, 2], np.uint8), "number"),
+        ([np.timedelta64(5, "m"), pd.Timedelta("1 h"), None], "number"),
+        ([np.bool_(True), False], "boolean"),
+        ([np.str_("a"), "b"], "category"),
         ([True, False, None], "boolean"),
         (["true", "FALSE", ""], "boolean"),
         (["yes", "no"], "category"),
@@ -379,6 +382,12 @@ def test_only_an_indicator_is_left():
             {"columns": {"a": "boolean"}},
             DataError,
             "column 'a', row 1: expected true or false; got 'perhaps', and so is 1 more",
+        ),
+        (
+            {"a": np.array([1, 10**12], "M8[Y]")},
+            {},
+            DataError,
+            "column 'a', row 1: the date 1000000001970 is too far away",
         ),
         (
             {"a": [1]},
