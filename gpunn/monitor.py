@@ -112,10 +112,15 @@ def improvement_start(mode: str) -> float:
     return math.inf if mode == "min" else -math.inf
 
 
-def improved(mode: str, value: float, best: float, min_delta: float = 0.0) -> bool:
-    """Return whether `value` is better than `best` by more than `min_delta`."""
+def improved(
+    mode: str, value: float, best: float, min_delta: float = 0.0, ties: str = "first"
+) -> bool:
+    """Return whether `value` is better than `best` by more than `min_delta`.
+
+    With `ties="last"` also whether they are equal, and finite.
+    """
     gain = best - value if mode == "min" else value - best
-    return gain > min_delta
+    return gain > min_delta or (ties == "last" and gain == 0)
 
 
 def default_monitor(names: Collection[str]) -> str | None:
@@ -134,18 +139,25 @@ class Best:
     direction : {"min", "max"}
     min_delta : float
         The least change that counts as an improvement.
+    ties : {"first", "last"}
+        Which of several equally good epochs is the best.
     """
 
     monitor: str
     direction: str
     min_delta: float = 0.0
+    ties: str = "first"
+
+    def improved(self, value: float, best: float) -> bool:
+        """Return whether an epoch with this value is the best, after one with `best`."""
+        return improved(self.direction, value, best, self.min_delta, self.ties)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
         """Return the best row; None if none has a finite value."""
         best, found = improvement_start(self.direction), None
         for row in rows:
             value = row.get(self.monitor)
-            if value is not None and improved(self.direction, value, best, self.min_delta):
+            if value is not None and self.improved(value, best):
                 best, found = value, row
         return found
 

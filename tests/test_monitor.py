@@ -124,3 +124,11 @@ def test_the_best_epoch(rule, epoch):
     rows = [{"epoch": n, "val_loss": figure} for n, figure in enumerate(figures, 1)]
     found = rule.find(rows)
     assert (found and found["epoch"]) == epoch
+
+
+@pytest.mark.parametrize(("ties", "epoch"), [("first", 2), ("last", 4)])
+def test_one_of_several_best_epochs(ties, epoch):
+    figures = [math.inf, 2.0, 3.0, 2.0, math.inf, math.nan]
+    rows = [{"epoch": n, "val_loss": figure} for n, figure in enumerate(figures, 1)]
+    assert Best("val_loss", "min", ties=ties).find(rows)["epoch"] == epoch
+    assert Best("val_loss", "min", ties=ties).find(rows[:1]) is None

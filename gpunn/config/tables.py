@@ -193,6 +193,7 @@ class Training(Table):
     class_weight: Literal["balanced"] | dict[str, Weight] | None = None
     gradient_accumulation: Count = 1
     shuffle: bool = True
+    drop_last: bool = False
     callbacks: list[Named] = field(default_factory=list)
     monitor: str | None = None
     monitor_mode: Literal["auto", "min", "max"] = "auto"

@@ -84,6 +84,7 @@ class Experiment:
             [*self.callbacks, *extra],
             progress,
             resume_from,
+            config.drop_last,
         )
         return TrainingLoop(trainer, self.training, self.validation, options).run()
 

@@ -30,7 +30,7 @@ from gpunn.experiment.files import (
     place_callback_files,
 )
 from gpunn.experiment.resumption import earlier_run, warn_of_changes
-from gpunn.monitor import improved, improvement_start, monitored
+from gpunn.monitor import improvement_start, monitored
 from gpunn.storage.checkpoint_folder import CheckpointFolder
 from gpunn.storage.checkpoints import CheckpointContent
 from gpunn.storage.files import (
@@ -367,9 +367,10 @@ class RunFolder(Callback):
         if rule is None:
             return False
         best = improvement_start(rule.direction) if self._best is None else self._best
-        # An epoch before a resumption with other metrics need not have measured it.
-        value = monitored(row, rule.monitor) if rule.monitor in row else best
-        if not improved(rule.direction, value, best, rule.min_delta):
+        if rule.monitor not in row:
+            return False  # an epoch before a resumption with other metrics
+        value = monitored(row, rule.monitor)
+        if not rule.improved(value, best):
             return False
         self._best, self.best_epoch = value, int(row["epoch"])
         return True

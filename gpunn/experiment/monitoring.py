@@ -80,7 +80,7 @@ def best_rule(
         )
     if stoppers:
         stopping = training["callbacks"][stoppers[0]]
-        return Best(stopping["monitor"], stopping["mode"], stopping["min_delta"])
+        return Best(*(stopping[name] for name in ("monitor", "mode", "min_delta", "ties")))
     if training["monitor"] is not None:
         return Best(training["monitor"], training["monitor_mode"])
     monitor = default_monitor(logs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,7 +135,7 @@ class Record:
         """The metric that tells the best epoch, if there is one."""
         last = self.history[-1] if self.history else {}
         named = self._named
-        return default_monitor(last) if named is None or named[0] not in last else named[0]
+        return named.monitor if named and named.monitor in last else default_monitor(last)
 
     @property
     def best(self) -> dict[str, float | None] | None:
@@ -143,20 +143,21 @@ class Record:
         monitor, named = self.monitor, self._named
         if monitor is None:
             return None
-        _, mode, min_delta = named if named and named[0] == monitor else ("", "auto", 0.0)
+        default = Best(monitor, "auto")
+        rule = named if named is not None and named.monitor == monitor else default
         try:
-            rule = Best(monitor, direction(mode, monitor, directions(self._metrics)), min_delta)
+            found = direction(rule.direction, monitor, directions(self._metrics))
         except ArgumentError:  # the metric's class is not here, and the run is an old one
             return None
-        return rule.find(self.history)
+        return replace(rule, direction=found).find(self.history)
 
     @property
-    def _named(self) -> tuple[str, str, float] | None:
-        """The metric that the configuration names, its mode, and the least improvement."""
+    def _named(self) -> Best | None:
+        """The rule of the configuration, whose direction may be "auto"."""
         stopping, training = self._stopping, self.config.training
         if stopping is not None:
-            return stopping.monitor, stopping.mode, stopping.min_delta
-        return None if training.monitor is None else (training.monitor, training.monitor_mode, 0.0)
+            return Best(stopping.monitor, stopping.mode, stopping.min_delta, stopping.ties)
+        return None if training.monitor is None else Best(training.monitor, training.monitor_mode)
 
     @property
     def _metrics(self) -> list[Metric]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gpunn.configurable import Configurable, check_integer, check_number
+from gpunn.configurable import Configurable, check_choice, check_integer, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.monitor import (
     Best,
@@ -102,6 +102,9 @@ class EarlyStopping(Callback):
     restore_best : bool
         Whether parameters and optimizer go back to the best epoch when training ends, for any
         reason.
+    ties : {"first", "last"}
+        Which of several equally good epochs is the best. With "last", an epoch as good as the best
+        so far counts as an improvement.
 
     Attributes
     ----------
@@ -122,6 +125,7 @@ class EarlyStopping(Callback):
     patience: int = 10
     min_delta: float = 0.0
     restore_best: bool = True
+    ties: str = "first"
 
     name = "early_stopping"
     beside_fields = frozenset(("best", "best_epoch"))
@@ -130,6 +134,7 @@ class EarlyStopping(Callback):
         check_integer("patience", self.patience)
         check_number("min_delta", self.min_delta, at_least=0)
         self.require_flag("restore_best")
+        check_choice("ties", self.ties, ("first", "last"))
         check_mode(self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0
         self._snapshot: Any = None
@@ -143,11 +148,11 @@ class EarlyStopping(Callback):
     @property
     def rule(self) -> Best:
         """The rule for the best epoch, once training has begun."""
-        return Best(self.monitor, self._direction, self.min_delta)
+        return Best(self.monitor, self._direction, self.min_delta, self.ties)
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.monitor)
-        if improved(self._direction, value, self.best, self.min_delta):
+        if self.rule.improved(value, self.best):
             self.best, self.best_epoch = value, trainer.epoch
             if self.restore_best:
                 self._snapshot = trainer.snapshot()

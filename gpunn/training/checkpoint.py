@@ -60,6 +60,7 @@ class CourseRecord:
     rows_per_update: int
     shuffle: bool
     figures: list[str]
+    drop_last: bool = False
 
 
 @dataclass

@@ -26,6 +26,8 @@ class EpochPlan:
         Whether the rows come in the order that belongs to seed and epoch, or as they are.
     metric_names : list of str
         Names of what is summed up.
+    drop_last : bool
+        Whether rows are left out at its end that are too few for an update.
     """
 
     rows: int
@@ -33,11 +35,17 @@ class EpochPlan:
     rows_per_update: int
     shuffle: bool
     metric_names: list[str]
+    drop_last: bool = False
 
     @property
     def updates(self) -> int:
         """How many updates it has."""
-        return math.ceil(self.rows / self.rows_per_update)
+        return math.ceil(self.visited / self.rows_per_update)
+
+    @property
+    def visited(self) -> int:
+        """How many rows it visits."""
+        return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
     @property
     def figures(self) -> list[str]:
@@ -49,7 +57,7 @@ class EpochPlan:
         return (
             f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} an update, "
             f"{'shuffled' if self.shuffle else 'not shuffled'}, with the metrics "
-            f"{self.metric_names}"
+            f"{self.metric_names}{', without the last partial batch' if self.drop_last else ''}"
         )
 
 
@@ -94,7 +102,7 @@ class EpochCursor:
     @property
     def rows_done(self) -> int:
         """Rows behind it."""
-        return min(self.done * self.plan.rows_per_update, self.plan.rows)
+        return min(self.done * self.plan.rows_per_update, self.plan.visited)
 
     def is_possible(self) -> bool:
         """Return whether there can be such a place."""
@@ -113,8 +121,7 @@ class EpochCursor:
 
     def remaining(self, order: np.ndarray | None) -> np.ndarray | None:
         """Return the part of an epoch's order that is still to be visited; None is all as it is."""
-        if not self.done:
+        done, visited = self.rows_done, self.plan.visited
+        if not done and visited == self.plan.rows:
             return order
-        if order is None:
-            return np.arange(self.rows_done, self.plan.rows)
-        return order[self.rows_done :]
+        return np.arange(done, visited) if order is None else order[done:visited]

@@ -105,7 +105,7 @@ class TrainingLoop:
             seconds = step.clock() - began
             logs = self._training_logs() | self._validation_logs()
             bar.set_postfix(logs)
-        timings = float(feed.rates[-1]), seconds, self.cursor.plan.rows / seconds
+        timings = float(feed.rates[-1]), seconds, self.cursor.plan.visited / seconds
         return {**logs, **dict(zip(TIMINGS, timings, strict=True))}
 
     def _end_epoch(self, logs: dict[str, float]) -> None:
@@ -151,7 +151,7 @@ class TrainingLoop:
                 progress.epoch, plan.updates, self.last_epoch
             )
         title = f"Epoch {progress.epoch + 1}/{self.last_epoch}"
-        bar = progress_bar(title, plan.rows, session.options.progress)
+        bar = progress_bar(title, plan.visited, session.options.progress)
         if progress.cursor is None:
             session.step.statistics.reset()
             progress.cursor = EpochCursor(plan)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpunn.errors import ArgumentError
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
 from gpunn.training.dataset import Subset
@@ -38,6 +39,7 @@ class FitOptions:
     callbacks: Sequence[Callback] = ()
     progress: bool = True
     resume_from: str | Path | Checkpoint | None = None
+    drop_last: bool = False
 
 
 class TrainingSession:
@@ -81,8 +83,13 @@ class TrainingSession:
         batch_size = min(options.batch_size, rows)
         self.plan = EpochPlan(
             *(rows, batch_size, batch_size * accumulation),
-            *(options.shuffle, trainer.metric_names),
+            *(options.shuffle, trainer.metric_names, options.drop_last),
         )
+        if not self.plan.updates:
+            raise ArgumentError(
+                f"drop_last: an epoch of {rows} rows has no whole update of "
+                f"{self.plan.rows_per_update} rows; take fewer batches an update"
+            )
         if accumulation > 1:  # no buffers for more batches than there are; 2 is not computed as 1
             accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
         self.recipe = StepRecipe(

@@ -194,6 +194,7 @@ class Trainer:
         progress: bool = True,
         stream: bool | None = None,
         resume_from: str | Path | Checkpoint | None = None,
+        drop_last: bool = False,
     ) -> History:
         """Train for a number of epochs; a further call goes on from there.
 
@@ -208,7 +209,7 @@ class Trainer:
             Passes over the data; 0 only checks the arguments and prepares. With `resume_from`,
             those before the interruption included.
         batch_size : int
-            Rows in a batch; the last one of an epoch may be smaller.
+            Rows in a batch; the last one of an epoch may be smaller, unless `drop_last`.
         validation_data : tuple of (X, y) or (X, y, sample_weight)
             Evaluated after each epoch; its metrics have the prefix "val_".
         validation_split : float
@@ -236,6 +237,9 @@ class Trainer:
             is taken. The same call as the one that was interrupted, with this added, ends with the
             same weights and history, bit for bit, as if it had not been. Callbacks go on with
             their state, and the epoch with its next update.
+        drop_last : bool
+            Whether an epoch leaves out the last rows of its order if they are too few for a whole
+            update. With `shuffle` these are other rows each time.
 
         Returns
         -------
@@ -291,7 +295,10 @@ class Trainer:
         data = builder.check(X, y, sample_weight)
         held_out = builder.held_out(data, validation_data, validation_split)
         training, validation = builder.split(data, held_out, class_weight)
-        options = FitOptions(epochs, batch_size, shuffle, callbacks, progress, resume_from)
+        drop_last = check_flag("drop_last", drop_last)
+        options = FitOptions(
+            epochs, batch_size, shuffle, callbacks, progress, resume_from, drop_last
+        )
         return TrainingLoop(self, training, validation, options).run()
 
     @property

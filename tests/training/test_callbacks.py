@@ -94,6 +94,10 @@ def test_a_metric_of_ones_own_says_which_way_is_better(tmp_path, monkeypatch, la
     [
         ({"patience": 2}, [3, 2, 2, 2, 1], 4, 2),
         ({"patience": 2}, [3, 2, 2, 1, 1, 1, 0], 6, 4),
+        ({"patience": 2, "ties": "last"}, [3, 2, 2, 3, 2, 4, 4, 1], 7, 5),
+        ({"patience": 2, "ties": "last", "mode": "max"}, [3, 3, 2, 2, 4], 4, 2),
+        ({"patience": 2, "ties": "last", "min_delta": 0.5}, [3, 2.6, 3, 2.6, 2.6], 5, 3),
+        ({"patience": 2, "ties": "last"}, [1, float("inf"), float("nan"), 0], 3, 1),
         ({"patience": 1}, [3, 4], 2, 1),
         ({"patience": 3}, [3, 2, 1], 3, 3),
         ({"patience": 2, "min_delta": 0.5}, [3, 2.6, 2.5, 1], 3, 1),
@@ -159,6 +163,7 @@ def test_early_stopping_restores_weights_and_optimizer():
         ({"patience": 0}, ArgumentError, "patience: expected a whole number >= 1"),
         ({"patience": 1.5}, ArgumentTypeError, "patience"),
         ({"min_delta": -1}, ArgumentError, "min_delta: expected a number >= 0"),
+        ({"ties": "best"}, ArgumentError, "ties: there is no ties 'best'"),
         ({"mode": "up"}, ArgumentError, "mode: expected 'auto', 'min' or 'max'; got 'up'"),
     ],
 )
