@@ -22,6 +22,9 @@ from gpunn.storage.files import FolderLock
 
 __all__ = ["BuildError", "build"]
 
+MOST_SHOWN = 1000
+"""Characters of a worker's error, at most; the last ones say what is wrong."""
+
 MOST_WORKERS = 8
 """More would take longer to start than they save."""
 
@@ -112,8 +115,7 @@ def make_objects(
         for number, worker in enumerate(workers):
             if status := worker.wait():
                 errors_of = (folder / f"errors-{number}").read_text(errors="replace").strip()
-                reason = errors_of.splitlines()[-1] if errors_of else f"exit status {status}"
-                raise BuildError(reason)
+                raise BuildError(errors_of[-MOST_SHOWN:] or f"exit status {status}")
     finally:
         for worker in workers:
             worker.kill()
