@@ -171,7 +171,9 @@ class Reader:
                 if name in late:
                     columns[place] = again[place]
         cells = [column.finish() for column in columns]
-        return Table(names, len(lines), cells.__getitem__, lines=lines, title=self.path)
+        return Table(
+            names, len(lines), cells.__getitem__, numbers=lines, unit="line", title=self.path
+        )
 
     def _pass(
         self, text: Sequence[str], only: Sequence[str] | None

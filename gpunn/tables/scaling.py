@@ -242,10 +242,11 @@ class QuantileScaling(Scaling):
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
         quantiles = self.quantiles[column]
         places = np.linspace(0, 1, len(quantiles))
-        # From both sides: a number that is several quantiles gets the middle of their places.
         p = np.interp(x, quantiles, places)
-        p -= np.interp(-x, -quantiles[::-1], -places[::-1])
-        p /= 2
+        if (quantiles[1:] == quantiles[:-1]).any():
+            # A number that is several quantiles gets the middle of their places.
+            p -= np.interp(-x, -quantiles[::-1], -places[::-1])
+            p /= 2
         return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
 
     def check(self) -> None:

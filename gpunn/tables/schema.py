@@ -278,7 +278,8 @@ class Schema:
             names,
             table.rows,
             lambda place: table.column(places[names[place]]),
-            lines=table.lines,
+            numbers=table.numbers,
+            unit=table.unit,
             title=table.title,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -68,8 +68,10 @@ class Table:
         Takes a column's place, and returns its cells.
     named : bool
         Whether the names are the data's own; if not they are numbers, counted from 0.
-    lines : ndarray of int or None
-        The line of the file in which each row ends.
+    numbers : ndarray of int or None
+        What messages call each row; None counts from 0.
+    unit : {"row", "line"}
+        What these are numbers of; of a file the line in which the row ends.
     title : str
         What messages call the table: "X", or a file's path.
 
@@ -86,11 +88,12 @@ class Table:
         read: Callable[[int], Cells],
         *,
         named: bool = True,
-        lines: np.ndarray | None = None,
+        numbers: np.ndarray | None = None,
+        unit: str = "row",
         title: str = "X",
     ) -> None:
         self.names, self.rows, self.named = tuple(names), rows, named
-        self.lines, self.title = lines, title
+        self.numbers, self.unit, self.title = numbers, unit, title
         self._read = read
         self._columns: dict[str, Cells] = {}
         check_column_names(names, title)
@@ -127,8 +130,42 @@ class Table:
 
     def place(self, name: str, row: int) -> str:
         """Return where a cell is, for a message."""
-        line = f"row {row}" if self.lines is None else f"line {self.lines[row]}"
-        return f"{self.title}: column {name!r}, {line}"
+        number = row if self.numbers is None else self.numbers[row]
+        return f"{self.title}: column {name!r}, {self.unit} {number}"
+
+    def take(self, rows: np.ndarray) -> Table:
+        """Return a table of these rows; messages call them by their numbers in this one.
+
+        Parameters
+        ----------
+        rows : ndarray of int
+            Their numbers, counted from 0.
+
+        Examples
+        --------
+        >>> from gpunn.tables import table_of
+        >>> table_of({"age": [31, 45, 28]}).take([2, 0]).column("age").tolist()
+        [28, 31]
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        numbers = rows if self.numbers is None else self.numbers[rows]
+
+        def read(place: int) -> Cells:
+            cells = self.column(self.names[place])
+            if isinstance(cells, Coded):
+                return replace(cells, codes=cells.codes[rows])
+            taken: np.ndarray = cells[rows]
+            return taken
+
+        return Table(
+            self.names,
+            len(rows),
+            read,
+            named=self.named,
+            numbers=numbers,
+            unit=self.unit,
+            title=self.title,
+        )
 
 
 def check_column_names(names: Sequence[str], title: str) -> None:

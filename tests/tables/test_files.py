@@ -113,6 +113,8 @@ def test_messages_name_the_line(path):
     path.write_text('a,b\n1,"x\ny"\n\ninf,z\n')
     with pytest.raises(DataError, match=r"table\.csv: column 'a', line 5: expected a finite num"):
         Schema.fit(read_table(path))
+    with pytest.raises(DataError, match=r"table\.csv: column 'a', line 5: expected a finite num"):
+        Schema.fit(read_table(path).take([1, 0]))
 
 
 def test_a_compressed_file(tmp_path):

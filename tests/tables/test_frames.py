@@ -175,6 +175,18 @@ def test_what_is_no_table(frame, problem):
         Schema.fit(frame)
 
 
+@pytest.mark.parametrize("make", FRAMES, ids=lambda make: make.__name__)
+def test_some_rows(make):
+    rows = np.array([3, 1])
+    taken = table_of(make()).take(rows)
+    chosen = {name: [cells[row] for row in rows] for name, cells in COLUMNS.items()}
+    schema = Schema.fit(COLUMNS)
+    assert np.array_equal(schema.encode(taken), schema.encode(chosen))
+    assert Schema.fit(taken) == Schema.fit(chosen)
+    with pytest.raises(DataError, match="column 'age', row 2"):
+        schema.encode(table_of({**COLUMNS, "age": [1, 2, "x", 4]}).take([1, 2]))
+
+
 def test_durations_are_seconds():
     frame = pd.DataFrame({"t": pd.to_timedelta(["1 min", None, "2 h"])})
     assert np.array_equal(table_of(frame).column("t"), [60, np.nan, 7200], equal_nan=True)

@@ -54,6 +54,14 @@ def test_quantiles():
     assert np.abs(scaling.transform(new, 0)).max() < 5.2
 
 
+def test_a_number_that_is_several_quantiles():
+    scaling = QuantileScaling(np.zeros(1), np.array([[1.0, 2, 2, 2, 2, 2, 3]]))
+    assert scaling.transform(np.array([2.0]), 0) == pytest.approx(0, abs=1e-15)
+    assert scaling.transform(np.array([1.5]), 0) == pytest.approx(
+        normal_quantiles(np.array([1 / 12]))
+    )
+
+
 @pytest.mark.parametrize(("rows", "count"), [(20, 10), (3000, 100), (40_000, 1000)])
 def test_number_of_quantiles(rows, count):
     x = np.linspace(0, 1, rows)

@@ -123,11 +123,11 @@ def test_other_types_when_rows_are_encoded():
 
 
 def test_codes_are_exact():
-    many = [f"{number:07}" for number in range(200_000)]
-    schema = Schema.fit({"x": many, "y": many[::-1]}, columns={"x": "category", "y": "category"})
-    matrix = schema.encode({"x": many, "y": many})
-    assert np.array_equal(matrix[:, 0], np.arange(1, 200_001))
-    assert schema.categories[0].size == 200_001
+    many = [f"{number:07}" for number in range(70_000)]
+    schema = Schema.fit({"x": many}, columns={"x": "category"})
+    matrix = schema.encode({"x": many})
+    assert np.array_equal(matrix[:, 0], np.arange(1, 70_001))
+    assert schema.categories[0].size == 70_001
 
 
 def test_more_categories_than_the_type_can_number(monkeypatch):
