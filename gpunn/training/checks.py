@@ -187,8 +187,9 @@ def warn_of_scale(
     warnings.warn(
         f"y: the targets{of_output} have a mean of {mean[output]:.4g} and a standard deviation of "
         f"{std[output]:.4g}{more}. A network starts with outputs of about 0, give or take 1; "
-        "so far from there it learns slowly, badly or not at all. Standardize the targets: train "
-        "on (y - mean) / deviation, and take predictions * deviation + mean",
+        "so far from there it learns slowly, badly or not at all. Standardize the targets: let "
+        "gpunn.layers.TargetScaling() be the last layer, or train on (y - mean) / deviation, and "
+        "take predictions * deviation + mean",
         GpunnWarning,
         CALLER,
     )
