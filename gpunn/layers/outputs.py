@@ -43,6 +43,7 @@ class OutputLayer(Layer):
         """Return targets on the scale of this layer's input."""
         return targets
 
+    @operations_only
     def backward(
         self,
         x: Array,

@@ -141,10 +141,7 @@ def record_operations(
         host = operations.inputs(case, dtype)
         for layout in layouts:
             placed = operations.place(backend, host, dtype, layout)
-            arguments = {
-                name: placed[value.argument] if isinstance(value, operations.Same) else value
-                for name, value in placed.items()
-            }
+            arguments = operations.given(backend, dtype, placed)
             with emulated_cuda.counters() as counts, recorder.recording():
                 getattr(backend, case.operation)(**arguments)
             names = {launch["kernel"] for launch in recorder.finished}
@@ -238,6 +235,28 @@ def train_on_pixels(dtype: str, graph: bool) -> None:
     trainer.fit(images, np.arange(30) % 2, epochs=1, batch_size=4, progress=False)
 
 
+def train_with_factors(dtype: str) -> None:
+    """With factors of parameters, settings that schedules move, and targets that are scaled."""
+    random = np.random.default_rng(0)
+    inputs, labels = random.normal(size=(ROWS, FEATURES)), random.integers(0, CLASSES, ROWS)
+    for loss, targets, last in (
+        (losses.SoftmaxCrossEntropy("cosine"), labels, []),
+        ("mean_squared_error", inputs[:, :CLASSES], [layers.TargetScaling()]),
+    ):
+        parts = [
+            layers.Dense(16, "selu", learning_rate_factor=6.0),
+            layers.Dropout("cosine"),
+            layers.Dense(CLASSES),
+            *last,
+        ]
+        backend = get_backend("cupy:0")
+        model = gpunn.Sequential(parts, FEATURES, backend, seed=4, dtype=dtype)
+        optimizer = optimizers.Adam(0.01, weight_decay="cosine")
+        trainer = gpunn.Trainer(model, loss, optimizer)
+        trainer.fit(inputs, targets, epochs=1, batch_size=8, progress=False)
+        model.predict(inputs)
+
+
 def training_runs(dtype: str) -> None:
     """Every activation, layer, loss, metric and optimizer, and the ways of feeding."""
     batches.STREAM_BYTES = 600
@@ -253,6 +272,7 @@ def training_runs(dtype: str) -> None:
         train(dtype, optimizer=optimizer, scaled=True)
     train(dtype, measured=True)
     train(dtype, measured=True, loss="mean_squared_error")
+    train_with_factors(dtype)
     train(dtype, graph=False)
     train(dtype, fused_products=False)
     train(dtype, sample_weight=weights)

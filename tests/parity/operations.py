@@ -121,19 +121,22 @@ def inputs(case: Case, dtype: str) -> dict[str, Any]:
     return place(ORACLE, case.arguments(generator), dtype, "contiguous")
 
 
+def given(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments, with what others stand for."""
+    arguments = {}
+    for name, value in placed.items():
+        arguments[name] = placed[value.argument] if isinstance(value, Same) else value
+        if isinstance(value, Moving):
+            arguments[name] = value.on(backend, dtype)
+    return arguments
+
+
 def execute(
     backend: Backend, dtype: str, case: Case, host: dict[str, Any], layout: str = "contiguous"
 ) -> dict[str, np.ndarray]:
     """Run a case and return all its arrays as they are afterwards."""
     placed = place(backend, host, dtype, layout)
-    arguments = {
-        name: placed[value.argument]
-        if isinstance(value, Same)
-        else value.on(backend, dtype)
-        if isinstance(value, Moving)
-        else value
-        for name, value in placed.items()
-    }
+    arguments = given(backend, dtype, placed)
     # NumPy warns of a NaN that comes of infinities, which some cases begin with.
     with np.errstate(invalid="ignore"):
         getattr(backend, case.operation)(**arguments)

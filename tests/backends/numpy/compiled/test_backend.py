@@ -62,17 +62,9 @@ def test_of_what_is_composed_the_parts_are_recorded():
     ]
 
 
-@pytest.mark.parametrize(
-    ("loss", "metrics", "outputs"),
-    [
-        (losses.SoftmaxCrossEntropy(0.1), [Accuracy(), F1("macro")], 3),
-        (losses.BinaryCrossEntropy(), [LogLoss(), AUC()], 1),
-        (losses.Huber(), [MeanAbsoluteError(), R2()], 2),
-    ],
-    ids=lambda given: getattr(given, "name", ""),
-)
-def test_a_training_is_one_table_of_instructions(monkeypatch, loss, metrics, outputs):
-    """With weights, a schedule, clipping, a penalty, parts of batches, metrics and validation."""
+@pytest.fixture
+def made(monkeypatch):
+    """The operations of each program that is made."""
     pytest.importorskip("numba")
     made = []
 
@@ -82,6 +74,32 @@ def test_a_training_is_one_table_of_instructions(monkeypatch, loss, metrics, out
             made.append(operations)
 
     monkeypatch.setattr("gpunn.backends.numpy.compiled.program.Program", Noted)
+    return made
+
+
+def fit_with_everything(trainer, X, y, **given):
+    trainer.fit(
+        *(X, y),
+        **given,
+        epochs=2,
+        batch_size=16,
+        sample_weight=np.random.default_rng(1).random(70),
+        validation_data=(X[:20], y[:20]),
+        progress=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "metrics", "outputs"),
+    [
+        (losses.SoftmaxCrossEntropy(0.1), [Accuracy(), F1("macro")], 3),
+        (losses.BinaryCrossEntropy(), [LogLoss(), AUC()], 1),
+        (losses.Huber(), [MeanAbsoluteError(), R2()], 2),
+    ],
+    ids=lambda given: getattr(given, "name", ""),
+)
+def test_a_training_is_one_table_of_instructions(made, loss, metrics, outputs):
+    """With weights, a schedule, clipping, a penalty, parts of batches, metrics and validation."""
     layers = [LayerNorm(), Dense(8, "gelu"), BatchNorm(), Dropout(0.1), Dense(outputs)]
     model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
     optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), max_norm=1.0, l2_penalty=1e-3)
@@ -91,16 +109,27 @@ def test_a_training_is_one_table_of_instructions(monkeypatch, loss, metrics, out
     softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
     y = g.integers(0, 3, 70) if softmax else g.integers(0, 2, (70, outputs))
     given = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} if softmax else {}
-    trainer.fit(
-        *(X, y),
-        **given,
-        epochs=2,
-        batch_size=16,
-        sample_weight=g.random(70),
-        validation_data=(X[:20], y[:20]),
-        progress=False,
-    )
+    fit_with_everything(trainer, X, y, **given)
     # Whole batches and the last one, of training and of validation.
+    assert len(made) == 4
+    assert all(type(one) is Instruction for operations in made for one in operations)
+
+
+@pytest.mark.parametrize("classes", [True, False])
+def test_so_is_one_with_moving_settings_factors_and_scaled_targets(made, classes):
+    layers = [
+        Dense(8, "mish", learning_rate_factor={"biases": 0.1}, weight_decay_factor=0.5),
+        Dropout(Cosine(0.2)),
+        Dense(3, learning_rate_factor=6.0),
+    ]
+    layers += [] if classes else [gpunn.layers.TargetScaling()]
+    model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
+    optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), weight_decay=Cosine(0.1))
+    loss = losses.SoftmaxCrossEntropy(Cosine(0.2)) if classes else "mean_squared_error"
+    trainer = gpunn.Trainer(model, loss, optimizer, [Accuracy() if classes else R2()])
+    g = np.random.default_rng(0)
+    X = g.normal(size=(70, 5)).astype(np.float32)
+    fit_with_everything(trainer, X, g.integers(0, 3, 70) if classes else 5 * X[:, :3])
     assert len(made) == 4
     assert all(type(one) is Instruction for operations in made for one in operations)
 
