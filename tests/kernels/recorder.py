@@ -141,7 +141,7 @@ def record_operations(
         host = operations.inputs(case, dtype)
         for layout in layouts:
             placed = operations.place(backend, host, dtype, layout)
-            arguments = operations.given(backend, dtype, placed)
+            arguments = operations.resolved(backend, dtype, placed)
             with emulated_cuda.counters() as counts, recorder.recording():
                 getattr(backend, case.operation)(**arguments)
             names = {launch["kernel"] for launch in recorder.finished}

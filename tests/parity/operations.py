@@ -121,7 +121,7 @@ def inputs(case: Case, dtype: str) -> dict[str, Any]:
     return place(ORACLE, case.arguments(generator), dtype, "contiguous")
 
 
-def given(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, Any]:
+def resolved(backend: Backend, dtype: str, placed: dict[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments, with what others stand for."""
     arguments = {}
     for name, value in placed.items():
@@ -136,7 +136,7 @@ def execute(
 ) -> dict[str, np.ndarray]:
     """Run a case and return all its arrays as they are afterwards."""
     placed = place(backend, host, dtype, layout)
-    arguments = given(backend, dtype, placed)
+    arguments = resolved(backend, dtype, placed)
     # NumPy warns of a NaN that comes of infinities, which some cases begin with.
     with np.errstate(invalid="ignore"):
         getattr(backend, case.operation)(**arguments)
