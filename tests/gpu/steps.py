@@ -1,8 +1,8 @@
-"""What one training step asks of the device: counts on the emulator, and the table in docs/gpu.md.
+"""What one training step asks of the device: counts on the emulator, the tables in docs/gpu.md.
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
 
-writes the table anew; with `--show` it only prints it.
+writes the tables anew; with `--show` it only prints them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Layer
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu.md"
-BEGIN, END = "<!-- steps: begin -->", "<!-- steps: end -->"
 BATCH, FEW, MANY = 16, 4, 12
 """Rows in a batch, and numbers of batches in the two epochs that are compared."""
 
@@ -33,15 +32,18 @@ def labels(rows: int) -> np.ndarray:
     return np.arange(rows) % 10
 
 
+def numbers(rows: int, columns: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((rows, columns))
+
+
 @dataclass(frozen=True)
 class Steps:
     """A kind of training whose steps are counted.
 
-    `before` has the kernels of a step, and the bytes that they moved, when rows and targets were
-    gathered, a batch and an update counted, and losses and scores summed up by kernels of their own
-    (counted in the same way, at commit d6531cf). `fused` says whether every operation has kernels
-    of its own. One that runs as the base defines it makes temporaries, which CuPy's pool hands out
-    again and again.
+    `before` has the kernels of a step, and the bytes that they moved, as counted in the same way at
+    an earlier commit: for `STEPS` at d6531cf, when rows and targets were gathered, a batch and an
+    update counted, and losses and scores summed up by kernels of their own; for `REALISTIC` at
+    f660854, when some metrics and standardization had none.
     """
 
     name: str
@@ -54,11 +56,20 @@ class Steps:
     pixels: bool = False
     targets: Callable[[int], np.ndarray] = labels
     options: dict[str, Any] = field(default_factory=dict)
-    fused: bool = True
+    dtype: str = "float32"
 
 
 def perceptron() -> list[Layer]:
     return [Dense(32, "relu"), Dense(16, "relu"), Dense(10)]
+
+
+def hidden(
+    units: int, activation: str, normalization: Callable[[], Layer] | None, dropout: float = 0.0
+) -> list[Layer]:
+    """Return a dense layer, a normalization of its outputs, an activation, and dropout."""
+    made: list[Layer] = [Dense(units)] + ([normalization()] if normalization else [])
+    made.append(layers.Activation(activation))
+    return [*made, layers.Dropout(dropout)] if dropout else made
 
 
 STEPS = [
@@ -104,10 +115,84 @@ STEPS = [
         lambda: optimizers.SGD(0.01, momentum=0.9),
         losses.Huber(),
         metrics=["r2"],
-        fused=False,
-        targets=lambda rows: np.random.default_rng(0).standard_normal((rows, 2)),
+        targets=lambda rows: numbers(rows, 2),
     ),
 ]
+
+REALISTIC = [
+    Steps(
+        "layer norm, GELU, dropout, clipping, AdamW",
+        (19, 171_780),
+        lambda: (
+            hidden(32, "gelu", layers.LayerNorm, 0.1)
+            + hidden(16, "gelu", layers.LayerNorm, 0.1)
+            + [Dense(1)]
+        ),
+        lambda: optimizers.AdamW(max_norm=1.0),
+        "mean_squared_error",
+        targets=numbers,
+    ),
+    Steps(
+        "batch norm, SiLU, dropout, label smoothing, accuracy, clipping, AdamW",
+        (22, 187_748),
+        lambda: (
+            hidden(32, "silu", layers.BatchNorm, 0.2)
+            + hidden(16, "silu", layers.BatchNorm, 0.2)
+            + [Dense(10)]
+        ),
+        lambda: optimizers.AdamW(max_norm=1.0),
+        losses.SoftmaxCrossEntropy(label_smoothing=0.1),
+        ["accuracy"],
+    ),
+    Steps(
+        "tanh, dropout, clipping, AdamW",
+        (13, 149_252),
+        lambda: hidden(32, "tanh", None, 0.1) + hidden(16, "tanh", None, 0.1) + [Dense(10)],
+        lambda: optimizers.AdamW(max_norm=1.0),
+    ),
+    Steps(
+        "ELU, Huber, sample weights, L2, mean absolute error, RMSprop",
+        (11, 108_900),
+        lambda: [Dense(32, "elu"), Dense(16, "elu"), Dense(1)],
+        lambda: optimizers.RMSprop(l2_penalty=1e-4),
+        losses.Huber(),
+        ["mean_absolute_error"],
+        targets=numbers,
+        options={"sample_weight": np.linspace(0.5, 1, BATCH * MANY)},
+    ),
+    Steps(
+        "several labels a row: layer norm, leaky ReLU, binary accuracy",
+        (9, 123_828),
+        lambda: [*hidden(32, "leaky_relu", layers.LayerNorm), Dense(20)],
+        loss="binary_cross_entropy",
+        metrics=["binary_accuracy"],
+        targets=lambda rows: 1.0 * (numbers(rows, 20) > 0),
+    ),
+    Steps(
+        "tanh, in float64",
+        (9, 197_344),
+        lambda: [Dense(32, "tanh"), Dense(16, "tanh"), Dense(1)],
+        loss="mean_squared_error",
+        targets=numbers,
+        dtype="float64",
+    ),
+    Steps(
+        "standardization, two classes, AUC, F1, log loss, Brier score",
+        (95, 1_461_044),
+        lambda: [layers.Standardization(), Dense(32, "relu"), Dense(2)],
+        metrics=["auc", "f1", "log_loss", "brier_score"],
+        targets=lambda rows: labels(rows) % 2,
+    ),
+    Steps(
+        "one number, R2",
+        (42, 76_656),
+        lambda: [Dense(32, "relu"), Dense(1)],
+        loss="mean_squared_error",
+        metrics=["r2"],
+        targets=numbers,
+    ),
+]
+"""What people train, in small: how many kernels a step has doesn't depend on sizes."""
 
 
 @dataclass
@@ -225,40 +310,41 @@ def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
 
 HEAD = (
     *("training", "kernels", "before", "kB by kernels", "before", "products"),
-    *("launches, recorded", "launches, one by one", "before", "temporaries, one by one"),
+    *("launches, recorded", "launches, one by one", "before"),
 )
 
+TABLES = {"steps": STEPS, "realistic steps": REALISTIC}
+"""What docs/gpu.md has tables of, by the names in the comments around them."""
 
-def table() -> str:
-    """Return the table of docs/gpu.md, in a process whose kernels `traffic` watches."""
+
+def table(trainings: Sequence[Steps]) -> str:
+    """Return a table of docs/gpu.md, in a process whose kernels `traffic` watches."""
     lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
-    for steps in STEPS:
-        recorded, eager = count(steps), count(steps, graph=False)
+    for steps in trainings:
+        recorded, eager = (count(steps, steps.dtype, graph) for graph in (True, False))
         assert recorded.names == eager.names, (recorded.names, eager.names)
         assert recorded.products == eager.products
         assert recorded.bytes == eager.bytes > 0
         kernels, moved = steps.before
         cells = (
             *(eager.kernels, kernels, eager.bytes / 1e3, moved / 1e3, eager.products),
-            *(recorded.launches, eager.launches, kernels + eager.products, eager.pool_mallocs),
+            *(recorded.launches, eager.launches, kernels + eager.products),
         )
         lines.append(f"| {steps.name} | {' | '.join(f'{cell:.4g}' for cell in cells)} |")
     return "\n".join(lines)
 
 
-def documented() -> str:
-    """Return the table as docs/gpu.md has it."""
-    match = re.search(f"{BEGIN}\n(.*?)\n{END}", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
-    assert match is not None, f"{DOCUMENT} has no {BEGIN}"
-    return match[1].strip()
+def surrounded(name: str, made: str) -> str:
+    """Return a table between the comments that mark its place in docs/gpu.md."""
+    return f"<!-- {name}: begin -->\n{made}\n<!-- {name}: end -->"
 
 
-def write(made: str) -> None:
-    """Put the table into docs/gpu.md."""
+def documented(name: str) -> str:
+    """Return a table as docs/gpu.md has it."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}", encoding="utf-8")
+    match = re.search(surrounded(name, "(.*?)"), text, re.DOTALL)
+    assert match is not None, f"{DOCUMENT} has no table of {name}"
+    return match[1]
 
 
 if __name__ == "__main__":
@@ -267,7 +353,11 @@ if __name__ == "__main__":
     if devices.DEVICE != "emulated":
         raise SystemExit("the steps are counted on the emulated device: GPUNN_TEST_DEVICE=emulated")
     traffic.watch()
+    made = {name: table(trainings) for name, trainings in TABLES.items()}
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name in made:
+        text = text.replace(surrounded(name, documented(name)), surrounded(name, made[name]))
     if "--show" in sys.argv:
-        print(table())
+        print(*made.values(), sep="\n\n")
     else:
-        write(table())
+        DOCUMENT.write_text(text, encoding="utf-8")

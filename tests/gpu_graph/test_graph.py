@@ -109,6 +109,12 @@ class Run:
         return {**history, **trainer.state(), **model.parameters.to_host()}
 
 
+class WithoutKernel(metrics.R2):
+    """A metric that isn't built in runs as it is defined."""
+
+    name = "r2_of_test_graph"
+
+
 RUNS = {
     "plain": Run(),
     "float64": Run(dtype="float64"),
@@ -127,6 +133,7 @@ RUNS = {
     "lion": Run(optimizer=lambda: optimizers.Lion(1e-2)),
     "rmsprop": Run(optimizer=lambda: optimizers.RMSprop(1e-2)),
     "r2": Run(loss="huber", y=NUMBERS, metrics=("r2", "mean_absolute_error")),
+    "as_defined": Run(loss="huber", y=NUMBERS, metrics=(WithoutKernel(),)),
     "classes": Run(
         metrics=(
             *({"name": "auc", "bins": 16}, {"name": "f1", "average": "macro"}),
@@ -193,8 +200,7 @@ ONE_A_LAUNCH = {
     "report_points": "no three updates are asked for at once",
     "streamed": "a chunk has two updates",
     "streamed_weights": "a chunk has two updates",
-    "r2": "the metric needs temporary arrays",
-    "classes": "the metrics need temporary arrays",
+    "as_defined": "the metric needs temporary arrays",
 }
 """Runs whose updates are launched one by one all the same, and why."""
 

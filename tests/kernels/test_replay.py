@@ -16,7 +16,7 @@ pytestmark = pytest.mark.tier(4)
 
 CASES = {case.name: case for case in small_cases()}
 
-WITHOUT_KERNELS = {"fill", "assign", "accumulate", "increment", "count_pass", "standardize"}
+WITHOUT_KERNELS = {"fill", "assign", "accumulate", "increment", "count_pass"}
 """Operations that the backend leaves to CuPy."""
 
 OPERATIONS = sorted({case.operation for case in CASES.values()} - WITHOUT_KERNELS)
@@ -237,6 +237,10 @@ RACES = {
     "an update that is counted before all blocks know its number": (
         *("counted_update", "adam-2-5000-1"),
         replacing("last_block(ticket, gridDim.x) &&", "blockIdx.x == gridDim.x - 1 &&"),
+    ),
+    "a summary's weight that changes before all columns have read it": (
+        *("metric", "r2-11-rows-5x70"),
+        replacing("last_block(tickets + gridDim.x, gridDim.x) &&", "blockIdx.x == 0 &&"),
     ),
     "a flag that several threads write to as if alone": (
         *("unscale", "5000-everywhere-1"),

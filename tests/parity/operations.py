@@ -1093,13 +1093,6 @@ def loss_cases() -> Iterator[Case]:
             yield Case(f"{name}-unweighted", "loss", given)
 
 
-AS_DEFINED = (
-    *(metrics.Precision, metrics.Recall, metrics.F1),
-    *(metrics.LogLoss, metrics.BrierScore),
-)
-"""Metrics without a faster form: plain operations everywhere, which make temporary arrays."""
-
-
 def metric_cases() -> Iterator[Case]:
     # On the grid by default, thousands of classes would take a gigabyte.
     every = [cls(16) if cls is metrics.AUC else cls() for cls in builtin(metrics.Metric)]
@@ -1133,7 +1126,8 @@ def metric_cases() -> Iterator[Case]:
         of_classes = isinstance(metric, metrics.ClassMetric)
         for form in ("labels", "rows") if of_classes else ("rows",):
             name = f"metric-{metric.name}-{index}-{form}"
-            for shape in BATCHES:
+            tall = TALL if isinstance(metric, metrics.R2) else ()
+            for shape in (*BATCHES, *tall):
                 if form == "labels" and shape[1] == 1:
                     continue  # one output has no labels
                 if isinstance(metric, metrics.R2) and not shape[0]:

@@ -31,6 +31,7 @@ from gpunn.backends.cupy.kernels.counters import count_update
 from gpunn.backends.cupy.kernels.raw import C_TYPES
 from gpunn.backends.cupy.matmul.cublaslt import BIAS, BIAS_GRADIENT, RELU, RELU_BIAS
 from gpunn.backends.cupy.scratch import Scratch
+from gpunn.metrics import ClassMetric
 from gpunn.typing import Array
 
 if TYPE_CHECKING:
@@ -329,12 +330,11 @@ class Launches:
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> Calls | None:
-        score = metrics.SCORES.get(type(metric))
-        arrays = predictions, weights, summary
-        if score is None or not fitting(targets, score.labels, *arrays):
+        labels = isinstance(metric, ClassMetric) and predictions.shape[1] > 1
+        add = metrics.METRICS.get(type(metric))
+        if add is None or not fitting(targets, labels, predictions, weights, summary):
             return None
-        given = predictions, targets, weights, summary
-        return [partial(metrics.add_scores, metric, *given, self.scratch)]
+        return [partial(add, metric, predictions, targets, weights, summary, self.scratch)]
 
     def clip(self, gradients: Array, max_norm: float) -> Calls | None:
         if not contiguous(gradients):

@@ -109,12 +109,12 @@ def over_columns(
     """Launch a kernel that makes `sums` sums over the rows of each column of a matrix.
 
     Its last parameters are PARAMETERS. A block has 32 columns, and STACK threads for each; the
-    grid is (groups of columns, blocks of rows).
+    grid is (groups of columns, blocks of rows). There is a ticket for each group, and one for all.
     """
     rows, columns = shape
     if columns:
         groups, blocks, block_rows = column_grid(rows, columns)
         dtype = arguments[0].dtype
         partials = scratch("partials", groups * LANES * blocks * sums, dtype)
-        given = rows, columns, block_rows, partials, scratch.tickets(groups)
+        given = rows, columns, block_rows, partials, scratch.tickets(groups + 1)
         kernel((groups, blocks), (LANES, STACK), (*arguments, *given))

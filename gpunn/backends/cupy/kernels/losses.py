@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from gpunn import losses
+from gpunn.backends.cupy.kernels.classes import CLASSES
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
 from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
@@ -64,28 +65,12 @@ ROW = """const T* p_row = predictions + row * columns;
     const T norm = normalizer[0] > 0 ? normalizer[0] : (T)1;
     const T row_weight = gradient ? weights[row] / norm : (T)0;"""
 
-# Target is the type of integer labels or of probabilities.
-PROBABILITY = r"""
-__device__ T probability(const long long* labels, long long row, long long j, long long columns) {
-  return labels[row] == j;
-}
-__device__ T probability(const T* targets, long long row, long long j, long long columns) {
-  return targets[row * columns + j];
-}
-__device__ T warp_max(T v) {
-  for (int other = LANES / 2; other; other /= 2)
-    v = max(v, __shfl_xor_sync(0xffffffff, v, other));
-  return v;
-}
-"""
 SOFTMAX_CROSS_ENTROPY = f"""{ROW}
     if (smoothing) {{  // a number that a schedule moves
       kept = 1 - smoothing[0];
       spread = smoothing[0] / columns;
     }}
-    T top = p_row[0];
-    for (long long j = lane; j < columns; j += LANES) top = max(top, p_row[j]);
-    top = warp_max(top);
+    const T top = largest(p_row, columns);
     T total_exp = 0, expected = 0;
     for (long long j = lane; j < columns; j += LANES) {{
       const T shifted = p_row[j] - top;  // so that none overflows
@@ -141,7 +126,7 @@ def softmax_cross_entropy(loss: Any, predictions: Array, targets: Array) -> Laun
 @functools.cache
 def softmax_source(name: str) -> tuple[str, str]:
     constants, own = ("kept", "spread"), " const T* smoothing,"
-    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, PROBABILITY, own)
+    return loss_source(name, "Target", SOFTMAX_CROSS_ENTROPY, constants, CLASSES, own)
 
 
 def sum_over_outputs(loss: Any, predictions: Array, targets: Array) -> Launch:

@@ -1,33 +1,37 @@
-"""Metrics of one number: the weighted sum of the rows' scores, in one kernel, a warp a row.
+"""Metrics. One of one number is the weighted sum of the rows' scores: one kernel, a warp a row.
 
-The mathematics is in `gpunn.metrics`. R2, whose summary is longer, runs as defined there.
+The mathematics is in `gpunn.metrics`.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gpunn import metrics
+from gpunn.backends.cupy.kernels.classes import CLASSES
+from gpunn.backends.cupy.kernels.counts import count_bins, count_classes
+from gpunn.backends.cupy.kernels.functions import FUNCTIONS
+from gpunn.backends.cupy.kernels.r2 import combine_r2
 from gpunn.backends.cupy.kernels.raw import raw_kernel
 from gpunn.backends.cupy.kernels.row_sums import add_over_rows, row_sum_source
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.typing import Array
 
-__all__ = ["SCORES", "add_scores"]
+__all__ = ["METRICS", "SCORES"]
 
 
 @dataclass(frozen=True)
 class Score:
     """Statements that set `value` from a row's predictions p and its targets.
 
-    `constants` are attributes of the metric, as numbers T; `labels` says whether the targets may
-    be integer labels.
+    `constants` are attributes of the metric, as numbers T.
     """
 
     statements: str
     constants: tuple[str, ...] = ()
-    labels: bool = False
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
@@ -41,48 +45,49 @@ def mean_over_outputs(term: str, *constants: str) -> Score:
     )
 
 
+LOG_LOSS = """T sum_exp = 0, expected = 0;
+    if (columns == 1) {
+      value = softplus(p[0]) - probability(targets, row, 0, columns) * p[0];
+    } else {
+      const T top = largest(p, columns);
+      for (long long j = lane; j < columns; j += LANES) {
+        sum_exp += exp(p[j] - top);
+        expected += probability(targets, row, j, columns) * (p[j] - top);
+      }
+      value = log(warp_sum(sum_exp)) - warp_sum(expected);
+    }"""
+
+BRIER_SCORE = """if (columns == 1) {
+      const T distance = sigmoid(p[0]) - probability(targets, row, 0, columns);
+      value = distance * distance;
+    } else {
+      const T top = largest(p, columns);
+      T sum_exp = 0, squares = 0;
+      for (long long j = lane; j < columns; j += LANES) sum_exp += exp(p[j] - top);
+      sum_exp = warp_sum(sum_exp);
+      for (long long j = lane; j < columns; j += LANES) {
+        const T distance = exp(p[j] - top) / sum_exp - probability(targets, row, j, columns);
+        squares += distance * distance;
+      }
+      squares = warp_sum(squares);
+      value = columns == 2 ? (T)0.5 * squares : squares;
+    }"""
+
 SCORES: dict[type[metrics.Metric], Score] = {
-    metrics.Accuracy: Score(
-        "value = argmax(p, columns) == true_class(targets, row, columns);", labels=True
-    ),
+    metrics.Accuracy: Score("value = argmax(p, columns) == true_class(targets, row, columns);"),
     metrics.TopKAccuracy: Score(
         """const T of_true = p[true_class(targets, row, columns)];
     T above = 0;
     for (long long j = lane; j < columns; j += LANES) above += p[j] > of_true;
     value = warp_sum(above) < k;""",
         ("k",),
-        labels=True,
     ),
+    metrics.LogLoss: Score(LOG_LOSS),
+    metrics.BrierScore: Score(BRIER_SCORE),
     metrics.BinaryAccuracy: mean_over_outputs("(p[j] > threshold) == (t[j] > (T)0.5)", "threshold"),
     metrics.MeanAbsoluteError: mean_over_outputs("fabs(p[j] - t[j])"),
     metrics.RootMeanSquaredError: mean_over_outputs("(p[j] - t[j]) * (p[j] - t[j])"),
 }
-
-# As NumPy's: the first of the largest, and a NaN is larger than any number.
-ARGMAX = r"""
-__device__ bool larger(T v, long long i, T than, long long at) {
-  if (v != v || than != than) return v != v && (than == than || i < at);
-  return v > than || (v == than && i < at);
-}
-__device__ long long argmax(const T* row, long long columns) {
-  long long at = 0;
-  T top = row[0];
-  for (long long j = threadIdx.x % LANES; j < columns; j += LANES)
-    if (larger(row[j], j, top, at)) { top = row[j]; at = j; }
-  for (int other = LANES / 2; other; other /= 2) {
-    const T v = __shfl_xor_sync(0xffffffff, top, other);
-    const long long i = __shfl_xor_sync(0xffffffff, at, other);
-    if (larger(v, i, top, at)) { top = v; at = i; }
-  }
-  return at;
-}
-__device__ long long true_class(const long long* labels, long long row, long long columns) {
-  return labels[row];
-}
-__device__ long long true_class(const T* probabilities, long long row, long long columns) {
-  return argmax(probabilities + row * columns, columns);
-}
-"""
 
 
 def add_scores(
@@ -120,4 +125,15 @@ def score_source(name: str, score: Score) -> tuple[str, str]:
     given = "const T* predictions, const Target* targets,"
     value = f"""const T* p = predictions + row * columns;
     {score.statements}"""
-    return name, row_sum_source(name, given, value, score.constants, ARGMAX)
+    return name, row_sum_source(name, given, value, score.constants, CLASSES + FUNCTIONS)
+
+
+METRICS: dict[type[metrics.Metric], Callable[[Any, Array, Array, Array, Array, Scratch], None]] = {
+    **dict.fromkeys(SCORES, add_scores),
+    metrics.AUC: count_bins,
+    metrics.F1: count_classes,
+    metrics.Precision: count_classes,
+    metrics.R2: combine_r2,
+    metrics.Recall: count_classes,
+}
+"""What combines a metric's summary with that of a batch."""

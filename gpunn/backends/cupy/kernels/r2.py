@@ -1,0 +1,114 @@
+"""The coefficient of determination, in one kernel. The mathematics is in `gpunn.metrics`."""
+
+from __future__ import annotations
+
+from gpunn import metrics
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.raw import raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.typing import Array
+
+__all__ = ["combine_r2"]
+
+# Each block finds the mean and the SST of its rows; the last one of a column puts them together
+# (Chan, Golub & LeVeque 1983). With the first row subtracted, equal targets give an SST of exactly
+# 0. All columns read the summary's weight, so the last of all blocks changes it.
+R2 = rf"""{COLUMNS}
+__device__ T positive(T weight) {{ return weight > 0 ? weight : (T)1; }}
+
+extern "C" __global__ void gpunn_r2(
+    const T* predictions, const T* targets, const T* weights, T* summary, {PARAMETERS}) {{
+  {COLUMN}
+  const long long below = EACH * STACK;  // how much further down a thread goes on
+  const T origin = inside ? targets[column] : (T)0;
+  T weight = 0, shift = 0, sst = 0, sse = 0;
+  for (long long k = first, row = top + threadIdx.y; k < end; k += EACH * step, row += below) {{
+    T t[EACH], w[EACH];
+    load(t, targets, k, step, end);
+    load(w, weights, row, STACK, bottom);
+    for (int n = 0; n < EACH; ++n) {{
+      weight += w[n];
+      shift += w[n] * (t[n] - origin);
+    }}
+  }}
+  weight = column_sum(weight);
+  shift = column_sum(shift) / positive(weight);
+  for (long long k = first, row = top + threadIdx.y; k < end; k += EACH * step, row += below) {{
+    T p[EACH], t[EACH], w[EACH];
+    load(p, predictions, k, step, end);
+    load(t, targets, k, step, end);
+    load(w, weights, row, STACK, bottom);
+    for (int n = 0; n < EACH; ++n) {{
+      const T centred = t[n] - origin - shift, error = t[n] - p[n];
+      sst += w[n] * centred * centred;
+      sse += w[n] * error * error;
+    }}
+  }}
+  sst = column_sum(sst);
+  sse = column_sum(sse);
+  if (gridDim.y > 1) {{
+    const long long width = (long long)gridDim.x * LANES;
+    T* const own = partials + column;
+    T* const part_shifts = own + gridDim.y * width;
+    T* const part_ssts = part_shifts + gridDim.y * width;
+    T* const part_sses = part_ssts + gridDim.y * width;
+    if (threadIdx.y == 0) {{
+      own[blockIdx.y * width] = weight;
+      part_shifts[blockIdx.y * width] = shift;
+      part_ssts[blockIdx.y * width] = sst;
+      part_sses[blockIdx.y * width] = sse;
+    }}
+    if (!last_block(tickets + blockIdx.x, gridDim.y)) return;
+    weight = shift = sst = sse = 0;
+    for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
+      weight += own[part * width];
+      shift += own[part * width] * part_shifts[part * width];
+      sse += part_sses[part * width];
+    }}
+    weight = column_sum(weight);
+    shift = column_sum(shift) / positive(weight);
+    sse = column_sum(sse);
+    for (int part = threadIdx.y; part < gridDim.y; part += STACK) {{
+      const T apart = part_shifts[part * width] - shift;
+      sst += part_ssts[part * width] + own[part * width] * apart * apart;
+    }}
+    sst = column_sum(sst);
+  }}
+  const T before = summary[0], total = before + weight;
+  if (inside && threadIdx.y == 0) {{
+    T* const means = summary + 1;
+    T* const ssts = means + columns;
+    T* const sses = ssts + columns;
+    const T fraction = weight / positive(total), change = origin + shift - means[column];
+    means[column] += fraction * change;
+    ssts[column] += sst + before * fraction * change * change;
+    sses[column] += sse;
+  }}
+  if (last_block(tickets + gridDim.x, gridDim.x) && threadIdx.x == 0 && threadIdx.y == 0)
+    summary[0] = total;
+}}
+"""
+
+
+def combine_r2(
+    metric: metrics.R2,
+    predictions: Array,
+    targets: Array,
+    weights: Array,
+    summary: Array,
+    scratch: Scratch,
+) -> None:
+    """Combine the summary with that of a batch; all arrays are contiguous and of one type.
+
+    Parameters
+    ----------
+    metric : R2
+    predictions, targets : array, shape (rows, outputs)
+    weights : array, shape (rows,)
+    summary : array, shape (1 + 3 * outputs,)
+    scratch : Scratch
+    """
+    if weights.size:
+        kernel = raw_kernel("gpunn_r2", R2, T=predictions.dtype)
+        given = predictions, targets, weights, summary
+        over_columns(kernel, predictions.shape, given, 4, scratch)
