@@ -82,7 +82,7 @@ BUGS = (
     Bug("a silent fallback: cupy without a driver", 2, "gpunn/backends/selection.py", (IMPORTS,),
         'if name == "auto":', 'if name in ("auto", "cupy"):'),
     Bug("a function that only the host has", 3,
-        f"{KERNELS}/losses.py", (COMPILED, "-k", "test_training_builds"),
+        f"{KERNELS}/classes.py", (COMPILED, "-k", "test_training_builds"),
         "v = max(v, __shfl_xor_sync(0xffffffff, v, other));",
         "v = std::max(v, __shfl_xor_sync(0xffffffff, v, other));"),
     Bug("a row kept in an array that spills to local memory", 3,
