@@ -30,12 +30,11 @@ class Findings:
         self.missing: dict[str, int] = {}
 
     def note_unknown(self, name: str, cells: Coded, others: Mapping[int, str]) -> None:
-        """Count the rows of a column's values that are no category; some may have no row."""
+        """Count the rows of a column's values that are no category."""
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]
         found: dict[str, int] = {}
         for place, text in others.items():
-            if counts[place]:
-                found[text] = found.get(text, 0) + int(counts[place])
+            found[text] = found.get(text, 0) + int(counts[place])
         if found:
             self.unknown[name] = found
 

@@ -159,7 +159,7 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     """
     coded = categories_of(column)
     if coded is not None:
-        return coded
+        return coded.compact()
     place = f"{table.title}: column {name!r}"
     if isinstance(column, np.ma.MaskedArray):
         column = np.ma.filled(column.astype(object), None)

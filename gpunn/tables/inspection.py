@@ -142,7 +142,7 @@ def counted(cells: Coded, markers: Markers) -> list[tuple[str, int]]:
     rows = np.bincount(cells.codes[cells.codes >= 0], minlength=len(cells.values))
     found: dict[str, int] = {}
     for text, count in zip(texts_of(cells.values, markers), rows.tolist(), strict=True):
-        if text is not None and count:
+        if text is not None:
             found[text] = found.get(text, 0) + count
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from numbers import Number
 
 import numpy as np
 
@@ -225,29 +224,29 @@ def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen
     """Return what is learned from a column of categories; `chosen` if the user has said so."""
     cells = coded(table.column(name))
     texts = texts_of(cells.values, markers)
-    used = cells.used()
     if kind == "boolean":
         texts = [None if text is None else boolean_text(text) for text in texts]
         others = [
-            number
-            for number, text in enumerate(texts)
-            if text is not None and text not in BOOLEANS and used[number]
+            number for number, text in enumerate(texts) if text is not None and text not in BOOLEANS
         ]
         if others:
             raise wrong_cell(table, name, cells, others, "true or false")
-    occurring = {
-        text for text, occurs in zip(texts, used, strict=True) if occurs and text is not None
-    }
+    occurring = {text for text in texts if text is not None}
     named = np.array([text is not None for text in texts], dtype=bool)
     missing = len(cells) - int(cells.take(named, False).sum())
     present = len(cells) - missing
     remarks = Remarks(missing, len(cells))
     constant = len(occurring) <= 1
-    identifier = len(occurring) == present >= FEW
-    if identifier and not chosen and not cells.categorical:
-        remarks.drop_since("every row has another text, as an identifier has")
-    elif not constant and kind == "category":
-        for remark in remarks_on_categories(cells, texts, present, table, name, markers):
+    if not constant and kind == "category":
+        found, is_other = list[str](), False
+        if not cells.categorical:
+            found, is_other = remarks_on_categories(table, name, cells, texts, markers)
+        count, many = len(occurring), f"{len(occurring):,} categories in {present:,} rows"
+        if count == present >= FEW and not (chosen or is_other or cells.categorical):
+            remarks.drop_since("every row has another text, as an identifier has")
+        elif count > MANY_CATEGORIES or (count >= FEW and count > present / 2):
+            remarks.add(f"{many}: if it is an identifier, drop it")
+        for remark in found:
             remarks.add(remark)
     dropped = remarks.drop(constant)
     column = Column(
@@ -263,41 +262,40 @@ def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen
 
 
 def remarks_on_categories(
-    cells: Coded,
-    texts: Sequence[str | None],
-    present: int,
-    table: Table,
-    name: str,
-    markers: Markers,
-) -> list[str]:
-    """Return what looks wrong with a column of categories."""
-    remarks = []
-    count = len(set(texts) - {None})
-    if count > MANY_CATEGORIES or (count >= FEW and count > present / 2):
-        remarks.append(f"{count:,} categories in {present:,} rows: if it is an identifier, drop it")
-    if cells.categorical:
-        return remarks
-    others = numbers_of(cells, markers)[1]
-    numbers = [
-        number
-        for number, value in enumerate(cells.values)
-        if isinstance(value, (str, Number)) and texts[number] is not None
-    ]
-    numbers = sorted(set(numbers) - set(others))
-    if numbers and others:
-        first = min(others, key=cells.first_row) if len(others) <= FEW else others[0]
-        where = table.place(name, cells.first_row(first)).rpartition(", ")[2]
-        remarks.append(
-            f"numbers and text: {len(numbers):,} of {count:,} values are numbers, but not "
-            f"{cells.values[first]!r:.40} ({where})"
-        )
+    table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
+) -> tuple[list[str], bool]:
+    """Return what looks wrong with a column of text, and whether most of it is of another kind.
+
+    Parameters
+    ----------
+    table, name : Table, str
+        The column.
+    cells : Coded
+        Its cells.
+    texts : sequence of str or None
+        What each value is called; None if it means a missing one.
+    markers : Markers
+    """
+    named = [place for place, text in enumerate(texts) if text is not None]
+    remarks, is_other = [], False
+    for nouns, find in (("numbers", numbers_of), ("dates", dates_of)):
+        others = find(cells, markers)[1]
+        fitting = len(named) - len(others)
+        if fitting and others:
+            where = table.place(name, cells.first_row(others[0])).rpartition(", ")[2]
+            remarks.append(
+                f"{nouns} and text: {fitting:,} of {len(named):,} values are {nouns}, but not "
+                f"{cells.values[others[0]]!r:.40} ({where})"
+            )
+            is_other |= fitting > len(others)
     for pattern, remark in (
         (COMMA_LIKE, "numbers with decimal commas, such as {!r}: read them with decimal=','"),
         (DATE_LIKE, "dates such as {!r}, which are read only with the year first (2026-05-31)"),
     ):
-        if all(text is None or pattern.fullmatch(text) for text in texts):
-            remarks.append(remark.format(next(text for text in texts if text is not None)))
-    return remarks
+        if all(pattern.fullmatch(texts[place] or "") for place in named):
+            remarks.append(remark.format(texts[named[0]]))
+            is_other = True
+    return remarks, is_other
 
 
 class Remarks:

@@ -22,7 +22,7 @@ class Coded:
     codes : ndarray of signed integers, shape (rows,)
         `values[code]` is the cell; -1 where it is missing.
     values : list
-        All different, and none of them a missing one.
+        All different, none of them a missing one, and each in some row.
     categorical : bool
         Whether the column's type says that the values are categories, as pandas' `category` does.
     """
@@ -45,10 +45,16 @@ class Coded:
         """Return the first row of the value with this number."""
         return int((self.codes == value).argmax())
 
-    def used(self) -> np.ndarray:
-        """Return for each value whether a row has it."""
-        found: np.ndarray = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
-        return found
+    def compact(self) -> Coded:
+        """Return it without values that no row has."""
+        used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
+        if used.all():
+            return self
+        places = np.full(len(self.values) + 1, -1)  # the last is that of the code -1
+        chosen = np.flatnonzero(used)
+        places[chosen] = np.arange(len(chosen))
+        values = [self.values[place] for place in chosen]
+        return replace(self, codes=places[self.codes], values=values)
 
 
 Cells: TypeAlias = "np.ndarray | Coded"
@@ -153,7 +159,7 @@ class Table:
         def read(place: int) -> Cells:
             cells = self.column(self.names[place])
             if isinstance(cells, Coded):
-                return replace(cells, codes=cells.codes[rows])
+                return replace(cells, codes=cells.codes[rows]).compact()
             taken: np.ndarray = cells[rows]
             return taken
 

@@ -204,7 +204,8 @@ def test_dictionary_encoding():
     assert cells.codes.tolist() == [0, -1, 1, -1, 0, -1, -1]
     assert cells.first_row(1) == 2
     assert cells.take(np.array([7.0, 8.0]), np.nan)[[0, 2]].tolist() == [7, 8]
-    assert Coded(np.array([0, -1]), ["a", "b"]).used().tolist() == [True, False]
+    compact = Coded(np.array([2, -1, 0, 2], np.int8), ["a", "b", "c"]).compact()
+    assert (compact.codes.tolist(), compact.values) == ([1, -1, 0, 1], ["a", "c"])
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), np.datetime64("NaT"), pd.NA, pd.NaT])
