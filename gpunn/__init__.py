@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         reporting,
         schedules,
         tables,
+        tabular,
     )
     from gpunn import sklearn as sklearn
     from gpunn.backends import available_backends, get_backend
@@ -52,6 +53,7 @@ __all__ = [
     "reporting",
     "schedules",
     "tables",
+    "tabular",
 ]
 
 # Everything is imported when it is first asked for, so that `import gpunn` costs next to nothing.

@@ -1,0 +1,14 @@
+"""The strongest networks for tables: RealMLP and TabM, made for the columns of a schema.
+
+>>> from gpunn.tabular import realmlp, tabm
+
+`gpunn.sklearn` has estimators of them, which take a table as it is.
+"""
+
+from __future__ import annotations
+
+from gpunn.tabular.realmlp import realmlp
+from gpunn.tabular.recipe import Recipe, batch_rows
+from gpunn.tabular.tabm import tabm
+
+__all__ = ["Recipe", "batch_rows", "realmlp", "tabm"]

@@ -1,0 +1,196 @@
+"""TabM (Gorishniy et al. 2025), networks whose members share most of their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpunn.activations import Activation
+from gpunn.configurable import check_choice, check_integer, check_integers
+from gpunn.layers import (
+    Dropout,
+    Embedding,
+    Layer,
+    MeanOverMembers,
+    MemberDense,
+    Members,
+    OneHot,
+    TargetScaling,
+)
+from gpunn.losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
+from gpunn.optimizers import AdamW
+from gpunn.tables import Schema
+from gpunn.tabular.columns import (
+    NUMBER_EMBEDDINGS,
+    Group,
+    category_groups,
+    check_encoded,
+    embedding_of_numbers,
+    first_layers,
+    indicators,
+)
+from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, default_metric
+from gpunn.training.callbacks import EarlyStopping
+
+__all__ = ["tabm"]
+
+KINDS = ("mini", "full", "packed")
+
+BATCHES = ((0, 256), (15_000, 512), (100_000, 1024))
+"""Rows of a batch, by the number of training rows."""
+
+
+def tabm(
+    schema: Schema,
+    X: np.ndarray,
+    outputs: int,
+    task: str,
+    *,
+    kind: str = "mini",
+    members: int = 32,
+    hidden_layer_sizes: Sequence[int] | None = None,
+    activation: str | Activation = "relu",
+    number_embedding: str = "piecewise",
+    embedding_size: int = 16,
+    embedding_sigma: float = 0.01,
+    bins: int = 48,
+    max_one_hot: int = 64,
+    learning_rate: float = 0.002,
+    dropout: float = 0.1,
+    weight_decay: float = 0.0003,
+    max_norm: float | None = 1.0,
+    label_smoothing: float = 0.0,
+    epochs: int = 1000,
+    patience: int = 16,
+    batch_size: int | None = None,
+    metric: str | None = None,
+) -> Recipe:
+    """Return a TabM for a table, with the settings that its authors recommend without tuning.
+
+    Each of k members m predicts from the same row, and what they predict together is the mean. Of
+    the blocks h_l = dropout(relu(...)) with weights W_l, h_0 = r_m * x, and the last layer, a
+    member has of its own
+
+        "mini":    r_m, and the last layer
+        "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all but
+                   W_l
+        "packed":  everything
+
+    The loss is the mean of the members' losses, so they learn independently of each other. Numbers
+    go through a `PiecewiseLinearEmbedding` first, and categories become an output each. Training
+    ends when the members' common predictions for the validation rows have stopped improving.
+
+    Parameters
+    ----------
+    schema : Schema
+        Learned from the training rows, with the scaling "quantile".
+    X : ndarray, shape (rows, schema.width)
+        The training rows, as `schema.encode` returns them.
+    outputs : int
+        Classes, or columns of targets.
+    task : {"classification", "regression"}
+    kind : {"mini", "full", "packed"}
+    members : int
+        The number k.
+    hidden_layer_sizes : sequence of int or None
+        None is 512 twice, and three times without an embedding of numbers.
+    activation : str or Activation
+    number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}
+    embedding_size : int
+        What each number becomes.
+    embedding_sigma : float
+        Standard deviation of the initial frequencies of periodic embeddings.
+    bins : int
+        Most bins of a number; their edges are quantiles of the training rows.
+    max_one_hot : int
+        Columns of more categories become an `Embedding` of the same size as numbers.
+    learning_rate, dropout, weight_decay : float
+    max_norm : float or None
+        Largest norm of the gradient, to which it is clipped.
+    label_smoothing : float
+        For classification.
+    epochs : int
+        Most epochs.
+    patience : int
+        Epochs without an improvement after which training ends.
+    batch_size : int or None
+        None is 256, from 15,000 training rows on 512, from 100,000 on 1,024.
+    metric : str or None
+        As for `realmlp`.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is impossible.
+    """
+    outputs = check_outputs(task, outputs)
+    check_encoded(schema, X)
+    check_choice("kind", kind, KINDS)
+    check_choice("number_embedding", number_embedding, NUMBER_EMBEDDINGS)
+    max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
+    embedding_size = check_integer("embedding_size", embedding_size, at_least=2)
+    classification = task == "classification"
+    metric = metric or default_metric(task, outputs)
+
+    def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
+        return OneHot(sizes, binary_as_sign=False) if few else Embedding(sizes, embedding_size)
+
+    numbers = len(schema.numbers)
+    embedded = numbers - indicators(schema) if number_embedding != "none" else 0
+    groups = [
+        Group(slice(embedded, numbers), []),
+        *category_groups(schema, X, max_one_hot, layer_of_codes),
+    ]
+    if embedded:
+        layer = embedding_of_numbers(
+            number_embedding, X[:, :embedded], embedding_size, embedding_sigma, bins
+        )
+        groups.insert(0, Group(slice(0, embedded), [layer]))
+    if hidden_layer_sizes is None:
+        hidden_layer_sizes = (512, 512) if embedded else (512, 512, 512)
+    start = "fixed" if kind == "packed" else "normal" if embedded else "signs"
+    chunks = [chunk for group in groups for chunk in chunks_of(group)]
+    layers = [*first_layers(groups), Members(members, start, chunks)]
+    for number, units in enumerate(check_integers("hidden_layer_sizes", hidden_layer_sizes)):
+        layers.append(
+            MemberDense(
+                *(units, activation),
+                adapters=kind == "full",
+                separate=kind == "packed",
+                input_adapter=number > 0,
+            )
+        )
+        layers += [Dropout(dropout)] if dropout else []
+    layers.append(MemberDense(outputs, separate=True))
+    loss: Loss
+    if classification:
+        loss = SoftmaxCrossEntropy(label_smoothing)
+        layers.append(MeanOverMembers("softmax"))
+    else:
+        loss = MeanSquaredError()
+        layers += [MeanOverMembers("identity"), TargetScaling(clip=False)]
+    optimizer = AdamW(learning_rate, weight_decay=weight_decay, max_norm=max_norm)
+    if batch_size is None:
+        batch_size = batch_rows(len(X), BATCHES)
+    options = {
+        "epochs": check_integer("epochs", epochs),
+        "batch_size": check_integer("batch_size", batch_size),
+        "callbacks": [EarlyStopping(f"val_{metric}", patience=patience)],
+    }
+    return Recipe(layers, loss, optimizer, metric, options)
+
+
+def chunks_of(group: Group) -> list[int]:
+    """Return how many of a group's outputs belong to each of its columns."""
+    if not group.layers:
+        return [1] * group.width
+    layer = group.layers[0]
+    if isinstance(layer, OneHot):
+        return [size - 1 for size in layer.sizes]
+    (outputs,) = layer.output_shape((group.width,))
+    return [outputs // group.width] * group.width

@@ -1,0 +1,143 @@
+"""RealMLP, as its paper and its authors' program have it."""
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.errors import ArgumentError
+from gpunn.tables import Schema
+from gpunn.tabular import realmlp
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+FRAME = {
+    "size": RANDOM.normal(size=ROWS),
+    "age": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
+    "colour": RANDOM.choice(["red", "green", "blue"], ROWS, p=[0.7, 0.2, 0.1]).tolist(),
+    "town": [f"town {number % 12}" for number in range(ROWS)],
+    "member": RANDOM.choice(["never", "once"], ROWS).tolist(),
+}
+SCHEMA = Schema.fit(FRAME)
+X = SCHEMA.encode(FRAME)
+
+
+def network(recipe):
+    return gpunn.Sequential(recipe.layers, SCHEMA.width, backend="numpy", seed=0)
+
+
+def test_td():
+    recipe = realmlp(SCHEMA, X, 3, "classification", hidden_layer_sizes=(8, 7))
+    block = ["dense", "parametric_activation", "dropout"]
+    names = [layer.name for layer in recipe.layers]
+    assert names == ["column_groups", "scale", *block, *block, "dense"]
+    # 3 numbers as 4 each, an output for each colour, a town as 8 numbers, and a sign.
+    assert network(recipe).shapes[0] == (3 * 4 + 3 + 8 + 1,)
+    assert recipe.layers[3].f.name == "selu"
+    assert recipe.loss.label_smoothing == 0.1
+    assert recipe.optimizer.learning_rate.rate == 0.04
+    assert recipe.options["callbacks"][0].monitor == "val_accuracy"
+    assert recipe.options["callbacks"][0].ties == "last"
+    assert recipe.options["drop_last"]
+
+
+def test_td_for_regression():
+    recipe = realmlp(SCHEMA, X, 2, "regression")
+    assert recipe.layers[3].f.name == "mish"
+    assert recipe.layers[-1].name == "target_scaling"
+    assert recipe.layers[-1].clip
+    assert recipe.optimizer.learning_rate.rate == 0.2
+    assert recipe.metric == "r2"
+    assert realmlp(SCHEMA, X, 1, "regression").metric == "root_mean_squared_error"
+
+
+def test_simplified():
+    recipe = realmlp(SCHEMA, X, 1, "regression", simplified=True, hidden_layer_sizes=(8,))
+    names = [layer.name for layer in recipe.layers]
+    assert names == ["column_groups", "scale", "dense", "dense", "target_scaling"]
+    model = network(recipe)
+    assert model.shapes[0] == (3 + 3 + 12 + 1,)
+    assert recipe.optimizer.learning_rate.rate == 0.07
+    assert recipe.optimizer.weight_decay == 0
+    values = model.parameters.to_host()
+    assert not values["dense_2.weights"].any()
+    assert not values["dense_2.biases"].any()
+    assert abs(values["dense_1.weights"].std() - 1) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("end", "rate", "decay"),
+    [
+        ("scale_1.factors", 6, 36),
+        ("dense_1.weights", 1, 1),
+        ("dense_1.biases", 0.1, 0),
+        ("parametric_activation_1.alpha", 0.1, 0.01),
+        ("frequencies", 0.1, 0.01),
+        ("phases", 0.1, 0.01),
+        ("periodic_embedding_1.biases", 0.1, 0.01),
+        ("table", 1, 1),
+    ],
+)
+def test_factors(end, rate, decay):
+    """The decay of an update is rate factor * decay factor * learning rate * weight decay."""
+    recipe = realmlp(SCHEMA, X, 3, "classification", hidden_layer_sizes=(8,))
+    specs = network(recipe).parameters.specs
+    (spec,) = [spec for name, spec in specs.items() if name.endswith(end)]
+    factors = spec.factors(decay_all=False)
+    assert factors[0] == pytest.approx(rate)
+    assert factors[0] * factors[1] == pytest.approx(decay)
+
+
+def test_schedules():
+    optimizer = realmlp(SCHEMA, X, 3, "classification").optimizer
+    progress = np.arange(4) / 4
+    schedules = (optimizer.learning_rate, optimizer.weight_decay)
+    rates, decays = (schedule.over_epoch(0, 4, 1) for schedule in schedules)
+    bumps = 0.5 - 0.5 * np.cos(2 * np.pi * np.log2(1 + 15 * progress))
+    np.testing.assert_allclose(rates, 0.04 * bumps, atol=1e-12)
+    fading = np.where(progress < 0.5, 1, 0.5 * (1 + np.cos(np.pi * (2 * progress - 1))))
+    np.testing.assert_allclose(decays, 0.02 * fading)
+
+
+def test_one_hot_outputs_are_scaled_as_numbers_are():
+    """By median and quartiles (by the range where these are equal), then the smooth limit."""
+    recipe = realmlp(SCHEMA, X, 3, "classification", hidden_layer_sizes=(8,))
+    values = network(recipe).parameters.to_host()
+    (levels,) = [
+        value for name, value in values.items() if name.endswith("levels") and value.shape == (3, 3)
+    ]
+    codes = X[:, SCHEMA.names.index("colour")]
+    for category in (1, 2, 3):
+        column = (codes == category).astype(float)
+        q25, median, q75 = np.quantile(column, [0.25, 0.5, 0.75])
+        factor = 1 / (q75 - q25) if q75 > q25 else 2.0
+        z = (np.array([0, 1]) - median) * factor
+        expected = z / np.sqrt(1 + (z / 3) ** 2)
+        np.testing.assert_allclose(levels[:2, category - 1], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"number_embedding": "waves"}, "number_embedding: .*'waves'"),
+        ({"outputs": 1}, "outputs"),
+        ({"task": "ranking"}, "task"),
+        ({"X": X[:, 1:]}, "X: expected the training rows as schema.encode"),
+        ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes"),
+    ],
+)
+def test_impossible_arguments(options, message):
+    given = {"schema": SCHEMA, "X": X, "outputs": 3, "task": "classification", **options}
+    with pytest.raises(ArgumentError, match=message):
+        realmlp(**given)
+
+
+@pytest.mark.parametrize("simplified", [False, True])
+def test_it_learns(simplified):
+    y = (FRAME["size"] > 0).astype(int)
+    options = {"hidden_layer_sizes": (16,), "epochs": 8, "batch_size": 16}
+    recipe = realmlp(SCHEMA, X, 2, "classification", simplified=simplified, **options)
+    model = network(recipe)
+    model.schema = SCHEMA
+    trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
+    trainer.fit(FRAME, y, validation_data=(FRAME, y), progress=False, **recipe.options)
+    assert trainer.evaluate(FRAME, y)["accuracy"] > 0.9

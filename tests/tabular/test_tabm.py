@@ -1,0 +1,133 @@
+"""TabM, as its paper and the package `tabm` have it."""
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.errors import ArgumentError
+from gpunn.tables import Schema
+from gpunn.tabular import tabm
+
+ROWS = 60
+RANDOM = np.random.default_rng(0)
+FRAME = {
+    "size": RANDOM.normal(size=ROWS),
+    "age": np.where(RANDOM.random(ROWS) < 0.2, np.nan, RANDOM.normal(size=ROWS)),
+    "colour": RANDOM.choice(["red", "green", "blue"], ROWS).tolist(),
+    "town": [f"town {number % 12}" for number in range(ROWS)],
+    "member": RANDOM.choice(["never", "once"], ROWS).tolist(),
+}
+SCHEMA = Schema.fit(FRAME, scaling="quantile")
+X = SCHEMA.encode(FRAME)
+SMALL = {"members": 3, "hidden_layer_sizes": (8, 8), "bins": 4, "embedding_size": 2}
+
+
+def network(recipe):
+    return gpunn.Sequential(recipe.layers, SCHEMA.width, backend="numpy", seed=0)
+
+
+def arrays(recipe):
+    """A network's arrays by name, without those of the columns' own layers."""
+    values = network(recipe).parameters.to_host()
+    return {name: value for name, value in values.items() if "group" not in name}
+
+
+def shapes(values):
+    return {name: value.shape for name, value in values.items()}
+
+
+def test_mini():
+    recipe = tabm(SCHEMA, X, 4, "classification", **SMALL)
+    # Two numbers as 2 each, an indicator, and an output for each of 3, 12 and 2 categories.
+    width = 2 * 2 + 1 + 3 + 12 + 2
+    values = arrays(recipe)
+    assert shapes(values) == {
+        "members_1.factors": (3, width),
+        "member_dense_1.weights": (width, 8),
+        "member_dense_1.biases": (8,),
+        "member_dense_2.weights": (8, 8),
+        "member_dense_2.biases": (8,),
+        "member_dense_3.weights": (3, 8, 4),
+        "member_dense_3.biases": (3, 4),
+    }
+    assert recipe.layers[-1].of == "softmax"
+    assert recipe.options["batch_size"] == 60
+    factors = values["members_1.factors"]
+    starts = [0, 2, 4, 5, 8, 20]  # of the columns
+    for start, stop in zip(starts, [*starts[1:], width], strict=True):
+        assert (factors[:, start:stop] == factors[:, start : start + 1]).all()
+    assert len(np.unique(factors[0])) == len(starts)
+
+
+def test_full():
+    recipe = tabm(SCHEMA, X, 1, "regression", kind="full", number_embedding="none", **SMALL)
+    width = 2 + 1 + 3 + 12 + 2
+    values = arrays(recipe)
+    assert shapes(values) == {
+        "members_1.factors": (3, width),
+        "member_dense_1.weights": (width, 8),
+        "member_dense_1.output_adapter": (3, 8),
+        "member_dense_1.biases": (3, 8),
+        "member_dense_2.weights": (8, 8),
+        "member_dense_2.input_adapter": (3, 8),
+        "member_dense_2.output_adapter": (3, 8),
+        "member_dense_2.biases": (3, 8),
+        "member_dense_3.weights": (3, 8, 1),
+        "member_dense_3.biases": (3, 1),
+        **{f"target_scaling_1.{name}": (1,) for name in ("mean", "deviation", "least", "largest")},
+    }
+    assert set(np.unique(values["members_1.factors"])) == {-1, 1}
+
+
+def test_packed():
+    recipe = tabm(SCHEMA, X, 1, "regression", kind="packed", **SMALL)
+    specs = network(recipe).parameters.specs
+    assert specs["member_dense_2.weights"].shape == (3, 8, 8)
+    assert not specs["members_1.factors"].trainable
+
+
+def test_defaults():
+    def units(recipe):
+        return [layer.units for layer in recipe.layers if hasattr(layer, "units")]
+
+    recipe = tabm(SCHEMA, X, 1, "regression")
+    assert units(recipe) == [512, 512, 1]
+    assert units(tabm(SCHEMA, X, 1, "regression", number_embedding="none")) == [512] * 3 + [1]
+    optimizer = recipe.optimizer
+    assert (optimizer.learning_rate.rate, optimizer.weight_decay) == (0.002, 0.0003)
+    assert optimizer.max_norm == 1
+    assert recipe.options["callbacks"][0].patience == 16
+    assert not recipe.layers[-1].clip
+
+
+def test_edges_are_quantiles():
+    recipe = tabm(SCHEMA, X, 1, "regression", **SMALL)
+    embedding = next(iter(recipe.layers[0].children().values())).layers[0]
+    expected = np.quantile(X[:, 0].astype(float), [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(embedding.edges[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"kind": "maxi"}, "kind: .*'maxi'"),
+        ({"members": 0}, "count"),
+        ({"number_embedding": "waves"}, "number_embedding"),
+        ({"patience": 0}, "patience"),
+    ],
+)
+def test_impossible_arguments(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        tabm(SCHEMA, X, 1, "regression", **options)
+
+
+@pytest.mark.parametrize("kind", ["mini", "full", "packed"])
+def test_it_learns(kind):
+    y = 100 + 10 * FRAME["size"]
+    options = {**SMALL, "learning_rate": 0.02, "dropout": 0.0, "batch_size": 16}
+    recipe = tabm(SCHEMA, X, 1, "regression", kind=kind, epochs=20, **options)
+    model = network(recipe)
+    model.schema = SCHEMA
+    trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
+    trainer.fit(FRAME, y, validation_data=(FRAME, y), progress=False, **recipe.options)
+    assert trainer.evaluate(FRAME, y)["root_mean_squared_error"] < 3
