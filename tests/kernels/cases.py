@@ -16,12 +16,17 @@ SMALL = {
     "TALL": ((300, 3),),
     "NORMALIZED": ((1, 1), (1, 6), (2, 3), (64, 10), (5, 70), (41, 2), (300, 3)),
     "WIDTHS": (1, 5, 5000),
+    "MEMBERS": ((1, 1, 1), (7, 3, 5), (13, 1, 33), (13, 2, 20)),
+    "EMBEDDED": ((1, 1, 1), (7, 3, 5), (13, 2, 9)),
 }
 
 GENERATORS = (
     operations.bookkeeping,
     operations.gathers,
     operations.elementwise,
+    operations.categories,
+    operations.members,
+    operations.embeddings_of_numbers,
     operations.normalizations,
     operations.loss_cases,
     operations.metric_cases,

@@ -18,11 +18,14 @@ import numpy as np
 from gpunn.activations import Identity, ReLU
 from gpunn.backends.cupy.kernels import (
     activations,
+    categories,
     dropout,
     loss_scale,
     losses,
+    members,
     metrics,
     normalization,
+    numbers,
     optimizers,
     rows,
     sums,
@@ -139,7 +142,7 @@ class Launches:
             return None
         if bias_gradient is None:
             return [partial(activations.backward, activation, *arrays)]
-        if gradient.ndim == 2 and contiguous(*arrays, bias_gradient):
+        if gradient.ndim > 1 and contiguous(*arrays, bias_gradient):
             given = *arrays, bias_gradient, self.scratch
             return [partial(activations.backward_with_bias, activation, *given)]
         return None
@@ -304,6 +307,138 @@ class Launches:
         if not contiguous(*arrays):
             return None
         return [partial(normalization.layer_norm_gradient, *arrays, self.scratch)]
+
+    # ----------------------------------------------------------------------- layers for tables
+
+    def copy_columns(
+        self, source: Array, first: int, out: Array, out_first: int, columns: int
+    ) -> Calls | None:
+        if not of_one_type(source, out):
+            return None
+        return [categories.copy_columns(source, first, out, out_first, columns)]
+
+    def one_hot(
+        self,
+        codes: Array,
+        sizes: Sequence[int],
+        binary_as_sign: bool,
+        levels: Array,
+        out: Array,
+    ) -> Calls | None:
+        if not contiguous(codes, levels, out):
+            return None
+        return [categories.one_hot(codes, sizes, binary_as_sign, levels, out)]
+
+    def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> Calls | None:
+        if not contiguous(codes, table, out):
+            return None
+        return [categories.embed(codes, sizes, table, out)]
+
+    def embed_gradient(
+        self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
+    ) -> Calls | None:
+        if not contiguous(codes, gradient, table_gradient):
+            return None
+        return [categories.embed_gradient(codes, sizes, gradient, table_gradient)]
+
+    def scale(self, x: Array, factors: Array, out: Array) -> Calls | None:
+        if not of_one_type(x, factors, out):
+            return None
+        return [partial(members.scale, x, factors, out)]
+
+    def scale_gradient(
+        self,
+        x: Array,
+        factors: Array,
+        gradient: Array,
+        factors_gradient: Array,
+        input_gradient: Array | None,
+    ) -> Calls | None:
+        arrays = x, factors, gradient, factors_gradient
+        own = () if input_gradient is None else (input_gradient,)
+        if not contiguous(*arrays, *own) or not x.size:
+            return None
+        return [partial(members.scale_gradient, *arrays, input_gradient, self.scratch)]
+
+    def parametric_activate(
+        self, activation: Activation, x: Array, alpha: Array, out: Array
+    ) -> Calls | None:
+        if type(activation) not in activations.FORMULAS or not of_one_type(x, alpha, out):
+            return None
+        return [partial(members.parametric, activation, x, alpha, out)]
+
+    def parametric_activation_gradient(
+        self,
+        activation: Activation,
+        x: Array,
+        alpha: Array,
+        gradient: Array,
+        alpha_gradient: Array,
+    ) -> Calls | None:
+        arrays = x, alpha, gradient, alpha_gradient
+        if type(activation) not in activations.FORMULAS or not contiguous(*arrays):
+            return None
+        return [partial(members.parametric_gradient, activation, *arrays, self.scratch)]
+
+    def periodic(
+        self, x: Array, frequencies: Array, phases: Array | None, out: Array
+    ) -> Calls | None:
+        given = [x, frequencies, out] if phases is None else [x, frequencies, out, phases]
+        if not contiguous(*given):
+            return None
+        return [partial(numbers.periodic, x, frequencies, phases, out)]
+
+    def periodic_gradient(
+        self,
+        x: Array,
+        frequencies: Array,
+        phases: Array | None,
+        gradient: Array,
+        frequencies_gradient: Array,
+        phases_gradient: Array | None,
+        input_gradient: Array | None,
+    ) -> Calls | None:
+        waves = x, frequencies, phases, gradient
+        sums = frequencies_gradient, phases_gradient, input_gradient
+        if not contiguous(*(array for array in (*waves, *sums) if array is not None)):
+            return None
+        return [partial(numbers.periodic_gradient, *waves, *sums, self.scratch)]
+
+    def piecewise_linear(
+        self, x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array
+    ) -> Calls | None:
+        arrays = x, starts, slopes, lowest, highest, out
+        if not of_one_type(*arrays):
+            return None
+        return [partial(numbers.piecewise_linear, *arrays)]
+
+    def piecewise_linear_gradient(
+        self,
+        x: Array,
+        starts: Array,
+        slopes: Array,
+        lowest: Array,
+        highest: Array,
+        gradient: Array,
+        input_gradient: Array,
+    ) -> Calls | None:
+        arrays = x, starts, slopes, lowest, highest, gradient, input_gradient
+        if not contiguous(*arrays):
+            return None
+        return [partial(numbers.piecewise_linear_gradient, *arrays)]
+
+    def group_matmul(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+    ) -> Calls | None:
+        if not contiguous(a, b, out):
+            return None
+        return [partial(self.product.by_groups, a, b, out, transpose_a, transpose_b)]
 
     # -------------------------------------------------------------- losses, metrics, updates
 

@@ -109,7 +109,7 @@ def backward_with_bias(
     constants = [dtype.type(getattr(f, name)) for name in formula.constants]
     kernel = raw_kernel(*gradient_and_sums(f.name, formula), T=dtype)
     given = z, a, gradient, bias_gradient, *constants
-    over_columns(kernel, gradient.shape, given, 1, scratch)
+    over_columns(kernel, (len(gradient), bias_gradient.size), given, 1, scratch)
 
 
 @functools.cache

@@ -49,6 +49,11 @@ class Product(Protocol):
         contiguous, row-major.
         """
 
+    def by_groups(
+        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        """Do as the operation `group_matmul`; all are of one type and contiguous."""
+
 
 class FusedProduct(Protocol):
     """A matrix product with an epilogue, one of the numbers in `cublaslt`."""
@@ -100,6 +105,7 @@ class SelectedProduct:
     def __init__(self, product: FusedProduct, otherwise: Product) -> None:
         self._product, self._otherwise = product, otherwise
         self.capturable, self.reason = otherwise.capturable, otherwise.reason
+        self.by_groups = otherwise.by_groups
 
     def __call__(
         self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool

@@ -83,6 +83,17 @@ FUNCTIONS: dict[str, list[Any]] = {
         *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # C
         *(ctypes.c_int, ctypes.c_int),  # compute type, algorithm
     ],
+    "cublasGemmStridedBatchedEx": [
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int),  # handle, transpositions
+        *(ctypes.c_int, ctypes.c_int, ctypes.c_int),  # m, n, k
+        ctypes.c_void_p,  # alpha
+        # A, its type, its leading dimension, and how far the next one is
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_longlong),
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_longlong),  # B
+        ctypes.c_void_p,  # beta
+        *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_longlong),  # C
+        *(ctypes.c_int, ctypes.c_int, ctypes.c_int),  # products, compute type, algorithm
+    ],
 }
 
 
@@ -210,6 +221,7 @@ class CublasProduct:
     def __init__(self, library: Any, precision: str, scratch: Scratch) -> None:
         self.reason = f"cuBLAS, {precision} products of float32 matrices"
         self._gemm = library.cublasGemmEx
+        self._batched_gemm = library.cublasGemmStridedBatchedEx
         self._library = library
         self._compute = {REAL_32F: COMPUTE_TYPES[precision], REAL_64F: COMPUTE_64F}
         self._scratch = scratch
@@ -227,9 +239,7 @@ class CublasProduct:
         if not (a.size and b.size and a.flags.c_contiguous and b.flags.c_contiguous):
             self._otherwise(a, b, out, transpose_a, transpose_b)
             return
-        workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
-        stream = cupy.cuda.get_current_stream().ptr
-        handle = handles(self._library, self._device).use(stream, workspace)
+        handle = self._own_handle()
         m, n = out.shape
         k = a.shape[0 if transpose_a else 1]
         real = REAL[out.dtype]
@@ -242,6 +252,37 @@ class CublasProduct:
             *(out.data.ptr, real, n, self._compute[real], DEFAULT_ALGORITHM),
         )
         check("cublasGemmEx", status)
+
+    def by_groups(
+        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        """Do a product for each group; see `choice.Product`."""
+        if not (a.size and b.size):
+            self._otherwise.by_groups(a, b, out, transpose_a, transpose_b)
+            return
+        handle = self._own_handle()
+        rows, groups, inputs = a.shape
+        m, k = (inputs, rows) if transpose_a else (rows, inputs)
+        n, real = out.shape[2], REAL[out.dtype]
+        one, zero = SCALARS[real]
+        a_place = a.data.ptr, real, groups * inputs, inputs
+        b_place = b.data.ptr, real, b.shape[2], b.shape[1] * b.shape[2]
+        c_place = out.data.ptr, real, groups * n, n
+        if transpose_a:  # a and b are batches, and out is weights
+            b_place, c_place = (b.data.ptr, real, groups * n, n), (out.data.ptr, real, n, m * n)
+        status = self._batched_gemm(
+            *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
+            *(*b_place, *a_place, ctypes.byref(zero), *c_place),
+            *(groups, self._compute[real], DEFAULT_ALGORITHM),
+        )
+        check("cublasGemmStridedBatchedEx", status)
+
+    def _own_handle(self) -> ctypes.c_void_p:
+        """Return a handle for the current stream."""
+        workspace = self._scratch("cublas", self._workspace_bytes, np.uint8)
+        stream = cupy.cuda.get_current_stream().ptr
+        handle: ctypes.c_void_p = handles(self._library, self._device).use(stream, workspace)
+        return handle
 
 
 def row_major(matrix: Array, transposed: bool) -> tuple[Array, bool]:

@@ -22,3 +22,13 @@ class CupyProduct:
     ) -> None:
         """Set out = a @ b, with either operand transposed first."""
         cupy.matmul(a.T if transpose_a else a, b.T if transpose_b else b, out=out)
+
+    def by_groups(
+        self, a: Array, b: Array, out: Array, transpose_a: bool, transpose_b: bool
+    ) -> None:
+        """Do a product for each group; see `choice.Product`."""
+        if transpose_a:
+            out[...] = cupy.matmul(a.transpose(1, 2, 0), b.transpose(1, 0, 2))
+            return
+        right = b.transpose(0, 2, 1) if transpose_b else b
+        out[...] = cupy.matmul(a.transpose(1, 0, 2), right).transpose(1, 0, 2)

@@ -85,7 +85,7 @@ def microseconds(tape: Tape) -> float:
         if name in ("gather_rows", "take", "count_update"):
             arrays = arrays[-1:]  # of the source only some rows are looked at
         total += sum(array.nbytes for array in arrays) / 2e4
-        if name.startswith(("dense", "matmul")):
+        if name.startswith(("dense", "matmul", "group")):
             total += 2 * arrays[0].size * arrays[1].shape[-1] / 1e5
     return total
 

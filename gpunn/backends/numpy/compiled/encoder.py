@@ -12,10 +12,11 @@ from gpunn.backends.numpy.compiled.forms.elementwise import Elementwise
 from gpunn.backends.numpy.compiled.forms.losses import Losses
 from gpunn.backends.numpy.compiled.forms.metrics import Metrics
 from gpunn.backends.numpy.compiled.forms.normalization import Normalization
+from gpunn.backends.numpy.compiled.forms.tables import Tables
 from gpunn.backends.numpy.compiled.forms.updates import Updates
 
 __all__ = ["Encoder"]
 
 
-class Encoder(Bookkeeping, Dense, Elementwise, Metrics, Losses, Normalization, Updates):
+class Encoder(Bookkeeping, Dense, Elementwise, Metrics, Losses, Normalization, Tables, Updates):
     """Encodes operations as instructions."""

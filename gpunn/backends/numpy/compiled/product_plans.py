@@ -217,6 +217,84 @@ class ProductPlans:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
 
+    def encode_groups(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        bias: Array | None = None,
+        floor: float = -math.inf,
+    ) -> Instruction:
+        """Return what does a product for each group; operands are those of `group_matmul`.
+
+        Parameters
+        ----------
+        a, b, out : array
+            Batches have groups in the middle, weights in front.
+        transpose_a, transpose_b : bool
+            Not both.
+        bias : array of shape (groups, n), optional
+            Only if neither is transposed, as is a floor.
+        floor : float
+            0 for ReLU.
+        """
+        size, (rows, groups, inputs) = out.itemsize, a.shape
+        k = rows if transpose_a else inputs
+        m, n = (inputs if transpose_a else rows), out.shape[2]
+        panel = self.vectors.panel
+        left = Operand(address(a), groups * inputs * size, size, panel)
+        width = b.shape[2]
+        right = Operand(address(b), (groups if transpose_a else 1) * width * size, size, panel)
+        initial = np.zeros(max(n, panel // size), out.dtype) if bias is None else bias
+        if transpose_a:
+            left = left.transposed
+        if transpose_b:
+            right = right.transposed
+        method = TRANSPOSED_PANELS if transpose_b else TILES
+        buffer_bytes = k * panel if transpose_b else 0
+        buffer = np.empty(self.threads * buffer_bytes, np.uint8)
+        # Rows of a batch are next to one another, for all groups; so are the gradients of a group.
+        divided = transpose_a and groups >= self.threads
+        args = ProductArgs(
+            method=method,
+            by_columns=False,
+            by_terms=False,
+            size=size,
+            m=m,
+            n=n,
+            k=k,
+            a=left.place,
+            a_row=left.row,
+            a_column=left.column,
+            b=right.place,
+            b_row=right.row,
+            b_column=right.column,
+            b_panel=right.panel,
+            initial=initial,
+            c=out,
+            c_row=(1 if transpose_a else groups) * n * size,
+            floor=floor,
+            rows=self._rows_within(CACHED, n * size),
+            terms=k,
+            buffer=buffer,
+            buffer_bytes=buffer_bytes,
+        )
+        product_args = np.zeros(MAX_ARGS, np.int64)
+        product_args[: len(args)] = [encoded(each) for each in args]
+        steps = [
+            inputs * size,
+            width * size if transpose_a else b.shape[1] * width * size,
+            (m if transpose_a else 1) * n * size,
+            0 if bias is None else n * size,
+        ]
+        args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
+        kernel = loaded_library().address("product", out.dtype.name)
+        own = [kernel, product_args, args_buffer, groups, *steps, divided]
+        read = [a, b, initial, product_args, args_buffer, buffer]
+        return Instruction("group_product", own, read, [out], [] if transpose_a else [a, out])
+
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
         """Return whether threads divide the terms of a gradient of weights: the rows of a batch.
 

@@ -18,8 +18,15 @@ from numba.extending import intrinsic
 from gpunn.activations import GELU
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, where
-from gpunn.backends.numpy.compiled.kernels.blocks import ROWS, block_of, block_size, load, store
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    ROWS,
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    store,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition
 from gpunn.backends.numpy.compiled.kernels.mathematics import (
     log1p,
     negative_exp,
@@ -160,48 +167,65 @@ def chosen(formulas: Mapping[str, Formula]) -> Any:
 value_of, derivative_of = chosen(VALUES), chosen(DERIVATIVES)
 
 
+@compiled
+def own_part(
+    rows: int, columns: int, multiple: int, thread: int, threads: int
+) -> tuple[int, int, int, int]:
+    """Return a thread's rows and columns: the first, and the one after the last, of each."""
+    if multiple == 0:
+        first, last = partition(rows, 1, thread, threads)
+        return first, last, 0, columns
+    begin, end = partition(columns, multiple, thread, threads)
+    return 0, rows, begin, end
+
+
 @kernel
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set z = z + bias; out = f(z). Each thread does some columns, a block at a time.
+    """Set z = z + bias; out = f(z), or z + alpha (f(z) - z) if there is an alpha.
 
-    Arguments: activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns),
-    rows, columns, multiple (of which the columns of a thread are one), two parameters (floats).
+    Each thread does some columns, a block at a time, or some rows. Arguments: activation, z_ptr
+    (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns, multiple (of
+    which the columns of a thread are one; 0 for rows), two parameters (floats), alpha_ptr
+    (columns,) or 0.
     """
     activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
-    parameters = floats(args, 7, 2)
+    parameters, (alpha,) = floats(args, 7, 2), integers(args, 9, 1)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
     lanes = block_size(dtype)
-    begin, end = partition(columns, multiple, thread, threads)
-    for row in range(rows):
+    first_row, last_row, begin, end = own_part(rows, columns, multiple, thread, threads)
+    for row in range(first_row, last_row):
         for column in range(begin, end, lanes):
             at, left = row * columns + column, end - column
             value = load(dtype, z, at, left)
             if bias != 0:
                 value = value + load(dtype, bias, column, left)
                 store(value, z, at, left)
-            store(value_of(activation, value, first, second), out, at, left)
+            result = value_of(activation, value, first, second)
+            if alpha != 0:
+                result = multiply_add(load(dtype, alpha, column, left), result - value, value)
+            store(result, out, at, left)
 
 
 @kernel
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = its sum over the rows.
 
+    If there is an alpha, gradient = gradient * (1 + alpha (f' - 1)), and in place of the bias's
+    gradient that of alpha, the sum of gradient * (f(z) - z).
+
     Each thread does some columns, a block at a time; or some rows, and the sum of these.
     Arguments: activation, source_ptr (rows, columns), which is what the derivative is written in,
-    gradient_ptr (rows, columns), bias_gradient_ptr (columns,), or (threads, columns) by rows, or 0,
-    rows, columns, multiple (of which the columns of a thread are one; 0 for rows), two parameters
-    (floats).
+    and z with an alpha, gradient_ptr (rows, columns), bias_gradient_ptr (columns,), or (threads,
+    columns) by rows, or 0, rows, columns, multiple (of which the columns of a thread are one; 0 for
+    rows), two parameters (floats), alpha_ptr (columns,) or 0, whether the derivative is written in
+    f(z).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
-    parameters = floats(args, 7, 2)
+    parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
-    lanes = block_size(dtype)
-    first_row, last_row, begin, end, sums = 0, rows, 0, columns, 0
-    if multiple == 0:
-        first_row, last_row = partition(rows, 1, thread, threads)
-        sums = thread * columns
-    else:
-        begin, end = partition(columns, multiple, thread, threads)
+    lanes, one = block_size(dtype), block_of(dtype, 1)
+    first_row, last_row, begin, end = own_part(rows, columns, multiple, thread, threads)
+    sums = thread * columns if multiple == 0 else 0
     for top in range(first_row, last_row, ROWS):
         bottom = min(top + ROWS, last_row)
         for column in range(begin, end, lanes):
@@ -211,10 +235,20 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
                 total = load(dtype, bias_gradient, sums + column, left)
             for row in range(top, bottom):
                 at = row * columns + column
-                slope = derivative_of(activation, load(dtype, source, at, left), first, second)
+                z, given = load(dtype, source, at, left), load(dtype, gradient, at, left)
+                written_in = z
+                if alpha != 0:
+                    value = value_of(activation, z, first, second)
+                    total = multiply_add(given, value - z, total)
+                    if from_output:
+                        written_in = value
+                slope = derivative_of(activation, written_in, first, second)
+                if alpha != 0:
+                    slope = multiply_add(load(dtype, alpha, column, left), slope - one, one)
                 # As a product, so that NaN and infinity show as they do elsewhere.
-                changed = load(dtype, gradient, at, left) * slope
+                changed = given * slope
                 store(changed, gradient, at, left)
-                total = total + changed
+                if alpha == 0:
+                    total = total + changed
             if bias_gradient != 0:
                 store(total, bias_gradient, sums + column, left)

@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "load_integers",
     "maximum",
+    "minimum",
     "multiply_add",
     "only_first",
     "square_root",
@@ -306,6 +307,12 @@ def multiply_add(context: Any, a: Any, b: Any, c: Any) -> Any:
 def maximum(context: Any, a: Any, b: Any) -> Any:
     """Return the larger one of each two numbers, and NaN where one of them is."""
     return lane_by_lane("maximum", a, 2)
+
+
+@intrinsic
+def minimum(context: Any, a: Any, b: Any) -> Any:
+    """Return the smaller one of each two numbers, and NaN where one of them is."""
+    return lane_by_lane("minimum", a, 2)
 
 
 @intrinsic

@@ -18,7 +18,8 @@ from gpunn.backends.numpy.compiled.kernels.arithmetic import (
     where,
 )
 
-__all__ = ["exp", "expm1", "log", "log1p", "negative_exp", "sigmoid", "tanh"]
+__all__ = ["cos_of_turns", "exp", "expm1", "log", "log1p", "negative_exp", "sigmoid"]
+__all__ += ["sin_of_turns", "tanh"]
 
 
 def without_log_2(x: Number) -> tuple[Number, Number]:
@@ -147,3 +148,30 @@ def log1p(x: Number) -> Number:
     result = where(x < math.inf, result, x)
     result = where(x.equals(-1), -math.inf, result)
     return where(x < -1, math.nan, result)
+
+
+def sin_within_quarter(v: Number) -> Number:
+    """Return sin(2 pi v) for |v| <= 1/4, by Taylor's series."""
+    series = [
+        (-1) ** k * (2 * math.pi) ** (2 * k + 1) / math.factorial(2 * k + 1)
+        for k in range(6 if v.single else 10, 0, -1)
+    ]
+    square = v * v
+    return fma(v, 2 * math.pi, v * (square * polynomial(square, series)))
+
+
+@formula
+def cos_of_turns(t: Number) -> Number:
+    """Return cos(2 pi t). Error: 2.9 in float32, 2.4 in float64.
+
+    In whole turns, nothing is rounded where they are left out, however many there are.
+    """
+    return sin_within_quarter(0.25 - abs(t - rint(t)))
+
+
+@formula
+def sin_of_turns(t: Number) -> Number:
+    """Return sin(2 pi t). Error: 2.9 in float32, 2.4 in float64."""
+    turn = t - rint(t)
+    mirrored = t.like(0.5).with_sign_of(turn) - turn
+    return sin_within_quarter(where(abs(turn) > 0.25, mirrored, turn))

@@ -1,0 +1,195 @@
+"""Embeddings of numbers: waves of them, and where they lie among edges.
+
+Angles are counted in turns, of which whole ones are left out before a cosine or a sine is taken.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import cupy
+
+from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
+from gpunn.backends.cupy.kernels.raw import NULL, raw_kernel
+from gpunn.backends.cupy.scratch import Scratch
+from gpunn.typing import Array
+
+__all__ = ["periodic", "periodic_gradient", "piecewise_linear", "piecewise_linear_gradient"]
+
+TURNS = r"""
+#define TURN ((T)6.28318530717958648)
+template <typename T> __device__ T cos_of_turns(T t) { return cos(TURN * (t - rint(t))); }
+template <typename T> __device__ T sin_of_turns(T t) { return sin(TURN * (t - rint(t))); }
+"""
+
+# What it is the derivative of is what the cosine, or the sine, is taken of.
+PERIODIC_GRADIENT = rf"""{TURNS}{COLUMNS}
+extern "C" __global__ void gpunn_periodic_gradient(
+    const T* x, const T* frequencies, const T* phases, const T* gradient,
+    T* frequencies_gradient, T* phases_gradient, long long waves, {PARAMETERS}) {{
+  {COLUMN}
+  const long long group = column / waves, wave = column - group * waves, groups = columns / waves;
+  const long long outputs = phases ? waves : 2 * waves;
+  const T frequency = inside ? frequencies[column] : (T)0;
+  const T phase = inside && phases ? phases[column] / TURN : (T)0;
+  T sums[2] = {{0, 0}};
+  for (long long row = top + threadIdx.y; inside && row < bottom; row += STACK) {{
+    const T number = x[row * groups + group], turns = frequency * number + phase;
+    const T* const own = gradient + (row * groups + group) * outputs + wave;
+    T slope = -own[0] * sin_of_turns(turns);
+    if (!phases) slope += own[waves] * cos_of_turns(turns);
+    sums[0] += slope * number;
+    sums[1] += slope;
+  }}
+  if (!column_sums(sums, partials, tickets) || !inside || threadIdx.y) return;
+  frequencies_gradient[column] = TURN * sums[0];
+  if (phases) phases_gradient[column] = sums[1];
+}}
+"""
+
+
+def periodic(x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
+    """Set `out` to waves of x; all contiguous."""
+    columns, waves = frequencies.shape
+    if phases is None:
+        waves_kernel()(x, frequencies, columns, waves, out)
+    else:
+        shifted_waves_kernel()(x, frequencies, phases, columns, waves, out)
+
+
+def periodic_gradient(
+    x: Array,
+    frequencies: Array,
+    phases: Array | None,
+    gradient: Array,
+    frequencies_gradient: Array,
+    phases_gradient: Array | None,
+    input_gradient: Array | None,
+    scratch: Scratch,
+) -> None:
+    """Set the gradients of `periodic`; all contiguous."""
+    columns, waves = frequencies.shape
+    kernel = raw_kernel("gpunn_periodic_gradient", PERIODIC_GRADIENT, T=x.dtype)
+    shifts = NULL if phases is None else phases
+    sums = NULL if phases_gradient is None else phases_gradient
+    given = x, frequencies, shifts, gradient, frequencies_gradient, sums, waves
+    over_columns(kernel, (len(x), frequencies.size), given, 2, scratch)
+    if input_gradient is None:
+        return
+    if phases is None:
+        waves_gradient_kernel()(x, frequencies, gradient, columns, waves, input_gradient)
+    else:
+        shifted_waves_gradient_kernel()(
+            x, frequencies, phases, gradient, columns, waves, input_gradient
+        )
+
+
+def piecewise_linear(
+    x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array
+) -> None:
+    """Set `out` to a line of x for each bin, between limits; of any layout."""
+    piecewise_kernel()(x[:, :, None], starts, slopes, lowest, highest, out)
+
+
+def piecewise_linear_gradient(
+    x: Array,
+    starts: Array,
+    slopes: Array,
+    lowest: Array,
+    highest: Array,
+    gradient: Array,
+    input_gradient: Array,
+) -> None:
+    """Set the gradient of x; all but x and its gradient are contiguous."""
+    lines, (columns, bins) = (starts, slopes, lowest, highest), starts.shape
+    piecewise_gradient_kernel()(x, *lines, gradient, columns, bins, input_gradient)
+
+
+@functools.cache
+def waves_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "raw T x, raw T frequencies, int64 columns, int64 waves",
+        "T y",
+        """const long long place = i / (2 * waves), k = i - place * 2 * waves;
+           const bool sine = k >= waves;
+           const T t = frequencies[place % columns * waves + (sine ? k - waves : k)] * x[place];
+           y = sine ? sin_of_turns(t) : cos_of_turns(t);""",
+        "gpunn_waves",
+        preamble=TURNS,
+    )
+
+
+@functools.cache
+def shifted_waves_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "raw T x, raw T frequencies, raw T phases, int64 columns, int64 waves",
+        "T y",
+        """const long long place = i / waves, k = place % columns * waves + (i - place * waves);
+           y = cos_of_turns(frequencies[k] * x[place] + phases[k] / TURN);""",
+        "gpunn_shifted_waves",
+        preamble=TURNS,
+    )
+
+
+@functools.cache
+def waves_gradient_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T number, raw T frequencies, raw T gradient, int64 columns, int64 waves",
+        "T sum",
+        """sum = 0;
+           for (long long k = 0; k < waves; ++k) {
+             const T frequency = frequencies[i % columns * waves + k], t = frequency * number;
+             sum += frequency * (gradient[(2 * i + 1) * waves + k] * cos_of_turns(t)
+                                 - gradient[2 * i * waves + k] * sin_of_turns(t));
+           }
+           sum *= TURN;""",
+        "gpunn_waves_gradient",
+        preamble=TURNS,
+    )
+
+
+@functools.cache
+def shifted_waves_gradient_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T number, raw T frequencies, raw T phases, raw T gradient, int64 columns, int64 waves",
+        "T sum",
+        """sum = 0;
+           for (long long k = 0; k < waves; ++k) {
+             const long long own = i % columns * waves + k;
+             const T t = frequencies[own] * number + phases[own] / TURN;
+             sum -= frequencies[own] * gradient[i * waves + k] * sin_of_turns(t);
+           }
+           sum *= TURN;""",
+        "gpunn_shifted_waves_gradient",
+        preamble=TURNS,
+    )
+
+
+@functools.cache
+def piecewise_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "T x, T start, T slope, T lowest, T highest",
+        "T y",
+        """y = slope * (x - start);
+           y = y < lowest ? lowest : y;
+           y = y > highest ? highest : y;""",
+        "gpunn_piecewise_linear",
+    )
+
+
+@functools.cache
+def piecewise_gradient_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        """T x, raw T starts, raw T slopes, raw T lowest, raw T highest, raw T gradient,
+           int64 columns, int64 bins""",
+        "T sum",
+        """sum = 0;
+           for (long long t = 0; t < bins; ++t) {
+             const long long own = i % columns * bins + t;
+             const T line = slopes[own] * (x - starts[own]);
+             if (lowest[own] < line && line < highest[own])
+               sum += slopes[own] * gradient[i * bins + t];
+           }""",
+        "gpunn_piecewise_linear_gradient",
+    )

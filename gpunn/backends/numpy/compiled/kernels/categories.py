@@ -1,0 +1,113 @@
+"""Codes of categories: outputs that are on or off, rows of tables, and where columns go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
+from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import copy_bytes, integers
+
+
+@compiled
+def row_of(code: float, size: int) -> int:
+    """Return a code as an integer, 0 if it is none of its column's."""
+    return int(code) if code >= 0 and code < size else 0
+
+
+@kernel
+def copy_columns(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Copy columns from one matrix to another; each thread does some rows.
+
+    Arguments: source_ptr (rows, source_columns), its first column, source_columns, out_ptr
+    (rows, out_columns), its first column, out_columns, rows, columns.
+    """
+    source, first, source_columns, out, out_first, out_columns, rows, columns = integers(args, 0, 8)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        origin, target = row * source_columns + first, row * out_columns + out_first
+        for column in range(0, columns, lanes):
+            left = columns - column
+            store(load(dtype, source, origin + column, left), out, target + column, left)
+
+
+@kernel
+def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.one_hot`; each thread does some rows.
+
+    Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, shared_ptr (columns,) of
+    int64, which is 1 for two categories with one output, levels_ptr (3, outputs), out_ptr
+    (rows, outputs), rows, columns, outputs.
+    """
+    codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr, rows, columns, outputs = integers(
+        args, 0, 8
+    )
+    codes = vector(dtype, codes_ptr, rows * columns)
+    sizes, shared = vector(args, sizes_ptr, columns), vector(args, shared_ptr, columns)
+    levels, out = vector(dtype, levels_ptr, 3 * outputs), vector(dtype, out_ptr, rows * outputs)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        at, place = row * outputs, 0
+        for output in range(outputs):
+            out[at + output] = levels[output]
+        for column in range(columns):
+            code, size = codes[row * columns + column], sizes[column]
+            category = row_of(code, size)
+            if category > 0 and category == code:
+                if shared[column] == 0:
+                    on = place + category - 1
+                    out[at + on] = levels[outputs + on]
+                else:
+                    out[at + place] = levels[category * outputs + place]
+            place += 1 if shared[column] else size - 1
+
+
+@kernel
+def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.embed`; each thread does some rows.
+
+    Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, table_ptr
+    (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of the
+    table).
+    """
+    codes_ptr, sizes_ptr, table_ptr, out_ptr, rows, columns, row_bytes = integers(args, 0, 7)
+    codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        start = 0
+        for column in range(columns):
+            place = row * columns + column
+            origin = (start + row_of(codes[place], sizes[column])) * row_bytes
+            copy_bytes(out_ptr + place * row_bytes, table_ptr + origin, row_bytes)
+            start += sizes[column]
+
+
+@kernel
+def embed_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.embed_gradient`, in the order of the rows; each thread does some of the table.
+
+    Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, gradient_ptr
+    (rows, columns, dimension), table_gradient_ptr (table_rows, dimension), rows, columns,
+    dimension, table_rows.
+    """
+    codes_ptr, sizes_ptr, gradient_ptr, out_ptr, rows, columns, dimension, table_rows = integers(
+        args, 0, 8
+    )
+    codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
+    lanes = block_size(dtype)
+    begin, end = partition(table_rows, 1, thread, threads)
+    zero = block_of(dtype, 0)
+    for i in range(begin * dimension, end * dimension, lanes):
+        store(zero, out_ptr, i, end * dimension - i)
+    for row in range(rows):
+        start = 0
+        for column in range(columns):
+            place = row * columns + column
+            target = start + row_of(codes[place], sizes[column])
+            if begin <= target < end:
+                for i in range(0, dimension, lanes):
+                    left, at = dimension - i, target * dimension + i
+                    more = load(dtype, gradient_ptr, place * dimension + i, left)
+                    store(load(dtype, out_ptr, at, left) + more, out_ptr, at, left)
+            start += sizes[column]

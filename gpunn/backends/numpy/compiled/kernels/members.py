@@ -1,0 +1,101 @@
+"""What members of a network have of their own: factors of features, and products."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunn.backends.numpy.compiled.interface import MAX_ARGS, P
+from gpunn.backends.numpy.compiled.kernels.blocks import (
+    ROWS,
+    block_of,
+    block_size,
+    load,
+    multiply_add,
+    store,
+)
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, integers
+
+
+@kernel
+def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set out[i, m] = factors[m] * x[i]; each thread does some rows.
+
+    Arguments: x_ptr (rows, features), factors_ptr (members, features), out_ptr
+    (rows, members, features), rows, members, features.
+    """
+    x, factors, out, rows, members, features = integers(args, 0, 6)
+    lanes = block_size(dtype)
+    begin, end = partition(rows, 1, thread, threads)
+    for row in range(begin, end):
+        for member in range(members):
+            own, at = member * features, (row * members + member) * features
+            for i in range(0, features, lanes):
+                left = features - i
+                value = load(dtype, x, row * features + i, left)
+                store(value * load(dtype, factors, own + i, left), out, at + i, left)
+
+
+@kernel
+def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and input_gradient likewise over m.
+
+    Each thread does some features, a block at a time. Arguments: x_ptr (rows, features),
+    factors_ptr (members, features), gradient_ptr (rows, members, features), factors_gradient_ptr
+    (members, features), input_gradient_ptr (rows, features) or 0, rows, members, features.
+    """
+    x, factors, gradient, factors_gradient, input_gradient, rows, members, features = integers(
+        args, 0, 8
+    )
+    lanes = block_size(dtype)
+    begin, end = partition(features, lanes, thread, threads)
+    for top in range(0, rows, ROWS):
+        bottom = min(top + ROWS, rows)
+        for column in range(begin, end, lanes):
+            left = end - column
+            for member in range(members):
+                own = member * features + column
+                factor = load(dtype, factors, own, left)
+                total = block_of(dtype, 0)
+                if top > 0:
+                    total = load(dtype, factors_gradient, own, left)
+                for row in range(top, bottom):
+                    at = row * features + column
+                    given = load(dtype, gradient, row * members * features + own, left)
+                    total = multiply_add(given, load(dtype, x, at, left), total)
+                    if input_gradient != 0:
+                        back = given * factor
+                        if member > 0:
+                            back = back + load(dtype, input_gradient, at, left)
+                        store(back, input_gradient, at, left)
+                store(total, factors_gradient, own, left)
+
+
+@kernel
+def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Do a product for each group, whose matrices are a step further in memory than the last's.
+
+    Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, a_step,
+    b_step, c_step, initial_step (in bytes), whether threads divide the groups,
+    rather than each product.
+    """
+    product, product_args, buffer, groups, a, b, c, initial, divided = integers(args, 0, 9)
+    begin, end = partition(groups, 1, thread, threads) if divided else (0, groups)
+    own_buffer = buffer + thread * MAX_ARGS * 8
+    copy_bytes(own_buffer, product_args, MAX_ARGS * 8)
+    own = vector(args, own_buffer, MAX_ARGS)
+    own[P.a] += begin * a
+    own[P.b] += begin * b
+    own[P.c] += begin * c
+    own[P.initial] += begin * initial
+    if divided:
+        own[P.buffer] += thread * own[P.buffer_bytes]
+    for _ in range(begin, end):
+        if divided:
+            call(product, own_buffer, 0, 1)
+        else:
+            call(product, own_buffer, thread, threads)
+        own[P.a] += a
+        own[P.b] += b
+        own[P.c] += c
+        own[P.initial] += initial
