@@ -12,6 +12,7 @@ from benchmarks import (
     memory,
     overhead,
     step_times,
+    tables,
     wheel,
 )
 
@@ -29,6 +30,6 @@ for each in (
     *(comparisons.mnist, comparisons.time_to_98, comparisons.predict),
     *(comparisons.gemm, comparisons.subnormals),
     *(footprint.footprint, wheel.command, memory.command, overhead.command),
-    *(estimators.command, initial_values.command),
+    *(estimators.command, initial_values.command, tables.command),
 ):
     command.add_command(each)

@@ -25,7 +25,9 @@ import click
 import numpy as np
 
 import gpunn
+from benchmarks import published_tables
 from benchmarks.figures import table
+from benchmarks.published_tables import TABLES, split
 from gpunn.errors import GpunnWarning
 from gpunn.initializers import FanIn, Glorot, Initializer, Uniform, Zeros
 
@@ -47,33 +49,7 @@ class Problem(NamedTuple):
         return self.outputs > 1
 
 
-class Table(NamedTuple):
-    """How a published file is read; `logarithm` takes log(1 + target)."""
-
-    file: str
-    target: str
-    classes: bool
-    drop: tuple[str, ...] = ()
-    logarithm: bool = False
-
-
-TABLES = {
-    "diamonds": Table("diamonds.csv", "price", False),
-    "bike sharing": Table("bike_sharing.csv", "count", False, ("casual", "registered"), True),
-    "Ames": Table("ames.tsv", "SalePrice", False, ("Order", "PID"), True),
-    "electricity": Table("electricity.csv", "class", True, ("Unnamed: 0",)),
-    "credit risk": Table("credit_risk.csv", "loan_status", True),
-    "dry beans": Table("dry_beans.csv", "Class", True),
-}
-
-
-def split(rows: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return 80 % and 20 % of the indices of rows, the same on every call."""
-    from sklearn.model_selection import train_test_split
-
-    stratify = None if labels is None else labels[rows]
-    kept, held = train_test_split(rows, test_size=0.2, random_state=0, stratify=stratify)
-    return kept, held
+NAMES = ("diamonds", "bike sharing", "Ames", "electricity", "credit risk", "dry beans")
 
 
 def read_table(name: str, path: Path) -> Problem:
@@ -81,16 +57,10 @@ def read_table(name: str, path: Path) -> Problem:
     import pandas as pd
 
     source = TABLES[name]
-    frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
-    frame = frame.drop(columns=list(source.drop))
-    target = frame.pop(source.target)
+    frame, y = published_tables.read(name, path)
     if "datetime" in frame:
         moment = pd.to_datetime(frame.pop("datetime"))
         frame = frame.assign(year=moment.dt.year, month=moment.dt.month, hour=moment.dt.hour)
-    if source.classes:
-        y = np.unique(target, return_inverse=True)[1].astype(np.int64)
-    else:
-        y = np.log1p(target.to_numpy(float)) if source.logarithm else target.to_numpy(float)
     labels = y if source.classes else None
     rest, test = split(np.arange(len(y)), labels)
     train, validation = split(rest, labels)
@@ -123,7 +93,7 @@ def problems(folder: Path, only: list[str] | None) -> Iterator[Problem]:
     readers: dict[str, tuple[Path | None, Callable[[Path], Problem]]] = {
         "digits": (None, lambda _: images("digits", gpunn.data.load_digits(), 16)),
         "MNIST": (Path("mnist"), lambda path: images("MNIST", gpunn.data.load_mnist(path), 255)),
-        **{name: (Path(each.file), partial(read_table, name)) for name, each in TABLES.items()},
+        **{name: (Path(TABLES[name].file), partial(read_table, name)) for name in NAMES},
     }
     for name, (file, read) in readers.items():
         places = [folder / (file or ""), folder / "tables" / (file or "")]

@@ -183,6 +183,30 @@ def test_initial_values_on_a_table_of_numbers_texts_and_gaps(load, tmp_path):
 
 
 @pytest.mark.full
+def test_models_for_tables_are_judged_on_rows_they_have_not_seen(load, tmp_path):
+    for module in ("pandas", "sklearn.base"):
+        pytest.importorskip(module)
+    random = np.random.default_rng(0)
+    rows = [
+        f"{number:.3f},{kind},{gap},{int(number > 0)}"
+        for number, kind, gap in zip(
+            random.normal(size=90), random.choice(["a", "b"], 90), ["", "1", "2"] * 30, strict=True
+        )
+    ]
+    text = "\n".join(["person_age,person_home_ownership,gap,loan_status", *rows])
+    (tmp_path / "credit_risk.csv").write_text(text + "\n")
+    path = tmp_path / "fits.json"
+    options = ("--models", "sklearn-hgb,sklearn-mlp", "--seeds", 1, "--json", path)
+    said = run(load, "tables", tmp_path, *options)
+    assert "left out: Ames (ames.tsv is missing)" in said
+    fits = json.loads(path.read_text())["fits"]
+    assert [one["model"] for one in fits] == ["sklearn-hgb", "sklearn-mlp"]
+    for one in fits:
+        assert one["test"]["accuracy"] > 0.7
+        assert set(one["validation"]) == {"accuracy", "auc"}
+
+
+@pytest.mark.full
 def test_memory_of_a_streamed_file(load, tmp_path):
     options = ("--gigabytes", 0.05, "--standardize", "--folder", tmp_path)
     assert "(bound 4096 MiB)" in run(load, "memory", "stream", *options, "--budget", 4096)

@@ -1,0 +1,115 @@
+"""Published tables with mixed columns, as they come: text, gaps and oddities included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+
+__all__ = ["TABLES", "Parts", "PublishedTable", "read", "split", "tables_in"]
+
+
+class PublishedTable(NamedTuple):
+    """How a published file is read.
+
+    Attributes
+    ----------
+    file, target : str
+        Name of the file, and of the column that is predicted.
+    classes : bool
+        Whether that is a class.
+    drop : tuple of str
+        Columns that are no inputs: row numbers, or parts of the target.
+    logarithm : bool
+        Whether log(1 + target) is predicted.
+    scores : tuple of str
+        What predictions are judged by.
+    """
+
+    file: str
+    target: str
+    classes: bool
+    drop: tuple[str, ...] = ()
+    logarithm: bool = False
+    scores: tuple[str, ...] = ()
+
+
+RMSE, ACCURACY = ("rmse",), ("accuracy",)
+
+TABLES = {
+    "diamonds": PublishedTable("diamonds.csv", "price", False, scores=RMSE),
+    "electricity": PublishedTable(
+        "electricity.csv", "class", True, ("Unnamed: 0",), scores=ACCURACY
+    ),
+    "credit risk": PublishedTable(
+        "credit_risk.csv", "loan_status", True, scores=("accuracy", "auc")
+    ),
+    "Ames": PublishedTable("ames.tsv", "SalePrice", False, ("Order", "PID"), True, RMSE),
+    "dry beans": PublishedTable("dry_beans.csv", "Class", True, scores=ACCURACY),
+    "bike sharing": PublishedTable(
+        "bike_sharing.csv", "count", False, ("casual", "registered"), True, RMSE
+    ),
+    "mushroom": PublishedTable("mushroom.csv", "class", True, scores=ACCURACY),
+    "heart": PublishedTable("heart_2020.csv.gz", "HeartDisease", True, scores=("auc", "log_loss")),
+}
+
+
+class Parts(NamedTuple):
+    """A table in two or three parts; each is a data frame, and the targets.
+
+    Targets of classes are numbers from 0. Of regressions they are in standard deviations over all
+    rows, or logarithms.
+    """
+
+    train: tuple[Any, np.ndarray]
+    validation: tuple[Any, np.ndarray]
+    test: tuple[Any, np.ndarray]
+
+
+def tables_in(folder: Path, only: list[str] | None) -> Iterator[tuple[str, Path]]:
+    """Yield the names and files of the tables that are there; others are said to be left out."""
+    for name, source in TABLES.items():
+        if only is not None and name not in only:
+            continue
+        places = [folder / source.file, folder / "tables" / source.file]
+        found = next((place for place in places if place.exists()), None)
+        if found is None:
+            click.echo(f"left out: {name} ({source.file} is missing)", err=True)
+        else:
+            yield name, found
+
+
+def read(name: str, path: Path) -> tuple[Any, np.ndarray]:
+    """Return a table's inputs as a data frame, and its targets."""
+    import pandas as pd
+
+    source = TABLES[name]
+    frame = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
+    frame = frame.drop(columns=list(source.drop))
+    target = frame.pop(source.target)
+    if source.classes:
+        return frame, np.unique(target, return_inverse=True)[1].astype(np.int64)
+    y = target.to_numpy(float)
+    return frame, np.log1p(y) if source.logarithm else y / y.std()
+
+
+def split(rows: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return 80 % and 20 % of the indices of rows, the same on every call."""
+    from sklearn.model_selection import train_test_split
+
+    stratify = None if labels is None else labels[rows]
+    kept, held = train_test_split(rows, test_size=0.2, random_state=0, stratify=stratify)
+    return kept, held
+
+
+def parts_of(name: str, path: Path) -> Parts:
+    """Return 64 % of a table's rows for training, 16 % for validation and 20 % for the test."""
+    frame, y = read(name, path)
+    labels = y if TABLES[name].classes else None
+    rest, test = split(np.arange(len(y)), labels)
+    train, validation = split(rest, labels)
+    parts = ((frame.iloc[rows], y[rows]) for rows in (train, validation, test))
+    return Parts(*parts)

@@ -1,0 +1,212 @@
+"""Models for tables: each takes the raw frame by the way that its own documentation shows.
+
+A model is a function of `Parts` and a seed. It fits by the training rows, may use the validation
+rows, and returns a function from a frame to predictions: numbers, or probabilities of the classes.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.published_tables import TABLES, Parts, parts_of
+
+__all__ = ["MODELS", "main"]
+
+Predict = Callable[[Any], np.ndarray]
+Model = Callable[[Parts, bool, int], Predict]
+
+
+def predictions_of(fitted: Any, classes: bool, prepare: Callable[[Any], Any] = lambda x: x) -> Any:
+    """Return the function from a frame to what a fitted estimator predicts."""
+    method = fitted.predict_proba if classes else fitted.predict
+    return lambda frame: np.asarray(method(prepare(frame)))
+
+
+def gpunn(kind: str) -> Model:
+    """Return gpunn's estimator of this kind, without arguments but the seed."""
+
+    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
+        import gpunn.sklearn
+
+        name = f"{kind}{'Classifier' if classes else 'Regressor'}"
+        estimator = getattr(gpunn.sklearn, name)(random_state=seed, backend="numpy")
+        (X, y), (X_val, y_val) = parts.train, parts.validation
+        return predictions_of(estimator.fit(X, y, X_val=X_val, y_val=y_val), classes)
+
+    return fit
+
+
+def categorical(parts: Parts) -> Callable[[Any], Any]:
+    """Return what gives frames pandas' category type, by the training rows."""
+    import pandas as pd
+
+    frame = parts.train[0]
+    known = {
+        name: pd.CategoricalDtype(sorted(frame[name].dropna().unique().tolist(), key=str))
+        for name in frame.select_dtypes(exclude="number")
+    }
+    return lambda each: each.astype(known)
+
+
+def lightgbm(early_stopping: bool) -> Model:
+    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
+        import lightgbm
+
+        prepare = categorical(parts)
+        kind = lightgbm.LGBMClassifier if classes else lightgbm.LGBMRegressor
+        (X, y), (X_val, y_val) = parts.train, parts.validation
+        options: dict[str, Any] = {}
+        model = kind(random_state=seed, verbose=-1)
+        if early_stopping:
+            model.set_params(n_estimators=4000)
+            options = {
+                "eval_set": [(prepare(X_val), y_val)],
+                "callbacks": [lightgbm.early_stopping(50, verbose=False)],
+            }
+        return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
+
+    return fit
+
+
+def xgboost(early_stopping: bool) -> Model:
+    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
+        import xgboost
+
+        prepare = categorical(parts)
+        kind = xgboost.XGBClassifier if classes else xgboost.XGBRegressor
+        (X, y), (X_val, y_val) = parts.train, parts.validation
+        options: dict[str, Any] = {}
+        model = kind(random_state=seed, enable_categorical=True)
+        if early_stopping:
+            model.set_params(n_estimators=4000, early_stopping_rounds=50)
+            options = {"eval_set": [(prepare(X_val), y_val)], "verbose": False}
+        return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
+
+    return fit
+
+
+def catboost(early_stopping: bool) -> Model:
+    def fit(parts: Parts, classes: bool, seed: int) -> Predict:
+        import catboost
+
+        names = list(parts.train[0].select_dtypes(exclude="number"))
+
+        def prepare(frame: Any) -> Any:
+            return frame.assign(**{name: frame[name].astype(object).fillna("") for name in names})
+
+        kind = catboost.CatBoostClassifier if classes else catboost.CatBoostRegressor
+        (X, y), (X_val, y_val) = parts.train, parts.validation
+        model = kind(random_seed=seed, cat_features=names, verbose=False, allow_writing_files=False)
+        options: dict[str, Any] = {}
+        if early_stopping:
+            model.set_params(iterations=4000)
+            options = {"eval_set": (prepare(X_val), y_val), "early_stopping_rounds": 50}
+        return predictions_of(model.fit(prepare(X), y, **options), classes, prepare)
+
+    return fit
+
+
+def hist_gradient_boosting(parts: Parts, classes: bool, seed: int) -> Predict:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.preprocessing import OrdinalEncoder
+
+    X, y = parts.train
+    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    text = list(X.select_dtypes(exclude="number"))
+    few = [name for name in text if X[name].nunique() < 255]
+    encoder = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan
+    )
+    encoder.fit(X[text])
+
+    def prepare(frame: Any) -> Any:
+        return frame.assign(**dict(zip(text, encoder.transform(frame[text]).T, strict=True)))
+
+    model = kind(random_state=seed, categorical_features=few)
+    return predictions_of(model.fit(prepare(X), y), classes, prepare)
+
+
+def sklearn_mlp(parts: Parts, classes: bool, seed: int) -> Predict:
+    from sklearn.compose import make_column_selector, make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
+    text = OneHotEncoder(handle_unknown="ignore", max_categories=100, sparse_output=False)
+    columns = make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (text, make_column_selector(dtype_exclude="number")),
+    )
+    kind = MLPClassifier if classes else MLPRegressor
+    model = make_pipeline(columns, kind(random_state=seed))
+    return predictions_of(model.fit(*parts.train), classes)
+
+
+def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
+    """RealMLP-TD of pytabkit; it takes no gaps among numbers, so they get the median."""
+    import pytabkit
+
+    X, y = parts.train
+    medians = X.select_dtypes("number").median()
+    kind = pytabkit.RealMLP_TD_Classifier if classes else pytabkit.RealMLP_TD_Regressor
+    model = kind(random_state=seed, device="cpu", n_cv=1, verbosity=0)
+    X_val, y_val = parts.validation
+    model.fit(X.fillna(medians), y, X_val.fillna(medians), y_val)
+    return predictions_of(model, classes, lambda frame: frame.fillna(medians))
+
+
+# `-early` is with up to 4000 trees, and the best number of them on the validation rows.
+MODELS: dict[str, Model] = {
+    "gpunn-tabm": gpunn("TabM"),
+    "gpunn-realmlp": gpunn("RealMLP"),
+    "pytabkit-realmlp": pytabkit,
+    "lightgbm": lightgbm(False),
+    "lightgbm-early": lightgbm(True),
+    "xgboost": xgboost(False),
+    "xgboost-early": xgboost(True),
+    "catboost": catboost(False),
+    "catboost-early": catboost(True),
+    "sklearn-hgb": hist_gradient_boosting,
+    "sklearn-mlp": sklearn_mlp,
+}
+
+
+def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Return what a table's predictions are judged by."""
+    from sklearn import metrics
+
+    functions: dict[str, Callable[[], float]] = {
+        "rmse": lambda: metrics.root_mean_squared_error(y, predicted),
+        "accuracy": lambda: metrics.accuracy_score(y, predicted.argmax(axis=1)),
+        "auc": lambda: metrics.roc_auc_score(y, predicted[:, 1]),
+        "log_loss": lambda: metrics.log_loss(y, predicted),
+    }
+    return {score: float(functions[score]()) for score in TABLES[name].scores}
+
+
+def main(name: str, path: str, model: str, seed: int) -> None:
+    """Fit one model in this process, and print scores, seconds and the peak of memory as JSON."""
+    warnings.simplefilter("ignore")
+    parts, classes = parts_of(name, Path(path)), TABLES[name].classes
+    began, cpu = time.perf_counter(), time.process_time()
+    predict = MODELS[model](parts, classes, seed)
+    wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+    result = {
+        "validation": scores_of(name, parts.validation[1], predict(parts.validation[0])),
+        "test": scores_of(name, parts.test[1], predict(parts.test[0])),
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -1,0 +1,101 @@
+"""gpunn's networks for tables beside boosted trees and other networks, on published tables.
+
+Every model gets the raw frame, without tuning. 64 % of the rows are for training, 16 % for
+validation, 20 % for the test. Each fit is a process of its own, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks import machine
+from benchmarks.figures import table
+from benchmarks.published_tables import TABLES, tables_in
+from benchmarks.table_models import MODELS
+
+THREADS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "GPUNN_THREADS"),
+    "LOKY_MAX_CPU_COUNT",
+)
+
+
+def fit(name: str, path: Path, model: str, seed: int, threads: int) -> dict[str, Any] | None:
+    """Return what `table_models.main` prints; None if the model can't."""
+    call = f"main({name!r}, {str(path)!r}, {model!r}, {seed})"
+    code = f"from benchmarks.table_models import main; {call}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **os.environ,
+            **dict.fromkeys(THREADS, str(threads)),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        problem = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        click.echo(f"{name}, {model}: {problem[0]}", err=True)
+        return None
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def summary(fits: list[dict[str, Any]], score: str) -> str:
+    """Return the mean of a score on the test rows, and its standard deviation over the seeds."""
+    values = [one["test"][score] for one in fits]
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.4f} ± {deviation:.4f}"
+
+
+@click.command("tables", context_settings={"show_default": True})
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seeds", type=click.IntRange(1), default=3)
+@click.option("--only", help="Tables, by name, separated by commas.")
+@click.option("--models", default=",".join(MODELS), help="Separated by commas.")
+@click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1)
+@click.option("--json", "path", type=click.Path(path_type=Path), help="File for every fit.")
+def command(
+    folder: Path, seeds: int, only: str | None, models: str, threads: int, path: Path | None
+) -> None:
+    """gpunn's networks for tables beside boosted trees and other networks, on published tables.
+
+    FOLDER holds the published tables, by itself or in tables/. What is missing is left out, and
+    said to be.
+    """
+    wanted = models.split(",")
+    if unknown := sorted({*wanted} - {*MODELS}):
+        raise click.BadParameter(f"there is no {', '.join(unknown)}; there are {', '.join(MODELS)}")
+    document: dict[str, Any] = {"machine": machine.described(), "threads": threads, "fits": []}
+    lines = []
+    for name, file in tables_in(folder, only.split(",") if only else None):
+        for model in wanted:
+            fits = []
+            for seed in range(seeds):
+                if (found := fit(name, file, model, seed, threads)) is None:
+                    break
+                fits.append(found)
+                document["fits"].append({"table": name, "model": model, "seed": seed, **found})
+                if path is not None:
+                    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            if not fits:
+                continue
+            for score in TABLES[name].scores:
+                medians = (
+                    statistics.median(one[key] for one in fits)
+                    for key in ("cpu_seconds", "seconds", "peak_mib")
+                )
+                figures = [f"{each:.1f}" for each in medians]
+                lines.append([name, score, model, summary(fits, score), *figures])
+                click.echo(" | ".join(lines[-1]), err=True)
+    head = ["table", "score", "model", "mean ± sd", "CPU s", "s", "peak MiB"]
+    click.echo(table(head, lines))
