@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-__all__ = ["generator", "permutation"]
+__all__ = ["generator", "permutation", "permutations"]
 
 
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
@@ -44,3 +44,12 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
     """Return the order in which epoch number `epoch` visits the rows: int64, shape (rows,)."""
     return generator(seed, "shuffle", epoch).permutation(rows)
+
+
+def permutations(seed: int, epoch: int, rows: int, members: int) -> np.ndarray:
+    """Return an order for each member, the first one that of `permutation`: (rows, members)."""
+    others = [
+        generator(seed, "shuffle of a member", epoch, member).permutation(rows)
+        for member in range(1, members)
+    ]
+    return np.stack([permutation(seed, epoch, rows), *others], axis=1)

@@ -28,6 +28,9 @@ class Workspace:
         The network's dtype.
     training : bool
         True in training, False in inference; dropout and batch normalisation differ.
+    members_apart : bool
+        Whether each member has rows of its own, so that there are members times as many in front of
+        the layer `Members`.
     until_loss : bool
         Whether a pass ends where the loss is taken, since nobody looks at predictions.
     passes : array, shape (1,), integer
@@ -46,7 +49,7 @@ class Workspace:
         self.dtype = dtype
         self.capacity = capacity
         self.training = training
-        self.until_loss = False
+        self.until_loss = self.members_apart = False
         self.passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[object, str], Array] = {}
         self.outputs: dict[object, list[Array]] = {}
@@ -64,10 +67,16 @@ class Workspace:
     def rows(
         self, owner: object, name: str, rows: int, shape: Shape, dtype: str | None = None
     ) -> Array:
-        """Return the first `rows` rows of the buffer `name` of `owner`, each of `shape`."""
+        """Return the first `rows` rows of the buffer `name` of `owner`, each of `shape`.
+
+        Where members have rows of their own, there may be more than `capacity`.
+        """
         view = self._slices.get((owner, name, rows))
         if view is None:
-            view = self.fixed(owner, name, (self.capacity, *shape), dtype)[:rows, ...]
+            multiple = max(1, -(-rows // max(1, self.capacity)))
+            own_name = name if multiple == 1 else f"{name} of {multiple} members"
+            size = self.capacity * multiple
+            view = self.fixed(owner, own_name, (size, *shape), dtype)[:rows, ...]
             self._slices[owner, name, rows] = view
         return view
 

@@ -194,6 +194,7 @@ class Training(Table):
     gradient_accumulation: Count = 1
     shuffle: bool = True
     drop_last: bool = False
+    shuffle_members: bool = False
     callbacks: list[Named] = field(default_factory=list)
     monitor: str | None = None
     monitor_mode: Literal["auto", "min", "max"] = "auto"

@@ -109,7 +109,7 @@ class Dataset:
         Parameters
         ----------
         order : ndarray of int64 or None
-            Indices of rows, each at most once; None is all rows in order.
+            Indices of rows; None is all rows in order.
         batch_size : int
             Rows in a batch. Only the last batch of the last chunk may have fewer.
 
@@ -132,7 +132,8 @@ class Dataset:
                 metric_weights,
             )
         indices = np.arange(self.rows) if order is None else order
-        on_device = self._order.put("order", indices, self.rows, "int64")
+        most = max(self.rows, len(indices))
+        on_device = self._order.put("order", indices, most, "int64")
         X, y, weights, metric_weights = self._resident
         yield DeviceRows(X, y, weights, on_device, len(indices), metric_weights)
 

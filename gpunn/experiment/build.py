@@ -85,6 +85,7 @@ class Experiment:
             progress,
             resume_from,
             config.drop_last,
+            config.shuffle_members,
         )
         return TrainingLoop(trainer, self.training, self.validation, options).run()
 

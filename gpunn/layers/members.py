@@ -53,7 +53,8 @@ class Members(Layer):
 
     Notes
     -----
-    Rows may also have the shape (members, features), each member's own.
+    Rows may also have the shape (members, features), each member's own. In training with
+    `shuffle_members` the layers in front get so many rows for each member.
     """
 
     count: int
@@ -88,8 +89,15 @@ class Members(Layer):
         shape, trained = self.output_shape(input_shape), self.start != "fixed"
         return [ParameterSpec("factors", shape, initializer, trainable=trained)]
 
+    def _per_member(self, x: Array, workspace: Workspace) -> Array:
+        """Return x, of shape (rows, members, features) where each member has rows of its own."""
+        if not workspace.members_apart or x.ndim == 3:
+            return x
+        return reshaped(self, x, (x.shape[0] // self.count, self.count, x.shape[1]), workspace)
+
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
+        x = self._per_member(x, workspace)
         y = workspace.rows(self, "output", x.shape[0], (self.count, x.shape[-1]))
         workspace.backend.scale(x if x.ndim == 3 else x[:, None, :], self.values["factors"], y)
         return y
@@ -103,7 +111,8 @@ class Members(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        factors = self.values["factors"]
+        factors, shape = self.values["factors"], x.shape
+        x = self._per_member(x, workspace)
         trained = self.gradients.get("factors")
         if trained is None:
             trained = workspace.fixed(self, "gradient of fixed factors", factors.shape)
@@ -116,7 +125,7 @@ class Members(Layer):
             trained,
             (dx if per_member else dx[:, None, :]) if wants_input_gradient else None,
         )
-        return dx
+        return dx if dx.shape == shape else view(dx, shape, workspace)
 
 
 @dataclass(eq=False)

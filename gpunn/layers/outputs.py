@@ -16,6 +16,7 @@ from gpunn.errors import ArgumentError
 from gpunn.initializers import Normal, Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only
 from gpunn.layers.normalization import standardization_of
+from gpunn.layers.views import view
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
@@ -157,6 +158,8 @@ class MeanOverMembers(OutputLayer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
+        if workspace.members_apart:  # each member has rows of its own, and predicts them alone
+            return view(x, (x.shape[0] * x.shape[1], x.shape[2]), workspace)
         y = workspace.rows(self, "output", x.shape[0], x.shape[2:])
         workspace.backend.mean_over_members(x, self.of, y)
         return y

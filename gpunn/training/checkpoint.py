@@ -61,6 +61,7 @@ class CourseRecord:
     shuffle: bool
     figures: list[str]
     drop_last: bool = False
+    members: int = 1
 
 
 @dataclass

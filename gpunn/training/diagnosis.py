@@ -50,6 +50,7 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
     """Return the sentence, for parameters that are finite."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
+    workspace.members_apart = step.workspace.members_apart
     workspace.passes[...] = step.workspace.passes
     step.look_up_settings()
     workspace.settings, loss = step.scheduled.now, step.scheduled.present(step.loss)
@@ -104,13 +105,18 @@ def batches(
     dataset = training.dataset
     start = cursor.rows_done
     stop = min(start + step.rows_per_update, training.rows)
-    indices = np.arange(start, stop) if feed.order is None else feed.order[start:stop]
+    members = step.members
+    indices = np.arange(start, stop)
+    if feed.order is not None:
+        indices = feed.order[start * members : stop * members]
     if training.indices is not None:
         indices = training.indices[indices]
     weights = np.ones(len(indices)) if dataset.weights is None else dataset.weights[indices]
+    weights = weights / members
     total = ops.from_host(np.array([weights.sum()]), dataset.dtype)
-    for first in range(0, len(indices), step.batch_size):
-        batch = slice(first, first + step.batch_size)
+    together = step.batch_size * members
+    for first in range(0, len(indices), together):
+        batch = slice(first, first + together)
         yield (
             ops.from_host(rows_of(dataset.X, indices[batch]), dataset.input_dtype),
             ops.from_host(rows_of(dataset.y, indices[batch]), dataset.target_dtype),

@@ -28,6 +28,8 @@ class EpochPlan:
         Names of what is summed up.
     drop_last : bool
         Whether rows are left out at its end that are too few for an update.
+    members : int
+        How many members have an order of their own; 1 if all have the same.
     """
 
     rows: int
@@ -36,6 +38,7 @@ class EpochPlan:
     shuffle: bool
     metric_names: list[str]
     drop_last: bool = False
+    members: int = 1
 
     @property
     def updates(self) -> int:
@@ -58,6 +61,7 @@ class EpochPlan:
             f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} an update, "
             f"{'shuffled' if self.shuffle else 'not shuffled'}, with the metrics "
             f"{self.metric_names}{', without the last partial batch' if self.drop_last else ''}"
+            f"{f', each of {self.members} members in its own order' if self.members > 1 else ''}"
         )
 
 
@@ -124,4 +128,7 @@ class EpochCursor:
         done, visited = self.rows_done, self.plan.visited
         if not done and visited == self.plan.rows:
             return order
-        return np.arange(done, visited) if order is None else order[done:visited]
+        members = self.plan.members
+        return (
+            np.arange(done, visited) if order is None else order[done * members : visited * members]
+        )

@@ -22,7 +22,8 @@ class Feed:
     step : TrainStep
     training : Subset
     order : ndarray of int64 or None
-        The epoch's order, from its beginning; None is the rows as they are.
+        The epoch's order, from its beginning; None is the rows as they are. Where members have rows
+        of their own, those of all members, one after the other.
     rates : ndarray, shape (updates,)
         The learning rate of each update of the epoch.
     settings : ndarray, shape (updates, settings)
@@ -60,11 +61,12 @@ class Feed:
         if not self.rows_left:
             if self._chunks is None:
                 remaining = cursor.remaining(self.order)
-                self._chunks = self.training.chunks(step.rows_per_update, remaining)
+                together = step.rows_per_update * step.members
+                self._chunks = self.training.chunks(together, remaining)
             chunk = next(self._chunks)
             step.load(chunk)
             step.load_rates(self.rates[cursor.done :], self.settings[cursor.done :])
-            self.rows_left = chunk.rows
+            self.rows_left = chunk.rows // step.members
         rows = min(step.rows_per_update, self.rows_left)
         times = min(self.rows_left // rows, at_most)
         self.rows_left -= times * rows

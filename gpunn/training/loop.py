@@ -22,6 +22,7 @@ import numpy as np
 
 from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
+from gpunn.randomness import permutations
 from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
@@ -146,6 +147,9 @@ class TrainingLoop:
         plan = session.plan
         with session.memory:
             order = self.policy.order(trainer, plan.rows) if plan.shuffle else None
+            if plan.members > 1:
+                given = trainer.model.seed, progress.epoch, plan.rows, plan.members
+                order = permutations(*given).reshape(-1)
             rates = self.policy.learning_rates(trainer, plan.updates, self.last_epoch)
             settings = session.step.scheduled.over_epoch(
                 progress.epoch, plan.updates, self.last_epoch

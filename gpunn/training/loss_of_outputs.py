@@ -64,6 +64,9 @@ def take_loss(
     ----------
     predictions, gradient : array, shape (rows, outputs) or (rows, members, outputs)
         What the loss is taken of.
+    targets, weights : array, shape (rows, ...) and (rows,)
+        Where members have rows of their own, those of all of them: (rows * members, ...), with
+        weights that are divided by their number.
     """
     ops = workspace.backend
     for layer in reversed(output_layers(model)):
@@ -71,8 +74,11 @@ def take_loss(
     if len(predictions.shape) == 3:
         shape = predictions.shape[0] * predictions.shape[1], predictions.shape[2]
         members = predictions.shape[1]
-        targets, weights = (repeated(model, workspace, it, members) for it in (targets, weights))
-        ops.rescale(weights, 1 / members, 0.0, weights)
+        if not workspace.members_apart:
+            targets, weights = (
+                repeated(model, workspace, it, members) for it in (targets, weights)
+            )
+            ops.rescale(weights, 1 / members, 0.0, weights)
         predictions = view(predictions, shape, workspace)
         gradient = None if gradient is None else view(gradient, shape, workspace)
     ops.loss(loss, predictions, targets, weights, normalizer, gradient, loss_sum)

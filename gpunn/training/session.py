@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from gpunn.errors import ArgumentError
+from gpunn.layers import Members
+from gpunn.layers.base import family
+from gpunn.network import Sequential
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
 from gpunn.training.dataset import Subset
@@ -40,6 +43,7 @@ class FitOptions:
     progress: bool = True
     resume_from: str | Path | Checkpoint | None = None
     drop_last: bool = False
+    shuffle_members: bool = False
 
 
 class TrainingSession:
@@ -79,11 +83,14 @@ class TrainingSession:
         self.memory = BufferMemory(trainer.model, trainer.optimizer, options.batch_size)
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
+        if options.shuffle_members and not options.shuffle:
+            raise ArgumentError("shuffle_members: can't be given with shuffle=False")
         rows, accumulation = training.rows, trainer.gradient_accumulation
         batch_size = min(options.batch_size, rows)
         self.plan = EpochPlan(
             *(rows, batch_size, batch_size * accumulation),
             *(options.shuffle, trainer.metric_names, options.drop_last),
+            members_apart(trainer.model) if options.shuffle_members else 1,
         )
         if not self.plan.updates:
             raise ArgumentError(
@@ -94,7 +101,7 @@ class TrainingSession:
             accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
         self.recipe = StepRecipe(
             *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
-            *(accumulation, training.dataset.metric_weights is not None),
+            *(accumulation, training.dataset.metric_weights is not None, self.plan.members),
         )
 
     @contextmanager
@@ -198,3 +205,20 @@ class TrainingSession:
         model.remember(names.features, names.targets, trainer.loss.output_activation)
         trainer.callbacks = self.callbacks
         return learned
+
+
+def members_apart(model: Sequential) -> int:
+    """Return how many members a network has, each of which can have rows of its own.
+
+    Raises
+    ------
+    ArgumentError
+        If it has none, or not by a layer `Members`.
+    """
+    found = [layer for layer in family(*model.layers) if isinstance(layer, Members)]
+    if len(model.loss_shape) != 2 or len(found) != 1 or len(model.input_shape) != 1:
+        raise ArgumentError(
+            "shuffle_members: needs a network of vectors with one layer gpunn.layers.Members, "
+            "and gpunn.layers.MeanOverMembers at its end"
+        )
+    return model.loss_shape[0]

@@ -79,6 +79,7 @@ class StepRecipe(NamedTuple):
     batch_size: int
     accumulation: int = 1
     own_metric_weights: bool = False
+    members: int = 1
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
         """Return whether sums of an epoch are those of metrics with weights of their own."""

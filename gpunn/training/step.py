@@ -58,19 +58,22 @@ class BatchPass:
         training: bool,
         accumulation: int = 1,
         own_metric_weights: bool = False,
+        members: int = 1,
     ) -> None:
         self.model, self.loss, self.metrics = model, loss, list(metrics)
-        self.batch_size = batch_size
+        self.batch_size, self.members = batch_size, members
         self.rows_per_update = batch_size * accumulation
         self.ops = model.backend
         self.workspace = Workspace(self.ops, model.dtype, batch_size, training=training)
+        self.workspace.members_apart = members > 1
         self.statistics = Statistics(
             self.ops, model.dtype, metrics, model.output_shape[0], own_metric_weights
         )
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
         self._start = self.ops.zeros((1,), "int64")
-        self._ones = self.ops.from_host(np.ones(self.rows_per_update), model.dtype)
+        equal = np.full(self.rows_per_update * members, 1 / members)
+        self._equal_weights = self.ops.from_host(equal, model.dtype)
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[int, ...], Array] = {}
         self._recordings = RecordingCache(
@@ -116,15 +119,21 @@ class BatchPass:
             self._recordings.get((rows, *self._place), record)(times)
 
     def next_weights(self, rows: int) -> tuple[Array, Array]:
-        """Return the sample weights of the next `rows` rows and their sum, of shape (1,)."""
+        """Return the sample weights of the next `rows` rows and their sum, of shape (1,).
+
+        Where members have rows of their own, those are rows * members weights, divided by members.
+        """
         ops, data = self.ops, self._loaded()
         if data.weights is None:
             if rows not in self._counts:
                 self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
-            return self._ones[:rows], self._counts[rows]
-        weights = self.workspace.fixed(self, "weights", (self.rows_per_update,))[:rows]
+            return self._equal_weights[: rows * self.members], self._counts[rows]
+        most, count = self.rows_per_update * self.members, rows * self.members
+        weights = self.workspace.fixed(self, "weights", (most,))[:count]
         total = self.workspace.fixed(self, "total_weight", (1,))
         ops.gather_rows(data.weights, data.order, self._start, weights)
+        if self.members > 1:
+            ops.rescale(weights, 1 / self.members, 0.0, weights)
         ops.sum(weights, total)
         return weights, total
 
@@ -142,14 +151,17 @@ class BatchPass:
         weighted losses over `normalizer`, and z what the loss is taken of; None if it isn't wanted.
         """
         ops, workspace, statistics = self.ops, self.workspace, self.statistics
-        data = self._loaded()
+        data, rows = self._loaded(), rows * self.members
         # Later data may be of other types: pixels or numbers, labels or rows of probabilities.
         x_type, t_type = self._types
         x = workspace.rows(self, f"{x_type} inputs", rows, data.X.shape[1:], x_type)
         t = workspace.rows(self, f"{t_type} targets", rows, data.y.shape[1:], t_type)
         sources, outs, metric_weights = [data.X, data.y], [x, t], weights
         if statistics.metric_weight is not None:
-            metric_weights = workspace.fixed(self, "metric_weights", (self.batch_size,))[:rows]
+            metric_weights = workspace.fixed(
+                self, "metric_weights", (self.batch_size * self.members,)
+            )
+            metric_weights = metric_weights[:rows]
             sources, outs = [*sources, data.metric_weights], [*outs, metric_weights]
         ops.next_batch(sources, data.order, self._start, outs, workspace.passes)
         if statistics.metric_weight is not None:
@@ -196,6 +208,8 @@ class TrainStep(BatchPass):
         Number of such passes whose gradients make up one update.
     own_metric_weights : bool
         Whether the rows come with weights for the metrics that are not those of the loss.
+    members : int
+        How many rows a row stands for: one for each member, if these have rows of their own.
 
     Attributes
     ----------
@@ -218,6 +232,7 @@ class TrainStep(BatchPass):
         batch_size: int,
         accumulation: int = 1,
         own_metric_weights: bool = False,
+        members: int = 1,
     ) -> None:
         self.optimizer = optimizer
         super().__init__(
@@ -225,6 +240,7 @@ class TrainStep(BatchPass):
             training=True,
             accumulation=accumulation,
             own_metric_weights=own_metric_weights,
+            members=members,
         )
         parameters, ops = model.parameters, self.ops
         size = parameters.values.shape[0]
@@ -308,8 +324,9 @@ class TrainStep(BatchPass):
             return parameters.gradients
         self.ops.fill(self._accumulated, 0.0)
         for start in range(0, rows, self.batch_size):
-            part = weights[start : min(start + self.batch_size, rows)]
-            self._backpropagate(part.shape[0], part, normalizer)
+            stop = min(start + self.batch_size, rows)
+            part = weights[start * self.members : stop * self.members]
+            self._backpropagate(stop - start, part, normalizer)
             self.ops.accumulate(parameters.gradients, self._accumulated)
         return self._accumulated
 

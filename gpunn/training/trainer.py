@@ -195,6 +195,7 @@ class Trainer:
         stream: bool | None = None,
         resume_from: str | Path | Checkpoint | None = None,
         drop_last: bool = False,
+        shuffle_members: bool = False,
     ) -> History:
         """Train for a number of epochs; a further call goes on from there.
 
@@ -240,6 +241,10 @@ class Trainer:
         drop_last : bool
             Whether an epoch leaves out the last rows of its order if they are too few for a whole
             update. With `shuffle` these are other rows each time.
+        shuffle_members : bool
+            Whether each member of a network with `gpunn.layers.Members` visits the rows in an order
+            of its own, so that a batch has other rows for each. Layers in front of `Members` have
+            that many more rows to do. Metrics of the training are then those of the members alone.
 
         Returns
         -------
@@ -296,8 +301,10 @@ class Trainer:
         held_out = builder.held_out(data, validation_data, validation_split)
         training, validation = builder.split(data, held_out, class_weight)
         drop_last = check_flag("drop_last", drop_last)
+        shuffle_members = check_flag("shuffle_members", shuffle_members)
         options = FitOptions(
-            epochs, batch_size, shuffle, callbacks, progress, resume_from, drop_last
+            *(epochs, batch_size, shuffle, callbacks, progress, resume_from),
+            *(drop_last, shuffle_members),
         )
         return TrainingLoop(self, training, validation, options).run()
 

@@ -1,0 +1,179 @@
+"""Members that visit the rows each in an order of its own."""
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers, optimizers
+from gpunn.callbacks import Callback, ModelCheckpoint
+from gpunn.data import batches
+from gpunn.errors import ArgumentError
+from gpunn.layers import Dense, MeanOverMembers, MemberDense, Members, TargetScaling
+from gpunn.randomness import permutation, permutations
+
+ROWS, FEATURES, COUNT = 37, 4, 3
+_random = np.random.default_rng(0)
+X = _random.normal(size=(ROWS, FEATURES))
+Y = X[:, :2] + 0.1 * _random.normal(size=(ROWS, 2))
+WEIGHTS = _random.random(ROWS)
+
+
+def separate():
+    """Return a network of members that share nothing."""
+    return [
+        Members(COUNT, "fixed"),
+        MemberDense(5, "tanh", separate=True),
+        MemberDense(2, separate=True),
+        MeanOverMembers(),
+    ]
+
+
+def shared():
+    return [
+        layers.ColumnGroups(
+            [{"columns": [0, 2], "layers": [Dense(6, "selu")]}, {"columns": [2, 4]}]
+        ),
+        layers.Dropout(0.2),
+        Members(COUNT),
+        MemberDense(6, "relu"),
+        MemberDense(2, separate=True),
+        MeanOverMembers(),
+        TargetScaling(),
+    ]
+
+
+def trainer(parts, backend="numpy", dtype="float64", optimizer=None, metrics=(), **more):
+    model = gpunn.Sequential(parts, FEATURES, backend, seed=5, dtype=dtype)
+    chosen = optimizer or optimizers.SGD(0.1, momentum=0.9)
+    return gpunn.Trainer(model, "mean_squared_error", chosen, metrics, **more)
+
+
+def fit(this, **options):
+    standard = {"epochs": 2, "batch_size": 8, "progress": False, "shuffle_members": True}
+    this.fit(X, Y, **{**standard, **options})
+    return this
+
+
+def values(this):
+    return this.model.parameters.to_host()
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_members_that_share_nothing_learn_as_networks_alone(drop_last, stream, monkeypatch):
+    monkeypatch.setattr(batches, "STREAM_BYTES", 2000)
+    this = trainer(separate())
+    start = values(this)
+    this.optimizer = optimizers.SGD(0.1 * COUNT)  # of the mean of so many losses
+    fit(this, epochs=1, drop_last=drop_last, stream=stream)
+    order = permutations(5, 0, ROWS, COUNT)
+    for member in range(COUNT):
+        own = [Dense(5, "tanh"), Dense(2)]
+        alone = trainer(own, optimizer=optimizers.SGD(0.1))
+        for index in (1, 2):
+            for name in ("weights", "biases"):
+                given = start[f"member_dense_{index}.{name}"][member]
+                alone.model.parameters[f"dense_{index}.{name}"] = given
+        rows = order[:, member]
+        alone.fit(
+            *(X[rows], Y[rows]), batch_size=8, shuffle=False, progress=False, drop_last=drop_last
+        )
+        for index in (1, 2):
+            for name in ("weights", "biases"):
+                np.testing.assert_allclose(
+                    values(this)[f"member_dense_{index}.{name}"][member],
+                    values(alone)[f"dense_{index}.{name}"],
+                    atol=1e-12,
+                )
+
+
+def test_the_orders():
+    found = permutations(7, 2, 20, 4)
+    assert found.shape == (20, 4)
+    np.testing.assert_array_equal(found[:, 0], permutation(7, 2, 20))
+    np.testing.assert_array_equal(np.sort(found, axis=0), np.arange(20)[:, None].repeat(4, axis=1))
+    assert len({tuple(column) for column in found.T}) == 4
+    assert (permutations(7, 3, 20, 4) != found).any()
+
+
+@pytest.mark.parametrize("metrics", [(), ("root_mean_squared_error",)], ids=["", "metric"])
+def test_all_engines_agree(metrics, backend):
+    options = {"sample_weight": WEIGHTS, "validation_split": 0.2}
+    found = fit(trainer(shared(), backend, "float32", metrics=metrics), **options)
+    expected = fit(trainer(shared(), metrics=metrics), **options)
+    for name, value in values(expected).items():
+        np.testing.assert_allclose(values(found)[name], value, rtol=0, atol=2e-3, err_msg=name)
+    for name in ("loss", "val_loss", *(f"val_{metric}" for metric in metrics), *metrics):
+        np.testing.assert_allclose(found.history[name], expected.history[name], rtol=2e-3)
+
+
+def test_accumulated_gradients_are_those_of_one_batch():
+    parts = lambda: [part for part in shared() if part.name != "dropout"]  # noqa: E731
+    whole, pieces = trainer(parts()), trainer(parts(), gradient_accumulation=3)
+    fit(whole, batch_size=15, sample_weight=WEIGHTS)
+    fit(pieces, batch_size=5, sample_weight=WEIGHTS)
+    for name, value in values(whole).items():
+        np.testing.assert_allclose(values(pieces)[name], value, atol=1e-10, err_msg=name)
+
+
+def test_class_weights_leave_metrics_alone():
+    labels = (X[:, 0] > 0).astype(int)
+    model = gpunn.Sequential(
+        [Members(3), MemberDense(3, separate=True), MeanOverMembers("softmax")], 4, "numpy"
+    )
+    this = gpunn.Trainer(model, "softmax_cross_entropy", optimizers.SGD(0.0), ["accuracy"])
+    options = {"class_weight": {0: 3.0}, "shuffle_members": True, "progress": False}
+    this.fit(X, labels, **options)
+    outputs = model.forward(
+        X.astype(np.float32), gpunn.workspace.Workspace(model.backend, "float32", ROWS)
+    )
+    expected = (outputs[-2].argmax(axis=2) == labels[:, None]).mean()
+    np.testing.assert_allclose(this.history["accuracy"][-1], expected, rtol=1e-6)
+
+
+class KilledError(Exception):
+    pass
+
+
+class Kill(Callback):
+    saves, every_updates = True, 1
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_updates_end(self, trainer):
+        if trainer.updates == self.at:
+            raise KilledError
+
+
+@pytest.mark.parametrize("at", [3, 7])
+def test_a_resumed_run_gives_the_same_bits(tmp_path, at):
+    path = tmp_path / "checkpoint.safetensors"
+    whole, resumed, other = (trainer(shared(), dtype="float32") for _ in range(3))
+    fit(whole)
+    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
+    with pytest.raises(KilledError):
+        fit(trainer(shared(), dtype="float32"), callbacks=[writing, Kill(at)])
+    fit(resumed, resume_from=path)
+    for name, value in values(whole).items():
+        np.testing.assert_array_equal(values(resumed)[name], value, err_msg=name)
+    with pytest.raises(ArgumentError, match="each of 3 members in its own order"):
+        fit(other, resume_from=path, shuffle_members=False)
+
+
+def test_a_divergence_is_explained():
+    this = trainer(shared(), optimizer=optimizers.SGD(1e200))
+    with pytest.raises(gpunn.errors.DivergenceError, match="not a finite number at step 2"):
+        fit(this)
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "message"),
+    [
+        ([Dense(2)], {}, "shuffle_members: needs a network of vectors with one layer gpunn.lay"),
+        (shared(), {"shuffle": False}, "shuffle_members: can't be given with shuffle=False"),
+    ],
+)
+def test_what_can_not_be(parts, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        fit(trainer([part.config() for part in parts]), **options)
