@@ -1,0 +1,95 @@
+"""A training has the same bits from a wheel, from a clone, and each time.
+
+With one number of threads and one kind of processor: each may divide sums in another way.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpunn.backends.numpy.compiled import files, targets
+from gpunn.backends.thread_count import VARIABLE as THREADS
+
+pytest.importorskip("hatchling")
+pytest.importorskip("numba")
+
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.skipif(not targets.runnable_targets(), reason="there are no kernels here"),
+]
+
+REPOSITORY = Path(__file__).parents[2]
+TRAININGS = Path(__file__).with_name("trainings.py")
+PARTS = ("pyproject.toml", "README.md", "LICENSE", "ci/build_hook.py")
+"""What a wheel is made from, besides the package."""
+
+
+def run(python_path, *command, **variables):
+    """Return what a process prints that finds this gpunn, and no kernels but its own."""
+    own = {"PYTHONPATH": str(python_path), "PYTHONSAFEPATH": "1", THREADS: "2"}
+    cache = {files.VARIABLE: str(python_path / "none")}
+    ran = subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**os.environ, **own, **cache, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def clones(tmp_path_factory):
+    """`clones()`: a new copy of the tree without kernels, as git has it."""
+
+    def made():
+        root = tmp_path_factory.mktemp("clone")
+        ignored = shutil.ignore_patterns("__pycache__", files.PACKAGED.name)
+        shutil.copytree(REPOSITORY / "gpunn", root / "gpunn", ignore=ignored)
+        (root / "ci").mkdir()
+        for part in PARTS:
+            shutil.copy(REPOSITORY / part, root / part)
+        return root
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def clone(clones):
+    """One that has built its kernels."""
+    root = clones()
+    names = [target.name for target in targets.runnable_targets()]
+    run(root, "-m", "gpunn.build", *(f"--target={name}" for name in names))
+    return root
+
+
+@pytest.fixture(scope="module")
+def wheel(clones, tmp_path_factory):
+    """The folder with what another one's wheel installs."""
+    root, folder, site = clones(), *map(tmp_path_factory.mktemp, ("wheels", "site"))
+    pip = "-m", "pip", "--disable-pip-version-check", "--no-input"
+    run(root, *pip, "wheel", "--no-build-isolation", "--no-deps", "-w", folder, root)
+    (built,) = folder.glob("*.whl")
+    run(root, *pip, "install", "--no-deps", "--target", site, built)
+    return site
+
+
+@pytest.mark.parametrize("target", targets.runnable_targets(), ids=lambda target: target.name)
+def test_trainings_have_the_same_bits(wheel, clone, target, proved):
+    def hashes(python_path):
+        found = json.loads(run(python_path, TRAININGS, **{targets.VARIABLE: target.name}))
+        library = Path(found["library"])
+        assert library.is_relative_to(python_path)
+        assert library.name.startswith(target.name)
+        return found["hashes"]
+
+    first = hashes(wheel)
+    assert hashes(wheel) == first
+    assert hashes(clone) == first
+    proved("arrays of trainings with the same bits from a wheel, a clone and repeated", len(first))
