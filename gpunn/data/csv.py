@@ -187,7 +187,7 @@ def open_table(path: str, errors: str = "strict") -> TextIO:
 
 
 class Decompressed(gzip.GzipFile):
-    """What a file compressed with gzip holds; a DataFileError if that is suspiciously much."""
+    """What a file compressed with gzip holds; a DataFileError if it is damaged or too much."""
 
     def __init__(self, path: str, file: BinaryIO) -> None:
         super().__init__(fileobj=file)
@@ -195,7 +195,12 @@ class Decompressed(gzip.GzipFile):
         self._compressed, self._expanded = os.fstat(file.fileno()).st_size, 0
 
     def read1(self, size: int = -1) -> bytes:
-        chunk = super().read1(size)
+        try:
+            chunk = super().read1(size)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataFileError(
+                f"{self._path}: the gzip stream is damaged ({error}); get the file again"
+            ) from error
         self._expanded += len(chunk)
         check_expansion(self._path, self._compressed, self._expanded)
         return chunk
@@ -242,8 +247,7 @@ def numbered_rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered
     Raises
     ------
     DataFileError
-        If a row has another length than the first, the text is not UTF-8 or wrongly quoted, or the
-        file is compressed and damaged.
+        If a row has another length than the first, or the text is not UTF-8 or wrongly quoted.
     """
     lines = BoundedLines(path, file)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
@@ -267,10 +271,6 @@ def numbered_rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered
         ) from error
     except csv.Error as error:
         raise DataFileError(f"{path}, line {reader.line_num}: {error}") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataFileError(
-            f"{path}: the gzip stream is damaged ({error}); get the file again"
-        ) from error
 
 
 def _open_table(

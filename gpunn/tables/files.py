@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from gpunn.data.csv import number_of, numbered_rows, open_table
-from gpunn.errors import ArgumentError, DataFileError, suggest
+from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.storage.reading import checked_path, open_file
 from gpunn.tables.cells import MISSING_VALUES, Markers
@@ -70,9 +70,8 @@ def read_table(
     Raises
     ------
     DataFileError
-        If a row has too few or too many cells, or the file is empty, damaged or of another kind.
-    DataError
-        If two columns have the same name.
+        If a row has too few or too many cells, two columns have the same name, or the file is
+        empty, damaged or of another kind.
     ArgumentError
         If another argument is impossible, or names a column that there is not.
     MissingPackageError
@@ -116,10 +115,7 @@ def found_delimiter(path: str) -> str:
     the most.
     """
     with open_table(path, errors="replace") as file:
-        try:
-            sample = file.read(SAMPLE_CHARACTERS)
-        except (EOFError, OSError):  # a damaged file, which its reader will report
-            return DELIMITERS[0]
+        sample = file.read(SAMPLE_CHARACTERS)
     lines = sample.splitlines(keepends=True)
     if len(sample) == SAMPLE_CHARACTERS and len(lines) > 1:
         del lines[-1]  # which may have been cut
@@ -134,6 +130,10 @@ def found_delimiter(path: str) -> str:
         return first if first > 1 and len(set(widths)) == 1 else 0, first
 
     return max(DELIMITERS, key=columns)
+
+
+NO_CODES: dict[str, int] = {}
+"""Of a column in which no text was read."""
 
 
 class Reader:
@@ -214,7 +214,10 @@ class Reader:
             names = [name or f"Unnamed: {place}" for place, name in enumerate(top)]
         else:
             names, rows = [str(place) for place in range(len(top))], chain([first], rows)
-        check_column_names(names, self.path)
+        try:
+            check_column_names(names, self.path)
+        except DataError as error:
+            raise DataFileError(str(error)) from None
         return names, rows
 
 
@@ -228,43 +231,52 @@ class CellReader:
         Whether a comma may be a decimal mark, if there are no points in the column.
     is_text : bool
         Whether it is text from the start.
+
+    Attributes
+    ----------
+    is_late : bool
+        Whether it turned out to be text after some cells were read as numbers.
     """
 
+    # A file of few bytes may have many columns, so that what each one takes counts.
+    __slots__ = ("_blocks", "_codes", "_commas", "_mark", "_markers", "_values", "is_late")
+
     def __init__(self, markers: Markers, commas: bool, is_text: bool) -> None:
-        self._markers, self._commas, self._is_text = markers, commas, is_text
+        self._markers, self._commas = markers, commas
         self.is_late = False
-        """Whether it turned out to be text after some cells were read as numbers."""
-        self._marks: set[str] = set()
+        self._mark = ""  # the decimal mark that was found
         self._blocks: list[np.ndarray] = []
-        self._values: dict[str, int] = {}
-        self._codes: dict[str, int] = {}  # of cells with the spaces around them
+        self._values: dict[str, int] | None = {} if is_text else None
+        self._codes: dict[str, int] = NO_CODES  # by cell, with the spaces around it
 
     def add(self, cells: Sequence[str]) -> None:
         """Add the cells of further rows."""
-        if not self._is_text:
+        if self.is_late:
+            return
+        if self._values is None:
             numbers = self._numbers(cells)
             if numbers is not None:
                 self._blocks.append(numbers)
                 return
-            self._is_text, self.is_late = True, bool(self._blocks)
-        if self.is_late:
-            return
-        try:
-            codes = self._coded(cells)
-        except KeyError:
-            for cell in dict.fromkeys(cells):
-                value = self._values.setdefault(cell.strip(), len(self._values))
-                self._codes[cell] = value
-            codes = self._coded(cells)
-        self._blocks.append(codes)
-
-    def _coded(self, cells: Sequence[str]) -> np.ndarray:
-        return np.fromiter(map(self._codes.__getitem__, cells), np.int32, len(cells))
+            self._values, self.is_late = {}, bool(self._blocks)
+        if not self.is_late:
+            self._blocks.append(self._coded(cells, self._values))
 
     def finish(self) -> Cells:
         """Return all cells."""
-        cells = np.concatenate(self._blocks)
-        return Coded(cells, list(self._values)) if self._is_text else cells
+        cells = self._blocks[0] if len(self._blocks) == 1 else np.concatenate(self._blocks)
+        return cells if self._values is None else Coded(cells, list(self._values))
+
+    def _coded(self, cells: Sequence[str], values: dict[str, int]) -> np.ndarray:
+        try:
+            return np.fromiter(map(self._codes.__getitem__, cells), np.int32, len(cells))
+        except KeyError:
+            new = {cell: values.setdefault(cell.strip(), len(values)) for cell in cells}
+            if self._codes is NO_CODES:
+                self._codes = new
+            else:
+                self._codes.update(new)
+            return np.fromiter(map(new.__getitem__, cells), np.int32, len(cells))
 
     def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
         """Return cells as numbers, NaN where they are missing; None if one is text."""
@@ -291,5 +303,5 @@ class CellReader:
     def _is_consistent(self, mark: str) -> bool:
         """Note a decimal mark, and return whether the column has no other one."""
         if self._commas and mark:
-            self._marks.add(mark)
-        return len(self._marks) < 2
+            self._mark = self._mark or mark
+        return not self._commas or mark in ("", self._mark)

@@ -147,7 +147,7 @@ def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
             DataFileError,
             "line 3: expected 2 cells, as in the first row, got 1",
         ),
-        (b"a,a\n1,2\n", {}, DataError, "columns 0 and 1, counted from 0, are both called 'a'"),
+        (b"a,a\n1,2\n", {}, DataFileError, "columns 0 and 1, counted from 0, are both called 'a'"),
         (b"a,b\n1,\xff\n", {}, DataFileError, "expected text in UTF-8"),
         (b'a,b\n1,"x\n', {}, DataFileError, "unexpected end of data"),
         (b"a,b\n1,2\n", {"text": ["c"]}, ArgumentError, "text: there is no column 'c'; valid: 'a'"),

@@ -38,6 +38,8 @@ from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.storage.checksums import checksummed
+from gpunn.storage.models import model_content
+from gpunn.tables import Schema, read_table
 from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
 from gpunn.training.resume import CallbackStates
 from gpunn.training.state import StepRecipe
@@ -227,6 +229,25 @@ def npz() -> Reader:
 # ------------------------------------------------------------------------------------------- CSV
 
 
+CSV_TOKENS = (b",", b"\n", b'"', b"\0", b"nan", b"1e999", b"1_0", b"\xff", b"\r", b"-inf", b"x,y\n")
+
+CSV_GREEDY = {
+    "a million cells in a row": b"1," * 10**6 + b"1\n",
+    "a header of 100,000 names": b"a," * 10**5 + b"a\n1\n",
+    "a header of 100,000 different names": (
+        ",".join(f"c{i}" for i in range(10**5)) + "\n" + ",".join("1" * 10**5) + "\n"
+    ).encode(),
+    "a million rows": b"1,2\n" * 10**6,
+    "a million missing values": b"1,\n" * 10**6,
+    "100,000 classes": "".join(f"1,c{i}\n" for i in range(10**5)).encode(),
+    "a quote that is never closed": b'"' + b"a" * 10**6,
+    "empty lines": b"\n" * 10**6,
+    "a row of 17 MB": b"1," * 8_500_000,
+    "a row of 17 MB in as many lines": b'"' + b'","\n' * 4_500_000,
+    "a class's name of 100 kB": b"1,x\n1," + b"y" * 10**5 + b"\n",
+}
+
+
 def csv() -> Reader:
     good = [
         b"a,b,c\n1,2,x\n3,4,y\n5.5,-6e3,x\n",
@@ -235,23 +256,23 @@ def csv() -> Reader:
         "größe,b,c\n1,2,ü\n3,4,é\n".encode(),
         b"\xef\xbb\xbfa,b,c\n1,NA,3\n",
     ]
-    tokens = (b",", b"\n", b'"', b"\0", b"nan", b"1e999", b"1_0", b"\xff", b"\r", b"-inf", b"x,y\n")
-    greedy = {
-        "a million cells in a row": b"1," * 10**6 + b"1\n",
-        "a header of 100,000 names": b"a," * 10**5 + b"a\n1\n",
-        "a header of 100,000 different names": (
-            ",".join(f"c{i}" for i in range(10**5)) + "\n" + ",".join("1" * 10**5) + "\n"
-        ).encode(),
-        "a million rows": b"1,2\n" * 10**6,
-        "a million missing values": b"1,\n" * 10**6,
-        "100,000 classes": "".join(f"1,c{i}\n" for i in range(10**5)).encode(),
-        "a quote that is never closed": b'"' + b"a" * 10**6,
-        "empty lines": b"\n" * 10**6,
-        "a row of 17 MB": b"1," * 8_500_000,
-        "a row of 17 MB in as many lines": b'"' + b'","\n' * 4_500_000,
-        "a class's name of 100 kB": b"1,x\n1," + b"y" * 10**5 + b"\n",
-    }
-    return Reader(lambda path: load_csv(path, -1), ".csv", good, from_bytes(good, tokens), greedy)
+    read = partial(load_csv, target=-1)
+    return Reader(read, ".csv", good, from_bytes(good, CSV_TOKENS), CSV_GREEDY)
+
+
+def table() -> Reader:
+    good = [
+        b"a,b,c\n1,2,x\n3,4,y\n5.5,-6e3,x\n",
+        b'a;"b ""b""";c\r\n1,5;x;3\r\n4;?;6\r\n',
+        b"a\tb\n2026-01-31\t\n2026-02-28\ttrue\n",
+        gzip.compress(b"a|b\n1|x\n2|y\n"),
+    ]
+
+    def read(path: Path) -> list[Any]:
+        found = read_table(path)
+        return [found.column(name) for name in found.names]
+
+    return Reader(read, ".csv", good, from_bytes(good, CSV_TOKENS), CSV_GREEDY)
 
 
 # --------------------------------------------------------------------------------- configurations
@@ -469,6 +490,23 @@ def safetensors_reader(read: Callable[[Path], Any], good: Sequence[bytes]) -> Re
 
 def model() -> Reader:
     return safetensors_reader(lambda path: gpunn.load_model(path, "numpy"), saved()[:2])
+
+
+def schema() -> Reader:
+    """Return the reader of models that take tables."""
+    rows = {
+        "age": [31.0, 45.0, None, 28.0],
+        "city": ["Oslo", "Rome", "Oslo", "?"],
+        "member": [True, False, True, True],
+        "since": ["2024-01-31", "2025-06-01 13:30", None, "2025-06-01"],
+    }
+    good = []
+    for scaling in ("robust", "quantile"):
+        this = gpunn.Sequential([layers.Dense(1)], 15, "numpy")
+        this.schema = Schema.fit(rows, scaling=scaling)
+        content = model_content(this.file_description(), this.file_arrays())
+        good.append(b"".join(content.chunks))
+    return safetensors_reader(lambda path: gpunn.load_model(path, "numpy"), good)
 
 
 def checkpoint() -> Reader:
@@ -749,9 +787,11 @@ READERS: dict[str, Callable[[], Reader]] = {
     "npy": npy,
     "npz": npz,
     "csv": csv,
+    "table": table,
     "toml": toml,
     "json": json_,
     "model": model,
+    "schema": schema,
     "checkpoint": checkpoint,
     "log": log,
     "state_dict": state_dict,
