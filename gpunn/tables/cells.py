@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
 
 TRUE = frozenset(("true", "t", "yes", "y", "1"))
 FALSE = frozenset(("false", "f", "no", "n", "0"))
+
+SEPARATORS = ("", " ", "T")
+"""What may stand between a date and a time."""
 
 EXACT_INTEGERS = 2.0**53
 """From here on not every whole number is a float64."""
@@ -181,6 +185,10 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         return cells.astype("datetime64[us]"), []
     cells = coded(cells)
+    if all(map(is_plain_date, cells.values)):
+        with contextlib.suppress(ValueError):  # one of them is no date
+            dates = np.array(cells.values, dtype="datetime64[us]")
+            return cells.take(dates, np.datetime64("NaT")), []
     found: list[np.datetime64 | datetime | None] = []
     others = []
     for place, value in enumerate(cells.values):
@@ -193,12 +201,30 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     return cells.take(dates, np.datetime64("NaT")), others
 
 
+def is_plain_date(value: Any) -> bool:
+    """Return whether a value looks like 2026-05-31, without or with 14:30 or 14:30:59 after it.
+
+    If it does, and NumPy reads it, then as Python does, in a tenth of the time.
+    """
+    return (
+        isinstance(value, str)
+        and len(value) in (10, 16, 19)
+        and value[4] == value[7] == "-"
+        and value[10:11] in SEPARATORS
+        and value[13:14] in ("", ":")
+        and value[16:17] in ("", ":")
+        and value >= "0001"
+    )
+
+
 def date_of(value: Any) -> np.datetime64 | datetime | None:
     """Return the date and time that a value is or spells; None if it does not."""
     if isinstance(value, str):
         text = value.strip()
         if text[4:5] == "/":
             text = text.replace("/", "-")
+        if text[4:5] != "-" or text[10:11] not in SEPARATORS:  # Python takes any letter there
+            return None
         try:
             return datetime.fromisoformat(text).replace(tzinfo=None)
         except ValueError:
