@@ -36,8 +36,8 @@ class Workspace:
     passes : array, shape (1,), integer
         On the device: the number of this forward pass in the training, a part of the seed of
         dropout masks.
-    settings : mapping of (object, str) to array of shape (1,)
-        What a schedule gives an owner's setting in this pass, on the device.
+    settings : mapping of (int, str) to array of shape (1,)
+        What a schedule gives an owner's setting in this pass, on the device, by the owner's `id`.
     outputs : dict of object to list of array
         By layer that contains layers: the outputs of these in this forward pass.
     """
@@ -51,7 +51,7 @@ class Workspace:
         self.training = training
         self.until_loss = self.members_apart = False
         self.passes = backend.zeros((1,), "int64")
-        self.settings: Mapping[tuple[object, str], Array] = {}
+        self.settings: Mapping[tuple[int, str], Array] = {}
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
@@ -85,7 +85,7 @@ class Workspace:
 
         The latter, an array of shape (1,), if a schedule moves it.
         """
-        value: float | Array = self.settings.get((owner, name), getattr(owner, name))
+        value: float | Array = self.settings.get((id(owner), name), getattr(owner, name))
         return value
 
     def constant(

@@ -85,8 +85,8 @@ class ScheduledSettings:
 
     Attributes
     ----------
-    now : dict of (owner, str) to array, shape (1,)
-        The values in the present update, by owner and name.
+    now : dict of (int, str) to array, shape (1,)
+        The values in the present update, by the owner's `id` and name.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
@@ -96,7 +96,7 @@ class ScheduledSettings:
         self._table = ops.zeros((0, columns), dtype)
         self._row = ops.zeros((1, columns), dtype)
         self.now = {
-            (one.owner, one.name): self._row[0, column : column + 1]
+            (id(one.owner), one.name): self._row[0, column : column + 1]
             for column, one in enumerate(self.settings)
         }
 
@@ -122,7 +122,7 @@ class ScheduledSettings:
 
     def present(self, owner: T) -> T:
         """Return the owner, or a copy of it with the present values in place of its schedules."""
-        own = {name: value for (other, name), value in self.now.items() if other is owner}
+        own = {name: value for (other, name), value in self.now.items() if other == id(owner)}
         if not own:
             return owner
         moved = copy.copy(owner)

@@ -1,6 +1,7 @@
 """Rates of dropout, weight decay and label smoothing that a schedule moves, in every update."""
 
 import json
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from gpunn.configurable import resolve
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss, SoftmaxCrossEntropy
 from gpunn.optimizers import Optimizer
-from gpunn.schedules import Constant, Cosine, CosineLog, FlatCosine, Step
+from gpunn.schedules import Constant, Cosine, CosineLog, FlatCosine, Schedule, Step
 
 ROWS, CLASSES = 40, 3
 _random = np.random.default_rng(0)
@@ -140,8 +141,19 @@ def test_schedules_that_need_logs_are_refused():
             make()
 
 
-def test_losses_of_a_user_may_have_schedules():
-    class Scaled(losses.MeanSquaredError):
-        pass
+def test_a_schedule_of_the_users_own():
+    @dataclass
+    class Falling(Schedule):
+        name = "test_falling"
 
-    assert Scaled().evaluated() == Scaled()
+        def at(self, time, duration):
+            return 0.2 * (1 - time / duration)
+
+    for setting in ("rate", "decay", "smoothing"):
+        found = fit(trainer(**{setting: Falling()}))
+        assert not np.allclose(values(found), values(fit(trainer())), atol=1e-4)
+
+
+def test_other_losses_are_evaluated_as_they_are():
+    loss = losses.Huber(0.3)
+    assert loss.evaluated() is loss
