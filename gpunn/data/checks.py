@@ -46,7 +46,7 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
             "turn it into an ordinary array with .toarray()"
             if hasattr(array, "toarray")
             else "convert it first, numbers with .astype(float), names of classes with "
-            "numpy.unique(..., return_inverse=True)"
+            "numpy.unique(..., return_inverse=True); a gpunn.tables.Schema does it for inputs"
         )
         place = name if not (odd := odd_columns(array)) else f"columns {', '.join(odd[:5])}"
         raise DataError(f"{argument}: expected numbers; got Python objects ({place}); {hint}")

@@ -54,13 +54,14 @@ def table_of(frame: Any, title: str = "X") -> Table:
         if frame and all(isinstance(row, Mapping) for row in frame):
             return of_records(frame, title)
         frame = of_rows(frame, title)
-    if isinstance(frame, np.ndarray):
-        if frame.dtype.names is not None and frame.ndim == 1:
-            names = list(frame.dtype.names)
-            return of_columns(names, [frame[name] for name in names], title)
-        if frame.ndim == 2:
-            names = [str(number) for number in range(frame.shape[1])]
-            return of_columns(names, list(frame.T), title, named=False, rows=len(frame))
+    if hasattr(frame, "__array__"):
+        array = as_array(frame, title)
+        if array.dtype.names is not None and array.ndim == 1:
+            names = list(array.dtype.names)
+            return of_columns(names, [array[name] for name in names], title)
+        if array.ndim == 2:
+            names = [str(number) for number in range(array.shape[1])]
+            return of_columns(names, list(array.T), title, named=False, rows=len(array))
     shape = f" of shape {frame.shape}" if hasattr(frame, "shape") else ""
     raise DataError(
         f"{title}: expected a data frame, a dict of columns, a list of dicts, or an array (rows, "
@@ -92,7 +93,7 @@ def of_columns(
 ) -> Table:
     """Return a table of columns, each anything that `cells_of` takes."""
     if rows is None:
-        rows = length(columns[0], names[0], title) if names else 0
+        rows = length(columns[0], f"{title}: column {names[0]!r}") if names else 0
     table: Table
 
     def read(place: int) -> Cells:
@@ -102,13 +103,13 @@ def of_columns(
     return table
 
 
-def length(column: Any, name: str, title: str) -> int:
-    """Return the length of a column, or raise a DataError if it has none."""
+def length(rows: Any, place: str) -> int:
+    """Return how many rows there are, or raise a DataError if that can't be told."""
     try:
-        return len(column)
+        return len(rows)
     except TypeError:
         raise DataError(
-            f"{title}: column {name!r}: expected a sequence; got {column!r:.80}"
+            f"{place}: expected rows that are there already; got {rows!r:.80}, which has no length"
         ) from None
 
 
@@ -122,7 +123,7 @@ def of_frame(frame: Any, labels: list[Any], title: str) -> Table:
     def read(place: int) -> Cells:
         return cells_of(frame[labels[place]], table, names[place])
 
-    table = Table(names, len(frame), read, named=named, title=title)
+    table = Table(names, length(frame, title), read, named=named, title=title)
     return table
 
 
@@ -166,13 +167,7 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     if isinstance(column, list) and not all(map(is_plain_number, column)):
         cells: list[Any] = column  # of its types NumPy would make one
         return dictionary_encoded(cells, lambda row: table.place(name, row))
-    try:
-        array = np.asarray(column)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"{place}: NumPy can't take a {type(column).__name__} ({error}); convert it, from a "
-            "GPU by copying it to the host"
-        ) from None
+    array = as_array(column, place)
     if array.ndim != 1:
         raise DataError(f"{place}: expected one axis; got an array of shape {array.shape}")
     kind = array.dtype.kind
@@ -183,6 +178,19 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     if kind in "OUST":
         return dictionary_encoded(array.tolist(), lambda row: table.place(name, row))
     raise DataError(f"{place}: expected numbers, text or dates; got dtype {array.dtype}")
+
+
+def as_array(values: Any, place: str) -> np.ndarray:
+    """Return values of any library as an array, or raise a DataError if NumPy can't take them."""
+    if isinstance(values, np.ndarray):
+        return values  # a masked array stays one
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"{place}: NumPy can't take a {type(values).__name__} ({error}); convert it, from a "
+            "GPU by copying it to the host"
+        ) from None
 
 
 def is_plain_number(value: Any) -> bool:

@@ -139,6 +139,23 @@ def test_arrays_have_columns_by_number(array, kinds):
     assert [column.kind for column in Schema.fit(array).columns] == kinds
 
 
+def test_arrays_of_other_libraries():
+    strict = pytest.importorskip("array_api_strict")
+    array = strict.asarray([[1.0, 2], [3, 5]])
+    assert np.array_equal(table_of(array).column("1"), [2, 5])
+
+
+class Lazy:
+    """A frame that is not computed yet."""
+
+    columns = ("a", "b")
+
+
+def test_a_frame_that_is_not_computed_yet():
+    with pytest.raises(DataError, match=r"X: expected rows that are there already; got .*Lazy"):
+        table_of(Lazy())
+
+
 def test_labels_that_pandas_made_are_no_names():
     assert not table_of(pd.DataFrame([[1, 2]])).named
     assert table_of(pd.DataFrame([[1, 2]], columns=[2020, 2021])).names == ("2020", "2021")
@@ -157,7 +174,7 @@ def test_columns_that_are_not_asked_for_are_not_read():
         ({"a": [1], 3: [1], "3": [2]}, "columns 1 and 2.* are both called '3'"),
         ({"a\ud800": [1]}, "the name of column 0.* is no text that UTF-8 can hold"),
         ({"a": [1, 2], "b": [1]}, "column 'b' has 1 rows; expected 2"),
-        ({"a": 3}, "column 'a': expected a sequence; got 3"),
+        ({"a": 3}, "column 'a': expected rows that are there already; got 3, which has no length"),
         ({"a": [1, [2], 3]}, r"column 'a', row 1: expected a number, text.*got a list: \[2\]"),
         ({"a": np.ones((2, 2))}, r"column 'a': expected one axis; got .* shape \(2, 2\)"),
         ({"a": np.array([1j])}, "column 'a': expected numbers, text or dates; got .*complex"),
