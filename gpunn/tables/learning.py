@@ -237,17 +237,21 @@ def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen
     present = len(cells) - missing
     remarks = Remarks(missing, len(cells))
     constant = len(occurring) <= 1
+
     if not constant and kind == "category":
         found, is_other = list[str](), False
         if not cells.categorical:
             found, is_other = remarks_on_categories(table, name, cells, texts, markers)
-        count, many = len(occurring), f"{len(occurring):,} categories in {present:,} rows"
+        count = len(occurring)
         if count == present >= FEW and not (chosen or is_other or cells.categorical):
             remarks.drop_since("every row has another text, as an identifier has")
         elif count > MANY_CATEGORIES or (count >= FEW and count > present / 2):
-            remarks.add(f"{many}: if it is an identifier, drop it")
+            remarks.add(
+                f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
+            )
         for remark in found:
             remarks.add(remark)
+
     dropped = remarks.drop(constant)
     column = Column(
         name=name,

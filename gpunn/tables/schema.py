@@ -91,8 +91,7 @@ class Schema:
         self.missing_values = tuple(missing_values)
         self.named = named
         self._markers = Markers.of(missing_values)
-        self._scaled = scaled_places(self.columns)
-        every = [*self._scaled, *unscaled_places(self.columns)]
+        every = [*scaled_places(self.columns), *unscaled_places(self.columns)]
         names = distinct([place.name for place in every])
         coded_columns = [column for column in self.columns if column.is_category]
         count = len(every) - len(coded_columns)
@@ -354,7 +353,9 @@ class Schema:
             texts = [None if text is None else boolean_text(text) for text in texts]
         known = {text: code for code, text in enumerate(column.categories, 1)}
         codes = np.array([known.get(text, 0) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
-        others = {place: text for place, text in enumerate(texts) if text and not codes[place]}
+        others = {
+            place: text for place, text in enumerate(texts) if text is not None and not codes[place]
+        }
         if others:
             # Another spelling of the same number, such as 2.0 for 2, is the same category.
             spelt = {number_of(text): code for text, code in reversed(known.items())}

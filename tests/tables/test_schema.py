@@ -159,6 +159,14 @@ def test_unknown_categories_are_counted():
     assert schema.unknown(PEOPLE) == {}
 
 
+def test_an_empty_text_is_a_category_if_it_means_no_missing_value():
+    schema = Schema.fit({"x": ["", "a", "b"]}, missing_values=[])
+    assert schema.encode({"x": ["", "b"]}).tolist() == [[1], [3]]
+    other = Schema.fit({"x": ["a", "b"]}, missing_values=[])
+    with pytest.warns(UnknownCategoryWarning, match="column 'x': 1 row with ''"):
+        other.encode({"x": ["", "b"]})
+
+
 def test_categories_that_no_row_has_are_not_unknown():
     schema = Schema.fit({"x": ["a", "b"]})
     with warnings.catch_warnings():
