@@ -14,7 +14,7 @@ import numpy as np
 from gpunn import activations
 from gpunn.configurable import check_choice, check_integers, resolve
 from gpunn.errors import ArgumentError
-from gpunn.initializers import Initializer, Normal, Ones, Repeated, Signs, Uniform
+from gpunn.initializers import FromData, Initializer, Normal, Ones, Repeated, Signs, Uniform
 from gpunn.layers.base import Layer, operations_only
 from gpunn.layers.views import reshaped, view
 from gpunn.parameters import ParameterSpec
@@ -204,7 +204,9 @@ class MemberDense(Layer):
             return [W, ParameterSpec("biases", (*own, units), biases, decay=False)]  # type: ignore[arg-type]
         r = ParameterSpec("input_adapter", (members, inputs), Ones())
         s = ParameterSpec("output_adapter", (members, units), Ones())
-        b = ParameterSpec("biases", (members, units), Repeated(biases), decay=False)
+        # Biases from data are each member's own, since what they are added to is.
+        own_biases = biases if isinstance(biases, FromData) else Repeated(biases)
+        b = ParameterSpec("biases", (members, units), own_biases, decay=False)
         return [W, *([r] if self.input_adapter else []), s, b]
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -110,6 +110,18 @@ def test_members_share_or_have_their_own():
     assert len(np.unique(own["biases"])) == 12
 
 
+def test_adapted_members_have_biases_of_their_own():
+    parts = [layers.Members(3), layers.MemberDense(6, "tanh", **DATA)]
+    parts += [layers.MemberDense(1, separate=True), layers.MeanOverMembers()]
+    model = begun(network(*parts))
+    x = X[:, None, :] * model.layers[0].values["factors"]
+    z, biases = x @ model.layers[1].values["weights"], model.layers[1].values["biases"]
+    np.testing.assert_allclose(z.std(axis=(0, 1)), 1.0)
+    assert len(np.unique(biases)) == 18
+    assert (z.min(axis=0) <= -biases).all()
+    assert (-biases <= z.max(axis=0)).all()
+
+
 def test_only_once_and_from_the_training_rows_of_the_first_fit():
     model = network(ntp(4), ntp(1))
     assert not model.started

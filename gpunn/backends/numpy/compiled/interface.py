@@ -29,6 +29,7 @@ __all__ = [
     "JOB",
     "LINE",
     "MAX_ARGS",
+    "MEMBER_MEANS",
     "NUMBERS",
     "OF_LABELS",
     "PACKED",
@@ -90,6 +91,9 @@ their places here."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """Rules for the class of a row, in the kernel `classify`."""
+
+MEMBER_MEANS = ("identity", "softmax", "sigmoid")
+"""What members' outputs are taken for, where a mean is taken of them."""
 
 TILE_VECTORS = 2
 """Vectors in a row of a product's tile, at most."""

@@ -134,6 +134,27 @@ def test_so_is_one_with_moving_settings_factors_and_scaled_targets(made, classes
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
+@pytest.mark.parametrize("of", ["identity", "softmax", "sigmoid"])
+def test_so_is_one_of_members_with_metrics(made, of):
+    layers = [
+        gpunn.layers.Members(4),
+        gpunn.layers.MemberDense(8, "relu"),
+        gpunn.layers.MemberDense(3, separate=True),
+        gpunn.layers.MeanOverMembers(of),
+    ]
+    model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
+    g = np.random.default_rng(0)
+    X = g.normal(size=(70, 5)).astype(np.float32)
+    loss, metric, y = {
+        "identity": ("mean_squared_error", R2(), X[:, :3]),
+        "softmax": ("softmax_cross_entropy", Accuracy(), g.integers(0, 3, 70)),
+        "sigmoid": ("binary_cross_entropy", R2(), (X[:, :3] > 0).astype(float)),
+    }[of]
+    fit_with_everything(gpunn.Trainer(model, loss, "adam", [metric]), X, y)
+    assert len(made) == 4
+    assert all(type(one) is Instruction for operations in made for one in operations)
+
+
 class Doubling(Dense):
     """A class of the user's own, which computes with arrays themselves."""
 

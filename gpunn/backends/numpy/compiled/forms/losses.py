@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn import losses
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, ROW_FUNCTIONS
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, MEMBER_MEANS, ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.numpy.memory import contiguous
 from gpunn.losses import Loss
@@ -81,7 +81,7 @@ def are_numbers(targets: Array, predictions: Array) -> bool:
 
 
 class Losses(Forms):
-    """Losses and their gradients."""
+    """Losses and their gradients, and what members predict together."""
 
     def loss(
         self,
@@ -109,6 +109,14 @@ class Losses(Forms):
         else:
             return None
         return [instruction, self.weighted_sum(values, weights, loss_sum)]
+
+    def mean_over_members(self, x: Array, of: str, out: Array) -> Steps:
+        if not same_kind(x, out):
+            return None
+        rows, members, outputs = x.shape
+        scratch = self.blocks(members + max(members, outputs), x)
+        args = [x, rows, members, outputs, MEMBER_MEANS.index(of), scratch, scratch[0].nbytes, out]
+        return [Instruction("mean_over_members", args, [x, scratch], [out])]
 
     def sum_over_outputs(
         self,
