@@ -60,3 +60,36 @@ def test_training_is_off_unless_asked_for():
 def test_buffers_begin_as_zeros(backend):
     workspace = Workspace(backend, "float32", 2)
     np.testing.assert_array_equal(backend.to_host(workspace.fixed("o", "x", (3,))), np.zeros(3))
+
+
+def test_more_rows_than_the_capacity_have_a_buffer_of_their_own():
+    workspace = Workspace(NumpyBackend(), "float32", 4)
+    few, many = (workspace.rows("layer", "output", rows, (2,)) for rows in (4, 12))
+    assert many.shape == (12, 2)
+    assert not np.shares_memory(few, many)
+    assert np.shares_memory(many, workspace.rows("layer", "output", 9, (2,)))
+    assert workspace.rows("layer", "output", 4, (2,)) is few
+
+
+def test_constants_are_made_once():
+    workspace, made = Workspace(NumpyBackend(), "float32", 4), []
+
+    def make():
+        made.append(1)
+        return np.arange(3)
+
+    first, second = (workspace.constant("layer", "order", make, "int64") for _ in range(2))
+    assert first is second
+    assert (first.tolist(), len(made)) == ([0, 1, 2], 1)
+
+
+def test_settings_are_numbers_unless_a_schedule_moves_them():
+    class Owner:
+        rate = 0.5
+
+    workspace, owner = Workspace(NumpyBackend(), "float32", 4), Owner()
+    assert workspace.setting(owner, "rate") == 0.5
+    moving = np.zeros(1)
+    workspace.settings = {(id(owner), "rate"): moving}
+    assert workspace.setting(owner, "rate") is moving
+    assert workspace.setting(Owner(), "rate") == 0.5
