@@ -1,8 +1,10 @@
-"""scikit-learn's multi-layer perceptrons on gpunn: the same estimators, on a CPU or a GPU.
+"""Estimators with scikit-learn's interface, on a CPU or a GPU. See docs/sklearn.md.
 
 >>> from gpunn.sklearn import MLPClassifier, MLPRegressor
 
-replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. See docs/sklearn.md.
+replaces `from sklearn.neural_network import MLPClassifier, MLPRegressor`. The others take tables as
+they are, with text, dates and gaps: `RealMLPClassifier`, `RealMLPRegressor`, `TabMClassifier`,
+`TabMRegressor`.
 """
 
 try:
@@ -17,6 +19,15 @@ except ModuleNotFoundError as error:
     ) from error
 
 from gpunn.sklearn.classifier import MLPClassifier
+from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.regressor import MLPRegressor
+from gpunn.sklearn.tabm import TabMClassifier, TabMRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "RealMLPClassifier",
+    "RealMLPRegressor",
+    "TabMClassifier",
+    "TabMRegressor",
+]

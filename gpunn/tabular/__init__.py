@@ -7,8 +7,9 @@
 
 from __future__ import annotations
 
+from gpunn.tabular.columns import NUMBER_EMBEDDINGS
 from gpunn.tabular.realmlp import realmlp
-from gpunn.tabular.recipe import Recipe, batch_rows
+from gpunn.tabular.recipe import Recipe
 from gpunn.tabular.tabm import tabm
 
-__all__ = ["Recipe", "batch_rows", "realmlp", "tabm"]
+__all__ = ["NUMBER_EMBEDDINGS", "Recipe", "realmlp", "tabm"]

@@ -32,13 +32,16 @@ from gpunn.tabular.columns import (
     embedding_of_numbers,
     first_layers,
 )
-from gpunn.tabular.recipe import Recipe, check_outputs, default_metric
+from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, default_metric
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["realmlp"]
 
 NUMBERS_OF_EMBEDDING = {"pbld": 4, "pl": 8, "plr": 8, "piecewise": 8}
 """What each number becomes."""
+
+BATCHES = ((0, 64), (1024, 128), (8192, 256), (30_000, 512), (100_000, 1024))
+"""Rows of a batch, by the number of training rows."""
 
 
 def realmlp(
@@ -59,7 +62,7 @@ def realmlp(
     weight_decay: float = 0.02,
     label_smoothing: float | None = None,
     epochs: int = 256,
-    batch_size: int = 256,
+    batch_size: int | None = 256,
     metric: str | None = None,
 ) -> Recipe:
     """Return a RealMLP for a table, with the settings that its authors tuned on many tables.
@@ -103,7 +106,10 @@ def realmlp(
     dropout, weight_decay : float
     label_smoothing : float or None
         For classification. None is 0.1 if the metric is the accuracy, else 0.
-    epochs, batch_size : int
+    epochs : int
+    batch_size : int or None
+        None is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on 512,
+        from 100,000 on 1,024.
     metric : str or None
         It tells the best epoch. None is the accuracy; for regression the root mean squared error,
         and with several outputs R2.
@@ -170,6 +176,8 @@ def realmlp(
         FlatCosine(weight_decay, time_of_update=0) if weight_decay else 0.0,
         beta2=0.95,
     )
+    if batch_size is None:
+        batch_size = batch_rows(len(X), BATCHES)
     best = EarlyStopping(f"val_{metric}", patience=epochs, ties="last")
     options = {
         "epochs": epochs,

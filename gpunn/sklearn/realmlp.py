@@ -1,0 +1,238 @@
+"""`RealMLPClassifier` and `RealMLPRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.sklearn import parameters
+from gpunn.sklearn.base import keep_parameters
+from gpunn.sklearn.parameters import FLAG, Constraint, among, hidden_sizes, integer, real
+from gpunn.sklearn.tabular import (
+    COMMON,
+    OF_CLASSES,
+    TabularClassifier,
+    TabularEstimator,
+    TabularRegressor,
+    given,
+)
+from gpunn.tables import Schema
+from gpunn.tabular import Recipe, realmlp
+
+__all__ = ["RealMLPClassifier", "RealMLPRegressor"]
+
+AUTO = among("auto")
+REALMLP: dict[str, tuple[Constraint, ...]] = {
+    **COMMON,
+    "hidden_layer_sizes": parameters.COMMON["hidden_layer_sizes"],
+    "activation": (AUTO, *parameters.COMMON["activation"]),
+    "simplified": (FLAG,),
+    "embedding_sigma": (real(0, ends="()"),),
+    "category_size": (integer(1),),
+    "learning_rate_init": (AUTO, *parameters.COMMON["learning_rate_init"]),
+}
+
+
+class RealMLPEstimator(TabularEstimator):
+    """Base of both estimators."""
+
+    _scaling = "robust"
+
+    def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
+        return realmlp(
+            schema,
+            X,
+            self._outputs,
+            self._task,
+            simplified=bool(self.simplified),
+            hidden_layer_sizes=hidden_sizes(self.hidden_layer_sizes),
+            activation=given(self.activation),
+            number_embedding=self.number_embedding,
+            embedding_sigma=self.embedding_sigma,
+            max_one_hot=self.max_one_hot,
+            category_size=self.category_size,
+            learning_rate=given(self.learning_rate_init),
+            dropout=self.dropout,
+            weight_decay=self.weight_decay,
+            label_smoothing=given(getattr(self, "label_smoothing", "auto")),
+            epochs=self.epochs,
+            batch_size=given(self.batch_size),
+            metric=given(self.metric),
+        )
+
+
+class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
+    """Classifier of tables with text, dates and gaps: RealMLP, good without tuning.
+
+    A multi-layer perceptron whose settings its authors chose on many tables (Holzmüller et al.
+    2024, "Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular Data"), so that
+    there is nothing to tune: embeddings of numbers and categories, robust scaling, initial weights
+    from data, a learning rate in four bumps. `gpunn.tabular.realmlp` describes it.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, default=(256, 256, 256)
+    activation : str or Activation, default="auto"
+        "auto" is "selu", for regression "mish".
+    simplified : bool, default=False
+        Whether to build RealMLP-TD-S, which is faster: without embeddings, dropout and decay.
+    number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}, default="pbld"
+        What a number goes through first; see `gpunn.layers.PeriodicEmbedding`.
+    embedding_sigma : float, default=0.1
+        Standard deviation of the initial frequencies of periodic embeddings.
+    max_one_hot : int, default=8
+        Columns of more categories go through an embedding.
+    category_size : int, default=8
+        Numbers that such a category becomes.
+    learning_rate_init : float or "auto", default="auto"
+        The highest learning rate. "auto" is 0.04, for regression 0.2 (simplified 0.07).
+    dropout : float, default=0.15
+    weight_decay : float, default=0.02
+    label_smoothing : float or "auto", default="auto"
+        Fraction of each target that is spread evenly over all classes. "auto" is 0.1 if the metric
+        is the accuracy, else 0.
+    epochs : int, default=256
+    batch_size : int or "auto", default=256
+        "auto" is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on
+        512, from 100,000 on 1,024.
+    metric : str, default="auto"
+        What tells the best epoch, a metric of `gpunn.metrics`. "auto" is "accuracy"; for regression
+        "root_mean_squared_error", with several outputs "r2". For probabilities, use "log_loss".
+    validation_fraction : float, default=0.2
+        Fraction of the rows that tells the best epoch, if `fit` gets no `X_val`.
+    class_weight : dict, "balanced" or None, default=None
+        Factor of the sample weights in the loss, by class.
+    columns : mapping of str to str or None, default=None
+        Kinds of columns, where those found are wrong: "number", "category", "boolean", "datetime".
+    missing_values : list of str or None, default=None
+        Text that means a missing value. None is that of `gpunn.tables.Schema.fit`: empty cells,
+        "NA", "?" and the like.
+    backend : str, Backend or None, default=None
+        Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
+        variable GPUNN_BACKEND, or "auto".
+    dtype : {"float32", "float64"}, default="float32"
+    random_state : int, RandomState or None, default=None
+        Of the validation rows, the initial weights, the shuffles and the dropout.
+    callbacks : list of str, Callback or mapping, default=()
+        Called after each epoch, with its logs.
+    progress : bool, default=False
+        Whether to show a progress bar with the time that is left: on standard error, if that is a
+        terminal, and in a notebook in the output of the cell.
+
+    Attributes
+    ----------
+    classes_ : ndarray
+    schema_ : gpunn.tables.Schema
+        What the columns are, and how they become numbers; `schema_.describe()` lists them, and
+        `schema_.problems` says what looks wrong.
+    network_ : gpunn.Sequential
+        It takes rows as `fit` does, too.
+    history_ : gpunn.History
+        Logs of each epoch.
+    metric_ : str
+    validation_score_ : float
+        That metric on the validation rows at the best epoch.
+    best_epoch_, n_iter_ : int
+        The epoch whose parameters were kept, and how many there were.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+
+    Examples
+    --------
+    >>> from gpunn.sklearn import RealMLPClassifier
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
+    >>> y = ["small", "small", "small", "large"] * 10
+    >>> classifier = RealMLPClassifier(epochs=8, random_state=0, backend="numpy")
+    >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "colour": ["blue", None]})
+    array(['small', 'large'], dtype='<U5')
+    """
+
+    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {**REALMLP, **OF_CLASSES}
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (256, 256, 256),
+        *,
+        activation: Any = "auto",
+        simplified: bool = False,
+        number_embedding: str = "pbld",
+        embedding_sigma: float = 0.1,
+        max_one_hot: int = 8,
+        category_size: int = 8,
+        learning_rate_init: Any = "auto",
+        dropout: float = 0.15,
+        weight_decay: float = 0.02,
+        label_smoothing: Any = "auto",
+        epochs: int = 256,
+        batch_size: Any = 256,
+        metric: str = "auto",
+        validation_fraction: float = 0.2,
+        class_weight: Any = None,
+        columns: Any = None,
+        missing_values: Any = None,
+        backend: Any = None,
+        dtype: str = "float32",
+        random_state: Any = None,
+        callbacks: Any = (),
+        progress: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+
+class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
+    """Regressor of tables with text, dates and gaps: RealMLP, good without tuning.
+
+    As `RealMLPClassifier`. Targets are standardized for training, and predictions lie within the
+    range of the training rows' targets.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, simplified, number_embedding, embedding_sigma, max_one_hot
+    category_size, learning_rate_init, dropout, weight_decay, epochs, batch_size, metric
+    validation_fraction, columns, missing_values, backend, dtype, random_state, callbacks, progress
+        As for `RealMLPClassifier`.
+
+    Attributes
+    ----------
+    schema_, network_, history_, metric_, validation_score_, best_epoch_, n_iter_, n_features_in_
+    feature_names_in_
+        As for `RealMLPClassifier`.
+
+    Examples
+    --------
+    >>> from gpunn.sklearn import RealMLPRegressor
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
+    >>> regressor = RealMLPRegressor(epochs=8, random_state=0, backend="numpy")
+    >>> regressor.fit(X, [10.0, 20.0, 10.0, 40.0] * 10).score(X, [10.0, 20.0, 10.0, 40.0] * 10)
+    0.9...
+    """
+
+    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = REALMLP
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (256, 256, 256),
+        *,
+        activation: Any = "auto",
+        simplified: bool = False,
+        number_embedding: str = "pbld",
+        embedding_sigma: float = 0.1,
+        max_one_hot: int = 8,
+        category_size: int = 8,
+        learning_rate_init: Any = "auto",
+        dropout: float = 0.15,
+        weight_decay: float = 0.02,
+        epochs: int = 256,
+        batch_size: Any = 256,
+        metric: str = "auto",
+        validation_fraction: float = 0.2,
+        columns: Any = None,
+        missing_values: Any = None,
+        backend: Any = None,
+        dtype: str = "float32",
+        random_state: Any = None,
+        callbacks: Any = (),
+        progress: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())

@@ -1,0 +1,243 @@
+"""`TabMClassifier` and `TabMRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunn.backends import get_backend
+from gpunn.sklearn import parameters
+from gpunn.sklearn.base import keep_parameters
+from gpunn.sklearn.parameters import Constraint, among, hidden_sizes, integer
+from gpunn.sklearn.tabular import (
+    COMMON,
+    OF_CLASSES,
+    TabularClassifier,
+    TabularEstimator,
+    TabularRegressor,
+    given,
+)
+from gpunn.tables import Schema
+from gpunn.tabular import Recipe, tabm
+
+__all__ = ["TabMClassifier", "TabMRegressor"]
+
+AUTO = among("auto")
+TABM: dict[str, tuple[Constraint, ...]] = {
+    **COMMON,
+    "kind": (among("mini", "full", "packed"),),
+    "preset": (among("auto", "cpu", "paper"),),
+    "members": (AUTO, integer(1)),
+    "hidden_layer_sizes": (AUTO, *parameters.COMMON["hidden_layer_sizes"]),
+    "activation": parameters.COMMON["activation"],
+    "embedding_size": (integer(2),),
+    "bins": (integer(1),),
+    "learning_rate_init": parameters.COMMON["learning_rate_init"],
+    "max_norm": parameters.COMMON["max_norm"],
+    "patience": (integer(1),),
+}
+
+PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
+    "cpu": (8, (256, 256)),
+    "paper": (32, None),
+}
+"""Members, and sizes of the hidden layers; None leaves these to `gpunn.tabular.tabm`."""
+
+
+class TabMEstimator(TabularEstimator):
+    """Base of both estimators."""
+
+    _scaling = "quantile"
+
+    def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
+        preset = self.preset
+        if preset == "auto":
+            preset = "cpu" if get_backend(self.backend).name == "numpy" else "paper"
+        members, sizes = PRESETS[preset]
+        if self.members != "auto":
+            members = int(self.members)
+        if not isinstance(self.hidden_layer_sizes, str):
+            sizes = tuple(hidden_sizes(self.hidden_layer_sizes))
+        return tabm(
+            schema,
+            X,
+            self._outputs,
+            self._task,
+            kind=self.kind,
+            members=members,
+            hidden_layer_sizes=sizes,
+            activation=self.activation,
+            number_embedding=self.number_embedding,
+            embedding_size=self.embedding_size,
+            bins=self.bins,
+            max_one_hot=self.max_one_hot,
+            learning_rate=self.learning_rate_init,
+            dropout=self.dropout,
+            weight_decay=self.weight_decay,
+            max_norm=self.max_norm,
+            label_smoothing=getattr(self, "label_smoothing", 0.0),
+            epochs=self.epochs,
+            patience=self.patience,
+            batch_size=given(self.batch_size),
+            metric=given(self.metric),
+        )
+
+
+class TabMClassifier(TabularClassifier, TabMEstimator):
+    """Classifier of tables with text, dates and gaps: TabM, many networks in one.
+
+    Members of an ensemble share most of their parameters and are trained at once (Gorishniy et al.
+    2025, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling"). What they
+    predict together is the mean of their probabilities. `gpunn.tabular.tabm` describes it.
+
+    Parameters
+    ----------
+    kind : {"mini", "full", "packed"}, default="mini"
+        What members have of their own: factors of the inputs and the last layer; factors and biases
+        in all layers; everything.
+    preset : {"auto", "cpu", "paper"}, default="auto"
+        What `members` and `hidden_layer_sizes` are if they are "auto". "paper" is 32 members and
+        layers of 512 units, for GPUs; "cpu" 8 members and two layers of 256. "auto" goes by where
+        it computes.
+    members : int or "auto", default="auto"
+    hidden_layer_sizes : array-like of int or "auto", default="auto"
+    activation : str or Activation, default="relu"
+    number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}, default="piecewise"
+        What a number goes through first; see `gpunn.layers.PiecewiseLinearEmbedding`.
+    embedding_size : int, default=16
+        What a number becomes.
+    bins : int, default=48
+        Most bins of a number.
+    max_one_hot : int, default=64
+        Columns of more categories go through an embedding.
+    learning_rate_init : float, default=0.002
+    dropout : float, default=0.1
+    weight_decay : float, default=0.0003
+    max_norm : float or None, default=1.0
+        Largest norm of the gradient, to which it is clipped.
+    label_smoothing : float, default=0.0
+        Fraction of each target that is spread evenly over all classes.
+    epochs : int, default=1000
+        Most epochs.
+    patience : int, default=16
+        Epochs without an improvement after which training ends.
+    batch_size : int or "auto", default="auto"
+        "auto" is 256, and with 15,000 training rows or more 512, from 100,000 on 1,024.
+    metric, validation_fraction, class_weight, columns, missing_values, backend, dtype, random_state
+    callbacks, progress
+        As for `RealMLPClassifier`.
+
+    Attributes
+    ----------
+    classes_, schema_, network_, history_, metric_, validation_score_, best_epoch_, n_iter_
+    n_features_in_, feature_names_in_
+        As for `RealMLPClassifier`.
+
+    Examples
+    --------
+    >>> from gpunn.sklearn import TabMClassifier
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
+    >>> y = ["small", "small", "small", "large"] * 10
+    >>> classifier = TabMClassifier(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
+    >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "colour": ["blue", None]})
+    array(['small', 'large'], dtype='<U5')
+    """
+
+    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = {**TABM, **OF_CLASSES}
+
+    def __init__(
+        self,
+        kind: str = "mini",
+        *,
+        preset: str = "auto",
+        members: Any = "auto",
+        hidden_layer_sizes: Any = "auto",
+        activation: Any = "relu",
+        number_embedding: str = "piecewise",
+        embedding_size: int = 16,
+        bins: int = 48,
+        max_one_hot: int = 64,
+        learning_rate_init: float = 0.002,
+        dropout: float = 0.1,
+        weight_decay: float = 0.0003,
+        max_norm: float | None = 1.0,
+        label_smoothing: float = 0.0,
+        epochs: int = 1000,
+        patience: int = 16,
+        batch_size: Any = "auto",
+        metric: str = "auto",
+        validation_fraction: float = 0.2,
+        class_weight: Any = None,
+        columns: Any = None,
+        missing_values: Any = None,
+        backend: Any = None,
+        dtype: str = "float32",
+        random_state: Any = None,
+        callbacks: Any = (),
+        progress: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())
+
+
+class TabMRegressor(TabularRegressor, TabMEstimator):
+    """Regressor of tables with text, dates and gaps: TabM, many networks in one.
+
+    As `TabMClassifier`. Targets are standardized for training; what the members predict together is
+    the mean.
+
+    Parameters
+    ----------
+    kind, preset, members, hidden_layer_sizes, activation, number_embedding, embedding_size, bins
+    max_one_hot, learning_rate_init, dropout, weight_decay, max_norm, epochs, patience, batch_size
+    metric, validation_fraction, columns, missing_values, backend, dtype, random_state, callbacks
+    progress
+        As for `TabMClassifier`.
+
+    Attributes
+    ----------
+    schema_, network_, history_, metric_, validation_score_, best_epoch_, n_iter_, n_features_in_
+    feature_names_in_
+        As for `RealMLPClassifier`.
+
+    Examples
+    --------
+    >>> from gpunn.sklearn import TabMRegressor
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
+    >>> regressor = TabMRegressor(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
+    >>> regressor.fit(X, [10.0, 20.0, 10.0, 40.0] * 10).score(X, [10.0, 20.0, 10.0, 40.0] * 10)
+    0.9...
+    """
+
+    _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = TABM
+
+    def __init__(
+        self,
+        kind: str = "mini",
+        *,
+        preset: str = "auto",
+        members: Any = "auto",
+        hidden_layer_sizes: Any = "auto",
+        activation: Any = "relu",
+        number_embedding: str = "piecewise",
+        embedding_size: int = 16,
+        bins: int = 48,
+        max_one_hot: int = 64,
+        learning_rate_init: float = 0.002,
+        dropout: float = 0.1,
+        weight_decay: float = 0.0003,
+        max_norm: float | None = 1.0,
+        epochs: int = 1000,
+        patience: int = 16,
+        batch_size: Any = "auto",
+        metric: str = "auto",
+        validation_fraction: float = 0.2,
+        columns: Any = None,
+        missing_values: Any = None,
+        backend: Any = None,
+        dtype: str = "float32",
+        random_state: Any = None,
+        callbacks: Any = (),
+        progress: bool = False,
+    ) -> None:
+        keep_parameters(self, locals())

@@ -1,0 +1,467 @@
+"""Base classes of the estimators for tables: from rows as they are to predictions."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from gpunn.backends import Backend, get_backend
+from gpunn.configurable import resolve_all
+from gpunn.errors import DataError, GpunnWarning
+from gpunn.meaning import probabilities
+from gpunn.network import Sequential
+from gpunn.sklearn import parameters
+from gpunn.sklearn.inputs import checked_weights
+from gpunn.sklearn.parameters import (
+    ARRAY_LIKE,
+    NONE,
+    Constraint,
+    InvalidParameterError,
+    among,
+    check_parameters,
+    integer,
+    real,
+)
+from gpunn.sklearn.progress import TrainingProgress
+from gpunn.sklearn.tabular_files import (
+    KEY,
+    EstimatorRecord,
+    plain_classes,
+    plain_parameters,
+    read_estimator,
+)
+from gpunn.sklearn.tabular_inputs import checked_classes, checked_numbers, checked_table, split
+from gpunn.tables import Schema, Table
+from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe
+from gpunn.training.callbacks import Callback
+from gpunn.training.trainer import Trainer
+
+__all__ = [
+    "COMMON",
+    "OF_CLASSES",
+    "TabularClassifier",
+    "TabularEstimator",
+    "TabularRegressor",
+    "given",
+]
+
+MAPPING = Constraint("a mapping", lambda value: isinstance(value, Mapping))
+
+COMMON: dict[str, tuple[Constraint, ...]] = {
+    "number_embedding": (among(*NUMBER_EMBEDDINGS),),
+    "max_one_hot": (integer(0),),
+    "weight_decay": (real(0),),
+    "epochs": (integer(1),),
+    "metric": (Constraint("the name of a metric", lambda value: isinstance(value, str)),),
+    "validation_fraction": (real(0, 1, ends="()"),),
+    "columns": (NONE, MAPPING),
+    "missing_values": (NONE, ARRAY_LIKE),
+    "dtype": (among("float32", "float64"),),
+    **{
+        name: parameters.COMMON[name]
+        for name in ("batch_size", "dropout", "backend", "random_state", "callbacks", "progress")
+    },
+}
+"""Constraints of the parameters that all estimators for tables have."""
+
+OF_CLASSES: dict[str, tuple[Constraint, ...]] = {
+    "class_weight": (NONE, among("balanced"), MAPPING),
+    "label_smoothing": (among("auto"), real(0, 1)),
+}
+"""Constraints of the parameters that classifiers have, too."""
+
+
+def given(parameter: Any) -> Any:
+    """Return the value of a parameter; None if it is "auto"."""
+    return None if isinstance(parameter, str) and parameter == "auto" else parameter
+
+
+class Rows(NamedTuple):
+    """Checked rows.
+
+    Attributes
+    ----------
+    table : Table
+    targets : ndarray
+        As the loss takes them.
+    weights : ndarray or None
+        Sample weights.
+    """
+
+    table: Table
+    targets: np.ndarray
+    weights: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Rows(self.table.take(rows), self.targets[rows], weights)
+
+
+class TabularEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of the estimators that take a table as it is, with text, dates and gaps."""
+
+    _constraints: ClassVar[Mapping[str, tuple[Constraint, ...]]] = {}
+    _scaling: ClassVar[str]
+    """How its schema scales numbers."""
+    _task: ClassVar[str]
+    """What it predicts, as `gpunn.tabular` calls it."""
+
+    # ------------------------------------------------------------- what the subclasses differ in
+
+    @abstractmethod
+    def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
+        """Return the network for encoded training rows, and how it is trained."""
+
+    @abstractmethod
+    def _learn_targets(self, y: Any) -> np.ndarray:
+        """Return checked targets as the loss takes them, and learn what there is to know of them.
+
+        That is `_outputs`, their number, or that of their classes, at least.
+        """
+
+    @abstractmethod
+    def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
+        """Return further targets likewise."""
+
+    def _labels(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the classes by which validation rows are stratified, or None."""
+        return None
+
+    def _class_weight(self) -> Mapping[int, float] | str | None:
+        """Return class weights as `Trainer.fit` takes them."""
+        return None
+
+    def _name_outputs(self, network: Sequential) -> None:
+        """Give a network the names of its classes, if it has some."""
+
+    # ---------------------------------------------------------------------------------- fitting
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train on a table and its targets.
+
+        Parameters
+        ----------
+        X : data frame, array, dict of columns or list of rows
+            Of pandas, Polars, pyarrow, NumPy and the like, as it is: numbers, text, categories,
+            booleans, dates, and missing values in any of them. What its columns are is found by
+            `gpunn.tables.Schema.fit`.
+        y : array-like, shape (rows,), or (rows, outputs) for a regressor
+            Classes of any type, or numbers.
+        sample_weight : array-like, shape (rows,), or None
+            Weights in the loss and the metric.
+        X_val, y_val, sample_weight_val
+            Rows that tell the best epoch. Without them `validation_fraction` of the rows are set
+            aside.
+
+        Returns
+        -------
+        Self
+            This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is impossible; the message names it, and the cell.
+        """
+        check_parameters(self, self._constraints)
+        if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
+            raise ValueError("X_val and y_val belong together, sample_weight_val to both")
+        table = checked_table(self, X, first=True)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        targets = self._learn_targets(y)
+        check_consistent_length(table, targets)
+        weights = checked_weights(sample_weight, table.rows, self.dtype)
+        every = Rows(table, targets, weights)
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        if X_val is None:
+            labels = self._labels(targets)
+            kept, held = split(table.rows, self.validation_fraction, seed, labels)
+            self._train(every.take(kept), every.take(held), seed)
+        else:
+            table = checked_table(self, X_val, first=False, argument="X_val")
+            targets = self._checked_targets(y_val, "y_val")
+            check_consistent_length(table, targets)
+            weights = checked_weights(
+                sample_weight_val, table.rows, self.dtype, "sample_weight_val"
+            )
+            self._train(every, Rows(table, targets, weights), seed)
+        return self
+
+    def _train(self, training: Rows, validation: Rows, seed: int) -> None:
+        given = {} if self.missing_values is None else {"missing_values": self.missing_values}
+        schema = Schema.fit(
+            training.table, columns=self.columns, scaling=self._scaling, seed=seed, **given
+        )
+        X = schema.encode(training.table, self.dtype)
+        with warnings.catch_warnings():
+            # Rows to validate on may have categories that those to train on have not.
+            warnings.simplefilter("ignore", GpunnWarning)
+            X_val = schema.encode(validation.table, self.dtype)
+        recipe = self._recipe(schema, X)
+        network = Sequential(recipe.layers, schema.width, self.backend, seed, self.dtype)
+        trainer = Trainer(network, recipe.loss, recipe.optimizer, [recipe.metric])
+        options = dict(recipe.options)
+        stopping, epochs = options["callbacks"][0], options["epochs"]
+        callbacks = [
+            stopping,
+            *resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks"),
+        ]
+        if self.progress:
+            title = type(self).__name__
+            callbacks.append(TrainingProgress(title, len(X), epochs, stopping))
+        options["callbacks"] = callbacks
+        held = [
+            each for each in (X_val, validation.targets, validation.weights) if each is not None
+        ]
+        trainer.fit(
+            *(X, training.targets),
+            validation_data=tuple(held),
+            sample_weight=training.weights,
+            class_weight=self._class_weight(),
+            progress=False,
+            **options,
+        )
+        network.schema = schema
+        self._name_outputs(network)
+        self.network_, self.schema_, self.history_ = network, schema, trainer.history
+        self.metric_, self.validation_score_ = recipe.metric, float(stopping.best)
+        self.best_epoch_, self.n_iter_ = int(stopping.best_epoch), int(trainer.epoch)
+
+    # ------------------------------------------------------------------------------- predicting
+
+    def _network_outputs(self, X: Any) -> np.ndarray:
+        """Return the network's outputs, shape (rows, outputs)."""
+        check_is_fitted(self)
+        table = checked_table(self, X, first=False)
+        return self._placed_network().predict(table)
+
+    def _placed_network(self) -> Sequential:
+        """Return the network, on the backend of the parameter `backend`."""
+        backend, present = get_backend(self.backend), self.network_.backend
+        if (backend.name, backend.options) != (present.name, present.options):
+            self.network_ = self.network_.to(backend)
+        network: Sequential = self.network_
+        return network
+
+    # ----------------------------------------------------------------------------------- saving
+
+    def save(self, path: str | Path) -> None:
+        """Write the fitted estimator to a model file, which holds no code; `load` reads it.
+
+        `gpunn.load_model` reads it, too: the file is that of `network_`, schema included.
+
+        Parameters
+        ----------
+        path : str or Path
+            Usually ending in ".safetensors". An existing file is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written. An existing file is then unchanged.
+        """
+        check_is_fitted(self)
+        classes = getattr(self, "classes_", None)
+        names = getattr(self, "feature_names_in_", None)
+        record = EstimatorRecord(
+            kind=type(self).__name__,
+            parameters=plain_parameters(self.get_params(deep=False)),
+            n_features=int(self.n_features_in_),
+            feature_names=None if names is None else [str(name) for name in names],
+            classes=None if classes is None else plain_classes(classes),
+            classes_dtype="" if classes is None else classes.dtype.str,
+            metric=self.metric_,
+            validation_score=self.validation_score_,
+            best_epoch=self.best_epoch_,
+            n_iter=self.n_iter_,
+        )
+        network = self._placed_network()
+        network.metadata[KEY] = asdict(record)
+        network.save(path)
+
+    @classmethod
+    def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
+        """Return the estimator that `save` wrote to a file, fitted, but for `history_`.
+
+        Parameters
+        ----------
+        path : str or Path
+        backend : str, Backend or None
+            Where to compute, as the parameter of that name.
+
+        Raises
+        ------
+        ModelFileError
+            If there is no such file, it is damaged, or it is that of another estimator.
+        """
+        network, record = read_estimator(path, cls.__name__, backend)
+        known = cls._get_param_names()
+        parameters = {name: it for name, it in record.parameters.items() if name in known}
+        estimator = cls(**parameters, backend=backend)
+        assert network.schema is not None
+        estimator.network_, estimator.schema_ = network, network.schema
+        estimator.n_features_in_ = record.n_features
+        if record.feature_names is not None:
+            estimator.feature_names_in_ = np.array(record.feature_names, dtype=object)
+        if (classes := record.class_array()) is not None:
+            estimator.classes_ = classes
+        estimator.metric_, estimator.validation_score_ = record.metric, record.validation_score
+        estimator.best_epoch_, estimator.n_iter_ = record.best_epoch, record.n_iter
+        estimator._outputs = network.output_shape[0]
+        return estimator
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state of a copy or pickle, whose network needs no device."""
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = state["network_"].to("numpy")
+        return state
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn which inputs are accepted."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.dict = True
+        tags.non_deterministic = False
+        return tags
+
+
+class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
+    """Base of the classifiers."""
+
+    _task = "classification"
+
+    def _learn_targets(self, y: Any) -> np.ndarray:
+        labels = checked_classes(y)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise DataError(
+                f"y: expected at least two classes; all {len(labels)} rows have one class, "
+                f"{self.classes_.tolist()[0]!r}"
+            )
+        self._outputs = len(self.classes_)
+        return np.asarray(codes, dtype=np.int64)
+
+    def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
+        labels = checked_classes(y, argument)
+        unknown = np.setdiff1d(labels, self.classes_)
+        if len(unknown):
+            raise DataError(
+                f"{argument}: has classes that `y` has not: {unknown.tolist()!r:.80}; those of y "
+                f"are {self.classes_.tolist()!r:.80}"
+            )
+        return np.searchsorted(self.classes_, labels)
+
+    def _labels(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def _class_weight(self) -> Mapping[int, float] | str | None:
+        given = self.class_weight
+        if not isinstance(given, Mapping):
+            weights: str | None = given
+            return weights
+        places = {label: place for place, label in enumerate(self.classes_.tolist())}
+        for label in given:
+            if label not in places:
+                raise InvalidParameterError(
+                    f"class_weight: there is no class {label!r}; there are "
+                    f"{self.classes_.tolist()!r:.80}"
+                )
+        return {places[label]: factor for label, factor in given.items()}
+
+    def _name_outputs(self, network: Sequential) -> None:
+        names = [str(label) for label in self.classes_.tolist()]
+        if len(set(names)) == len(names):
+            network.classes = names
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : data frame, array, dict of columns or list of rows
+            Rows as `fit` takes them. A category that the training rows had not counts as a missing
+            one, and a warning counts them.
+
+        Returns
+        -------
+        ndarray, shape (rows,)
+        """
+        outputs = self._network_outputs(X)
+        predicted: np.ndarray = self.classes_[outputs.argmax(axis=1)]
+        return predicted
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of each class, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : data frame, array, dict of columns or list of rows
+            As for `predict`.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows, classes)
+        """
+        return probabilities(self._network_outputs(X).astype(np.float64), "softmax")
+
+
+class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
+    """Base of the regressors."""
+
+    _task = "regression"
+
+    def _learn_targets(self, y: Any) -> np.ndarray:
+        targets = checked_numbers(y)
+        self._outputs = 1 if targets.ndim == 1 else targets.shape[1]
+        return targets
+
+    def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
+        return checked_numbers(y, argument)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the prediction for each row.
+
+        Parameters
+        ----------
+        X : data frame, array, dict of columns or list of rows
+            Rows as `fit` takes them. A category that the training rows had not counts as a missing
+            one, and a warning counts them.
+
+        Returns
+        -------
+        ndarray of float64, shape (rows,) or (rows, outputs)
+        """
+        outputs = self._network_outputs(X).astype(np.float64)
+        return outputs[:, 0] if self._outputs == 1 else outputs
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn which targets are accepted."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

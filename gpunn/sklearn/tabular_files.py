@@ -1,0 +1,135 @@
+"""Files of the estimators for tables: a model file whose metadata says what estimator it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunn.backends import Backend
+from gpunn.configurable import Configurable
+from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.load import load_model
+from gpunn.network import Sequential
+from gpunn.schema import typed
+
+__all__ = ["EstimatorRecord", "plain_classes", "plain_parameters", "read_estimator"]
+
+KEY = "estimator"
+"""Name of the record in the network's metadata."""
+
+
+@dataclass(frozen=True)
+class EstimatorRecord:
+    """What a file holds of an estimator, beside its network.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the class.
+    parameters : dict
+        Those of the constructor that JSON can hold.
+    n_features : int
+    feature_names : list of str or None
+    classes : list or None
+        Of a classifier.
+    classes_dtype : str
+    metric, validation_score, best_epoch, n_iter
+        The attributes with these names.
+    """
+
+    kind: str
+    parameters: dict[str, Any]
+    n_features: int
+    feature_names: list[str] | None
+    classes: list[Any] | None
+    classes_dtype: str
+    metric: str
+    validation_score: float
+    best_epoch: int
+    n_iter: int
+
+    def class_array(self) -> np.ndarray | None:
+        """Return the classes as they were.
+
+        Raises
+        ------
+        ArgumentError
+            If they are no classes.
+        """
+        if self.classes is None:
+            return None
+        try:
+            found = np.array(self.classes, dtype=self.classes_dtype)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"classes: {error}") from error
+        if found.ndim != 1 or found.dtype.kind not in "biufUO" or len(found) < 2:
+            raise ArgumentError(f"classes: expected at least two; got {self.classes!r:.80}")
+        return found
+
+
+def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that describe the model, in JSON types, if they have such."""
+    plain = {}
+    for name, value in parameters.items():
+        if name not in ("backend", "callbacks", "progress", "random_state"):
+            try:
+                plain[name] = json.loads(json.dumps(value, default=plain_value))
+            except (TypeError, ValueError):
+                continue  # such as class weights of classes that are no texts
+    return plain
+
+
+def plain_value(value: Any) -> Any:
+    """Return an object of gpunn or NumPy in JSON types."""
+    if isinstance(value, Configurable):
+        return value.config()
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"not in JSON types: {value!r}")
+
+
+def plain_classes(classes: np.ndarray) -> list[Any]:
+    """Return classes in JSON types.
+
+    Raises
+    ------
+    ArgumentError
+        If they are neither texts nor numbers nor booleans.
+    """
+    plain: list[Any] = classes.tolist()
+    if not all(isinstance(each, (bool, int, float, str)) for each in plain):
+        raise ArgumentError(
+            f"classes_: files hold texts, numbers and booleans; these are {plain!r:.80}"
+        )
+    return plain
+
+
+def read_estimator(
+    path: str | Path, kind: str, backend: str | Backend | None
+) -> tuple[Sequential, EstimatorRecord]:
+    """Return the network and the record in the file of an estimator of this class.
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged, or the file of something else.
+    """
+    network = load_model(path, backend)
+    if KEY not in network.metadata or network.schema is None:
+        raise ModelFileError(
+            f"{path}: holds a network that was not saved by an estimator; gpunn.load_model reads it"
+        )
+    try:
+        record: EstimatorRecord = typed(
+            EstimatorRecord, network.metadata[KEY], f"metadata.{KEY}", ignore_unknown=True
+        )
+        record.class_array()
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
+    if record.kind != kind:
+        raise ModelFileError(f"{path}: holds a {record.kind}; load it by {record.kind}.load")
+    return network, record

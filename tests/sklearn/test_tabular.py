@@ -1,0 +1,261 @@
+"""Estimators for tables: rows with text, dates and gaps, as they are."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+
+import gpunn
+from gpunn.errors import DataError, ModelFileError, UnknownCategoryWarning
+from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor
+
+ROWS = 120
+RANDOM = np.random.default_rng(0)
+AGE = RANDOM.integers(18, 80, ROWS).astype(float)
+X = pd.DataFrame(
+    {
+        "age": np.where(RANDOM.random(ROWS) < 0.1, np.nan, AGE),
+        "city": RANDOM.choice(["Bern", "Oslo", "Rome"], ROWS),
+        "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(RANDOM.integers(0, 900, ROWS), "D"),
+        "member": RANDOM.choice([True, False], ROWS),
+    }
+)
+X.loc[3, "city"] = None
+RENT = 500.0 + 300 * (X["city"] == "Rome") + 5 * AGE
+CLASS = np.where(X["city"] == "Rome", "dear", np.where(X["member"], "fair", "cheap"))
+
+FAST = {"hidden_layer_sizes": (32,), "batch_size": 16, "random_state": 0}
+REALMLP = {"epochs": 24, **FAST}
+TABM = {"epochs": 24, "learning_rate_init": 0.01, "members": 3, "bins": 8, **FAST}
+CLASSIFIERS = [RealMLPClassifier(**REALMLP), TabMClassifier(**TABM)]
+REGRESSORS = [RealMLPRegressor(**REALMLP), TabMRegressor(**TABM)]
+
+
+def named(estimator):
+    return type(estimator).__name__
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+def test_classes_of_a_raw_frame(estimator):
+    fitted = clone(estimator).fit(X, CLASS)
+    assert fitted.score(X, CLASS) > 0.85
+    probabilities = fitted.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert list(fitted.classes_) == ["cheap", "dear", "fair"]
+    np.testing.assert_array_equal(fitted.predict(X), fitted.classes_[probabilities.argmax(axis=1)])
+    assert list(fitted.feature_names_in_) == list(X)
+    kinds = [column.kind for column in fitted.schema_.columns]
+    assert kinds == ["number", "category", "datetime", "boolean"]
+    assert fitted.history_.rows[fitted.best_epoch_ - 1]["val_accuracy"] == fitted.validation_score_
+
+
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+def test_numbers_of_a_raw_frame(estimator):
+    fitted = clone(estimator).fit(X, RENT)
+    assert fitted.score(X, RENT) > 0.8
+    assert fitted.metric_ == "root_mean_squared_error"
+    errors = [row["val_root_mean_squared_error"] for row in fitted.history_.rows]
+    assert fitted.validation_score_ == min(errors)
+
+
+@pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS], ids=named)
+def test_same_random_state_same_bits(estimator):
+    y = CLASS if is_classifier(estimator) else RENT
+    first, second = (clone(estimator).set_params(epochs=2).fit(X, y) for _ in range(2))
+    np.testing.assert_array_equal(first.predict(X), second.predict(X))
+    for name, value in first.network_.parameters.to_host().items():
+        np.testing.assert_array_equal(value, second.network_.parameters.to_host()[name], name)
+
+
+def test_frames_of_other_libraries():
+    regressor = RealMLPRegressor(**{**REALMLP, "epochs": 2})
+    expected = clone(regressor).fit(X, RENT).predict(X)
+    columns = {name: X[name].astype(object).where(X[name].notna(), None).tolist() for name in X}
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    for frame in (columns, records, X.to_numpy(dtype=object), X.to_numpy(dtype=object).tolist()):
+        found = clone(regressor).fit(frame, RENT).predict(frame)
+        np.testing.assert_array_equal(found, expected, type(frame).__name__)
+
+
+def test_validation_rows_of_ones_own():
+    regressor = TabMRegressor(**{**TABM, "epochs": 3})
+    fitted = clone(regressor).fit(X[:80], RENT[:80], X_val=X[80:], y_val=RENT[80:])
+    error = fitted.predict(X[80:]) - RENT[80:]
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(fitted.validation_score_, rel=1e-5)
+    weights = np.r_[np.ones(20), np.zeros(20)]
+    weighted = clone(regressor).fit(
+        X[:80], RENT[:80], X_val=X[80:], y_val=RENT[80:], sample_weight_val=weights
+    )
+    error = weighted.predict(X[80:100]) - RENT[80:100]
+    assert np.sqrt(np.mean(error**2)) == pytest.approx(weighted.validation_score_, rel=1e-5)
+
+
+@pytest.mark.parametrize("given", [{"sample_weight": np.where(CLASS == "fair", 0.0, 1.0)}, {}])
+def test_weights(given):
+    classifier = RealMLPClassifier(**REALMLP)
+    if not given:
+        classifier.set_params(class_weight={"fair": 0.0})
+    counts = pd.Series(classifier.fit(X, CLASS, **given).predict(X)).value_counts()
+    assert counts.get("fair", 0) < 5
+
+
+def test_balanced_classes_and_other_metrics():
+    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 4}, metric="log_loss")
+    fitted = classifier.set_params(class_weight="balanced").fit(X, CLASS)
+    assert fitted.metric_ == "log_loss"
+    losses = [row["val_log_loss"] for row in fitted.history_.rows]
+    assert fitted.validation_score_ == min(losses)
+
+
+def test_several_targets():
+    Y = np.c_[RENT, -RENT / 1000]
+    fitted = TabMRegressor(**TABM).fit(X, Y)
+    assert fitted.predict(X).shape == (ROWS, 2)
+    assert fitted.metric_ == "r2"
+    assert fitted.score(X, Y) > 0.8
+
+
+def test_classes_of_any_type():
+    for y, kind in ((CLASS == "dear", "b"), (np.round(RENT / 500), "f"), (X.index % 3, "i")):
+        fitted = RealMLPClassifier(**{**REALMLP, "epochs": 1}).fit(X, y)
+        assert fitted.predict(X).dtype.kind == kind
+
+
+def test_a_class_of_one_row():
+    y = CLASS.astype(object)
+    y[7] = "rare"
+    fitted = TabMClassifier(**{**TABM, "epochs": 1}).fit(X, y)
+    assert "rare" in fitted.classes_
+
+
+def test_presets():
+    def shape(**parameters):
+        fitted = TabMRegressor(epochs=1, random_state=0, **parameters).fit(X[:40], RENT[:40])
+        factors = fitted.network_.parameters.specs["members_1.factors"].shape
+        return factors[0], fitted.network_.layers[2].units
+
+    assert shape() == (8, 256)
+    assert shape(preset="paper", members=2) == (2, 512)
+
+
+def test_given_kinds_of_columns():
+    classifier = RealMLPClassifier(
+        **{**REALMLP, "epochs": 1}, columns={"age": "category"}, missing_values=["Oslo"]
+    )
+    columns = {column.name: column for column in classifier.fit(X, CLASS).schema_.columns}
+    assert columns["age"].kind == "category"
+    assert columns["city"].categories == ("Bern", "Rome")
+
+
+def test_an_unknown_category_is_counted():
+    fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(X, RENT)
+    with pytest.warns(UnknownCategoryWarning, match="'city': 2 rows with 'Kiel'"):
+        fitted.predict(X[:2].assign(city="Kiel"))
+
+
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[0], REGRESSORS[1]], ids=named)
+def test_pickles_and_files(estimator, tmp_path):
+    y = CLASS if is_classifier(estimator) else RENT
+    fitted = clone(estimator).set_params(epochs=2).fit(X, y)
+    expected = fitted.predict(X)
+    data = pickle.dumps(fitted)
+    np.testing.assert_array_equal(pickle.loads(data).predict(X), expected)
+    path = tmp_path / "fitted.safetensors"
+    fitted.save(path)
+    loaded = type(fitted).load(path, backend="numpy")
+    np.testing.assert_array_equal(loaded.predict(X), expected)
+    assert loaded.hidden_layer_sizes == [32]
+    assert loaded.validation_score_ == fitted.validation_score_
+    assert list(loaded.feature_names_in_) == list(X)
+    outputs = gpunn.load_model(path, backend="numpy").predict(X)
+    np.testing.assert_array_equal(outputs, fitted.network_.predict(X))
+    other = RealMLPRegressor if is_classifier(estimator) else TabMClassifier
+    with pytest.raises(ModelFileError, match=f"load it by {type(fitted).__name__}.load"):
+        other.load(path)
+
+
+def test_files_hold_classes_of_any_type(tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    for y in (CLASS == "dear", CLASS.astype(object), X.index % 3):
+        fitted = TabMClassifier(**{**TABM, "epochs": 1}).fit(X, y)
+        fitted.save(path)
+        loaded = TabMClassifier.load(path, backend="numpy")
+        assert loaded.classes_.dtype == fitted.classes_.dtype
+        np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
+
+
+def test_a_network_of_another_kind_is_no_estimator(tmp_path):
+    path = tmp_path / "network.safetensors"
+    gpunn.Sequential([gpunn.layers.Dense(1)], 2, backend="numpy").save(path)
+    with pytest.raises(ModelFileError, match="not saved by an estimator"):
+        TabMRegressor.load(path)
+
+
+def test_progress(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    TabMRegressor(**{**TABM, "epochs": 3}, progress=True).fit(X, RENT)
+    shown = capsys.readouterr().err
+    assert "TabMRegressor" in shown
+    assert "best 3" in shown
+
+
+GAPS = RENT.copy()
+GAPS[5] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("estimator", "frame", "y", "message"),
+    [
+        (REGRESSORS[0], X, GAPS, "y: row 5 has no target"),
+        (CLASSIFIERS[0], X, np.where(X.index == 4, None, CLASS), "y: row 4 has no target"),
+        (CLASSIFIERS[1], X, ["one"] * ROWS, "one class, 'one'"),
+        (REGRESSORS[1], X.assign(age=np.inf), RENT, "column 'age', row 0"),
+        (REGRESSORS[1], X[:0], RENT[:0], "at least one row"),
+        (REGRESSORS[1], X, RENT[:5], "inconsistent numbers of samples"),
+        (REGRESSORS[1], X[["city", "city"]], RENT, "both called 'city'"),
+    ],
+)
+def test_bad_data(estimator, frame, y, message):
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).fit(frame, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes must be > 0"),
+        ({"epochs": 0}, "'epochs' parameter of RealMLPClassifier must be an int"),
+        ({"number_embedding": "waves"}, "'number_embedding' parameter"),
+        ({"class_weight": {"none": 1.0}}, "there is no class 'none'"),
+        ({"metric": "acuracy"}, "accuracy"),
+        ({"columns": {"agee": "number"}}, "there is no column 'agee'"),
+    ],
+)
+def test_bad_parameters(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        RealMLPClassifier(**{**REALMLP, **parameters}).fit(X, CLASS)
+
+
+def test_validation_data_must_fit():
+    classifier = RealMLPClassifier(**REALMLP)
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        classifier.fit(X, CLASS, X_val=X)
+    with pytest.raises(DataError, match="y_val: has classes that `y` has not"):
+        classifier.fit(X, CLASS, X_val=X[:2], y_val=["new", "dear"])
+    with pytest.raises(ValueError, match="feature names should match"):
+        classifier.fit(X, CLASS, X_val=X[["city", "age"]], y_val=CLASS)
+
+
+def test_a_missing_column():
+    fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(dict(X.items()), RENT)
+    with pytest.raises(DataError, match="the nearest is 'City_'"):
+        fitted.predict(dict(X.rename(columns={"city": "City_"}).items()))
+
+
+def test_not_fitted():
+    for estimator in (*CLASSIFIERS, *REGRESSORS):
+        with pytest.raises(NotFittedError):
+            estimator.predict(X)
