@@ -46,25 +46,26 @@ class Tables(Activations):
             return None
         lengths = np.array(sizes, np.int64)
         shared = np.array([binary_as_sign and size == 3 for size in sizes], np.int64)
-        args = [codes, lengths, shared, levels, out, *codes.shape, out.shape[1]]
+        args = [codes, lengths, shared, levels, out, *codes.shape, out.shape[1], out[0].nbytes]
         read = [codes, lengths, shared, levels]
         return [Instruction("one_hot", args, read, [out], [codes, out])]
 
     def embed(self, codes: Array, sizes: Sequence[int], table: Array, out: Array) -> Steps:
         if not same_kind(codes, table, out) or not codes.size:
             return None
-        lengths = np.array(sizes, np.int64)
-        args = [codes, lengths, table, out, *codes.shape, table[0].nbytes]
-        return [Instruction("embed", args, [codes, lengths, table], [out], [codes, out])]
+        lengths, starts = places_of(sizes)
+        args = [codes, lengths, starts, table, out, *codes.shape, table[0].nbytes]
+        return [Instruction("embed", args, [codes, lengths, starts, table], [out], [codes, out])]
 
     def embed_gradient(
         self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
     ) -> Steps:
         if not same_kind(codes, gradient, table_gradient) or not codes.size:
             return None
-        lengths, (rows, dimension) = np.array(sizes, np.int64), table_gradient.shape
-        args = [codes, lengths, gradient, table_gradient, *codes.shape, dimension, rows]
-        return [Instruction("embed_gradient", args, [codes, lengths, gradient], [table_gradient])]
+        (lengths, starts), (rows, dimension) = places_of(sizes), table_gradient.shape
+        args = [codes, lengths, starts, gradient, table_gradient, *codes.shape, dimension, rows]
+        read = [codes, lengths, starts, gradient]
+        return [Instruction("embed_gradient", args, read, [table_gradient])]
 
     def scale(self, x: Array, factors: Array, out: Array) -> Steps:
         if not same_kind(x, factors, out) or not x.size:
@@ -205,3 +206,9 @@ def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
     if members == 1:
         return rows, len(factors), factors[0].size
     return rows, 1, factors.size
+
+
+def places_of(sizes: Sequence[int]) -> tuple[Array, Array]:
+    """Return the sizes of tables that lie one below the other, and where each begins."""
+    lengths = np.array(sizes, np.int64)
+    return lengths, np.cumsum(lengths) - lengths

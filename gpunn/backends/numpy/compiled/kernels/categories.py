@@ -38,10 +38,10 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, shared_ptr (columns,) of
     int64, which is 1 for two categories with one output, levels_ptr (3, outputs), out_ptr
-    (rows, outputs), rows, columns, outputs.
+    (rows, outputs), rows, columns, outputs, row_bytes (of the outputs).
     """
-    codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr, rows, columns, outputs = integers(
-        args, 0, 8
+    codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr, rows, columns, outputs, row_bytes = (
+        integers(args, 0, 9)
     )
     codes = vector(dtype, codes_ptr, rows * columns)
     sizes, shared = vector(args, sizes_ptr, columns), vector(args, shared_ptr, columns)
@@ -49,8 +49,7 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
     begin, end = partition(rows, 1, thread, threads)
     for row in range(begin, end):
         at, place = row * outputs, 0
-        for output in range(outputs):
-            out[at + output] = levels[output]
+        copy_bytes(out_ptr + row * row_bytes, levels_ptr, row_bytes)
         for column in range(columns):
             code, size = codes[row * columns + column], sizes[column]
             category = row_of(code, size)
@@ -67,47 +66,44 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.embed`; each thread does some rows.
 
-    Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, table_ptr
+    Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, table_ptr
     (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of the
     table).
     """
-    codes_ptr, sizes_ptr, table_ptr, out_ptr, rows, columns, row_bytes = integers(args, 0, 7)
+    codes_ptr, sizes_ptr, starts_ptr, table_ptr, out_ptr, rows, columns, row_bytes = integers(
+        args, 0, 8
+    )
     codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
-    begin, end = partition(rows, 1, thread, threads)
-    for row in range(begin, end):
-        start = 0
-        for column in range(columns):
-            place = row * columns + column
-            origin = (start + row_of(codes[place], sizes[column])) * row_bytes
-            copy_bytes(out_ptr + place * row_bytes, table_ptr + origin, row_bytes)
-            start += sizes[column]
+    starts = vector(args, starts_ptr, columns)
+    begin, end = partition(rows * columns, columns, thread, threads)
+    for place in range(begin, end):
+        column = place % columns
+        origin = (starts[column] + row_of(codes[place], sizes[column])) * row_bytes
+        copy_bytes(out_ptr + place * row_bytes, table_ptr + origin, row_bytes)
 
 
 @kernel
 def embed_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.embed_gradient`, in the order of the rows; each thread does some of the table.
 
-    Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, gradient_ptr
+    Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, gradient_ptr
     (rows, columns, dimension), table_gradient_ptr (table_rows, dimension), rows, columns,
     dimension, table_rows.
     """
-    codes_ptr, sizes_ptr, gradient_ptr, out_ptr, rows, columns, dimension, table_rows = integers(
-        args, 0, 8
-    )
+    codes_ptr, sizes_ptr, starts_ptr, gradient_ptr, out_ptr = integers(args, 0, 5)
+    rows, columns, dimension, table_rows = integers(args, 5, 4)
     codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
+    starts = vector(args, starts_ptr, columns)
     lanes = block_size(dtype)
     begin, end = partition(table_rows, 1, thread, threads)
     zero = block_of(dtype, 0)
     for i in range(begin * dimension, end * dimension, lanes):
         store(zero, out_ptr, i, end * dimension - i)
-    for row in range(rows):
-        start = 0
-        for column in range(columns):
-            place = row * columns + column
-            target = start + row_of(codes[place], sizes[column])
-            if begin <= target < end:
-                for i in range(0, dimension, lanes):
-                    left, at = dimension - i, target * dimension + i
-                    more = load(dtype, gradient_ptr, place * dimension + i, left)
-                    store(load(dtype, out_ptr, at, left) + more, out_ptr, at, left)
-            start += sizes[column]
+    for place in range(rows * columns):
+        column = place % columns
+        target = starts[column] + row_of(codes[place], sizes[column])
+        if begin <= target < end:
+            for i in range(0, dimension, lanes):
+                left, at = dimension - i, target * dimension + i
+                more = load(dtype, gradient_ptr, place * dimension + i, left)
+                store(load(dtype, out_ptr, at, left) + more, out_ptr, at, left)
