@@ -26,6 +26,9 @@ DELIMITERS = (",", ";", "\t", "|")
 
 SAMPLE_CHARACTERS, SAMPLE_ROWS = 2**16, 50
 
+MOST_COLUMNS = 100_000
+"""Each takes some 500 bytes, even if a file has only one row."""
+
 BLOCK_CELLS = 2**11
 """Cells that are Python objects at a time: few enough to stay in the processor's cache, and to be
 gone before Python's garbage collector counts them as old. 2^16 took twice as long."""
@@ -70,8 +73,8 @@ def read_table(
     Raises
     ------
     DataFileError
-        If a row has too few or too many cells, two columns have the same name, or the file is
-        empty, damaged or of another kind.
+        If a row has too few or too many cells, two columns have the same name, there are more than
+        100,000 of them, or the file is empty, damaged or of another kind.
     ArgumentError
         If another argument is impossible, or names a column that there is not.
     MissingPackageError
@@ -206,6 +209,11 @@ class Reader:
         first = next(rows, None)
         if first is None:
             raise DataFileError(f"{self.path}: the file is empty")
+        if len(first[1]) > MOST_COLUMNS:
+            raise DataFileError(
+                f"{self.path}: expected at most {MOST_COLUMNS:,} columns; got {len(first[1]):,}; "
+                f"is {self.delimiter!r} the right delimiter?"
+            )
         top = [cell.strip() for cell in first[1]]
         header = self.header
         if header == "auto":
@@ -238,7 +246,6 @@ class CellReader:
         Whether it turned out to be text after some cells were read as numbers.
     """
 
-    # A file of few bytes may have many columns, so that what each one takes counts.
     __slots__ = ("_blocks", "_codes", "_commas", "_mark", "_markers", "_values", "is_late")
 
     def __init__(self, markers: Markers, commas: bool, is_text: bool) -> None:

@@ -150,6 +150,13 @@ def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
         (b"a,a\n1,2\n", {}, DataFileError, "columns 0 and 1, counted from 0, are both called 'a'"),
         (b"a,b\n1,\xff\n", {}, DataFileError, "expected text in UTF-8"),
         (b'a,b\n1,"x\n', {}, DataFileError, "unexpected end of data"),
+        pytest.param(
+            b"1," * 100_001,
+            {},
+            DataFileError,
+            "expected at most 100,000 columns; got 100,002",
+            id="many columns",
+        ),
         (b"a,b\n1,2\n", {"text": ["c"]}, ArgumentError, "text: there is no column 'c'; valid: 'a'"),
         (b"a,b\n1,2\n", {"delimiter": ""}, ArgumentError, "delimiter: expected one character"),
         (b"a,b\n1,2\n", {"decimal": ";"}, ArgumentError, "decimal: expected"),
