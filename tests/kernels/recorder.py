@@ -20,6 +20,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from parity import operations
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers
 from gpunn.backends import get_backend
+from gpunn.backends.recording import record
 from gpunn.data import batches
 from gpunn.metrics.confusion import CountMetric
 
@@ -142,8 +144,10 @@ def record_operations(
         for layout in layouts:
             placed = operations.place(backend, host, dtype, layout)
             arguments = operations.resolved(backend, dtype, placed)
+            asked_for = record(partial(getattr(backend, case.operation), **arguments), backend)
+            run = backend.lower(asked_for)  # which may copy to the device, once for all steps
             with emulated_cuda.counters() as counts, recorder.recording():
-                getattr(backend, case.operation)(**arguments)
+                run(1)
             names = {launch["kernel"] for launch in recorder.finished}
             if not any(name.startswith("gpunn_") for name in names):
                 continue
@@ -304,7 +308,7 @@ def main(folder: Path, dtype: str, *layouts: str) -> None:
     training_runs(dtype)
     trained = list(emulated.sources())
     recorder.sources.update({source: number for number, source in enumerate(trained)})
-    recorded = list(record_operations(recorder, get_backend("cupy:0"), dtype, layouts))
+    recorded = list(record_operations(recorder, get_backend("cupy:0", graph=False), dtype, layouts))
     recorder.blob.close()
     sources = [
         {
