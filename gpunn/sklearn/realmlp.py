@@ -141,8 +141,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     Examples
     --------
     >>> from gpunn.sklearn import RealMLPClassifier
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
-    >>> y = ["small", "small", "small", "large"] * 10
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> y = ["small", "small", "small", "large"] * 50
     >>> classifier = RealMLPClassifier(epochs=8, random_state=0, backend="numpy")
     >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "colour": ["blue", None]})
     array(['small', 'large'], dtype='<U5')
@@ -202,10 +202,11 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
     Examples
     --------
     >>> from gpunn.sklearn import RealMLPRegressor
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
-    >>> regressor = RealMLPRegressor(epochs=8, random_state=0, backend="numpy")
-    >>> regressor.fit(X, [10.0, 20.0, 10.0, 40.0] * 10).score(X, [10.0, 20.0, 10.0, 40.0] * 10)
-    0.9...
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> regressor = RealMLPRegressor(epochs=32, batch_size=32, random_state=0)
+    >>> y = [10.0, 20.0, 10.0, 40.0] * 50
+    >>> regressor.fit(X, y).score(X, y) > 0.9
+    True
     """
 
     _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = REALMLP

@@ -35,7 +35,7 @@ TABM: dict[str, tuple[Constraint, ...]] = {
     "bins": (integer(1),),
     "learning_rate_init": parameters.COMMON["learning_rate_init"],
     "max_norm": parameters.COMMON["max_norm"],
-    "patience": (integer(1),),
+    "patience": (AUTO, integer(1)),
 }
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
@@ -78,7 +78,7 @@ class TabMEstimator(TabularEstimator):
             max_norm=self.max_norm,
             label_smoothing=getattr(self, "label_smoothing", 0.0),
             epochs=self.epochs,
-            patience=self.patience,
+            patience=given(self.patience),
             batch_size=given(self.batch_size),
             metric=given(self.metric),
         )
@@ -120,8 +120,9 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         Fraction of each target that is spread evenly over all classes.
     epochs : int, default=1000
         Most epochs.
-    patience : int, default=16
-        Epochs without an improvement after which training ends.
+    patience : int or "auto", default="auto"
+        Epochs without an improvement after which training ends. "auto" is 16, and where these have
+        fewer than 256 updates, because the table is small, as many as have 256.
     batch_size : int or "auto", default="auto"
         "auto" is 256, and with 15,000 training rows or more 512, from 100,000 on 1,024.
     metric, validation_fraction, class_weight, columns, missing_values, backend, dtype, random_state
@@ -137,8 +138,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     Examples
     --------
     >>> from gpunn.sklearn import TabMClassifier
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
-    >>> y = ["small", "small", "small", "large"] * 10
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
+    >>> y = ["small", "small", "small", "large"] * 50
     >>> classifier = TabMClassifier(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
     >>> classifier.fit(X, y).predict({"size": [1.5, 4.0], "colour": ["blue", None]})
     array(['small', 'large'], dtype='<U5')
@@ -164,7 +165,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         max_norm: float | None = 1.0,
         label_smoothing: float = 0.0,
         epochs: int = 1000,
-        patience: int = 16,
+        patience: Any = "auto",
         batch_size: Any = "auto",
         metric: str = "auto",
         validation_fraction: float = 0.2,
@@ -203,10 +204,11 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
     Examples
     --------
     >>> from gpunn.sklearn import TabMRegressor
-    >>> X = {"size": [1.0, 2.0, None, 4.0] * 10, "colour": ["red", "blue", "red", None] * 10}
+    >>> X = {"size": [1.0, 2.0, None, 4.0] * 50, "colour": ["red", "blue", "red", None] * 50}
     >>> regressor = TabMRegressor(hidden_layer_sizes=(32,), random_state=0, backend="numpy")
-    >>> regressor.fit(X, [10.0, 20.0, 10.0, 40.0] * 10).score(X, [10.0, 20.0, 10.0, 40.0] * 10)
-    0.9...
+    >>> y = [10.0, 20.0, 10.0, 40.0] * 50
+    >>> regressor.fit(X, y).score(X, y) > 0.9
+    True
     """
 
     _constraints: ClassVar[dict[str, tuple[Constraint, ...]]] = TABM
@@ -228,7 +230,7 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
         weight_decay: float = 0.0003,
         max_norm: float | None = 1.0,
         epochs: int = 1000,
-        patience: int = 16,
+        patience: Any = "auto",
         batch_size: Any = "auto",
         metric: str = "auto",
         validation_fraction: float = 0.2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,6 +41,9 @@ KINDS = ("mini", "full", "packed")
 BATCHES = ((0, 256), (15_000, 512), (100_000, 1024))
 """Rows of a batch, by the number of training rows."""
 
+PATIENCE, LEAST_UPDATES = 16, 256
+"""Epochs and updates without an improvement, after both of which training ends."""
+
 
 def tabm(
     schema: Schema,
@@ -62,7 +66,7 @@ def tabm(
     max_norm: float | None = 1.0,
     label_smoothing: float = 0.0,
     epochs: int = 1000,
-    patience: int = 16,
+    patience: int | None = None,
     batch_size: int | None = None,
     metric: str | None = None,
 ) -> Recipe:
@@ -112,8 +116,9 @@ def tabm(
         For classification.
     epochs : int
         Most epochs.
-    patience : int
-        Epochs without an improvement after which training ends.
+    patience : int or None
+        Epochs without an improvement after which training ends. None is 16, and where these have
+        fewer than 256 updates, because the table is small, as many as have 256.
     batch_size : int or None
         None is 256, from 15,000 training rows on 512, from 100,000 on 1,024.
     metric : str or None
@@ -177,9 +182,13 @@ def tabm(
     optimizer = AdamW(learning_rate, weight_decay=weight_decay, max_norm=max_norm)
     if batch_size is None:
         batch_size = batch_rows(len(X), BATCHES)
+    batch_size = check_integer("batch_size", batch_size)
+    if patience is None:
+        updates = math.ceil(len(X) / batch_size)
+        patience = max(PATIENCE, math.ceil(LEAST_UPDATES / updates))
     options = {
         "epochs": check_integer("epochs", epochs),
-        "batch_size": check_integer("batch_size", batch_size),
+        "batch_size": batch_size,
         "callbacks": [EarlyStopping(f"val_{metric}", patience=patience)],
     }
     return Recipe(layers, loss, optimizer, metric, options)

@@ -96,8 +96,14 @@ def test_defaults():
     optimizer = recipe.optimizer
     assert (optimizer.learning_rate.rate, optimizer.weight_decay) == (0.002, 0.0003)
     assert optimizer.max_norm == 1
-    assert recipe.options["callbacks"][0].patience == 16
     assert not recipe.layers[-1].clip
+
+
+@pytest.mark.parametrize(("rows", "patience"), [(60, 256), (700, 86), (6400, 16), (20_000, 16)])
+def test_patience_is_in_epochs_and_updates(rows, patience):
+    """A table of 700 rows has 3 updates an epoch, so 86 epochs have 256."""
+    recipe = tabm(SCHEMA, np.resize(X, (rows, SCHEMA.width)), 1, "regression")
+    assert recipe.options["callbacks"][0].patience == patience
 
 
 def test_edges_are_quantiles():
