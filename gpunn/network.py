@@ -232,6 +232,8 @@ class Sequential(Described):
                     f"inputs of shape {self.input_shape}; make it with input_shape={schema.width}"
                 )
             self.feature_names = schema.names
+        elif self._schema is not None:
+            self.feature_names = None
         self._schema = schema
 
     def _infer_shapes(self) -> list[Shape]:

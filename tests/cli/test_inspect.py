@@ -52,6 +52,22 @@ def test_nothing_looks_wrong(gpunn):
     assert "Target" not in gpunn("inspect", "numbers.csv").stdout
 
 
+def test_a_column_without_values(gpunn):
+    Path("empty.csv").write_text("a,b\n,2\n,3\n")
+    assert gpunn("inspect", "empty.csv").stdout == (
+        "empty.csv: 2 rows, 2 columns\n"
+        "\n"
+        "column  kind    becomes  missing  values\n"
+        "a       number  dropped  2\n"
+        "b       number  number            2 to 3, median 2\n"
+        "\n"
+        "A row becomes 1 number and 0 categories.\n"
+        "\n"
+        "What looks wrong:\n"
+        "  a: dropped: no row has a value\n"
+    )
+
+
 def test_numbers_far_from_all_others(gpunn):
     cells = "".join(f"{number}\n" for number in [*range(20, 60), 999, -500])
     Path("ages.csv").write_text("age\n" + cells)

@@ -145,6 +145,24 @@ def test_arrays_of_other_libraries():
     assert np.array_equal(table_of(array).column("1"), [2, 5])
 
 
+class OnDevice:
+    """An array that NumPy can't take."""
+
+    def __len__(self):
+        return 2
+
+    def __array__(self, *arguments, **options):
+        raise TypeError("implicit conversion is not allowed")
+
+
+@pytest.mark.parametrize(("frame", "place"), [(OnDevice(), "X"), ({"a": OnDevice()}, "column 'a'")])
+def test_arrays_on_a_device(frame, place):
+    with pytest.raises(
+        DataError, match=f"{place}: NumPy can't take a OnDevice .implicit.* copying"
+    ):
+        Schema.fit(frame)
+
+
 class Lazy:
     """A frame that is not computed yet."""
 

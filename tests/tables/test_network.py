@@ -178,6 +178,8 @@ def test_a_schema_of_another_width(tmp_path):
 def test_what_is_no_schema():
     model = network()
     with pytest.raises(ArgumentTypeError, match=r"schema: expected a gpunn\.tables\.Schema"):
-        model.schema = model.schema.to_json()
+        model.schema = {"columns": []}
+    model.schema = None
+    assert model.feature_names is None
     with pytest.raises(ArgumentError, match=r"makes 1 numbers .* \(3,\); make it with"):
         model.schema = Schema.fit({"x": [1, 2]})

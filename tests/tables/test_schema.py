@@ -242,6 +242,7 @@ def test_too_large_for_the_type():
         (["2026/01/01 10:00", "2026/02/01 11:00"], "datetime"),
         (["2026-01-01 10:00", "2026-02-01 11:59"], "datetime"),
         (["2026-01-01 10:00:59", "", "2026-02-01T11:59:00"], "datetime"),
+        ([np.datetime64("2026-01-01"), np.datetime64("2026-02-01")], "datetime"),
         (["2026-01-01", "2026-02-30"], "category"),
         (["2026-01-01x10:00", "2026-02-03"], "category"),
         (["20260101", "2026-02-03"], "category"),
@@ -264,6 +265,12 @@ def test_kinds(cells, kind):
     [
         ([1, 2, 2], "category", ("1", "2")),
         ([1.0, None, 2.5], "category", ("1", "2.5")),
+        (np.array([2.5, np.nan, 1, np.nan]), "category", ("1", "2.5")),
+        (
+            np.array(["2026-01-02", "NaT", "2026-01-01"], "M8[D]"),
+            "category",
+            ("2026-01-01", "2026-01-02"),
+        ),
         ([2**60, 2**60 + 1], "category", ("1152921504606846976", "1152921504606846977")),
         (["yes", "no", "Y"], "boolean", ("False", "True")),
         ([1, 0, None], "boolean", ("False", "True")),
@@ -302,6 +309,16 @@ def test_missing_values():
         ([None, "a", "a"], False, "the same in every row that has a value"),
         (["2026-01-01"] * 3, True, "dropped: the same in every row"),
         ([None, "2026-01-01"], False, "the same in every row that has a value"),
+        (
+            ["2026-01-05", "2026-01-12"],
+            True,
+            "dropped: its year, month, day of the week and hour are the same in every row",
+        ),
+        (
+            ["2026-01-05", "2026-01-12", None],
+            False,
+            "its year, month, day of the week and hour are the same in every row",
+        ),
         ([None, None, 3, 4, None], False, "missing in 60 % of the rows"),
         (
             [f"user{number}" for number in range(20)],
