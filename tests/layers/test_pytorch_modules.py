@@ -1,11 +1,22 @@
 """Layers for tables against PyTorch's modules of the papers' authors, where these are installed."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from layers.checking import attached
 
 from gpunn.backends.numpy import NumpyBackend
-from gpunn.layers import MemberDense, Members, PeriodicEmbedding, PiecewiseLinearEmbedding
+from gpunn.layers import (
+    Dense,
+    Embedding,
+    MemberDense,
+    Members,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    Scale,
+)
 from gpunn.workspace import Workspace
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -46,6 +57,15 @@ def compare(layer, module, shape, pairs):
     for name, theirs, arranged in pairs:
         found = arranged(layer.gradients[name])
         np.testing.assert_allclose(found, theirs.grad.numpy(), TOLERANCE, TOLERANCE)
+
+
+def parameters_like(layer, names):
+    """Return PyTorch's parameters for some of a layer's, and the pairs of both."""
+    own = {
+        name: torch.nn.Parameter(torch.zeros(layer.values[name].shape, dtype=torch.float64))
+        for name in names
+    }
+    return own, [(name, parameter, same) for name, parameter in own.items()]
 
 
 def same(array):
@@ -120,6 +140,63 @@ def test_piecewise_linear_embeddings(embeddings, version, activation):
         pairs.append(("linear_weights", module.linear0.weight, same))
         pairs.append(("biases", module.linear0.bias, same))
     compare(layer, module, (COLUMNS,), pairs)
+
+
+def test_pbld():
+    """RealMLP's embedding, by its formula."""
+    layer = PeriodicEmbedding(6, 3, 0.3)
+    trained_arrays(layer, (COLUMNS,))
+    own, pairs = parameters_like(layer, ("frequencies", "phases", "weights", "biases"))
+
+    def embedding(x):
+        angle = 2 * torch.pi * own["frequencies"] * x[:, :, None] + own["phases"]
+        linear = torch.einsum("rck,cko->rco", torch.cos(angle), own["weights"]) + own["biases"]
+        return torch.cat([linear, x[:, :, None]], dim=2)
+
+    compare(layer, embedding, (COLUMNS,), pairs)
+
+
+@pytest.mark.parametrize("activation", ["selu", "mish"])
+def test_blocks_of_realmlp(activation):
+    f = getattr(torch.nn.functional, activation)
+    scale, dense = Scale(), Dense(5, parametrization="ntp")
+    parametric = ParametricActivation(activation)
+    for layer, names, formula in (
+        (scale, ("factors",), lambda x, factors: factors * x),
+        (dense, ("weights", "biases"), lambda x, W, b: x @ W / COLUMNS**0.5 + b),
+        (parametric, ("alpha",), lambda x, alpha: x + alpha * (f(x) - x)),
+    ):
+        trained_arrays(layer, (COLUMNS,))
+        own, pairs = parameters_like(layer, names)
+        compare(layer, partial(with_arrays, formula, own), (COLUMNS,), pairs)
+
+
+def with_arrays(formula, own, x):
+    return formula(x, *own.values())
+
+
+def test_embeddings_of_codes():
+    sizes = [3, 5]
+    layer = Embedding(sizes, 4)
+    trained_arrays(layer, (2,))
+    modules = [torch.nn.Embedding(size, 4).double() for size in sizes]
+    table = np.split(layer.values["table"], [3])
+    for module, rows in zip(modules, table, strict=True):
+        module.weight.data = torch.from_numpy(rows.copy())
+    codes = np.stack([RANDOM.integers(0, size, ROWS) for size in sizes], 1)
+    workspace = Workspace(NumpyBackend(), "float64", ROWS, training=True)
+    x = codes.astype(np.float64)
+    y = layer.forward(x, workspace)
+    chosen = [
+        module(column) for module, column in zip(modules, torch.from_numpy(codes).T, strict=True)
+    ]
+    expected = torch.cat(chosen, dim=1)
+    np.testing.assert_array_equal(y, expected.detach().numpy())
+    gradient = RANDOM.standard_normal(y.shape)
+    expected.backward(torch.from_numpy(gradient))
+    layer.backward(x, y, gradient.copy(), workspace, False)
+    theirs = np.concatenate([module.weight.grad.numpy() for module in modules])
+    np.testing.assert_allclose(layer.gradients["table"], theirs, TOLERANCE, TOLERANCE)
 
 
 def test_members(tabm):
