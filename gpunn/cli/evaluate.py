@@ -12,6 +12,7 @@ from gpunn.cli.options import (
     best_option,
     imports_option,
     load_run,
+    only_one,
     run_argument,
 )
 from gpunn.cli.text import metrics_text
@@ -21,14 +22,14 @@ __all__ = ["evaluate"]
 
 @click.command(short_help="Print a trained network's loss and metrics.")
 @run_argument
+@click.argument("rows_path", type=click.Path(path_type=Path), required=False, metavar="[DATA]")
 @backend_option
 @best_option
 @imports_option
 @click.option(
     "--data-path",
     type=click.Path(path_type=Path),
-    help="Labelled rows to evaluate on instead of the test part: a CSV, NPZ or NPY file, or a "
-    "folder of IDX files (their test part).",
+    help="Labelled rows, instead of DATA.",
 )
 @click.option(
     "--target-path",
@@ -38,6 +39,7 @@ __all__ = ["evaluate"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     run_dir: Path,
+    rows_path: Path | None,
     backend: str | None,
     best: bool,
     allow_imports: bool,
@@ -47,22 +49,25 @@ def evaluate(
 ) -> None:
     """Print the loss and metrics of a trained network.
 
-    RUN_DIR is the folder that `gpunn train` wrote. By default the network is evaluated on the test
-    part of the data that it was trained on.
+    RUN_DIR is the folder that `gpunn train` wrote, and DATA has labelled rows: a CSV, NPZ or NPY
+    file, or a folder of IDX files, whose test part is meant. For a network that was trained on a
+    table it is a table, which may be TSV or Parquet too. By default the network is evaluated on the
+    test part of the data that it was trained on.
     """
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_part, make_trainer
     from gpunn.experiment.data import load, read_part
     from gpunn.storage.files import finite_or_none
 
+    data_path = only_one(rows_path, data_path, "DATA", "--data-path")
     if target_path is not None and data_path is None:
         raise click.UsageError("--target-path needs --data-path")
     model, objects, config = load_run(run_dir, best, backend, allow_imports)
     trainer = make_trainer(model, objects, config.training)
     if data_path is not None:
-        part = read_part(data_path, target_path, config, model.metadata)
+        part = read_part(data_path, target_path, config, model.metadata, objects.loss)
     else:
-        parts = load(config).split(config.data, trainer.loss, model.output_shape[0])
+        parts = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
         if parts.test is None:
             raise DataError(
                 f"{run_dir}: the run's data has no test part; give labelled rows by --data-path"

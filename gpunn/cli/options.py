@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
-__all__ = ["backend_option", "best_option", "imports_option", "load_run", "run_argument"]
+__all__ = [
+    "backend_option",
+    "best_option",
+    "imports_option",
+    "load_run",
+    "only_one",
+    "run_argument",
+]
 
 backend_option = click.option(
     "--backend",
@@ -42,7 +49,7 @@ def load_run(
     from gpunn.config import load_config
     from gpunn.errors import ModelFileError
     from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
-    from gpunn.experiment.metadata import check_metadata
+    from gpunn.experiment.metadata import check_metadata, check_schema
     from gpunn.experiment.objects import Objects
     from gpunn.load import load_model
     from gpunn.storage.models import FINAL
@@ -61,4 +68,12 @@ def load_run(
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
     model = load_model(path, config.get_backend(backend))
     check_metadata(path, model.metadata, config.data)
+    check_schema(path, model, config.data)
     return model, objects, config
+
+
+def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -> Path | None:
+    """Return what was given by an argument or an option, or raise an error if both were."""
+    if argument is not None and option is not None:
+        raise click.UsageError(f"{flag}: can't be given beside {name}")
+    return option if argument is None else argument

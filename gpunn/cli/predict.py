@@ -12,6 +12,7 @@ from gpunn.cli.options import (
     best_option,
     imports_option,
     load_run,
+    only_one,
     run_argument,
 )
 
@@ -20,12 +21,12 @@ __all__ = ["predict"]
 
 @click.command(short_help="Predict from rows of data.")
 @run_argument
+@click.argument("input_path", type=click.Path(path_type=Path), required=False, metavar="[INPUT]")
 @click.option(
     "--input",
-    "input_path",
+    "named_input",
     type=click.Path(path_type=Path),
-    required=True,
-    help="Rows to predict from: an NPY, NPZ or CSV file.",
+    help="Rows to predict from, instead of INPUT.",
 )
 @click.option(
     "--output",
@@ -43,7 +44,8 @@ __all__ = ["predict"]
 @imports_option
 def predict(
     run_dir: Path,
-    input_path: Path,
+    input_path: Path | None,
+    named_input: Path | None,
     output_path: Path | None,
     probabilities: bool,
     backend: str | None,
@@ -52,7 +54,9 @@ def predict(
 ) -> None:
     """Predict from rows of data with a trained network.
 
-    RUN_DIR is the folder that `gpunn train` wrote. For classes, the prediction is the most probable
+    RUN_DIR is the folder that `gpunn train` wrote, and INPUT a file with rows: NPY, NPZ, or CSV.
+    For a network that was trained on a table it is a table, which may be TSV or Parquet too. For
+    classes, the prediction is the most probable
     one, by the name it had in the training data; for numbers, it is the number.
     """
     import numpy as np
@@ -62,11 +66,14 @@ def predict(
     from gpunn.experiment.predictions import interpret
     from gpunn.storage.files import write_atomically
 
+    path = only_one(input_path, named_input, "INPUT", "--input")
+    if path is None:
+        raise click.UsageError("INPUT: a file with rows to predict from is needed")
     if output_path is not None and output_path.suffix not in (".npy", ".csv"):
         raise click.UsageError(f"--output: expected a name in .npy or .csv; got {output_path}")
     model, objects, config = load_run(run_dir, best, backend, allow_imports)
-    X = read_inputs(input_path, config, model.metadata)
-    predictions = interpret(model.predict(X), objects.loss, model.classes)
+    X = read_inputs(path, config, model.metadata)
+    predictions = interpret(model.predict(X), objects.loss, model.classes, model.target_names)
     if probabilities and predictions.probabilities is None:
         raise ArgumentError(
             f"--probabilities: a network trained with {objects.loss.name!r} gives no probabilities"
@@ -81,4 +88,4 @@ def predict(
     else:
         click.echo(predictions.table(probabilities), nl=False)
     if output_path is not None:
-        click.echo(f"{output_path}: {X.shape[0]:,} predictions", err=True)
+        click.echo(f"{output_path}: {len(X):,} predictions", err=True)

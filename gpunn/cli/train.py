@@ -13,14 +13,37 @@ from gpunn.cli.options import backend_option, imports_option
 from gpunn.cli.text import metrics_text, summary_table
 
 if TYPE_CHECKING:
+    from gpunn.config import Config
     from gpunn.experiment import Experiment, RunFolder
     from gpunn.training.checkpoint import Checkpoint
 
 __all__ = ["train"]
 
+DEFAULT = "mlp"
+"""The network for a table, unless another one is named."""
+
+HELD_OUT = 0.2
+"""Part of a table's rows that is for testing, and of the others for validation."""
+
+TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
+
 
 @click.command(short_help="Train a network and keep the run in a folder.")
 @click.argument("config", type=click.Path(path_type=Path))
+@click.option(
+    "--target",
+    "targets",
+    metavar="NAME",
+    multiple=True,
+    help="Column of a table to predict. May be given several times, for numbers.",
+)
+@click.option("--model", metavar="NAME", help=f"Network for a table.  [default: {DEFAULT}]")
+@click.option(
+    "--drop",
+    metavar="NAME",
+    multiple=True,
+    help="Column of a table to leave out. May be given several times.",
+)
 @backend_option
 @click.option(
     "--set",
@@ -41,6 +64,9 @@ __all__ = ["train"]
 @click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def train(
     config: Path,
+    targets: tuple[str, ...],
+    model: str | None,
+    drop: tuple[str, ...],
     backend: str | None,
     settings: tuple[str, ...],
     output: Path | None,
@@ -51,19 +77,21 @@ def train(
 ) -> None:
     """Train the network that CONFIG describes, and keep everything in a folder.
 
-    CONFIG is a TOML file, or the folder of an earlier run, whose configuration is used again.
+    CONFIG is a TOML file, or the folder of an earlier run, whose configuration is used again. Or it
+    is a table, a CSV, TSV or Parquet file, and --target says what to predict: the configuration is
+    then made, and kept with the run.
+
     Ctrl-C or SIGTERM ends training after the current step; what was trained so far is kept, and
     --resume goes on from there.
     """
-    from gpunn.config import load_config
     from gpunn.experiment import RunFolder, build
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other")
     config, output = _places(config, output)
-    settled = load_config(config, settings)
+    described = _configuration(config, targets, model, drop, settings)
     with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
-        experiment = build(settled, settled.get_backend(backend), allow_imports=allow_imports)
+        experiment = build(described, described.get_backend(backend), allow_imports=allow_imports)
         _train(experiment, folder, quiet)
 
 
@@ -105,7 +133,42 @@ def _places(config: Path, output: Path | None) -> tuple[Path, Path]:
     if config.is_dir():
         return config / "config.json", output or config
     name = config.absolute().parent.name if config.name == "config.json" else config.stem
-    return config, output or Path("runs", name)
+    return config, output or Path("runs", name.removesuffix(".csv").removesuffix(".tsv"))
+
+
+def _configuration(
+    path: Path,
+    targets: tuple[str, ...],
+    model: str | None,
+    drop: tuple[str, ...],
+    settings: tuple[str, ...],
+) -> Config:
+    """Return the configuration in a file, or one for a table."""
+    from gpunn.config import load_config, parse_config, set_value
+
+    if not targets:
+        if TABLE_SUFFIXES.intersection(path.suffixes):
+            raise click.UsageError(f"{path} is a table; say by --target which column to predict")
+        for option, value in (("--model", model), ("--drop", drop)):
+            if value:
+                raise click.UsageError(f"{option} is for a table, with --target")
+        return load_config(path, settings)
+    if path.suffix in (".toml", ".json"):
+        raise click.UsageError(f"--target is for a table; {path} is a configuration")
+    raw = {
+        "data": {
+            "dataset": "table",
+            "path": str(path.absolute()),
+            "target": targets[0] if len(targets) == 1 else list(targets),
+            "drop": list(drop),
+            "test_fraction": HELD_OUT,
+            "validation_fraction": HELD_OUT,
+        },
+        "model": {"name": model or DEFAULT},
+    }
+    for setting in settings:
+        set_value(raw, setting)
+    return parse_config(raw, Path())
 
 
 def _silence(text: str) -> None:

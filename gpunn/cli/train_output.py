@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import click
 
 from gpunn.cli.text import epoch_text
+from gpunn.config import TableFile
 from gpunn.experiment import Experiment
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
@@ -34,12 +35,25 @@ class TrainOutput(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         click.echo(trainer.model.summary())
         click.echo(f"backend: {', '.join(trainer.model.backend.describe().values())}")
+        for line in self._table():
+            click.echo(line)
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         click.echo(f"rows: {', '.join(counts)}")
         if self.note:
             click.echo(self.note)
         click.echo()
+
+    def _table(self) -> Iterator[str]:
+        """Yield what is said of a table: what its columns became, and what is predicted."""
+        data, model = self.experiment.config.data, self.experiment.trainer.model
+        if model.schema is None or not isinstance(data, TableFile):
+            return
+        used = sum(not column.dropped for column in model.schema.columns)
+        numbers, categories = len(model.schema.numbers), len(model.schema.categories)
+        yield f"columns: {used}, as {numbers} numbers and {categories} categories"
+        kind = f"{len(model.classes)} classes" if model.classes else "numbers"
+        yield f"target: {', '.join(data.targets)} ({kind})"
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.epochs:

@@ -27,9 +27,10 @@ the top, which may be left out, and three tables:
 
 A fourth table, `[backend_options]`, says how a CUDA device computes.
 
-Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `NPZ` and `NPY` (`[data]`, by
-its `dataset`), `Model`, `Training` and `BackendOptions`; each key is an attribute. What it means is
-said in docs/configuration.md.
+Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
+(`[data]`, by its `dataset`), `Model`, `Training` and `BackendOptions`; each key is an attribute.
+What it means is said in docs/configuration.md. A configuration that names its network is a `Draft`
+until `gpunn.experiment.build` has made that network.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table of the name and parameters, such as
@@ -60,7 +61,9 @@ from gpunn.config.tables import (
     Config,
     DataSet,
     Digits,
+    Draft,
     Model,
+    TableFile,
     Training,
 )
 from gpunn.configurable import field_names
@@ -78,7 +81,9 @@ __all__ = [
     "Config",
     "DataSet",
     "Digits",
+    "Draft",
     "Model",
+    "TableFile",
     "Training",
     "load_config",
     "parse_config",
@@ -160,10 +165,24 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
         If a key is unknown, has the wrong type or an impossible value.
     """
     try:
-        config: Config = typed(Config, raw)
+        config = _draft(raw) or typed(Config, raw)
     except ArgumentError as error:
         raise ConfigError(str(error)) from None
     return replace(config, data=_with_absolute_paths(config.data, folder))
+
+
+STAND_INS = {"loss": "mean_squared_error", "epochs": 1}
+"""Of what `[training]` needs, where a network with a name decides it."""
+
+
+def _draft(raw: dict[str, Any]) -> Draft | None:
+    """Return the configuration of a network with a name; None of another one."""
+    model, given = raw.get("model"), raw.get("training", {})
+    if not isinstance(model, dict) or model.get("name") is None or not isinstance(given, dict):
+        return None
+    config: Config = typed(Config, {**raw, "training": {**STAND_INS, **given}})
+    values = {name: getattr(config, name) for name in field_names(Config)}
+    return Draft(**values, given=given)
 
 
 def _with_absolute_paths(data: AnyDataSet, folder: Path) -> AnyDataSet:

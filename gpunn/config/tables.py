@@ -5,6 +5,7 @@ What each key means is said once, in docs/configuration.md, where a test looks f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -13,6 +14,9 @@ from gpunn.backends import Backend
 from gpunn.backends.selection import settle_backend
 from gpunn.configurable import check_fraction, check_integer, check_number, field_names
 from gpunn.errors import ArgumentError
+from gpunn.schema import typed
+from gpunn.tables import Kind
+from gpunn.tables.cells import MISSING_VALUES
 
 __all__ = [
     "CSV",
@@ -23,7 +27,9 @@ __all__ = [
     "Config",
     "DataSet",
     "Digits",
+    "Draft",
     "Model",
+    "TableFile",
     "Training",
 ]
 
@@ -164,7 +170,51 @@ class NPY(FileDataSet):
         self.exclude("test_fraction", "test_path")
 
 
-AnyDataSet: TypeAlias = Digits | MNIST | CSV | NPZ | NPY
+@dataclass(frozen=True, kw_only=True)
+class TableFile(FileDataSet):
+    """`dataset = "table"`: numbers, text, dates and gaps from a CSV, TSV or Parquet file.
+
+    What the columns are is learned from the training rows, as `gpunn.tables.Schema.fit` does, and
+    is part of the model. What files may look like is said in `gpunn.tables.read_table`, and what
+    targets may be in `gpunn.experiment.targets`.
+    """
+
+    dataset: Literal["table"] = "table"
+    target: str | list[str]
+    drop: list[str] = field(default_factory=list)
+    columns: Literal["auto"] | dict[str, Kind] = "auto"
+    missing_values: list[str] | None = None
+    scaling: Literal["auto", "robust", "quantile", "standard", "none"] = "auto"
+    header: bool | Literal["auto"] = "auto"
+    delimiter: str | None = None
+    decimal: str | None = None
+    validation_path: str | None = None
+    test_path: str | None = None
+
+    def __post_init__(self) -> None:
+        self.exclude("validation_fraction", "validation_path")
+        self.exclude("test_fraction", "test_path")
+        if self.standardize:
+            raise ArgumentError("standardize: codes of categories must stay; use 'scaling' instead")
+        names = self.targets
+        if not names or len(set(names)) < len(names):
+            raise ArgumentError(f"target: expected the names of different columns; got {names!r}")
+        for name in names:
+            if name in self.drop:
+                raise ArgumentError(f"drop: column {name!r} is the target")
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the columns to predict."""
+        return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Text that means a missing value."""
+        return MISSING_VALUES if self.missing_values is None else tuple(self.missing_values)
+
+
+AnyDataSet: TypeAlias = Digits | MNIST | CSV | TableFile | NPZ | NPY
 
 
 def check_layers(path: str, layers: list[Named]) -> list[Named]:
@@ -176,9 +226,18 @@ def check_layers(path: str, layers: list[Named]) -> list[Named]:
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Table):
-    """`[model]`."""
+    """`[model]`: layers, or the name of a network for tables, which makes its own."""
 
-    layers: Annotated[list[Named], check_layers]
+    layers: Annotated[list[Named], check_layers] | None = None
+    name: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.layers is None and self.name is None:
+            raise ArgumentError("layers: this key is needed, or 'name'")
+        self.exclude("layers", "name")
+        if self.parameters and self.name is None:
+            raise ArgumentError("parameters: they are of a network with a name; give 'name'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,3 +291,26 @@ class Config(Table):
         """Return the backend, with the configuration's options; an argument takes precedence."""
         options = self.backend_options or BackendOptions()
         return settle_backend(argument, self.backend, **options.plain())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft(Config):
+    """A configuration that names its network, which decides what `[training]` does not say.
+
+    Attributes
+    ----------
+    given : mapping
+        What `[training]` says, as plain data. `training` has stand-ins for what is needed and
+        missing there; in the configuration of a run nothing is.
+    """
+
+    given: Mapping[str, Any]
+
+    def plain(self) -> dict[str, Any]:
+        return {key: value for key, value in super().plain().items() if key != "given"}
+
+    def settled(self, training: Mapping[str, Any]) -> Config:
+        """Return the whole configuration, given what the network would have in `[training]`."""
+        values = {name: getattr(self, name) for name in field_names(Config)}
+        whole = typed(Training, {**training, **self.given}, "training")
+        return Config(**{**values, "training": whole})

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gpunn.backends import Backend
-from gpunn.config import Config, Training
+from gpunn.config import Config, Draft, TableFile, Training
 from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import load, warn_of_constant_columns
 from gpunn.experiment.monitoring import best_rule, settle_monitors
+from gpunn.experiment.networks import NamedNetwork, Task, entry_of, named_network
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.tables import learned_schema
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
+from gpunn.tables import Schema
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint
@@ -24,6 +30,8 @@ from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions
 
 __all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
+
+LOG = logging.getLogger("gpunn")
 
 
 @dataclass(frozen=True)
@@ -128,13 +136,22 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     """
     ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
     objects = Objects(config, allow_imports)
-    description = objects.described()
-    parts = load(config)
+    undecided = isinstance(config, Draft) and "loss" not in config.given
+    parts = load(config, None if undecided else objects.loss)
     warn_of_constant_columns(config.data, parts)
-    model = _network(config, objects.layers, parts, ops)
+    schema, layers, divided = None, objects.layers, parts
+    if isinstance(config.data, TableFile):
+        schema, divided = _learned(config, config.data, parts)
+    if isinstance(config, Draft):
+        network = _named(config, schema, divided)
+        layers, config = list(network.layers), config.settled(network.training)
+        objects = Objects(config, allow_imports)
+    description = objects.described()
+    model = _network(config, layers, parts, schema, ops)
     trainer = make_trainer(model, objects, config.training)
     parts = parts.with_classes(trainer.loss, model.output_shape[0])
     model.metadata = dict(parts.metadata)
+    model.schema = schema
     class_weight = _class_weight(config.training, model)
     builder = DatasetBuilder(model, trainer.loss, trainer.metrics)
     data = {
@@ -171,8 +188,46 @@ def make_trainer(model: Sequential, objects: Objects, training: Training) -> Tra
         raise ConfigError(f"training.{error}") from error
 
 
-def _network(config: Config, layers: list[Layer], parts: Parts, ops: Backend) -> Sequential:
-    whole = parts.training.source_inputs.shape
+def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Parts]:
+    """Learn a table's schema from the rows that are left to train on; return both.
+
+    The rows are divided here as they will be once the network is known, which needs the schema.
+    """
+    codes = parts.training.source_targets if "classes" in parts.metadata else None
+    parts = parts.divided(data, codes)
+    scaling = "robust" if config.model.name is None else entry_of(config.model.name).scaling
+    schema = learned_schema(data, parts.training, scaling, config.seed)
+    for problem in schema.problems:
+        LOG.warning("%s: column %s", data.path, problem)
+    return schema, parts
+
+
+def _named(config: Config, schema: Schema | None, parts: Parts) -> NamedNetwork:
+    """Return the network that a configuration names."""
+    if schema is None:
+        raise ConfigError(
+            f"model.name: {config.model.name!r} is a network for tables; it needs "
+            'data.dataset = "table"'
+        )
+    task = Task(
+        schema,
+        schema.encode(parts.training.inputs(), config.dtype),
+        len(parts.metadata.get("classes", ())),
+        len(parts.metadata.get("targets", [0])),
+        parts.validation is not None,
+    )
+    return named_network(config.model, task)
+
+
+def _network(
+    config: Config, layers: list[Layer], parts: Parts, schema: Schema | None, ops: Backend
+) -> Sequential:
+    rows = parts.training.source_inputs
+    if isinstance(rows, np.ndarray):
+        whole = rows.shape
+    else:
+        assert schema is not None
+        whole = (len(rows), schema.width)
     if len(whole) < 2:
         raise DataError(
             f"training X: expected an array of shape (rows, features); got {whole}. A single "

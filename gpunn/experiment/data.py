@@ -11,20 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet
+from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.labels import label_names, positions
-from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.parts import Part, Parts, Rows
+from gpunn.experiment.tables import labelled_rows, load_table, read_rows
+from gpunn.losses import Loss
+from gpunn.tables import Table
 
 __all__ = ["load", "read_inputs", "read_part", "warn_of_constant_columns"]
 
 LOG = logging.getLogger("gpunn")
 
 
-def load(config: Config) -> Parts:
+def load(config: Config, loss: Loss | None = None) -> Parts:
     """Return the data set of a configuration; fractions of it are not set aside yet.
+
+    Parameters
+    ----------
+    config : Config
+    loss : Loss or None
+        Whether the targets of a table are classes depends on it; see `gpunn.experiment.targets`.
 
     Raises
     ------
@@ -36,6 +45,8 @@ def load(config: Config) -> Parts:
     data = config.data
     if isinstance(data, CSV):
         return _load_csv(data, config.dtype)
+    if isinstance(data, TableFile):
+        return load_table(data, loss)
     if isinstance(data, NPZ):
         return Parts(
             _npz_part(data.path, data.X, data.y),
@@ -62,7 +73,7 @@ def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
     Of a CSV file's, which have names, and before training alone: evaluating a run would repeat it.
     """
     X = parts.training.source_inputs
-    if not isinstance(data, CSV) or len(X) < 2:
+    if not isinstance(data, CSV) or isinstance(X, Table) or len(X) < 2:
         return
     for number in np.flatnonzero((X[0] == X).all(axis=0)):
         name = parts.metadata["features"][number]
@@ -70,7 +81,11 @@ def warn_of_constant_columns(data: DataSet, parts: Parts) -> None:
 
 
 def read_part(
-    path: Path, target_path: Path | None, config: Config, metadata: Mapping[str, Any]
+    path: Path,
+    target_path: Path | None,
+    config: Config,
+    metadata: Mapping[str, Any],
+    loss: Loss | None = None,
 ) -> Part:
     """Return labelled rows from files other than the configuration's, to evaluate a model on.
 
@@ -84,6 +99,8 @@ def read_part(
         Says what the columns or arrays are called.
     metadata : mapping
         The model's; see `Parts`.
+    loss : Loss or None
+        What takes the targets.
 
     Raises
     ------
@@ -93,6 +110,10 @@ def read_part(
         If a file can't be opened.
     """
     data = config.data
+    if isinstance(data, TableFile):
+        if target_path is not None:
+            raise DataError(f"{target_path}: the targets of a table are columns of it")
+        return labelled_rows(str(path), data, metadata.get("classes"), loss)
     if path.suffix == ".npy" or target_path is not None:
         if path.suffix != ".npy" or target_path is None:
             raise DataError(f"{path}: inputs in an NPY file need targets in another, and only they")
@@ -116,11 +137,12 @@ def read_part(
     raise _unknown_kind(path, ".npz, .csv or .npy, or a folder of IDX files")
 
 
-def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> np.ndarray:
+def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> Rows:
     """Return rows without targets, to predict from.
 
-    Of a CSV file with a header the columns that the network was trained on are taken, by name. Of
-    one without, all columns are, or, where there are more, those at the same places.
+    Of a table all columns are returned; the network takes those that it knows, by name. Of a CSV
+    file with a header the columns that the network was trained on are taken, by name. Of one
+    without, all columns are, or, where there are more, those at the same places.
 
     Raises
     ------
@@ -130,6 +152,8 @@ def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> np.n
         If it can't be opened.
     """
     data = config.data
+    if isinstance(data, TableFile):
+        return read_rows(str(path), data)
     if path.suffix == ".npy":
         return load_npy(path)
     if path.suffix == ".npz":

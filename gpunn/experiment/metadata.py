@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from gpunn.config import CSV, DataSet
+from gpunn.config import CSV, DataSet, TableFile
 from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.network import Sequential
 from gpunn.schema import typed
 
-__all__ = ["check_metadata"]
+__all__ = ["check_metadata", "check_schema"]
 
 
 def check_names(path: str, names: list[str]) -> list[str]:
@@ -61,3 +62,9 @@ def check_metadata(path: Path, metadata: Mapping[str, Any], data: DataSet) -> No
         typed(kind, metadata, ignore_unknown=True)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has damaged metadata: {error}; train it again") from None
+
+
+def check_schema(path: Path, model: Sequential, data: DataSet) -> None:
+    """Raise a ModelFileError if a network that was trained on a table can't take its rows."""
+    if isinstance(data, TableFile) and model.schema is None:
+        raise ModelFileError(f"{path}: has no schema of the table's columns; train it again")

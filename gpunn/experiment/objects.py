@@ -38,6 +38,7 @@ class Objects:
     Attributes
     ----------
     layers : list of Layer
+        Empty if the network has a name, and makes its own.
     loss : Loss
     optimizer : Optimizer
     metrics : list of Metric
@@ -62,7 +63,7 @@ class Objects:
 
     def __post_init__(self) -> None:
         model, training = self.config.model, self.config.training
-        self.layers = self._make_all(Layer, model.layers, "model.layers")
+        self.layers = self._make_all(Layer, model.layers or [], "model.layers")
         self.loss = self._make(Loss, training.loss, "training.loss")
         self.optimizer = self._make(Optimizer, training.optimizer, "training.optimizer")
         self.metrics = self._make_all(Metric, training.metrics, "training.metrics")
@@ -115,7 +116,8 @@ class Objects:
     def described(self) -> dict[str, Any]:
         """Return the configuration in JSON types, every default of every object written out."""
         described: dict[str, Any] = self.config.plain()
-        described["model"]["layers"] = [self._description(layer) for layer in self.layers]
+        if self.config.model.name is None:
+            described["model"]["layers"] = [self._description(layer) for layer in self.layers]
         training = described["training"]
         training["loss"] = self._description(self.loss)
         training["optimizer"] = self._description(self.optimizer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,13 @@ from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.labels import check_classes, label_names, label_values, positions
 from gpunn.losses import Loss
+from gpunn.tables import Table
 
-__all__ = ["Part", "Parts"]
+__all__ = ["Part", "Parts", "Rows"]
+
+
+Rows: TypeAlias = "np.ndarray | Table"
+"""Inputs: an array, or a table as it was read, which a network with a schema takes."""
 
 
 @dataclass(frozen=True)
@@ -25,24 +30,29 @@ class Part:
 
     Attributes
     ----------
-    source_inputs, source_targets : ndarray
-        Inputs and targets of the source, which may be memory maps.
+    source_inputs : ndarray or Table
+        Inputs of the source.
+    source_targets : ndarray
+        Its targets. Arrays may be memory maps.
     indices : ndarray of int64 or None
         Which rows of the source are the part's; None is all of them.
     """
 
-    source_inputs: np.ndarray
+    source_inputs: Rows
     source_targets: np.ndarray
     indices: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        return int(self.source_inputs.shape[0]) if self.indices is None else len(self.indices)
+        return len(self.source_inputs) if self.indices is None else len(self.indices)
 
-    def inputs(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+    def inputs(self, start: int = 0, stop: int | None = None) -> Rows:
         """Return the inputs of the part's rows `start:stop`, by default of all."""
         X, rows = self.source_inputs, slice(start, stop)
+        if isinstance(X, Table):
+            indices = np.arange(len(X)) if self.indices is None else self.indices
+            return X.take(indices[rows])
         return X[rows] if self.indices is None else rows_of(X, self.indices[rows])
 
     def targets(self) -> np.ndarray:
@@ -57,13 +67,19 @@ class Part:
         not take long where a data set is larger than memory.
         """
         checksum = 0
-        for array in (self.source_inputs, self.source_targets):
-            bytes_a_row = max(1, array.itemsize * math.prod(array.shape[1:]))
+        for source in (self.source_inputs, self.source_targets):
+            bytes_a_row = 1
+            if isinstance(source, np.ndarray):
+                bytes_a_row = max(1, source.itemsize * math.prod(source.shape[1:]))
             count = min(self.rows, 1000, max(1, 2**24 // bytes_a_row))
             chosen = np.linspace(0, self.rows - 1, count).astype(np.int64)
             if self.indices is not None:
                 chosen = self.indices[chosen]
-            checksum = zlib.crc32(rows_of(array, chosen).tobytes(), checksum)
+            if isinstance(source, Table):
+                content = source.take(chosen).content()
+            else:
+                content = rows_of(source, chosen).tobytes()
+            checksum = zlib.crc32(content, checksum)
         return [self.rows, checksum]
 
     def take(self, rows: np.ndarray) -> Part:
@@ -82,8 +98,9 @@ class Parts:
     validation, test : Part or None
     metadata : dict
         What a model must remember of the data: "classes", the names of text targets, or numbers as
-        text where they name classes, and, of a CSV file, "header", whether it had one, and
-        "features", the columns' names, or numbers if it had none. In JSON types.
+        text where they name classes; of a CSV file, "header", whether it had one, and "features",
+        the columns' names, or numbers if it had none; of a table, "targets", the names of several.
+        In JSON types.
     """
 
     training: Part

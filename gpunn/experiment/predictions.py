@@ -31,11 +31,14 @@ class Predictions:
         knows none.
     labels : list of str
         Names of the columns of `probabilities`.
+    targets : sequence of str or None
+        Names of the columns of `values`, if there are several and they have names.
     """
 
     values: np.ndarray
     probabilities: np.ndarray | None
     labels: list[str]
+    targets: Sequence[str] | None = None
 
     def table(self, with_probabilities: bool) -> str:
         """Return CSV text: a header, then one line a row.
@@ -45,7 +48,9 @@ class Predictions:
         """
         width = 1 if self.values.ndim == 1 else self.values.shape[1]
         columns = self.values.reshape(-1, width)
-        names = ["prediction"] if width == 1 else [f"prediction_{i}" for i in range(width)]
+        names = ["prediction"]
+        if width > 1:
+            names = [f"prediction_{name}" for name in self.targets or range(width)]
         if with_probabilities and self.probabilities is not None:
             names += [f"probability_{label}" for label in self.labels]
             extra = [[f"{value:.9g}" for value in row] for row in self.probabilities]
@@ -68,12 +73,18 @@ def _cell(value: object, digits: int) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
-def interpret(outputs: np.ndarray, loss: Loss, classes: Sequence[str] | None) -> Predictions:
+def interpret(
+    outputs: np.ndarray,
+    loss: Loss,
+    classes: Sequence[str] | None,
+    targets: Sequence[str] | None = None,
+) -> Predictions:
     """Return what outputs of shape (rows, outputs) mean under the loss they were trained with.
 
     Where the loss's `output_activation` is "softmax", its probabilities and the class of the
     largest; where it is "sigmoid", its probabilities and 1 where that is above 1/2. Under any other
     loss outputs stand for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
+    `targets` are the outputs' names, if they have some.
 
     Raises
     ------
@@ -82,10 +93,10 @@ def interpret(outputs: np.ndarray, loss: Loss, classes: Sequence[str] | None) ->
     """
     activation, count = loss.output_activation, outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):
-        return Predictions(outputs[:, 0] if count == 1 else outputs, None, [])
+        return Predictions(outputs[:, 0] if count == 1 else outputs, None, [], targets)
     found = probabilities(outputs, activation)
     if activation == "sigmoid" and count > 1:
-        return Predictions((outputs > 0).astype(np.int64), found, _labels(None, count))
+        return Predictions((outputs > 0).astype(np.int64), found, _labels(targets, count), targets)
     if classes is not None:
         check_class_count(classes, count, "classes")
     decided = outputs.argmax(axis=1) if activation == "softmax" else outputs[:, 0] > 0

@@ -104,7 +104,7 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
         If a file can't be opened.
     """
     outputs = model.output_shape[0]
-    parts = load(config).split(config.data, objects.loss, outputs)
+    parts = load(config, objects.loss).split(config.data, objects.loss, outputs)
     name, part = list(parts.by_name.items())[-1]
     rows = {name: part.rows for name, part in parts.by_name.items()}
     # In chunks, since the file may be larger than memory.
@@ -114,9 +114,12 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
             for start in range(0, part.rows, CHUNK_ROWS)
         ]
     )
-    pixels = image_shape(config, part.source_inputs)
+    X, pixels = None, None
+    if isinstance(part.source_inputs, np.ndarray):
+        pixels = image_shape(config, part.source_inputs)
+        X = None if pixels is None else np.asarray(part.inputs())
     found = outcome(raw, part, objects, model)
-    return Findings(name, rows, None if pixels is None else part.inputs(), pixels, found)
+    return Findings(name, rows, X, pixels, found)
 
 
 def outcome(

@@ -6,10 +6,10 @@ A `Schema` is learned from the training rows, and is part of the network that it
 
 from __future__ import annotations
 
-from gpunn.tables.columns import Column, EncodedCategory
+from gpunn.tables.columns import Column, EncodedCategory, Kind
 from gpunn.tables.files import read_table
 from gpunn.tables.frames import table_of
 from gpunn.tables.schema import Schema
 from gpunn.tables.table import Table
 
-__all__ = ["Column", "EncodedCategory", "Schema", "Table", "read_table", "table_of"]
+__all__ = ["Column", "EncodedCategory", "Kind", "Schema", "Table", "read_table", "table_of"]

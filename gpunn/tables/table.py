@@ -173,6 +173,18 @@ class Table:
             title=self.title,
         )
 
+    def content(self) -> bytes:
+        """Return bytes that tell tables with other names or cells apart, as a checksum needs."""
+        found = bytearray()
+        for name in self.names:
+            cells = self.column(name)
+            if isinstance(cells, Coded):
+                texts = np.array([*map(repr, cells.values), ""], object)[cells.codes]
+                found += "\0".join([name, *texts.tolist()]).encode("utf-8", "backslashreplace")
+            else:
+                found += name.encode() + np.ascontiguousarray(cells).tobytes()
+        return bytes(found)
+
 
 def check_column_names(names: Sequence[str], title: str) -> None:
     """Raise a DataError if a column has no name, or that of another one."""
