@@ -19,7 +19,7 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.optional import require
 
-__all__ = ["Chart", "Line", "bars", "heat_map", "lines", "scatter"]
+__all__ = ["Chart", "Line", "bars", "heat_map", "lines", "ranking", "scatter"]
 
 Row = tuple[Any, ...]
 
@@ -288,6 +288,56 @@ def bars(
         for low, high, count in zip(edges, edges[1:], counts, strict=False)
     ]
     return Chart(key, title, description, drawn(key, draw), ("from", "to", "rows"), rows)
+
+
+def ranking(
+    key: str,
+    title: str,
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    most: int,
+    label: str,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    description: str,
+    note: str,
+    reference: float | None = None,
+) -> Chart:
+    """Return horizontal bars, the first one on top.
+
+    Parameters
+    ----------
+    key, title, note : str
+    names : sequence of str
+    values : sequence of float
+    most : int
+        How many are drawn.
+    label : str
+        Of the values.
+    columns, rows
+        The numbers, as a table.
+    description : str
+    reference : float or None
+        Where a line is drawn across the bars.
+    """
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:most]]
+    lengths = drawable(values[:most])
+
+    def draw(axes: Any) -> None:
+        for place, length in enumerate(lengths):
+            axes.barh(place, length, 0.7, color=COLOURS[0], alpha=0.75, gid=f"bar-{place}")
+        axes.axvline(0, color=MUTED, linewidth=0.9)
+        if reference is not None and abs(reference) <= LARGEST_DRAWN:
+            axes.axvline(reference, color=MUTED, linewidth=0.7, dashes=(2, 2))
+        axes.set_ylim(len(short) - 0.5, -0.5)
+        axes.set_yticks(range(len(short)), short)
+        axes.grid(False)
+        axes.grid(True, axis="x")
+        axes.set_xlabel(label)
+
+    svg = drawn(key, draw, height=0.8 + 0.22 * max(3, len(short)))
+    return Chart(key, title, description, svg, columns, rows[:POINTS], (), note)
 
 
 def heat_map(

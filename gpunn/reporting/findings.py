@@ -12,6 +12,7 @@ from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part
 from gpunn.experiment.predictions import interpret
 from gpunn.network import Sequential
+from gpunn.reporting.columns import ColumnFindings, examine_columns
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
@@ -84,6 +85,8 @@ class Findings:
     pixels : tuple of int or None
         Shape (height, width) or (height, width, colours) if a row is an image.
     outcome : Classes, Labels or Numbers
+    columns : ColumnFindings or None
+        What its columns are to the network, if it is a table.
     """
 
     part: str
@@ -91,6 +94,7 @@ class Findings:
     X: np.ndarray | None
     pixels: tuple[int, ...] | None
     outcome: Classes | Labels | Numbers
+    columns: ColumnFindings | None = None
 
 
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
@@ -107,6 +111,10 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     parts = load(config, objects.loss).split(config.data, objects.loss, outputs)
     name, part = list(parts.by_name.items())[-1]
     rows = {name: part.rows for name, part in parts.by_name.items()}
+    if not isinstance(part.source_inputs, np.ndarray):
+        found = outcome(model.predict(part.inputs()), part, objects, model)
+        columns = examine_columns(model, objects.loss, parts)
+        return Findings(name, rows, None, None, found, columns)
     # In chunks, since the file may be larger than memory.
     raw = np.concatenate(
         [
@@ -114,12 +122,9 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
             for start in range(0, part.rows, CHUNK_ROWS)
         ]
     )
-    X, pixels = None, None
-    if isinstance(part.source_inputs, np.ndarray):
-        pixels = image_shape(config, part.source_inputs)
-        X = None if pixels is None else np.asarray(part.inputs())
-    found = outcome(raw, part, objects, model)
-    return Findings(name, rows, X, pixels, found)
+    pixels = image_shape(config, part.source_inputs)
+    X = None if pixels is None else np.asarray(part.inputs())
+    return Findings(name, rows, X, pixels, outcome(raw, part, objects, model))
 
 
 def outcome(

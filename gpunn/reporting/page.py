@@ -14,12 +14,13 @@ from typing import Any
 from gpunn.backends import Backend
 from gpunn.display import title_of
 from gpunn.errors import ArgumentError, ConfigError, DataError
-from gpunn.experiment.metadata import check_metadata
+from gpunn.experiment.metadata import check_metadata, check_schema
 from gpunn.experiment.objects import Objects
 from gpunn.load import load_model
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.reporting.charts import Chart
+from gpunn.reporting.columns import column_charts
 from gpunn.reporting.curves import (
     comparison,
     learning_curves,
@@ -55,6 +56,8 @@ class Run:
     network, final : Table or None
     curves, speed, norms : list of Chart
     results : Results or None
+    columns : list of Chart
+        Of a table.
     weights : WeightPictures or None
     problems : list of str
         Why something is missing.
@@ -72,6 +75,7 @@ class Run:
     speed: list[Chart] = field(default_factory=list)
     norms: list[Chart] = field(default_factory=list)
     results: Results | None = None
+    columns: list[Chart] = field(default_factory=list)
     weights: WeightPictures | None = None
     problems: list[str] = field(default_factory=list)
 
@@ -202,6 +206,8 @@ def view(
         run.weights = first_layer(model, findings.pixels if findings else None)
     if findings is not None:
         run.results = results(findings, key)
+        if findings.columns is not None:
+            run.columns = column_charts(findings.columns, key)
     run.setup = setup(record, findings)
     run.place = place(record)
     run.tiles = tiles(record, model)
@@ -221,6 +227,7 @@ def examined(
     ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
     model = load_model(record.model_file, ops)
     check_metadata(record.model_file, model.metadata, record.config.data)
+    check_schema(record.model_file, model, record.config.data)
     try:
         return model, examine(model, objects, record.config)
     except (ConfigError, DataError, OSError) as error:
