@@ -21,7 +21,7 @@ from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.train import train
-from gpunn.errors import DivergenceError, GpunnError, GpunnWarning
+from gpunn.errors import DivergenceError, GpunnError, GpunnWarning, UnknownCategoryWarning
 from gpunn.version import __version__
 
 __all__ = ["main"]
@@ -57,6 +57,8 @@ class Commands(click.Group):
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = without_source_line(warnings.showwarning)
+                # What is in a user's rows is said in any case, and stops no prediction.
+                warnings.simplefilter("always", UnknownCategoryWarning)
                 return super().invoke(ctx)
         except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
             raise

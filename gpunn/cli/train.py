@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-DEFAULT = "mlp"
+DEFAULT = "realmlp"
 """The network for a table, unless another one is named."""
 
 HELD_OUT = 0.2

@@ -13,7 +13,7 @@ from gpunn.config import Config, Draft, TableFile, Training
 from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import load, warn_of_constant_columns
 from gpunn.experiment.monitoring import best_rule, settle_monitors
-from gpunn.experiment.networks import NamedNetwork, Task, entry_of, named_network
+from gpunn.experiment.networks import network_of, recipe_of, training_of
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.tables import learned_schema
@@ -143,8 +143,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     if isinstance(config.data, TableFile):
         schema, divided = _learned(config, config.data, parts)
     if isinstance(config, Draft):
-        network = _named(config, schema, divided)
-        layers, config = list(network.layers), config.settled(network.training)
+        layers, config = _settled(config, schema, divided)
         objects = Objects(config, allow_imports)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
@@ -195,28 +194,31 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Par
     """
     codes = parts.training.source_targets if "classes" in parts.metadata else None
     parts = parts.divided(data, codes)
-    scaling = "robust" if config.model.name is None else entry_of(config.model.name).scaling
+    scaling = "robust" if config.model.name is None else network_of(config.model.name).scaling
     schema = learned_schema(data, parts.training, scaling, config.seed)
     for problem in schema.problems:
         LOG.warning("%s: column %s", data.path, problem)
     return schema, parts
 
 
-def _named(config: Config, schema: Schema | None, parts: Parts) -> NamedNetwork:
-    """Return the network that a configuration names."""
+def _settled(config: Draft, schema: Schema | None, parts: Parts) -> tuple[list[Layer], Config]:
+    """Return the layers of the network that a configuration names, and the whole configuration."""
+    name = config.model.name
     if schema is None:
         raise ConfigError(
-            f"model.name: {config.model.name!r} is a network for tables; it needs "
-            'data.dataset = "table"'
+            f'model.name: {name!r} is a network for tables; it needs data.dataset = "table"'
         )
-    task = Task(
-        schema,
-        schema.encode(parts.training.inputs(), config.dtype),
-        len(parts.metadata.get("classes", ())),
-        len(parts.metadata.get("targets", [0])),
-        parts.validation is not None,
-    )
-    return named_network(config.model, task)
+    if parts.validation is None and "callbacks" not in config.given:
+        raise ConfigError(
+            f"model.name: {name!r} is trained until validation rows tell the best epoch; set "
+            "data.validation_fraction, or say by training.callbacks what to do instead"
+        )
+    classes = len(parts.metadata.get("classes", ()))
+    task = "classification" if classes else "regression"
+    outputs = classes or len(parts.metadata.get("targets", [name]))
+    X = schema.encode(parts.training.inputs(), config.dtype)
+    recipe = recipe_of(config.model, schema, X, outputs, task)
+    return list(recipe.layers), config.settled(training_of(recipe, task))
 
 
 def _network(

@@ -185,7 +185,7 @@ def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
     ("arguments", "problem"),
     [
         (["--input", "header.csv"], "header.csv: there are no rows below the header"),
-        ([], "Missing option '--input'"),
+        ([], "INPUT: a file with rows to predict from is needed"),
         (["--input", "none.npy"], "none.npy"),
         (["--input", "none.xls"], "none.xls: there is no such file"),
         (["--input", "digits.toml"], "digits.toml: expected a name that ends in .npy"),

@@ -245,6 +245,7 @@ TABLES = {
     "`[backend_options]`": configuration.BackendOptions,
     "`[data]`": configuration.DataSet,
     '`dataset = "mnist"`': configuration.MNIST,
+    '`dataset = "table"`': configuration.TableFile,
     '`dataset = "csv"`': configuration.CSV,
     '`dataset = "npz"`': configuration.NPZ,
     '`dataset = "npy"`': configuration.NPY,

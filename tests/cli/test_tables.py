@@ -1,0 +1,353 @@
+"""Tables with text, dates and gaps through the commands, without a configuration."""
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from run_folders import evaluation
+
+from gpunn.cli import main
+
+FAST = [
+    "--set",
+    "model.parameters.hidden_layer_sizes=[16]",
+    "--set",
+    "training.epochs=6",
+    "--set",
+    "training.batch_size=32",
+]
+
+CITIES = ["Bern", "Oslo", "Rome"]
+
+
+def people(rows: int = 120) -> list[dict[str, object]]:
+    """Rows with a number, a date and a category, some with gaps, and targets of each kind."""
+    random = np.random.default_rng(0)
+    found = []
+    for row in range(rows):
+        city, age = int(random.integers(3)), int(random.integers(18, 80))
+        found.append(
+            {
+                "id": f"user{row}",
+                "age": "?" if row % 10 == 1 else age,
+                "city": "" if row % 12 == 1 else CITIES[city],
+                "since": f"{2015 + row % 7}-{1 + row % 12:02}-15",
+                "member": row % 2 == 0,
+                "left": "yes" if age > 50 else "no",
+                "stays": age <= 50,
+                "grade": city + 4,
+                "rent": f"{500 + 100 * city + 3 * age}.5",
+                "spent": age * 2.25,
+            }
+        )
+    return found
+
+
+def write(path: Path, rows: list[dict[str, object]], delimiter: str = ",") -> Path:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(rows)
+    content = text.getvalue().encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return write(tmp_path / "people.csv", people())
+
+
+@pytest.fixture(scope="session")
+def trained_on_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that predicts whether somebody left."""
+    folder = tmp_path_factory.mktemp("people")
+    write(folder / "people.csv", people())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GPUNN_BACKEND", "numpy")
+        drop = [f"--drop={name}" for name in ("stays", "rent", "spent", "grade")]
+        arguments = ["train", "people.csv", "--target", "left", *drop, *FAST, "--output", "run"]
+        result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert "target: left (2 classes)" in result.stdout
+    assert "rows: 76 training, 20 validation, 24 test" in result.stdout
+    return folder / "run"
+
+
+@pytest.fixture
+def run(trained_on_people: Path) -> Path:
+    return trained_on_people
+
+
+def predictions(text: str) -> list[list[str]]:
+    return list(csv.reader(text.splitlines()))
+
+
+# ---------------------------------------------------------------------------------------- train
+
+
+@pytest.mark.parametrize(
+    ("targets", "kind", "classes"),
+    [
+        (["left"], "2 classes", ["no", "yes"]),
+        (["stays"], "2 classes", ["False", "True"]),
+        (["grade"], "3 classes", ["4", "5", "6"]),
+        (["rent"], "numbers", None),
+        (["rent", "spent"], "numbers", None),
+    ],
+)
+def test_targets_of_each_kind(gpunn, table, tmp_path, targets, kind, classes):
+    arguments = [f"--target={name}" for name in targets]
+    result = gpunn("train", table, *arguments, *FAST, "--output", "run")
+    assert f"target: {', '.join(targets)} ({kind})" in result.stdout
+    header, *rows = predictions(gpunn("predict", "run", table).stdout)
+    names = [f"prediction_{name}" for name in targets] if len(targets) > 1 else ["prediction"]
+    assert header == names
+    assert len(rows) == 120
+    if classes is not None:
+        assert {row[0] for row in rows} <= set(classes)
+    elif targets == ["rent"]:
+        assert all(400 < float(row[0]) < 1000 for row in rows)
+    gpunn("evaluate", "run", table)
+
+
+@pytest.mark.parametrize("name", ["realmlp_s", "tabm"])
+def test_each_network(gpunn, table, tmp_path, name):
+    members = ["--set", "model.parameters.members=2"] if name == "tabm" else []
+    gpunn("train", table, "--target=left", "--model", name, *members, *FAST, "--output", "run")
+    assert evaluation(tmp_path / "run")["test"]["rows"] == 24
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["model"]["name"], config["model"]["layers"]) == (name, None)
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.tsv", "\t"), ("a.csv.gz", ";")])
+def test_other_files(gpunn, tmp_path, name, delimiter):
+    path = write(tmp_path / name, people(), delimiter)
+    gpunn("train", path, "--target", "left", *FAST)
+    gpunn("evaluate", "runs/a", name)
+
+
+def test_parquet(gpunn, table, tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = pytest.importorskip("pandas").read_csv(table)
+    frame.to_parquet(tmp_path / "people.parquet")
+    gpunn("train", "people.parquet", "--target", "rent", *FAST)
+    gpunn("evaluate", "runs/people", "people.parquet")
+
+
+def test_a_run_is_repeated_by_its_folder(gpunn, run, tmp_path):
+    gpunn("train", run, "--output", "again", "--quiet")
+    final = "final.safetensors"
+    assert (tmp_path / "again" / final).read_bytes() == (run / final).read_bytes()
+
+
+def test_a_run_is_resumed_as_if_it_had_not_ended(gpunn, table, tmp_path):
+    arguments = ["train", table, "--target=left", *FAST, "--set", "training.checkpoint_every=1"]
+    gpunn(*arguments, "--output", "run")
+    run = tmp_path / "run"
+    before = [(run / name).read_bytes() for name in ("final.safetensors", "config.json")]
+    later = sorted((run / "checkpoints").iterdir())[1:]
+    assert later
+    for file in later:
+        file.unlink()
+    assert "going on after epoch" in gpunn("train", "run", "--resume").stdout
+    assert [(run / name).read_bytes() for name in ("final.safetensors", "config.json")] == before
+
+
+def test_the_schema_is_that_of_the_training_rows(gpunn, tmp_path):
+    rows = people()
+    write(tmp_path / "a.csv", rows)
+    write(tmp_path / "b.csv", [{**row, "city": "Paris"} for row in rows[:20]])
+    result = gpunn(
+        "train", "a.csv", "--target=left", *FAST, "--set", "data.test_path=b.csv",
+        "--set", "data.test_fraction=0.0",
+    )  # fmt: skip
+    assert "column 'city': 20 rows with 'Paris'" in result.stderr
+
+
+LAYERS = """\
+[data]
+dataset = "table"
+path = "people.csv"
+target = "left"
+drop = ["id", "stays", "rent", "spent"]
+columns = { grade = "category" }
+scaling = "standard"
+
+[model]
+layers = [
+    { name = "column_groups", groups = [
+        { columns = [0, 7] },
+        { columns = [7, 10], layers = [{ name = "one_hot", sizes = [4, 3, 4] }] },
+    ] },
+    { name = "dense", units = 1 },
+]
+
+[training]
+loss = "binary_cross_entropy"
+epochs = 2
+"""
+
+
+def test_layers_of_ones_own(gpunn, table, tmp_path):
+    (tmp_path / "a.toml").write_text(LAYERS)
+    gpunn("train", "a.toml")
+    header, *rows = predictions(gpunn("predict", "runs/a", table, "--probabilities").stdout)
+    assert header == ["prediction", "probability_no", "probability_yes"]
+    assert len(rows) == 120
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "people.csv is a table; say by --target which column to predict"),
+        (["--target=lefft"], "people.csv: there is no target 'lefft'; did you mean 'left'?"),
+        (["--target=left", "--drop=agge"], "data.drop: there is no column 'agge'; did you mean"),
+        (["--target=left", "--drop=left"], "data.drop: column 'left' is the target"),
+        (["--target=left", "--target=left"], "data.target: expected the names of different"),
+        (["--target=left", "--model=tabn"], "model.name: there is no 'tabn'; did you mean 'tabm'"),
+        (["--target=id"], "the target 'id' has another class in every row, such as 'user0'"),
+        (["--target=since"], "the target 'since' holds dates; predict a number instead"),
+        (["--target=city"], "column 'city', line 3: the target is missing, and so are 9 more"),
+        (["--target=left", "--target=rent"], "column 'left', line 2: the target should be a num"),
+        (
+            ["--target=left", "--set=training.loss=huber"],
+            "column 'left', line 2: the target should be a number, as the loss 'huber' takes; got",
+        ),
+        (
+            ["--target=left", "--set=data.columns.city=number"],
+            "column 'city', line 2: expected a number; got",
+        ),
+        (["--target=left", "--set=data.columns.left=number"], "columns.left: this column is the"),
+        (["--target=left", "--set=data.columns.town=number"], "data.columns: there is no column"),
+        (["--target=left", "--set=data.columns.city=text"], "data.columns.city: "),
+        (["--target=left", "--set=data.standardize=true"], "data.standardize: codes of categor"),
+        (["--target=left", "--set=data.decimal=;"], "data.decimal: expected"),
+        (["--target=left", "--set=model.parameters.dropuot=1"], "did you mean 'dropout'?"),
+        (["--target=left", "--set=model.parameters.epochs=0"], "model.parameters.epochs: expected"),
+        (["--target=left", "--set=training.epohs=2"], "training.epohs: unknown key; did you mean"),
+        (["--target=left", "--set=data.validation_fraction=0"], "set data.validation_fraction"),
+    ],
+)
+def test_what_can_not_be_trained(gpunn, table, tmp_path, arguments, message):
+    assert message in gpunn("train", "people.csv", *arguments, status=2).stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_what_is_for_tables_alone(gpunn, digits):
+    for arguments, message in (
+        (["--target=a"], "--target is for a table"),
+        (["--drop=a"], "--drop is for a table, with --target"),
+        (["--model=tabm"], "--model is for a table, with --target"),
+        (["--set=model={name='tabm'}"], "is a network for tables; it needs data.dataset"),
+    ):
+        assert message in gpunn("train", digits, *arguments, status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["a", "a", "a", "a"], "the target 'y' is 'a' in every row, so there is nothing to learn"),
+        (["a" * 300, "b", "a", "b"], "line 2: it is the target, and names of classes have at"),
+        (["a", "a", "a", "b"], "the class 'b' has only one row"),
+        (["1.5", "2.5", "inf", "1"], "column 'y', line 4: expected a finite number; got inf"),
+        ([*map(str, range(30)), "12a"], "column 'y', line 32: the target should be a number, as m"),
+    ],
+)
+def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
+    rows = [{"x": row % 5, "y": cell} for row, cell in enumerate(cells)]
+    write(tmp_path / "a.csv", rows)
+    assert message in gpunn("train", "a.csv", "--target=y", status=2).stderr
+
+
+# --------------------------------------------------------------------------- evaluate, predict
+
+
+def test_the_test_rows_are_the_same_again(gpunn, run):
+    shown = json.loads(gpunn("evaluate", run, "--json").stdout)
+    assert shown["rows"] == 24
+    assert shown["accuracy"] == pytest.approx(evaluation(run)["test"]["accuracy"])
+
+
+@pytest.mark.filterwarnings("default::gpunn.errors.GpunnWarning")
+def test_rows_as_they_are(gpunn, run, tmp_path):
+    new = [
+        {"since": "2016-02-15", "age": 70, "member": "yes", "city": "Paris", "more": "x"},
+        {"since": "", "age": "", "member": "false", "city": "", "more": "x"},
+    ]
+    write(tmp_path / "new.csv", new)
+    result = gpunn("predict", run, "new.csv", "--probabilities")
+    assert "values are missing where no training row lacked one" in result.stderr
+    assert "new.csv: categories that the training rows had not" in result.stderr
+    assert "column 'city': 1 row with 'Paris'" in result.stderr
+    header, *rows = predictions(result.stdout)
+    assert header == ["prediction", "probability_no", "probability_yes"]
+    for row in rows:
+        assert row[0] == ("no" if float(row[1]) > float(row[2]) else "yes")
+
+
+def test_the_target_may_be_there_or_not(gpunn, run, tmp_path):
+    rows = people(5)
+    write(tmp_path / "with.csv", rows)
+    write(tmp_path / "without.csv", [{**row, "left": ""} for row in rows])
+    first = gpunn("predict", run, "with.csv").stdout
+    assert gpunn("predict", run, "--input", "without.csv").stdout == first
+    gpunn("predict", run, "with.csv", "--output", "out.npy", "--probabilities")
+    assert np.load("out.npy").shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"age": "old"}, "new.csv: column 'age', line 2: expected a number; got 'old'"),
+        ({"since": "May"}, "new.csv: column 'since', line 2: expected a date such as"),
+        ({"age": "inf"}, "new.csv: column 'age', line 2: expected a finite number"),
+        ({"city": None, "City": "Rome"}, "the column 'city' (the nearest is 'City') is missing"),
+    ],
+)
+def test_rows_that_can_not_be_predicted(gpunn, run, tmp_path, change, message):
+    row = {key: value for key, value in {**people(1)[0], **change}.items() if value is not None}
+    write(tmp_path / "new.csv", [row])
+    for command in ("predict", "evaluate"):
+        assert message in gpunn(command, run, "new.csv", status=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"left": "maybe"}, "new.csv: column 'left', line 2: 'maybe' is no class of the training"),
+        ({"left": ""}, "new.csv: column 'left', line 2: the target is missing"),
+        ({"left": None}, "new.csv: there is no target 'left'"),
+    ],
+)
+def test_rows_that_can_not_be_evaluated(gpunn, run, tmp_path, change, message):
+    row = {key: value for key, value in {**people(1)[0], **change}.items() if value is not None}
+    write(tmp_path / "new.csv", [row])
+    assert message in gpunn("evaluate", run, "new.csv", status=2).stderr
+    gpunn("predict", run, "new.csv")
+
+
+def test_usage(gpunn, run):
+    assert "INPUT: a file with rows" in gpunn("predict", run, status=2).stderr
+    twice = gpunn("predict", run, "a.csv", "--input", "b.csv", status=2).stderr
+    assert "--input: can't be given beside INPUT" in twice
+    refused = gpunn("evaluate", run, "a.csv", "--target-path", "b.npy", status=2).stderr
+    assert "b.npy: the targets of a table are columns of it" in refused
+
+
+# --------------------------------------------------------------------------------------- report
+
+
+def test_the_report_shows_columns_and_categories(gpunn, run, tmp_path, no_drawings):
+    gpunn("report", run)
+    page = (tmp_path / "report.html").read_text()
+    assert "Which columns matter" in page
+    assert "Errors by city" in page
+    assert "Errors by member" in page
+    assert "missing or unknown" in page
