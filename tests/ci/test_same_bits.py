@@ -1,6 +1,6 @@
-"""A training has the same bits from a wheel, from a clone, and each time.
+"""A training has the same bits from a wheel, from a clone, each time, and on any processor of x86.
 
-With one number of threads and one kind of processor: each may divide sums in another way.
+With one number of threads, which divide sums in their own way.
 """
 
 import json
@@ -80,16 +80,28 @@ def wheel(clones, tmp_path_factory):
     return site
 
 
-@pytest.mark.parametrize("target", targets.runnable_targets(), ids=lambda target: target.name)
-def test_trainings_have_the_same_bits(wheel, clone, target, proved):
-    def hashes(python_path):
-        found = json.loads(run(python_path, TRAININGS, **{targets.VARIABLE: target.name}))
-        library = Path(found["library"])
+@pytest.fixture(scope="module")
+def hashes():
+    """`hashes(folder, target)`: those of trainings by the gpunn that lies in a folder."""
+
+    def found(python_path, target):
+        printed = json.loads(run(python_path, TRAININGS, **{targets.VARIABLE: target.name}))
+        library = Path(printed["library"])
         assert library.is_relative_to(python_path)
         assert library.name.startswith(target.name)
-        return found["hashes"]
+        return printed["hashes"]
 
-    first = hashes(wheel)
-    assert hashes(wheel) == first
-    assert hashes(clone) == first
+    return found
+
+
+@pytest.mark.parametrize("target", targets.runnable_targets(), ids=lambda target: target.name)
+def test_trainings_have_the_same_bits(wheel, clone, hashes, target, proved):
+    first = hashes(wheel, target)
+    assert hashes(wheel, target) == first
+    assert hashes(clone, target) == first
     proved("arrays of trainings with the same bits from a wheel, a clone and repeated", len(first))
+
+
+def test_they_do_not_depend_on_the_length_of_vectors(clone, hashes):
+    first, *others = (hashes(clone, target) for target in targets.runnable_targets())
+    assert all(other == first for other in others)

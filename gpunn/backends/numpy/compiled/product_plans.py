@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from gpunn.backends.numpy.compiled.interface import (
+    BLOCK_BYTES,
     DOTS,
     MAX_ARGS,
     PACKED,
@@ -58,8 +59,9 @@ SHARED = 1 << 19
 """Bytes of a matrix up to which each thread may take all of it: as it does if the rows of the other
 one are divided."""
 
-LEAST_TILES = 2
-"""Tiles' heights of rows a thread, at least, for rows to be divided where columns could be."""
+LEAST_ROWS = 28
+"""Rows a thread, at least, for rows to be divided where columns could be: two tiles or more. It is
+the same for all processors, since gradients of biases are summed as the work is divided."""
 
 MOST_TILES = 8
 """Tiles' heights of rows done at a time, at most: more of A would not stay in the cache."""
@@ -320,10 +322,9 @@ class ProductPlans:
 
         By rows, each thread keeps its part of a batch from layer to layer, but takes all of B.
         """
-        if rows > columns or columns < self.threads * self.vectors.panel // size:
+        if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
-        few = rows < self.threads * LEAST_TILES * self.vectors.tile_rows
-        return few or terms * columns * size > SHARED
+        return rows < self.threads * LEAST_ROWS or terms * columns * size > SHARED
 
     def _method(
         self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool
