@@ -52,3 +52,9 @@ def export(
         model, onnx, input_dtype=input_dtype, probabilities=function if probabilities else None
     )
     click.echo(f"{onnx}: {model.parameters.count:,} parameters")
+    if model.schema is not None:
+        click.echo(
+            f"It takes rows of {model.schema.width} numbers, as model.schema.encode returns them "
+            "in Python, not those of the table.",
+            err=True,
+        )

@@ -18,6 +18,7 @@ from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.tables import learned_schema
 from gpunn.layers import Flatten, Layer, Standardization
+from gpunn.losses import Loss
 from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
 from gpunn.tables import Schema
@@ -143,7 +144,8 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     if isinstance(config.data, TableFile):
         schema, divided = _learned(config, config.data, parts)
     if isinstance(config, Draft):
-        layers, config = _settled(config, schema, divided)
+        loss = None if undecided else objects.loss
+        layers, config = _settled(config, schema, divided, loss)
         objects = Objects(config, allow_imports)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
@@ -201,7 +203,9 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Par
     return schema, parts
 
 
-def _settled(config: Draft, schema: Schema | None, parts: Parts) -> tuple[list[Layer], Config]:
+def _settled(
+    config: Draft, schema: Schema | None, parts: Parts, loss: Loss | None
+) -> tuple[list[Layer], Config]:
     """Return the layers of the network that a configuration names, and the whole configuration."""
     name = config.model.name
     if schema is None:
@@ -218,6 +222,11 @@ def _settled(config: Draft, schema: Schema | None, parts: Parts) -> tuple[list[L
     outputs = classes or len(parts.metadata.get("targets", [name]))
     X = schema.encode(parts.training.inputs(), config.dtype)
     recipe = recipe_of(config.model, schema, X, outputs, task)
+    if loss is not None and loss.output_activation != recipe.loss.output_activation:
+        raise ConfigError(
+            f"training.loss: {loss.name!r} does not go with the network {name!r}, whose outputs "
+            f"are for {recipe.loss.name!r}; choose that, or give model.layers of your own"
+        )
     return list(recipe.layers), config.settled(training_of(recipe, task))
 
 

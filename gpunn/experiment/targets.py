@@ -15,13 +15,11 @@ from gpunn.losses import Loss
 from gpunn.storage.formulas import text_of_cell
 from gpunn.tables import Table
 from gpunn.tables.cells import Markers, boolean_text, coded, numbers_of, texts_of
+from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
 from gpunn.tables.table import Coded
 
-__all__ = ["MOST_CLASSES", "check_target", "learned_classes", "targets_of"]
-
-MOST_CLASSES = 20
-"""Without a loss that says so, whole numbers with more different values are no classes."""
+__all__ = ["check_target", "learned_classes", "targets_of"]
 
 
 def check_target(table: Table, data: TableFile) -> None:

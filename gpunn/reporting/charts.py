@@ -334,6 +334,7 @@ def ranking(
         axes.set_yticks(range(len(short)), short)
         axes.grid(False)
         axes.grid(True, axis="x")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.6g}")
         axes.set_xlabel(label)
 
     svg = drawn(key, draw, height=0.8 + 0.22 * max(3, len(short)))

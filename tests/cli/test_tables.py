@@ -232,6 +232,14 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         (["--target=left", "--set=model.parameters.dropuot=1"], "did you mean 'dropout'?"),
         (["--target=left", "--set=model.parameters.epochs=0"], "model.parameters.epochs: expected"),
         (["--target=left", "--set=training.epohs=2"], "training.epohs: unknown key; did you mean"),
+        (
+            ["--target=left", "--set=training.loss=binary_cross_entropy"],
+            "does not go with the network 'realmlp', whose outputs are for 'softmax_cross_entropy'",
+        ),
+        (
+            ["--target=rent", "--set=training.loss=poisson"],
+            "does not go with the network 'realmlp', whose outputs are for 'mean_squared_error'",
+        ),
         (["--target=left", "--set=data.validation_fraction=0"], "set data.validation_fraction"),
     ],
 )
