@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from gpunn.config import (
     CSV,
     Config,
+    Draft,
     load_config,
     parse_config,
     read_config,
@@ -142,6 +144,55 @@ def test_what_is_wrong_is_named(changed, parts):
     assert "$" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
+
+
+TABLE = {"dataset": "table", "path": "/a.csv", "target": "y"}
+
+
+def test_a_network_with_a_name_decides_what_is_not_said():
+    config = parse_config(
+        {
+            "data": TABLE,
+            "model": {"name": "tabm", "parameters": {"members": 2}},
+            "training": {"epochs": 3, "monitor": None},
+        },
+        HERE,
+    )
+    assert isinstance(config, Draft)
+    assert config.model.layers is None
+    whole = config.settled({"loss": "huber", "epochs": 100, "batch_size": 7, "monitor": "val_r2"})
+    assert type(whole) is Config
+    training = whole.training
+    assert (training.loss, training.epochs, training.batch_size) == ("huber", 3, 7)
+    assert training.monitor is None
+    # What a run keeps says everything, and is decided by nothing else.
+    again = parse_config(whole.plain(), HERE)
+    assert isinstance(again, Draft)
+    assert again.plain() == whole.plain()
+    assert again.settled({"batch_size": 9}) == whole
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ({"model": {}}, "model.layers: this key is needed, or 'name'"),
+        ({"model": {"layers": ["flatten"], "name": "tabm"}}, "model.layers: can't be given beside"),
+        ({"model": {"layers": ["flatten"], "parameters": {"a": 1}}}, "model.parameters: they are"),
+        ({"model": {"name": 3}}, "model.name: expected text"),
+        ({"model": {"name": "tabm"}, "training": 3}, "training: expected a table"),
+        ({"model": {"name": "tabm"}, "training": {"epoch": 3}}, "training.epoch: unknown key"),
+        ({"data": {**TABLE, "target": []}}, "data.target: expected the names of different columns"),
+        ({"data": {**TABLE, "target": ["a", "a"]}}, "data.target: expected the names of different"),
+        ({"data": {**TABLE, "drop": ["y"]}}, "data.drop: column 'y' is the target"),
+        ({"data": {**TABLE, "columns": {"a": "text"}}}, "data.columns.a: "),
+        ({"data": {**TABLE, "columns": "none"}}, "data.columns: "),
+        ({"data": {**TABLE, "standardize": True}}, "data.standardize: codes of categories"),
+        ({"data": {**TABLE, "test_path": "/b", "test_fraction": 0.1}}, "data.test_fraction: can't"),
+    ],
+)
+def test_what_is_wrong_with_tables(tables, problem):
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        parse_config({**raw(), **tables}, HERE)
 
 
 def test_data_paths_are_relative_to_the_file(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from gpunn.losses import Loss
 from gpunn.storage.formulas import text_of_cell
 from gpunn.tables import Table
 from gpunn.tables.cells import Markers, boolean_text, coded, numbers_of, texts_of
+from gpunn.tables.findings import plural
 from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
 from gpunn.tables.table import Coded
@@ -32,10 +33,10 @@ def check_target(table: Table, data: TableFile) -> None:
         missing = absent(table, name, markers_of(data))
         if missing.any():
             count = int(missing.sum())
-            more = f", and so are {count - 1:,} more" if count > 1 else ""
+            more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
             raise DataError(
-                f"{table.place(name, int(missing.argmax()))}: the target is missing{more}; fill it "
-                "in, or remove such rows"
+                f"{table.place(name, int(missing.argmax()))}: the target is missing here{more}; "
+                "fill it in, or remove such rows"
             )
 
 

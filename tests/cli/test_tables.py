@@ -214,7 +214,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         (["--target=left", "--model=tabn"], "model.name: there is no 'tabn'; did you mean 'tabm'"),
         (["--target=id"], "the target 'id' has another class in every row, such as 'user0'"),
         (["--target=since"], "the target 'since' holds dates; predict a number instead"),
-        (["--target=city"], "column 'city', line 3: the target is missing, and so are 9 more"),
+        (["--target=city"], "column 'city', line 3: the target is missing here, and in 9 other"),
         (["--target=left", "--target=rent"], "column 'left', line 2: the target should be a num"),
         (
             ["--target=left", "--set=training.loss=huber"],
