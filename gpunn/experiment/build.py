@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -145,6 +145,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
         schema, divided = _learned(config, config.data, parts)
     if isinstance(config, Draft):
         loss = None if undecided else objects.loss
+        config = _for_backend(config, ops)
         layers, config = _settled(config, schema, divided, loss)
         objects = Objects(config, allow_imports)
     description = objects.described()
@@ -201,6 +202,15 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Par
     for problem in schema.problems:
         LOG.warning("%s: column %s", data.path, problem)
     return schema, parts
+
+
+def _for_backend(config: Draft, ops: Backend) -> Draft:
+    """Return the configuration with what its network has on this backend."""
+    assert config.model.name is not None
+    own = network_of(config.model.name).on_cpu if ops.name == "numpy" else {}
+    return replace(
+        config, model=replace(config.model, parameters={**own, **config.model.parameters})
+    )
 
 
 def _settled(

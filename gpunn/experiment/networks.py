@@ -13,6 +13,7 @@ from gpunn.config import Model
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, suggest
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, realmlp, tabm
+from gpunn.tabular.tabm import PRESETS
 
 __all__ = ["NETWORKS", "network_of", "recipe_of", "training_of"]
 
@@ -27,16 +28,22 @@ class Network(NamedTuple):
         `model.parameters` holds; returns a `Recipe`.
     scaling : str
         Of numbers, for which it is meant.
+    on_cpu : dict
+        What it has on a CPU, unless `model.parameters` says otherwise.
     """
 
     make: Callable[..., Recipe]
     scaling: str
+    on_cpu: Mapping[str, Any] = {}
 
+
+MEMBERS, SIZES = PRESETS["cpu"]
+TABM_ON_CPU = {"members": MEMBERS, "hidden_layer_sizes": list(SIZES or ())}
 
 NETWORKS: Mapping[str, Network] = {
     "realmlp": Network(realmlp, "robust"),
     "realmlp_s": Network(partial(realmlp, simplified=True), "robust"),
-    "tabm": Network(tabm, "quantile"),
+    "tabm": Network(tabm, "quantile", TABM_ON_CPU),
 }
 
 

@@ -20,6 +20,7 @@ from gpunn.sklearn.tabular import (
 )
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, tabm
+from gpunn.tabular.tabm import PRESETS
 
 __all__ = ["TabMClassifier", "TabMRegressor"]
 
@@ -37,12 +38,6 @@ TABM: dict[str, tuple[Constraint, ...]] = {
     "max_norm": parameters.COMMON["max_norm"],
     "patience": (AUTO, integer(1)),
 }
-
-PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
-    "cpu": (8, (256, 256)),
-    "paper": (32, None),
-}
-"""Members, and sizes of the hidden layers; None leaves these to `gpunn.tabular.tabm`."""
 
 
 class TabMEstimator(TabularEstimator):

@@ -34,7 +34,13 @@ from gpunn.tabular.columns import (
 from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, default_metric
 from gpunn.training.callbacks import EarlyStopping
 
-__all__ = ["tabm"]
+__all__ = ["PRESETS", "tabm"]
+
+PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
+    "cpu": (8, (256, 256)),
+    "paper": (32, None),
+}
+"""Members, and sizes of the hidden layers; None leaves these to `tabm`."""
 
 KINDS = ("mini", "full", "packed")
 

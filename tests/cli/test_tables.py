@@ -124,6 +124,8 @@ def test_each_network(gpunn, table, tmp_path, name):
     assert evaluation(tmp_path / "run")["test"]["rows"] == 24
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["model"]["name"], config["model"]["layers"]) == (name, None)
+    if name == "tabm":
+        assert config["model"]["parameters"] == {"members": 2, "hidden_layer_sizes": [16]}
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("a.tsv", "\t"), ("a.csv.gz", ";")])
