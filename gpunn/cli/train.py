@@ -88,6 +88,8 @@ def train(
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other")
+    if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
+        raise click.UsageError(f"--target is for a table; {config} is none")
     config, output = _places(config, output)
     described = _configuration(config, targets, model, drop, settings)
     with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
@@ -153,8 +155,6 @@ def _configuration(
             if value:
                 raise click.UsageError(f"{option} is for a table, with --target")
         return load_config(path, settings)
-    if path.suffix in (".toml", ".json"):
-        raise click.UsageError(f"--target is for a table; {path} is a configuration")
     raw = {
         "data": {
             "dataset": "table",

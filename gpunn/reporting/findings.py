@@ -13,6 +13,7 @@ from gpunn.experiment.parts import Part
 from gpunn.experiment.predictions import interpret
 from gpunn.network import Sequential
 from gpunn.reporting.columns import ColumnFindings, examine_columns
+from gpunn.tables import Table
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
@@ -87,6 +88,8 @@ class Findings:
     outcome : Classes, Labels or Numbers
     columns : ColumnFindings or None
         What its columns are to the network, if it is a table.
+    table : Table or None
+        The rows, if it is a table; it says which line of the file each one is.
     """
 
     part: str
@@ -95,6 +98,7 @@ class Findings:
     pixels: tuple[int, ...] | None
     outcome: Classes | Labels | Numbers
     columns: ColumnFindings | None = None
+    table: Table | None = None
 
 
 def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
@@ -111,10 +115,12 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     parts = load(config, objects.loss).split(config.data, objects.loss, outputs)
     name, part = list(parts.by_name.items())[-1]
     rows = {name: part.rows for name, part in parts.by_name.items()}
-    if not isinstance(part.source_inputs, np.ndarray):
-        found = outcome(model.predict(part.inputs()), part, objects, model)
+    if isinstance(part.source_inputs, Table):
+        table = part.inputs()
+        assert isinstance(table, Table)
+        found = outcome(model.predict(table), part, objects, model)
         columns = examine_columns(model, objects.loss, parts)
-        return Findings(name, rows, None, None, found, columns)
+        return Findings(name, rows, None, None, found, columns, table)
     # In chunks, since the file may be larger than memory.
     raw = np.concatenate(
         [

@@ -305,8 +305,11 @@ def setup(record: Record, findings: Findings | None) -> list[tuple[str, str]]:
     named = training["optimizer"]
     optimizer = {"name": named} if isinstance(named, str) else dict(named)
     rate = optimizer.pop("learning_rate", None)
+    target = description["data"].get("target")
     facts = [
         ("Data", described(description["data"], ("dataset", "path"))),
+        ("Target", ", ".join(target) if isinstance(target, list) else described(target)),
+        ("Network", described(description["model"].get("name"))),
         ("Rows", split),
         ("Loss", described(training["loss"])),
         ("Optimizer", described(optimizer)),

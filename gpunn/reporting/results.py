@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,12 +81,19 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
     if findings.pixels is not None:
         found.worst.extend(pictures(findings, outcome, shown))
     elif len(wrong):
+        unit, numbers, source = "row", shown, f"rows of the {findings.part} part from 0"
+        if (table := findings.table) is not None:
+            unit, source = table.unit, f"{table.unit}s of {Path(table.title).name}"
+            numbers = shown if table.numbers is None else table.numbers[shown]
         found.tables.append(
             Table(
                 "Most confidently wrong",
-                ("row", "true", "predicted", "probability"),
-                [(int(row), *verdict(outcome, row)) for row in shown],
-                f"Of {len(wrong):,} wrong predictions; rows of the {findings.part} part from 0.",
+                (unit, "true", "predicted", "probability"),
+                [
+                    (int(number), *verdict(outcome, row))
+                    for number, row in zip(numbers, shown, strict=True)
+                ],
+                f"Of {len(wrong):,} wrong predictions; {source}.",
             )
         )
     return found

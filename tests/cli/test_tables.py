@@ -250,7 +250,8 @@ def test_what_can_not_be_trained(gpunn, table, tmp_path, arguments, message):
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_is_for_tables_alone(gpunn, digits):
+def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
+    assert "--target is for a table" in gpunn("train", tmp_path, "--target=a", status=2).stderr
     for arguments, message in (
         (["--target=a"], "--target is for a table"),
         (["--drop=a"], "--drop is for a table, with --target"),
@@ -361,3 +362,4 @@ def test_the_report_shows_columns_and_categories(gpunn, run, tmp_path, no_drawin
     assert "Errors by city" in page
     assert "Errors by member" in page
     assert "missing or unknown" in page
+    assert "wrong predictions; lines of people.csv." in page
