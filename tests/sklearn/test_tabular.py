@@ -70,6 +70,17 @@ def test_same_random_state_same_bits(estimator):
         np.testing.assert_array_equal(value, second.network_.parameters.to_host()[name], name)
 
 
+@pytest.mark.parametrize("estimator", [CLASSIFIERS[1], REGRESSORS[0]], ids=named)
+def test_predictions_do_not_depend_on_other_rows(estimator):
+    """Nor on how many are computed at a time."""
+    y = CLASS if is_classifier(estimator) else RENT
+    for frame in (X, pd.DataFrame({"age": AGE, "older": AGE**2})):
+        network = clone(estimator).set_params(epochs=2).fit(frame, y).network_
+        expected = network.predict(frame)
+        for rows in (1, 16, 50):
+            np.testing.assert_allclose(network.predict(frame, rows), expected, 1e-3, 1e-4)
+
+
 def test_frames_of_other_libraries():
     regressor = RealMLPRegressor(**{**REALMLP, "epochs": 2})
     expected = clone(regressor).fit(X, RENT).predict(X)

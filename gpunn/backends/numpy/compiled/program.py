@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -158,6 +158,7 @@ class Program:
         self._steps: list[Table | Callable[[], None]] = []
         self._non_final: Table | None = None
         self._places: list[tuple[np.ndarray, np.ndarray]] | None = None
+        self._movable = False
         for _, group in groupby(operations, type):
             order: list[Instruction] = []
             for operation in group:
@@ -209,14 +210,26 @@ class Program:
                 for step in self._steps
                 if isinstance(step, Table)
             ]
+            tables_alone = len(self._places) == len(self._steps)
+            self._movable = tables_alone and all(map(partial(has_address, own), self._kept))
         alike = argument.flags.c_contiguous and argument.dtype == own.dtype
-        if alike and len(self._places) == len(self._steps):
+        if alike and self._movable:
             for rows, place in self._places:
                 rows[place] = argument.ctypes.data
         else:
             own[...] = argument
             for rows, place in self._places:
                 rows[place] = own.ctypes.data
+
+
+def has_address(array: np.ndarray, instruction: Instruction) -> bool:
+    """Return whether an instruction that reads an array has its address as an argument.
+
+    It may have that of a part of it instead, or the address in a table of its own.
+    """
+    own = extent(array, ())
+    reads = any(own.meets(each) for each in instruction.read_extents)
+    return not reads or any(encoded(each) == own.begin for each in instruction.args)
 
 
 def schedule(instructions: Sequence[Instruction]) -> list[Instruction]:

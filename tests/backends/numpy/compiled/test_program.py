@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from gpunn.activations import Activation
+from gpunn.activations import Activation, Identity
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.program import Instruction, schedule, table_of
 from gpunn.backends.numpy.compiled.team import Team
@@ -144,6 +144,22 @@ def test_a_recorded_function_takes_other_arguments():
     strided = np.ones((8, 3), np.float32)[::2]
     np.testing.assert_array_equal(function(strided), 6)
     np.testing.assert_array_equal(function(2 * x.astype(np.float64)), 12)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_recorded_function_takes_others_where_their_address_is_no_argument(first):
+    """A product of groups has addresses in a table of its own."""
+    backend = CompiledBackend(2)
+    w, z = np.full((2, 3, 2), 2.0, np.float32), np.zeros((4, 2, 2), np.float32)
+
+    def product(x):
+        backend.group_dense(x[first], w, None, Identity(), z, z)
+        return z
+
+    x = np.ones((2, 4, 2, 3), np.float32)
+    function = backend.recorded_function(product, x)
+    np.testing.assert_array_equal(function(x), 6)
+    np.testing.assert_array_equal(function(3 * x), 18)
 
 
 def test_a_function_may_return_its_argument():
