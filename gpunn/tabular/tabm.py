@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunn.activations import Activation
-from gpunn.configurable import check_choice, check_integer, check_integers
+from gpunn.configurable import check_choice, check_flag, check_integer, check_integers
 from gpunn.layers import (
     Dropout,
     Embedding,
@@ -74,6 +74,7 @@ def tabm(
     epochs: int = 1000,
     patience: int | None = None,
     batch_size: int | None = None,
+    shuffle_members: bool = False,
     metric: str | None = None,
 ) -> Recipe:
     """Return a TabM for a table, with the settings that its authors recommend without tuning.
@@ -127,6 +128,9 @@ def tabm(
         fewer than 256 updates, because the table is small, as many as have 256.
     batch_size : int or None
         None is 256, from 15,000 training rows on 512, from 100,000 on 1,024.
+    shuffle_members : bool
+        Whether each member sees the rows in an order of its own, as in the paper, which is a little
+        better on some tables, and slower: what comes before the members is computed for each.
     metric : str or None
         As for `realmlp`.
 
@@ -195,6 +199,7 @@ def tabm(
     options = {
         "epochs": check_integer("epochs", epochs),
         "batch_size": batch_size,
+        "shuffle_members": check_flag("shuffle_members", shuffle_members),
         "callbacks": [EarlyStopping(f"val_{metric}", patience=patience)],
     }
     return Recipe(layers, loss, optimizer, metric, options)

@@ -127,10 +127,13 @@ def test_impossible_arguments(options, message):
         tabm(SCHEMA, X, 1, "regression", **options)
 
 
-@pytest.mark.parametrize("kind", ["mini", "full", "packed"])
-def test_it_learns(kind):
+@pytest.mark.parametrize(
+    ("kind", "own_order"), [("mini", False), ("mini", True), ("full", False), ("packed", True)]
+)
+def test_it_learns(kind, own_order):
     y = 100 + 10 * FRAME["size"]
     options = {**SMALL, "learning_rate": 0.02, "dropout": 0.0, "batch_size": 16}
+    options["shuffle_members"] = own_order
     recipe = tabm(SCHEMA, X, 1, "regression", kind=kind, epochs=20, **options)
     model = network(recipe)
     model.schema = SCHEMA
