@@ -42,7 +42,6 @@ __all__ = [
     "TILE_VECTORS",
     "TRANSPOSED_PANELS",
     "TRANSPOSED_PRODUCT",
-    "TRANSPOSED_RESULT",
     "UINT8",
     "UINT16",
     "VALUES",
@@ -133,7 +132,7 @@ class Vectors(NamedTuple):
         return TILE_VECTORS * self.size
 
 
-TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, DOTS = range(6)
+TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 """How a product is done by tiles:
 
 * TILES: from where A and B lie.
@@ -141,7 +140,6 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, TRANSPOSED_RESULT, DOTS = 
 * TRANSPOSED_PANELS: B.T lies in memory; each thread transposes a panel of it at a time.
 * TRANSPOSED_PRODUCT: B.T lies in memory; as C.T = B.T A.T, with A.T in panels, if A and C are
   small.
-* TRANSPOSED_RESULT: A.T lies in memory, and C has few columns; as C.T = B.T A.T.
 * DOTS: A lies in memory, and C has few columns; each number of C as a scalar product.
 """
 

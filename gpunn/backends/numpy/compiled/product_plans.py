@@ -19,7 +19,6 @@ from gpunn.backends.numpy.compiled.interface import (
     TILES,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
-    TRANSPOSED_RESULT,
     ProductArgs,
     Vectors,
 )
@@ -162,8 +161,6 @@ class ProductPlans:
             rows, terms = MOST_TILES * self.vectors.tile_rows, max(64, APART // (n * size))
         elif method == TRANSPOSED_PANELS:
             numbers = k * panel
-        elif method == TRANSPOSED_RESULT and n > 1:
-            numbers = n * m
         elif method == DOTS and n > 1:
             numbers = n * k
         elif method == TRANSPOSED_PRODUCT:
@@ -182,6 +179,10 @@ class ProductPlans:
         buffer = np.empty(self.threads * buffer_bytes, np.uint8)
         if buffer_bytes:
             read.append(buffer)
+        if transpose_a and n == 1:
+            # A column lies in memory as a row does, and C.T = B.T A has no empty vectors.
+            left, right, m, n = right.transposed, left.transposed, 1, m
+            method, by_columns = TILES, not by_terms
         args = ProductArgs(
             method=method,
             by_columns=by_columns,
@@ -215,7 +216,7 @@ class ProductPlans:
             args = args._replace(c=parts, c_thread=parts[0].nbytes)
             product = Instruction("product", args, read, [parts], [a, b])
             return [*instructions, product, sum_rows(parts, out)]
-        if method in (TILES, PACKED) and transpose_a:
+        if method in (TILES, PACKED) and transpose_a and not by_columns:
             product = replace(product, fuse=partial(self._with_update, product, args))
         return [*instructions, product]
 
@@ -330,8 +331,8 @@ class ProductPlans:
         self, m: int, n: int, k: int, size: int, transpose_a: bool, transpose_b: bool
     ) -> int:
         panel = self.vectors.panel // size
-        if n <= FEW_COLUMNS and not transpose_b:
-            return TRANSPOSED_RESULT if transpose_a else DOTS
+        if n <= FEW_COLUMNS and not transpose_a and not transpose_b:
+            return DOTS
         if transpose_a:
             few = k <= panel // 2 or (k <= FEW_TERMS and n < NARROW)
             return TILES if few or m * n <= SMALL_RESULT else PACKED

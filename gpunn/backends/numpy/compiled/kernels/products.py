@@ -25,7 +25,6 @@ from gpunn.backends.numpy.compiled.interface import (
     TILE_VECTORS,
     TRANSPOSED_PANELS,
     TRANSPOSED_PRODUCT,
-    TRANSPOSED_RESULT,
     VALUES,
     P,
 )
@@ -114,8 +113,6 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
         by_transposed_panels(dtype, args, thread, threads)
     elif method == TRANSPOSED_PRODUCT:
         by_transposed_product(dtype, args, thread, threads)
-    elif method == TRANSPOSED_RESULT:
-        by_transposed_result(dtype, args, thread, threads)
     elif method == DOTS:
         by_scalar_products(dtype, args, thread, threads)
     else:
@@ -219,39 +216,17 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 
 @compiled
-def by_transposed_result(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T from A.T and B as they lie in memory; C.T has few rows."""
-    w = carray(args, MAX_ARGS)
-    size, m, n = w[P.size], w[P.m], w[P.n]
-    left, right = 0, m
-    if not w[P.by_terms]:
-        left, right = partition(m, PANEL // size, thread, threads)
-    term, terms = own_terms(w, thread, threads)
-    result = w[P.c] + (thread * w[P.c_thread] if w[P.by_terms] else 0)
-    # A result with one column is its own transpose.
-    place = result if n == 1 else w[P.buffer] + thread * w[P.buffer_bytes]
-    if left < right:
-        multiply_terms(
-            dtype, args, w[P.b] + term * w[P.b_row], w[P.b_column], w[P.b_row],
-            w[P.a] + term * w[P.a_column], w[P.a_column], PANEL, w[P.initial], place, m * size,
-            terms, n, left, right,
-        )  # fmt: skip
-        if n > 1:
-            own = place + left * size
-            transpose_matrix(
-                dtype, size, own, m * size, n, right - left, result + left * w[P.c_row], w[P.c_row]
-            )
-
-
-@compiled
 def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute each number of C from a row of A and a column of B, four rows at a time."""
     w = carray(args, MAX_ARGS)
-    size, m, n, k, a = w[P.size], w[P.m], w[P.n], w[P.k], w[P.a]
+    m, n, k, a = w[P.m], w[P.n], w[P.k], w[P.a]
     columns = w[P.b]
     if n > 1:
         columns = w[P.buffer] + thread * w[P.buffer_bytes]
-        transpose_matrix(dtype, size, w[P.b], w[P.b_row], k, n, columns, k * size)
+        b, copy = vector(dtype, w[P.b], k * n), vector(dtype, columns, n * k)
+        for term in range(k):
+            for j in range(n):
+                copy[j * k + term] = b[term * n + j]
     first, last = partition(m, 1, thread, threads)
     lanes = block_size(dtype)
     initial, c = vector(dtype, w[P.initial], n), vector(dtype, w[P.c], m * n)
