@@ -31,6 +31,7 @@ from gpunn.tabular.columns import (
     check_encoded,
     embedding_of_numbers,
     first_layers,
+    indicators,
 )
 from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, default_metric
 from gpunn.training.callbacks import EarlyStopping
@@ -141,16 +142,19 @@ def realmlp(
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
         return scaled_one_hot(sizes, codes) if few else Embedding(sizes, category_size)
 
-    numbers = slice(0, len(schema.numbers))
+    numbers, embedded = len(schema.numbers), 0
     embedding: list[Layer] = []
     if number_embedding != "none":
+        embedded = numbers - indicators(schema)
+    if embedded:
         size = NUMBERS_OF_EMBEDDING[number_embedding]
-        layer = embedding_of_numbers(number_embedding, X[:, numbers], size, embedding_sigma)
-        embedding = [with_factors(layer, numbers.stop, 0.1)]
+        layer = embedding_of_numbers(number_embedding, X[:, :embedded], size, embedding_sigma)
+        embedding = [with_factors(layer, embedded, 0.1)]
     layers = [
         *first_layers(
             [
-                Group(numbers, embedding),
+                Group(slice(0, embedded), embedding),
+                Group(slice(embedded, numbers), []),
                 *category_groups(schema, X, max_one_hot, layer_of_codes),
             ]
         ),

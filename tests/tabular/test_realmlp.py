@@ -30,8 +30,8 @@ def test_td():
     block = ["dense", "parametric_activation", "dropout"]
     names = [layer.name for layer in recipe.layers]
     assert names == ["column_groups", "scale", *block, *block, "dense"]
-    # 3 numbers as 4 each, an output for each colour, a town as 8 numbers, and a sign.
-    assert network(recipe).shapes[0] == (3 * 4 + 3 + 8 + 1,)
+    # 2 numbers as 4 each, an indicator, an output for each colour, a town as 8 numbers, and a sign.
+    assert network(recipe).shapes[0] == (2 * 4 + 1 + 3 + 8 + 1,)
     assert recipe.layers[3].f.name == "selu"
     assert recipe.loss.label_smoothing == 0.1
     assert recipe.optimizer.learning_rate.rate == 0.04
