@@ -34,7 +34,7 @@ ON_A_DEVICE = ("gpu_graph",)
 
 ON_THE_HOST = (
     *("ci", "cli", "data", "docs", "experiment", "kernels", "reporting", "robustness/fuzz"),
-    "storage",
+    *("storage", "tabular"),
 )
 """Folders none of whose tests needs a device; in a process that has one they aren't read."""
 
