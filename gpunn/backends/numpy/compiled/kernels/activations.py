@@ -26,7 +26,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     multiply_add,
     store,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, own_part
 from gpunn.backends.numpy.compiled.kernels.mathematics import (
     log1p,
     negative_exp,
@@ -165,18 +165,6 @@ def chosen(formulas: Mapping[str, Formula]) -> Any:
 
 
 value_of, derivative_of = chosen(VALUES), chosen(DERIVATIVES)
-
-
-@compiled
-def own_part(
-    rows: int, columns: int, multiple: int, thread: int, threads: int
-) -> tuple[int, int, int, int]:
-    """Return a thread's rows and columns: the first, and the one after the last, of each."""
-    if multiple == 0:
-        first, last = partition(rows, 1, thread, threads)
-        return first, last, 0, columns
-    begin, end = partition(columns, multiple, thread, threads)
-    return 0, rows, begin, end
 
 
 @kernel

@@ -32,6 +32,7 @@ __all__ = [
     "entry",
     "kernel",
     "matrix",
+    "own_part",
     "partition",
     "scalar",
     "slice_of",
@@ -115,3 +116,18 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
     start = blocks * thread // threads * multiple
     stop = blocks * (thread + 1) // threads * multiple
     return min(start, size), min(stop, size)
+
+
+@compiled
+def own_part(
+    rows: int, columns: int, multiple: int, thread: int, threads: int
+) -> tuple[int, int, int, int]:
+    """Return the rows and columns of a matrix that a thread does: first, last + 1, of each.
+
+    Threads divide the rows if `multiple` is 0, else the columns, in multiples of it.
+    """
+    if multiple == 0:
+        first, last = partition(rows, 1, thread, threads)
+        return first, last, 0, columns
+    left, right = partition(columns, multiple, thread, threads)
+    return 0, rows, left, right

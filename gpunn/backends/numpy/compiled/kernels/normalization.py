@@ -19,7 +19,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     store,
     sum_of,
 )
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, own_part, partition, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
@@ -124,64 +124,82 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 
 @kernel
-def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.batch_norm`; each thread does some columns.
+def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set sums = sum over the rows of x, or of (x - total / rows)^2 where there is a total.
 
-    Arguments: x_ptr (rows, columns), scale_ptr, shift_ptr, running_mean_ptr, running_variance_ptr
-    (columns,), normalized_ptr (rows, columns), inverse_std_ptr (columns,), out_ptr (rows, columns),
-    mean_ptr (columns,), rows, columns, momentum, epsilon (floats).
+    Each thread does some columns; or some rows, and the sums of these.
+
+    Arguments: x_ptr (rows, columns), total_ptr (columns,) or 0, sums_ptr (columns,), or (threads,
+    columns) by rows, rows, columns, multiple (see `own_part`).
     """
-    x, scale, shift, running_mean, running_variance, normalized, inverse_std, out = integers(
+    x, total, sums, rows, columns, multiple = integers(args, 0, 6)
+    lanes, count = block_size(dtype), block_of(dtype, rows)
+    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
+    own = thread * columns if multiple == 0 else 0
+    for top in range(first, last, ROWS):
+        bottom = min(top + ROWS, last)
+        for column in range(begin, end, lanes):
+            left = end - column
+            result = block_of(dtype, 0)
+            if top > first:
+                result = load(dtype, sums, own + column, left)
+            if total != 0:
+                centre = load(dtype, total, column, left) / count
+                for row in range(top, bottom):
+                    centred = load(dtype, x, row * columns + column, left) - centre
+                    result = multiply_add(centred, centred, result)
+            else:
+                for row in range(top, bottom):
+                    result = result + load(dtype, x, row * columns + column, left)
+            store(result, sums, own + column, left)
+
+
+@kernel
+def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set mean, inverse_std and the running averages from sums; each thread does some columns.
+
+    Arguments: total_ptr, squares_ptr (of what is centred), running_mean_ptr, running_variance_ptr,
+    mean_ptr, inverse_std_ptr (columns,), rows, columns, momentum, epsilon (floats).
+    """
+    total, squares, running_mean, running_variance, mean, inverse_std, rows, columns = integers(
         args, 0, 8
     )
-    mean, rows, columns = integers(args, 8, 3)
-    momentum, epsilon = floats(args, 11, 2)
+    momentum, epsilon = floats(args, 8, 2)
     lanes, count = block_size(dtype), block_of(dtype, rows)
     old, new = block_of(dtype, momentum), block_of(dtype, 1 - momentum)
     begin, end = partition(columns, lanes, thread, threads)
     for column in range(begin, end, lanes):
-        store(block_of(dtype, 0), mean, column, end - column)
-        store(block_of(dtype, 0), inverse_std, column, end - column)
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
-        for column in range(begin, end, lanes):
-            left = end - column
-            total = load(dtype, mean, column, left)
-            for row in range(top, bottom):
-                total = total + load(dtype, x, row * columns + column, left)
-            store(total, mean, column, left)
-    for column in range(begin, end, lanes):
-        store(load(dtype, mean, column, end - column) / count, mean, column, end - column)
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
-        for column in range(begin, end, lanes):
-            left = end - column
-            centre, squares = (
-                load(dtype, mean, column, left),
-                load(dtype, inverse_std, column, left),
-            )
-            for row in range(top, bottom):
-                centred = load(dtype, x, row * columns + column, left) - centre
-                squares = multiply_add(centred, centred, squares)
-            store(squares, inverse_std, column, left)
-    for column in range(begin, end, lanes):
         left = end - column
-        variance = load(dtype, inverse_std, column, left) / count
+        centre = load(dtype, total, column, left) / count
+        variance = load(dtype, squares, column, left) / count
         std = square_root(variance + block_of(dtype, epsilon))
+        store(centre, mean, column, left)
         store(block_of(dtype, 1) / std, inverse_std, column, left)
-        current = new * load(dtype, mean, column, left)
-        average = multiply_add(old, load(dtype, running_mean, column, left), current)
+        average = multiply_add(old, load(dtype, running_mean, column, left), new * centre)
         store(average, running_mean, column, left)
         average = multiply_add(old, load(dtype, running_variance, column, left), new * variance)
         store(average, running_variance, column, left)
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
+
+
+@kernel
+def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set normalized = (x - mean) inverse_std and out = scale normalized + shift.
+
+    Each thread does some rows or columns. Arguments: x_ptr (rows, columns), mean_ptr,
+    inverse_std_ptr, scale_ptr, shift_ptr (columns,), normalized_ptr (rows, columns), out_ptr (rows,
+    columns), rows, columns, multiple (see `own_part`).
+    """
+    x, mean, inverse_std, scale, shift, normalized, out, rows, columns, multiple = integers(
+        args, 0, 10
+    )
+    lanes = block_size(dtype)
+    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
+    for top in range(first, last, ROWS):
+        bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
-            centre, inverse = (
-                load(dtype, mean, column, left),
-                load(dtype, inverse_std, column, left),
-            )
+            centre = load(dtype, mean, column, left)
+            inverse = load(dtype, inverse_std, column, left)
             factor, term = load(dtype, scale, column, left), load(dtype, shift, column, left)
             for row in range(top, bottom):
                 at = row * columns + column
@@ -191,35 +209,50 @@ def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @kernel
-def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """As `Backend.batch_norm_gradient`; each thread does some columns.
+def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set the gradients of scale and shift: sums over the rows of gradient * normalized, gradient.
 
-    Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr,
-    scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,), rows, columns.
+    Each thread does some columns; or some rows, and the sums of these. Arguments: gradient_ptr
+    (rows, columns), normalized_ptr (rows, columns), scale_gradient_ptr, shift_gradient_ptr
+    (columns,), or (threads, columns) by rows, rows, columns, multiple (see `own_part`).
     """
-    gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient, rows, columns = (
-        integers(args, 0, 8)
+    gradient, normalized, scale_gradient, shift_gradient, rows, columns, multiple = integers(
+        args, 0, 7
     )
-    lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
-    begin, end = partition(columns, lanes, thread, threads)
-    for column in range(begin, end, lanes):
-        store(block_of(dtype, 0), scale_gradient, column, end - column)
-        store(block_of(dtype, 0), shift_gradient, column, end - column)
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
+    lanes = block_size(dtype)
+    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
+    own = thread * columns if multiple == 0 else 0
+    for top in range(first, last, ROWS):
+        bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
-            of_scale = load(dtype, scale_gradient, column, left)
-            of_shift = load(dtype, shift_gradient, column, left)
+            of_scale = of_shift = block_of(dtype, 0)
+            if top > first:
+                of_scale = load(dtype, scale_gradient, own + column, left)
+                of_shift = load(dtype, shift_gradient, own + column, left)
             for row in range(top, bottom):
                 at = row * columns + column
                 g = load(dtype, gradient, at, left)
                 of_scale = multiply_add(g, load(dtype, normalized, at, left), of_scale)
                 of_shift = of_shift + g
-            store(of_scale, scale_gradient, column, left)
-            store(of_shift, shift_gradient, column, left)
-    for top in range(0, rows, ROWS):
-        bottom = min(top + ROWS, rows)
+            store(of_scale, scale_gradient, own + column, left)
+            store(of_shift, shift_gradient, own + column, left)
+
+
+@kernel
+def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """As `Backend.batch_norm_gradient`, from the gradients of scale and shift.
+
+    Each thread does some rows or columns. Arguments: gradient_ptr (rows, columns), normalized_ptr
+    (rows, columns), inverse_std_ptr, scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,),
+    rows, columns, multiple (see `own_part`).
+    """
+    gradient, normalized, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 6)
+    rows, columns, multiple = integers(args, 6, 3)
+    lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
+    first, last, begin, end = own_part(rows, columns, multiple, thread, threads)
+    for top in range(first, last, ROWS):
+        bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
             left = end - column
             mean = share * load(dtype, shift_gradient, column, left)
