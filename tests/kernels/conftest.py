@@ -49,8 +49,8 @@ if not available():
 
 
 def digest() -> str:
-    """Hash of everything that the recording depends on."""
-    found = hashlib.sha256(sys.version.encode())
+    """Hash of everything that the recording depends on: also where the headers it names are."""
+    found = hashlib.sha256(f"{sys.version} {sys.prefix}".encode())
     for package in ("numpy", cupy_private.DISTRIBUTION, "array-api-compat"):
         found.update(f"{package} {metadata.version(package)}".encode())
     for pattern in RECORDED_FROM:
