@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 
-__all__ = ["TABLES", "Parts", "PublishedTable", "read", "split", "tables_in"]
+__all__ = ["TABLES", "Parts", "PublishedTable", "read", "split", "tables_in", "without_dates"]
 
 
 class PublishedTable(NamedTuple):
@@ -27,6 +27,8 @@ class PublishedTable(NamedTuple):
         Whether log(1 + target) is predicted.
     scores : tuple of str
         What predictions are judged by.
+    dates : tuple of str
+        Columns of times, as text.
     """
 
     file: str
@@ -35,6 +37,7 @@ class PublishedTable(NamedTuple):
     drop: tuple[str, ...] = ()
     logarithm: bool = False
     scores: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
 
 
 RMSE, ACCURACY = ("rmse",), ("accuracy",)
@@ -50,11 +53,13 @@ TABLES = {
     "Ames": PublishedTable("ames.tsv", "SalePrice", False, ("Order", "PID"), True, RMSE),
     "dry beans": PublishedTable("dry_beans.csv", "Class", True, scores=ACCURACY),
     "bike sharing": PublishedTable(
-        "bike_sharing.csv", "count", False, ("casual", "registered"), True, RMSE
+        *("bike_sharing.csv", "count", False, ("casual", "registered"), True, RMSE, ("datetime",))
     ),
     "mushroom": PublishedTable("mushroom.csv", "class", True, scores=ACCURACY),
     "heart": PublishedTable("heart_2020.csv.gz", "HeartDisease", True, scores=("auc", "log_loss")),
 }
+
+PARTS_OF_DATES = ("year", "month", "day", "dayofweek", "hour")
 
 
 class Parts(NamedTuple):
@@ -94,6 +99,17 @@ def read(name: str, path: Path) -> tuple[Any, np.ndarray]:
         return frame, np.unique(target, return_inverse=True)[1].astype(np.int64)
     y = target.to_numpy(float)
     return frame, np.log1p(y) if source.logarithm else y / y.std()
+
+
+def without_dates(name: str, frame: Any) -> Any:
+    """Return a frame with numbers in place of times, for a model that takes no times."""
+    import pandas as pd
+
+    for column in TABLES[name].dates:
+        times = pd.to_datetime(frame[column]).dt
+        parts = {f"{column} {part}": getattr(times, part) for part in PARTS_OF_DATES}
+        frame = frame.drop(columns=column).assign(**parts)
+    return frame
 
 
 def split(rows: np.ndarray, labels: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -41,28 +41,44 @@ Symbols = dict[str, tuple[Any, ...]]
 
 
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
-    """Functions as LLVM's instructions, of which no machine code is made."""
+    """Functions as LLVM's instructions, of which no machine code is made.
+
+    numba would link all that a function calls into its module, and so on up to the kernel. Here
+    each module is linked once, when the object file is made.
+    """
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
 
-    def _optimize_final_module(self) -> None:
-        """Leave it to `emit`."""
-
-    def _finalize_specific(self) -> None:
-        """Leave it to `emit`."""
+    def finalize(self) -> None:
+        """Leave all that numba does then to `emit`."""
+        self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
         return 0
 
+    def called(self) -> Iterator[TranslatedFunctions]:
+        """Yield the libraries of the functions that these call, and those that they call."""
+        seen = {self}
+        left = [self]
+        while left:
+            for library in left.pop()._linking_libraries:
+                if library not in seen:
+                    seen.add(library)
+                    left.append(library)
+                    yield library
+
     def emit(self, exported: Collection[str]) -> bytes:
         """Return an object file, in which nothing is visible but what is `exported`."""
-        self._ensure_finalized()
         module = self._final_module
+        for library in self.called():
+            module.link_in(library._final_module, preserve=True)
         for one in (*module.functions, *module.global_variables):
             if not one.is_declaration and one.name not in exported:
                 one.linkage = "internal"
-        super()._optimize_final_module()
+        module.verify()
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(module, builder)
         bind_to_first_glibc(module)
         return bytes(self._codegen._tm.emit_object(module))
 
