@@ -95,7 +95,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         in all layers; everything.
     preset : {"auto", "cpu", "paper"}, default="auto"
         What `members` and `hidden_layer_sizes` are if they are "auto". "paper" is 32 members and
-        layers of 512 units, for GPUs; "cpu" 8 members and two layers of 256. "auto" goes by where
+        layers of 512 units, for GPUs; "cpu" 8 members and three layers of 192. "auto" goes by where
         it computes.
     members : int or "auto", default="auto"
     hidden_layer_sizes : array-like of int or "auto", default="auto"
@@ -121,7 +121,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         Epochs without an improvement after which training ends. "auto" is 16, and where these have
         fewer than 256 updates, because the table is small, as many as have 256.
     batch_size : int or "auto", default="auto"
-        "auto" is 256, and with 15,000 training rows or more 512, from 100,000 on 1,024.
+        "auto" is 256, from 100,000 training rows on 1,024.
     shuffle_members : bool, default=False
         Whether each member sees the rows in an order of its own, as in the paper, which is a little
         better on some tables, and slower.

@@ -8,6 +8,7 @@ each seed. The data sets are those bundled with scikit-learn, and MNIST with the
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import statistics
 import subprocess
@@ -112,9 +113,12 @@ print(time.perf_counter() - began, estimator.score(X_test, y_test), estimator.n_
 def cold_fit(problem: Problem, library: str, **options: Any) -> dict[str, float]:
     """Fit as `fit` does, in a new process, and return the seconds of the whole process as well."""
     module = "gpunn.sklearn" if library == "gpunn" else "sklearn.neural_network"
+    # pip compiles what it installs; a clone's bytecode is written by the first process.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", COLD_FIT.format(module=module, kind=kind(problem))],
+        env=environment,
         input=pickle.dumps((*problem[2:], options_of(problem, library, options))),
         stdout=subprocess.PIPE,
         check=True,

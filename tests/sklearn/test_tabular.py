@@ -148,7 +148,7 @@ def test_presets():
         factors = fitted.network_.parameters.specs["members_1.factors"].shape
         return factors[0], fitted.network_.layers[2].units
 
-    assert shape() == (8, 256)
+    assert shape() == (8, 192)
     assert shape(preset="paper", members=2) == (2, 512)
 
 
