@@ -16,6 +16,7 @@ import click
 
 from gpunn.cli.doctor import doctor
 from gpunn.cli.evaluate import evaluate
+from gpunn.cli.example import example
 from gpunn.cli.export import export
 from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
@@ -94,7 +95,7 @@ def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(
     cls=Commands,
-    commands=[inspect, train, evaluate, predict, report, export, doctor],
+    commands=[example, inspect, train, evaluate, predict, report, export, doctor],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="gpunn")

@@ -1,4 +1,4 @@
-"""Data sets on the host: loaders for IDX, CSV, NPY and NPZ files, and bundled digits.
+"""Data sets on the host: loaders for IDX, CSV, NPY and NPZ files, and two bundled data sets.
 
 The loaders return NumPy arrays and need no backend.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpunn.data.arrays import load_npy, load_npz
+    from gpunn.data.credit_risk import credit_risk_file
     from gpunn.data.csv import CSVData, load_csv
     from gpunn.data.digits import load_digits
     from gpunn.data.idx import read_idx
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CSVData",
+    "credit_risk_file",
     "load_csv",
     "load_digits",
     "load_mnist",
@@ -28,6 +30,7 @@ __all__ = [
 # Imported at first use, since zipfile, gzip and dataclasses take a quarter as long as numpy does.
 _MODULES = {
     "CSVData": "csv",
+    "credit_risk_file": "credit_risk",
     "load_csv": "csv",
     "load_digits": "digits",
     "load_mnist": "mnist",
