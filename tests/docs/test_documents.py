@@ -8,6 +8,7 @@ folder that is empty but for the repository's scripts/:
   file's name is written to that file instead.
 * `toml` must be a whole configuration. A first line with a file's name writes it to that file too.
 * `py` is an excerpt of the file that its first line names.
+* `csv` has a file's name beside its language, and is written to that file.
 * `console` lines that begin with "$ gpunn" run, and what they print must be what follows, if
   anything does. Those that ask for a GPU are only parsed. Charts of reports aren't drawn.
 """
@@ -46,9 +47,9 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if ">>>" in path.read_text(encoding="utf-8")
 )
-OPTIONAL = {"cupy", "cupyx", "numba", "sklearn"}
+OPTIONAL = {"cupy", "cupyx", "numba", "pandas", "sklearn"}
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml))\n")
 
 
@@ -62,11 +63,7 @@ class Block:
     text: str
     line: int
     output: str
-
-    @property
-    def file_name(self) -> str | None:
-        match = FILE_NAME.match(self.text)
-        return match[1] if match else None
+    file_name: str | None
 
 
 def blocks(path: Path) -> list[Block]:
@@ -77,9 +74,11 @@ def blocks(path: Path) -> list[Block]:
         output = ""
         if following is not None and following[1] == "text":
             between = document[fence.end() : following.start()]
-            output = "" if between.strip() else following[2]
+            output = "" if between.strip() else following[3]
         line = document.count("\n", 0, fence.start()) + 1
-        result.append(Block(fence[1], fence[2], line, output))
+        comment = FILE_NAME.match(fence[3])
+        file_name = comment[1] if comment else fence[2]
+        result.append(Block(fence[1], fence[3], line, output, file_name))
     return result
 
 
@@ -104,7 +103,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_drawings: None) -
     gc.collect()  # classes that examples defined are known by their names until they are gone
 
 
-TRANSLATIONS = [ROOT / "docs" / "tutorial.zh.md"]
+TRANSLATIONS = sorted((ROOT / "docs").glob("*.zh.md"))
 """Documents whose code is that of others, which a test below makes sure of."""
 
 
@@ -173,24 +172,28 @@ def test_every_document_was_found() -> None:
         "architecture.md",
         "configuration.md",
         "extending.md",
+        "tables.md",
+        "tables.zh.md",
         "tutorial.md",
         "tutorial.zh.md",
     }
     assert all(blocks(path) for path in DOCUMENTS if path.name in ("README.md", "tutorial.md"))
 
 
-def test_tutorials_have_the_same_code() -> None:
-    english, chinese = (
-        [(block.language, block.text) for block in blocks(ROOT / "docs" / name)]
-        for name in ("tutorial.md", "tutorial.zh.md")
-    )
-    assert english == chinese
+@pytest.mark.parametrize("path", TRANSLATIONS, ids=relative)
+def test_a_translation_has_the_same_code(path: Path) -> None:
+    original = path.with_name(path.name.replace(".zh.", "."))
+    assert blocks_alone(path) == blocks_alone(original)
+
+
+def blocks_alone(path: Path) -> list[tuple[str, str | None, str]]:
+    return [(block.language, block.file_name, block.text) for block in blocks(path)]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_every_block_is_checked(path: Path) -> None:
     found = blocks(path)
-    assert {block.language for block in found} <= {"python", "py", "text", "toml", "console"}
+    assert {block.language for block in found} <= {"python", "py", "text", "toml", "csv", "console"}
     outputs = [block.output for block in found if block.language == "python" and block.output]
     assert outputs == [block.text for block in found if block.language == "text"]
 
