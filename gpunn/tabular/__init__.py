@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from gpunn.tabular.columns import NUMBER_EMBEDDINGS
+from gpunn.tabular.edges import quantile_edges, tree_edges
 from gpunn.tabular.realmlp import realmlp
 from gpunn.tabular.recipe import Recipe
 from gpunn.tabular.tabm import tabm
 
-__all__ = ["NUMBER_EMBEDDINGS", "Recipe", "realmlp", "tabm"]
+__all__ = ["NUMBER_EMBEDDINGS", "Recipe", "quantile_edges", "realmlp", "tabm", "tree_edges"]

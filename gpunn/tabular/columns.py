@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.layers import ColumnGroups, Layer, PeriodicEmbedding, PiecewiseLinearEmbedding
 from gpunn.tables import Schema
+from gpunn.tabular.edges import quantile_edges
 
 __all__ = [
     "NUMBER_EMBEDDINGS",
@@ -117,13 +118,3 @@ def embedding_of_numbers(
     if kind == "piecewise":
         return PiecewiseLinearEmbedding([quantile_edges(column, bins) for column in X.T], size)
     return PeriodicEmbedding(WAVES[kind], size - (kind == "pbld"), sigma, kind)
-
-
-def quantile_edges(x: np.ndarray, bins: int) -> list[float]:
-    """Return the quantiles of a column at 0, 1/bins, ..., 1, each once; at least two numbers."""
-    edges = np.unique(np.quantile(x.astype(np.float64), np.linspace(0, 1, bins + 1)))
-    if len(edges) < 2:  # all but a few rows have the same number
-        edges = np.unique([*edges, x.min(), x.max()])
-    if len(edges) < 2:
-        edges = np.array([edges[0], edges[0] + 1])
-    return [float(edge) for edge in edges]

@@ -1,0 +1,139 @@
+"""Edges of the bins of a column, for `PiecewiseLinearEmbedding`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.configurable import check_choice, check_integer
+from gpunn.errors import ArgumentError
+from gpunn.optional import require
+from gpunn.tabular.recipe import TASKS
+from gpunn.typing import HostArray
+
+__all__ = ["quantile_edges", "tree_edges"]
+
+
+def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
+    """Return the quantiles of a column at 0, 1/bins, ..., 1, each once; at least two numbers.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows,)
+        The training rows' numbers, none of them missing.
+    bins : int
+        Most bins. There are fewer where quantiles are equal.
+
+    Returns
+    -------
+    list of float
+        Ascending.
+
+    Raises
+    ------
+    ArgumentError
+        If x is not such a column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> quantile_edges(np.arange(9.0), bins=4)
+    [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    check_column(x)
+    bins = check_integer("bins", bins)
+    edges = np.unique(np.quantile(x.astype(np.float64), np.linspace(0, 1, bins + 1)))
+    if len(edges) < 2:  # all but a few rows have the same number
+        edges = np.unique([*edges, x.min(), x.max()])
+    return at_least_two(edges)
+
+
+def tree_edges(
+    x: HostArray,
+    y: HostArray,
+    task: str,
+    bins: int = 48,
+    *,
+    min_samples_leaf: int = 1,
+    min_impurity_decrease: float = 0.0,
+) -> list[float]:
+    """Return the edges of bins that tell the targets apart, found by a decision tree.
+
+    The tree is fitted on this column alone and has at most as many leaves as there may be bins. Its
+    thresholds are the inner edges, and the smallest and the largest number the outer ones
+    (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep Learning",
+    section 3.2.2). So bins are narrow where the targets change fast, wherever the rows are.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows,)
+        The training rows' numbers, none of them missing.
+    y : ndarray, shape (rows,) or (rows, outputs)
+        Their targets; of any type of classes for classification.
+    task : {"classification", "regression"}
+    bins : int
+        Most bins, at least two.
+    min_samples_leaf : int
+        Training rows that each bin has at the least. More make edges depend less on single rows.
+    min_impurity_decrease : float
+        By how much an edge must lower the variance of the targets, or the Gini impurity of the
+        classes, weighted by the part of the rows that it divides.
+
+    Returns
+    -------
+    list of float
+        Ascending, at least two, and different from each other as numbers of the type of x, too.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If an argument is impossible.
+    MissingPackageError
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(10.0)
+    >>> tree_edges(x, x >= 7, "classification")
+    [0.0, 6.5, 9.0]
+    """
+    check_choice("task", task, TASKS)
+    check_column(x)
+    bins = check_integer("bins", bins, at_least=2)
+    leaf = check_integer("min_samples_leaf", min_samples_leaf)
+    if len(y) != len(x):
+        raise ArgumentError(f"y: expected a target for each of {len(x)} rows; got {len(y)}")
+    tree = require("sklearn.tree", "finding edges by a decision tree", ".[sklearn]")
+    name = "DecisionTreeClassifier" if task == "classification" else "DecisionTreeRegressor"
+    fitted = getattr(tree, name)(
+        max_leaf_nodes=bins,
+        min_samples_leaf=leaf,
+        min_impurity_decrease=min_impurity_decrease,
+        random_state=0,
+    ).fit(x[:, None], y)
+    inner = fitted.tree_.children_left != fitted.tree_.children_right
+    edges = np.array([x.min(), *fitted.tree_.threshold[inner], x.max()])
+    return at_least_two(np.unique(edges.astype(x.dtype)))
+
+
+def check_column(x: HostArray) -> None:
+    """Raise an ArgumentError unless x is a column of finite floating-point numbers."""
+    if x.ndim != 1 or not len(x) or x.dtype.kind != "f" or not np.isfinite(x).all():
+        raise ArgumentError(
+            "x: expected a column of finite numbers, of floating point, with at least one row; got "
+            f"{x.dtype} of shape {x.shape}{'' if x.ndim != 1 else first_gap(x)}"
+        )
+
+
+def first_gap(x: HostArray) -> str:
+    """Return where the first number is that is not finite, if there is one."""
+    if x.dtype.kind != "f" or np.isfinite(x).all():
+        return ""
+    row = int(np.argmin(np.isfinite(x)))
+    return f", and {x[row]} in row {row}"
+
+
+def at_least_two(edges: HostArray) -> list[float]:
+    """Return edges as a list, with another one where there is but one, so that there is a bin."""
+    numbers = [float(edge) for edge in edges]
+    return numbers if len(numbers) > 1 else [numbers[0], numbers[0] + max(1.0, abs(numbers[0]))]
