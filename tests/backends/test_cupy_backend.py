@@ -38,7 +38,6 @@ def test_there_is_a_kernel_for_each_operation_but_a_few():
     operations = public_methods("operations.py", "Operations")
     without = {"call", "fill", "assign", "accumulate", "increment", "count_pass"}
     without |= {"group_dense", "group_dense_gradient"}  # which consist of others
-    without |= {"mean_over_members"}  # of predictions, outside of steps
     inner = {"perform", "copy", "is_builtin"}
     assert LAUNCHES.keys() == operations.keys() - without - inner
 

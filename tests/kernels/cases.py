@@ -17,6 +17,7 @@ SMALL = {
     "NORMALIZED": ((1, 1), (1, 6), (2, 3), (64, 10), (5, 70), (41, 2), (300, 3)),
     "WIDTHS": (1, 5, 5000),
     "MEMBERS": ((1, 1, 1), (7, 3, 5), (13, 1, 33), (13, 2, 20)),
+    "MEMBER_MEANS": ((1, 1, 1), (6, 3, 4), (5, 3, 70)),
     "EMBEDDED": ((1, 1, 1), (7, 3, 5), (13, 2, 9)),
 }
 
@@ -26,6 +27,7 @@ GENERATORS = (
     operations.elementwise,
     operations.categories,
     operations.members,
+    operations.member_means,
     operations.embeddings_of_numbers,
     operations.normalizations,
     operations.loss_cases,

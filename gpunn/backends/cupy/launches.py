@@ -22,6 +22,7 @@ from gpunn.backends.cupy.kernels import (
     dropout,
     loss_scale,
     losses,
+    member_means,
     members,
     metrics,
     normalization,
@@ -403,6 +404,11 @@ class Launches:
         if not contiguous(*(array for array in (*waves, *sums) if array is not None)):
             return None
         return [partial(numbers.periodic_gradient, *waves, *sums, self.scratch)]
+
+    def mean_over_members(self, x: Array, of: str, out: Array) -> Calls | None:
+        if not contiguous(x, out):
+            return None
+        return [partial(member_means.mean_over_members, x, of, out)]
 
     def piecewise_linear(
         self, x: Array, starts: Array, slopes: Array, lowest: Array, highest: Array, out: Array

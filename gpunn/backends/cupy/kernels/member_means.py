@@ -1,0 +1,107 @@
+"""What members predict together: the mean of their outputs, or of their probabilities.
+
+A mean of probabilities is taken of their logarithms, less the largest so far, so that it is exact
+where float32 has no number for a probability.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import cupy
+
+from gpunn.backends.cupy.kernels.classes import CLASSES
+from gpunn.backends.cupy.kernels.functions import FUNCTIONS
+from gpunn.backends.cupy.kernels.raw import over_rows, raw_kernel
+from gpunn.typing import Array
+
+__all__ = ["mean_over_members"]
+
+LOG_OF_SUM = r"""
+// Adds exp(v) to a sum that is exp(top) * sum.
+template <typename T> __device__ void add_exp(T v, T& top, T& sum) {
+  if (v > top) {
+    sum = sum * exp(top - v) + 1;
+    top = v;
+  } else {
+    sum += exp(v - top);
+  }
+}
+"""
+
+# A lane does an output of 32 at a time; the warp finds each member's normalizer for all of them.
+SOFTMAX_MEAN = rf"""{CLASSES}{LOG_OF_SUM}
+extern "C" __global__ void gpunn_mean_over_members_softmax(
+    const T* x, T* y, long long rows, long long members, long long outputs) {{
+  const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
+  if (row >= rows) return;
+  for (long long first = 0; first < outputs; first += LANES) {{
+    const long long j = first + threadIdx.x;
+    T top = 0, sum = 0;
+    for (long long m = 0; m < members; ++m) {{
+      const T* own = x + (row * members + m) * outputs;
+      const T highest = largest(own, outputs);
+      T total = 0;
+      for (long long k = threadIdx.x; k < outputs; k += LANES) total += exp(own[k] - highest);
+      total = warp_sum(total);
+      const T v = j < outputs ? own[j] - highest - log(total) : (T)0;
+      if (m == 0) {{
+        top = v;
+        sum = 1;
+      }} else {{
+        add_exp(v, top, sum);
+      }}
+    }}
+    if (j < outputs) y[row * outputs + j] = top + log(sum / members);
+  }}
+}}
+"""
+
+
+def mean_over_members(x: Array, of: str, out: Array) -> None:
+    """Set out to the members' common prediction; all contiguous."""
+    rows, members, outputs = x.shape
+    if of == "softmax":
+        kernel = raw_kernel("gpunn_mean_over_members_softmax", SOFTMAX_MEAN, T=x.dtype)
+        over_rows(kernel, rows, (x, out, rows, members, outputs))
+    else:
+        kernel = mean_kernel() if of == "identity" else sigmoid_mean_kernel()
+        kernel(x, members, outputs, out)
+
+
+@functools.cache
+def mean_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "raw T x, int64 members, int64 outputs",
+        "T y",
+        """const long long row = i / outputs, j = i - row * outputs;
+           T sum = 0;
+           for (long long m = 0; m < members; ++m) sum += x[(row * members + m) * outputs + j];
+           y = sum / members;""",
+        "gpunn_mean_over_members",
+    )
+
+
+@functools.cache
+def sigmoid_mean_kernel() -> Any:
+    return cupy.ElementwiseKernel(
+        "raw T x, int64 members, int64 outputs",
+        "T y",
+        """const long long row = i / outputs, j = i - row * outputs;
+           T yes = 0, no = 0, sum_yes = 0, sum_no = 0;
+           for (long long m = 0; m < members; ++m) {
+             const T z = x[(row * members + m) * outputs + j];
+             if (m == 0) {
+               yes = -softplus(-z);
+               no = -softplus(z);
+               sum_yes = sum_no = 1;
+             } else {
+               add_exp(-softplus(-z), yes, sum_yes);
+               add_exp(-softplus(z), no, sum_no);
+             }
+           }
+           y = yes - no + log(sum_yes) - log(sum_no);""",
+        "gpunn_mean_over_members_sigmoid",
+        preamble=FUNCTIONS + LOG_OF_SUM,
+    )
