@@ -12,6 +12,7 @@ from benchmarks import (
     memory,
     overhead,
     step_times,
+    table_ranks,
     tables,
     wheel,
 )
@@ -31,5 +32,6 @@ for each in (
     *(comparisons.gemm, comparisons.subnormals),
     *(footprint.footprint, wheel.command, memory.command, overhead.command),
     *(estimators.command, initial_values.command, tables.command),
+    table_ranks.command,
 ):
     command.add_command(each)

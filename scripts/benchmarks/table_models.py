@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.published_tables import TABLES, Parts, parts_of, without_dates
+from benchmarks.tabm_package import tabm_package
 
 __all__ = ["MODELS", "main"]
 
@@ -172,6 +173,7 @@ MODELS: dict[str, Model] = {
     "gpunn-tabm": gpunn("TabM"),
     "gpunn-realmlp": gpunn("RealMLP"),
     "pytabkit-realmlp": pytabkit,
+    "tabm-package": tabm_package,
     "lightgbm": lightgbm(False),
     "lightgbm-early": lightgbm(True),
     "xgboost": xgboost(False),

@@ -206,6 +206,31 @@ def test_models_for_tables_are_judged_on_rows_they_have_not_seen(load, tmp_path)
         assert set(one["validation"]) == {"accuracy", "auc"}
 
 
+def test_the_better_network_on_validation_rows_is_ranked_among_peers(load, tmp_path):
+    def fits(model, validation, test):
+        return [
+            {
+                "table": "diamonds",
+                "model": model,
+                "seed": seed,
+                "validation": {"rmse": validation[seed]},
+                "test": {"rmse": test[seed]},
+                "cpu_seconds": 7.0,
+            }
+            for seed in range(2)
+        ]
+
+    ours = [*fits("gpunn-tabm", [3, 1], [0.3, 0.1]), *fits("gpunn-realmlp", [2, 2], [0.2, 0.9])]
+    peers = [*fits("lightgbm", [5, 5], [0.1, 0.1]), *fits("catboost", [5, 5], [0.1, 0.2])]
+    for name, each in (("ours", ours), ("peers", peers)):
+        (tmp_path / name).write_text(json.dumps({"fits": each}))
+    words = run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers").split()
+    said = " ".join(words)
+    assert "gpunn-realmlp | 0.5500 ± 0.4950 (7 s)" in said
+    # 0.2 of RealMLP and 0.1 of TabM, by the validation rows; CatBoost's mean is the same.
+    assert "| diamonds | 2.5 | 1 | | 2.5 | | | 0.1500 | 0.1000 | 50.00 % |" in said
+
+
 @pytest.mark.full
 def test_memory_of_a_streamed_file(load, tmp_path):
     options = ("--gigabytes", 0.05, "--standardize", "--folder", tmp_path)
