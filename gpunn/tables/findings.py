@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -28,6 +28,15 @@ class Findings:
     def __init__(self) -> None:
         self.unknown: dict[str, dict[str, int]] = {}
         self.missing: dict[str, int] = {}
+
+    @classmethod
+    def of_all(cls, found: Iterable[Findings]) -> Findings:
+        """Return what there is in any of them, which are of different columns."""
+        every = cls()
+        for each in found:
+            every.unknown |= each.unknown
+            every.missing |= each.missing
+        return every
 
     def note_unknown(self, name: str, cells: Coded, others: Mapping[int, str]) -> None:
         """Count the rows of a column's values that are no category."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
 import numpy as np
 
+from gpunn.backends.thread_count import threads_asked_for, usable_cores
 from gpunn.configurable import check_choice, check_integer
 from gpunn.data.csv import number_of
 from gpunn.errors import (
@@ -34,6 +37,9 @@ __all__ = ["Schema"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """Whole numbers up to these are exact."""
+
+WORTH_THREADS = 100_000
+"""Cells of a matrix from which on its columns are divided among threads."""
 
 
 class Schema:
@@ -226,19 +232,28 @@ class Schema:
         check_choice("dtype", dtype, LARGEST_CODE)
         table = self._matched(table_of(frame, title))
         matrix = np.empty((table.rows, self.width), dtype)
+        columns = [column for column in self.columns if not column.dropped]
+        encode = functools.partial(self._encode_column, table=table, matrix=matrix)
+        workers = threads_asked_for(None) or usable_cores()
+        if workers == 1 or matrix.size < WORTH_THREADS:
+            found = list(map(encode, columns))
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                found = list(pool.map(encode, columns))
+        Findings.of_all(found).warn(table)
+        return matrix
+
+    def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> Findings:
+        """Write what a column becomes, and return what there is to warn of."""
         findings = Findings()
         with np.errstate(over="ignore"):
-            for column in self.columns:
-                if column.dropped:
-                    continue
-                if column.is_category:
-                    self._encode_category(column, table, matrix, findings)
-                elif column.kind == "datetime":
-                    self._encode_dates(column, table, matrix, findings)
-                else:
-                    self._encode_numbers(column, table, matrix, findings)
-        findings.warn(table)
-        return matrix
+            if column.is_category:
+                self._encode_category(column, table, matrix, findings)
+            elif column.kind == "datetime":
+                self._encode_dates(column, table, matrix, findings)
+            else:
+                self._encode_numbers(column, table, matrix, findings)
+        return findings
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
         """Return the categories that the training rows had not, by column, with their rows' count.
