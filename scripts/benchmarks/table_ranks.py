@@ -13,11 +13,19 @@ import click
 from benchmarks.figures import table
 from benchmarks.published_tables import TABLES
 
-OURS = ("gpunn-tabm", "gpunn-realmlp")
-CHOSEN = "gpunn"
-"""The one of ours whose validation score is the better one, seed by seed."""
+RANKED = {
+    "gpunn": ("gpunn-tabm", "gpunn-realmlp"),
+    "LightGBM": ("lightgbm", "lightgbm-early"),
+    "XGBoost": ("xgboost", "xgboost-early"),
+    "CatBoost": ("catboost", "catboost-early"),
+    "HistGradientBoosting": ("sklearn-hgb",),
+    "scikit-learn's MLP": ("sklearn-mlp",),
+}
+"""What is ranked: of several models the one that is better on the validation rows, by seed."""
 
-PEERS = ("lightgbm", "xgboost", "catboost", "sklearn-hgb", "sklearn-mlp")
+WITHOUT_ARGUMENTS = {name: models[: 2 if name == "gpunn" else 1] for name, models in RANKED.items()}
+"""The same without early stopping of trees, which is no default."""
+
 SMALLER_IS_BETTER = ("rmse", "log_loss")
 
 Fits = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -29,13 +37,15 @@ def sign(score: str) -> int:
     return -1 if score in SMALLER_IS_BETTER else 1
 
 
-def chosen(fits: Fits, score: str) -> list[Mapping[str, Any]]:
-    """Return of each seed's fits by our models the one that was better on the validation rows."""
-    ours = [fits[name] for name in OURS if fits.get(name)]
-    seeds = sorted({fit["seed"] for each in ours for fit in each})
-    candidates = ([fit for each in ours for fit in each if fit["seed"] == seed] for seed in seeds)
+def chosen(fits: Fits, models: Sequence[str], score: str) -> list[Mapping[str, Any]]:
+    """Return of each seed's fits by models the one that is better on the validation rows."""
+    those = [fit for model in models for fit in fits.get(model, [])]
     return [
-        max(those, key=lambda fit: sign(score) * fit["validation"][score]) for those in candidates
+        max(
+            (fit for fit in those if fit["seed"] == seed),
+            key=lambda fit: sign(score) * fit["validation"][score],
+        )
+        for seed in sorted({fit["seed"] for fit in those})
     ]
 
 
@@ -45,13 +55,13 @@ def mean(fits: Sequence[Mapping[str, Any]], score: str) -> float:
 
 
 def cell(fits: Sequence[Mapping[str, Any]], score: str) -> str:
-    """Return a mean, its standard deviation over the seeds, and the seconds of processor time."""
+    """Return the mean of a score, its deviation over seeds, their number, and processor seconds."""
     if not fits:
         return ""
     values = [fit["test"][score] for fit in fits]
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     seconds = statistics.median(fit["cpu_seconds"] for fit in fits)
-    return f"{statistics.mean(values):.4f} ± {deviation:.4f} ({seconds:.0f} s)"
+    return f"{statistics.mean(values):.4f} ± {deviation:.4f} ({len(values)}; {seconds:.0f} s)"
 
 
 def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
@@ -65,43 +75,54 @@ def ranks(means: Mapping[str, float], score: str) -> dict[str, float]:
     }
 
 
+def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]]) -> str:
+    """Return a table of the ranks, and of how far ours are behind the best."""
+    places: dict[str, list[float]] = {name: [] for name in ranked}
+    lines = []
+    for name, of_table in fits.items():
+        score = TABLES[name].scores[0]
+        found = {who: chosen(of_table, models, score) for who, models in ranked.items()}
+        if not all(found.values()):
+            missing = ", ".join(who for who, each in found.items() if not each)
+            click.echo(f"not ranked: {name}, since there is nothing of {missing}", err=True)
+            continue
+        means = {who: mean(each, score) for who, each in found.items()}
+        of_all = ranks(means, score)
+        for who, place in of_all.items():
+            places[who].append(place)
+        best, ours = max(means.values(), key=lambda value: sign(score) * value), means["gpunn"]
+        behind = 100 * sign(score) * (best - ours) / best
+        shown = (f"{place:g}" for place in of_all.values())
+        lines.append([name, *shown, f"{ours:.4f}", f"{best:.4f}", f"{behind:.2f} %"])
+    averages = (f"{statistics.mean(each):.2f}" if each else "" for each in places.values())
+    lines.append(["mean rank", *averages, "", "", ""])
+    return table(["table", *ranked, "gpunn's", "best", "behind"], lines)
+
+
 @click.command("table-ranks")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 def command(files: tuple[Path, ...]) -> None:
     """Print what the fits of `tables --json` amount to.
 
-    FILES hold the fits, of some tables or models each. Our network is the one of the two that was
-    better on the validation rows.
+    FILES hold the fits, of some tables or models each. gpunn is of its two networks the one that
+    was better on the validation rows; in the second ranking trees may stop early on them, too.
     """
-    fits: dict[str, dict[str, list[Any]]] = {}
+    fits: dict[str, dict[str, dict[int, Any]]] = {}
     for file in files:
         for fit in json.loads(file.read_text(encoding="utf-8"))["fits"]:
-            fits.setdefault(fit["table"], {}).setdefault(fit["model"], []).append(fit)
-    present = [name for name in TABLES if name in fits]
-    models = list(dict.fromkeys(model for name in present for model in fits[name]))
-    every = [(name, score) for name in present for score in TABLES[name].scores]
+            fits.setdefault(fit["table"], {}).setdefault(fit["model"], {})[fit["seed"]] = fit
+    every = {
+        name: {model: list(seeds.values()) for model, seeds in fits[name].items()}
+        for name in TABLES
+        if name in fits
+    }
+    models = dict.fromkeys(model for of_table in every.values() for model in of_table)
+    columns = [(name, score) for name in every for score in TABLES[name].scores]
     lines = [
-        [model, *(cell(fits[name].get(model, []), score) for name, score in every)]
+        [model, *(cell(every[name].get(model, []), score) for name, score in columns)]
         for model in models
     ]
-    click.echo(table(["model", *(f"{name}, {score}" for name, score in every)], lines))
-
-    places: dict[str, list[float]] = {name: [] for name in (CHOSEN, *PEERS)}
-    lines = []
-    for name in present:
-        score = TABLES[name].scores[0]
-        means = {model: mean(fits[name][model], score) for model in PEERS if model in fits[name]}
-        if not (ours := chosen(fits[name], score)):
-            continue
-        means[CHOSEN] = mean(ours, score)
-        of_table = ranks(means, score)
-        for model, place in of_table.items():
-            places[model].append(place)
-        best = max(means.values(), key=lambda value: sign(score) * value)
-        behind = 100 * sign(score) * (best - means[CHOSEN]) / best
-        shown = (f"{of_table[model]:g}" if model in of_table else "" for model in places)
-        lines.append([name, *shown, f"{means[CHOSEN]:.4f}", f"{best:.4f}", f"{behind:.2f} %"])
-    averages = (f"{statistics.mean(each):.2f}" if each else "" for each in places.values())
-    lines.append(["mean rank", *averages, "", "", ""])
-    click.echo("")
-    click.echo(table(["table", *places, "gpunn's", "best", "behind"], lines))
+    click.echo(table(["model", *(f"{name}, {score}" for name, score in columns)], lines))
+    for ranked in (WITHOUT_ARGUMENTS, RANKED):
+        click.echo("")
+        click.echo(ranking(every, ranked))

@@ -46,7 +46,10 @@ def tabm_package(parts: Parts, classes: bool, seed: int) -> Callable[[Any], np.n
         d_block=SIZES,
         dropout=DROPOUT,
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.002, weight_decay=0.0003)
+    biases = [each for name, each in model.named_parameters() if "bias" in name]
+    others = [each for name, each in model.named_parameters() if "bias" not in name]
+    groups = [{"params": others}, {"params": biases, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=0.002, weight_decay=0.0003)
     targets = torch.as_tensor(y if classes else (y - mean) / scale)
     targets = targets.long() if classes else targets.float()
     loss_of = torch.nn.functional.cross_entropy if classes else torch.nn.functional.mse_loss
@@ -96,13 +99,14 @@ def tabm_columns(frame: Any, seed: int) -> Callable[[Any], tuple[Any, Any]]:
     """Return the function from a frame to the numbers and codes that the package tabm takes.
 
     As its example has them, gaps apart, about which it says nothing: of numbers they become the
-    median, of categories one more.
+    median, and a column of two categories that tells where; of categories one more.
     """
     import torch
     from sklearn.preprocessing import OrdinalEncoder, QuantileTransformer
 
     names = [name for name in frame.select_dtypes("number") if frame[name].nunique() > 1]
     text = [name for name in frame.select_dtypes(exclude="number") if frame[name].nunique() > 1]
+    with_gaps = [name for name in names if frame[name].isna().any()]
     medians = frame[names].median()
     values = frame[names].fillna(medians).to_numpy(np.float32)
     noise = np.random.default_rng(seed).normal(0.0, 1e-5, values.shape).astype(np.float32)
@@ -122,6 +126,7 @@ def tabm_columns(frame: Any, seed: int) -> Callable[[Any], tuple[Any, Any]]:
         values = frame[names].fillna(medians).to_numpy(np.float32)
         numbers = transform.transform(values) if names else values
         codes = encoder.transform(frame[text]) + 1 if text else np.zeros((len(frame), 0))
-        return torch.as_tensor(numbers.astype(np.float32)), torch.as_tensor(codes.astype(np.int64))
+        codes = np.column_stack([codes, frame[with_gaps].isna()]).astype(np.int64)
+        return torch.as_tensor(numbers.astype(np.float32)), torch.as_tensor(codes)
 
     return encode

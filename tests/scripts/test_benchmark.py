@@ -221,14 +221,25 @@ def test_the_better_network_on_validation_rows_is_ranked_among_peers(load, tmp_p
         ]
 
     ours = [*fits("gpunn-tabm", [3, 1], [0.3, 0.1]), *fits("gpunn-realmlp", [2, 2], [0.2, 0.9])]
-    peers = [*fits("lightgbm", [5, 5], [0.1, 0.1]), *fits("catboost", [5, 5], [0.1, 0.2])]
+    peers = [
+        *fits("lightgbm", [5, 5], [0.1, 0.1]),
+        *fits("catboost", [5, 5], [0.1, 0.2]),
+        *fits("catboost-early", [4, 4], [0.1, 0.1]),
+        *fits("xgboost", [5, 5], [0.4, 0.4]),
+        *fits("sklearn-hgb", [5, 5], [0.5, 0.5]),
+        *fits("sklearn-mlp", [5, 5], [0.6, 0.6]),
+    ]
     for name, each in (("ours", ours), ("peers", peers)):
         (tmp_path / name).write_text(json.dumps({"fits": each}))
     words = run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers").split()
     said = " ".join(words)
-    assert "gpunn-realmlp | 0.5500 ± 0.4950 (7 s)" in said
+    assert "gpunn-realmlp | 0.5500 ± 0.4950 (2; 7 s)" in said
     # 0.2 of RealMLP and 0.1 of TabM, by the validation rows; CatBoost's mean is the same.
-    assert "| diamonds | 2.5 | 1 | | 2.5 | | | 0.1500 | 0.1000 | 50.00 % |" in said
+    assert "| diamonds | 2.5 | 1 | 4 | 2.5 | 5 | 6 | 0.1500 | 0.1000 | 50.00 % |" in said
+    # CatBoost that stops early is better on them, and among the test rows like LightGBM.
+    assert "| diamonds | 3 | 1.5 | 4 | 1.5 | 5 | 6 | 0.1500 | 0.1000 | 50.00 % |" in said
+    (tmp_path / "peers").write_text(json.dumps({"fits": peers[2:]}))
+    assert "nothing of LightGBM" in run(load, "table_ranks", tmp_path / "ours", tmp_path / "peers")
 
 
 @pytest.mark.full
