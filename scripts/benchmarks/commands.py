@@ -12,6 +12,7 @@ from benchmarks import (
     memory,
     overhead,
     step_times,
+    table_epochs,
     table_ranks,
     tables,
     wheel,
@@ -32,6 +33,6 @@ for each in (
     *(comparisons.gemm, comparisons.subnormals),
     *(footprint.footprint, wheel.command, memory.command, overhead.command),
     *(estimators.command, initial_values.command, tables.command),
-    table_ranks.command,
+    *(table_epochs.command, table_ranks.command),
 ):
     command.add_command(each)

@@ -5,6 +5,7 @@ They are as its example shows them, with gpunn's settings on a CPU.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,13 @@ __all__ = ["tabm_package"]
 MEMBERS, SIZES, BINS, EMBEDDING, DROPOUT = 8, 192, 48, 16, 0.1
 
 
-def tabm_package(parts: Parts, classes: bool, seed: int) -> Callable[[Any], np.ndarray]:
-    """Train it on a table, and return what predicts."""
+def tabm_package(
+    parts: Parts, classes: bool, seed: int, epochs: int | None = None
+) -> Callable[[Any], np.ndarray]:
+    """Train it on a table, until the validation rows say so or for some epochs.
+
+    Returns what predicts.
+    """
     import tabm
     import torch
     from rtdl_num_embeddings import PiecewiseLinearEmbeddings, compute_bins
@@ -69,7 +75,7 @@ def tabm_package(parts: Parts, classes: bool, seed: int) -> Callable[[Any], np.n
     rows = 256 if len(y) < 100_000 else 1024
     patience = max(16, -(-256 // -(-len(y) // rows)))
     best, since, kept = -np.inf, 0, model.state_dict()
-    while since < patience:
+    for _ in itertools.count() if epochs is None else range(epochs):
         model.train()
         for batch in torch.randperm(len(y)).split(rows):
             optimizer.zero_grad()
@@ -84,6 +90,8 @@ def tabm_package(parts: Parts, classes: bool, seed: int) -> Callable[[Any], np.n
         if score > best:
             best, since = score, 0
             kept = {name: each.clone() for name, each in model.state_dict().items()}
+        if epochs is None and since == patience:
+            break
     model.load_state_dict(kept)
     return lambda frame: predicted(*encode(frame))
 

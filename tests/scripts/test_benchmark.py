@@ -182,10 +182,8 @@ def test_initial_values_on_a_table_of_numbers_texts_and_gaps(load, tmp_path):
     assert f"| diamonds |       tanh | {np.mean(found['diamonds']['gpunn']):.4f} |" in said
 
 
-@pytest.mark.full
-def test_models_for_tables_are_judged_on_rows_they_have_not_seen(load, tmp_path):
-    for module in ("pandas", "sklearn.base"):
-        pytest.importorskip(module)
+def credit_risk(folder):
+    """Write a small table like the published one of that name."""
     random = np.random.default_rng(0)
     rows = [
         f"{number:.3f},{kind},{gap},{int(number > 0)}"
@@ -194,7 +192,27 @@ def test_models_for_tables_are_judged_on_rows_they_have_not_seen(load, tmp_path)
         )
     ]
     text = "\n".join(["person_age,person_home_ownership,gap,loan_status", *rows])
-    (tmp_path / "credit_risk.csv").write_text(text + "\n")
+    path = folder / "credit_risk.csv"
+    path.write_text(text + "\n")
+    return path
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("network", "library"), [("RealMLP", "gpunn"), ("TabM", "tabm")])
+def test_epochs_of_networks_for_tables_are_timed(load, tmp_path, network, library):
+    for module in ("pandas", "sklearn.base", *(("tabm", "torch") if library == "tabm" else ())):
+        pytest.importorskip(module)
+    path = credit_risk(tmp_path)
+    found = load("table_epochs").measured("credit risk", path, network, library, 20, 1)
+    assert found["rows"] == 57
+    assert found["cpu_seconds"] > 0
+
+
+@pytest.mark.full
+def test_models_for_tables_are_judged_on_rows_they_have_not_seen(load, tmp_path):
+    for module in ("pandas", "sklearn.base"):
+        pytest.importorskip(module)
+    credit_risk(tmp_path)
     path = tmp_path / "fits.json"
     options = ("--models", "sklearn-hgb,sklearn-mlp", "--seeds", 1, "--json", path)
     said = run(load, "tables", tmp_path, *options)

@@ -1,0 +1,146 @@
+"""Epochs of networks for tables, beside the PyTorch programs that their authors published."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.figures import table
+from benchmarks.published_tables import TABLES, Parts, parts_of, tables_in
+from benchmarks.tables import THREADS
+from benchmarks.tabm_package import tabm_package
+
+Fit = Callable[[Parts, bool, int], Any]
+"""A function that trains on a table for some epochs."""
+
+
+def gpunn(kind: str, **options: Any) -> Fit:
+    """Return gpunn's estimator of this kind as such a function."""
+
+    def fit(parts: Parts, classes: bool, epochs: int) -> Any:
+        import gpunn.sklearn
+
+        name = f"{kind}{'Classifier' if classes else 'Regressor'}"
+        estimator = getattr(gpunn.sklearn, name)(
+            epochs=epochs, random_state=0, backend="numpy", batch_size=256, **options
+        )
+        (X, y), (X_val, y_val) = parts.train, parts.validation
+        return estimator.fit(X, y, X_val=X_val, y_val=y_val)
+
+    return fit
+
+
+def pytabkit(variant: str) -> Fit:
+    """Return the RealMLP of pytabkit as such a function; gaps become the median."""
+
+    def fit(parts: Parts, classes: bool, epochs: int) -> Any:
+        import pytabkit
+
+        name = f"RealMLP_{variant}_{'Classifier' if classes else 'Regressor'}"
+        model = getattr(pytabkit, name)(
+            n_epochs=epochs, random_state=0, device="cpu", n_cv=1, verbosity=0
+        )
+        X, y = parts.train
+        medians = X.select_dtypes("number").median()
+        X_val, y_val = parts.validation
+        return model.fit(X.fillna(medians), y, X_val.fillna(medians), y_val)
+
+    return fit
+
+
+PAIRS: Mapping[str, Mapping[str, Fit]] = {
+    "RealMLP": {"gpunn": gpunn("RealMLP"), "pytabkit": pytabkit("TD")},
+    "RealMLP, simplified": {
+        "gpunn": gpunn("RealMLP", simplified=True),
+        "pytabkit": pytabkit("TD_S"),
+    },
+    "TabM": {
+        "gpunn": gpunn("TabM", patience=10**6),
+        "tabm": lambda parts, classes, epochs: tabm_package(parts, classes, 0, epochs),
+    },
+}
+
+
+def main(name: str, path: str, network: str, library: str, epochs: int) -> None:
+    """Print the seconds, of the clock and of processors, of 1 and of `epochs` epochs more."""
+    warnings.simplefilter("ignore")
+    parts, classes = parts_of(name, Path(path)), TABLES[name].classes
+    fit = PAIRS[network][library]
+    fit(parts, classes, 1)
+    taken = []
+    for count in (1, 1 + epochs):
+        began = time.perf_counter(), time.process_time()
+        fit(parts, classes, count)
+        taken.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    wall, cpu = ((more - one) / epochs for one, more in zip(*taken, strict=True))
+    result = {"rows": len(parts.train[1]), "seconds": wall, "cpu_seconds": cpu}
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+def measured(name: str, path: Path, network: str, library: str, epochs: int, threads: int) -> Any:
+    """Return what `main` prints in a process of its own."""
+    call = f"main({name!r}, {str(path)!r}, {network!r}, {library!r}, {epochs})"
+    done = subprocess.run(
+        [sys.executable, "-c", f"from benchmarks.table_epochs import main; {call}"],
+        env={
+            **os.environ,
+            **dict.fromkeys(THREADS, str(threads)),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@click.command("table-epochs", context_settings={"show_default": True})
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--only", default="dry beans", help="Tables, by name, separated by commas.")
+@click.option("--networks", default="; ".join(PAIRS), help="Separated by semicolons.")
+@click.option("--epochs", type=click.IntRange(1), default=2, help="Timed ones.")
+@click.option("--reps", type=click.IntRange(1), default=3, help="Processes of each, in turn.")
+@click.option("--threads", type=click.IntRange(1), default=1)
+def command(folder: Path, only: str, networks: str, epochs: int, reps: int, threads: int) -> None:
+    """Time epochs of RealMLP and TabM in gpunn, pytabkit and the package tabm.
+
+    FOLDER holds the published tables. Batches have 256 rows; after each epoch the validation rows
+    are predicted. An epoch's time is what fits of more epochs take longer.
+    """
+    lines = []
+    for name, path in tables_in(folder, only.split(",")):
+        for network in map(str.strip, networks.split(";")):
+            found: dict[str, list[Any]] = {library: [] for library in PAIRS[network]}
+            for turn in range(reps):
+                for library in list(found)[:: 1 if turn % 2 else -1]:
+                    one = measured(name, path, network, library, epochs, threads)
+                    found[library].append(one)
+            best = {
+                library: {key: statistics.median(each[key] for each in every) for key in every[0]}
+                for library, every in found.items()
+            }
+            (ours, own), (theirs, other) = best.items()
+            steps = own["rows"] // 256
+            lines.append(
+                [
+                    *(name, network, theirs),
+                    *(f"{1000 * each['cpu_seconds'] / steps:.2f}" for each in (own, other)),
+                    *(f"{each['seconds']:.2f}" for each in (own, other)),
+                    f"{other['cpu_seconds'] / own['cpu_seconds']:.2f}",
+                    f"{other['seconds'] / own['seconds']:.2f}",
+                ]
+            )
+            click.echo(" | ".join(lines[-1]), err=True)
+    head = ["table", "network", "beside", f"CPU ms a step: {ours}", "the other"]
+    head += ["s an epoch", "the other", "times less CPU", "times as fast"]
+    click.echo(table(head, lines))
