@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.figures import table
+from benchmarks.installed import installed_mb
 from benchmarks.published_tables import TABLES
 
 RANKED = {
@@ -25,6 +26,12 @@ RANKED = {
 
 WITHOUT_ARGUMENTS = {name: models[: 2 if name == "gpunn" else 1] for name, models in RANKED.items()}
 """The same without early stopping of trees, which is no default."""
+
+DISTRIBUTIONS = (
+    *("lightgbm", "lightgbm[scikit-learn]", "xgboost", "catboost", "scikit-learn"),
+    *("pytabkit", "tabm"),
+)
+"""What peers are installed by. gpunn's own size is that of its wheel: the mode `wheel`."""
 
 SMALLER_IS_BETTER = ("rmse", "log_loss")
 
@@ -123,6 +130,11 @@ def command(files: tuple[Path, ...]) -> None:
         for model in models
     ]
     click.echo(table(["model", *(f"{name}, {score}" for name, score in columns)], lines))
+    sizes = {name: installed_mb(name) for name in DISTRIBUTIONS}
+    click.echo("")
+    click.echo(
+        table(["installed", "MB"], [[name, f"{mb:.0f}"] for name, mb in sizes.items() if mb])
+    )
     for ranked in (WITHOUT_ARGUMENTS, RANKED):
         click.echo("")
         click.echo(ranking(every, ranked))
