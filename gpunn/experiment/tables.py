@@ -96,7 +96,10 @@ def read_rows(path: str, data: TableFile) -> Table:
 
 
 def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> Schema:
-    """Return what is learned from the training rows, and from no others.
+    """Return what is learned from the training rows.
+
+    Of the others in their file only the kinds of columns are, so that `gpunn inspect` finds the
+    same, and none depends on how the rows are divided.
 
     Parameters
     ----------
@@ -127,6 +130,7 @@ def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> 
             missing_values=data.missing,
             scaling=scaling if data.scaling == "auto" else data.scaling,
             seed=seed,
+            every=training.source_inputs,
         )
     except (ArgumentError, ArgumentTypeError) as error:
         raise ConfigError(f"data.{error}") from error

@@ -199,7 +199,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if X_val is None:
             labels = self._labels(targets)
             kept, held = split(table.rows, self.validation_fraction, seed, labels)
-            self._train(every.take(kept), every.take(held), seed)
+            self._train(every.take(kept), every.take(held), every.table, seed)
         else:
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
@@ -207,14 +207,29 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             weights = checked_weights(
                 sample_weight_val, table.rows, self.dtype, "sample_weight_val"
             )
-            self._train(every, Rows(table, targets, weights), seed)
+            self._train(every, Rows(table, targets, weights), every.table, seed)
         return self
 
-    def _train(self, training: Rows, validation: Rows, seed: int) -> None:
+    def _train(self, training: Rows, validation: Rows, table: Table, seed: int) -> None:
+        """Train on some rows of a table, by which it is decided what its columns are."""
         given = {} if self.missing_values is None else {"missing_values": self.missing_values}
         schema = Schema.fit(
-            training.table, columns=self.columns, scaling=self._scaling, seed=seed, **given
+            training.table,
+            columns=self.columns,
+            scaling=self._scaling,
+            seed=seed,
+            every=table,
+            **given,
         )
+        for column in schema.columns:
+            if column.doubtful:
+                warnings.warn(
+                    f"X: column {column.name!r} is taken for categories; {column.reported}. "
+                    "Correct such cells, or leave them empty; if it is right, say so by "
+                    f"columns={{{column.name!r}: 'category'}}",
+                    GpunnWarning,
+                    stacklevel=3,
+                )
         X = schema.encode(training.table, self.dtype)
         with warnings.catch_warnings():
             # Rows to validate on may have categories that those to train on have not.

@@ -31,6 +31,8 @@ class Column:
         Whether all rows that have a value have the same.
     dropped : bool
         Whether nothing of it goes into the matrix.
+    doubtful : bool
+        Whether it was found to be a category, though most of its values are numbers or dates.
     reported : str
         What looks wrong, or why it was dropped; empty if nothing does.
     """
@@ -42,6 +44,7 @@ class Column:
     missing: int = 0
     constant: bool = False
     dropped: bool = False
+    doubtful: bool = False
     reported: str = ""
 
     @property

@@ -23,6 +23,7 @@ class ColumnRecord:
     missing: int = 0
     constant: bool = False
     dropped: bool = False
+    doubtful: bool = False
     reported: str = ""
 
 
@@ -75,5 +76,6 @@ def column_of(record: ColumnRecord, path: str) -> Column:
         missing=record.missing,
         constant=record.constant,
         dropped=record.dropped,
+        doubtful=record.doubtful,
         reported=record.reported,
     )

@@ -48,7 +48,9 @@ class Learned:
     parts: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def learned_from(table: Table, name: str, kind: Kind | None, markers: Markers) -> Learned:
+def learned_from(
+    table: Table, name: str, kind: Kind | None, markers: Markers, every: Table
+) -> Learned:
     """Return what is learned from a column.
 
     Parameters
@@ -58,22 +60,24 @@ def learned_from(table: Table, name: str, kind: Kind | None, markers: Markers) -
     name : str
         Of the column.
     kind : str or None
-        None to find it from the cells.
+        None to find it from the cells of `every`.
     markers : Markers
         Cells that mean a missing value.
+    every : Table
+        All rows that there are: whether a column is of numbers, or is an identifier, must not
+        depend on which of them are drawn for training.
 
     Raises
     ------
     DataError
         If a number is infinite, or the column is not of the given kind; the message says where.
     """
-    cells = table.column(name)
-    found = kind or kind_of(cells, markers)
+    found = kind or kind_of(every.column(name), markers)
     if found == "number":
         return numeric(table, name, markers)
     if found == "datetime":
         return dated(table, name, markers)
-    return categorical(table, name, found, markers, chosen=kind is not None)
+    return categorical(table, name, found, markers, every, chosen=kind is not None)
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
@@ -225,7 +229,9 @@ def is_identifier(numbers: np.ndarray) -> bool:
 # ------------------------------------------------------------------------------------- categories
 
 
-def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen: bool) -> Learned:
+def categorical(
+    table: Table, name: str, kind: Kind, markers: Markers, every: Table, *, chosen: bool
+) -> Learned:
     """Return what is learned from a column of categories; `chosen` if the user has said so."""
     cells = coded(table.column(name))
     texts = texts_of(cells.values, markers)
@@ -243,19 +249,22 @@ def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen
     remarks = Remarks(missing, len(cells))
     constant = len(occurring) <= 1
 
+    found, is_other, is_unique = list[str](), False, False
+    if kind == "category" and not cells.categorical:
+        whole = cells if every is table else coded(every.column(name))
+        whole_texts = texts if whole is cells else texts_of(whole.values, markers)
+        found, is_other = remarks_on_categories(every, name, whole, whole_texts, markers)
+        is_unique = not (chosen or is_other) and all_different(whole, whole_texts)
     if not constant and kind == "category":
-        found, is_other = list[str](), False
-        if not cells.categorical:
-            found, is_other = remarks_on_categories(table, name, cells, texts, markers)
         count = len(occurring)
-        if count == present >= FEW and not (chosen or is_other or cells.categorical):
+        if is_unique:
             remarks.drop_since("every row has another text, as an identifier has")
         elif count > MANY_CATEGORIES or (count >= FEW and count > present / 2):
             remarks.add(
                 f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
             )
-        for remark in found:
-            remarks.add(remark)
+    for remark in found:
+        remarks.add(remark)
 
     dropped = remarks.drop(constant)
     column = Column(
@@ -265,9 +274,17 @@ def categorical(table: Table, name: str, kind: Kind, markers: Markers, *, chosen
         missing=missing,
         constant=constant,
         dropped=dropped,
+        doubtful=is_other and not (chosen or dropped),
         reported=remarks.text,
     )
     return Learned(column)
+
+
+def all_different(cells: Coded, texts: Sequence[str | None]) -> bool:
+    """Return whether so many cells as say something are all different; `texts` are the values'."""
+    named = np.array([text is not None for text in texts], dtype=bool)
+    rows = int(cells.take(named, False).sum())
+    return rows >= FEW and len(set(texts) - {None}) == rows
 
 
 def remarks_on_categories(
@@ -301,7 +318,7 @@ def remarks_on_categories(
         (COMMA_LIKE, "numbers with decimal commas, such as {!r}: read them with decimal=','"),
         (DATE_LIKE, "dates such as {!r}, which are read only with the year first (2026-05-31)"),
     ):
-        if all(pattern.fullmatch(texts[place] or "") for place in named):
+        if named and all(pattern.fullmatch(texts[place] or "") for place in named):
             remarks.append(remark.format(texts[named[0]]))
             is_other = True
     return remarks, is_other

@@ -118,6 +118,7 @@ class Schema:
         missing_values: Sequence[str] = MISSING_VALUES,
         scaling: str = "robust",
         seed: int = 0,
+        every: Any = None,
     ) -> Self:
         """Learn a schema from training rows.
 
@@ -137,6 +138,11 @@ class Schema:
             Of numbers; see `gpunn.tables.scaling`.
         seed : int
             Of the noise that "quantile" adds before it takes quantiles.
+        every : data frame, array, dict, list or None
+            All rows that there are, if some of them were set aside for validation or tests: the
+            training rows and those. By them it is decided whether a column is of numbers, dates or
+            categories, or an identifier, so that it does not depend on where a stray cell is.
+            Nothing else is learned from them. None means that there are no others.
 
         Returns
         -------
@@ -154,6 +160,7 @@ class Schema:
         seed = check_integer("seed", seed, at_least=0)
         missing_values = checked_texts("missing_values", missing_values)
         table = table_of(frame)
+        whole = table if every is None else table_of(every)
         kinds = checked_kinds(columns, table)
         dropped = set(checked_texts("drop", drop))
         for name in sorted(dropped):
@@ -170,7 +177,7 @@ class Schema:
             if name in dropped:
                 found.append(Column(name=name, kind="number", dropped=True, reported=ON_REQUEST))
                 continue
-            learned = learned_from(table, name, kinds.get(name), markers)
+            learned = learned_from(table, name, kinds.get(name), markers, whole)
             found.append(learned.column)
             if learned.numbers is not None:
                 scaled[Place(name)] = learned.numbers

@@ -173,6 +173,17 @@ def test_the_schema_is_that_of_the_training_rows(gpunn, tmp_path):
     assert "column 'city': 20 rows with 'Paris'" in result.stderr
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_kinds_are_what_inspect_says_however_the_rows_are_divided(gpunn, tmp_path, caplog, seed):
+    rows = [{**row, "spent": "oops" if row["id"] == "user7" else row["spent"]} for row in people()]
+    write(tmp_path / "a.csv", rows)
+    remark = "numbers and text: 54 of 55 values are numbers, but not 'oops' (line 9)"
+    assert remark in gpunn("inspect", "a.csv", "--target=left").stdout
+    gpunn("train", "a.csv", "--target=left", *FAST, "--set", f"data.split_seed={seed}")
+    (warning,) = [message for message in caplog.messages if "column spent" in message]
+    assert warning.endswith(remark)
+
+
 LAYERS = """\
 [data]
 dataset = "table"

@@ -9,7 +9,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
 import gpunn
-from gpunn.errors import DataError, ModelFileError, UnknownCategoryWarning
+from gpunn.errors import DataError, GpunnWarning, ModelFileError, UnknownCategoryWarning
 from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor
 
 ROWS = 120
@@ -159,6 +159,17 @@ def test_given_kinds_of_columns():
     columns = {column.name: column for column in classifier.fit(X, CLASS).schema_.columns}
     assert columns["age"].kind == "category"
     assert columns["city"].categories == ("Bern", "Rome")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_stray_cell_is_told_whichever_rows_are_for_validation(seed):
+    spent = [*map(str, AGE[1:]), "oops"]
+    frame = {"age": AGE, "spent": spent}
+    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 1, "random_state": seed})
+    with pytest.warns(GpunnWarning, match=r"X: column 'spent' .* but not 'oops' \(row 119\)"):
+        fitted = classifier.fit(frame, CLASS)
+    assert fitted.schema_.columns[1].kind == "category"
+    classifier.set_params(columns={"spent": "category"}).fit(frame, CLASS)
 
 
 def test_an_unknown_category_is_counted():

@@ -407,6 +407,39 @@ def test_kinds_are_those_of_the_rows_alone():
     assert Schema.fit(frame, columns={"x": "number"}).columns[0].kind == "number"
 
 
+NAMES = [f"user{number}" for number in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "dropped", "doubtful", "reported"),
+    [
+        ([1, 2, 1, "x"], "category", False, True, "2 of 3 values are numbers, but not 'x' (row 3)"),
+        (
+            ["2020-01-02", "2020-01-02", "2020-01-01", "2020-13-45"],
+            "category",
+            False,
+            True,
+            "dates and text: 2 of 3 values are dates, but not '2020-13-45' (row 3)",
+        ),
+        ([*map(str, range(30)), "x"], "category", False, True, "not 'x' (row 30)"),
+        (["true", "false", "true", "x"], "category", False, False, ""),
+        (NAMES, "category", True, False, "dropped: every row has another text"),
+        ([*NAMES, "user3"], "category", False, False, "30 categories in 30 rows: if it is"),
+    ],
+    ids=str,
+)
+def test_kinds_do_not_depend_on_which_rows_are_for_training(
+    cells, kind, dropped, doubtful, reported
+):
+    every = table_of({"x": cells, "y": range(len(cells))})
+    alone = Schema.fit(every)
+    training = Schema.fit(every.take(np.arange(len(cells) - 1)), every=every)
+    for column in (alone.columns[0], training.columns[0]):
+        assert (column.kind, column.dropped, column.doubtful) == (kind, dropped, doubtful)
+    assert reported in training.columns[0].reported
+    assert not Schema.fit(every, columns={"x": "category"}).columns[0].doubtful
+
+
 def test_a_given_kind_keeps_an_identifier():
     names = [f"user{number}" for number in range(30)]
     assert not column_of(names, columns={"x": "category"}).dropped
