@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
@@ -55,6 +55,9 @@ __all__ = [
     "given",
 ]
 
+MOST_PROBLEMS = 10
+"""Columns of which a warning says what is wrong."""
+
 MAPPING = Constraint("a mapping", lambda value: isinstance(value, Mapping))
 
 COMMON: dict[str, tuple[Constraint, ...]] = {
@@ -79,6 +82,24 @@ OF_CLASSES: dict[str, tuple[Constraint, ...]] = {
     "label_smoothing": (among("auto"), real(0, 1)),
 }
 """Constraints of the parameters that classifiers have, too."""
+
+
+def problems_of(schema: Schema, chosen: Container[str]) -> str:
+    """Return which columns are dropped, and what looks wrong with those of no `chosen` kind."""
+    problems = []
+    for column in schema.columns:
+        if column.doubtful:
+            problems.append(
+                f"column {column.name!r} is taken for categories; {column.reported}. Correct such "
+                "cells, or leave them empty; if it is right, say so by "
+                f"columns={{{column.name!r}: 'category'}}"
+            )
+        elif column.dropped or (column.reported and column.name not in chosen):
+            problems.append(f"column {column.name!r}: {column.reported}")
+    more = len(problems) - MOST_PROBLEMS
+    return "; ".join(
+        [*problems[:MOST_PROBLEMS], *([f"{more} more, in schema_.problems"] if more > 0 else [])]
+    )
 
 
 def given(parameter: Any) -> Any:
@@ -182,6 +203,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             If a parameter or the data is impossible; the message names it, and the cell.
+
+        Warns
+        -----
+        GpunnWarning
+            If columns are dropped, such as identifiers, or look wrong; and of categories and gaps
+            of `X_val` that `X` has not.
         """
         check_parameters(self, self._constraints)
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
@@ -199,7 +226,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if X_val is None:
             labels = self._labels(targets)
             kept, held = split(table.rows, self.validation_fraction, seed, labels)
-            self._train(every.take(kept), every.take(held), every.table, seed)
+            self._train(every.take(kept), every.take(held), every.table, seed, set_aside=True)
         else:
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
@@ -207,10 +234,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             weights = checked_weights(
                 sample_weight_val, table.rows, self.dtype, "sample_weight_val"
             )
-            self._train(every, Rows(table, targets, weights), every.table, seed)
+            validation = Rows(table, targets, weights)
+            self._train(every, validation, every.table, seed, set_aside=False)
         return self
 
-    def _train(self, training: Rows, validation: Rows, table: Table, seed: int) -> None:
+    def _train(
+        self, training: Rows, validation: Rows, table: Table, seed: int, *, set_aside: bool
+    ) -> None:
         """Train on some rows of a table, by which it is decided what its columns are."""
         given = {} if self.missing_values is None else {"missing_values": self.missing_values}
         schema = Schema.fit(
@@ -221,19 +251,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             every=table,
             **given,
         )
-        for column in schema.columns:
-            if column.doubtful:
-                warnings.warn(
-                    f"X: column {column.name!r} is taken for categories; {column.reported}. "
-                    "Correct such cells, or leave them empty; if it is right, say so by "
-                    f"columns={{{column.name!r}: 'category'}}",
-                    GpunnWarning,
-                    stacklevel=3,
-                )
+        if problems := problems_of(schema, self.columns or {}):
+            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=3)
         X = schema.encode(training.table, self.dtype)
         with warnings.catch_warnings():
-            # Rows to validate on may have categories that those to train on have not.
-            warnings.simplefilter("ignore", GpunnWarning)
+            if set_aside:  # by chance they have categories that those to train on have not
+                warnings.simplefilter("ignore", GpunnWarning)
             X_val = schema.encode(validation.table, self.dtype)
         recipe = self._recipe(schema, X)
         network = Sequential(recipe.layers, schema.width, self.backend, seed, self.dtype)

@@ -21,7 +21,8 @@ class Column:
     name : str
     kind : {"number", "category", "boolean", "datetime"}
     categories : tuple of str
-        Sorted; the code of `categories[i]` is i + 1. Of a number or a date there are none.
+        Sorted; the code of `categories[i]` is i + 1. A number or a date has none, nor has text that
+        is dropped.
     parts : tuple of str
         Of a date: which of its parts, such as "month", differ from row to row.
     missing : int

@@ -263,14 +263,15 @@ def categorical(
             remarks.add(
                 f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
             )
-    for remark in found:
-        remarks.add(remark)
-
     dropped = remarks.drop(constant)
+    if not dropped:  # they quote cells, of which a model's file then is to hold none
+        for remark in found:
+            remarks.add(remark)
+    categories = () if dropped else tuple(sorted(occurring))
     column = Column(
         name=name,
         kind=kind,
-        categories=BOOLEANS if kind == "boolean" else tuple(sorted(occurring)),
+        categories=BOOLEANS if kind == "boolean" else categories,
         missing=missing,
         constant=constant,
         dropped=dropped,

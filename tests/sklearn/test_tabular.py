@@ -172,6 +172,43 @@ def test_a_stray_cell_is_told_whichever_rows_are_for_validation(seed):
     classifier.set_params(columns={"spent": "category"}).fit(frame, CLASS)
 
 
+def test_columns_that_are_dropped_are_told_once():
+    regressor = RealMLPRegressor(**{**REALMLP, "epochs": 1})
+    frame = X.assign(country="NO", name=[f"person{number}" for number in range(ROWS)])
+    with pytest.warns(GpunnWarning) as caught:
+        fitted = regressor.fit(frame, RENT)
+    (warning,) = caught
+    assert warning.filename == __file__
+    assert str(warning.message) == (
+        "X: column 'country': dropped: the same in every row; "
+        "column 'name': dropped: every row has another text, as an identifier has"
+    )
+    assert len(fitted.schema_.problems) == 2
+
+
+def test_many_columns_that_are_dropped():
+    frame = {**X[["age", "city"]], **{f"constant{number}": [1] * ROWS for number in range(12)}}
+    with pytest.warns(GpunnWarning, match=r"'constant9': .*; 2 more, in schema_\.problems$"):
+        RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(frame, RENT)
+
+
+def test_what_ones_own_validation_rows_have_that_others_have_not():
+    regressor = RealMLPRegressor(**{**REALMLP, "epochs": 1})
+    with pytest.warns(UnknownCategoryWarning, match="X_val: .*'city': 2 rows with 'Kiel'"):
+        regressor.fit(X, RENT, X_val=X[:2].assign(city="Kiel"), y_val=RENT[:2])
+    number = X["age"].fillna(30)
+    frame = pd.DataFrame({"age": number, "since": X["since"]})
+    with pytest.warns(GpunnWarning, match="X_val: values are missing where .*'age'"):
+        regressor.fit(frame, RENT, X_val=frame[:2].assign(age=np.nan), y_val=RENT[:2])
+
+
+def test_what_set_aside_rows_have_that_others_have_not():
+    """Nobody chose them, so there is nothing to say."""
+    frame = X.assign(town=[f"town{number // 2}" for number in range(ROWS)])
+    columns = {"town": "category"}  # who says so need not hear that they are many
+    RealMLPRegressor(**{**REALMLP, "epochs": 1}, columns=columns).fit(frame, RENT)
+
+
 def test_an_unknown_category_is_counted():
     fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(X, RENT)
     with pytest.warns(UnknownCategoryWarning, match="'city': 2 rows with 'Kiel'"):
@@ -197,6 +234,19 @@ def test_pickles_and_files(estimator, tmp_path):
     other = RealMLPRegressor if is_classifier(estimator) else TabMClassifier
     with pytest.raises(ModelFileError, match=f"load it by {type(fitted).__name__}.load"):
         other.load(path)
+
+
+def test_files_hold_nothing_of_columns_that_are_dropped(tmp_path):
+    path = tmp_path / "fitted.safetensors"
+    mails = [f"person{number}@example.org" for number in range(ROWS)]
+    mails[5] = "8"
+    with pytest.warns(GpunnWarning, match="'mail': dropped"):
+        fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(X.assign(mail=mails), RENT)
+    fitted.save(path)
+    content = path.read_bytes()
+    assert b"mail" in content
+    assert b"example.org" not in content
+    assert b"person" not in content
 
 
 def test_files_hold_classes_of_any_type(tmp_path):
