@@ -6,29 +6,15 @@ from pathlib import Path
 
 import click
 
+from gpunn.cli.options import column_kinds, table_options
+
 __all__ = ["inspect"]
 
 
 @click.command(short_help="Tell what is in a table.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--target", metavar="NAME", help="Column to predict.")
-@click.option("--drop", metavar="NAME", multiple=True, help="Column to leave out; may be repeated.")
-@click.option(
-    "--column",
-    "columns",
-    metavar="NAME=KIND",
-    multiple=True,
-    help="Kind of a column: number, category, boolean or datetime; may be repeated.",
-)
-@click.option(
-    "--missing",
-    metavar="TEXT",
-    multiple=True,
-    help='Text that means a missing value, such as -999, beside "", "?", "NA" and the like; may be '
-    "repeated.",
-)
-@click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found.")
-@click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found.")
+@table_options
 def inspect(
     path: Path,
     target: str | None,
@@ -43,19 +29,18 @@ def inspect(
     PATH is a CSV or TSV file, plain or compressed with gzip, or a Parquet file.
     """
     from gpunn.tables import read_table
-    from gpunn.tables.cells import MISSING_VALUES
     from gpunn.tables.findings import plural
     from gpunn.tables.inspection import inspect as inspection_of
 
-    kinds = dict(kind_of(text) for text in columns)
+    kinds = column_kinds(columns)
     table = read_table(
         path,
         delimiter=delimiter,
         decimal=decimal,  # type: ignore[arg-type]
         text=[name for name, kind in kinds.items() if kind == "category"],
-        missing_values=(*MISSING_VALUES, *missing),
+        missing_values=missing,
     )
-    found = inspection_of(table, target, drop, kinds, (*MISSING_VALUES, *missing))
+    found = inspection_of(table, target, drop, kinds, missing)
     schema = found.schema
     title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"
     lines = [title, "", *aligned(found.columns), ""]
@@ -69,14 +54,6 @@ def inspect(
     lines.append("What looks wrong:" if found.problems else "Nothing looks wrong.")
     lines += [f"  {problem}" for problem in found.problems]
     click.echo("\n".join(map(printable, lines)))
-
-
-def kind_of(text: str) -> tuple[str, str]:
-    """Return a column's name and kind from "NAME=KIND"."""
-    name, mark, kind = text.rpartition("=")
-    if not mark:
-        raise click.UsageError(f"--column: expected NAME=KIND, such as Zip=category; got {text!r}")
-    return name, kind
 
 
 def aligned(rows: list[tuple[str, ...]]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,11 +16,15 @@ if TYPE_CHECKING:
 __all__ = [
     "backend_option",
     "best_option",
+    "column_kinds",
     "imports_option",
     "load_run",
     "only_one",
     "run_argument",
+    "table_options",
 ]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 backend_option = click.option(
     "--backend",
@@ -40,6 +45,52 @@ imports_option = click.option(
     help='Import the classes that the configuration names as "package.module:Class". This runs '
     "their modules' code.",
 )
+
+
+TABLE_OPTIONS = (
+    click.option(
+        "--drop",
+        metavar="NAME",
+        multiple=True,
+        help="Column of a table to leave out; may be repeated.",
+    ),
+    click.option(
+        "--column",
+        "columns",
+        metavar="NAME=KIND",
+        multiple=True,
+        help="Kind of a column: number, category, boolean or datetime; may be repeated.",
+    ),
+    click.option(
+        "--missing",
+        metavar="TEXT",
+        multiple=True,
+        help='Text that means a missing value, such as -999, beside "", "?", "NA" and the like; '
+        "may be repeated.",
+    ),
+    click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."),
+    click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found."),
+)
+
+
+def table_options(command: Command) -> Command:
+    """Give a command the options of reading a table, and of what its columns are."""
+    for option in reversed(TABLE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def column_kinds(options: Sequence[str]) -> dict[str, str]:
+    """Return kinds by names of columns, from options "NAME=KIND"."""
+    kinds = {}
+    for text in options:
+        name, mark, kind = text.rpartition("=")
+        if not mark:
+            raise click.UsageError(
+                f"--column: expected NAME=KIND, such as Zip=category; got {text!r}"
+            )
+        kinds[name] = kind
+    return kinds
 
 
 def load_run(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpunn.cli.options import backend_option, imports_option
+from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
 from gpunn.cli.text import metrics_text, summary_table
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ DEFAULT = "realmlp"
 HELD_OUT = 0.2
 """Part of a table's rows that is for testing, and of the others for validation."""
 
+OPTIONS = {"columns": "column", "missing_values": "missing"}
+"""Options whose names are not those of their keys in `[data]`."""
+
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 
@@ -38,12 +41,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
     help="Column of a table to predict. May be given several times, for numbers.",
 )
 @click.option("--model", metavar="NAME", help=f"Network for a table.  [default: {DEFAULT}]")
-@click.option(
-    "--drop",
-    metavar="NAME",
-    multiple=True,
-    help="Column of a table to leave out. May be given several times.",
-)
+@table_options
 @backend_option
 @click.option(
     "--set",
@@ -67,6 +65,10 @@ def train(
     targets: tuple[str, ...],
     model: str | None,
     drop: tuple[str, ...],
+    columns: tuple[str, ...],
+    missing: tuple[str, ...],
+    delimiter: str | None,
+    decimal: str | None,
     backend: str | None,
     settings: tuple[str, ...],
     output: Path | None,
@@ -91,7 +93,15 @@ def train(
     if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
         raise click.UsageError(f"--target is for a table; {config} is none")
     config, output = _places(config, output)
-    described = _configuration(config, targets, model, drop, settings)
+    reading = {
+        "drop": list(drop),
+        "columns": column_kinds(columns),
+        "missing_values": list(missing),
+        "delimiter": delimiter,
+        "decimal": decimal,
+    }
+    given = {key: value for key, value in reading.items() if value}
+    described = _configuration(config, targets, model, given, settings)
     with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
         experiment = build(described, described.get_backend(backend), allow_imports=allow_imports)
         _train(experiment, folder, quiet)
@@ -142,25 +152,26 @@ def _configuration(
     path: Path,
     targets: tuple[str, ...],
     model: str | None,
-    drop: tuple[str, ...],
+    reading: Mapping[str, Any],
     settings: tuple[str, ...],
 ) -> Config:
-    """Return the configuration in a file, or one for a table."""
+    """Return the configuration in a file, or one for a table, which is to be read as is said."""
     from gpunn.config import load_config, parse_config, set_value
 
     if not targets:
         if TABLE_SUFFIXES.intersection(path.suffixes):
             raise click.UsageError(f"{path} is a table; say by --target which column to predict")
-        for option, value in (("--model", model), ("--drop", drop)):
+        for key, value in {"model": model, **reading}.items():
             if value:
-                raise click.UsageError(f"{option} is for a table, with --target")
+                option = OPTIONS.get(key, key)
+                raise click.UsageError(f"--{option} is for a table, with --target")
         return load_config(path, settings)
     raw = {
         "data": {
             "dataset": "table",
             "path": str(path.absolute()),
             "target": targets[0] if len(targets) == 1 else list(targets),
-            "drop": list(drop),
+            **reading,
             "test_fraction": HELD_OUT,
             "validation_fraction": HELD_OUT,
         },

@@ -16,7 +16,6 @@ from gpunn.configurable import check_fraction, check_integer, check_number, fiel
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 from gpunn.tables import Kind
-from gpunn.tables.cells import MISSING_VALUES
 
 __all__ = [
     "CSV",
@@ -183,7 +182,7 @@ class TableFile(FileDataSet):
     target: str | list[str]
     drop: list[str] = field(default_factory=list)
     columns: Literal["auto"] | dict[str, Kind] = "auto"
-    missing_values: list[str] | None = None
+    missing_values: list[str] = field(default_factory=list)
     scaling: Literal["auto", "robust", "quantile", "standard", "none"] = "auto"
     header: bool | Literal["auto"] = "auto"
     delimiter: str | None = None
@@ -207,11 +206,6 @@ class TableFile(FileDataSet):
     def targets(self) -> list[str]:
         """Names of the columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Text that means a missing value."""
-        return MISSING_VALUES if self.missing_values is None else tuple(self.missing_values)
 
 
 AnyDataSet: TypeAlias = Digits | MNIST | CSV | TableFile | NPZ | NPY

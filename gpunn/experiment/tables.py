@@ -79,7 +79,7 @@ def read_rows(path: str, data: TableFile) -> Table:
         "delimiter": data.delimiter,
         "decimal": data.decimal,
         "header": data.header,
-        "missing_values": data.missing,
+        "missing_values": data.missing_values,
     }
     kinds = {} if data.columns == "auto" else data.columns
     try:
@@ -127,7 +127,7 @@ def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> 
             rows,
             columns=kinds,
             drop=[*data.drop, *data.targets],
-            missing_values=data.missing,
+            missing_values=data.missing_values,
             scaling=scaling if data.scaling == "auto" else data.scaling,
             seed=seed,
             every=training.source_inputs,

@@ -204,4 +204,4 @@ def absent(table: Table, name: str, markers: Markers) -> np.ndarray:
 
 def markers_of(data: TableFile) -> Markers:
     """Return the cells that mean a missing value."""
-    return Markers.of(data.missing)
+    return Markers.of(data.missing_values)

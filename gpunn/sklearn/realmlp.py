@@ -106,8 +106,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     columns : mapping of str to str or None, default=None
         Kinds of columns, where those found are wrong: "number", "category", "boolean", "datetime".
     missing_values : list of str or None, default=None
-        Text that means a missing value. None is that of `gpunn.tables.Schema.fit`: empty cells,
-        "NA", "?" and the like.
+        Further text that means a missing value, beside nothing, "NA", "?" and the like; see
+        `gpunn.tables.Schema.fit`.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
         variable GPUNN_BACKEND, or "auto".

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
-"""Text that means a missing value, in any case, unless others are given."""
+"""Text that means a missing value, in any case, beside further ones that are given."""
 
 TRUE = frozenset(("true", "t", "yes", "y", "1"))
 FALSE = frozenset(("false", "f", "no", "n", "0"))
@@ -55,9 +55,9 @@ class Markers:
     numbers: tuple[float, ...]
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Self:
-        """Return the markers that these texts are, in any case."""
-        folded = frozenset(text.strip().casefold() for text in texts)
+    def of(cls, further: Sequence[str] = ()) -> Self:
+        """Return the markers that `MISSING_VALUES` and further texts are, in any case."""
+        folded = frozenset(text.strip().casefold() for text in (*MISSING_VALUES, *further))
         numbers = (number_of(text) for text in sorted(folded))
         return cls(folded, tuple(each for each in numbers if each is not None))
 

@@ -16,7 +16,7 @@ from gpunn.data.csv import number_of, numbered_rows, open_table
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.storage.reading import checked_path, open_file
-from gpunn.tables.cells import MISSING_VALUES, Markers
+from gpunn.tables.cells import Markers
 from gpunn.tables.frames import table_of
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
@@ -41,7 +41,7 @@ def read_table(
     decimal: Literal[".", ","] | None = None,
     header: bool | Literal["auto"] = "auto",
     text: Sequence[str] = (),
-    missing_values: Sequence[str] = MISSING_VALUES,
+    missing_values: Sequence[str] = (),
 ) -> Table:
     """Read a table from a file, whose columns may be of numbers or text.
 
@@ -63,7 +63,7 @@ def read_table(
     text : sequence of str
         Columns whose cells stay text, though they may spell numbers, so that "007" is not "7".
     missing_values : sequence of str
-        Text that means a missing value, in any case.
+        Further text that means a missing value; see `Schema.fit`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.errors import DataError
-from gpunn.tables.cells import MISSING_VALUES, Markers, coded, texts_of
+from gpunn.tables.cells import Markers, coded, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
 from gpunn.tables.learning import finite_numbers, kind_of, valid_dates
@@ -53,7 +53,7 @@ def inspect(
     target: str | None = None,
     drop: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
-    missing_values: Sequence[str] = MISSING_VALUES,
+    missing_values: Sequence[str] = (),
 ) -> Inspection:
     """Choose a schema for a table, and tell what looks wrong.
 

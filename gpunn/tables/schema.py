@@ -22,7 +22,7 @@ from gpunn.errors import (
 from gpunn.meaning import shown
 from gpunn.randomness import generator
 from gpunn.schema import typed
-from gpunn.tables.cells import MISSING_VALUES, Markers, boolean_text, coded, texts_of
+from gpunn.tables.cells import Markers, boolean_text, coded, texts_of
 from gpunn.tables.columns import KINDS, Column, EncodedCategory, Kind
 from gpunn.tables.dates import CYCLES, PARTS, cycle_of
 from gpunn.tables.description import SchemaRecord, column_of, record_of
@@ -64,7 +64,7 @@ class Schema:
     scaling : Scaling
         Its arrays are in the order of the scaled columns of the matrix, which come first.
     missing_values : tuple of str
-        Text that means a missing value, in any case.
+        Further text that means a missing value, beside what always does.
     named : bool
         Whether the training rows had names of columns. If not, columns go by their order.
     numbers : list of str
@@ -89,7 +89,7 @@ class Schema:
         self,
         columns: Sequence[Column],
         scaling: Scaling,
-        missing_values: Sequence[str] = MISSING_VALUES,
+        missing_values: Sequence[str] = (),
         named: bool = True,
     ) -> None:
         self.columns = tuple(columns)
@@ -115,7 +115,7 @@ class Schema:
         *,
         columns: Mapping[str, str] | None = None,
         drop: Sequence[str] = (),
-        missing_values: Sequence[str] = MISSING_VALUES,
+        missing_values: Sequence[str] = (),
         scaling: str = "robust",
         seed: int = 0,
         every: Any = None,
@@ -133,7 +133,8 @@ class Schema:
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
-            Text that means a missing value, in any case; numbers, such as -999, in any spelling.
+            Further text that means a missing value, in any case; numbers, such as "-999", in any
+            spelling. Nothing, "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null" and "?" always do.
         scaling : {"robust", "quantile", "standard", "none"}
             Of numbers; see `gpunn.tables.scaling`.
         seed : int

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from run_folders import evaluation
 
+from gpunn import load_model
 from gpunn.cli import main
 
 FAST = [
@@ -143,6 +144,32 @@ def test_parquet(gpunn, table, tmp_path):
     gpunn("evaluate", "runs/people", "people.parquet")
 
 
+def test_a_table_is_read_as_inspect_reads_it(gpunn, tmp_path):
+    rows = [
+        {
+            "area.code": 1 + number % 3,
+            "cost": f"{number},5" if number % 9 else "-999",
+            "y": number % 2,
+        }
+        for number in range(60)
+    ]
+    write(tmp_path / "a.csv", rows, delimiter=":")
+    options = ["--target=y", "--column=area.code=category", "--missing=-999", "--delimiter=:"]
+    options.append("--decimal=,")
+    said = gpunn("inspect", "a.csv", *options).stdout
+    assert "cost       number    number, missing or not  7" in said
+    assert "area.code  category  3 categories" in said
+    gpunn("train", "a.csv", *options, *FAST)
+    columns = load_model(tmp_path / "runs" / "a").schema.columns
+    assert [column.kind for column in columns] == ["category", "number", "number"]
+    assert columns[0].categories == ("1", "2", "3")
+    assert columns[1].missing > 0
+    data = json.loads((tmp_path / "runs" / "a" / "config.json").read_text())["data"]
+    assert data["columns"] == {"area.code": "category"}
+    assert gpunn("evaluate", "runs/a").stdout.endswith("(12 rows)\n")
+    gpunn("train", "runs/a", "--output", "again")
+
+
 def test_a_run_is_repeated_by_its_folder(gpunn, run, tmp_path):
     gpunn("train", run, "--output", "again", "--quiet")
     final = "final.safetensors"
@@ -222,6 +249,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ([], "people.csv is a table; say by --target which column to predict"),
         (["--target=lefft"], "people.csv: there is no target 'lefft'; did you mean 'left'?"),
         (["--target=left", "--drop=agge"], "data.drop: there is no column 'agge'; did you mean"),
+        (["--target=left", "--column=city"], "--column: expected NAME=KIND"),
         (["--target=left", "--drop=left"], "data.drop: column 'left' is the target"),
         (["--target=left", "--target=left"], "data.target: expected the names of different"),
         (["--target=left", "--model=tabn"], "model.name: there is no 'tabn'; did you mean 'tabm'"),
@@ -267,6 +295,8 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
         (["--target=a"], "--target is for a table"),
         (["--drop=a"], "--drop is for a table, with --target"),
         (["--model=tabm"], "--model is for a table, with --target"),
+        (["--column=a=number"], "--column is for a table, with --target"),
+        (["--missing=-"], "--missing is for a table, with --target"),
         (["--set=model={name='tabm'}"], "is a network for tables; it needs data.dataset"),
     ):
         assert message in gpunn("train", digits, *arguments, status=2).stderr

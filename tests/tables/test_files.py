@@ -90,10 +90,10 @@ def test_a_decimal_comma_between_commas(path):
 
 def test_missing_cells(path):
     path.write_text("a,b,c\n1,x,\n?,?,\nna,, \n-,-,\n")
-    table = read_table(path, missing_values=["", "?", "NA", "-"])
+    table = read_table(path, missing_values=["-"])
     assert np.array_equal(table.column("a"), [1, *[np.nan] * 3], equal_nan=True)
     assert np.isnan(table.column("c")).all()
-    schema = Schema.fit(table, missing_values=["", "?", "NA", "-"])
+    schema = Schema.fit(table, missing_values=["-"])
     assert [column.missing for column in schema.columns] == [3, 3, 4]
 
 
