@@ -17,6 +17,7 @@ from gpunn.data.csv import number_of
 from gpunn.tables.table import Cells, Coded
 
 __all__ = [
+    "EXACT_INTEGERS",
     "MISSING_VALUES",
     "Markers",
     "boolean_text",

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpunn.errors import DataError
-from gpunn.tables.cells import Markers, boolean_text, coded, dates_of, numbers_of, texts_of
+from gpunn.tables.cells import (
+    EXACT_INTEGERS,
+    Markers,
+    boolean_text,
+    coded,
+    dates_of,
+    numbers_of,
+    texts_of,
+)
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.dates import PARTS
 from gpunn.tables.table import Cells, Coded, Table
@@ -25,6 +33,11 @@ MOST_YEARS = 200_000
 """Of a date from 1970. Microseconds of later ones don't fit into 64 bits."""
 
 BOOLEANS = ("False", "True")
+
+ROUNDED = "numbers too large to tell apart; if they are codes, make the column a category"
+
+NAMELESS = re.compile(r"Unnamed: \d+")
+"""What gpunn, and pandas, call a column of a file that has no name there."""
 
 DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 COMMA_LIKE = re.compile(r"[-+]?\d+,\d+")
@@ -175,11 +188,12 @@ def numeric(table: Table, name: str, markers: Markers) -> Learned:
     numbers = finite_numbers(table, name, markers)
     present = numbers[~np.isnan(numbers)]
     missing = len(numbers) - len(present)
-    remarks = Remarks(missing, len(numbers))
+    remarks = Remarks(name, missing, len(numbers))
     constant = len(present) == 0 or bool(present.min() == present.max())
     if is_identifier(present):
         remarks.add("every row has another whole number: if it is an identifier, drop it")
-    dropped = remarks.drop(constant)
+    rounded = constant and may_be_rounded(table.column(name), present)
+    dropped = remarks.drop(constant, rounded)
     column = Column(
         name=name,
         kind="number",
@@ -196,7 +210,7 @@ def dated(table: Table, name: str, markers: Markers) -> Learned:
     dates = valid_dates(table, name, markers)
     present = dates[~np.isnat(dates)]
     missing = len(dates) - len(present)
-    remarks = Remarks(missing, len(dates))
+    remarks = Remarks(name, missing, len(dates))
     parts = {part: function(present).astype(np.float64) for part, function in PARTS.items()}
     varied = {part: each for part, each in parts.items() if len(each) and each.min() < each.max()}
     differ = len(present) > 0 and bool(present.min() < present.max())
@@ -217,6 +231,17 @@ def dated(table: Table, name: str, markers: Markers) -> Learned:
         reported=remarks.text,
     )
     return Learned(column, parts=varied)
+
+
+def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
+    """Return whether equal numbers may have been different whole numbers before they were floats.
+
+    Those of a file have been read as floats, so of these it can't be told.
+    """
+    if not len(present) or abs(present[0]) < EXACT_INTEGERS:
+        return False
+    is_float = isinstance(cells, np.ndarray) and cells.dtype.kind == "f"
+    return is_float or len(coded(cells).values) > 1
 
 
 def is_identifier(numbers: np.ndarray) -> bool:
@@ -246,7 +271,7 @@ def categorical(
     named = np.array([text is not None for text in texts], dtype=bool)
     missing = len(cells) - int(cells.take(named, False).sum())
     present = len(cells) - missing
-    remarks = Remarks(missing, len(cells))
+    remarks = Remarks(name, missing, len(cells))
     constant = len(occurring) <= 1
 
     found, is_other, is_unique = list[str](), False, False
@@ -330,14 +355,18 @@ class Remarks:
 
     Parameters
     ----------
+    name : str
+        Of the column.
     missing, rows : int
         How many of the rows have no value.
     """
 
-    def __init__(self, missing: int, rows: int) -> None:
+    def __init__(self, name: str, missing: int, rows: int) -> None:
         self._missing, self._rows = missing, rows
         self._remarks: list[str] = []
         self._dropped = False
+        if NAMELESS.fullmatch(name):
+            self.add("it has no name: if it is an index that was saved, drop it, else name it")
         if rows > missing > rows / 2:
             self.add(f"missing in {100 * missing // rows} % of the rows")
 
@@ -350,14 +379,22 @@ class Remarks:
         self._dropped = True
         self._remarks.insert(0, f"dropped: {reason}")
 
-    def drop(self, constant: bool) -> bool:
-        """Return whether the column is dropped, which it is, too, if it tells nothing."""
+    def drop(self, constant: bool, rounded: bool = False) -> bool:
+        """Return whether the column is dropped, which it is, too, if it tells nothing.
+
+        Parameters
+        ----------
+        constant : bool
+            Whether all rows that have a value have the same.
+        rounded : bool
+            Whether they may have different ones that are the same float64.
+        """
         if self._missing == self._rows:
             self.drop_since("no row has a value")
         elif constant and not self._missing:
-            self.drop_since("the same in every row")
+            self.drop_since(ROUNDED if rounded else "the same in every row")
         elif constant:
-            self.add("the same in every row that has a value")
+            self.add(ROUNDED if rounded else "the same in every row that has a value")
         return self._dropped
 
     @property

@@ -52,6 +52,23 @@ def test_nothing_looks_wrong(gpunn):
     assert "Target" not in gpunn("inspect", "numbers.csv").stdout
 
 
+def test_what_can_not_be_told_by_the_cells(gpunn):
+    """A column without a name, and codes that differ only beyond the precision of numbers."""
+    codes = [9007199254740992, 9007199254740993, 9007199254740992]
+    lines = [f"{number},{code},{number}.5" for number, code in enumerate(codes)]
+    Path("saved.csv").write_text("\n".join([",code,x", *lines]))
+    result = gpunn("inspect", "saved.csv")
+    assert result.stdout.endswith(
+        "What looks wrong:\n"
+        "  Unnamed: 0: it has no name: if it is an index that was saved, drop it, else name it\n"
+        "  code: dropped: numbers too large to tell apart; if they are codes, make the column a "
+        "category\n"
+    )
+    result = gpunn("inspect", "saved.csv", "--column=code=category", "--drop=Unnamed: 0")
+    assert "code        category  2 categories" in result.stdout
+    assert "Nothing looks wrong" in result.stdout
+
+
 def test_a_column_without_values(gpunn):
     Path("empty.csv").write_text("a,b\n,2\n,3\n")
     assert gpunn("inspect", "empty.csv").stdout == (

@@ -288,6 +288,9 @@ def test_missing_values():
 # ------------------------------------------------------------------------------ what looks wrong
 
 
+TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column a category"
+
+
 @pytest.mark.parametrize(
     ("cells", "dropped", "reported"),
     [
@@ -299,6 +302,11 @@ def test_missing_values():
         ([np.nan] * 3, True, "dropped: no row has a value"),
         ([None, 3, 3], False, "the same in every row that has a value"),
         ([None, "a", "a"], False, "the same in every row that has a value"),
+        ([2**53, 2**53 + 1], True, f"dropped: {TOO_LARGE}"),
+        (["9007199254740992", "9007199254740993"], True, f"dropped: {TOO_LARGE}"),
+        ([float(2**60)] * 2, True, f"dropped: {TOO_LARGE}"),  # as a file's are read
+        ([None, 2**53, 2**53 + 1], False, TOO_LARGE),
+        ([2**60] * 2, True, "dropped: the same in every row"),
         (["2026-01-01"] * 3, True, "dropped: the same in every row"),
         ([None, "2026-01-01"], False, "the same in every row that has a value"),
         (
