@@ -107,7 +107,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         Kinds of columns, where those found are wrong: "number", "category", "boolean", "datetime".
     missing_values : list of str or None, default=None
         Further text that means a missing value, beside nothing, "NA", "?" and the like; see
-        `gpunn.tables.Schema.fit`.
+        `gpunn.tables.Schema.fit`. In `y` it is an error.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
         variable GPUNN_BACKEND, or "auto".

@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Container, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -21,7 +21,6 @@ from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.sklearn import parameters
-from gpunn.sklearn.inputs import checked_weights
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
     NONE,
@@ -40,8 +39,16 @@ from gpunn.sklearn.tabular_files import (
     plain_parameters,
     read_estimator,
 )
-from gpunn.sklearn.tabular_inputs import checked_classes, checked_numbers, checked_table, split
+from gpunn.sklearn.tabular_inputs import (
+    checked_classes,
+    checked_numbers,
+    checked_row_weights,
+    checked_table,
+    split,
+)
 from gpunn.tables import Schema, Table
+from gpunn.tables.cells import Markers
+from gpunn.tables.schema import checked_texts
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe
 from gpunn.training.callbacks import Callback
 from gpunn.training.trainer import Trainer
@@ -220,7 +227,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             )
         targets = self._learn_targets(y)
         check_consistent_length(table, targets)
-        weights = checked_weights(sample_weight, table.rows, self.dtype)
+        weights = checked_row_weights(sample_weight, table.rows, self.dtype, "sample_weight")
         every = Rows(table, targets, weights)
         seed = int(check_random_state(self.random_state).randint(2**31))
         if X_val is None:
@@ -231,12 +238,17 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
             check_consistent_length(table, targets)
-            weights = checked_weights(
+            weights = checked_row_weights(
                 sample_weight_val, table.rows, self.dtype, "sample_weight_val"
             )
             validation = Rows(table, targets, weights)
             self._train(every, validation, every.table, seed, set_aside=False)
         return self
+
+    def _markers(self) -> Markers:
+        """Return the text that means a missing target, as it does in `X`; every number is one."""
+        further = () if self.missing_values is None else self.missing_values
+        return replace(Markers.of(checked_texts("missing_values", further)), numbers=())
 
     def _train(
         self, training: Rows, validation: Rows, table: Table, seed: int, *, set_aside: bool
@@ -395,7 +407,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     _task = "classification"
 
     def _learn_targets(self, y: Any) -> np.ndarray:
-        labels = checked_classes(y)
+        labels = checked_classes(y, self._markers())
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise DataError(
@@ -406,7 +418,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return np.asarray(codes, dtype=np.int64)
 
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
-        labels = checked_classes(y, argument)
+        labels = checked_classes(y, self._markers(), argument)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
             raise DataError(
@@ -475,12 +487,12 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
     _task = "regression"
 
     def _learn_targets(self, y: Any) -> np.ndarray:
-        targets = checked_numbers(y)
+        targets = checked_numbers(y, self._markers())
         self._outputs = 1 if targets.ndim == 1 else targets.shape[1]
         return targets
 
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
-        return checked_numbers(y, argument)
+        return checked_numbers(y, self._markers(), argument)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the prediction for each row.

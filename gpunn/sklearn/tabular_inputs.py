@@ -10,13 +10,18 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
+from gpunn.data.checks import check_finite
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import DataError
-from gpunn.sklearn.inputs import to_host
+from gpunn.sklearn.inputs import checked_weights, to_host
 from gpunn.tables import Table, table_of
-from gpunn.tables.table import is_missing
+from gpunn.tables.cells import Markers, numbers_of
+from gpunn.tables.findings import plural
+from gpunn.tables.learning import is_marker
+from gpunn.tables.schema import missing_columns
+from gpunn.tables.table import Coded, dictionary_encoded
 
-__all__ = ["checked_classes", "checked_numbers", "checked_table", "split"]
+__all__ = ["checked_classes", "checked_numbers", "checked_row_weights", "checked_table", "split"]
 
 
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
@@ -46,7 +51,15 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
     if not table.rows or not table.names:
         raise DataError(f"{argument}: expected at least one row and one column; got none")
     if hasattr(X, "shape") and len(X.shape) == 2:
-        validate_data(estimator, X, skip_check_array=True, reset=first)
+        try:
+            validate_data(estimator, X, skip_check_array=True, reset=first)
+        except ValueError as error:
+            names = [] if first else getattr(estimator, "feature_names_in_", [])
+            missing = [name for name in names if name not in table]
+            if not missing or not table.named:
+                raise
+            hint = missing_columns(missing, table.names)
+            raise DataError(f"{str(error).rstrip()}\n{argument}: {hint}") from None
     elif first:
         estimator.n_features_in_ = len(table.names)
         estimator.feature_names_in_ = np.array(table.names, dtype=object)
@@ -62,40 +75,86 @@ def is_array(X: Any) -> bool:
     return getattr(getattr(X, "dtype", None), "names", None) is None
 
 
-def checked_classes(y: Any, argument: str = "y") -> np.ndarray:
+def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
     """Return the class of each row, shape (rows,).
+
+    Parameters
+    ----------
+    y : array-like
+    markers : Markers
+        Text that means a missing value.
+    argument : str
+        What messages call it.
 
     Raises
     ------
     ValueError
-        If they are no classes, or a row has none.
+        If they are no classes, or a row has none; the message says which row.
     """
-    labels: np.ndarray = column_or_1d(to_host(y), warn=True)
-    if labels.dtype.kind in "Of":
-        check_gaps(np.array([is_missing(label) for label in labels]), argument)
+    y = to_host(y)
+    labels: np.ndarray = column_or_1d(y, warn=True)
+    if labels.dtype.kind in "OUT":
+        # Of a list with numbers and text NumPy has made text.
+        values = np.array(y, object) if isinstance(y, (list, tuple)) else labels
+        cells = coded_targets(values, argument)
+        are_gaps = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
+        check_gaps(cells.take(are_gaps, True), argument)
+        check_one_type(cells, argument)
+    elif labels.dtype.kind == "f":
+        check_finite_targets(labels, argument)
     check_classification_targets(labels)
     return labels
 
 
-def checked_numbers(y: Any, argument: str = "y") -> np.ndarray:
+def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
     """Return real targets as float64, of shape (rows,), or (rows, outputs) if there are several.
+
+    Parameters
+    ----------
+    y : array-like
+    markers : Markers
+        Text that means a missing value.
+    argument : str
+        What messages call it.
 
     Raises
     ------
     ValueError
-        If they are no finite numbers, or a row has none.
+        If they are no finite numbers, or a row has none; the message says which row.
     """
     y = np.asarray(to_host(y))
-    if y.dtype.kind in "fO" and y.ndim in (1, 2):
-        try:
-            numbers = y.astype(np.float64)
-        except (TypeError, ValueError):
-            numbers = np.zeros(len(y))  # `check_array` says what is wrong
-        check_gaps(np.isnan(numbers).reshape(len(y), -1).any(axis=1), argument)
+    if y.dtype.kind in "OUT" and y.ndim in (1, 2) and y.size:
+        cells = coded_targets(y, argument)
+        numbers, others = numbers_of(cells, markers)
+        if others:
+            place = int(np.isin(cells.codes, others).argmax())
+            raise DataError(
+                f"{argument}: row {place // (y.size // len(y))}: expected a number; got "
+                f"{cells.values[cells.codes[place]]!r:.80}"
+            )
+        y = numbers.reshape(y.shape)
+    if y.dtype.kind == "f" and y.ndim in (1, 2):
+        check_finite_targets(y, argument)
     targets: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name=argument)
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = column_or_1d(targets, warn=True)
     return targets
+
+
+def checked_row_weights(
+    sample_weight: Any, rows: int, dtype: str, argument: str
+) -> np.ndarray | None:
+    """Return sample weights as `checked_weights` does; messages say in which row NaN is."""
+    given = np.asarray(to_host(sample_weight))
+    if given.ndim == 1:
+        check_finite(given, argument, dtype)
+    return checked_weights(sample_weight, rows, dtype, argument)
+
+
+def coded_targets(y: np.ndarray, argument: str) -> Coded:
+    """Return text and objects, of all columns one row after another, in dictionary encoding."""
+    width = max(1, y.size // max(1, len(y)))
+    return dictionary_encoded(y.ravel().tolist(), lambda cell: f"{argument}: row {cell // width}")
 
 
 def check_gaps(gaps: np.ndarray, argument: str) -> None:
@@ -103,8 +162,30 @@ def check_gaps(gaps: np.ndarray, argument: str) -> None:
     if gaps.any():
         rows = np.flatnonzero(gaps)
         raise DataError(
-            f"{argument}: row {rows[0]} has no target (it is NaN or None; {len(rows)} such in "
-            "all). Leave out such rows"
+            f"{argument}: row {rows[0]} has no target (it is None, NaN, or text that means "
+            f"that, such as 'NA'; {plural(len(rows), 'row')} in all). Leave out such rows"
+        )
+
+
+def check_finite_targets(y: np.ndarray, argument: str) -> None:
+    """Raise a DataError if there is NaN or an infinity in an array of floats."""
+    missing = np.isnan(y)
+    check_gaps(missing if y.ndim == 1 else missing.any(axis=1), argument)
+    infinite = np.argwhere(np.isinf(y))
+    if len(infinite):
+        place = tuple(infinite[0])
+        raise DataError(f"{argument}: row {place[0]}: expected a finite number; got {y[place]}")
+
+
+def check_one_type(cells: Coded, argument: str) -> None:
+    """Raise a DataError if some classes are text and others are not."""
+    are_text = [isinstance(value, str) for value in cells.values]
+    if len(set(are_text)) == 2:
+        other, text = are_text.index(False), are_text.index(True)
+        raise DataError(
+            f"{argument}: row {cells.first_row(text)} has the text {cells.values[text]!r:.40}, and "
+            f"row {cells.first_row(other)} has {cells.values[other]!r:.40}, which is none; make "
+            "all classes text, or none of them"
         )
 
 

@@ -93,7 +93,17 @@ def of_columns(
 ) -> Table:
     """Return a table of columns, each anything that `cells_of` takes."""
     if rows is None:
-        rows = length(columns[0], f"{title}: column {names[0]!r}") if names else 0
+        lengths = [
+            length(column, f"{title}: column {name!r}")
+            for name, column in zip(names, columns, strict=True)
+        ]
+        rows = lengths[0] if names else 0
+        for name, found in zip(names, lengths, strict=True):
+            if found != rows:
+                raise DataError(
+                    f"{title}: column {names[0]!r} has {rows} rows, and column {name!r} has "
+                    f"{found}; expected columns of equal length"
+                )
     table: Table
 
     def read(place: int) -> Cells:

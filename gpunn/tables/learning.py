@@ -22,7 +22,7 @@ from gpunn.tables.columns import Column, Kind
 from gpunn.tables.dates import PARTS
 from gpunn.tables.table import Cells, Coded, Table
 
-__all__ = ["Learned", "finite_numbers", "learned_from", "valid_dates"]
+__all__ = ["Learned", "finite_numbers", "is_marker", "learned_from", "valid_dates"]
 
 FEW = 20
 """Fewer rows than this say nothing of whether a column is an identifier."""

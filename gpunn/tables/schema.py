@@ -33,7 +33,7 @@ from gpunn.tables.learning import finite_numbers, learned_from, valid_dates
 from gpunn.tables.scaling import SCALINGS, Scaling
 from gpunn.tables.table import Cells, Table
 
-__all__ = ["Schema"]
+__all__ = ["Schema", "missing_columns"]
 
 LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """Whole numbers up to these are exact."""

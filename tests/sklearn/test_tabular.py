@@ -283,6 +283,23 @@ GAPS[5] = np.nan
     [
         (REGRESSORS[0], X, GAPS, "y: row 5 has no target"),
         (CLASSIFIERS[0], X, np.where(X.index == 4, None, CLASS), "y: row 4 has no target"),
+        (REGRESSORS[0], X, np.c_[RENT, GAPS], "y: row 5 has no target"),
+        (REGRESSORS[0], X, np.where(X.index == 5, np.inf, RENT), "y: row 5: .* got inf"),
+        (REGRESSORS[0], X, np.where(X.index == 5, "dear", "9"), "y: row 5: .* number; got 'dear'"),
+        (REGRESSORS[0], X, np.where(X.index == 5, "NA", "9"), "y: row 5 has no target"),
+        (REGRESSORS[0], X, [[1, 2], [3, "x"]] * 60, "y: row 1: .* number; got 'x'"),
+        (REGRESSORS[0], X, [*RENT[:9], "x", *RENT[10:]], "y: row 9: .* number; got 'x'"),
+        (CLASSIFIERS[0], X, np.where(X.index == 4, np.inf, 1), "y: row 4: .* got inf"),
+        (CLASSIFIERS[0], X, np.where(X.index == 4, " ? ", CLASS), "y: row 4 has no target"),
+        (CLASSIFIERS[0], X, ["NA", *CLASS[1:]], "y: row 0 has no target .*; 1 row in all"),
+        (CLASSIFIERS[0], X, [*CLASS[:-2], "", np.nan], "y: row 118 has no target .*; 2 rows"),
+        (CLASSIFIERS[0], X, [7, "a"] * 60, "y: row 1 has the text 'a', and row 0 has 7"),
+        (
+            CLASSIFIERS[0],
+            X,
+            np.array(["a", 7] * 60, object),
+            "y: row 0 has the text 'a', and row 1",
+        ),
         (CLASSIFIERS[1], X, ["one"] * ROWS, "one class, 'one'"),
         (REGRESSORS[1], X.assign(age=np.inf), RENT, "column 'age', row 0"),
         (REGRESSORS[1], X[:0], RENT[:0], "at least one row"),
@@ -291,8 +308,22 @@ GAPS[5] = np.nan
     ],
 )
 def test_bad_data(estimator, frame, y, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError if message.startswith("y:") else ValueError, match=message):
         clone(estimator).fit(frame, y)
+
+
+def test_bad_weights():
+    weights = np.where(X.index == 5, np.nan, 1)
+    with pytest.raises(DataError, match=r"sample_weight\[5\] is nan"):
+        clone(REGRESSORS[0]).fit(X, RENT, weights)
+
+
+def test_text_that_means_a_missing_target():
+    classifier = RealMLPClassifier(**{**REALMLP, "epochs": 1}, missing_values=["fair"])
+    with pytest.raises(DataError, match=r"y: row [0-9]+ has no target"):
+        classifier.fit(X, CLASS)
+    with pytest.raises(TypeError, match="missing_values: expected a list of texts"):
+        classifier.set_params(missing_values=[-999]).fit(X, CLASS)
 
 
 @pytest.mark.parametrize(
@@ -321,10 +352,13 @@ def test_validation_data_must_fit():
         classifier.fit(X, CLASS, X_val=X[["city", "age"]], y_val=CLASS)
 
 
-def test_a_missing_column():
-    fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(dict(X.items()), RENT)
-    with pytest.raises(DataError, match="the nearest is 'City_'"):
-        fitted.predict(dict(X.rename(columns={"city": "City_"}).items()))
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame])
+def test_a_missing_column(kind):
+    fitted = RealMLPRegressor(**{**REALMLP, "epochs": 1}).fit(kind(X), RENT)
+    with pytest.raises(DataError, match=r"X: the column 'city' \(the nearest is 'City_'\) is"):
+        fitted.predict(kind(X.rename(columns={"city": "City_"})))
+    with pytest.raises(DataError, match="X: the column 'city' is missing"):
+        fitted.predict(kind(X.drop(columns="city")))
 
 
 def test_not_fitted():

@@ -191,7 +191,10 @@ def test_columns_that_are_not_asked_for_are_not_read():
         ({"a": [1], " ": [2]}, "column 1, counted from 0, has no name"),
         ({"a": [1], 3: [1], "3": [2]}, "columns 1 and 2.* are both called '3'"),
         ({"a\ud800": [1]}, "the name of column 0.* is no text that UTF-8 can hold"),
-        ({"a": [1, 2], "b": [1]}, "column 'b' has 1 rows; expected 2"),
+        (
+            {"a": [1, 2], "b": [3, 4], "c": [1]},
+            "column 'a' has 2 rows, and column 'c' has 1; expected columns of equal length",
+        ),
         ({"a": 3}, "column 'a': expected rows that are there already; got 3, which has no length"),
         ({"a": [1, [2], 3]}, r"column 'a', row 1: expected a number, text.*got a list: \[2\]"),
         ({"a": np.ones((2, 2))}, r"column 'a': expected one axis; got .* shape \(2, 2\)"),
