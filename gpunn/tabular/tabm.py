@@ -40,7 +40,7 @@ KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
 """Rows of a batch, by the number of training rows. The authors take 512 from 15,000 on, which was
-worse on the tables of docs/benchmarks.md and took more time on a CPU."""
+no better on the tables of docs/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
