@@ -22,6 +22,7 @@ __all__ = [
     "DataFileError",
     "DeviceError",
     "DeviceMemoryError",
+    "DistributedError",
     "DivergenceError",
     "ExportError",
     "FileAccessError",
@@ -147,6 +148,20 @@ class DeviceError(GpunnError, RuntimeError):
 
 class DeviceMemoryError(GpunnError, MemoryError):
     """The device has too little memory; the message says how much was wanted and what to do."""
+
+
+class DistributedError(GpunnError, RuntimeError):
+    """Processes that train together can't start, differ, or one of them has failed.
+
+    Attributes
+    ----------
+    rank : int or None
+        The one that has failed, if it is that.
+    """
+
+    def __init__(self, message: str, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.rank = rank
 
 
 class DivergenceError(GpunnError, ArithmeticError):

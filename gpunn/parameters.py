@@ -29,6 +29,10 @@ ALIGNMENT = 16
 which the fastest matrix products of CPU and GPU libraries ask for."""
 
 
+SPARE = 1024
+"""Zeros behind the vectors, so that they can be divided into equal blocks where they are."""
+
+
 @dataclass(frozen=True)
 class ParameterSpec:
     """What a layer declares about one of its arrays.
@@ -112,8 +116,10 @@ class Parameters:
             start, size = size, self._lay_out(names, size)
             self._groups.append((specs[names[0]], start, size))
         self.decayed = self.decayed_by(decay_all=False)
-        self.values = backend.zeros((size,), dtype)
-        self.gradients = backend.zeros((size,), dtype)
+        self._room = {
+            name: backend.zeros((size + SPARE,), dtype) for name in ("values", "gradients")
+        }
+        self.values, self.gradients = (array[:size] for array in self._room.values())
         self.buffers = backend.zeros((self._lay_out(buffers, 0),), dtype)
         self.count = sum(math.prod(specs[name].shape) for name in trainable)
 
@@ -147,6 +153,11 @@ class Parameters:
         """Return how many parameters, from the first on, weight decay applies to."""
         decaying = [one.stop for one in self.segments(decay_all) if one.decay]
         return max(decaying, default=0)
+
+    def padded(self, name: str, length: int) -> Array | None:
+        """Return the vector "values" or "gradients" with zeros behind it; None without the room."""
+        room = self._room[name]
+        return room[:length] if length <= room.shape[0] else None
 
     @property
     def statistics(self) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
     from gpunn.backends.base import Backend
+    from gpunn.distributed.collectives import Collectives
 
 __all__ = ["Workspace"]
 
@@ -38,6 +40,10 @@ class Workspace:
         dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
         What a schedule gives an owner's setting in this pass, on the device, by the owner's `id`.
+    collectives : Collectives or None
+        What batch normalisation needs to take the rows of all ranks together, if it does.
+    batch_rows : int
+        Rows of the batch that a pass of several ranks is a part of.
     outputs : dict of object to list of array
         By layer that contains layers: the outputs of these in this forward pass.
     """
@@ -52,6 +58,8 @@ class Workspace:
         self.until_loss = self.members_apart = False
         self.passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
+        self.collectives: Collectives | None = None
+        self._place, self.batch_rows = (0, 1), 0
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
@@ -79,6 +87,15 @@ class Workspace:
             view = self.fixed(owner, own_name, (size, *shape), dtype)[:rows, ...]
             self._slices[owner, name, rows] = view
         return view
+
+    def place_in_batch(self, first: int, rows: int, batch_rows: int) -> None:
+        """Say which rows of a batch the next pass has: so many, from number `first` on."""
+        self._place, self.batch_rows = (first, max(1, rows)), batch_rows
+
+    def first_element(self, x: Array) -> int:
+        """Return which number the first element of x has in the array of the whole batch."""
+        first, rows = self._place
+        return first * (math.prod(x.shape) // rows) if first else 0
 
     def setting(self, owner: object, name: str) -> float | Array:
         """Return a setting of a layer as it is in this pass: a number, or one on the device.

@@ -443,7 +443,9 @@ class Operations:
             self.matmul(gradient, weights, input_gradient, transpose_b=True)
 
     @operation
-    def dropout(self, x: Array, rate: float | Array, key: int, passes: Array, out: Array) -> None:
+    def dropout(
+        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
+    ) -> None:
         """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x.
 
         Element number i is kept if mix(i * GOLDEN ^ mix(passes * GOLDEN ^ key)) >= rate * 2^32,
@@ -459,10 +461,12 @@ class Operations:
             32 bits that tell layers and seeds apart.
         passes : array of int64, shape (1,)
             Number of this forward pass, which counts modulo 2^32.
+        first : int
+            The number of x's first element, where x is a part of the batch's.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
-        position = xp.arange(size, dtype=xp.int64, device=self.device)
+        position = xp.arange(first, first + size, dtype=xp.int64, device=self.device)
         mixed = mix((position * GOLDEN & MASK_32) ^ pass_key(passes, key))
         threshold: int | Array
         if isinstance(rate, float):
@@ -612,6 +616,105 @@ class Operations:
         shift_gradient[...] = xp.sum(gradient, axis=0)
         centred = gradient - shift_gradient / rows - normalized * (scale_gradient / rows)
         gradient[...] = scale * inverse_std * centred
+
+    @operation
+    def column_moments(self, x: Array, out: Array) -> None:
+        """Set out to (rows, means of the columns, sums of squared deviations from these).
+
+        Parameters
+        ----------
+        x : array, shape (rows, features)
+        out : array, shape (1 + 2 features,)
+        """
+        xp, features = self.xp, x.shape[1]
+        mean = xp.mean(x, axis=0)
+        centred = x - mean
+        out[:1] = x.shape[0]
+        out[1 : 1 + features] = mean
+        out[1 + features :] = xp.sum(centred * centred, axis=0)
+
+    @operation
+    def combine_moments(self, parts: Array, mean: Array, variance: Array) -> None:
+        """Set mean and variance to those of all rows, from the `column_moments` of each part.
+
+        With counts n and mean = sum(n_i mean_i) / sum(n_i):
+        variance = sum(M2_i + n_i (mean_i - mean)^2) / sum(n_i), M2 being sums of squared
+        deviations. A part without rows has zeros.
+
+        Parameters
+        ----------
+        parts : array, shape (parts, 1 + 2 features)
+        mean, variance : array, shape (features,)
+        """
+        xp, features = self.xp, mean.shape[0]
+        counts, means = parts[:, :1], parts[:, 1 : 1 + features]
+        rows = xp.sum(counts, axis=0)
+        mean[...] = xp.sum(counts * means, axis=0) / rows
+        off = means - mean
+        squares = parts[:, 1 + features :] + counts * off * off
+        variance[...] = xp.sum(squares, axis=0) / rows
+
+    @operation
+    def running_average(self, current: Array, momentum: float, out: Array) -> None:
+        """Set out = momentum * out + (1 - momentum) * current."""
+        out[...] = momentum * out + (1 - momentum) * current
+
+    @operation
+    def batch_norm_of(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        scale: Array,
+        shift: Array,
+        epsilon: float,
+        normalized: Array,
+        inverse_std: Array,
+        out: Array,
+    ) -> None:
+        """Do as `batch_norm`, with given means and variances, and without running averages."""
+        inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
+        normalized[...] = (x - mean) * inverse_std
+        out[...] = scale * normalized + shift
+
+    @operation
+    def batch_norm_sums(
+        self, gradient: Array, normalized: Array, scale_gradient: Array, shift_gradient: Array
+    ) -> None:
+        """Set dL/dscale = sum(g * n) and dL/dshift = sum(g), over rows, as `batch_norm_gradient`.
+
+        Parameters
+        ----------
+        gradient, normalized : array, shape (rows, features)
+        scale_gradient, shift_gradient : array, shape (features,)
+        """
+        scale_gradient[...] = self.xp.sum(gradient * normalized, axis=0)
+        shift_gradient[...] = self.xp.sum(gradient, axis=0)
+
+    @operation
+    def batch_norm_input_gradient(
+        self,
+        gradient: Array,
+        normalized: Array,
+        inverse_std: Array,
+        scale: Array,
+        sums: Array,
+        counts: Array,
+    ) -> None:
+        """Put dL/dx in the place of dL/dy as `batch_norm_gradient` does, with sums over more rows.
+
+        Parameters
+        ----------
+        gradient, normalized : array, shape (rows, features)
+        inverse_std, scale : array, shape (features,)
+        sums : array, shape (2 features,)
+            sum(g * n), and then sum(g), over all rows.
+        counts : array, shape (parts,)
+            How many rows each part of them has.
+        """
+        features, rows = scale.shape[0], self.xp.sum(counts)
+        of_scale, of_shift = sums[:features] / rows, sums[features:] / rows
+        gradient[...] = scale * inverse_std * (gradient - of_shift - normalized * of_scale)
 
     @operation
     def layer_norm(
@@ -1070,6 +1173,28 @@ class Operations:
         """Set gradients = gradients * min(1, max_norm / ||gradients||), a vector of all of them."""
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
+        limit = xp.full_like(norm, max_norm)
+        gradients *= limit / xp.maximum(norm, limit)
+
+    @operation
+    def sum_of_squares(self, values: Array, out: Array) -> None:
+        """Set out, of shape (1,), to the sum of the squares of a vector of values."""
+        out[...] = self.xp.sum(values * values, keepdims=True)
+
+    @operation
+    def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
+        """Do as `clip`, with the norm sqrt(sum of `squares`): for a part of all gradients.
+
+        Parameters
+        ----------
+        gradients : array, shape (length,)
+        squares : array, shape (parts,)
+            The sum of squares of each part of the gradients; these are added up in order.
+        """
+        xp, total = self.xp, squares[:1]
+        for part in range(1, squares.shape[0]):
+            total = total + squares[part : part + 1]
+        norm = xp.sqrt(total)
         limit = xp.full_like(norm, max_norm)
         gradients *= limit / xp.maximum(norm, limit)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = ["TURNS", "Turns"]
 
@@ -23,6 +25,7 @@ class Turns:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._waiting: list[None] = []
+        self._depth = 0
 
     def __enter__(self) -> None:
         """Take the lock, once whoever holds it lets go."""
@@ -32,16 +35,38 @@ class Turns:
                 self._lock.acquire()
             finally:
                 self._waiting.pop()
+        self._depth += 1
 
     def __exit__(self, *_: object) -> None:
         """Let go of the lock, and pause if a thread waits: it takes some time to wake up."""
+        self._depth -= 1
         self._lock.release()
         if self._waiting:
             time.sleep(HANDOVER)
 
+    @contextmanager
+    def handed_over(self) -> Iterator[None]:
+        """Let other threads take turns in this context, which waits for one of them.
+
+        The thread holds the lock when it enters, however often, and again when it leaves.
+        """
+        owned = self._lock._is_owned()  # type: ignore[attr-defined]
+        depth = self._depth if owned else 0
+        if depth:
+            self._depth = 0
+        for _ in range(depth):
+            self._lock.release()
+        try:
+            yield
+        finally:
+            for _ in range(depth):
+                self._lock.acquire()
+            if depth:
+                self._depth = depth
+
     def begin_anew(self) -> None:
         """Forget the threads of a parent process, which a forked one has none of."""
-        self._lock, self._waiting = threading.RLock(), []
+        self._lock, self._waiting, self._depth = threading.RLock(), [], 0
 
 
 TURNS = Turns()

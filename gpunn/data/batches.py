@@ -139,6 +139,8 @@ class Dataset:
 
     def _streamed(self, order: np.ndarray | None, batch_size: int) -> Iterator[DeviceRows]:
         rows = self.rows if order is None else len(order)
+        if not rows:
+            return
         batches = max(1, STREAM_BYTES // max(1, self.row_bytes * batch_size))
         capacity = min(batches * batch_size, rows)
         if self._stager is None:

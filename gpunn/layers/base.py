@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -40,7 +40,7 @@ from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
-__all__ = ["Layer", "operations_only"]
+__all__ = ["Layer", "Synchronizing", "operations_only"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -371,3 +371,14 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
             f"{input_shape}. Put gpunn.layers.Flatten() in front"
         )
     return input_shape[0]
+
+
+@runtime_checkable
+class Synchronizing(Protocol):
+    """A layer whose passes exchange numbers, where several ranks have the rows of a batch."""
+
+    def forward_without_rows(self, workspace: Workspace) -> None:
+        """Exchange what `forward` exchanges, on a rank that has no rows of the batch."""
+
+    def backward_without_rows(self, workspace: Workspace) -> None:
+        """Exchange what `backward` exchanges, likewise."""

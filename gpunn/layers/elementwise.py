@@ -82,7 +82,8 @@ class Dropout(Layer):
             return x
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         rate = workspace.setting(self, "rate")
-        workspace.backend.dropout(x, rate, self.key, workspace.passes, y)
+        first = workspace.first_element(x)
+        workspace.backend.dropout(x, rate, self.key, workspace.passes, y, first)
         return y
 
     @operations_only
@@ -97,7 +98,8 @@ class Dropout(Layer):
         if workspace.training and self.rate:
             # The mask of the forward pass, since key and number of the pass are the same.
             rate = workspace.setting(self, "rate")
-            workspace.backend.dropout(gradient, rate, self.key, workspace.passes, gradient)
+            first = workspace.first_element(gradient)
+            workspace.backend.dropout(gradient, rate, self.key, workspace.passes, gradient, first)
         return gradient
 
 

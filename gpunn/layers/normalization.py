@@ -75,6 +75,9 @@ class BatchNorm(Layer):
                 y,
             )
             return y
+        if workspace.collectives is not None:
+            self._forward_of_ranks(x, y, workspace)
+            return y
         workspace.backend.batch_norm(
             x,
             values["scale"],
@@ -98,6 +101,9 @@ class BatchNorm(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
+        if workspace.collectives is not None:
+            self._backward_of_ranks(gradient, workspace)
+            return gradient
         workspace.backend.batch_norm_gradient(
             gradient,  # in: dL/dy; out: dL/dx
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),  # n, from `forward`
@@ -107,6 +113,65 @@ class BatchNorm(Layer):
             self.gradients["shift"],
         )
         return gradient
+
+    # The rows of several ranks: statistics of all, from those of each (Chan, Golub & LeVeque 1979).
+
+    def _forward_of_ranks(self, x: Array | None, y: Array | None, workspace: Workspace) -> None:
+        ops, collectives, values = workspace.backend, workspace.collectives, self.values
+        assert collectives is not None
+        features = int(values["scale"].shape[0])
+        own = workspace.fixed(self, "moments", (1 + 2 * features,))
+        gathered = workspace.fixed(self, "moments of ranks", (collectives.size, 1 + 2 * features))
+        mean = workspace.fixed(self, "mean", (features,))
+        variance = workspace.fixed(self, "variance", (features,))
+        if x is None:
+            ops.fill(own, 0.0)
+        else:
+            ops.column_moments(x, own)
+        collectives.all_gather(own, gathered)
+        ops.combine_moments(gathered, mean, variance)
+        ops.running_average(mean, self.momentum, values["running_mean"])
+        ops.running_average(variance, self.momentum, values["running_variance"])
+        if x is None or y is None:
+            return
+        ops.batch_norm_of(
+            x,
+            *(mean, variance, values["scale"], values["shift"], self.epsilon),
+            workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
+            workspace.fixed(self, "inverse_std", x.shape[1:]),
+            y,
+        )
+
+    def _backward_of_ranks(self, gradient: Array | None, workspace: Workspace) -> None:
+        ops, collectives, values = workspace.backend, workspace.collectives, self.values
+        assert collectives is not None
+        features = int(values["scale"].shape[0])
+        own = workspace.fixed(self, "sums", (2 * features,))
+        gathered = workspace.fixed(self, "sums of ranks", (collectives.size, 2 * features))
+        sums = workspace.fixed(self, "sums of all", (2 * features,))
+        if gradient is None:
+            ops.fill(own, 0.0)
+            collectives.sum_over_ranks(own, gathered, sums)
+            return
+        normalized = workspace.rows(self, "normalized", gradient.shape[0], gradient.shape[1:])
+        of_scale, of_shift = self.gradients["scale"], self.gradients["shift"]
+        ops.batch_norm_sums(gradient, normalized, of_scale, of_shift)
+        ops.assign(of_scale, own[:features])
+        ops.assign(of_shift, own[features:])
+        collectives.sum_over_ranks(own, gathered, sums)
+        count = workspace.fixed(self, "moments of ranks", (collectives.size, 1 + 2 * features))
+        inverse_std = workspace.fixed(self, "inverse_std", (features,))
+        ops.batch_norm_input_gradient(
+            gradient, normalized, inverse_std, values["scale"], sums, count[:, 0]
+        )
+
+    def forward_without_rows(self, workspace: Workspace) -> None:
+        """Take the statistics of the other ranks' rows."""
+        self._forward_of_ranks(None, None, workspace)
+
+    def backward_without_rows(self, workspace: Workspace) -> None:
+        """Add nothing to the sums over all rows."""
+        self._backward_of_ranks(None, workspace)
 
 
 @dataclass(eq=False)

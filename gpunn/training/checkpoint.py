@@ -295,7 +295,12 @@ def check_state(
             )
         metrics, outputs = trainer.metrics, trainer.model.output_shape[0]
         own_weights = has_metric_weight(state, metrics, outputs)
-        expected |= state_shapes(metrics, outputs, own_weights)
+        sums = state_shapes(metrics, outputs, own_weights)
+        expected |= sums
+        vector = state.get("statistics.vector")
+        (length,) = sums["statistics.vector"]
+        if vector is not None and vector.ndim == 1 and len(vector) and len(vector) % length == 0:
+            expected["statistics.vector"] = vector.shape  # of several shards
     # Whether the loss is scaled is a matter of the backend, not of the file.
     optional = {"loss_scale": (1,), "good_updates": (1,)}
     expected |= {name: shape for name, shape in optional.items() if name in state}

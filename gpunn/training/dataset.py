@@ -67,6 +67,22 @@ class Subset:
             order = self.indices if order is None else self.indices[order]
         return self.dataset.chunks(order, batch_size)
 
+    def weights(self, order: np.ndarray | None) -> np.ndarray | None:
+        """Return the weights of the loss in this order, as the device has them, in float64."""
+        weights = self.dataset.weights
+        if weights is None:
+            return None
+        if self.indices is not None:
+            weights = weights[self.indices]
+        if order is not None:
+            weights = weights[order]
+        return weights.astype(self.dataset.dtype).astype(np.float64)
+
+    def part(self, start: int, stop: int) -> Subset:
+        """Return the rows from number `start` to before `stop`."""
+        rows = np.arange(start, stop) if self.indices is None else self.indices[start:stop]
+        return Subset(self.dataset, rows, self.names)
+
     def unload(self) -> None:
         """Let go of the device's memory."""
         self.dataset.unload()

@@ -10,6 +10,7 @@ from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.training.dataset import Subset
+from gpunn.training.ranks import Ranks
 from gpunn.training.step import BatchPass
 
 __all__ = ["Evaluator"]
@@ -44,6 +45,7 @@ class Evaluator:
         subset: Subset,
         batch_size: int,
         outputs: list[np.ndarray] | None = None,
+        ranks: Ranks | None = None,
     ) -> dict[str, float]:
         """Return loss and metrics over all rows, by name.
 
@@ -54,26 +56,20 @@ class Evaluator:
         batch_size : int
         outputs : list or None
             Takes the network's outputs, batch by batch.
+        ranks : Ranks or None
+            Whose processes each take a share of the rows, if there are several.
         """
-        batch_size, report_every = min(batch_size, subset.rows), settings.report_every
+        batch_size = min(batch_size, subset.rows)
         batch_pass = self._prepared(settings, batch_size)
-        statistics = batch_pass.statistics
-        statistics.reset()
-        done, most = 0, AT_ONCE if outputs is None else 1
-        for chunk in subset.chunks(batch_size):
-            batch_pass.load(chunk)
-            left = chunk.rows
-            while left:
-                rows = min(batch_size, left)
-                times = min(left // rows, most, report_every - done % report_every)
-                batch = batch_pass.evaluate(rows, times)
-                if outputs is not None:
-                    outputs.append(batch_pass.ops.to_host(batch))
-                left -= times * rows
-                done += times
-                if done % report_every == 0:
-                    statistics.collect()
-        statistics.collect()
+        every, statistics = settings.report_every, batch_pass.statistics
+        if ranks is None or ranks.shares.whole or outputs is not None:
+            run(batch_pass, subset, batch_size, every, outputs)
+            return statistics.result()
+        totals = []
+        for start, stop in ranks.shares.each(subset.rows):
+            run(batch_pass, subset.part(start, stop), batch_size, every)
+            totals.append(statistics.totals())
+        statistics.combine(ranks.gather_rows(np.stack(totals), "an evaluation"))
         return statistics.result()
 
     def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
@@ -89,3 +85,30 @@ class Evaluator:
         """Let go of the rows, whose memory may be large."""
         if self._pass is not None:
             self._pass.unload()
+
+
+def run(
+    batch_pass: BatchPass,
+    subset: Subset,
+    batch_size: int,
+    report_every: int,
+    outputs: list[np.ndarray] | None = None,
+) -> None:
+    """Put loss and metrics over some rows into the statistics of a pass."""
+    statistics = batch_pass.statistics
+    statistics.reset()
+    done, most = 0, AT_ONCE if outputs is None else 1
+    for chunk in subset.chunks(batch_size):
+        batch_pass.load(chunk)
+        left = chunk.rows
+        while left:
+            rows = min(batch_size, left)
+            times = min(left // rows, most, report_every - done % report_every)
+            batch = batch_pass.evaluate(rows, times)
+            if outputs is not None:
+                outputs.append(batch_pass.ops.to_host(batch))
+            left -= times * rows
+            done += times
+            if done % report_every == 0:
+                statistics.collect()
+    statistics.collect()

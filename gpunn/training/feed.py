@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Feed:
     Attributes
     ----------
     rows_left : int
-        Rows on the device that no update was asked for yet.
+        Rows on the device, of this process, that no update was asked for yet.
     """
 
     def __init__(
@@ -47,27 +47,59 @@ class Feed:
         self.rows_left = 0
         self._step = step
         self._chunks: Iterator[DeviceRows] | None = None
+        self._totals: np.ndarray | None = None
+        self._totals_from = 0
 
     def restart(self) -> None:
         """Go on from wherever the cursor is next time: it was moved by something else."""
         self.rows_left, self._chunks = 0, None
 
-    def load(self, cursor: EpochCursor, at_most: int) -> tuple[int, int]:
+    def load(
+        self,
+        cursor: EpochCursor,
+        at_most: int,
+        agreed: Callable[[int], int] = lambda updates: updates,
+    ) -> tuple[int, int]:
         """Load what is next, and return the rows of an update and how many updates to do.
 
-        These are between one and `at_most`.
+        These are between one and `at_most`, and then what `agreed` makes of them.
         """
         step = self._step
-        if not self.rows_left:
-            if self._chunks is None:
-                remaining = cursor.remaining(self.order)
-                together = step.rows_per_update * step.members
-                self._chunks = self.training.chunks(together, remaining)
+        left = cursor.plan.visited - cursor.rows_done
+        rows = min(step.rows_per_update, left)
+        own, times = step.own_rows(rows), min(left // rows, at_most)
+        if self._chunks is None:
+            self._chunks = self._begin(cursor)
+        if own and not self.rows_left:
             chunk = next(self._chunks)
             step.load(chunk)
-            step.load_rates(self.rates[cursor.done :], self.settings[cursor.done :])
+            self._load_rates(cursor)
             self.rows_left = chunk.rows // step.members
-        rows = min(step.rows_per_update, self.rows_left)
-        times = min(self.rows_left // rows, at_most)
-        self.rows_left -= times * rows
+        if own:
+            times = min(times, self.rows_left // own)
+        times = agreed(times)
+        self.rows_left -= times * own
         return rows, times
+
+    def _begin(self, cursor: EpochCursor) -> Iterator[DeviceRows]:
+        """Return the chunks of the rest of the epoch."""
+        step, training = self._step, self.training
+        remaining = cursor.remaining(self.order)
+        plan = cursor.plan
+        left = plan.visited - cursor.rows_done
+        positions = step.own_positions(left)
+        if positions is not None:
+            weights = training.weights(remaining)
+            starts = np.arange(0, left, plan.rows_per_update)
+            totals = None if weights is None else np.add.reduceat(weights[:left], starts)
+            self._totals, self._totals_from = totals, cursor.done
+            self._load_rates(cursor)
+            remaining = positions if remaining is None else remaining[positions]
+        together = step.own_rows(step.rows_per_update) * step.members
+        return training.chunks(max(1, together), remaining)
+
+    def _load_rates(self, cursor: EpochCursor) -> None:
+        step = self._step
+        step.load_rates(self.rates[cursor.done :], self.settings[cursor.done :])
+        totals = self._totals
+        step.load_totals(None if totals is None else totals[cursor.done - self._totals_from :])

@@ -44,6 +44,15 @@ class Interruption:
         """
         return 128 + signal.SIGTERM if self._signal == signal.SIGTERM else None
 
+    @property
+    def signal(self) -> int:
+        """The number of the signal that has come, or 0."""
+        return self._signal if self.requested else 0
+
+    def adopt(self, number: int) -> None:
+        """Take the signal of another process for one that has come here."""
+        self.requested, self._signal = True, number
+
     def __enter__(self) -> Interruption:
         if threading.current_thread() is threading.main_thread():
             ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}

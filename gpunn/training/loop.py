@@ -23,6 +23,7 @@ import numpy as np
 from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
 from gpunn.randomness import permutations
+from gpunn.training.callbacks import Callback
 from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
@@ -61,14 +62,26 @@ class TrainingLoop:
         self.trainer, self.progress = trainer, trainer.progress
         self.policy: TrainingPolicy = trainer.policy
         self.batching = StepBatching(trainer.model.backend.synchronize)
+        self.ranks = trainer.ranks
+        self._agreed_signal = 0
 
     def run(self) -> History:
-        """Train for the epochs asked for, or until something ends it."""
+        """Train for the epochs asked for, or until something ends it.
+
+        Raises
+        ------
+        DistributedError
+            If another rank has failed; it names the rank and why.
+        """
+        with self.ranks.failing_together():
+            return self._run()
+
+    def _run(self) -> History:
         session, progress, exit_status = self.session, self.progress, None
         with self.trainer.model.exclusion.held("fit", training=True), session.running():
             self.last_epoch = progress.first_epoch + session.options.epochs
             while progress.epoch < self.last_epoch and not progress.stop_reason:
-                if session.interruption.requested:
+                if self._interrupted:
                     self._end_interrupted()
                     exit_status = session.interruption.exit_status
                 elif logs := self._train_epoch():
@@ -86,12 +99,13 @@ class TrainingLoop:
         with closing(bar), np.errstate(over="ignore", invalid="ignore"):
             self._report_if_due(feed, bar)
             while not self.cursor.finished:
-                if self.session.interruption.requested and self._may_stop_here():
+                if self._interrupted and self._may_stop_here():
                     return {}
                 self.batching.begin()
                 recording = step.recording_seconds
                 with memory:
-                    rows, times = feed.load(self.cursor, self._updates_before_next_stop())
+                    most = self._updates_before_next_stop()
+                    rows, times = feed.load(self.cursor, most, self._agreed)
                     step.update(rows, times)
                 if step.recording_seconds > recording:
                     bar.unpause()  # so that its rate leaves compilation out
@@ -118,14 +132,31 @@ class TrainingLoop:
         trainer.history.append(row)
         trainer.optimizer.schedule.observe(row)
         progress.stop_reason = self.policy.observe(trainer, row) or progress.stop_reason
-        for callback in self.session.callbacks:
-            callback.on_epoch_end(trainer, trainer.history.rows[-1])
+        self.session.call(lambda callback: callback.on_epoch_end(trainer, trainer.history.rows[-1]))
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM has come, and all ranks know."""
+        return bool(self._agreed_signal) or (
+            self.ranks.alone and self.session.interruption.requested
+        )
+
+    def _agreed(self, updates: int) -> int:
+        """Return the number of updates to do that suits all ranks, and pass on a signal."""
+        if self.ranks.alone:
+            return updates
+        interruption = self.session.interruption
+        found = self.ranks.gather((updates, interruption.signal), "the next updates")
+        self._agreed_signal = max(signal for _, signal in found)
+        if self._agreed_signal:
+            interruption.adopt(self._agreed_signal)
+        agreed: int = min(updates for updates, _ in found)
+        return agreed
 
     def _end_interrupted(self) -> None:
         """End training because of Ctrl-C or SIGTERM."""
         progress, interruption = self.progress, self.session.interruption
-        for callback in self.session.callbacks:
-            callback.on_interruption(self.trainer)
+        self.session.call(lambda callback: callback.on_interruption(self.trainer))
         progress.stop_reason = interruption.reason
         LOG.warning(
             "Training was %s after update %d, with %d of %d epochs done",
@@ -176,6 +207,7 @@ class TrainingLoop:
         step.sum_parameters()
         step.loss_scale.show(step.statistics.loss_scale)
         finite = step.statistics.collect()
+        step.check_equal()
         fault, repeatable = find_fault(step, cursor, finite, self.progress.epoch + 1)
         if fault and repeatable and session.recovery is not None:
             session.recovery.recover(feed, fault)
@@ -212,10 +244,13 @@ class TrainingLoop:
         """Let callbacks look up, unless the end of the epoch is about to be theirs."""
         if self.cursor.finished:
             return
-        for callback in self.session.callbacks:
+
+        def call(callback: Callback) -> None:
             every = callback.every_updates
             if every is None or self.progress.updates % every == 0:
                 callback.on_updates_end(self.trainer)
+
+        self.session.call(call)
 
     def _training_logs(self) -> dict[str, float]:
         logs = self.session.step.statistics.result()
@@ -232,7 +267,7 @@ class TrainingLoop:
         outputs: list[np.ndarray] | None = [] if self.policy.validation_metrics else None
         with self.session.memory:
             size = self.session.step.batch_size
-            logs = trainer.evaluator.evaluate(trainer, validation, size, outputs)
+            logs = trainer.evaluator.evaluate(trainer, validation, size, outputs, self.ranks)
         if outputs is not None:
             logs |= self.policy.score(np.concatenate(outputs))
         if not math.isfinite(logs["loss"]):

@@ -45,8 +45,12 @@ class NoLossScale:
         """Return what the loss is to be divided by, for rows of this total weight, shape (1,)."""
         return weight
 
-    def unscale(self, gradients: Array) -> None:
-        """Turn the gradients of the scaled loss into those of the loss."""
+    def unscale(self, gradients: Array) -> Array | None:
+        """Turn the gradients of the scaled loss into those of the loss.
+
+        Returns an array of int64 and shape (1,), whether they are finite, if they may not be.
+        """
+        return None
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
         """Count an update and do it."""
@@ -97,8 +101,9 @@ class DynamicLossScale(NoLossScale):
         self.ops.scale_loss(weight, self.scale, self._normalizer, self._finite)
         return self._normalizer
 
-    def unscale(self, gradients: Array) -> None:
+    def unscale(self, gradients: Array) -> Array | None:
         self.ops.unscale(gradients, self.scale, self._finite)
+        return self._finite
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
         self.ops.count_update(counters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from gpunn.optimizers import Optimizer
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.evaluation import Evaluator
 from gpunn.training.history import History
+from gpunn.training.ranks import Ranks
 from gpunn.training.state import Progress, Snapshot, TrainingState
 from gpunn.typing import Array
 
@@ -41,6 +42,11 @@ class TrainerProtocol(Protocol):
     updates: int
     cursor: EpochCursor | None
     stop_reason: str
+    ranks: Ranks
+    batch_norm: str
+
+    @property
+    def services(self) -> dict[str, Callable[..., object]]: ...
 
     @property
     def metric_names(self) -> list[str]: ...

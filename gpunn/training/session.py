@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family
 from gpunn.network import Sequential
@@ -26,10 +27,14 @@ from gpunn.training.recovery import Recovery
 from gpunn.training.resume import CallbackStates, resume
 from gpunn.training.starts import start_from_data
 from gpunn.training.state import StepRecipe
+from gpunn.version import __version__
 
 __all__ = ["FitOptions", "TrainingSession"]
 
 LOG = logging.getLogger("gpunn")
+
+SAMPLED = 1000
+"""Rows that ranks compare; all of a large file would take its time."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +84,20 @@ class TrainingSession:
     ) -> None:
         self.trainer, self.training, self.validation = trainer, training, validation
         self.options = options
+        self.ranks = trainer.ranks
         self.callbacks = sorted(options.callbacks, key=lambda callback: callback.saves)
+        if not self.ranks.first:
+            self.callbacks = []
         self.memory = BufferMemory(trainer.model, trainer.optimizer, options.batch_size)
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
         if options.shuffle_members and not options.shuffle:
             raise ArgumentError("shuffle_members: can't be given with shuffle=False")
         rows, accumulation = training.rows, trainer.gradient_accumulation
+        if options.shuffle_members and not self.ranks.shares.whole:
+            raise ArgumentError(
+                "shuffle_members: can't be given where batches are divided among ranks or shards"
+            )
         batch_size = min(options.batch_size, rows)
         self.plan = EpochPlan(
             *(rows, batch_size, batch_size * accumulation),
@@ -102,6 +114,7 @@ class TrainingSession:
         self.recipe = StepRecipe(
             *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
             *(accumulation, training.dataset.metric_weights is not None, self.plan.members),
+            *(self.ranks, trainer.batch_norm == "synchronized"),
         )
 
     @contextmanager
@@ -114,16 +127,20 @@ class TrainingSession:
             If the options don't fit the trainer or the checkpoint. Nothing has been changed then.
         """
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
+        self._check_same()
         resumed = self._resume()
         # Before the callbacks, which may begin by clearing away what an earlier run has left.
         learned = self._prepare()
+
+        def begin(callback: Callback) -> None:
+            callback.on_train_begin(trainer)
+            if resumed is not None:
+                resumed.hand_over(callback, trainer)
+
         with ExitStack() as ending:
             self._clear_away_at(ending)
             try:
-                for callback in callbacks:
-                    callback.on_train_begin(trainer)
-                    if resumed is not None:
-                        resumed.hand_over(callback, trainer)
+                self.call(begin)
                 trainer.history.rule = next(
                     (each.rule for each in callbacks if isinstance(each, EarlyStopping)), None
                 )
@@ -134,6 +151,7 @@ class TrainingSession:
                         with self.memory:
                             data = self.training.dataset
                             start_from_data(trainer.model, data.X, self.training.indices)
+                    self._take_start()
                     if trainer.policy.finds_causes:
                         with self.memory:
                             self.recovery = Recovery.prepared(
@@ -141,6 +159,7 @@ class TrainingSession:
                             )
                     yield
             except BaseException as error:
+                self.ranks.agreement.fail(error)
                 progress.stop_reason = f"{type(error).__name__}: {error}"
                 progress.cursor = None
                 raise
@@ -156,10 +175,73 @@ class TrainingSession:
         for subset in (self.training, self.validation):
             if subset is not None:
                 ending.callback(subset.unload)
-        for callback in reversed(self.callbacks):
-            ending.callback(callback.on_train_end, trainer)
+        ending.callback(self._end_callbacks)
         ending.callback(self.step.unload)
         ending.callback(trainer.evaluator.unload)
+
+    def _check_same(self) -> None:
+        """Raise a DistributedError if ranks are to train something else."""
+        if self.ranks.alone:
+            return
+        trainer, data = self.trainer, self.training.dataset
+        model = trainer.model
+        sample = np.linspace(0, data.rows - 1, min(data.rows, SAMPLED), dtype=np.int64)
+        own = {
+            "version": __version__,
+            "backend": model.backend.name,
+            "network": repr(model.config()),
+            "loss": repr(trainer.loss.config()),
+            "optimizer": repr(trainer.optimizer.config()),
+            "epoch": f"number {trainer.epoch + 1}, {self.plan}",
+            "epochs": self.options.epochs,
+            "shards": self.ranks.shares.shards,
+            "report_every": trainer.report_every,
+            "data": tuple(checksum(array[sample]) for array in (data.X, data.y)),
+            "parameters": checksum(model.backend.to_host(model.parameters.values)),
+        }
+        found = self.ranks.gather(own, "what is to be trained")
+        for rank, theirs in enumerate(found):
+            for name, value in found[0].items():
+                if theirs[name] != value:
+                    raise DistributedError(
+                        f"{name}: rank {rank} has {theirs[name]}, and rank 0 {value}; all ranks "
+                        "have to train the same network on the same data"
+                    )
+
+    def call(self, function: Callable[[Callback], None]) -> None:
+        """Have something of each callback called, by rank 0; the others do what that asks for."""
+
+        def call() -> None:
+            for callback in self.callbacks:
+                function(callback)
+
+        self._lead(call)
+
+    def _end_callbacks(self) -> None:
+        """Tell all callbacks that training ends, also if one of them fails."""
+
+        def end() -> None:
+            with ExitStack() as stack:
+                for callback in reversed(self.callbacks):
+                    stack.callback(callback.on_train_end, self.trainer)
+
+        self._lead(end)
+
+    def _lead(self, function: Callable[[], None]) -> None:
+        trainer = self.trainer
+        services = {**trainer.device_state.services, **trainer.services}
+        stopped = self.ranks.lead(function, services, lambda: trainer.progress.stop_reason)
+        trainer.progress.stop_reason = stopped
+
+    def _take_start(self) -> None:
+        """Begin with the parameters of rank 0, which data may have been rounded into otherwise."""
+        parameters, ops = self.trainer.model.parameters, self.trainer.model.backend
+        if self.ranks.alone:
+            return
+        own = [ops.to_host(parameters.values), ops.to_host(parameters.buffers)]
+        values, buffers = self.ranks.agreement.of_first(own, "initial parameters")
+        ops.copy_from_host(values, parameters.values)
+        ops.copy_from_host(buffers, parameters.buffers)
 
     def _resume(self) -> CallbackStates | None:
         """Check what fits together, and go on from a checkpoint, or from where the trainer is."""
@@ -168,7 +250,10 @@ class TrainingSession:
         trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
         states = None
         if source is not None:
-            checkpoint = newest_checkpoint(source) if isinstance(source, (str, Path)) else source
+            checkpoint = None
+            if self.ranks.first:  # so that the others need not see the file
+                checkpoint = source if isinstance(source, Checkpoint) else newest_checkpoint(source)
+            checkpoint = self.ranks.agreement.of_first(checkpoint, "a checkpoint")
             states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
         trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
         trainer.history.larger_is_better = trainer.larger_is_better
@@ -222,3 +307,8 @@ def members_apart(model: Sequential) -> int:
             "and gpunn.layers.MeanOverMembers at its end"
         )
     return model.loss_shape[0]
+
+
+def checksum(array: np.ndarray) -> int:
+    """Return a number that tells arrays apart, by their bytes."""
+    return crc32(np.ascontiguousarray(array).tobytes())

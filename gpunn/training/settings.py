@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpunn.configurable import check_integer, resolve, resolve_all
+from gpunn.configurable import check_choice, check_integer, resolve, resolve_all
 from gpunn.errors import ArgumentError, suggest
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -43,5 +43,6 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
     "report_every": lambda value: check_integer("report_every", value),
     "on_divergence": checked_choice,
+    "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
 }
 """What checks a setting, in the constructor and later, and makes objects of names."""

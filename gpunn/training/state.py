@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.epoch_cursor import EpochCursor
+from gpunn.training.ranks import Ranks
 from gpunn.training.scheduled import scheduled_settings
+from gpunn.training.sharded_step import ShardedStep
 from gpunn.training.statistics import has_metric_weight, with_metric_weight
 from gpunn.training.step import TrainStep
 from gpunn.typing import Array
@@ -65,8 +68,20 @@ class ProgressAttribute(Generic[T]):
         setattr(trainer.progress, self._name, value)
 
 
-Snapshot: TypeAlias = Mapping[str, Array]
-"""A copy, on the device, of parameters and optimizer, by the names that it has in checkpoints."""
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A copy, on the device, of parameters and optimizer.
+
+    Attributes
+    ----------
+    number : int
+        What all ranks call it.
+    arrays : mapping of str to array
+        By the names that these have in checkpoints; of the optimizer's state, this rank's part.
+    """
+
+    number: int
+    arrays: Mapping[str, Array]
 
 
 class StepRecipe(NamedTuple):
@@ -80,6 +95,15 @@ class StepRecipe(NamedTuple):
     accumulation: int = 1
     own_metric_weights: bool = False
     members: int = 1
+    ranks: Ranks | None = None
+    synchronized: bool = True
+
+    def step(self) -> TrainStep:
+        """Return a new step."""
+        parts, ranks = self[:8], self.ranks
+        if ranks is None or (ranks.alone and ranks.shares.whole):
+            return TrainStep(*parts)
+        return ShardedStep(ranks, self.synchronized, *parts)
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
         """Return whether sums of an epoch are those of metrics with weights of their own."""
@@ -95,10 +119,21 @@ class TrainingState:
         None until training begins, and after a checkpoint was loaded.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Ranks | None = None) -> None:
         self.step: TrainStep | None = None
+        self._ranks = ranks or Ranks()
         self._made_from: tuple[object, ...] = ()
         self._pending: dict[str, np.ndarray] = {}
+        self._count = 0
+        self._snapshots: WeakValueDictionary[int, Snapshot] = WeakValueDictionary()
+        self._kept: dict[int, Snapshot] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle is made from: no snapshots, which nobody there has."""
+        return {**vars(self), "_snapshots": {}, "_kept": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
         """Return the step, or raise an ArgumentError if there is none yet."""
@@ -128,7 +163,7 @@ class TrainingState:
                 for name, array in state.items()
                 if not name.startswith("optimizer.") and name != "updates"
             }
-        self.step, self._made_from, self._pending = TrainStep(*recipe), made_from, {}
+        self.step, self._made_from, self._pending = recipe.step(), made_from, {}
         self.load(state)
         return self.step
 
@@ -140,9 +175,10 @@ class TrainingState:
         step = self.step
         if step is None:
             return self._pending
+        self._ranks.join("arrays", within_epoch)
         totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
         arrays = on_device(step, within_epoch)
-        return {**{name: step.ops.to_host(array) for name, array in arrays.items()}, **totals}
+        return {**{name: step.to_host(name, array) for name, array in arrays.items()}, **totals}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` returned, now or when training begins.
@@ -158,7 +194,7 @@ class TrainingState:
             step.statistics.set_totals(state["statistics.totals"])
         arrays = on_device(step, sums)
         for name in arrays.keys() & state.keys():
-            step.ops.copy_from_host(state[name], arrays[name])
+            step.from_host(name, state[name], arrays[name])
 
     def replace(self, state: Mapping[str, np.ndarray]) -> None:
         """Begin with this state, and another step, when training begins."""
@@ -167,15 +203,49 @@ class TrainingState:
     # ------------------------------------------------------------------------------- snapshots
 
     def snapshot(self) -> Snapshot:
-        """Return a copy, on the device, of the parameters and the optimizer's state."""
+        """Return a copy, on the device, of the parameters and the optimizer's state.
+
+        Of what is divided among ranks, each keeps its part, under the same number.
+        """
+        self._count += 1
+        return self.keep_snapshot(self._count, sorted(self._snapshots))
+
+    def keep_snapshot(self, number: int, wanted: Sequence[int]) -> Snapshot:
+        """Take a snapshot with this number, and forget those that are wanted no more."""
+        self._ranks.join("keep_snapshot", number, wanted)
+        self._count = number
         step = self.started_step()
-        return {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
+        copies = {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
+        taken = Snapshot(number, copies)
+        self._remember(taken, wanted)
+        return taken
+
+    def _remember(self, taken: Snapshot, wanted: Sequence[int]) -> None:
+        self._snapshots[taken.number] = taken
+        if not self._ranks.first:  # nobody else here holds on to them
+            self._kept = {n: it for n, it in self._kept.items() if n in wanted}
+            self._kept[taken.number] = taken
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what `snapshot` returned."""
+        self.restore_snapshot(snapshot.number)
+
+    def restore_snapshot(self, number: int) -> None:
+        """Take back the snapshot with this number."""
+        self._ranks.join("restore_snapshot", number)
         arrays = trained_arrays(self.started_step())
-        for name, kept in snapshot.items():
+        for name, kept in self._snapshots[number].arrays.items():
             arrays[name][...] = kept
+
+    def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        """Return a snapshot as host arrays, for a checkpoint."""
+        return self.numbered_to_host(snapshot.number)
+
+    def numbered_to_host(self, number: int) -> dict[str, np.ndarray]:
+        """Return the snapshot with this number as host arrays."""
+        self._ranks.join("numbered_to_host", number)
+        step, arrays = self.started_step(), self._snapshots[number].arrays
+        return {name: step.to_host(name, array) for name, array in arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot of which these are the arrays, on the host.
@@ -185,14 +255,15 @@ class TrainingState:
         ArgumentError
             If the arrays don't fit network and optimizer.
         """
-        snapshot, ops = self.snapshot(), self.started_step().ops  # for its arrays
-        for name, array in snapshot.items():
+        step, snapshot = self.started_step(), self.snapshot()  # for its arrays
+        shapes = whole_shapes(step)
+        for name in snapshot.arrays:
             if name.startswith("loss_scale.") and name not in arrays:
                 continue  # whether the loss is scaled is a matter of the backend
             given = arrays.get(name)
             if (
                 not isinstance(given, np.ndarray)
-                or given.shape != array.shape
+                or given.shape != shapes[name]
                 or given.dtype.kind not in "fiu"
             ):
                 found = (
@@ -200,11 +271,39 @@ class TrainingState:
                     if isinstance(given, np.ndarray)
                     else "no array"
                 )
-                raise ArgumentError(f"{name}: expected numbers of shape {array.shape}; got {found}")
+                raise ArgumentError(
+                    f"{name}: expected numbers of shape {shapes[name]}; got {found}"
+                )
             if not np.isfinite(given).all():
                 raise ArgumentError(f"{name}: holds numbers that are not finite")
-            ops.copy_from_host(given, array)
+        self.fill_snapshot(snapshot.number, dict(arrays))
         return snapshot
+
+    def fill_snapshot(self, number: int, given: Mapping[str, np.ndarray]) -> None:
+        """Put host arrays into the snapshot with this number."""
+        self._ranks.join("fill_snapshot", number, given)
+        step = self.started_step()
+        for name, array in self._snapshots[number].arrays.items():
+            if name in given:
+                step.from_host(name, given[name], array)
+
+    @property
+    def services(self) -> dict[str, Callable[..., object]]:
+        """What rank 0 may ask the others to do with it, by name."""
+        methods = (
+            *(self.arrays, self.keep_snapshot, self.restore_snapshot),
+            *(self.numbered_to_host, self.fill_snapshot),
+        )
+        return {method.__name__: method for method in methods}
+
+
+def whole_shapes(step: TrainStep) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a snapshot's arrays on the host, by name."""
+    size = step.model.parameters.values.shape
+    return {
+        name: tuple(size if name.startswith("optimizer.") else array.shape)
+        for name, array in trained_arrays(step).items()
+    }
 
 
 def trained_arrays(step: TrainStep) -> dict[str, Array]:

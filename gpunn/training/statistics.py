@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -30,14 +30,20 @@ def has_metric_weight(
     state: Mapping[str, np.ndarray], metrics: Sequence[Metric], outputs: int
 ) -> bool:
     """Return whether sums of an epoch are those of metrics with weights of their own."""
-    shape = state_shapes(metrics, outputs, True)["statistics.vector"]
-    return "statistics.vector" in state and state["statistics.vector"].shape == shape
+    shape = state_shapes(metrics, outputs, True)["statistics.totals"]
+    return "statistics.totals" in state and state["statistics.totals"].shape == shape
 
 
 def with_metric_weight(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return sums with the weight of the metrics, where that was the loss's until now."""
-    names = ("statistics.vector", "statistics.totals")
-    return {**state, **{name: np.append(state[name], state[name][1]) for name in names}}
+    totals = state["statistics.totals"]
+    length = len(totals) - 2 + OWN
+    vectors = state["statistics.vector"].reshape(-1, length)
+    return {
+        **state,
+        "statistics.totals": np.append(totals, totals[1]),
+        "statistics.vector": np.concatenate([vectors, vectors[:, 1:2]], axis=1).reshape(-1),
+    }
 
 
 class Statistics:
@@ -49,10 +55,27 @@ class Statistics:
     anew, so that float32 sums stay short. That happens at fixed steps, whatever a clock says, so
     that two runs agree bitwise.
 
+    Where batches are divided into shards, each shard has such a vector; the sum of weights, of the
+    parameters and the loss scale are in the first of each process, and are of the whole batch.
+
+    Parameters
+    ----------
+    backend : Backend
+    dtype : str
+    metrics : sequence of Metric
+    outputs : int
+        Outputs of the network.
+    own_weights : bool
+        Whether the metrics have weights of their own.
+    shards : int
+        Shards of this process.
+    gather : callable
+        Returns the rows that all processes give, in order, and is told what they are.
+
     Attributes
     ----------
     vector : array
-        All sums since the last `collect`, on the device.
+        All sums since the last `collect`, on the device, shard after shard.
     loss_sum, weight_sum, finite_steps, parameter_sum, loss_scale : array, shape (1,)
         Views of the vector.
     summaries : list of array
@@ -61,6 +84,8 @@ class Statistics:
         Whether `parameter_sum` was a finite number at the last `collect`.
     shown_loss_scale : float
         What `loss_scale` was then.
+    parameters_differ : bool
+        Whether processes had different sums then.
     metric_weight : array, shape (1,), or None
         View of the vector: the metrics' sum of weights, if they have weights of their own.
     """
@@ -72,22 +97,30 @@ class Statistics:
         metrics: Sequence[Metric],
         outputs: int,
         own_weights: bool = False,
+        shards: int = 1,
+        gather: Callable[[np.ndarray, str], np.ndarray] = lambda rows, what: rows,
     ) -> None:
-        self._backend = backend
-        self._metrics = metrics
+        self._backend, self._gather = backend, gather
+        self._metrics, self._own_weights = metrics, own_weights
         self._bounds = np.cumsum([OWN, *(metric.size(outputs) for metric in metrics)])
-        end = int(self._bounds[-1])
-        self.vector = backend.zeros((end + int(own_weights),), dtype)
-        self.metric_weight = self.vector[end:] if own_weights else None
-        self.loss_sum, self.weight_sum = self.vector[0:1], self.vector[1:2]
-        self.finite_steps, self.parameter_sum = self.vector[2:3], self.vector[3:4]
-        self.loss_scale = self.vector[4:5]
+        self._length = int(self._bounds[-1]) + int(own_weights)
+        self._shards = shards
+        self.vector = backend.zeros((shards * self._length,), dtype)
         self.parameters_finite, self.shown_loss_scale = True, 0.0
-        self.summaries = [
-            self.vector[int(start) : int(stop)]
-            for start, stop in zip(self._bounds, self._bounds[1:], strict=False)
-        ]
+        self.parameters_differ = False
+        self.select(0)
         self.reset()
+
+    def select(self, shard: int) -> None:
+        """Let the views be those of this shard, for what is recorded next."""
+        begin = shard * self._length
+        vector = self.vector[begin : begin + self._length]
+        self.loss_sum, self.weight_sum = vector[0:1], vector[1:2]
+        self.finite_steps, self.parameter_sum = vector[2:3], vector[3:4]
+        self.loss_scale = vector[4:5]
+        bounds = list(map(int, self._bounds))
+        self.summaries = [vector[start:stop] for start, stop in pairwise(bounds)]
+        self.metric_weight = vector[bounds[-1] :] if self._own_weights else None
 
     def reset(self) -> None:
         """Begin a new epoch."""
@@ -100,38 +133,96 @@ class Statistics:
 
         This waits for the device, as nothing else does that training with quick updates does.
         """
-        vector = self._backend.to_host(self.vector).astype(np.float64)
+        rows = self._all_rows()
         self._backend.fill(self.vector, 0.0)
-        self._loss += vector[0]
-        self._weight += vector[1]
-        self._metric_weight += vector[1] if self.metric_weight is None else vector[-1]
-        self.parameters_finite = bool(np.isfinite(vector[3]))
-        self.shown_loss_scale = float(vector[4])
+        for row in rows:
+            self._loss += row[0]
+            self._metric_weight += row[-1] if self._own_weights else 0.0
+        self._weight += rows[0, 1]
+        if not self._own_weights:
+            self._metric_weight += rows[0, 1]
+        self.parameters_finite = bool(np.isfinite(rows[0, 3]))
+        self.shown_loss_scale = float(rows[0, 4])
         for index, metric in enumerate(self._metrics):
-            summary = vector[self._bounds[index] : self._bounds[index + 1]]
-            self._totals[index] = metric.combine(np, self._totals[index], summary)
-        return int(vector[2])
+            for row in rows:
+                summary = row[self._bounds[index] : self._bounds[index + 1]]
+                self._totals[index] = metric.combine(np, self._totals[index], summary)
+        return int(rows[:, 2].min())
+
+    def _all_rows(self) -> np.ndarray:
+        """Return the vectors of all shards, those of other processes included, as float64."""
+        own = self._backend.to_host(self.vector).reshape(self._shards, self._length)
+        rows = self._gather(own, "loss and metrics")
+        sums = rows[:: self._shards, 3]
+        self.parameters_differ = len({each.tobytes() for each in sums}) > 1
+        return rows.astype(np.float64)
+
+    def part_of(self, vector: np.ndarray, first: int, shards: int) -> np.ndarray:
+        """Return this process's part of the vectors of all shards.
+
+        If they are of another number of shards, the first has the sums of all.
+
+        Parameters
+        ----------
+        vector : ndarray
+            Shard after shard.
+        first, shards : int
+            This process's first shard, and how many there are now.
+        """
+        rows = vector.reshape(-1, self._length)
+        if len(rows) != shards:
+            merged = np.zeros((shards, self._length))
+            merged[0] = rows[0]
+            merged[0, 0] = rows[:, 0].sum(dtype=np.float64)
+            merged[:, 2] = rows[:, 2].min()
+            if self._own_weights:
+                merged[0, -1] = rows[:, -1].sum(dtype=np.float64)
+            for metric, start, stop in zip(
+                self._metrics, self._bounds, self._bounds[1:], strict=False
+            ):
+                total = np.zeros(stop - start)
+                for row in rows.astype(np.float64):
+                    total = metric.combine(np, total, row[start:stop])
+                merged[0, start:stop] = total
+            rows = merged
+        return rows[first : first + self._shards].reshape(-1).astype(vector.dtype)
 
     def peek(self) -> tuple[int, bool]:
         """Return what `collect` would, and whether the sum of the parameters is finite.
 
         Nothing is changed by it; but it waits for the device, too.
         """
-        vector = self._backend.to_host(self.vector)
-        finite = int(vector[2]) if np.isfinite(vector[2]) else 0
-        return finite, bool(np.isfinite(vector[3]))
+        rows = self._all_rows()
+        steps = rows[:, 2]
+        return (
+            int(steps.min()) if np.isfinite(steps).all() else 0,
+            bool(np.isfinite(rows[0, 3])),
+        )
 
     def totals(self) -> np.ndarray:
         """Return the totals on the host, for `set_totals`, as float64."""
-        own = [] if self.metric_weight is None else [[self._metric_weight]]
+        own = [[self._metric_weight]] if self._own_weights else []
         return np.concatenate([[self._loss, self._weight], *self._totals, *own])
 
     def set_totals(self, totals: np.ndarray) -> None:
         """Take back what `totals` returned."""
         self._loss, self._weight = float(totals[0]), float(totals[1])
-        self._metric_weight = float(totals[1] if self.metric_weight is None else totals[-1])
+        self._metric_weight = float(totals[-1] if self._own_weights else totals[1])
         starts = np.cumsum([2, *(len(total) for total in self._totals)])
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
+
+    def combine(self, rows: np.ndarray) -> None:
+        """Take the totals of several parts of the rows together, in order."""
+        loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
+        starts = np.cumsum([2, *(len(total) for total in self._totals)])
+        combined = []
+        for metric, start, stop in zip(self._metrics, starts, starts[1:], strict=False):
+            total = np.zeros(stop - start)
+            for row in rows:
+                total = metric.combine(np, total, row[start:stop])
+            combined.append(total)
+        own = [rows[:, -1:].sum(axis=0)] if self._own_weights else []
+        self.set_totals(np.concatenate([[loss, weight], *combined, *own]))
 
     def result(self) -> dict[str, float]:
         """Return loss and metrics, by name, over everything collected since `reset`.

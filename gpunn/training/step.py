@@ -64,11 +64,10 @@ class BatchPass:
         self.batch_size, self.members = batch_size, members
         self.rows_per_update = batch_size * accumulation
         self.ops = model.backend
-        self.workspace = Workspace(self.ops, model.dtype, batch_size, training=training)
+        self.workspace = Workspace(self.ops, model.dtype, self.most_rows(), training=training)
         self.workspace.members_apart = members > 1
-        self.statistics = Statistics(
-            self.ops, model.dtype, metrics, model.output_shape[0], own_metric_weights
-        )
+        self.own_metric_weights = own_metric_weights
+        self.statistics = self.make_statistics()
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
         self._start = self.ops.zeros((1,), "int64")
@@ -81,6 +80,16 @@ class BatchPass:
         )
         self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
         self._place: tuple[int, ...] = ()
+
+    def most_rows(self) -> int:
+        """Return how many rows a pass has at most."""
+        return self.batch_size
+
+    def make_statistics(self) -> Statistics:
+        """Return what takes loss and metrics."""
+        outputs = self.model.output_shape[0]
+        given = self.metrics, outputs, self.own_metric_weights
+        return Statistics(self.ops, self.model.dtype, *given)
 
     def clock(self) -> float:
         """Return seconds that pass while anything but recording is done."""
@@ -244,7 +253,8 @@ class TrainStep(BatchPass):
         )
         parameters, ops = model.parameters, self.ops
         size = parameters.values.shape[0]
-        self.slots = {name: ops.zeros((size,), model.dtype) for name in optimizer.slots}
+        length = self.slot_length()
+        self.slots = {name: ops.zeros((length,), model.dtype) for name in optimizer.slots}
         self.updates = ops.zeros((1,), "int64")
         self.loss_scale = loss_scale(ops, model.dtype)
         self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
@@ -283,11 +293,47 @@ class TrainStep(BatchPass):
         """Do so many updates, each from the next `rows` rows, at most `rows_per_update`."""
         self._repeat(self._update, rows, times)
 
+    def slot_length(self) -> int:
+        """Return how many parameters the optimizer's state is of."""
+        return int(self.model.parameters.values.shape[0])
+
+    def own_rows(self, rows: int) -> int:
+        """Return how many rows of an update of `rows` rows are loaded for this step."""
+        return rows
+
+    def own_positions(self, rows: int) -> np.ndarray | None:
+        """Return which of the rows that are left of an epoch are for this step; None is all."""
+        return None
+
+    def load_totals(self, totals: np.ndarray | None) -> None:
+        """Take each update's sum of sample weights, if this step can't see all of them."""
+
+    def to_host(self, name: str, array: Array) -> np.ndarray:
+        """Return a part of the state, by its name in checkpoints, as a host array."""
+        return self.ops.to_host(array)
+
+    def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
+        """Take back what `to_host` returned."""
+        if name == "statistics.vector":  # which has a row for each shard
+            host = self.statistics.part_of(host, 0, 1)
+        self.ops.copy_from_host(host, array)
+
+    def whole_gradients(self) -> Array:
+        """Return the gradients of the last update, of all parameters."""
+        return self.gradients
+
+    def check_equal(self) -> None:
+        """Raise a DistributedError if the last `collect` found that ranks have drifted apart."""
+
     def _update(self, rows: int) -> None:
-        ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         self.look_up_settings()
         weights, total = self.next_weights(rows)
         gradients = self._gradients(rows, weights, self.loss_scale.normalizer(total))
+        self._apply(gradients, total)
+
+    def _apply(self, gradients: Array, total: Array) -> None:
+        """Change the parameters by these gradients, of rows whose weights have this sum."""
+        ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         self.loss_scale.unscale(gradients)
         if self.optimizer.l2_penalty:
             ops.l2_penalty(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
+from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -30,6 +32,7 @@ from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.memory import BufferMemory
 from gpunn.training.policies import TrainingPolicy
+from gpunn.training.ranks import Ranks
 from gpunn.training.recovery import is_finite
 from gpunn.training.session import FitOptions
 from gpunn.training.settings import CHECKS, checked_metrics
@@ -68,6 +71,17 @@ class Trainer:
         "skip" leaves that update out; "roll_back" goes back to the last report point and leaves
         out all updates up to that one. Both log a warning, and end training if ten such recoveries
         in a row did not lead to a good report point.
+    communicator : Communicator or None
+        The processes that train this network together (`gpunn.distributed.communicator`), as one
+        process would: `batch_size` is that of all together. Each makes the same calls; callbacks
+        are called in the process of rank 0 alone.
+    shards : int
+        Parts into which each batch is divided, a power of two; the numbers of processes that
+        divide it give the same bits, each with the same number of threads. 0 is one part for each
+        process.
+    batch_norm : {"synchronized", "local"}
+        Whether batch normalisation takes the rows of all processes together, as one process would,
+        or those of each shard.
 
     Attributes
     ----------
@@ -144,6 +158,9 @@ class Trainer:
         gradient_accumulation: int = 1,
         report_every: int = 100,
         on_divergence: str = "stop",
+        communicator: Communicator | None = None,
+        shards: int = 0,
+        batch_norm: str = "synchronized",
     ) -> None:
         if len(model.output_shape) != 1:
             raise ArgumentError(
@@ -157,13 +174,15 @@ class Trainer:
         self.gradient_accumulation = gradient_accumulation
         self.report_every = report_every
         self.on_divergence = on_divergence
+        self.batch_norm = batch_norm
+        self.ranks = Ranks(communicator, check_integer("shards", shards, at_least=0))
         self.policy = TrainingPolicy()
         self.history = History()
         self.history.larger_is_better = self.larger_is_better
         self.callbacks: list[Callback] = []
         self.log_names: list[str] = []
         self.progress = Progress()
-        self.device_state = TrainingState()
+        self.device_state = TrainingState(self.ranks)
         self.evaluator = Evaluator()
         self._made = True
 
@@ -290,23 +309,24 @@ class Trainer:
         A network with a `Standardization` layer takes that layer's means and standard deviations
         from the training rows of the first call.
         """
-        epochs = check_integer("epochs", epochs, at_least=0)
-        batch_size = check_integer("batch_size", batch_size)
-        shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
-        stream = None if stream is None else check_flag("stream", stream)
-        callbacks = resolve_all(Callback, callbacks, "callbacks")
-        class_weight = check_class_weight(class_weight, self.model.output_shape[0])
-        builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
-        data = builder.check(X, y, sample_weight)
-        held_out = builder.held_out(data, validation_data, validation_split)
-        training, validation = builder.split(data, held_out, class_weight)
-        drop_last = check_flag("drop_last", drop_last)
-        shuffle_members = check_flag("shuffle_members", shuffle_members)
-        options = FitOptions(
-            *(epochs, batch_size, shuffle, callbacks, progress, resume_from),
-            *(drop_last, shuffle_members),
-        )
-        return TrainingLoop(self, training, validation, options).run()
+        with self.ranks.failing_together():
+            epochs = check_integer("epochs", epochs, at_least=0)
+            batch_size = check_integer("batch_size", batch_size)
+            shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)
+            stream = None if stream is None else check_flag("stream", stream)
+            callbacks = resolve_all(Callback, callbacks, "callbacks")
+            class_weight = check_class_weight(class_weight, self.model.output_shape[0])
+            builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
+            data = builder.check(X, y, sample_weight)
+            held_out = builder.held_out(data, validation_data, validation_split)
+            training, validation = builder.split(data, held_out, class_weight)
+            drop_last = check_flag("drop_last", drop_last)
+            shuffle_members = check_flag("shuffle_members", shuffle_members)
+            options = FitOptions(
+                *(epochs, batch_size, shuffle, callbacks, progress, resume_from),
+                *(drop_last, shuffle_members),
+            )
+            return TrainingLoop(self, training, validation, options).run()
 
     @property
     def metric_names(self) -> list[str]:
@@ -371,7 +391,8 @@ class Trainer:
         with model.exclusion.held("evaluate", training=False):
             try:
                 with model.backend.device_errors(), memory:
-                    return self.evaluator.evaluate(self, subset, batch_size)
+                    ranks = None if self.ranks.leading else self.ranks
+                    return self.evaluator.evaluate(self, subset, batch_size, ranks=ranks)
             finally:
                 self.evaluator.unload()
 
@@ -383,8 +404,7 @@ class Trainer:
 
     def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         """Return a snapshot as host arrays, for a checkpoint."""
-        to_host = self.model.backend.to_host
-        return {name: to_host(array) for name, array in snapshot.items()}
+        return self.device_state.snapshot_to_host(snapshot)
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot that `snapshot_to_host` described.
@@ -399,11 +419,17 @@ class Trainer:
     def restore(self, snapshot: Snapshot) -> None:
         """Take back what `snapshot` returned; an epoch that was cut short then begins anew."""
         self.device_state.restore(snapshot)
+        self._forget_place()
+
+    def _forget_place(self) -> None:
+        self.ranks.join("_forget_place")
         self.cursor = None
 
     def last_gradients(self) -> dict[str, Array]:
         """Return views, by name, of the gradient of the last update, as the optimizer took it."""
-        return self.model.parameters.views_into(self.device_state.started_step().gradients)
+        self.ranks.join("last_gradients")
+        gradients = self.device_state.started_step().whole_gradients()
+        return self.model.parameters.views_into(gradients)
 
     def is_sound(self) -> bool:
         """Return whether all losses since the last report, and all parameters, are finite.
@@ -417,7 +443,14 @@ class Trainer:
             return True  # as the report has found
         if self.on_divergence == "roll_back":
             return False
+        self.ranks.join("is_sound")
         return is_finite(self.device_state.started_step(), cursor)
+
+    @property
+    def services(self) -> dict[str, Callable[..., object]]:
+        """What rank 0 may ask the others to do with it, by name."""
+        methods = self._forget_place, self.last_gradients, self.is_sound
+        return {method.__name__: method for method in methods}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
@@ -440,14 +473,21 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made from: the device's state as host arrays, no buffers."""
-        state = TrainingState()
+        ranks = copy(self.ranks)
+        state = TrainingState(ranks)
         state.load(self.state())
         remade = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
-        return {**vars(self), "callbacks": [], **remade}
+        return {**vars(self), "callbacks": [], "ranks": ranks, **remade}
 
     def save_checkpoint(self, path: Any) -> None:
-        """Write everything that `load_checkpoint` needs to go on exactly from here."""
-        take_checkpoint(self).write(path)
+        """Write everything that `load_checkpoint` needs to go on exactly from here.
+
+        Of several processes, rank 0 writes it. All have to call this, but for callbacks, which only
+        rank 0 has.
+        """
+        taken = take_checkpoint(self)
+        if self.ranks.first:
+            taken.write(path)
 
     def load_checkpoint(self, path: Any) -> None:
         """Go on from a checkpoint: parameters, optimizer, counters, schedule and history.

@@ -537,6 +537,20 @@ def elementwise() -> Iterator[Case]:
                 },
                 exact=True,
             )
+        for first in (1, 12_345, 2**32 - 2, 2**40 + 3):
+            yield Case(
+                f"dropout-from_{first}-{at}",
+                "dropout",
+                lambda g, s=shape, first=first: {
+                    "x": normal(g, *s),
+                    "rate": 0.5,
+                    "key": 0xDEADBEEF,
+                    "passes": np.array([5]),
+                    "out": normal(g, *s),
+                    "first": first,
+                },
+                exact=True,
+            )
         yield Case(
             f"dropout-in_place-{at}",
             "dropout",
@@ -1008,6 +1022,79 @@ def normalizations() -> Iterator[Case]:
         yield Case(f"layer_norm_gradient-{at}", "layer_norm_gradient", layer_back, terms=longest)
 
 
+def of_ranks() -> Iterator[Case]:
+    """Yield cases of what several ranks do in place of `clip` and `batch_norm`."""
+    for size, norm in itertools.product(WIDTHS, (0.5, 1e6)):
+        yield Case(
+            f"sum_of_squares-{size}-{norm}",
+            "sum_of_squares",
+            lambda g, n=size: {"values": normal(g, n), "out": normal(g, 1)},
+            terms=size,
+        )
+        yield Case(
+            f"clip_to-{size}-{norm}",
+            "clip_to",
+            lambda g, n=size, m=norm: {
+                "gradients": normal(g, n),
+                "squares": normal(g, 3) ** 2,
+                "max_norm": m,
+            },
+            terms=3,
+        )
+    for rows, features in ((1, 1), (5, 3), (130, 17)):
+        at = f"{rows}x{features}"
+
+        def moments(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            return {"x": normal(g, n, k), "out": normal(g, 1 + 2 * k)}
+
+        def combined(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            counts = np.array([[n], [0], [2 * n]], float)
+            parts = np.hstack([counts, normal(g, 3, k), n * normal(g, 3, k) ** 2])
+            parts[1] = 0
+            return {"parts": parts, "mean": normal(g, k), "variance": normal(g, k)}
+
+        def average(g: np.random.Generator, k: int = features) -> dict[str, Any]:
+            return {"current": normal(g, k), "momentum": 0.9, "out": normal(g, k)}
+
+        def norm_of(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            return {
+                "x": normal(g, n, k),
+                "mean": normal(g, k),
+                "variance": normal(g, k) ** 2,
+                "scale": normal(g, k),
+                "shift": normal(g, k),
+                "epsilon": 1e-3,
+                "normalized": normal(g, n, k),
+                "inverse_std": normal(g, k),
+                "out": normal(g, n, k),
+            }
+
+        def sums(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            return {
+                "gradient": normal(g, n, k),
+                "normalized": normal(g, n, k),
+                "scale_gradient": normal(g, k),
+                "shift_gradient": normal(g, k),
+            }
+
+        def back(g: np.random.Generator, n: int = rows, k: int = features) -> dict[str, Any]:
+            return {
+                "gradient": normal(g, n, k),
+                "normalized": normal(g, n, k),
+                "inverse_std": normal(g, k) ** 2,
+                "scale": normal(g, k),
+                "sums": normal(g, 2 * k),
+                "counts": np.array([n, 0.0, 2 * n]),
+            }
+
+        yield Case(f"column_moments-{at}", "column_moments", moments, terms=rows)
+        yield Case(f"combine_moments-{at}", "combine_moments", combined, terms=3)
+        yield Case(f"running_average-{at}", "running_average", average)
+        yield Case(f"batch_norm_of-{at}", "batch_norm_of", norm_of)
+        yield Case(f"batch_norm_sums-{at}", "batch_norm_sums", sums, terms=rows)
+        yield Case(f"batch_norm_input_gradient-{at}", "batch_norm_input_gradient", back, terms=3)
+
+
 MEMBER_MEANS = ((0, 2, 3), (1, 1, 1), (7, 4, 3), (130, 8, 10), (5, 3, 70))
 
 
@@ -1310,6 +1397,7 @@ CASES = [
     *embeddings_of_numbers(),
     *normalizations(),
     *member_means(),
+    *of_ranks(),
     *loss_cases(),
     *metric_cases(),
     *updates(),

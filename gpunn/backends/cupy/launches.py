@@ -203,11 +203,11 @@ class Launches:
         return [partial(self._or_unfused, fused, *unfused), *(last or ())]
 
     def dropout(
-        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array
+        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
     ) -> Calls | None:
         if not of_one_type(x, out, *moving(rate)):
             return None
-        return [partial(dropout.dropout, x, rate, key, passes, out)]
+        return [partial(dropout.dropout, x, rate, key, passes, out, first)]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Calls | None:
         return [partial(rows.rescale, x, scale, offset, out)]

@@ -128,7 +128,7 @@ class Binder:
         return [run]
 
     def dropout(
-        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array
+        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
     ) -> Calls | None:
         if not contiguous(x, out):
             return None
@@ -141,7 +141,7 @@ class Binder:
             for part in parts(0, inputs.size):
                 # (start + j) * GOLDEN, modulo 2^32, and so on: half the memory of 64-bit integers
                 multiples = MULTIPLES[: part.stop - part.start]
-                bits = multiples + np.uint32(part.start * GOLDEN & MASK_32)
+                bits = multiples + np.uint32((first + part.start) * GOLDEN & MASK_32)
                 mix_in_place(bits, of_pass)
                 # As a product, so that NaN and infinity show as they do elsewhere.
                 outputs[part] = inputs[part] * ((bits >= threshold) * scale)

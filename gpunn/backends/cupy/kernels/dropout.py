@@ -7,7 +7,7 @@ from typing import Any
 
 import cupy
 
-from gpunn.backends.hashing import GOLDEN, MIX_1, MIX_2
+from gpunn.backends.hashing import GOLDEN, MASK_32, MIX_1, MIX_2
 from gpunn.typing import Array
 
 __all__ = ["dropout"]
@@ -22,7 +22,7 @@ __device__ unsigned int mix(unsigned int bits) {{
 }}
 """
 OPERATION = f"""
-const unsigned int position = (unsigned int)i * {GOLDEN:#x}u;
+const unsigned int position = ((unsigned int)i + first) * {GOLDEN:#x}u;
 y = (T)(mix(position ^ pass_key) >= threshold) * x * scale;
 """
 PASS_KEY = f"const unsigned int pass_key = mix((unsigned int)passes[0] * {GOLDEN:#x}u ^ key);"
@@ -34,19 +34,21 @@ const T scale = 1 / (1 - rate[0]);
 """
 
 
-def dropout(x: Array, rate: float | Array, key: int, passes: Array, out: Array) -> None:
+def dropout(
+    x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
+) -> None:
     """Set out = x / (1 - rate) where the element is kept, 0 elsewhere; `out` may be x."""
     if isinstance(rate, float):
-        dropout_kernel()(x, passes, key, round(rate * 2**32), 1 / (1 - rate), out)
+        dropout_kernel()(x, passes, key, first & MASK_32, round(rate * 2**32), 1 / (1 - rate), out)
     else:
-        moving_dropout_kernel()(x, passes, key, rate, out)
+        moving_dropout_kernel()(x, passes, key, first & MASK_32, rate, out)
 
 
 @functools.cache
 def dropout_kernel() -> Any:
     return cupy.ElementwiseKernel(
         # The threshold has 33 bits: a rate just below 1 rounds to 2^32.
-        "T x, raw int64 passes, uint32 key, uint64 threshold, T scale",
+        "T x, raw int64 passes, uint32 key, uint32 first, uint64 threshold, T scale",
         "T y",
         OPERATION,
         "gpunn_dropout",
@@ -58,7 +60,7 @@ def dropout_kernel() -> Any:
 @functools.cache
 def moving_dropout_kernel() -> Any:
     return cupy.ElementwiseKernel(
-        "T x, raw int64 passes, uint32 key, raw T rate",
+        "T x, raw int64 passes, uint32 key, uint32 first, raw T rate",
         "T y",
         OPERATION,
         "gpunn_moving_dropout",

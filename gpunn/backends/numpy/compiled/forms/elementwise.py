@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunn.backends.hashing import MASK_32
 from gpunn.backends.numpy.compiled.forms.base import Forms, Steps, same_kind
 from gpunn.backends.numpy.compiled.interface import INT8, INT16, NUMBERS, UINT8, UINT16
 from gpunn.backends.numpy.compiled.program import Instruction
@@ -22,7 +23,9 @@ SMALL_INTEGERS = {
 class Elementwise(Forms):
     """Dropout, rescaling and standardisation."""
 
-    def dropout(self, x: Array, rate: float | Array, key: int, passes: Array, out: Array) -> Steps:
+    def dropout(
+        self, x: Array, rate: float | Array, key: int, passes: Array, out: Array, first: int = 0
+    ) -> Steps:
         if isinstance(rate, float):
             moving, numbers = [], [None, round(rate * 2**32), 1 / (1 - rate)]
         else:
@@ -30,7 +33,7 @@ class Elementwise(Forms):
         if not same_kind(x, out, *moving):
             return None
         shape, by_rows = self.divided(x, out)
-        args = [x, out, *shape, passes, key, *numbers]
+        args = [x, out, *shape, passes, key, first & MASK_32, *numbers]
         return [Instruction("dropout", args, [x, passes, *moving], [out], by_rows)]
 
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> Steps:

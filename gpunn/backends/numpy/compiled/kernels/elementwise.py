@@ -46,13 +46,13 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """As `Backend.dropout`; each thread does some columns.
 
     Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of which the
-    columns of a thread are one), passes_ptr (1,) of int64, key, rate_ptr (1,) or 0; where that is
-    0, threshold (the rate times 2^32), scale (float).
+    columns of a thread are one), passes_ptr (1,) of int64, key, first (number of the first
+    element), rate_ptr (1,) or 0; where that is 0, threshold (the rate times 2^32), scale (float).
     """
-    x, out, rows, columns, multiple, passes_ptr, layer_key, rate_ptr, threshold = integers(
-        args, 0, 9
+    x, out, rows, columns, multiple, passes_ptr, layer_key, first, rate_ptr, threshold = integers(
+        args, 0, 10
     )
-    (factor,) = floats(args, 9, 1)
+    (factor,) = floats(args, 10, 1)
     if rate_ptr != 0:
         rate = scalar(dtype, rate_ptr)
         # To the nearest integer, half to even: that is how numbers from 2^52 on are rounded.
@@ -69,7 +69,7 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     for row in range(rows):
         for column in range(begin, end, lanes):
             at, left = row * columns + column, end - column
-            bits = mix(dtype, counted_from(dtype, at) * golden ^ key)
+            bits = mix(dtype, counted_from(dtype, first + at) * golden ^ key)
             # As a product, so that NaN and infinity show as they do elsewhere.
             value = load(dtype, x, at, left) * where_at_least(bits, least, scale, zero)
             store(value, out, at, left)

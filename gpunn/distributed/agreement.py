@@ -1,0 +1,125 @@
+"""What ranks tell each other between steps, so that an error of one ends all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gpunn.distributed.communicator import Communicator
+from gpunn.distributed.watchdog import Watchdog
+from gpunn.errors import DistributedError
+
+__all__ = ["TIMEOUT", "Agreement"]
+
+TIMEOUT = 300.0
+"""Seconds to wait for the other ranks, unless it is said how many."""
+
+
+class Agreement:
+    """Messages between all ranks, each of which may be that a rank has failed.
+
+    A rank that fails outside of a step says so in the place of its next message, whatever that
+    would have been. So no rank waits for a message of one that has failed. Within a step the others
+    wait for numbers, not for a message; then the one that fails ends all.
+
+    Parameters
+    ----------
+    communicator : Communicator
+    timeout : float
+        Seconds to wait for the others before all end.
+    """
+
+    def __init__(self, communicator: Communicator, timeout: float = TIMEOUT) -> None:
+        self.communicator = communicator
+        self.rank, self.size = communicator.rank, communicator.size
+        self.watchdog = Watchdog(timeout, communicator.abort, communicator.rank)
+        self._in_step = self._ended = False
+        if not self.alone:
+            self.watchdog.start()
+
+    @property
+    def alone(self) -> bool:
+        """Whether there are no others."""
+        return self.size == 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether a rank has failed, after which the ranks tell each other nothing more."""
+        return self._ended
+
+    def gather(self, value: Any, what: str) -> list[Any]:
+        """Return what each rank gives, by rank.
+
+        Parameters
+        ----------
+        value : object
+        what : str
+            What it is, for a message if the others do not answer.
+
+        Raises
+        ------
+        DistributedError
+            If a rank has failed; it names the rank and why.
+        """
+        if self.alone:
+            return [value]
+        if self._ended:
+            raise DistributedError(f"{what}: a rank has failed, and the others do not answer")
+        with self.watchdog.waiting(what):
+            found = self.communicator.gather((None, what, value))
+        self._check(found)
+        different = {kind for _, kind, _ in found}
+        if len(different) > 1:
+            self._ended = True
+            raise DistributedError(
+                f"the ranks are at different places: {', '.join(sorted(different))}. Each has to "
+                "make the same calls in the same order"
+            )
+        return [value for _, _, value in found]
+
+    def _check(self, found: list[Any]) -> None:
+        failed = [(rank, reason) for rank, (reason, *_) in enumerate(found) if reason is not None]
+        if failed:
+            self._ended = True
+            rank, reason = failed[0]
+            raise DistributedError(f"rank {rank} has failed: {reason}", rank)
+
+    def of_first(self, value: Any, what: str) -> Any:
+        """Return what rank 0 gives."""
+        return self.gather(value if self.rank == 0 else None, what)[0]
+
+    def on_first(self, function: Callable[[], None], what: str) -> None:
+        """Call a function on rank 0 alone; if it fails, all fail."""
+        if self.rank == 0:
+            function()
+        self.gather(None, what)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Note that the ranks exchange numbers in this context, and no messages."""
+        if self.alone:
+            yield
+            return
+        self._in_step = True
+        with self.watchdog.waiting("an update"):
+            yield
+        self._in_step = False
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the others, wherever they are, that this rank has failed."""
+        if self.alone or self._ended or isinstance(error, DistributedError):
+            return
+        self._ended = True
+        if self._in_step:
+            import traceback
+
+            traceback.print_exception(error)
+            self.communicator.abort()
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        with self.watchdog.waiting("the others, after an error"):
+            found = self.communicator.gather((reason, "", None))
+        # Where several fail at the same time, one of them speaks for all.
+        first = next(rank for rank, (reason, *_) in enumerate(found) if reason is not None)
+        if first != self.rank:
+            raise DistributedError(f"rank {first} has failed: {found[first][0]}", first) from error

@@ -1,0 +1,57 @@
+"""What processes that train one network need of each other; it knows nothing of networks."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+__all__ = ["Communicator"]
+
+
+class Communicator:
+    """Collective calls of `size` processes: each must make the same calls, in the same order.
+
+    This class is a world of one process; subclasses are larger ones.
+
+    Attributes
+    ----------
+    name : str
+    rank : int
+        Number of this process, from 0.
+    size : int
+        Number of processes.
+    local_rank, local_size : int
+        The same among the processes on this machine.
+    """
+
+    name = "none"
+
+    def __init__(
+        self, rank: int = 0, size: int = 1, local_rank: int = 0, local_size: int = 1
+    ) -> None:
+        self.rank, self.size = rank, size
+        self.local_rank, self.local_size = local_rank, local_size
+
+    def __repr__(self) -> str:
+        return f"<gpunn communicator {self.name!r}, rank {self.rank} of {self.size}>"
+
+    def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
+        """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
+        out[...] = blocks
+
+    def all_gather(self, block: np.ndarray, out: np.ndarray) -> None:
+        """Set out[r] to the block of rank r: of shape (length,), and `out` (size, length).
+
+        `block` may be out[this rank].
+        """
+        if block is not out[0]:
+            out[0] = block
+
+    def gather(self, message: Any) -> list[Any]:
+        """Return the messages of all ranks, in their order; any objects that can be pickled."""
+        return [message]
+
+    def abort(self) -> NoReturn:
+        """End all processes at once, with a status that is not 0."""
+        raise SystemExit(1)

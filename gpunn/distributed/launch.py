@@ -1,0 +1,85 @@
+"""Which processes were started together, and what is wrong if they don't know of each other."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping
+
+from gpunn.backends.thread_count import OPENMP, VARIABLE, usable_cores
+from gpunn.configurable import check_choice
+from gpunn.distributed.communicator import Communicator
+from gpunn.errors import DistributedError, MissingPackageError
+
+__all__ = ["communicator", "launched", "share_of_cores"]
+
+LAUNCHERS = {
+    "PMI_SIZE": "MPICH's or Slurm's launcher (PMI_SIZE)",
+    "OMPI_COMM_WORLD_SIZE": "Open MPI's launcher (OMPI_COMM_WORLD_SIZE)",
+    "SLURM_STEP_NUM_TASKS": "srun (SLURM_STEP_NUM_TASKS)",
+}
+"""Variables that launchers set to the number of processes they have started."""
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
+    """Return how many processes a launcher has started, and which; 1 and nothing for none."""
+    for name, launcher in LAUNCHERS.items():
+        value = environment.get(name, "").strip()
+        if value.isdecimal() and int(value) > 1:
+            return int(value), launcher
+    return 1, ""
+
+
+def communicator(name: str = "auto") -> Communicator:
+    """Return the communicator of the processes that were started together.
+
+    Parameters
+    ----------
+    name : {"auto", "none", "mpi"}
+        "auto" is MPI where a launcher such as `mpiexec` or `srun` has started several processes,
+        and a world of one process otherwise; "none" is always the latter.
+
+    Raises
+    ------
+    MissingPackageError
+        If mpi4py is needed and not installed.
+    DistributedError
+        If a launcher has started several processes and MPI knows of another number: mpi4py was
+        built for another MPI than the launcher's.
+    """
+    check_choice("communicator", name, ("auto", "none", "mpi"))
+    expected, launcher = launched()
+    if name == "none" or (name == "auto" and expected == 1):
+        return Communicator()
+    if importlib.util.find_spec("mpi4py") is None:
+        cause = f"{launcher} has started {expected} processes, and " if launcher else ""
+        raise MissingPackageError(
+            f"communicator: {cause}mpi4py is not installed, without which each would train by "
+            "itself. Install it: pip install 'gpunn[mpi]'"
+        )
+    from mpi4py import MPI
+
+    from gpunn.distributed.mpi import MPICommunicator
+
+    world = MPI.COMM_WORLD
+    if world.Get_size() != expected and launcher:
+        library = MPI.Get_library_version().splitlines()[0].strip()
+        raise DistributedError(
+            f"communicator: {launcher} has started {expected} processes, but mpi4py's MPI knows of "
+            f"{world.Get_size()}. mpi4py uses {library!r}; start the processes with the launcher "
+            "of that MPI, or install mpi4py for the launcher's"
+        )
+    found = MPICommunicator(world)
+    share_of_cores(found.local_size)
+    return found
+
+
+def share_of_cores(processes: int) -> None:
+    """Have this process compute with its share of the machine's cores, unless it is said how many.
+
+    Cores that a launcher has given this process alone are all its own.
+    """
+    if processes > 1 and not os.environ.get(VARIABLE) and not os.environ.get(OPENMP):
+        cores, all_cores = usable_cores(), os.cpu_count() or 1
+        if cores == all_cores:
+            os.environ[VARIABLE] = str(max(1, cores // processes))

@@ -1,0 +1,80 @@
+"""Ends a process that has waited too long for the others."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from gpunn.errors import DistributedError
+
+__all__ = ["Watchdog"]
+
+LOOKS = 20
+"""Looks at the clock within the timeout; each is an instruction or two of a thread that sleeps."""
+
+
+class Watchdog:
+    """A thread that calls `end` once this process has waited for `timeout` seconds.
+
+    What waits is a call into a library, which no exception of Python can interrupt. So nothing is
+    raised: the process says what it waited for, and ends with all others.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds.
+    end : callable
+        Ends all processes.
+    rank : int
+        Lower ranks look earlier, so that one of them speaks for all.
+    """
+
+    def __init__(self, timeout: float, end: Callable[[], object], rank: int = 0) -> None:
+        self.timeout = timeout
+        self._end, self._rank = end, rank
+        self._since, self._what = 0.0, ""
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Watch what is done in this context; it may be entered within itself."""
+        before = self._since, self._what
+        self._what, self._since = what, time.monotonic()
+        try:
+            yield
+        finally:
+            self._since, self._what = before
+
+    def start(self) -> None:
+        """Begin to watch."""
+        if self._thread is None:
+            self._stopped.clear()
+            self._thread = threading.Thread(target=self._watch, name="gpunn-watchdog", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopped.set()
+        self._thread = None
+
+    def _watch(self) -> None:
+        stopped, pause = self._stopped, min(1.0, self.timeout / LOOKS)
+        allowed = self.timeout + min(self._rank, 8) * pause / 8
+        while not stopped.wait(pause):
+            since = self._since
+            if since and time.monotonic() - since > allowed:
+                sys.stdout.flush()
+                print(
+                    f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other ranks "
+                    f"({self._what}); one of them is stopped, lost, or busy. All end now. "
+                    "distributed.timeout sets how long to wait",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                with suppress(DistributedError):
+                    self._end()
+                return

@@ -1,0 +1,291 @@
+"""A training step of several processes, or of one that computes as several would.
+
+Each process does its shards of every batch, and then updates its block of the parameters:
+
+    gradients of the own shards → all to all → sum of the own block → update → all gather
+
+So the optimizer's state is divided among the processes (Rajbhandari et al. 2020, "ZeRO", stage 1).
+Shards are summed in a tree that depends on their number alone: with a fixed number of them, any
+number of processes that divides it gets the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from gpunn.backends.operations import Segment, Trained, UpdateCounters
+from gpunn.distributed.collectives import Collectives
+from gpunn.distributed.shares import Block, batches, block_of
+from gpunn.errors import DistributedError
+from gpunn.layers.base import Synchronizing, family
+from gpunn.training.ranks import Ranks
+from gpunn.training.statistics import Statistics
+from gpunn.training.step import TrainStep
+from gpunn.typing import Array
+
+__all__ = ["ShardedStep"]
+
+
+class ShardedStep(TrainStep):
+    """A `TrainStep` of one rank; `rows` are those of all ranks' batches.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    synchronized : bool
+        Whether batch normalisation takes the rows of all ranks together.
+    *parts, **options
+        As for `TrainStep`.
+
+    Attributes
+    ----------
+    block : Block
+        What this rank updates; `slots` and `gradients` are of this part.
+    """
+
+    def __init__(self, ranks: Ranks, synchronized: bool, *parts: Any, **options: Any) -> None:
+        self.ranks, self.shares = ranks, ranks.shares
+        super().__init__(*parts, **options)
+        ops, parameters = self.ops, self.model.parameters
+        size, dtype = int(parameters.values.shape[0]), self.model.dtype
+        shards, count = self.shares.shards, self.shares.count
+        piece = block_of(size, 0, shards).length
+        self.block = block_of(size, ranks.rank, ranks.size, shards)
+        self._pieces = [
+            (max(start, self.block.start), min(start + piece, self.block.stop))
+            for start in range(self.block.start, self.block.start + self.block.length, piece)
+        ]
+        self._collectives = Collectives(ops, ranks.communicator)
+        layers = family(*self.model.layers)
+        self._layers = [layer for layer in layers if isinstance(layer, Synchronizing)]
+        if synchronized and not ranks.alone:
+            self.workspace.collectives = self._collectives
+        padded = self.block.length * ranks.size
+        direct = count == 1 and self.rows_per_update == self.batch_size
+        own = parameters.padded("gradients", padded) if direct else None
+        self._parts = ops.zeros((count, padded), dtype) if own is None else own[None, :]
+        self._direct = own is not None
+        self._received = ops.zeros((ranks.size, self.block.length), dtype)
+        self._values = parameters.padded("values", padded)
+        self._gathered = ops.zeros((padded,), dtype) if self._values is None else self._values
+        self.gradients = self._received[0][: self.block.stop - self.block.start]
+        self._squares = ops.zeros((shards,), dtype)
+        self._finite = ops.zeros((ranks.size, 1), "int64")
+        self._totals, self._weighted = ops.zeros((0,), dtype), False
+        self._segments = clipped(self._segments, self.block)
+
+    def slot_length(self) -> int:
+        size = int(self.model.parameters.values.shape[0])
+        ranks = self.ranks
+        block = block_of(size, ranks.rank, ranks.size, self.shares.shards)
+        return block.stop - block.start
+
+    def make_statistics(self) -> Statistics:
+        return Statistics(
+            *(self.ops, self.model.dtype, self.metrics, self.model.output_shape[0]),
+            *(self.own_metric_weights, self.shares.count, self.ranks.gather_rows),
+        )
+
+    # ----------------------------------------------------------------------- state of all ranks
+
+    def to_host(self, name: str, array: Array) -> np.ndarray:
+        """Return the whole of what this rank has a part of; all ranks call it."""
+        host = self.ops.to_host(array)
+        if name.startswith("optimizer."):
+            return self.ranks.gather_rows(host, name)
+        if name == "statistics.vector":
+            return self.ranks.gather_rows(host, name)
+        return host
+
+    def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
+        """Take this rank's part of what `to_host` returned, with any number of ranks."""
+        if name.startswith("optimizer."):
+            host = host[self.block.slice]
+        elif name == "statistics.vector":
+            host = self.statistics.part_of(host, self.shares.first, self.shares.shards)
+        self.ops.copy_from_host(host, array)
+
+    def whole_gradients(self) -> Array:
+        whole = self.ops.zeros(self.model.parameters.values.shape, self.model.dtype)
+        host = self.ranks.gather_rows(self.ops.to_host(self.gradients), "gradients")
+        self.ops.copy_from_host(host, whole)
+        return whole
+
+    def check_equal(self) -> None:
+        if not self.statistics.parameters_differ:
+            return  # as ranks with other numbers of threads may, by rounding
+        values = self.ops.to_host(self.model.parameters.values)
+        found = self.ranks.gather(crc32(values.tobytes()), "parameters")
+        different = [rank for rank, each in enumerate(found) if each != found[0]]
+        if different:
+            raise DistributedError(
+                f"the parameters of rank {different[0]} are no longer those of rank 0: something "
+                "has changed them, or a setting of the training, on one rank alone"
+            )
+
+    # ------------------------------------------------------------------------------ the update
+
+    def load_totals(self, totals: np.ndarray | None) -> None:
+        """Take the sum of the sample weights of each update that `load_rates` is for.
+
+        None, if all rows count as one.
+        """
+        self._weighted = totals is not None
+        if totals is None:
+            return
+        if self._totals.shape[0] < len(totals):
+            self._totals = self.ops.zeros((len(totals),), self.model.dtype)
+            self._recordings.clear()
+        self.ops.copy_from_host(totals, self._totals[: len(totals)])
+
+    def update(self, rows: int, times: int = 1) -> None:
+        with self.ranks.agreement.step():
+            super().update(rows, times)
+            if not self.ranks.alone:
+                self.ops.synchronize()
+
+    def most_rows(self) -> int:
+        return -(-self.batch_size // self.shares.shards)
+
+    def own_positions(self, rows: int) -> np.ndarray | None:
+        return self.shares.positions(rows, self.batch_size, self.rows_per_update)
+
+    def own_rows(self, rows: int) -> int:
+        return self.shares.rows_of(rows, self.batch_size)
+
+    def next_weights(self, rows: int) -> tuple[Array, Array]:
+        """Return the sample weights of this rank's next rows, and the sum of all ranks'."""
+        ops, data, own = self.ops, self.data, self.own_rows(rows)
+        if not self._weighted:
+            if rows not in self._counts:
+                self._counts[rows] = ops.from_host(np.array([rows]), self.model.dtype)
+            return self._equal_weights[:own], self._counts[rows]
+        weights = self.workspace.fixed(self, "weights", (self.rows_per_update,))[:own]
+        total = self.workspace.fixed(self, "total_weight", (1,))
+        if own:
+            assert data is not None
+            assert data.weights is not None
+            ops.gather_rows(data.weights, data.order, self._start, weights)
+        ops.take(self._totals, self._position, total)
+        return weights, total
+
+    def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
+        ops, workspace = self.ops, self.workspace
+        filled, done = [False] * self.shares.count, 0
+        for batch in batches(rows, self.batch_size):
+            passed = False
+            for shard, (start, stop) in enumerate(self.shares.each(batch)):
+                self.statistics.select(shard)
+                workspace.place_in_batch(start, stop - start, batch)
+                if start == stop:
+                    self._without_rows()
+                    continue
+                if passed:  # all shards of a batch are one pass, of one number
+                    ops.increment(workspace.passes, -1)
+                own = weights[done : done + stop - start]
+                self._backpropagate(stop - start, own, normalizer)
+                self._add_gradients(shard, filled[shard])
+                done, passed, filled[shard] = done + stop - start, True, True
+            if not passed:
+                ops.increment(workspace.passes, 1)
+        for shard, there in enumerate(filled):
+            if not there:
+                ops.fill(self._parts[shard], 0.0)
+        return self._exchanged()
+
+    def _without_rows(self) -> None:
+        """Take part in what ranks exchange within a pass that this one has no rows for."""
+        if self.workspace.collectives is None:
+            return
+        for layer in self._layers:
+            layer.forward_without_rows(self.workspace)
+        for layer in reversed(self._layers):
+            layer.backward_without_rows(self.workspace)
+
+    def _add_gradients(self, shard: int, more: bool) -> None:
+        if self._direct:
+            return
+        gradients = self.model.parameters.gradients
+        part = self._parts[shard][: gradients.shape[0]]
+        if more:
+            self.ops.accumulate(gradients, part)
+        else:
+            self.ops.assign(gradients, part)
+
+    def _exchanged(self) -> Array:
+        """Return the sum over all shards of the gradients of this rank's block."""
+        total = self._collectives.sum_in_tree(self._parts)
+        xp, shape = self.ops.xp, self._received.shape
+        self._collectives.all_to_all(xp.reshape(total, shape), self._received)
+        self._collectives.sum_in_tree(self._received)
+        return self.gradients
+
+    def _apply(self, gradients: Array, total: Array) -> None:
+        ops, statistics, values = self.ops, self.statistics, self.model.parameters.values
+        finite = self.loss_scale.unscale(gradients)
+        if finite is not None:
+            self._collectives.all_gather(finite, self._finite)
+            ops.call(lambda: finite.__setitem__(..., ops.xp.min(self._finite, axis=0)))
+        optimizer, begin = self.optimizer, self.block.start
+        for shard, (start, stop) in enumerate(self._pieces):
+            stop = min(stop, self._decayed)
+            if optimizer.l2_penalty and start < stop:
+                statistics.select(shard)
+                part = gradients[start - begin : stop - begin]
+                given = total, optimizer.l2_penalty, statistics.loss_sum
+                ops.l2_penalty(values[start:stop], part, *given)
+        if optimizer.max_norm is not None:
+            self._clip(gradients, optimizer.max_norm)
+        for shard in range(1, self.shares.count):
+            statistics.select(shard)
+            ops.count_finite(statistics.loss_sum, statistics.finite_steps)
+        statistics.select(0)
+        counters = UpdateCounters(
+            *(self._rates, self._position, self._rate, self.updates, total),
+            *(statistics.loss_sum, statistics.weight_sum, statistics.finite_steps),
+        )
+        trained = Trained(values[self.block.slice], gradients, self.slots, self._segments)
+        if self._segments:
+            self.loss_scale.update(counters, self.scheduled.present(optimizer), trained)
+        else:  # more ranks than there are parameters to divide
+            ops.count_update(counters)
+        self._share_values()
+
+    def _clip(self, gradients: Array, max_norm: float) -> None:
+        """Clip by the norm over all ranks; its parts are those of the shards."""
+        first, count = self.shares.first, self.shares.count
+        own = self._squares[first : first + count]
+        for shard, (start, stop) in enumerate(self._pieces):
+            part = gradients[start - self.block.start : max(start, stop) - self.block.start]
+            if part.shape[0]:
+                self.ops.sum_of_squares(part, own[shard : shard + 1])
+        ranks = self.ops.xp.reshape(self._squares, (self.ranks.size, count))
+        self._collectives.all_gather(own, ranks)
+        if gradients.shape[0]:
+            self.ops.clip_to(gradients, self._squares, max_norm)
+
+    def _share_values(self) -> None:
+        if self.ranks.alone:
+            return
+        values, block = self.model.parameters.values, self.block
+        rows = self.ops.xp.reshape(self._gathered, (self.ranks.size, block.length))
+        if self._values is None:
+            own = rows[self.ranks.rank][: block.stop - block.start]
+            self.ops.assign(values[block.slice], own)
+        self._collectives.all_gather(rows[self.ranks.rank], rows)
+        if self._values is None:
+            self.ops.assign(self._gathered[: values.shape[0]], values)
+
+
+def clipped(segments: list[Segment], block: Block) -> list[Segment]:
+    """Return the parts of segments within a block, counted from its start."""
+    found = []
+    for one in segments:
+        start, stop = max(one.start, block.start), min(one.stop, block.stop)
+        if start < stop:
+            start, stop = start - block.start, stop - block.start
+            found.append(one._replace(start=start, stop=stop))
+    return found

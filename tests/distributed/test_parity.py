@@ -1,0 +1,99 @@
+"""Several ranks train what one process trains."""
+
+import numpy as np
+import pytest
+from worlds import WEIGHTS, difference, history, trained, values
+
+from gpunn.distributed import run_threads
+from gpunn.layers import Activation, BatchNorm, Dense, Dropout, Standardization
+from gpunn.optimizers import SGD, Adam
+
+BOUND = {"float64": 1e-13, "float32": 2e-6}
+"""Of the relative norm of the difference."""
+
+
+def normed():
+    return [Dense(16), BatchNorm(), Activation("relu"), Dropout(0.3), Dense(3)]
+
+
+def with_dropout():
+    return [Dense(16, activation="relu"), Dropout(0.5), Dense(3)]
+
+
+CASES = {
+    "plain": {},
+    "sample weights": {"sample_weight": WEIGHTS},
+    "class weights": {"class_weight": "balanced"},
+    "clipping, penalty, decay": {
+        "optimizer": lambda: Adam(0.01, max_norm=0.1, l2_penalty=0.01, weight_decay=0.01)
+    },
+    "accumulation": {"gradient_accumulation": 3, "batch_size": 5},
+    "weights, accumulation, streamed": {
+        "gradient_accumulation": 2,
+        "batch_size": 7,
+        "sample_weight": WEIGHTS,
+        "stream": True,
+    },
+    "dropout": {"layers": with_dropout},
+    # With SGD: the gradient of a bias before it is rounding alone, which Adam would enlarge.
+    "batch norm": {"layers": normed, "optimizer": lambda: SGD(0.05, momentum=0.9)},
+    "batch norm, ranks without rows": {
+        "layers": normed,
+        "batch_size": 3,
+        "epochs": 1,
+        "optimizer": lambda: SGD(0.05),
+    },
+    "ranks without rows": {"batch_size": 2, "epochs": 1},
+    "ranks without rows, streamed": {"batch_size": 2, "epochs": 1, "stream": True},
+    "not shuffled": {"shuffle": False},
+    "drop_last": {"drop_last": True},
+    "standardization": {"layers": lambda: [Standardization(), *with_dropout()]},
+}
+
+
+@pytest.mark.parametrize("dtype", BOUND)
+@pytest.mark.parametrize("case", CASES)
+def test_ranks_train_what_one_process_trains(case, dtype):
+    one = trained(dtype=dtype, **CASES[case])
+    for size in (2, 3, 4):
+        ranks = run_threads(
+            size, lambda communicator: trained(communicator, dtype, **dict(CASES[case]))
+        )
+        for rank in ranks[1:]:
+            assert np.array_equal(values(rank), values(ranks[0]))
+            assert history(rank) == history(ranks[0])
+        assert difference(values(ranks[0]), values(one)) <= BOUND[dtype]
+        for ours, theirs in zip(history(ranks[0]), history(one), strict=True):
+            assert ours.keys() == theirs.keys()
+            for name, value in ours.items():
+                exact = name == "epoch" or ("accuracy" in name and "weights" not in case)
+                tolerance = 1e-12 if exact else max(1e-12, BOUND[dtype])
+                assert value == pytest.approx(theirs[name], rel=tolerance, abs=tolerance), name
+
+
+def test_local_batch_norm_differs():
+    """So the synchronised one could not be equal to one process's by accident."""
+    given = {"layers": normed, "optimizer": lambda: SGD(0.05)}
+    one = trained(**given)
+    local = run_threads(2, lambda each: trained(each, batch_norm="local", **given))
+    assert difference(values(local[0]), values(one)) > 1e-3
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_rank_has_a_part_of_the_optimizers_state(size):
+    def slots(communicator):
+        this = trained(communicator, epochs=1)
+        return {name: slot.shape[0] for name, slot in this.device_state.step.slots.items()}
+
+    found = run_threads(size, slots)
+    whole = trained(epochs=1).model.parameters.values.shape[0]
+    for name in ("mean", "square"):
+        assert sum(each[name] for each in found) == whole
+        assert max(each[name] for each in found) < whole
+
+
+def test_a_world_of_one_has_the_bits_of_no_communicator():
+    one = trained(dtype="float32", layers=with_dropout)
+    (alone,) = run_threads(1, lambda each: trained(each, "float32", with_dropout))
+    assert np.array_equal(values(alone), values(one))
+    assert history(alone) == history(one)

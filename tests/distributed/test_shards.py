@@ -1,0 +1,77 @@
+"""With a fixed number of shards, any number of ranks has the same bits."""
+
+import pytest
+from worlds import WEIGHTS, history, trained, values
+
+from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from gpunn.distributed import run_threads
+from gpunn.errors import DistributedError
+from gpunn.layers import Dense, Dropout
+from gpunn.optimizers import Adam
+
+
+def layers():
+    return [Dense(16, activation="relu"), Dropout(0.3), Dense(3)]
+
+
+def run(communicator=None, callbacks=(), **options):
+    return trained(
+        communicator,
+        "float32",
+        layers,
+        lambda: Adam(0.01, max_norm=0.5, l2_penalty=0.01),
+        **{"shards": 4, "epochs": 4, "sample_weight": WEIGHTS, **options},
+        callbacks=[EarlyStopping(patience=2), *callbacks],
+    )
+
+
+def result(this):
+    """Return all bits that training leaves."""
+    state = {name: array.tobytes() for name, array in this.state().items()}
+    return values(this).tobytes(), history(this), state
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_the_number_of_ranks_changes_no_bit(accumulation):
+    def go(communicator):
+        return result(run(communicator, gradient_accumulation=accumulation))
+
+    (one,) = run_threads(1, go)
+    for size in (2, 4):
+        assert run_threads(size, go) == [one] * size
+
+
+class Interrupt(Callback):
+    """Ends training by an error after some updates."""
+
+    name = "interrupt"
+    every_updates = 1
+
+    def __init__(self, at):
+        self.at = at
+
+    def on_updates_end(self, trainer):
+        if trainer.updates == self.at:
+            raise KeyboardInterrupt
+
+
+def test_a_checkpoint_goes_on_with_any_number_of_ranks(tmp_path):
+    path = tmp_path / "{updates}.gpunn"
+
+    def part(size, at, source=None):
+        def go(communicator):
+            written = ModelCheckpoint(path, resumable=True, every_updates=1)
+            with pytest.raises((KeyboardInterrupt, DistributedError)) as error:
+                run(communicator, [written, Interrupt(at)], resume_from=source)
+            return error.type
+
+        kinds = run_threads(size, go)
+        assert kinds == [KeyboardInterrupt, *[DistributedError] * (size - 1)]
+
+    part(4, 8)
+    part(2, 17, tmp_path / "7.gpunn")
+    (resumed,) = run_threads(
+        1, lambda communicator: result(run(communicator, resume_from=tmp_path / "16.gpunn"))
+    )
+    (whole,) = run_threads(1, lambda communicator: result(run(communicator)))
+    assert resumed == whole
