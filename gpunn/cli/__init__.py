@@ -21,6 +21,7 @@ from gpunn.cli.export import export
 from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
+from gpunn.cli.sweep import sweep
 from gpunn.cli.train import train
 from gpunn.errors import DivergenceError, GpunnError, GpunnWarning, UnknownCategoryWarning
 from gpunn.version import __version__
@@ -95,7 +96,7 @@ def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(
     cls=Commands,
-    commands=[example, inspect, train, evaluate, predict, report, export, doctor],
+    commands=[example, inspect, train, sweep, evaluate, predict, report, export, doctor],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="gpunn")

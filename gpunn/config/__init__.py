@@ -25,12 +25,13 @@ the top, which may be left out, and three tables:
     batch_size = 32
     metrics = ["accuracy"]
 
-A fourth table, `[backend_options]`, says how a CUDA device computes.
+A fourth table, `[backend_options]`, says how a CUDA device computes, and `[sweep]` what the trials
+of `gpunn sweep` differ in.
 
 Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
-(`[data]`, by its `dataset`), `Model`, `Training` and `BackendOptions`; each key is an attribute.
-What it means is said in docs/configuration.md. A configuration that names its network is a `Draft`
-until `gpunn.experiment.build` has made that network.
+(`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions` and `Sweep`; each key is an
+attribute. What it means is said in docs/configuration.md. A configuration that names its network is
+a `Draft` until `gpunn.experiment.build` has made that network.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table of the name and parameters, such as
@@ -51,6 +52,7 @@ from typing import Any
 
 from gpunn.config.file import read_config
 from gpunn.config.override import override
+from gpunn.config.search import SearchRange
 from gpunn.config.tables import (
     CSV,
     MNIST,
@@ -63,9 +65,11 @@ from gpunn.config.tables import (
     Digits,
     Draft,
     Model,
+    Sweep,
     TableFile,
     Training,
 )
+from gpunn.config.toml import toml_text
 from gpunn.configurable import field_names
 from gpunn.errors import ArgumentError, ConfigError, ConfigFileError
 from gpunn.schema import typed
@@ -83,12 +87,15 @@ __all__ = [
     "Digits",
     "Draft",
     "Model",
+    "SearchRange",
+    "Sweep",
     "TableFile",
     "Training",
     "load_config",
     "parse_config",
     "read_config",
     "set_value",
+    "toml_text",
 ]
 
 DATA_VARIABLE = "GPUNN_DATA"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from gpunn.backends import Backend
 from gpunn.backends.selection import settle_backend
+from gpunn.config.search import SearchRange, search_space
 from gpunn.configurable import check_fraction, check_integer, check_number, field_names
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
@@ -28,6 +29,7 @@ __all__ = [
     "Digits",
     "Draft",
     "Model",
+    "Sweep",
     "TableFile",
     "Training",
 ]
@@ -270,6 +272,29 @@ class BackendOptions(Table):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sweep(Table):
+    """`[sweep]`: what the trials of `gpunn sweep` differ in, and how they are compared."""
+
+    parameters: Annotated[dict[str, Any], search_space]
+    trials: Count = 20
+    metric: str | None = None
+    metric_mode: Literal["auto", "min", "max"] = "auto"
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "halving", "none"] = "median"
+    least_epochs: Count = 1
+    seed: Seed = 0
+
+    @property
+    def space(self) -> dict[str, SearchRange]:
+        """The values of each key that trials differ in, by its path."""
+        return self.parameters
+
+    def plain(self) -> dict[str, Any]:
+        space = {path: each.plain() for path, each in self.space.items()}
+        return {**super().plain(), "parameters": space}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(Table):
     """The whole configuration."""
 
@@ -278,6 +303,7 @@ class Config(Table):
     training: Training
     backend: str = "auto"
     backend_options: BackendOptions | None = None
+    sweep: Sweep | None = None
     seed: Seed = 0
     dtype: Literal["float32", "float64"] = "float32"
 

@@ -47,7 +47,7 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if ">>>" in path.read_text(encoding="utf-8")
 )
-OPTIONAL = {"cupy", "cupyx", "numba", "pandas", "sklearn"}
+OPTIONAL = {"cupy", "cupyx", "joblib", "numba", "pandas", "sklearn"}
 
 FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml))\n")
@@ -254,6 +254,7 @@ TABLES = {
     '`dataset = "npy"`': configuration.NPY,
     "`[model]`": configuration.Model,
     "`[training]`": configuration.Training,
+    "`[sweep]`": configuration.Sweep,
 }
 
 

@@ -1,0 +1,108 @@
+"""What `gpunn sweep` prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpunn.experiment import Experiment
+from gpunn.sweep import Events, Trial, Trials
+
+__all__ = ["SweepOutput", "conclusion", "short_names", "table"]
+
+
+class SweepOutput(Events):
+    """Prints a line when a trial begins and when it ends.
+
+    Parameters
+    ----------
+    folder : Path
+        The sweep's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def began(self, trial: Trial, experiment: Experiment) -> None:
+        values = ", ".join(f"{path} {_text(value)}" for path, value in trial.parameters.items())
+        click.echo(f"trial {trial.number}: {values}")
+
+    def ended(self, trial: Trial, trials: Trials) -> None:
+        worth = "" if trial.value is None else f", {trials.metric} {trial.value:.4g}"
+        at = "" if trial.epoch is None else f" in epoch {trial.epoch}"
+        lead = ""
+        if trials.best is not None and trials.best.number == trial.number:
+            lead = ", the best so far"
+        reason = f" ({trial.reason})" if trial.reason and trial.state != "pruned" else ""
+        epochs = f" after {trial.epochs} epochs"
+        click.echo(f"trial {trial.number}: {trial.state}{epochs}{worth}{at}{lead}{reason}")
+
+
+def table(trials: Trials) -> str:
+    """Return a table of trials, the best first."""
+    paths = list(dict.fromkeys(path for trial in trials.trials for path in trial.parameters))
+    header = ["trial", *short_names(paths), trials.metric, "epochs", "state"]
+    lines = [header]
+    for trial in trials.ranked:
+        best = trials.best is not None and trial.number == trials.best.number
+        values = [_text(trial.parameters[p]) if p in trial.parameters else "" for p in paths]
+        worth = "" if trial.value is None else f"{trial.value:.6g}"
+        state = f"{trial.state}, best" if best else trial.state
+        lines.append([str(trial.number), *values, worth, str(trial.epochs), state])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([*map(str.rjust, cells[:-1], widths[:-1]), cells[-1]]) for cells in lines
+    )
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return as much of the end of each path as tells it from the others; none begins in a list.
+
+    Examples
+    --------
+    >>> short_names(["training.optimizer.learning_rate", "model.layers.1.units"])
+    ['learning_rate', 'units']
+    >>> short_names(["model.layers.1.units", "model.layers.2.units"])
+    ['layers.1.units', 'layers.2.units']
+    """
+    parts = [path.split(".") for path in paths]
+    return [".".join(_shortest(own, parts)) for own in parts]
+
+
+def _shortest(own: list[str], all_parts: Sequence[list[str]]) -> list[str]:
+    for length in range(1, len(own)):
+        end = own[-length:]
+        alike = sum(other[-length:] == end for other in all_parts)
+        if alike == 1 and not end[0].isdecimal():
+            return end
+    return own
+
+
+def conclusion(trials: Trials, folder: Path) -> str:
+    """Return which trial is the best, and what can be done with it."""
+    states = Counter(trial.state for trial in trials.trials)
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    best = trials.best
+    if best is None:
+        return f"{len(trials.trials)} trials ({counts}); none of them is complete."
+    run = folder / best.folder
+    return (
+        f"{len(trials.trials)} trials ({counts}).\n"
+        f"Best by validation: {run}, {trials.metric} {best.value:.6g} in epoch {best.epoch}.\n"
+        f"gpunn evaluate {run} --best tells how good it is on the test part, if there is one; "
+        f"gpunn report {folder} compares the trials."
+    )
+
+
+def _text(value: Any) -> str:
+    """Return a value of a parameter, numbers with four digits."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict) and "name" in value:
+        rest = ", ".join(f"{key} {_text(item)}" for key, item in value.items() if key != "name")
+        return f"{value['name']} ({rest})" if rest else str(value["name"])
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,170 @@
+"""What a sweep varies: ranges and choices by the paths of a configuration's keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from gpunn.config.toml import toml_text
+from gpunn.configurable import field_names, key_path
+from gpunn.errors import ArgumentError
+from gpunn.schema import typed
+
+__all__ = ["SearchRange", "search_space"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRange:
+    """The values that a key may take.
+
+    Either `choices`, or numbers from `low` to `high`, both included. They are whole numbers if
+    both ends are.
+
+    Attributes
+    ----------
+    low, high : int, float or None
+    log : bool
+        Whether numbers are drawn evenly on a logarithmic scale.
+    step : int, float or None
+        Distance of the numbers, counted from `low`.
+    choices : list or None
+        Values of any types that TOML has, tables included.
+    """
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    step: int | float | None = None
+    choices: list[Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is not None:
+            self._check_choices(self.choices)
+        else:
+            self._check_numbers()
+
+    def _check_choices(self, choices: list[Any]) -> None:
+        for key in ("low", "high", "step"):
+            if getattr(self, key) is not None:
+                raise ArgumentError(f"{key}: can't be given beside 'choices'")
+        if self.log:
+            raise ArgumentError("log: can't be given beside 'choices'")
+        if not choices:
+            raise ArgumentError("choices: expected a list of length >= 1; got []")
+        for index, choice in enumerate(choices):
+            try:
+                toml_text(choice)
+            except ArgumentError as error:
+                raise ArgumentError(f"choices[{index}]: {error}") from None
+        labels = list(map(label, choices))
+        if any(one in labels[:index] for index, one in enumerate(labels)):
+            raise ArgumentError(f"choices: expected different values; got {choices!r:.200}")
+
+    def _check_numbers(self) -> None:
+        for key in ("low", "high"):
+            value = getattr(self, key)
+            if value is None:
+                raise ArgumentError(f"{key}: this key is needed, or 'choices'")
+            if not math.isfinite(value):
+                raise ArgumentError(f"{key}: expected a finite number; got {value!r}")
+        assert self.low is not None
+        assert self.high is not None
+        if self.low >= self.high:
+            raise ArgumentError(f"high: expected a number > low = {self.low}; got {self.high}")
+        if self.log and self.low <= 0:
+            raise ArgumentError(f"low: expected a number > 0 beside 'log'; got {self.low}")
+        if self.step is not None:
+            self._check_step(self.step, self.low, self.high)
+
+    def _check_step(self, step: float, low: float, high: float) -> None:
+        if self.log:
+            raise ArgumentError("step: can't be given beside 'log'")
+        if self.whole and not isinstance(step, int):
+            raise ArgumentError(f"step: expected a whole number, as low and high are; got {step!r}")
+        if not (math.isfinite(step) and step > 0):
+            raise ArgumentError(f"step: expected a number > 0; got {step!r}")
+        # As they are written: 0.3 is three times 0.1.
+        if (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)) != 0:
+            raise ArgumentError(
+                f"step: expected a part of high - low = {high} - {low}, without a rest; got {step}"
+            )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the numbers are whole ones."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def extremes(self) -> list[Any]:
+        """The least and the largest number, or all choices."""
+        return [self.low, self.high] if self.choices is None else list(self.choices)
+
+    @property
+    def labels(self) -> dict[Any, Any]:
+        """The choices by what stands for them in a study, which knows no lists and tables."""
+        return {label(choice): choice for choice in self.choices or ()}
+
+    def plain(self) -> dict[str, Any]:
+        """Return the keys that were given, as plain data."""
+        values = {name: getattr(self, name) for name in field_names(type(self))}
+        return {key: it for key, it in values.items() if it is not None and it is not False}
+
+    def __str__(self) -> str:
+        """Return what it says, such as "0.0001 to 0.01, logarithmic"."""
+        if self.choices is not None:
+            return " | ".join(map(toml_text, self.choices))
+        kind = "whole numbers " if self.whole else ""
+        step = "" if self.step is None else f", in steps of {self.step}"
+        return f"{kind}{self.low} to {self.high}{', logarithmic' if self.log else ''}{step}"
+
+
+KEYS = frozenset(field_names(SearchRange))
+
+
+def label(choice: Any) -> Any:
+    """Return what stands for a choice in a study."""
+    return toml_text(choice) if isinstance(choice, (list, dict)) else choice
+
+
+def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
+    """Return the ranges in a table by the paths of the keys that they are for.
+
+    Parameters
+    ----------
+    path : str
+        Where the table stands.
+    value : dict
+        By paths, such as "training.batch_size", or as tables within tables, which TOML makes of
+        such paths without quotes.
+
+    Raises
+    ------
+    ArgumentError
+        If a range is impossible, or there is none.
+    """
+    found: dict[str, SearchRange] = {}
+    for key, table in leaves(value):
+        if key in found:
+            raise ArgumentError(f"{key_path(path, key)}: given twice")
+        if key.partition(".")[0] in ("sweep", "backend"):
+            raise ArgumentError(f"{key_path(path, key)}: not a key that trials can differ in")
+        found[key] = typed(SearchRange, table, key_path(path, key))
+    if not found:
+        raise ArgumentError(
+            f"{path}: expected at least one key with its values, such as "
+            '"training.batch_size" = { choices = [32, 64] }'
+        )
+    return found
+
+
+def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the tables that are ranges, and what is none, with their paths."""
+    for key, value in table.items():
+        here = key_path(outer, key)
+        if isinstance(value, dict) and value and not KEYS.intersection(value):
+            yield from leaves(value, here)
+        else:
+            yield here, value

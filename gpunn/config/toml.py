@@ -1,0 +1,40 @@
+"""Plain data as TOML, such as the value of a `--set`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gpunn.errors import ArgumentError
+
+__all__ = ["toml_text"]
+
+
+def toml_text(value: Any) -> str:
+    r"""Return a value as TOML writes it in one line.
+
+    Raises
+    ------
+    ArgumentError
+        If TOML has no such value, as null.
+
+    Examples
+    --------
+    >>> toml_text({"name": "sgd", "momentum": 0.9}), toml_text([True, 1, 'a "b"'])
+    ('{ "name" = "sgd", "momentum" = 0.9 }', '[true, 1, "a \\"b\\""]')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        # What JSON escapes TOML escapes in the same way, and one character more.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_text, value))}]"
+    if isinstance(value, dict):
+        items = [f"{toml_text(key)} = {toml_text(item)}" for key, item in value.items()]
+        return f"{{ {', '.join(items)} }}" if items else "{}"
+    raise ArgumentError(
+        f"expected text, a number, true, false, a list or a table; got {value!r:.80}"
+    )

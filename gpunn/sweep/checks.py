@@ -1,0 +1,77 @@
+"""Before the first trial: whether each value makes a configuration, and what trials compare by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.config import Sweep, toml_text
+from gpunn.errors import ArgumentError, ConfigError, DataError, InvalidFileError
+from gpunn.experiment import Experiment
+from gpunn.monitor import VALIDATION, Best, direction, directions, missing_metric
+from gpunn.sweep.source import Source
+from gpunn.sweep.space import extreme_values, settings_of
+
+__all__ = ["check_sweep"]
+
+
+def check_sweep(source: Source, sweep: Sweep) -> Best:
+    """Check the values that trials may have, and return the metric by which they are compared.
+
+    Each extreme value is checked with the first one of the others, and all first ones and all last
+    ones together make a whole experiment.
+
+    Raises
+    ------
+    ConfigError
+        If one makes no configuration, or there are no validation rows to compare by.
+    """
+    first = extreme_values(sweep.space, last=False)
+    for path, values in sweep.space.items():
+        for value in values.extremes:
+            try:
+                source.check(settings_of({**first, path: value}))
+            except ConfigError as error:
+                raise ConfigError(
+                    f"sweep.parameters.{path}: {toml_text(value)} makes no configuration: {error}"
+                ) from error
+    _built(source, extreme_values(sweep.space, last=True))
+    return _rule(_built(source, first), sweep)
+
+
+def _built(source: Source, values: Mapping[str, Any]) -> Experiment:
+    settings = settings_of(values)
+    try:
+        return source.build(settings)
+    except InvalidFileError:  # of the data, whatever the values are
+        raise
+    except (ConfigError, DataError) as error:
+        raise ConfigError(
+            f"sweep.parameters: {', '.join(settings)} make no configuration: {error}"
+        ) from error
+
+
+def _rule(experiment: Experiment, sweep: Sweep) -> Best:
+    """Return the metric, of validation rows, that trials are compared by."""
+    validated = experiment.parts.validation is not None
+    if not validated or experiment.best is None:
+        raise ConfigError(
+            "sweep: trials are compared on validation rows, and there are none; set "
+            "data.validation_fraction"
+        )
+    logs = experiment.trainer.log_names_of(validated)
+    metric = sweep.metric or experiment.best.monitor
+    if metric not in logs:
+        raise ConfigError(f"sweep.metric: {missing_metric(metric, logs)}")
+    if not metric.startswith(VALIDATION):
+        valid = ", ".join(repr(name) for name in logs if name.startswith(VALIDATION))
+        raise ConfigError(
+            f"sweep.metric: expected a metric of validation rows ({valid}); got {metric!r}"
+        )
+    if sweep.metric_mode == "auto" and metric == experiment.best.monitor:
+        return Best(metric, experiment.best.direction)
+    try:
+        known = directions(experiment.trainer.metrics)
+        return Best(metric, direction(sweep.metric_mode, metric, known))
+    except ArgumentError as error:
+        raise ConfigError(f"sweep.metric_{error}") from error

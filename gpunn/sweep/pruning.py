@@ -1,0 +1,45 @@
+"""Tells a study of each epoch, and ends a trial that the study gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.monitor import monitored
+from gpunn.training.callbacks import Callback
+from gpunn.training.protocol import TrainerProtocol
+
+__all__ = ["Pruning"]
+
+
+class Pruning(Callback):
+    """Reports a metric after each epoch, and ends training if the trial is to be pruned.
+
+    Parameters
+    ----------
+    trial : optuna.Trial
+    metric : str
+        Name of a log.
+    epochs : int
+        How many are planned; after the last one nothing is left to be pruned.
+
+    Attributes
+    ----------
+    pruned : bool
+        Whether it has ended training.
+    """
+
+    def __init__(self, trial: Any, metric: str, epochs: int) -> None:
+        self.trial, self.metric, self.epochs = trial, metric, epochs
+        self.pruned = False
+
+    def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
+        value = monitored(logs, self.metric)
+        self.trial.report(value, step=trainer.epoch)
+        over = trainer.epoch >= self.epochs or bool(trainer.stop_reason)
+        if not over and self.trial.should_prune():
+            self.pruned = True
+            trainer.stop_reason = (
+                f"pruned: {self.metric} {value:.6g} is behind that of other trials after epoch "
+                f"{trainer.epoch}"
+            )

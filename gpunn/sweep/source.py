@@ -1,0 +1,59 @@
+"""Where the trials of a sweep come from: a configuration, and what each trial changes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gpunn.config import Config, Sweep, load_config
+from gpunn.errors import ConfigError
+from gpunn.experiment import Experiment, build
+from gpunn.experiment.objects import Objects
+
+__all__ = ["Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The configuration of a sweep.
+
+    Attributes
+    ----------
+    path : Path
+        Its file.
+    settings : tuple of str
+        Changes, as `--set` takes them, for all trials.
+    backend : str or None
+        Takes precedence over the configuration's.
+    allow_imports : bool
+        Whether the configuration may import classes, which runs their modules' code.
+    """
+
+    path: Path
+    settings: tuple[str, ...] = ()
+    backend: str | None = None
+    allow_imports: bool = False
+
+    def read(self) -> tuple[Config, Sweep]:
+        """Return the configuration and its table `[sweep]`."""
+        config = load_config(self.path, self.settings)
+        if config.sweep is None:
+            raise ConfigError(
+                f"{self.path}: sweep: this table is needed: what trials differ in, such as "
+                '[sweep.parameters] with "training.batch_size" = { choices = [32, 64] }'
+            )
+        return config, config.sweep
+
+    def config(self, settings: Sequence[str]) -> Config:
+        """Return the configuration of a trial, which is that of an ordinary run."""
+        return replace(load_config(self.path, [*self.settings, *settings]), sweep=None)
+
+    def check(self, settings: Sequence[str]) -> None:
+        """Raise a ConfigError if these settings make no configuration, as far as it shows early."""
+        Objects(self.config(settings), self.allow_imports)
+
+    def build(self, settings: Sequence[str]) -> Experiment:
+        """Return the experiment of a trial."""
+        config = self.config(settings)
+        return build(config, config.get_backend(self.backend), allow_imports=self.allow_imports)

@@ -1,0 +1,40 @@
+"""From the ranges of a sweep to the settings of one trial, by Optuna or at their extremes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gpunn.config import SearchRange, toml_text
+
+__all__ = ["extreme_values", "settings_of", "suggested"]
+
+
+def suggested(trial: Any, space: Mapping[str, SearchRange]) -> dict[str, Any]:
+    """Return a value for each path, which an Optuna trial chooses."""
+    return {path: _suggested(trial, path, each) for path, each in space.items()}
+
+
+def _suggested(trial: Any, path: str, values: SearchRange) -> Any:
+    if values.choices is not None:
+        labels = values.labels
+        return labels[trial.suggest_categorical(path, list(labels))]
+    if values.whole:
+        step = values.step or 1
+        return trial.suggest_int(path, values.low, values.high, step=step, log=values.log)
+    low, high = float(values.low or 0), float(values.high or 0)
+    return trial.suggest_float(path, low, high, step=values.step, log=values.log)
+
+
+def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, Any]:
+    """Return the first or the last of the extremes for each path."""
+    return {path: each.extremes[-1 if last else 0] for path, each in space.items()}
+
+
+def settings_of(values: Mapping[str, Any]) -> list[str]:
+    """Return values by their paths as settings, as `--set` takes them.
+
+    A table comes before what is within it: `training.optimizer`, then its learning rate.
+    """
+    paths: Iterable[str] = sorted(values, key=lambda path: path.count(".") + path.count("["))
+    return [f"{path}={toml_text(values[path])}" for path in paths]

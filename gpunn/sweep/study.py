@@ -1,0 +1,285 @@
+"""A sweep's study: which trials there are, which values the next one has, and how each ended."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gpunn.config import Config, Sweep
+from gpunn.differences import differences
+from gpunn.errors import ConfigError, DataFileError, GpunnError
+from gpunn.experiment.files import CONFIG
+from gpunn.monitor import Best
+from gpunn.storage.files import make_folder
+from gpunn.sweep.journal import JOURNAL, open_journal, optuna, turn
+from gpunn.sweep.process import is_gone, this_process
+from gpunn.sweep.space import suggested
+from gpunn.sweep.trials import COMPLETE, Trial, Trials, write_trials
+
+__all__ = ["Claim", "Study"]
+
+NAME = "sweep"
+"""Of the study in the file."""
+
+CONFIGURATION = "configuration"
+"""Attribute of a study: the configuration of the sweep."""
+
+BEGUN, ENDED = "begun", "ended"
+"""Attributes of a trial: what it began with, and how it ended."""
+
+COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
+"""Tables and keys of a configuration that all workers of a sweep have in common."""
+
+
+class Claim:
+    """A trial that this process is to train.
+
+    Attributes
+    ----------
+    number : int
+    values : dict
+        What the configuration's keys are to be, by their paths.
+    trial : optuna.Trial
+    ended : bool
+        Whether its end has been noted.
+    """
+
+    def __init__(self, trial: Any, values: dict[str, Any]) -> None:
+        self.number: int = trial.number
+        self.values = values
+        self.trial = trial
+        self.ended = False
+
+    @property
+    def folder(self) -> str:
+        """Name of its run's folder."""
+        return folder_of(self.number)
+
+
+def folder_of(number: int) -> str:
+    """Return the name of the folder of a trial's run."""
+    return f"trial-{number:04d}"
+
+
+class Study:
+    """The study in a sweep's folder, which any number of processes may have open.
+
+    Parameters
+    ----------
+    folder : Path
+        The sweep's.
+    config : Config
+        Its configuration.
+    sweep : Sweep
+        That one's table `[sweep]`.
+    rule : Best
+        The metric that trials are compared by.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something else, or the sweep there has another configuration.
+    DataFileError
+        If the study's file is damaged.
+    MissingPackageError
+        If Optuna is not installed.
+    """
+
+    def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
+        self.folder, self.sweep, self.rule = folder, sweep, rule
+        path = folder / JOURNAL
+        if not path.exists() and folder.is_dir() and any(folder.iterdir()):
+            what = "a run" if (folder / CONFIG).exists() else "files"
+            raise ConfigError(
+                f"{folder}: expected a new folder, or that of a sweep; there is {what} in it; "
+                "--output chooses another one"
+            )
+        package = optuna()
+        make_folder(folder)
+        with turn(folder):
+            try:
+                self._study = package.create_study(
+                    storage=open_journal(path),
+                    study_name=NAME,
+                    direction="minimize" if rule.direction == "min" else "maximize",
+                    load_if_exists=True,
+                    pruner=self._pruner(package),
+                )
+                known = self._study.user_attrs.get(CONFIGURATION)
+                self._trials()
+            except (OSError, GpunnError):
+                raise
+            except Exception as error:  # of whatever Optuna does with lines that it has not written
+                raise DataFileError(
+                    f"{path}: damaged, or not the file of a study ({error!r:.200}); --output "
+                    "chooses another folder"
+                ) from error
+            if known is None:
+                self._study.set_user_attr(CONFIGURATION, _comparable(config))
+            else:
+                self._check_same(known, config)
+
+    def _check_same(self, known: Any, config: Config) -> None:
+        new = _comparable(config)
+        for key in COMPARED:
+            earlier = known.get(key) if isinstance(known, dict) else None
+            for place, old, ours in differences(earlier, new[key], key):
+                if not place.endswith("path"):  # the files may lie elsewhere on another machine
+                    raise ConfigError(
+                        f"{place}: the sweep in {self.folder} has {old!r}, so it can't go on with "
+                        f"{ours!r}; --output chooses another folder for a new one"
+                    )
+
+    def _pruner(self, package: Any) -> Any:
+        least = self.sweep.least_epochs
+        if self.sweep.pruner == "median":
+            return package.pruners.MedianPruner(n_warmup_steps=least)
+        if self.sweep.pruner == "halving":
+            return package.pruners.SuccessiveHalvingPruner(min_resource=least)
+        return package.pruners.NopPruner()
+
+    def _sampler(self, number: int) -> Any:
+        """Return what chooses the values of a trial.
+
+        A new one for each, so that a trial's values depend on its number and the trials that have
+        ended before, and not on how often the work was interrupted.
+        """
+        samplers = optuna().samplers
+        seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
+        if self.sweep.sampler == "random":
+            return samplers.RandomSampler(seed=seed)
+        with warnings.catch_warnings():  # in some releases these are new
+            warnings.simplefilter("ignore")
+            return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+    # ------------------------------------------------------------------------------ trials
+
+    def claim(self, most: int, *, reclaim: bool = False) -> Claim | None:
+        """Return the next trial, or None if there are as many as are wanted.
+
+        Parameters
+        ----------
+        most : int
+            Trials that are wanted, over all processes. Those that other processes are training
+            count; those whose process has been killed do not.
+        reclaim : bool
+            Whether trials of other machines, of which can't be seen whether somebody is still
+            training them, are taken for lost.
+        """
+        with turn(self.folder):
+            self._end_lost(reclaim)
+            trials = self._trials()
+            if self._summary().counted >= most:
+                return None
+            self._study.sampler = self._sampler(len(trials))
+            trial = self._study.ask()
+            try:
+                values = suggested(trial, self.sweep.space)
+                trial.set_user_attr(BEGUN, {"process": this_process(), "parameters": values})
+            except BaseException:
+                self._study.tell(trial, state=optuna().trial.TrialState.FAIL)
+                raise
+            return Claim(trial, values)
+
+    def end(
+        self,
+        claim: Claim,
+        state: str,
+        row: Mapping[str, float] | None = None,
+        epochs: int | None = None,
+        reason: str = "",
+    ) -> None:
+        """Note how a trial ended, unless that has been done.
+
+        Parameters
+        ----------
+        claim : Claim
+        state : str
+            As in `Trial`.
+        row : mapping or None
+            Logs of its best epoch.
+        epochs : int or None
+            How many were trained; None is as many as were reported.
+        reason : str
+            Why it ended before its last epoch, if it did.
+        """
+        if claim.ended:
+            return
+        value = None if row is None else _finite(row.get(self.rule.monitor))
+        if state == COMPLETE and value is None:
+            state, reason = "failed", f"{self.rule.monitor} was never a finite number"
+        ended: dict[str, Any] = {"state": state, "reason": reason}
+        if epochs is not None:
+            epoch = None if row is None or value is None else int(row["epoch"])
+            ended |= {"value": value, "epoch": epoch, "epochs": epochs}
+        states = optuna().trial.TrialState
+        with turn(self.folder):
+            claim.trial.set_user_attr(ENDED, ended)
+            if state == COMPLETE:
+                self._study.tell(claim.trial, value)
+            else:
+                # One that diverged counts as pruned, so that the sampler learns to keep away.
+                found = states.PRUNED if state in ("pruned", "diverged") else states.FAIL
+                self._study.tell(claim.trial, state=found)
+            claim.ended = True
+            write_trials(self.folder, self._summary())
+
+    def summary(self) -> Trials:
+        """Return all trials of all processes, and write them to the sweep's folder."""
+        with turn(self.folder):
+            found = self._summary()
+            write_trials(self.folder, found)
+        return found
+
+    def _end_lost(self, reclaim: bool) -> None:
+        """Note as failed what killed processes were training."""
+        states = optuna().trial.TrialState
+        for each in self._trials():
+            begun = each.user_attrs.get(BEGUN, {}).get("process")
+            ours = begun == this_process()
+            if each.state == states.RUNNING and (is_gone(begun) or (reclaim and not ours)):
+                self._study.tell(each.number, state=states.FAIL, skip_if_finished=True)
+
+    def _trials(self) -> list[Any]:
+        found: list[Any] = self._study.get_trials(deepcopy=False)
+        return found
+
+    def _summary(self) -> Trials:
+        trials = [self._described(each) for each in self._trials()]
+        direction: Literal["min", "max"] = "min" if self.rule.direction == "min" else "max"
+        return Trials(metric=self.rule.monitor, direction=direction, trials=trials)
+
+    def _described(self, trial: Any) -> Trial:
+        """Return a trial as it is told; of one without an end, how far it has come."""
+        state = "running" if trial.state == optuna().trial.TrialState.RUNNING else "lost"
+        reported = trial.intermediate_values
+        best = self.rule.find(
+            {"epoch": epoch, self.rule.monitor: value} for epoch, value in sorted(reported.items())
+        )
+        so_far = {
+            "state": state,
+            "value": None if best is None else best[self.rule.monitor],
+            "epoch": None if best is None else best["epoch"],
+            "epochs": max(reported, default=0),
+        }
+        return Trial(
+            number=trial.number,
+            folder=folder_of(trial.number),
+            parameters=trial.user_attrs.get(BEGUN, {}).get("parameters", {}),
+            **{**so_far, **trial.user_attrs.get(ENDED, {})},
+        )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _comparable(config: Config) -> dict[str, Any]:
+    """Return what workers of a sweep have in common, less how many trials are wanted."""
+    plain = config.plain()
+    sweep = {key: value for key, value in plain["sweep"].items() if key != "trials"}
+    return {**{key: plain[key] for key in COMPARED}, "sweep": sweep}

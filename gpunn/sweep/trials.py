@@ -1,0 +1,137 @@
+"""What a sweep has found so far, as a file that anyone can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from gpunn.configurable import check_number
+from gpunn.errors import DataFileError
+from gpunn.schema import typed
+from gpunn.storage.files import write_json
+from gpunn.storage.reading import read_whole
+
+__all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
+
+TRIALS = "trials.json"
+
+LARGEST = 2**26
+"""Bytes of such a file. A trial takes some hundred."""
+
+COMPLETE = "complete"
+
+COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
+"""States of trials that count. Those that were "interrupted" or "lost" are made up for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A trial of a sweep.
+
+    Attributes
+    ----------
+    number : int
+    folder : str
+        Name of its run's folder within the sweep's.
+    state : str
+        "complete", "pruned", "diverged" (its loss), "failed" (its values make no configuration, or
+        need too much memory), "interrupted" (by a signal or an error), "lost" (its process was
+        killed) or "running".
+    parameters : dict
+        Values of the configuration's keys by their paths.
+    value : float or None
+        The metric that trials are compared by, at the best epoch so far.
+    epoch : int or None
+        That epoch.
+    epochs : int
+        How many were trained.
+    reason : str
+        Why it ended before its last epoch, if it did.
+    """
+
+    number: int
+    folder: str
+    state: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    value: Annotated[float, check_number] | None = None
+    epoch: int | None = None
+    epochs: int = 0
+    reason: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Return its attributes by their names."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """All trials of a sweep.
+
+    Attributes
+    ----------
+    metric : str
+        What they are compared by: a metric of validation rows.
+    direction : {"min", "max"}
+    trials : list of Trial
+        By their numbers.
+    """
+
+    metric: str
+    direction: Literal["min", "max"]
+    trials: list[Trial]
+
+    @property
+    def ranked(self) -> list[Trial]:
+        """Return all trials: complete ones, the best first, then the others by their values."""
+        sign = 1 if self.direction == "min" else -1
+
+        def key(trial: Trial) -> tuple[bool, bool, float, int]:
+            worth = 0.0 if trial.value is None else sign * trial.value
+            return trial.state != COMPLETE, trial.value is None, worth, trial.number
+
+        return sorted(self.trials, key=key)
+
+    @property
+    def best(self) -> Trial | None:
+        """The best of the complete trials, by validation; the first of several equal ones."""
+        ranked = self.ranked
+        return ranked[0] if ranked and ranked[0].state == COMPLETE else None
+
+    @property
+    def counted(self) -> int:
+        """How many count."""
+        return sum(trial.state in COUNTED for trial in self.trials)
+
+
+def write_trials(folder: Path, trials: Trials) -> None:
+    """Write what a sweep has found to its folder, whole or not at all."""
+    best = trials.best
+    content: Mapping[str, Any] = {
+        "metric": trials.metric,
+        "direction": trials.direction,
+        "best": None if best is None else best.number,
+        "trials": [trial.plain() for trial in trials.trials],
+    }
+    write_json(folder / TRIALS, content)
+
+
+def read_trials(folder: Path) -> Trials:
+    """Read what a sweep has found.
+
+    Raises
+    ------
+    DataFileError
+        If the file is damaged.
+    OSError
+        If there is none.
+    """
+    path = folder / TRIALS
+    content = read_whole(path, DataFileError, LARGEST, "the trials of a sweep")
+    try:
+        found: Trials = typed(Trials, json.loads(content.decode()), ignore_unknown=True)
+    except (ValueError, RecursionError) as error:
+        raise DataFileError(f"{path}: damaged: {error}") from error
+    return found

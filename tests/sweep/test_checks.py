@@ -1,0 +1,93 @@
+import pytest
+
+from gpunn.errors import ConfigError
+from gpunn.monitor import Best
+from gpunn.sweep.checks import check_sweep
+from gpunn.sweep.source import Source
+
+RANGE = "model.layers.1.units = { low = 4, high = 8 }\n"
+
+
+def checked(config, *settings):
+    source = Source(config, settings)
+    return check_sweep(source, source.read()[1])
+
+
+@pytest.mark.parametrize(
+    ("parameter", "problem"),
+    [
+        (
+            "training.optimzer.learning_rate = { low = 0.1, high = 1.0 }",
+            "sweep.parameters.training.optimzer.learning_rate: 0.1 makes no configuration: "
+            "training.optimzer: unknown key; did you mean 'optimizer'",
+        ),
+        (
+            "training.optimizer.lr = { low = 0.1, high = 1.0 }",
+            "'adam' has no such parameter; use 'learning_rate'",
+        ),
+        ("model.layers.7.units = { low = 1, high = 2 }", "there is no number 7"),
+        (
+            "training.epochs = { low = 0, high = 5 }",
+            "sweep.parameters.training.epochs: 0 makes no configuration: training.epochs: "
+            "expected a whole number >= 1; got 0",
+        ),
+        (
+            "training.optimizer.beta1 = { low = 0.5, high = 1.5 }",
+            "sweep.parameters.training.optimizer.beta1: 1.5 makes no configuration",
+        ),
+        (
+            'model.layers.1.activation = { choices = ["relu", "tanh", "rleu"] }',
+            "activation: \"rleu\" makes no configuration: .* did you mean 'relu'",
+        ),
+        (
+            "model.layers.2.units = { low = 9, high = 10 }",  # which only the data tell
+            "sweep.parameters: model.layers.2.units=9 make no configuration",
+        ),
+    ],
+)
+def test_each_value_makes_a_configuration(config, parameter, problem):
+    text = config.read_text()
+    config.write_text(text[: text.index("[sweep.parameters]")] + f"[sweep.parameters]\n{parameter}")
+    with pytest.raises(ConfigError, match=problem):
+        checked(config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ([], Best("val_accuracy", "max")),
+        (["training.monitor=val_loss"], Best("val_loss", "min")),
+        (["sweep.metric=val_loss"], Best("val_loss", "min")),
+        (["sweep.metric=val_loss", "sweep.metric_mode=max"], Best("val_loss", "max")),
+        (["training.callbacks=['early_stopping']"], Best("val_loss", "min")),
+    ],
+)
+def test_what_trials_are_compared_by(config, settings, rule):
+    assert checked(config, *settings) == rule
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            ["data.validation_fraction=0"],
+            "sweep: trials are compared on validation rows, and there",
+        ),
+        (["sweep.metric=val_acuracy"], "sweep.metric: an epoch has no metric 'val_acuracy'; did"),
+        (
+            ["sweep.metric=accuracy"],
+            "sweep.metric: expected a metric of validation rows .*'val_acc",
+        ),
+        (["training.monitor=loss"], "sweep.metric: expected a metric of validation rows"),
+    ],
+)
+def test_what_trials_cannot_be_compared_by(config, settings, problem):
+    with pytest.raises(ConfigError, match=problem):
+        checked(config, *settings)
+
+
+def test_a_configuration_without_a_sweep(config):
+    text = config.read_text()
+    config.write_text(text[: text.index("[sweep]")])
+    with pytest.raises(ConfigError, match=r"digits\.toml: sweep: this table is needed"):
+        checked(config)

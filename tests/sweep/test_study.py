@@ -1,0 +1,176 @@
+import pytest
+
+from gpunn.errors import ConfigError, DataFileError
+from gpunn.monitor import Best
+from gpunn.sweep import read_trials
+from gpunn.sweep.journal import JOURNAL
+from gpunn.sweep.source import Source
+from gpunn.sweep.study import Study
+
+optuna = pytest.importorskip("optuna")
+
+RULE = Best("val_accuracy", "max")
+ROW = {"epoch": 2, "val_accuracy": 0.5}
+
+
+@pytest.fixture
+def opened(config, tmp_path):
+    """`opened()` is the study in the folder "sweep"; settings change its configuration."""
+
+    def study(*settings, folder="sweep"):
+        found, sweep = Source(config, settings).read()
+        return Study(tmp_path / folder, found, sweep, RULE)
+
+    return study
+
+
+def states(study):
+    return [trial.state for trial in study.summary().trials]
+
+
+def test_trials_count_over_all_workers(opened):
+    one, other = opened(), opened()
+    first, second = one.claim(3), other.claim(3)
+    assert (first.number, second.number) == (0, 1)
+    one.end(first, "complete", ROW, 2)
+    assert one.claim(3).number == 2
+    assert other.claim(3) is None
+    assert one.claim(3) is None
+    other.end(second, "pruned", ROW, 1, "pruned: behind")
+    assert states(one) == ["complete", "pruned", "running"]
+
+
+def test_what_was_interrupted_is_made_up_for(opened):
+    study = opened()
+    for state in ("interrupted", "diverged", "failed"):
+        study.end(study.claim(3), state)
+    assert study.claim(3).number == 3
+    assert study.claim(3) is None
+    assert states(study) == ["interrupted", "diverged", "failed", "running"]
+
+
+def test_an_end_is_noted_once(opened):
+    study = opened()
+    claim = study.claim(3)
+    study.end(claim, "complete", ROW, 2)
+    study.end(claim, "interrupted", reason="later")
+    assert states(study) == ["complete"]
+
+
+def test_trials_of_killed_processes_are_lost(opened, monkeypatch):
+    study = opened()
+    study.claim(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("gpunn.sweep.study.this_process", lambda: ["elsewhere", 1])
+        study.claim(2)
+    assert study.claim(2) is None  # both may be in training
+    monkeypatch.setattr("gpunn.sweep.study.is_gone", lambda process: process[0] == "elsewhere")
+    assert study.claim(2).number == 2
+    assert states(study) == ["running", "lost", "running"]
+
+
+def test_trials_of_other_machines_can_be_reclaimed(opened, monkeypatch):
+    study = opened()
+    study.claim(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("gpunn.sweep.study.this_process", lambda: ["elsewhere", 1])
+        study.claim(2)
+    assert study.claim(2, reclaim=True).number == 2
+    assert states(study) == ["running", "lost", "running"]  # its own are its own
+
+
+def test_values_depend_on_the_number_and_not_on_who_asks(opened):
+    one, alone = [], opened(folder="one")
+    for number in range(14):  # the first ten are random
+        claim = alone.claim(20)
+        one.append(claim.values)
+        alone.end(claim, "complete", {"epoch": 1, "val_accuracy": number / 20}, 1)
+    other = []
+    for number in range(14):
+        study = opened(folder="other")
+        claim = study.claim(20)
+        other.append(claim.values)
+        study.end(claim, "complete", {"epoch": 1, "val_accuracy": number / 20}, 1)
+    assert one == other
+    assert len({str(values) for values in one}) == 14
+    assert opened("sweep.seed=1", folder="third").claim(1).values != one[0]
+
+
+def test_random_values(opened):
+    study = opened("sweep.sampler=random")
+    assert study.claim(2).values != study.claim(2).values
+
+
+def test_what_is_told_of_trials(opened, tmp_path):
+    study = opened()
+    claim = study.claim(3)
+    for epoch, value in enumerate([0.2, 0.4, 0.3], start=1):
+        claim.trial.report(value, step=epoch)
+    (so_far,) = study.summary().trials
+    assert (so_far.value, so_far.epoch, so_far.epochs) == (0.4, 2, 3)
+    study.end(claim, "interrupted", reason="Ctrl-C")
+    (trial,) = read_trials(tmp_path / "sweep").trials
+    assert (trial.state, trial.value, trial.epochs, trial.reason) == (
+        "interrupted", 0.4, 3, "Ctrl-C",
+    )  # fmt: skip
+    assert trial.parameters == claim.values
+
+
+def test_a_trial_without_a_finite_number_is_not_complete(opened):
+    study = opened()
+    study.end(study.claim(3), "complete", None, 2)
+    (trial,) = study.summary().trials
+    assert (trial.state, trial.reason) == ("failed", "val_accuracy was never a finite number")
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving", "none"])
+def test_pruners(opened, pruner):
+    study = opened(f"sweep.pruner={pruner}", "sweep.least_epochs=2")
+    for value in [0.9] * 8:
+        claim = study.claim(20)
+        for epoch in (1, 2, 3):
+            claim.trial.report(value, step=epoch)
+            assert not claim.trial.should_prune()
+        study.end(claim, "complete", {"epoch": 3, "val_accuracy": value}, 3)
+    bad = study.claim(20).trial
+    bad.report(0.1, step=1)
+    assert not bad.should_prune()
+    bad.report(0.1, step=2)
+    assert bad.should_prune() == (pruner != "none")
+
+
+def test_another_configuration_is_another_sweep(opened):
+    opened()
+    opened("sweep.trials=30", "backend=auto")
+    for setting, problem in [
+        (
+            "training.epochs=9",
+            "training.epochs: the sweep in .*sweep has 2, so it can't go on with",
+        ),
+        ("sweep.seed=9", "sweep.seed: the sweep in"),
+        ("sweep.parameters.seed={low=0, high=1}", "sweep.parameters.seed"),
+    ]:
+        with pytest.raises(ConfigError, match=problem):
+            opened(setting)
+
+
+def test_a_folder_of_something_else(opened, tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="there is a run in it; --output"):
+        opened()
+    (folder / "config.json").rename(folder / "notes")
+    with pytest.raises(ConfigError, match="there is files in it"):
+        opened()
+
+
+@pytest.mark.parametrize(
+    "content", [b"nonsense\n", b"{}\n", b'{"op_code": 99}\n', b"\xff\n\n", b"[1]\n", b"1\n2\n"]
+)
+def test_a_damaged_study(opened, tmp_path, content):
+    opened()
+    with open(tmp_path / "sweep" / JOURNAL, "ab") as file:
+        file.write(content)
+    with pytest.raises(DataFileError, match=r"study\.jsonl: damaged, or not the file of a study"):
+        opened()

@@ -1,0 +1,222 @@
+"""Workers in this process, and several in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_folders import evaluation, history
+
+from gpunn.sweep import Events, read_trials, run_worker
+from gpunn.sweep.source import Source
+from gpunn.training.evaluation import Evaluator
+
+pytest.importorskip("optuna")
+
+REPOSITORY = Path(__file__).parents[2]
+
+# The second trial to begin, of whichever worker, is killed after its first epoch.
+SABOTEUR = """\
+import os, signal
+from pathlib import Path
+from gpunn.callbacks import Callback
+
+class Saboteur(Callback):
+    name = "saboteur"
+
+    def on_train_begin(self, trainer):
+        count = len(list(Path("sweep").glob("trial-*")))
+        self.kills = count == 1 and not Path("killed").exists()
+
+    def on_epoch_end(self, trainer, logs):
+        if self.kills:
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def states(folder="sweep"):
+    return [trial.state for trial in read_trials(Path(folder)).trials]
+
+
+def command(config, *arguments):
+    return [
+        *(sys.executable, "-m", "gpunn", "sweep", str(config), "--output", "sweep"),
+        *map(str, arguments),
+    ]
+
+
+@pytest.fixture
+def environment():
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "GPUNN_THREADS": "1"}
+
+
+def test_each_trial_is_a_run(config):
+    found = run_worker(Source(config), Path("sweep"))
+    assert [trial.state for trial in found.trials] == ["complete"] * 3
+    assert read_trials(Path("sweep")) == found
+    for trial in found.trials:
+        run = Path("sweep", trial.folder)
+        recorded = json.loads((run / "config.json").read_text())
+        values = trial.parameters
+        schedule = recorded["training"]["optimizer"]["learning_rate"]
+        assert schedule["rate"] == values["training.optimizer.learning_rate"]
+        assert recorded["model"]["layers"][1]["units"] == values["model.layers.1.units"]
+        assert recorded["sweep"] is None
+        accuracies = [row["val_accuracy"] for row in history(run)]
+        assert trial.value == max(accuracies)
+        assert trial.epoch == accuracies.index(max(accuracies)) + 1
+        assert trial.epochs == 2
+    assert found.best.value == max(trial.value for trial in found.trials)
+
+
+def test_the_test_part_is_left_alone(config, monkeypatch):
+    monkeypatch.setattr("gpunn.experiment.Experiment.evaluate", None)
+    run_worker(Source(config), Path("sweep"), 1)
+    assert evaluation(Path("sweep/trial-0000")) == {"epochs": 2, "stopped": "", "test": None}
+
+
+def test_a_sweep_goes_on(config):
+    run_worker(Source(config), Path("sweep"), 2)
+    went_on = run_worker(Source(config), Path("sweep"))
+    at_once = run_worker(Source(config), Path("other"))
+    assert went_on == at_once
+    assert run_worker(Source(config), Path("sweep"), 1) == went_on
+
+
+def test_a_metric_beside_that_of_the_best_epoch(config):
+    settings = ("sweep.metric=val_loss", "training.monitor=epoch", "training.monitor_mode=min")
+    found = run_worker(Source(config, settings), Path("sweep"), 1)
+    (trial,) = found.trials
+    assert trial.epoch == 1
+    assert trial.value == history(Path("sweep/trial-0000"))[0]["val_loss"]
+    assert found.direction == "min"
+
+
+def test_hopeless_trials_are_pruned(config):
+    settings = (
+        "sweep.parameters={'training.optimizer.learning_rate'={choices=[0.03, 1e-9]}}",
+        "sweep.sampler=random",
+    )
+    found = run_worker(Source(config, settings), Path("sweep"), 16)
+    pruned = [trial for trial in found.trials if trial.state == "pruned"]
+    assert pruned
+    for trial in pruned:
+        assert trial.parameters["training.optimizer.learning_rate"] == 1e-9
+        assert trial.epochs == 1
+        assert trial.reason.startswith("pruned: val_accuracy")
+        run = Path("sweep", trial.folder)
+        assert evaluation(run)["stopped"] == trial.reason
+        assert (run / "final.safetensors").exists()
+
+
+def test_a_trial_that_diverges_is_not_the_end(config):
+    settings = (
+        "sweep.parameters={'training.optimizer.learning_rate'={choices=[0.01, 1e30]}}",
+        "training.optimizer=sgd",
+        "sweep.sampler=random",
+    )
+    found = run_worker(Source(config, settings), Path("sweep"), 6)
+    assert {trial.state for trial in found.trials} == {"complete", "diverged"}
+    assert found.counted == 6
+    for trial in found.trials:
+        diverged = trial.parameters["training.optimizer.learning_rate"] == 1e30
+        assert (trial.state == "diverged") == diverged
+        if diverged:
+            assert "not finite" in trial.reason or "not a finite" in trial.reason
+            assert evaluation(Path("sweep", trial.folder))["stopped"] == trial.reason
+
+
+def test_values_that_do_not_fit_the_data_fail(config):
+    """Only their type shows before: a network for nine classes has nothing wrong in itself."""
+    settings = (
+        "sweep.parameters={'model.layers.2.units'={choices=[10, 9, 12]}}",
+        "sweep.sampler=random",
+    )
+    found = run_worker(Source(config, settings), Path("sweep"), 6)
+    assert {trial.state for trial in found.trials} == {"complete", "failed"}
+    for trial in found.trials:
+        assert (trial.state == "failed") == (trial.parameters["model.layers.2.units"] == 9)
+        assert ("labels must be from 0 to 8" in trial.reason) == (trial.state == "failed")
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+@pytest.mark.parametrize("moment", ["building", "training"])
+def test_a_signal_ends_the_worker(config, monkeypatch, number, error, moment):
+    place = (Source, "build") if moment == "building" else (Evaluator, "evaluate")
+    original = getattr(*place)
+
+    def killed(*arguments):
+        os.kill(os.getpid(), number)
+        return original(*arguments)
+
+    class Killer(Events):
+        def ended(self, trial, trials):
+            if trial.number == 0:
+                patch.setattr(*place, killed)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patch, pytest.raises(error):
+        run_worker(Source(config), Path("sweep"), events=Killer())
+    assert signal.getsignal(number) is before
+    assert states() == ["complete", "interrupted"]
+    found = run_worker(Source(config), Path("sweep"))
+    assert [trial.state for trial in found.trials] == [
+        *("complete", "interrupted", "complete", "complete"),
+    ]
+
+
+def test_an_error_that_is_no_trial_s_ends_the_worker(config, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gpunn.experiment.RunFolder.save_model", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_worker(Source(config), Path("sweep"))
+    (trial,) = read_trials(Path("sweep")).trials
+    assert trial.state == "interrupted"
+    assert "No space left" in trial.reason
+
+
+def test_two_workers_at_once(config, environment):
+    workers = [
+        subprocess.Popen(
+            command(config, "--trials", 6), env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [worker.communicate()[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0]
+    found = read_trials(Path("sweep"))
+    assert [trial.number for trial in found.trials] == list(range(6))
+    assert {trial.state for trial in found.trials} <= {"complete", "pruned"}
+    began = [line for text in said for line in text.splitlines() if ": training.opt" in line]
+    assert len(began) == 6  # each by one of them
+    assert len(list(Path("sweep").glob("trial-*/config.json"))) == 6
+
+
+def test_a_killed_worker(config, environment):
+    Path("saboteur.py").write_text(SABOTEUR)
+    callback = "training.callbacks=['saboteur:Saboteur']"
+    worker = subprocess.run(
+        command(config, "--set", callback, "--allow-imports"),
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert worker.returncode == -signal.SIGKILL
+    assert len(list(Path("sweep").glob("trial-*/config.json"))) == 2
+    again = subprocess.run(
+        command(config, "--set", callback, "--allow-imports"),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert states() == ["complete", "lost", "complete", "complete"]
+    assert "1 lost" in again.stdout
