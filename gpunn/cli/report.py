@@ -27,9 +27,12 @@ def report(
 ) -> None:
     """Write what runs were and how they went to one HTML file, which needs nothing else.
 
-    RUN_DIRS are folders that `gpunn train` wrote. Several are compared.
+    RUN_DIRS are folders that `gpunn train` wrote. Several are compared. Or it is the folder of
+    `gpunn sweep`, whose trials are compared.
     """
     from gpunn.reporting import write_report
+    from gpunn.reporting.sweeps import is_sweep
 
     write_report(run_dirs, output, backend, allow_imports=allow_imports)
-    click.echo(f"{output}: {len(run_dirs)} run{'s' if len(run_dirs) > 1 else ''}")
+    what = f"{len(run_dirs)} run{'s' if len(run_dirs) > 1 else ''}"
+    click.echo(f"{output}: {'a sweep' if is_sweep(run_dirs[0]) else what}")

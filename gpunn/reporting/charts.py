@@ -19,7 +19,7 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.optional import require
 
-__all__ = ["Chart", "Line", "bars", "heat_map", "lines", "ranking", "scatter"]
+__all__ = ["Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
 
 Row = tuple[Any, ...]
 
@@ -270,6 +270,66 @@ def scatter(
     if len(chosen) < len(x):
         note = f"{note} {len(chosen):,} of {len(x):,} rows are shown.".strip()
     return Chart(key, title, description, drawn(key, draw), ("row", *labels), rows, (), note)
+
+
+def points(
+    key: str,
+    title: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    labels: tuple[str, str],
+    categories: Sequence[str],
+    logarithmic: bool,
+    marked: int | None,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    description: str,
+    note: str,
+) -> Chart:
+    """Return points, one of which may be pointed out by a ring.
+
+    Parameters
+    ----------
+    key, title, note : str
+    x, y : sequence of float
+    labels : (str, str)
+        Of the axes.
+    categories : sequence of str
+        What x = 0, 1, ... stand for; empty if x is numbers.
+    logarithmic : bool
+        Whether x has a logarithmic axis.
+    marked : int or None
+        Number of the point with a ring.
+    columns, rows
+        The numbers, as a table.
+    description : str
+    """
+    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in categories]
+    across, up = drawable(x), drawable(y)
+
+    def draw(axes: Any) -> None:
+        axes.plot(
+            across, up, "o", color=COLOURS[0], markersize=4.5, alpha=0.6,
+            markeredgewidth=0, gid="series-0",
+        )  # fmt: skip
+        if marked is not None:
+            axes.plot(
+                across[marked : marked + 1], up[marked : marked + 1], "o", markersize=9,
+                markerfacecolor="none", color=COLOURS[1], gid="mark-0",
+            )  # fmt: skip
+        if short:
+            axes.set_xticks(range(len(short)), short)
+            axes.margins(x=0.15)
+        elif logarithmic:
+            axes.set_xscale("log")
+            ticker = require("matplotlib.ticker", "a report", ".[report]")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+
+    return Chart(key, title, description, drawn(key, draw), columns, rows[:POINTS], (), note)
 
 
 def bars(

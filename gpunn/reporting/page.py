@@ -31,6 +31,7 @@ from gpunn.reporting.curves import (
 from gpunn.reporting.findings import Findings, examine
 from gpunn.reporting.records import Record, flat, read_run
 from gpunn.reporting.results import Results, Table, results
+from gpunn.reporting.sweeps import SweepView, is_sweep, view_sweep
 from gpunn.reporting.text import duration, number_text
 from gpunn.reporting.weights import WeightPictures, first_layer
 from gpunn.storage.files import write_atomically
@@ -97,7 +98,8 @@ def write_report(
     Parameters
     ----------
     runs : sequence of str or Path
-        Folders that `gpunn train` wrote. Several are compared.
+        Folders that `gpunn train` wrote; several are compared. Or the folder of a sweep: its trials
+        are compared, and the best one is shown.
     path : str or Path
     backend : str, Backend or None
         What computes the predictions; see `gpunn.get_backend`.
@@ -107,7 +109,7 @@ def write_report(
     Raises
     ------
     ArgumentError
-        If there are no runs.
+        If there are no runs, or the folder of a sweep is not the only one.
     ConfigError
         If a folder is not a run's, or its configuration imports a class and that is not allowed.
     InvalidFileError
@@ -137,26 +139,63 @@ def report_html(
         raise ArgumentError("runs: expected the folder of at least one run; got none")
     require("jinja2", "a report", ".[report]")
     require("matplotlib", "a report", ".[report]")
-    records = [read_run(Path(folder)) for folder in runs]
+    folders = [Path(folder) for folder in runs]
+    sweep = sweep_among(folders)
+    if sweep is not None:
+        folders = [] if sweep.best is None else [sweep.best]
+    records = [read_run(folder) for folder in folders]
     names = distinct_names(records)
     views = [
         view(record, name, f"run-{number}", backend, allow_imports)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     ]
     template, style = template_and_style()
-    several = len(views) > 1
     return str(
         template.render(
-            title=", ".join(names),
+            title=", ".join(names) if sweep is None else sweep.name,
             style=style,
             runs=views,
-            overview=overview(views) if several else None,
-            differences=differences(records, names) if several else None,
-            comparison=comparison(records, names) if several else [],
+            **comparative(views, records, names, sweep),
             version=__version__,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
     )
+
+
+def sweep_among(folders: Sequence[Path]) -> SweepView | None:
+    """Return the sweep to report on, if that is what a folder is."""
+    for folder in folders:
+        if is_sweep(folder):
+            if len(folders) > 1:
+                raise ArgumentError(
+                    f"runs: {folder} is the folder of a sweep, which is reported on alone; give "
+                    "folders of its trials to compare them with others"
+                )
+            return view_sweep(folder)
+    return None
+
+
+def comparative(
+    views: Sequence[Run],
+    records: Sequence[Record],
+    names: Sequence[str],
+    sweep: SweepView | None,
+) -> dict[str, Any]:
+    """Return what the page shows of several runs together."""
+    if sweep is not None:
+        return {
+            "overview": sweep.overview,
+            "differences": None,
+            "comparison": sweep.charts,
+            "heading": "Best by validation: ",
+        }
+    several = len(views) > 1
+    return {
+        "overview": overview(views) if several else None,
+        "differences": differences(records, names) if several else None,
+        "comparison": comparison(records, names) if several else [],
+        "heading": "",
+    }
 
 
 @cache

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from gpunn.configurable import check_number
-from gpunn.errors import DataFileError
+from gpunn.errors import ArgumentError, DataFileError
 from gpunn.schema import typed
 from gpunn.storage.files import write_json
-from gpunn.storage.reading import read_whole
+from gpunn.storage.reading import checked_path, read_whole
 
 __all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
 
@@ -25,6 +25,13 @@ COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
 """States of trials that count. Those that were "interrupted" or "lost" are made up for."""
+
+
+def check_folder(path: str, name: str) -> str:
+    """Return the name of a folder, or raise an error if it leads elsewhere."""
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ArgumentError(f"{path}: expected the name of a folder; got {name!r:.80}")
+    return checked_path(name, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,7 @@ class Trial:
     """
 
     number: int
-    folder: str
+    folder: Annotated[str, check_folder]
     state: str
     parameters: dict[str, Any] = field(default_factory=dict)
     value: Annotated[float, check_number] | None = None
