@@ -1,0 +1,118 @@
+"""Estimators and networks in processes that joblib has started: their results and their threads."""
+
+import os
+
+import joblib
+import numpy as np
+import pytest
+from joblib.externals.loky import get_reusable_executor
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.preprocessing import StandardScaler
+
+import gpunn
+from gpunn.backends.thread_count import usable_cores
+from gpunn.sklearn import MLPClassifier
+
+X, y = load_iris(return_X_y=True)
+X = StandardScaler().fit_transform(X)
+
+ONE_THREAD = gpunn.get_backend("numpy", threads=1)
+
+
+def classifier(**parameters):
+    return MLPClassifier(
+        (8,), max_iter=300, learning_rate_init=0.05, tol=1e-3, random_state=0, **parameters
+    )
+
+
+def threads():
+    """Return how many threads gpunn takes here, and the process."""
+    return gpunn.get_backend("numpy").threads, os.getpid()
+
+
+def coefficients(seed):
+    """Return a layer's weights after a short training."""
+    model = gpunn.Sequential([gpunn.layers.Dense(3)], (4,), "numpy", seed=seed)
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam")
+    trainer.fit(X, y, epochs=2, progress=False)
+    return model.parameters["dense_1.weights"].copy()
+
+
+@pytest.fixture
+def new_workers(monkeypatch):
+    """Processes that have not been started in earlier tests, with other variables."""
+    for variable in ("GPUNN_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    get_reusable_executor().shutdown(wait=True)
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.mark.usefixtures("new_workers")
+def test_each_worker_takes_its_share_of_the_cores():
+    found = joblib.Parallel(2)(joblib.delayed(threads)() for _ in range(8))
+    share = max(1, joblib.cpu_count() // 2)
+    assert {each for each, _ in found} == {min(share, usable_cores())}
+    assert os.getpid() not in {process for _, process in found}
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("new_workers")
+def test_the_share_can_be_chosen():
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        found = joblib.Parallel(2)(joblib.delayed(threads)() for _ in range(4))
+    assert {each for each, _ in found} == {1}
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_folds_side_by_side_have_the_results_of_one_after_the_other(backend):
+    estimator = classifier(backend=ONE_THREAD)
+    alone = cross_validate(estimator, X, y, cv=3, return_estimator=True)
+    with joblib.parallel_config(backend, n_jobs=2):
+        beside = cross_validate(estimator, X, y, cv=3, return_estimator=True)
+    assert alone["test_score"].min() > 0.8
+    np.testing.assert_array_equal(alone["test_score"], beside["test_score"])
+    for one, other in zip(alone["estimator"], beside["estimator"], strict=True):
+        for ours, theirs in zip(one.coefs_, other.coefs_, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_seeds_side_by_side():
+    alone = [coefficients(seed) for seed in range(3)]
+    beside = joblib.Parallel(2)(joblib.delayed(coefficients)(seed) for seed in range(3))
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)  # by the number of threads
+    assert not np.array_equal(alone[0], alone[1])
+
+
+# ---------------------------------------------------------------------------------- Dask
+
+
+def search_on_dask(scheduler, X, y):
+    from dask.distributed import Client
+
+    with Client(scheduler), joblib.parallel_config("dask"):
+        search = GridSearchCV(classifier(), {"alpha": [1e-4, 1e-2]}, cv=3)
+        return search.fit(X, y)
+
+
+def threads_on_dask(scheduler):
+    from dask.distributed import Client
+
+    with Client(scheduler), joblib.parallel_config("dask"):
+        return joblib.Parallel()(joblib.delayed(threads)() for _ in range(6))
+
+
+def test_a_search_on_dask():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        found = search_on_dask(cluster, X, y)
+        taken = threads_on_dask(cluster)
+    alone = GridSearchCV(classifier(), {"alpha": [1e-4, 1e-2]}, cv=3).fit(X, y)
+    name = "mean_test_score"
+    np.testing.assert_allclose(found.cv_results_[name], alone.cv_results_[name], atol=0.02)
+    assert found.score(X, y) > 0.9
+    assert {each for each, _ in taken} == {1}  # which Dask's processes have set for OpenMP
+    assert os.getpid() not in {process for _, process in taken}
