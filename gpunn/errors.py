@@ -157,11 +157,16 @@ class DistributedError(GpunnError, RuntimeError):
     ----------
     rank : int or None
         The one that has failed, if it is that.
+    elsewhere : bool
+        Whether another rank shows the reason, so that this one need not.
     """
 
-    def __init__(self, message: str, rank: int | None = None) -> None:
+    def __init__(
+        self, message: str, rank: int | None = None, *, elsewhere: bool | None = None
+    ) -> None:
         super().__init__(message)
         self.rank = rank
+        self.elsewhere = rank is not None if elsewhere is None else elsewhere
 
 
 class DivergenceError(GpunnError, ArithmeticError):

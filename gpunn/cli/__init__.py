@@ -22,13 +22,18 @@ from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.sweep import sweep
+from gpunn.cli.text import INTERRUPTED
 from gpunn.cli.train import train
-from gpunn.errors import DivergenceError, GpunnError, GpunnWarning, UnknownCategoryWarning
+from gpunn.errors import (
+    DistributedError,
+    DivergenceError,
+    GpunnError,
+    GpunnWarning,
+    UnknownCategoryWarning,
+)
 from gpunn.version import __version__
 
 __all__ = ["main"]
-
-INTERRUPTED = 130
 
 LARGE_DATA = (
     "data as large as that can be given as NPY files, which are read in chunks; other files "
@@ -65,6 +70,8 @@ class Commands(click.Group):
         except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
             raise
         except (GpunnError, OSError) as error:
+            if isinstance(error, DistributedError) and error.elsewhere:
+                raise click.exceptions.Exit(1) from error  # that rank has said why
             kind = Diverged if isinstance(error, DivergenceError) else Refused
             raise kind(message_of(error)) from error
         except MemoryError as error:

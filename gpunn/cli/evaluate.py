@@ -63,7 +63,7 @@ def evaluate(
     if target_path is not None and data_path is None:
         raise click.UsageError("--target-path needs --data-path")
     model, objects, config = load_run(run_dir, best, backend, allow_imports)
-    trainer = make_trainer(model, objects, config.training)
+    trainer = make_trainer(model, objects, config)
     if data_path is not None:
         part = read_part(data_path, target_path, config, model.metadata, objects.loss)
     else:

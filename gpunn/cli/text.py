@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["epoch_text", "metrics_text", "summary_table"]
+__all__ = ["INTERRUPTED", "epoch_text", "metrics_text", "summary_table"]
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as a shell has it."""
 
 BESIDE = ("epoch", "learning_rate", "seconds", "samples_per_second")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
-from gpunn.cli.text import metrics_text, summary_table
+from gpunn.cli.text import INTERRUPTED, metrics_text, summary_table
+from gpunn.errors import GpunnWarning
 
 if TYPE_CHECKING:
     from gpunn.config import Config
@@ -86,6 +89,7 @@ def train(
     Ctrl-C or SIGTERM ends training after the current step; what was trained so far is kept, and
     --resume goes on from there.
     """
+    from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
 
     if overwrite and resume:
@@ -102,12 +106,37 @@ def train(
     }
     given = {key: value for key, value in reading.items() if value}
     described = _configuration(config, targets, model, given, settings)
-    with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
-        experiment = build(described, described.get_backend(backend), allow_imports=allow_imports)
-        _train(experiment, folder, quiet)
+    ranks = described.get_communicator()
+
+    def experiment() -> Experiment:
+        ops = described.get_backend(backend, ranks)
+        return build(described, ops, allow_imports=allow_imports, communicator=ranks)
+
+    with Agreement.over(ranks).failing_together():
+        if ranks.rank:
+            stopped = _train_along(experiment)
+        else:
+            with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
+                stopped = _train(experiment(), folder, quiet)
+    if "Ctrl-C" in stopped and ranks.rank:
+        raise click.exceptions.Exit(INTERRUPTED)
+    if "Ctrl-C" in stopped:
+        raise KeyboardInterrupt
 
 
-def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
+def _train_along(experiment: Callable[[], Experiment]) -> str:
+    """Train as another rank than the first, which keeps the run and says what there is to say."""
+    logging.getLogger("gpunn").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GpunnWarning)
+        mine = experiment()
+        history = mine.run(progress=False)
+        mine.evaluate()
+    return history.stopped
+
+
+def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> str:
+    """Train, keep the run, and return why training ended before its last epoch, if it did."""
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
@@ -136,8 +165,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> None:
         say(f"\n{table}\n")
     say(_ending(experiment, metrics))
     say(f"\n{listing(folder.path)}")
-    if "Ctrl-C" in history.stopped:
-        raise KeyboardInterrupt
+    return history.stopped
 
 
 def _places(config: Path, output: Path | None) -> tuple[Path, Path]:

@@ -25,13 +25,13 @@ the top, which may be left out, and three tables:
     batch_size = 32
     metrics = ["accuracy"]
 
-A fourth table, `[backend_options]`, says how a CUDA device computes, and `[sweep]` what the trials
-of `gpunn sweep` differ in.
+A fourth table, `[backend_options]`, says how a CUDA device computes, `[distributed]` how several
+processes train together, and `[sweep]` what the trials of `gpunn sweep` differ in.
 
 Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
-(`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions` and `Sweep`; each key is an
-attribute. What it means is said in docs/configuration.md. A configuration that names its network is
-a `Draft` until `gpunn.experiment.build` has made that network.
+(`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`; each
+key is an attribute. What it means is said in docs/configuration.md. A configuration that names its
+network is a `Draft` until `gpunn.experiment.build` has made that network.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table of the name and parameters, such as
@@ -63,6 +63,7 @@ from gpunn.config.tables import (
     Config,
     DataSet,
     Digits,
+    Distributed,
     Draft,
     Model,
     Sweep,
@@ -85,6 +86,7 @@ __all__ = [
     "Config",
     "DataSet",
     "Digits",
+    "Distributed",
     "Draft",
     "Model",
     "SearchRange",

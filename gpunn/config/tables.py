@@ -11,9 +11,12 @@ from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 from gpunn.backends import Backend
-from gpunn.backends.selection import settle_backend
+from gpunn.backends.selection import choose_backend, settle_backend
 from gpunn.config.search import SearchRange, search_space
 from gpunn.configurable import check_fraction, check_integer, check_number, field_names
+from gpunn.distributed import Communicator, communicator
+from gpunn.distributed.communicator import TIMEOUT
+from gpunn.distributed.launch import local_device
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 from gpunn.tables import Kind
@@ -27,6 +30,7 @@ __all__ = [
     "Config",
     "DataSet",
     "Digits",
+    "Distributed",
     "Draft",
     "Model",
     "Sweep",
@@ -295,6 +299,16 @@ class Sweep(Table):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Distributed(Table):
+    """`[distributed]`: how several processes train together."""
+
+    communicator: Literal["auto", "none", "mpi"] = "auto"
+    timeout: Seconds = TIMEOUT
+    shards: Annotated[int, partial(check_integer, at_least=0)] = 0
+    batch_norm: Literal["synchronized", "local"] = "synchronized"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(Table):
     """The whole configuration."""
 
@@ -303,14 +317,28 @@ class Config(Table):
     training: Training
     backend: str = "auto"
     backend_options: BackendOptions | None = None
+    distributed: Distributed | None = None
     sweep: Sweep | None = None
     seed: Seed = 0
     dtype: Literal["float32", "float64"] = "float32"
 
-    def get_backend(self, argument: str | None = None) -> Backend:
-        """Return the backend, with the configuration's options; an argument takes precedence."""
+    def get_backend(
+        self, argument: str | None = None, communicator: Communicator | None = None
+    ) -> Backend:
+        """Return the backend, with the configuration's options; an argument takes precedence.
+
+        Of several processes on a machine, each gets a CUDA device of its own.
+        """
         options = self.backend_options or BackendOptions()
-        return settle_backend(argument, self.backend, **options.plain())
+        name = argument
+        if communicator is not None and communicator.local_size > 1:
+            name = local_device(choose_backend(argument, self.backend), communicator)
+        return settle_backend(name, self.backend, **options.plain())
+
+    def get_communicator(self) -> Communicator:
+        """Return the processes that train together; see `gpunn.distributed.communicator`."""
+        settings = self.distributed or Distributed()
+        return communicator(settings.communicator, settings.timeout)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from gpunn.distributed.communicator import Communicator
 from gpunn.distributed.watchdog import Watchdog
 from gpunn.errors import DistributedError
 
-__all__ = ["TIMEOUT", "Agreement"]
+__all__ = ["AgreedExit", "Agreement"]
 
-TIMEOUT = 300.0
-"""Seconds to wait for the other ranks, unless it is said how many."""
+
+class AgreedExit(SystemExit):
+    """The end of the program on all ranks, which know of it."""
 
 
 class Agreement:
@@ -26,17 +27,23 @@ class Agreement:
     Parameters
     ----------
     communicator : Communicator
-    timeout : float
-        Seconds to wait for the others before all end.
     """
 
-    def __init__(self, communicator: Communicator, timeout: float = TIMEOUT) -> None:
+    def __init__(self, communicator: Communicator) -> None:
         self.communicator = communicator
         self.rank, self.size = communicator.rank, communicator.size
-        self.watchdog = Watchdog(timeout, communicator.abort, communicator.rank)
+        self.watchdog = Watchdog(communicator.timeout, communicator.abort, communicator.rank)
         self._in_step = self._ended = False
         if not self.alone:
             self.watchdog.start()
+
+    @classmethod
+    def over(cls, communicator: Communicator) -> Agreement:
+        """Return the one that belongs to a communicator."""
+        if communicator.agreement is None:
+            communicator.agreement = cls(communicator)
+        found: Agreement = communicator.agreement
+        return found
 
     @property
     def alone(self) -> bool:
@@ -74,7 +81,8 @@ class Agreement:
             self._ended = True
             raise DistributedError(
                 f"the ranks are at different places: {', '.join(sorted(different))}. Each has to "
-                "make the same calls in the same order"
+                "make the same calls in the same order",
+                elsewhere=self.rank > 0,
             )
         return [value for _, _, value in found]
 
@@ -106,9 +114,18 @@ class Agreement:
             yield
         self._in_step = False
 
+    @contextmanager
+    def failing_together(self) -> Iterator[None]:
+        """Have all ranks fail where this one does, in this context."""
+        try:
+            yield
+        except BaseException as error:
+            self.fail(error)
+            raise
+
     def fail(self, error: BaseException) -> None:
         """Tell the others, wherever they are, that this rank has failed."""
-        if self.alone or self._ended or isinstance(error, DistributedError):
+        if self.alone or self._ended or isinstance(error, DistributedError | AgreedExit):
             return
         self._ended = True
         if self._in_step:

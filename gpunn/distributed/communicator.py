@@ -6,7 +6,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["Communicator"]
+__all__ = ["TIMEOUT", "Communicator"]
+
+TIMEOUT = 300.0
+"""Seconds to wait for the other ranks, unless it is said how many."""
 
 
 class Communicator:
@@ -23,6 +26,10 @@ class Communicator:
         Number of processes.
     local_rank, local_size : int
         The same among the processes on this machine.
+    timeout : float
+        Seconds to wait for the others before all end.
+    agreement : Agreement or None
+        What carries messages over it, once there is one; see `Agreement.over`.
     """
 
     name = "none"
@@ -32,6 +39,8 @@ class Communicator:
     ) -> None:
         self.rank, self.size = rank, size
         self.local_rank, self.local_size = local_rank, local_size
+        self.timeout = TIMEOUT
+        self.agreement: Any = None
 
     def __repr__(self) -> str:
         return f"<gpunn communicator {self.name!r}, rank {self.rank} of {self.size}>"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Mapping
+from types import TracebackType
 
 from gpunn.backends.thread_count import OPENMP, VARIABLE, usable_cores
-from gpunn.configurable import check_choice
-from gpunn.distributed.communicator import Communicator
+from gpunn.configurable import check_choice, check_number
+from gpunn.distributed.communicator import TIMEOUT, Communicator
 from gpunn.errors import DistributedError, MissingPackageError
 
-__all__ = ["communicator", "launched", "share_of_cores"]
+__all__ = ["communicator", "launched", "local_device", "share_of_cores"]
 
 LAUNCHERS = {
     "PMI_SIZE": "MPICH's or Slurm's launcher (PMI_SIZE)",
@@ -30,7 +32,7 @@ def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
     return 1, ""
 
 
-def communicator(name: str = "auto") -> Communicator:
+def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     """Return the communicator of the processes that were started together.
 
     Parameters
@@ -38,6 +40,8 @@ def communicator(name: str = "auto") -> Communicator:
     name : {"auto", "none", "mpi"}
         "auto" is MPI where a launcher such as `mpiexec` or `srun` has started several processes,
         and a world of one process otherwise; "none" is always the latter.
+    timeout : float
+        Seconds to wait for the other processes before all end.
 
     Raises
     ------
@@ -48,6 +52,7 @@ def communicator(name: str = "auto") -> Communicator:
         built for another MPI than the launcher's.
     """
     check_choice("communicator", name, ("auto", "none", "mpi"))
+    timeout = check_number("timeout", timeout, above=0)
     expected, launcher = launched()
     if name == "none" or (name == "auto" and expected == 1):
         return Communicator()
@@ -70,8 +75,27 @@ def communicator(name: str = "auto") -> Communicator:
             "of that MPI, or install mpi4py for the launcher's"
         )
     found = MPICommunicator(world)
+    found.timeout = timeout
     share_of_cores(found.local_size)
+    if found.size > 1:
+        end_together(found)
     return found
+
+
+def end_together(found: Communicator) -> None:
+    """Have an error that nobody catches end all processes, and not leave the others waiting."""
+    before = sys.excepthook
+
+    def hook(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        if not (isinstance(error, DistributedError) and error.elsewhere):
+            before(kind, error, traceback)  # else that rank has said it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        found.abort()
+
+    sys.excepthook = hook
 
 
 def share_of_cores(processes: int) -> None:
@@ -83,3 +107,27 @@ def share_of_cores(processes: int) -> None:
         cores, all_cores = usable_cores(), os.cpu_count() or 1
         if cores == all_cores:
             os.environ[VARIABLE] = str(max(1, cores // processes))
+
+
+def local_device(backend: str, found: Communicator) -> str:
+    """Return the name of the backend of one of several processes on a machine.
+
+    "cupy" is the device with the number of the process there, or the only one that the launcher
+    lets it see.
+    """
+    if backend not in ("cupy", "auto"):
+        return backend
+    devices = cuda_devices()
+    if backend == "auto" and not devices:
+        return "numpy"
+    return f"cupy:{found.local_rank}" if devices != 1 else "cupy"
+
+
+def cuda_devices() -> int:
+    """Return how many CUDA devices this process can use; 0 without CuPy."""
+    try:
+        import cupy
+
+        return int(cupy.cuda.runtime.getDeviceCount())
+    except Exception:  # whatever a driver says that isn't there
+        return 0

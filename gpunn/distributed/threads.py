@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -61,10 +62,11 @@ class ThreadCommunicator(Communicator):
         with TURNS.handed_over():
             try:
                 world.barrier.wait()
-                found = list(world.given)
-                world.barrier.wait()  # nobody gives anything new before all have looked
             except threading.BrokenBarrierError:
                 raise DistributedError("another rank has failed") from None
+            found = list(world.given)
+            with suppress(threading.BrokenBarrierError):
+                world.barrier.wait()  # nobody gives anything new before all have looked
         return found
 
 

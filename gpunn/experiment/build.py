@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.config import Config, Draft, TableFile, Training
+from gpunn.config import Config, Distributed, Draft, TableFile, Training
+from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
 from gpunn.experiment.data import load, warn_of_constant_columns
 from gpunn.experiment.monitoring import best_rule, settle_monitors
@@ -115,7 +116,13 @@ def evaluate_part(trainer: Trainer, part: Part) -> dict[str, float]:
     return trainer.evaluate_subset(builder.subset(data, part.indices))
 
 
-def build(config: Config, backend: str | Backend, *, allow_imports: bool = False) -> Experiment:
+def build(
+    config: Config,
+    backend: str | Backend,
+    *,
+    allow_imports: bool = False,
+    communicator: Communicator | None = None,
+) -> Experiment:
     """Make everything that a configuration describes.
 
     Parameters
@@ -125,6 +132,8 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
         A name takes precedence over the configuration's; see `Config.get_backend`.
     allow_imports : bool
         Whether the configuration may import classes, which runs their modules' code.
+    communicator : Communicator or None
+        The processes that train together.
 
     Raises
     ------
@@ -150,7 +159,7 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
         objects = Objects(config, allow_imports)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
-    trainer = make_trainer(model, objects, config.training)
+    trainer = make_trainer(model, objects, config, communicator)
     parts = parts.with_classes(trainer.loss, model.output_shape[0])
     model.metadata = dict(parts.metadata)
     model.schema = schema
@@ -175,8 +184,14 @@ def build(config: Config, backend: str | Backend, *, allow_imports: bool = False
     )
 
 
-def make_trainer(model: Sequential, objects: Objects, training: Training) -> Trainer:
+def make_trainer(
+    model: Sequential,
+    objects: Objects,
+    config: Config,
+    communicator: Communicator | None = None,
+) -> Trainer:
     """Return the trainer of a network, which is what evaluates it too."""
+    training, distributed = config.training, config.distributed or Distributed()
     try:
         return Trainer(
             model,
@@ -185,9 +200,13 @@ def make_trainer(model: Sequential, objects: Objects, training: Training) -> Tra
             objects.metrics,
             gradient_accumulation=training.gradient_accumulation,
             on_divergence=training.on_divergence,
+            communicator=communicator,
+            shards=distributed.shards,
+            batch_norm=distributed.batch_norm,
         )
     except ArgumentError as error:
-        raise ConfigError(f"training.{error}") from error
+        where = "distributed" if str(error).startswith("shards") else "training"
+        raise ConfigError(f"{where}.{error}") from error
 
 
 def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Parts]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
 from gpunn.randomness import permutations
@@ -73,7 +74,7 @@ class TrainingLoop:
         DistributedError
             If another rank has failed; it names the rank and why.
         """
-        with self.ranks.failing_together():
+        with self.ranks.agreement.failing_together():
             return self._run()
 
     def _run(self) -> History:
@@ -87,7 +88,7 @@ class TrainingLoop:
                 elif logs := self._train_epoch():
                     self._end_epoch(logs)
         if exit_status is not None:
-            raise SystemExit(exit_status)
+            raise AgreedExit(exit_status)
         return self.trainer.history
 
     def _train_epoch(self) -> dict[str, float]:
@@ -158,6 +159,8 @@ class TrainingLoop:
         progress, interruption = self.progress, self.session.interruption
         self.session.call(lambda callback: callback.on_interruption(self.trainer))
         progress.stop_reason = interruption.reason
+        if not self.ranks.first:
+            return
         LOG.warning(
             "Training was %s after update %d, with %d of %d epochs done",
             *(progress.stop_reason, progress.updates, progress.epoch, self.last_epoch),

@@ -7,13 +7,12 @@ state, rank 0 asks the others to do the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from gpunn.distributed.agreement import TIMEOUT, Agreement
+from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.communicator import Communicator
 from gpunn.distributed.shares import Shares
 
@@ -30,8 +29,6 @@ class Ranks:
     communicator : Communicator
     shards : int
         Shards of each batch; 0 is one for each process.
-    timeout : float
-        Seconds to wait for the others.
 
     Attributes
     ----------
@@ -40,13 +37,11 @@ class Ranks:
         Which shards of each batch this process has.
     """
 
-    def __init__(
-        self, communicator: Communicator | None = None, shards: int = 0, timeout: float = TIMEOUT
-    ) -> None:
+    def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
         self.communicator = communicator or Communicator()
         self.rank, self.size = self.communicator.rank, self.communicator.size
         self.shares = Shares.of_rank(self.rank, self.size, shards)
-        self.agreement = Agreement(self.communicator, timeout)
+        self.agreement = Agreement.over(self.communicator)
         self._leads = False
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
@@ -67,15 +62,6 @@ class Ranks:
     def leading(self) -> bool:
         """Whether rank 0 runs code that the others don't."""
         return self._leads
-
-    @contextmanager
-    def failing_together(self) -> Iterator[None]:
-        """Have all ranks fail where this one does, in this context."""
-        try:
-            yield
-        except BaseException as error:
-            self.agreement.fail(error)
-            raise
 
     def lead(
         self,

@@ -205,7 +205,8 @@ class TrainingSession:
                 if theirs[name] != value:
                     raise DistributedError(
                         f"{name}: rank {rank} has {theirs[name]}, and rank 0 {value}; all ranks "
-                        "have to train the same network on the same data"
+                        "have to train the same network on the same data",
+                        elsewhere=not self.ranks.first,
                     )
 
     def call(self, function: Callable[[Callback], None]) -> None:
@@ -245,15 +246,12 @@ class TrainingSession:
 
     def _resume(self) -> CallbackStates | None:
         """Check what fits together, and go on from a checkpoint, or from where the trainer is."""
-        trainer, progress, source = self.trainer, self.trainer.progress, self.options.resume_from
+        trainer, progress = self.trainer, self.trainer.progress
         names = trainer.log_names_of(self.validation is not None)
         trainer.optimizer.schedule.check({name: trainer.larger_is_better[name] for name in names})
         states = None
-        if source is not None:
-            checkpoint = None
-            if self.ranks.first:  # so that the others need not see the file
-                checkpoint = source if isinstance(source, Checkpoint) else newest_checkpoint(source)
-            checkpoint = self.ranks.agreement.of_first(checkpoint, "a checkpoint")
+        checkpoint = self.ranks.agreement.of_first(self._checkpoint(), "a checkpoint")
+        if checkpoint is not None:
             states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
         trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
         trainer.history.larger_is_better = trainer.larger_is_better
@@ -265,6 +263,13 @@ class TrainingSession:
                 LOG.warning("The epoch that was cut short begins anew: the data or batches differ")
                 progress.cursor = None
         return states
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """Return the checkpoint to go on from, on rank 0: the others need not see its file."""
+        source = self.options.resume_from
+        if source is None or not self.ranks.first:
+            return None
+        return source if isinstance(source, Checkpoint) else newest_checkpoint(source)
 
     def _may_go_on(self) -> bool:
         """Return whether the epoch that was cut short is one of this call."""

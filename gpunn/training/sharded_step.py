@@ -123,7 +123,8 @@ class ShardedStep(TrainStep):
         if different:
             raise DistributedError(
                 f"the parameters of rank {different[0]} are no longer those of rank 0: something "
-                "has changed them, or a setting of the training, on one rank alone"
+                "has changed them, or a setting of the training, on one rank alone",
+                elsewhere=not self.ranks.first,
             )
 
     # ------------------------------------------------------------------------------ the update

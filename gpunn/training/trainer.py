@@ -309,7 +309,7 @@ class Trainer:
         A network with a `Standardization` layer takes that layer's means and standard deviations
         from the training rows of the first call.
         """
-        with self.ranks.failing_together():
+        with self.ranks.agreement.failing_together():
             epochs = check_integer("epochs", epochs, at_least=0)
             batch_size = check_integer("batch_size", batch_size)
             shuffle, progress = check_flag("shuffle", shuffle), check_flag("progress", progress)

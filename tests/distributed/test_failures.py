@@ -1,0 +1,134 @@
+"""Whatever happens to a rank, all end, with a status that says so and the reason once."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from mpi import ended, needs_mpi, run, start
+from worlds import trained, values
+
+from gpunn.distributed import run_threads
+from gpunn.errors import DistributedError, DivergenceError
+from gpunn.optimizers import SGD
+
+PROGRAM = Path(__file__).with_name("troubled_training.py")
+WAITS = "has waited 1 s for the other ranks"
+STOPPED = "Training was {} after update 51"
+
+CASES = {
+    "error in a step": (1, "raise", "step", 1, "ValueError: there is trouble"),
+    "error in a callback": (0, "raise", "callback", 1, "ValueError: there is trouble"),
+    "error at the start": (1, "raise", "start", 1, "ValueError: there is trouble"),
+    "exit in a step": (0, "exit", "step", 1, "SystemExit: 3"),
+    "exit in a callback": (0, "exit", "callback", None, None),
+    "exit at the start": (1, "exit", "start", 1, f"rank 0 {WAITS} (what is to be trained)"),
+    "SIGKILL": (1, "SIGKILL", "step", None, None),
+    "SIGSTOP in a step": (0, "SIGSTOP", "step", 1, f"rank 1 {WAITS} (an update)"),
+    "SIGSTOP between": (0, "SIGSTOP", "callback", 1, f"rank 1 {WAITS} (callbacks of rank 0)"),
+    "SIGTERM": (1, "SIGTERM", "step", 143, STOPPED.format("ended by SIGTERM")),
+    "SIGINT": (1, "SIGINT", "step", 0, STOPPED.format("interrupted by Ctrl-C")),
+    "other data": (1, "data", "-", 1, "DistributedError: data: rank 1 has"),
+    "another seed": (1, "seed", "-", 1, "DistributedError: network: rank 1 has"),
+}
+
+
+@needs_mpi
+@pytest.mark.parametrize("case", CASES)
+def test_all_ranks_end(case, tmp_path):
+    rank, what, where, expected, message = CASES[case]
+    status, output = run(2, PROGRAM, rank, what, where, 1, tmp_path)
+    if expected is None:
+        assert status != 0
+    else:
+        assert status == expected, output
+    if message is not None:
+        assert output.count(message) == 1, output
+    if what in ("SIGTERM", "SIGINT"):
+        assert [path.name for path in tmp_path.iterdir() if path.stem == "51"] == ["51.gpunn"]
+
+
+@needs_mpi
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_launcher_ends_all_ranks_after_the_same_update(number, tmp_path):
+    process = start(2, PROGRAM, 0, "-", "-", 60, tmp_path)
+    while not list(tmp_path.glob("*.gpunn")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, output = ended(process)
+    assert output.count("Training was") == 1, output
+
+
+def test_an_error_of_one_rank_is_that_of_all():
+    def go(communicator):
+        if communicator.rank == 1:
+            return trained(communicator, batch_size=0)
+        with pytest.raises(DistributedError, match=r"rank 1 has failed: .*batch_size") as error:
+            trained(communicator)
+        assert error.value.rank == 1
+        return None
+
+    with pytest.raises(ValueError, match="batch_size: expected a whole number >= 1; got 0"):
+        run_threads(3, go)
+
+
+def diverging(communicator=None, on_divergence="stop"):
+    return trained(
+        communicator,
+        "float32",
+        optimizer=lambda: SGD(1e25),
+        on_divergence=on_divergence,
+        report_every=3,
+        epochs=1,
+    )
+
+
+def test_all_ranks_find_the_same_divergence():
+    with pytest.raises(DivergenceError) as alone:
+        diverging()
+    with pytest.raises(DivergenceError) as together:
+        run_threads(3, diverging)
+    assert str(together.value) == str(alone.value)
+
+
+def test_ranks_recover_together():
+    weights = [1e30] + [1.0] * 102
+
+    def go(communicator=None):
+        return trained(
+            communicator,
+            "float32",
+            optimizer=lambda: SGD(1e3, max_norm=1e3),
+            on_divergence="skip",
+            report_every=3,
+            epochs=1,
+            sample_weight=weights,
+        )
+
+    ranks = run_threads(2, go)
+    assert (values(ranks[0]) == values(ranks[1])).all()
+
+
+def test_calls_in_another_order_are_an_error():
+    def go(communicator):
+        agreement = trained(communicator, epochs=1).ranks.agreement
+        with pytest.raises(DistributedError, match="the ranks are at different places: one, two"):
+            agreement.gather(0, "two" if communicator.rank else "one")
+
+    run_threads(2, go)
+
+
+def test_ranks_that_have_drifted_apart_are_found():
+    def go(communicator):
+        this = trained(communicator, epochs=1)
+        step = this.device_state.step
+        step.sum_parameters()
+        step.statistics.collect()
+        step.check_equal()
+        this.model.parameters.values[0] += communicator.rank
+        step.sum_parameters()
+        step.statistics.collect()
+        with pytest.raises(DistributedError, match="rank 1 are no longer those of rank 0"):
+            step.check_equal()
+
+    run_threads(2, go)

@@ -1,0 +1,51 @@
+"""Starting programs with mpiexec, each within a limit of time: a hang is a failed test."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MPIEXEC = shutil.which(
+    "mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+)
+LIMIT = 120
+"""Seconds; what is started takes one or two, and a machine may be busy."""
+
+needs_mpi = pytest.mark.skipif(
+    MPIEXEC is None or importlib.util.find_spec("mpi4py") is None,
+    reason="mpi4py and mpiexec are needed: pip install '.[mpi]' mpich",
+)
+
+
+def start(ranks, *command, **options):
+    """Return a running program of several ranks; its standard error is in its output."""
+    threads = {"GPUNN_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [MPIEXEC, "-n", str(ranks), sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **threads},
+        **options,
+    )
+
+
+def ended(process):
+    """Return the status and the output of a program, once it has ended."""
+    try:
+        output, _ = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+        pytest.fail(f"did not end within {LIMIT} s; its output:\n{output}")
+    return process.returncode, output
+
+
+def run(ranks, *command, **options):
+    """Run a program with several ranks, and return its status and its output."""
+    return ended(start(ranks, *command, **options))
