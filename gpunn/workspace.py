@@ -42,8 +42,9 @@ class Workspace:
         What a schedule gives an owner's setting in this pass, on the device, by the owner's `id`.
     collectives : Collectives or None
         What batch normalisation needs to take the rows of all ranks together, if it does.
-    batch_rows : int
-        Rows of the batch that a pass of several ranks is a part of.
+    keeps_averages : bool
+        Whether batch normalisation updates its running averages: of a batch's shards that are
+        normalised one by one, only the first does.
     outputs : dict of object to list of array
         By layer that contains layers: the outputs of these in this forward pass.
     """
@@ -59,7 +60,7 @@ class Workspace:
         self.passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None
-        self._place, self.batch_rows = (0, 1), 0
+        self._place, self.keeps_averages = (0, 1), True
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
@@ -88,9 +89,9 @@ class Workspace:
             self._slices[owner, name, rows] = view
         return view
 
-    def place_in_batch(self, first: int, rows: int, batch_rows: int) -> None:
+    def place_in_batch(self, first: int, rows: int, shard: int) -> None:
         """Say which rows of a batch the next pass has: so many, from number `first` on."""
-        self._place, self.batch_rows = (first, max(1, rows)), batch_rows
+        self._place, self.keeps_averages = (first, max(1, rows)), shard == 0
 
     def first_element(self, x: Array) -> int:
         """Return which number the first element of x has in the array of the whole batch."""

@@ -109,6 +109,7 @@ def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
 @click.version_option(__version__, prog_name="gpunn")
 def main() -> None:
     """Train neural networks on NumPy or CuPy, from a configuration in TOML."""
+    refuse_several_ranks()
     # What gpunn logs, such as the backend that "auto" chose, goes to standard error as it is.
     logging.basicConfig(format="%(message)s")
     # A script's log, such as that of a CI job, should tell what the first minute went into.
@@ -117,3 +118,22 @@ def main() -> None:
     # so that no file there hides an installed module.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
+
+
+TOGETHER = ("train", "sweep", "doctor")
+"""Commands that several ranks can run, together or each by itself."""
+
+
+def refuse_several_ranks() -> None:
+    """Raise an error where a launcher has started several ranks of a command for one process."""
+    command = click.get_current_context().invoked_subcommand
+    if command in TOGETHER:
+        return
+    from gpunn.distributed.launch import launched
+
+    size, launcher = launched()
+    if size > 1:
+        raise Refused(
+            f"gpunn {command}: {launcher} has started {size} processes, and this command is for "
+            f"one; only {' and '.join(TOGETHER[:2])} are for several"
+        )

@@ -84,7 +84,7 @@ class BatchNorm(Layer):
             values["shift"],
             values["running_mean"],
             values["running_variance"],
-            self.momentum,
+            self.momentum if workspace.keeps_averages else 1.0,
             self.epsilon,
             workspace.rows(self, "normalized", x.shape[0], x.shape[1:]),
             workspace.fixed(self, "inverse_std", x.shape[1:]),

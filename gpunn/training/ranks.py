@@ -35,18 +35,21 @@ class Ranks:
     rank, size : int
     shares : Shares
         Which shards of each batch this process has.
+    fixed_shards : bool
+        Whether the shards are as many as was said, whatever the number of processes.
     """
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
         self.communicator = communicator or Communicator()
         self.rank, self.size = self.communicator.rank, self.communicator.size
         self.shares = Shares.of_rank(self.rank, self.size, shards)
+        self.fixed_shards = shards > 0
         self.agreement = Agreement.over(self.communicator)
         self._leads = False
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
         """Return what a copy or a pickle is made from: one process, with the same shards."""
-        return Ranks, (None, self.shares.shards if self.alone else 0)
+        return Ranks, (None, self.shares.shards if self.alone and self.fixed_shards else 0)
 
     @property
     def alone(self) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
-from gpunn.layers.base import family
+from gpunn.layers.base import Synchronizing, family
 from gpunn.network import Sequential
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
@@ -97,6 +97,14 @@ class TrainingSession:
         if options.shuffle_members and not self.ranks.shares.whole:
             raise ArgumentError(
                 "shuffle_members: can't be given where batches are divided among ranks or shards"
+            )
+        together = [
+            each for each in family(*trainer.model.layers) if isinstance(each, Synchronizing)
+        ]
+        if together and self.ranks.fixed_shards and trainer.batch_norm == "synchronized":
+            raise ArgumentError(
+                f"shards: the layer {together[0].name!r} takes the rows of all ranks together, "
+                "which can't be done shard by shard; choose batch_norm='local', or shards=0"
             )
         batch_size = min(options.batch_size, rows)
         self.plan = EpochPlan(

@@ -63,6 +63,10 @@ class ShardedStep(TrainStep):
         self._layers = [layer for layer in layers if isinstance(layer, Synchronizing)]
         if synchronized and not ranks.alone:
             self.workspace.collectives = self._collectives
+        buffers = parameters.buffers
+        self._has_averages = bool(self._layers) and not synchronized and not ranks.alone
+        length = buffers.shape[0] if self._has_averages else 0
+        self._buffers = ops.zeros((ranks.size, length), dtype)
         padded = self.block.length * ranks.size
         direct = count == 1 and self.rows_per_update == self.batch_size
         own = parameters.padded("gradients", padded) if direct else None
@@ -180,7 +184,7 @@ class ShardedStep(TrainStep):
             passed = False
             for shard, (start, stop) in enumerate(self.shares.each(batch)):
                 self.statistics.select(shard)
-                workspace.place_in_batch(start, stop - start, batch)
+                workspace.place_in_batch(start, stop - start, self.shares.first + shard)
                 if start == stop:
                     self._without_rows()
                     continue
@@ -254,6 +258,10 @@ class ShardedStep(TrainStep):
         else:  # more ranks than there are parameters to divide
             ops.count_update(counters)
         self._share_values()
+        if self._has_averages:  # which those of the first shard are
+            buffers = self.model.parameters.buffers
+            self._collectives.all_gather(buffers, self._buffers)
+            ops.assign(self._buffers[0], buffers)
 
     def _clip(self, gradients: Array, max_norm: float) -> None:
         """Clip by the norm over all ranks; its parts are those of the shards."""

@@ -5,9 +5,9 @@ from worlds import WEIGHTS, history, trained, values
 
 from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from gpunn.distributed import run_threads
-from gpunn.errors import DistributedError
-from gpunn.layers import Dense, Dropout
-from gpunn.optimizers import Adam
+from gpunn.errors import ArgumentError, DistributedError
+from gpunn.layers import BatchNorm, Dense, Dropout
+from gpunn.optimizers import SGD, Adam
 
 
 def layers():
@@ -39,6 +39,26 @@ def test_the_number_of_ranks_changes_no_bit(accumulation):
     (one,) = run_threads(1, go)
     for size in (2, 4):
         assert run_threads(size, go) == [one] * size
+
+
+def normed():
+    return [Dense(16), BatchNorm(), Dropout(0.3), Dense(3)]
+
+
+def test_local_batch_norm_is_that_of_each_shard():
+    def go(communicator):
+        options = {"batch_norm": "local", "shards": 4, "validation_split": 0.2}
+        this = trained(communicator, "float32", normed, lambda: SGD(0.05), **options)
+        return values(this).tobytes(), history(this)
+
+    (one,) = run_threads(1, go)
+    for size in (2, 4):
+        assert run_threads(size, go) == [one] * size
+
+
+def test_synchronised_batch_norm_has_no_shards():
+    with pytest.raises(ArgumentError, match=r"shards: the layer 'batch_norm' .* shards=0"):
+        trained(layers=normed, shards=2)
 
 
 class Interrupt(Callback):

@@ -1,6 +1,7 @@
 """Kill trainings at random moments, resume them, and compare with trainings that were left alone.
 
     python -m tests.robustness.kill_and_resume [--kills 200] [--sigterm] [--emulated] [--seed 0]
+    python -m tests.robustness.kill_and_resume --ranks
 
 Each run is `gpunn train ... --resume` in a process of its own, which gets SIGKILL after a random
 time, again and again until one of the processes comes to its end. Checkpoints are written every few
@@ -12,12 +13,18 @@ must stay whole, and so must files of others in the folder. What a killed proces
 be gone at the end. --emulated uses CuPy on the tests' emulated CUDA device (it needs the extra
 `emulated`), --sigterm sends SIGTERM instead, --only takes the configurations with a word in their
 names.
+
+With --ranks each process is `mpiexec -n N gpunn train`, N being 1, 2 or 4 by chance, with four
+shards of each batch, and the signal goes to one of the ranks by chance. All ranks have to end
+within a minute, or it counts as a hang. What they are compared with was trained by one process.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -145,6 +152,13 @@ FOREIGN = {
 OWN = "[0-9]" * 10 + ".safetensors"
 """Names of the checkpoints that a run writes."""
 
+MPIEXEC = shutil.which(
+    "mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+)
+
+HANG = 60
+"""Seconds in which all ranks have to end."""
+
 DIVERGED = 1
 """Exit status of a training that diverged."""
 
@@ -178,6 +192,7 @@ class Training:
 
     emulated: bool
     signal: signal.Signals
+    ranks: random.Random | None = None
 
     def go_on(self, config: Path, run: Path, epochs: int, limit: float | None) -> int | None:
         """Begin or go on with a training; return its exit status, None if the signal ended it."""
@@ -185,24 +200,63 @@ class Training:
         if self.emulated:
             command[1:] = ["-c", EMULATED.format(tests=str(REPOSITORY / "tests"))]
         arguments = ["train", str(config), "--output", str(run), "--resume", "--quiet"]
+        if self.ranks is not None:
+            arguments += ["--set", "distributed.shards=4", "--set", "distributed.batch_norm=local"]
+            if limit is not None:
+                size = self.ranks.choice((1, 2, 4))
+                command = [str(MPIEXEC), "-n", str(size), *command]
         process = subprocess.Popen(
             [*command, *arguments, "--set", f"training.epochs={epochs}"],
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **({"GPUNN_THREADS": "1"} if self.ranks else {})},
         )
+        killed = False
         try:
             _, said = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            process.send_signal(self.signal)
-            _, said = process.communicate()
-        # SIGTERM is a signal like others until training begins.
-        if process.returncode in (-self.signal, 128 + self.signal):
+            killed = self.send(process)
+            _, said = process.communicate(timeout=HANG if self.ranks else None)
+        # SIGTERM is a signal like others until training begins. A launcher that has lost a rank
+        # has a status of its own.
+        ends = (-self.signal, 128 + self.signal)
+        lost_rank = self.ranks is not None and killed and process.returncode not in (0, DIVERGED)
+        if process.returncode in ends or lost_rank:
             return None
         if process.returncode not in (0, DIVERGED):
             raise RuntimeError(f"gpunn ended with {process.returncode}:\n{said}")
         return process.returncode
+
+    def send(self, process: subprocess.Popen[str]) -> bool:
+        """Send the signal to a process, or to one of the ranks that it has started."""
+        started = ranks_of(process.pid) if self.ranks is not None else []
+        if self.ranks is None or not started:
+            process.send_signal(self.signal)
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.ranks.choice(started), self.signal)
+            return True
+        return False
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """Return the numbers of the Python processes below one, on Linux."""
+    children: dict[int, list[int]] = {}
+    python: set[int] = set()
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            name, _, rest = (entry / "stat").read_text().rpartition(")")
+            children.setdefault(int(rest.split()[1]), []).append(int(entry.name))
+            if "(python" in name:
+                python.add(int(entry.name))
+    found, below = [], [launcher]
+    while below:
+        more = children.get(below.pop(), [])
+        found += [number for number in more if number in python]
+        below += more
+    return found
 
 
 def stage(run: Path) -> str:
@@ -344,6 +398,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--emulated", action="store_true")
     parser.add_argument("--sigterm", action="store_true", help="SIGTERM instead of SIGKILL")
+    parser.add_argument("--ranks", action="store_true", help="1, 2 or 4 ranks by chance")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--every", type=int, default=5, help="updates between checkpoints")
@@ -354,7 +409,10 @@ def main() -> int:
     if not names:
         parser.error(f"--only: none of {list(CONFIGS)} has {options.only!r} in its name")
     number = signal.SIGTERM if options.sigterm else signal.SIGKILL
-    training = Training(options.emulated, number)
+    if options.ranks and MPIEXEC is None:
+        parser.error("--ranks: there is no mpiexec")
+    ranks = random.Random(options.seed) if options.ranks else None
+    training = Training(options.emulated, number, ranks)
     hunt = Hunt(training, random.Random(options.seed), options.kills)
     runs, different = 0, 0
     lengths = (options.epochs, options.epochs + max(1, options.epochs // 2))
@@ -376,6 +434,7 @@ def main() -> int:
             print(f"run {runs} ({name}): {hunt.kills - before} kills, {found}", flush=True)
     figures = {
         "backend": "emulated CuPy" if options.emulated else "NumPy",
+        "ranks": "1, 2 or 4" if options.ranks else "1",
         "seed": options.seed,
         "kills": hunt.kills,
         "runs": runs,
