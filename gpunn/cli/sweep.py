@@ -60,9 +60,12 @@ def sweep(
     Ctrl-C or SIGTERM ends this process's trial; the other processes go on.
     """
     from gpunn.cli.sweep_output import SweepOutput, conclusion, table
+    from gpunn.distributed.launch import share_of_cores
     from gpunn.sweep import run_worker
+    from gpunn.sweep.process import neighbours
     from gpunn.sweep.source import Source
 
+    share_of_cores(neighbours())
     output = output or Path("runs", f"{config.stem}-sweep")
     source = Source(config, settings, backend, allow_imports)
     bars = not quiet and sys.stderr.isatty()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,10 @@ from gpunn.configurable import field_names, key_path
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 
-__all__ = ["SearchRange", "search_space"]
+__all__ = ["SearchRange", "check_grid", "search_space"]
+
+MOST_IN_GRID = 10_000
+"""Values of a key in a grid. Nobody waits for the end of a larger one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,21 @@ class SearchRange:
         return [self.low, self.high] if self.choices is None else list(self.choices)
 
     @property
+    def grid(self) -> Sequence[Any]:
+        """All values one by one; none if there is one between any two."""
+        if self.choices is not None:
+            return self.choices
+        assert self.low is not None
+        assert self.high is not None
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return range(self.low, self.high + 1, int(self.step or 1))
+        if self.step is None:
+            return ()
+        low, step = Decimal(str(self.low)), Decimal(str(self.step))
+        count = int((Decimal(str(self.high)) - low) / step) + 1
+        return [float(low + number * step) for number in range(min(count, MOST_IN_GRID + 1))]
+
+    @property
     def labels(self) -> dict[Any, Any]:
         """The choices by what stands for them in a study, which knows no lists and tables."""
         return {label(choice): choice for choice in self.choices or ()}
@@ -158,6 +176,22 @@ def search_space(path: str, value: dict[str, Any]) -> dict[str, SearchRange]:
             '"training.batch_size" = { choices = [32, 64] }'
         )
     return found
+
+
+def check_grid(space: Mapping[str, SearchRange]) -> None:
+    """Raise an ArgumentError unless each key's values can be gone through one by one."""
+    for path, each in space.items():
+        if each.log:
+            raise ArgumentError(f"parameters.{path}.log: 'grid' goes through evenly spaced values")
+        if not each.grid:
+            raise ArgumentError(
+                f"parameters.{path}.step: this key is needed, or 'choices'; 'grid' goes through "
+                "all values one by one"
+            )
+        if len(each.grid) > MOST_IN_GRID:
+            raise ArgumentError(
+                f"parameters.{path}: expected at most {MOST_IN_GRID:,} values for 'grid'; got more"
+            )
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:

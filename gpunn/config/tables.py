@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from gpunn.backends import Backend
 from gpunn.backends.selection import choose_backend, settle_backend
-from gpunn.config.search import SearchRange, search_space
+from gpunn.config.search import SearchRange, check_grid, search_space
 from gpunn.configurable import check_fraction, check_integer, check_number, field_names
 from gpunn.distributed import Communicator, communicator
 from gpunn.distributed.communicator import TIMEOUT
@@ -283,10 +283,14 @@ class Sweep(Table):
     trials: Count = 20
     metric: str | None = None
     metric_mode: Literal["auto", "min", "max"] = "auto"
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
     pruner: Literal["median", "halving", "none"] = "median"
     least_epochs: Count = 1
     seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        if self.sampler == "grid":
+            check_grid(self.space)
 
     @property
     def space(self) -> dict[str, SearchRange]:

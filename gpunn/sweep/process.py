@@ -1,12 +1,22 @@
-"""Which process trains a trial, and whether it is still there."""
+"""Which process trains a trial, whether it is still there, and how many there are beside it."""
 
 from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["is_gone", "this_process"]
+__all__ = ["is_gone", "neighbours", "this_process"]
+
+LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+"""In which variables launchers (of Open MPI, MPICH) say how many processes they started here."""
+
+
+def neighbours(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many processes a launcher has started on this machine, this one included."""
+    found = [environment.get(name, "") for name in LOCAL_SIZES]
+    return max((int(size) for size in found if size.isdecimal() and len(size) < 7), default=1)
 
 
 def this_process() -> list[str | int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from gpunn.config import SearchRange, toml_text
 
-__all__ = ["extreme_values", "settings_of", "suggested"]
+__all__ = ["extreme_values", "labelled", "next_of_grid", "settings_of", "suggested"]
 
 
 def suggested(trial: Any, space: Mapping[str, SearchRange]) -> dict[str, Any]:
@@ -24,6 +25,30 @@ def _suggested(trial: Any, path: str, values: SearchRange) -> Any:
         return trial.suggest_int(path, values.low, values.high, step=step, log=values.log)
     low, high = float(values.low or 0), float(values.high or 0)
     return trial.suggest_float(path, low, high, step=values.step, log=values.log)
+
+
+def next_of_grid(
+    space: Mapping[str, SearchRange], taken: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the first combination of values that is not among those taken; None if all are.
+
+    The last key's values change fastest.
+    """
+    for values in product(*(each.grid for each in space.values())):
+        combination = dict(zip(space, values, strict=True))
+        if combination not in taken:
+            return combination
+    return None
+
+
+def labelled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict[str, Any]:
+    """Return values as an Optuna trial knows them."""
+    return {
+        path: value
+        if (choices := space[path].choices) is None
+        else list(space[path].labels)[choices.index(value)]
+        for path, value in values.items()
+    }
 
 
 def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from gpunn.monitor import Best
 from gpunn.storage.files import make_folder
 from gpunn.sweep.journal import JOURNAL, open_journal, optuna, turn
 from gpunn.sweep.process import is_gone, this_process
-from gpunn.sweep.space import suggested
-from gpunn.sweep.trials import COMPLETE, Trial, Trials, write_trials
+from gpunn.sweep.space import labelled, next_of_grid, suggested
+from gpunn.sweep.trials import COMPLETE, COUNTED, Trial, Trials, write_trials
 
 __all__ = ["Claim", "Study"]
 
@@ -142,6 +142,17 @@ class Study:
             return package.pruners.SuccessiveHalvingPruner(min_resource=least)
         return package.pruners.NopPruner()
 
+    def _prepare(self, trials: Trials) -> bool:
+        """See to how the next trial's values are chosen; return whether there are some left."""
+        self._study.sampler = self._sampler(len(trials.trials))
+        if self.sweep.sampler != "grid":
+            return True
+        taken = [each.parameters for each in trials.trials if each.state in COUNTED]
+        values = next_of_grid(self.sweep.space, taken)
+        if values is not None:
+            self._study.enqueue_trial(labelled(values, self.sweep.space))
+        return values is not None
+
     def _sampler(self, number: int) -> Any:
         """Return what chooses the values of a trial.
 
@@ -150,7 +161,7 @@ class Study:
         """
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
-        if self.sweep.sampler == "random":
+        if self.sweep.sampler != "tpe":
             return samplers.RandomSampler(seed=seed)
         with warnings.catch_warnings():  # in some releases these are new
             warnings.simplefilter("ignore")
@@ -159,7 +170,7 @@ class Study:
     # ------------------------------------------------------------------------------ trials
 
     def claim(self, most: int, *, reclaim: bool = False) -> Claim | None:
-        """Return the next trial, or None if there are as many as are wanted.
+        """Return the next trial, or None if there are as many as are wanted, or as there can be.
 
         Parameters
         ----------
@@ -172,10 +183,9 @@ class Study:
         """
         with turn(self.folder):
             self._end_lost(reclaim)
-            trials = self._trials()
-            if self._summary().counted >= most:
+            trials = self._summary()
+            if trials.counted >= most or not self._prepare(trials):
                 return None
-            self._study.sampler = self._sampler(len(trials))
             trial = self._study.ask()
             try:
                 values = suggested(trial, self.sweep.space)

@@ -95,6 +95,17 @@ def test_without_optuna(gpunn, sweep, monkeypatch):
     assert not Path("runs").exists()
 
 
+def test_each_process_of_a_launcher_takes_its_share(gpunn, sweep, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("GPUNN_THREADS", "")  # so that it is restored
+    monkeypatch.setenv("MPI_LOCALNRANKS", "4")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("gpunn.distributed.launch.usable_cores", lambda: 8)
+    gpunn("sweep", sweep, "--trials", "1", "--output", "found")
+    environment = json.loads(Path("found/trial-0000/environment.json").read_text())
+    assert environment["backend"]["threads"] == "2"
+
+
 def test_no_trial_is_complete(gpunn, sweep):
     values = "sweep.parameters={'training.optimizer.learning_rate'={low=1e30, high=1e31}}"
     printed = gpunn(

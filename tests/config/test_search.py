@@ -1,6 +1,6 @@
 import pytest
 
-from gpunn.config.search import SearchRange, search_space
+from gpunn.config.search import SearchRange, check_grid, search_space
 from gpunn.errors import ArgumentError
 
 
@@ -79,6 +79,34 @@ def test_what_is_given_is_described():
 def test_impossible_ranges(table, problem):
     with pytest.raises(ArgumentError, match=problem):
         search_space("sweep.parameters", table)
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ({"low": 1, "high": 3}, [1, 2, 3]),
+        ({"low": 2, "high": 8, "step": 3}, [2, 5, 8]),
+        ({"low": 0.0, "high": 0.3, "step": 0.1}, [0.0, 0.1, 0.2, 0.3]),
+        ({"choices": ["a", [1]]}, ["a", [1]]),
+        ({"low": 0.0, "high": 0.3}, []),
+    ],
+)
+def test_values_one_by_one(table, values):
+    assert list(SearchRange(**table).grid) == values
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ({"low": 0.1, "high": 1.0}, "parameters.seed.step: this key is needed, or 'choices'"),
+        ({"low": 1, "high": 8, "log": True}, "parameters.seed.log: 'grid' goes through evenly"),
+        ({"low": 0, "high": 10**9}, "parameters.seed: expected at most 10,000 values for 'grid'"),
+        ({"low": 0.0, "high": 1.0, "step": 1e-9}, "parameters.seed: expected at most 10,000"),
+    ],
+)
+def test_what_is_no_grid(table, problem):
+    with pytest.raises(ArgumentError, match=problem):
+        check_grid(space(seed=table))
 
 
 def test_a_step_is_taken_as_it_is_written():

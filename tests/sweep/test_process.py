@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from gpunn.sweep.process import is_gone, this_process
+from gpunn.sweep.process import is_gone, neighbours, this_process
 
 
 def test_this_process_is_there():
@@ -24,3 +24,16 @@ def test_a_process_that_has_ended():
 def test_what_is_no_process_of_ours_is_left_alone(number):
     assert not is_gone([this_process()[0], number])
     assert not is_gone(number)
+
+
+@pytest.mark.parametrize(
+    ("environment", "count"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, 4),
+        ({"MPI_LOCALNRANKS": "3", "PMI_SIZE": "6"}, 3),
+        ({"MPI_LOCALNRANKS": "many"}, 1),
+    ],
+)
+def test_how_many_were_started_here(environment, count):
+    assert neighbours(environment) == count

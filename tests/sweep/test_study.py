@@ -101,6 +101,31 @@ def test_random_values(opened):
     assert study.claim(2).values != study.claim(2).values
 
 
+def test_a_grid_has_each_combination_once(opened):
+    settings = (
+        "sweep.sampler=grid",
+        "sweep.parameters={seed={low=1, high=2}, "
+        "'training.optimizer'={choices=['adam', {name='sgd', momentum=0.5}]}, "
+        "'training.optimizer.weight_decay'={low=0.0, high=0.3, step=0.1}}",
+    )
+    study, other, seen = opened(*settings), opened(*settings), []
+    while (claim := study.claim(99)) is not None:
+        study.end(claim, "interrupted" if claim.number == 3 else "complete", ROW, 2)
+        seen.append(claim.values)
+        study, other = other, study
+    assert len(seen) == 2 * 2 * 4 + 1
+    assert seen[4] == seen[3]  # once more
+    assert seen[0] == {
+        "seed": 1, "training.optimizer": "adam", "training.optimizer.weight_decay": 0.0,
+    }  # fmt: skip
+    assert seen[5]["training.optimizer"] == {"name": "sgd", "momentum": 0.5}
+    assert [values["seed"] for values in seen] == [1] * 9 + [2] * 8
+    assert [round(10 * values["training.optimizer.weight_decay"]) for values in seen[-4:]] == [
+        *(0, 1, 2, 3),
+    ]
+    assert len({str(values) for values in seen}) == 16
+
+
 def test_what_is_told_of_trials(opened, tmp_path):
     study = opened()
     claim = study.claim(3)

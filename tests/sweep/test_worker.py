@@ -79,6 +79,14 @@ def test_the_test_part_is_left_alone(config, monkeypatch):
     assert evaluation(Path("sweep/trial-0000")) == {"epochs": 2, "stopped": "", "test": None}
 
 
+def test_processes_that_mpiexec_starts_train_each_for_itself(config, monkeypatch):
+    for name in ("OMPI_COMM_WORLD", "PMI", "MV2_COMM_WORLD"):
+        monkeypatch.setenv(f"{name}_SIZE", "2")
+        monkeypatch.setenv(f"{name}_RANK", "1")
+    found = run_worker(Source(config), Path("sweep"), 1)
+    assert [trial.state for trial in found.trials] == ["complete"]
+
+
 def test_a_sweep_goes_on(config):
     run_worker(Source(config), Path("sweep"), 2)
     went_on = run_worker(Source(config), Path("sweep"))
