@@ -36,9 +36,11 @@ from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.optimizers import Adam
 from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
+from gpunn.reporting.sweeps import view_sweep
 from gpunn.schedules import ReduceOnPlateau
 from gpunn.storage.checksums import checksummed
 from gpunn.storage.models import model_content
+from gpunn.sweep import TRIALS
 from gpunn.tables import Schema, read_table
 from gpunn.training.checkpoint import newest_checkpoint, restore_checkpoint
 from gpunn.training.resume import CallbackStates
@@ -668,6 +670,48 @@ def with_metadata(metadata: Any) -> bytes:
     return repacked({**header, "__metadata__": {"gpunn": described}}, data)
 
 
+TRIALS_FOUND = {
+    "metric": "val_accuracy",
+    "direction": "max",
+    "best": 0,
+    "trials": [
+        {
+            "number": number,
+            "folder": f"trial-{number:04d}",
+            "state": state,
+            "parameters": {"training.batch_size": 32, "training.optimizer": {"name": "adam"}},
+            "value": value,
+            "epoch": 2,
+            "epochs": 3,
+            "reason": "",
+        }
+        for number, state, value in [(0, "complete", 0.5), (1, "pruned", None), (2, "lost", 1)]
+    ],
+}
+
+
+def trials() -> Reader:
+    """What a sweep has found, as `gpunn report` shows it; of its runs none is there."""
+
+    def read(path: Path) -> Any:
+        folder = path.with_name(f"{path.name}.sweep")
+        folder.mkdir(exist_ok=True)
+        (folder / TRIALS).write_bytes(path.read_bytes())
+        empty = '<svg viewBox="0 0 1 1"></svg>'
+        with patch.object(charts, "drawn", lambda *_, **__: empty):
+            return view_sweep(folder)
+
+    names = b",".join(b'"%d":1' % number for number in range(20_000))
+    trial = b'{"number":0,"folder":"a","state":"complete","parameters":{'
+    begin = b'{"metric":"a","direction":"min","trials":['
+    greedy = {
+        "20,000 parameters": begin + trial + names + b"}}]}",
+        "100,000 lists in one another": begin + b"[" * 100_000,
+        "empty trials": begin + b"{}," * 80_000 + b"{}]}",
+    }
+    return json_reader(read, TRIALS_FOUND, greedy)
+
+
 def metadata() -> Reader:
     """What a network remembers of its data, as `gpunn predict` uses it, behind a right checksum."""
 
@@ -800,6 +844,7 @@ READERS: dict[str, Callable[[], Reader]] = {
     "evaluation": evaluation,
     "metadata": metadata,
     "report": report,
+    "trials": trials,
 }
 """Every reader, by the name it has on the command line."""
 

@@ -16,6 +16,7 @@ from robustness.fuzz import mutate, readers
 ALLOWED = {"idx": 8, "npy": 8, "npz": 16, "csv": 128, "table": 128, "toml": 512, "json": 64}
 ALLOWED |= {"model": 128, "schema": 128, "checkpoint": 128, "log": 64, "state_dict": 64}
 ALLOWED |= {"history": 64, "environment": 64, "evaluation": 64, "metadata": 128, "report": 512}
+ALLOWED |= {"trials": 256}
 """Times a file's size that reading it may take, beside a mebibyte."""
 
 EXPANDED = 2**24 + 2**23
