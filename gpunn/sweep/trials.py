@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from gpunn.configurable import check_number
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.schema import typed
 from gpunn.storage.files import write_json
-from gpunn.storage.reading import checked_path, read_whole
+from gpunn.storage.reading import read_whole
 
 __all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
 
@@ -21,6 +22,9 @@ TRIALS = "trials.json"
 LARGEST = 2**26
 """Bytes of such a file. A trial takes some hundred."""
 
+FOLDER = re.compile(r"trial-[0-9]{4,9}")
+"""Names of trials' folders."""
+
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
@@ -28,10 +32,10 @@ COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
 
 
 def check_folder(path: str, name: str) -> str:
-    """Return the name of a folder, or raise an error if it leads elsewhere."""
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise ArgumentError(f"{path}: expected the name of a folder; got {name!r:.80}")
-    return checked_path(name, path)
+    """Return the name of a trial's folder, or raise an error if it is none."""
+    if FOLDER.fullmatch(name) is None:
+        raise ArgumentError(f"{path}: expected a name such as 'trial-0007'; got {name!r:.80}")
+    return name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -702,7 +702,7 @@ def trials() -> Reader:
             return view_sweep(folder)
 
     names = b",".join(b'"%d":1' % number for number in range(20_000))
-    trial = b'{"number":0,"folder":"a","state":"complete","parameters":{'
+    trial = b'{"number":0,"folder":"trial-0000","state":"complete","parameters":{'
     begin = b'{"metric":"a","direction":"min","trials":['
     greedy = {
         "20,000 parameters": begin + trial + names + b"}}]}",
