@@ -14,7 +14,7 @@ from typing import Any
 
 from gpunn.optional import require
 
-__all__ = ["JOURNAL", "open_journal", "optuna", "turn"]
+__all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
 
 JOURNAL = "study.jsonl"
 

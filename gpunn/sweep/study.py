@@ -15,7 +15,7 @@ from gpunn.errors import ConfigError, DataFileError, GpunnError
 from gpunn.experiment.files import CONFIG
 from gpunn.monitor import Best
 from gpunn.storage.files import make_folder
-from gpunn.sweep.journal import JOURNAL, open_journal, optuna, turn
+from gpunn.sweep.journal import JOURNAL, TURN, open_journal, optuna, turn
 from gpunn.sweep.process import is_gone, this_process
 from gpunn.sweep.space import labelled, next_of_grid, suggested
 from gpunn.sweep.trials import COMPLETE, COUNTED, Trial, Trials, write_trials
@@ -92,12 +92,8 @@ class Study:
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
         self.folder, self.sweep, self.rule = folder, sweep, rule
         path = folder / JOURNAL
-        if not path.exists() and folder.is_dir() and any(folder.iterdir()):
-            what = "a run" if (folder / CONFIG).exists() else "files"
-            raise ConfigError(
-                f"{folder}: expected a new folder, or that of a sweep; there is {what} in it; "
-                "--output chooses another one"
-            )
+        if not path.exists() and folder.is_dir():
+            _check_empty(folder)
         package = optuna()
         make_folder(folder)
         with turn(folder):
@@ -281,6 +277,17 @@ class Study:
             folder=folder_of(trial.number),
             parameters=trial.user_attrs.get(BEGUN, {}).get("parameters", {}),
             **{**so_far, **trial.user_attrs.get(ENDED, {})},
+        )
+
+
+def _check_empty(folder: Path) -> None:
+    """Raise a ConfigError if a folder has files other than those of a worker that begins, too."""
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
+    if names and not (folder / JOURNAL).exists():  # which the other one may just have made
+        what = "is a run" if CONFIG in names else "are files"
+        raise ConfigError(
+            f"{folder}: expected a new folder, or that of a sweep; there {what} in it; --output "
+            "chooses another one"
         )
 
 

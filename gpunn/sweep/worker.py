@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -115,6 +116,7 @@ class Worker:
             self._tell(claim)
             raise
         self._tell(claim)
+        gc.collect()  # a device may have no room for the arrays of two trials
 
     def _built(self, claim: Claim) -> Experiment | None:
         """Return a trial's experiment, or None if its values make none."""

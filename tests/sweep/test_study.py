@@ -186,8 +186,14 @@ def test_a_folder_of_something_else(opened, tmp_path):
     with pytest.raises(ConfigError, match="there is a run in it; --output"):
         opened()
     (folder / "config.json").rename(folder / "notes")
-    with pytest.raises(ConfigError, match="there is files in it"):
+    with pytest.raises(ConfigError, match="there are files in it"):
         opened()
+
+
+def test_a_folder_in_which_another_worker_just_begins(opened, tmp_path):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / ".turn.lock0123.rename").touch()  # as Optuna gives a lock back
+    assert opened().claim(1).number == 0
 
 
 @pytest.mark.parametrize(
