@@ -65,7 +65,7 @@ def sweep(
     from gpunn.sweep.process import neighbours
     from gpunn.sweep.source import Source
 
-    share_of_cores(neighbours())
+    share_of_cores(neighbours().local_size)
     output = output or Path("runs", f"{config.stem}-sweep")
     source = Source(config, settings, backend, allow_imports)
     bars = not quiet and sys.stderr.isatty()

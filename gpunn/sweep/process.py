@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpunn.distributed import Communicator
+
 __all__ = ["is_gone", "neighbours", "this_process"]
 
-LOCAL_SIZES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
-"""In which variables launchers (of Open MPI, MPICH) say how many processes they started here."""
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ("MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+    ("SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
+)
+"""In which variables launchers (of Open MPI, MPICH, Slurm) say which of how many processes on this
+machine they have started this one as."""
+
+COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
+"""A number, which Slurm may say of several machines."""
 
 
-def neighbours(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many processes a launcher has started on this machine, this one included."""
-    found = [environment.get(name, "") for name in LOCAL_SIZES]
-    return max((int(size) for size in found if size.isdecimal() and len(size) < 7), default=1)
+def neighbours(environment: Mapping[str, str] = os.environ) -> Communicator:
+    """Return which of the processes on this machine this one is, as a launcher says it.
+
+    They have nothing to say to each other: but for that it is a world of one process.
+    """
+    for rank, size in LAUNCHERS:
+        found = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
+        if found[0] and found[1]:
+            return Communicator(local_rank=int(found[0][1]), local_size=int(found[1][1]))
+    return Communicator()
 
 
 def this_process() -> list[str | int]:

@@ -10,6 +10,7 @@ from gpunn.config import Config, Sweep, load_config
 from gpunn.errors import ConfigError
 from gpunn.experiment import Experiment, build
 from gpunn.experiment.objects import Objects
+from gpunn.sweep.process import neighbours
 
 __all__ = ["Source"]
 
@@ -54,6 +55,11 @@ class Source:
         Objects(self.config(settings), self.allow_imports)
 
     def build(self, settings: Sequence[str]) -> Experiment:
-        """Return the experiment of a trial."""
+        """Return the experiment of a trial, which this process trains alone.
+
+        Of several processes that a launcher has started on a machine, each has a CUDA device of its
+        own.
+        """
         config = self.config(settings)
-        return build(config, config.get_backend(self.backend), allow_imports=self.allow_imports)
+        ops = config.get_backend(self.backend, neighbours())
+        return build(config, ops, allow_imports=self.allow_imports)

@@ -98,6 +98,7 @@ def test_without_optuna(gpunn, sweep, monkeypatch):
 def test_each_process_of_a_launcher_takes_its_share(gpunn, sweep, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("GPUNN_THREADS", "")  # so that it is restored
+    monkeypatch.setenv("MPI_LOCALRANKID", "1")
     monkeypatch.setenv("MPI_LOCALNRANKS", "4")
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.setattr("gpunn.distributed.launch.usable_cores", lambda: 8)

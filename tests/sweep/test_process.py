@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from gpunn.distributed.launch import local_device
 from gpunn.sweep.process import is_gone, neighbours, this_process
 
 
@@ -27,13 +28,23 @@ def test_what_is_no_process_of_ours_is_left_alone(number):
 
 
 @pytest.mark.parametrize(
-    ("environment", "count"),
+    ("environment", "place"),
     [
-        ({}, 1),
-        ({"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, 4),
-        ({"MPI_LOCALNRANKS": "3", "PMI_SIZE": "6"}, 3),
-        ({"MPI_LOCALNRANKS": "many"}, 1),
+        ({}, (0, 1)),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "3", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, (3, 4)),
+        ({"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "3", "PMI_SIZE": "6"}, (0, 3)),
+        ({"SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x4)"}, (1, 2)),
+        ({"SLURM_LOCALID": "1", "SLURM_STEP_TASKS_PER_NODE": "2(x4),1"}, (0, 1)),
+        ({"MPI_LOCALRANKID": "0", "MPI_LOCALNRANKS": "many"}, (0, 1)),
     ],
 )
-def test_how_many_were_started_here(environment, count):
-    assert neighbours(environment) == count
+def test_which_of_the_processes_here_this_is(environment, place):
+    found = neighbours(environment)
+    assert (found.local_rank, found.local_size) == place
+    assert found.size == 1
+
+
+def test_each_process_has_a_device_of_its_own(monkeypatch):
+    monkeypatch.setattr("gpunn.distributed.launch.cuda_devices", lambda: 4)
+    found = neighbours({"MPI_LOCALRANKID": "2", "MPI_LOCALNRANKS": "4"})
+    assert local_device("cupy", found) == "cupy:2"
