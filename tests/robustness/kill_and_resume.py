@@ -379,7 +379,8 @@ class Hunt:
             status = None
             while status is None:
                 # Starting Python takes part of the time, and nothing happens then.
-                limit = self.rng.uniform(0.3, 1.1) * reference.seconds
+                slower = 3 if self.training.ranks else 1  # with more ranks than cores
+                limit = self.rng.uniform(0.3, 1.1) * slower * reference.seconds
                 limited = limit if self.kills < self.most else None
                 status = self.training.go_on(config, run, epochs, limited)
                 if status is None:

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+"""What several ranks gain on this machine or cluster, and what more of them would.
+
+    mpiexec -n 2 python scripts/scaling.py
+    srun -n 16 python scripts/scaling.py --sizes 784-2048-2048-10 --batches 1024,8192
+
+The ranks train by themselves, all at the same time, which gives the cost of a row; they update and
+exchange as many numbers as the network has parameters; and they train together. The first three
+predict the last, which is shown beside it, and larger worlds:
+
+    step = rows of a rank * row + fixed + update / ranks + exchange(ranks)
+
+An exchange of P numbers of 4 bytes is two collectives, in which each rank sends and receives
+(ranks - 1) / ranks of them:
+
+    exchange = 2 (ranks - 1) latency + 2 (ranks - 1) / ranks * 4 P / bandwidth
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import click
+import numpy as np
+
+import gpunn
+from gpunn.distributed import Communicator
+from gpunn.distributed.agreement import Agreement
+from gpunn.distributed.collectives import Collectives
+from gpunn.distributed.shares import block_of
+
+WORLDS = (1, 2, 4, 8, 16, 64, 256, 1024)
+UPDATES = 16
+"""Updates of an epoch."""
+SMALL, LARGE = 32, 512
+"""Rows of the batches that tell the cost of a row."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a step consists of: seconds, and how many parameters there are."""
+
+    parameters: int
+    row: float
+    fixed: float
+    update: float
+    latency: float
+    byte: float
+
+    def exchange(self, ranks: int) -> float:
+        moved = 2 * (ranks - 1) / ranks * 4 * self.parameters
+        return 2 * (ranks - 1) * self.latency + moved * self.byte
+
+    def step(self, ranks: int, batch: int) -> float:
+        """Return the seconds of an update of `batch` rows over all ranks."""
+        own = -(-batch // ranks)
+        return own * self.row + self.fixed + self.update / ranks + self.exchange(ranks)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Measures what the costs are made of; all ranks call each method."""
+
+    communicator: Communicator
+    units: list[int]
+    seconds: float
+
+    @property
+    def agreement(self) -> Agreement:
+        return Agreement.over(self.communicator)
+
+    @property
+    def parameters(self) -> int:
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.units))
+
+    def slowest(self, seconds: float) -> float:
+        return max(self.agreement.gather(seconds, "a time"))
+
+    def together(self, batch: int) -> float:
+        return self.slowest(self._trained(batch, self.communicator))
+
+    def at_once(self, batch: int) -> float:
+        """Return the seconds of an update where each rank trains a network of its own."""
+        return self.slowest(self._trained(batch, None))
+
+    def alone(self, batch: int) -> float:
+        """Return the seconds of an update of rank 0, while the others wait."""
+        took = self._trained(batch, None) if self.communicator.rank == 0 else 0.0
+        return float(self.agreement.of_first(took, "a time"))
+
+    def _trained(self, batch: int, communicator: Communicator | None) -> float:
+        *hidden, outputs = self.units[1:]
+        layers = [gpunn.layers.Dense(size, activation="relu") for size in hidden]
+        model = gpunn.Sequential(
+            [*layers, gpunn.layers.Dense(outputs)], (self.units[0],), backend="numpy"
+        )
+        random = np.random.default_rng(0)
+        X = random.normal(size=(UPDATES * batch, self.units[0])).astype(np.float32)
+        y = random.integers(0, outputs, len(X))
+        trainer = gpunn.Trainer(
+            model, "softmax_cross_entropy", "adam", communicator=communicator, report_every=10**6
+        )
+        trainer.fit(X, y, epochs=2, batch_size=batch, progress=False)
+        epochs = max(3, round(self.seconds / trainer.history.rows[-1]["seconds"]))
+        if communicator is not None:
+            epochs = self.agreement.of_first(epochs, "epochs")
+        trainer.fit(X, y, epochs=epochs, batch_size=batch, progress=False)
+        return statistics.median(row["seconds"] for row in trainer.history.rows[2:]) / UPDATES
+
+    def update(self) -> float:
+        """Return the seconds of Adam's update of all parameters, by one rank."""
+        ops, size = gpunn.get_backend("numpy"), self.parameters
+        model = gpunn.Sequential([gpunn.layers.Dense(1, bias=False)], (size,), backend=ops)
+        trainer = gpunn.Trainer(model, "mean_squared_error", "adam", report_every=10**6)
+        X, y = np.zeros((UPDATES, size), np.float32), np.zeros((UPDATES, 1))
+        trainer.fit(X, y, epochs=2, batch_size=1, progress=False)
+        trainer.fit(X, y, epochs=5, batch_size=1, progress=False)
+        found = statistics.median(row["seconds"] for row in trainer.history.rows[2:]) / UPDATES
+        return self.slowest(found)
+
+    def exchange(self, numbers: int) -> float:
+        """Return the seconds of both collectives and the sum between them."""
+        ranks, rank = self.communicator.size, self.communicator.rank
+        ops = gpunn.get_backend("numpy")
+        collectives = Collectives(ops, self.communicator)
+        length = block_of(numbers, rank, ranks).length
+        blocks, received = (ops.zeros((ranks, length), "float32") for _ in range(2))
+
+        def once() -> None:
+            collectives.all_to_all(blocks, received)
+            collectives.sum_in_tree(received)
+            collectives.all_gather(blocks[rank], blocks)
+
+        run = ops.recorded(once)
+        run(10)
+        began = time.perf_counter()
+        run(10)
+        times = max(10, round(10 * self.seconds / (time.perf_counter() - began)))
+        times = self.agreement.of_first(times, "repetitions")
+        began = time.perf_counter()
+        run(times)
+        return self.slowest((time.perf_counter() - began) / times)
+
+
+def costs_of(measured: Measurement, median: Callable[[Callable[[], float]], float]) -> Costs:
+    small, large = (median(lambda b=b: measured.at_once(b)) for b in (SMALL, LARGE))
+    row, update = (large - small) / (LARGE - SMALL), median(measured.update)
+    fixed = max(0.0, small - SMALL * row - update)
+    ranks, size = measured.communicator.size, measured.parameters
+    if ranks == 1:
+        return Costs(size, row, fixed, update, 0.0, 0.0)
+    latency = median(lambda: measured.exchange(1)) / (2 * (ranks - 1))
+    whole = median(lambda: measured.exchange(size))
+    moved = 2 * (ranks - 1) / ranks * 4 * size
+    return Costs(
+        size, row, fixed, update, latency, max(0.0, whole - 2 * (ranks - 1) * latency) / moved
+    )
+
+
+@click.command(help=__doc__.partition("\n")[0])
+@click.option("--sizes", default="784-512-512-10", show_default=True, help="Units of the layers.")
+@click.option("--batches", default="128,1024", show_default=True, help="Rows of all ranks.")
+@click.option("--repeats", default=5, show_default=True, help="Of each measurement.")
+@click.option("--seconds", default=0.5, show_default=True, help="Of each repeat, about.")
+def main(sizes: str, batches: str, repeats: int, seconds: float) -> None:
+    communicator = gpunn.distributed.communicator()
+    measured = Measurement(communicator, [int(size) for size in sizes.split("-")], seconds)
+    batch_sizes = [int(batch) for batch in batches.split(",")]
+
+    def median(measure: Callable[[], float]) -> float:
+        return statistics.median(measure() for _ in range(repeats))
+
+    costs = costs_of(measured, median)
+    ranks = communicator.size
+    lines = []
+    for batch in batch_sizes:
+        # In turn, so that what else the machine does meets both alike.
+        pairs = [(measured.alone(batch), measured.together(batch)) for _ in range(repeats)]
+        alone, together = (statistics.median(times) for times in zip(*pairs, strict=True))
+        gain = statistics.median(one / several for one, several in pairs)
+        predicted = costs.step(ranks, batch)
+        lines.append(
+            f"| {batch} | {1e3 * alone:.3f} | {1e3 * together:.3f} | {gain:.2f} "
+            f"| {1e3 * predicted:.3f} | {100 * (predicted / together - 1):+.0f} % |"
+        )
+    if communicator.rank:
+        return
+    click.echo(
+        f"{ranks} ranks, {sizes}, {gpunn.get_backend('numpy').threads} threads each: "
+        f"row {1e6 * costs.row:.2f} us, fixed {1e3 * costs.fixed:.3f} ms, update "
+        f"{1e3 * costs.update:.3f} ms, exchange of {4e-6 * costs.parameters:.2f} MB "
+        f"{1e3 * costs.exchange(ranks):.3f} ms, of a number {1e6 * costs.latency * 2:.1f} us\n"
+    )
+    click.echo("| rows | one rank, ms | together, ms | times as fast | predicted, ms | off |")
+    click.echo("|---|---|---|---|---|---|")
+    click.echo("\n".join(lines))
+    click.echo("\nComputed from these costs, not measured: efficiency in per cent\n")
+    heads = [f"{batch} rows a rank | {batch} rows in all" for batch in batch_sizes]
+    click.echo(f"| ranks | {' | '.join(heads)} |")
+    click.echo("|---|" + "---|---|" * len(batch_sizes))
+    for world in WORLDS:
+        cells = []
+        for batch in batch_sizes:
+            one = costs.step(1, batch)
+            weak, strong = costs.step(world, batch * world), costs.step(world, batch)
+            cells += [f"{100 * one / weak:.0f}", f"{100 * one / strong / world:.0f}"]
+        click.echo(f"| {world} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
