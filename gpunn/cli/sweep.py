@@ -61,9 +61,8 @@ def sweep(
     """
     from gpunn.cli.sweep_output import SweepOutput, conclusion, table
     from gpunn.distributed.launch import share_of_cores
-    from gpunn.sweep import run_worker
+    from gpunn.sweep import Source, run_worker
     from gpunn.sweep.process import neighbours
-    from gpunn.sweep.source import Source
 
     share_of_cores(neighbours().local_size)
     output = output or Path("runs", f"{config.stem}-sweep")

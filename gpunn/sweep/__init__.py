@@ -6,7 +6,8 @@ the study how it ended. What all of them have found is in `trials.json`, which `
 Optuna, of the extra `tune`, chooses values and ends hopeless trials.
 """
 
+from gpunn.sweep.source import Source
 from gpunn.sweep.trials import TRIALS, Trial, Trials, read_trials
 from gpunn.sweep.worker import Events, run_worker
 
-__all__ = ["TRIALS", "Events", "Trial", "Trials", "read_trials", "run_worker"]
+__all__ = ["TRIALS", "Events", "Source", "Trial", "Trials", "read_trials", "run_worker"]

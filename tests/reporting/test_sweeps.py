@@ -10,8 +10,7 @@ from reporting.pages import Page, numbers
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.reporting import write_report
 from gpunn.reporting.page import report_html
-from gpunn.sweep import TRIALS, read_trials, run_worker
-from gpunn.sweep.source import Source
+from gpunn.sweep import TRIALS, Source, read_trials, run_worker
 
 pytest.importorskip("optuna")
 

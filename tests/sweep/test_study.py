@@ -2,9 +2,8 @@ import pytest
 
 from gpunn.errors import ConfigError, DataFileError
 from gpunn.monitor import Best
-from gpunn.sweep import read_trials
+from gpunn.sweep import Source, read_trials
 from gpunn.sweep.journal import JOURNAL
-from gpunn.sweep.source import Source
 from gpunn.sweep.study import Study
 
 optuna = pytest.importorskip("optuna")

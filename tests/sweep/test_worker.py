@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from run_folders import evaluation, history
 
-from gpunn.sweep import Events, read_trials, run_worker
-from gpunn.sweep.source import Source
+from gpunn.sweep import Events, Source, read_trials, run_worker
 from gpunn.training.evaluation import Evaluator
 
 pytest.importorskip("optuna")
