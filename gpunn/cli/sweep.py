@@ -35,7 +35,7 @@ __all__ = ["sweep"]
 @click.option(
     "--reclaim",
     is_flag=True,
-    help="Give up trials that other machines have begun and not ended; only where none is at work.",
+    help="First give up trials that others have begun and not ended; where no other is at work.",
 )
 @imports_option
 @click.option("--quiet", is_flag=True, help="Print nothing but the table, warnings and errors.")

@@ -1,4 +1,4 @@
-"""Tells a study of each epoch, and ends a trial that the study gives up."""
+"""Tells a study of each epoch, and ends a trial that is not worth its time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpunn.monitor import monitored
+from gpunn.sweep.journal import optuna
 from gpunn.training.callbacks import Callback
 from gpunn.training.protocol import TrainerProtocol
 
@@ -35,7 +36,11 @@ class Pruning(Callback):
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:
         value = monitored(logs, self.metric)
-        self.trial.report(value, step=trainer.epoch)
+        try:
+            self.trial.report(value, step=trainer.epoch)
+        except optuna().exceptions.UpdateFinishedTrialError:
+            trainer.stop_reason = "another process has taken this trial for lost"
+            return
         over = trainer.epoch >= self.epochs or bool(trainer.stop_reason)
         if not over and self.trial.should_prune():
             self.pruned = True

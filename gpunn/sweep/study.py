@@ -174,8 +174,8 @@ class Study:
             Trials that are wanted, over all processes. Those that other processes are training
             count; those whose process has been killed do not.
         reclaim : bool
-            Whether trials of other machines, of which can't be seen whether somebody is still
-            training them, are taken for lost.
+            Whether all trials that other processes have begun and not ended are taken for lost. If
+            one is still in training, that ends after its epoch.
         """
         with turn(self.folder):
             self._end_lost(reclaim)
@@ -199,7 +199,7 @@ class Study:
         epochs: int | None = None,
         reason: str = "",
     ) -> None:
-        """Note how a trial ended, unless that has been done.
+        """Note how a trial ended, unless that has been done, be it by another process.
 
         Parameters
         ----------
@@ -224,13 +224,14 @@ class Study:
             ended |= {"value": value, "epoch": epoch, "epochs": epochs}
         states = optuna().trial.TrialState
         with turn(self.folder):
-            claim.trial.set_user_attr(ENDED, ended)
-            if state == COMPLETE:
-                self._study.tell(claim.trial, value)
-            else:
-                # One that diverged counts as pruned, so that the sampler learns to keep away.
-                found = states.PRUNED if state in ("pruned", "diverged") else states.FAIL
-                self._study.tell(claim.trial, state=found)
+            if not self._trials()[claim.number].state.is_finished():
+                claim.trial.set_user_attr(ENDED, ended)
+                if state == COMPLETE:
+                    self._study.tell(claim.trial, value)
+                else:
+                    # One that diverged counts as pruned, so that the sampler learns to keep away.
+                    found = states.PRUNED if state in ("pruned", "diverged") else states.FAIL
+                    self._study.tell(claim.trial, state=found)
             claim.ended = True
             write_trials(self.folder, self._summary())
 

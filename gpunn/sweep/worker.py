@@ -58,7 +58,7 @@ def run_worker(
     trials : int or None
         How many are wanted; None is what the configuration says.
     reclaim : bool
-        Whether to give up trials that other machines have begun and not ended.
+        Whether to give up, before the first trial, those that others have begun and not ended.
     events : Events or None
     progress : bool
         Whether to show progress bars.
@@ -89,6 +89,7 @@ def run_worker(
     while True:
         with exit_on_sigterm():
             claim = study.claim(most, reclaim=reclaim)
+            reclaim = False  # what begins from here on is somebody's
         if claim is None:
             return study.summary()
         worker.train(claim)

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from run_folders import evaluation, history
 
+from gpunn.monitor import Best
 from gpunn.sweep import Events, Source, read_trials, run_worker
+from gpunn.sweep.study import Study
 from gpunn.training.evaluation import Evaluator
 
 pytest.importorskip("optuna")
@@ -176,6 +178,38 @@ def test_a_signal_ends_the_worker(config, monkeypatch, number, error, moment):
     assert [trial.state for trial in found.trials] == [
         *("complete", "interrupted", "complete", "complete"),
     ]
+
+
+def test_a_trial_that_was_taken_for_lost_is_left(config, monkeypatch):
+    """As by --reclaim, while its worker is at work after all."""
+
+    class Reclaiming(Events):
+        def began(self, trial, experiment):
+            if trial.number == 0:
+                found, sweep = Source(config).read()
+                other = Study(Path("sweep"), found, sweep, Best("val_accuracy", "max"))
+                with monkeypatch.context() as patch:
+                    patch.setattr("gpunn.sweep.study.this_process", lambda: ["elsewhere", 1])
+                    other.claim(9, reclaim=True)
+
+    found = run_worker(Source(config), Path("sweep"), events=Reclaiming())
+    assert [trial.state for trial in found.trials] == ["lost", "running", "complete", "complete"]
+    ended = evaluation(Path("sweep/trial-0000"))
+    assert ended["stopped"] == "another process has taken this trial for lost"
+    assert len(history(Path("sweep/trial-0000"))) == 1
+
+
+def test_only_what_was_there_before_is_reclaimed(config, monkeypatch):
+    asked = []
+    original = Study.claim
+
+    def noted(self, most, *, reclaim):
+        asked.append(reclaim)
+        return original(self, most, reclaim=reclaim)
+
+    monkeypatch.setattr(Study, "claim", noted)
+    run_worker(Source(config), Path("sweep"), 2, reclaim=True)
+    assert asked == [True, False, False]
 
 
 def test_an_error_that_is_no_trial_s_ends_the_worker(config, monkeypatch):
