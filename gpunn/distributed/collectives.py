@@ -12,6 +12,9 @@ from gpunn.typing import Array
 
 __all__ = ["Collectives"]
 
+FEW = 8
+"""Rows that are added up one by one; for more, a step would become long."""
+
 
 class Collectives:
     """Lets the arrays of a backend take part in the collective calls of a communicator.
@@ -54,8 +57,13 @@ class Collectives:
         """
         step, rows = 1, int(parts.shape[0])
         while step < rows:
-            for first in range(0, rows - step, 2 * step):
-                self.ops.accumulate(parts[first + step], parts[first])
+            pairs = len(range(0, rows - step, 2 * step))
+            if pairs <= FEW:
+                for first in range(0, rows - step, 2 * step):
+                    self.ops.accumulate(parts[first + step], parts[first])
+            else:  # the same sums by one operation, not as fast a one
+                firsts = parts[:: 2 * step][:pairs]
+                self.ops.accumulate(parts[step :: 2 * step][:pairs], firsts)
             step *= 2
         return parts[0]
 

@@ -1,0 +1,108 @@
+"""Programs of several processes, started by mpiexec."""
+
+import json
+import sys
+
+import pytest
+from mpi import needs_mpi, run
+
+CONFIG = """\
+backend = "numpy"
+seed = 3
+dtype = "float64"
+
+[data]
+dataset = "digits"
+validation_fraction = 0.2
+
+[model]
+layers = [
+    { name = "rescaling", scale = 0.0625 },
+    { name = "dense", units = 16, activation = "relu" },
+    { name = "dropout", rate = 0.2 },
+    { name = "dense", units = 10 },
+]
+
+[training]
+loss = "softmax_cross_entropy"
+optimizer = "adam"
+epochs = 2
+batch_size = 37
+metrics = ["accuracy"]
+callbacks = [{ name = "early_stopping" }]
+"""
+
+TIMES = ("seconds", "samples_per_second")
+
+
+def rows(folder):
+    lines = (folder / "history.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+
+
+def train(folder, ranks, *options):
+    config = folder / "config.toml"
+    config.write_text(CONFIG)
+    output = folder / f"of {ranks}"
+    command = ["-m", "gpunn", "train", config, "--output", output, *options]
+    status, said = run(ranks, *command)
+    assert status == 0, said
+    return output, said
+
+
+@needs_mpi
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_a_run_is_that_of_one_process(ranks, tmp_path):
+    alone, said_alone = train(tmp_path, 1)
+    together, said = train(tmp_path, ranks)
+    for ours, theirs in zip(rows(together), rows(alone), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-10)
+    evaluations = [json.loads((run / "evaluation.json").read_text()) for run in (alone, together)]
+    assert evaluations[0]["test"] == pytest.approx(evaluations[1]["test"], rel=1e-10)
+    # What is said is said once.
+    assert said.count("Test: ") == said_alone.count("Test: ") == 1
+    assert len(said.splitlines()) == len(said_alone.splitlines())
+
+
+@needs_mpi
+def test_a_run_goes_on_with_other_ranks_and_has_the_same_bits(tmp_path):
+    shards = ("--quiet", "--set", "distributed.shards=2")
+    whole, _ = train(tmp_path, 1, *shards)
+    part, _ = train(tmp_path, 2, *shards, "--set", "training.epochs=1")
+    status, said = run(
+        *(1, "-m", "gpunn", "train", tmp_path / "config.toml", "--output", part, "--resume"),
+        *shards,
+    )
+    assert status == 0, said
+    assert rows(part) == rows(whole)
+    assert (part / "final.safetensors").read_bytes() == (whole / "final.safetensors").read_bytes()
+
+
+@needs_mpi
+def test_an_error_is_said_once(tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(CONFIG.replace("relu", "rellu"))
+    status, said = run(2, "-m", "gpunn", "train", config, "--output", tmp_path / "run")
+    assert status != 0
+    assert said.count("rellu") == 1, said
+    status, said = run(3, "-m", "gpunn", "train", config, "--set", "distributed.shards=4")
+    assert status != 0
+    assert said.count("Error") == 1, said
+
+
+@needs_mpi
+def test_other_commands_refuse_several_processes(tmp_path):
+    status, said = run(2, "-m", "gpunn", "predict", tmp_path, tmp_path)
+    assert status != 0
+    assert "gpunn predict: MPICH's or Slurm's launcher (PMI_SIZE) has started 2 processes" in said
+
+
+@needs_mpi
+@pytest.mark.skipif(sys.platform != "linux", reason="as the launcher of Linux has it")
+def test_processes_that_are_not_to_know_of_each_other_train_by_themselves(tmp_path):
+    program = tmp_path / "alone.py"
+    program.write_text(
+        "import gpunn\nprint(gpunn.distributed.communicator('none').size, end=' ', flush=True)"
+    )
+    status, said = run(2, program)
+    assert (status, said.split()) == (0, ["1", "1"])
