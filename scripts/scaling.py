@@ -26,6 +26,7 @@ from itertools import pairwise
 
 import click
 import numpy as np
+from benchmarks.torch_ddp import DataParallel
 
 import gpunn
 from gpunn.distributed import Communicator
@@ -165,8 +166,9 @@ def costs_of(measured: Measurement, median: Callable[[Callable[[], float]], floa
 @click.option("--sizes", default="784-512-512-10", show_default=True, help="Units of the layers.")
 @click.option("--batches", default="128,1024", show_default=True, help="Rows of all ranks.")
 @click.option("--repeats", default=5, show_default=True, help="Of each measurement.")
+@click.option("--torch", "beside", is_flag=True, help="Also PyTorch's DDP, in turn; one machine.")
 @click.option("--seconds", default=0.5, show_default=True, help="Of each repeat, about.")
-def main(sizes: str, batches: str, repeats: int, seconds: float) -> None:
+def main(sizes: str, batches: str, repeats: int, beside: bool, seconds: float) -> None:
     communicator = gpunn.distributed.communicator()
     measured = Measurement(communicator, [int(size) for size in sizes.split("-")], seconds)
     batch_sizes = [int(batch) for batch in batches.split(",")]
@@ -176,10 +178,17 @@ def main(sizes: str, batches: str, repeats: int, seconds: float) -> None:
 
     costs = costs_of(measured, median)
     ranks = communicator.size
-    lines = []
+    threads = gpunn.get_backend("numpy").threads
+    torch = DataParallel(measured.agreement, measured.units, threads) if beside else None
+    lines, lines_beside = [], []
     for batch in batch_sizes:
         # In turn, so that what else the machine does meets both alike.
-        pairs = [(measured.alone(batch), measured.together(batch)) for _ in range(repeats)]
+        pairs, theirs = [], []
+        for _ in range(repeats):
+            pairs.append((measured.alone(batch), measured.together(batch)))
+            if torch is not None:
+                own = torch.seconds(batch, seconds, together=True)
+                theirs.append(measured.slowest(own))
         alone, together = (statistics.median(times) for times in zip(*pairs, strict=True))
         gain = statistics.median(one / several for one, several in pairs)
         predicted = costs.step(ranks, batch)
@@ -187,10 +196,19 @@ def main(sizes: str, batches: str, repeats: int, seconds: float) -> None:
             f"| {batch} | {1e3 * alone:.3f} | {1e3 * together:.3f} | {gain:.2f} "
             f"| {1e3 * predicted:.3f} | {100 * (predicted / together - 1):+.0f} % |"
         )
+        if theirs:
+            ratio = statistics.median(
+                other / ours for other, (_, ours) in zip(theirs, pairs, strict=True)
+            )
+            lines_beside.append(
+                f"| {batch} | {1e3 * statistics.median(theirs):.3f} | {ratio:.2f} |"
+            )
+    if torch is not None:
+        torch.close()
     if communicator.rank:
         return
     click.echo(
-        f"{ranks} ranks, {sizes}, {gpunn.get_backend('numpy').threads} threads each: "
+        f"{ranks} ranks, {sizes}, {threads} threads each: "
         f"row {1e6 * costs.row:.2f} us, fixed {1e3 * costs.fixed:.3f} ms, update "
         f"{1e3 * costs.update:.3f} ms, exchange of {4e-6 * costs.parameters:.2f} MB "
         f"{1e3 * costs.exchange(ranks):.3f} ms, of a number {1e6 * costs.latency * 2:.1f} us\n"
@@ -198,6 +216,9 @@ def main(sizes: str, batches: str, repeats: int, seconds: float) -> None:
     click.echo("| rows | one rank, ms | together, ms | times as fast | predicted, ms | off |")
     click.echo("|---|---|---|---|---|---|")
     click.echo("\n".join(lines))
+    if lines_beside:
+        click.echo("\n| rows | PyTorch's DDP, ms | gpunn is so many times as fast |\n|---|---|---|")
+        click.echo("\n".join(lines_beside))
     click.echo("\nComputed from these costs, not measured: efficiency in per cent\n")
     heads = [f"{batch} rows a rank | {batch} rows in all" for batch in batch_sizes]
     click.echo(f"| ranks | {' | '.join(heads)} |")
