@@ -1,11 +1,14 @@
 """Several ranks train what one process trains."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
-from worlds import WEIGHTS, difference, history, trained, values
+from worlds import WEIGHTS, difference, history, trained, trainer, values
 
 from gpunn.distributed import run_threads
 from gpunn.layers import Activation, BatchNorm, Dense, Dropout, Standardization
+from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam
 
 BOUND = {"float64": 1e-13, "float32": 2e-6}
@@ -97,3 +100,32 @@ def test_a_world_of_one_has_the_bits_of_no_communicator():
     (alone,) = run_threads(1, lambda each: trained(each, "float32", with_dropout))
     assert np.array_equal(values(alone), values(one))
     assert history(alone) == history(one)
+
+
+@dataclass(eq=False)
+class Rows(Metric):
+    """How many rows there were."""
+
+    name = "rows"
+
+    def measure(self, xp, predictions, targets, weights):
+        return xp.sum(weights, keepdims=True)
+
+    def result(self, summary, weight):
+        return float(summary[0])
+
+
+def test_an_evaluation_in_shares_has_each_row_once():
+    random = np.random.default_rng(2)
+    inputs, targets = random.normal(size=(10_007, 7)), random.integers(0, 3, 10_007)
+
+    def go(communicator=None):
+        this = trainer(communicator, "float32")
+        this.metrics = ["accuracy", Rows()]
+        return this.evaluate(inputs, targets, batch_size=1000)
+
+    one = go()
+    for found in run_threads(3, go):
+        assert found["rows"] == 10_007
+        assert found["accuracy"] == one["accuracy"]
+        assert found["loss"] == pytest.approx(one["loss"], rel=1e-6)

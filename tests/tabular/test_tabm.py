@@ -99,7 +99,7 @@ def test_defaults():
     assert not recipe.layers[-1].clip
 
 
-@pytest.mark.parametrize(("rows", "patience"), [(60, 256), (700, 86), (6400, 16), (20_000, 16)])
+@pytest.mark.parametrize(("rows", "patience"), [(60, 256), (700, 86), (6400, 32), (20_000, 32)])
 def test_patience_is_in_epochs_and_updates(rows, patience):
     """A table of 700 rows has 3 updates an epoch, so 86 epochs have 256."""
     recipe = tabm(SCHEMA, np.resize(X, (rows, SCHEMA.width)), 1, "regression")
