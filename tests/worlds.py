@@ -3,19 +3,62 @@
 import numpy as np
 
 import gpunn
-from gpunn.layers import Dense
-from gpunn.optimizers import Adam
+from gpunn.layers import Activation, BatchNorm, Dense, Dropout, Standardization
+from gpunn.optimizers import SGD, Adam
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(103, 7))
 Y = RANDOM.integers(0, 3, 103)
 WEIGHTS = RANDOM.uniform(0.5, 2, 103)
-SETTINGS = ("gradient_accumulation", "batch_norm", "shards", "on_divergence", "report_every")
+TRAINER = ("gradient_accumulation", "batch_norm", "shards", "on_divergence", "report_every")
+SETTINGS = (*TRAINER, "backend")
 
 
-def trainer(communicator=None, dtype="float64", layers=None, optimizer=None, **settings):
+def normed():
+    return [Dense(16), BatchNorm(), Activation("relu"), Dropout(0.3), Dense(3)]
+
+
+def with_dropout():
+    return [Dense(16, activation="relu"), Dropout(0.5), Dense(3)]
+
+
+CASES = {
+    "plain": {},
+    "sample weights": {"sample_weight": WEIGHTS},
+    "class weights": {"class_weight": "balanced"},
+    "clipping, penalty, decay": {
+        "optimizer": lambda: Adam(0.01, max_norm=0.1, l2_penalty=0.01, weight_decay=0.01)
+    },
+    "accumulation": {"gradient_accumulation": 3, "batch_size": 5},
+    "weights, accumulation, streamed": {
+        "gradient_accumulation": 2,
+        "batch_size": 7,
+        "sample_weight": WEIGHTS,
+        "stream": True,
+    },
+    "dropout": {"layers": with_dropout},
+    # With SGD: the gradient of a bias before it is rounding alone, which Adam would enlarge.
+    "batch norm": {"layers": normed, "optimizer": lambda: SGD(0.05, momentum=0.9)},
+    "batch norm, ranks without rows": {
+        "layers": normed,
+        "batch_size": 3,
+        "epochs": 1,
+        "optimizer": lambda: SGD(0.05),
+    },
+    "ranks without rows": {"batch_size": 2, "epochs": 1},
+    "ranks without rows, streamed": {"batch_size": 2, "epochs": 1, "stream": True},
+    "not shuffled": {"shuffle": False},
+    "drop_last": {"drop_last": True},
+    "standardization": {"layers": lambda: [Standardization(), *with_dropout()]},
+}
+"""Options of `trained`, by what they try."""
+
+
+def trainer(
+    communicator=None, dtype="float64", layers=None, optimizer=None, backend="numpy", **settings
+):
     layers = [Dense(16, activation="relu"), Dense(3)] if layers is None else layers()
-    model = gpunn.Sequential(layers, (7,), "numpy", 1, dtype)
+    model = gpunn.Sequential(layers, (7,), backend, 1, dtype)
     optimizer = Adam(0.01) if optimizer is None else optimizer()
     return gpunn.Trainer(
         model,

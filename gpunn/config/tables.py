@@ -306,7 +306,7 @@ class Sweep(Table):
 class Distributed(Table):
     """`[distributed]`: how several processes train together."""
 
-    communicator: Literal["auto", "none", "mpi"] = "auto"
+    communicator: Literal["auto", "none", "mpi", "nccl"] = "auto"
     timeout: Seconds = TIMEOUT
     shards: Annotated[int, partial(check_integer, at_least=0)] = 0
     batch_norm: Literal["synchronized", "local"] = "synchronized"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.distributed.communicator import Communicator
+from gpunn.backends.collective import Collective
+from gpunn.distributed.agreement import Agreement
 from gpunn.typing import Array
 
 __all__ = ["Collectives"]
@@ -19,21 +22,30 @@ FEW = 8
 class Collectives:
     """Lets the arrays of a backend take part in the collective calls of a communicator.
 
-    A communicator takes arrays of the host. Those of a device are copied there and back, each time
-    that a step gets to the call.
+    Arrays that the communicator does not take are copied to the host and back, each time that a
+    step gets to the call. All ranks have to make it at the same time.
+
+    Parameters
+    ----------
+    backend : Backend
+    agreement : Agreement
+        Of the ranks of its communicator.
     """
 
-    def __init__(self, backend: Backend, communicator: Communicator) -> None:
-        self.ops, self.communicator = backend, communicator
-        self.rank, self.size = communicator.rank, communicator.size
+    def __init__(self, backend: Backend, agreement: Agreement) -> None:
+        self.ops, self.communicator = backend, agreement.communicator
+        self.rank, self.size = agreement.rank, agreement.size
+        self._gather = agreement.gather
+        with agreement.watchdog.waiting("what exchanges arrays"):
+            self._as_they_are = self.communicator.takes(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
         """Set out[r] to what rank r has as blocks[this rank]."""
-        self.ops.call(partial(self._done, self.communicator.all_to_all, blocks, out))
+        self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
         """Set out[r] to the block of rank r."""
-        self.ops.call(partial(self._done, self.communicator.all_gather, block, out))
+        self._call(self.communicator.all_gather, block, out)
 
     def sum_over_ranks(self, values: Array, gathered: Array, out: Array) -> None:
         """Set out = the sum of all ranks' values, in the order of ranks.
@@ -67,11 +79,16 @@ class Collectives:
             step *= 2
         return parts[0]
 
-    def _done(self, collective: object, given: Array, out: Array) -> None:
-        assert callable(collective)
-        if isinstance(given, np.ndarray):
-            collective(given, out)
-            return
+    def _call(self, collective: Callable[[Any, Any], None], given: Array, out: Array) -> None:
+        if self._as_they_are:
+            call = partial(collective, given, out)
+            self.ops.call(Collective(call, self._gather, self.communicator.graphs))
+        else:
+            self.ops.call(partial(self._by_way_of_the_host, collective, given, out))
+
+    def _by_way_of_the_host(
+        self, collective: Callable[[Any, Any], None], given: Array, out: Array
+    ) -> None:
         on_host = np.empty(out.shape, str(self.ops.dtype_name(out)))
         collective(np.ascontiguousarray(self.ops.to_host(given)), on_host)
         self.ops.copy_from_host(on_host, out)

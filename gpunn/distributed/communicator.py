@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+from weakref import WeakSet
 
 import numpy as np
 
-__all__ = ["TIMEOUT", "Communicator"]
+from gpunn.backends import Backend
+
+__all__ = ["TIMEOUT", "Communicator", "Gather", "on_host"]
 
 TIMEOUT = 300.0
 """Seconds to wait for the other ranks, unless it is said how many."""
+
+Gather: TypeAlias = Callable[[Any, str], list[Any]]
+"""Returns what each rank gives; the arguments are what this one gives, and what it is."""
 
 
 class Communicator:
@@ -30,6 +37,8 @@ class Communicator:
         Seconds to wait for the others before all end.
     agreement : Agreement or None
         What carries messages over it, once there is one; see `Agreement.over`.
+    graphs : WeakSet
+        CUDA graphs with calls of it, which have to be destroyed before it ends.
     """
 
     name = "none"
@@ -41,9 +50,18 @@ class Communicator:
         self.local_rank, self.local_size = local_rank, local_size
         self.timeout = TIMEOUT
         self.agreement: Any = None
+        self.graphs: WeakSet[Any] = WeakSet()
 
     def __repr__(self) -> str:
         return f"<gpunn communicator {self.name!r}, rank {self.rank} of {self.size}>"
+
+    def takes(self, backend: Backend, gather: Gather) -> bool:
+        """Return whether the collective calls take arrays of this backend as they are.
+
+        If not, they are copied to the host and back. All ranks ask at the same time, and `gather`
+        lets them agree, so that this may be where something begins.
+        """
+        return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
         """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
@@ -64,3 +82,8 @@ class Communicator:
     def abort(self) -> NoReturn:
         """End all processes at once, with a status that is not 0."""
         raise SystemExit(1)
+
+
+def on_host(backend: Backend) -> bool:
+    """Return whether a backend's arrays are NumPy's."""
+    return isinstance(backend.zeros((0,), "float32"), np.ndarray)

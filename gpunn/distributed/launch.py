@@ -37,9 +37,11 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
     Parameters
     ----------
-    name : {"auto", "none", "mpi"}
+    name : {"auto", "none", "mpi", "nccl"}
         "auto" is MPI where a launcher such as `mpiexec` or `srun` has started several processes,
-        and a world of one process otherwise; "none" is always the latter.
+        and a world of one process otherwise; "none" is always the latter. Arrays of CUDA devices
+        are exchanged by NCCL, with "auto" where it is there and with "nccl" always; with "mpi" they
+        are copied to the host.
     timeout : float
         Seconds to wait for the other processes before all end.
 
@@ -51,7 +53,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         If a launcher has started several processes and MPI knows of another number: mpi4py was
         built for another MPI than the launcher's.
     """
-    check_choice("communicator", name, ("auto", "none", "mpi"))
+    check_choice("communicator", name, ("auto", "none", "mpi", "nccl"))
     timeout = check_number("timeout", timeout, above=0)
     expected, launcher = launched()
     if name == "none" or (name == "auto" and expected == 1):
@@ -74,7 +76,11 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
             f"{world.Get_size()}. mpi4py uses {library!r}; start the processes with the launcher "
             "of that MPI, or install mpi4py for the launcher's"
         )
-    found = MPICommunicator(world)
+    found: Communicator = MPICommunicator(world)
+    if name != "mpi":
+        from gpunn.distributed.nccl import NCCLCommunicator
+
+        found = NCCLCommunicator(found, required=name == "nccl")
     found.timeout = timeout
     share_of_cores(found.local_size)
     if found.size > 1:

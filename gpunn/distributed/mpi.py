@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gpunn.distributed.communicator import Communicator
+from gpunn.backends import Backend
+from gpunn.distributed.communicator import Communicator, Gather, on_host
 
 __all__ = ["MPICommunicator"]
 
@@ -31,6 +32,9 @@ class MPICommunicator(Communicator):
         super().__init__(world.Get_rank(), world.Get_size(), local.Get_rank(), local.Get_size())
         local.Free()
         self._in_place = MPI.IN_PLACE
+
+    def takes(self, backend: Backend, gather: Gather) -> bool:
+        return on_host(backend)
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
         self._world.Alltoall(blocks, out)

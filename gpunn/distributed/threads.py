@@ -9,8 +9,9 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
+from gpunn.backends import Backend
 from gpunn.backends.turns import TURNS
-from gpunn.distributed.communicator import Communicator
+from gpunn.distributed.communicator import Communicator, Gather, on_host
 from gpunn.errors import DistributedError
 
 __all__ = ["ThreadCommunicator", "run_threads"]
@@ -37,6 +38,9 @@ class ThreadCommunicator(Communicator):
     def __init__(self, world: World, rank: int, size: int) -> None:
         super().__init__(rank, size, rank, size)
         self._world = world
+
+    def takes(self, backend: Backend, gather: Gather) -> bool:
+        return on_host(backend)
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
         given = self._exchanged(blocks.copy())

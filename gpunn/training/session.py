@@ -196,7 +196,10 @@ class TrainingSession:
         sample = np.linspace(0, data.rows - 1, min(data.rows, SAMPLED), dtype=np.int64)
         own = {
             "version": __version__,
-            "backend": model.backend.name,
+            "backend": model.backend.name.partition(":")[0],
+            "backend's options": {
+                name: value for name, value in model.backend.options.items() if name != "threads"
+            },
             "network": repr(model.config()),
             "loss": repr(trainer.loss.config()),
             "optimizer": repr(trainer.optimizer.config()),

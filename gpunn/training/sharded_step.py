@@ -58,7 +58,7 @@ class ShardedStep(TrainStep):
             (max(start, self.block.start), min(start + piece, self.block.stop))
             for start in range(self.block.start, self.block.start + self.block.length, piece)
         ]
-        self._collectives = Collectives(ops, ranks.communicator)
+        self._collectives = Collectives(ops, ranks.agreement)
         layers = family(*self.model.layers)
         self._layers = [layer for layer in layers if isinstance(layer, Synchronizing)]
         if synchronized and not ranks.alone:

@@ -4,54 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from worlds import WEIGHTS, difference, history, trained, trainer, values
+from worlds import CASES, difference, history, normed, trained, trainer, values, with_dropout
 
 from gpunn.distributed import run_threads
-from gpunn.layers import Activation, BatchNorm, Dense, Dropout, Standardization
 from gpunn.metrics import Metric
-from gpunn.optimizers import SGD, Adam
+from gpunn.optimizers import SGD
 
 BOUND = {"float64": 1e-13, "float32": 2e-6}
 """Of the relative norm of the difference."""
-
-
-def normed():
-    return [Dense(16), BatchNorm(), Activation("relu"), Dropout(0.3), Dense(3)]
-
-
-def with_dropout():
-    return [Dense(16, activation="relu"), Dropout(0.5), Dense(3)]
-
-
-CASES = {
-    "plain": {},
-    "sample weights": {"sample_weight": WEIGHTS},
-    "class weights": {"class_weight": "balanced"},
-    "clipping, penalty, decay": {
-        "optimizer": lambda: Adam(0.01, max_norm=0.1, l2_penalty=0.01, weight_decay=0.01)
-    },
-    "accumulation": {"gradient_accumulation": 3, "batch_size": 5},
-    "weights, accumulation, streamed": {
-        "gradient_accumulation": 2,
-        "batch_size": 7,
-        "sample_weight": WEIGHTS,
-        "stream": True,
-    },
-    "dropout": {"layers": with_dropout},
-    # With SGD: the gradient of a bias before it is rounding alone, which Adam would enlarge.
-    "batch norm": {"layers": normed, "optimizer": lambda: SGD(0.05, momentum=0.9)},
-    "batch norm, ranks without rows": {
-        "layers": normed,
-        "batch_size": 3,
-        "epochs": 1,
-        "optimizer": lambda: SGD(0.05),
-    },
-    "ranks without rows": {"batch_size": 2, "epochs": 1},
-    "ranks without rows, streamed": {"batch_size": 2, "epochs": 1, "stream": True},
-    "not shuffled": {"shuffle": False},
-    "drop_last": {"drop_last": True},
-    "standardization": {"layers": lambda: [Standardization(), *with_dropout()]},
-}
 
 
 @pytest.mark.parametrize("dtype", BOUND)

@@ -14,6 +14,7 @@ See README.md for what this proves and what it cannot.
 from .blas_lt import refusals
 from .counters import Counts, counters
 from .errors import (
+    CollectiveError,
     EmulatorError,
     InvalidAccessError,
     KernelFault,
@@ -25,6 +26,7 @@ from .install import install, late_errors, without_peer_access
 from .kernels import Source, reversed_threads, sources
 
 __all__ = [
+    "CollectiveError",
     "Counts",
     "EmulatorError",
     "InvalidAccessError",

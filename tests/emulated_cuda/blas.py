@@ -255,9 +255,9 @@ def connect(runtime: Runtime) -> None:
     _kept_alive.extend((library, callbacks))
 
 
-def report(error: Exception) -> None:
-    """Say on stderr what a cuBLAS status code cannot."""
-    print(f"emulated cuBLAS: {type(error).__name__}: {error}", file=sys.stderr)
+def report(error: Exception, library: str = "cuBLAS") -> None:
+    """Say on stderr what a status code of cuBLAS, or of another library, cannot."""
+    print(f"emulated {library}: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def library_path() -> Path:

@@ -39,6 +39,8 @@ class Counts:
     algorithms : Counter
         ``"0"``, ``"1"``, ... -> products that cuBLASLt's algorithm of this number did, in a graph
         or not.
+    collectives, captured_collectives, replayed_collectives : Counter
+        ``"ncclAllGather"``, ``"ncclGroup"``, ... -> NCCL's calls and groups, in the same senses.
     graph_launches : int
         Graphs launched.
     float64 : Counter
@@ -57,6 +59,9 @@ class Counts:
     captured_matmuls: Counter[str] = field(default_factory=Counter)
     replayed_matmuls: Counter[str] = field(default_factory=Counter)
     algorithms: Counter[str] = field(default_factory=Counter)
+    collectives: Counter[str] = field(default_factory=Counter)
+    captured_collectives: Counter[str] = field(default_factory=Counter)
+    replayed_collectives: Counter[str] = field(default_factory=Counter)
     float64: Counter[str] = field(default_factory=Counter)
     cuda_mallocs: int = 0
     pool_mallocs: int = 0

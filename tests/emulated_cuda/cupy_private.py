@@ -22,6 +22,7 @@ DISTRIBUTION = "cupy-cuda13x"
 CUBLAS_SONAME = "libcublas.so.13"
 # cuda.pathfinder insists on it before it hands out cuBLAS; nothing in it is called.
 CUBLASLT_SONAME = "libcublasLt.so.13"
+NCCL_SONAME = "libnccl.so.2"
 
 # CuPy chooses its own reductions and scans, not CUB's prebuilt device code, when this is empty.
 ENVIRONMENT = {"CUPY_ACCELERATORS": ""}
@@ -69,10 +70,20 @@ def driver_module() -> ModuleType:
 
 def cublas_library() -> str:
     """Path of the extension module that is linked with cuBLAS, to read the symbols it needs."""
+    return extension("cublas")
+
+
+def nccl_library() -> str:
+    """Path of the extension module that is linked with NCCL."""
+    return extension("nccl")
+
+
+def extension(name: str) -> str:
+    """Path of one of CuPy's extension modules for NVIDIA's libraries."""
     package = importlib.import_module("cupy_backends.cuda.libs")
-    spec = importlib.machinery.PathFinder.find_spec("cublas", package.__path__)
+    spec = importlib.machinery.PathFinder.find_spec(name, package.__path__)
     if spec is None or spec.origin is None:
-        raise EmulatorError(f"CuPy {CUPY_VERSION} without its cublas module: a broken install?")
+        raise EmulatorError(f"CuPy {CUPY_VERSION} without its {name} module: a broken install?")
     return spec.origin
 
 

@@ -31,5 +31,9 @@ class FailedAssertion(KernelFault):
     status = 710  # cudaErrorAssert
 
 
+class CollectiveError(EmulatorError):
+    """What the ranks of a NCCL communicator ask for does not fit together, or one did not come."""
+
+
 class RaceError(EmulatorError):
     """Memory was taken by others while work that uses it may still run."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -52,6 +53,7 @@ class Work:
     """Something a stream can do: a kernel, a product, a copy, a fill.
 
     ``family`` names the counters it adds to: ``"kernels"`` -> kernels, captured, replayed.
+    ``owner`` is what graphs of it may not outlive: the address of a NCCL communicator.
     """
 
     name: str
@@ -59,11 +61,13 @@ class Work:
     operands: tuple[Operand, ...]
     run: Callable[[], None]
     family: str | None = None
+    owner: int = 0
 
 
 FAMILIES = {
     "kernels": ("kernels", "captured", "replayed"),
     "matmuls": ("matmuls", "captured_matmuls", "replayed_matmuls"),
+    "collectives": ("collectives", "captured_collectives", "replayed_collectives"),
 }
 
 
@@ -122,6 +126,7 @@ class Scheduler:
         self._built_in: dict[tuple[int, int], Stream] = {}
         self._events: dict[int, Event] = {}
         self._graphs: dict[int, list[tuple[Work, list[Region]]]] = {}
+        self._thread = threading.local()  # ranks may be threads
 
     # ---- work --------------------------------------------------------------------------------
 
@@ -430,8 +435,22 @@ class Scheduler:
         count("graph_launches")
         stream = self.stream(stream_handle)
         self._begin_work(stream)
-        for work, regions in nodes:
-            _, _, replayed = FAMILIES.get(work.family or "", (None, None, None))
-            if replayed:
-                count(replayed, work.name)
-            self._run(stream, work, regions)
+        self._thread.collectives = sum(work.family == "collectives" for work, _ in nodes)
+        try:
+            for work, regions in nodes:
+                _, _, replayed = FAMILIES.get(work.family or "", (None, None, None))
+                if replayed:
+                    count(replayed, work.name)
+                self._run(stream, work, regions)
+        finally:
+            self._thread.collectives = 0
+
+    @property
+    def collectives_of_launch(self) -> int:
+        """How many collective calls the graph has that is being launched; 0 outside of graphs."""
+        found: int = getattr(self._thread, "collectives", 0)
+        return found
+
+    def in_graphs(self, owner: int) -> bool:
+        """Whether graphs that are not destroyed have work that belongs to this owner."""
+        return any(work.owner == owner for nodes in self._graphs.values() for work, _ in nodes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 
-from . import blas, blas_lt, cupy_private, kernels, trampolines
+from . import blas, blas_lt, cupy_private, kernels, nccl, trampolines
 from .errors import EmulatorError
 from .runtime import Runtime
 
@@ -42,6 +42,7 @@ def install(devices: int = 1, bytes_per_device: int = 2 << 30) -> None:
     trampolines.replace(cupy_private.driver_module(), runtime.driver_functions())
     blas_lt.connect(runtime)
     blas.connect(runtime)
+    nccl.connect(runtime)
     cupy_private.replace_compiler(kernels.compile_source)
     runtime.watch_pools()
     _installed = runtime

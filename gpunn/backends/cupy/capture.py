@@ -18,7 +18,9 @@ from typing import Any
 
 import cupy
 
+from gpunn.backends.collective import Collective
 from gpunn.backends.cupy.scratch import Buffers, Scratch
+from gpunn.errors import DistributedError
 
 __all__ = [
     "Definition",
@@ -60,6 +62,9 @@ class GraphExecutor:
     are captured instead, since a definition may be the user's own and wait for the device, say.
     What can't be captured is launched one by one forever; the log says so once, with the reason.
 
+    Where other processes take part in a call (`Collective`), they capture the same or none does:
+    after each attempt they tell each other how it went. Of the stretches such a call is no part.
+
     Where they are asked for often, and several times at once, a second graph is unrolled: it holds
     them several times in a row. It works in the same memory, for all that changes from one time to
     the next is on the device.
@@ -82,6 +87,7 @@ class GraphExecutor:
         self._warm = self._refused = self._tried_unrolled = False
         self._stretches: list[Callable[[int], None]] = []
         self._asked = 0
+        self._collectives = [call for call in calls if isinstance(call, Collective)]
 
     def _operations(self) -> None:
         for call in self._calls:
@@ -110,14 +116,7 @@ class GraphExecutor:
             self._graph.launch()
             return
         if self._warm and not self._refused:
-            try:
-                self._graph = self._captured(1)
-            except Exception as error:  # whatever a class of the user's own may raise
-                self._refused = True
-                self._memory = PrivateMemory()
-                cupy.cuda.get_current_stream().synchronize()  # raises if the device has failed
-                say_once(reason(error))
-                self._stretches = self._divided()
+            self._record()
         if self._graph is not None:
             self._graph.launch()
         elif self._stretches:
@@ -127,9 +126,34 @@ class GraphExecutor:
             self._operations()
             self._warm = True
 
+    def _record(self) -> None:
+        """Capture the operations, on all ranks or on none."""
+        graph, refusal = None, ""
+        try:
+            graph = self._captured(1)
+        except Exception as error:  # whatever a class of the user's own may raise
+            self._refused = True
+            cupy.cuda.get_current_stream().synchronize()  # raises if the device has failed
+            refusal = reason(error)
+        refusal = self._agreed(refusal, "a graph of an update")
+        if not refusal:
+            self._graph = graph
+            return
+        self._refused = True
+        self._memory = PrivateMemory()
+        say_once(refusal)
+        self._stretches = self._divided()
+
+    def _agreed(self, refusal: str, what: str) -> str:
+        """Return why one of the ranks has no such graph, or nothing if all have."""
+        if not self._collectives:
+            return refusal
+        found = self._collectives[0].gather(refusal, what)
+        return next((f"rank {rank}: {why}" for rank, why in enumerate(found) if why), "")
+
     def _divided(self) -> list[Callable[[int], None]]:
         """Return the calls in stretches that can be captured, and what stands between them."""
-        groups = [(kind, list(group)) for kind, group in groupby(self._calls, by_definition)]
+        groups = [(kind, list(group)) for kind, group in groupby(self._calls, uncertain)]
         if len(groups) == 1:
             return []
         return [
@@ -138,22 +162,52 @@ class GraphExecutor:
         ]
 
     def _record_unrolled(self) -> None:
-        if self._memory.used:  # it would be needed as often as the operations are in the graph
-            return
-        try:
-            self._unrolled = self._captured(UNROLLED)
-        except Exception as error:  # such as a lack of memory; the graph of one is there
-            logger.debug("gpunn: no graph of %d steps: %s", UNROLLED, reason(error))
+        graph, refusal = None, ""
+        if self._memory.used:
+            refusal = "its memory would be needed as often as the operations are in the graph"
+        else:
+            try:
+                graph = self._captured(UNROLLED)
+            except Exception as error:  # such as a lack of memory; the graph of one is there
+                refusal = reason(error)
+        refusal = self._agreed(refusal, "a graph of several updates")
+        if refusal:
+            logger.debug("gpunn: no graph of %d steps: %s", UNROLLED, refusal)
+        else:
+            self._unrolled = graph
 
     def _captured(self, times: int) -> Any:
         """Return a graph of the operations so many times, whose memory is its own."""
         with cupy.cuda.using_allocator(self._memory):
-            return captured(self._operations, times)
+            graph = Graph(captured(self._operations, times))
+        for call in self._collectives:
+            call.graphs.add(graph)
+        return graph
 
 
-def by_definition(call: Callable[[], object]) -> bool:
-    """Return whether a call does an operation by its definition."""
-    return isinstance(call, Definition)
+class Graph:
+    """A CUDA graph, which can be destroyed before what its nodes need."""
+
+    def __init__(self, graph: Any) -> None:
+        self._graph = graph
+
+    def launch(self) -> None:
+        """Do what is in it."""
+        if self._graph is None:
+            raise DistributedError(
+                "communicator: it was closed, and with it the steps that used it; make a new one, "
+                "and a new trainer"
+            )
+        self._graph.launch()
+
+    def destroy(self) -> None:
+        """Let go of it, though others may still have this object."""
+        self._graph = None
+
+
+def uncertain(call: Callable[[], object]) -> bool:
+    """Return whether a call is not captured once a capture of the whole has failed."""
+    return isinstance(call, Definition | Collective)
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from gpunn.activations import Identity, ReLU
+from gpunn.backends.collective import Collective
 from gpunn.backends.cupy.kernels import (
     activations,
     categories,
@@ -73,6 +74,9 @@ class Launches:
         self.product, self.fused_product, self.scratch = product, fused_product, scratch
 
     # --------------------------------------------------------------------------- bookkeeping
+
+    def call(self, function: Callable[[], None]) -> Calls | None:
+        return [function] if isinstance(function, Collective) else None
 
     def take(self, table: Array, index: Array, out: Array) -> Calls | None:
         return [partial(rows.take, table, index, out)]

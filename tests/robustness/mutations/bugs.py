@@ -19,6 +19,7 @@ PRODUCTS = "tests/gpu_graph/test_matmul.py"
 BOUNDS = "tests/gpu_graph/test_error_bounds.py"
 FUSED = "tests/gpu_graph/test_fused_products.py"
 ALGORITHMS = "tests/gpu_graph/test_algorithms.py"
+NCCL = "tests/distributed/test_nccl.py"
 COMPILED = "tests/kernels/test_cubins.py"
 SEMANTICS = "tests/kernels/test_replay.py"
 
@@ -247,5 +248,17 @@ BUGS = (
     Bug("a baked-in scalar: the same learning rate for every step", 5,
         f"{KERNELS}/optimizers.py", (RUNS, "-k", "agrees_with_the_oracle and float32"),
         '"rates[position[0]]"', '"rates[0]"'),
+    Bug("several devices: a rank does not tell that its capture failed", 5,
+        f"{CUPY}/capture.py", (NCCL, "-k", "no_rank_has_a_graph"),
+        "found = self._collectives[0].gather(refusal, what)", "found = [refusal]"),
+    Bug("several devices: all-to-all sends each rank the same", 5,
+        "gpunn/distributed/nccl.py", (NCCL, "-k", "what_one_process_trains and 2-plain"),
+        "self.communicator.send(given + offset,", "self.communicator.send(given,"),
+    Bug("several devices: graphs outlive NCCL's communicator", 5,
+        "gpunn/distributed/nccl.py", (NCCL, "-k", "graphs_are_destroyed"),
+        "            graph.destroy()\n", "            pass\n"),
+    Bug("several devices: NCCL's calls are not aborted", 5,
+        "gpunn/distributed/nccl.py", (NCCL, "-k", "planted_bugs and skipped"),
+        "                calls.communicator.abort()\n", "                pass\n"),
 )
 # fmt: on

@@ -1,0 +1,270 @@
+"""NVIDIA's NCCL between processes with a CUDA device each, by CuPy's `cupy.cuda.nccl`."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import logging
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import numpy as np
+
+from gpunn.backends import Backend
+from gpunn.distributed.communicator import Communicator, Gather
+from gpunn.errors import DistributedError, MissingPackageError
+from gpunn.typing import Array
+
+__all__ = ["NCCLCommunicator"]
+
+LOG = logging.getLogger("gpunn")
+
+PATIENCE = 30.0
+"""Seconds that NCCL may take to end, after which the process ends without it."""
+
+NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
+"""Variable of NCCL. With "0" a rank captures its calls without the others, so that a capture that
+fails on one rank leaves none waiting; else they would exchange the addresses of their arrays."""
+
+
+class NCCLCommunicator(Communicator):
+    """Exchanges arrays of CUDA devices by NCCL, and all else by another communicator.
+
+    NCCL's calls go to the current CuPy stream, and can be captured. It begins when the first
+    backend with CUDA arrays asks for it.
+
+    Parameters
+    ----------
+    host : Communicator
+        Has the same ranks. It carries messages, and arrays of the host.
+    required : bool
+        Whether it is an error if NCCL can't be used. If not, a warning is logged, and arrays of
+        devices are copied to the host and back for each exchange.
+    """
+
+    def __init__(self, host: Communicator, required: bool = True) -> None:
+        super().__init__(host.rank, host.size, host.local_rank, host.local_size)
+        self.host, self.required, self.name = host, required, host.name
+        self._calls: Any = None
+        self._device: int | None = None
+        self._given_up = False
+
+    # ------------------------------------------------------------------------- begin and end
+
+    def takes(self, backend: Backend, gather: Gather) -> bool:
+        """Return whether the collective calls take arrays of this backend as they are.
+
+        Raises
+        ------
+        MissingPackageError, DistributedError
+            On all ranks, if NCCL is required and can't be used on one.
+        """
+        if not backend.name.startswith("cupy"):
+            return self.host.takes(backend, gather)
+        if self._calls is None and not self._given_up:
+            self._begin(backend, gather)
+        if self._calls is not None and self._device != backend.device.id:
+            raise DistributedError(
+                f"communicator: NCCL connects cupy:{self._device} of this process with the other "
+                f"ranks, and this training is on {backend.name}. Give each process one device"
+            )
+        return self._calls is not None
+
+    def _begin(self, backend: Backend, gather: Gather) -> None:
+        problem, nccl = "", None
+        try:
+            nccl = library()
+        except MissingPackageError as error:
+            problem = str(error)
+        first = nccl.get_unique_id() if nccl and self.rank == 0 else None
+        found = gather((problem, place_of(backend), first), "whether NCCL is there")
+        problem = next(
+            (f"rank {rank}: {each}" for rank, (each, *_) in enumerate(found) if each), ""
+        )
+        if problem and self.required:
+            raise MissingPackageError(problem)
+        places = [place for _, place, _ in found]
+        shared = next((each for each in places if places.count(each) > 1), None)
+        if shared and not problem:
+            ranks = [rank for rank, place in enumerate(places) if place == shared]
+            problem = (
+                f"communicator: ranks {ranks[0]} and {ranks[1]} compute on the same CUDA device "
+                f"({' '.join(shared)}), and NCCL needs one for each. Start as many processes on a "
+                'machine as it has devices, with the backend "cupy", or "cupy:N" with N the number '
+                "of the process there"
+            )
+            if self.required:
+                raise DistributedError(problem)
+        if problem:
+            self._given_up = True
+            if self.rank == 0:
+                LOG.warning("gpunn: gradients are exchanged by way of the host. %s", problem)
+            return
+        self._connect(nccl, backend, found[0][2], gather)
+
+    def _connect(self, nccl: Any, backend: Backend, identity: Any, gather: Gather) -> None:
+        os.environ.setdefault(NO_REGISTRATION, "0")
+        failed = ""
+        try:
+            backend.device.use()
+            calls = Calls(nccl, nccl.NcclCommunicator(self.size, identity, self.rank), self.size)
+        except Exception as error:
+            failed = f"{type(error).__name__}: {error}"
+        for rank, each in enumerate(gather(failed, "NCCL's beginning")):
+            if each:
+                raise DistributedError(
+                    f"communicator: NCCL did not begin on rank {rank}: {each}. The environment "
+                    "variable NCCL_DEBUG=WARN has it say why",
+                    rank,
+                )
+        self._calls, self._device, self.name = calls, backend.device.id, "nccl"
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """Destroy the graphs with calls of NCCL, and then NCCL's communicator.
+
+        All ranks have to do it. It is done when the process ends.
+        """
+        atexit.unregister(self.close)
+        calls, self._calls = self._calls, None
+        for graph in list(self.graphs):
+            graph.destroy()
+        if calls is not None:
+            with ended_after(PATIENCE):  # for ranks of a machine wait for each other
+                calls.communicator.destroy()
+
+    def abort(self) -> NoReturn:
+        """Abort NCCL's calls, for which this process may be waiting, and end all processes."""
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            with ended_after(PATIENCE), suppress(Exception):
+                calls.communicator.abort()
+        self.host.abort()
+
+    # ------------------------------------------------------------------------------ the calls
+
+    def all_to_all(self, blocks: Array, out: Array) -> None:
+        if isinstance(blocks, np.ndarray):
+            self.host.all_to_all(blocks, out)
+        else:
+            self._open().all_to_all(blocks, out)
+
+    def all_gather(self, block: Array, out: Array) -> None:
+        if isinstance(block, np.ndarray):
+            self.host.all_gather(block, out)
+        else:
+            self._open().all_gather(block, out)
+
+    def gather(self, message: Any) -> list[Any]:
+        return self.host.gather(message)
+
+    def _open(self) -> Calls:
+        if self._calls is None:
+            raise DistributedError("communicator: NCCL's communicator was closed or aborted")
+        calls: Calls = self._calls
+        return calls
+
+
+class Calls:
+    """The collective calls of a communicator of NCCL's, on the current stream."""
+
+    def __init__(self, nccl: Any, communicator: Any, size: int) -> None:
+        self._nccl, self.communicator, self._size = nccl, communicator, size
+        self._types = {
+            "float32": nccl.NCCL_FLOAT32,
+            "float64": nccl.NCCL_FLOAT64,
+            "int64": nccl.NCCL_INT64,
+        }
+
+    def all_to_all(self, blocks: Array, out: Array) -> None:
+        """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
+        given, taken = self._pointer(blocks), self._pointer(out)
+        count, kind, stream = blocks.size // self._size, self._type(blocks, out), stream_now()
+        stride = count * blocks.itemsize
+        self._nccl.groupStart()
+        try:  # as one call: a rank can't send before the other one receives
+            for rank in range(self._size):
+                offset = rank * stride
+                self.communicator.send(given + offset, count, kind, rank, stream)
+                self.communicator.recv(taken + offset, count, kind, rank, stream)
+        finally:
+            self._nccl.groupEnd()
+
+    def all_gather(self, block: Array, out: Array) -> None:
+        """Set out[r] to the block of rank r; `block` may be out[this rank]."""
+        given, taken = self._pointer(block), self._pointer(out)
+        kind = self._type(block, out)
+        self.communicator.allGather(given, taken, block.size, kind, stream_now())
+
+    def _type(self, given: Array, out: Array) -> int:
+        name = str(given.dtype)
+        if name not in self._types or out.dtype != given.dtype:
+            raise DistributedError(
+                f"NCCL: expected two arrays of one type, of {', '.join(self._types)}; got {name} "
+                f"and {out.dtype}"
+            )
+        found: int = self._types[name]
+        return found
+
+    def _pointer(self, array: Array) -> int:
+        if not array.flags.c_contiguous:
+            raise DistributedError("NCCL: expected arrays without gaps between their elements")
+        address: int = array.data.ptr
+        return address
+
+
+def stream_now() -> int:
+    """Return the address of the stream that work goes to."""
+    import cupy
+
+    address: int = cupy.cuda.get_current_stream().ptr
+    return address
+
+
+def library() -> Any:
+    """Return CuPy's module of NCCL.
+
+    Raises
+    ------
+    MissingPackageError
+        If the library can't be opened.
+    """
+    import cupy
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of CuPy, that the library is missing
+        from cupy.cuda import nccl
+    if not nccl.available:
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise MissingPackageError(
+            "communicator: NCCL's library libnccl.so.2 can't be opened, by which processes with a "
+            f"CUDA device each exchange gradients. Install it: pip install nvidia-nccl-cu{major}"
+        )
+    return nccl
+
+
+def place_of(backend: Backend) -> tuple[str, str]:
+    """Return the machine, and which device of it this is."""
+    import cupy
+
+    address: str = cupy.cuda.runtime.deviceGetPCIBusId(backend.device.id)
+    return platform.node(), address
+
+
+@contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """End this process if the context takes longer, even if it does not let go of Python's lock."""
+    file = sys.__stderr__
+    if file is None:
+        yield
+        return
+    faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,238 @@
+"""Trainings by several ranks with an emulated CUDA device each: SCENARIO and FOLDER are arguments.
+
+It is a program for mpiexec, which `test_nccl.py` starts once the devices are there. Each scenario
+leaves files for each rank.
+"""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import cupy
+import cupy.cuda.nccl
+import emulated_cuda
+import numpy as np
+from worlds import CASES, history, trained, values
+
+from gpunn.backends.cupy import capture
+from gpunn.distributed import communicator
+from gpunn.distributed.nccl import Calls
+from gpunn.layers import Dense
+from gpunn.layers.base import Layer
+
+SCENARIO, FOLDER = sys.argv[1:3]
+NAME = sys.argv[3] if len(sys.argv) > 3 else "nccl"
+TIMEOUT = float(os.environ.get("TIMEOUT", "100"))
+WORLD = communicator(NAME, timeout=TIMEOUT)
+BACKEND = f"cupy:{WORLD.rank}"
+PLANTED = WORLD.rank == 1
+"""Whether this is the rank that a bug is planted in."""
+
+
+def save(name, this, counts=None):
+    """Keep the parameters, and what else a test looks at."""
+    told = {
+        "history": history(this),
+        "name": WORLD.name,
+        "graph_launches": counts.graph_launches if counts else 0,
+        "eager": dict(counts.collectives) if counts else {},
+        "captured": dict(counts.captured_collectives) if counts else {},
+        "replayed": dict(counts.replayed_collectives) if counts else {},
+        "copies": dict(counts.copies) if counts else {},
+    }
+    place = Path(FOLDER, f"{name}.{WORLD.rank}")
+    place.with_suffix(f".{WORLD.rank}.json").write_text(json.dumps(told))
+    np.save(f"{place}.npy", values(this))
+
+
+def train(name, **options):
+    with emulated_cuda.counters() as counts:
+        this = trained(WORLD, backend=BACKEND, **options)
+    save(name, this, counts)
+    return this
+
+
+def parity():
+    """Train all cases, one after the other, with one communicator."""
+    for number, options in enumerate(CASES.values()):
+        train(str(number), **dict(options))
+
+
+def unrolled():
+    """Have graphs of several updates launched."""
+    capture.UNROLLED, capture.UNROLL_AFTER = 2, 4
+    train("unrolled", epochs=4, report_every=4, batch_size=8)
+
+
+@dataclass(eq=False)
+class Uncapturable(Layer):
+    """Waits for the device within a step, on some ranks."""
+
+    name = "uncapturable"
+    ranks: tuple = ()
+    wrong: bool = False
+
+    def forward(self, x, workspace):
+        def look():
+            if WORLD.rank in self.ranks:
+                if self.wrong and self.look_again():
+                    raise ValueError("there is trouble")
+                float(x.sum())
+
+        workspace.backend.call(look)
+        return x
+
+    looks = 0
+
+    def look_again(self):
+        type(self).looks += 1
+        return self.looks == 3
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return gradient
+
+
+def with_layer(**settings):
+    return lambda: [Dense(16, activation="relu"), Uncapturable(**settings), Dense(3)]
+
+
+def uncapturable():
+    """Have the capture fail on one rank."""
+    train("uncapturable", layers=with_layer(ranks=(1,)))
+
+
+def error():
+    """Have an operation of a step fail on one rank."""
+    train("error", layers=with_layer(ranks=(1,), wrong=True))
+
+
+def stopped():
+    """Stop one rank in the middle of a step."""
+
+    def stop(self, given, out, call=Calls.all_gather):
+        os.kill(os.getpid(), signal.SIGSTOP)
+        call(self, given, out)
+
+    if PLANTED:
+        Calls.all_gather = stop
+    train("stopped")
+
+
+def one_device():
+    """Have all ranks compute on one device."""
+    with emulated_cuda.counters() as counts:
+        this = trained(WORLD, backend="cupy:0")
+    save("one_device", this, counts)
+
+
+def no_library():
+    """Let a rank not find the library."""
+    if PLANTED:
+        cupy.cuda.nccl.available = False
+    train("no_library")
+
+
+# --------------------------------------------------------------------------- planted bugs
+
+
+def replaced(name, function):
+    """Replace a call of NCCL on one rank."""
+    original = getattr(Calls, name)
+    if PLANTED:
+        setattr(Calls, name, lambda self, given, out: function(self, original, given, out))
+
+
+def skipped():
+    """Leave out a call."""
+    replaced("all_to_all", lambda self, call, given, out: None)
+    train("skipped")
+
+
+def skipped_in_a_graph():
+    """Leave out a call once it would become part of a graph."""
+    made = []
+
+    def call(self, original, given, out):
+        made.append(1)
+        if len(made) == 1:
+            original(self, given, out)
+
+    replaced("all_to_all", call)
+    train("skipped")
+
+
+def order():
+    """Do one call before the other."""
+    wait = []
+
+    def first(self, call, given, out):
+        wait.append((call, given, out))
+
+    def second(self, call, given, out):
+        call(self, given, out)
+        earlier, *arrays = wait.pop()
+        earlier(self, *arrays)
+
+    replaced("all_to_all", first)
+    replaced("all_gather", second)
+    train("order")
+
+
+def size():
+    """Exchange less than the others."""
+    replaced("all_gather", lambda self, call, given, out: call(self, given[:-1], out))
+    train("size")
+
+
+def freed():
+    """Exchange memory that is given back after the capture."""
+    pool = cupy.cuda.MemoryPool()
+
+    def call(self, original, given, out):
+        with cupy.cuda.using_allocator(pool.malloc):
+            original(self, given.copy(), out)
+
+    replaced("all_gather", call)
+    train("freed")
+
+
+def alone():
+    """Have a rank decide by itself that there is no graph."""
+    if PLANTED:
+        capture.GraphExecutor._agreed = lambda self, refusal, what: "not here"
+    else:
+        capture.GraphExecutor._agreed = lambda self, refusal, what: refusal
+    train("alone")
+
+
+def launches():
+    """Have a rank launch more updates at once than the others."""
+    capture.GraphExecutor._agreed = lambda self, refusal, what: refusal
+    capture.UNROLLED, capture.UNROLL_AFTER = (2 if PLANTED else 4), 4
+    train("launches", epochs=4, report_every=4, batch_size=8)
+
+
+def clock():
+    """Have a rank come to a graph of several updates before the others."""
+    capture.UNROLLED, capture.UNROLL_AFTER = 2, (4 if PLANTED else 1000)
+    train("clock", epochs=4, report_every=4, batch_size=8)
+
+
+def kept_graph():
+    """Keep graphs beyond the communicator."""
+    kept = []
+
+    def begin(self, graph):
+        self._graph = graph
+        kept.append(self)
+
+    capture.Graph.__init__ = begin
+    if PLANTED:
+        capture.Graph.destroy = lambda self: None
+    train("kept")
+
+
+globals()[SCENARIO]()

@@ -1,0 +1,189 @@
+"""Ranks with a CUDA device each, emulated, whose gradients NCCL exchanges; also emulated."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mpi import needs_mpi, run
+from worlds import CASES, difference, history, trained, values
+
+from gpunn.distributed.communicator import Communicator
+from gpunn.distributed.nccl import NCCLCommunicator
+
+PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import emulated_cuda
+emulated_cuda.install(devices=3)  # before anything imports CuPy
+import runpy
+runpy.run_path({str(Path(__file__).with_name("nccl_training.py"))!r}, run_name="__main__")
+"""
+
+pytestmark = [
+    pytest.mark.tier(5),
+    pytest.mark.emulated,
+    needs_mpi,
+    pytest.mark.skipif(
+        importlib.util.find_spec("cupy") is None or shutil.which("g++") is None,
+        reason="CuPy and g++ are needed: pip install '.[emulated]'",
+    ),
+]
+
+
+def result(folder, name, rank):
+    told = json.loads((folder / f"{name}.{rank}.json").read_text())
+    return told, np.load(folder / f"{name}.{rank}.npy")
+
+
+def trained_in(folder, ranks, scenario, *more):
+    """Run a scenario that has to go well, and return what it said."""
+    status, output = run(ranks, "-c", PROGRAM, scenario, folder, *more)
+    assert status == 0, output
+    return output
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.full)])
+def ranks_of_all_cases(request, tmp_path_factory):
+    """The folder of all cases of `worlds`, trained by so many ranks."""
+    folder = tmp_path_factory.mktemp("parity")
+    trained_in(folder, request.param, "parity")
+    return request.param, folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ranks_train_what_one_process_trains(case, ranks_of_all_cases):
+    ranks, folder = ranks_of_all_cases
+    one = trained(**dict(CASES[case]))
+    first, parameters = result(folder, list(CASES).index(case), 0)
+    assert first["name"] == "nccl"
+    assert difference(parameters, values(one)) <= 1e-13
+    for ours, theirs in zip(first["history"], history(one), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-10, abs=1e-12)
+    for rank in range(1, ranks):
+        told, others = result(folder, list(CASES).index(case), rank)
+        assert np.array_equal(others, parameters)
+        assert told["history"] == first["history"]
+
+
+def test_the_exchange_is_part_of_the_graph(ranks_of_all_cases):
+    ranks, folder = ranks_of_all_cases
+    plain = list(CASES).index("plain")
+    for rank in range(ranks):
+        told, _ = result(folder, plain, rank)
+        # Of 18 updates, 3 of which have fewer rows, the first of each kind is done without a graph.
+        assert told["eager"] == {"ncclGroup": 2, "ncclAllGather": 2}
+        assert told["captured"] == told["eager"]
+        assert told["replayed"] == {"ncclGroup": 16, "ncclAllGather": 16}
+
+
+def test_graphs_of_several_updates_are_captured_by_all(tmp_path):
+    trained_in(tmp_path, 2, "unrolled")
+    one = trained(epochs=4, report_every=4, batch_size=8)
+    for rank in range(2):
+        told, parameters = result(tmp_path, "unrolled", rank)
+        assert told["captured"]["ncclAllGather"] > 3  # graphs of one, and of two
+        assert told["graph_launches"] < told["replayed"]["ncclAllGather"]
+        assert difference(parameters, values(one)) <= 1e-13
+
+
+def test_no_rank_has_a_graph_where_the_capture_fails_on_one(tmp_path):
+    output = trained_in(tmp_path, 2, "uncapturable")
+    assert "rank 1: RuntimeError: the current stream is capturing" in output
+    one = trained()
+    for rank in range(2):
+        told, parameters = result(tmp_path, "uncapturable", rank)
+        assert not told["replayed"]
+        assert told["graph_launches"]  # of the stretches between
+        assert difference(parameters, values(one)) <= 1e-13
+
+
+def test_graphs_are_destroyed_before_the_communicator(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    output = trained_in(tmp_path, 2, "unrolled")
+    for rank in range(2):
+        assert f"comm rank {rank} nranks 2 - Destroy COMPLETE" in output
+    output = trained_in(tmp_path, 2, "kept_graph")
+    assert "comm rank 0 nranks 2 - Destroy COMPLETE" in output
+    assert "ncclCommDestroy would wait forever" in output  # on rank 1, where the bug is planted
+    assert "comm rank 1 nranks 2 - Destroy COMPLETE" not in output
+
+
+FAILURES = {
+    "skipped": "rank 1 does ncclAllGather(count 96, type 8)",
+    "skipped_in_a_graph": "rank 1 does in a graph with 1 collective call: ncclAllGather",
+    "order": "rank 1 does ncclAllGather(count 96, type 8)",
+    "size": "rank 0 does ncclAllGather(count 96, type 8); rank 1 does ncclAllGather(count 95",
+    "freed": "was given back after the capture",
+    "alone": "rank 0 does in a graph with 2 collective calls: ncclSend(count 96, type 8, peer 0)",
+    "launches": "rank 1 does in a graph with 4 collective calls",
+    "error": "ValueError: there is trouble",
+}
+"""What is planted in rank 1 (see the program), and what is said of it."""
+
+
+MORE = ("skipped_in_a_graph", "order", "alone")
+"""Those of the full run."""
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [pytest.param(each, marks=[pytest.mark.full] if each in MORE else []) for each in FAILURES],
+)
+def test_planted_bugs_end_all_ranks(scenario, tmp_path, monkeypatch):
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    status, output = run(2, "-c", PROGRAM, scenario, tmp_path)
+    assert status != 0
+    assert FAILURES[scenario] in output, output
+    assert "nranks 2 - Abort COMPLETE" in output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("scenario", "waits"),
+    [("stopped", "rank 0 has waited 1 s"), ("clock", "has waited 1 s for the other ranks")],
+)
+def test_a_rank_that_waits_for_too_long_ends_all(scenario, waits, tmp_path, monkeypatch):
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    monkeypatch.setenv("TIMEOUT", "1")
+    status, output = run(2, "-c", PROGRAM, scenario, tmp_path)
+    assert status != 0
+    assert waits in output, output
+    assert "(an update)" in output or "(a graph of several updates)" in output
+    assert "comm rank 0 nranks 2 - Abort COMPLETE" in output
+
+
+def test_devices_of_one_machine_are_told_apart(tmp_path):
+    status, output = run(2, "-c", PROGRAM, "one_device", tmp_path)
+    assert status != 0
+    assert "communicator: ranks 0 and 1 compute on the same CUDA device" in output
+    assert 'with the backend "cupy", or "cupy:N" with N the number of the process there' in output
+
+
+def test_auto_goes_by_way_of_the_host_where_nccl_can_not_be_had(tmp_path):
+    output = trained_in(tmp_path, 2, "one_device", "auto")
+    assert "gradients are exchanged by way of the host. communicator: ranks 0 and 1" in output
+    told, parameters = result(tmp_path, "one_device", 1)
+    assert told["name"] == "mpi"
+    assert not told["eager"]
+    assert difference(parameters, values(trained())) <= 1e-13
+
+
+def test_a_missing_library_is_named(tmp_path):
+    status, output = run(2, "-c", PROGRAM, "no_library", tmp_path)
+    assert status != 0
+    assert "MissingPackageError: rank 1: communicator: NCCL's library libnccl.so.2" in output
+    assert "pip install nvidia-nccl-cu" in output
+
+
+def test_host_arrays_take_the_way_of_the_host():
+    world = NCCLCommunicator(Communicator())
+    out = np.zeros((1, 3))
+    world.all_gather(np.arange(3.0), out)
+    assert out.tolist() == [[0, 1, 2]]
+    world.all_to_all(np.ones((1, 3)), out)
+    assert out.tolist() == [[1, 1, 1]]
+    assert world.name == "none"
+    assert world.gather("message") == ["message"]

@@ -1,0 +1,134 @@
+"""NCCL by shared memory, behind a shared library that has NCCL's name and C interface.
+
+Ranks are processes of one machine, or threads of one process. A call, or all calls of a group,
+become one piece of work of their stream: it waits for the other ranks, compares what all ask for,
+and copies. Where ranks ask for what doesn't fit together, where one replays a graph and another one
+doesn't, or the graphs differ in how many calls they have, all of them get an error; a GPU would
+wait forever, or compute nonsense.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from . import cupy_private
+from .blas import report
+from .errors import CollectiveError
+from .graphs import Operand, Work
+from .runtime import Runtime
+from .toolchain import build
+
+SUCCESS, UNHANDLED_CUDA_ERROR, INVALID_USAGE = 0, 1, 5
+ALL_GATHER, SEND, RECEIVE = 0, 1, 2
+NAMES = ("ncclAllGather", "ncclSend", "ncclRecv")
+MESSAGE_BYTES = 1000
+
+
+class _Operation(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("kind", "type", "peer", "unused")),
+        ("count", ctypes.c_uint64),
+        ("source", ctypes.c_void_p),
+        ("target", ctypes.c_void_p),
+    ]
+
+
+_Submit = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(_Operation), ctypes.c_int
+)
+_CurrentDevice = ctypes.CFUNCTYPE(ctypes.c_int)
+_InGraphs = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
+_kept_alive: list[Any] = []
+
+
+def _operands(library: Any, communicator: int, one: _Operation) -> list[Operand]:
+    """The device memory of one call."""
+    size = one.count * library.emulated_nccl_item(one.type)
+    if not size:
+        return []
+    found = []
+    if one.kind != RECEIVE:
+        found.append(Operand(one.source, size, f"{NAMES[one.kind]}, source"))
+    if one.kind != SEND:
+        ranks = library.emulated_nccl_size(communicator) if one.kind == ALL_GATHER else 1
+        found.append(Operand(one.target, size * ranks, f"{NAMES[one.kind]}, target"))
+    return found
+
+
+def _submit(runtime: Runtime, library: Any, communicator: int, stream: int, calls: Any) -> None:
+    """Make a piece of work of what a call or a group asks for."""
+    name = NAMES[calls[0].kind] if len(calls) == 1 else "ncclGroup"
+    operands = [each for one in calls for each in _operands(library, communicator, one)]
+
+    def run() -> None:
+        message = ctypes.create_string_buffer(MESSAGE_BYTES)
+        nodes = runtime.scheduler.collectives_of_launch
+        if library.emulated_nccl_run(
+            communicator, calls, len(calls), nodes, message, MESSAGE_BYTES
+        ):
+            raise CollectiveError(message.value.decode())
+
+    device = library.emulated_nccl_device(communicator)
+    work = Work(name, device, tuple(operands), run, "collectives", communicator)
+    runtime.scheduler.submit(stream, work)
+
+
+def connect(runtime: Runtime) -> None:
+    """Load the library under NCCL's name and have it call ``runtime``."""
+    library = ctypes.CDLL(str(library_path()), mode=ctypes.RTLD_GLOBAL)
+    library.emulated_nccl_run.argtypes = [
+        *(ctypes.c_void_p, ctypes.POINTER(_Operation), ctypes.c_int, ctypes.c_int),
+        *(ctypes.c_char_p, ctypes.c_size_t),
+    ]
+    for function in (library.emulated_nccl_size, library.emulated_nccl_device):
+        function.argtypes = [ctypes.c_void_p]
+
+    def submit(communicator: int, stream: int | None, calls: Any, length: int) -> int:
+        kept = (_Operation * length)(*calls[:length])
+        try:
+            _submit(runtime, library, communicator, stream or 0, kept)
+        except CollectiveError as error:
+            report(error, "NCCL")
+            return INVALID_USAGE
+        except Exception as error:
+            report(error, "NCCL")
+            return UNHANDLED_CUDA_ERROR
+        return SUCCESS
+
+    callbacks = (
+        _Submit(submit),
+        _CurrentDevice(runtime.get_device),
+        _InGraphs(lambda communicator: runtime.scheduler.in_graphs(communicator)),
+    )
+    library.emulated_nccl_connect(*callbacks)
+    atexit.register(library.emulated_nccl_end)
+    _kept_alive.extend((library, callbacks))
+
+
+def library_path() -> Path:
+    """Build (or find in the cache) the shared library that stands for NCCL."""
+    own = (Path(__file__).parent / "nccl.cpp").read_text()
+    defined = set(re.findall(r"\b(nccl\w+)\(", own))
+    stubs = "".join(
+        f'extern "C" int {symbol}() {{ return {INVALID_USAGE}; }}\n'
+        for symbol in sorted(_needed_symbols() - defined)
+    )
+    soname = f"-Wl,-soname,{cupy_private.NCCL_SONAME}"
+    path, _ = build(own + stubs, ("-std=c++17", "-O1", "-pthread", soname))
+    return path
+
+
+def _needed_symbols() -> set[str]:
+    """The NCCL functions that CuPy's wrapper is linked with."""
+    listed = subprocess.run(
+        ["nm", "-D", "--undefined-only", cupy_private.nccl_library()],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return set(re.findall(r"\b(nccl\w+)", listed))

@@ -1,0 +1,300 @@
+"""NCCL's collective calls between devices, whose ranks are threads here."""
+
+import threading
+
+import cupy
+import emulated_cuda
+import numpy as np
+import pytest
+from cupy.cuda import nccl
+
+FLOAT32, FLOAT64 = nccl.NCCL_FLOAT32, nccl.NCCL_FLOAT64
+
+
+def run(function, devices=(0, 1)):
+    """Return what `function(rank, communicator, stream)` returns or raises, by rank."""
+    identity, found = nccl.get_unique_id(), [None] * len(devices)
+
+    def work(rank):
+        try:
+            cupy.cuda.Device(devices[rank]).use()
+            communicator = nccl.NcclCommunicator(len(devices), identity, rank)
+            stream = cupy.cuda.Stream(non_blocking=True)
+            with stream:
+                found[rank] = function(rank, communicator, stream)
+            communicator.destroy()
+        except Exception as error:
+            found[rank] = error
+
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(devices))]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return found
+
+
+def all_gather(communicator, given, out, stream, kind=FLOAT64):
+    communicator.allGather(given.data.ptr, out.data.ptr, given.size, kind, stream.ptr)
+
+
+def all_to_all(communicator, given, out, stream):
+    count, offset = given.size // 2, given.nbytes // 2
+    nccl.groupStart()
+    for peer in range(2):
+        here = peer * offset
+        communicator.send(given.data.ptr + here, count, FLOAT64, peer, stream.ptr)
+        communicator.recv(out.data.ptr + here, count, FLOAT64, peer, stream.ptr)
+    nccl.groupEnd()
+
+
+def captured(stream, call):
+    stream.begin_capture()
+    call()
+    return stream.end_capture()
+
+
+def data(rank):
+    return cupy.arange(4.0) + 10 * rank, cupy.zeros(8)
+
+
+def test_all_gather():
+    def go(rank, communicator, stream):
+        given, out = data(rank)
+        with emulated_cuda.counters() as counts:
+            all_gather(communicator, given, out, stream)
+        assert counts.collectives["ncclAllGather"] >= 1
+        return out.get().tolist()
+
+    assert run(go) == [[0, 1, 2, 3, 10, 11, 12, 13]] * 2
+
+
+def test_all_gather_in_place():
+    def go(rank, communicator, stream):
+        out = cupy.zeros(4)
+        out[2 * rank : 2 * rank + 2] = rank + 1
+        all_gather(communicator, out[2 * rank : 2 * rank + 2], out, stream)
+        return out.get().tolist()
+
+    assert run(go) == [[1, 1, 2, 2]] * 2
+
+
+def test_all_to_all():
+    def go(rank, communicator, stream):
+        given, out = cupy.arange(4.0) + 10 * rank, cupy.zeros(4)
+        all_to_all(communicator, given, out, stream)
+        return out.get().tolist()
+
+    assert run(go) == [[0, 1, 10, 11], [2, 3, 12, 13]]
+
+
+def test_a_captured_call_is_done_by_each_launch():
+    def go(rank, communicator, stream):
+        given, out = data(rank)
+        graph = captured(stream, lambda: all_gather(communicator, given, out, stream))
+        before = out.get().tolist()
+        results = []
+        for _ in range(2):
+            given += 1
+            graph.launch()
+            results.append(out.get().tolist())
+        return before, results
+
+    zeros, results = [0] * 8, [[1, 2, 3, 4, 11, 12, 13, 14], [2, 3, 4, 5, 12, 13, 14, 15]]
+    assert run(go) == [(zeros, results)] * 2
+
+
+def test_several_calls_of_a_graph_and_its_memory():
+    def go(rank, communicator, stream):
+        given, out = data(rank)
+        graph = captured(
+            stream,
+            lambda: [
+                all_gather(communicator, given, out, stream),
+                all_to_all(communicator, out, cupy.empty(8), stream),  # nobody keeps the memory
+            ],
+        )
+        with pytest.raises(emulated_cuda.InvalidAccessError, match="was given back"):
+            graph.launch()
+
+    assert run(go) == [None, None]
+
+
+MISMATCHES = {
+    "another call": lambda call, rank: call("gather") if rank else call("exchange"),
+    "another size": lambda call, rank: call("gather", size=4 - rank),
+    "another type": lambda call, rank: call("gather", kind=FLOAT32 if rank else FLOAT64),
+    "another order": lambda call, rank: [
+        call(what) for what in (("gather", "exchange") if rank else ("exchange", "gather"))
+    ],
+}
+
+
+@pytest.mark.parametrize("case", MISMATCHES)
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_calls_that_do_not_fit_together_are_errors_on_all_ranks(case, in_graph, capfd):
+    def go(rank, communicator, stream):
+        given, out = cupy.zeros(8), cupy.zeros(16)
+
+        def call(what, size=4, kind=FLOAT64):
+            if what == "gather":
+                all_gather(communicator, given[:size], out, stream, kind)
+            else:
+                all_to_all(communicator, given, out, stream)
+
+        if in_graph:
+            graph = captured(stream, lambda: MISMATCHES[case](call, rank))
+            graph.launch()
+        else:
+            MISMATCHES[case](call, rank)
+
+    errors = run(go)
+    said = capfd.readouterr().err
+    for error in errors:
+        if in_graph:
+            assert isinstance(error, emulated_cuda.CollectiveError)
+            said = str(error)
+        else:
+            assert "INVALID_USAGE" in str(error)
+        assert "exchange number 1: rank 0 does" in said
+
+
+def test_a_graph_on_one_rank_alone_is_an_error(capfd):
+    def go(rank, communicator, stream):
+        given, out = data(rank)
+        if rank:
+            captured(stream, lambda: all_gather(communicator, given, out, stream)).launch()
+        else:
+            all_gather(communicator, given, out, stream)
+
+    first, second = run(go)
+    assert isinstance(second, emulated_cuda.CollectiveError)
+    assert "INVALID_USAGE" in str(first)
+    assert "rank 1 does in a graph with 1 collective call: ncclAllGather" in str(second)
+
+
+def test_graphs_with_more_calls_on_one_rank_are_an_error():
+    def go(rank, communicator, stream):
+        given, out = data(rank)
+
+        def calls(times):
+            for _ in range(times):
+                all_gather(communicator, given, out, stream)
+
+        graph = captured(stream, lambda: calls(2 - rank))
+        for _ in range(1 + rank):
+            graph.launch()
+
+    for error in run(go):
+        assert isinstance(error, emulated_cuda.CollectiveError)
+
+
+def test_a_rank_that_leaves_without_a_call_is_noticed(capfd):
+    def go(rank, communicator, stream):
+        if rank == 0:
+            all_gather(communicator, *data(rank), stream)
+
+    assert "INVALID_USAGE" in str(run(go)[0])
+    assert "rank 0 waits in exchange number 1" in (said := capfd.readouterr().err)
+    assert "rank 1 has left after 0" in said
+
+
+def test_a_rank_that_does_not_come_is_noticed(monkeypatch, capfd):
+    monkeypatch.setenv("GPUNN_EMULATED_NCCL_TIMEOUT", "0.05")
+    over = threading.Event()
+
+    def go(rank, communicator, stream):
+        if rank == 0:
+            with pytest.raises(nccl.NcclError, match="INVALID_USAGE"):
+                all_gather(communicator, *data(rank), stream)
+            over.set()
+        assert over.wait(60)
+
+    assert run(go) == [None, None]
+    assert "rank 1 has not come after 0" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("which", ["given", "out"])
+def test_memory_that_was_given_back_is_noticed(which, capfd):
+    def go(rank, communicator, stream):
+        kept = dict(zip(("given", "out"), data(rank), strict=True))
+        places = {name: array.data.ptr for name, array in kept.items()}
+        del kept[which]
+        communicator.allGather(places["given"], places["out"], 4, FLOAT64, stream.ptr)
+
+    for error in run(go):
+        assert "UNHANDLED_CUDA_ERROR" in str(error)
+    assert "was given back" in capfd.readouterr().err
+
+
+def test_too_small_an_array_is_noticed(capfd):
+    def go(rank, communicator, stream):
+        all_gather(communicator, cupy.zeros(4), cupy.zeros(7), stream)
+
+    for error in run(go):
+        assert "UNHANDLED_CUDA_ERROR" in str(error)
+    assert "pass the end of an allocation" in capfd.readouterr().err
+
+
+def test_graphs_have_to_go_before_the_communicator(monkeypatch, capfd):
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+
+    def go(rank, communicator, stream):
+        graph = captured(stream, lambda: all_gather(communicator, *data(rank), stream))
+        if rank:
+            del graph
+        communicator.destroy()
+
+    run(go)
+    said = capfd.readouterr().err
+    assert "ncclCommDestroy would wait forever: graphs have calls" in said
+    assert "rank 1 nranks 2 - Destroy COMPLETE" in said
+    assert "rank 0 nranks 2 - Destroy COMPLETE" not in said
+
+
+def test_a_graph_after_its_communicator_is_an_error():
+    def go(rank, communicator, stream):
+        given, out = data(rank)
+        graph = captured(stream, lambda: all_gather(communicator, given, out, stream))
+        communicator.abort()
+        with pytest.raises(emulated_cuda.CollectiveError, match="destroyed or aborted before"):
+            graph.launch()
+
+    assert run(go) == [None, None]
+
+
+def test_abort_ends_a_call_that_waits(capfd):
+    ready, over = threading.Event(), threading.Event()
+
+    def go(rank, communicator, stream):
+        if rank == 1:
+            assert over.wait(60)
+            return
+        arrays = data(rank)
+        other = threading.Timer(0, lambda: (ready.wait(60), communicator.abort()))
+        other.start()
+        ready.set()
+        with pytest.raises(nccl.NcclError):
+            all_gather(communicator, *arrays, stream)
+        other.join()
+        over.set()
+
+    assert run(go) == [None, None]
+
+
+def test_two_ranks_on_one_device_are_refused(capfd):
+    for error in run(lambda *_: None, devices=(1, 1)):
+        assert "INVALID_USAGE" in str(error)
+    assert "Duplicate GPU detected: ranks 0 and 1 on device 1" in capfd.readouterr().err
+
+
+def test_the_results_of_capture_and_calls_are_equal():
+    rows = np.random.default_rng(0).normal(size=(2, 6))
+
+    def go(rank, communicator, stream):
+        given, eager, replayed = cupy.asarray(rows[rank]), cupy.zeros(12), cupy.zeros(12)
+        all_gather(communicator, given, eager, stream)
+        captured(stream, lambda: all_gather(communicator, given, replayed, stream)).launch()
+        return (eager == replayed).all().item()
+
+    assert run(go) == [True, True]
