@@ -78,8 +78,8 @@ class Bug:
 BUGS = (
     Bug("plain definitions: an array on the default device", 1,
         "gpunn/backends/operations.py", (PARITY, "-k", "dropout and strict"),
-        "position = xp.arange(size, dtype=xp.int64, device=self.device)",
-        "position = xp.arange(size, dtype=xp.int64)"),
+        "position = xp.arange(first, first + size, dtype=xp.int64, device=self.device)",
+        "position = xp.arange(first, first + size, dtype=xp.int64)"),
     Bug("a silent fallback: cupy without a driver", 2, "gpunn/backends/selection.py", (IMPORTS,),
         'if name == "auto":', 'if name in ("auto", "cupy"):'),
     Bug("a function that only the host has", 3,
