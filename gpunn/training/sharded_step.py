@@ -101,7 +101,7 @@ class ShardedStep(TrainStep):
         if name.startswith("optimizer."):
             return self.ranks.gather_rows(host, name)
         if name == "statistics.vector":
-            return self.ranks.gather_rows(host, name)
+            return self.statistics.without_copies(self.ranks.gather_rows(host, name))
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:

@@ -157,6 +157,15 @@ class Statistics:
         self.parameters_differ = len({each.tobytes() for each in sums}) > 1
         return rows.astype(np.float64)
 
+    def without_copies(self, vector: np.ndarray) -> np.ndarray:
+        """Return the vectors of all shards, less what each process has of the whole batch.
+
+        So they do not show how many processes there were.
+        """
+        rows = vector.reshape(-1, self._length)
+        rows[1:, [1, 3, 4]] = 0
+        return rows.reshape(-1)
+
     def part_of(self, vector: np.ndarray, first: int, shards: int) -> np.ndarray:
         """Return this process's part of the vectors of all shards.
 

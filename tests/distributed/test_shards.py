@@ -41,6 +41,30 @@ def test_the_number_of_ranks_changes_no_bit(accumulation):
         assert run_threads(size, go) == [one] * size
 
 
+class Between(Callback):
+    """Keeps the state after some updates of an epoch."""
+
+    name = "between"
+    every_updates = 1
+    state_then = None
+
+    def on_updates_end(self, trainer):
+        if trainer.updates == 8:
+            self.state_then = {name: array.tobytes() for name, array in trainer.state().items()}
+
+
+def test_a_checkpoint_within_an_epoch_does_not_show_the_number_of_ranks():
+    def go(communicator):
+        between = Between()
+        run(communicator, [between])
+        return between.state_then
+
+    (one,) = run_threads(1, go)
+    assert "statistics.vector" in one
+    for size in (2, 4):
+        assert run_threads(size, go) == [one, *[None] * (size - 1)]
+
+
 def normed():
     return [Dense(16), BatchNorm(), Dropout(0.3), Dense(3)]
 
