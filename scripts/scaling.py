@@ -127,7 +127,7 @@ class Measurement:
         """Return the seconds of both collectives and the sum between them."""
         ranks, rank = self.communicator.size, self.communicator.rank
         ops = gpunn.get_backend("numpy")
-        collectives = Collectives(ops, self.communicator)
+        collectives = Collectives(ops, self.agreement)
         length = block_of(numbers, rank, ranks).length
         blocks, received = (ops.zeros((ranks, length), "float32") for _ in range(2))
 

@@ -118,6 +118,8 @@ static inline emulated::Both<A, B> min(A a, B b) {
 #define rsqrtf cuda_rsqrtf
 #define sinpif cuda_sinpif
 #define cospif cuda_cospif
+#define sinpi cuda_sinpi
+#define cospi cuda_cospi
 #define exp10f cuda_exp10f
 static inline float pow(float a, int b) { return powf(a, (float)b); }  // C++ would go to double
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
@@ -126,6 +128,8 @@ static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 static inline float rcbrtf(float x) { return 1.0f / cbrtf(x); }
 static inline float sinpif(float x) { return sinf(x * 3.14159265358979f); }
 static inline float cospif(float x) { return cosf(x * 3.14159265358979f); }
+static inline double sinpi(double x) { return sin(x * 3.14159265358979323846); }
+static inline double cospi(double x) { return cos(x * 3.14159265358979323846); }
 static inline float normcdff(float x) { return 0.5f * erfcf(-x * 0.70710678118654752f); }
 static inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752); }
 static inline float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }

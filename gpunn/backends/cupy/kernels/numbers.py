@@ -17,10 +17,13 @@ from gpunn.typing import Array
 
 __all__ = ["periodic", "periodic_gradient", "piecewise_linear", "piecewise_linear_gradient"]
 
+# Of half turns, for which the functions need no memory of a thread's own to reduce large angles in.
 TURNS = r"""
 #define TURN ((T)6.28318530717958648)
-template <typename T> __device__ T cos_of_turns(T t) { return cos(TURN * (t - rint(t))); }
-template <typename T> __device__ T sin_of_turns(T t) { return sin(TURN * (t - rint(t))); }
+__device__ float cos_of_turns(float t) { return cospif(2 * (t - rintf(t))); }
+__device__ float sin_of_turns(float t) { return sinpif(2 * (t - rintf(t))); }
+__device__ double cos_of_turns(double t) { return cospi(2 * (t - rint(t))); }
+__device__ double sin_of_turns(double t) { return sinpi(2 * (t - rint(t))); }
 """
 
 # What it is the derivative of is what the cosine, or the sine, is taken of.
