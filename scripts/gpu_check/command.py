@@ -42,11 +42,12 @@ PLAN = (
     Planned("doctor", "doctor", 40, 40),
     Planned("warm-up", "warm_up", 90, 35),
     Planned("training on both backends", "curves", 60, 15),
-    Planned("speed", "speed", 255, 50),
+    Planned("speed", "speed", 225, 50),
+    Planned("several devices", "several", 60),
     Planned("kernels of a step", "kernels", 35),
     Planned("tests on this device", "tests", 215, 40),
     Planned("kernel sources", "sources", 45),
-    Planned("compute-sanitizer", "sanitizer", 160),
+    Planned("compute-sanitizer", "sanitizer", 130),
 )
 
 SMI_FIELDS = (

@@ -115,6 +115,7 @@ def trainer(
     backend: str | Backend,
     optimizer: str = "adam",
     metrics: tuple[str, ...] = (),
+    communicator: Any = None,
 ) -> gpunn.Trainer:
     """Return the trainer of a ReLU network with He's initial weights."""
     start = {"initializer": "he", "bias_initializer": "zeros"}
@@ -124,7 +125,7 @@ def trainer(
     model = gpunn.Sequential(layers, inputs, backend, seed=SEED)
     kinds: dict[str, Any] = {"adam": gpunn.optimizers.Adam, "sgd": gpunn.optimizers.SGD}
     rule = kinds[optimizer](RATES[optimizer])
-    return gpunn.Trainer(model, "softmax_cross_entropy", rule, metrics)
+    return gpunn.Trainer(model, "softmax_cross_entropy", rule, metrics, communicator=communicator)
 
 
 def initial_parameters(sizes: Sequence[int]) -> list[tuple[np.ndarray, np.ndarray]]:

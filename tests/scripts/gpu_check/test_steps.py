@@ -1,10 +1,12 @@
 """The steps of the GPU check, on the emulated device and by themselves."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 
 import pytest
+from mpi import needs_mpi
 
 from gpunn.backends.cupy.diagnosis import Finding
 
@@ -66,9 +68,12 @@ def test_rehearsal(emulator, run, tmp_path, only):
     done = run("--only", only, absent=OPTIONAL, GPUNN_TEST_DEVICE="emulated")
     (path,) = tmp_path.glob("gpu_check_*.json")
     report = json.loads(path.read_text())
+    left_out = {"compute-sanitizer": "a rehearsal: there is no GPU code to look at"}
+    if importlib.util.find_spec("mpi4py") is None:
+        left_out["several devices"] = "mpi4py is not installed"
     assert {
         step["name"]: step["detail"] for step in report["steps"] if step["status"] != "passed"
-    } == {"compute-sanitizer": "a rehearsal: there is no GPU code to look at"}
+    } == left_out
     assert done.returncode == 0
     steps = {step["name"]: step for step in report["steps"]}
     rows = {name: step["rows"] for name, step in steps.items()}
@@ -89,6 +94,8 @@ def test_rehearsal(emulator, run, tmp_path, only):
     assert names == ["next_batch", *layers, "counted_update", "sum", "the whole step"]
     for each in rows["kernels of a step"][0]["operations"]:
         assert each["microseconds"] > each["least microseconds"] > 0
+    if "several devices" not in left_out:
+        assert [row["exchange"] for row in rows["several devices"]] == ["none", "nccl"]
     assert report["emulated"]
     assert len(report["commit"]) >= 40
     assert report["device"]["driver"].startswith("CUDA ")
@@ -224,6 +231,25 @@ def test_what_is_here_and_broken_is_found(planted):
         assert line.startswith(f"{status} ")
         assert said in line
         assert step != "doctor" or ("{'device': {" in line) == (said not in NO_DEVICE)
+
+
+@needs_mpi
+def test_several_devices_are_compared_with_one(planted):
+    differ, absent, alone = planted(
+        """
+import cupy.cuda.nccl
+with patch("steps.several.LIMIT", 1e-12):
+    show("several")
+with patch("steps.several.importlib.util.find_spec", lambda name: None):
+    show("several")
+with patch.object(cupy.cuda.runtime, "getDeviceCount", lambda: 1):
+    show("several")
+"""
+    )
+    assert differ.startswith("failed losses differ by ")
+    assert "'devices': 2, 'exchange': 'nccl'" in differ
+    assert absent.startswith("skipped mpi4py is not installed")
+    assert alone.startswith("skipped there is one CUDA device")
 
 
 def test_sources_are_generated_without_cub(run_emulated):

@@ -1,0 +1,112 @@
+"""The same training on one device and on several, which exchange gradients by NCCL."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import training
+from process import FAILED, PASSED, Outcome, SkipError, Step
+
+PROGRAM = Path(__file__).parents[1] / "several_alone.py"
+LIMIT = 1e-5
+"""How far the digits' losses may be apart, relative to those of one device (as in `curves`)."""
+
+LONGEST = 3600.0
+"""Seconds for one training, whatever the step may take."""
+
+Seen = dict[str, Any]
+
+
+def run(step: Step) -> Outcome:
+    """Train with one device, with two and with all; compare losses, and show rows a second."""
+    import cupy
+
+    devices = cupy.cuda.runtime.getDeviceCount()
+    if devices < 2:
+        raise SkipError("there is one CUDA device, and it needs several")
+    mpiexec = launcher()
+    seen: dict[int, Seen] = {}
+    for number in sorted({1, 2, devices}):
+        launch = [mpiexec, "-n", str(number)] if number > 1 else []
+        seen[number] = trained(step, number, launch, "nccl" if launch else "none")
+        step.add({"devices": number, **seen[number]})
+    show(seen)
+    apart = max(difference(each, seen[1]) for each in seen.values())
+    if not apart <= LIMIT:  # a NaN is wrong, too
+        return FAILED, f"losses differ by {apart:.1e} (at most {LIMIT:.0e})"
+    if any(each["exchange"] != "nccl" for number, each in seen.items() if number > 1):
+        return FAILED, "the ranks did not use NCCL"
+    more, less = max(speeds(seen[devices]).items()), max(speeds(seen[1]).items())
+    return PASSED, (
+        f"losses within {apart:.1e}; {more[1] / less[1]:.2f} times the rows a second with "
+        f"{devices} devices, {less[0]} rows each"
+    )
+
+
+def launcher() -> str:
+    """Return MPI's launcher."""
+    if importlib.util.find_spec("mpi4py") is None:
+        raise SkipError("mpi4py is not installed")
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    found = shutil.which("mpiexec", path=beside)
+    if found is None:
+        raise SkipError("mpiexec is not on PATH")
+    return found
+
+
+def trained(step: Step, number: int, launch: list[str], communicator: str) -> Seen:
+    """Return what so many ranks have seen.
+
+    Raises
+    ------
+    RuntimeError
+        If they fail, or take too long.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "seen.json")
+        command = [*launch, sys.executable, str(PROGRAM), communicator, str(path)]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=max(1.0, min(step.seconds_left(), LONGEST)),  # mpiexec ends its ranks then
+        )
+        if done.returncode:
+            print(done.stdout, done.stderr)
+            reason = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            if "libnccl.so.2 can't be opened" in done.stderr:
+                raise SkipError("NCCL is not installed: pip install nvidia-nccl-cu13, or -cu12")
+            raise RuntimeError(f"{number} ranks ended with status {done.returncode}: {reason}")
+        found: Seen = json.loads(path.read_text())
+        return found
+
+
+def speeds(seen: Seen) -> dict[int, float]:
+    """Return the rows a second by batch."""
+    return {int(batch): float(speed) for batch, speed in seen["rows a second"].items()}
+
+
+def difference(these: Seen, those: Seen) -> float:
+    """Return how far losses are apart at the most, relative to the second."""
+    pairs = zip(these["losses"], those["losses"], strict=True)
+    return max(abs(one - other) / abs(other) for one, other in pairs)
+
+
+def show(seen: dict[int, Seen]) -> None:
+    """Print a table of rows a second."""
+    alone = speeds(seen[1])
+    rows = [
+        (number, batch, f"{speed:,.0f}", f"{speed / max(alone.values()):.2f}")
+        for number, each in seen.items()
+        for batch, speed in speeds(each).items()
+    ]
+    print(training.table(("devices", "batch", "rows a second", "times one device"), rows))
