@@ -29,6 +29,7 @@ import numpy as np
 from benchmarks.torch_ddp import DataParallel
 
 import gpunn
+from gpunn.backends.operations import Segment, Trained
 from gpunn.distributed import Communicator
 from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.collectives import Collectives
@@ -114,14 +115,26 @@ class Measurement:
 
     def update(self) -> float:
         """Return the seconds of Adam's update of all parameters, by one rank."""
-        ops, size = gpunn.get_backend("numpy"), self.parameters
-        model = gpunn.Sequential([gpunn.layers.Dense(1, bias=False)], (size,), backend=ops)
-        trainer = gpunn.Trainer(model, "mean_squared_error", "adam", report_every=10**6)
-        X, y = np.zeros((UPDATES, size), np.float32), np.zeros((UPDATES, 1))
-        trainer.fit(X, y, epochs=2, batch_size=1, progress=False)
-        trainer.fit(X, y, epochs=5, batch_size=1, progress=False)
-        found = statistics.median(row["seconds"] for row in trainer.history.rows[2:]) / UPDATES
-        return self.slowest(found)
+        ops, size, adam = gpunn.get_backend("numpy"), self.parameters, gpunn.optimizers.Adam()
+        values, gradients, *slots = (ops.zeros((size,), "float32") for _ in range(4))
+        trained = Trained(
+            values, gradients, dict(zip(adam.slots, slots, strict=True)), [Segment(0, size)]
+        )
+        rate, step = ops.zeros((1,), "float32"), ops.from_host(np.array([1]), "int64")
+        return self.slowest(
+            self._repeated(ops.recorded(lambda: ops.update(adam, trained, rate, step)))
+        )
+
+    def _repeated(self, run: Callable[[int], None]) -> float:
+        """Return the seconds of what is done as often on all ranks."""
+        run(10)
+        began = time.perf_counter()
+        run(10)
+        times = max(10, round(10 * self.seconds / (time.perf_counter() - began)))
+        times = self.agreement.of_first(times, "repetitions")
+        began = time.perf_counter()
+        run(times)
+        return (time.perf_counter() - began) / times
 
     def exchange(self, numbers: int) -> float:
         """Return the seconds of both collectives and the sum between them."""
@@ -136,15 +149,7 @@ class Measurement:
             collectives.sum_in_tree(received)
             collectives.all_gather(blocks[rank], blocks)
 
-        run = ops.recorded(once)
-        run(10)
-        began = time.perf_counter()
-        run(10)
-        times = max(10, round(10 * self.seconds / (time.perf_counter() - began)))
-        times = self.agreement.of_first(times, "repetitions")
-        began = time.perf_counter()
-        run(times)
-        return self.slowest((time.perf_counter() - began) / times)
+        return self.slowest(self._repeated(ops.recorded(once)))
 
 
 def costs_of(measured: Measurement, median: Callable[[Callable[[], float]], float]) -> Costs:
