@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,6 @@ import click
 
 from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
 from gpunn.cli.text import INTERRUPTED, metrics_text, summary_table
-from gpunn.errors import GpunnWarning
 
 if TYPE_CHECKING:
     from gpunn.config import Config
@@ -126,12 +123,9 @@ def train(
 
 def _train_along(experiment: Callable[[], Experiment]) -> str:
     """Train as another rank than the first, which keeps the run and says what there is to say."""
-    logging.getLogger("gpunn").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GpunnWarning)
-        mine = experiment()
-        history = mine.run(progress=False)
-        mine.evaluate()
+    mine = experiment()
+    history = mine.run(progress=False)
+    mine.evaluate()
     return history.stopped
 
 

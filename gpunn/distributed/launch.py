@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 
 from gpunn.backends.thread_count import OPENMP, VARIABLE, usable_cores
 from gpunn.configurable import check_choice, check_number
 from gpunn.distributed.communicator import TIMEOUT, Communicator
-from gpunn.errors import DistributedError, MissingPackageError
+from gpunn.errors import DistributedError, GpunnWarning, MissingPackageError
 
 __all__ = ["communicator", "launched", "local_device", "share_of_cores"]
 
@@ -85,6 +87,10 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     share_of_cores(found.local_size)
     if found.size > 1:
         end_together(found)
+    if found.rank:
+        # Of what all ranks have to say, rank 0 says it.
+        logging.getLogger("gpunn").setLevel(logging.ERROR)
+        warnings.simplefilter("ignore", GpunnWarning)
     return found
 
 

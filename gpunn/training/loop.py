@@ -189,7 +189,8 @@ class TrainingLoop:
                 progress.epoch, plan.updates, self.last_epoch
             )
         title = f"Epoch {progress.epoch + 1}/{self.last_epoch}"
-        bar = progress_bar(title, plan.visited, session.options.progress)
+        shown = session.options.progress and self.ranks.first
+        bar = progress_bar(title, plan.visited, shown)
         if progress.cursor is None:
             session.step.statistics.reset()
             progress.cursor = EpochCursor(plan)
