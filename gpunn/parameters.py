@@ -149,6 +149,30 @@ class Parameters:
                 found.append(Segment(start, stop, rate, decay))
         return found
 
+    def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
+        """Return where the gradients of a network's last layers lie, and those of no other layer.
+
+        Parameters
+        ----------
+        labels : sequence of str
+            What the full names of their parameters begin with.
+
+        Returns
+        -------
+        list of (start, stop)
+            In ascending order; those with the same factors lie together.
+        """
+        prefixes = tuple(f"{label}." for label in labels)
+        found = []
+        for _, start, stop in self._groups:
+            within = {n: at for n, at in self._offsets.items() if start <= at < stop}
+            within = {n: at for n, at in within.items() if self.specs[n].trainable}
+            last = [at for name, at in within.items() if name.startswith(prefixes)]
+            others = [at for name, at in within.items() if not name.startswith(prefixes)]
+            if last and min(last) > max(others, default=-1):
+                found.append((min(last), stop))
+        return found
+
     def decayed_by(self, decay_all: bool) -> int:
         """Return how many parameters, from the first on, weight decay applies to."""
         decaying = [one.stop for one in self.segments(decay_all) if one.decay]

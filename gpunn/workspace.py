@@ -42,6 +42,8 @@ class Workspace:
         What a schedule gives an owner's setting in this pass, on the device, by the owner's `id`.
     collectives : Collectives or None
         What batch normalisation needs to take the rows of all ranks together, if it does.
+    passed : callable
+        Is told of each layer with which a backward pass is done.
     keeps_averages : bool
         Whether batch normalisation updates its running averages: of a batch's shards that are
         normalised one by one, only the first does.
@@ -60,6 +62,7 @@ class Workspace:
         self.passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None
+        self.passed: Callable[[object], None] = unnoticed
         self._place, self.keeps_averages = (0, 1), True
         self.outputs: dict[object, list[Array]] = {}
         self._buffers: dict[tuple[object, str], Array] = {}
@@ -119,3 +122,7 @@ class Workspace:
     def nbytes(self) -> int:
         """Bytes held by all buffers."""
         return sum(self.backend.nbytes(buffer) for buffer in self._buffers.values())
+
+
+def unnoticed(layer: object) -> None:
+    """Do nothing about a layer that a backward pass is done with."""

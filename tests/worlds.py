@@ -3,7 +3,7 @@
 import numpy as np
 
 import gpunn
-from gpunn.layers import Activation, BatchNorm, Dense, Dropout, Standardization
+from gpunn.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Standardization
 from gpunn.optimizers import SGD, Adam
 
 RANDOM = np.random.default_rng(0)
@@ -20,6 +20,16 @@ def normed():
 
 def with_dropout():
     return [Dense(16, activation="relu"), Dropout(0.5), Dense(3)]
+
+
+def deep():
+    """Return layers whose gradients are exchanged in several parts, if parts may be small."""
+    hidden = [Dense(24, activation="relu") for _ in range(3)]
+    return [*hidden, LayerNorm(), Dense(3)]
+
+
+def decaying():
+    return Adam(0.01, max_norm=0.1, weight_decay=0.01)
 
 
 CASES = {

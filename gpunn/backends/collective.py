@@ -1,4 +1,4 @@
-"""Calls of a step in which other processes take part."""
+"""Calls of a step in which other processes take part, and operations beside those that follow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["Collective"]
+from gpunn.backends.recording import Performer, Tape
+
+__all__ = ["Beside", "Collective", "Join", "Lane"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,3 +37,49 @@ class Collective:
     def __call__(self) -> None:
         """Ask for the exchange."""
         self.function()
+
+
+class Lane:
+    """What runs in order by itself, beside a step's other operations.
+
+    Attributes
+    ----------
+    stream : object or None
+        What an engine has for it.
+    """
+
+    def __init__(self) -> None:
+        self.stream: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """A function that a step calls: operations that may run at the same time as those after it.
+
+    They come after all that were asked for before, and before what comes after the lane's `Join`.
+
+    Attributes
+    ----------
+    lane : Lane
+    backend : Backend
+    tape : sequence of Operation
+    """
+
+    lane: Lane
+    backend: Performer
+    tape: Tape
+
+    def __call__(self) -> None:
+        """Do them now, where there are no lanes."""
+        for one in self.tape:
+            self.backend.perform(one)
+
+
+@dataclass(frozen=True, eq=False)
+class Join:
+    """A function that a step calls: what follows comes after all in the lane."""
+
+    lane: Lane
+
+    def __call__(self) -> None:
+        """Do nothing, where there are no lanes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from gpunn.backends import Backend
 from gpunn.backends.collective import Collective
 from gpunn.distributed.agreement import Agreement
+from gpunn.distributed.communicator import Parcel
 from gpunn.typing import Array
 
 __all__ = ["Collectives"]
@@ -46,6 +47,16 @@ class Collectives:
     def all_gather(self, block: Array, out: Array) -> None:
         """Set out[r] to the block of rank r."""
         self._call(self.communicator.all_gather, block, out)
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether there is `exchange`, and it may run beside computations."""
+        return self._as_they_are and self.communicator.overlaps
+
+    def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
+        """Send arrays to ranks, and set others to what ranks send; see `Communicator.exchange`."""
+        call = partial(self.communicator.exchange, sends, receives)
+        self.ops.call(Collective(call, self._gather, self.communicator.graphs))
 
     def sum_over_ranks(self, values: Array, gathered: Array, out: Array) -> None:
         """Set out = the sum of all ranks' values, in the order of ranks.

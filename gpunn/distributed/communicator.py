@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 from weakref import WeakSet
 
@@ -10,13 +10,16 @@ import numpy as np
 
 from gpunn.backends import Backend
 
-__all__ = ["TIMEOUT", "Communicator", "Gather", "on_host"]
+__all__ = ["TIMEOUT", "Communicator", "Gather", "Parcel", "on_host"]
 
 TIMEOUT = 300.0
 """Seconds to wait for the other ranks, unless it is said how many."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
 """Returns what each rank gives; the arguments are what this one gives, and what it is."""
+
+Parcel: TypeAlias = tuple[Any, int]
+"""An array, and the rank that it goes to or comes from."""
 
 
 class Communicator:
@@ -37,11 +40,14 @@ class Communicator:
         Seconds to wait for the others before all end.
     agreement : Agreement or None
         What carries messages over it, once there is one; see `Agreement.over`.
+    overlaps : bool
+        Whether `exchange` is there, and may run beside computations.
     graphs : WeakSet
         CUDA graphs with calls of it, which have to be destroyed before it ends.
     """
 
     name = "none"
+    overlaps = False
 
     def __init__(
         self, rank: int = 0, size: int = 1, local_rank: int = 0, local_size: int = 1
@@ -74,6 +80,13 @@ class Communicator:
         """
         if block is not out[0]:
             out[0] = block
+
+    def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
+        """Send arrays to ranks, and set others to what ranks send, all at once.
+
+        What one rank sends another one gets in the same order, of the same sizes.
+        """
+        raise NotImplementedError
 
     def gather(self, message: Any) -> list[Any]:
         """Return the messages of all ranks, in their order; any objects that can be pickled."""

@@ -9,14 +9,14 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.distributed.communicator import Communicator, Gather
+from gpunn.distributed.communicator import Communicator, Gather, Parcel
 from gpunn.errors import DistributedError, MissingPackageError
 from gpunn.typing import Array
 
@@ -123,6 +123,7 @@ class NCCLCommunicator(Communicator):
                     rank,
                 )
         self._calls, self._device, self.name = calls, backend.device.id, "nccl"
+        self.overlaps = True
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -159,6 +160,9 @@ class NCCLCommunicator(Communicator):
             self.host.all_gather(block, out)
         else:
             self._open().all_gather(block, out)
+
+    def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
+        self._open().exchange(sends, receives)
 
     def gather(self, message: Any) -> list[Any]:
         return self.host.gather(message)
@@ -200,6 +204,22 @@ class Calls:
         given, taken = self._pointer(block), self._pointer(out)
         kind = self._type(block, out)
         self.communicator.allGather(given, taken, block.size, kind, stream_now())
+
+    def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
+        """Send arrays to ranks, and set others to what ranks send, all at once."""
+        stream = stream_now()
+        of_sends = [self._pointer(array) for array, _ in sends]
+        of_receives = [self._pointer(array) for array, _ in receives]
+        self._nccl.groupStart()
+        try:
+            for (array, peer), pointer in zip(sends, of_sends, strict=True):
+                kind = self._type(array, array)
+                self.communicator.send(pointer, array.size, kind, peer, stream)
+            for (array, peer), pointer in zip(receives, of_receives, strict=True):
+                kind = self._type(array, array)
+                self.communicator.recv(pointer, array.size, kind, peer, stream)
+        finally:
+            self._nccl.groupEnd()
 
     def _type(self, given: Array, out: Array) -> int:
         name = str(given.dtype)

@@ -56,6 +56,7 @@ def run_backward(
         wanted = wants_input_gradient or index > first
         x, y = outputs[index], outputs[index + 1]
         gradient = backward(layers[index], x, y, gradient, workspace, wanted)
+        workspace.passed(layers[index])
     return gradient
 
 

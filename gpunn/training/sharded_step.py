@@ -21,6 +21,7 @@ from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.shares import Block, batches, block_of
 from gpunn.errors import DistributedError
 from gpunn.layers.base import Synchronizing, family
+from gpunn.training.early_gradients import EarlyGradients
 from gpunn.training.ranks import Ranks
 from gpunn.training.statistics import Statistics
 from gpunn.training.step import TrainStep
@@ -72,14 +73,28 @@ class ShardedStep(TrainStep):
         own = parameters.padded("gradients", padded) if direct else None
         self._parts = ops.zeros((count, padded), dtype) if own is None else own[None, :]
         self._direct = own is not None
-        self._received = ops.zeros((ranks.size, self.block.length), dtype)
         self._values = parameters.padded("values", padded)
         self._gathered = ops.zeros((padded,), dtype) if self._values is None else self._values
+        self._early = self._early_gradients()
+        received = 1 if self._early is not None else ranks.size
+        self._received = ops.zeros((received, self.block.length), dtype)
         self.gradients = self._received[0][: self.block.stop - self.block.start]
         self._squares = ops.zeros((shards,), dtype)
         self._finite = ops.zeros((ranks.size, 1), "int64")
         self._totals, self._weighted = ops.zeros((0,), dtype), False
         self._segments = clipped(self._segments, self.block)
+
+    def _early_gradients(self) -> EarlyGradients | None:
+        """Return what exchanges gradients before all are there, if something can."""
+        if not (self._direct and self._collectives.overlaps):
+            return None
+        if self._layers and self.workspace.collectives is not None:
+            return None  # ranks exchange other things meanwhile
+        early = EarlyGradients(self.model, self._collectives, self.block.length)
+        if not early.useful:
+            return None
+        self.workspace.passed = early.passed
+        return early
 
     def slot_length(self) -> int:
         size = int(self.model.parameters.values.shape[0])
@@ -179,6 +194,8 @@ class ShardedStep(TrainStep):
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         ops, workspace = self.ops, self.workspace
+        if self._early is not None:
+            self._early.begin(self.gradients)
         filled, done = [False] * self.shares.count, 0
         for batch in batches(rows, self.batch_size):
             passed = False
@@ -222,6 +239,9 @@ class ShardedStep(TrainStep):
 
     def _exchanged(self) -> Array:
         """Return the sum over all shards of the gradients of this rank's block."""
+        if self._early is not None:
+            self._early.finish()
+            return self.gradients
         total = self._collectives.sum_in_tree(self._parts)
         xp, shape = self.ops.xp, self._received.shape
         self._collectives.all_to_all(xp.reshape(total, shape), self._received)

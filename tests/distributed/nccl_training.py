@@ -15,13 +15,15 @@ import cupy
 import cupy.cuda.nccl
 import emulated_cuda
 import numpy as np
-from worlds import CASES, history, trained, values
+from worlds import CASES, decaying, deep, history, trained, values
 
-from gpunn.backends.cupy import capture
+from gpunn.backends import get_backend
+from gpunn.backends.cupy import branches, capture
 from gpunn.distributed import communicator
-from gpunn.distributed.nccl import Calls
+from gpunn.distributed.nccl import Calls, stream_now
 from gpunn.layers import Dense
 from gpunn.layers.base import Layer
+from gpunn.training import early_gradients
 
 SCENARIO, FOLDER = sys.argv[1:3]
 NAME = sys.argv[3] if len(sys.argv) > 3 else "nccl"
@@ -50,7 +52,7 @@ def save(name, this, counts=None):
 
 def train(name, **options):
     with emulated_cuda.counters() as counts:
-        this = trained(WORLD, backend=BACKEND, **options)
+        this = trained(WORLD, **{"backend": BACKEND, **options})
     save(name, this, counts)
     return this
 
@@ -65,6 +67,46 @@ def unrolled():
     """Have graphs of several updates launched."""
     capture.UNROLLED, capture.UNROLL_AFTER = 2, 4
     train("unrolled", epochs=4, report_every=4, batch_size=8)
+
+
+def overlapped():
+    """Exchange gradients while others are computed, and at once: with and without a graph."""
+    given = {"layers": deep, "optimizer": decaying}
+    train("at_once", **given)
+    early_gradients.LEAST_BYTES = 1024
+    train("in_parts", **given)
+    train("without_rows", **given, batch_size=2, epochs=1)
+    asked, exchange = [], Calls.exchange
+
+    def noted(self, sends, receives):
+        asked.append((counts.launches, stream_now() == cupy.cuda.Stream.null.ptr))
+        exchange(self, sends, receives)
+
+    Calls.exchange = noted
+    with emulated_cuda.counters() as counts:
+        one_by_one = get_backend(BACKEND, graph=False)
+        this = trained(WORLD, backend=one_by_one, **given, epochs=1)
+    save("one_by_one", this, counts)
+    Path(FOLDER, f"asked.{WORLD.rank}.json").write_text(json.dumps(asked))
+
+
+def unordered(name):
+    """Leave out one of the waits of a second stream, without a graph."""
+    early_gradients.LEAST_BYTES = 1024
+    if PLANTED:
+        stream = "current" if name == "join" else "second"
+        setattr(branches, f"{stream}_waits", lambda *_: None)
+    train("unordered", layers=deep, backend=get_backend(BACKEND, graph=False))
+
+
+def unordered_join():
+    """Do not wait for the sums."""
+    unordered("join")
+
+
+def unordered_branch():
+    """Do not wait for the gradients."""
+    unordered("branch")
 
 
 @dataclass(eq=False)

@@ -168,12 +168,23 @@ class Scheduler:
             return
         try:
             for operand, region in zip(work.operands, regions or self._regions(work), strict=True):
-                self.memory.use(region, stream.clock, stream.serial, work.name, operand.what)
+                self._order(stream, work, operand, region)
             work.run()
         except (InvalidAccessError, KernelFault) as error:
             if not self._late:
                 raise
             self._failure = error.status
+
+    def _order(self, stream: Stream, work: Work, operand: Operand, region: Region) -> None:
+        """See that what touched an operand before is known to be over."""
+        span = operand.address, operand.address + operand.size
+        exchange = work.family == "collectives"
+        if exchange or region.exchanged:
+            what = f"{work.name}, {operand.what}"
+            self.memory.share(region, span, exchange, stream.clock, what)
+        self.memory.use(region, stream.clock, stream.serial, work.name, operand.what)
+        if exchange:
+            region.exchanged[span] = stream.serial, stream.clock[stream.serial]
 
     def _begin_work(self, stream: Stream) -> None:
         """Give the next work of this stream its place in the order."""

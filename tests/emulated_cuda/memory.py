@@ -43,6 +43,8 @@ class Region:
     live: bool = True
     uses: Clock = field(default_factory=dict)  # the last work of each stream
     before: Clock = field(default_factory=dict)  # the same, of the memory's earlier lives
+    # Bytes that NCCL's calls touched (start, stop) -> stream and number of the last such work.
+    exchanged: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -205,6 +207,26 @@ class Memory:
                     "the memory is given back)"
                 )
         region.uses[serial] = stream[serial]
+
+    def share(
+        self, region: Region, span: tuple[int, int], exchange: bool, stream: Clock, what: str
+    ) -> None:
+        """NCCL's calls and other streams' work touch the same bytes in an order that is known."""
+        if exchange:
+            late = self.order.unfinished(region.uses, stream)
+        else:
+            start, stop = span
+            touched: Clock = {}
+            for (first, last), (serial, number) in region.exchanged.items():
+                if first < stop and start < last:
+                    merge(touched, {serial: number})
+            late = self.order.unfinished(touched, stream)
+        if late:
+            raise RaceError(
+                f"{what}: a call of NCCL and work of another stream touch the same memory at "
+                f"{span[0]:#x}, and may do so at the same time (let one stream wait for an event "
+                "of the other)"
+            )
 
     def raise_found(self) -> None:
         """Raise what was found when memory was freed, where nothing could be raised."""

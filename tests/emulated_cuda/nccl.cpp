@@ -29,7 +29,7 @@ enum Status {
   remote_error = 6
 };
 enum Kind { all_gather = 0, send = 1, receive = 2 };
-constexpr int most_ranks = 16, most_operations = 64;
+constexpr int most_ranks = 16, most_operations = 256;
 constexpr size_t room = 16 << 20;  // bytes of a rank in one exchange; pages not used take no memory
 const char* const kinds[] = {"ncclAllGather", "ncclSend", "ncclRecv"};
 

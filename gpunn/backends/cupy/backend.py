@@ -11,7 +11,9 @@ import cupy
 import numpy as np
 
 from gpunn.backends.base import Backend
+from gpunn.backends.collective import Beside, Join
 from gpunn.backends.cupy import memory
+from gpunn.backends.cupy.branches import Branch, JoinedBranch
 from gpunn.backends.cupy.capture import Definition, GraphExecutor, one_by_one, say_once, synchronize
 from gpunn.backends.cupy.devices import placed, refuse_strays
 from gpunn.backends.cupy.diagnosis import cuda_version
@@ -211,9 +213,16 @@ class CupyBackend(Backend):
         if self._several_devices:
             for one in tape:
                 refuse_strays(self.device, getattr(self, one.name), one.args, one.kwargs)
-        return apply_forms(
-            tape, self, self._launches, lambda one: [Definition(definition(self, one))]
-        )
+        return apply_forms(tape, self, self._launches, self._as_defined)
+
+    def _as_defined(self, one: Operation) -> Calls:
+        """Return what does an operation without a kernel of its own."""
+        function = one.args[0] if one.name == "call" else None
+        if isinstance(function, Beside):
+            return [Branch(function.lane, self._calls(function.tape))]
+        if isinstance(function, Join):
+            return [JoinedBranch(function.lane)]
+        return [Definition(definition(self, one))]
 
     @placed
     def recorded_function(

@@ -19,6 +19,7 @@ from typing import Any
 import cupy
 
 from gpunn.backends.collective import Collective
+from gpunn.backends.cupy.branches import Branch, JoinedBranch
 from gpunn.backends.cupy.scratch import Buffers, Scratch
 from gpunn.errors import DistributedError
 
@@ -87,7 +88,7 @@ class GraphExecutor:
         self._warm = self._refused = self._tried_unrolled = False
         self._stretches: list[Callable[[int], None]] = []
         self._asked = 0
-        self._collectives = [call for call in calls if isinstance(call, Collective)]
+        self._collectives = collectives_among(calls)
 
     def _operations(self) -> None:
         for call in self._calls:
@@ -207,7 +208,18 @@ class Graph:
 
 def uncertain(call: Callable[[], object]) -> bool:
     """Return whether a call is not captured once a capture of the whole has failed."""
-    return isinstance(call, Definition | Collective)
+    return isinstance(call, Definition | Collective | Branch | JoinedBranch)
+
+
+def collectives_among(calls: Sequence[Callable[[], object]]) -> list[Collective]:
+    """Return the calls in which other processes take part."""
+    found: list[Collective] = []
+    for call in calls:
+        if isinstance(call, Branch):
+            found += collectives_among(call.calls)
+        elif isinstance(call, Collective):
+            found.append(call)
+    return found
 
 
 def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
