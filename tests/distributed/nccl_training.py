@@ -109,6 +109,11 @@ def unordered_branch():
     unordered("branch")
 
 
+def sharded():
+    """Divide batches into shards."""
+    train(f"of_{WORLD.size}", shards=2, dtype="float32", layers=deep)
+
+
 @dataclass(eq=False)
 class Uncapturable(Layer):
     """Waits for the device within a step, on some ranks."""

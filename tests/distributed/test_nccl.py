@@ -135,6 +135,16 @@ def test_gradients_are_exchanged_while_others_are_computed(ranks, tmp_path):
     assert difference(parameters, values(one)) <= 1e-12
 
 
+def test_the_number_of_ranks_changes_no_bit(tmp_path):
+    for ranks in (1, 2):
+        trained_in(tmp_path, ranks, "sharded")
+    one, parameters = result(tmp_path, "of_1", 0)
+    two, others = result(tmp_path, "of_2", 1)
+    assert two["replayed"]["ncclGroup"]
+    assert np.array_equal(parameters, others)
+    assert one["history"] == two["history"]
+
+
 FAILURES = {
     "unordered_join": "RaceError: gpunn_adam",
     "unordered_branch": "RaceError: ncclGroup, ncclSend, source",
