@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpunn.cli.options import best_option, imports_option, load_run, run_argument
+
+if TYPE_CHECKING:
+    from gpunn.experiment.objects import Objects
+    from gpunn.network import Sequential
 
 __all__ = ["export"]
 
 
 @click.command(short_help="Write a trained network in another program's format.")
 @run_argument
-@click.option("--onnx", type=click.Path(path_type=Path), required=True, help="ONNX file to write.")
+@click.option("--onnx", type=click.Path(path_type=Path), help="ONNX file to write.")
+@click.option(
+    "--python",
+    "python_path",
+    type=click.Path(path_type=Path),
+    help="Python file to write, which predicts with NumPy alone.",
+)
+@click.option(
+    "--pure", is_flag=True, help="Let the Python file need only the standard library, not NumPy."
+)
 @click.option(
     "--input-dtype",
     metavar="TYPE",
-    help="Type of the input: uint8, int8, uint16 or int16 for a network that begins with "
-    "rescaling.  [default: the network's own]",
+    help="Type of the ONNX file's input: uint8, int8, uint16 or int16 for a network that begins "
+    "with rescaling.  [default: the network's own]",
 )
 @click.option(
-    "--probabilities", is_flag=True, help="Add an output with the classes' probabilities."
+    "--probabilities",
+    is_flag=True,
+    help="Add an output with the classes' probabilities to the ONNX file.",
 )
 @best_option
 @imports_option
 def export(
     run_dir: Path,
-    onnx: Path,
+    onnx: Path | None,
+    python_path: Path | None,
+    pure: bool,
     input_dtype: str | None,
     probabilities: bool,
     best: bool,
@@ -37,11 +55,33 @@ def export(
 
     RUN_DIR is the folder that `gpunn train` wrote.
     """
+    if onnx is None and python_path is None:
+        raise click.UsageError("--onnx or --python: a file to write is needed")
+    if pure and python_path is None:
+        raise click.UsageError("--pure: only for --python")
+    for option, given in (("--input-dtype", input_dtype), ("--probabilities", probabilities)):
+        if given and onnx is None:
+            raise click.UsageError(f"{option}: only for --onnx")
+    model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
+    if onnx is not None:
+        write_onnx(model, objects, onnx, input_dtype, probabilities)
+    if python_path is not None:
+        from gpunn.interchange import save_python
+
+        if model.output_activation is None:  # as in files of earlier releases
+            model.output_activation = objects.loss.output_activation
+        save_python(model, python_path, pure=pure)
+        click.echo(said(python_path, model))
+
+
+def write_onnx(
+    model: Sequential, objects: Objects, onnx: Path, input_dtype: str | None, probabilities: bool
+) -> None:
+    """Write an ONNX file, and say so."""
     from gpunn.errors import ArgumentError
     from gpunn.interchange import save_onnx
     from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
 
-    model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
     functions = {SoftmaxCrossEntropy: "softmax", BinaryCrossEntropy: "sigmoid"}
     function = functions.get(type(objects.loss))
     if probabilities and function is None:
@@ -51,10 +91,15 @@ def export(
     save_onnx(
         model, onnx, input_dtype=input_dtype, probabilities=function if probabilities else None
     )
-    click.echo(f"{onnx}: {model.parameters.count:,} parameters")
+    click.echo(said(onnx, model))
     if model.schema is not None:
         click.echo(
             f"It takes rows of {model.schema.width} numbers, as model.schema.encode returns them "
             "in Python, not those of the table.",
             err=True,
         )
+
+
+def said(path: Path, model: Sequential) -> str:
+    """Return what is printed of a file that was written."""
+    return f"{path}: {model.parameters.count:,} parameters"

@@ -76,7 +76,9 @@ def test_names_of_classes_go_along(gpunn, flowers):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["run"], "Missing option '--onnx'"),
+        (["run"], "--onnx or --python: a file to write is needed"),
+        (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
+        (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
         (["none", "--onnx", "a.onnx"], "none: expected the folder of a run"),
         (["run", "--onnx", "none/a.onnx"], "there is no such folder"),
         (["run", "--onnx", "a.onnx", "--input-dtype", "uint9"], "did you mean 'uint8'"),

@@ -1,0 +1,285 @@
+"""What a predictor of NumPy is made of: the functions that a network uses are copied from here.
+
+Rows are the first axis of each x, the other axes are those of a row. A function's name is that of a
+step (`gpunn.interchange.predictor.steps`), or of an activation.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MODEL: dict[str, Any] = {}
+"""The predictor's own stands in its place, as does its `network`."""
+
+
+def network(x: np.ndarray) -> np.ndarray:
+    """Stand in for the predictor's own."""
+    raise NotImplementedError
+
+
+def relu(z: np.ndarray) -> np.ndarray:
+    """Return max(z, 0)."""
+    return np.maximum(z, 0)
+
+
+def leaky_relu(z: np.ndarray, slope: float) -> np.ndarray:
+    """Return z where it is above 0, else slope z."""
+    return np.maximum(z, slope * z)
+
+
+def elu(z: np.ndarray, alpha: float) -> np.ndarray:
+    """Return z where it is above 0, else alpha (exp(z) - 1)."""
+    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+
+
+def selu(z: np.ndarray) -> np.ndarray:
+    """Return ELU, scaled so that mean 0 and variance 1 are kept across layers."""
+    return 1.0507009873554805 * elu(z, 1.6732632423543772)
+
+
+def gelu(z: np.ndarray) -> np.ndarray:
+    """Return the Gaussian error linear unit, in its tanh form."""
+    return 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * z * (1 + 0.044715 * z * z)))
+
+
+def sigmoid(z: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-z)), without overflow."""
+    return 0.5 * np.tanh(0.5 * z) + 0.5
+
+
+def silu(z: np.ndarray) -> np.ndarray:
+    """Return z sigmoid(z)."""
+    return z * sigmoid(z)
+
+
+def softplus(z: np.ndarray) -> np.ndarray:
+    """Return log(1 + exp(z)), without overflow."""
+    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
+
+
+def mish(z: np.ndarray) -> np.ndarray:
+    """Return z tanh(softplus(z))."""
+    return z * np.tanh(softplus(z))
+
+
+def tanh(z: np.ndarray) -> np.ndarray:
+    """Return tanh(z)."""
+    return np.tanh(z)
+
+
+def identity(z: np.ndarray) -> np.ndarray:
+    """Return z."""
+    return z
+
+
+def matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return x W."""
+    return x @ W
+
+
+def dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return x W + b."""
+    return x @ W + b
+
+
+def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return x_g W_g for each group g, the first axis of a row."""
+    return np.swapaxes(np.swapaxes(x, 0, 1) @ W, 0, 1)
+
+
+def group_dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return x_g W_g + b_g for each group g, the first axis of a row."""
+    return group_matmul(x, W) + b
+
+
+def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return w_c x_c + b_c for each column c, each with several numbers."""
+    return x[:, :, None] * w + b
+
+
+def flatten(x: np.ndarray) -> np.ndarray:
+    """Return each row as a vector."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def rescaling(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
+    """Return scale x + offset."""
+    return x * scale + offset
+
+
+def standardization(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return each feature on the scale of the training rows."""
+    return (x - mean) / deviation
+
+
+def batch_norm(
+    x: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    epsilon: float,
+) -> np.ndarray:
+    """Normalise each feature by its running mean and variance."""
+    return scale * ((x - mean) / np.sqrt(variance + epsilon)) + shift
+
+
+def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, epsilon: float) -> np.ndarray:
+    """Normalise each row by its own mean and variance."""
+    centred = x - x.mean(axis=1, keepdims=True)
+    variance = (centred * centred).mean(axis=1, keepdims=True)
+    return scale * (centred * (1 / np.sqrt(variance + epsilon))) + shift
+
+
+def scale(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return factors x."""
+    return x * factors
+
+
+def shift(x: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return x + b."""
+    return x + b
+
+
+def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return x + y."""
+    return x + y
+
+
+def blend(x: np.ndarray, value: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Return x where alpha is 0, the value where it is 1, and what lies between or beyond."""
+    return x + alpha * (value - x)
+
+
+def columns(x: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """Return some of the columns."""
+    return x[:, start:stop]
+
+
+def concatenate(*parts: np.ndarray) -> np.ndarray:
+    """Return columns side by side."""
+    return np.concatenate(parts, axis=1)
+
+
+def per_member(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return each row once for each member, times the member's factors."""
+    return x[:, None, :] * factors
+
+
+def one_hot(
+    x: np.ndarray,
+    columns: np.ndarray,
+    codes: np.ndarray,
+    second_codes: np.ndarray,
+    levels: np.ndarray,
+) -> np.ndarray:
+    """Return for each output whether its column has its code, as levels off, on and second."""
+    found = x[:, columns]
+    off, on, second = levels
+    return np.where(found == codes, on, np.where(found == second_codes, second, off))
+
+
+def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Return each code's row of the table; columns have parts of it, one below the other."""
+    codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
+    return flatten(table[codes + (np.cumsum(sizes) - sizes)])
+
+
+def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Return the cosines of turns x for each column, and then the sines."""
+    angle = x[:, :, None] * turns
+    return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
+
+
+def shifted_waves(x: np.ndarray, turns: np.ndarray, phases: np.ndarray) -> np.ndarray:
+    """Return the cosines of turns x + phases for each column."""
+    return np.cos(x[:, :, None] * turns + phases)
+
+
+def beside(z: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return for each column its numbers z, with the column x itself beside them."""
+    return flatten(np.concatenate([z, x[:, :, None]], axis=2))
+
+
+def piecewise_linear(
+    x: np.ndarray,
+    starts: np.ndarray,
+    slopes: np.ndarray,
+    lowest: np.ndarray,
+    highest: np.ndarray,
+) -> np.ndarray:
+    """Return where each column lies in each of its bins: 0 below, 1 above, linear within."""
+    return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)
+
+
+def target_scaling(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return standardized outputs in the unit of the targets."""
+    return x * deviation + mean
+
+
+def clip(x: np.ndarray, least: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Return outputs within the range of the training targets."""
+    return np.minimum(np.maximum(x, least), largest)
+
+
+def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
+    """Return log(mean over the members of exp(logarithms)), without underflow."""
+    top = logarithms.max(axis=1, keepdims=True)
+    return np.log(np.exp(logarithms - top).mean(axis=1)) + top[:, 0]
+
+
+def mean_of_members(x: np.ndarray) -> np.ndarray:
+    """Return the mean of the members' outputs."""
+    return x.mean(axis=1)
+
+
+def mean_of_softmax(x: np.ndarray) -> np.ndarray:
+    """Return logits of the mean of the members' probabilities."""
+    shifted = x - x.max(axis=2, keepdims=True)
+    return log_of_mean(shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True)))
+
+
+def mean_of_sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return logits of the mean of the members' probabilities, each of yes or no."""
+    return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
+
+
+def softmax(outputs: np.ndarray) -> np.ndarray:
+    """Return the probability of each class."""
+    exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return exponential / exponential.sum(axis=1, keepdims=True)
+
+
+def logistic(outputs: np.ndarray) -> np.ndarray:
+    """Return the probability of each yes; of a single output those of no and yes."""
+    decay = np.exp(-np.abs(outputs))
+    p = np.where(outputs >= 0, 1, decay) / (1 + decay)
+    return p if outputs.shape[1] > 1 else np.hstack([1 - p, p])
+
+
+def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, np.ndarray]:
+    """Return arrays from their types, shapes, and bytes in base64."""
+    return {
+        name: np.frombuffer(base64.b64decode(text), kind).reshape(shape)
+        for name, (kind, shape, text) in arrays.items()
+    }
+
+
+def predict(rows: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return the outputs of the network for rows of numbers."""
+    x = np.asarray(rows, MODEL["dtype"]).reshape(len(rows), *MODEL["input_shape"])
+    if not np.isfinite(x).all():
+        raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
+    starts = range(0, max(len(x), 1), 1024)
+    return np.concatenate([network(x[start : start + 1024]) for start in starts])
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Return the probability of each class, or of each yes, from what `predict` returned."""
+    functions = {"softmax": softmax, "sigmoid": logistic}
+    return functions[MODEL["output_activation"]](outputs)

@@ -1,0 +1,371 @@
+"""What a predictor of the standard library is made of: what a network uses is copied from here.
+
+Each x is one row, a flat list of floats whatever its shape. So are arrays; but weights are a list
+for each unit (of each group), a table of embeddings one for each of its rows, and levels three. A
+function's name is that of a step (`gpunn.interchange.predictor.steps`), or of an activation.
+"""
+
+from __future__ import annotations
+
+import array
+import base64
+import math
+import operator
+import struct
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+MODEL: dict[str, Any] = {}
+"""The predictor's own stands in its place, as does its `network`."""
+
+
+def network(x: list[float]) -> list[float]:
+    """Stand in for the predictor's own."""
+    raise NotImplementedError
+
+
+def relu(x: list[float]) -> list[float]:
+    """Return max(z, 0)."""
+    return [max(z, 0.0) for z in x]
+
+
+def leaky_relu(x: list[float], slope: float) -> list[float]:
+    """Return z where it is above 0, else slope z."""
+    return [max(z, slope * z) for z in x]
+
+
+def elu(x: list[float], alpha: float) -> list[float]:
+    """Return z where it is above 0, else alpha (exp(z) - 1)."""
+    return [z if z > 0 else alpha * math.expm1(z) for z in x]
+
+
+def selu(x: list[float]) -> list[float]:
+    """Return ELU, scaled so that mean 0 and variance 1 are kept across layers."""
+    return [1.0507009873554805 * z for z in elu(x, 1.6732632423543772)]
+
+
+def gelu(x: list[float]) -> list[float]:
+    """Return the Gaussian error linear unit, in its tanh form."""
+    root = math.sqrt(2 / math.pi)
+    return [0.5 * z * (1 + math.tanh(root * z * (1 + 0.044715 * z * z))) for z in x]
+
+
+def sigmoid(x: list[float]) -> list[float]:
+    """Return 1 / (1 + exp(-z)), without overflow."""
+    return [0.5 * math.tanh(0.5 * z) + 0.5 for z in x]
+
+
+def silu(x: list[float]) -> list[float]:
+    """Return z sigmoid(z)."""
+    return [z * gate for z, gate in zip(x, sigmoid(x), strict=True)]
+
+
+def softplus(x: list[float]) -> list[float]:
+    """Return log(1 + exp(z)), without overflow."""
+    return [max(z, 0.0) + math.log1p(math.exp(-abs(z))) for z in x]
+
+
+def mish(x: list[float]) -> list[float]:
+    """Return z tanh(softplus(z))."""
+    return [z * math.tanh(gate) for z, gate in zip(x, softplus(x), strict=True)]
+
+
+def tanh(x: list[float]) -> list[float]:
+    """Return tanh(z)."""
+    return [math.tanh(z) for z in x]
+
+
+def identity(x: list[float]) -> list[float]:
+    """Return z."""
+    return x
+
+
+def dot(x: list[float], w: list[float]) -> float:
+    """Return the sum of products."""
+    return float(sum(map(operator.mul, x, w)))
+
+
+def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
+    """Return x W, or that of each of several vectors that stand one after the other."""
+    inputs = len(weights[0])
+    parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
+    return [dot(part, w) for part in parts for w in weights]
+
+
+def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
+    """Return x W + b, or that of each of several vectors that stand one after the other."""
+    z = matmul(x, weights)
+    return [value + b[place % len(b)] for place, value in enumerate(z)]
+
+
+def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float]:
+    """Return x_g W_g for each group g."""
+    inputs = len(weights[0][0])
+    parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
+    return [dot(part, w) for part, own in zip(parts, weights, strict=True) for w in own]
+
+
+def group_dense(x: list[float], weights: list[list[list[float]]], b: list[float]) -> list[float]:
+    """Return x_g W_g + b_g for each group g."""
+    return shift(group_matmul(x, weights), b)
+
+
+def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
+    """Return w_c x_c + b_c for each column c, each with several numbers."""
+    size = len(w) // len(x)
+    return [x[place // size] * slope + b[place] for place, slope in enumerate(w)]
+
+
+def flatten(x: list[float]) -> list[float]:
+    """Return x, which is flat."""
+    return x
+
+
+def rescaling(x: list[float], scale: float, offset: float) -> list[float]:
+    """Return scale x + offset."""
+    return [z * scale + offset for z in x]
+
+
+def standardization(x: list[float], mean: list[float], deviation: list[float]) -> list[float]:
+    """Return each feature on the scale of the training rows."""
+    return [(z - m) / d for z, m, d in zip(x, mean, deviation, strict=True)]
+
+
+def batch_norm(
+    x: list[float],
+    mean: list[float],
+    variance: list[float],
+    scale: list[float],
+    shift: list[float],
+    epsilon: float,
+) -> list[float]:
+    """Normalise each feature by its running mean and variance."""
+    return [
+        s * ((z - m) / math.sqrt(v + epsilon)) + t
+        for z, m, v, s, t in zip(x, mean, variance, scale, shift, strict=True)
+    ]
+
+
+def layer_norm(
+    x: list[float], scale: list[float], shift: list[float], epsilon: float
+) -> list[float]:
+    """Normalise the row by its own mean and variance."""
+    mean = sum(x) / len(x)
+    centred = [z - mean for z in x]
+    factor = 1 / math.sqrt(dot(centred, centred) / len(x) + epsilon)
+    return [s * (z * factor) + t for z, s, t in zip(centred, scale, shift, strict=True)]
+
+
+def scale(x: list[float], factors: list[float]) -> list[float]:
+    """Return factors x."""
+    return [z * factor for z, factor in zip(x, factors, strict=True)]
+
+
+def shift(x: list[float], b: list[float]) -> list[float]:
+    """Return x + b."""
+    return [z + bias for z, bias in zip(x, b, strict=True)]
+
+
+def add(x: list[float], y: list[float]) -> list[float]:
+    """Return x + y."""
+    return [a + b for a, b in zip(x, y, strict=True)]
+
+
+def blend(x: list[float], value: list[float], alpha: list[float]) -> list[float]:
+    """Return x where alpha is 0, the value where it is 1, and what lies between or beyond."""
+    return [z + part * (f - z) for z, f, part in zip(x, value, alpha, strict=True)]
+
+
+def columns(x: list[float], start: int, stop: int) -> list[float]:
+    """Return some of the columns."""
+    return x[start:stop]
+
+
+def concatenate(*parts: list[float]) -> list[float]:
+    """Return columns side by side."""
+    return [z for part in parts for z in part]
+
+
+def per_member(x: list[float], factors: list[float]) -> list[float]:
+    """Return the row once for each member, times the member's factors."""
+    return [x[place % len(x)] * factor for place, factor in enumerate(factors)]
+
+
+def one_hot(
+    x: list[float],
+    columns: list[int],
+    codes: list[int],
+    second_codes: list[int],
+    levels: list[list[float]],
+) -> list[float]:
+    """Return for each output whether its column has its code, as levels off, on and second."""
+    return [
+        on if x[column] == code else second if x[column] == second_code else off
+        for column, code, second_code, off, on, second in zip(
+            columns, codes, second_codes, *levels, strict=True
+        )
+    ]
+
+
+def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
+    """Return each code's row of the table; columns have parts of it, one below the other."""
+    found, start = [], 0
+    for code, size in zip(x, sizes, strict=True):
+        found += table[start + (int(code) if 0 <= code < size else 0)]
+        start += size
+    return found
+
+
+def angles(x: list[float], turns: list[float]) -> list[list[float]]:
+    """Return turns x for each column."""
+    size = len(turns) // len(x)
+    return [
+        [z * turn for turn in turns[place * size : (place + 1) * size]] for place, z in enumerate(x)
+    ]
+
+
+def waves(x: list[float], turns: list[float]) -> list[float]:
+    """Return the cosines of turns x for each column, and then the sines."""
+    functions = (math.cos, math.sin)
+    return [wave(angle) for own in angles(x, turns) for wave in functions for angle in own]
+
+
+def shifted_waves(x: list[float], turns: list[float], phases: list[float]) -> list[float]:
+    """Return the cosines of turns x + phases for each column."""
+    every = [angle for own in angles(x, turns) for angle in own]
+    return [math.cos(angle + phase) for angle, phase in zip(every, phases, strict=True)]
+
+
+def beside(z: list[float], x: list[float]) -> list[float]:
+    """Return for each column its numbers z, with the column x itself beside them."""
+    size, found = len(z) // len(x), []
+    for place, number in enumerate(x):
+        found += [*z[place * size : (place + 1) * size], number]
+    return found
+
+
+def piecewise_linear(
+    x: list[float],
+    starts: list[float],
+    slopes: list[float],
+    lowest: list[float],
+    highest: list[float],
+) -> list[float]:
+    """Return where each column lies in each of its bins: 0 below, 1 above, linear within."""
+    bins = len(starts) // len(x)
+    return [
+        min(max(slope * (x[place // bins] - start), least), largest)
+        for place, (start, slope, least, largest) in enumerate(
+            zip(starts, slopes, lowest, highest, strict=True)
+        )
+    ]
+
+
+def target_scaling(x: list[float], mean: list[float], deviation: list[float]) -> list[float]:
+    """Return standardized outputs in the unit of the targets."""
+    return [z * d + m for z, m, d in zip(x, mean, deviation, strict=True)]
+
+
+def clip(x: list[float], least: list[float], largest: list[float]) -> list[float]:
+    """Return outputs within the range of the training targets."""
+    return [min(max(z, a), b) for z, a, b in zip(x, least, largest, strict=True)]
+
+
+def log_of_mean(logarithms: Sequence[float]) -> float:
+    """Return log(mean(exp(logarithms))), without underflow."""
+    top = max(logarithms)
+    return math.log(sum(math.exp(each - top) for each in logarithms) / len(logarithms)) + top
+
+
+def mean_of_members(x: list[float], members: int) -> list[float]:
+    """Return the mean of the members' outputs."""
+    outputs = len(x) // members
+    return [sum(x[output::outputs]) / members for output in range(outputs)]
+
+
+def mean_of_softmax(x: list[float], members: int) -> list[float]:
+    """Return logits of the mean of the members' probabilities."""
+    outputs = len(x) // members
+    logarithms = []
+    for start in range(0, len(x), outputs):
+        own = x[start : start + outputs]
+        top = max(own)
+        total = math.log(sum(math.exp(z - top) for z in own))
+        logarithms.append([z - top - total for z in own])
+    return [log_of_mean(each) for each in zip(*logarithms, strict=True)]
+
+
+def mean_of_sigmoid(x: list[float], members: int) -> list[float]:
+    """Return logits of the mean of the members' probabilities, each of yes or no."""
+    outputs = len(x) // members
+    yes, no = ([-z for z in softplus([sign * z for z in x])] for sign in (-1, 1))
+    return [
+        log_of_mean(yes[output::outputs]) - log_of_mean(no[output::outputs])
+        for output in range(outputs)
+    ]
+
+
+def softmax(outputs: list[float]) -> list[float]:
+    """Return the probability of each class."""
+    top = max(outputs)
+    exponential = [math.exp(z - top) for z in outputs]
+    total = sum(exponential)
+    return [each / total for each in exponential]
+
+
+def logistic(outputs: list[float]) -> list[float]:
+    """Return the probability of each yes; of a single output those of no and yes."""
+    decay = [math.exp(-abs(z)) for z in outputs]
+    p = [(1 if z >= 0 else d) / (1 + d) for z, d in zip(outputs, decay, strict=True)]
+    return p if len(p) > 1 else [1 - p[0], p[0]]
+
+
+def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, Any]:
+    """Return lists from their types, shapes, and bytes in base64."""
+    return {
+        name: nested(numbers(kind[1:], base64.b64decode(text)), shape)
+        for name, (kind, shape, text) in arrays.items()
+    }
+
+
+def numbers(kind: str, content: bytes) -> list[Any]:
+    """Return what little-endian bytes hold: floats of 4 or 8 bytes, or integers of 4."""
+    values: array.array[Any] = array.array({"f4": "f", "f8": "d", "i4": "i"}[kind], content)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values.tolist()
+
+
+def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
+    """Return flat values as lists of lists, of a shape."""
+    for size in reversed(shape[1:]):
+        values = [values[start : start + size] for start in range(0, len(values), size)]
+    return values
+
+
+def rounded(row: Sequence[float]) -> list[float]:
+    """Return a row as floats of the network's type; a ValueError if one is not finite in it."""
+    kind = {"float32": "f", "float64": "d"}[MODEL["dtype"]]
+    try:
+        values = struct.unpack(f"<{len(row)}{kind}", struct.pack(f"<{len(row)}{kind}", *row))
+    except OverflowError:
+        values = (math.inf,)
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
+    if len(values) != math.prod(MODEL["input_shape"]):
+        raise ValueError(
+            f"rows: expected {math.prod(MODEL['input_shape'])} numbers in each; got {len(values)}"
+        )
+    return list(values)
+
+
+def predict(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Return the outputs of the network for rows of numbers."""
+    return [network(rounded(row)) for row in rows]
+
+
+def probabilities(outputs: list[list[float]]) -> list[list[float]]:
+    """Return the probability of each class, or of each yes, from what `predict` returned."""
+    functions = {"softmax": softmax, "sigmoid": logistic}
+    return [functions[MODEL["output_activation"]](row) for row in outputs]

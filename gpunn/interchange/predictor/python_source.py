@@ -1,0 +1,161 @@
+"""The Python source of a predictor: for NumPy, or for the standard library alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunn.interchange.predictor import (
+    command,
+    numpy_functions,
+    pure_functions,
+    rows_of_numbers,
+    rows_of_tables,
+)
+from gpunn.interchange.predictor.description import described
+from gpunn.interchange.predictor.steps import ArrayName, Step, Steps, steps_of
+from gpunn.interchange.predictor.templates import Template, imports_of
+from gpunn.network import Sequential
+from gpunn.version import __version__
+
+__all__ = ["python_source"]
+
+LIBRARY = (
+    *("argparse", "array", "base64", "bisect", "csv", "datetime as dt", "io", "itertools", "json"),
+    *("math", "operator", "re", "statistics", "struct", "sys"),
+)
+"""Modules of the standard library that templates use."""
+
+WIDTH = 100
+"""Characters of a line."""
+
+TRANSPOSED = frozenset(("matmul", "dense", "group_matmul", "group_dense"))
+"""Steps whose weights are a list for each unit, in a predictor without NumPy."""
+
+NESTED = TRANSPOSED | {"embedding", "one_hot"}
+"""Steps whose arrays of several axes are lists of lists there; those of others are flat."""
+
+BY_MEMBERS = frozenset(("mean_of_members", "mean_of_softmax", "mean_of_sigmoid"))
+"""Steps that are told the number of members there."""
+
+HEAD = '''\
+#!/usr/bin/env python3
+"""Predictions of a neural network; needs Python 3.11 or newer{needs}.
+
+gpunn {version} wrote this file. On the command line, rows of a CSV file become predictions:
+
+    python {file} rows.csv --output predictions.csv
+
+In Python, `predict(rows)` returns the network's outputs for rows of {inputs} numbers{encoded}, and
+`probabilities(outputs)` those of the classes, if it tells classes apart. Parameters are at the end.
+"""
+
+from __future__ import annotations
+
+'''
+
+
+def python_source(model: Sequential, pure: bool = False) -> str:
+    """Return the source of a predictor; see `gpunn.interchange.save_python`."""
+    steps = steps_of(model)
+    if pure:
+        make_pure(steps)
+    functions = pure_functions if pure else numpy_functions
+    rows = rows_of_numbers if model.schema is None else rows_of_tables
+    template = Template(functions, rows, command)
+    taken = template.take(["main", "decoded", *(step.function for step in steps.steps)])
+    first = Template(functions)
+    parts = [text for name, text in taken.items() if name in first]
+    parts.append(network_source(steps, model, "list[float]" if pure else "np.ndarray"))
+    parts += [text for name, text in taken.items() if name not in first]
+    parts.append(data_source(described(model), steps.arrays))
+    code = "\n\n\n".join(parts)
+    imports = [f"import {name}" for name in imports_of(code, LIBRARY)]
+    imports.append("from collections.abc import Sequence")
+    imports += ["from typing import Any"] if re.search(r"\bAny\b", code) else []
+    imports += [] if pure else ["", "import numpy as np"]
+    head = HEAD.format(
+        version=__version__,
+        needs="" if pure else ", and NumPy",
+        file="predictor.py",
+        inputs=f"{int(np.prod(model.input_shape)):,}",
+        encoded="" if model.schema is None else " (of `encoded`)",
+    )
+    end = 'if __name__ == "__main__":\n    main()\n'
+    return head + "\n".join(imports) + f"\n\n\n{code}\n\n{end}"
+
+
+def make_pure(steps: Steps) -> None:
+    """Give arrays the forms that the functions without NumPy take."""
+    done = set()
+    for step in steps.steps:
+        for place, argument in enumerate(step.arguments):
+            if not isinstance(argument, ArrayName) or argument.name in done:
+                continue
+            done.add(argument.name)
+            array = steps.arrays[argument.name]
+            if step.function in TRANSPOSED and place == 0:
+                array = np.swapaxes(array, -1, -2)
+            elif step.function not in NESTED or step.function in TRANSPOSED:
+                array = array.reshape(-1)
+            steps.arrays[argument.name] = array
+    steps.steps = [
+        Step(
+            step.function,
+            step.inputs,
+            (*step.arguments, step.input_shape[0])
+            if step.function in BY_MEMBERS
+            else step.arguments,
+            *(step.output, step.input_shape, step.output_shape),
+        )
+        for step in steps.steps
+    ]
+
+
+def network_source(steps: Steps, model: Sequential, kind: str) -> str:
+    """Return the function that goes through the steps."""
+    lines = [
+        f"def network(x: {kind}) -> {kind}:",
+        f'    """Return the {model.output_shape[0]:,} outputs of the network."""',
+    ]
+    lines += [call_source(step) for step in steps.steps]
+    return "\n".join([*lines, "    return x"])
+
+
+def call_source(step: Step) -> str:
+    """Return the line of a step, or several if it is long."""
+    arguments = [
+        *step.inputs,
+        *(
+            f"ARRAYS[{json.dumps(argument.name)}]"
+            if isinstance(argument, ArrayName)
+            else repr(argument)
+            for argument in step.arguments
+        ),
+    ]
+    start = f"    {step.output} = {step.function}("
+    line = f"{start}{', '.join(arguments)})"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([start, *(f"        {argument}," for argument in arguments), "    )"])
+
+
+def data_source(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the source of what differs from network to network: names and numbers."""
+    text = json.dumps(description, indent=1, allow_nan=False).replace("'", "\\u0027")
+    lines = [f"MODEL = json.loads(r'''\n{text}\n''')", "", "ARRAYS = decoded(", "    {"]
+    for name, array in arrays.items():
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        content = base64.b64encode(little.tobytes()).decode()
+        kind = f"<{little.dtype.kind}{little.dtype.itemsize}"
+        shape = "".join(f"{size}, " for size in array.shape).strip()
+        lines.append(f'        {json.dumps(name)}: ("{kind}", ({shape}), """')
+        lines += textwrap.wrap(content, WIDTH) if len(content) > WIDTH else [content]
+        lines.append('"""),')
+    return "\n".join([*lines, "    }", ")"])

@@ -1,0 +1,176 @@
+"""How a predictor turns a table's cells into numbers; copied from here.
+
+A cell has no spaces around it, and is empty where there is nothing.
+"""
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+import math
+import statistics
+from typing import Any
+
+from gpunn.interchange.predictor.command import chosen, number_of
+
+MODEL: dict[str, Any] = {}
+"""The predictor's own stands in its place."""
+
+
+def markers() -> tuple[set[str], set[float]]:
+    """Return the texts, in lower case, and the numbers that mean a missing value."""
+    always = ["", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?"]
+    texts = {text.strip().casefold() for text in [*always, *MODEL["schema"]["missing_values"]]}
+    return texts, {number for number in map(number_of, texts) if number is not None}
+
+
+def encoded(names: list[str] | None, rows: list[list[str]]) -> list[list[float]]:
+    """Return rows of a table's cells as rows of numbers.
+
+    Columns are taken by name, in any order; without names by their order.
+    """
+    schema = MODEL["schema"]
+    used = [column["name"] for column in schema["columns"]]
+    width = len(rows[0]) if rows else len(used)
+    order = schema["names"] if width == len(schema["names"]) else used
+    places = chosen(names, used, width) if names else chosen(order, used, width)
+    if not names and width not in (len(schema["names"]), len(used)):
+        raise ValueError(f"expected {len(schema['names'])} columns; got {width}")
+    texts, numbers = markers()
+    known = [codes_of(column) for column in schema["columns"]]
+    found = []
+    for count, row in enumerate(rows, start=1):
+        numbers_of_row = [0.0] * schema["width"]
+        for column, place, codes in zip(schema["columns"], places, known, strict=True):
+            cell = row[place].strip()
+            number = number_of(cell)
+            if cell.casefold() in texts or number in numbers or number != number:
+                cell = ""
+            try:
+                if column["kind"] == "number":
+                    encode_number(column, cell, numbers_of_row)
+                elif column["kind"] == "datetime":
+                    encode_date(column, cell, numbers_of_row)
+                else:
+                    numbers_of_row[column["place"]] = code_of(column, cell, codes)
+            except ValueError as error:
+                raise ValueError(f"row {count}, column {column['name']!r}: {error}") from None
+        found.append(numbers_of_row)
+    return found
+
+
+def codes_of(column: dict[str, Any]) -> dict[str | float, int]:
+    """Return the codes of a column's categories: by text, and by the numbers that they spell."""
+    codes: dict[str | float, int] = {}
+    for code, text in enumerate(column.get("categories", ()), start=1):
+        codes[text] = code
+        number = number_of(text)
+        if number is not None:
+            codes.setdefault(number, code)
+    return codes
+
+
+def code_of(column: dict[str, Any], cell: str, codes: dict[str | float, int]) -> int:
+    """Return the code of a category; 0 if it is missing or unknown."""
+    if column["kind"] == "boolean":
+        cell = boolean_text(cell)
+    if cell in codes:
+        return codes[cell]
+    number = number_of(cell)
+    if number is None:
+        return 0
+    if column["kind"] == "boolean" and number in (0, 1):
+        return codes.get(boolean_text(str(int(number))), 0)
+    return codes.get(number, 0)
+
+
+def boolean_text(cell: str) -> str:
+    """Return "True" or "False" for the words for it, any other text as it is."""
+    if cell.casefold() in ("true", "t", "yes", "y", "1"):
+        return "True"
+    return "False" if cell.casefold() in ("false", "f", "no", "n", "0") else cell
+
+
+def encode_number(column: dict[str, Any], cell: str, row: list[float]) -> None:
+    """Set what becomes of a number."""
+    number = number_of(cell)
+    if cell and (number is None or not math.isfinite(number)):
+        raise ValueError(f"expected a finite number; got {cell!r}")
+    if "missing" in column:
+        row[column["missing"]] = float(number is None)
+    if "number" in column:
+        scale = column["number"]
+        row[scale["place"]] = scaled(scale["median"] if number is None else number, scale)
+
+
+def encode_date(column: dict[str, Any], cell: str, row: list[float]) -> None:
+    """Set what becomes of a date: its parts, and sine and cosine of those that come round."""
+    moment = date_of(cell) if cell else None
+    if "missing" in column:
+        row[column["missing"]] = float(moment is None)
+    for part, scale in column["parts"].items():
+        number = scale["median"] if moment is None else part_of(moment, part)
+        row[scale["place"]] = scaled(number, scale)
+        if "sine" in scale and moment is not None:
+            angle = number * (2 * math.pi / {"month": 12, "day of week": 7, "hour": 24}[part])
+            row[scale["sine"]], row[scale["cosine"]] = math.sin(angle), math.cos(angle)
+
+
+def date_of(cell: str) -> dt.datetime:
+    """Return a date and time; an offset from UTC is left out."""
+    text = cell.replace("/", "-") if cell[4:5] == "/" else cell
+    try:
+        if text[4:5] == "-" and text[10:11] in ("", " ", "T"):
+            return dt.datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError:
+        pass
+    raise ValueError(f"expected a date, such as 2026-05-31; got {cell!r}")
+
+
+def part_of(moment: dt.datetime, part: str) -> float:
+    """Return a part of a date; days of the week count from 0 for Monday."""
+    if part == "year":
+        return float(moment.year)
+    if part == "month":
+        return float(moment.month)
+    if part == "day of week":
+        return float(moment.weekday())
+    seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
+    return (seconds * 10**6 + moment.microsecond) / (3600 * 10**6)
+
+
+def scaled(number: float, scale: dict[str, Any]) -> float:
+    """Return a number on the scale of its column's training rows."""
+    scaling = MODEL["schema"]["scaling"]
+    if scaling == "standard":
+        return bounded(number, scale["mean"], 1 / max(scale["deviation"], 2.0**-1022))
+    if scaling == "robust":
+        z = bounded(number, scale["median"], scale["factor"])
+        return z / math.sqrt((z / 3) * (z / 3) + 1)
+    if scaling == "quantile":
+        return normal_quantile(number, scale["quantiles"])
+    return number
+
+
+def bounded(number: float, center: float, factor: float) -> float:
+    """Return (number - center) factor, cut off where its square would overflow."""
+    return min(max((number - center) * factor, -1e150), 1e150)
+
+
+def normal_quantile(number: float, quantiles: list[float]) -> float:
+    """Return the number of the normal distribution at the same place among its quantiles."""
+    number = min(max(number, -8e307), 8e307)
+    p = place_among(number, quantiles)
+    if len(set(quantiles)) < len(quantiles):  # what is several quantiles is in their middle
+        p = (p + 1 - place_among(-number, [-each for each in reversed(quantiles)])) / 2
+    return statistics.NormalDist().inv_cdf(min(max(p, 1e-7), 1 - 1e-7))
+
+
+def place_among(number: float, quantiles: list[float]) -> float:
+    """Return the place of a number among ascending ones, from 0 to 1, linear between two."""
+    last = len(quantiles) - 1
+    place = bisect.bisect_right(quantiles, number) - 1
+    if place < 0 or place >= last:
+        return 0.0 if place < 0 else 1.0
+    lower, upper = quantiles[place], quantiles[place + 1]
+    return (place + (number - lower) / (upper - lower)) / last

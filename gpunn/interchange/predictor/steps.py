@@ -1,0 +1,399 @@
+"""A network as a list of plain steps on rows, which the writers of predictors share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn import activations, layers
+from gpunn.errors import ExportError
+from gpunn.network import Sequential
+from gpunn.typing import Shape
+
+__all__ = ["ACTIVATIONS", "LAYERS", "ArrayName", "Step", "Steps", "steps_of"]
+
+
+@dataclass(frozen=True)
+class ArrayName:
+    """An argument of a step: one of `Steps.arrays`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: output = function(*inputs, *arguments).
+
+    Attributes
+    ----------
+    function : str
+        Its name in the templates of each language.
+    inputs : tuple of str
+        Variables that hold rows.
+    arguments : tuple
+        Arrays by name, and numbers.
+    output : str
+        A variable. One that exists already gets a new value.
+    input_shape, output_shape : tuple of int
+        Of a row of the first input, and of the output.
+    """
+
+    function: str
+    inputs: tuple[str, ...]
+    arguments: tuple[ArrayName | float | int, ...]
+    output: str
+    input_shape: Shape
+    output_shape: Shape
+
+
+@dataclass
+class Steps:
+    """The steps of a network, in order, and the arrays that they use.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        In the network's dtype, or int32.
+    steps : list of Step
+        The input of the first is the variable "x", which the last one sets.
+    """
+
+    dtype: str
+    parameters: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    _count: int = 0
+
+    def add(
+        self,
+        function: str,
+        x: str | Sequence[str],
+        *arguments: ArrayName | float | int,
+        shape: Shape | None = None,
+        to: str | None = None,
+    ) -> str:
+        """Add a step and return its output: the variable of its first input, unless `to` is given.
+
+        Its shape is that of the first input, unless `shape` is given.
+        """
+        inputs = (x,) if isinstance(x, str) else tuple(x)
+        given, output = self.shapes[inputs[0]], to or inputs[0]
+        shape = given if shape is None else shape
+        self.steps.append(Step(function, inputs, arguments, output, given, shape))
+        self.shapes[output] = shape
+        return output
+
+    def variable(self, name: str) -> str:
+        """Return a new variable."""
+        self._count += 1
+        return f"{name}_{self._count}"
+
+    def parameter(self, name: str) -> ArrayName:
+        """Return one of the network's parameters or buffers as an argument."""
+        self.arrays[name] = self.parameters[name]
+        return ArrayName(name)
+
+    def array(self, name: str, values: Any) -> ArrayName:
+        """Return other values of the network's dtype as an argument."""
+        self.arrays[name] = np.array(values, self.dtype)
+        return ArrayName(name)
+
+    def integers(self, name: str, values: Sequence[int]) -> ArrayName:
+        """Return whole numbers as an argument."""
+        self.arrays[name] = np.array(values, "int32")
+        return ArrayName(name)
+
+
+Converter: TypeAlias = Callable[[Steps, Any, str, str], str]
+"""Takes the steps, the layer, its label, and the variable of x; returns that of y."""
+
+
+def steps_of(model: Sequential) -> Steps:
+    """Return a network, in inference, as steps.
+
+    Raises
+    ------
+    ExportError
+        If a layer or an activation is not one of gpunn's own, or a row of outputs is no vector.
+    """
+    if len(model.output_shape) != 1:
+        raise ExportError(
+            f"model: a predictor gives vectors; a row of outputs has shape {model.output_shape}"
+        )
+    steps = Steps(model.dtype, model.parameters.to_host())
+    y = "x"
+    steps.shapes[y] = model.input_shape
+    for label, layer in zip(model.labels, model.layers, strict=True):
+        y = convert(steps, layer, label, y)
+    return steps
+
+
+def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
+    """Add a layer's steps and return the variable of its output."""
+    converter = LAYERS.get(type(layer))
+    if converter is None:
+        raise ExportError(unknown("layer", label, layer, LAYERS))
+    return converter(steps, layer, label, x)
+
+
+def unknown(kind: str, label: str, found: object, known: dict[Any, Any]) -> str:
+    """Return the message for a class that has no converter."""
+    names = ", ".join(sorted(cls.__name__ for cls in known))
+    return (
+        f"layer {label!r}: how to write the {kind} {type(found).__name__} in a predictor is not "
+        f"known, since it is not one of gpunn's own ({names})"
+    )
+
+
+def activate(
+    steps: Steps, f: activations.Activation, label: str, z: str, to: str | None = None
+) -> str:
+    """Add f(z)."""
+    settings = ACTIVATIONS.get(type(f))
+    if settings is None:
+        raise ExportError(unknown("activation", label, f, ACTIVATIONS))
+    if type(f) is activations.Identity and to is None:
+        return z
+    return steps.add(f.name, z, *(getattr(f, name) for name in settings), to=to)
+
+
+ACTIVATIONS: dict[type[activations.Activation], tuple[str, ...]] = {
+    activations.ELU: ("alpha",),
+    activations.GELU: (),
+    activations.Identity: (),
+    activations.LeakyReLU: ("slope",),
+    activations.Mish: (),
+    activations.ReLU: (),
+    activations.SELU: (),
+    activations.SiLU: (),
+    activations.Sigmoid: (),
+    activations.Softplus: (),
+    activations.Tanh: (),
+}
+"""By exact class: the attributes that are arguments. The function has the activation's name."""
+
+
+def chain(steps: Steps, layer: layers.Chain, label: str, x: str) -> str:
+    """Add each layer's steps."""
+    for name, child in layer.children().items():
+        x = convert(steps, child, f"{label}.{name}", x)
+    return x
+
+
+def dense(steps: Steps, layer: layers.Dense, label: str, x: str) -> str:
+    """f(x W + b), with W divided by sqrt(inputs) in the parametrization "ntp"."""
+    W = steps.parameters[f"{label}.weights"]
+    arrays = [steps.array(f"{label}.weights", W * W.dtype.type(layer.weight_factor(len(W))))]
+    if layer.bias:
+        arrays.append(steps.parameter(f"{label}.biases"))
+    x = steps.add("dense" if layer.bias else "matmul", x, *arrays, shape=(layer.units,))
+    return activate(steps, layer.f, label, x)
+
+
+def activation(steps: Steps, layer: layers.Activation, label: str, x: str) -> str:
+    """f(x)."""
+    return activate(steps, layer.f, label, x)
+
+
+def unchanged(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
+    """Return x itself: dropout in inference."""
+    return x
+
+
+def flatten(steps: Steps, layer: layers.Layer | None, label: str, x: str) -> str:
+    """Make each row a vector."""
+    shape = steps.shapes[x]
+    return x if len(shape) == 1 else steps.add("flatten", x, shape=(math.prod(shape),))
+
+
+def rescaling(steps: Steps, layer: layers.Rescaling, label: str, x: str) -> str:
+    """Return scale x + offset."""
+    return steps.add("rescaling", x, float(layer.scale), float(layer.offset))
+
+
+def standardization(steps: Steps, layer: layers.Standardization, label: str, x: str) -> str:
+    """(x - mean) / std."""
+    mean, std = (steps.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
+    return steps.add("standardization", x, mean, std)
+
+
+def batch_norm(steps: Steps, layer: layers.BatchNorm, label: str, x: str) -> str:
+    """Normalise each feature by its running mean and variance."""
+    names = ("running_mean", "running_variance", "scale", "shift")
+    arrays = [steps.parameter(f"{label}.{name}") for name in names]
+    return steps.add("batch_norm", x, *arrays, float(layer.epsilon))
+
+
+def layer_norm(steps: Steps, layer: layers.LayerNorm, label: str, x: str) -> str:
+    """Normalise each row."""
+    arrays = [steps.parameter(f"{label}.{name}") for name in ("scale", "shift")]
+    return steps.add("layer_norm", x, *arrays, float(layer.epsilon))
+
+
+def scale(steps: Steps, layer: layers.Scale, label: str, x: str) -> str:
+    """Return s x."""
+    return steps.add("scale", x, steps.parameter(f"{label}.factors"))
+
+
+def parametric_activation(
+    steps: Steps, layer: layers.ParametricActivation, label: str, x: str
+) -> str:
+    """Return x + alpha (f(x) - x)."""
+    value = activate(steps, layer.f, label, x, to=steps.variable("activated"))
+    return steps.add("blend", (x, value), steps.parameter(f"{label}.alpha"))
+
+
+def column_groups(steps: Steps, layer: layers.ColumnGroups, label: str, x: str) -> str:
+    """Each group's columns through its layers, side by side."""
+    outputs = []
+    for group in layer.parts:
+        to = steps.variable("group")
+        y = steps.add("columns", x, group.start, group.stop, shape=(group.width,), to=to)
+        if group.chain is not None:
+            y = convert(steps, group.chain, f"{label}.{group.label}", y)
+            y = flatten(steps, None, "", y)
+        outputs.append(y)
+    width = sum(steps.shapes[y][0] for y in outputs)
+    return steps.add("concatenate", outputs, shape=(width,), to=x)
+
+
+def members(steps: Steps, layer: layers.Members, label: str, x: str) -> str:
+    """Return r_m x for each member, whether or not each has a row of its own."""
+    shape = steps.shapes[x]
+    function = "per_member" if len(shape) == 1 else "scale"
+    factors = steps.parameter(f"{label}.factors")
+    return steps.add(function, x, factors, shape=(layer.count, shape[-1]))
+
+
+def member_dense(steps: Steps, layer: layers.MemberDense, label: str, x: str) -> str:
+    """f(s ((r x) W) + b) for each member, or what of it there is."""
+    names = layer.values
+    W, b = steps.parameter(f"{label}.weights"), steps.parameter(f"{label}.biases")
+    shape = (steps.shapes[x][0], layer.units)
+    if "input_adapter" in names:
+        x = steps.add("scale", x, steps.parameter(f"{label}.input_adapter"))
+    if layer.separate:
+        x = steps.add("group_dense", x, W, b, shape=shape)
+    elif "output_adapter" in names:
+        x = steps.add("matmul", x, W, shape=shape)
+        x = steps.add("scale", x, steps.parameter(f"{label}.output_adapter"))
+        x = steps.add("shift", x, b)
+    else:
+        x = steps.add("dense", x, W, b, shape=shape)
+    return activate(steps, layer.f, label, x)
+
+
+def one_hot(steps: Steps, layer: layers.OneHot, label: str, x: str) -> str:
+    """Compare each output's column with its category, and with the second one that shares it."""
+    columns, codes, second_codes = [], [], []
+    for column, size in enumerate(layer.sizes):
+        shared = layer.binary_as_sign and size == 3
+        own = range(1, 2 if shared else size)
+        columns += [column for _ in own]
+        codes += list(own)
+        second_codes += [2 if shared else code for code in own]
+    return steps.add(
+        "one_hot",
+        x,
+        steps.integers(f"{label}.columns", columns),
+        steps.integers(f"{label}.codes", codes),
+        steps.integers(f"{label}.second_codes", second_codes),
+        steps.parameter(f"{label}.levels"),
+        shape=(layer.outputs,),
+    )
+
+
+def embedding(steps: Steps, layer: layers.Embedding, label: str, x: str) -> str:
+    """Look up each code's row of the table; a code out of range counts as 0."""
+    sizes = steps.integers(f"{label}.sizes", layer.sizes)
+    table = steps.parameter(f"{label}.table")
+    return steps.add("embedding", x, sizes, table, shape=(len(layer.sizes) * layer.dimension,))
+
+
+def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, label: str, x: str) -> str:
+    """A linear function of waves of each number."""
+    (columns,) = steps.shapes[x]
+    frequencies = steps.parameters[f"{label}.frequencies"]
+    turns = steps.array(f"{label}.turns", 2 * math.pi * frequencies)
+    W, b = steps.parameter(f"{label}.weights"), steps.parameter(f"{label}.biases")
+    to, count = steps.variable("waves"), layer.frequencies
+    if layer.kind == "pbld":
+        phases = steps.parameter(f"{label}.phases")
+        z = steps.add("shifted_waves", x, turns, phases, shape=(columns, count), to=to)
+    else:
+        z = steps.add("waves", x, turns, shape=(columns, 2 * count), to=to)
+    z = steps.add("dense" if layer.lite else "group_dense", z, W, b, shape=(columns, layer.size))
+    if layer.kind == "pbld":
+        return steps.add("beside", (z, x), shape=(columns * (layer.size + 1),), to=x)
+    if layer.kind == "plr":
+        z = steps.add("relu", z)
+    return steps.add("flatten", z, shape=(columns * layer.size,), to=x)
+
+
+def piecewise_linear_embedding(
+    steps: Steps, layer: layers.PiecewiseLinearEmbedding, label: str, x: str
+) -> str:
+    """A linear function of where each number lies among edges."""
+    lines = [steps.parameter(f"{label}.{name}") for name in ("starts", "slopes", "lowest")]
+    lines.append(steps.parameter(f"{label}.highest"))
+    W, b = steps.parameter(f"{label}.weights"), steps.parameter(f"{label}.biases")
+    columns, size = len(layer.edges), layer.size
+    to, shape = steps.variable("bins"), (columns, size)
+    z = steps.add("piecewise_linear", x, *lines, shape=(columns, layer.bins), to=to)
+    if layer.version == "A":
+        z = steps.add("group_dense", z, W, b, shape=shape)
+        z = activate(steps, layer.f, label, z)
+    else:
+        z = steps.add("group_matmul", z, W, shape=shape)
+        z = activate(steps, layer.f, label, z)
+        w = steps.parameter(f"{label}.linear_weights")
+        line = steps.add("lines", x, w, b, shape=shape, to=steps.variable("line"))
+        z = steps.add("add", (line, z))
+    return steps.add("flatten", z, shape=(columns * size,), to=x)
+
+
+def target_scaling(steps: Steps, layer: layers.TargetScaling, label: str, x: str) -> str:
+    """Return mean + deviation x, within [least, largest]."""
+    mean, std = (steps.parameter(f"{label}.{name}") for name in ("mean", "deviation"))
+    x = steps.add("target_scaling", x, mean, std)
+    if not layer.clip:
+        return x
+    least, largest = (steps.parameter(f"{label}.{name}") for name in ("least", "largest"))
+    return steps.add("clip", x, least, largest)
+
+
+def mean_over_members(steps: Steps, layer: layers.MeanOverMembers, label: str, x: str) -> str:
+    """Return the mean over members, or the logits of the mean of their probabilities."""
+    functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
+    function = functions.get(layer.of, "mean_of_sigmoid")
+    return steps.add(function, x, shape=steps.shapes[x][1:])
+
+
+LAYERS: dict[type[layers.Layer], Converter] = {
+    layers.Activation: activation,
+    layers.BatchNorm: batch_norm,
+    layers.Chain: chain,
+    layers.ColumnGroups: column_groups,
+    layers.Dense: dense,
+    layers.Dropout: unchanged,
+    layers.Embedding: embedding,
+    layers.Flatten: flatten,
+    layers.LayerNorm: layer_norm,
+    layers.MeanOverMembers: mean_over_members,
+    layers.MemberDense: member_dense,
+    layers.Members: members,
+    layers.OneHot: one_hot,
+    layers.ParametricActivation: parametric_activation,
+    layers.PeriodicEmbedding: periodic_embedding,
+    layers.PiecewiseLinearEmbedding: piecewise_linear_embedding,
+    layers.Rescaling: rescaling,
+    layers.Scale: scale,
+    layers.Standardization: standardization,
+    layers.TargetScaling: target_scaling,
+}
+"""By exact class: a subclass may compute something else."""

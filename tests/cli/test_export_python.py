@@ -1,0 +1,151 @@
+"""Python files predict from CSV as `gpunn predict` does, in a process without gpunn."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpunn.data import load_digits
+
+FLAVOURS = [["--python", "a.py"], ["--python", "a.py", "--pure"]]
+
+
+def predicted(path: str, *options: str, status: int = 0, given: bytes | None = None) -> str:
+    """Return what a file prints for rows; the one without NumPy has no packages at all."""
+    flags = ["-I"] if "import numpy" in Path("a.py").read_text() else ["-I", "-S"]
+    ran = subprocess.run(
+        [sys.executable, *flags, "-W", "error", "a.py", *([path] if path else []), *options],
+        input=given,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == status, ran.stderr.decode()
+    return (ran.stderr if status else ran.stdout).decode()
+
+
+def assert_same_table(found: str, expected: str, tolerance: float = 1e-5) -> None:
+    """Check that two CSV texts have the same words, and numbers that are nearly the same."""
+    for ours, theirs in zip(
+        csv.reader(found.splitlines()), csv.reader(expected.splitlines()), strict=True
+    ):
+        for a, b in zip(ours, theirs, strict=True):
+            if a != b:
+                assert float(a) == pytest.approx(float(b), rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
+def test_classes_with_names(gpunn, flowers, flavour):
+    gpunn("train", flowers, "--output", "run")
+    result = gpunn("export", "run", *flavour)
+    assert result.stdout.startswith("a.py: ")
+    expected = gpunn("predict", "run", "flowers.csv", "--probabilities").stdout
+    assert "rose" in expected
+    assert_same_table(predicted("flowers.csv", "--probabilities"), expected)
+    reordered = "length;species;width\n" + "\n".join(
+        ";".join(reversed(line.split(","))) for line in Path("flowers.csv").read_text().split()[1:]
+    )
+    assert predicted("", given=reordered.encode()) == gpunn("predict", "run", "flowers.csv").stdout
+    predicted("flowers.csv", "--output", "y.csv")
+    assert Path("y.csv").read_text() == predicted("flowers.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the input is empty"),
+        ("width\n1\n", "the column 'length' is missing; there are width"),
+        ("width,length\n1,2\n3,x\n", "row 2, column 'length': expected a finite number; got 'x'"),
+        ("width,length\n1,inf\n", "row 1, column 'length': expected a finite number; got 'inf'"),
+        ("width,length\n1\n", "line 2: expected 2 cells, got 1"),
+    ],
+)
+def test_rows_that_are_wrong(gpunn, flowers, text, problem):
+    gpunn("train", flowers, "--output", "run", "--set", "training.epochs=1")
+    gpunn("export", "run", "--python", "a.py")
+    found = predicted("", status=2, given=text.encode())
+    assert found == f"Error: standard input: {problem}\n"
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
+def test_digits_without_a_header(gpunn, run_before, flavour):
+    run_before("run")
+    gpunn("export", "run", *flavour)
+    X = load_digits()[2][:20]
+    np.savetxt("rows.csv", X, delimiter=",", fmt="%g")
+    np.save("rows.npy", X)
+    assert predicted("rows.csv") == gpunn("predict", "run", "rows.npy").stdout
+
+
+def test_numbers_have_no_probabilities(gpunn, digits):
+    np.savez("a.npz", X=np.eye(4, 2), y=np.arange(4.0))
+    settings = ["data={dataset='npz', path='a.npz'}", "model.layers=[{name='dense',units=1}]"]
+    settings += ["training={loss='mean_squared_error', epochs=1}", "dtype='float64'"]
+    gpunn("train", digits, "--output", "run", *(f"--set={setting}" for setting in settings))
+    gpunn("export", "run", "--python", "a.py")
+    Path("rows.csv").write_text("1,0\n0.5,0.25\n")
+    np.save("rows.npy", np.array([[1, 0], [0.5, 0.25]]))
+    expected = gpunn("predict", "run", "rows.npy").stdout
+    assert_same_table(predicted("rows.csv"), expected, 1e-12)
+    assert "gives no probabilities" in predicted("rows.csv", "--probabilities", status=2)
+
+
+FAST = ["model.parameters.hidden_layer_sizes=[8]", "training.epochs=2", "dtype='float64'"]
+
+TABLE = """\
+age;city;since;member;code;left;rent
+31;Oslo;2019-03-05;yes;007;yes;500,5
+;Rome;2020/12-31 23:30:00;no;7;no;600
+45,5;;2021-07-01T12:00:00+02:00;?;012;yes;550
+28;Bern;;yes;007;no;700,25
+-999;Oslo;2019-05-05 06:15;no;012;yes;-999
+"""
+"""Numbers with commas, and gaps of each kind; years with slashes are dates, too."""
+
+NEW = """\
+rent;since;member;city;code;age
+510,5;2024-02-29 01:02:03.5;1;Paris;07;1e2
+;?;FALSE; Rome ;12;NA
+-999;1999-12-31;true;Bern;x;-999
+"""
+"""Unknown categories, other spellings, and other orders of columns."""
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=len)
+@pytest.mark.parametrize("scaling", ["robust", "quantile", "standard", "none"])
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_tables(gpunn, flavour, scaling):
+    """Text, dates and gaps, as they are, become what the network's schema makes of them."""
+    lines = TABLE.replace("2020/12-31", "2020/12/31").splitlines()
+    rows = [line for count in range(8) for line in lines[1:]]
+    Path("people.csv").write_text("\n".join([lines[0], *rows]) + "\n")
+    Path("new.csv").write_text(NEW)
+    given = ["--missing=-999", "--column=code=category", "--column=member=boolean"]
+    fast = [*FAST, f"data.scaling={scaling!r}"]
+    if scaling == "quantile":
+        fast += ["model.name='tabm'", "model.parameters.members=2"]
+    options = [f"--set={setting}" for setting in fast]
+    gpunn("train", "people.csv", "--target=left", *given, *options, "--output", "run")
+    gpunn("export", "run", *flavour)
+    for path in ("people.csv", "new.csv"):
+        expected = gpunn("predict", "run", path, "--probabilities").stdout
+        assert_same_table(predicted(path, "--probabilities"), expected, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("age\n1\n", "the column 'city' is missing; there are age"),
+        ("age,city\nold,x\n", "row 1, column 'age': expected a finite number; got 'old'"),
+        ("age,city\ninf,x\n", "row 1, column 'age': expected a finite number; got 'inf'"),
+    ],
+)
+def test_cells_of_tables_that_are_wrong(gpunn, text, problem):
+    rows = [f"{row % 7},{'ab'[row % 2]},{row % 3}" for row in range(30)]
+    Path("people.csv").write_text("\n".join(["age,city,y", *rows]) + "\n")
+    options = [f"--set={setting}" for setting in FAST]
+    gpunn("train", "people.csv", "--target=y", *options, "--output", "run")
+    gpunn("export", "run", "--python", "a.py")
+    assert predicted("", status=2, given=text.encode()) == f"Error: standard input: {problem}\n"

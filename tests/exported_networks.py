@@ -1,0 +1,138 @@
+"""Networks that exports are tested on: every built-in layer and activation, with odd numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import gpunn
+from gpunn.activations import ELU, Activation, LeakyReLU
+from gpunn.configurable import known
+from gpunn.layers import (
+    BatchNorm,
+    Chain,
+    ColumnGroups,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    Layer,
+    LayerNorm,
+    MeanOverMembers,
+    MemberDense,
+    Members,
+    OneHot,
+    ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    Rescaling,
+    Scale,
+    Standardization,
+    TargetScaling,
+)
+
+EDGES = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], [0.0, 1.0, 3.0]]
+
+
+def with_activation(f: Any) -> list[Layer]:
+    return [Dense(4, f), gpunn.layers.Activation(f), Dense(3, f)]
+
+
+def piecewise(*arguments: Any) -> list[Layer]:
+    group = {"columns": [2, 5], "layers": [PiecewiseLinearEmbedding(EDGES, 2, *arguments)]}
+    return [ColumnGroups([group, {"columns": [1, 2]}]), Dense(2)]
+
+
+def of_codes() -> list[Layer]:
+    groups = [
+        {"columns": [0, 2], "layers": [OneHot([3, 5], off=-0.25), Dense(4)]},
+        {"columns": [2, 4], "layers": [OneHot([3, 2], binary_as_sign=False)]},
+        {"columns": [3, 5], "layers": [Embedding([4, 3], 2)]},
+    ]
+    return [ColumnGroups(groups[:1] + groups[2:]), Dense(3)]
+
+
+NETWORKS: dict[str, Callable[[], list[Any]]] = {
+    "dense": lambda: [Dense(4, bias=False), Dropout(0.5), Dense(2)],
+    "batch_norm": lambda: [Dense(4), BatchNorm(epsilon=0.01), Dense(2)],
+    "layer_norm": lambda: [Dense(4), LayerNorm(epsilon=0.01), Dense(2)],
+    "standardization": lambda: [Standardization(), Dense(4, "tanh"), Dense(2)],
+    "chain": lambda: [Chain([Dense(4, "tanh"), Chain([BatchNorm(), Rescaling(2.0, 1.0)])])],
+    "rescaling": lambda: [Rescaling(0.5, -1.0), Dense(2)],
+    "nothing": lambda: [Dropout(0.5)],
+    "flatten": lambda: [Flatten(), Rescaling(), Dense(2)],
+    "ntp": lambda: [Scale(), Dense(4, "selu", parametrization="ntp"), Dense(2)],
+    "parametric": lambda: [ParametricActivation("mish"), ParametricActivation("identity")],
+    "periodic_pbld": lambda: [PeriodicEmbedding(4), Dense(2)],
+    "periodic_pl": lambda: [PeriodicEmbedding(4, 2, kind="pl"), Dense(2)],
+    "periodic_plr": lambda: [PeriodicEmbedding(4, 2, kind="plr"), Dense(2)],
+    "periodic_lite": lambda: [PeriodicEmbedding(4, 2, kind="plr", lite=True), Dense(2)],
+    "piecewise_A": lambda: piecewise("A", "relu"),
+    "piecewise_B": lambda: piecewise(),
+    "codes": of_codes,
+    "one_hot": lambda: [OneHot([3, 2, 4, 3, 5], binary_as_sign=False), Dense(2)],
+    "members": lambda: [
+        Members(3),
+        MemberDense(4, "relu"),
+        MemberDense(2, "gelu", adapters=False),
+        Members(3),
+        Flatten(),
+    ],
+    "members_fixed": lambda: [
+        Members(3, "fixed"),
+        MemberDense(4, separate=True),
+        MemberDense(2, "mish", input_adapter=False),
+        MeanOverMembers(),
+        TargetScaling(),
+    ],
+    "softmax_of_members": lambda: [
+        Members(3),
+        MemberDense(4, separate=True),
+        MeanOverMembers("softmax"),
+    ],
+    "sigmoid_of_members": lambda: [
+        Members(3),
+        MemberDense(2, separate=True),
+        MeanOverMembers("sigmoid"),
+    ],
+    "targets": lambda: [Dense(2), TargetScaling()],
+    "target": lambda: [Dense(1), TargetScaling(clip=False)],
+    "leaky_relu of 0.3": lambda: with_activation(LeakyReLU(0.3)),
+    "elu of 0.4": lambda: with_activation(ELU(0.4)),
+    **{
+        name: lambda cls=cls: with_activation(cls())  # type: ignore[misc]
+        for name, cls in known(Activation).items()
+        if cls.__module__.startswith("gpunn.")
+    },
+}
+"""Lists of layers, of new objects each time. They take rows of 5, "flatten" of (2, 3)."""
+
+CODES = ("codes", "one_hot")
+
+
+def made(name: str, dtype: str) -> gpunn.Sequential:
+    """Return a network whose arrays no initializer gives: positive, so that variances are too."""
+    shape = (2, 3) if name == "flatten" else 5
+    model = gpunn.Sequential(NETWORKS[name](), shape, "numpy", dtype=dtype)
+    random = np.random.default_rng(1)
+    for parameter, array in model.parameters.to_host().items():
+        if parameter.split(".")[-1] in ("starts", "slopes", "lowest", "highest"):
+            continue
+        drawn = random.uniform(0.5, 1.5, array.shape)
+        signed = parameter.endswith(("weights", "biases"))
+        sign = random.choice([-1, 1], array.shape) if signed else 1
+        if parameter.endswith("least"):
+            drawn -= 2
+        model.parameters[parameter] = drawn * sign
+    model.adapted = True
+    return model
+
+
+def rows_for(name: str, dtype: str, count: int = 7) -> np.ndarray:
+    """Return rows of the network's input."""
+    random = np.random.default_rng(0)
+    if name in CODES:
+        return random.integers(-1, 6, (count, 5)).astype(dtype)
+    return random.normal(0, 2, (count, 2, 3) if name == "flatten" else (count, 5)).astype(dtype)

@@ -1,0 +1,110 @@
+"""Python files compute what the network predicts, in a process that has no gpunn."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import exported_networks
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.errors import ExportError
+from gpunn.interchange import save_python
+from gpunn.layers import Dense, Members
+
+# float32: NumPy's sums are in another order, and the standard library has float64 alone.
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+ELSEWHERE = """\
+import json, pathlib, runpy, sys
+sys.modules["gpunn"] = None  # importing it is an error
+for path in sorted(pathlib.Path().glob("*.py")):
+    predictor = runpy.run_path(str(path))
+    rows = json.loads(path.with_suffix(".json").read_text())
+    for some in (rows, rows[:1]):
+        y = predictor["predict"](some)
+        y = [[float(number) for number in row] for row in y]
+        path.with_suffix(f".{len(some)}").write_text(json.dumps(y))
+print("numpy" in sys.modules)
+"""
+
+CASES = [(name, dtype) for name in exported_networks.NETWORKS for dtype in TOLERANCE]
+
+
+@pytest.fixture(scope="module", params=["numpy", "pure"])
+def folder(request, tmp_path_factory) -> Path:
+    """A folder where each network's file has predicted."""
+    found = tmp_path_factory.mktemp(request.param)
+    for name, dtype in CASES:
+        path = found / f"{name} {dtype}.py"
+        save_python(exported_networks.made(name, dtype), path, pure=request.param == "pure")
+        rows = exported_networks.rows_for(name, dtype)
+        path.with_suffix(".json").write_text(json.dumps(rows.reshape(len(rows), -1).tolist()))
+    # Without `site` there are no packages at all.
+    flags = ["-I", "-S"] if request.param == "pure" else ["-I"]
+    ran = subprocess.run(
+        [sys.executable, *flags, "-W", "error", "-c", ELSEWHERE],
+        cwd=found,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == [str(request.param == "numpy")]
+    return found
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=" ".join)
+def test_networks(folder, name, dtype):
+    expected = exported_networks.made(name, dtype).predict(exported_networks.rows_for(name, dtype))
+    for count in (7, 1):
+        y = np.array(json.loads((folder / f"{name} {dtype}.{count}").read_text()))
+        assert y.shape == expected[:count].shape
+        scale = max(1.0, float(np.abs(expected).max()))
+        assert np.abs(y - expected[:count]).max() <= TOLERANCE[dtype] * scale
+
+
+def test_every_built_in_layer_is_tested():
+    from gpunn.interchange.predictor.steps import ACTIVATIONS, LAYERS
+
+    def classes(layers):
+        for layer in layers:
+            yield type(layer)
+            yield from classes(layer.children().values())
+
+    layers = [layer for make in exported_networks.NETWORKS.values() for layer in make()]
+    assert set(LAYERS) == set(classes(layers))
+    assert set(ACTIVATIONS) <= {type(layer.f) for layer in layers if hasattr(layer, "f")}
+
+
+class Twice(Dense):
+    name = "twice_as_dense"
+
+
+def test_what_has_no_form_is_refused_by_name(tmp_path):
+    model = gpunn.Sequential([Dense(3), Twice(2)], 5, "numpy")
+    with pytest.raises(ExportError, match=r"layer 'twice_as_dense_1': .* layer Twice"):
+        save_python(model, tmp_path / "a.py")
+    model = gpunn.Sequential([Members(2)], 5, "numpy")
+    with pytest.raises(ExportError, match=r"a row of outputs has shape \(2, 5\)"):
+        save_python(model, tmp_path / "a.py")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("pure", [False, True])
+def test_names_are_text_and_not_code(tmp_path, pure):
+    """Names with quotes and line ends, of layers and of classes, stay what they are."""
+    odd = "\"\"\"''')\nraise SystemExit(9) #\\"
+    model = gpunn.Sequential([Dense(2, label=odd)], 1, "numpy")
+    model.output_activation, model.classes = "softmax", [odd, "é"]
+    save_python(model, tmp_path / "a.py", pure=pure)
+    (tmp_path / "a.csv").write_text("1\n")
+    code = "import runpy; print([runpy.run_path('a.py')['MODEL']['classes']])"
+    flags = ["-I", "-S"] if pure else ["-I"]
+    ran = subprocess.run(
+        [sys.executable, *flags, "-c", code], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.decode().strip() == repr([[odd, "é"]])
