@@ -57,7 +57,8 @@ class Evaluator:
         outputs : list or None
             Takes the network's outputs, batch by batch.
         ranks : Ranks or None
-            Whose processes each take a share of the rows, if there are several.
+            Whose processes each take a share of the rows, if there are several; where one leads,
+            it takes all shares.
         """
         batch_size = min(batch_size, subset.rows)
         batch_pass = self._prepared(settings, batch_size)
@@ -66,10 +67,13 @@ class Evaluator:
             run(batch_pass, subset, batch_size, every, outputs)
             return statistics.result()
         totals = []
-        for start, stop in ranks.shares.each(subset.rows):
+        for start, stop in ranks.present_shares.each(subset.rows):
             run(batch_pass, subset.part(start, stop), batch_size, every)
             totals.append(statistics.totals())
-        statistics.combine(ranks.gather_rows(np.stack(totals), "an evaluation"))
+        found = np.stack(totals)
+        if not ranks.leading:
+            found = ranks.gather_rows(found, "an evaluation")
+        statistics.combine(found)
         return statistics.result()
 
     def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:

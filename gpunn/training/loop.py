@@ -254,7 +254,7 @@ class TrainingLoop:
             if every is None or self.progress.updates % every == 0:
                 callback.on_updates_end(self.trainer)
 
-        self.session.call(call)
+        self.session.call(call, between_updates=True)
 
     def _training_logs(self) -> dict[str, float]:
         logs = self.session.step.statistics.result()

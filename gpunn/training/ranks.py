@@ -49,7 +49,7 @@ class Ranks:
 
     def __reduce__(self) -> tuple[Callable[..., Ranks], tuple[None, int]]:
         """Return what a copy or a pickle is made from: one process, with the same shards."""
-        return Ranks, (None, self.shares.shards if self.alone and self.fixed_shards else 0)
+        return Ranks, (None, self.shares.shards if self.fixed_shards else 0)
 
     @property
     def alone(self) -> bool:
@@ -66,11 +66,16 @@ class Ranks:
         """Whether rank 0 runs code that the others don't."""
         return self._leads
 
+    @property
+    def present_shares(self) -> Shares:
+        """The shares of this process in what is done now: all, where it leads."""
+        return Shares(self.shares.shards, 0, self.shares.shards) if self._leads else self.shares
+
     def lead(
         self,
         function: Callable[[], None],
         services: Mapping[str, Callable[..., object]],
-        result: Callable[[], Any] = lambda: None,
+        result: Callable[[], Any],
     ) -> Any:
         """Call a function on rank 0, while the others do what it asks them to by `join`.
 
@@ -87,10 +92,6 @@ class Ranks:
         object
             The result, on all ranks.
         """
-        if self.alone or self.agreement.ended:
-            if self.first:
-                function()
-            return result()
         if self.first:
             self._leads = True
             try:

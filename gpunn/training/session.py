@@ -17,6 +17,7 @@ from gpunn.layers import Members
 from gpunn.layers.base import Synchronizing, family
 from gpunn.network import Sequential
 from gpunn.training.callbacks import Callback, EarlyStopping
+from gpunn.training.changes import Changes
 from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
 from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochPlan
@@ -149,9 +150,10 @@ class TrainingSession:
             self._clear_away_at(ending)
             try:
                 self.call(begin)
-                trainer.history.rule = next(
+                rule = next(
                     (each.rule for each in callbacks if isinstance(each, EarlyStopping)), None
                 )
+                trainer.history.rule = self.ranks.agreement.of_first(rule, "the best epoch's rule")
                 if learned is not None:
                     trainer.model.set_adapted_values(learned)
                 with trainer.model.backend.device_errors(), self.interruption:
@@ -191,9 +193,7 @@ class TrainingSession:
         """Raise a DistributedError if ranks are to train something else."""
         if self.ranks.alone:
             return
-        trainer, data = self.trainer, self.training.dataset
-        model = trainer.model
-        sample = np.linspace(0, data.rows - 1, min(data.rows, SAMPLED), dtype=np.int64)
+        trainer, model = self.trainer, self.trainer.model
         own = {
             "version": __version__,
             "backend": model.backend.name.partition(":")[0],
@@ -202,12 +202,16 @@ class TrainingSession:
             },
             "network": repr(model.config()),
             "loss": repr(trainer.loss.config()),
+            "metrics": repr([metric.config() for metric in trainer.metrics]),
             "optimizer": repr(trainer.optimizer.config()),
             "epoch": f"number {trainer.epoch + 1}, {self.plan}",
             "epochs": self.options.epochs,
             "shards": self.ranks.shares.shards,
+            "batch_norm": trainer.batch_norm,
+            "on_divergence": trainer.on_divergence,
             "report_every": trainer.report_every,
-            "data": tuple(checksum(array[sample]) for array in (data.X, data.y)),
+            "data": checksum_of(self.training),
+            "validation data": self.validation and checksum_of(self.validation),
             "parameters": checksum(model.backend.to_host(model.parameters.values)),
         }
         found = self.ranks.gather(own, "what is to be trained")
@@ -220,14 +224,17 @@ class TrainingSession:
                         elsewhere=not self.ranks.first,
                     )
 
-    def call(self, function: Callable[[Callback], None]) -> None:
-        """Have something of each callback called, by rank 0; the others do what that asks for."""
+    def call(self, function: Callable[[Callback], None], between_updates: bool = False) -> None:
+        """Have something of each callback called, by rank 0; the others do what that asks for.
+
+        Between updates it must not change the network.
+        """
 
         def call() -> None:
             for callback in self.callbacks:
                 function(callback)
 
-        self._lead(call)
+        self._lead(call, vectors=not between_updates)
 
     def _end_callbacks(self) -> None:
         """Tell all callbacks that training ends, also if one of them fails."""
@@ -237,13 +244,22 @@ class TrainingSession:
                 for callback in reversed(self.callbacks):
                     stack.callback(callback.on_train_end, self.trainer)
 
-        self._lead(end)
+        self._lead(end, vectors=True)
 
-    def _lead(self, function: Callable[[], None]) -> None:
-        trainer = self.trainer
+    def _lead(self, function: Callable[[], None], vectors: bool) -> None:
+        trainer, ranks = self.trainer, self.ranks
+        if ranks.alone or ranks.agreement.ended:
+            if ranks.first:
+                function()
+            return
+        changes = Changes(trainer, vectors)
         services = {**trainer.device_state.services, **trainer.services}
-        stopped = self.ranks.lead(function, services, lambda: trainer.progress.stop_reason)
-        trainer.progress.stop_reason = stopped
+        stopped, found = ranks.lead(
+            function, services, lambda: (trainer.progress.stop_reason, changes.found())
+        )
+        if not ranks.first:
+            trainer.progress.stop_reason = stopped
+            changes.take(found)
 
     def _take_start(self) -> None:
         """Begin with the parameters of rank 0, which data may have been rounded into otherwise."""
@@ -323,6 +339,16 @@ def members_apart(model: Sequential) -> int:
             "and gpunn.layers.MeanOverMembers at its end"
         )
     return model.loss_shape[0]
+
+
+def checksum_of(subset: Subset) -> str:
+    """Return text that tells data apart, by a sample of its rows and of their weights."""
+    data, rows = subset.dataset, subset.rows
+    sample = np.linspace(0, rows - 1, min(rows, SAMPLED), dtype=np.int64)
+    places = sample if subset.indices is None else np.sort(subset.indices[sample])
+    parts = {"X": data.X, "y": data.y, "sample weights": data.weights}
+    sums = (f"{n} {checksum(a[places]):x}" for n, a in parts.items() if a is not None)
+    return f"{rows} rows, checksums {', '.join(sums)}"
 
 
 def checksum(array: np.ndarray) -> int:

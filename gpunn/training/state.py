@@ -133,7 +133,9 @@ class TrainingState:
         return {**vars(self), "_snapshots": {}, "_kept": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _snapshots=WeakValueDictionary())
+        # An earlier release has pickled less.
+        missing = {"_ranks": Ranks(), "_count": 0, "_kept": {}}
+        vars(self).update({**missing, **state}, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
         """Return the step, or raise an ArgumentError if there is none yet."""
@@ -185,6 +187,7 @@ class TrainingState:
 
         What is missing stays as it is, and what the optimizer does not have is left out.
         """
+        self._ranks.join("load", dict(state))
         step = self.step
         if step is None:
             self._pending = dict(state)
@@ -207,45 +210,62 @@ class TrainingState:
 
         Of what is divided among ranks, each keeps its part, under the same number.
         """
-        self._count += 1
-        return self.keep_snapshot(self._count, sorted(self._snapshots))
+        self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
+        return self._taken(self._count + 1)
 
-    def keep_snapshot(self, number: int, wanted: Sequence[int]) -> Snapshot:
-        """Take a snapshot with this number, and forget those that are wanted no more."""
-        self._ranks.join("keep_snapshot", number, wanted)
-        self._count = number
+    def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
+        """Take a snapshot as rank 0 does, and forget those that it wants no more."""
+        self._kept = {n: each for n, each in self._kept.items() if n in wanted}
+        self._kept[number] = self._taken(number)  # nobody else here holds on to it
+
+    def _taken(self, number: int) -> Snapshot:
         step = self.started_step()
+        self._count = number
         copies = {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
-        taken = Snapshot(number, copies)
-        self._remember(taken, wanted)
+        taken = self._snapshots[number] = Snapshot(number, copies)
         return taken
 
-    def _remember(self, taken: Snapshot, wanted: Sequence[int]) -> None:
-        self._snapshots[taken.number] = taken
-        if not self._ranks.first:  # nobody else here holds on to them
-            self._kept = {n: it for n, it in self._kept.items() if n in wanted}
-            self._kept[taken.number] = taken
-
     def restore(self, snapshot: Snapshot) -> None:
-        """Take back what `snapshot` returned."""
-        self.restore_snapshot(snapshot.number)
+        """Take back what `snapshot` returned, here or, of one process, in a trainer alike."""
+        self._ranks.join("restore_snapshot", self._number(snapshot))
+        self._restore(snapshot)
 
     def restore_snapshot(self, number: int) -> None:
         """Take back the snapshot with this number."""
-        self._ranks.join("restore_snapshot", number)
+        self._restore(self._snapshots[number])
+
+    def _restore(self, snapshot: Snapshot) -> None:
         arrays = trained_arrays(self.started_step())
-        for name, kept in self._snapshots[number].arrays.items():
+        for name, kept in snapshot.arrays.items():
             arrays[name][...] = kept
+
+    def _number(self, snapshot: Snapshot) -> int:
+        """Return what all ranks call it.
+
+        Raises
+        ------
+        ArgumentError
+            If other ranks don't have it.
+        """
+        if not self._ranks.alone and self._snapshots.get(snapshot.number) is not snapshot:
+            raise ArgumentError(
+                "snapshot: is not one of this trainer, and of several processes each has a part of "
+                "it; take it by this trainer's snapshot()"
+            )
+        return snapshot.number
 
     def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
         """Return a snapshot as host arrays, for a checkpoint."""
-        return self.numbered_to_host(snapshot.number)
+        self._ranks.join("numbered_to_host", self._number(snapshot))
+        return self._to_host(snapshot)
 
-    def numbered_to_host(self, number: int) -> dict[str, np.ndarray]:
-        """Return the snapshot with this number as host arrays."""
-        self._ranks.join("numbered_to_host", number)
-        step, arrays = self.started_step(), self._snapshots[number].arrays
-        return {name: step.to_host(name, array) for name, array in arrays.items()}
+    def numbered_to_host(self, number: int) -> None:
+        """Take part in returning the snapshot with this number as host arrays."""
+        self._to_host(self._snapshots[number])
+
+    def _to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
+        step = self.started_step()
+        return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot of which these are the arrays, on the host.
@@ -291,7 +311,7 @@ class TrainingState:
     def services(self) -> dict[str, Callable[..., object]]:
         """What rank 0 may ask the others to do with it, by name."""
         methods = (
-            *(self.arrays, self.keep_snapshot, self.restore_snapshot),
+            *(self.arrays, self.load, self.keep_snapshot, self.restore_snapshot),
             *(self.numbered_to_host, self.fill_snapshot),
         )
         return {method.__name__: method for method in methods}

@@ -391,8 +391,7 @@ class Trainer:
         with model.exclusion.held("evaluate", training=False):
             try:
                 with model.backend.device_errors(), memory:
-                    ranks = None if self.ranks.leading else self.ranks
-                    return self.evaluator.evaluate(self, subset, batch_size, ranks=ranks)
+                    return self.evaluator.evaluate(self, subset, batch_size, ranks=self.ranks)
             finally:
                 self.evaluator.unload()
 
@@ -478,6 +477,10 @@ class Trainer:
         state.load(self.state())
         remade = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
         return {**vars(self), "callbacks": [], "ranks": ranks, **remade}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # An earlier release has pickled less.
+        vars(self).update({"batch_norm": "synchronized", "ranks": Ranks(), **state})
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to go on exactly from here.

@@ -4,9 +4,10 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mpi import ended, needs_mpi, run, start
-from worlds import trained, values
+from worlds import X, Y, trained, values
 
 from gpunn.distributed import run_threads
 from gpunn.errors import DistributedError, DivergenceError
@@ -107,6 +108,26 @@ def test_ranks_recover_together():
 
     ranks = run_threads(2, go)
     assert (values(ranks[0]) == values(ranks[1])).all()
+
+
+DIFFERENT = {
+    "sample_weight": [np.ones(103), np.full(103, 2.0)],
+    "class_weight": [None, {0: 2.0}],
+    "validation_data": [(X[:20], Y[:20]), (X[1:21], Y[:20])],
+    "batch_norm": ["synchronized", "local"],
+    "on_divergence": ["stop", "skip"],
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_ranks_that_are_to_train_otherwise_are_found_at_the_start(name):
+    def go(communicator):
+        given = {name: DIFFERENT[name][communicator.rank], "validation_split": 0.0}
+        what = {"sample_weight": "data", "class_weight": "data", "validation_data": "validation d"}
+        with pytest.raises(DistributedError, match=f"{what.get(name, name)}.*: rank 1 has"):
+            trained(communicator, **given)
+
+    run_threads(2, go)
 
 
 def test_calls_in_another_order_are_an_error():

@@ -1,0 +1,165 @@
+"""Callbacks are rank 0's, and what they do is done by all ranks."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from worlds import X, Y, difference, history, trained, values
+
+from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.distributed import run_threads
+from gpunn.errors import ArgumentError
+from gpunn.layers import Dense, Dropout
+
+
+def layers():
+    return [Dense(16, activation="relu"), Dropout(0.5), Dense(3)]
+
+
+class Change(Callback):
+    """Changes something after an epoch."""
+
+    name = "change"
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_train_begin(self, trainer):
+        self.state_at_start, self.snapshot = trainer.state(), trainer.snapshot()
+
+    def on_epoch_end(self, trainer, logs):
+        self.change(self, trainer)
+
+
+def learning_rate(callback, trainer):
+    trainer.optimizer.learning_rate = 0.05 / trainer.epoch
+
+
+def rate_of_dropout(callback, trainer):
+    trainer.model.layers[1].rate = 0.1
+
+
+def parameters(callback, trainer):
+    for name, array in trainer.model.parameters.to_host().items():
+        trainer.model.parameters[name] = 0.9 * array
+
+
+def optimizers_state(callback, trainer):
+    trainer.set_state(callback.state_at_start)
+
+
+def back(callback, trainer):
+    if trainer.epoch == 2:
+        trainer.restore(callback.snapshot)
+    arrays = trainer.snapshot_to_host(trainer.snapshot())
+    callback.snapshot = trainer.snapshot_from_host(arrays)
+
+
+def copies(callback, trainer):
+    copy.deepcopy(trainer)
+    pickle.dumps(trainer)
+    trainer.last_gradients()
+
+
+CHANGES = [learning_rate, rate_of_dropout, parameters, optimizers_state, back, copies]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_callback_changes_all_ranks_change(change):
+    def go(communicator=None):
+        return trained(communicator, layers=layers, callbacks=[Change(change)], epochs=4)
+
+    one = go()
+    ranks = run_threads(3, go)
+    for rank in ranks[1:]:
+        assert np.array_equal(values(rank), values(ranks[0]))
+        assert history(rank) == history(ranks[0])
+    assert difference(values(ranks[0]), values(one)) <= 1e-13
+
+
+def test_all_ranks_know_the_rule_for_the_best_epoch():
+    one, *others = run_threads(3, lambda each: trained(each, callbacks=[EarlyStopping()]))
+    assert one.history.rule is not None
+    assert [each.history.rule for each in others] == [one.history.rule] * 2
+
+
+class Evaluate(Callback):
+    """Evaluates after each epoch."""
+
+    name = "evaluate"
+
+    def __init__(self):
+        self.found = []
+
+    def on_epoch_end(self, trainer, logs):
+        self.found.append(trainer.evaluate(X, Y))
+
+
+def test_an_evaluation_by_a_callback_has_the_bits_of_one_by_all():
+    def go(communicator):
+        evaluate = Evaluate()
+        this = trained(communicator, "float32", shards=4, callbacks=[evaluate])
+        together = this.evaluate(X, Y)
+        return [*evaluate.found, together]
+
+    (alone,) = run_threads(1, go)
+    assert alone[-1] == alone[-2]
+    for size in (2, 4):
+        found, *_ = run_threads(size, go)
+        assert found == alone
+
+
+def test_a_pickled_trainer_keeps_its_shards():
+    def go(communicator):
+        this = pickle.loads(pickle.dumps(trained(communicator, shards=4, epochs=1)))
+        this.fit(X, Y, progress=False)
+        return values(this).tobytes()
+
+    (alone,) = run_threads(1, go)
+    assert run_threads(2, go) == [alone] * 2
+
+
+def test_a_snapshot_of_another_trainer_is_refused():
+    def go(communicator):
+        this, other = (trained(communicator, epochs=1) for _ in range(2))
+        snapshot = this.snapshot()
+        other.snapshot()
+        with pytest.raises(ArgumentError, match="snapshot: is not one of this trainer"):
+            other.restore(snapshot)
+
+    run_threads(2, go)
+
+
+def test_one_process_takes_a_snapshot_of_a_trainer_alike():
+    this, other = trained(epochs=1), trained(epochs=2)
+    snapshot, before = this.snapshot(), values(this)
+    other.snapshot()
+    other.restore(snapshot)
+    assert np.array_equal(values(other), before)
+
+
+def test_a_trainer_pickled_by_an_earlier_release_goes_on():
+    this = trained(epochs=1)
+    state = this.__getstate__()
+    for name in ("ranks", "batch_norm"):
+        del state[name]
+    for name in ("_ranks", "_count", "_kept", "_snapshots"):
+        del vars(state["device_state"])[name]
+    device_state = object.__new__(type(state["device_state"]))
+    device_state.__setstate__(vars(state["device_state"]))
+    earlier = object.__new__(type(this))
+    earlier.__setstate__({**state, "device_state": device_state})
+    for each in (this, earlier):
+        each.fit(X, Y, progress=False)
+    assert np.array_equal(values(this), values(earlier))
+
+
+def test_snapshots_that_nobody_holds_are_forgotten():
+    def go(communicator):
+        this = trained(communicator, epochs=1)
+        for _ in range(3):
+            this.snapshot()
+        return len(this.device_state._snapshots)
+
+    assert run_threads(2, go) == [0, 0]
