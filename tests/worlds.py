@@ -3,7 +3,15 @@
 import numpy as np
 
 import gpunn
-from gpunn.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Standardization
+from gpunn.layers import (
+    Activation,
+    BatchNorm,
+    ColumnGroups,
+    Dense,
+    Dropout,
+    LayerNorm,
+    Standardization,
+)
 from gpunn.optimizers import SGD, Adam
 
 RANDOM = np.random.default_rng(0)
@@ -32,6 +40,15 @@ def decaying():
     return Adam(0.01, max_norm=0.1, weight_decay=0.01)
 
 
+def grouped():
+    """Normalisations of different sizes, which ranks without rows have to pass in one order."""
+    groups = [
+        {"columns": [start, stop], "layers": [Dense(units), BatchNorm()]}
+        for start, stop, units in ((0, 3, 4), (3, 7, 6))
+    ]
+    return [ColumnGroups(groups), Dense(3)]
+
+
 CASES = {
     "plain": {},
     "sample weights": {"sample_weight": WEIGHTS},
@@ -54,6 +71,12 @@ CASES = {
         "batch_size": 3,
         "epochs": 1,
         "optimizer": lambda: SGD(0.05),
+    },
+    "groups of columns, ranks without rows": {
+        "layers": grouped,
+        "batch_size": 3,
+        "epochs": 1,
+        "optimizer": lambda: SGD(0.01),
     },
     "ranks without rows": {"batch_size": 2, "epochs": 1},
     "ranks without rows, streamed": {"batch_size": 2, "epochs": 1, "stream": True},

@@ -175,9 +175,10 @@ class ColumnGroups(Layer):
         input_gradient = workspace.rows(self, "input gradient", rows, x.shape[1:])
         if wants_input_gradient:
             ops.fill(input_gradient, 0.0)  # of columns in no group
-        place = 0
-        for group, shape in zip(self.parts, self._shapes(), strict=True):
+        place = y.shape[1]
+        for group, shape in reversed(list(zip(self.parts, self._shapes(), strict=True))):
             size = math.prod(shape)
+            place -= size
             if group.chain is not None:
                 own = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
                 given = workspace.rows(self, f"gradient of {group.label}", rows, shape)
@@ -187,7 +188,6 @@ class ColumnGroups(Layer):
                     ops.copy_columns(found, 0, input_gradient, group.start, group.width)
             elif wants_input_gradient:
                 ops.copy_columns(gradient, place, input_gradient, group.start, size)
-            place += size
         return input_gradient
 
 
