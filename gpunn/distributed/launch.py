@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Mapping
 from types import TracebackType
@@ -23,6 +24,9 @@ LAUNCHERS = {
     "SLURM_STEP_NUM_TASKS": "srun (SLURM_STEP_NUM_TASKS)",
 }
 """Variables that launchers set to the number of processes they have started."""
+
+GRACE = 3.0
+"""Seconds for a rank that has failed to say so, before another one ends all."""
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
@@ -101,10 +105,13 @@ def end_together(found: Communicator) -> None:
     def hook(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
     ) -> None:
-        if not (isinstance(error, DistributedError) and error.elsewhere):
-            before(kind, error, traceback)  # else that rank has said it
+        elsewhere = isinstance(error, DistributedError) and error.elsewhere
+        if not elsewhere:
+            before(kind, error, traceback)
         sys.stdout.flush()
         sys.stderr.flush()
+        if elsewhere:  # that rank is about to say it, and then to end this one
+            time.sleep(GRACE)
         found.abort()
 
     sys.excepthook = hook

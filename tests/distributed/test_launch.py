@@ -65,6 +65,21 @@ def test_impossible_arguments_are_refused(given, message):
         gpunn.distributed.communicator(**given)
 
 
+def test_the_rank_that_has_failed_says_so_before_another_one_ends_it(monkeypatch):
+    done = []
+
+    class World(Communicator):
+        def abort(self):
+            done.append("end")
+
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, traceback: done.append("say"))
+    monkeypatch.setattr(launch.time, "sleep", lambda seconds: done.append("wait"))
+    launch.end_together(World(1, 2))
+    for error in (ValueError("here"), DistributedError("rank 0 has failed: ValueError: there", 0)):
+        sys.excepthook(type(error), error, None)
+    assert done == ["say", "end", "wait", "end"]
+
+
 def test_processes_share_the_cores(monkeypatch):
     monkeypatch.setattr(launch, "usable_cores", lambda: 8)
     monkeypatch.setattr(launch.os, "cpu_count", lambda: 8)
