@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -248,9 +248,13 @@ class TrainingSession:
 
     def _lead(self, function: Callable[[], None], vectors: bool) -> None:
         trainer, ranks = self.trainer, self.ranks
-        if ranks.alone or ranks.agreement.ended:
+        if ranks.alone:
+            function()
+            return
+        if ranks.agreement.ended:
             if ranks.first:
-                function()
+                with suppress(DistributedError):  # an error is on its way, and that is the reason
+                    function()
             return
         changes = Changes(trainer, vectors)
         services = {**trainer.device_state.services, **trainer.services}

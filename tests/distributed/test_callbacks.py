@@ -78,6 +78,23 @@ def test_what_a_callback_changes_all_ranks_change(change):
     assert difference(values(ranks[0]), values(one)) <= 1e-13
 
 
+class Troubled(Callback):
+    """Fails after an epoch, and at the end wants what needs the other ranks."""
+
+    name = "troubled"
+
+    def on_epoch_end(self, trainer, logs):
+        raise ValueError("there is trouble")
+
+    def on_train_end(self, trainer):
+        trainer.state()
+
+
+def test_the_reason_is_not_lost_at_the_end():
+    with pytest.raises(ValueError, match="there is trouble"):
+        run_threads(2, lambda communicator: trained(communicator, callbacks=[Troubled()]))
+
+
 def test_all_ranks_know_the_rule_for_the_best_epoch():
     one, *others = run_threads(3, lambda each: trained(each, callbacks=[EarlyStopping()]))
     assert one.history.rule is not None
