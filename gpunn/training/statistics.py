@@ -147,14 +147,15 @@ class Statistics:
             for row in rows:
                 summary = row[self._bounds[index] : self._bounds[index + 1]]
                 self._totals[index] = metric.combine(np, self._totals[index], summary)
-        return int(rows[:, 2].min())
+        return int(min(row[2] for row in rows))
 
     def _all_rows(self) -> np.ndarray:
         """Return the vectors of all shards, those of other processes included, as float64."""
         own = self._backend.to_host(self.vector).reshape(self._shards, self._length)
         rows = self._gather(own, "loss and metrics")
-        sums = rows[:: self._shards, 3]
-        self.parameters_differ = len({each.tobytes() for each in sums}) > 1
+        if len(rows) > self._shards:
+            sums = rows[:: self._shards, 3]
+            self.parameters_differ = len({each.tobytes() for each in sums}) > 1
         return rows.astype(np.float64)
 
     def without_copies(self, vector: np.ndarray) -> np.ndarray:
