@@ -128,10 +128,11 @@ class Agreement:
         if self.alone or self._ended or isinstance(error, DistributedError | AgreedExit):
             return
         self._ended = True
-        if self._in_step:
+        if self._in_step or isinstance(error, SystemExit):  # which Python would not show
             import traceback
 
             traceback.print_exception(error)
+        if self._in_step:
             self.communicator.abort()
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         with self.watchdog.waiting("the others, after an error"):

@@ -22,7 +22,7 @@ CASES = {
     "error in a callback": (0, "raise", "callback", 1, "ValueError: there is trouble"),
     "error at the start": (1, "raise", "start", 1, "ValueError: there is trouble"),
     "exit in a step": (0, "exit", "step", 1, "SystemExit: 3"),
-    "exit in a callback": (0, "exit", "callback", None, None),
+    "exit in a callback": (0, "exit", "callback", None, "SystemExit: 3"),
     "exit at the start": (1, "exit", "start", 1, f"rank 0 {WAITS} (what is to be trained)"),
     "SIGKILL": (1, "SIGKILL", "step", None, None),
     "SIGSTOP in a step": (0, "SIGSTOP", "step", 1, f"rank 1 {WAITS} (an update)"),
