@@ -29,6 +29,13 @@ __all__ = ["export"]
     "--pure", is_flag=True, help="Let the Python file need only the standard library, not NumPy."
 )
 @click.option(
+    "--c",
+    "c_path",
+    type=click.Path(path_type=Path),
+    help="C99 header to write, which predicts with math.h alone. Its functions have the file's "
+    "name.",
+)
+@click.option(
     "--input-dtype",
     metavar="TYPE",
     help="Type of the ONNX file's input: uint8, int8, uint16 or int16 for a network that begins "
@@ -46,6 +53,7 @@ def export(
     onnx: Path | None,
     python_path: Path | None,
     pure: bool,
+    c_path: Path | None,
     input_dtype: str | None,
     probabilities: bool,
     best: bool,
@@ -55,8 +63,8 @@ def export(
 
     RUN_DIR is the folder that `gpunn train` wrote.
     """
-    if onnx is None and python_path is None:
-        raise click.UsageError("--onnx or --python: a file to write is needed")
+    if onnx is None and python_path is None and c_path is None:
+        raise click.UsageError("--onnx, --python or --c: a file to write is needed")
     if pure and python_path is None:
         raise click.UsageError("--pure: only for --python")
     for option, given in (("--input-dtype", input_dtype), ("--probabilities", probabilities)):
@@ -65,13 +73,18 @@ def export(
     model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
     if onnx is not None:
         write_onnx(model, objects, onnx, input_dtype, probabilities)
+    if model.output_activation is None:  # as in files of earlier releases
+        model.output_activation = objects.loss.output_activation
     if python_path is not None:
         from gpunn.interchange import save_python
 
-        if model.output_activation is None:  # as in files of earlier releases
-            model.output_activation = objects.loss.output_activation
         save_python(model, python_path, pure=pure)
         click.echo(said(python_path, model))
+    if c_path is not None:
+        from gpunn.interchange import save_c
+
+        save_c(model, c_path, prefix=c_path.stem)
+        click.echo(said(c_path, model))
 
 
 def write_onnx(

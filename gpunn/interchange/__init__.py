@@ -4,13 +4,14 @@ Packages of others are imported when they are first needed, and PyTorch never.
 """
 
 from gpunn.interchange.onnx import save_onnx, to_onnx
-from gpunn.interchange.predictor.save import save_python
+from gpunn.interchange.predictor.save import save_c, save_python
 from gpunn.interchange.scikit_learn import from_sklearn, to_sklearn
 from gpunn.interchange.torch import load_state_dict, save_state_dict, state_dict, torch_code
 
 __all__ = [
     "from_sklearn",
     "load_state_dict",
+    "save_c",
     "save_onnx",
     "save_python",
     "save_state_dict",

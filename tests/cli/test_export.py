@@ -64,6 +64,17 @@ def test_probabilities_of_pixels(gpunn, digits):
     np.testing.assert_allclose(p, np.load("p.npy"), atol=1e-5)
 
 
+def test_a_header_in_c_is_named_after_its_file(gpunn, flowers):
+    gpunn("train", flowers, "--output", "run", "--set", "training.epochs=1")
+    result = gpunn("export", "run", "--c", "flowers.h")
+    count = load_model("run/final.safetensors").parameters.count
+    assert result.stdout == f"flowers.h: {count:,} parameters\n"
+    text = Path("flowers.h").read_text()
+    assert "void flowers_predict(const float *input, float *output)" in text
+    assert "int flowers_class(const float *output)" in text
+    assert '"lily"' in text
+
+
 def test_names_of_classes_go_along(gpunn, flowers):
     gpunn("train", flowers, "--output", "run")
     gpunn("export", "run", "--onnx", "a.onnx")
@@ -76,8 +87,9 @@ def test_names_of_classes_go_along(gpunn, flowers):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["run"], "--onnx or --python: a file to write is needed"),
+        (["run"], "--onnx, --python or --c: a file to write is needed"),
         (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
+        (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underlines"),
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
         (["none", "--onnx", "a.onnx"], "none: expected the folder of a run"),
         (["run", "--onnx", "none/a.onnx"], "there is no such folder"),

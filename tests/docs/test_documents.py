@@ -9,6 +9,8 @@ folder that is empty but for the repository's scripts/:
 * `toml` must be a whole configuration. A first line with a file's name writes it to that file too.
 * `py` is an excerpt of the file that its first line names.
 * `csv` has a file's name beside its language, and is written to that file.
+* `c` is a program in C99, which gcc compiles and which runs, where gcc is installed. What it prints
+  is as for `python`.
 * `console` lines that begin with "$ gpunn" run, and what they print must be what follows, if
   anything does. Those that ask for a GPU are only parsed. Charts of reports aren't drawn.
 """
@@ -22,6 +24,8 @@ import itertools
 import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 import tomllib
 import types
@@ -49,6 +53,8 @@ MODULES = sorted(
     if ">>>" in path.read_text(encoding="utf-8")
 )
 OPTIONAL = {"cupy", "cupyx", "joblib", "numba", "pandas", "sklearn"}
+
+LANGUAGES = {"python", "py", "text", "toml", "csv", "console", "c"}
 
 FENCE = re.compile(r"^```(\w*)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"# ([\w-]+\.(?:py|toml))\n")
@@ -140,11 +146,23 @@ def test_document_does_what_it_says(
             assert excerpt in (ROOT / source).read_text(encoding="utf-8"), f"{place}: {source}"
         elif block.language == "toml":
             configuration.parse_config(tomllib.loads(block.text), folder)
+        elif block.language == "c" and shutil.which("gcc"):
+            printed = printed_by_c(block.text, folder, place)
+            assert matches(block.output, printed), f"{place} prints:\n{printed}"
         elif block.language == "console":
             for command, output in commands(block):
                 run(command, place)
                 printed = capsys.readouterr().out
                 assert not output or matches(output, printed), f"{place} prints:\n{printed}"
+
+
+def printed_by_c(program: str, folder: Path, place: str) -> str:
+    (folder / "program.c").write_text(program, encoding="utf-8")
+    compile_it = ["gcc", "-std=c99", "-Wall", "-Werror", "-pedantic", "program.c", "-o", "program"]
+    for command in ([*compile_it, "-lm"], ["./program"]):
+        ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{place}: {ran.stderr}"
+    return ran.stdout
 
 
 def commands(block: Block) -> Iterator[tuple[list[str], str]]:
@@ -199,8 +217,9 @@ def blocks_alone(path: Path) -> list[tuple[str, str | None, str]]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=relative)
 def test_every_block_is_checked(path: Path) -> None:
     found = blocks(path)
-    assert {block.language for block in found} <= {"python", "py", "text", "toml", "csv", "console"}
-    outputs = [block.output for block in found if block.language == "python" and block.output]
+    assert {block.language for block in found} <= LANGUAGES
+    programs = [block for block in found if block.language in ("python", "c")]
+    outputs = [block.output for block in programs if block.output]
     assert outputs == [block.text for block in found if block.language == "text"]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gpunn.interchange.predictor.c_source import c_source
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.network import Sequential
 from gpunn.storage.files import write_atomically
 
-__all__ = ["save_python"]
+__all__ = ["save_c", "save_python"]
 
 
 def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> None:
@@ -36,3 +37,33 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
         If the file can't be written. An existing file is then unchanged.
     """
     write_atomically(Path(path), python_source(model, pure).encode())
+
+
+def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") -> None:
+    """Write a network as a header in C99 that predicts without gpunn, atomically.
+
+    It includes math.h alone and allocates nothing: parameters are constants, and what is computed
+    lies on the stack. `PREFIX_predict(input, output)` takes a row of numbers, of the network's
+    dtype, and gives what `Sequential.predict` returns for it, up to rounding. For classes there are
+    `PREFIX_probabilities`, `PREFIX_class` and, if they have names, `PREFIX_class_name`.
+
+    Parameters
+    ----------
+    model : Sequential
+        On any device.
+    path : path-like
+        File to write.
+    prefix : str
+        What names in the header begin with.
+
+    Raises
+    ------
+    ExportError
+        If a layer or an activation is not one of gpunn's own, a row of outputs is no vector, a
+        parameter is not finite, or the network has a schema.
+    ArgumentError
+        If the prefix is none.
+    OSError
+        If the file can't be written. An existing file is then unchanged.
+    """
+    write_atomically(Path(path), c_source(model, prefix).encode())

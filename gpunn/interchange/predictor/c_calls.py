@@ -1,0 +1,150 @@
+"""The steps of a network as calls of functions in C, and the buffers between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from gpunn.interchange.predictor.c_text import number_source
+from gpunn.interchange.predictor.steps import ArrayName, Step, Steps
+
+__all__ = ["calls_of"]
+
+OTHER_NAMES = {"tanh": "hyperbolic_tangent", "identity": "copy"}
+"""Of steps that are called otherwise in C, where tanh is of math.h."""
+
+ELEMENTWISE = frozenset(
+    (
+        *("add", "batch_norm", "blend", "clip", "copy", "elu", "gelu", "hyperbolic_tangent"),
+        *("layer_norm", "leaky_relu", "mish", "relu", "rescaling", "scale", "selu", "shift"),
+        *("sigmoid", "silu", "softplus", "standardization", "target_scaling"),
+    )
+)
+"""Functions that may write where they read, and are told how many numbers there are."""
+
+
+@dataclass
+class Value:
+    """What a step computes, the number of its buffer, and the last step that reads it."""
+
+    size: int
+    last_use: int
+    buffer: int | None = None
+
+
+@dataclass
+class Buffers:
+    """Buffers on the stack, which values share that are not needed at the same time."""
+
+    sizes: list[int]
+    free: list[int]
+
+    def take(self, size: int) -> int:
+        """Return a buffer for so many numbers."""
+        if not self.free:
+            self.sizes.append(size)
+            return len(self.sizes) - 1
+        # The smallest that is large enough, or else the largest, which grows.
+        large = [number for number in self.free if self.sizes[number] >= size]
+        least = min(large, key=lambda number: self.sizes[number], default=None)
+        chosen = max(self.free, key=lambda n: self.sizes[n]) if least is None else least
+        self.free.remove(chosen)
+        self.sizes[chosen] = max(size, self.sizes[chosen])
+        return chosen
+
+
+def calls_of(steps: Steps, names: Mapping[str, str]) -> tuple[list[str], list[int]]:
+    """Return the lines that compute a row's output, and the sizes of the buffers."""
+    sequence = [
+        step for step in steps.steps if step.function != "flatten" or step.inputs[0] != step.output
+    ]
+    values, reads = values_of(sequence, steps)
+    buffers = Buffers([], [])
+    lines: list[str] = []
+    for number, step in enumerate(sequence):
+        given, made = [values[each] for each in reads[number]], values[number + 1]
+        function = OTHER_NAMES.get(step.function, step.function)
+        dying = {value.buffer for value in given if value.last_use == number} - {None}
+        if function in ELEMENTWISE and given[0].buffer in dying:
+            made.buffer = given[0].buffer
+        else:
+            made.buffer = buffers.take(made.size)
+        lines += call_lines(step, given, f"b{made.buffer}", names)
+        buffers.free += [each for each in dying if each is not None and each != made.buffer]
+    last = values[len(sequence)] if sequence else values[0]
+    lines.append(f"copy({place_of(last)}, {last.size}, output);")
+    return lines, buffers.sizes
+
+
+def values_of(sequence: Sequence[Step], steps: Steps) -> tuple[list[Value], list[list[int]]]:
+    """Return the input and what each step computes, and which of these each step reads."""
+    first = sequence[0].input_shape if sequence else steps.shapes["x"]
+    values = [Value(math.prod(first), -1)]
+    current, reads = {"x": 0}, []
+    for number, step in enumerate(sequence):
+        reads.append([current[each] for each in step.inputs])
+        for each in reads[-1]:
+            values[each].last_use = number
+        values.append(Value(math.prod(step.output_shape), len(sequence)))
+        current[step.output] = len(values) - 1
+    return values, reads
+
+
+def place_of(value: Value) -> str:
+    """Return where a value is: in a buffer, or the network's input."""
+    return "input" if value.buffer is None else f"b{value.buffer}"
+
+
+def call_lines(
+    step: Step, given: Sequence[Value], output: str, names: Mapping[str, str]
+) -> list[str]:
+    """Return the lines that do a step."""
+    inputs = [place_of(value) for value in given]
+    size = math.prod(step.output_shape)
+    if step.function == "flatten":
+        return [f"copy({inputs[0]}, {size}, {output});"]
+    if step.function == "columns":
+        return [f"copy({inputs[0]} + {step.arguments[0]}, {size}, {output});"]
+    if step.function == "concatenate":
+        starts = accumulate((value.size for value in given), initial=0)
+        return [
+            f"copy({place}, {value.size}, {output} + {start});"
+            for place, value, start in zip(inputs, given, starts, strict=False)
+        ]
+    arguments = [
+        names[each.name] if isinstance(each, ArrayName) else number_source(each)
+        for each in step.arguments
+    ]
+    function = OTHER_NAMES.get(step.function, step.function)
+    sizes = (size,) if function in ELEMENTWISE else SIZES[function](step)
+    return [f"{function}({', '.join([*inputs, *map(str, sizes), *arguments, output])});"]
+
+
+SIZES: dict[str, Callable[[Step], Sequence[int]]] = {
+    "beside": lambda step: step.input_shape,
+    "dense": lambda step: of_products(step),
+    "embedding": lambda step: (
+        step.input_shape[0],
+        step.output_shape[0] // step.input_shape[0],
+    ),
+    "group_dense": lambda step: (*step.input_shape, step.output_shape[1]),
+    "group_matmul": lambda step: (*step.input_shape, step.output_shape[1]),
+    "lines": lambda step: step.output_shape,
+    "matmul": lambda step: of_products(step),
+    "mean_of_members": lambda step: step.input_shape,
+    "mean_of_sigmoid": lambda step: step.input_shape,
+    "mean_of_softmax": lambda step: step.input_shape,
+    "one_hot": lambda step: step.output_shape,
+    "per_member": lambda step: step.output_shape,
+    "piecewise_linear": lambda step: step.output_shape,
+    "shifted_waves": lambda step: step.output_shape,
+    "waves": lambda step: (step.output_shape[0], step.output_shape[1] // 2),
+}
+"""What other functions are told: how many vectors, columns or members there are, and sizes."""
+
+
+def of_products(step: Step) -> tuple[int, int, int]:
+    """Return how many vectors of a row are multiplied, and the sizes of the matrix."""
+    return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]

@@ -1,0 +1,305 @@
+/* What a predictor in C is made of: the functions that a network uses are copied from here. A row is
+   a vector, whatever its shape. A function's name is that of a step, or of an activation; where its
+   comment says so, y may be x. In a copy, `real` is float or double, and functions of math.h have an
+   f for float. */
+
+#include <math.h>
+
+typedef double real;
+
+/* max(z, 0); y may be x. */
+static inline void relu(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+/* z where it is above 0, else slope z; y may be x. */
+static inline void leaky_relu(const real *x, int n, real slope, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : slope * x[i];
+}
+
+/* z where it is above 0, else alpha (exp(z) - 1); y may be x. */
+static inline void elu(const real *x, int n, real alpha, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : alpha * expm1(x[i]);
+}
+
+/* ELU, scaled so that mean 0 and variance 1 are kept across layers; y may be x. */
+static inline void selu(const real *x, int n, real *y) {
+    elu(x, n, (real)1.6732632423543772, y);
+    for (int i = 0; i < n; i++) y[i] *= (real)1.0507009873554805;
+}
+
+/* The Gaussian error linear unit, in its tanh form; y may be x. */
+static inline void gelu(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) {
+        real z = x[i];
+        real inner = (real)0.7978845608028654 * z * (1 + (real)0.044715 * z * z);
+        y[i] = (real)0.5 * z * (1 + tanh(inner));
+    }
+}
+
+/* 1 / (1 + exp(-z)), without overflow; y may be x. */
+static inline void sigmoid(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = (real)0.5 * tanh((real)0.5 * x[i]) + (real)0.5;
+}
+
+/* z sigmoid(z); y may be x. */
+static inline void silu(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] * ((real)0.5 * tanh((real)0.5 * x[i]) + (real)0.5);
+}
+
+/* log(1 + exp(z)) of a number, without overflow. */
+static inline real softplus_of(real z) {
+    return (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
+}
+
+/* log(1 + exp(z)); y may be x. */
+static inline void softplus(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = softplus_of(x[i]);
+}
+
+/* z tanh(softplus(z)); y may be x. */
+static inline void mish(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] * tanh(softplus_of(x[i]));
+}
+
+/* The hyperbolic tangent; y may be x. */
+static inline void hyperbolic_tangent(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = tanh(x[i]);
+}
+
+/* x itself; y may be x. */
+static inline void copy(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i];
+}
+
+/* x W for each of `count` vectors that stand one after the other, with the rows of W likewise. */
+static inline void matmul(const real *x, int count, int inputs, int units, const real *W, real *y) {
+    for (int k = 0; k < count; k++, x += inputs, y += units) {
+        for (int u = 0; u < units; u++) y[u] = 0;
+        for (int i = 0; i < inputs; i++) {
+            for (int u = 0; u < units; u++) y[u] += x[i] * W[i * units + u];
+        }
+    }
+}
+
+/* x W + b for each of `count` vectors that stand one after the other. */
+static inline void dense(const real *x, int count, int inputs, int units, const real *W,
+                         const real *b, real *y) {
+    matmul(x, count, inputs, units, W, y);
+    for (int i = 0; i < count * units; i++) y[i] += b[i % units];
+}
+
+/* x_g W_g for each group g. */
+static inline void group_matmul(const real *x, int groups, int inputs, int units, const real *W,
+                                real *y) {
+    for (int g = 0; g < groups; g++) {
+        matmul(x + g * inputs, 1, inputs, units, W + g * inputs * units, y + g * units);
+    }
+}
+
+/* x_g W_g + b_g for each group g. */
+static inline void group_dense(const real *x, int groups, int inputs, int units, const real *W,
+                               const real *b, real *y) {
+    group_matmul(x, groups, inputs, units, W, y);
+    for (int i = 0; i < groups * units; i++) y[i] += b[i];
+}
+
+/* w_c x_c + b_c for each column c, each with `size` numbers. */
+static inline void lines(const real *x, int columns, int size, const real *w, const real *b,
+                         real *y) {
+    for (int i = 0; i < columns * size; i++) y[i] = x[i / size] * w[i] + b[i];
+}
+
+/* scale x + offset; y may be x. */
+static inline void rescaling(const real *x, int n, real scale, real offset, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] * scale + offset;
+}
+
+/* Each feature on the scale of the training rows; y may be x. */
+static inline void standardization(const real *x, int n, const real *mean, const real *deviation,
+                                   real *y) {
+    for (int i = 0; i < n; i++) y[i] = (x[i] - mean[i]) / deviation[i];
+}
+
+/* Each feature normalised by its running mean and variance; y may be x. */
+static inline void batch_norm(const real *x, int n, const real *mean, const real *variance,
+                              const real *scale, const real *shift, real epsilon, real *y) {
+    for (int i = 0; i < n; i++) {
+        y[i] = scale[i] * ((x[i] - mean[i]) / sqrt(variance[i] + epsilon)) + shift[i];
+    }
+}
+
+/* The row normalised by its own mean and variance; y may be x. */
+static inline void layer_norm(const real *x, int n, const real *scale, const real *shift,
+                              real epsilon, real *y) {
+    real mean = 0, variance = 0;
+    for (int i = 0; i < n; i++) mean += x[i];
+    mean /= n;
+    for (int i = 0; i < n; i++) variance += (x[i] - mean) * (x[i] - mean);
+    real factor = 1 / sqrt(variance / n + epsilon);
+    for (int i = 0; i < n; i++) y[i] = scale[i] * ((x[i] - mean) * factor) + shift[i];
+}
+
+/* factors x; y may be x. */
+static inline void scale(const real *x, int n, const real *factors, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] * factors[i];
+}
+
+/* x + b; y may be x. */
+static inline void shift(const real *x, int n, const real *b, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] + b[i];
+}
+
+/* x + other; y may be x. */
+static inline void add(const real *x, const real *other, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] + other[i];
+}
+
+/* x where alpha is 0, the value where it is 1, and what lies between or beyond; y may be x. */
+static inline void blend(const real *x, const real *value, int n, const real *alpha, real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] + alpha[i] * (value[i] - x[i]);
+}
+
+/* The row once for each member, times the member's factors. */
+static inline void per_member(const real *x, int members, int features, const real *factors,
+                              real *y) {
+    for (int i = 0; i < members * features; i++) y[i] = x[i % features] * factors[i];
+}
+
+/* For each output whether its column has its code; levels are off, then on, then second. */
+static inline void one_hot(const real *x, int n, const int *columns, const int *codes,
+                           const int *second_codes, const real *levels, real *y) {
+    for (int i = 0; i < n; i++) {
+        real code = x[columns[i]];
+        int level = code == codes[i] ? 1 : code == second_codes[i] ? 2 : 0;
+        y[i] = levels[level * n + i];
+    }
+}
+
+/* Each code's row of the table; columns have parts of it, one below the other. */
+static inline void embedding(const real *x, int columns, int dimension, const int *sizes,
+                             const real *table, real *y) {
+    for (int c = 0; c < columns; c++) {
+        int code = x[c] >= 0 && x[c] < sizes[c] ? (int)x[c] : 0;
+        for (int i = 0; i < dimension; i++) *y++ = table[code * dimension + i];
+        table += sizes[c] * dimension;
+    }
+}
+
+/* The cosines of turns x for each column, and then the sines. */
+static inline void waves(const real *x, int columns, int count, const real *turns, real *y) {
+    for (int i = 0; i < columns * count; i++) {
+        int c = i / count;
+        y[i + c * count] = cos(x[c] * turns[i]);
+        y[i + (c + 1) * count] = sin(x[c] * turns[i]);
+    }
+}
+
+/* The cosines of turns x + phases for each column. */
+static inline void shifted_waves(const real *x, int columns, int count, const real *turns,
+                                 const real *phases, real *y) {
+    for (int i = 0; i < columns * count; i++) y[i] = cos(x[i / count] * turns[i] + phases[i]);
+}
+
+/* For each column its numbers z, with the column x itself beside them. */
+static inline void beside(const real *z, const real *x, int columns, int size, real *y) {
+    for (int c = 0; c < columns; c++) {
+        for (int i = 0; i < size; i++) *y++ = *z++;
+        *y++ = x[c];
+    }
+}
+
+/* Where each column lies in each of its bins: 0 below, 1 above, linear within. */
+static inline void piecewise_linear(const real *x, int columns, int bins, const real *starts,
+                                    const real *slopes, const real *lowest, const real *highest,
+                                    real *y) {
+    for (int i = 0; i < columns * bins; i++) {
+        real line = slopes[i] * (x[i / bins] - starts[i]);
+        if (line < lowest[i]) line = lowest[i];
+        y[i] = line > highest[i] ? highest[i] : line;
+    }
+}
+
+/* Standardized outputs in the unit of the targets; y may be x. */
+static inline void target_scaling(const real *x, int n, const real *mean, const real *deviation,
+                                  real *y) {
+    for (int i = 0; i < n; i++) y[i] = x[i] * deviation[i] + mean[i];
+}
+
+/* Outputs within the range of the training targets; y may be x. */
+static inline void clip(const real *x, int n, const real *least, const real *largest, real *y) {
+    for (int i = 0; i < n; i++) {
+        y[i] = x[i] < least[i] ? least[i] : x[i] > largest[i] ? largest[i] : x[i];
+    }
+}
+
+/* The mean of the members' outputs. */
+static inline void mean_of_members(const real *x, int members, int outputs, real *y) {
+    for (int i = 0; i < outputs; i++) {
+        y[i] = 0;
+        for (int m = 0; m < members; m++) y[i] += x[m * outputs + i];
+        y[i] /= members;
+    }
+}
+
+/* Logits of the mean of the members' probabilities. */
+static inline void mean_of_softmax(const real *x, int members, int outputs, real *y) {
+    for (int i = 0; i < outputs; i++) {
+        /* log(sum over members of exp(l)), without underflow: `total` times exp(largest) */
+        real largest = 0, total = 0;
+        for (int m = 0; m < members; m++) {
+            const real *own = x + m * outputs;
+            real top = own[0], sum = 0;
+            for (int k = 1; k < outputs; k++) top = own[k] > top ? own[k] : top;
+            for (int k = 0; k < outputs; k++) sum += exp(own[k] - top);
+            real logarithm = own[i] - top - log(sum);
+            if (m == 0 || logarithm > largest) {
+                total = m == 0 ? 0 : total * exp(largest - logarithm);
+                largest = logarithm;
+            }
+            total += exp(logarithm - largest);
+        }
+        y[i] = log(total / members) + largest;
+    }
+}
+
+/* log(mean over members of 1 / (1 + exp(sign x))), for members whose x are `step` apart. */
+static inline real log_of_mean(const real *x, int members, int step, real sign) {
+    real top = -softplus_of(sign * x[0]), total = 0;
+    for (int m = 1; m < members; m++) {
+        real logarithm = -softplus_of(sign * x[m * step]);
+        top = logarithm > top ? logarithm : top;
+    }
+    for (int m = 0; m < members; m++) total += exp(-softplus_of(sign * x[m * step]) - top);
+    return log(total / members) + top;
+}
+
+/* Logits of the mean of the members' probabilities, each of yes or no. */
+static inline void mean_of_sigmoid(const real *x, int members, int outputs, real *y) {
+    for (int i = 0; i < outputs; i++) {
+        y[i] = log_of_mean(x + i, members, outputs, -1) - log_of_mean(x + i, members, outputs, 1);
+    }
+}
+
+/* The probability of each class. */
+static inline void softmax(const real *x, int n, real *p) {
+    real top = x[0], total = 0;
+    for (int i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    for (int i = 0; i < n; i++) total += p[i] = exp(x[i] - top);
+    for (int i = 0; i < n; i++) p[i] /= total;
+}
+
+/* The probability of each yes. */
+static inline void logistic(const real *x, int n, real *p) {
+    for (int i = 0; i < n; i++) {
+        real decay = exp(-fabs(x[i]));
+        p[i] = (x[i] >= 0 ? 1 : decay) / (1 + decay);
+    }
+}
+
+/* The place of the largest number. */
+static inline int largest_of(const real *x, int n) {
+    int place = 0;
+    for (int i = 1; i < n; i++) place = x[i] > x[place] ? i : place;
+    return place;
+}

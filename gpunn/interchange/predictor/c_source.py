@@ -1,0 +1,136 @@
+"""The C source of a predictor: a header of static data and functions, in C99 with math.h alone."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, ExportError
+from gpunn.interchange.predictor.c_calls import calls_of
+from gpunn.interchange.predictor.c_text import Functions, array_source, text_source, wrapped
+from gpunn.interchange.predictor.steps import steps_of
+from gpunn.network import Sequential
+from gpunn.version import __version__
+
+__all__ = ["c_source"]
+
+HEAD = """\
+/* Predictions of a neural network, in C99; gpunn {version} wrote this file. It needs math.h alone,
+   allocates nothing, and can be called by several threads at once.
+
+   {prefix}_predict takes a row of {inputs} finite numbers, and gives {outputs}.
+   Parameters take {parameters:,} bytes, and a call some {stack:,} bytes of stack. */
+
+#ifndef {guard}_H
+#define {guard}_H
+
+#include <math.h>
+
+#define {guard}_INPUTS {inputs}
+#define {guard}_OUTPUTS {outputs}
+"""
+
+
+def c_source(model: Sequential, prefix: str = "predictor") -> str:
+    """Return the source of a predictor; see `gpunn.interchange.save_c`."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
+        raise ArgumentError(
+            f"prefix: expected letters, digits and underlines, a letter first; got {prefix!r}"
+        )
+    if model.schema is not None:
+        raise ExportError(
+            "model.schema: a predictor in C takes numbers, and has no form for text, dates and "
+            "gaps; export to Python, or set model.schema to None and encode rows yourself"
+        )
+    steps = steps_of(model)
+    real = {"float32": "float", "float64": "double"}[model.dtype]
+    names = names_in_c(steps.arrays, prefix)
+    calls, sizes = calls_of(steps, names)
+    functions = Functions(prefix, real)
+    predict = functions.copied(predict_source(calls, sizes, prefix))
+    further = [functions.copied(each) for each in sources_of_meaning(model, prefix)]
+    item = np.dtype(model.dtype).itemsize
+    head = HEAD.format(
+        version=__version__,
+        prefix=prefix,
+        guard=prefix.upper(),
+        inputs=math.prod(model.input_shape),
+        outputs=model.output_shape[0],
+        parameters=sum(array.nbytes for array in steps.arrays.values()),
+        stack=sum(sizes) * item,
+    )
+    data = [array_source(names[name], array, name) for name, array in steps.arrays.items()]
+    parts = [*data, *functions.used(), predict, *further]
+    return "\n".join([head, *parts, "#endif\n"])
+
+
+def names_in_c(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, str]:
+    """Return a name in C for each array, all different."""
+    names: dict[str, str] = {}
+    for name in arrays:
+        plain = f"{prefix}_" + re.sub(r"[^A-Za-z0-9]+", "_", name)
+        while plain in names.values():
+            plain += "_"
+        names[name] = plain
+    return names
+
+
+def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str) -> str:
+    """Return the function that goes through the steps of a row."""
+    lines = [
+        "/* The outputs of the network for a row. */",
+        f"static inline void {prefix}_predict(const real *input, real *output) {{",
+        *(f"    real b{number}[{size}];" for number, size in enumerate(sizes)),
+        *(wrapped(f"    {call}", 8) for call in calls),
+        "}\n",
+    ]
+    return "\n".join(lines)
+
+
+def sources_of_meaning(model: Sequential, prefix: str) -> list[str]:
+    """Return the functions that tell classes and probabilities from outputs."""
+    count, activation = model.output_shape[0], model.output_activation
+    if activation == "softmax":
+        found = [of_probabilities(prefix, f"softmax(output, {count}, p);")]
+        found.append(of_classes(prefix, f"largest_of(output, {count})"))
+    elif activation == "sigmoid" and count == 1:
+        found = [of_probabilities(prefix, "logistic(output, 1, p + 1);", "p[0] = 1 - p[1];")]
+        found.append(of_classes(prefix, "output[0] > 0"))
+    elif activation == "sigmoid":
+        return [of_probabilities(prefix, f"logistic(output, {count}, p);")]
+    else:
+        return []
+    if model.classes is not None:
+        found.append(of_names(prefix, model.classes))
+    return found
+
+
+def of_probabilities(prefix: str, *lines: str) -> str:
+    """Return the function that gives probabilities."""
+    body = "\n".join(f"    {line}" for line in lines)
+    return (
+        "/* The probability of each class, or of each yes, from what the network gave. */\n"
+        f"static inline void {prefix}_probabilities(const real *output, real *p) {{\n{body}\n}}\n"
+    )
+
+
+def of_classes(prefix: str, decision: str) -> str:
+    """Return the function that gives the class."""
+    return (
+        "/* The number of the most probable class, from what the network gave. */\n"
+        f"static inline int {prefix}_class(const real *output) {{\n    return {decision};\n}}\n"
+    )
+
+
+def of_names(prefix: str, classes: Sequence[str]) -> str:
+    """Return the function that gives the name of a class."""
+    names = ",\n".join(f"        {text_source(name)}" for name in classes)
+    return (
+        "/* The name of a class, in UTF-8. */\n"
+        f"static inline const char *{prefix}_class_name(int number) {{\n"
+        f"    static const char *const names[] = {{\n{names}}};\n"
+        "    return names[number];\n}\n"
+    )
