@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi import ended, needs_mpi, run, start
-from worlds import X, Y, trained, values
+from worlds import X, Y, difference, history, trained, trainer, values
 
 from gpunn.distributed import run_threads
 from gpunn.errors import DistributedError, DivergenceError
@@ -92,22 +92,22 @@ def test_all_ranks_find_the_same_divergence():
     assert str(together.value) == str(alone.value)
 
 
-def test_ranks_recover_together():
-    weights = [1e30] + [1.0] * 102
+@pytest.mark.parametrize("choice", ["skip", "roll_back"])
+def test_ranks_recover_together(choice, caplog):
+    overflowing = X.copy()
+    overflowing[60] = 1.7e308
 
     def go(communicator=None):
-        return trained(
-            communicator,
-            "float32",
-            optimizer=lambda: SGD(1e3, max_norm=1e3),
-            on_divergence="skip",
-            report_every=3,
-            epochs=1,
-            sample_weight=weights,
-        )
+        this = trainer(communicator, on_divergence=choice, report_every=3)
+        this.fit(overflowing, Y, epochs=3, batch_size=16, progress=False)
+        return this
 
+    one = go()
+    assert caplog.text.count("Left out") == 3
     ranks = run_threads(2, go)
     assert (values(ranks[0]) == values(ranks[1])).all()
+    assert history(ranks[0]) == history(ranks[1])
+    assert difference(values(ranks[0]), values(one)) <= 1e-13
 
 
 DIFFERENT = {

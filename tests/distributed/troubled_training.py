@@ -27,10 +27,6 @@ def trouble():
         sys.exit(3)
     if WHAT in ("SIGKILL", "SIGSTOP", "SIGTERM", "SIGINT"):
         os.kill(os.getpid(), getattr(signal, WHAT))
-    if WHAT == "drift":
-        MODEL.parameters.values[0] += 1
-    if WHAT == "return":
-        os._exit(0)
 
 
 @dataclass(eq=False)
