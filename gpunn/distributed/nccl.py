@@ -25,7 +25,7 @@ __all__ = ["NCCLCommunicator"]
 LOG = logging.getLogger("gpunn")
 
 PATIENCE = 30.0
-"""Seconds that NCCL may take to end, after which the process ends without it."""
+"""Seconds that NCCL may take to abort, after which the process ends without it."""
 
 NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
 """Variable of NCCL. With "0" a rank captures its calls without the others, so that a capture that
@@ -99,7 +99,7 @@ class NCCLCommunicator(Communicator):
                 "of the process there"
             )
             if self.required:
-                raise DistributedError(problem)
+                raise DistributedError(problem, elsewhere=self.rank > 0)
         if problem:
             self._given_up = True
             if self.rank == 0:
@@ -121,6 +121,7 @@ class NCCLCommunicator(Communicator):
                     f"communicator: NCCL did not begin on rank {rank}: {each}. The environment "
                     "variable NCCL_DEBUG=WARN has it say why",
                     rank,
+                    elsewhere=self.rank > 0,
                 )
         self._calls, self._device, self.name = calls, backend.device.id, "nccl"
         self.overlaps = True
@@ -129,15 +130,15 @@ class NCCLCommunicator(Communicator):
     def close(self) -> None:
         """Destroy the graphs with calls of NCCL, and then NCCL's communicator.
 
-        All ranks have to do it. It is done when the process ends.
+        All ranks have to do it, and those of a machine wait for each other, as long as it takes:
+        one may still evaluate. It is done when the process ends.
         """
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
         for graph in list(self.graphs):
             graph.destroy()
         if calls is not None:
-            with ended_after(PATIENCE):  # for ranks of a machine wait for each other
-                calls.communicator.destroy()
+            calls.communicator.destroy()
 
     def abort(self) -> NoReturn:
         """Abort NCCL's calls, for which this process may be waiting, and end all processes."""

@@ -194,7 +194,7 @@ def test_a_rank_that_waits_for_too_long_ends_all(scenario, waits, tmp_path, monk
 def test_devices_of_one_machine_are_told_apart(tmp_path):
     status, output = run(2, "-c", PROGRAM, "one_device", tmp_path)
     assert status != 0
-    assert "communicator: ranks 0 and 1 compute on the same CUDA device" in output
+    assert output.count("communicator: ranks 0 and 1 compute on the same CUDA device") == 1
     assert 'with the backend "cupy", or "cupy:N" with N the number of the process there' in output
 
 
