@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,12 +96,6 @@ class Agreement:
     def of_first(self, value: Any, what: str) -> Any:
         """Return what rank 0 gives."""
         return self.gather(value if self.rank == 0 else None, what)[0]
-
-    def on_first(self, function: Callable[[], None], what: str) -> None:
-        """Call a function on rank 0 alone; if it fails, all fail."""
-        if self.rank == 0:
-            function()
-        self.gather(None, what)
 
     @contextmanager
     def step(self) -> Iterator[None]:
