@@ -11,6 +11,7 @@ import click
 
 from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
 from gpunn.cli.text import INTERRUPTED, metrics_text, summary_table
+from gpunn.errors import GpunnError
 
 if TYPE_CHECKING:
     from gpunn.config import Config
@@ -86,6 +87,7 @@ def train(
     Ctrl-C or SIGTERM ends training after the current step; what was trained so far is kept, and
     --resume goes on from there.
     """
+    from gpunn.distributed import communicator
     from gpunn.distributed.agreement import Agreement
     from gpunn.experiment import RunFolder, build
 
@@ -102,7 +104,11 @@ def train(
         "decimal": decimal,
     }
     given = {key: value for key, value in reading.items() if value}
-    described = _configuration(config, targets, model, given, settings)
+    try:
+        described = _configuration(config, targets, model, given, settings)
+    except GpunnError as error:
+        Agreement.over(communicator()).fail(error)  # so that one of several processes says it
+        raise
     ranks = described.get_communicator()
 
     def experiment() -> Experiment:

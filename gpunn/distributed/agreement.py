@@ -33,7 +33,7 @@ class Agreement:
         self.communicator = communicator
         self.rank, self.size = communicator.rank, communicator.size
         self.watchdog = Watchdog(communicator.timeout, communicator.abort, communicator.rank)
-        self._in_step = self._ended = False
+        self._in_step = self._ended = self._inside = False
         if not self.alone:
             self.watchdog.start()
 
@@ -110,12 +110,19 @@ class Agreement:
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Have all ranks fail where this one does, in this context."""
+        """Have all ranks fail where this one does, in this context.
+
+        Once all have left the outermost of such contexts, they can begin anew.
+        """
+        outermost, self._inside = not self._inside, True
         try:
             yield
         except BaseException as error:
             self.fail(error)
             raise
+        finally:
+            if outermost:
+                self._inside = self._ended = False
 
     def fail(self, error: BaseException) -> None:
         """Tell the others, wherever they are, that this rank has failed."""

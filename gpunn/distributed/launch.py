@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import logging
 import os
@@ -72,8 +73,6 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         )
     from mpi4py import MPI
 
-    from gpunn.distributed.mpi import MPICommunicator
-
     world = MPI.COMM_WORLD
     if world.Get_size() != expected and launcher:
         library = MPI.Get_library_version().splitlines()[0].strip()
@@ -82,7 +81,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
             f"{world.Get_size()}. mpi4py uses {library!r}; start the processes with the launcher "
             "of that MPI, or install mpi4py for the launcher's"
         )
-    found: Communicator = MPICommunicator(world)
+    found: Communicator = of_all_processes()
     if name != "mpi":
         from gpunn.distributed.nccl import NCCLCommunicator
 
@@ -96,6 +95,16 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         logging.getLogger("gpunn").setLevel(logging.ERROR)
         warnings.simplefilter("ignore", GpunnWarning)
     return found
+
+
+@functools.cache
+def of_all_processes() -> Communicator:
+    """Return the communicator of MPI's world, the same each time: its messages have one order."""
+    from mpi4py import MPI
+
+    from gpunn.distributed.mpi import MPICommunicator
+
+    return MPICommunicator(MPI.COMM_WORLD)
 
 
 def end_together(found: Communicator) -> None:

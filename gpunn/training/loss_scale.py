@@ -56,6 +56,10 @@ class NoLossScale:
         """Count an update and do it."""
         self.ops.counted_update(counters, optimizer, trained)
 
+    def count(self, counters: UpdateCounters) -> None:
+        """Count an update that others do, of parameters of which there are none here."""
+        self.ops.count_update(counters)
+
     def show(self, out: Array) -> None:
         """Add to a number, of shape (1,), what `exhausted` has to know."""
 
@@ -107,13 +111,20 @@ class DynamicLossScale(NoLossScale):
 
     def update(self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained) -> None:
         self.ops.count_update(counters)
-        rate, updates = counters.rate, counters.updates
-        self.ops.update_if_finite(self._finite, optimizer, trained, rate, updates)
+        given = optimizer, trained, counters.rate, counters.updates
+        self.ops.update_if_finite(self._finite, *given)
+        self._adjust(counters)
+
+    def count(self, counters: UpdateCounters) -> None:
+        self.ops.count_update(counters)
+        self._adjust(counters)
+
+    def _adjust(self, counters: UpdateCounters) -> None:
         self.ops.adjust_loss_scale(
             self._finite,
             self.scale,
             self.good_updates,
-            updates,
+            counters.updates,
             self.INTERVAL,
             self.FAILED,
             self.LARGEST,

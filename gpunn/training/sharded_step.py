@@ -276,7 +276,7 @@ class ShardedStep(TrainStep):
         if self._segments:
             self.loss_scale.update(counters, self.scheduled.present(optimizer), trained)
         else:  # more ranks than there are parameters to divide
-            ops.count_update(counters)
+            self.loss_scale.count(counters)
         self._share_values()
         if self._has_averages:  # which those of the first shard are
             buffers = self.model.parameters.buffers

@@ -9,6 +9,7 @@ import pytest
 from mpi import ended, needs_mpi, run, start
 from worlds import X, Y, difference, history, trained, trainer, values
 
+from gpunn.callbacks import Callback
 from gpunn.distributed import run_threads
 from gpunn.errors import DistributedError, DivergenceError
 from gpunn.optimizers import SGD
@@ -90,6 +91,30 @@ def test_all_ranks_find_the_same_divergence():
     with pytest.raises(DivergenceError) as together:
         run_threads(3, diverging)
     assert str(together.value) == str(alone.value)
+
+
+class Refuse(Callback):
+    """Raises an error at the end of an epoch."""
+
+    name = "refuse"
+
+    def on_epoch_end(self, trainer, logs):
+        raise KeyError("refused")
+
+
+def test_training_can_begin_anew_after_an_error():
+    def go(communicator=None):
+        this = trainer(communicator, "float64")
+        fit = {"epochs": 1, "batch_size": 16, "progress": False}
+        for wrong in ({"batch_size": 0}, {"callbacks": [Refuse()]}):
+            with pytest.raises((ValueError, KeyError, DistributedError)):
+                this.fit(X, Y, **{**fit, **wrong})
+        this.fit(X, Y, **fit)
+        return values(this)
+
+    one = go()
+    for found in run_threads(3, go):
+        assert difference(found, one) <= 1e-13
 
 
 @pytest.mark.parametrize("choice", ["skip", "roll_back"])
