@@ -148,7 +148,9 @@ def scaled(number: float, scale: dict[str, Any]) -> float:
         z = bounded(number, scale["median"], scale["factor"])
         return z / math.sqrt((z / 3) * (z / 3) + 1)
     if scaling == "quantile":
-        return normal_quantile(number, scale["quantiles"])
+        if "lines" not in scale:
+            scale["lines"] = lines_through(scale["quantiles"])
+        return normal_quantile(number, scale["lines"])
     return number
 
 
@@ -157,20 +159,34 @@ def bounded(number: float, center: float, factor: float) -> float:
     return min(max((number - center) * factor, -1e150), 1e150)
 
 
-def normal_quantile(number: float, quantiles: list[float]) -> float:
+def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
+    """Return quantiles with their places from 0 to 1.
+
+    If some are equal, also both from the other end: what is several quantiles is in their middle.
+    """
+    last = len(quantiles) - 1
+    places = [place * (1 / last) for place in range(last)] + [1.0]
+    if len(set(quantiles)) == len(quantiles):
+        return [(quantiles, places)]
+    return [
+        (quantiles, places),
+        ([-x for x in reversed(quantiles)], [-p for p in reversed(places)]),
+    ]
+
+
+def normal_quantile(number: float, lines: list[tuple[list[float], list[float]]]) -> float:
     """Return the number of the normal distribution at the same place among its quantiles."""
     number = min(max(number, -8e307), 8e307)
-    p = place_among(number, quantiles)
-    if len(set(quantiles)) < len(quantiles):  # what is several quantiles is in their middle
-        p = (p + 1 - place_among(-number, [-each for each in reversed(quantiles)])) / 2
+    p = interpolated(number, *lines[0])
+    if len(lines) > 1:
+        p = (p - interpolated(-number, *lines[1])) / 2
     return statistics.NormalDist().inv_cdf(min(max(p, 1e-7), 1 - 1e-7))
 
 
-def place_among(number: float, quantiles: list[float]) -> float:
-    """Return the place of a number among ascending ones, from 0 to 1, linear between two."""
-    last = len(quantiles) - 1
-    place = bisect.bisect_right(quantiles, number) - 1
-    if place < 0 or place >= last:
-        return 0.0 if place < 0 else 1.0
-    lower, upper = quantiles[place], quantiles[place + 1]
-    return (place + (number - lower) / (upper - lower)) / last
+def interpolated(number: float, points: list[float], values: list[float]) -> float:
+    """Return the value at a number, linear between ascending points."""
+    place = bisect.bisect_right(points, number) - 1
+    if place < 0 or place == len(points) - 1:
+        return values[max(place, 0)]
+    slope = (values[place + 1] - values[place]) / (points[place + 1] - points[place])
+    return slope * (number - points[place]) + values[place]

@@ -1,0 +1,107 @@
+"""A predictor makes of a table's cells what the schema makes of them."""
+
+import csv
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn.data.csv import number_of
+from gpunn.errors import DataError
+from gpunn.interchange.predictor.python_source import python_source
+from gpunn.layers import Dropout
+from gpunn.tables import Schema
+from gpunn.tables.files import read_table
+
+NUMBERS = ["1", "2.5", "-3", "1e3", "", "NA", "?", " 7 ", "+4", ".5", "5.", "nan", "NULL", "1e-310"]
+NUMBERS += ["999", "1E2", "0x1", "1_0", "inf", "12345678901234567890"]
+TEXTS = ["a", "A", "", "NA", " b ", "1.0", "2", "é", "'=1", "=1", "yes", "true", "1e400", "nan"]
+CODES = ["007", "12", "0013", "", "?", "7.0", "3"]
+BOOLEANS = ["yes", "no", "y", "N", "TRUE", "false", "1", "0", "", "NA", "T"]
+DATES = ["2020-01-31", "2021/02/28", "2020-12-31 23:59:59", "2019-07-01T00:30", "", "NaT"]
+DATES += ["2020-02-30", "2020-W01-1", "20200101", "2020-05-05 10:00:00+02:00", "2020-01-01 01"]
+DATES += ["2020-06-07 01:02:03.5", "2021-11-11T11:11:11Z"]
+KINDS = {"n": NUMBERS, "t": TEXTS, "c": CODES, "b": BOOLEANS, "d": DATES}
+
+
+def write(path: Path, kinds: list[str], rows: int, delimiter: str, draw: random.Random) -> None:
+    columns = []
+    for kind in kinds:
+        some = draw.sample(KINDS[kind], k=draw.randint(2, 6))
+        columns.append([draw.choice(some) for _ in range(rows)])
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter)
+        writer.writerow([f"{kind}{place}" for place, kind in enumerate(kinds)])
+        writer.writerows(zip(*columns, strict=True))
+
+
+def spells_a_number_twice(schema: Schema) -> bool:
+    """Whether two categories are the same number, which then depends on the other cells."""
+    for column in schema.columns:
+        numbers = [number_of(text) for text in column.categories]
+        known = [number for number in numbers if number is not None]
+        if len(set(known)) < len(known):
+            return True
+    return False
+
+
+def drawn(folder: Path, draw: random.Random) -> tuple[Schema, list[str], str] | None:
+    """Return the schema of a random table, its columns of codes, and its delimiter."""
+    kinds = [draw.choice("nntcbd") for _ in range(draw.randint(1, 4))]
+    delimiter = draw.choice(",;\t")
+    codes = [f"{kind}{place}" for place, kind in enumerate(kinds) if kind == "c"]
+    write(folder / "a.csv", kinds, 24, delimiter, draw)
+    write(folder / "b.csv", kinds, 8, delimiter, draw)
+    try:
+        schema = Schema.fit(
+            read_table(folder / "a.csv", text=codes, delimiter=delimiter),
+            columns=dict.fromkeys(codes, "category"),
+            missing_values=draw.choice([(), ("999",)]),
+            scaling=draw.choice(["robust", "quantile", "standard", "none"]),
+        )
+    except DataError:  # no column is left, or a number is infinite
+        return None
+    return None if spells_a_number_twice(schema) else (schema, codes, delimiter)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_random_tables(tmp_path, seed):
+    """Cells of each kind, in odd spellings: the same numbers, or an error from both."""
+    draw = random.Random(seed)
+    while (found := drawn(tmp_path, draw)) is None:
+        pass
+    schema, codes, delimiter = found
+    model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
+    model.schema = schema
+    predictor: dict[str, Any] = {"__name__": "predictor"}
+    exec(compile(python_source(model, pure=True), "predictor.py", "exec"), predictor)
+    for name in ("a.csv", "b.csv"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        names, rows = predictor["read_table"](text, delimiter)
+        try:
+            expected = schema.encode(
+                read_table(tmp_path / name, text=codes, delimiter=delimiter), "float64"
+            )
+        except DataError:
+            with pytest.raises(ValueError, match=r"row \d+, column "):
+                predictor["encoded"](names, rows)
+            continue
+        np.testing.assert_allclose(predictor["encoded"](names, rows), expected, 1e-12, 1e-12)
+
+
+def test_columns_without_names_go_by_their_order():
+    schema = Schema.fit([[1.0, 5.0], [2.0, 7.0], [4.0, 8.0]])
+    model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype="float64")
+    model.schema = schema
+    predictor: dict[str, Any] = {"__name__": "predictor"}
+    exec(compile(python_source(model, pure=True), "predictor.py", "exec"), predictor)
+    names, rows = predictor["read_table"]("1.5,6\n3,9\n", None)
+    assert names is None
+    expected = schema.encode([[1.5, 6.0], [3.0, 9.0]], "float64")
+    np.testing.assert_allclose(predictor["encoded"](names, rows), expected, 1e-12)
+    with pytest.raises(ValueError, match="expected 2 columns; got 3"):
+        predictor["encoded"](None, [["1", "2", "3"]])
