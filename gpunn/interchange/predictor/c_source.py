@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from gpunn.errors import ArgumentError, ExportError
+from gpunn.errors import ArgumentError
 from gpunn.interchange.predictor.c_calls import calls_of
-from gpunn.interchange.predictor.c_text import Functions, array_source, text_source, wrapped
+from gpunn.interchange.predictor.c_rows import rows_source
+from gpunn.interchange.predictor.c_text import (
+    Functions,
+    array_source,
+    names_in_c,
+    texts_source,
+    wrapped,
+)
 from gpunn.interchange.predictor.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.version import __version__
@@ -40,16 +47,11 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
         raise ArgumentError(
             f"prefix: expected letters, digits and underlines, a letter first; got {prefix!r}"
         )
-    if model.schema is not None:
-        raise ExportError(
-            "model.schema: a predictor in C takes numbers, and has no form for text, dates and "
-            "gaps; export to Python, or set model.schema to None and encode rows yourself"
-        )
     steps = steps_of(model)
     real = {"float32": "float", "float64": "double"}[model.dtype]
-    names = names_in_c(steps.arrays, prefix)
+    names = names_in_c(steps.arrays, f"{prefix}_")
     calls, sizes = calls_of(steps, names)
-    functions = Functions(prefix, real)
+    functions = Functions("c_functions.h", prefix, real)
     predict = functions.copied(predict_source(calls, sizes, prefix))
     further = [functions.copied(each) for each in sources_of_meaning(model, prefix)]
     item = np.dtype(model.dtype).itemsize
@@ -63,19 +65,9 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
         stack=sum(sizes) * item,
     )
     data = [array_source(names[name], array, name) for name, array in steps.arrays.items()]
-    parts = [*data, *functions.used(), predict, *further]
+    rows = [] if model.schema is None else rows_source(model.schema, prefix, real)
+    parts = [*data, *functions.used(), *rows, predict, *further]
     return "\n".join([head, *parts, "#endif\n"])
-
-
-def names_in_c(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, str]:
-    """Return a name in C for each array, all different."""
-    names: dict[str, str] = {}
-    for name in arrays:
-        plain = f"{prefix}_" + re.sub(r"[^A-Za-z0-9]+", "_", name)
-        while plain in names.values():
-            plain += "_"
-        names[name] = plain
-    return names
 
 
 def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str) -> str:
@@ -127,10 +119,8 @@ def of_classes(prefix: str, decision: str) -> str:
 
 def of_names(prefix: str, classes: Sequence[str]) -> str:
     """Return the function that gives the name of a class."""
-    names = ",\n".join(f"        {text_source(name)}" for name in classes)
     return (
         "/* The name of a class, in UTF-8. */\n"
         f"static inline const char *{prefix}_class_name(int number) {{\n"
-        f"    static const char *const names[] = {{\n{names}}};\n"
-        "    return names[number];\n}\n"
+        f"{texts_source('names', classes, 4)}    return names[number];\n}}\n"
     )

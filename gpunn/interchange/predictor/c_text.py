@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import string
 import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from gpunn.errors import ExportError
 
-__all__ = ["Functions", "array_source", "number_source", "text_source", "wrapped"]
+__all__ = [
+    "Functions",
+    "array_source",
+    "names_in_c",
+    "number_source",
+    "text_source",
+    "texts_source",
+    "wrapped",
+]
 
-TEMPLATE = Path(__file__).with_name("c_functions.h")
+FOLDER = Path(__file__).parent
 
 FUNCTION = re.compile(
     r"^/\*[^\n]*(?:\n   [^\n]*)*\*/\nstatic inline .*?^}\n", re.MULTILINE | re.DOTALL
@@ -25,22 +34,36 @@ NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 MATHEMATICS = re.compile(r"\b(cos|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
 """Functions of math.h, which have another name for float."""
 
+KEYWORDS = frozenset(
+    (
+        *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
+        *("enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register"),
+        *("restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch"),
+        *("typedef", "union", "unsigned", "void", "volatile", "while"),
+        # of C++ and of later standards of C, for programs that include the header
+        *("bool", "class", "delete", "false", "new", "operator", "private", "public", "this"),
+        *("template", "true", "and", "or", "not", "asm", "try", "catch", "throw", "namespace"),
+    )
+)
+
 WIDTH = 100
 """Characters of a line."""
 
 
 class Functions:
-    """The functions of the template, copied with a prefix, and with the network's type.
+    """The functions of a template, copied with a prefix, and with the network's type.
 
     Parameters
     ----------
+    template : str
+        Its file's name.
     prefix : str
     real : {"float", "double"}
     """
 
-    def __init__(self, prefix: str, real: str) -> None:
+    def __init__(self, template: str, prefix: str, real: str) -> None:
         self.prefix, self.real = prefix, real
-        texts = FUNCTION.findall(TEMPLATE.read_text(encoding="utf-8"))
+        texts = FUNCTION.findall((FOLDER / template).read_text(encoding="utf-8"))
         self._texts = {name: text for text in texts for name in NAME.findall(text)}
         self._calls = re.compile(rf"\b({'|'.join(self._texts)})\(")
         self._used: set[str] = set()
@@ -94,6 +117,26 @@ def text_source(text: str) -> str:
     bytes_ = text.encode("utf-8", "backslashreplace")
     inner = "".join(chr(each) if chr(each) in plain else f"\\{each:03o}" for each in bytes_)
     return f'"{inner}"'
+
+
+def texts_source(name: str, texts: Sequence[str], indent: int) -> str:
+    """Return the definition of an array of strings within a function."""
+    space = " " * indent
+    lines = "".join(f"{space}    {text_source(text)},\n" for text in texts)
+    return f"{space}static const char *const {name}[] = {{\n{lines}{space}}};\n"
+
+
+def names_in_c(names: Iterable[str], prefix: str = "") -> dict[str, str]:
+    """Return a name in C for each name, all different, and none a word of the language."""
+    found: dict[str, str] = {}
+    for name in names:
+        plain = prefix + re.sub(r"[^A-Za-z0-9]+", "_", name)
+        if not plain[0].isalpha():
+            plain = f"column_{plain.strip('_')}"
+        while plain in KEYWORDS or plain in found.values():
+            plain += "_"
+        found[name] = plain
+    return found
 
 
 def wrapped(line: str, indent: int) -> str:
