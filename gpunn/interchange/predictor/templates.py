@@ -81,7 +81,11 @@ def names_in(node: ast.AST) -> set[str]:
     }
     names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
     own = {each.id for each in names if isinstance(each.ctx, ast.Store)}
-    own |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    for each in ast.walk(node):
+        if isinstance(each, ast.arg):
+            own.add(each.arg)
+        elif isinstance(each, ast.FunctionDef | ast.ExceptHandler) and each.name and each != node:
+            own.add(each.name)
     return {each.id for each in names if id(each) not in annotations} - own
 
 

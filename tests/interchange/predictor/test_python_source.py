@@ -1,6 +1,9 @@
 """Python files compute what the network predicts, in a process that has no gpunn."""
 
+import ast
+import builtins
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ import pytest
 import gpunn
 from gpunn.errors import ExportError
 from gpunn.interchange import save_python
+from gpunn.interchange.predictor.python_source import python_source
+from gpunn.interchange.predictor.templates import names_in
 from gpunn.layers import Dense, Members
 
 # float32: NumPy's sums are in another order, and the standard library has float64 alone.
@@ -56,14 +61,11 @@ def folder(request, tmp_path_factory) -> Path:
     return found
 
 
-@pytest.mark.parametrize(("name", "dtype"), CASES, ids=" ".join)
+@pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_networks(folder, name, dtype):
-    expected = exported_networks.made(name, dtype).predict(exported_networks.rows_for(name, dtype))
     for count in (7, 1):
         y = np.array(json.loads((folder / f"{name} {dtype}.{count}").read_text()))
-        assert y.shape == expected[:count].shape
-        scale = max(1.0, float(np.abs(expected).max()))
-        assert np.abs(y - expected[:count]).max() <= TOLERANCE[dtype] * scale
+        exported_networks.assert_same_outputs(y, name, dtype, TOLERANCE[dtype])
 
 
 def test_every_built_in_layer_is_tested():
@@ -108,3 +110,32 @@ def test_names_are_text_and_not_code(tmp_path, pure):
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.decode().strip() == repr([[odd, "é"]])
+
+
+@pytest.mark.parametrize("pure", [False, True])
+@pytest.mark.parametrize(
+    "schema", [None, gpunn.tables.Schema.fit({"a": [1.0, 2.0], "b": ["x", "y"]})]
+)
+def test_a_file_has_all_that_it_uses_and_nothing_else(pure, schema):
+    for name in exported_networks.NETWORKS:
+        model = exported_networks.made(name, "float64")
+        if schema is not None:
+            model = gpunn.Sequential([Dense(2)], schema.width, "numpy")
+            model.schema = schema
+        source = python_source(model, pure)
+        tree = ast.parse(source)
+        defined = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        imported = {
+            alias.asname or alias.name
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        used = set().union(*(names_in(node) for node in defined.values()))
+        assert used <= {*defined, *imported, *dir(builtins), "MODEL", "ARRAYS", "__name__"}
+        assert set(defined) - used <= {"main", "decoded"}  # which are called below
+        words = set(re.findall(r"\w+", source.partition("MODEL = ")[0].partition("\n\n\n")[2]))
+        assert imported - words <= {"annotations", "json"}
+        assert max(map(len, source.splitlines())) <= 100
+        if schema is not None:
+            break
