@@ -21,12 +21,17 @@ from gpunn.tables.dates import CYCLES
 __all__ = ["rows_source"]
 
 FIELDS = {
-    "number": ("double", "finite, or NAN where it is missing"),
-    "category": ("const char *", "as it is in the training rows, in UTF-8; NULL where missing"),
-    "boolean": ("int", "1 or 0, or -1 where it is missing"),
-    "datetime": ("{prefix}_date", "with month 0 where it is missing"),
+    "number": "double ",
+    "category": "const char *",
+    "boolean": "int ",
+    "datetime": "{prefix}_date ",
 }
-"""By kind of column: the field's type, and what its values mean."""
+"""The type of a column's field, by its kind."""
+
+MEANING = """\
+/* A row of the table. Where a value is missing, a number is NAN, a text NULL, a boolean -1 (else 0
+   or 1), and a date has the month 0. Texts are in UTF-8, spelt as in the training rows. */
+"""
 
 PARTS = {
     "year": "row->{field}.year",
@@ -79,12 +84,10 @@ def type_of_rows(
     """Return the type of a row."""
     lines = []
     for column in columns:
-        kind, meaning = FIELDS[column["kind"]]
-        space = "" if kind.endswith("*") else " "
-        field = f"{kind.format(prefix=prefix)}{space}{fields[column['name']]};"
+        field = f"{FIELDS[column['kind']].format(prefix=prefix)}{fields[column['name']]};"
         # The name is written as a string is, so that nothing in it ends the comment.
-        lines.append(f"    {field} /* {text_source(column['name'])}: {meaning} */\n")
-    return f"/* A row of the table. */\ntypedef struct {{\n{''.join(lines)}}} {prefix}_row;\n"
+        lines.append(f"    {field} /* {text_source(column['name'])} */\n")
+    return f"{MEANING}typedef struct {{\n{''.join(lines)}}} {prefix}_row;\n"
 
 
 def encoding(
