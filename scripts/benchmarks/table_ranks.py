@@ -98,7 +98,7 @@ def ranking(fits: Mapping[str, Fits], ranked: Mapping[str, Sequence[str]]) -> st
         for who, place in of_all.items():
             places[who].append(place)
         best, ours = max(means.values(), key=lambda value: sign(score) * value), means["gpunn"]
-        behind = 100 * sign(score) * (best - ours) / best
+        behind = max(0.0, 100 * sign(score) * (best - ours) / best)
         shown = (f"{place:g}" for place in of_all.values())
         lines.append([name, *shown, f"{ours:.4f}", f"{best:.4f}", f"{behind:.2f} %"])
     averages = (f"{statistics.mean(each):.2f}" if each else "" for each in places.values())
