@@ -187,8 +187,7 @@ def test_a_rank_that_waits_for_too_long_ends_all(scenario, waits, tmp_path, monk
     status, output = run(2, "-c", PROGRAM, scenario, tmp_path)
     assert status != 0
     assert waits in output, output
-    assert "(an update)" in output or "(a graph of several updates)" in output
-    assert "comm rank 0 nranks 2 - Abort COMPLETE" in output
+    assert "nranks 2 - Abort COMPLETE" in output  # of the rank that ends all
 
 
 def test_devices_of_one_machine_are_told_apart(tmp_path):
