@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from types import TracebackType
 
+from gpunn.backends.selection import available_backends
 from gpunn.backends.thread_count import OPENMP, VARIABLE, usable_cores
 from gpunn.configurable import check_choice, check_number
 from gpunn.distributed.communicator import TIMEOUT, Communicator
@@ -141,21 +142,12 @@ def local_device(backend: str, found: Communicator) -> str:
     """Return the name of the backend of one of several processes on a machine.
 
     "cupy" is the device with the number of the process there, or the only one that the launcher
-    lets it see.
+    lets it see. Where there is none, the name stays, and the choice of a backend says what is
+    missing.
     """
     if backend not in ("cupy", "auto"):
         return backend
-    devices = cuda_devices()
-    if backend == "auto" and not devices:
-        return "numpy"
-    return f"cupy:{found.local_rank}" if devices != 1 else "cupy"
-
-
-def cuda_devices() -> int:
-    """Return how many CUDA devices this process can use; 0 without CuPy."""
-    try:
-        import cupy
-
-        return int(cupy.cuda.runtime.getDeviceCount())
-    except Exception:  # whatever a driver says that isn't there
-        return 0
+    devices = len(available_backends()) - 1  # beside "numpy"
+    if not devices:
+        return backend
+    return f"cupy:{found.local_rank}" if devices > 1 else "cupy"

@@ -99,10 +99,11 @@ def test_processes_share_the_cores(monkeypatch):
 @pytest.mark.parametrize(
     ("backend", "devices", "expected"),
     [
-        *[("numpy", 8, "numpy"), ("cupy:1", 8, "cupy:1"), ("auto", 0, "numpy")],
-        *[("auto", 8, "cupy:3"), ("cupy", 8, "cupy:3"), ("cupy", 1, "cupy"), ("cupy", 0, "cupy:3")],
+        *[("numpy", 8, "numpy"), ("cupy:1", 8, "cupy:1"), ("auto", 0, "auto")],
+        *[("auto", 8, "cupy:3"), ("cupy", 8, "cupy:3"), ("cupy", 1, "cupy"), ("cupy", 0, "cupy")],
     ],
 )
 def test_each_process_has_a_device(backend, devices, expected, monkeypatch):
-    monkeypatch.setattr(launch, "cuda_devices", lambda: devices)
+    names = ["numpy", *(f"cupy:{number}" for number in range(devices))]
+    monkeypatch.setattr(launch, "available_backends", lambda: names)
     assert launch.local_device(backend, Communicator(3, 4, 3, 4)) == expected

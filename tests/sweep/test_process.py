@@ -45,6 +45,7 @@ def test_which_of_the_processes_here_this_is(environment, place):
 
 
 def test_each_process_has_a_device_of_its_own(monkeypatch):
-    monkeypatch.setattr("gpunn.distributed.launch.cuda_devices", lambda: 4)
+    names = ["numpy", *(f"cupy:{number}" for number in range(4))]
+    monkeypatch.setattr("gpunn.distributed.launch.available_backends", lambda: names)
     found = neighbours({"MPI_LOCALRANKID": "2", "MPI_LOCALNRANKS": "4"})
     assert local_device("cupy", found) == "cupy:2"
