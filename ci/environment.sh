@@ -2,6 +2,8 @@
 # Sourced by scripts/quickstart.sh and ci/test.sh: the repository's own virtual environment.
 #
 #   prepare_environment EXTRAS    makes .venv if need be and installs gpunn, editable, with EXTRAS ("" or "dev,fast")
+#   prepare_browser               then: installs Chromium for the tests of pages, where there is no browser, as root with
+#                                 apt-get; not if GPUNN_INSTALL_BROWSER=no
 #
 # Sets `repository`, `environment` (.venv) and `environment_python`, its interpreter. Python runs with -I, so that
 # neither the current folder nor PYTHON* variables decide what gets imported.
@@ -50,4 +52,18 @@ apt install python3 python3-venv), or set PYTHON to the path of one. Tried:$trie
   PIP_USER=0 "$environment_python" -I -m pip install --quiet --no-input --disable-pip-version-check --no-compile \
     --editable "$repository${extras:+[$extras]}" || fail "the installation failed; the message above says why"
   echo "$version" >"$stamp"
+}
+
+prepare_browser() {
+  ! "$environment_python" "$repository/tests/browser.py" || return 0
+  if [[ ${GPUNN_INSTALL_BROWSER:-yes} == no ]]; then
+    echo "No browser is there, and GPUNN_INSTALL_BROWSER=no: tests of pages will be skipped"
+  elif ((EUID)) || ! command -v apt-get >/dev/null; then
+    echo "No browser is there: tests of pages will be skipped. Install Chromium or Chrome, or name one with GPUNN_BROWSER"
+  else
+    echo "Installing Chromium with apt-get for the tests of pages (GPUNN_INSTALL_BROWSER=no prevents that)"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends \
+      chromium-headless-shell fonts-dejavu-core >/dev/null ||
+      echo "The installation failed: tests of pages will be skipped"
+  fi
 }

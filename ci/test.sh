@@ -34,6 +34,7 @@ extras=dev,fast,sklearn
 obstacle=$(emulator_obstacle)
 [[ -n $obstacle ]] || extras+=,emulated
 prepare_environment "$extras"
+[[ $run == quick ]] || prepare_browser
 cd -- "$repository"
 "$environment_python" -m gpunn.build # rather than in some test
 

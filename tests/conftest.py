@@ -13,11 +13,11 @@ from devices import BACKENDS, DEVICE, TARGETS, in_which_run
 
 from gpunn.backends import Backend
 
-pytest_plugins = ["tiers"]
+pytest_plugins = ["browser", "tiers"]
 
 OPTIONAL = {
     *("array_api_strict", "hypothesis", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime"),
-    *("pandas", "PIL", "scipy", "sklearn"),
+    *("pandas", "PIL", "playwright", "scipy", "sklearn"),
 }
 """What files of tests import, and a machine may lack; ci/test.sh installs it."""
 

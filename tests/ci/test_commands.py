@@ -124,6 +124,42 @@ def test_the_quick_run_starts_no_device(start):
     assert "emulated: " not in output
 
 
+@pytest.mark.parametrize(
+    ("apt_get", "variables", "said"),
+    [
+        (
+            'echo "apt-get $*" >&2',
+            {},
+            "apt-get install -qq --no-install-recommends chromium",
+        ),
+        ("[[ $1 == update ]] || exit 100", {}, "The installation failed"),
+        (
+            "exit 1",
+            {"GPUNN_INSTALL_BROWSER": "no"},
+            "GPUNN_INSTALL_BROWSER=no: tests of",
+        ),
+        (None, {}, "Install Chromium or Chrome, or name one with GPUNN_BROWSER"),
+    ],
+)
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="root alone installs")
+def test_a_browser_is_installed_where_there_is_none(start, apt_get, variables, said):
+    lacking = WORKS.replace("esac", "  *browser.py) exit 1 ;;\nesac")
+    tools = {} if apt_get is None else {"apt-get": f"#!/usr/bin/env bash\n{apt_get}"}
+    process = start(["ci/test.sh"], CHECKOUT | tools | {".venv/bin/python": lacking}, **variables)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert said in output
+
+
+def test_a_browser_that_is_there_is_enough(start):
+    tools = {"apt-get": "#!/usr/bin/env bash\necho called"}
+    process = start(["ci/test.sh"], CHECKOUT | tools)
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    assert "called" not in output
+    assert "browser" not in output
+
+
 def is_running(process):
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
