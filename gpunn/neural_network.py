@@ -1,4 +1,4 @@
-"""`NeuralNetwork`: the network that docs/tutorial.md builds from scratch."""
+"""`NeuralNetwork`: the network that docs/start/tutorial.md builds from scratch."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
     python scripts/benchmark.py grid --help     its options
 
 The other libraries come with the extra `bench`; those that are not installed are left out.
-docs/benchmarks.md has the figures that were measured, each with its command.
+docs/explanation/benchmarks.md has the figures that were measured, each with its command.
 """
 
 from benchmarks.commands import command

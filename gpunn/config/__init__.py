@@ -30,8 +30,8 @@ processes train together, and `[sweep]` what the trials of `gpunn sweep` differ 
 
 Each table is a class: `Config` (the top), `Digits`, `MNIST`, `CSV`, `TableFile`, `NPZ` and `NPY`
 (`[data]`, by its `dataset`), `Model`, `Training`, `BackendOptions`, `Distributed` and `Sweep`; each
-key is an attribute. What it means is said in docs/configuration.md. A configuration that names its
-network is a `Draft` until `gpunn.experiment.build` has made that network.
+key is an attribute. What it means is said in docs/reference/configuration.md. A configuration that
+names its network is a `Draft` until `gpunn.experiment.build` has made that network.
 
 Layers, activations, initializers, the loss, optimizer, schedule, metrics and callbacks are written
 as a name, such as `"adam"`, or a table of the name and parameters, such as

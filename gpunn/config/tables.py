@@ -1,6 +1,6 @@
 """The tables of a configuration: every key with its type, its limits and its default.
 
-What each key means is said once, in docs/configuration.md, where a test looks for it.
+What each key means is said once, in docs/reference/configuration.md, where a test looks for it.
 """
 
 from __future__ import annotations

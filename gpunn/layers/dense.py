@@ -65,7 +65,7 @@ class Dense(Layer):
 
     Notes
     -----
-    docs/benchmarks.md compares "auto" with the initial values of PyTorch, Keras and
+    docs/explanation/benchmarks.md compares "auto" with the initial values of PyTorch, Keras and
     scikit-learn on real data.
     """
 

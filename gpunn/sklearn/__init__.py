@@ -1,4 +1,4 @@
-"""Estimators with scikit-learn's interface, on a CPU or a GPU. See docs/sklearn.md.
+"""Estimators with scikit-learn's interface, on a CPU or a GPU. See docs/how_to/sklearn.md.
 
 >>> from gpunn.sklearn import MLPClassifier, MLPRegressor
 

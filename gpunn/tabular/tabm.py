@@ -40,7 +40,7 @@ KINDS = ("mini", "full", "packed")
 
 BATCHES = ((0, 256), (100_000, 1024))
 """Rows of a batch, by the number of training rows. The authors take 512 from 15,000 on, which was
-no better on the tables of docs/benchmarks.md."""
+no better on the tables of docs/explanation/benchmarks.md."""
 
 PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
     "cpu": (8, (192, 192, 192)),
@@ -50,7 +50,8 @@ PRESETS: dict[str, tuple[int, tuple[int, ...] | None]] = {
 
 PATIENCE, LEAST_UPDATES = 32, 256
 """Epochs and updates without an improvement, after both of which training ends. The authors take
-16 epochs, with which one fit of three on the diamonds of docs/benchmarks.md stopped early."""
+16 epochs, with which one fit of three on the diamonds of docs/explanation/benchmarks.md stopped
+early."""
 
 
 def tabm(

@@ -1,8 +1,8 @@
 """Which CUDA device the steps run on: a real one, or, to rehearse the script, an emulated one.
 
-GPUNN_TEST_DEVICE means what it means to the tests (see docs/gpu.md). With "emulated" the script
-runs on tests/emulated_cuda. That rehearses the script. It says nothing about a GPU, and the report
-says so.
+GPUNN_TEST_DEVICE means what it means to the tests (see docs/explanation/gpu.md). With "emulated"
+the script runs on tests/emulated_cuda. That rehearses the script. It says nothing about a GPU, and
+the report says so.
 """
 
 from __future__ import annotations

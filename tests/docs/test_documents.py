@@ -1,6 +1,6 @@
 """The documentation is true: its code runs, its output is right, its configurations load.
 
-What the fenced blocks of README.md and docs/*.md mean, in the order of each document and in a
+What the fenced blocks of README.md and docs/**/*.md mean, in the order of each document and in a
 folder that is empty but for the repository's scripts/:
 
 * `python` runs, in one namespace a document. What it prints must be in the `text` block right
@@ -46,7 +46,7 @@ from gpunn.experiment.files import FILES
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "gpunn"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
@@ -110,7 +110,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_drawings: None) -
     gc.collect()  # classes that examples defined are known by their names until they are gone
 
 
-TRANSLATIONS = sorted((ROOT / "docs").glob("*.zh.md"))
+TRANSLATIONS = sorted((ROOT / "docs").rglob("*.zh.md"))
 """Documents whose code is that of others, which a test below makes sure of."""
 
 
@@ -245,12 +245,12 @@ def test_commands_of_the_repository_exist(path: Path) -> None:
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
-# --------------------------------------------------------------------- docs/configuration.md
+# ----------------------------------------------------------- docs/reference/configuration.md
 
 
 def sections() -> dict[str, str]:
     """Return the text under each heading of the configuration's page."""
-    text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
     parts = re.split(r"^##+ (.*)$", FENCE.sub("", text), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

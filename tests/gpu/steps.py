@@ -1,4 +1,4 @@
-"""What one training step asks of the device: counts on the emulator, the tables in docs/gpu.md.
+"""What one training step asks of the device: counts on the emulator, docs/explanation/gpu.md's.
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.steps
 
@@ -23,7 +23,7 @@ from gpunn import layers, losses, metrics, optimizers
 from gpunn.callbacks import Callback
 from gpunn.layers import Dense, Layer
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "gpu.md"
 BATCH, FEW, MANY = 16, 4, 12
 """Rows in a batch, and numbers of batches in the two epochs that are compared."""
 
@@ -314,11 +314,11 @@ HEAD = (
 )
 
 TABLES = {"steps": STEPS, "realistic steps": REALISTIC}
-"""What docs/gpu.md has tables of, by the names in the comments around them."""
+"""What docs/explanation/gpu.md has tables of, by the names in the comments around them."""
 
 
 def table(trainings: Sequence[Steps]) -> str:
-    """Return a table of docs/gpu.md, in a process whose kernels `traffic` watches."""
+    """Return a table of docs/explanation/gpu.md, in a process whose kernels `traffic` watches."""
     lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
     for steps in trainings:
         recorded, eager = (count(steps, steps.dtype, graph) for graph in (True, False))
@@ -335,12 +335,12 @@ def table(trainings: Sequence[Steps]) -> str:
 
 
 def surrounded(name: str, made: str) -> str:
-    """Return a table between the comments that mark its place in docs/gpu.md."""
+    """Return a table between the comments that mark its place in docs/explanation/gpu.md."""
     return f"<!-- {name}: begin -->\n{made}\n<!-- {name}: end -->"
 
 
 def documented(name: str) -> str:
-    """Return a table as docs/gpu.md has it."""
+    """Return a table as docs/explanation/gpu.md has it."""
     text = DOCUMENT.read_text(encoding="utf-8")
     match = re.search(surrounded(name, "(.*?)"), text, re.DOTALL)
     assert match is not None, f"{DOCUMENT} has no table of {name}"

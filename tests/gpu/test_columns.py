@@ -1,4 +1,4 @@
-"""Kernels that sum over rows: how matrices are shared out to blocks, and the table in docs/gpu.md.
+"""Kernels that sum over rows: how matrices are shared out to blocks, as documented.
 
     GPUNN_TEST_DEVICE=emulated PYTHONPATH=tests python -m gpu.test_columns
 

@@ -1,4 +1,4 @@
-"""What a training step asks of the device, counted: docs/gpu.md tells it, and nothing is wasted."""
+"""What a step asks of the device, counted: docs/explanation/gpu.md tells it, nothing is wasted."""
 
 import dataclasses
 import os
@@ -46,7 +46,7 @@ def test_the_documented_tables_are_current(proved):
     )
     assert "\n\n".join(map(documented, TABLES)) == shown.stdout.strip(), f"write them anew: {HOW}"
     rows = sum(map(len, TABLES.values()))
-    proved("rows of docs/gpu.md's tables of kernels and launches are current", rows)
+    proved("rows of docs/explanation/gpu.md's tables of kernels and launches are current", rows)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

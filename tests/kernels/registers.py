@@ -1,4 +1,4 @@
-"""The registers of the project's kernels, as NVRTC's cubins have them: docs/gpu_registers.md.
+"""The kernels' registers, as NVRTC's cubins have them: docs/explanation/gpu_registers.md.
 
     PYTHONPATH=.:tests python -m kernels.registers
 
@@ -16,7 +16,7 @@ from typing import Any
 from emulated_cuda import toolchain
 from kernels.cubins import ARCHITECTURES, Job, compile_jobs
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "gpu_registers.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "gpu_registers.md"
 BEGIN, END = "<!-- registers: begin -->", "<!-- registers: end -->"
 COMPILER = "Written with NVRTC "
 

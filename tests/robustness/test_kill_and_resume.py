@@ -1,4 +1,4 @@
-"""A few kills of the hunt whose figures are in docs/reliability.md."""
+"""A few kills of the hunt whose figures are in docs/explanation/reliability.md."""
 
 import json
 import subprocess

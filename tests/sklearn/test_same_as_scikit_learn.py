@@ -115,7 +115,7 @@ def test_sample_weights_take_the_same_steps():
     weights = np.random.default_rng(0).random(330)
     them, us = both("MLPClassifier", DIGITS, LABELS, weights, batch_size=330)
     assert_same(them, us)
-    # In several batches the parameters are the same; see docs/sklearn.md for the reported loss.
+    # In several batches the parameters are the same; docs/how_to/sklearn.md tells the loss.
     them, us = both("MLPClassifier", DIGITS, LABELS, weights, batch_size=64)
     assert_same_weights(them, us, 1e-9)
     np.testing.assert_allclose(us.loss_curve_, them.loss_curve_, 0.1)

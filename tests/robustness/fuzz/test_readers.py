@@ -1,6 +1,6 @@
 """Every reader answers broken files with an object or an InvalidFileError, and takes little memory.
 
-A small version of `python -m tests.robustness.fuzz`, whose figures are in docs/reliability.md.
+A small version of `python -m tests.robustness.fuzz`: docs/explanation/reliability.md has figures.
 """
 
 import copy
