@@ -1,15 +1,18 @@
-"""Differences between two values of JSON types, such as the configurations of two networks."""
+"""Differences between values of JSON types, such as the configurations of networks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-__all__ = ["differences", "network_differences"]
+__all__ = ["ABSENT", "differences", "network_differences", "varying"]
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
 """Parameters of layers that have no effect once there are values."""
+
+ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
+"""Stands for a value that there is not."""
 
 
 def differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
@@ -39,3 +42,35 @@ def network_differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, A
     for where, theirs, ours in differences(old, new, place):
         if not INITIALIZERS.intersection(where.split(".")):
             yield where, theirs, ours
+
+
+def varying(values: Sequence[Any], place: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """Yield (path, the value of each) wherever any number of values differ.
+
+    Of objects with different names, those parameters that all of them have are compared beside the
+    names. Lists of different lengths differ as a whole. What some lack is `ABSENT` there.
+
+    Examples
+    --------
+    >>> list(varying([{"a": 1, "b": [2, 3]}, {"a": 1, "b": [2, 4]}, {"a": 1}]))
+    [('b', [[2, 3], [2, 4], absent])]
+    >>> list(varying([{"name": "adam", "rate": 1, "beta1": 0.9}, {"name": "sgd", "rate": 2}]))
+    [('name', ['adam', 'sgd']), ('rate', [1, 2])]
+    """
+    if all(value == values[0] for value in values):
+        return
+    inner: list[tuple[str, list[Any]]]
+    if all(isinstance(value, dict) for value in values):
+        keys = dict.fromkeys(key for value in values for key in value)
+        found = {key: [value.get(key, ABSENT) for value in values] for key in keys}
+        names = found.get("name", [None])
+        if any(name != names[0] for name in names):
+            found = {key: them for key, them in found.items() if ABSENT not in them}
+        inner = [(str(key), them) for key, them in found.items()]
+    elif all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
+        inner = [(str(i), list(them)) for i, them in enumerate(zip(*values, strict=True))]
+    else:
+        yield place, list(values)
+        return
+    for key, them in inner:
+        yield from varying(them, f"{place}.{key}" if place else key)

@@ -21,6 +21,7 @@ from gpunn.cli.export import export
 from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
+from gpunn.cli.runs import runs
 from gpunn.cli.sweep import sweep
 from gpunn.cli.text import INTERRUPTED
 from gpunn.cli.train import train
@@ -103,7 +104,7 @@ def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(
     cls=Commands,
-    commands=[example, inspect, train, sweep, evaluate, predict, report, export, doctor],
+    commands=[example, inspect, train, sweep, evaluate, predict, runs, report, export, doctor],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="gpunn")

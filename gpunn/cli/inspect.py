@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gpunn.cli.options import column_kinds, table_options
+from gpunn.cli.text import printable
 
 __all__ = ["inspect"]
 
@@ -66,8 +67,3 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
-
-
-def printable(text: str) -> str:
-    """Return text without characters that a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

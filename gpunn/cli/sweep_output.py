@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from gpunn.cli.text import aligned, short_names
 from gpunn.experiment import Experiment
 from gpunn.sweep import Events, Trial, Trials
 
-__all__ = ["SweepOutput", "conclusion", "short_names", "table"]
+__all__ = ["SweepOutput", "conclusion", "table"]
 
 
 class SweepOutput(Events):
@@ -53,33 +53,7 @@ def table(trials: Trials) -> str:
         worth = "" if trial.value is None else f"{trial.value:.6g}"
         state = f"{trial.state}, best" if best else trial.state
         lines.append([str(trial.number), *values, worth, str(trial.epochs), state])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([*map(str.rjust, cells[:-1], widths[:-1]), cells[-1]]) for cells in lines
-    )
-
-
-def short_names(paths: Sequence[str]) -> list[str]:
-    """Return as much of the end of each path as tells it from the others; none begins in a list.
-
-    Examples
-    --------
-    >>> short_names(["training.optimizer.learning_rate", "model.layers.1.units"])
-    ['learning_rate', 'units']
-    >>> short_names(["model.layers.1.units", "model.layers.2.units"])
-    ['layers.1.units', 'layers.2.units']
-    """
-    parts = [path.split(".") for path in paths]
-    return [".".join(_shortest(own, parts)) for own in parts]
-
-
-def _shortest(own: list[str], all_parts: Sequence[list[str]]) -> list[str]:
-    for length in range(1, len(own)):
-        end = own[-length:]
-        alike = sum(other[-length:] == end for other in all_parts)
-        if alike == 1 and not end[0].isdecimal():
-            return end
-    return own
+    return "\n".join(aligned(lines, {len(header) - 1}))
 
 
 def conclusion(trials: Trials, folder: Path) -> str:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-__all__ = ["INTERRUPTED", "epoch_text", "metrics_text", "summary_table"]
+__all__ = [
+    "INTERRUPTED",
+    "aligned",
+    "epoch_text",
+    "metrics_text",
+    "printable",
+    "short_names",
+    "summary_table",
+]
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell has it."""
@@ -72,3 +80,49 @@ def summary_table(
     samples = sum(row["seconds"] * row["samples_per_second"] for row in rows)
     speed = f", {samples / seconds:,.0f} samples/s" if seconds else ""
     return "\n".join([*table, f"{len(rows)} epochs in {seconds:.1f} s{speed}"])
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
+    """Return the lines of a table; the columns in `left` are aligned left, the others right.
+
+    Examples
+    --------
+    >>> aligned([["run", "loss"], ["a", "0.25"], ["bcde", "2"]], {0})
+    ['run   loss', 'a     0.25', 'bcde     2']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def printable(text: str) -> str:
+    """Return text without characters that a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return as much of the end of each path as tells it from the others; none begins in a list.
+
+    Examples
+    --------
+    >>> short_names(["training.optimizer.learning_rate", "model.layers.1.units"])
+    ['learning_rate', 'units']
+    >>> short_names(["model.layers.1.units", "model.layers.2.units"])
+    ['layers.1.units', 'layers.2.units']
+    """
+    parts = [path.split(".") for path in paths]
+    return [".".join(_shortest(own, parts)) for own in parts]
+
+
+def _shortest(own: list[str], all_parts: Sequence[list[str]]) -> list[str]:
+    for length in range(1, len(own)):
+        end = own[-length:]
+        alike = sum(other[-length:] == end for other in all_parts)
+        if alike == 1 and not end[0].isdecimal():
+            return end
+    return own

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from gpunn.backends import Backend
+from gpunn.differences import varying
 from gpunn.display import title_of
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.metadata import check_metadata, check_schema
 from gpunn.experiment.objects import Objects
 from gpunn.load import load_model
+from gpunn.monitor import VALIDATION
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.reporting.charts import Chart
@@ -29,10 +31,11 @@ from gpunn.reporting.curves import (
     speed_charts,
 )
 from gpunn.reporting.findings import Findings, examine
-from gpunn.reporting.records import Record, flat, read_run
+from gpunn.reporting.ranking import Ranking, rank
+from gpunn.reporting.records import Record, read_run
 from gpunn.reporting.results import Results, Table, results
 from gpunn.reporting.sweeps import SweepView, is_sweep, view_sweep
-from gpunn.reporting.text import duration, number_text
+from gpunn.reporting.text import duration, number_text, setting_text
 from gpunn.reporting.weights import WeightPictures, first_layer
 from gpunn.storage.files import write_atomically
 from gpunn.version import __version__
@@ -50,6 +53,8 @@ class Run:
         Identifies it within the page.
     name : str
     record : Record
+    best : bool
+        Whether it is the best of several, by validation.
     tiles : list of (str, str, str)
         The most important numbers: a label, the number, a remark.
     setup, place : list of (str, str)
@@ -67,6 +72,7 @@ class Run:
     key: str
     name: str
     record: Record
+    best: bool = False
     tiles: list[tuple[str, str, str]] = field(default_factory=list)
     setup: list[tuple[str, str]] = field(default_factory=list)
     place: list[tuple[str, str]] = field(default_factory=list)
@@ -149,13 +155,16 @@ def report_html(
         view(record, name, f"run-{number}", backend, allow_imports)
         for number, (record, name) in enumerate(zip(records, names, strict=True), start=1)
     ]
+    ranking = rank(records) if sweep is None and len(records) > 1 else None
+    for place, run in enumerate(views):
+        run.best = sweep is not None or (ranking is not None and place == ranking.best)
     template, style = template_and_style()
     return str(
         template.render(
             title=", ".join(names) if sweep is None else sweep.name,
             style=style,
             runs=views,
-            **comparative(views, records, names, sweep),
+            **comparative(views, sweep, ranking),
             version=__version__,
             written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         )
@@ -176,25 +185,19 @@ def sweep_among(folders: Sequence[Path]) -> SweepView | None:
 
 
 def comparative(
-    views: Sequence[Run],
-    records: Sequence[Record],
-    names: Sequence[str],
-    sweep: SweepView | None,
+    views: Sequence[Run], sweep: SweepView | None, ranking: Ranking | None
 ) -> dict[str, Any]:
     """Return what the page shows of several runs together."""
     if sweep is not None:
-        return {
-            "overview": sweep.overview,
-            "differences": None,
-            "comparison": sweep.charts,
-            "heading": "Best by validation: ",
-        }
-    several = len(views) > 1
+        return {"overview": sweep.overview, "differences": None, "comparison": sweep.charts}
+    if len(views) < 2:
+        return {"overview": None, "differences": None, "comparison": []}
+    records = [run.record for run in views]
+    names = [f"{run.name}, best" if run.best else run.name for run in views]
     return {
-        "overview": overview(views) if several else None,
-        "differences": differences(records, names) if several else None,
-        "comparison": comparison(records, names) if several else [],
-        "heading": "",
+        "overview": overview(views, ranking),
+        "differences": differences(records, names),
+        "comparison": comparison(records, names),
     }
 
 
@@ -230,7 +233,9 @@ def view(
     run.speed = speed_charts(record, key)
     run.norms = norm_charts(record, key)
     run.final = final_metrics(record)
-    if record.ending is None:
+    if record.running:
+        run.problems.append("The run is still running.")
+    elif record.ending is None:
         run.problems.append("The run has not ended: it is still running, or was interrupted.")
     elif record.ending.epochs < len(record.history):
         run.problems.append(
@@ -397,33 +402,43 @@ def place(record: Record) -> list[tuple[str, str]]:
 # ------------------------------------------------------------------------------- several runs
 
 
-def overview(runs: Sequence[Run]) -> Table:
-    """Return a table of all runs with their most important numbers."""
+def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
+    """Return a table of all runs with their most important numbers, the best first."""
     labels = dict.fromkeys(label for run in runs for label, _, _ in run.tiles)
+    columns, order, note = ["run", "state"], list(range(len(runs))), ""
+    if ranking is not None:
+        name = ranking.metric.removeprefix(VALIDATION)
+        columns.append(f"{title_of(name)} (validation)")
+        order, note = ranking.order, told_apart(ranking)
     rows = []
-    for run in runs:
+    for run in (runs[place] for place in order):
+        cells = [f"{run.name}, best" if run.best else run.name, run.record.state]
+        if ranking is not None:
+            value = (run.record.best or {}).get(ranking.metric)
+            cells.append(number_text(value, ranking.metric))
         own = {label: number for label, number, _ in run.tiles}
-        rows.append((run.name, *(own.get(label, "–") for label in labels)))
-    return Table("Runs", ("run", *labels), rows)
+        rows.append((*cells, *(own.get(label, "–") for label in labels)))
+    return Table("Runs", (*columns, *labels), rows, note)
+
+
+def told_apart(ranking: Ranking) -> str:
+    """Return a note on how runs were ranked."""
+    note = (
+        f"Ranked by {ranking.metric}, of validation rows, at each run's best epoch. The test part "
+        "has no say in it."
+    )
+    if ranking.unlike:
+        note += (
+            f" The runs differ in {', '.join(ranking.unlike)}, so their validation rows may be "
+            "others."
+        )
+    return note
 
 
 def differences(records: Sequence[Record], names: Sequence[str]) -> Table:
     """Return the settings in which the runs' configurations differ."""
-    leaves = [flat(record.description) for record in records]
-    keys = dict.fromkeys(key for found in leaves for key in found)
-    missing = object()
-    rows = []
-    for key in keys:
-        values = [found.get(key, missing) for found in leaves]
-        if any(value != values[0] for value in values):
-            rows.append(
-                (key, *("–" if value is missing else value_text(value) for value in values))
-            )
+    rows = [
+        (path, *map(setting_text, values))
+        for path, values in varying([record.description for record in records])
+    ]
     return Table("What differs", ("setting", *names), rows)
-
-
-def value_text(value: Any) -> str:
-    """Return a setting's value as it is, not rounded."""
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

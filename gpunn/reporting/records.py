@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,12 +31,13 @@ from gpunn.metrics import Metric
 from gpunn.monitor import Best, default_monitor, direction, directions
 from gpunn.schema import typed
 from gpunn.storage.checkpoint_folder import newest_first
+from gpunn.storage.files import is_locked
 from gpunn.storage.models import FINAL
 from gpunn.storage.reading import read_lines, read_whole
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.checkpoint import newest_checkpoint
 
-__all__ = ["NormRow", "Record", "flat", "read_run"]
+__all__ = ["NormRow", "Record", "read_run"]
 
 
 LARGEST = 2**20
@@ -112,12 +113,10 @@ class Record:
         Backend, versions and machine.
     history : list of dict
         The metrics of each epoch; None if not finite.
-    norms : list of NormRow
-        Empty if the run has none.
     ending : Ending or None
         None if the run did not end.
-    model_file : Path or None
-        The trained network, or the newest there is of it.
+    running : bool
+        Whether a process was training in the folder when it was read.
     """
 
     path: Path
@@ -126,9 +125,40 @@ class Record:
     description: dict[str, Any]
     environment: Environment
     history: list[dict[str, float | None]]
-    norms: list[NormRow]
     ending: Ending | None
-    model_file: Path | None
+    running: bool
+
+    @cached_property
+    def norms(self) -> list[NormRow]:
+        """Norms after each epoch; empty if the run has none."""
+        rows: list[NormRow] = lines(self.path / NORMS, NormRow)
+        return rows
+
+    @cached_property
+    def model_file(self) -> Path | None:
+        """The trained network, or the newest there is of it."""
+        return newest_model(self.path)
+
+    @cached_property
+    def state(self) -> str:
+        """How the run is.
+
+        "running"; "finished", after its last epoch or by early stopping; "pruned", by a sweep;
+        "failed", without a network, such as by a loss that is not finite; or "interrupted", by a
+        signal, a kill or an error.
+        """
+        ending = self.ending
+        if self.running:
+            return "running"
+        if ending is None or ending.epochs < len(self.history):
+            return "interrupted"
+        if ending.stopped.startswith("pruned"):
+            return "pruned"
+        if not (self.path / FINAL).exists():
+            return "failed"
+        # Gone on with for more epochs, none of which was done.
+        more = not ending.stopped and ending.epochs < self.config.training.epochs
+        return "interrupted" if more or "Ctrl-C" in ending.stopped else "finished"
 
     @property
     def monitor(self) -> str | None:
@@ -137,19 +167,29 @@ class Record:
         named = self._named
         return named.monitor if named and named.monitor in last else default_monitor(last)
 
-    @property
-    def best(self) -> dict[str, float | None] | None:
-        """The row of the best epoch, as the training itself found it."""
+    @cached_property
+    def rule(self) -> Best | None:
+        """How the best epoch is found, if there is something to go by."""
         monitor, named = self.monitor, self._named
         if monitor is None:
             return None
         default = Best(monitor, "auto")
         rule = named if named is not None and named.monitor == monitor else default
         try:
-            found = direction(rule.direction, monitor, directions(self._metrics))
+            found = direction(rule.direction, monitor, self.larger_is_better)
         except ArgumentError:  # the metric's class is not here, and the run is an old one
             return None
-        return replace(rule, direction=found).find(self.history)
+        return replace(rule, direction=found)
+
+    @cached_property
+    def best(self) -> dict[str, float | None] | None:
+        """The row of the best epoch, as the training itself found it."""
+        return None if self.rule is None else self.rule.find(self.history)
+
+    @property
+    def larger_is_better(self) -> dict[str, bool | None]:
+        """Whether larger is better, by the name of a log; None, or no entry, is unknown."""
+        return directions(self._metrics)
 
     @property
     def _named(self) -> Best | None:
@@ -192,8 +232,9 @@ def read_run(path: Path) -> Record:
     ------
     ConfigError
         If it is no such folder.
-    DataFileError, ModelFileError
-        If one of its files is damaged; the message names it.
+    DataFileError
+        If one of its files is damaged; the message names it. Norms and networks are looked at when
+        they are asked for.
     """
     require_run(path)
     ending = path / EVALUATION
@@ -209,9 +250,8 @@ def read_run(path: Path) -> Record:
         config.plain(),
         here,
         history(path / HISTORY),
-        lines(path / NORMS, NormRow),
         whole(ending, Ending) if ending.exists() else None,
-        newest_model(path),
+        is_locked(path),
     )
 
 
@@ -275,24 +315,3 @@ def decode(place: object, text: bytes, kind: Any) -> Any:
         return typed(kind, json.loads(text.decode()), ignore_unknown=True)
     except (ValueError, RecursionError) as error:
         raise DataFileError(f"{place}: damaged: {error}") from error
-
-
-def flat(value: Any, place: str = "") -> dict[str, Any]:
-    """Return the leaves of a configuration by their paths, such as "training.epochs".
-
-    Examples
-    --------
-    >>> flat({"a": {"b": 1}, "c": [{"d": 2}, 3], "e": []})
-    {'a.b': 1, 'c[0].d': 2, 'c[1]': 3, 'e': []}
-    """
-    items: list[tuple[str, Any]]
-    if isinstance(value, Mapping) and value:
-        items = [(f"{place}.{key}" if place else str(key), item) for key, item in value.items()]
-    elif isinstance(value, list) and value:
-        items = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
-    else:
-        return {place: value}
-    found: dict[str, Any] = {}
-    for inner, item in items:
-        found |= flat(item, inner)
-    return found

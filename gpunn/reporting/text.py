@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-__all__ = ["SPACE", "duration", "number_text"]
+from gpunn.differences import ABSENT
+
+__all__ = ["SPACE", "duration", "number_text", "setting_text"]
 
 SPACE = "\N{NO-BREAK SPACE}"
 """Between a number and its unit."""
@@ -30,6 +32,29 @@ def number_text(value: Any, name: str = "") -> str:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return f"{int(value):,}" if abs(value) < 1e15 else f"{value:.4g}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def setting_text(value: Any) -> str:
+    """Return a value of a configuration in one line, as it is and not rounded.
+
+    Examples
+    --------
+    >>> setting_text(0.0012345), setting_text(None), setting_text(True), setting_text(ABSENT)
+    ('0.0012345', 'none', 'true', '–')
+    >>> setting_text({"name": "cosine", "rate": 0.1}), setting_text([{"name": "dense"}, "relu"])
+    ('cosine (rate 0.1)', '[dense, relu]')
+    """
+    if value is ABSENT:
+        return "–"
+    if isinstance(value, list):
+        return f"[{', '.join(map(setting_text, value))}]"
+    if isinstance(value, dict):
+        rest = ", ".join(f"{key} {setting_text(it)}" for key, it in value.items() if key != "name")
+        named = str(value.get("name", ""))
+        return f"{named} ({rest})" if rest and named else named or rest
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def duration(seconds: float) -> str:

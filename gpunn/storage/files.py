@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 import weakref
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +24,7 @@ __all__ = [
     "append",
     "confined",
     "holds",
+    "is_locked",
     "json_bytes",
     "make_folder",
     "remove_leftovers",
@@ -32,6 +34,9 @@ __all__ = [
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
 """Pattern of the temporary files that killed writers leave; {} is a pattern of the file's name."""
+
+TRIES = 5
+"""How often a lock is asked for; who only looks whether there is one has it for a moment."""
 
 
 def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
@@ -215,20 +220,41 @@ class FolderLock:
         descriptor = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, descriptor)
         """Release the lock; a second call does nothing."""
-        if not lock(descriptor):
-            self.release()
-            raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
+        for _ in range(TRIES):
+            if lock(descriptor):
+                return
+            time.sleep(0.01)
+        self.release()
+        raise BlockingIOError(errno.EWOULDBLOCK, "somebody else has the folder", str(folder))
 
 
-def lock(descriptor: int) -> bool:
+def is_locked(folder: Path) -> bool:
+    """Return whether somebody has a `FolderLock`; False on a file system without locks.
+
+    Raises
+    ------
+    OSError
+        If the folder can't be opened.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Shared, so that those who only look don't see each other.
+        return not lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder until it is closed; return False if it is locked already.
 
-    On a file system without locks this does nothing and returns True.
+    On a file system without locks this does nothing and returns True. Shared locks keep out only
+    those that are not shared.
     """
     try:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except (ImportError, OSError):

@@ -232,9 +232,22 @@ def test_names_are_only_names(whole_page):
 def test_several_runs(digits_run, wider_run):
     document = page(digits_run, wider_run)
     differs = numbers(document.cards()["What differs"])
-    assert differs == [["model.layers[1].units", "16", "24"], ["training.epochs", "3", "2"]]
-    runs = numbers(document.cards()["Runs"])
-    assert [row[0] for row in runs] == ["digits", "wider"]
+    assert differs == [["model.layers.1.units", "16", "24"], ["training.epochs", "3", "2"]]
+    card = document.cards()["Runs"]
+    accuracies = {
+        name: read_run(run).best["val_accuracy"]
+        for name, run in (("digits", digits_run), ("wider", wider_run))
+    }
+    best, other = sorted(accuracies, key=accuracies.get, reverse=True)
+    assert accuracies[best] > accuracies[other]
+    assert [row[:3] for row in numbers(card)] == [
+        [f"{best}, best", "finished", f"{100 * accuracies[best]:.2f}\xa0%"],
+        [other, "finished", f"{100 * accuracies[other]:.2f}\xa0%"],
+    ]
+    assert "Ranked by val_accuracy, of validation rows" in card.text
+    assert "may be others" not in card.text
+    headings = [one.text for one in document.root.all("h2")]
+    assert sorted(headings) == sorted(["Comparison", f"Best by validation: {best}", other])
     chart = document.charts()["compare-accuracy"]
     assert [row[0] for row in numbers(chart)] == ["1", "2", "3"]
     assert numbers(chart)[2][2] == "–"
@@ -247,7 +260,7 @@ def test_the_same_run_twice(digits_run, tmp_path):
     document = page(digits_run, tmp_path / "digits")
     assert "Nothing: the configurations are the same." in document.root.text
     names = [row[0] for row in numbers(document.cards()["Runs"])]
-    assert names == [str(digits_run), str(tmp_path / "digits")]
+    assert names == [f"{digits_run}, best", str(tmp_path / "digits")]  # the first of equal ones
 
 
 # ------------------------------------------------------------------------- what is missing

@@ -5,6 +5,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import types
 from contextlib import suppress
 
 import pytest
@@ -17,6 +18,8 @@ from gpunn.storage.files import (
     append,
     confined,
     holds,
+    is_locked,
+    lock,
     make_folder,
     remove_leftovers,
     write_atomically,
@@ -303,3 +306,15 @@ def test_a_lock_is_one_process_s(tmp_path):
         FolderLock(tmp_path)
     del second
     FolderLock(tmp_path).release()
+
+
+def test_who_looks_for_a_moment_keeps_nobody_out(tmp_path, monkeypatch):
+    looking = os.open(tmp_path, os.O_RDONLY)
+    assert lock(looking, shared=True)
+    assert not is_locked(tmp_path)  # by others who look
+    pause = types.SimpleNamespace(sleep=lambda seconds: os.close(looking))
+    monkeypatch.setattr("gpunn.storage.files.time", pause)
+    held = FolderLock(tmp_path)
+    assert is_locked(tmp_path)
+    held.release()
+    assert not is_locked(tmp_path)

@@ -1,0 +1,194 @@
+"""`gpunn runs`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpunn.cli.text import aligned, printable, short_names
+
+if TYPE_CHECKING:
+    from gpunn.reporting.ranking import Ranking
+    from gpunn.reporting.runs import Run
+
+__all__ = ["runs"]
+
+WIDEST = 32
+"""Characters of a cell."""
+
+PROBLEMS = 10
+"""Folders that can't be read which are told of one by one."""
+
+
+@click.command(short_help="List the runs in a folder, the best by validation first.")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+@click.option(
+    "--where",
+    metavar="CONDITION",
+    multiple=True,
+    help="Only runs of which this is true, such as optimizer.name=adam, state=finished or "
+    "'val_accuracy>=0.9'. May be given several times.",
+)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    help="Order by a column, a metric or a setting, such as started, val_loss or batch_size.  "
+    "[default: the best first]",
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with whole numbers and paths.")
+def runs(
+    folder: Path, where: tuple[str, ...], sort: str | None, reverse: bool, as_json: bool
+) -> None:
+    """List the runs in FOLDER and in folders of it, such as sweeps, the best by validation first.
+
+    FOLDER is by default "runs". Metrics are those of validation rows at each run's best epoch; the
+    test part has no say in the order. What differs in the configurations is shown beside them.
+
+    A key is a column (run, state, epoch, epochs, seconds, started), a metric, or the end of a
+    setting's path, such as batch_size or layers.1.units.
+    """
+    from gpunn.reporting.runs import Condition, find_runs, ordered, rank_runs
+
+    conditions = [Condition(text) for text in where]
+    found, problems = find_runs(folder)
+    for text in problems[:PROBLEMS]:
+        click.echo(f"Left out: {printable(text)}", err=True)
+    if len(problems) > PROBLEMS:
+        click.echo(f"Left out: {len(problems) - PROBLEMS} more that can't be read", err=True)
+    total = len(found)
+    for condition in conditions:
+        found = condition.chosen(found)
+    ranking = rank_runs(found)
+    best = None if ranking is None else found[ranking.best]
+    found = ordered(found, ranking, sort, reverse)
+    if as_json:
+        content = description(folder, found, ranking, best, problems)
+        click.echo(json.dumps(content, indent=2, allow_nan=False))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    shown = [
+        *lines(found, best, ranking, width),
+        *conclusion(folder, found, total, ranking, best),
+    ]
+    click.echo("\n".join(map(printable, shown)))
+
+
+def lines(
+    runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
+) -> list[str]:
+    """Return a table of runs, with as many settings that differ as its width has room for."""
+    from gpunn.reporting.runs import settings_that_differ
+    from gpunn.reporting.text import duration, setting_text
+
+    if not runs:
+        return []
+    first = [] if ranking is None else [ranking.metric]
+    metrics = list(dict.fromkeys([*first, *(name for run in runs for name in run.metrics)]))
+    rows = [["run", "state", *metrics, "epoch", "time"]]
+    for run in runs:
+        columns = run.columns
+        done, planned = columns["epochs"], run.record.config.training.epochs
+        epochs = str(done) if done == planned else f"{done}/{planned}"
+        if columns["epoch"] is not None:
+            epochs = f"{columns['epoch']} of {epochs}"
+        figures = (run.metrics.get(name) for name in metrics)
+        rows.append(
+            [
+                shortened(f"{run.name} *" if run is best else run.name, keep_end=True),
+                run.record.state,
+                *("" if value is None else f"{value:.4g}" for value in figures),
+                epochs,
+                duration(run.record.seconds),
+            ]
+        )
+    differing = [pair for pair in settings_that_differ(runs) if pair[0] != "training.epochs"]
+    taken = sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True))
+    hidden = []
+    names = short_names([path.removesuffix(".name") for path, _ in differing])
+    for (path, values), name in zip(differing, names, strict=True):
+        cells = [name, *(shortened(setting_text(value)) for value in values)]
+        size = max(map(len, cells))
+        if width is not None and taken + size > width:
+            hidden.append(path)
+            continue
+        taken += size + 2
+        for row, cell in zip(rows, cells, strict=True):
+            row.append(cell)
+    table = aligned(rows, {0, 1})
+    if hidden:
+        table.append(f"No room for what differs in: {', '.join(hidden)}; see --json")
+    return [*table, ""]
+
+
+def shortened(text: str, keep_end: bool = False) -> str:
+    """Return text that is no longer than a cell."""
+    if len(text) <= WIDEST:
+        return text
+    return f"…{text[1 - WIDEST :]}" if keep_end else f"{text[: WIDEST - 1]}…"
+
+
+def conclusion(
+    folder: Path, runs: Sequence[Run], total: int, ranking: Ranking | None, best: Run | None
+) -> list[str]:
+    """Return how many runs there are, and which one is the best."""
+    if not total:
+        return [f"{folder}: there are no runs in this folder."]
+    states = Counter(run.record.state for run in runs)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    chosen = f"{len(runs)} of {total}" if len(runs) < total else str(total)
+    said = [f"{chosen} run{'s' if total > 1 else ''}{f' ({counts})' if counts else ''}."]
+    if ranking is not None and best is not None:
+        said.append(
+            f"Best by validation (*): {best.record.path}, {ranking.metric} "
+            f"{best.metrics[ranking.metric]:.6g} in epoch {best.columns['epoch']}."
+        )
+        if ranking.unlike:
+            said.append(
+                f"The runs differ in {', '.join(ranking.unlike)}, so their validation rows may be "
+                "others."
+            )
+    return said
+
+
+def description(
+    folder: Path,
+    runs: Sequence[Run],
+    ranking: Ranking | None,
+    best: Run | None,
+    problems: Sequence[str],
+) -> dict[str, Any]:
+    """Return everything as JSON types."""
+    from gpunn.differences import ABSENT
+    from gpunn.reporting.runs import settings_that_differ
+
+    settings: list[dict[str, Any]] = [{} for _ in runs]
+    for path, values in settings_that_differ(runs):
+        for own, value in zip(settings, values, strict=True):
+            if value is not ABSENT:
+                own[path] = value
+    return {
+        "folder": str(folder),
+        "metric": None if ranking is None else ranking.metric,
+        "direction": None if ranking is None else ranking.direction,
+        "best": None if best is None else best.name,
+        "runs": [
+            {
+                **run.columns,
+                "path": str(run.record.path),
+                "planned_epochs": run.record.config.training.epochs,
+                "stopped": "" if run.record.ending is None else run.record.ending.stopped,
+                "metrics": run.metrics,
+                "settings": own,
+            }
+            for run, own in zip(runs, settings, strict=True)
+        ],
+        "left_out": list(problems),
+    }

@@ -1,0 +1,328 @@
+"""The runs in a folder: how good each is by validation, how it is, and in what they differ."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gpunn.differences import varying
+from gpunn.errors import ArgumentError, ConfigError, GpunnError
+from gpunn.experiment.files import CONFIG, HISTORY
+from gpunn.monitor import VALIDATION
+from gpunn.reporting.ranking import Ranking, rank
+from gpunn.reporting.records import Record, read_run
+
+__all__ = ["Condition", "Run", "find_runs", "ordered", "rank_runs", "settings_that_differ"]
+
+DEPTH = 4
+"""Folders within folders down to which runs are looked for."""
+
+COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
+"""What a run can be told by beside its metrics and settings."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in a folder of runs.
+
+    Attributes
+    ----------
+    name : str
+        Path of its folder, from that of all.
+    record : Record
+    """
+
+    name: str
+    record: Record
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Finite metrics of validation rows at the best epoch; without a best, at the last one.
+
+        Those of the training rows, where there are no validation rows.
+        """
+        rows = self.record.history
+        row = self.record.best or (rows[-1] if rows else {})
+        validated = any(name.startswith(VALIDATION) for name in row)
+        beside = ("epoch", "learning_rate", "seconds", "samples_per_second")
+        return {
+            name: value
+            for name, value in row.items()
+            if value is not None and name not in beside and name.startswith(VALIDATION) == validated
+        }
+
+    @cached_property
+    def columns(self) -> dict[str, Any]:
+        """The values of `COLUMNS`."""
+        record = self.record
+        best = record.best or {}
+        values = (
+            self.name,
+            record.state,
+            None if best.get("epoch") is None else int(best["epoch"] or 0),
+            len(record.history),
+            record.seconds,
+            record.environment.started or None,
+        )
+        return dict(zip(COLUMNS, values, strict=True))
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The leaves of its configuration by their paths, such as "training.epochs"."""
+        return dict(leaves(self.record.description))
+
+    def get(self, key: str) -> Any:
+        """Return a column, a metric or a setting, of a table its name; None if there is none."""
+        for values in (self.columns, self.metrics, self.settings):
+            if key in values:
+                return values[key]
+        return self.settings.get(f"{key}.name")
+
+
+def leaves(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield (path, value) of all that is neither a table nor a list.
+
+    A constant schedule is its number.
+
+    Examples
+    --------
+    >>> dict(leaves({"a": {"b": 1}, "c": [{"d": 2}], "e": {"name": "constant", "rate": 3}}))
+    {'a.b': 1, 'c.0.d': 2, 'e': 3}
+    """
+    if isinstance(value, dict) and value.get("name") == "constant" and "rate" in value:
+        value = value["rate"]
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from leaves(item, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, value
+
+
+def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
+    """Read the runs in a folder and in folders of it, such as sweeps.
+
+    Parameters
+    ----------
+    folder : Path
+        Hidden folders in it are left out, and what is more than four levels down.
+
+    Returns
+    -------
+    runs : list of Run
+        By their names.
+    problems : list of str
+        What could not be read: folders, and runs with a damaged file. Each names its path.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: expected a folder with runs; there is no such folder")
+    runs: list[Run] = []
+    problems: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        problems.append(f"{error.filename}: {error.strerror or error}")
+
+    for place, inner, files in os.walk(folder, onerror=unreadable):
+        here = Path(place)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        depth = len(here.relative_to(folder).parts)
+        if CONFIG in files or HISTORY in files or depth == DEPTH:
+            inner.clear()
+        if CONFIG in files:
+            try:
+                record = read_run(here)
+            except (GpunnError, OSError) as error:
+                problems.append(str(error))
+            else:
+                runs.append(Run(str(here.relative_to(folder)) if depth else record.name, record))
+        elif HISTORY in files:
+            problems.append(f"{here}: a run without its {CONFIG}, which tells what was trained")
+    return sorted(runs, key=lambda run: run.name), problems
+
+
+def rank_runs(runs: Sequence[Run]) -> Ranking | None:
+    """Rank runs by validation; see `gpunn.reporting.ranking.rank`."""
+    return rank([run.record for run in runs])
+
+
+def settings_that_differ(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
+    """Return (path, the value of each run) of the settings in which runs differ."""
+    return list(varying([constants_as_numbers(run.record.description) for run in runs]))
+
+
+def constants_as_numbers(value: Any) -> Any:
+    """Return a configuration with each constant schedule as its number."""
+    if isinstance(value, list):
+        return [constants_as_numbers(item) for item in value]
+    if isinstance(value, dict):
+        if value.get("name") == "constant" and "rate" in value:
+            return value["rate"]
+        return {key: constants_as_numbers(item) for key, item in value.items()}
+    return value
+
+
+# ------------------------------------------------------------------------ choosing and sorting
+
+
+def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
+    """Return what a key stands for: a column, a metric, or the path of a setting that ends so.
+
+    Of several settings it is the one in which the runs differ.
+
+    Raises
+    ------
+    ArgumentError
+        If no run has it, or it can mean several settings.
+    """
+    path = re.sub(r"\[(\d+)\]", r".\1", key)
+    if path == "time":
+        return "seconds"
+    if path in COLUMNS or any(path in run.metrics for run in runs):
+        return path
+    known = list(dict.fromkeys(name for run in runs for name in run.settings))
+    for end in (path, f"{path}.name"):
+        found = [name for name in known if f".{name}".endswith(f".{end}")]
+        if len(found) > 1 and end not in found:
+            differing = [
+                name for name in found if len({repr(run.settings.get(name)) for run in runs}) > 1
+            ]
+            found = differing if len(differing) == 1 else found
+        if end in found or len(found) == 1:
+            return end if end in found else found[0]
+        if found:
+            raise ArgumentError(
+                f"{argument}: {key!r} can mean {', '.join(found[:6])}; write more of the path"
+            )
+    columns = dict.fromkeys([*COLUMNS, *(name for run in runs for name in run.metrics)])
+    ends = {name.rpartition(".")[2]: name for name in known}
+    nearest = difflib.get_close_matches(path, [*columns, *known, *ends], n=1)
+    meant = f"did you mean {ends.get(nearest[0], nearest[0])!r}? " if nearest else ""
+    raise ArgumentError(
+        f"{argument}: no run has {key!r}; {meant}(valid: {', '.join(columns)}, and the settings of "
+        "a run's config.json, such as training.batch_size)"
+    )
+
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What runs are chosen by, such as "optimizer.name=adam" or "val_accuracy>=0.9".
+
+    Attributes
+    ----------
+    text : str
+        As it was given.
+    """
+
+    text: str
+    key: str = field(init=False)
+    _compare: Callable[[Any, Any], Any] = field(init=False)
+    _value: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", self.text)
+        if found is None:
+            raise ArgumentError(
+                f"where: expected a key, one of {' '.join(OPERATORS)}, and a value, such as "
+                f"optimizer.name=adam; got {self.text!r}"
+            )
+        key, sign, text = found.groups()
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "_compare", OPERATORS[sign])
+        object.__setattr__(self, "_value", plain_value(text))
+
+    def chosen(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the runs of which it is true.
+
+        A run without such a value is only chosen by "!=".
+
+        Raises
+        ------
+        ArgumentError
+            If no run has such a value, or more or less is asked of what is no number.
+        """
+        if not runs:
+            return []
+        key = full_key(self.key, runs, "where")
+        return [run for run in runs if self._holds(run.get(key))]
+
+    def _holds(self, value: Any) -> bool:
+        unequal = self._compare is operator.ne
+        if value is None or self._compare in (operator.eq, operator.ne):
+            same = value == self._value or str(value) == str(self._value)
+            return same != unequal if self._compare in (operator.eq, operator.ne) else False
+        try:
+            return bool(self._compare(value, self._value))
+        except TypeError:
+            raise ArgumentError(
+                f"where: {self.text!r} compares {value!r} with {self._value!r}; more and less is "
+                "for two numbers or two texts"
+            ) from None
+
+
+def plain_value(text: str) -> Any:
+    """Return a number, truth value or quoted text in TOML; else the text as it is.
+
+    Examples
+    --------
+    >>> plain_value("0.1"), plain_value("true"), plain_value("adam"), plain_value("none")
+    (0.1, True, 'adam', None)
+    """
+    if text == "none":
+        return None
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return found["value"] if len(found) == 1 else text
+
+
+def ordered(
+    runs: Sequence[Run], ranking: Ranking | None, key: str | None, reverse: bool
+) -> list[Run]:
+    """Return runs sorted by a column, metric or setting, by default the best first.
+
+    A metric of which larger is better is sorted with the largest first. Runs without a value come
+    last, in either direction.
+
+    Raises
+    ------
+    ArgumentError
+        If no run has such a key.
+    """
+    if key is None:
+        found = list(runs) if ranking is None else [runs[place] for place in ranking.order]
+        return found[::-1] if reverse else found
+    if not runs:
+        return []
+    key = full_key(key, runs, "sort")
+    larger = any(run.record.larger_is_better.get(key) for run in runs if key in run.metrics)
+    having = [run for run in runs if run.get(key) is not None]
+    numbers = all(isinstance(run.get(key), (int, float)) for run in having)
+    having.sort(
+        key=lambda run: run.get(key) if numbers else str(run.get(key)),
+        reverse=reverse != larger,
+    )
+    return having + [run for run in runs if run.get(key) is None]
