@@ -84,7 +84,13 @@ class Configurable:
         return super().__new__(cls)
 
     def config(self) -> dict[str, Any]:
-        """Return `{"name": ..., parameter: value, ...}` in JSON types."""
+        """Return the object's name and parameters.
+
+        Returns
+        -------
+        dict
+            `{"name": ..., parameter: value, ...}`, in JSON types.
+        """
         described = {field.name: _plain(getattr(self, field.name)) for field in _fields(self)}
         return {"name": self.name, **described}
 
@@ -92,20 +98,48 @@ class Configurable:
     # a NumPy float64 would make float32 arrays float64, and most NumPy numbers are no JSON.
 
     def require_number(self, parameter: str, **limits: float) -> None:
-        """Check a parameter with `check_number` and keep it as a float."""
+        """Check a parameter with `check_number` and keep it as a float.
+
+        Parameters
+        ----------
+        parameter : str
+            Which one.
+        **limits : float
+            Those of `check_number`: at_least, above, at_most or below.
+        """
         self._keep(parameter, check_number(parameter, getattr(self, parameter), **limits))
 
     def require_fraction(self, parameter: str) -> None:
-        """Check a parameter with `check_fraction` and keep it as a float."""
+        """Check a parameter with `check_fraction` and keep it as a float.
+
+        Parameters
+        ----------
+        parameter : str
+            Which one.
+        """
         self._keep(parameter, check_fraction(parameter, getattr(self, parameter)))
 
     def require_integer(self, parameter: str, *, at_least: int = 1) -> None:
-        """Check a parameter with `check_integer` and keep it as an int."""
+        """Check a parameter with `check_integer` and keep it as an int.
+
+        Parameters
+        ----------
+        parameter : str
+            Which one.
+        at_least : int
+            The smallest value that is allowed.
+        """
         value = check_integer(parameter, getattr(self, parameter), at_least=at_least)
         self._keep(parameter, value)
 
     def require_flag(self, parameter: str) -> None:
-        """Check a parameter with `check_flag` and keep it as a bool."""
+        """Check a parameter with `check_flag` and keep it as a bool.
+
+        Parameters
+        ----------
+        parameter : str
+            Which one.
+        """
         self._keep(parameter, check_flag(parameter, getattr(self, parameter)))
 
     def _keep(self, parameter: str, value: Any) -> None:

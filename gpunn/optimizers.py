@@ -5,14 +5,14 @@ knows nothing of the network's shape, and a copied model trains on correctly. Th
 the reference: a backend may compute a built-in optimizer in one fused pass, and is tested against
 them. A new optimizer is a subclass with `slots` and `update`.
 
-Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019):
+Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
     values <- values * (1 - learning_rate * weight_decay), then the update,
 
 which leaves out biases and normalisation parameters unless `decay_all` is set. Layers may have
 factors of both numbers (`Layer.learning_rate_factor`, `weight_decay_factor`). An L2 penalty
 applies to the same parameters W, whatever their factor, but as part of the loss, so that it enters
-the gradient:
+the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """

@@ -1,6 +1,6 @@
 """Conversion of plain data from TOML or JSON to typed objects, which checks each value once.
 
-A dataclass's annotations are the schema, limits included:
+A dataclass's annotations are the schema, limits included::
 
     @dataclass(frozen=True, kw_only=True)
     class Training:

@@ -1,7 +1,7 @@
 """Experiments as TOML files, read into typed objects.
 
 A configuration says what is trained on what and how; `gpunn train` runs it. It has three keys at
-the top, which may be left out, and three tables:
+the top, which may be left out, and three tables::
 
     backend = "auto"
     seed = 0

@@ -81,9 +81,10 @@ class RunFolder(Callback):
     training ends, however it ends. If the process is killed before that, the run resumes from an
     earlier checkpoint and trains that epoch again.
 
-    No other process can train in the folder until this one leaves the context, or ends:
+    No other process can train in the folder until this one leaves the context, or ends::
 
-        with RunFolder(path) as folder: ...
+        with RunFolder(path) as folder:
+            ...
 
     Parameters
     ----------

@@ -55,6 +55,25 @@ def operations_only(method: F) -> F:
     Such a method is called once, and the operations that it calls are recorded for all steps. What
     it computes in another way (functions of `xp`, arithmetic on arrays) would be missing from the
     recording. A layer with a method that lacks the mark is called in every step of training.
+
+    Parameters
+    ----------
+    method : function
+        A layer's `forward` or `backward`.
+
+    Returns
+    -------
+    function
+        The same one, marked.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> @gpunn.layers.operations_only
+    ... def forward(self, x, workspace):
+    ...     y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+    ...     workspace.backend.rescale(x, 0.5, 0.0, y)
+    ...     return y
     """
     # The method itself, since functools.wraps copies the mark to methods that do more.
     method.operations_only = method  # type: ignore[attr-defined]
@@ -91,6 +110,32 @@ class Layer(Configurable):
         training targets.
     after_loss : bool
         Whether it comes after the loss (`gpunn.layers.outputs`), so that training goes without.
+
+    See Also
+    --------
+    Dense : The layer that most networks consist of.
+    Chain : Layers within a layer.
+
+    Examples
+    --------
+    A layer of one's own; docs/extending.md has one with parameters:
+
+    >>> from dataclasses import dataclass
+    >>> import gpunn
+    >>> @dataclass(eq=False)
+    ... class Halve(gpunn.layers.Layer):
+    ...     name = "halve"
+    ...
+    ...     def forward(self, x, workspace):
+    ...         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+    ...         y[...] = 0.5 * x
+    ...         return y
+    ...
+    ...     def backward(self, x, y, gradient, workspace, wants_input_gradient):
+    ...         gradient *= 0.5  # dL/dx = 0.5 dL/dy
+    ...         return gradient
+    >>> gpunn.Sequential([Halve()], 2, backend="numpy").predict([[1.0, 3.0]]).tolist()
+    [[0.5, 1.5]]
     """
 
     beside_fields = frozenset(("values", "gradients", "key", "f"))
@@ -149,6 +194,16 @@ class Layer(Configurable):
     def output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of one row of the output, from that of the input.
 
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one row of x, such as (784,).
+
+        Returns
+        -------
+        tuple of int
+            That of y; by default the same.
+
         Raises
         ------
         ArgumentError
@@ -157,7 +212,13 @@ class Layer(Configurable):
         return input_shape
 
     def children(self) -> Mapping[str, Layer]:
-        """Return the layers that this one consists of or contains, by their labels."""
+        """Return the layers that this one consists of or contains, by their labels.
+
+        Returns
+        -------
+        mapping of str to Layer
+            Empty by default. Labels are unique, and contain no dot.
+        """
         return {}
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -165,6 +226,16 @@ class Layer(Configurable):
 
         By default those of its children, by names such as "dense_1.weights", as if each child took
         this layer's own input.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one row of x.
+
+        Returns
+        -------
+        list of ParameterSpec
+            Name, shape and initializer of each, and whether it is trained and decays.
         """
         return [
             replace(spec, name=f"{label}.{spec.name}")
@@ -173,7 +244,16 @@ class Layer(Configurable):
         ]
 
     def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
-        """Keep the views of the parameters; called once, by the network."""
+        """Keep the views of the parameters; called once, by the network.
+
+        Parameters
+        ----------
+        values, gradients : mapping of str to array
+            Views of this layer's part of the network's vectors, by the names that `parameters`
+            declared.
+        key : int
+            The 32-bit number that dropout masks are hashed from.
+        """
         self.values, self.gradients, self.key = values, gradients, key
         for index, (label, child) in enumerate(self.children().items()):
             child_key = int(generator(key, "dropout", index).integers(2**32))
@@ -198,6 +278,11 @@ class Layer(Configurable):
             The training rows; None is all of them.
         dtype : {"float32", "float64"}
             The network's dtype. The values must be representable in it.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            The buffers' new values; none by default.
         """
         return {}
 
@@ -206,14 +291,43 @@ class Layer(Configurable):
     ) -> Mapping[str, np.ndarray]:
         """Return, by name, the values of buffers that are computed from the training targets.
 
-        As `adapt`, but from y, of shape (rows, *output shape of the network).
+        Called once, before training.
+
+        Parameters
+        ----------
+        y : array, shape (rows, *output shape of the network)
+            On the host. A memory map may be larger than the memory, so read it in chunks.
+        indices : array of int64 or None
+            The training rows; None is all of them.
+        dtype : {"float32", "float64"}
+            The network's dtype. The values must be representable in it.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            The buffers' new values; none by default.
         """
         return {}
 
     def fit_inputs(
         self, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
     ) -> Mapping[str, np.ndarray]:
-        """Earlier name of `adapt`."""
+        """Earlier name of `adapt`.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input shape)
+            As for `adapt`.
+        numbers : array of int64 or None
+            What `adapt` calls `indices`.
+        dtype : {"float32", "float64"}
+            As for `adapt`.
+
+        Returns
+        -------
+        mapping of str to ndarray
+            What `adapt` returns.
+        """
         return Layer.adapt(self, X, numbers, dtype)  # of subclasses: see `__init_subclass__`
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -222,19 +336,39 @@ class Layer(Configurable):
         Parameters
         ----------
         x : ndarray of float64, shape (rows, *input shape)
+            Inputs of the layer, on the host.
         values : mapping of str to ndarray of float64
             Its parameters.
 
         Returns
         -------
         ndarray of float64, shape (rows, *units)
+            Such as x W of `Dense`.
+
+        Raises
+        ------
+        ArgumentError
+            If the layer does not define it, as by default.
         """
         raise ArgumentError(
             f"{self.name}: can't have initial values that depend on data; it must define linear"
         )
 
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        """Return y = f(x), in a buffer of the workspace."""
+        """Return y = f(x), in a buffer of the workspace.
+
+        Parameters
+        ----------
+        x : array, shape (rows, *input shape)
+            A batch, of the network's dtype unless `takes_integers`.
+        workspace : Workspace
+            Buffers, the backend, and whether this is training.
+
+        Returns
+        -------
+        array, shape (rows, *output shape)
+            y, or x itself if the layer changes nothing.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def backward(
@@ -258,11 +392,22 @@ class Layer(Configurable):
         wants_input_gradient : bool
             False if dL/dx is not used, so that it need not be computed: no layer below has
             parameters.
+
+        Returns
+        -------
+        array, shape of x
+            dL/dx; not looked at unless `wants_input_gradient`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define backward")
 
     def config(self) -> dict[str, Any]:
-        """Return the layer's arguments in JSON types."""
+        """Return the layer's arguments in JSON types.
+
+        Returns
+        -------
+        dict
+            "name", and what differs from the defaults of `label` and the two factors, and all else.
+        """
         described = super().config()
         for name, default in (("label", ""), ("learning_rate_factor", 1.0)):
             if described[name] == default:
@@ -273,6 +418,16 @@ class Layer(Configurable):
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
         """Return what this layer, or one within it, declares, with the factors of all these layers.
+
+        Parameters
+        ----------
+        spec : ParameterSpec
+            A trainable parameter, by its name within this layer.
+
+        Returns
+        -------
+        ParameterSpec
+            The same, with its rates multiplied.
 
         Raises
         ------
@@ -297,6 +452,16 @@ class Layer(Configurable):
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
         """Return what `parameters` declares, with the factors of this layer and those within it.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one row of x.
+
+        Returns
+        -------
+        list of ParameterSpec
+            As of `parameters`.
 
         Raises
         ------
@@ -340,9 +505,9 @@ def with_numbers(adapt: Callable[..., Any]) -> Callable[..., Any]:
     def fit_inputs(
         self: Layer, X: HostArray, numbers: np.ndarray | None = None, dtype: str = "float32"
     ) -> Any:
-        """Earlier name of `adapt`."""
         return adapt(self, X, numbers, dtype)
 
+    fit_inputs.__doc__ = Layer.fit_inputs.__doc__
     return fit_inputs
 
 

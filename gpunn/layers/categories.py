@@ -43,7 +43,13 @@ class Coded(Layer):
             raise ArgumentError(f"sizes: codes are exact up to 2^24; got {max(self.sizes)} of them")
 
     def check_columns(self, input_shape: Shape) -> None:
-        """Raise an ArgumentError unless a row has a code for each of the sizes."""
+        """Raise an ArgumentError unless a row has a code for each of the sizes.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one row.
+        """
         columns = only_vectors(self, input_shape)
         if columns != len(self.sizes):
             raise ArgumentError(
@@ -51,7 +57,20 @@ class Coded(Layer):
             )
 
     def no_input_gradient(self, x: Array, workspace: Workspace) -> Array:
-        """Return zeros."""
+        """Return dL/dx, which is 0.
+
+        Parameters
+        ----------
+        x : array, shape (rows, columns)
+            What `forward` took.
+        workspace : Workspace
+            That of the forward pass.
+
+        Returns
+        -------
+        array, shape of x
+            Zeros.
+        """
         input_gradient = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
         workspace.backend.fill(input_gradient, 0.0)
         return input_gradient
@@ -73,6 +92,29 @@ class OneHot(Coded):
         Whether a column of two categories has one output.
     off, on, second : float or sequence of float
         The outputs' values, or those of each output. Scaling of one-hot outputs is part of them.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a size is less than 2 or more than 2^24, or values are not one number or one an output.
+
+    See Also
+    --------
+    Embedding : Vectors that are learned.
+
+    Examples
+    --------
+    A column of two categories, and one of three:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.OneHot([3, 4])], 2, backend="numpy")
+    >>> model.predict([[2.0, 1.0], [0.0, 3.0]]).tolist()
+    [[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
 
     binary_as_sign: bool = True
@@ -147,13 +189,13 @@ class Levels(Initializer):
 
 @dataclass(eq=False)
 class Embedding(Coded):
-    """y = [T_1[c_1] | T_2[c_2] | ...]: for each column of codes, its code's row of a table.
+    """Learned vectors for categories: y = [T_1[c_1] | T_2[c_2] | ...].
 
-    A table has a row of `dimension` numbers for each code, 0 included (Guo & Berkhahn 2016, "Entity
-    Embeddings of Categorical Variables"). All tables are one parameter, one below the other. The
-    chain rule is dL/dT_k[c] = sum of dL/dy, its part for column k, over the rows of code c. The
-    order of that sum is always the same, so runs repeat to the bit on every engine. A code out of
-    range counts as 0.
+    y has, for each column of codes, its code's row of a table. A table has a row of `dimension`
+    numbers for each code, 0 included (Guo & Berkhahn 2016, "Entity Embeddings of Categorical
+    Variables"). All tables are one parameter, one below the other. The chain rule is dL/dT_k[c] =
+    sum of dL/dy, its part for column k, over the rows of code c. The order of that sum is always
+    the same, so runs repeat to the bit on every engine. A code out of range counts as 0.
 
     Parameters
     ----------
@@ -163,6 +205,31 @@ class Embedding(Coded):
         Numbers for each column.
     initializer : str, Initializer or mapping
         Initial values of the tables. "auto" is N(0, 1).
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If a size is less than 2 or more than 2^24, or a row has another number of columns.
+
+    See Also
+    --------
+    OneHot : An output for each category, with nothing to learn.
+
+    Examples
+    --------
+    Two columns with 4 and 3 codes become 2 numbers each:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Embedding([4, 3], dimension=2)], 2, backend="numpy")
+    >>> model.layers[0].values["table"].shape
+    (7, 2)
+    >>> model.predict([[1.0, 2.0], [0.0, 2.0]]).shape
+    (2, 4)
     """
 
     dimension: int = 8

@@ -20,20 +20,38 @@ __all__ = ["Chain", "unique_labels"]
 
 @dataclass(eq=False)
 class Chain(Layer):
-    """y = f_n(... f_2(f_1(x))): layers applied one after the other, as one layer.
+    """Layers applied one after the other, as one layer: y = f_n(... f_2(f_1(x))).
 
-    Made for layers of your own that have a branch: in y = x + f(x), f is a chain. The chain rule
-    is that of `run_backward`: each layer's dL/dx is the dL/dy of the layer before it.
+    Made for layers of your own that have a branch: in y = x + f(x), f is a chain. The chain rule is
+    that of `run_backward`: each layer's dL/dx is the dL/dy of the layer before it.
 
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
         Each takes the output shape of the one before it.
 
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
     Raises
     ------
     ArgumentError
         If there is no layer, or two layers have the same label.
+
+    See Also
+    --------
+    gpunn.Sequential : A whole network of layers.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> chain = gpunn.layers.Chain([gpunn.layers.Dense(8, "relu"), gpunn.layers.Dense(4)])
+    >>> chain.output_shape((3,))
+    (4,)
+    >>> list(chain.children())
+    ['dense_1', 'dense_2']
     """
 
     layers: Sequence[Layer | Mapping[str, Any] | str]

@@ -50,7 +50,7 @@ class Group:
 
 @dataclass(eq=False)
 class ColumnGroups(Layer):
-    """y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...]: ranges of columns through layers of their own.
+    """Ranges of columns through layers of their own: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
 
     The outputs stand side by side, in the order of the groups, each flattened to a vector. Columns
     that belong to no group are not used. The chain rule is that of each group's layers; the
@@ -62,6 +62,11 @@ class ColumnGroups(Layer):
         Each with the key "columns", a pair [start, stop] that leaves out `stop` as slices do;
         "layers", the layers that f consists of, without which the columns are passed on as they
         are; and "label", the group's name within those of its parameters, "group_1" by default.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
 
     Raises
     ------

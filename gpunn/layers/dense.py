@@ -33,11 +33,12 @@ PARAMETRIZATIONS = ("standard", "ntp")
 
 @dataclass(eq=False)
 class Dense(Layer):
-    """y = f(x W + b), with W of shape (inputs, units) and b of shape (units,).
+    """Fully connected layer: y = f(x W + b).
 
-    In the parametrization "ntp" x W is divided by the square root of the number of inputs (Jacot et
-    al. 2018, "Neural Tangent Kernel"): so one learning rate suits layers of all widths. With
-    z = x W + b, of shape (rows, units), the chain rule is
+    W has the shape (inputs, units) and b the shape (units,). They are the parameters "weights" and
+    "biases". In the parametrization "ntp" x W is divided by the square root of the number of inputs
+    (Jacot et al. 2018, "Neural Tangent Kernel"): so one learning rate suits layers of all widths.
+    With z = x W + b, of shape (rows, units), the chain rule is::
 
         dL/dz = dL/dy * f'(z)
         dL/dW = x^T dL/dz
@@ -62,11 +63,37 @@ class Dense(Layer):
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`; zeros for SELU; N(0, 1) with "ntp".
     parametrization : {"standard", "ntp"}
+        Whether x W is taken as it is, or divided by the square root of the number of inputs.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If `units` is not a positive integer, a name is unknown, or rows are not vectors.
+
+    See Also
+    --------
+    Neuron : A view of one unit.
+    MemberDense : The same for members of an ensemble.
 
     Notes
     -----
     docs/explanation/benchmarks.md compares "auto" with the initial values of PyTorch, Keras and
     scikit-learn on real data.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> dense = gpunn.layers.Dense(2, activation="relu")
+    >>> model = gpunn.Sequential([dense], 3, backend="numpy")
+    >>> dense.values["weights"][...] = [[1, -1], [0, 2], [1, 0]]
+    >>> dense.values["biases"][...] = [0.5, -4]
+    >>> model.predict([[1.0, 2.0, 3.0]]).tolist()
+    [[4.5, 0.0]]
     """
 
     units: int
@@ -119,7 +146,18 @@ class Dense(Layer):
         return Neurons(self)
 
     def weight_factor(self, inputs: int) -> float:
-        """Return what x W is multiplied by: 1, or 1 / sqrt(inputs) with "ntp"."""
+        """Return what x W is multiplied by.
+
+        Parameters
+        ----------
+        inputs : int
+            The number of inputs.
+
+        Returns
+        -------
+        float
+            1, or 1 / sqrt(inputs) with "ntp".
+        """
         return 1 / math.sqrt(inputs) if self.parametrization == "ntp" else 1.0
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -188,12 +226,30 @@ def fitting_initializer(activation: Activation) -> Initializer:
 class Neuron:
     """One neuron of a layer: a = f(w . x + b).
 
+    Parameters
+    ----------
+    layer : Dense
+        The layer, within a network.
+    index : int
+        Which of its units, from 0.
+
     Attributes
     ----------
     weights : array, shape (inputs, 1)
         Live view: changing an entry changes the network.
-    bias : array, shape (1, 1)
-        Live view.
+    bias : array of shape (1, 1), or None
+        Live view; None if the layer has no biases.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
+    >>> neuron = model.layers[0].neurons[1]
+    >>> neuron
+    Neuron(3 inputs)
+    >>> neuron.weights[0] = 0.5
+    >>> float(model.layers[0].values["weights"][0, 1])
+    0.5
     """
 
     def __init__(self, layer: Dense, index: int) -> None:

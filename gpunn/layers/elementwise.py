@@ -18,9 +18,31 @@ __all__ = ["Activation", "Dropout", "Flatten", "Rescaling"]
 
 @dataclass(eq=False)
 class Activation(Layer):
-    """y = f(x), elementwise; dL/dx = dL/dy * f'(x).
+    """Activation as a layer of its own: y = f(x), elementwise.
 
-    `Dense(units, activation=...)` does the same in one pass with the bias.
+    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` does the same in one
+    pass with the bias.
+
+    Parameters
+    ----------
+    activation : str, Activation or mapping
+        The function f.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    See Also
+    --------
+    gpunn.activations : The functions that there are.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Activation("relu")], 3, backend="numpy")
+    >>> model.predict([[-1.5, 0.0, 2.0]]).tolist()
+    [[0.0, 0.0, 2.0]]
     """
 
     activation: str | activations.Activation = "relu"
@@ -53,10 +75,11 @@ class Activation(Layer):
 
 @dataclass(eq=False)
 class Dropout(Layer):
-    """y = mask * x / (1 - rate) in training, with a mask of 0 and 1; y = x in inference.
+    """Dropout: y = mask * x / (1 - rate) in training, and y = x in inference.
 
-    Each entry of the mask is 0 with probability `rate` (Srivastava et al. 2014, in the inverted
-    form, which keeps the mean). The chain rule is dL/dx = mask * dL/dy / (1 - rate).
+    The mask consists of 0 and 1. Each entry is 0 with probability `rate` (Srivastava et al. 2014,
+    in the inverted form, which keeps the mean). The chain rule is dL/dx = mask * dL/dy / (1 -
+    rate).
 
     The mask is a hash of (seed, layer, pass, position). So it is the same on every backend, the
     backward pass computes it again instead of storing it, and a resumed run needs no state of a
@@ -66,6 +89,23 @@ class Dropout(Layer):
     ----------
     rate : float or Schedule
         In [0, 1). Probability that an entry is zeroed.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If `rate` is not in [0, 1).
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dropout(0.5)], 3, backend="numpy", seed=0)
+    >>> model.predict([[1.0, 2.0, 3.0]]).tolist()
+    [[1.0, 2.0, 3.0]]
     """
 
     rate: float | Schedule = 0.5
@@ -105,15 +145,35 @@ class Dropout(Layer):
 
 @dataclass(eq=False)
 class Rescaling(Layer):
-    """y = scale * x + offset, with x of any real dtype; dL/dx = scale * dL/dy.
+    """Numbers times a factor, plus a number: y = scale * x + offset.
 
-    Pixels go to the device as uint8, a quarter of the bytes, and become floats there.
+    x may have any real dtype, and dL/dx = scale * dL/dy. Pixels go to the device as uint8, a
+    quarter of the bytes, and become floats there.
 
     Parameters
     ----------
     scale : float
         By default 1 / 255, which maps pixels to [0, 1].
     offset : float
+        What is added, 0 by default.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is not finite.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import numpy as np
+    >>> model = gpunn.Sequential([gpunn.layers.Rescaling()], 3, backend="numpy")
+    >>> print(model.predict(np.array([[0, 51, 255]], dtype=np.uint8)))
+    [[0.  0.2 1. ]]
     """
 
     scale: float = 1 / 255
@@ -148,7 +208,22 @@ class Rescaling(Layer):
 
 @dataclass(eq=False)
 class Flatten(Layer):
-    """Each row becomes a vector, in row-major (C) order: a view, without a copy; dL/dx likewise."""
+    """Rows of any shape as vectors, in row-major (C) order.
+
+    It is a view, without a copy; dL/dx is a view of dL/dy likewise.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], (2, 2), backend="numpy")
+    >>> model.predict([[[1.0, 2.0], [3.0, 4.0]]]).tolist()
+    [[1.0, 2.0, 3.0, 4.0]]
+    """
 
     name = "flatten"
     takes_integers = True

@@ -33,10 +33,10 @@ STARTS: dict[str, Initializer] = {
 
 @dataclass(eq=False)
 class Members(Layer):
-    """y_m = r_m * x: each row once for each member, with factors of the member's own.
+    """Each row once for each member, with factors of the member's own: y_m = r_m * x.
 
     In TabM (Gorishniy et al. 2025) these factors are all that makes members differ at first, and in
-    TabM-mini all that they have of their own but for their last layer. The chain rule is
+    TabM-mini all that they have of their own but for their last layer. The chain rule is::
 
         dL/dr_m = sum over rows of dL/dy_m * x
         dL/dx = sum over members of r_m * dL/dy_m
@@ -51,10 +51,32 @@ class Members(Layer):
         Features that begin with the same factor, such as the numbers of one embedding: how many
         there are in each such chunk, one after the other. By default each feature is one.
 
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If `count` is not positive, `start` is none of these, or chunks don't make up the features.
+
+    See Also
+    --------
+    MemberDense : The layers that follow.
+
     Notes
     -----
     Rows may also have the shape (members, features), each member's own. In training with
     `shuffle_members` the layers in front get so many rows for each member.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> members = gpunn.layers.Members(2, start="ones")
+    >>> model = gpunn.Sequential([members], 3, backend="numpy")
+    >>> model.predict([[1.0, 2.0, 3.0]]).tolist()
+    [[[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]]
     """
 
     count: int
@@ -132,7 +154,7 @@ class Members(Layer):
 class MemberDense(Layer):
     """A fully connected layer of members, for rows of shape (members, inputs).
 
-    For each member m, with W shared by all unless it has an index:
+    For each member m, with W shared by all unless it has an index::
 
         adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
         neither:   y_m = f(x_m W + b)
@@ -157,7 +179,33 @@ class MemberDense(Layer):
         Whether r is one of the adapters: not in the first layer after `Members`, whose factors they
         are.
     initializer, bias_initializer : str, Initializer or mapping
+        Initial values of W and of b.
         "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's `nn.Linear`.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If `units` is not a positive integer, a name is unknown, or rows have no axis of members.
+
+    See Also
+    --------
+    Members : The layer in front, which gives each member its row.
+    gpunn.tabular.tabm : Whole networks of such layers.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layers = [gpunn.layers.Members(4), gpunn.layers.MemberDense(8, "relu")]
+    >>> model = gpunn.Sequential(layers, 3, backend="numpy")
+    >>> model.predict([[1.0, 2.0, 3.0]]).shape
+    (1, 4, 8)
+    >>> {name: values.shape for name, values in layers[1].values.items()}
+    {'weights': (3, 8), 'input_adapter': (4, 3), 'output_adapter': (4, 8), 'biases': (4, 8)}
     """
 
     units: int

@@ -19,13 +19,18 @@ __all__ = ["BatchNorm", "LayerNorm", "Standardization", "standardization_of"]
 
 @dataclass(eq=False)
 class BatchNorm(Layer):
-    """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each feature over the batch.
+    """Batch normalisation: each feature is centred and scaled by statistics of the batch.
+
+    It computes, for each feature::
+
+        y = scale * (x - mean) / sqrt(variance + epsilon) + shift
 
     In training, mean and (biased) variance are those of the batch, and update running averages:
     running <- momentum * running + (1 - momentum) * batch's. In inference the running averages are
-    used (Ioffe & Szegedy 2015). Sample weights don't enter the averages.
+    used (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights don't enter the
+    averages.
 
-    With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is
+    With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
         dL/dscale = sum over rows of dL/dy * n
         dL/dshift = sum over rows of dL/dy
@@ -39,6 +44,29 @@ class BatchNorm(Layer):
         In [0, 1). The weight of the old average, as in Keras; PyTorch's is 1 - momentum.
     epsilon : float
         Keeps the division finite for a constant feature.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If momentum is not in [0, 1), epsilon is not positive, or rows are not vectors.
+
+    See Also
+    --------
+    LayerNorm : Statistics of each row, so that training and inference are alike.
+
+    Examples
+    --------
+    A new layer's running averages are 0 and 1, so in inference it leaves x nearly as it is:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.BatchNorm()], 2, backend="numpy")
+    >>> model.predict([[1.0, -2.0]]).round(3).tolist()
+    [[1.0, -2.0]]
     """
 
     momentum: float = 0.9
@@ -166,20 +194,62 @@ class BatchNorm(Layer):
         )
 
     def forward_without_rows(self, workspace: Workspace) -> None:
-        """Take the statistics of the other ranks' rows."""
+        """Take the statistics of the other ranks' rows.
+
+        Parameters
+        ----------
+        workspace : Workspace
+            That of the pass.
+        """
         self._forward_of_ranks(None, None, workspace)
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Add nothing to the sums over all rows."""
+        """Add nothing to the sums over all rows.
+
+        Parameters
+        ----------
+        workspace : Workspace
+            That of the forward pass.
+        """
         self._backward_of_ranks(None, workspace)
 
 
 @dataclass(eq=False)
 class LayerNorm(Layer):
-    """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, for each row over its features.
+    """Layer normalisation: each row is centred and scaled by statistics of its features.
 
-    The same in training and in inference (Ba, Kiros & Hinton 2016). The chain rule is that of
-    `BatchNorm`, with mean() over the features of each row.
+    It computes, for each row::
+
+        y = scale * (x - mean) / sqrt(variance + epsilon) + shift
+
+    It is the same in training and in inference (Ba, Kiros & Hinton 2016, "Layer Normalization").
+    The chain rule is that of `BatchNorm`, with mean() over the features of each row.
+
+    Parameters
+    ----------
+    epsilon : float
+        Positive. Keeps the division finite for a row of equal numbers.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If epsilon is not positive, or rows are not vectors.
+
+    See Also
+    --------
+    BatchNorm : Statistics of each feature over the batch.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.LayerNorm()], 4, backend="numpy")
+    >>> model.predict([[1.0, 1.0, 3.0, 3.0]]).round(3).tolist()
+    [[-1.0, -1.0, 1.0, 1.0]]
     """
 
     epsilon: float = 1e-5
@@ -233,14 +303,38 @@ class LayerNorm(Layer):
 
 @dataclass(eq=False)
 class Standardization(Layer):
-    """y = (x - mean) / std for each feature, with mean and standard deviation of the training data.
+    """Features centred and scaled by statistics of the training data: y = (x - mean) / std.
 
-    std = sqrt(mean((x - mean)^2)). The first `Trainer.fit` computes both from its training rows
-    (`Sequential.adapt`). They are saved with the model, as the buffers "mean" and "deviation", so
-    a model takes raw data wherever it is used. A constant feature gets std = 1, so that it becomes
-    0 rather than NaN.
+    Each feature has its mean, and its std = sqrt(mean((x - mean)^2)). The first `Trainer.fit`
+    computes both from its training rows (`Sequential.adapt`). They are saved with the model, as the
+    buffers "mean" and "deviation", so a model takes raw data wherever it is used. A constant
+    feature gets std = 1, so that it becomes 0 rather than NaN.
 
     The chain rule is dL/dx = dL/dy / std.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    DataError
+        By `adapt`, if a mean or deviation overflows or underflows the dtype.
+
+    See Also
+    --------
+    BatchNorm : Statistics of each batch, between layers.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import numpy as np
+    >>> model = gpunn.Sequential([gpunn.layers.Standardization()], 2, backend="numpy")
+    >>> X = np.array([[1.0, 10.0], [3.0, 30.0]])
+    >>> model.adapt(X)
+    >>> model.predict(X).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
     """
 
     name = "standardization"

@@ -33,15 +33,50 @@ class OutputLayer(Layer):
     after_loss = True
 
     def takes(self, output_activation: str) -> bool:
-        """Return whether it goes with a loss that takes outputs for this."""
+        """Return whether it goes with a loss that takes outputs for this.
+
+        Parameters
+        ----------
+        output_activation : {"identity", "softmax", "sigmoid"}
+            That of the loss (`Loss.output_activation`).
+
+        Returns
+        -------
+        bool
+            True by default.
+        """
         return True
 
     def advice(self, output_activation: str) -> str:
-        """Return what to do if it does not go with such a loss."""
+        """Return what to do if it does not go with such a loss.
+
+        Parameters
+        ----------
+        output_activation : {"identity", "softmax", "sigmoid"}
+            That of the loss.
+
+        Returns
+        -------
+        str
+            The end of an error message.
+        """
         return "leave it out"
 
     def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
-        """Return targets on the scale of this layer's input."""
+        """Return targets on the scale of this layer's input.
+
+        Parameters
+        ----------
+        targets : array, shape (rows, *output shape)
+            On the scale of this layer's output.
+        workspace : Workspace
+            That of the pass.
+
+        Returns
+        -------
+        array, shape of targets
+            By default the targets themselves.
+        """
         return targets
 
     @operations_only
@@ -60,18 +95,44 @@ class OutputLayer(Layer):
 
 @dataclass(eq=False)
 class TargetScaling(OutputLayer):
-    """y = mean + deviation * x, within the range of the training targets; for regression, as last.
+    """Outputs in the unit of the targets, as the last layer: y = mean + deviation * x.
 
-    Mean, standard deviation, least and largest value of each column of the training targets are
-    found by the first `Trainer.fit`, and are saved with the model. The network is trained on
-    standardized targets: loss and gradients are those of x and (t - mean) / deviation. What it
-    predicts, and what metrics compare, is in the targets' own unit. The logs "loss" and "val_loss"
-    are of standardized targets.
+    For regression. Predictions are kept within the range of the training targets. Mean, standard
+    deviation, least and largest value of each column of the training targets are found by the first
+    `Trainer.fit`, and are saved with the model. The network is trained on standardized targets:
+    loss and gradients are those of x and (t - mean) / deviation. What it predicts, and what metrics
+    compare, is in the targets' own unit. The logs "loss" and "val_loss" are of standardized
+    targets.
 
     Parameters
     ----------
     clip : bool
         Whether predictions are kept within [least, largest]. Not while training.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If rows are not vectors, or the loss does not take plain numbers for outputs.
+    DataError
+        By `adapt_to_targets`, if a mean or deviation overflows or underflows the dtype.
+
+    See Also
+    --------
+    Standardization : The same for inputs.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layers = [gpunn.layers.Dense(1), gpunn.layers.TargetScaling()]
+    >>> model = gpunn.Sequential(layers, 2, backend="numpy")
+    >>> model.adapt([[0.0, 1.0], [1.0, 0.0]], y=[[100.0], [300.0]])
+    >>> float(layers[1].values["mean"][0]), float(layers[1].values["largest"][0])
+    (200.0, 300.0)
     """
 
     clip: bool = True
@@ -119,10 +180,10 @@ class TargetScaling(OutputLayer):
 
 @dataclass(eq=False)
 class MeanOverMembers(OutputLayer):
-    """From rows of shape (members, outputs) to what the members predict together, (outputs,).
+    """What members predict together, as the last layer: (members, outputs) becomes (outputs,).
 
     The loss of a row is the mean of the members' losses, each for the row's target, which is not
-    repeated; so members learn independently of each other. What they predict together is
+    repeated; so members learn independently of each other. What they predict together is::
 
         "identity"  the mean of x, for regression
         "softmax"   log of the mean of softmax(x): the logits of the mean of the probabilities
@@ -132,6 +193,27 @@ class MeanOverMembers(OutputLayer):
     ----------
     of : {"identity", "softmax", "sigmoid"}
         What the loss takes outputs for (`Loss.output_activation`).
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If `of` is none of these, or rows have no axis of members.
+
+    See Also
+    --------
+    Members : The layer with which members begin.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.MeanOverMembers()], (2, 1), backend="numpy")
+    >>> model.predict([[[1.0], [3.0]]]).tolist()
+    [[2.0]]
     """
 
     of: str = "identity"

@@ -24,7 +24,7 @@ KINDS = ("pbld", "pl", "plr")
 class PeriodicEmbedding(Layer):
     """Each number x of a row becomes several: a linear function of waves of it.
 
-    With frequencies w_c, weights V_c and biases b_c of its own for each column c:
+    With frequencies w_c, weights V_c and biases b_c of its own for each column c::
 
         pl:    y_c = V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c
         plr:   y_c = max(V_c^T [cos(2 pi w_c x_c), sin(2 pi w_c x_c)] + b_c, 0)
@@ -46,9 +46,32 @@ class PeriodicEmbedding(Layer):
         Standard deviation of the initial frequencies, which matters much: frequencies far higher
         than the data needs learn noise. Drawn again beyond 3 sigma, but for "pbld".
     kind : {"pbld", "pl", "plr"}
+        Which of the formulas.
     lite : bool
         Whether all columns have the same weights and biases; for "plr" alone (Gorishniy et al.
         2023, TabR).
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If a number is not positive, `kind` is none of these, or `lite` is set for another than
+        "plr".
+
+    See Also
+    --------
+    PiecewiseLinearEmbedding : Linear pieces in place of waves.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layer = gpunn.layers.PeriodicEmbedding(frequencies=8, size=3)
+    >>> layer.output_shape((2,))
+    (8,)
     """
 
     frequencies: int = 16

@@ -33,12 +33,12 @@ class PiecewiseLinearEmbedding(Layer):
 
     The edges e_0 < e_1 < ... < e_T of a column divide its numbers into T bins. Its encoding has a
     component for each (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep
-    Learning"),
+    Learning")::
 
         p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
 
     but the first one is not limited below, nor the last one above: 1 for each bin below that of x,
-    0 for each above. With weights and biases of its own for each column c, the embedding is
+    0 for each above. With weights and biases of its own for each column c, the embedding is::
 
         A:  y_c = f(V_c^T p(x_c) + b_c)
         B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V is 0 at first
@@ -51,10 +51,34 @@ class PiecewiseLinearEmbedding(Layer):
         Of each column, at least two, ascending: quantiles of the training rows, or the smallest and
         the largest number with the thresholds of a decision tree between.
     size : int
-        Numbers for each column.
+        How many numbers each column becomes.
     version : {"A", "B"}
+        Which of the formulas.
     activation : str, Activation or mapping
         The function f.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If there are fewer than two edges in a column, they don't ascend, or a row has another
+        number of columns.
+
+    See Also
+    --------
+    gpunn.tabular.quantile_edges : Edges at quantiles of the training rows.
+    gpunn.tabular.tree_edges : Edges at the thresholds of a decision tree.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layer = gpunn.layers.PiecewiseLinearEmbedding([[0, 1, 2], [-1, 1]], size=4)
+    >>> layer.output_shape((2,))
+    (8,)
     """
 
     edges: Sequence[Sequence[float]]

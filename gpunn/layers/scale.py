@@ -17,13 +17,27 @@ __all__ = ["ParametricActivation", "Scale"]
 
 @dataclass(eq=False)
 class Scale(Layer):
-    """y = s * x for each feature, with s of the shape of a row, all ones at first.
+    """Learned factors of the features: y = s * x, with s of the shape of a row, all ones at first.
 
-    RealMLP (Holzmüller et al. 2024) has it in front of its first dense layer, with a higher
-    learning rate: a soft selection of features. The chain rule is
+    RealMLP (Holzmüller et al. 2024, "Better by Default") has it in front of its first dense layer,
+    with a higher learning rate: a soft selection of features. The chain rule is::
 
         dL/ds = sum over rows of dL/dy * x
         dL/dx = s * dL/dy
+
+    Parameters
+    ----------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layer = gpunn.layers.Scale(learning_rate_factor=6.0)
+    >>> model = gpunn.Sequential([layer], 2, backend="numpy")
+    >>> layer.values["factors"][...] = [2.0, 0.0]
+    >>> model.predict([[1.0, 5.0]]).tolist()
+    [[2.0, 0.0]]
     """
 
     name = "scale"
@@ -59,11 +73,11 @@ class Scale(Layer):
 
 @dataclass(eq=False)
 class ParametricActivation(Layer):
-    """y = x + alpha * (f(x) - x), with an alpha for each feature, all ones at first.
+    """Activation with a learned strength for each feature: y = x + alpha * (f(x) - x).
 
-    So each feature learns how much of the activation f it takes, between the identity (alpha = 0)
-    and f (alpha = 1), or beyond (Holzmüller et al. 2024, "Better by Default", RealMLP). The chain
-    rule is
+    The alphas are ones at first. Each feature learns how much of the activation f it takes, between
+    the identity (alpha = 0) and f (alpha = 1), or beyond (Holzmüller et al. 2024, "Better by
+    Default", RealMLP). The chain rule is::
 
         dL/dalpha = sum over rows of dL/dy * (f(x) - x)
         dL/dx = dL/dy * (1 + alpha * (f'(x) - 1))
@@ -72,6 +86,25 @@ class ParametricActivation(Layer):
     ----------
     activation : str, Activation or mapping
         The function f.
+
+    Other Parameters
+    ----------------
+    label, learning_rate_factor, weight_decay_factor : keyword-only
+        As those of every `Layer`.
+
+    Raises
+    ------
+    ArgumentError
+        If the activation is unknown.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layer = gpunn.layers.ParametricActivation("relu")
+    >>> model = gpunn.Sequential([layer], 2, backend="numpy")
+    >>> layer.values["alpha"][...] = [1.0, 0.5]
+    >>> model.predict([[-2.0, -2.0]]).tolist()
+    [[0.0, -1.0]]
     """
 
     activation: str | activations.Activation = "selu"

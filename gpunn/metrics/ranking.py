@@ -51,7 +51,7 @@ class AUC(LabelMetric):
     of the default grid are 0.7 % of the score wide, and 0.00007 near 0.
 
     Scores in different bins are in the right order, and those of one bin count as ties. So the
-    error is at most half the fraction of pairs that share a bin:
+    error is at most half the fraction of pairs that share a bin::
 
         |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
 

@@ -68,7 +68,7 @@ def realmlp(
 ) -> Recipe:
     """Return a RealMLP for a table, with the settings that its authors tuned on many tables.
 
-    With d inputs after the columns' own layers, and h_0 = s * x:
+    With d inputs after the columns' own layers, and h_0 = s * x::
 
         z_l = W_l^T h_{l-1} / sqrt(d_l) + b_l
         h_l = dropout(z_l + alpha_l (f(z_l) - z_l))

@@ -20,7 +20,7 @@ TASKS = ("classification", "regression")
 class Recipe:
     """A network for a table, and how it is trained.
 
-    The layers take rows as `schema.encode` returns them:
+    The layers take rows as `schema.encode` returns them::
 
         model = gpunn.Sequential(recipe.layers, schema.width)
         model.schema = schema

@@ -84,7 +84,7 @@ def tabm(
 
     Each of k members m predicts from the same row, and what they predict together is the mean. Of
     the blocks h_l = dropout(relu(...)) with weights W_l, h_0 = r_m * x, and the last layer, a
-    member has of its own
+    member has of its own::
 
         "mini":    r_m, and the last layer
         "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all but

@@ -1,6 +1,6 @@
 """The loop over epochs and updates.
 
-In outline:
+In outline::
 
     for each epoch:
         for each request of a few updates:

@@ -1,6 +1,6 @@
 """A training step of several processes, or of one that computes as several would.
 
-Each process does its shards of every batch, and then updates its block of the parameters:
+Each process does its shards of every batch, and then updates its block of the parameters::
 
     gradients of the own shards → all to all → sum of the own block → update → all gather
 

@@ -1,0 +1,143 @@
+"""Docstrings of public names are complete, are valid reStructuredText, and are true of signatures.
+
+Their examples are run by `test_documents.py`. `[tool.numpydoc_validation]` in pyproject.toml says
+which of numpydoc's checks there are.
+"""
+
+import doctest
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from public_names import public_members, public_modules, public_objects
+
+pytest.importorskip("numpydoc", reason="numpydoc is not installed")
+
+import docutils.frontend
+import docutils.nodes
+import docutils.parsers.rst
+import docutils.utils
+from numpydoc.docscrape import NumpyDocString, get_doc_object
+from numpydoc.validate import validate
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+LEFT_OUT = set(SETTINGS["numpydoc_validation"]["checks"]) - {"all"}
+
+PROSE = ("Summary", "Extended Summary", "Notes", "References")
+LISTS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
+
+OBJECTS = public_objects()
+MODULES = public_modules()
+
+
+def definitions() -> dict[str, tuple[Any, Any]]:
+    """Return each public object and member that has a docstring of its own, or inherits none.
+
+    The second value is the class of a member, and None of what is no member.
+    """
+    found = {id(value): (name, value, None) for name, value in OBJECTS.items()}
+    members = [
+        (f"{name}.{member}", function, cls, member in vars(cls))
+        for name, cls in OBJECTS.items()
+        for member, function in (public_members(cls) if inspect.isclass(cls) else ())
+        if function.__doc__ or not inspect.getdoc(getattr(cls, member))
+    ]
+    for name, function, cls, _ in sorted(members, key=lambda member: not member[-1]):
+        found.setdefault(id(function), (name, function, cls))
+    return {name: (value, cls) for name, value, cls in found.values()}
+
+
+DEFINITIONS = definitions()
+
+
+def of_module(module: str) -> dict[str, tuple[Any, Any]]:
+    """Return the definitions whose shortest name is in this module."""
+    return {
+        name: (value, cls)
+        for name, (value, cls) in DEFINITIONS.items()
+        if name.rpartition(".")[0].removesuffix(f".{cls.__name__}" if cls else "") == module
+    }
+
+
+def excused(code: str, name: str, value: Any, cls: Any) -> bool:
+    """Return whether a check makes no sense of this object."""
+    if code == "EX01":  # a class's example shows its methods; errors are raised by others
+        return cls is not None or (inspect.isclass(value) and issubclass(value, Exception))
+    if code in ("RT01", "SS05") and cls is not None:  # a property is described as a value
+        return not inspect.isfunction(inspect.getattr_static(cls, name.rpartition(".")[2]))
+    return code in LEFT_OUT
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings_are_complete(module: str) -> None:
+    problems = {
+        (name, code): message
+        for name, (value, cls) in of_module(module).items()
+        for code, message in validate(get_doc_object(value))["errors"]
+        if not excused(code, name, value, cls)
+    }
+    assert not problems
+
+
+def documented_names(docstring: str) -> list[str]:
+    document = NumpyDocString(docstring)
+    entries = [*document["Parameters"], *document["Other Parameters"]]
+    return [name for entry in entries for name in entry.name.replace("\\", "").split(", ")]
+
+
+def test_overrides_have_the_parameters_of_the_docstrings_that_they_inherit() -> None:
+    problems = []
+    for name, cls in OBJECTS.items():
+        for member, function in public_members(cls) if inspect.isclass(cls) else ():
+            if f"{name}.{member}" in DEFINITIONS or function.__doc__:
+                continue
+            if inspect.isfunction(inspect.getattr_static(cls, member)):
+                taken = [each for each in inspect.signature(function).parameters if each != "self"]
+                documented = documented_names(inspect.getdoc(getattr(cls, member)) or "")
+                if taken != documented:
+                    problems.append((f"{name}.{member}", taken, documented))
+    assert not problems
+
+
+def texts(docstring: str) -> Iterator[str]:
+    document = NumpyDocString(docstring)
+    for section in PROSE:
+        yield "\n".join(document[section])
+    for section in LISTS:
+        for entry in document[section]:
+            yield "\n".join(entry.desc)
+    pieces = doctest.DocTestParser().parse("\n".join(document["Examples"]))
+    yield "\n".join(piece for piece in pieces if isinstance(piece, str))
+
+
+def complaints(text: str) -> list[str]:
+    """Return what the parser of reStructuredText has against a text, and what would be lost."""
+    parser = docutils.parsers.rst.Parser()
+    settings = docutils.frontend.get_default_settings(docutils.parsers.rst.Parser)
+    settings.report_level, settings.halt_level = 6, 6
+    document = docutils.utils.new_document("docstring", settings)
+    found: list[str] = []
+    document.reporter.attach_observer(
+        lambda message: found.append(message.astext()) if message["level"] > 1 else None
+    )
+    parser.parse(text, document)
+    found.extend(
+        f"end the paragraph before this with ::, to keep its lines: {node.astext()}"
+        for node in document.findall(docutils.nodes.block_quote)
+    )
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstrings_are_restructuredtext(module: str) -> None:
+    documented = {module: MODULES[module]}
+    documented |= {name: value for name, (value, _) in of_module(module).items()}
+    problems = {
+        name: complaints("\n\n".join(texts(inspect.cleandoc(value.__doc__ or ""))))
+        for name, value in documented.items()
+    }
+    assert not {name: found for name, found in problems.items() if found}
