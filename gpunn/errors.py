@@ -200,6 +200,7 @@ def suggest(name: str, valid: Iterable[str]) -> str:
 
     Examples
     --------
+    >>> from gpunn.errors import suggest
     >>> suggest("rleu", ["relu", "tanh"])
     "did you mean 'relu'? (valid: 'relu', 'tanh')"
     """

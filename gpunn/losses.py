@@ -46,20 +46,75 @@ class Loss(Configurable):
         The function that maps the network's outputs, as this loss takes them, to the scale of the
         targets. It is part of the loss, not of the network. With "softmax" and "sigmoid" the
         outputs are logits, and `Sequential.predict_proba` returns probabilities.
+
+    See Also
+    --------
+    ElementwiseLoss : The base of losses that sum a function of one prediction and one target.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> class FourthPower(gpunn.losses.Loss):
+    ...     name = "fourth_power"
+    ...
+    ...     def values(self, xp, predictions, targets):
+    ...         return xp.mean((predictions - targets) ** 4, axis=1)
+    ...
+    ...     def gradients(self, xp, predictions, targets):
+    ...         return 4 * (predictions - targets) ** 3 / predictions.shape[1]
+    >>> FourthPower().values(np, np.array([[3.0], [0.0]]), np.array([[1.0], [0.0]]))
+    array([16.,  0.])
     """
 
     output_activation: ClassVar[str] = "identity"
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return the loss of each row, shape (rows,)."""
+        """Return the loss of each row, shape (rows,).
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions : array, shape (rows, outputs)
+            The network's outputs.
+        targets : array
+            As `check_targets` returns them, (rows, outputs) or integer labels (rows,).
+
+        Returns
+        -------
+        array, shape (rows,)
+            l_i, in the predictions' dtype.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define values")
 
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return d values[i] / d predictions[i, j], shape (rows, outputs)."""
+        """Return d values[i] / d predictions[i, j], shape (rows, outputs).
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions : array, shape (rows, outputs)
+            The network's outputs.
+        targets : array
+            As for `values`.
+
+        Returns
+        -------
+        array, shape (rows, outputs)
+            dl_i / dp_ij, in the predictions' dtype.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define gradients")
 
     def evaluated(self) -> Loss:
-        """Return the loss that evaluations take: this one, without what only training has."""
+        """Return the loss that evaluations take: this one, without what only training has.
+
+        Returns
+        -------
+        Loss
+            By default the loss itself.
+        """
         return self
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
@@ -85,7 +140,18 @@ class Loss(Configurable):
         return real_targets(y, outputs)
 
     def class_indices(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return each row's class as an integer, or None if the targets of this loss are none."""
+        """Return each row's class as an integer, or None if the targets of this loss are none.
+
+        Parameters
+        ----------
+        targets : ndarray
+            As `check_targets` returns them.
+
+        Returns
+        -------
+        ndarray of int, shape (rows,), or None
+            None by default.
+        """
         return None
 
 
@@ -93,22 +159,85 @@ class ElementwiseLoss(Loss):
     """Base of losses that sum a function f up: l_i = scale sum_j f(p_ij, t_ij).
 
     A subclass with other factors, but the same f, is computed in the same faster ways.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> class LogCosh(gpunn.losses.ElementwiseLoss):
+    ...     name = "log_cosh"
+    ...
+    ...     def terms(self, xp, predictions, targets):
+    ...         return xp.log(xp.cosh(predictions - targets))
+    ...
+    ...     def slopes(self, xp, predictions, targets):
+    ...         return xp.tanh(predictions - targets)
+    >>> LogCosh().values(np, np.array([[1.0, 2.0]]), np.array([[1.0, 0.0]])).round(4)
+    array([0.6625])
     """
 
     def terms(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return f, shape (rows, outputs)."""
+        """Return f, shape (rows, outputs).
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions, targets : array, shape (rows, outputs)
+            The network's outputs, and what they should be.
+
+        Returns
+        -------
+        array, shape (rows, outputs)
+            f(p_ij, t_ij).
+        """
         raise NotImplementedError(f"{type(self).__name__} must define terms")
 
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return f' by the prediction, but for a factor that `slope` has; shape (rows, outputs)."""
+        """Return f' by the prediction, but for a factor that `slope` has; shape (rows, outputs).
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions, targets : array, shape (rows, outputs)
+            The network's outputs, and what they should be.
+
+        Returns
+        -------
+        array, shape (rows, outputs)
+            df/dp_ij, divided by the constant factor that `slope` puts back.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define slopes")
 
     def scale(self, outputs: int) -> float:
-        """Return the factor of a row's sum: by default, that which makes it a mean."""
+        """Return the factor of a row's sum.
+
+        Parameters
+        ----------
+        outputs : int
+            Number of the network's outputs.
+
+        Returns
+        -------
+        float
+            By default 1 / outputs, which makes the sum a mean.
+        """
         return 1 / outputs
 
     def slope(self, outputs: int) -> float:
-        """Return the factor of the slopes in the gradient."""
+        """Return the factor of the slopes in the gradient.
+
+        Parameters
+        ----------
+        outputs : int
+            Number of the network's outputs.
+
+        Returns
+        -------
+        float
+            By default that of `scale`.
+        """
         return self.scale(outputs)
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
@@ -120,7 +249,32 @@ class ElementwiseLoss(Loss):
 
 
 def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
-    """Return `y` as finite real numbers of shape (rows, outputs)."""
+    """Return `y` as finite real numbers of shape (rows, outputs).
+
+    Parameters
+    ----------
+    y : ndarray
+        Targets as a user gave them; (rows,) is as good as (rows, 1).
+    outputs : int
+        Number of the network's outputs.
+
+    Returns
+    -------
+    ndarray, shape (rows, outputs)
+        `y`, as a view where its shape differs.
+
+    Raises
+    ------
+    DataError
+        If the shape or type is wrong, or an entry is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.losses import real_targets
+    >>> real_targets(np.array([1.0, 2.0]), outputs=1).shape
+    (2, 1)
+    """
     if y.dtype.kind not in "buif":
         raise DataError(f"y: expected real numbers; got dtype {y.dtype}")
     targets = y.reshape(-1, 1) if y.ndim == 1 and outputs == 1 else y
@@ -144,7 +298,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class MeanSquaredError(ElementwiseLoss):
-    """l_i = mean_j (p_ij - t_ij)^2, or the sum over j.
+    """Squared error: l_i = mean_j (p_ij - t_ij)^2, or the sum over j.
 
     Parameters
     ----------
@@ -152,6 +306,21 @@ class MeanSquaredError(ElementwiseLoss):
         "mean" makes the batch's loss the mean over all elements. "sum" is the tutorial's cost,
         C = 1/m sum_i sum_j (p_ij - t_ij)^2, larger by the factor k, the number of outputs.
         "half_sum" is half of "sum", with the gradient p_ij - t_ij.
+
+    Raises
+    ------
+    ArgumentError
+        If `over_outputs` is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> predictions, targets = np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([[0, 1], [1, 0]])
+    >>> gpunn.losses.MeanSquaredError().values(np, predictions, targets).round(4)
+    array([0.01, 0.04])
+    >>> gpunn.losses.MeanSquaredError("sum").values(np, predictions, targets).round(4)
+    array([0.02, 0.08])
     """
 
     over_outputs: str = "mean"
@@ -180,7 +349,19 @@ class MeanSquaredError(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(ElementwiseLoss):
-    """l_i = mean_j |p_ij - t_ij|; the gradient at 0 is taken as 0."""
+    """Mean absolute error: l_i = mean_j |p_ij - t_ij|.
+
+    Its minimum is at the median of the targets. The gradient is sign(p_ij - t_ij) / outputs; at 0
+    it is taken as 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.MeanAbsoluteError()
+    >>> loss.values(np, np.array([[1.0, 5.0]]), np.array([[0.0, 2.0]]))
+    array([2.])
+    """
 
     name = "mean_absolute_error"
 
@@ -195,7 +376,27 @@ class MeanAbsoluteError(ElementwiseLoss):
 class Huber(ElementwiseLoss):
     """Squared for errors up to `delta`, absolute for larger ones (Huber 1964).
 
-    l_i = mean_j h(p_ij - t_ij), h(d) = d^2 / 2 for |d| <= delta, delta * (|d| - delta / 2) beyond.
+    l_i = mean_j h(p_ij - t_ij) with h(d) = d^2 / 2 for |d| <= delta, and
+    delta * (|d| - delta / 2) beyond. The gradient is h' / outputs, with h'(d) = d, limited to
+    [-delta, delta].
+
+    Parameters
+    ----------
+    delta : float
+        Positive, 1 by default, in the unit of the targets.
+
+    Raises
+    ------
+    ArgumentError
+        If delta is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Huber(delta=1.0)
+    >>> loss.values(np, np.array([[0.5], [4.0]]), np.array([[0.0], [0.0]]))
+    array([0.125, 3.5  ])
     """
 
     delta: float = 1.0
@@ -222,7 +423,9 @@ def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
 
 @dataclass(frozen=True)
 class SoftmaxCrossEntropy(Loss):
-    """l_i = -sum_j t_ij log softmax(p_i)_j, from logits p.
+    """Cross-entropy of classes: l_i = -sum_j t_ij log softmax(p_i)_j, from logits p.
+
+    The gradient is softmax(p_i) - t_i.
 
     Parameters
     ----------
@@ -231,10 +434,30 @@ class SoftmaxCrossEntropy(Loss):
         (Szegedy et al. 2016). A schedule is for training; evaluations have no smoothing then, so
         that losses of different epochs can be compared.
 
+    Raises
+    ------
+    ArgumentError
+        If `label_smoothing` is not in [0, 1).
+
+    See Also
+    --------
+    BinaryCrossEntropy : For yes or no.
+
     Notes
     -----
     Targets are integer labels of shape (rows,), or probabilities (one-hot included) of shape
-    (rows, classes). The gradient is softmax(p_i) - t_i.
+    (rows, classes). At least two outputs are needed, one a class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.SoftmaxCrossEntropy()
+    >>> logits = np.log(np.array([[0.5, 0.25, 0.25]]))
+    >>> loss.values(np, logits, np.array([[1.0, 0.0, 0.0]])).round(4)
+    array([0.6931])
+    >>> loss.gradients(np, logits, np.array([[1.0, 0.0, 0.0]]))
+    array([[-0.5 ,  0.25,  0.25]])
     """
 
     label_smoothing: float | Schedule = 0.0
@@ -252,7 +475,22 @@ class SoftmaxCrossEntropy(Loss):
         return replace(self, label_smoothing=0.0) if scheduled else self
 
     def probabilities(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return the smoothed targets, shape (rows, classes)."""
+        """Return the smoothed targets as probabilities.
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions : array, shape (rows, classes)
+            Logits, which give the number of classes.
+        targets : array, shape (rows,) or (rows, classes)
+            Labels or probabilities.
+
+        Returns
+        -------
+        array, shape (rows, classes)
+            (1 - label_smoothing) * t + label_smoothing / classes.
+        """
         classes = predictions.shape[1]
         if targets.ndim == 1:
             targets = one_hot(xp, targets, classes, predictions.dtype)
@@ -270,7 +508,26 @@ class SoftmaxCrossEntropy(Loss):
         return exponential / xp.sum(exponential, axis=1, keepdims=True) - t
 
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
-        """Return int64 labels of shape (rows,) or probabilities of shape (rows, outputs)."""
+        """Return labels or probabilities in the form that `values` takes.
+
+        Parameters
+        ----------
+        y : ndarray
+            Integer labels of shape (rows,) or (rows, 1), or probabilities of shape (rows, outputs).
+        outputs : int
+            Number of the network's outputs.
+
+        Returns
+        -------
+        ndarray
+            Labels as int64, shape (rows,), or the probabilities.
+
+        Raises
+        ------
+        DataError
+            If there is one output only, labels are not from 0 to outputs - 1, or a row of
+            probabilities is negative or does not sum to 1.
+        """
         if outputs < 2:
             raise DataError(
                 "softmax_cross_entropy needs a network with at least 2 outputs, one a class; this "
@@ -314,9 +571,23 @@ class SoftmaxCrossEntropy(Loss):
 
 @dataclass(frozen=True)
 class BinaryCrossEntropy(ElementwiseLoss):
-    """l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij, from logits p and targets t in [0, 1].
+    """Cross-entropy of yes or no: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij, from logits p.
 
-    Several outputs are independent labels (multilabel), each yes or no.
+    That is -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), in a form that can't
+    overflow. Targets t are in [0, 1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are
+    independent labels (multilabel), each yes or no.
+
+    See Also
+    --------
+    SoftmaxCrossEntropy : For one class of several.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.BinaryCrossEntropy()
+    >>> loss.values(np, np.array([[0.0], [100.0]]), np.array([[1.0], [1.0]])).round(4)
+    array([0.6931, 0.    ])
     """
 
     name = "binary_cross_entropy"
@@ -344,14 +615,23 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Poisson(ElementwiseLoss):
-    """l_i = mean_j exp(p_ij) - t_ij p_ij, for counts t with predictions p = log(rate).
+    """Poisson loss of counts: l_i = mean_j exp(p_ij) - t_ij p_ij, where p = log(rate).
 
-    The Poisson negative log-likelihood without log(t!), which does not depend on p.
+    The Poisson negative log-likelihood without log(t!), which does not depend on p. The gradient is
+    (exp(p_ij) - t_ij) / outputs.
 
     Attributes
     ----------
     from_zero : bool
         Whether t log(t) - t, with 0 log(0) = 0, is added to each term, so that its minimum is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Poisson()
+    >>> loss.values(np, np.log(np.array([[2.0]])), np.array([[2.0]])).round(4)
+    array([0.6137])
     """
 
     from_zero: ClassVar[bool] = False
@@ -381,9 +661,28 @@ class Poisson(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Quantile(ElementwiseLoss):
-    """l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p, minimal at the q-quantile of t.
+    """Quantile loss: l_i = mean_j max(q d_ij, (q - 1) d_ij) with d = t - p.
 
-    The pinball loss of Koenker & Bassett 1978. The gradient at d = 0 is taken as 0.
+    It is minimal where p is the q-quantile of t. This is the pinball loss of Koenker & Bassett
+    1978, "Regression Quantiles". The gradient at d = 0 is taken as 0.
+
+    Parameters
+    ----------
+    quantile : float
+        q, in (0, 1). 0.5 is half the absolute error.
+
+    Raises
+    ------
+    ArgumentError
+        If q is not in (0, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> loss = gpunn.losses.Quantile(0.9)
+    >>> loss.values(np, np.array([[1.0], [3.0]]), np.array([[2.0], [2.0]])).round(4)
+    array([0.9, 0.1])
     """
 
     quantile: float = 0.5

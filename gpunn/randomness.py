@@ -34,6 +34,7 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 
     Examples
     --------
+    >>> from gpunn.randomness import generator
     >>> bool(generator(0, "shuffle", 1).random() == generator(0, "shuffle", 1).random())
     True
     """

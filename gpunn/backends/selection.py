@@ -103,7 +103,8 @@ def get_backend(
 
     Examples
     --------
-    >>> get_backend("numpy")
+    >>> import gpunn
+    >>> gpunn.get_backend("numpy")
     <gpunn backend 'numpy'>
     """
     options = CudaOptions(graph, matmul_precision, fused_products, matmul_algorithms)

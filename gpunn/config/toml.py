@@ -20,6 +20,7 @@ def toml_text(value: Any) -> str:
 
     Examples
     --------
+    >>> from gpunn.config import toml_text
     >>> toml_text({"name": "sgd", "momentum": 0.9}), toml_text([True, 1, 'a "b"'])
     ('{ "name" = "sgd", "momentum" = 0.9 }', '[true, 1, "a \\"b\\""]')
     """

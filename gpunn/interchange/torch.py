@@ -77,7 +77,7 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     >>> model = gpunn.Sequential(
     ...     [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)], 3, backend="numpy"
     ... )
-    >>> {name: array.shape for name, array in state_dict(model).items()}
+    >>> {name: array.shape for name, array in gpunn.interchange.state_dict(model).items()}
     {'0.weight': (4, 3), '0.bias': (4,), '2.weight': (2, 4), '2.bias': (2,)}
     """
     return {
@@ -119,7 +119,7 @@ def torch_code(model: Sequential) -> str:
     >>> model = gpunn.Sequential(
     ...     [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)], 3, backend="numpy"
     ... )
-    >>> print(torch_code(model))
+    >>> print(gpunn.interchange.torch_code(model))
     torch.nn.Sequential(
         torch.nn.Linear(3, 4),
         torch.nn.ReLU(),

@@ -172,7 +172,7 @@ class Rescaling(Layer):
     >>> import gpunn
     >>> import numpy as np
     >>> model = gpunn.Sequential([gpunn.layers.Rescaling()], 3, backend="numpy")
-    >>> print(model.predict(np.array([[0, 51, 255]], dtype=np.uint8)))
+    >>> print(model.predict(np.array([[0, 51, 255]], dtype=np.uint8)).round(3))
     [[0.  0.2 1. ]]
     """
 

@@ -12,7 +12,18 @@ __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
 
 @dataclass(frozen=True)
 class Accuracy(ClassMetric):
-    """Fraction of rows whose largest prediction is at the true class."""
+    """Fraction of rows whose largest prediction is at the true class.
+
+    Of several largest predictions the first counts.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 2, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+    >>> trainer.evaluate([[2.0, 1.0], [0.0, 3.0]], [0, 0])["accuracy"]
+    0.5
+    """
 
     name = "accuracy"
     larger_is_better = True
@@ -27,6 +38,20 @@ class TopKAccuracy(ClassMetric):
     """Fraction of rows whose true class is among the k largest predictions.
 
     Ties count for the row: fewer than k predictions may be strictly larger.
+
+    Parameters
+    ----------
+    k : int
+        At least 1, 5 by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 3, backend="numpy")  # predicts X
+    >>> top_2 = gpunn.metrics.TopKAccuracy(k=2)
+    >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=[top_2])
+    >>> trainer.evaluate([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0]], [1, 2])["top_k_accuracy"]
+    0.5
     """
 
     k: int = 5
@@ -52,6 +77,14 @@ class BinaryAccuracy(ValueMetric):
     ----------
     threshold : float
         "Yes" is predicted above it. 0 is the probability 1/2 for logits.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["binary_accuracy"])
+    >>> trainer.evaluate([[-1.0], [2.0]], [0, 0])["binary_accuracy"]
+    0.5
     """
 
     threshold: float = 0.0

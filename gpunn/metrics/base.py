@@ -21,12 +21,38 @@ class Metric(Configurable):
     larger_is_better : bool or None
         Which way is better, so that early stopping, checkpoints and schedules know the best epoch.
         None is unknown: they then need mode="min" or "max".
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> class WithinOne(gpunn.metrics.ValueMetric):
+    ...     name = "within_one"
+    ...     larger_is_better = True
+    ...
+    ...     def measure(self, xp, predictions, targets, weights):
+    ...         close = xp.all(xp.abs(predictions - targets) <= 1, axis=1)
+    ...         return xp.sum(xp.astype(close, weights.dtype) * weights, keepdims=True)
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=[WithinOne()])
+    >>> trainer.evaluate([[1.0], [5.0]], [1.5, 2.0])["within_one"]
+    0.5
     """
 
     larger_is_better: ClassVar[bool | None] = None
 
     def size(self, outputs: int) -> int:
-        """Return the length of the summary for a network with this many outputs."""
+        """Return the length of the summary for a network with this many outputs.
+
+        Parameters
+        ----------
+        outputs : int
+            Number of the network's outputs.
+
+        Returns
+        -------
+        int
+            1 by default.
+        """
         return 1
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
@@ -50,25 +76,69 @@ class Metric(Configurable):
 
         Parameters
         ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
         predictions : array, shape (rows, outputs)
+            The network's outputs; logits, if the loss takes logits.
         targets : array
             As the loss takes them: (rows,) integer labels or (rows, outputs).
         weights : array, shape (rows,)
             Sample weights.
+
+        Returns
+        -------
+        array, shape (size(outputs),)
+            In the predictions' dtype.
         """
         raise NotImplementedError(f"{type(self).__name__} must define measure")
 
     def combine(self, xp: Namespace, first: Array, second: Array) -> Array:
-        """Return the summary of two batches taken together; zeros are the summary of no rows."""
+        """Return the summary of two batches taken together.
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions: NumPy's, or the device's.
+        first, second : array, shape (size(outputs),)
+            Summaries. Zeros are the summary of no rows.
+
+        Returns
+        -------
+        array, shape (size(outputs),)
+            Their sum by default.
+        """
         return first + second
 
     def result(self, summary: np.ndarray, weight: float) -> float:
-        """Return the metric from the summary of all rows and the sum of their sample weights."""
+        """Return the metric from the summary of all rows and the sum of their sample weights.
+
+        Parameters
+        ----------
+        summary : ndarray of float64, shape (size(outputs),)
+            Of all rows.
+        weight : float
+            The sum of the rows' sample weights.
+
+        Returns
+        -------
+        float
+            By default summary[0] / weight, a weighted mean.
+        """
         return float(summary[0] / weight)
 
 
 class ClassMetric(Metric):
-    """Base of metrics that compare the outputs of a row, one for each class."""
+    """Base of metrics that compare the outputs of a row, one for each class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.metrics.Accuracy().check_targets(np.array([0, 1]), outputs=1)
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.DataError: metric 'accuracy' compares outputs, one a class, but the network has ...
+    """
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if outputs < 2:
@@ -83,6 +153,15 @@ class LabelMetric(ClassMetric):
 
     One output is the logit of "yes" of two classes; more outputs are the logits of as many classes.
     Targets that are probabilities count as their largest class, unless a metric says otherwise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.metrics.AUC().check_targets(np.array([[0.0], [2.0]]), outputs=1)
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.DataError: metric 'auc' needs 0 for no and 1 for yes; row 1 of y is [2.0] ...
     """
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
@@ -103,7 +182,17 @@ class LabelMetric(ClassMetric):
 
 
 class ValueMetric(Metric):
-    """Base of metrics that compare each output with a target of its own."""
+    """Base of metrics that compare each output with a target of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.metrics.R2().check_targets(np.array([0, 1]), outputs=2)
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.DataError: metric 'r2' compares numbers, but y holds class labels; ...
+    """
 
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         if targets.ndim == 1:

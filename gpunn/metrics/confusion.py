@@ -102,7 +102,18 @@ class CountMetric(LabelMetric):
     def fraction(
         self, tp: np.ndarray, predicted: np.ndarray, actual: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return numerator and denominator, from TP, TP + FP and TP + FN of each class."""
+        """Return numerator and denominator of the ratio.
+
+        Parameters
+        ----------
+        tp, predicted, actual : ndarray, shape (classes,)
+            TP, TP + FP and TP + FN: weighted counts of rows.
+
+        Returns
+        -------
+        numerator, denominator : ndarray, shape (classes,)
+            Of each class.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define fraction")
 
 
@@ -122,7 +133,24 @@ def is_yes(xp: Namespace, targets: Array) -> Array:
 class Precision(CountMetric):
     """Fraction of the rows predicted to be of a class that are: TP / (TP + FP).
 
-    `zero_division` where no row is predicted to be of the class. Parameters are those of `F1`.
+    Parameters
+    ----------
+    average : {"binary", "macro", "micro"}
+        As for `F1`.
+    threshold : float
+        As for `F1`.
+    zero_division : float
+        In [0, 1]: the result where no row is predicted to be of the class.
+
+    See Also
+    --------
+    F1 : Has an example.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.metrics.Precision(average="macro").config()
+    {'name': 'precision', 'average': 'macro', 'threshold': 0.0, 'zero_division': 0.0}
     """
 
     name = "precision"
@@ -137,7 +165,24 @@ class Precision(CountMetric):
 class Recall(CountMetric):
     """Fraction of the rows of a class that are predicted to be: TP / (TP + FN).
 
-    `zero_division` where no row is of the class. Parameters are those of `F1`.
+    Parameters
+    ----------
+    average : {"binary", "macro", "micro"}
+        As for `F1`.
+    threshold : float
+        As for `F1`.
+    zero_division : float
+        In [0, 1]: the result where no row is of the class.
+
+    See Also
+    --------
+    F1 : Has an example.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.metrics.Recall(threshold=-1.0).config()
+    {'name': 'recall', 'average': 'binary', 'threshold': -1.0, 'zero_division': 0.0}
     """
 
     name = "recall"
@@ -164,6 +209,24 @@ class F1(CountMetric):
         the logit is the difference of the two. With more, the largest output is predicted.
     zero_division : float
         In [0, 1]: the result where the ratio's denominator is 0.
+
+    Raises
+    ------
+    ArgumentError
+        If `average` is none of these, or a number is out of its range.
+
+    Examples
+    --------
+    One row is rightly predicted to be of class 1, and one wrongly:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(
+    ...     model, "binary_cross_entropy", metrics=["precision", "recall", "f1"]
+    ... )
+    >>> logs = trainer.evaluate([[2.0], [2.0], [-2.0]], [1, 0, 0])
+    >>> logs["precision"], logs["recall"], round(logs["f1"], 3)
+    (0.5, 1.0, 0.667)
     """
 
     name = "f1"

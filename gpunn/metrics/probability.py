@@ -22,6 +22,14 @@ class LogLoss(LabelMetric):
     Notes
     -----
     Probabilities are not clipped: a logit of -1000 for the true class costs 1000.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["log_loss"])
+    >>> round(trainer.evaluate([[0.0], [100.0]], [1, 0])["log_loss"], 2)
+    50.35
     """
 
     name = "log_loss"
@@ -38,6 +46,14 @@ class BrierScore(LabelMetric):
 
     With one or two outputs (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
     ("yes"). With more, sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["brier_score"])
+    >>> trainer.evaluate([[0.0], [0.0]], [1, 0])["brier_score"]
+    0.25
     """
 
     name = "brier_score"

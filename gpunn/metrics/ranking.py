@@ -43,6 +43,11 @@ class AUC(LabelMetric):
         Bins of the grid of scores, rounded up to a square number. The summary has two counts for
         each bin and class.
 
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than 2 bins.
+
     Notes
     -----
     An exact area needs all scores at once. Here they are counted in bins, and the counts of batches
@@ -62,6 +67,16 @@ class AUC(LabelMetric):
     A class without rows, or with all of them, has no area and is left out of the mean. If no class
     is left, the result is NaN, which never counts as an improvement. Rows whose score is NaN are
     not counted.
+
+    Examples
+    --------
+    Of the four pairs of a row of class 1 and one of class 0, three are in the right order:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["auc"])
+    >>> trainer.evaluate([[2.0], [0.5], [1.0], [-1.0]], [1, 1, 0, 0])["auc"]
+    0.75
     """
 
     bins: int = 4096
@@ -81,9 +96,23 @@ class AUC(LabelMetric):
         return (outputs if outputs > 2 else 1) * 2 * self.side**2
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, in the scores' dtype, and 1 for rows of the class, else 0.
+        """Return the bin of each score, and which rows are of the class.
 
-        Both have shape (rows, classes), or (rows, 1) for one or two outputs.
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions : array, shape (rows, outputs)
+            Logits.
+        targets : array
+            As for `measure`.
+
+        Returns
+        -------
+        bins : array, shape (rows, classes)
+            In the scores' dtype; (rows, 1) for one or two outputs.
+        truth : array, shape (rows, classes)
+            1 for rows of the class, else 0.
         """
         classes, dtype = predictions.shape[1], predictions.dtype
         if classes > 2:
@@ -125,7 +154,18 @@ class AUC(LabelMetric):
         return float((ordered / pairs).mean()) if pairs.size else math.nan
 
     def error_bound(self, summary: np.ndarray) -> float:
-        """Return the largest possible |AUC - exact| for a summary; NaN where the result is NaN."""
+        """Return the largest possible |AUC - exact| for a summary.
+
+        Parameters
+        ----------
+        summary : ndarray
+            As for `result`.
+
+        Returns
+        -------
+        float
+            NaN where the result is NaN.
+        """
         of_class, of_others, pairs = self._counts(summary)
         shared = 0.5 * (of_class * of_others).sum(axis=1)
         return float((shared / pairs).mean()) if pairs.size else math.nan

@@ -14,7 +14,16 @@ __all__ = ["R2", "MeanAbsoluteError", "RootMeanSquaredError"]
 
 @dataclass(frozen=True)
 class MeanAbsoluteError(ValueMetric):
-    """Mean of |prediction - target| over rows and outputs."""
+    """Mean of |prediction - target| over rows and outputs.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=["mean_absolute_error"])
+    >>> trainer.evaluate([[1.0], [2.0]], [1.0, 5.0])["mean_absolute_error"]
+    1.5
+    """
 
     name = "mean_absolute_error"
     larger_is_better = False
@@ -25,7 +34,16 @@ class MeanAbsoluteError(ValueMetric):
 
 @dataclass(frozen=True)
 class RootMeanSquaredError(ValueMetric):
-    """Square root of the mean of (prediction - target)^2 over rows and outputs."""
+    """Square root of the mean of (prediction - target)^2 over rows and outputs.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=["root_mean_squared_error"])
+    >>> trainer.evaluate([[1.0], [2.0]], [4.0, 5.0])["root_mean_squared_error"]
+    3.0
+    """
 
     name = "root_mean_squared_error"
     larger_is_better = False
@@ -49,6 +67,16 @@ class R2(ValueMetric):
     For each output the summary holds the targets' mean and total sum of squares SST, which combine
     by the formula of Chan, Golub & LeVeque (1983) without cancellation, and the sum of squared
     errors SSE. Its layout is (weight, means, SSTs, SSEs), of length 1 + 3 * outputs.
+
+    Examples
+    --------
+    Predicting the mean of the targets gives 0:
+
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=["r2"])
+    >>> trainer.evaluate([[2.0], [2.0]], [1.0, 3.0])["r2"]
+    0.0
     """
 
     name = "r2"

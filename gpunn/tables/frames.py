@@ -37,7 +37,8 @@ def table_of(frame: Any, title: str = "X") -> Table:
 
     Examples
     --------
-    >>> table = table_of({"age": [31, None], "city": ["Oslo", "Rome"]})
+    >>> import gpunn
+    >>> table = gpunn.tables.table_of({"age": [31, None], "city": ["Oslo", "Rome"]})
     >>> table.names, table.rows
     (('age', 'city'), 2)
     """

@@ -74,8 +74,9 @@ class Schema:
 
     Examples
     --------
+    >>> import gpunn
     >>> people = {"age": [31, 45, None, 28], "city": ["Oslo", "Rome", "Oslo", "?"]}
-    >>> schema = Schema.fit(people)
+    >>> schema = gpunn.tables.Schema.fit(people)
     >>> schema
     <Schema: 2 columns -> 2 numbers, 1 category>
     >>> schema.names

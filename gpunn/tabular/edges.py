@@ -36,7 +36,8 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     Examples
     --------
     >>> import numpy as np
-    >>> quantile_edges(np.arange(9.0), bins=4)
+    >>> import gpunn
+    >>> gpunn.tabular.quantile_edges(np.arange(9.0), bins=4)
     [0.0, 2.0, 4.0, 6.0, 8.0]
     """
     check_column(x)
@@ -93,8 +94,9 @@ def tree_edges(
     Examples
     --------
     >>> import numpy as np
+    >>> import gpunn
     >>> x = np.arange(10.0)
-    >>> tree_edges(x, x >= 7, "classification")
+    >>> gpunn.tabular.tree_edges(x, x >= 7, "classification")
     [0.0, 6.5, 9.0]
     """
     check_choice("task", task, TASKS)

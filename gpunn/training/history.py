@@ -47,7 +47,8 @@ class History(dict[str, list[float]]):
 
     Examples
     --------
-    >>> history = History()
+    >>> import gpunn
+    >>> history = gpunn.History()
     >>> history.append({"epoch": 1, "loss": 0.5})
     >>> history.append({"epoch": 2, "loss": 0.25})
     >>> history["loss"]
