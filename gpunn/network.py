@@ -20,12 +20,14 @@ from gpunn.data.checks import check_inputs
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.mapped import check_whole, release
 from gpunn.display import html_table
+from gpunn.drawing import Drawing, network_drawing
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError, suggest
 from gpunn.exclusion import Exclusion
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family
 from gpunn.layers.chain import unique_labels
+from gpunn.layers.outline import outline
 from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.losses import real_targets
 from gpunn.meaning import Described, probabilities
@@ -560,6 +562,30 @@ class Sequential(Described):
         """Return the summary for a notebook."""
         header, *rows = self.summary_rows()
         return html_table(repr(self)[1:-1], header, rows)
+
+    def plot(self) -> Drawing:
+        """Return a picture of the layers, with shapes and numbers of parameters.
+
+        A notebook shows it, `save` writes it to an SVG file, and `str` gives its text alternative,
+        the `summary`. Groups of columns stand side by side, and members behind one another. It
+        needs no package.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
+        >>> picture = model.plot()
+        >>> picture.svg[:4]
+        '<svg'
+        >>> print(picture)
+        layer    name   output shape  parameters
+        dense_1  dense  (2,)                   8
+        total                                  8
+        >>> picture.save("network.svg")
+        """
+        blocks = outline(self.labels, self.layers, self.input_shape)
+        count = self.parameters.count
+        return network_drawing(str(self.input_shape), blocks, count, self.summary())
 
     def config(self) -> dict[str, Any]:
         """Return the architecture in plain, JSON-ready types."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
+from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
@@ -18,6 +19,7 @@ from gpunn.metrics import Metric
 from gpunn.monitor import TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
+from gpunn.schedules import Constant
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import (
     Checkpoint,
@@ -194,6 +196,35 @@ class Trainer:
         if self._made and not known and type(self) is Trainer:
             raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
+        """Return the network, what it is trained by, and how far."""
+        model = self.model
+        shapes = f"{model.input_shape} -> {model.output_shape} on {model.backend.name}"
+        names = f"{self.loss.name}, {self.optimizer.name}"
+        return f"<{type(self).__name__} of {shapes}: {names}, {self._how_far}>"
+
+    @property
+    def _how_far(self) -> str:
+        return f"{self.epoch} epoch{'s' if self.epoch != 1 else ''}"
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook, with settings and the last epoch's logs."""
+        last = self.history.rows[-1] if self.history.rows else {}
+        measured = {name: x for name, x in last.items() if name not in ("epoch", *TIMINGS)}
+        schedule, count = self.optimizer.schedule, self.model.parameters.count
+        rate = f"{schedule.rate:g}" if isinstance(schedule, Constant) else schedule.name
+        facts = {
+            "network": f"{len(self.model.layers)} layers, {count:,} parameters",
+            "loss": self.loss.name,
+            "optimizer": f"{self.optimizer.name}, learning rate {rate}",
+            "metrics": ", ".join(metric.name for metric in self.metrics),
+            "trained": f"{self._how_far}, {self.updates:,} updates",
+            "ended": self.history.stopped,
+            **{f"last {name}": f"{value:.6g}" for name, value in measured.items()},
+        }
+        rows = [(name, text) for name, text in facts.items() if text]
+        return html_table(repr(self)[1:-1], ("setting", "value"), rows)
 
     # ------------------------------------------------------------------------------ training
 

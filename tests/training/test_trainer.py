@@ -1412,3 +1412,26 @@ def test_more_accumulation_than_there_are_batches_takes_no_more_memory():
         assert trainer.updates == 2
     assert found[0] == found[1]
     assert peak < 2**26
+
+
+def test_display():
+    model = gpunn.Sequential([gpunn.layers.Dense(10)], (64,), "numpy")
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
+    assert repr(trainer) == (
+        "<Trainer of (64,) -> (10,) on numpy: softmax_cross_entropy, adam, 0 epochs>"
+    )
+    X, y, *_ = gpunn.data.load_digits()
+    trainer.fit(X[:64], y[:64], epochs=1, progress=False)
+    assert repr(trainer).endswith("adam, 1 epoch>")
+    trainer.history.stopped = "<b>"
+    text = trainer._repr_html_()
+    for cell in (
+        "(64,) -&gt; (10,)",
+        "adam, learning rate 0.001",
+        "1 epoch, 2 updates",
+        "&lt;b&gt;",
+    ):
+        assert cell in text
+    assert f"{trainer.history['accuracy'][0]:.6g}</td>" in text
+    trainer.optimizer = gpunn.optimizers.SGD(gpunn.schedules.Cosine(0.1))
+    assert "sgd, learning rate cosine" in trainer._repr_html_()

@@ -1,0 +1,293 @@
+"""Pictures in SVG, as text: a network's layers, and curves that grow while it is trained.
+
+They need no package, take about a millisecond, and have a background of their own, so that they can
+be read in light and in dark notebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from gpunn.storage.files import write_atomically
+
+__all__ = ["Block", "Branch", "Drawing", "network_drawing"]
+
+INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
+FILL = {True: "#e6eefc", False: "#f1f3f6"}
+"""Colour of a layer with parameters that are trained, and of another."""
+
+MOST = 40
+"""Layers in sequence that are drawn; of more, the first and the last."""
+
+BRANCHES = 6
+"""Branches side by side that are drawn."""
+
+HEIGHT, GAP, PADDING, FOOT = 40, 30, 12, 18
+"""Of a layer, between two layers, within a frame, and of the shape at the end of a branch."""
+
+LETTER, BOLD, STACK = 7.0, 8.7, 6.0
+"""About the width of a letter, and of a bold one, and how far members stand out."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture as SVG, which notebooks show, with a text alternative.
+
+    Attributes
+    ----------
+    svg : str
+    text : str
+        What is to be seen, in words and numbers; `str` returns it.
+    """
+
+    svg: str = field(repr=False)
+    text: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        """Return the text alternative."""
+        return self.text
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to an SVG file, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written. A file that was there is as before then.
+        """
+        write_atomically(path, self.svg.encode())
+
+
+@dataclass(frozen=True)
+class Block:
+    """A layer in a drawing.
+
+    Attributes
+    ----------
+    label : str
+        Its name within the network.
+    detail : str
+        What it does, such as "relu".
+    shape : str
+        Of a row of its output; empty if not known.
+    parameters : int
+        How many are trained.
+    members : int
+        How many members it computes side by side, if it does.
+    after_loss : bool
+    branches : sequence of Branch
+        Layers within it.
+    """
+
+    label: str
+    detail: str = ""
+    shape: str = ""
+    parameters: int = 0
+    members: int = 0
+    after_loss: bool = False
+    branches: Sequence[Branch] = ()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Layers in sequence within a layer, under a title such as "columns 0 to 2"."""
+
+    title: str
+    blocks: Sequence[Block] = ()
+
+
+def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
+    """Return a picture of layers from top to bottom, with the shapes of a row between them.
+
+    Parameters
+    ----------
+    input_shape : str
+    blocks : sequence of Block
+    total : int
+        Number of parameters.
+    text : str
+        The text alternative.
+    """
+    canvas = Canvas()
+    width = max(sequence_width(shortened(blocks)), 200.0)
+    left, top = 16.0, 14.0
+    centre = left + width / 2
+    canvas.text(centre, top + 14, f"input {input_shape}", anchor="middle", colour=MUTED)
+    y = top + 20
+    canvas.arrow(centre, y, y + GAP)
+    y = draw_sequence(canvas, shortened(blocks), left, y + GAP, width)
+    canvas.arrow(centre, y, y + GAP)
+    canvas.text(centre, y + GAP + 16, "output", anchor="middle", colour=MUTED)
+    last = next((block.shape for block in reversed(blocks) if block.shape), "")
+    canvas.text(centre + 8, y + GAP / 2 + 4, last, colour=MUTED)
+    canvas.text(
+        centre, y + GAP + 36, f"{total:,} parameters", anchor="middle", colour=INK, weight=600
+    )
+    return Drawing(canvas.svg(width + 2 * left, y + GAP + 50, "Layers of a network", text), text)
+
+
+def shortened(blocks: Sequence[Block]) -> list[Block]:
+    """Return the layers, or the first and the last of very many."""
+    if len(blocks) <= MOST:
+        return list(blocks)
+    half = MOST // 2
+    omitted = blocks[half:-half]
+    count = sum(block.parameters for block in omitted)
+    between = Block(f"{len(omitted)} more layers", "", omitted[-1].shape, count)
+    return [*blocks[:half], between, *blocks[-half:]]
+
+
+def drawn_branches(block: Block) -> list[Branch]:
+    """Return the branches of a layer, or the first of very many and how many more there are."""
+    if len(block.branches) <= BRANCHES:
+        return list(block.branches)
+    omitted = len(block.branches) - BRANCHES + 1
+    return [*block.branches[: BRANCHES - 1], Branch(f"{omitted} more groups")]
+
+
+def words(block: Block) -> tuple[str, str]:
+    """Return the two lines in a layer's box."""
+    count = f"{block.parameters:,} parameters" if block.parameters else ""
+    members = f"{block.members} members" if block.members else ""
+    return block.label, " · ".join(part for part in (block.detail, members, count) if part)
+
+
+def block_width(block: Block) -> float:
+    """Return the width that a layer needs."""
+    label, detail = words(block)
+    own = max(BOLD * len(label), LETTER * len(detail)) + 2 * PADDING
+    inner = sum(branch_width(branch) + PADDING for branch in drawn_branches(block))
+    return max(140.0, own, inner + PADDING if inner else 0.0)
+
+
+def branch_width(branch: Branch) -> float:
+    """Return the width that a branch needs."""
+    return max(LETTER * len(branch.title) + 8, sequence_width(branch.blocks), 90.0)
+
+
+def sequence_width(blocks: Sequence[Block]) -> float:
+    """Return the width that layers in sequence need."""
+    return max((block_width(block) for block in blocks), default=0.0)
+
+
+def block_height(block: Block) -> float:
+    """Return the height of a layer's box."""
+    if not block.branches:
+        return float(HEIGHT)
+    inner = max(sequence_height(branch.blocks) for branch in drawn_branches(block))
+    return HEIGHT + 22 + inner + FOOT + PADDING
+
+
+def sequence_height(blocks: Sequence[Block]) -> float:
+    """Return the height of layers in sequence, with an arrow before each."""
+    return sum(block_height(block) + GAP for block in blocks)
+
+
+def draw_sequence(
+    canvas: Canvas, blocks: Sequence[Block], left: float, y: float, width: float
+) -> float:
+    """Draw layers from top to bottom, centred, and return where the last one ends."""
+    centre = left + width / 2
+    plain = max((block_width(block) for block in blocks if not block.branches), default=0.0)
+    for place, block in enumerate(blocks):
+        own = block_width(block) if block.branches else plain
+        if place:
+            canvas.text(centre + 8, y + GAP / 2 + 4, blocks[place - 1].shape, colour=MUTED)
+            canvas.arrow(centre, y, y + GAP - (STACK if block.members else 0))
+            y += GAP
+        draw_block(canvas, block, centre - own / 2, y, own)
+        y += block_height(block)
+    return y
+
+
+def draw_block(canvas: Canvas, block: Block, x: float, y: float, width: float) -> None:
+    """Draw a layer, with the layers within it."""
+    height = block_height(block)
+    trained = block.parameters > 0
+    for offset in (STACK, STACK / 2) if block.members else ():  # members lie behind one another
+        canvas.box(x + offset, y - offset, width, height, FILL[trained])
+    fill = PAGE if block.branches else FILL[trained]
+    canvas.box(x, y, width, height, fill, dashed=block.after_loss)
+    label, detail = words(block)
+    centre = x + width / 2
+    middle = y + (17 if detail else 25)
+    canvas.text(centre, middle, label, anchor="middle", weight=600)
+    canvas.text(centre, y + 32, detail, anchor="middle", colour=MUTED, size=11.5)
+    branches = drawn_branches(block)
+    if not branches:
+        return
+    widths = [branch_width(branch) for branch in branches]
+    spare = (width - sum(widths) - PADDING * (len(widths) + 1)) / len(widths)
+    left = x + PADDING
+    for branch, least in zip(branches, widths, strict=True):
+        own = least + spare
+        canvas.text(
+            left + own / 2, y + HEIGHT + 14, branch.title, anchor="middle", colour=MUTED, size=11.5
+        )
+        if branch.blocks:
+            top = y + HEIGHT + 20
+            canvas.arrow(left + own / 2, top, top + GAP - 2)
+            end = draw_sequence(canvas, branch.blocks, left, top + GAP - 2, own)
+            shape = branch.blocks[-1].shape
+            canvas.text(left + own / 2, end + FOOT - 4, shape, anchor="middle", colour=MUTED)
+        left += own + PADDING
+
+
+class Canvas:
+    """Collects the elements of an SVG picture."""
+
+    def __init__(self) -> None:
+        self._elements: list[str] = []
+
+    def box(
+        self, x: float, y: float, width: float, height: float, fill: str, dashed: bool = False
+    ) -> None:
+        """Draw a rectangle with round corners."""
+        dash = ' stroke-dasharray="4 3"' if dashed else ""
+        self._elements.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="7" '
+            f'fill="{fill}" stroke="{RULE}"{dash}/>'
+        )
+
+    def arrow(self, x: float, top: float, bottom: float) -> None:
+        """Draw an arrow down."""
+        self._elements.append(
+            f'<path d="M{x:.1f} {top:.1f}V{bottom - 2:.1f}m-3.5 -4.5l3.5 4.5l3.5 -4.5" '
+            f'fill="none" stroke="{MUTED}" stroke-width="1.2"/>'
+        )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        anchor: str = "start",
+        colour: str = INK,
+        size: float = 13,
+        weight: int = 400,
+    ) -> None:
+        """Write a line."""
+        if text:
+            self._elements.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" '
+                f'font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
+            )
+
+    def svg(self, width: float, height: float, title: str, description: str) -> str:
+        """Return the picture, with a text alternative."""
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} '
+            f'{height:.0f}" width="{width:.0f}" height="{height:.0f}" style="max-width: 100%; '
+            'height: auto" font-family="system-ui, -apple-system, Segoe UI, Roboto, Liberation '
+            f'Sans, DejaVu Sans, sans-serif"><title>{escape(title)}</title>'
+            f"<desc>{escape(description)}</desc>"
+            f'<rect width="100%" height="100%" rx="10" fill="{PAGE}"/>'
+            f"{''.join(self._elements)}</svg>\n"
+        )

@@ -1,0 +1,69 @@
+"""What a drawing of a network shows of its layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gpunn.configurable import Configurable
+from gpunn.drawing import Block, Branch
+from gpunn.layers.base import Layer
+from gpunn.layers.chain import Chain
+from gpunn.layers.columns import ColumnGroups
+from gpunn.layers.members import Members
+from gpunn.typing import Shape
+
+__all__ = ["outline"]
+
+
+def outline(labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape) -> list[Block]:
+    """Return what is drawn of layers in sequence."""
+    blocks, shape, members = [], input_shape, 0
+    for label, layer in zip(labels, layers, strict=True):
+        count = sum(math.prod(spec.shape) for spec in layer.declared(shape) if spec.trainable)
+        inside = branches(layer, shape)
+        shape = layer.output_shape(shape)
+        members = layer.count if isinstance(layer, Members) else members
+        many = members if len(shape) == 2 and shape[0] == members else 0
+        detail = described(layer, label)
+        blocks.append(Block(label, detail, str(shape), count, many, layer.after_loss, inside))
+    return blocks
+
+
+def branches(layer: Layer, shape: Shape) -> list[Branch]:
+    """Return what is drawn within a layer."""
+    if isinstance(layer, ColumnGroups):
+        found = []
+        for group in layer.parts:
+            last = group.stop - 1
+            title = f"columns {group.start} to {last}" if last > group.start else f"column {last}"
+            as_they_are = [Block("as they are", shape=str((group.width,)))]
+            inner = within(group.chain, (group.width,)) if group.chain else as_they_are
+            found.append(Branch(title, inner))
+        return found
+    if isinstance(layer, Chain):
+        return [Branch("", within(layer, shape))]
+    children = layer.children()  # of a layer of one's own, which alone knows their shapes
+    return [Branch("", [Block(label, described(it, label))]) for label, it in children.items()]
+
+
+def within(chain: Chain, shape: Shape) -> list[Block]:
+    """Return what is drawn of a chain's layers."""
+    children = chain.children()
+    return outline(list(children), list(children.values()), shape)
+
+
+def described(layer: Layer, label: str) -> str:
+    """Return in a few words what a layer does, beyond what its label says."""
+    name = "" if label.startswith(layer.name) else layer.name
+    activation: Any = getattr(layer, "activation", None)
+    if isinstance(activation, Configurable):
+        activation = activation.name
+    rate = getattr(layer, "rate", None)
+    words = [
+        name,
+        activation if isinstance(activation, str) and activation != "identity" else "",
+        f"rate {rate:g}" if isinstance(rate, float) else "",
+    ]
+    return ", ".join(word for word in words if word)
