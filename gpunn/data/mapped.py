@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from io import FileIO
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def mapping_of(array: Array) -> mmap.mmap | None:
 def release(array: Array) -> None:
     """Let the system free the pages of a memory map that were read; a no-op for other arrays."""
     mapping = mapping_of(array)
-    if mapping is not None and hasattr(mapping, "madvise"):
+    if sys.platform != "win32" and mapping is not None and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 

@@ -10,8 +10,10 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,9 @@ __all__ = [
     "write_atomically",
     "write_json",
 ]
+
+POSIX = os.name == "posix"
+"""Whether folders can be opened, and open files moved: not on Windows."""
 
 LEFTOVER = r"\.(?:{})\.[0-9a-f]{{8}}\.part"
 """Pattern of the temporary files that killed writers leave; {} is a pattern of the file's name."""
@@ -131,7 +136,7 @@ class Replacement:
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
-                if os.name != "posix":  # an open file can't be moved there
+                if not POSIX:  # an open file can't be moved there
                     file.close()
                 temporary.replace(path)
                 file.close()
@@ -203,8 +208,8 @@ def append(path: str | Path, text: str) -> None:
 class FolderLock:
     """An exclusive lock on a folder, held until it is released or the process ends.
 
-    The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. A file
-    system without locks gives none, and nobody is kept out.
+    The lock is on the folder itself (`flock`), so a killed process leaves nothing behind. Windows,
+    or a file system without locks, gives none, and nobody is kept out.
 
     Parameters
     ----------
@@ -217,9 +222,12 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.release: Callable[[], object] = lambda: None
+        """Release the lock; a second call does nothing."""
+        if not POSIX:  # Windows doesn't open folders
+            return
         descriptor = os.open(folder, os.O_RDONLY)
         self.release = weakref.finalize(self, os.close, descriptor)
-        """Release the lock; a second call does nothing."""
         for _ in range(TRIES):
             if lock(descriptor):
                 return
@@ -229,13 +237,15 @@ class FolderLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether somebody has a `FolderLock`; False on a file system without locks.
+    """Return whether somebody has a `FolderLock`; False on Windows or a file system without locks.
 
     Raises
     ------
     OSError
         If the folder can't be opened.
     """
+    if not POSIX:
+        return False
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         # Shared, so that those who only look don't see each other.
@@ -247,9 +257,11 @@ def is_locked(folder: Path) -> bool:
 def lock(descriptor: int, shared: bool = False) -> bool:
     """Lock an open file or folder until it is closed; return False if it is locked already.
 
-    On a file system without locks this does nothing and returns True. Shared locks keep out only
-    those that are not shared.
+    On Windows, or a file system without locks, this does nothing and returns True. Shared locks
+    keep out only those that are not shared.
     """
+    if sys.platform == "win32":
+        return True
     try:
         import fcntl
 
@@ -264,7 +276,7 @@ def lock(descriptor: int, shared: bool = False) -> bool:
 
 def sync_folder(folder: Path) -> None:
     """Put a folder's entries on the disk, where the system can."""
-    if os.name != "posix":
+    if not POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -6,6 +6,7 @@ Large ones lie on large pages, of which the processor has to translate fewer add
 from __future__ import annotations
 
 import mmap
+import sys
 from math import prod
 
 import numpy as np
@@ -28,7 +29,7 @@ def zeros(shape: Shape, dtype: str) -> np.ndarray:
     KiB each element of a column is on a page of its own, more than the processor keeps track of.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
-    if size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if sys.platform == "win32" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return aligned(np.zeros(size + LINE, np.uint8), LINE, shape, dtype)
     try:
         # Private: what is shared would still be so after a fork, and has no large pages.

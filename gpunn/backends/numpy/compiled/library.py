@@ -124,7 +124,7 @@ def find_library() -> Search:
         return Search(None, f"{VARIABLE} is {OFF!r}")
     target = requested_target()
     if target is None:
-        return Search(None, "there are none for this processor")
+        return Search(None, "there are none for this processor or system")
     if target not in (runnable := runnable_targets()):
         able = ", ".join(repr(each.name) for each in runnable) or "none"
         raise ArgumentError(

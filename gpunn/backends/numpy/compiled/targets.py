@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import sys
 from typing import Any, NamedTuple
 
 from gpunn.backends.numpy.compiled.interface import Vectors
@@ -61,7 +62,12 @@ multiply-add, without which NumPy's BLAS is faster than kernels."""
 
 
 def this_machines_targets() -> list[Target]:
-    """Return the targets of this machine's architecture, whether or not it can run them all."""
+    """Return the targets of this machine's architecture, whether or not it can run them all.
+
+    There are none on Windows, where nobody has tried them.
+    """
+    if sys.platform == "win32":
+        return []
     machine = platform.machine().lower()
     return [target for target in TARGETS.values() if machine in target.machines]
 

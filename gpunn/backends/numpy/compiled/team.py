@@ -128,7 +128,8 @@ def forget_teams() -> None:
     _teams_lock = threading.Lock()
 
 
-os.register_at_fork(after_in_child=forget_teams)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_teams)
 
 
 def team(threads: int) -> Team:
