@@ -38,10 +38,42 @@ __all__ = [
 
 
 class Initializer(Configurable):
-    """Draws the initial values of one parameter."""
+    """Draws the initial values of one parameter.
+
+    See Also
+    --------
+    FromData : The base of those that also depend on training data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> class Halves(gpunn.initializers.Initializer):
+    ...     name = "halves"
+    ...
+    ...     def sample(self, generator, shape):
+    ...         return np.full(shape, 0.5)
+    >>> layer = gpunn.layers.Dense(2, initializer=Halves())
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> layer.values["weights"].tolist()
+    [[0.5, 0.5]]
+    """
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
-        """Return a float64 array of this shape; all randomness comes from `generator`."""
+        """Return the initial values.
+
+        Parameters
+        ----------
+        generator : numpy.random.Generator
+            All randomness comes from it.
+        shape : tuple of int
+            That of the parameter.
+
+        Returns
+        -------
+        ndarray of float64
+            Of this shape.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define sample(generator, shape)")
 
 
@@ -50,6 +82,12 @@ class FromData(Initializer):
 
     `sample` draws what a parameter has until then. The layers are gone through in order, each with
     what those before it make of the training rows.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> isinstance(gpunn.initializers.UnitVariance(), gpunn.initializers.FromData)
+    True
     """
 
     def from_data(
@@ -60,10 +98,16 @@ class FromData(Initializer):
         Parameters
         ----------
         generator : numpy.random.Generator
+            All randomness comes from it.
         values : ndarray of float64
             The present ones.
         z : ndarray of float64, shape (rows, *units)
             x W, what the layer adds its biases to, for up to 16,384 training rows.
+
+        Returns
+        -------
+        ndarray of float64
+            The new ones, of the shape of `values`.
         """
         raise NotImplementedError(
             f"{type(self).__name__} must define from_data(generator, values, z)"
@@ -76,6 +120,14 @@ class UnitVariance(FromData):
 
     So each unit's x W has variance 1 at first, whatever its inputs are (RealMLP, Holzmueller et al.
     2024). A unit that is constant keeps its weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> z = np.array([[0.0], [4.0]])  # x W of two rows: its standard deviation is 2
+    >>> gpunn.initializers.UnitVariance().from_data(None, np.array([[3.0]]), z)
+    array([[1.5]])
     """
 
     name = "unit_variance"
@@ -98,6 +150,21 @@ class Hull(FromData):
     b = -sum_m lambda_m z_m, with x W of `points` random rows as z, other ones for each unit, and
     lambda_m from an exponential distribution, divided by their sum. "he+5" of RealMLP (Holzmueller
     et al. 2024; Steinwart 2019).
+
+    Parameters
+    ----------
+    points : int
+        How many rows a point lies between, at least 1; 5 by default.
+
+    Examples
+    --------
+    With one point, a row's x W:
+
+    >>> import numpy as np
+    >>> import gpunn
+    >>> z = np.array([[2.0], [2.0]])
+    >>> gpunn.initializers.Hull(1).from_data(np.random.default_rng(0), np.zeros(1), z)
+    array([-2.])
     """
 
     points: int = 5
@@ -123,7 +190,14 @@ class Hull(FromData):
 
 @dataclass(frozen=True)
 class Zeros(Initializer):
-    """All zero."""
+    """All zero.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.Zeros().sample(None, (2, 3)).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
 
     name = "zeros"
 
@@ -133,7 +207,14 @@ class Zeros(Initializer):
 
 @dataclass(frozen=True)
 class Ones(Initializer):
-    """All one."""
+    """All one.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.Ones().sample(None, (2, 3)).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    """
 
     name = "ones"
 
@@ -143,7 +224,23 @@ class Ones(Initializer):
 
 @dataclass(frozen=True)
 class Normal(Initializer):
-    """N(mean, standard_deviation^2)."""
+    """Normal distribution, N(mean, standard_deviation^2).
+
+    Parameters
+    ----------
+    standard_deviation : float
+        At least 0, 0.01 by default.
+    mean : float
+        0 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> drawn = gpunn.initializers.Normal(0.5, mean=2).sample(np.random.default_rng(0), (1000,))
+    >>> bool(abs(drawn.mean() - 2) < 0.1)
+    True
+    """
 
     standard_deviation: float = 0.01
     mean: float = 0.0
@@ -160,7 +257,24 @@ class Normal(Initializer):
 
 @dataclass(frozen=True)
 class TruncatedNormal(Initializer):
-    """N(0, standard_deviation^2), drawn again beyond `limit` standard deviations."""
+    """Normal distribution N(0, standard_deviation^2), drawn again beyond `limit` deviations.
+
+    Parameters
+    ----------
+    standard_deviation : float
+        At least 0, 0.01 by default. That of the values is smaller, since the tails are cut off.
+    limit : float
+        At least 0.1; in standard deviations, 3 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> initializer = gpunn.initializers.TruncatedNormal(1.0, limit=2)
+    >>> drawn = initializer.sample(np.random.default_rng(0), (1000,))
+    >>> bool(abs(drawn).max() <= 2)
+    True
+    """
 
     standard_deviation: float = 0.01
     limit: float = 3.0
@@ -180,7 +294,16 @@ class TruncatedNormal(Initializer):
 
 @dataclass(frozen=True)
 class Signs(Initializer):
-    """-1 or 1, with equal probability."""
+    """-1 or 1, with equal probability.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> drawn = gpunn.initializers.Signs().sample(np.random.default_rng(0), (100,))
+    >>> np.unique(drawn).tolist()
+    [-1.0, 1.0]
+    """
 
     name = "signs"
 
@@ -199,6 +322,15 @@ class Repeated(Initializer):
     lengths : sequence of int
         How often each number of a row occurs, one after the other; they add up to the length of a
         row. Without any, all rows are the same.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> initializer = gpunn.initializers.Repeated("normal", lengths=[2, 1])
+    >>> row = initializer.sample(np.random.default_rng(0), (1, 3))[0].tolist()
+    >>> row[0] == row[1], row[1] == row[2]
+    (True, False)
     """
 
     initializer: str | Initializer = "normal"
@@ -220,7 +352,21 @@ class Repeated(Initializer):
 
 @dataclass(frozen=True)
 class Uniform(Initializer):
-    """U(-limit, limit)."""
+    """Uniform distribution, U(-limit, limit).
+
+    Parameters
+    ----------
+    limit : float
+        At least 0, 0.05 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> drawn = gpunn.initializers.Uniform(0.1).sample(np.random.default_rng(0), (1000,))
+    >>> bool(abs(drawn).max() < 0.1)
+    True
+    """
 
     limit: float = 0.05
 
@@ -243,7 +389,18 @@ class VarianceScaling(Initializer):
         self.require_flag("uniform")
 
     def variance(self, fan_in: int, fan_out: int) -> float:
-        """Return the variance of one weight."""
+        """Return the variance of one weight.
+
+        Parameters
+        ----------
+        fan_in, fan_out : int
+            Numbers of inputs and of outputs.
+
+        Returns
+        -------
+        float
+            Positive.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define variance(fan_in, fan_out)")
 
     def sample(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -259,6 +416,17 @@ class Glorot(VarianceScaling):
     """Variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), for sigmoid, tanh and linear layers.
 
     Uniform by default, as in the paper.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether they are uniform rather than normal; True by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.Glorot().variance(fan_in=100, fan_out=50) == 2 / (100 + 50)
+    True
     """
 
     uniform: bool = True
@@ -271,7 +439,19 @@ class Glorot(VarianceScaling):
 
 @dataclass(frozen=True)
 class He(VarianceScaling):
-    """Variance 2 / fan_in (He et al. 2015), for the ReLU family."""
+    """Variance 2 / fan_in (He et al. 2015), for the ReLU family.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether they are uniform rather than normal; False by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.He().variance(fan_in=100, fan_out=50) == 2 / 100
+    True
+    """
 
     name = "he"
 
@@ -281,7 +461,19 @@ class He(VarianceScaling):
 
 @dataclass(frozen=True)
 class LeCun(VarianceScaling):
-    """Variance 1 / fan_in (LeCun et al. 1998), which SELU's constants assume."""
+    """Variance 1 / fan_in (LeCun et al. 1998), which SELU's constants assume.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether they are uniform rather than normal; False by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.LeCun().variance(fan_in=100, fan_out=50) == 1 / 100
+    True
+    """
 
     name = "lecun"
 
@@ -294,6 +486,17 @@ class FanIn(VarianceScaling):
     """Variance 1 / (3 fan_in); by default uniform, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
     PyTorch's `nn.Linear` draws its weights and biases so. A third of the variance of `LeCun`.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether they are uniform rather than normal; True by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.FanIn().variance(fan_in=100, fan_out=50) == 1 / 300
+    True
     """
 
     uniform: bool = True
@@ -309,6 +512,18 @@ class GlorotFanInMean(VarianceScaling):
     """Variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)); uniform by default.
 
     The geometric mean of the variances of `Glorot` and `FanIn`.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether they are uniform rather than normal; True by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> variance = gpunn.initializers.GlorotFanInMean().variance(fan_in=100, fan_out=50)
+    >>> variance == (2 / 150 / 300) ** 0.5
+    True
     """
 
     uniform: bool = True
@@ -327,6 +542,17 @@ class GlorotOrFanIn(VarianceScaling):
     The variance of `Glorot`, except that of `FanIn` where a layer has more than five times as many
     outputs as inputs. With `Glorot` the first layer of a network for a table, which has few inputs,
     would begin with outputs close to zero.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether they are uniform rather than normal; True by default.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.initializers.GlorotOrFanIn().variance(fan_in=100, fan_out=50) == 2 / 150
+    True
     """
 
     uniform: bool = True
@@ -339,7 +565,23 @@ class GlorotOrFanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """gain * Q, where Q has orthonormal rows or columns, whichever are fewer (Saxe et al. 2014)."""
+    """Orthonormal rows or columns, whichever are fewer, times `gain` (Saxe et al. 2014).
+
+    They are uniform over the orthogonal group (Mezzadri 2007).
+
+    Parameters
+    ----------
+    gain : float
+        1 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> Q = gpunn.initializers.Orthogonal().sample(np.random.default_rng(0), (4, 2))
+    >>> np.allclose(Q.T @ Q, np.eye(2))
+    True
+    """
 
     gain: float = 1.0
 

@@ -38,9 +38,10 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        Constant, or a function of the epoch.
+        At least 0: a constant, or a function of the epoch. 0.01 by default; subclasses differ.
     weight_decay : float or Schedule
-        Decoupled decay: each update multiplies by 1 - learning_rate * weight_decay.
+        At least 0, 0 by default. Decoupled decay: each update multiplies by 1 - learning_rate *
+        weight_decay.
     decay_all : bool
         Whether biases, scales and shifts are decayed too. It does not change a factor of the decay
         that a layer has been given (`Layer.weight_decay_factor`).
@@ -57,6 +58,26 @@ class Optimizer(Configurable):
     slots : tuple of str
         Names of the state vectors, such as moments; each has the parameters' shape, and is zero at
         first.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> class SignDescent(gpunn.optimizers.Optimizer):
+    ...     name = "sign_descent"
+    ...
+    ...     def update(self, xp, values, gradients, slots, learning_rate, step):
+    ...         values -= learning_rate * xp.sign(gradients)
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", SignDescent(0.5))
+    >>> history = trainer.fit([[1.0]], [1.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[0.5]]
     """
 
     learning_rate: float | Schedule = 0.01
@@ -93,11 +114,15 @@ class Optimizer(Configurable):
 
         Parameters
         ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
             Of all parameters, or of those with one factor of the learning rate.
         slots : mapping of str to array of shape (parameters,)
-        learning_rate : array, shape (1,), of the values' dtype
-        step : array, shape (1,), integer
+            The state vectors, by the names in `slots`.
+        learning_rate : array, shape (1,)
+            That of this update, in the values' dtype.
+        step : array of int, shape (1,)
             Number of this update, from 1.
         """
         raise NotImplementedError(f"{type(self).__name__} must define update")
@@ -107,10 +132,45 @@ class Optimizer(Configurable):
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum in the form of Sutskever et al. 2013.
 
-    velocity <- momentum * velocity - learning_rate * g
-    values   <- values + velocity
-    With `nesterov`: values <- values + momentum * velocity - learning_rate * g, with the new
+    Each update computes::
+
+        velocity ← momentum * velocity - learning_rate * g
+        values   ← values + velocity
+
+    With `nesterov` it is values <- values + momentum * velocity - learning_rate * g, with the new
     velocity.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        As of every `Optimizer`; 0.01 by default.
+    weight_decay : float or Schedule
+        As of every `Optimizer`; 0 by default.
+    decay_all, max_norm : bool, float or None
+        As of every `Optimizer`.
+    momentum : float
+        In [0, 1], 0 by default.
+    nesterov : bool
+        Whether the gradient is as if taken one step ahead.
+    l2_penalty : float
+        As of every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    The gradient of (w - 1)^2 at w = 0 is -2:
+
+    >>> import gpunn
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
+    >>> history = trainer.fit([[1.0]], [1.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[0.2]]
     """
 
     momentum: float = 0.0
@@ -147,10 +207,38 @@ class SGD(Optimizer):
 
 @dataclass(eq=False)
 class RMSprop(Optimizer):
-    """Gradient over its running root mean square (Tieleman & Hinton 2012).
+    """Gradient over its running root mean square (Tieleman & Hinton 2012, lecture 6e).
 
-    square <- rho * square + (1 - rho) * g^2
-    values <- values - learning_rate * g / (sqrt(square) + epsilon)
+    Each update computes::
+
+        square ← rho * square + (1 - rho) * g^2
+        values ← values - learning_rate * g / (sqrt(square) + epsilon)
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        As of every `Optimizer`; 0.001 by default.
+    weight_decay : float or Schedule
+        As of every `Optimizer`; 0 by default.
+    decay_all, max_norm : bool, float or None
+        As of every `Optimizer`.
+    rho : float
+        In [0, 1). The weight of the old mean square, 0.9 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    l2_penalty : float
+        As of every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.RMSprop(0.01).slots
+    ('square',)
     """
 
     learning_rate: float | Schedule = 0.001
@@ -183,14 +271,55 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """Adaptive moment estimation with bias correction (Kingma & Ba 2015, algorithm 1).
 
-    mean   <- beta1 * mean   + (1 - beta1) * g
-    square <- beta2 * square + (1 - beta2) * g^2
-    values <- values - learning_rate * m / (sqrt(s) + epsilon),
-    with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t) at update t.
+    Update t computes::
+
+        mean   ← beta1 * mean   + (1 - beta1) * g
+        square ← beta2 * square + (1 - beta2) * g^2
+        values ← values - learning_rate * m / (sqrt(s) + epsilon)
+
+    with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t).
 
     With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s), as in the paper's more
-    efficient order of computation (end of section 2) and in scikit-learn:
-    values <- values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t)).
+    efficient order of computation (end of section 2) and in scikit-learn: values <- values -
+    learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t)).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        As of every `Optimizer`; 0.001 by default.
+    weight_decay : float or Schedule
+        As of every `Optimizer`; 0 by default.
+    decay_all, max_norm : bool, float or None
+        As of every `Optimizer`.
+    beta1, beta2 : float
+        In [0, 1). The weights of the old moments, 0.9 and 0.999 by default.
+    epsilon : float
+        Positive. Keeps the division finite.
+    epsilon_hat : bool
+        Where epsilon is added.
+    l2_penalty : float
+        As of every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    See Also
+    --------
+    AdamW : The same with weight decay on by default.
+
+    Examples
+    --------
+    The first update moves each parameter by the learning rate:
+
+    >>> import gpunn
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adam(0.125))
+    >>> history = trainer.fit([[1.0]], [1.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[0.125]]
     """
 
     learning_rate: float | Schedule = 0.001
@@ -231,7 +360,34 @@ class Adam(Optimizer):
 
 @dataclass(eq=False)
 class AdamW(Adam):
-    """Adam with decoupled weight decay on by default (Loshchilov & Hutter 2019)."""
+    """Adam with decoupled weight decay on by default (Loshchilov & Hutter 2019).
+
+    Each update multiplies by 1 - learning_rate * weight_decay, then computes that of `Adam`.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        As of every `Optimizer`; 0.001 by default.
+    weight_decay : float or Schedule
+        As of every `Optimizer`; 0.01 by default.
+    decay_all, max_norm : bool, float or None
+        As of every `Optimizer`.
+    beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
+        As of `Adam`.
+    l2_penalty : float
+        As of every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.optimizers.AdamW(1e-3).weight_decay
+    0.01
+    """
 
     weight_decay: float | Schedule = 0.01
 
@@ -242,8 +398,40 @@ class AdamW(Adam):
 class Lion(Optimizer):
     """The sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
 
-    values <- values - learning_rate * sign(beta1 * mean + (1 - beta1) * g)
-    mean   <- beta2 * mean + (1 - beta2) * g
+    Each update computes::
+
+        values ← values - learning_rate * sign(beta1 * mean + (1 - beta1) * g)
+        mean   ← beta2 * mean + (1 - beta2) * g
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        As of every `Optimizer`; 0.0001 by default.
+    weight_decay : float or Schedule
+        As of every `Optimizer`; 0 by default.
+    decay_all, max_norm : bool, float or None
+        As of every `Optimizer`.
+    beta1, beta2 : float
+        In [0, 1). 0.9 and 0.99 by default.
+    l2_penalty : float
+        As of every `Optimizer`.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is out of its range.
+
+    Examples
+    --------
+    Every parameter with a gradient moves by the learning rate:
+
+    >>> import gpunn
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Lion(0.125))
+    >>> history = trainer.fit([[1.0]], [1.0], progress=False)
+    >>> print(layer.values["weights"])
+    [[0.125]]
     """
 
     learning_rate: float | Schedule = 0.0001

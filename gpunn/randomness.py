@@ -32,6 +32,11 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
         Position within the purpose, such as the index of a layer or an epoch. Use the same number
         of counters throughout a purpose: no counter gives the same stream as the counter 0.
 
+    Returns
+    -------
+    numpy.random.Generator
+        A PCG64.
+
     Examples
     --------
     >>> from gpunn.randomness import generator
@@ -43,12 +48,57 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 
 
 def permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
-    """Return the order in which epoch number `epoch` visits the rows: int64, shape (rows,)."""
+    """Return the order in which an epoch visits the rows.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    epoch : int
+        Number of the epoch.
+    rows : int
+        How many rows there are.
+
+    Returns
+    -------
+    ndarray of int64, shape (rows,)
+        Row numbers.
+
+    Examples
+    --------
+    >>> from gpunn.randomness import permutation
+    >>> sorted(permutation(0, 1, rows=4).tolist())
+    [0, 1, 2, 3]
+    """
     return generator(seed, "shuffle", epoch).permutation(rows)
 
 
 def permutations(seed: int, epoch: int, rows: int, members: int) -> np.ndarray:
-    """Return an order for each member, the first one that of `permutation`: (rows, members)."""
+    """Return an order of the rows for each member.
+
+    Parameters
+    ----------
+    seed : int
+        The run's seed.
+    epoch : int
+        Number of the epoch.
+    rows : int
+        How many rows there are.
+    members : int
+        How many orders are wanted.
+
+    Returns
+    -------
+    ndarray of int64, shape (rows, members)
+        Row numbers; the first column is that of `permutation`.
+
+    Examples
+    --------
+    >>> from gpunn.randomness import permutation, permutations
+    >>> orders = permutations(0, 1, rows=4, members=2)
+    >>> orders.shape, bool((orders[:, 0] == permutation(0, 1, 4)).all())
+    ((4, 2), True)
+    """
     others = [
         generator(seed, "shuffle of a member", epoch, member).permutation(rows)
         for member in range(1, members)

@@ -53,28 +53,45 @@ class Schedule(Configurable):
     ----------
     time_of_update : float
         Which part of an update lies before its time: 1/2 is its middle, 0 its beginning.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> class Halves(gpunn.schedules.Schedule):
+    ...     name = "halves"
+    ...
+    ...     def at(self, time, duration):
+    ...         return np.where(time < duration / 2, 0.1, 0.05)
+    >>> Halves().at(np.array([1.0, 9.0]), duration=10)
+    array([0.1 , 0.05])
     """
 
     time_of_update: float = 0.5
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Return the rate of each update of an epoch, an array of float64 and shape (updates,).
+        """Return the rate of each update of an epoch.
 
         Parameters
         ----------
         epoch : int
-            How many lie before it.
+            How many epochs lie before it.
         updates : int
             Its updates.
         duration : float
             Epochs that training is planned to last.
+
+        Returns
+        -------
+        ndarray of float64, shape (updates,)
+            What `at` returns for the updates' times.
         """
         time = epoch + (np.arange(updates) + self.time_of_update) / updates
         rates = np.asarray(self.at(time, duration), np.float64)
         return np.array(np.broadcast_to(rates, (updates,)))
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
-        """Return the learning rate at each time, as an array of the same shape.
+        """Return the learning rate at each time.
 
         Parameters
         ----------
@@ -82,6 +99,11 @@ class Schedule(Configurable):
             Epochs since training began, fractions included.
         duration : float
             Epochs that training is planned to last.
+
+        Returns
+        -------
+        ndarray of float64, shape of time
+            Rates, at least 0.
         """
         raise NotImplementedError(f"{type(self).__name__} must define at(time, duration)")
 
@@ -95,18 +117,60 @@ class Schedule(Configurable):
         """
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        """Take note of an epoch's logs; by default this does nothing."""
+        """Take note of an epoch's logs; by default this does nothing.
+
+        Parameters
+        ----------
+        logs : mapping of str to float
+            The epoch's row of the history.
+        """
 
     def state(self) -> dict[str, float]:
-        """Return what `observe` has changed, for a checkpoint."""
+        """Return what `observe` has changed, for a checkpoint.
+
+        Returns
+        -------
+        dict of str to float
+            Empty by default.
+        """
         return {}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Set the state to what `state` returned."""
+        """Set the state to what `state` returned.
+
+        Parameters
+        ----------
+        state : mapping of str to float
+            What `state` returned.
+        """
 
 
 def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
-    """Return the schedule for a number, a name, a configuration or a schedule."""
+    """Return the schedule for a number, a name, a configuration or a schedule.
+
+    Parameters
+    ----------
+    value : float, str, mapping or Schedule
+        A constant of at least 0, a schedule's name, or its name and parameters.
+    argument : str
+        What an error message calls it.
+
+    Returns
+    -------
+    Schedule
+        `Constant` for a number.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a number is negative, or there is no such schedule or parameter.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.schedules.as_schedule({"name": "cosine", "rate": 0.1})
+    Cosine(rate=0.1, final=0.0)
+    """
     if isinstance(value, (str, Mapping, Schedule, type)):
         return resolve(Schedule, value, argument)
     return Constant(check_number(argument, value, at_least=0))
@@ -117,10 +181,32 @@ def as_setting(
 ) -> float | Schedule:
     """Return a number, checked, or the schedule of a setting other than the learning rate.
 
+    Parameters
+    ----------
+    value : float, str, mapping or Schedule
+        A number, a schedule's name, or its name and parameters.
+    argument : str
+        What an error message calls it.
+    check : function
+        Checks a number; it is called with `argument`, `value` and the limits.
+    **limits : float
+        Passed on to `check`.
+
+    Returns
+    -------
+    float or Schedule
+        The number or the schedule.
+
     Raises
     ------
     ArgumentError
         If the number is outside of the limits, or the schedule depends on the logs of epochs.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.schedules.as_setting(0.1, "weight_decay", at_least=0)
+    0.1
     """
     if not isinstance(value, (str, Mapping, Schedule, type)):
         return check(argument, value, **limits)
@@ -135,7 +221,20 @@ def as_setting(
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate at all times."""
+    """The same rate at all times.
+
+    Parameters
+    ----------
+    rate : float
+        At least 0, 0.01 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.Constant(0.1).at(np.array([0.0, 5.0, 10.0]), duration=10)
+    array([0.1, 0.1, 0.1])
+    """
 
     rate: float = 0.01
 
@@ -150,7 +249,24 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """rate * factor^floor(time / every)."""
+    """Steps down: rate * factor^floor(time / every).
+
+    Parameters
+    ----------
+    rate : float
+        The rate at first, at least 0; 0.01 by default.
+    every : float
+        Positive. Epochs from one step to the next, 10 by default.
+    factor : float
+        Positive, 0.1 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.Step(0.1, every=5, factor=0.5).at(np.array([0.0, 5.0, 10.0]), duration=10)
+    array([0.1  , 0.05 , 0.025])
+    """
 
     rate: float = 0.01
     every: float = 10.0
@@ -169,7 +285,22 @@ class Step(Schedule):
 
 @dataclass(frozen=True)
 class Exponential(Schedule):
-    """rate * factor^time: multiplied by `factor` over each epoch, continuously."""
+    """Exponential decay: rate * factor^time, multiplied by `factor` over each epoch.
+
+    Parameters
+    ----------
+    rate : float
+        The rate at first, at least 0; 0.01 by default.
+    factor : float
+        Positive, 0.95 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.Exponential(0.8, factor=0.5).at(np.array([0.0, 1.0, 2.0]), duration=10)
+    array([0.8, 0.4, 0.2])
+    """
 
     rate: float = 0.01
     factor: float = 0.95
@@ -186,7 +317,22 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """rate / (1 + time)^power."""
+    """Power-law decay: rate / (1 + time)^power.
+
+    Parameters
+    ----------
+    rate : float
+        The rate at first, at least 0; 0.01 by default.
+    power : float
+        At least 0, 0.5 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.InverseScaling(0.6).at(np.array([0.0, 3.0, 8.0]), duration=10).round(3)
+    array([0.6, 0.3, 0.2])
+    """
 
     rate: float = 0.01
     power: float = 0.5
@@ -206,6 +352,20 @@ class Cosine(Schedule):
     """Half a cosine from `rate` down to `final` over the whole training (Loshchilov & Hutter 2017).
 
     final + (rate - final) * (1 + cos(pi * time / duration)) / 2; `final` afterwards.
+
+    Parameters
+    ----------
+    rate : float
+        The rate at first, at least 0; 0.01 by default.
+    final : float
+        The rate at the end, at least 0; 0 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.Cosine(0.1).at(np.array([0.0, 5.0, 10.0]), duration=10).round(3)
+    array([0.1 , 0.05, 0.  ])
     """
 
     rate: float = 0.01
@@ -243,6 +403,16 @@ class CosineLog(Schedule):
     time_of_update : float
         In [0, 1]. With 0 the time of an update is its beginning, as in RealMLP: t is the part of
         all updates that lies behind it.
+
+    Examples
+    --------
+    With t = 0, 1/15, 3/15, 7/15 and 1 the rate is 0:
+
+    >>> import numpy as np
+    >>> import gpunn
+    >>> schedule = gpunn.schedules.CosineLog(0.1)
+    >>> schedule.at(np.array([0.0, 1.0, 3.0, 7.0, 15.0]), duration=15).round(3)
+    array([0., 0., 0., 0., 0.])
     """
 
     rate: float = 0.01
@@ -272,10 +442,18 @@ class FlatCosine(Schedule):
     Parameters
     ----------
     rate : float
+        The rate at first, at least 0; 0.01 by default.
     flat : float
         In [0, 1). The part of the training with the rate as it is.
     time_of_update : float
         As in `CosineLog`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.FlatCosine(0.1).at(np.array([0.0, 5.0, 7.5, 10.0]), duration=10).round(3)
+    array([0.1 , 0.1 , 0.05, 0.  ])
     """
 
     rate: float = 0.01
@@ -295,7 +473,23 @@ class FlatCosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A linear rise from 0 over `epochs`, followed by another schedule from its beginning."""
+    """A linear rise from 0 over `epochs`, followed by another schedule from its beginning.
+
+    Parameters
+    ----------
+    schedule : float, str, mapping or Schedule
+        What follows: a constant of 0.01 by default.
+    epochs : float
+        Positive. How long the rise lasts, 1 by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> schedule = gpunn.schedules.WarmUp(gpunn.schedules.Constant(0.1), epochs=2)
+    >>> schedule.at(np.array([0.0, 1.0, 2.0, 3.0]), duration=10)
+    array([0.  , 0.05, 0.1 , 0.1 ])
+    """
 
     schedule: Schedule = field(default_factory=Constant)
     epochs: float = 1.0
@@ -332,6 +526,24 @@ class OneCycle(Schedule):
 
     Two half cosines: from rate / start_factor to `rate` over the first `rise` of the training,
     then down to rate / final_factor.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate, at least 0; 0.01 by default.
+    rise : float
+        In (0, 1): the part of the training in which it rises.
+    start_factor : float
+        At least 1: the rate begins at rate / start_factor.
+    final_factor : float
+        At least 1: the rate ends at rate / final_factor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> gpunn.schedules.OneCycle(0.5).at(np.array([0.0, 3.0, 10.0]), duration=10).round(3)
+    array([0.02, 0.5 , 0.  ])
     """
 
     rate: float = 0.01
@@ -357,7 +569,7 @@ class OneCycle(Schedule):
 
 @dataclass(eq=False)
 class ReduceOnPlateau(Schedule):
-    """Multiplies the rate by `factor` when the monitored metric has stopped improving.
+    """A rate that is multiplied by `factor` when the monitored metric has stopped improving.
 
     Parameters
     ----------
@@ -376,6 +588,22 @@ class ReduceOnPlateau(Schedule):
         The least change that counts as an improvement.
     min_rate : float
         The rate never falls below this.
+
+    Raises
+    ------
+    ArgumentError
+        By `check`, before training, if there will be no such log, or `mode` is "auto" and the
+        metric does not say which way is better.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> schedule = gpunn.schedules.ReduceOnPlateau(0.1, monitor="loss", factor=0.5, patience=2)
+    >>> for loss in (1.0, 1.0, 1.0):
+    ...     schedule.observe({"loss": loss})
+    >>> schedule.at(np.array([3.0]), duration=10)
+    array([0.05])
     """
 
     rate: float = 0.01

@@ -93,11 +93,11 @@ def mean_and_std(
     that are not finite or too large to be squared make it infinite or NaN.
 
     The rows are visited in chunks, so a memory-mapped array is never loaded whole. Each chunk's
-    count, mean and sum of squared deviations `M` are merged into the running ones by [1]_::
+    count, mean and sum of squared deviations `M` are merged into the running ones by [1]_
 
         delta = mean_b - mean_a
-        mean = mean_a + delta * n_b / (n_a + n_b)
-        M = M_a + M_b + delta ^ 2 * n_a * n_b / (n_a + n_b)
+        mean  = mean_a + delta * n_b / (n_a + n_b)
+        M     = M_a + M_b + delta^2 * n_a * n_b / (n_a + n_b)
 
     on values from which the first row is subtracted. The subtraction makes `M` of a constant column
     exactly zero, whatever its value.

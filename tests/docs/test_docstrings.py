@@ -31,7 +31,17 @@ PROSE = ("Summary", "Extended Summary", "Notes", "References")
 LISTS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
 
 OBJECTS = public_objects()
-FINISHED = ("activations", "layers", "losses", "metrics", "training")
+FINISHED = (
+    "activations",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "randomness",
+    "schedules",
+    "training",
+)
 MODULES = {name: value for name, value in public_modules().items() if name[6:] in FINISHED}
 
 
