@@ -1,6 +1,7 @@
 """Callbacks under a short name; they are defined in `gpunn.training`."""
 
 from gpunn.training.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from gpunn.training.live import LivePlot
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard
 from gpunn.training.norms import NormLog
 
@@ -9,6 +10,7 @@ __all__ = [
     "Callback",
     "EarlyStopping",
     "JSONLinesLog",
+    "LivePlot",
     "ModelCheckpoint",
     "NormLog",
     "TensorBoard",

@@ -8,7 +8,7 @@ import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.drawing import MOST
+from gpunn.drawing.network import MOST
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

@@ -16,6 +16,7 @@ from gpunn.errors import GpunnError
 if TYPE_CHECKING:
     from gpunn.config import Config
     from gpunn.experiment import Experiment, RunFolder
+    from gpunn.training.callbacks import Callback
     from gpunn.training.checkpoint import Checkpoint
 
 __all__ = ["train"]
@@ -60,6 +61,9 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in that folder.")
 @click.option("--resume", is_flag=True, help="Go on with an earlier run in that folder, if any.")
 @imports_option
+@click.option(
+    "--live", is_flag=True, help="Show curves that grow, in the lowest lines of the terminal."
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 def train(
     config: Path,
@@ -76,6 +80,7 @@ def train(
     overwrite: bool,
     resume: bool,
     allow_imports: bool,
+    live: bool,
     quiet: bool,
 ) -> None:
     """Train the network that CONFIG describes, and keep everything in a folder.
@@ -93,6 +98,8 @@ def train(
 
     if overwrite and resume:
         raise click.UsageError("--overwrite and --resume exclude each other")
+    if live and quiet:
+        raise click.UsageError("--live and --quiet exclude each other")
     if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
         raise click.UsageError(f"--target is for a table; {config} is none")
     config, output = _places(config, output)
@@ -120,7 +127,7 @@ def train(
             stopped = _train_along(experiment)
         else:
             with RunFolder(output, overwrite=overwrite, resume=resume) as folder:
-                stopped = _train(experiment(), folder, quiet)
+                stopped = _train(experiment(), folder, quiet, live)
     if "Ctrl-C" in stopped and ranks.rank:
         raise click.exceptions.Exit(INTERRUPTED)
     if "Ctrl-C" in stopped:
@@ -135,20 +142,24 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
     return history.stopped
 
 
-def _train(experiment: Experiment, folder: RunFolder, quiet: bool) -> str:
+def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
     """Train, keep the run, and return why training ended before its last epoch, if it did."""
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
+    from gpunn.training.live import LivePlot
 
     checkpoint = folder.attach(experiment)
     say = _silence if quiet else click.echo
     bars = not quiet and sys.stderr.isatty()
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
+    shown: list[Callback] = [] if quiet else [output]
+    if live:
+        shown.append(LivePlot())
+        if not sys.stderr.isatty():
+            click.echo("--live: standard error is no terminal, so no curves are shown", err=True)
     try:
-        history = experiment.run(
-            *([] if quiet else [output]), folder, progress=bars, resume_from=checkpoint
-        )
+        history = experiment.run(*shown, folder, progress=bars, resume_from=checkpoint)
     except SystemExit:  # on SIGTERM, which leaves little time
         say(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
         raise

@@ -1045,3 +1045,12 @@ def test_importing_the_command_is_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == ""
+
+
+def test_live_without_a_terminal(gpunn, digits):
+    result = gpunn("train", digits, "--live", "--output", "run", "--set", "training.epochs=1")
+    assert result.stderr == "--live: standard error is no terminal, so no curves are shown\n"
+    assert Path("run/final.safetensors").exists()
+    refused = gpunn("train", digits, "--live", "--quiet", "--output", "other", status=2)
+    assert "--live and --quiet exclude each other" in refused.stderr
+    assert not Path("other").exists()

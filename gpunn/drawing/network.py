@@ -1,21 +1,14 @@
-"""Pictures in SVG, as text: a network's layers, and curves that grow while it is trained.
-
-They need no package, take about a millisecond, and have a background of their own, so that they can
-be read in light and in dark notebooks.
-"""
+"""A picture of a network: its layers from top to bottom."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from html import escape
-from pathlib import Path
+from dataclasses import dataclass
 
-from gpunn.storage.files import write_atomically
+from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 
-__all__ = ["Block", "Branch", "Drawing", "network_drawing"]
+__all__ = ["MOST", "Block", "Branch", "network_drawing"]
 
-INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
 """Colour of a layer with parameters that are trained, and of another."""
 
@@ -30,38 +23,6 @@ HEIGHT, GAP, PADDING, FOOT = 40, 30, 12, 18
 
 LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 """About the width of a letter, and of a bold one, and how far members stand out."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture as SVG, which notebooks show, with a text alternative.
-
-    Attributes
-    ----------
-    svg : str
-    text : str
-        What is to be seen, in words and numbers; `str` returns it.
-    """
-
-    svg: str = field(repr=False)
-    text: str
-
-    def _repr_svg_(self) -> str:
-        return self.svg
-
-    def __str__(self) -> str:
-        """Return the text alternative."""
-        return self.text
-
-    def save(self, path: str | Path) -> None:
-        """Write the picture to an SVG file, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            If the file can't be written. A file that was there is as before then.
-        """
-        write_atomically(path, self.svg.encode())
 
 
 @dataclass(frozen=True)
@@ -237,57 +198,3 @@ def draw_block(canvas: Canvas, block: Block, x: float, y: float, width: float) -
             shape = branch.blocks[-1].shape
             canvas.text(left + own / 2, end + FOOT - 4, shape, anchor="middle", colour=MUTED)
         left += own + PADDING
-
-
-class Canvas:
-    """Collects the elements of an SVG picture."""
-
-    def __init__(self) -> None:
-        self._elements: list[str] = []
-
-    def box(
-        self, x: float, y: float, width: float, height: float, fill: str, dashed: bool = False
-    ) -> None:
-        """Draw a rectangle with round corners."""
-        dash = ' stroke-dasharray="4 3"' if dashed else ""
-        self._elements.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="7" '
-            f'fill="{fill}" stroke="{RULE}"{dash}/>'
-        )
-
-    def arrow(self, x: float, top: float, bottom: float) -> None:
-        """Draw an arrow down."""
-        self._elements.append(
-            f'<path d="M{x:.1f} {top:.1f}V{bottom - 2:.1f}m-3.5 -4.5l3.5 4.5l3.5 -4.5" '
-            f'fill="none" stroke="{MUTED}" stroke-width="1.2"/>'
-        )
-
-    def text(
-        self,
-        x: float,
-        y: float,
-        text: str,
-        *,
-        anchor: str = "start",
-        colour: str = INK,
-        size: float = 13,
-        weight: int = 400,
-    ) -> None:
-        """Write a line."""
-        if text:
-            self._elements.append(
-                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" '
-                f'font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
-            )
-
-    def svg(self, width: float, height: float, title: str, description: str) -> str:
-        """Return the picture, with a text alternative."""
-        return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} '
-            f'{height:.0f}" width="{width:.0f}" height="{height:.0f}" style="max-width: 100%; '
-            'height: auto" font-family="system-ui, -apple-system, Segoe UI, Roboto, Liberation '
-            f'Sans, DejaVu Sans, sans-serif"><title>{escape(title)}</title>'
-            f"<desc>{escape(description)}</desc>"
-            f'<rect width="100%" height="100%" rx="10" fill="{PAGE}"/>'
-            f"{''.join(self._elements)}</svg>\n"
-        )

@@ -1,0 +1,82 @@
+"""Curves of a history as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gpunn.drawing.panels import Panel, panels
+from gpunn.drawing.svg import INK, MUTED, RULE, Canvas, Drawing
+
+__all__ = ["curves_drawing"]
+
+TRAINING, VALIDATION = "#2563eb", "#d9600a"
+
+WIDTH, HEIGHT = 340.0, 230.0
+"""Of a panel."""
+
+LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
+"""Margins of a panel around its curves."""
+
+ACROSS = 3
+"""Panels side by side."""
+
+
+def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
+    """Return curves by epoch, a panel for each metric, training and validation together.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of a history; those that are not finite are left out.
+    names : sequence of str
+        Metrics to show; by default the loss and all metrics of the last row.
+    """
+    found, canvas = panels(rows, names), Canvas()
+    for place, panel in enumerate(found):
+        down, across = divmod(place, ACROSS)
+        draw(canvas, panel, across * WIDTH, down * HEIGHT)
+    text = "; ".join(f"{panel.title}: {panel.last or 'no values'}" for panel in found)
+    epochs = f"epoch {rows[-1]['epoch']:.0f}" if rows else "no epoch yet"
+    width, height = WIDTH * min(ACROSS, max(1, len(found))), HEIGHT * -(-len(found) // ACROSS or -1)
+    alternative = f"Curves up to {epochs}. {text}"
+    return Drawing(canvas.svg(width, height, "Learning curves", alternative), alternative)
+
+
+def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
+    """Draw a panel."""
+    canvas.text(left + 16, top + 22, panel.title, weight=600)
+    legend = left + 16
+    for name, points, colour, dashed in (
+        ("training", panel.training, TRAINING, False),
+        ("validation", panel.validation, VALIDATION, True),
+    ):
+        if points:
+            canvas.curve([(legend, top + 36), (legend + 22, top + 36)], colour, dashed)
+            text = f"{name} {points[-1][1]:.4g}"
+            canvas.text(legend + 27, top + 40, text, colour=MUTED, size=11.5)
+            legend += 150
+    (first, last), (low, high) = panel.x_range, panel.y_range
+    x0, x1 = left + LEFT, left + WIDTH - RIGHT
+    y0, y1 = top + HEIGHT - BOTTOM, top + TOP
+
+    def place(point: tuple[float, float]) -> tuple[float, float]:
+        x, y = point
+        part = (x - first) / (last - first) if last > first else 0.5
+        return x0 + part * (x1 - x0), y0 + (y - low) / (high - low) * (y1 - y0)
+
+    for tick in panel.ticks(5):
+        _, y = place((first, tick))
+        canvas.line(x0, y, x1, y, RULE)
+        canvas.text(x0 - 6, y + 4, f"{tick:.4g}", anchor="end", colour=MUTED, size=11.5)
+    for points, colour, dashed in (
+        (panel.training, TRAINING, False),
+        (panel.validation, VALIDATION, True),
+    ):
+        if points:
+            canvas.curve([place(point) for point in points], colour, dashed)
+    for epoch in dict.fromkeys((first, last)):
+        x, _ = place((epoch, low))
+        text = f"epoch {epoch:.0f}"
+        anchor = "middle" if first == last else "start" if epoch == first else "end"
+        canvas.text(x, y0 + 18, text, anchor=anchor, colour=MUTED, size=11.5)
+    canvas.line(x0, y0, x1, y0, INK)

@@ -1,0 +1,123 @@
+"""A picture in SVG, as text.
+
+It needs no package, and has a background of its own, so that it can be read in light and in dark
+notebooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+from gpunn.storage.files import write_atomically
+
+__all__ = ["INK", "MUTED", "PAGE", "RULE", "Canvas", "Drawing"]
+
+INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture as SVG, which notebooks show, with a text alternative.
+
+    Attributes
+    ----------
+    svg : str
+    text : str
+        What is to be seen, in words and numbers; `str` returns it.
+    """
+
+    svg: str = field(repr=False)
+    text: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        """Return the text alternative."""
+        return self.text
+
+    def save(self, path: str | Path) -> None:
+        """Write the picture to an SVG file, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written. A file that was there is as before then.
+        """
+        write_atomically(path, self.svg.encode())
+
+
+class Canvas:
+    """Collects the elements of an SVG picture."""
+
+    def __init__(self) -> None:
+        self._elements: list[str] = []
+
+    def box(
+        self, x: float, y: float, width: float, height: float, fill: str, dashed: bool = False
+    ) -> None:
+        """Draw a rectangle with round corners."""
+        dash = ' stroke-dasharray="4 3"' if dashed else ""
+        self._elements.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="7" '
+            f'fill="{fill}" stroke="{RULE}"{dash}/>'
+        )
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str = RULE) -> None:
+        """Draw a thin straight line."""
+        self._elements.append(
+            f'<path d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}" stroke="{colour}" stroke-width="0.8"/>'
+        )
+
+    def curve(self, points: Sequence[tuple[float, float]], colour: str, dashed: bool) -> None:
+        """Draw a line through points, of one point a dot."""
+        if len(points) == 1:
+            ((x, y),) = points
+            self._elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
+            return
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+        dash = ' stroke-dasharray="5 3"' if dashed else ""
+        self._elements.append(
+            f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.7" '
+            f'stroke-linejoin="round"{dash}/>'
+        )
+
+    def arrow(self, x: float, top: float, bottom: float) -> None:
+        """Draw an arrow down."""
+        self._elements.append(
+            f'<path d="M{x:.1f} {top:.1f}V{bottom - 2:.1f}m-3.5 -4.5l3.5 4.5l3.5 -4.5" '
+            f'fill="none" stroke="{MUTED}" stroke-width="1.2"/>'
+        )
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        anchor: str = "start",
+        colour: str = INK,
+        size: float = 13,
+        weight: int = 400,
+    ) -> None:
+        """Write a line."""
+        if text:
+            self._elements.append(
+                f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" '
+                f'font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
+            )
+
+    def svg(self, width: float, height: float, title: str, description: str) -> str:
+        """Return the picture, with a text alternative."""
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:.0f} '
+            f'{height:.0f}" width="{width:.0f}" height="{height:.0f}" style="max-width: 100%; '
+            'height: auto" font-family="system-ui, -apple-system, Segoe UI, Roboto, Liberation '
+            f'Sans, DejaVu Sans, sans-serif"><title>{escape(title)}</title>'
+            f"<desc>{escape(description)}</desc>"
+            f'<rect width="100%" height="100%" rx="10" fill="{PAGE}"/>'
+            f"{''.join(self._elements)}</svg>\n"
+        )

@@ -1,0 +1,141 @@
+"""Curves of a history as text, by the dots of Braille characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gpunn.drawing.panels import Panel, panels
+
+__all__ = ["text_curves"]
+
+DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""Bits of a Braille character by row and column."""
+
+BLANK = 0x2800
+
+COLOURS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
+PLAIN = "\x1b[0m"
+
+LABEL = 9
+"""Characters of a tick's number, and a blank."""
+
+NARROWEST = 36
+"""Characters of a panel."""
+
+
+def text_curves(
+    rows: Sequence[Mapping[str, float]],
+    width: int,
+    height: int,
+    names: Sequence[str] = (),
+    *,
+    colours: bool = True,
+) -> list[str]:
+    """Return curves by epoch as lines of text, panels side by side as far as there is room.
+
+    Training is a line, and validation a dotted one.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Of a history; what is not finite is left out.
+    width, height : int
+        Characters; a panel has at least 36 by 4.
+    names : sequence of str
+        Metrics to show; by default the loss and all metrics of the last row, the first ones that
+        there is room for.
+    colours : bool
+        Whether to colour them by the codes of ANSI terminals.
+
+    Examples
+    --------
+    >>> rows = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
+    >>> for line in text_curves(rows, 40, 4, colours=False):
+    ...     print(line.rstrip())
+    Loss: training 0.5
+           1 ⠉⠉⠑⠒⠒⠒⠢⠤⠤⠤⢄⣀⣀⣀⡀
+         0.5               ⠈⠉⠉⠉⠑⠒⠒⠒⠢⠤⠤⠤⢄⣀⣀
+             epoch 1                     2
+    """
+    found = panels(rows, names)
+    found = found[: max(1, width // NARROWEST)]
+    if not found:
+        return []
+    size = width // len(found)
+    drawn = [panel_lines(panel, size - 2, height, colours) for panel in found]
+    return ["  ".join(parts) for parts in zip(*drawn, strict=True)]
+
+
+def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[str]:
+    """Return the lines of a panel: a title, the curves with numbers beside them, the epochs."""
+    across, down = width - LABEL, max(1, height - 2)
+    (first, last), (low, high) = panel.x_range, panel.y_range
+    cells = [[BLANK] * across for _ in range(down)]
+    owners = [[""] * across for _ in range(down)]
+    for name in ("training", "validation"):
+        points = getattr(panel, name)
+        heights = sampled(points, first, last, 2 * across)
+        before = None
+        for column, y in enumerate(heights):
+            if y is None:
+                before = None
+                continue
+            place = round((high - y) / (high - low) * (4 * down - 1))
+            start = place if before is None else before + (place > before) - (place < before)
+            before = place
+            if name == "validation" and column % 3 == 2:
+                continue
+            for row in range(min(start, place), max(start, place) + 1):
+                cells[row // 4][column // 2] |= DOTS[row % 4][column % 2]
+                owners[row // 4][column // 2] = name
+    labels = [""] * down
+    for tick in panel.ticks(max(2, down // 2)):
+        labels[round((high - tick) / (high - low) * (4 * down - 1)) // 4] = f"{tick:.4g}"
+    lines = [title(panel, width, colours)]
+    for label, line, owned in zip(labels, cells, owners, strict=True):
+        text = "".join(
+            " " if cell == BLANK else coloured(chr(cell), owner, colours)
+            for cell, owner in zip(line, owned, strict=True)
+        )
+        lines.append(f"{label:>{LABEL - 1}} {text}")
+    begin, end = f"epoch {first:.0f}", f"{last:.0f}" if last > first else ""
+    lines.append(" " * LABEL + begin + end.rjust(across - len(begin)))
+    return lines
+
+
+def title(panel: Panel, width: int, colours: bool) -> str:
+    """Return a panel's first line: the metric and its last values."""
+    length, text = len(panel.title) + 1, f"{panel.title}:"
+    for name in ("training", "validation"):
+        if points := getattr(panel, name):
+            word = f" {name} {points[-1][1]:.4g}"
+            if length + len(word) <= width:
+                text, length = text + coloured(word, name, colours), length + len(word)
+    return text + " " * (width - length)
+
+
+def coloured(text: str, name: str, colours: bool) -> str:
+    """Return text in the colour of training or validation."""
+    return f"{COLOURS[name]}{text}{PLAIN}" if colours and name else text
+
+
+def sampled(
+    points: Sequence[tuple[float, float]], first: float, last: float, count: int
+) -> list[float | None]:
+    """Return the heights of a line through points at `count` places from `first` to `last`."""
+    if not points:
+        return []
+    if last <= first:
+        return [points[-1][1]]
+    found: list[float | None] = []
+    place = 0
+    for column in range(count):
+        x = first + (last - first) * column / (count - 1)
+        while place < len(points) - 1 and points[place + 1][0] < x:
+            place += 1
+        (x0, y0), (x1, y1) = points[place], points[min(place + 1, len(points) - 1)]
+        if x < x0 - 1e-9 or x > max(x1, x0) + 1e-9:
+            found.append(None)
+        else:
+            found.append(y0 if x1 <= x0 else y0 + (y1 - y0) * min(1.0, (x - x0) / (x1 - x0)))
+    return found
