@@ -41,6 +41,14 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         If there is no such file, or no final network in the folder; if the file is damaged, of
         another kind, or written by a newer gpunn; if it names a layer that is not defined; or if
         its arrays don't fit its architecture or are not finite.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy").save("model.safetensors")
+    >>> model = gpunn.load_model("model.safetensors", backend="numpy")
+    >>> model.predict([[1.0, 2.0, 3.0]]).shape
+    (1, 2)
     """
     place = get_backend(backend)
     path = Path(checked_path(path))

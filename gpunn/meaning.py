@@ -112,7 +112,15 @@ class Described:
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None
     ) -> None:
-        """Keep the names in the data that the network is trained on, unless it has names."""
+        """Keep the names in the data that the network is trained on, unless it has names.
+
+        Parameters
+        ----------
+        features, targets : list of str or None
+            Names of the columns of inputs and of targets.
+        output_activation : str or None
+            That of the loss.
+        """
         if features is not None and self.feature_names is None:
             self.metadata |= {"features": features, "header": True}
         if targets is not None and self.target_names is None:

@@ -296,7 +296,20 @@ class Sequential(Described):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> list[Array]:
-        """Return [x, output of layer 1, output of layer 2, ...] for a batch on the device."""
+        """Return the input and the output of each layer for a batch on the device.
+
+        Parameters
+        ----------
+        x : array, shape (rows, *input_shape)
+            The batch.
+        workspace : Workspace
+            Buffers, the backend, and whether this is training.
+
+        Returns
+        -------
+        list of array
+            [x, output of layer 1, output of layer 2, ...], in buffers of the workspace.
+        """
         layers = self.layers[: self.trained_layers] if workspace.until_loss else self.layers
         return run_forward(layers, x, workspace)
 
@@ -309,7 +322,7 @@ class Sequential(Described):
         outputs : sequence of array
             What `forward` returned, or the first of them, up to what the loss was taken of.
         gradient : array
-            dL/d(last of these outputs); overwritten.
+            The gradient dL/dy at the last of these outputs; overwritten.
         workspace : Workspace
             That of the forward pass.
         """
@@ -346,6 +359,13 @@ class Sequential(Described):
             If the device has too little memory.
         DeviceError
             If the device has failed.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy", seed=0)
+        >>> model.predict([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]).shape
+        (2, 2)
         """
         batch_size = check_integer("batch_size", batch_size)
         X = self._checked_inputs(X)
@@ -372,7 +392,9 @@ class Sequential(Described):
 
         Parameters
         ----------
-        X, batch_size
+        X : array, shape (rows, *input_shape)
+            As for `predict`.
+        batch_size : int
             As for `predict`.
 
         Returns
@@ -421,6 +443,18 @@ class Sequential(Described):
     def encoded(self, X: Any, argument: str = "X") -> Any:
         """Return rows of a table as inputs, by the `schema`; without one `X` itself.
 
+        Parameters
+        ----------
+        X : array or table
+            Rows, as for `predict`.
+        argument : str
+            What an error message calls them.
+
+        Returns
+        -------
+        array
+            Of shape (rows, schema.width) and the network's dtype; or `X`, which is not checked.
+
         Raises
         ------
         DataError
@@ -455,6 +489,16 @@ class Sequential(Described):
 
         Integers of up to 16 bits stay integers if the first layer, apart from `Flatten`, takes
         them, as `Rescaling` does: fewer bytes are copied.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype
+            That of rows on the host.
+
+        Returns
+        -------
+        str
+            Its own name, or the network's dtype.
         """
         first = next((layer for layer in self.layers if not isinstance(layer, Flatten)), None)
         small = dtype.kind in "ui" and dtype.itemsize <= 2
@@ -468,6 +512,7 @@ class Sequential(Described):
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
+            The training rows, on the host.
         y : array, shape (rows,) or (rows, outputs)
             Targets, which only a network with a `TargetScaling` needs.
 
@@ -476,6 +521,15 @@ class Sequential(Described):
         DataError
             If the inputs don't fit the network, or what a layer learns from them overflows or
             underflows the network's dtype. Nothing has been changed then.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> layers = [gpunn.layers.Standardization(), gpunn.layers.Dense(1)]
+        >>> model = gpunn.Sequential(layers, 2, backend="numpy")
+        >>> model.adapt([[1.0, 10.0], [3.0, 30.0]])
+        >>> model.parameters["standardization_1.mean"].tolist()
+        [2.0, 20.0]
         """
         names = column_names(X)
         if y is not None:
@@ -484,7 +538,13 @@ class Sequential(Described):
         self.remember(names, None, self.output_activation)
 
     def fit_inputs(self, X: HostArray) -> None:
-        """Earlier name of `adapt`."""
+        """Earlier name of `adapt`.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input_shape)
+            As for `adapt`.
+        """
         self.adapt(X)
 
     @property
@@ -499,7 +559,21 @@ class Sequential(Described):
     def adapted_values(
         self, X: HostArray, indices: np.ndarray | None = None, y: HostArray | None = None
     ) -> dict[str, np.ndarray]:
-        """Return what `adapt` would set, from the rows with these indices (None: all).
+        """Return what `adapt` would set.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input_shape)
+            Rows on the host.
+        indices : ndarray of int64 or None
+            Which of them to learn from; None is all.
+        y : array or None
+            Targets, if there are any.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The buffers' values, by names such as "standardization_1.mean".
 
         Raises
         ------
@@ -520,7 +594,13 @@ class Sequential(Described):
         return values
 
     def set_adapted_values(self, values: Mapping[str, np.ndarray]) -> None:
-        """Set what `adapted_values` returned."""
+        """Set what `adapted_values` returned.
+
+        Parameters
+        ----------
+        values : mapping of str to array
+            The buffers' values, by their names.
+        """
         for name, value in values.items():
             self.parameters[name] = value
         self.adapted = True
@@ -528,7 +608,13 @@ class Sequential(Described):
     # --------------------------------------------------------------------------- description
 
     def summary(self) -> str:
-        """Return a table of layers, output shapes and numbers of trainable parameters."""
+        """Return a table of layers, output shapes and numbers of trainable parameters.
+
+        Returns
+        -------
+        str
+            With a line for each layer, and one for the total.
+        """
         rows = self.summary_rows()
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         return "\n".join(
@@ -537,7 +623,13 @@ class Sequential(Described):
         )
 
     def summary_rows(self) -> list[tuple[str, str, str, str]]:
-        """Return the cells of `summary`: a header, a row for each layer, and the total."""
+        """Return the cells of `summary`: a header, a row for each layer, and the total.
+
+        Returns
+        -------
+        list of tuple of str
+            Label, name, output shape and number of parameters each.
+        """
         rows = [("layer", "name", "output shape", "parameters")]
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
             count = sum(
@@ -550,7 +642,13 @@ class Sequential(Described):
         return rows
 
     def shapes_picture(self) -> str:
-        """Return a list of the shapes of a row, from the input to the output of each layer."""
+        """Return a list of the shapes of a row, from the input to the output of each layer.
+
+        Returns
+        -------
+        str
+            With a line for the input and one for each of the last layers.
+        """
         return chain_of_shapes(self.input_shape, self.labels, self.shapes)
 
     def __repr__(self) -> str:
@@ -570,6 +668,11 @@ class Sequential(Described):
         the `summary`. Groups of columns stand side by side, and members behind one another. It
         needs no package.
 
+        Returns
+        -------
+        Drawing
+            With the attribute `svg` and the method `save`.
+
         Examples
         --------
         >>> import gpunn
@@ -588,7 +691,13 @@ class Sequential(Described):
         return network_drawing(str(self.input_shape), blocks, count, self.summary())
 
     def config(self) -> dict[str, Any]:
-        """Return the architecture in plain, JSON-ready types."""
+        """Return the architecture in plain, JSON-ready types.
+
+        Returns
+        -------
+        dict
+            "layers", "input_shape", "seed" and "dtype".
+        """
         return {
             "layers": [layer.config() for layer in self.layers],
             "input_shape": list(self.input_shape),
@@ -602,7 +711,13 @@ class Sequential(Described):
     """Name of the class in a model file."""
 
     def file_description(self) -> dict[str, Any]:
-        """Return what a model file holds beside the arrays, in JSON types."""
+        """Return what a model file holds beside the arrays, in JSON types.
+
+        Returns
+        -------
+        dict
+            What `config` returns, and kind, metadata, schema and versions.
+        """
         return {
             "kind": self.file_kind,
             **self.config(),
@@ -614,7 +729,13 @@ class Sequential(Described):
         }
 
     def file_arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays that a model file holds, on the host."""
+        """Return the arrays that a model file holds, on the host.
+
+        Returns
+        -------
+        dict of str to ndarray
+            Parameters and buffers, and what a schema has learned.
+        """
         learned = {} if self._schema is None else self._schema.arrays()
         named = {f"{SCHEMA}{name}": array for name, array in learned.items()}
         return {**self.parameters.to_host(), **named}
@@ -633,13 +754,32 @@ class Sequential(Described):
             If `metadata` is not made of JSON types.
         OSError
             If the file can't be written. An existing file is then unchanged.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
+        >>> model.save("model.safetensors")
+        >>> gpunn.load_model("model.safetensors", backend="numpy")
+        <Sequential (3,) -> (2,) on numpy>
         """
         model_content(self.file_description(), self.file_arrays()).write(path)
 
     # ------------------------------------------------------------------------------- copying
 
     def to(self, backend: str | Backend) -> Self:
-        """Return a copy of this network on another backend."""
+        """Return a copy of this network on another backend.
+
+        Parameters
+        ----------
+        backend : str or Backend
+            Where the copy is to compute; see `gpunn.get_backend`.
+
+        Returns
+        -------
+        Sequential
+            Of the same class, with parameters of its own.
+        """
         state = self.__getstate__()
         state |= {"backend": get_backend(backend), "backend_options": {}, "algorithms": {}}
         duplicate = object.__new__(type(self))

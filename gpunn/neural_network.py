@@ -35,6 +35,16 @@ class NeuralNetwork(Sequential):
     seed : int
         Of the initial weights.
     dtype : {"float32", "float64"}
+        Of parameters and activations.
+
+    Raises
+    ------
+    ArgumentError
+        If there are fewer than two sizes, or one is not a positive integer.
+
+    See Also
+    --------
+    Sequential : Networks of any layers, which a `Trainer` trains.
 
     Examples
     --------
@@ -86,16 +96,17 @@ class NeuralNetwork(Sequential):
         Parameters
         ----------
         X : array, shape (rows, inputs)
+            Finite real numbers.
         y : array, shape (rows, outputs)
-        epochs, batch_size : int
+            What the outputs should be.
+        epochs : int
+            Passes over the rows.
         learning_rate : float
+            At least 0.
+        batch_size : int
+            Rows in a batch; the last one of an epoch may be smaller.
         verbose : bool
             Whether to print.
-
-        Notes
-        -----
-        Ctrl-C ends training after the current update, and prints a line that says so. The losses
-        of the completed epochs are returned.
 
         Returns
         -------
@@ -108,6 +119,11 @@ class NeuralNetwork(Sequential):
             If X or y does not fit the network.
         DivergenceError
             If the loss becomes infinite or NaN; a smaller learning rate usually helps.
+
+        Notes
+        -----
+        Ctrl-C ends training after the current update, and prints a line that says so. The losses
+        of the completed epochs are returned.
         """
         verbose = check_flag("verbose", verbose)
         report = PrintedLoss(check_integer("epochs", epochs), self.output_shape[0], verbose)

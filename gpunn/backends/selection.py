@@ -93,6 +93,11 @@ def get_backend(
         holds, or OMP_NUM_THREADS, or one for each core that this process may use. Results are the
         same bits on every run with the same number.
 
+    Returns
+    -------
+    Backend
+        A new one with these options, or `backend` itself if it is one.
+
     Raises
     ------
     BackendUnavailableError
@@ -128,7 +133,23 @@ Backend.maker = made_again
 
 
 def available_backends() -> list[str]:
-    """Return the names of all backends that work on this machine, such as ["numpy", "cupy:0"]."""
+    """Return the names of all backends that work on this machine.
+
+    Returns
+    -------
+    list of str
+        "numpy", and "cupy:0" and so on for CUDA devices.
+
+    See Also
+    --------
+    get_backend : Returns one of them.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.available_backends()[0]
+    'numpy'
+    """
     from gpunn.backends.cupy.diagnosis import usable_devices
 
     return ["numpy", *(f"cupy:{index}" for index in usable_devices())]

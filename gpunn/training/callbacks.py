@@ -44,34 +44,103 @@ class Callback(Configurable):
     every_updates : int or None
         `on_updates_end` is called after each so many updates, counted from the beginning of
         training; None leaves it to the trainer, which calls it about every tenth of a second.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> class Print(gpunn.callbacks.Callback):
+    ...     name = "print"
+    ...
+    ...     def on_epoch_end(self, trainer, logs):
+    ...         print(trainer.epoch, logs["loss"])
+    >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    >>> model = gpunn.Sequential([layer], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.25))
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=2, callbacks=[Print()], progress=False)
+    1 1.0
+    2 0.25
     """
 
     saves: ClassVar[bool] = False
     every_updates: int | None = None
 
     def on_train_begin(self, trainer: Any) -> None:
-        """Before the first epoch of a call of `fit`; `trainer.log_names` names the logs to come."""
+        """Do something before the first epoch of a call of `fit`.
+
+        `trainer.log_names` has the names of the logs to come.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+        """
 
     def on_updates_end(self, trainer: Any) -> None:
-        """Within an epoch, between two updates. It must not change the network or the data."""
+        """Do something within an epoch, between two updates.
+
+        It must not change the network or the data.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+        """
 
     def on_epoch_end(self, trainer: Any, logs: Mapping[str, float]) -> None:
-        """After each epoch, with its row of the history; `trainer.stop_reason` ends training."""
+        """Do something after each epoch.
+
+        `trainer.stop_reason`, a text that is set here, ends training.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+        logs : mapping of str to float
+            The epoch's row of the history.
+        """
 
     def on_interruption(self, trainer: Any) -> None:
-        """When Ctrl-C or SIGTERM ends training, before `on_train_end`."""
+        """Do something when Ctrl-C or SIGTERM ends training, before `on_train_end`.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+        """
 
     def on_train_end(self, trainer: Any) -> None:
-        """After the last epoch, also if training was stopped, failed, or could not begin."""
+        """Do something after the last epoch, also if training failed or could not begin.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+        """
 
     def state(self, trainer: Any) -> dict[str, Any]:
-        """Return what a checkpoint keeps of it: values of JSON types, and host arrays."""
+        """Return what a checkpoint keeps of the callback.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+
+        Returns
+        -------
+        dict of str to value
+            Values of JSON types, and host arrays; empty by default.
+        """
         return {}
 
     def restore(self, state: Mapping[str, Any], trainer: Any) -> None:
         """Take back what `state` returned, after `on_train_begin` of a resumed run.
 
-        `state` is empty if the run had no such callback, or it had no state.
+        Parameters
+        ----------
+        state : mapping of str to value
+            What `state` returned; empty if the run had no such callback, or it had no state.
+        trainer : Trainer
+            The one that calls.
         """
 
     def config(self) -> dict[str, Any]:
@@ -96,7 +165,7 @@ class EarlyStopping(Callback):
         Whether smaller or larger is better; "auto" asks the metric (`Metric.larger_is_better`), and
         takes smaller for losses.
     patience : int
-        Epochs without improvement before training ends.
+        Epochs without improvement before training ends, at least 1.
     min_delta : float
         The least change that counts as an improvement.
     restore_best : bool
@@ -118,6 +187,16 @@ class EarlyStopping(Callback):
     ArgumentError
         When training begins: if there is no such log, or `mode` is "auto" and the metric does not
         say whether larger is better.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1, initializer="zeros")], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.0))
+    >>> stop = gpunn.callbacks.EarlyStopping(monitor="loss", patience=2)
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=9, callbacks=[stop], progress=False)
+    >>> len(history["loss"]), history.stopped
+    (3, 'loss has not improved since epoch 1 (0.562321)')
     """
 
     monitor: str = "val_loss"
@@ -216,6 +295,22 @@ class ModelCheckpoint(Callback):
         Also write after each so many updates. Needs `resumable`, and no `monitor`.
     every_seconds : float or None
         Also write within an epoch when the last file is so many seconds old. Needs the same.
+
+    Raises
+    ------
+    ArgumentError
+        If `keep` is set and the path has neither "{epoch}" nor "{updates}", or `every_updates` or
+        `every_seconds` without `resumable`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error")
+    >>> keep_best = gpunn.callbacks.ModelCheckpoint("best.safetensors", monitor="loss")
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=3, callbacks=[keep_best], progress=False)
+    >>> gpunn.load_model("best.safetensors", backend="numpy")
+    <Sequential (1,) -> (1,) on numpy>
     """
 
     path: str | Path

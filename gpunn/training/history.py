@@ -65,13 +65,25 @@ class History(dict[str, list[float]]):
         self.larger_is_better = directions(())
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add an epoch."""
+        """Add an epoch.
+
+        Parameters
+        ----------
+        row : mapping of str to float
+            The epoch's logs, "epoch" among them.
+        """
         self.rows.append(dict(row))
         for name, value in row.items():
             self.setdefault(name, []).append(value)
 
     def replace(self, rows: Iterable[Mapping[str, float]]) -> None:
-        """Put other epochs in place of those there are."""
+        """Put other epochs in place of those there are.
+
+        Parameters
+        ----------
+        rows : iterable of mapping of str to float
+            An epoch's logs each, as for `append`.
+        """
         kept = list(rows)
         self.clear()
         self.rows.clear()
@@ -119,6 +131,11 @@ class History(dict[str, list[float]]):
         mode : {"auto", "min", "max"}
             Whether smaller or larger is better. "auto" asks the metric
             (`Metric.larger_is_better`), and takes smaller for losses.
+
+        Returns
+        -------
+        int
+            Of several equally good epochs the first, unless `rule` says otherwise.
 
         Raises
         ------

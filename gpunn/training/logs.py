@@ -37,6 +37,23 @@ class JSONLinesLog(Callback):
     """Append each epoch's logs to a file, one JSON object a line; null if not finite.
 
     A resumed run first removes the lines after its checkpoint.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to append to.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import json
+    >>> from pathlib import Path
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error")
+    >>> log = gpunn.callbacks.JSONLinesLog("log.jsonl")
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=2, callbacks=[log], progress=False)
+    >>> [json.loads(line)["epoch"] for line in Path("log.jsonl").read_text().splitlines()]
+    [1, 2]
     """
 
     path: str | Path
@@ -65,6 +82,27 @@ class CSVLog(Callback):
 
     Training does not begin if an existing file has other columns. A resumed run first removes the
     lines after its checkpoint.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to write, or to append to.
+
+    Raises
+    ------
+    ArgumentError
+        When training begins, if an existing file has other columns.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error")
+    >>> log = gpunn.callbacks.CSVLog("log.csv")
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=2, callbacks=[log], progress=False)
+    >>> Path("log.csv").read_text().splitlines()[0]
+    'epoch,loss,learning_rate,seconds,samples_per_second'
     """
 
     path: str | Path
@@ -108,6 +146,17 @@ class TensorBoard(Callback):
     ----------
     path : str or Path
         Folder of the event files.
+
+    Raises
+    ------
+    MissingPackageError
+        When training begins, if tensorboardX is not installed.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.callbacks.TensorBoard("runs/board")
+    TensorBoard(path='runs/board')
     """
 
     path: str | Path = "tensorboard"

@@ -49,6 +49,23 @@ class NormLog(Callback):
 
     Checkpoints hold the norms so far, 8 bytes each. A resumed run restores lost lines, and removes
     those after its checkpoint.
+
+    Parameters
+    ----------
+    path : str or Path
+        File to append to.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import json
+    >>> from pathlib import Path
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "mean_squared_error")
+    >>> log = gpunn.callbacks.NormLog("norms.jsonl")
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=1, callbacks=[log], progress=False)
+    >>> list(json.loads(Path("norms.jsonl").read_text())["gradients"])
+    ['dense_1.weights', 'dense_1.biases']
     """
 
     path: str | Path
@@ -60,7 +77,13 @@ class NormLog(Callback):
         self._rows: dict[int, dict[str, Any]] = {}
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
-        """Remove epochs that a resumed run will repeat, and an incomplete line."""
+        """Remove epochs that a resumed run will repeat, and an incomplete line.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The one that calls.
+        """
         make_folder(Path(self.path).parent)
         self._write(self.content(trainer, {}))
 
@@ -73,8 +96,14 @@ class NormLog(Callback):
         Parameters
         ----------
         trainer : Trainer
+            The one that calls.
         state : mapping
             What `state` returned; if empty, the lines of the file are used.
+
+        Returns
+        -------
+        bytes
+            Lines of JSON.
         """
         path = Path(self.path)
         rows: list[dict[str, Any]] = []

@@ -60,7 +60,7 @@ class Trainer:
     metrics : sequence of Metric, str or mapping
         Reported beside the loss, such as "accuracy".
     gradient_accumulation : int
-        Number of batches whose gradients make up one update, so that an update sees
+        At least 1. Number of batches whose gradients make up one update, so that an update sees
         gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
         Updates between report points, at which the host reads the statistics from the device
@@ -105,6 +105,16 @@ class Trainer:
         Set by a callback to end training after this epoch.
     policy : TrainingPolicy
         Decides on the order of rows, learning rates, when to stop, and what a divergence means.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If a name or number is impossible, or the network does not end in a vector of outputs.
+
+    See Also
+    --------
+    Sequential : The network that is trained.
+    gpunn.sklearn.MLPClassifier : The same behind scikit-learn's interface.
 
     Notes
     -----
@@ -339,6 +349,15 @@ class Trainer:
 
         A network with a `Standardization` layer takes that layer's means and standard deviations
         from the training rows of the first call.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
+        >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
+        >>> history = trainer.fit([[0.0], [1.0]], [1.0, 1.0], epochs=200, progress=False)
+        >>> len(history["loss"]), history["loss"][-1] < 1e-3
+        (200, True)
         """
         with self.ranks.agreement.failing_together():
             epochs = check_integer("epochs", epochs, at_least=0)
@@ -375,7 +394,18 @@ class Trainer:
         return self.log_names
 
     def log_names_of(self, validated: bool) -> list[str]:
-        """Return the names of an epoch's logs, with or without those of validation data."""
+        """Return the names of an epoch's logs, with or without those of validation data.
+
+        Parameters
+        ----------
+        validated : bool
+            Whether there are validation data.
+
+        Returns
+        -------
+        list of str
+            Such as ["epoch", "loss", "accuracy", "learning_rate", ...].
+        """
         measured = self.metric_names
         validation = [*measured, *self.policy.validation_metrics] if validated else []
         return ["epoch", *measured, *(f"val_{name}" for name in validation), *TIMINGS]
@@ -399,8 +429,25 @@ class Trainer:
     ) -> dict[str, float]:
         """Return loss and metrics over a data set, by name.
 
-        Parameters are those of `fit`. Dropout is off, and batch normalisation uses its running
-        averages.
+        Dropout is off, and batch normalisation uses its running averages.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input_shape)
+            As for `fit`.
+        y : array
+            Targets, as for `fit`.
+        batch_size : int
+            Rows on the device at a time. It changes results only by rounding.
+        sample_weight : array, shape (rows,)
+            A weight of k counts a row k times.
+        stream : bool or None
+            As for `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" and the metrics.
 
         Raises
         ------
@@ -416,7 +463,20 @@ class Trainer:
         return self.evaluate_subset(subset, batch_size)
 
     def evaluate_subset(self, subset: Subset, batch_size: int = 1024) -> dict[str, float]:
-        """Do what `evaluate` does once it has checked its arguments."""
+        """Do what `evaluate` does once it has checked its arguments.
+
+        Parameters
+        ----------
+        subset : Subset
+            Rows that have been checked.
+        batch_size : int
+            Rows on the device at a time.
+
+        Returns
+        -------
+        dict of str to float
+            As of `evaluate`.
+        """
         model = self.model
         memory = BufferMemory(model, self.optimizer, batch_size)
         with model.exclusion.held("evaluate", training=False):
@@ -429,15 +489,42 @@ class Trainer:
     # --------------------------------------------------------------------------------- state
 
     def snapshot(self) -> Snapshot:
-        """Return a copy, on the device, of the parameters and the optimizer's state."""
+        """Return a copy, on the device, of the parameters and the optimizer's state.
+
+        Returns
+        -------
+        Snapshot
+            For `restore`.
+        """
         return self.device_state.snapshot()
 
     def snapshot_to_host(self, snapshot: Snapshot) -> dict[str, np.ndarray]:
-        """Return a snapshot as host arrays, for a checkpoint."""
+        """Return a snapshot as host arrays, for a checkpoint.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            What `snapshot` returned.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By the names that the arrays have in checkpoints.
+        """
         return self.device_state.snapshot_to_host(snapshot)
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         """Return the snapshot that `snapshot_to_host` described.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            What `snapshot_to_host` returned; others are not looked at.
+
+        Returns
+        -------
+        Snapshot
+            For `restore`.
 
         Raises
         ------
@@ -447,7 +534,13 @@ class Trainer:
         return self.device_state.snapshot_from_host(arrays)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take back what `snapshot` returned; an epoch that was cut short then begins anew."""
+        """Take back what `snapshot` returned; an epoch that was cut short then begins anew.
+
+        Parameters
+        ----------
+        snapshot : Snapshot
+            The state to go back to.
+        """
         self.device_state.restore(snapshot)
         self._forget_place()
 
@@ -456,7 +549,13 @@ class Trainer:
         self.cursor = None
 
     def last_gradients(self) -> dict[str, Array]:
-        """Return views, by name, of the gradient of the last update, as the optimizer took it."""
+        """Return views, by name, of the gradient of the last update, as the optimizer took it.
+
+        Returns
+        -------
+        dict of str to array
+            On the device; they change with the next update.
+        """
         self.ranks.join("last_gradients")
         gradients = self.device_state.started_step().whole_gradients()
         return self.model.parameters.views_into(gradients)
@@ -467,6 +566,11 @@ class Trainer:
         For callbacks that write checkpoints: what is written while this is False is of no use.
         Where training may be rolled back to a report point, only such a point is good to go on
         from. This waits for the device.
+
+        Returns
+        -------
+        bool
+            Between epochs always True.
         """
         cursor = self.cursor
         if cursor is None or not cursor.unreported:
@@ -486,6 +590,11 @@ class Trainer:
         """Return the optimizer's state and the device's counters as host arrays, by name.
 
         Within an epoch the sums over its updates so far are among them.
+
+        Returns
+        -------
+        dict of str to ndarray
+            For `set_state`.
         """
         return self.device_state.arrays(within_epoch=self.cursor is not None)
 
@@ -493,11 +602,22 @@ class Trainer:
         """Take back what `state` returned, now or when training begins.
 
         What is missing stays as it is, and what the optimizer does not have is left out.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            What `state` returned.
         """
         self.device_state.load(state)
 
     def workspace_bytes(self) -> int:
-        """Return the bytes held by the buffers of training and evaluation, in all."""
+        """Return the bytes held by the buffers of training and evaluation, in all.
+
+        Returns
+        -------
+        int
+            0 before training.
+        """
         step = self.device_state.step
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
 
@@ -518,6 +638,16 @@ class Trainer:
 
         Of several processes, rank 0 writes it. All have to call this, but for callbacks, which only
         rank 0 has.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write; an existing one is replaced.
+
+        Raises
+        ------
+        OSError
+            If the file can't be written. An existing file is then unchanged.
         """
         taken = take_checkpoint(self)
         if self.ranks.first:
@@ -528,6 +658,11 @@ class Trainer:
 
         The next call of `fit` is then a further call after the one that wrote the checkpoint, in
         which callbacks begin anew. `fit(resume_from=path)` goes on with that call itself.
+
+        Parameters
+        ----------
+        path : str or Path
+            A file that `save_checkpoint` wrote.
 
         Raises
         ------

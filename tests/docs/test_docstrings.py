@@ -31,18 +31,21 @@ PROSE = ("Summary", "Extended Summary", "Notes", "References")
 LISTS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
 
 OBJECTS = public_objects()
-FINISHED = (
-    "activations",
-    "initializers",
-    "layers",
-    "losses",
-    "metrics",
-    "optimizers",
-    "randomness",
-    "schedules",
-    "training",
-)
-MODULES = {name: value for name, value in public_modules().items() if name[6:] in FINISHED}
+UNFINISHED = {
+    "gpunn.backends",
+    "gpunn.config",
+    "gpunn.data",
+    "gpunn.distributed",
+    "gpunn.errors",
+    "gpunn.experiment",
+    "gpunn.interchange",
+    "gpunn.reporting",
+    "gpunn.sklearn",
+    "gpunn.sweep",
+    "gpunn.tables",
+    "gpunn.tabular",
+}
+MODULES = {name: value for name, value in public_modules().items() if name not in UNFINISHED}
 
 
 def definitions() -> dict[str, tuple[Any, Any]]:
