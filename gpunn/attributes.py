@@ -10,10 +10,7 @@ from gpunn.hints import advice
 
 __all__ = ["Fixed", "fixed_attribute", "unknown_attribute"]
 
-FREEZING = (
-    "layers can't be frozen; train a new network on the outputs of the layers that are to stay as "
-    "they are (Sequential.predict)"
-)
+FREEZING = "layers are frozen one by one, by layer.trainable = False"
 
 HINTS = {
     "trainable": FREEZING,

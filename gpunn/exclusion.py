@@ -25,6 +25,11 @@ class Exclusion:
         self._depth = 0
         self._training = False
 
+    @property
+    def training(self) -> bool:
+        """Whether a thread trains the network now."""
+        return self._training
+
     @contextmanager
     def held(self, what: str, *, training: bool) -> Iterator[None]:
         """Hold the lock.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -15,13 +16,13 @@ from gpunn.attributes import Fixed, fixed_attribute, unknown_attribute
 from gpunn.backends import Backend, get_backend
 from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
-from gpunn.configurable import check_integer, resolve
+from gpunn.configurable import check_flag, check_integer, resolve
 from gpunn.data.checks import check_inputs
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.mapped import check_whole, release
 from gpunn.display import html_table
 from gpunn.drawing import Drawing, network_drawing
-from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError, SettingError, suggest
 from gpunn.exclusion import Exclusion
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
@@ -194,9 +195,7 @@ class Sequential(Described):
             if isinstance(error, GpunnError):
                 raise
             raise ArgumentError(out_of_memory(declarations, error)) from error
-        for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
-            key = int(generator(self.seed, "dropout", index).integers(2**32))
-            layer.attach(*self.parameters.views(label), key)
+        self._attach_layers()
         self.adapted = not any(layer.adapts or layer.adapts_to_targets for layer in self.layers)
         self.started = values is not None or not any(
             isinstance(spec.initializer, FromData) for spec in declarations.values()
@@ -205,6 +204,14 @@ class Sequential(Described):
         self._recordings = RecordingCache(list(family(*self.layers)), CACHE_SIZE)
         self._lock = threading.Lock()
         self.exclusion = Exclusion()
+
+    def _attach_layers(self) -> None:
+        """Give each layer the views of its parameters."""
+        for index, (label, layer) in enumerate(zip(self.labels, self.layers, strict=True)):
+            key = int(generator(self.seed, "dropout", index).integers(2**32))
+            layer.attach(*self.parameters.views(label), key)
+        for layer in family(*self.layers):
+            vars(layer)["_network"] = weakref.ref(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, unless parameters or shapes were built from it."""
@@ -281,6 +288,73 @@ class Sequential(Described):
             for label, layer, shape in zip(self.labels, self.layers, inputs, strict=True)
             for spec in layer.declared(shape)
         }
+
+    # ------------------------------------------------------------------------- what is trained
+
+    def set_trainable(self, flags: Mapping[Layer | str, bool]) -> None:
+        """Set `trainable` of several layers; one by one, parameters would be moved each time.
+
+        Parameters
+        ----------
+        flags : mapping of Layer or str to bool
+            By layer, or by its name; a layer within a layer has both names, with a dot between,
+            such as "column_groups_1.group_2".
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such layer.
+        ArgumentTypeError
+            If a value is neither True nor False.
+        SettingError
+            If the network is being trained.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> layers = [gpunn.layers.Dense(4, activation="relu"), gpunn.layers.Dense(2)]
+        >>> model = gpunn.Sequential(layers, input_shape=3, backend="numpy")
+        >>> model.set_trainable({"dense_1": False})  # or model.layers[0].trainable = False
+        >>> print(model.summary())
+        layer    name   output shape  parameters
+        dense_1  dense  (4,)                  16  frozen
+        dense_2  dense  (2,)                  10
+        total                                 26
+        trained                               10
+        """
+        named = layers_by_name(self.labels, self.layers)
+        own, wanted = set(named.values()), dict[Layer, bool]()
+        for key, flag in flags.items():
+            layer = named.get(key) if isinstance(key, str) else key
+            if layer is None or layer not in own:
+                raise ArgumentError(
+                    f"layers: there is no {key!r}; {suggest(str(key), list(named))}"
+                )
+            wanted[layer] = check_flag("trainable", flag)
+        before = {layer: layer.trainable for layer in wanted}
+        if before == wanted:
+            return
+        with self.exclusion.held("trainable", training=False), TURNS:
+            if self.exclusion.training:
+                raise SettingError(
+                    "trainable: can't be set while the network is trained; set it between two "
+                    "calls of fit"
+                )
+            values = self.parameters.to_host()
+            try:
+                for layer, flag in wanted.items():
+                    vars(layer)["trainable"] = flag
+                with self.backend.device_errors():
+                    laid_out = Parameters(
+                        self._declarations(), self.backend, self.dtype, self.seed, values
+                    )
+            except BaseException:
+                for layer, flag in before.items():
+                    vars(layer)["trainable"] = flag
+                raise
+            vars(self)["parameters"] = laid_out
+            self._attach_layers()
+            self._recordings.clear()
 
     # ------------------------------------------------------------------------------- passes
 
@@ -608,7 +682,10 @@ class Sequential(Described):
     # --------------------------------------------------------------------------- description
 
     def summary(self) -> str:
-        """Return a table of layers, output shapes and numbers of trainable parameters.
+        """Return a table of layers, output shapes and numbers of parameters.
+
+        Where layers are frozen (`Layer.trainable`), it says which, and how many parameters are left
+        to be trained.
 
         Returns
         -------
@@ -616,30 +693,43 @@ class Sequential(Described):
             With a line for each layer, and one for the total.
         """
         rows = self.summary_rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        return "\n".join(
-            f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}"
-            for a, b, c, d in rows
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        sides = "<<<><"[: len(widths)]
+        lines = (
+            "  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True))
+            for row in rows
         )
+        return "\n".join(line.rstrip() for line in lines)
 
-    def summary_rows(self) -> list[tuple[str, str, str, str]]:
+    def summary_rows(self) -> list[tuple[str, ...]]:
         """Return the cells of `summary`: a header, a row for each layer, and the total.
+
+        Where layers are frozen, there is a fifth column, which says so, and a last row.
 
         Returns
         -------
         list of tuple of str
             Label, name, output shape and number of parameters each.
         """
-        rows = [("layer", "name", "output shape", "parameters")]
+        rows = [("layer", "name", "output shape", "parameters", "")]
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
-            count = sum(
-                math.prod(spec.shape)
+            own = [
+                spec
                 for name, spec in self.parameters.specs.items()
-                if name.startswith(f"{label}.") and spec.trainable
+                if name.startswith(f"{label}.") and spec.learned
+            ]
+            count, trained = (
+                sum(math.prod(spec.shape) for spec in own if spec.trainable or not only)
+                for only in (False, True)
             )
-            rows.append((label, layer.name, str(shape), f"{count:,}"))
-        rows.append(("total", "", "", f"{self.parameters.count:,}"))
-        return rows
+            remark = f"{count - trained:,} frozen" if trained else "frozen"
+            remark = remark if trained < count else ""
+            rows.append((label, layer.name, str(shape), f"{count:,}", remark))
+        count, frozen = self.parameters.count, self.parameters.frozen
+        rows.append(("total", "", "", f"{count:,}", ""))
+        if not frozen:
+            return [row[:4] for row in rows]
+        return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
 
     def shapes_picture(self) -> str:
         """Return a list of the shapes of a row, from the input to the output of each layer.
@@ -815,6 +905,17 @@ class Sequential(Described):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy onto the same backend."""
         return self.to(self.backend)
+
+
+def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, Layer]:
+    """Return layers, and those within them, by names such as "column_groups_1.group_2"."""
+    found: dict[str, Layer] = {}
+    for label, layer in zip(labels, layers, strict=True):
+        found[label] = layer
+        children = layer.children()
+        within = layers_by_name(list(children), list(children.values()))
+        found |= {f"{label}.{name}": child for name, child in within.items()}
+    return found
 
 
 def schema_of(description: Description) -> Schema | None:

@@ -7,9 +7,9 @@ there are. The views have the layers' shapes and share the vectors' memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from gpunn.typing import Array, HostArray, Shape
 if TYPE_CHECKING:
     from gpunn.backends.base import Backend
 
-__all__ = ["ParameterSpec", "Parameters"]
+__all__ = ["Gradients", "ParameterSpec", "Parameters"]
 
 ALIGNMENT = 16
 """Every view begins at a multiple of this many elements. In float32 that is 64 bytes, a cache line,
@@ -50,6 +50,8 @@ class ParameterSpec:
         False for a buffer: saved, but without a gradient, such as a running mean.
     rate : float
         Factor of the learning rate.
+    frozen : bool
+        Whether it is not trainable only because its layer is frozen (`Layer.trainable`).
     """
 
     name: str
@@ -58,6 +60,12 @@ class ParameterSpec:
     decay: bool | float = True
     trainable: bool = True
     rate: float = 1.0
+    frozen: bool = False
+
+    @property
+    def learned(self) -> bool:
+        """Whether it is a parameter, trained or frozen, rather than a buffer."""
+        return self.trainable or self.frozen
 
     def factors(self, decay_all: bool) -> tuple[float, float]:
         """Return the factors of the learning rate and of the decay."""
@@ -74,11 +82,18 @@ class Parameters:
         Trainable parameters and their gradients. Those that decay come first, and those with the
         same factors lie together.
     buffers : array, shape (buffer size,)
-        Arrays that are saved but not trained, such as running means, laid out the same way.
+        Arrays that are saved but not trained, laid out the same way: those that are never trained,
+        such as running means, and then frozen parameters.
+    running : array
+        The first part of `buffers`, without the frozen parameters.
     decayed : int
         Weight decay applies to `values[:decayed]`, unless the optimizer decays all.
     count : int
-        Number of trainable parameters, without the padding that aligns the views.
+        Number of parameters, frozen ones included, without the padding that aligns the views.
+    frozen : int
+        How many of them are frozen.
+    trained : tuple of str
+        Names of the arrays that are trained.
     """
 
     def __init__(
@@ -107,7 +122,9 @@ class Parameters:
         self._backend = backend
         self.specs = dict(specs)
         trainable = [name for name, spec in specs.items() if spec.trainable]
-        buffers = [name for name, spec in specs.items() if not spec.trainable]
+        buffers = [name for name, spec in specs.items() if not spec.learned]
+        frozen = [name for name, spec in specs.items() if spec.frozen]
+        self.trained = tuple(trainable)
 
         self._offsets: dict[str, int] = {}
         self._groups: list[tuple[ParameterSpec, int, int]] = []
@@ -120,8 +137,12 @@ class Parameters:
             name: backend.zeros((size + SPARE,), dtype) for name in ("values", "gradients")
         }
         self.values, self.gradients = (array[:size] for array in self._room.values())
-        self.buffers = backend.zeros((self._lay_out(buffers, 0),), dtype)
-        self.count = sum(math.prod(specs[name].shape) for name in trainable)
+        running = self._lay_out(buffers, 0)
+        self.buffers = backend.zeros((self._lay_out(frozen, running),), dtype)
+        self.running = self.buffers[:running]
+        self.frozen = sum(math.prod(specs[name].shape) for name in frozen)
+        self.count = self.frozen + sum(math.prod(specs[name].shape) for name in trainable)
+        self._unread: dict[str, Array] = {}
 
         self._views = {name: self._view(name, self._vector(name)) for name in specs}
         self._gradient_views = {name: self._view(name, self.gradients) for name in trainable}
@@ -236,16 +257,20 @@ class Parameters:
         """Return named views into another vector of the layout of `values`, such as a moment."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
-    def views(self, layer: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    def views(self, layer: str) -> tuple[dict[str, Array], Mapping[str, Array]]:
         """Return (values, gradients) of the layer called `layer`, by name within the layer."""
         prefix = f"{layer}."
         values = {n.removeprefix(prefix): v for n, v in self._views.items() if n.startswith(prefix)}
-        gradients = {
-            n.removeprefix(prefix): v
-            for n, v in self._gradient_views.items()
-            if n.startswith(prefix)
-        }
-        return values, gradients
+        return values, Gradients(self._gradient_views, self._unread_gradient).within(layer)
+
+    def _unread_gradient(self, name: str) -> Array:
+        """Return an array of the shape of a frozen parameter; a KeyError for any other."""
+        if not self.specs[name].frozen:
+            raise KeyError(name)
+        if name not in self._unread:
+            dtype = self._backend.dtype_name(self.values)
+            self._unread[name] = self._backend.zeros(self.specs[name].shape, dtype)
+        return self._unread[name]
 
     def to_host(self) -> dict[str, np.ndarray]:
         """Return a copy of every array as NumPy arrays."""
@@ -258,6 +283,60 @@ class Parameters:
     def restore(self, snapshot: tuple[Array, Array]) -> None:
         """Set (values, buffers), in place, to what `snapshot` returned."""
         self.values[...], self.buffers[...] = snapshot
+
+
+class Gradients(Mapping[str, Any]):
+    """The gradients of a layer by name, without those of frozen parameters.
+
+    A layer that asks for one of these by `get` gets None, and need not compute it. One that takes
+    it by its name, as layers do that know nothing of freezing, gets an array that nobody reads,
+    which is made when it is first asked for.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+        Of trained parameters, by full name.
+    unread : callable
+        Returns the array of a frozen parameter, by full name; a KeyError if there is none.
+    prefix : str
+        What full names have in front of those here.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, Array], unread: Callable[[str], Array], prefix: str = ""
+    ) -> None:
+        self._unread, self._prefix = unread, prefix
+        self._arrays = {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
+
+    def within(self, label: str) -> Gradients:
+        """Return those of the layer with this label, by their names within it."""
+        own = {f"{self._prefix}{name}": array for name, array in self._arrays.items()}
+        return Gradients(own, self._unread, f"{self._prefix}{label}.")
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a gradient, or an array that nobody reads."""
+        found = self._arrays.get(name)
+        return self._unread(f"{self._prefix}{name}") if found is None else found
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a gradient, or the default if there is none to be computed."""
+        return self._arrays.get(name, default)
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such a gradient to be computed."""
+        return name in self._arrays
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names of what is to be computed."""
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._arrays)
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:

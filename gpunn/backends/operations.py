@@ -426,7 +426,7 @@ class Operations:
         z: Array,
         output: Array,
         gradient: Array,
-        weight_gradient: Array,
+        weight_gradient: Array | None,
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
@@ -435,10 +435,12 @@ class Operations:
         gradient = gradient * f'(z); bias_gradient = its sum over the rows;
         weight_gradient = x.T @ gradient; input_gradient = gradient @ weights.T.
 
-        Shapes are those of `dense`; each gradient has the shape of what it is of.
+        Shapes are those of `dense`; each gradient has the shape of what it is of. Those that are
+        None are not computed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
-        self.matmul(x, gradient, weight_gradient, transpose_a=True)
+        if weight_gradient is not None:
+            self.matmul(x, gradient, weight_gradient, transpose_a=True)
         if input_gradient is not None:
             self.matmul(gradient, weights, input_gradient, transpose_b=True)
 
@@ -1093,13 +1095,14 @@ class Operations:
         z: Array,
         output: Array,
         gradient: Array,
-        weight_gradient: Array,
+        weight_gradient: Array | None,
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
         """Do as `dense_gradient` for `group_dense`, whose shapes these are."""
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
-        self.group_matmul(x, gradient, weight_gradient, transpose_a=True)
+        if weight_gradient is not None:
+            self.group_matmul(x, gradient, weight_gradient, transpose_a=True)
         if input_gradient is not None:
             self.group_matmul(gradient, weights, input_gradient, transpose_b=True)
 

@@ -10,7 +10,7 @@ from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 __all__ = ["MOST", "Block", "Branch", "network_drawing"]
 
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
-"""Colour of a layer with parameters that are trained, and of another."""
+"""Colour of a layer with parameters, and of another."""
 
 MOST = 40
 """Layers in sequence that are drawn; of more, the first and the last."""
@@ -38,7 +38,7 @@ class Block:
     shape : str
         Of a row of its output; empty if not known.
     parameters : int
-        How many are trained.
+        How many there are.
     members : int
         How many members it computes side by side, if it does.
     after_loss : bool
@@ -170,10 +170,10 @@ def draw_sequence(
 def draw_block(canvas: Canvas, block: Block, x: float, y: float, width: float) -> None:
     """Draw a layer, with the layers within it."""
     height = block_height(block)
-    trained = block.parameters > 0
+    learned = block.parameters > 0
     for offset in (STACK, STACK / 2) if block.members else ():  # members lie behind one another
-        canvas.box(x + offset, y - offset, width, height, FILL[trained])
-    fill = PAGE if block.branches else FILL[trained]
+        canvas.box(x + offset, y - offset, width, height, FILL[learned])
+    fill = PAGE if block.branches else FILL[learned]
     canvas.box(x, y, width, height, fill, dashed=block.after_loss)
     label, detail = words(block)
     centre = x + width / 2

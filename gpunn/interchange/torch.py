@@ -174,7 +174,7 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
     targets = [
         (label, layer)
         for label, layer in layers_of(model)
-        if any(spec.trainable for spec in layer_specs(model, label))
+        if any(spec.learned for spec in layer_specs(model, label))
     ]
     if len(groups) != len(targets):
         raise ArgumentError(

@@ -32,10 +32,10 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from gpunn.attributes import fixed_attribute, unknown_attribute
+from gpunn.attributes import fixed_attribute
 from gpunn.configurable import Configurable, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
-from gpunn.parameters import ParameterSpec
+from gpunn.parameters import Gradients, ParameterSpec
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
@@ -96,6 +96,13 @@ class Layer(Configurable):
         default; a mapping sets the factor of each parameter that it names, also of biases. None
         leaves the decay as it is. The learning rate's factor enters the decay, too: an update
         multiplies by 1 - rate factor * learning_rate * decay factor * weight_decay.
+    trainable : bool
+        Whether training changes this layer's parameters. A layer that is not trainable is frozen,
+        with all layers within it: its parameters have no gradient, no update, no decay and no
+        penalty, they don't count in the norm that gradients are clipped by, and the optimizer
+        keeps nothing for them. In a network it may be set between two calls of `Trainer.fit`. The
+        optimizer's state then begins anew, and views of parameters that were taken before are no
+        longer those of the network.
 
     Attributes
     ----------
@@ -149,6 +156,7 @@ class Layer(Configurable):
     label: str = field(default="", kw_only=True)
     learning_rate_factor: float | Mapping[str, float] = field(default=1.0, kw_only=True)
     weight_decay_factor: float | Mapping[str, float] | None = field(default=None, kw_only=True)
+    trainable: bool = field(default=True, kw_only=True)
 
     def __init_subclass__(cls) -> None:
         """Keep the earlier names of `adapt` and `adapts` in step with these, and the other way."""
@@ -165,6 +173,7 @@ class Layer(Configurable):
             raise ArgumentTypeError(f"label: expected a string; got {self.label!r}")
         for name in FACTORS:
             setattr(self, name, checked_factor(name, getattr(self, name)))
+        self.require_flag("trainable")
         if type(self).__hash__ is None:
             raise ArgumentTypeError(
                 f"{type(self).__name__}: two layers are never the same; define the class with "
@@ -173,19 +182,25 @@ class Layer(Configurable):
         self.values: Mapping[str, Array] = {}
         self.gradients: Mapping[str, Array] = {}
         self.key = 0
+        self._network: Callable[[], Any] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, unless that has no effect or contradicts what has been built.
 
-        In a network, a float such as a dropout rate may be changed. What determined the shapes,
-        parameters and activations may not.
+        In a network, a float such as a dropout rate may be changed, and `trainable`. What
+        determined the shapes, parameters and activations may not.
         """
-        if name == "trainable" and not hasattr(type(self), name):
-            raise unknown_attribute(self, name, ())
         own, here = type(self).__module__.startswith("gpunn."), vars(self)
+        network_of = here.get("_network")
+        network = None if network_of is None else network_of()
+        if name == "trainable" and network is not None:
+            network.set_trainable({self: value})
+            return
         in_network = here.get("values") or here.get("key")
         settled = name == "f" or (
-            name in self.__dataclass_fields__ and not isinstance(here.get(name), float)
+            name in self.__dataclass_fields__
+            and name != "trainable"
+            and not isinstance(here.get(name), float)
         )
         if in_network and ((own and settled) or name in FACTORS):
             raise fixed_attribute(self, name)
@@ -261,7 +276,7 @@ class Layer(Configurable):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state of a copy, which belongs to no network yet."""
-        return {**vars(self), "values": {}, "gradients": {}, "key": 0}
+        return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
         self, X: HostArray, indices: np.ndarray | None = None, dtype: str = "float32"
@@ -409,7 +424,8 @@ class Layer(Configurable):
             "name", and what differs from the defaults of `label` and the two factors, and all else.
         """
         described = super().config()
-        for name, default in (("label", ""), ("learning_rate_factor", 1.0)):
+        defaults = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
+        for name, default in defaults.items():
             if described[name] == default:
                 del described[name]
         if self.weight_decay_factor is None:
@@ -448,10 +464,15 @@ class Layer(Configurable):
             decay = spec.decay
         else:
             decay = decay * spec.decay
-        return replace(spec, rate=rate * spec.rate, decay=decay)
+        frozen = spec.frozen or not self.trainable
+        return replace(
+            spec, rate=rate * spec.rate, decay=decay, trainable=not frozen, frozen=frozen
+        )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
         """Return what `parameters` declares, with the factors of this layer and those within it.
+
+        So with `trainable`: parameters of a frozen layer are not.
 
         Parameters
         ----------
@@ -518,14 +539,22 @@ def family(*layers: Layer) -> Iterator[Layer]:
         yield from family(*layer.children().values())
 
 
-def within(arrays: Mapping[str, T], label: str) -> dict[str, T]:
+def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
     """Return the arrays of the child with this label, by their names within the child."""
+    if isinstance(arrays, Gradients):
+        return arrays.within(label)
     prefix = f"{label}."
     return {
         name.removeprefix(prefix): array
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
+
+
+def synchronizing(layers: Sequence[Layer]) -> list[Any]:
+    """Return the layers, at any depth, whose passes exchange numbers."""
+    every = (layer for layer in family(*layers) if isinstance(layer, Synchronizing))
+    return [layer for layer in every if not getattr(layer, "frozen", False)]
 
 
 def only_vectors(layer: Layer, input_shape: Shape) -> int:
@@ -540,7 +569,10 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
 
 @runtime_checkable
 class Synchronizing(Protocol):
-    """A layer whose passes exchange numbers, where several ranks have the rows of a batch."""
+    """A layer whose passes exchange numbers, where several ranks have the rows of a batch.
+
+    One that has an attribute `frozen` exchanges nothing while that is true.
+    """
 
     def forward_without_rows(self, workspace: Workspace) -> None:
         """Exchange what `forward` exchanges, on a rank that has no rows of the batch."""

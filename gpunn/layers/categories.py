@@ -95,7 +95,7 @@ class OneHot(Coded):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -208,7 +208,7 @@ class Embedding(Coded):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -267,6 +267,7 @@ class Embedding(Coded):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
-        table_gradient = self.gradients["table"]
-        workspace.backend.embed_gradient(x, tuple(self.sizes), gradient, table_gradient)
+        table_gradient = self.gradients.get("table")
+        if table_gradient is not None:
+            workspace.backend.embed_gradient(x, tuple(self.sizes), gradient, table_gradient)
         return self.no_input_gradient(x, workspace) if wants_input_gradient else gradient

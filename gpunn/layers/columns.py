@@ -19,7 +19,7 @@ from gpunn.workspace import Workspace
 
 __all__ = ["ColumnGroups"]
 
-KEYS = ("columns", "layers", "label")
+KEYS = ("columns", "layers", "label", "trainable")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Group:
         described: dict[str, Any] = {"columns": [self.start, self.stop], "label": self.label}
         if self.chain is not None:
             described["layers"] = self.chain.config()["layers"]
+            if not self.chain.trainable:
+                described["trainable"] = False
         return described
 
 
@@ -61,11 +63,12 @@ class ColumnGroups(Layer):
     groups : sequence of mapping
         Each with the key "columns", a pair [start, stop] that leaves out `stop` as slices do;
         "layers", the layers that f consists of, without which the columns are passed on as they
-        are; and "label", the group's name within those of its parameters, "group_1" by default.
+        are; "label", the group's name within those of its parameters, "group_1" by default; and
+        "trainable", false to freeze the group's layers.
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -185,6 +188,8 @@ class ColumnGroups(Layer):
             size = math.prod(shape)
             place -= size
             if group.chain is not None:
+                if not (wants_input_gradient or group.chain.gradients):
+                    continue
                 own = workspace.rows(self, f"input of {group.label}", rows, (group.width,))
                 given = workspace.rows(self, f"gradient of {group.label}", rows, shape)
                 ops.copy_columns(gradient, place, view(given, (rows, size), workspace), 0, size)
@@ -205,7 +210,9 @@ def made(group: Any, index: int) -> Group:
         If it has no such columns, or a layer is impossible.
     """
     if isinstance(group, Group):
-        return replace(group, chain=None if group.chain is None else Chain(group.chain.layers))
+        if group.chain is None:
+            return group
+        return replace(group, chain=Chain(group.chain.layers, trainable=group.chain.trainable))
     path = f"groups[{index}]"
     if not isinstance(group, Mapping) or "columns" not in group:
         raise ArgumentTypeError(
@@ -224,7 +231,7 @@ def made(group: Any, index: int) -> Group:
         raise ArgumentTypeError(f"{path}.label: expected a name without a dot; got {label!r}")
     layers = group.get("layers") or ()
     try:
-        chain = Chain(layers) if layers else None
+        chain = Chain(layers, trainable=group.get("trainable", True)) if layers else None
     except (ArgumentError, ArgumentTypeError) as error:
         raise ArgumentError(f"{path}.{error}") from error
     return Group(start, stop, label, chain)

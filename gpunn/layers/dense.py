@@ -67,7 +67,7 @@ class Dense(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -193,7 +193,7 @@ class Dense(Layer):
     ) -> Array:
         ops, rows = workspace.backend, x.shape[0]
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        dW, input_gradient = self.gradients["weights"], None
+        dW, input_gradient = self.gradients.get("weights"), None
         if wants_input_gradient:
             input_gradient = workspace.rows(self, "input_gradient", rows, x.shape[1:])
         ops.dense_gradient(
@@ -203,11 +203,11 @@ class Dense(Layer):
             z,
             y,
             gradient,  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
-            dW,  # dL/dW = x^T dL/dz
+            dW,  # dL/dW = x^T dL/dz, unless the layer is frozen and it is None
             self.gradients.get("biases"),  # dL/db = sum over rows of dL/dz
             input_gradient,  # dL/dx = dL/dz W^T, unless it is None
         )
-        if self.parametrization == "ntp":
+        if self.parametrization == "ntp" and dW is not None:
             ops.rescale(dW, self.weight_factor(x.shape[1]), 0.0, dW)
         return gradient if input_gradient is None else input_gradient
 

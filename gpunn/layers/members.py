@@ -53,7 +53,7 @@ class Members(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -137,6 +137,7 @@ class Members(Layer):
         x = self._per_member(x, workspace)
         trained = self.gradients.get("factors")
         if trained is None:
+            # Of fixed or frozen factors: it comes with that of the input.
             trained = workspace.fixed(self, "gradient of fixed factors", factors.shape)
         dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
         per_member = x.ndim == 3
@@ -184,7 +185,7 @@ class MemberDense(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -307,7 +308,7 @@ class MemberDense(Layer):
         ops, values, gradients = workspace.backend, self.values, self.gradients
         rows, members, inputs = x.shape
         z, a = self._buffers(x, workspace)
-        W, dW, db = values["weights"], gradients["weights"], gradients["biases"]
+        W, dW, db = values["weights"], gradients.get("weights"), gradients.get("biases")
         dx = workspace.rows(self, "input gradient", rows, (members, inputs))
         if self.separate:
             wanted = dx if wants_input_gradient else None
@@ -326,9 +327,11 @@ class MemberDense(Layer):
             return dx
         given = view(flat_gradient, (rows, members, self.units), workspace)
         product = workspace.rows(self, "product", rows, (members, self.units))
-        s, ds = values["output_adapter"], gradients["output_adapter"]
+        s = values["output_adapter"]
         ops.activation_gradient(self.f, z, a, given, db)
-        ops.scale_gradient(product, s, given, ds, given)
+        if dW is None:
+            return self._input_gradient_if_frozen(given, product, dx, workspace)
+        ops.scale_gradient(product, s, given, gradients["output_adapter"], given)
         u = workspace.rows(self, "adapted", rows, (members, inputs)) if self.input_adapter else x
         flat_u = reshaped(self, u, (every, inputs), workspace)
         ops.matmul(flat_u, flat_gradient, dW, transpose_a=True)
@@ -338,6 +341,22 @@ class MemberDense(Layer):
             r, dr = values["input_adapter"], gradients["input_adapter"]
             ops.scale_gradient(x, r, dx, dr, dx if wants_input_gradient else None)
         return dx
+
+    def _input_gradient_if_frozen(
+        self, gradient: Array, room: Array, dx: Array, workspace: Workspace
+    ) -> Array:
+        """Return dL/dx alone, from dL/dz; `room` is as large as that."""
+        ops, values = workspace.backend, self.values
+        rows, members, inputs = dx.shape
+        ops.scale(gradient, values["output_adapter"], room)
+        flat = view(room, (rows * members, self.units), workspace)
+        flat_dx = view(dx, (rows * members, inputs), workspace)
+        ops.matmul(flat, values["weights"], flat_dx, transpose_b=True)
+        if not self.input_adapter:
+            return dx
+        scaled = workspace.rows(self, "adapted", rows, (members, inputs))
+        ops.scale(dx, values["input_adapter"], scaled)
+        return scaled
 
 
 def _times(x: np.ndarray, factors: np.ndarray | None) -> np.ndarray:

@@ -38,6 +38,12 @@ class BatchNorm(Layer):
 
     where mean() is over the rows. Its terms are there because mean and variance depend on x.
 
+    A frozen layer (`trainable`) is the same in training as in inference, as in Keras: it uses the
+    running averages, which stay as they are, and so dL/dx = scale * dL/dy / sqrt(running variance
+    + epsilon). Otherwise the layers above would be trained on other features than the network has
+    in use, and averages of a few new rows would take the place of those of the old data. In PyTorch
+    such a layer goes on with its averages, unless its module is put into evaluation mode.
+
     Parameters
     ----------
     momentum : float
@@ -47,7 +53,7 @@ class BatchNorm(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -88,11 +94,16 @@ class BatchNorm(Layer):
             ParameterSpec("running_variance", shape, Ones(), trainable=False),
         ]
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it is frozen, or a layer that it belongs to."""
+        return "scale" not in self.gradients
+
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
         y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
         values = self.values
-        if not workspace.training:
+        if not workspace.training or self.frozen:
             workspace.backend.normalize(
                 x,
                 values["running_mean"],
@@ -129,6 +140,13 @@ class BatchNorm(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
+        if self.frozen:
+            dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
+            nothing = workspace.fixed(self, "zeros", x.shape[1:])
+            variance, scale = self.values["running_variance"], self.values["scale"]
+            given = nothing, variance, self.epsilon, scale, nothing
+            workspace.backend.normalize(gradient, *given, dx)
+            return dx
         if workspace.collectives is not None:
             self._backward_of_ranks(gradient, workspace)
             return gradient
@@ -232,7 +250,7 @@ class LayerNorm(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -314,7 +332,7 @@ class Standardization(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises

@@ -21,7 +21,7 @@ def outline(labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape) 
     """Return what is drawn of layers in sequence."""
     blocks, shape, members = [], input_shape, 0
     for label, layer in zip(labels, layers, strict=True):
-        count = sum(math.prod(spec.shape) for spec in layer.declared(shape) if spec.trainable)
+        count = sum(math.prod(spec.shape) for spec in layer.declared(shape) if spec.learned)
         inside = branches(layer, shape)
         shape = layer.output_shape(shape)
         members = layer.count if isinstance(layer, Members) else members
@@ -65,5 +65,6 @@ def described(layer: Layer, label: str) -> str:
         name,
         activation if isinstance(activation, str) and activation != "identity" else "",
         f"rate {rate:g}" if isinstance(rate, float) else "",
+        "" if layer.trainable else "frozen",
     ]
     return ", ".join(word for word in words if word)

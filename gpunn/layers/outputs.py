@@ -111,7 +111,7 @@ class TargetScaling(OutputLayer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -196,7 +196,7 @@ class MeanOverMembers(OutputLayer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises

@@ -53,7 +53,7 @@ class PeriodicEmbedding(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -172,17 +172,17 @@ class PeriodicEmbedding(Layer):
             flat_v, flat_dv = (view(each, waves_shape, workspace) for each in (v, dv))
             ops.dense_gradient(
                 *(flat_v, values["weights"], f, z, z, dz),
-                *(gradients["weights"], gradients["biases"], flat_dv),
+                *(gradients.get("weights"), gradients.get("biases"), flat_dv),
             )
         else:
             ops.group_dense_gradient(
                 *(v, values["weights"], f, z, z, dz),
-                *(gradients["weights"], gradients["biases"], dv),
+                *(gradients.get("weights"), gradients.get("biases"), dv),
             )
         dx = workspace.rows(self, "input gradient", rows, (columns,))
         ops.periodic_gradient(
             *(x, values["frequencies"], values.get("phases"), dv),
-            *(gradients["frequencies"], gradients.get("phases")),
+            *(gradients["frequencies"], gradients["phases"] if self._shifted else None),
             dx if wants_input_gradient else None,
         )
         if wants_input_gradient and self._shifted:

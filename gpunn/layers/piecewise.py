@@ -59,7 +59,7 @@ class PiecewiseLinearEmbedding(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises
@@ -175,15 +175,16 @@ class PiecewiseLinearEmbedding(Layer):
         through_p = workspace.rows(self, "input gradient through p", rows, (columns,))
         dp = workspace.rows(self, "gradient of encoding", rows, (columns, self.bins))
         if self.version == "B":
-            w, dw = (each["linear_weights"][:, None, :] for each in (values, gradients))
+            w, dw = values["linear_weights"][:, None, :], gradients.get("linear_weights")
+            dw = None if dw is None else dw[:, None, :]
             out = view(y, shape, workspace)
             ops.group_dense_gradient(
                 *(x[:, :, None], w, activations.Identity(), out, out, given, dw),
-                *(gradients["biases"], dx[:, :, None] if wants_input_gradient else None),
+                *(gradients.get("biases"), dx[:, :, None] if wants_input_gradient else None),
             )
         ops.group_dense_gradient(
-            *(p, values["weights"], self.f, z, a, given, gradients["weights"]),
-            gradients["biases"] if self.version == "A" else None,
+            *(p, values["weights"], self.f, z, a, given, gradients.get("weights")),
+            gradients.get("biases") if self.version == "A" else None,
             dp if wants_input_gradient else None,
         )
         if not wants_input_gradient:

@@ -27,7 +27,7 @@ class Scale(Layer):
 
     Parameters
     ----------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Examples
@@ -60,6 +60,11 @@ class Scale(Layer):
         workspace: Workspace,
         wants_input_gradient: bool,
     ) -> Array:
+        if "factors" not in self.gradients:  # frozen
+            dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
+            factors = self.values["factors"][None, ...]
+            workspace.backend.scale(gradient[:, None, ...], factors, dx[:, None, ...])
+            return dx
         given = gradient[:, None, ...]  # in: dL/dy; out: dL/dx
         workspace.backend.scale_gradient(
             x[:, None, ...],
@@ -89,7 +94,7 @@ class ParametricActivation(Layer):
 
     Other Parameters
     ----------------
-    label, learning_rate_factor, weight_decay_factor : keyword-only
+    label, learning_rate_factor, weight_decay_factor, trainable : keyword-only
         As those of every `Layer`.
 
     Raises

@@ -55,7 +55,7 @@ class BufferMemory:
         """Return what the buffers of a pass take, and what shrinks them."""
         model, batch_size = self._model, self._batch_size
         itemsize = np.dtype(model.dtype).itemsize
-        parameters = model.parameters.count * itemsize
+        parameters = (model.parameters.count - model.parameters.frozen) * itemsize
         copies = 2 + len(self._optimizer.slots)  # values, gradients, the optimizer's
         row = sum(math.prod(shape) for shape in (model.input_shape, *model.shapes)) * itemsize
         reason = f" ({error})" if str(error) else ""

@@ -38,7 +38,7 @@ class GoodState:
     def __init__(self, step: TrainStep, progress: Progress) -> None:
         self._statistics, self._progress = step.statistics, progress
         parameters = step.model.parameters
-        changing = (parameters.values, parameters.buffers, *on_device(step, sums=True).values())
+        changing = (parameters.values, parameters.running, *on_device(step, sums=True).values())
         self._pairs = [(array, step.ops.copy(array)) for array in changing if array.shape[0]]
 
     def keep(self) -> None:

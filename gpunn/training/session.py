@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
-from gpunn.layers.base import Synchronizing, family
+from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes import Changes
@@ -94,14 +94,17 @@ class TrainingSession:
         self.recovery: Recovery | None = None
         if options.shuffle_members and not options.shuffle:
             raise ArgumentError("shuffle_members: can't be given with shuffle=False")
+        if trainer.model.parameters.frozen and not trainer.model.parameters.trained:
+            raise ArgumentError(
+                "model: every layer with parameters is frozen, so there is nothing to train; set "
+                "trainable = True for one of them"
+            )
         rows, accumulation = training.rows, trainer.gradient_accumulation
         if options.shuffle_members and not self.ranks.shares.whole:
             raise ArgumentError(
                 "shuffle_members: can't be given where batches are divided among ranks or shards"
             )
-        together = [
-            each for each in family(*trainer.model.layers) if isinstance(each, Synchronizing)
-        ]
+        together = synchronizing(trainer.model.layers)
         if together and self.ranks.fixed_shards and trainer.batch_norm == "synchronized":
             raise ArgumentError(
                 f"shards: the layer {together[0].name!r} takes the rows of all ranks together, "

@@ -20,7 +20,7 @@ from gpunn.backends.operations import Segment, Trained, UpdateCounters
 from gpunn.distributed.collectives import Collectives
 from gpunn.distributed.shares import Block, batches, block_of
 from gpunn.errors import DistributedError
-from gpunn.layers.base import Synchronizing, family
+from gpunn.layers.base import synchronizing
 from gpunn.training.early_gradients import EarlyGradients
 from gpunn.training.ranks import Ranks
 from gpunn.training.statistics import Statistics
@@ -60,11 +60,10 @@ class ShardedStep(TrainStep):
             for start in range(self.block.start, self.block.start + self.block.length, piece)
         ]
         self._collectives = Collectives(ops, ranks.agreement)
-        layers = family(*self.model.layers)
-        self._layers = [layer for layer in layers if isinstance(layer, Synchronizing)]
+        self._layers = synchronizing(self.model.layers)
         if synchronized and not ranks.alone:
             self.workspace.collectives = self._collectives
-        buffers = parameters.buffers
+        buffers = parameters.running
         self._has_averages = bool(self._layers) and not synchronized and not ranks.alone
         length = buffers.shape[0] if self._has_averages else 0
         self._buffers = ops.zeros((ranks.size, length), dtype)
@@ -279,7 +278,7 @@ class ShardedStep(TrainStep):
             self.loss_scale.count(counters)
         self._share_values()
         if self._has_averages:  # which those of the first shard are
-            buffers = self.model.parameters.buffers
+            buffers = self.model.parameters.running
             self._collectives.all_gather(buffers, self._buffers)
             ops.assign(self._buffers[0], buffers)
 

@@ -78,10 +78,13 @@ class Snapshot:
         What all ranks call it.
     arrays : mapping of str to array
         By the names that these have in checkpoints; of the optimizer's state, this rank's part.
+    trained : tuple of str
+        Names of the arrays that are trained.
     """
 
     number: int
     arrays: Mapping[str, Array]
+    trained: tuple[str, ...]
 
 
 class StepRecipe(NamedTuple):
@@ -117,7 +120,11 @@ class TrainingState:
     ----------
     step : TrainStep or None
         None until training begins, and after a checkpoint was loaded.
+    trained : tuple of str or None
+        Names of the arrays that the optimizer's state is of, if it is known.
     """
+
+    trained: tuple[str, ...] | None = None
 
     def __init__(self, ranks: Ranks | None = None) -> None:
         self.step: TrainStep | None = None
@@ -147,11 +154,14 @@ class TrainingState:
         """Return a step made from these, with the state that training has come to.
 
         A step is used again as long as nothing that it was made from has been changed. The state
-        belongs to the optimizer object: another optimizer starts with a new one.
+        belongs to the optimizer object, and to what it trains: another optimizer starts with a new
+        one, and so does the same one when layers have been frozen or are trained again. Averages of
+        parameters that are new to it would be zeros, which Adam would take for small gradients.
         """
         scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
         parts = recipe._replace(metrics=list(recipe.metrics))
-        made_from = (*parts, recipe.optimizer.config(), scheduled)
+        parameters = recipe.model.parameters
+        made_from = (*parts, recipe.optimizer.config(), scheduled, parameters)
         if self.step is not None and self._made_from == made_from:
             return self.step
         state = self.arrays(within_epoch)
@@ -159,13 +169,15 @@ class TrainingState:
             state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
         elif recipe.own_metric_weights and not recipe.has_metric_weight(state):
             state = with_metric_weight(state)
-        if self.step is not None and self.step.optimizer is not recipe.optimizer:
+        other = self.step is not None and self.step.optimizer is not recipe.optimizer
+        if other or self.trained not in (None, parameters.trained):
             state = {
                 name: array
                 for name, array in state.items()
                 if not name.startswith("optimizer.") and name != "updates"
             }
         self.step, self._made_from, self._pending = recipe.step(), made_from, {}
+        self.trained = parameters.trained
         self.load(state)
         return self.step
 
@@ -199,9 +211,17 @@ class TrainingState:
         for name in arrays.keys() & state.keys():
             step.from_host(name, state[name], arrays[name])
 
-    def replace(self, state: Mapping[str, np.ndarray]) -> None:
-        """Begin with this state, and another step, when training begins."""
+    def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
+        """Begin with this state, and another step, when training begins.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+        trained : tuple of str
+            Names of the arrays that the optimizer's state is of.
+        """
         self.step, self._made_from, self._pending = None, (), dict(state)
+        self.trained = trained
 
     # ------------------------------------------------------------------------------- snapshots
 
@@ -222,11 +242,22 @@ class TrainingState:
         step = self.started_step()
         self._count = number
         copies = {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
-        taken = self._snapshots[number] = Snapshot(number, copies)
+        taken = self._snapshots[number] = Snapshot(number, copies, step.model.parameters.trained)
         return taken
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take back what `snapshot` returned, here or, of one process, in a trainer alike."""
+        """Take back what `snapshot` returned, here or, of one process, in a trainer alike.
+
+        Raises
+        ------
+        ArgumentError
+            If it is of other trained layers.
+        """
+        if snapshot.trained != self.started_step().model.parameters.trained:
+            raise ArgumentError(
+                "snapshot: layers have been frozen, or are trained again, since it was taken; set "
+                "trainable as it was then"
+            )
         self._ranks.join("restore_snapshot", self._number(snapshot))
         self._restore(snapshot)
 
@@ -331,7 +362,7 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
     parameters = step.model.parameters
     return {
         "values": parameters.values,
-        "statistics": parameters.buffers,
+        "statistics": parameters.running,
         "updates": step.updates,
         **{f"optimizer.{name}": slot for name, slot in step.slots.items()},
         **{f"loss_scale.{name}": array for name, array in step.loss_scale.state.items()},

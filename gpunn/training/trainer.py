@@ -626,6 +626,7 @@ class Trainer:
         ranks = copy(self.ranks)
         state = TrainingState(ranks)
         state.load(self.state())
+        state.trained = self.device_state.trained
         remade = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
         return {**vars(self), "callbacks": [], "ranks": ranks, **remade}
 

@@ -20,7 +20,7 @@ def attached(
     layer: Layer, shape: tuple[int, ...], backend: Backend, dtype: str = "float64"
 ) -> Parameters:
     """Give a layer parameters of its own, drawn at random so that none is 0 or 1."""
-    specs = {f"it.{spec.name}": spec for spec in layer.parameters(shape)}
+    specs = {f"it.{spec.name}": spec for spec in layer.declared(shape)}
     parameters = Parameters(specs, backend, dtype, seed=0)
     g = np.random.default_rng(1)
     for name, spec in specs.items():
@@ -54,5 +54,5 @@ def check_chain_rule(
     assert_same(dx, gradient(value, x), "input")
     for name, derivative in found.items():
         assert_same(derivative, gradient(value, parameters[f"it.{name}"]), name)
-    trainable = [spec for spec in layer.parameters(shape) if spec.trainable]
+    trainable = [spec for spec in layer.declared(shape) if spec.trainable]
     assert sum(d.size for d in found.values()) == sum(math.prod(s.shape) for s in trainable)

@@ -78,6 +78,19 @@ def moving() -> list[Layer]:
     ]
 
 
+def frozen() -> list[Layer]:
+    """Layers that are frozen, between and within others that are not."""
+    return [
+        layers.Standardization(),
+        Dense(16),
+        layers.BatchNorm(trainable=False),
+        layers.Chain([Dense(8, "tanh"), layers.Dropout(0.1), Dense(8, "gelu", trainable=False)]),
+        layers.LayerNorm(trainable=False),
+        layers.Chain([Dense(8, "relu"), layers.Scale()], trainable=False),
+        Dense(CLASSES, learning_rate_factor={"biases": 0.1}),
+    ]
+
+
 def members(*more: Layer) -> list[Layer]:
     return [
         layers.Members(3),
@@ -118,6 +131,19 @@ def table_layers() -> list[Layer]:
         layers.Flatten(),
         Dense(CLASSES),
     ]
+
+
+def frozen_table_layers() -> list[Layer]:
+    """The same with all layers frozen but two, one of them the first."""
+    every = table_layers()
+    for layer in every[1:-1]:
+        layer.trainable = False
+    groups = every[0]
+    assert isinstance(groups, layers.ColumnGroups)
+    for group in groups.parts[1:]:
+        assert group.chain is not None
+        group.chain.trainable = False
+    return every
 
 
 TABLE = np.column_stack([INPUTS[:, :4], LABELS, _random.integers(0, 4, ROWS)])
@@ -263,6 +289,13 @@ def table() -> Iterator[Run]:
             ),
         )
     yield Run(
+        "optimizer frozen layers, clipping",
+        frozen,
+        optimizer=lambda: optimizers.SGD(
+            0.02, weight_decay=0.1, momentum=0.9, max_norm=0.5, l2_penalty=0.01
+        ),
+    )
+    yield Run(
         "optimizer moving settings, clipping",
         moving,
         losses.SoftmaxCrossEntropy(schedules.CosineLog(0.2, time_of_update=0.0)),
@@ -289,6 +322,7 @@ def table() -> Iterator[Run]:
     yield Run("one batch", options={"batch_size": 64})
     yield Run("pixels", pixels, X=PIXELS)
     yield Run("tables", table_layers, X=TABLE)
+    yield Run("tables, frozen", frozen_table_layers, X=TABLE)
 
 
 RUNS = {run.name: run for run in table()}

@@ -37,7 +37,7 @@ EVERYTHING = Run(
 TARGETS = [target for target in devices.TARGETS if target[0] not in ("base", "strict")]
 BACKENDS = list(dict.fromkeys(name for name, _ in TARGETS))
 MOST = re.compile(
-    "loss .*|optimizer .*clipping|accumulation of 3.*|(class|sample) weights|pixels|tables"
+    "loss .*|optimizer .*clipping|accumulation of 3.*|(class|sample) weights|pixels|tables.*"
 )
 """Every loss and optimizer, and the ways to feed and to weight. The full run has the others."""
 

@@ -184,12 +184,12 @@ class Launches:
         z: Array,
         output: Array,
         gradient: Array,
-        weight_gradient: Array,
+        weight_gradient: Array | None,
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> Calls | None:
         # Other activations need a kernel for f' in any case, which sums up the bias's gradient too.
-        if type(activation) is not Identity or bias_gradient is None:
+        if type(activation) is not Identity or bias_gradient is None or weight_gradient is None:
             return None
         if not fusible(x, gradient, weight_gradient, bias_gradient):
             return None

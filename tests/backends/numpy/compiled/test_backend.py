@@ -134,6 +134,29 @@ def test_so_is_one_with_moving_settings_factors_and_scaled_targets(made, classes
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
+def test_so_is_one_with_frozen_layers_and_it_is_shorter(made):
+    def instructions(frozen):
+        layers = [
+            Dense(8, "relu"),
+            Dense(8, "gelu", trainable=not frozen),
+            BatchNorm(trainable=not frozen),
+            Dense(3),
+        ]
+        layers[0].trainable = frozen != "below"
+        model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam())
+        g = np.random.default_rng(0)
+        del made[:]
+        trainer.fit(g.normal(size=(32, 5)), g.integers(0, 3, 32), batch_size=16, progress=False)
+        (program,) = made
+        assert all(type(one) is Instruction for one in program)
+        return len(program)
+
+    whole, between, below = (instructions(frozen) for frozen in ("", "between", "below"))
+    assert whole - between >= 4  # gradients of weights, biases, scale and shift
+    assert between - below >= 4  # what goes back through the three layers
+
+
 @pytest.mark.parametrize("of", ["identity", "softmax", "sigmoid"])
 def test_so_is_one_of_members_with_metrics(made, of):
     layers = [

@@ -57,17 +57,19 @@ class Dense(Activations):
         z: Array,
         output: Array,
         gradient: Array,
-        weight_gradient: Array,
+        weight_gradient: Array | None,
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> Steps:
-        given = [array for array in (bias_gradient, input_gradient) if array is not None]
-        if not same_kind(x, weights, output, gradient, weight_gradient, *given) or not x.size:
+        wanted = weight_gradient, bias_gradient, input_gradient
+        given = [array for array in wanted if array is not None]
+        if not same_kind(x, weights, output, gradient, *given) or not x.size:
             return None
         operations = self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if operations is None:
             return None
         if input_gradient is not None:
             operations += self.products.encode(gradient, weights, input_gradient, transpose_b=True)
-        operations += self.products.encode(x, gradient, weight_gradient, transpose_a=True)
+        if weight_gradient is not None:
+            operations += self.products.encode(x, gradient, weight_gradient, transpose_a=True)
         return operations

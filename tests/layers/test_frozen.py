@@ -1,0 +1,154 @@
+"""The chain rule through layers that are frozen: dL/dx is left, and nothing else is computed."""
+
+import numpy as np
+import pytest
+from layers.checking import ROWS, attached, check_chain_rule
+from layers.test_tables import LAYERS as TABLE_LAYERS
+
+from gpunn.activations import Identity
+from gpunn.backends.recording import expand_composites, record
+from gpunn.initializers import Normal
+from gpunn.layers import (
+    BatchNorm,
+    Chain,
+    ColumnGroups,
+    Dense,
+    Embedding,
+    Layer,
+    LayerNorm,
+    ParametricActivation,
+    operations_only,
+)
+from gpunn.parameters import ParameterSpec
+from gpunn.workspace import Workspace
+
+LAYERS = {
+    **TABLE_LAYERS,
+    "dense": (lambda: Dense(3, "tanh"), (4,)),
+    "dense, ntp": (lambda: Dense(3, "gelu", parametrization="ntp"), (4,)),
+    "parametric activation": (lambda: ParametricActivation("selu"), (4,)),
+    "batch norm": (lambda: BatchNorm(), (4,)),
+    "layer norm": (lambda: LayerNorm(), (4,)),
+    "chain": (lambda: Chain([Dense(3, "relu"), BatchNorm(), Dense(2)]), (4,)),
+}
+PRODUCTS = {"matmul", "group_matmul"}
+
+
+def frozen(make):
+    layer = make()
+    layer.trainable = False
+    return layer
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_chain_rule_goes_through_a_frozen_layer(host_backend, name):
+    make, shape = LAYERS[name]
+    layer = frozen(make)
+    check_chain_rule(layer, shape, host_backend)
+    assert not layer.gradients
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_one_layer_of_a_chain_is_frozen(host_backend, place):
+    layers = [Dense(3, "relu"), BatchNorm(), Dense(2)]
+    layers[place].trainable = False
+    chain = Chain(layers)
+    check_chain_rule(chain, (4,), host_backend)
+    assert {name.split(".")[0] for name in chain.gradients} == {
+        label for label, layer in chain.children().items() if layer.trainable
+    }
+
+
+def tape_of(layer, shape, backend, wants_input_gradient):
+    """Return the names of the operations of a backward pass."""
+    attached(layer, shape, backend)
+    workspace = Workspace(backend, "float64", ROWS, training=True)
+    x = backend.from_host(np.ones((ROWS, *shape)), "float64")
+    y = layer.forward(x, workspace)
+    gradient = backend.from_host(np.ones(y.shape), "float64")
+    tape = record(lambda: layer.backward(x, y, gradient, workspace, wants_input_gradient), backend)
+    return [one.name for one in expand_composites(tape, backend, None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [("dense", 2), ("adapters, relu", 2), ("separate, gelu", 2), ("pl", 2), ("piecewise B", 4)],
+)
+def test_of_a_frozen_layer_only_half_the_products_are_left(host_backend, name, trained):
+    make, shape = LAYERS[name]
+    for layer, products in ((make(), trained), (frozen(make), trained // 2)):
+        tape = tape_of(layer, shape, host_backend, wants_input_gradient=True)
+        assert sum(each in PRODUCTS for each in tape) == products
+
+
+def test_tables_of_a_frozen_embedding_have_no_gradient(host_backend):
+    tapes = [
+        tape_of(layer, (2,), host_backend, wants_input_gradient=False)
+        for layer in (Embedding([3, 4]), Embedding([3, 4], trainable=False))
+    ]
+    assert tapes == [["embed_gradient"], []]
+
+
+def test_a_frozen_group_of_columns_is_not_gone_back_through(host_backend):
+    """Nor is one whose layers have no parameters."""
+
+    def groups(trainable):
+        return ColumnGroups(
+            [
+                {"columns": [0, 2], "layers": [Dense(3)], "trainable": trainable},
+                {"columns": [2, 3], "layers": [Dense(2)]},
+            ]
+        )
+
+    whole, part = (
+        tape_of(groups(trainable), (3,), host_backend, wants_input_gradient=False)
+        for trainable in (True, False)
+    )
+    assert whole == 2 * ["copy_columns", "activation_gradient", "matmul"]
+    assert part == ["copy_columns", "activation_gradient", "matmul"]
+
+
+def test_a_frozen_batch_norm_is_the_same_in_training_as_in_inference(host_backend):
+    layer = BatchNorm(trainable=False)
+    attached(layer, (4,), host_backend)
+    x = host_backend.from_host(np.random.default_rng(0).normal(size=(ROWS, 4)), "float64")
+    before = {name: host_backend.to_host(array) for name, array in layer.values.items()}
+    training, inference = (
+        host_backend.to_host(layer.forward(x, Workspace(host_backend, "float64", ROWS, training=t)))
+        for t in (True, False)
+    )
+    np.testing.assert_array_equal(training, inference)
+    for name, array in layer.values.items():
+        np.testing.assert_array_equal(host_backend.to_host(array), before[name])
+
+
+class Shift(Layer):
+    """y = x + b: a layer of one's own that has never heard of freezing."""
+
+    name = "shift"
+
+    def parameters(self, input_shape):
+        return [ParameterSpec("biases", input_shape, Normal())]
+
+    @operations_only
+    def forward(self, x, workspace):
+        y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
+        workspace.backend.assign(x, y)
+        workspace.backend.activate(Identity(), y, self.values["biases"], y)
+        return y
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        workspace.backend.activation_gradient(Identity(), y, y, gradient, self.gradients["biases"])
+        return gradient
+
+
+def test_a_layer_of_ones_own_computes_its_gradient_for_nobody(host_backend):
+    layer = Shift(trainable=False)
+    check_chain_rule(layer, (4,), host_backend)
+    assert "biases" not in layer.gradients
+    assert layer.gradients.get("biases") is None
+    assert not list(layer.gradients)
+    assert layer.gradients["biases"].shape == (4,)
+    with pytest.raises(KeyError):
+        layer.gradients["weights"]
