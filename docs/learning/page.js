@@ -1,0 +1,323 @@
+// The page's state, and everything that changes it.
+"use strict";
+
+const PHASES = ["forward", "loss", "backward", "update"];
+const PAUSES = { phases: 1600, steps: 320, fast: 60 };
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+const RUNS = { points: new Run(RECORDING.points), digits: new Run(RECORDING.digits) };
+
+const state = {
+  data: "points", step: 0, phase: 0, sample: 0, neuron: 0, input: 0, colour: "output", running: false,
+};
+const run = () => RUNS[state.data];
+
+/** Change something and show it. Inputs and neurons that the network has not become others. */
+function change(values) {
+  Object.assign(state, values);
+  const r = run();
+  state.step = Math.max(0, Math.min(r.steps - 1, state.step));
+  state.neuron = Math.min(state.neuron, r.neurons - 1);
+  state.input = Math.min(state.input, r.fanIn(state.neuron));
+  draw();
+}
+
+const moment = () => 4 * state.step + state.phase;
+
+/** Go to a moment of the training: four to a step. */
+function go(to, values = {}) {
+  const before = planeWeights();
+  const last = 4 * run().steps - 1;
+  const at = Math.max(0, Math.min(last, to));
+  change({ step: Math.floor(at / 4), phase: at % 4, ...values });
+  tween(before);
+}
+
+// ------------------------------------------------------------------------------------ drawing
+
+const plane = new Plane(byId("plane"), (sample) => change({ sample }));
+const inside = new Inside((input) => change({ input }));
+let network = null;
+
+const planeWeights = () => run().weights(state.step + (state.phase === 3 ? 1 : 0));
+
+/** Let the plane go over from earlier weights to the present ones. */
+function tween(before) {
+  const after = planeWeights();
+  cancelAnimationFrame(tween.frame);
+  if (calm.matches || before.length !== after.length || before === after || state.data !== "points") return;
+  if (state.running && byId("speed").value === "fast") return;
+  const began = performance.now();
+  const frame = (now) => {
+    const share = Math.min(1, (now - began) / 280);
+    const eased = share * (2 - share);
+    plane.draw(run(), after.map((w, i) => before[i] + eased * (w - before[i])), state);
+    if (share < 1) tween.frame = requestAnimationFrame(frame);
+  };
+  frame(began);
+}
+
+function draw() {
+  const r = run();
+  document.body.dataset.data = state.data;
+  for (const each of byId("data").children) set(each, { "aria-pressed": each.value === state.data });
+  for (const each of byId("colour").children) set(each, { "aria-pressed": each.value === state.colour });
+  for (const each of byId("phases").querySelectorAll("button")) {
+    set(each, { "aria-current": Number(each.value) === state.phase ? "step" : null });
+  }
+  drawPlayback(r);
+  drawCurve(r);
+  byId("says").textContent = says(r);
+  byId("plane_title").textContent = word(r.classes ? "tests" : "plane");
+  byId("plane_note").textContent = word(r.classes ? "tests_note" : "plane_note");
+  const kind = r.classes ? "_digits" : "";
+  const shows = word(`${state.phase === 2 ? "shows_d" : "shows_a"}${kind}`);
+  byId("network_note").textContent = sentences(shows, word(r.classes ? "network_note_digits" : "network_note_points"));
+  const about = { sizes: `${r.inputs} – ${r.hidden} – ${r.outputs}`, rows: r.batch, kept: r.kept, rate: r.rate, version: RECORDING.version };
+  byId("about").textContent = word(r.classes ? "about_digits" : "about_points", about);
+  const ideas = word(r.classes ? "try_digits" : "try_points").split("|");
+  byId("try").replaceChildren(...ideas.map((idea) => html("li", {}, idea)));
+  drawSamples(r);
+  if (r.classes) drawTests(r);
+  else drawPlane(r);
+  network.draw(state, (neuron) => neuronName(r, neuron));
+  inside.draw(r, state);
+}
+
+function drawPlayback(r) {
+  const slider = byId("step");
+  set(slider, { max: r.steps - 1 });
+  slider.value = String(state.step);
+  const values = { step: state.step + 1, steps: r.steps, phase: word(PHASES[state.phase]) };
+  set(slider, { "aria-valuetext": word("step_value", values) });
+  byId("where").textContent = word("where", { ...values, epoch: Math.floor(state.step / r.stepsPerEpoch) + 1 });
+  const atEnd = moment() === 4 * r.steps - 1;
+  const button = byId("run");
+  button.classList.toggle("running", state.running);
+  button.querySelector("span").textContent = word(state.running ? "pause" : atEnd ? "again" : "run");
+  const off = (ids, at) => ids.forEach((id) => set(byId(id), { "aria-disabled": at ? "true" : null }));
+  off(["first", "back", "back_phase"], moment() === 0);
+  off(["last", "next", "next_phase"], atEnd);
+}
+
+function drawCurve(r) {
+  const [width, height] = [600, 64];
+  const top = Math.max(...r.losses, ...r.totalLosses);
+  const x = (i) => (i / (r.steps - 1)) * width;
+  const y = (cost) => height - 3 - (cost / top) * (height - 8);
+  const path = (values) => Array.from({ length: r.steps }, (_, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(values[i]).toFixed(1)}`).join("");
+  const drawing = svg("svg", {
+    viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img",
+    "aria-label": word("curve", { cost: numeral(r.losses[state.step]) }),
+  }, svg("path", { d: path(r.losses), class: "batches" }), svg("path", { d: path(r.totalLosses), class: "total" }),
+  svg("path", { d: `M${x(state.step).toFixed(1)} 0V${height}`, class: "here" }));
+  const name = html("span", { class: "name", "aria-hidden": "true" }, `${word("curve_short")} `, numeral(r.losses[state.step]));
+  byId("curve").replaceChildren(drawing, name);
+}
+
+/** How many of all rows are on the right side, by gpunn's own count. */
+const rightRows = (r) => Math.round(r.accuracies[state.step + (state.phase === 3 ? 1 : 0)] * r.rows.length);
+
+function drawPlane(r) {
+  plane.draw(r, planeWeights(), state);
+  plane.mark(r, state);
+  const [x, y] = r.rows[r.row(state.step, state.sample)];
+  const values = { all: r.rows.length, right: rightRows(r) };
+  byId("score_points").textContent = word("score_points", values);
+  plane.label(word("plane_label", {
+    ...values, sample: state.sample + 1, x: numeral(x, 2), y: numeral(y, 2),
+    target: numeral(r.target(state.step, state.sample)),
+  }));
+}
+
+function drawTests(r) {
+  const place = byId("tests");
+  if (!place.children.length) {
+    place.append(...r.tests.map((image) => {
+      const group = picture(5);
+      paint(group, image, 1, null, true);
+      return html("div", { class: "test", "aria-hidden": "true" }, svg("svg", { viewBox: "-1 -1 42 42" }, group), html("span"));
+    }));
+    set(place, { role: "img" });
+  }
+  const weights = planeWeights();
+  const wrong = [];
+  r.tests.forEach((image, i) => {
+    const values = Array.from(r.evaluate(weights, image).slice(r.hidden));
+    const guess = values.indexOf(Math.max(...values));
+    const right = guess === r.testTargets[i];
+    if (!right) wrong.push(word("test_one", { label: r.testTargets[i], guess }));
+    const each = place.children[i];
+    set(each, { class: right ? "test right" : "test wrong" });
+    each.querySelector("span").textContent = `${guess} ${right ? "✓" : "✗"}`;
+  });
+  const list = wrong.length ? word("test_wrong", { list: wrong.join(", ") }) : word("test_right");
+  set(place, { "aria-label": word("tests_label", { wrong: list }) });
+  const share = r.accuracies[state.step + (state.phase === 3 ? 1 : 0)];
+  byId("score_digits").textContent = word("score_digits", { share: percent(share) });
+}
+
+/** The samples of the batch are radio buttons: made once, then given their pictures. */
+function drawSamples(r) {
+  const place = byId("samples").querySelector("div");
+  if (place.dataset.key !== state.data) {
+    place.dataset.key = state.data;
+    place.replaceChildren(...Array.from({ length: r.kept }, (_, i) => {
+      const radio = html("input", { type: "radio", name: "sample", value: i });
+      const mark = r.classes
+        ? svg("svg", { viewBox: "-1 -1 42 42", "aria-hidden": "true" }, picture(5))
+        : svg("svg", { viewBox: "-8 -8 16 16", "aria-hidden": "true", class: "mark" });
+      return html("label", {}, radio, mark, html("span"));
+    }));
+  }
+  Array.from(place.children).forEach((label, i) => {
+    const target = r.target(state.step, i);
+    label.querySelector("input").checked = i === state.sample;
+    set(label.querySelector("input"), { "aria-label": `${word(r.classes ? "image" : "point")} ${i + 1}, ${numeral(target)}` });
+    label.querySelector("span").textContent = String(i + 1);
+    if (r.classes) return paint(label.querySelector("g"), r.rows[r.row(state.step, i)], 1, null, true);
+    const shape = target > 0 ? svg("circle", { r: 5.5, class: "positive" })
+      : svg("rect", { x: -5, y: -5, width: 10, height: 10, class: "negative" });
+    return label.querySelector("svg").replaceChildren(shape);
+  });
+}
+
+/** Say in one or two sentences what happens in this phase. */
+function says(r) {
+  const { step, sample, neuron, input, phase } = state;
+  const kind = r.classes ? "digits" : "points";
+  const name = word(r.classes ? "image" : "point");
+  const y = r.target(step, sample);
+  const place = r.place(neuron, input);
+  const gradient = r.gradient(step)[place];
+  const weights = [r.weights(step)[place], r.weights(step + 1)[place]];
+  const shares = r.classes ? r.probabilities(step, sample) : [];
+  if (phase === 0) {
+    const Sample = language === "en" ? name[0].toUpperCase() + name.slice(1) : name;
+    const guess = shares.indexOf(Math.max(...shares));
+    const end = { p: numeral(r.activation(step, sample, r.hidden)), guess };
+    return sentences(word("says_forward", { Sample, number: sample + 1 }), word(`says_forward_end_${kind}`, end));
+  }
+  if (phase === 1) {
+    const values = { y: numeral(y), loss: numeral(r.loss(step, sample)), rows: r.batch, cost: numeral(r.losses[step]), share: percent(shares[y]) };
+    return word(`says_loss_${kind}`, values);
+  }
+  if (phase === 2) {
+    const direction = gradient < 0 ? "says_down" : gradient > 0 ? "says_up" : "says_flat";
+    const named = neuronName(r, neuron);
+    const inSentence = language === "en" ? named[0].toLowerCase() + named.slice(1) : named;
+    return sentences(word("says_backward", { neuron: inSentence, gradient: numeral(gradient) }), word(direction));
+  }
+  const values = { rate: r.rate, old: numeral(weights[0]), new: numeral(weights[1]) };
+  return sentences(word("says_update", values), word(`says_update_${kind}`));
+}
+
+// ---------------------------------------------------------------------------------- controls
+
+/** Choose a neuron, an input of one, or both; null leaves it. */
+function choose(neuron, input) {
+  const r = run();
+  if (neuron === null) {
+    if (!r.isOutput(state.neuron)) change({ input });
+    return;
+  }
+  // Going to an output, one looks at the weight of the hidden neuron that one comes from.
+  const crossing = r.isOutput(neuron) !== r.isOutput(state.neuron);
+  const other = r.isOutput(neuron) ? state.neuron : r.darkest(state.step, state.sample);
+  change({ neuron, input: input ?? (crossing ? other : state.input) });
+}
+
+function chooseData(data) {
+  pause();
+  const r = RUNS[data];
+  network = new Network(byId("network"), r, choose);
+  change({ data, step: 0, phase: 0, sample: 0, neuron: r.liveliest(0, 0), input: r.darkest(0, 0) });
+}
+
+function pause() {
+  clearTimeout(pause.timer);
+  state.running = false;
+  set(byId("says"), { "aria-live": "polite" });
+}
+
+function play() {
+  const last = 4 * run().steps - 1;
+  state.running = true;
+  set(byId("says"), { "aria-live": "off" }); // or a screen reader would never stop
+  if (moment() === last) go(0);
+  const tick = () => {
+    const whole = byId("speed").value !== "phases";
+    go(whole ? 4 * (state.step + (state.phase === 3 ? 1 : 0)) + 3 : moment() + 1);
+    if (moment() === last) {
+      pause();
+      draw();
+    } else pause.timer = setTimeout(tick, PAUSES[byId("speed").value]);
+  };
+  pause.timer = setTimeout(tick, byId("speed").value === "phases" ? 400 : 0);
+  draw();
+}
+
+function move(to) {
+  pause();
+  go(to);
+}
+
+const MOVES = {
+  first: () => 0,
+  back: () => moment() - 4,
+  back_phase: () => moment() - 1,
+  next_phase: () => moment() + 1,
+  next: () => moment() + 4,
+  last: () => 4 * run().steps - 1,
+};
+const KEYS = { Home: "first", PageUp: "back", ArrowLeft: "back_phase", ArrowRight: "next_phase", PageDown: "next", End: "last" };
+
+function toggle() {
+  if (state.running) {
+    pause();
+    draw();
+  } else play();
+}
+
+for (const [id, to] of Object.entries(MOVES)) byId(id).addEventListener("click", () => move(to()));
+byId("run").addEventListener("click", toggle);
+byId("step").addEventListener("input", (event) => move(4 * Number(event.target.value) + state.phase));
+byId("phases").addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button) move(4 * state.step + Number(button.value));
+});
+byId("data").addEventListener("click", (event) => event.target.value && chooseData(event.target.value));
+byId("colour").addEventListener("click", (event) => event.target.value && change({ colour: event.target.value }));
+byId("samples").addEventListener("change", (event) => change({ sample: Number(event.target.value) }));
+byId("weight").addEventListener("change", (event) => change({ input: Number(event.target.value) }));
+byId("language").addEventListener("click", () => speak(word("other_code")));
+
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
+  const busy = event.target.closest("input, select, button, a, [role=radio]");
+  if (event.key === " " && !busy) {
+    event.preventDefault();
+    toggle();
+  } else if (KEYS[event.key] && !event.target.closest("input, select")) {
+    event.preventDefault();
+    move(MOVES[KEYS[event.key]]());
+  }
+});
+
+function speak(code) {
+  language = code;
+  putWords();
+  set(byId("language"), { lang: word("other_code") });
+  byId("language").textContent = word("other");
+  draw();
+}
+
+new ResizeObserver(() => draw()).observe(byId("network"));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+
+// The address says what to begin with: #digits, #zh, #zh,digits
+const wished = location.hash.slice(1).split(",");
+if (wished.includes("zh")) language = "zh";
+putWords();
+chooseData(wished.includes("digits") ? "digits" : "points");
+speak(language);

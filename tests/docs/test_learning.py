@@ -1,0 +1,485 @@
+"""The page on which a network learns: its recording is right, and it shows what was recorded."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import PHONE, inaccessible, too_wide, visit
+
+ROOT = Path(__file__).parents[2]
+
+LESSONS = ["points", "digits"]
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[ModuleType]:
+    path = ROOT / "scripts" / "docs" / "record_learning.py"
+    spec = importlib.util.spec_from_file_location("record_learning", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["record_learning"] = module  # where dataclasses look for their annotations
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["record_learning"]
+
+
+@pytest.fixture(scope="module")
+def recordings(recorder) -> dict[str, tuple[Any, dict[str, np.ndarray]]]:
+    lessons = {name: recorder.LESSONS[name]() for name in LESSONS}
+    return {name: (lesson, recorder.record(lesson)) for name, lesson in lessons.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(recorder, tmp_path_factory) -> Path:
+    """The page with its recording, as the site has it."""
+    folder = tmp_path_factory.mktemp("site") / "learning"
+    shutil.copytree(ROOT / "docs" / "learning", folder)
+    (folder / "recording.js").unlink(missing_ok=True)
+    recorder.main(folder / "recording.js")
+    return folder
+
+
+# -------------------------------------------------------------------------------- recordings
+
+
+def parts(lesson, weights: np.ndarray) -> list[np.ndarray]:
+    """Return W1, b1, W2, b2."""
+    inputs, hidden, outputs = lesson.X.shape[1], lesson.hidden, lesson.outputs
+    shapes = [(inputs, hidden), (hidden,), (hidden, outputs), (outputs,)]
+    ends = np.cumsum([np.prod(shape) for shape in shapes])
+    assert ends[-1] == len(weights)
+    pieces = np.split(weights, ends[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def forward(lesson, weights: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of all neurons, layer by layer, and the outputs."""
+    W1, b1, W2, b2 = parts(lesson, weights)
+    z = X @ W1 + b1
+    outputs = np.maximum(z, 0) @ W2 + b2
+    return np.hstack([z, outputs]), outputs
+
+
+def cost(lesson, outputs: np.ndarray, y: np.ndarray) -> float:
+    """Return the mean loss of a batch, written anew."""
+    if lesson.outputs == 1:
+        return float(np.mean((outputs - y) ** 2))
+    shares = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    return float(-np.mean(np.log(shares[np.arange(len(y)), y])))
+
+
+def batch(lesson, step: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = (step * lesson.batch_size + np.arange(lesson.batch_size)) % len(lesson.X)
+    return lesson.X[rows], lesson.y[rows]
+
+
+STEPS = [0, 7, 31, 59]
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_gradients_are_the_slopes_of_the_cost(recordings, name):
+    """By central differences of a network in plain NumPy, for every eleventh parameter."""
+    lesson, arrays = recordings[name]
+    h = 1e-6
+    for step in STEPS:
+        X, y = batch(lesson, step)
+        weights = arrays["weights"][step]
+        assert cost(lesson, forward(lesson, weights, X)[1], y) == pytest.approx(
+            arrays["losses"][step], rel=1e-12
+        )
+        for index in range(0, len(weights), 11):
+            nudge = h * (np.arange(len(weights)) == index)
+            above, below = (
+                cost(lesson, forward(lesson, weights + each, X)[1], y) for each in (nudge, -nudge)
+            )
+            slope = (above - below) / (2 * h)
+            assert arrays["gradients"][step, index] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_sums_and_derivatives_obey_the_chain_rule(recordings, name):
+    lesson, arrays = recordings[name]
+    hidden, kept = lesson.hidden, lesson.kept
+    for step in STEPS:
+        X, y = batch(lesson, step)
+        weights = arrays["weights"][step]
+        sums, outputs = forward(lesson, weights, X)
+        np.testing.assert_allclose(arrays["sums"][step], sums[:kept], rtol=1e-12, atol=1e-14)
+        # At the outputs by central differences, at the hidden neurons by the layer behind.
+        derivatives = arrays["derivatives"][step]
+        for sample in range(kept):
+            for output in range(lesson.outputs):
+                costs = []
+                for h in (1e-6, -1e-6):
+                    moved = outputs.copy()
+                    moved[sample, output] += h
+                    costs.append(cost(lesson, moved, y))
+                slope = (costs[0] - costs[1]) / 2e-6
+                assert derivatives[sample, hidden + output] == pytest.approx(slope, abs=1e-8)
+        W2 = parts(lesson, weights)[2]
+        behind = derivatives[:, hidden:] @ W2.T
+        np.testing.assert_allclose(derivatives[:, :hidden], behind, rtol=1e-10, atol=1e-14)
+
+
+def test_all_samples_of_the_plane_add_up(recordings):
+    lesson, arrays = recordings["points"]
+    for step in STEPS:
+        X, _ = batch(lesson, step)
+        z = arrays["sums"][step]
+        active = np.hstack([z[:, :6] > 0, np.ones((8, 1))])  # the output is linear
+        at_sums = arrays["derivatives"][step] * active
+        dW1, db1, dW2, db2 = parts(lesson, arrays["gradients"][step])
+        hidden = np.maximum(z[:, :6], 0)
+        np.testing.assert_allclose(dW1, X.T @ at_sums[:, :6], atol=1e-14)
+        np.testing.assert_allclose(db1, at_sums[:, :6].sum(axis=0), atol=1e-14)
+        np.testing.assert_allclose(dW2, hidden.T @ at_sums[:, 6:], atol=1e-14)
+        np.testing.assert_allclose(db2, at_sums[:, 6:].sum(axis=0), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_weights_go_down_the_gradient_until_the_network_is_good(recordings, name):
+    lesson, arrays = recordings[name]
+    steps = -lesson.learning_rate * arrays["gradients"]
+    np.testing.assert_allclose(np.diff(arrays["weights"], axis=0), steps, atol=1e-14)
+    assert arrays["accuracies"][0] < 0.5
+    assert arrays["accuracies"][-1] > (0.99 if name == "points" else 0.8)
+    for step in (0, 40):
+        X, y = lesson.judged
+        outputs = forward(lesson, arrays["weights"][step], X)[1]
+        assert arrays["total_losses"][step] == pytest.approx(cost(lesson, outputs, y))
+        right = np.mean(lesson.right(outputs, y))
+        assert arrays["accuracies"][step] == pytest.approx(right)
+
+
+def decoded(text: str, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<f4").reshape(shape)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_the_file_holds_the_recording(recorder, recordings, folder, name):
+    lesson, arrays = recordings[name]
+    text = (folder / "recording.js").read_text(encoding="utf-8")
+    held = json.loads(text.removeprefix("const RECORDING = ").removesuffix(";\n"))[name]
+    for key in recorder.KEPT:
+        expected = arrays[key].astype("float32")
+        assert np.array_equal(decoded(held[key], expected.shape), expected), key
+    if name == "points":
+        assert np.array_equal(decoded(held["inputs"], (96, 2)), lesson.X.astype("float32"))
+        assert held["targets"] == lesson.y[:, 0].tolist()
+    else:
+        pixels = np.frombuffer(held["images"].encode(), "uint8").reshape(-1, 64) - ord("a")
+        rows = [32 * number + sample for number in range(30) for sample in range(lesson.kept)]
+        assert np.array_equal(pixels / 16, lesson.X[rows])
+        assert held["labels"] == lesson.y[rows].tolist()
+
+
+def test_recording_again_gives_the_same_file(recorder, folder, tmp_path):
+    recorder.main(tmp_path / "again.js")
+    assert (tmp_path / "again.js").read_bytes() == (folder / "recording.js").read_bytes()
+
+
+def test_the_page_is_small(folder):
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
+
+
+# ------------------------------------------------------------------------------ what it shows
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where to look: a step, a sample of its batch, a neuron and one of its inputs."""
+
+    step: int
+    sample: int
+    neuron: int
+    input: int
+
+
+PLACES = {
+    "points": [Place(0, 0, 2, 0), Place(17, 5, 0, 2), Place(119, 7, 6, 3)],
+    "digits": [Place(0, 0, 7, 19), Place(20, 2, 3, 64), Place(59, 5, 17, 7)],
+}
+
+
+def expected(lesson, arrays: dict[str, np.ndarray], at: Place) -> dict[str, float]:
+    """Return the numbers that the page is to show, from the recorded arrays."""
+    hidden = lesson.hidden
+    output = at.neuron >= hidden
+    z = arrays["sums"][at.step, at.sample]
+    X, y = batch(lesson, at.step)
+    inputs = [*np.maximum(z[:hidden], 0), 1] if output else [*X[at.sample], 1]
+    layer = parts(lesson, np.arange(len(arrays["start"])))[2 * output :]
+    unit = at.neuron - hidden if output else at.neuron
+    place = int(np.vstack([layer[0], layer[1]])[at.input, unit])
+    shares = {
+        "share_cost": arrays["derivatives"][at.step, at.sample, at.neuron],
+        "share_slope": 1.0 if output else float(z[at.neuron] > 0),
+        "share_factor": inputs[at.input],
+    }
+    outputs = z[hidden:]
+    if lesson.outputs == 1:
+        seen = {"prediction": outputs[0], "target": y[at.sample, 0]}
+        seen["loss_here"] = (outputs[0] - y[at.sample, 0]) ** 2
+    else:
+        share = np.exp(outputs[y[at.sample]]) / np.exp(outputs).sum()
+        seen = {"probability": share, "loss_here": -np.log(share)}
+    gradient = arrays["gradients"][at.step, place]
+    return {
+        "sum": z[at.neuron],
+        "activation": z[at.neuron] if output else max(z[at.neuron], 0),
+        **seen,
+        "cost": arrays["losses"][at.step],
+        **shares,
+        "share_product": np.prod(list(shares.values())),
+        "gradient": gradient,
+        "taken": gradient,
+        "old_weight": arrays["weights"][at.step, place],
+        "new_weight": arrays["weights"][at.step + 1, place],
+    }
+
+
+def numeral(text: str) -> float:
+    """Return the number that a text of the page says, such as "(−3.21·10⁻⁵)"."""
+    text = text.strip("()").replace("−", "-")
+    raised = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+    return float(re.sub(r"·10([⁻⁰-⁹¹²³]+)", lambda m: f"e{m[1].translate(raised)}", text))
+
+
+SHOWN = """Object.fromEntries([...document.querySelectorAll("[data-value][id]")].map(
+    (each) => [each.id, [Number(each.dataset.value), each.textContent]]))"""
+
+
+def go_to(page, at: Place) -> None:
+    """Choose a place with the controls of the page."""
+    page.locator("#step").fill(str(at.step))
+    page.locator(f"#samples input[value='{at.sample}']").check()
+    page.locator(f"[data-neuron='{at.neuron}']").click()
+    page.locator("#weight").select_option(str(at.input))
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_numbers_are_the_recorded_ones(browser, folder, recordings, name):
+    lesson, arrays = recordings[name]
+    with visit(browser, folder) as page:
+        page.locator(f"#data button[value={name}]").click()
+        page.locator("#phases button[value='3']").click()
+        for at in PLACES[name]:
+            go_to(page, at)
+            shown = page.evaluate(SHOWN)
+            wanted = expected(lesson, arrays, at)
+            assert shown.keys() == wanted.keys()
+            for key, value in wanted.items():
+                number, text = shown[key]
+                assert number == pytest.approx(value, rel=1e-6, abs=2e-6), (at, key)
+                assert numeral(text) == pytest.approx(value, rel=5e-3, abs=5.2e-5), (at, key)
+            listed = page.locator("#batch [data-what=share]").evaluate_all(
+                "cells => cells.map(cell => Number(cell.dataset.value))"
+            )
+            rest = page.locator("#batch [data-what=rest]").evaluate_all(
+                "cells => cells.map(cell => Number(cell.dataset.value))"
+            )
+            assert len(listed) == lesson.kept
+            assert sum(listed + rest) == pytest.approx(wanted["gradient"], rel=1e-5, abs=1e-7)
+            assert listed[at.sample] == pytest.approx(wanted["share_product"], rel=1e-5, abs=1e-9)
+
+
+def test_what_is_not_computed_yet_is_not_shown(browser, folder):
+    known = ["sum", "activation", "old_weight", "target"]
+    later = [["prediction", "loss_here", "cost"], ["share_cost", "gradient", "taken"]]
+    with visit(browser, folder) as page:
+        for phase, more in enumerate([[], *later, ["new_weight"]]):
+            page.locator(f"#phases button[value='{phase}']").click()
+            known += more
+            shown = page.evaluate(SHOWN).keys()
+            assert set(known) <= shown
+            assert not shown & set(sum(later[phase:], ["new_weight"] if phase < 3 else []))
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_pictures_are_drawn_with_the_networks_function(browser, folder, recordings, name):
+    """What JavaScript computes for the plane and for test images is what the network says."""
+    lesson, arrays = recordings[name]
+    rows = lesson.judged[0][:20]
+    with visit(browser, folder) as page:
+        page.locator(f"#data button[value={name}]").click()
+        for step in (0, 30, len(arrays["losses"])):
+            drawn = page.evaluate(
+                "([step, rows]) => rows.map(x => [...run().evaluate(run().weights(step), x)])",
+                [step, rows.tolist()],
+            )
+            outputs = forward(lesson, arrays["weights"][step], rows)[1]
+            shown = np.array(drawn)[:, lesson.hidden :]
+            np.testing.assert_allclose(shown, outputs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_boundary_lies_between_the_classes(browser, folder, recordings):
+    """The path of the boundary goes where the last network's output is 0."""
+    lesson, arrays = recordings["points"]
+    with visit(browser, folder) as page:
+        page.locator("#last").click()
+        path = page.locator("path.boundary").get_attribute("d")
+        assert (
+            page.locator("#score_points").inner_text() == "96 of 96 points are on the right side."
+        )
+        assert "96 of them" in page.locator("#plane svg").get_attribute("aria-label")
+    numbers = np.array(re.findall(r"-?[\d.]+", path), float).reshape(-1, 2)
+    assert len(numbers) > 50
+    places = np.stack([numbers[:, 0] / 100 - 2, 2 - numbers[:, 1] / 100], axis=1)
+    outputs = forward(lesson, arrays["weights"][-1], places)[1]
+    assert np.abs(outputs).max() < 0.02
+
+
+# ------------------------------------------------------------------------------ how it is used
+
+
+def where(page) -> str:
+    phase = page.locator("#phases [aria-current=step]").inner_text().split()[-1]
+    return f"{page.locator('#where').inner_text()}: {phase}"
+
+
+def test_by_keyboard_alone(browser, folder):
+    with visit(browser, folder) as page:
+        press = page.keyboard.press
+        assert where(page) == "Step 1 of 120, epoch 1: Forward"
+        press("ArrowRight")
+        assert where(page).endswith("Step 1 of 120, epoch 1: Loss")
+        press("PageDown")
+        assert where(page) == "Step 2 of 120, epoch 1: Loss"
+        press("ArrowLeft")
+        press("ArrowLeft")
+        assert where(page) == "Step 1 of 120, epoch 1: Update"
+        press("End")
+        assert where(page) == "Step 120 of 120, epoch 10: Update"
+        press("ArrowRight")
+        assert where(page) == "Step 120 of 120, epoch 10: Update"
+        press("Home")
+        assert where(page) == "Step 1 of 120, epoch 1: Forward"
+        stops = []
+        for _ in range(40):
+            press("Tab")
+            focus = page.evaluate("""() => {
+                const one = document.activeElement;
+                const outlined = [one, one.closest("label")].some(
+                    (each) => each && getComputedStyle(each).outlineStyle === "solid");
+                const halo = one.querySelector(".halo");
+                const ringed = halo && getComputedStyle(halo).strokeWidth === "4.5px";
+                const name = one.id || one.name || one.dataset.neuron || one.value || one.tagName;
+                return [name, Boolean(outlined || ringed)];
+            }""")
+            if focus[0] == "BODY":
+                break
+            assert focus[1], f"{focus[0]} has focus, and does not show it"
+            stops.append(focus[0])
+        assert {"language", "step", "run", "speed", "sample", "weight", "output"} <= set(stops)
+        chosen = page.locator("[role=radio][aria-checked=true]")
+        assert chosen.get_attribute("data-neuron") in stops
+        chosen.focus()
+        before = int(chosen.get_attribute("data-neuron"))
+        press("ArrowDown")
+        assert chosen.get_attribute("data-neuron") == str((before + 1) % 7)
+        assert page.evaluate("document.activeElement.getAttribute('aria-checked')") == "true"
+        assert page.locator("#neuron_title").inner_text() == f"Inside: Hidden neuron {before + 2}"
+        page.locator("#samples input[value='0']").focus()
+        press("ArrowRight")
+        assert "point 2" in page.locator("#batch tr.chosen").inner_text()
+        assert where(page) == "Step 1 of 120, epoch 1: Forward"
+
+
+def test_running(browser, folder):
+    with visit(browser, folder) as page:
+        page.clock.install()
+        says = page.locator("#says")
+        assert says.get_attribute("aria-live") == "polite"
+        page.keyboard.press("Space")
+        page.clock.run_for(330 * 5)
+        assert says.get_attribute("aria-live") == "off"
+        page.keyboard.press("Space")
+        assert says.get_attribute("aria-live") == "polite"
+        assert where(page) == "Step 6 of 120, epoch 1: Update"
+        page.clock.run_for(2000)
+        assert where(page) == "Step 6 of 120, epoch 1: Update"
+        page.locator("#speed").select_option("phases")
+        page.locator("#run").click()
+        page.clock.run_for(500)
+        assert where(page) == "Step 7 of 120, epoch 1: Forward"
+        page.clock.run_for(1600)
+        assert where(page) == "Step 7 of 120, epoch 1: Loss"
+        page.locator("#step").fill("110")
+        page.locator("#speed").select_option("fast")
+        page.locator("#run").click()
+        page.clock.run_for(1000)
+        assert where(page) == "Step 120 of 120, epoch 10: Update"
+        assert page.locator("#run").inner_text() == "Run again"
+        assert page.evaluate("document.getAnimations().length") == 0  # the page prefers less motion
+
+
+def test_phases_are_told(browser, folder, recordings):
+    _, arrays = recordings["points"]
+    with visit(browser, folder) as page:
+        says = page.locator("#says")
+        assert says.get_attribute("role") == "status"
+        told = []
+        for _ in range(4):
+            told.append(says.inner_text())
+            page.keyboard.press("ArrowRight")
+        prediction = f"{arrays['sums'][0, 0, 6]:.4f}".replace("-", "−")
+        assert told[0].endswith(f"The network says p = {prediction}.")
+        assert f"cost C = {arrays['losses'][0]:.4f}." in told[1]
+        assert "has the gradient" in told[2]
+        assert told[3].startswith("Every weight takes a step against its gradient: w − 0.1 · dC/dw")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("address", ["index.html#zh", "index.html#digits"])
+def test_accessible(browser, folder, address, dark):
+    with visit(browser, folder, address, dark=dark) as page:
+        page.locator("#phases button[value='2']").click()
+        assert inaccessible(page) == []
+
+
+@pytest.mark.parametrize("address", ["index.html#digits", "index.html#zh", "index.html"])
+def test_on_a_phone(browser, folder, address):
+    with visit(browser, folder, address, width=PHONE) as page:
+        for _ in range(4):
+            assert too_wide(page) == []
+            page.keyboard.press("ArrowRight")
+
+
+def test_it_opens_from_a_plain_folder(browser, folder):
+    page = browser.new_page()
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text))
+    page.goto((folder / "index.html").as_uri())
+    assert page.locator("#says").inner_text().startswith("Point 1 goes through")
+    page.close()
+    assert faults == []
+
+
+def test_both_languages_have_all_words(browser, folder):
+    with visit(browser, folder) as page:
+        words = page.evaluate("WORDS")
+        assert words["en"].keys() == words["zh"].keys()
+        for name, english in words["en"].items():
+            placeholders = [set(re.findall(r"{\w+}", words[code][name])) for code in words]
+            assert placeholders[0] == placeholders[1], name
+            assert words["zh"][name] != english or name in ("unknown", "share_slope_linear"), name
+        page.get_by_role("button", name="中文").click()
+        assert page.evaluate("document.documentElement.lang") == "zh"
+        assert page.locator("h1").inner_text() == "看一个网络学习"
+        assert page.get_by_role("button", name="前向").is_visible()
+        page.get_by_role("button", name="English").click()
+        assert page.locator("h1").inner_text() == "Watch a network learn"
