@@ -96,6 +96,7 @@ class FileAccessError(GpunnError, OSError):
     reason : str
         What is wrong, and what to do about it.
     path : path-like
+        The file or folder.
     """
 
     def __new__(
@@ -153,12 +154,22 @@ class DeviceMemoryError(GpunnError, MemoryError):
 class DistributedError(GpunnError, RuntimeError):
     """Processes that train together can't start, differ, or one of them has failed.
 
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    rank : int or None
+        The one that has failed, if it is that.
+    elsewhere : bool or None
+        Whether another rank shows the reason, so that this one need not; None is whether there is a
+        `rank`.
+
     Attributes
     ----------
     rank : int or None
-        The one that has failed, if it is that.
+        As given.
     elsewhere : bool
-        Whether another rank shows the reason, so that this one need not.
+        As given or decided.
     """
 
     def __init__(
@@ -197,6 +208,18 @@ class SettingError(GpunnError, AttributeError):
 
 def suggest(name: str, valid: Iterable[str]) -> str:
     """Return a sentence that offers the nearest valid name, or lists all of them.
+
+    Parameters
+    ----------
+    name : str
+        The name that there is not.
+    valid : iterable of str
+        The names that there are.
+
+    Returns
+    -------
+    str
+        Without a full stop, for the end of an error message.
 
     Examples
     --------

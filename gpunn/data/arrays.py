@@ -50,6 +50,14 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
         than its header says.
     OSError
         If the file can't be opened.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import numpy as np
+    >>> np.save("rows.npy", np.eye(2))
+    >>> gpunn.data.load_npy("rows.npy").tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
     path = checked_path(path)
     with open_file(path, DataFileError) as file:
@@ -99,6 +107,15 @@ def load_npz(
         compressed size.
     OSError
         If the file can't be opened.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import numpy as np
+    >>> np.savez("rows.npz", X=np.eye(2), y=np.array([0, 1]))
+    >>> X, y = gpunn.data.load_npz("rows.npz")
+    >>> X.shape, y.tolist()
+    ((2, 2), [0, 1])
     """
     path = checked_path(path)
     with open_file(path, DataFileError) as file:

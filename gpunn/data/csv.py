@@ -50,9 +50,9 @@ _Numbered: TypeAlias = tuple[int, _Row]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CSVData:
-    """The content of a CSV file.
+    r"""The content of a CSV file.
 
-    Attributes
+    Parameters
     ----------
     X : float array of shape (rows, features)
         The features, in the order of `feature_names`.
@@ -67,6 +67,19 @@ class CSVData:
         The sorted distinct texts of a text target; None for any other.
     has_header : bool
         Whether the names come from the file's first row.
+
+    See Also
+    --------
+    load_csv : Returns one.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> written = Path("flowers.csv").write_text("width,kind\n1.5,rose\n0.5,daisy\n")
+    >>> data = gpunn.data.load_csv("flowers.csv", target="kind")
+    >>> data.feature_names, data.classes
+    (('width',), ('daisy', 'rose'))
     """
 
     X: np.ndarray
@@ -87,7 +100,7 @@ def load_csv(
     dtype: str | np.dtype = "float32",
     missing: Collection[str] = _MISSING,
 ) -> CSVData:
-    """Load a CSV file in UTF-8, which may be compressed with gzip.
+    r"""Load a CSV file in UTF-8, which may be compressed with gzip.
 
     Empty lines are skipped, and spaces around cells ignored. Quoting is that of Python's `csv`
     module: cells may be quoted with `"`, and a quote inside is doubled. The apostrophe that keeps a
@@ -117,6 +130,7 @@ def load_csv(
     Returns
     -------
     CSVData
+        Features, target and their names.
 
     Raises
     ------
@@ -131,6 +145,19 @@ def load_csv(
         If a column is neither a name nor a number.
     OSError
         If the file can't be opened.
+
+    See Also
+    --------
+    gpunn.tables.read_table : Reads columns of text, dates and gaps, too.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> written = Path("flowers.csv").write_text("width,kind\n1.5,rose\n0.5,daisy\n")
+    >>> data = gpunn.data.load_csv("flowers.csv", target="kind")
+    >>> data.X.tolist(), data.y.tolist()
+    ([[1.5], [0.5]], [1, 0])
     """
     path = checked_path(path)
     if header not in (True, False, "auto"):

@@ -32,12 +32,21 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     y : int64 array of shape (1437,)
         The digits, 0 to 9.
     X_test : uint8 array of shape (360, 64)
+        Test images, likewise.
     y_test : int64 array of shape (360,)
+        Their digits.
 
     References
     ----------
     .. [1] E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
        Repository, 1998, doi:10.24432/C50P49.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> X, y, X_test, y_test = gpunn.data.load_digits()
+    >>> X.shape, y[:5].tolist()
+    ((1437, 64), [0, 1, 2, 3, 5])
     """
     X, y = load_npz(_FILE)
     X_test, y_test = load_npz(_FILE, "X_test", "y_test")

@@ -57,6 +57,16 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
         too large when decompressed.
     OSError
         If the file can't be opened.
+
+    Examples
+    --------
+    The bytes of an array of two labels:
+
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> written = Path("labels.idx").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
+    >>> gpunn.data.read_idx("labels.idx").tolist()
+    [7, 9]
     """
     path = checked_path(path)
     with open_file(path, DataFileError) as file:

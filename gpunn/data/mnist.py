@@ -55,6 +55,14 @@ def load_mnist(
     .. [1] Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
        recognition", Proceedings of the IEEE 86(11), 1998.
     .. [2] H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv:1708.07747, 2017.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.data.load_mnist("no/such/folder")
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.DataFileError: no/such/folder: missing, for there is no such folder: ...
     """
     folder = Path(folder)
     found = {name: _find(folder, name) for name in _FILES}

@@ -118,7 +118,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     epochs : int, default=1000
         Most epochs.
     patience : int or "auto", default="auto"
-        Epochs without an improvement after which training ends. "auto" is 16, and where these have
+        Epochs without an improvement after which training ends. "auto" is 32, and where these have
         fewer than 256 updates, because the table is small, as many as have 256.
     batch_size : int or "auto", default="auto"
         "auto" is 256, from 100,000 training rows on 1,024.

@@ -16,10 +16,12 @@ KINDS: tuple[Kind, ...] = ("number", "category", "boolean", "datetime")
 class Column:
     """A column of the training rows.
 
-    Attributes
+    Parameters
     ----------
     name : str
+        The column's own name.
     kind : {"number", "category", "boolean", "datetime"}
+        What its values are taken for.
     categories : tuple of str
         Sorted; the code of `categories[i]` is i + 1. A number or a date has none, nor has text that
         is dropped.
@@ -36,6 +38,17 @@ class Column:
         Whether it was found to be a category, though most of its values are numbers or dates.
     reported : str
         What looks wrong, or why it was dropped; empty if nothing does.
+
+    See Also
+    --------
+    Schema.fit : Finds out what columns are.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> schema = gpunn.tables.Schema.fit({"city": ["Oslo", "Rome", "Oslo"]})
+    >>> schema.columns[0].kind, schema.columns[0].categories
+    ('category', ('Oslo', 'Rome'))
     """
 
     name: str
@@ -68,11 +81,19 @@ class Column:
 class EncodedCategory:
     """A column of codes in the matrix.
 
-    Attributes
+    Parameters
     ----------
     name : str
+        That of the column of the table, unless it would occur twice.
     size : int
         Number of codes: 0 for a missing or unknown category, and one for each known one.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> schema = gpunn.tables.Schema.fit({"city": ["Oslo", "Rome", "Oslo"]})
+    >>> schema.categories
+    [EncodedCategory(name='city', size=3)]
     """
 
     name: str

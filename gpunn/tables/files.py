@@ -43,7 +43,7 @@ def read_table(
     text: Sequence[str] = (),
     missing_values: Sequence[str] = (),
 ) -> Table:
-    """Read a table from a file, whose columns may be of numbers or text.
+    r"""Read a table from a file, whose columns may be of numbers or text.
 
     Parameters
     ----------
@@ -81,6 +81,19 @@ def read_table(
         If pyarrow would be needed.
     OSError
         If the file can't be opened.
+
+    See Also
+    --------
+    gpunn.data.load_csv : Reads numbers only, with a target.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> written = Path("people.csv").write_text("age;city\n31;Oslo\n;Rome\n")
+    >>> table = gpunn.tables.read_table("people.csv")
+    >>> table.names, table.column("age").tolist()
+    (('age', 'city'), [31.0, nan])
     """
     path = checked_path(path)
     if Path(path).suffix == ".parquet":

@@ -29,6 +29,11 @@ def table_of(frame: Any, title: str = "X") -> Table:
     title : str
         What messages call it.
 
+    Returns
+    -------
+    Table
+        Whose columns are converted when they are first asked for; a `Table` is returned as it is.
+
     Raises
     ------
     DataError

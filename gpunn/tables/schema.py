@@ -57,20 +57,29 @@ class Schema:
 
     Make one with `Schema.fit`. It can't be changed.
 
-    Attributes
+    Parameters
     ----------
-    columns : tuple of Column
+    columns : sequence of Column
         All of the training rows, in their order, those that are dropped included.
     scaling : Scaling
         Its arrays are in the order of the scaled columns of the matrix, which come first.
-    missing_values : tuple of str
+    missing_values : sequence of str
         Further text that means a missing value, beside what always does.
     named : bool
         Whether the training rows had names of columns. If not, columns go by their order.
+
+    Attributes
+    ----------
+    columns, scaling, missing_values, named : tuple of Column, Scaling, tuple of str, bool
+        As given.
     numbers : list of str
         Names of the matrix's columns of numbers.
     categories : list of EncodedCategory
         Names and sizes of the columns of codes, which follow them.
+
+    See Also
+    --------
+    gpunn.Sequential : Has a schema as an attribute, and then takes tables.
 
     Examples
     --------
@@ -149,6 +158,7 @@ class Schema:
         Returns
         -------
         Schema
+            What was learned.
 
         Raises
         ------
@@ -157,6 +167,14 @@ class Schema:
             is not of the given kind, or every column is dropped; the message says where.
         ArgumentError, ArgumentTypeError
             If another argument is impossible, or names a column that there is not.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> rows = {"age": [31, 45, None], "name": ["Ada", "Bo", "Cy"], "paid": [0, 1, 1]}
+        >>> schema = gpunn.tables.Schema.fit(rows, columns={"name": "category"}, drop=["paid"])
+        >>> schema.names
+        ['age', 'age (missing)', 'name']
         """
         check_choice("scaling", scaling, SCALINGS)
         seed = check_integer("seed", seed, at_least=0)
@@ -217,13 +235,14 @@ class Schema:
             As `fit` takes it. Types may differ from those of the training rows: numbers may be
             text, for example.
         dtype : {"float32", "float64"}
-            Codes and numbers are computed in float64.
+            That of the matrix. Codes and numbers are computed in float64.
         title : str
             What messages call the rows, unless they are from a file.
 
         Returns
         -------
-        ndarray of shape (rows, width)
+        ndarray, shape (rows, width)
+            Numbers, then codes.
 
         Raises
         ------
@@ -265,12 +284,29 @@ class Schema:
         return findings
 
     def unknown(self, frame: Any) -> dict[str, dict[str, int]]:
-        """Return the categories that the training rows had not, by column, with their rows' count.
+        """Return the categories that the training rows had not.
+
+        Parameters
+        ----------
+        frame : data frame, array, dict or list
+            Rows, as `encode` takes them.
+
+        Returns
+        -------
+        dict of str to dict of str to int
+            By column, each such category and how many rows have it.
 
         Raises
         ------
         DataError
             If a column is missing.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> schema = gpunn.tables.Schema.fit({"city": ["Oslo", "Rome", "Oslo"]})
+        >>> schema.unknown({"city": ["Oslo", "Lima", "Lima"]})
+        {'city': {'Lima': 2}}
         """
         table = self._matched(table_of(frame))
         findings = Findings()
@@ -407,6 +443,11 @@ class Schema:
 
         They are its name, its kind, what it becomes, how many training rows lack it, and what looks
         wrong.
+
+        Returns
+        -------
+        list of tuple of str
+            Five cells each.
         """
         rows = [("column", "kind", "becomes", "missing", "remarks")]
         for column in self.columns:
@@ -443,7 +484,13 @@ class Schema:
     # ----------------------------------------------------------------------------------- saving
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the arrays, in JSON types; `from_json` makes a schema of both."""
+        """Return all but the arrays, in JSON types; `from_json` makes a schema of both.
+
+        Returns
+        -------
+        dict
+            "named", "scaling", "missing_values" and "columns".
+        """
         return {
             "named": self.named,
             "scaling": self.scaling.name,
@@ -452,12 +499,30 @@ class Schema:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the scaling by name, in float64."""
+        """Return the arrays of the scaling by name, in float64.
+
+        Returns
+        -------
+        dict of str to ndarray
+            One entry a scaled column.
+        """
         return self.scaling.arrays()
 
     @classmethod
     def from_json(cls, description: Any, arrays: Mapping[str, np.ndarray]) -> Self:
         """Return the schema that `to_json` and `arrays` describe.
+
+        Parameters
+        ----------
+        description : dict
+            What `to_json` returned.
+        arrays : mapping of str to ndarray
+            What `arrays` returned.
+
+        Returns
+        -------
+        Schema
+            Equal to the one that was described.
 
         Raises
         ------

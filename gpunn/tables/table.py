@@ -70,6 +70,7 @@ class Table:
     names : sequence of str
         Different, and none empty.
     rows : int
+        How many there are.
     read : function
         Takes a column's place, and returns its cells.
     named : bool
@@ -85,6 +86,18 @@ class Table:
     ------
     DataError
         If a name is empty or occurs twice.
+
+    See Also
+    --------
+    read_table : Reads a table from a file.
+    table_of : Makes one of a data frame or an array.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> table = gpunn.tables.table_of({"age": [31, 45], "city": ["Oslo", "Rome"]})
+    >>> len(table), "age" in table, table.column("age").tolist()
+    (2, True, [31, 45])
     """
 
     def __init__(
@@ -116,6 +129,17 @@ class Table:
     def column(self, name: str) -> Cells:
         """Return the cells of a column.
 
+        Parameters
+        ----------
+        name : str
+            Which column.
+
+        Returns
+        -------
+        ndarray or Coded
+            Booleans, whole numbers, floats (NaN is missing) or `datetime64` (NaT is missing);
+            anything else in dictionary encoding.
+
         Raises
         ------
         DataError
@@ -135,7 +159,20 @@ class Table:
         return self._columns[name]
 
     def place(self, name: str, row: int) -> str:
-        """Return where a cell is, for a message."""
+        """Return where a cell is, for a message.
+
+        Parameters
+        ----------
+        name : str
+            The column.
+        row : int
+            The row, counted from 0.
+
+        Returns
+        -------
+        str
+            Such as "people.csv: column 'age', line 3".
+        """
         number = row if self.numbers is None else self.numbers[row]
         return f"{self.title}: column {name!r}, {self.unit} {number}"
 
@@ -146,6 +183,11 @@ class Table:
         ----------
         rows : ndarray of int
             Their numbers, counted from 0.
+
+        Returns
+        -------
+        Table
+            Which reads its columns from this one.
 
         Examples
         --------
@@ -174,7 +216,13 @@ class Table:
         )
 
     def content(self) -> bytes:
-        """Return bytes that tell tables with other names or cells apart, as a checksum needs."""
+        """Return bytes that tell tables with other names or cells apart, as a checksum needs.
+
+        Returns
+        -------
+        bytes
+            Of all columns.
+        """
         found = bytearray()
         for name in self.names:
             cells = self.column(name)

@@ -71,6 +71,7 @@ def tree_edges(
     y : ndarray, shape (rows,) or (rows, outputs)
         Their targets; of any type of classes for classification.
     task : {"classification", "regression"}
+        Whether targets are classes or numbers.
     bins : int
         Most bins, at least two.
     min_samples_leaf : int

@@ -89,13 +89,16 @@ def realmlp(
     outputs : int
         Classes, or columns of targets.
     task : {"classification", "regression"}
+        Whether targets are classes or numbers.
     simplified : bool
         Whether to build TD-S, which has no embeddings, parametric activations, dropout and decay,
         and whose initial weights are N(0, 1), those of the last layer 0.
     hidden_layer_sizes : sequence of int
+        Units of each hidden layer.
     activation : str, Activation or None
         The function f. None is "selu" for classification, "mish" for regression.
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
+        How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     max_one_hot : int
@@ -104,10 +107,14 @@ def realmlp(
         Numbers that such a category becomes.
     learning_rate : float or None
         The highest one. None is 0.04 for classification, 0.2 for regression, and for TD-S 0.07.
-    dropout, weight_decay : float
+    dropout : float
+        Highest rate of the layers' outputs that are zeroed, in [0, 1).
+    weight_decay : float
+        Highest decay of the weights; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or None
         For classification. None is 0.1 if the metric is the accuracy, else 0.
     epochs : int
+        How long to train.
     batch_size : int or None
         None is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on 512,
         from 100,000 on 1,024.
@@ -118,11 +125,21 @@ def realmlp(
     Returns
     -------
     Recipe
+        For one network.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If an argument is impossible.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
+    >>> schema = gpunn.tables.Schema.fit(people)
+    >>> recipe = gpunn.tabular.realmlp(schema, schema.encode(people), 2, "classification")
+    >>> recipe.loss, recipe.metric
+    (SoftmaxCrossEntropy(label_smoothing=0.1), 'accuracy')
     """
     outputs = check_outputs(task, outputs)
     check_encoded(schema, X)

@@ -27,16 +27,35 @@ class Recipe:
         trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
         trainer.fit(X, y, validation_split=0.2, **recipe.options)
 
-    Attributes
+    Parameters
     ----------
     layers : list of Layer
         For one network; make another recipe for another one.
     loss : Loss
+        What is minimised.
     optimizer : Optimizer
+        How it is minimised; it has the schedule of the learning rate.
     metric : str
         It tells the best epoch, so there must be validation data.
     options : dict
         Arguments of `Trainer.fit`.
+
+    See Also
+    --------
+    realmlp : Returns one for RealMLP.
+    tabm : Returns one for TabM.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
+    >>> schema = gpunn.tables.Schema.fit(people)
+    >>> recipe = gpunn.tabular.realmlp(schema, schema.encode(people), 2, "classification")
+    >>> model = gpunn.Sequential(recipe.layers, schema.width, backend="numpy")
+    >>> model.schema = schema
+    >>> trainer = gpunn.Trainer(model, recipe.loss, recipe.optimizer, [recipe.metric])
+    >>> model.predict(people).shape
+    (4, 2)
     """
 
     layers: Sequence[Layer]

@@ -104,13 +104,17 @@ def tabm(
     outputs : int
         Classes, or columns of targets.
     task : {"classification", "regression"}
+        Whether targets are classes or numbers.
     kind : {"mini", "full", "packed"}
+        What each member has of its own.
     members : int
         The number k.
     hidden_layer_sizes : sequence of int or None
         None is 512 twice, and three times without an embedding of numbers.
     activation : str or Activation
+        The function between layers.
     number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}
+        How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_size : int
         What each number becomes.
     embedding_sigma : float
@@ -119,7 +123,12 @@ def tabm(
         Most bins of a number; their edges are quantiles of the training rows.
     max_one_hot : int
         Columns of more categories become an `Embedding` of the same size as numbers.
-    learning_rate, dropout, weight_decay : float
+    learning_rate : float
+        Constant, in AdamW.
+    dropout : float
+        Rate of the layers' outputs that are zeroed, in [0, 1).
+    weight_decay : float
+        Decay of the weights; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None
         Largest norm of the gradient, to which it is clipped.
     label_smoothing : float
@@ -127,7 +136,7 @@ def tabm(
     epochs : int
         Most epochs.
     patience : int or None
-        Epochs without an improvement after which training ends. None is 16, and where these have
+        Epochs without an improvement after which training ends. None is 32, and where these have
         fewer than 256 updates, because the table is small, as many as have 256.
     batch_size : int or None
         None is 256, from 100,000 training rows on 1,024.
@@ -140,11 +149,21 @@ def tabm(
     Returns
     -------
     Recipe
+        For one network.
 
     Raises
     ------
     ArgumentError, ArgumentTypeError
         If an argument is impossible.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
+    >>> schema = gpunn.tables.Schema.fit(people, scaling="quantile")
+    >>> recipe = gpunn.tabular.tabm(schema, schema.encode(people), 2, "classification")
+    >>> recipe.layers[1].name, recipe.layers[1].count
+    ('members', 32)
     """
     outputs = check_outputs(task, outputs)
     check_encoded(schema, X)
