@@ -7,7 +7,7 @@ notebooks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -18,7 +18,7 @@ __all__ = ["INK", "MUTED", "PAGE", "RULE", "Canvas", "Drawing"]
 INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Drawing:
     """A picture as SVG, which notebooks show, with a text alternative.
 
@@ -26,17 +26,17 @@ class Drawing:
     ----------
     svg : str
     text : str
-        What is to be seen, in words and numbers; `str` returns it.
+        What is to be seen, in words and numbers; `str` and `repr` return it.
     """
 
-    svg: str = field(repr=False)
+    svg: str
     text: str
 
     def _repr_svg_(self) -> str:
         return self.svg
 
-    def __str__(self) -> str:
-        """Return the text alternative."""
+    def __repr__(self) -> str:
+        """Return the text alternative, which terminals show."""
         return self.text
 
     def save(self, path: str | Path) -> None:

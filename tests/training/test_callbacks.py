@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -378,3 +380,16 @@ def test_the_base_does_nothing():
 def test_wrong_types(make, message):
     with pytest.raises(ArgumentTypeError, match=message):
         make()
+
+
+def test_callbacks_are_known_by_name_to_a_trainer():
+    """In a process that has imported nothing else."""
+    program = (
+        "import gpunn; gpunn.Trainer\n"
+        "from gpunn.configurable import known\n"
+        "from gpunn.training.callbacks import Callback\n"
+        "names = set(known(Callback))\n"
+        "from gpunn import callbacks\n"
+        "assert set(known(Callback)) == names, set(known(Callback)) - names\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
