@@ -44,12 +44,9 @@ def public_members(cls: type) -> Iterator[tuple[str, Any]]:
         if name.startswith("_") or not owner.__module__.startswith("gpunn."):
             continue
         value = vars(owner)[name]
-        for wrapper, inner in (
-            ((staticmethod, classmethod), "__func__"),
-            (property, "fget"),
-            (cached_property, "func"),
-        ):
+        for wrapper, inner in ((property, "fget"), (cached_property, "func")):
             if isinstance(value, wrapper):
                 value = getattr(value, inner)
+        value = inspect.unwrap(value)  # static, class, and conditional methods
         if inspect.isfunction(value):
             yield name, value

@@ -137,6 +137,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or sparse matrix, shape (rows, features)
+            Finite numbers.
         y : array-like or sparse matrix, shape (rows,) or (rows, outputs)
             For a classifier, classes or the indicator matrix of several labels; for a regressor,
             real numbers.

@@ -47,22 +47,26 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Activation of the hidden layers: "identity", "logistic", "tanh" or "relu" as in
         scikit-learn, or any other of `gpunn.activations`, such as "gelu".
     solver : {"lbfgs", "sgd", "adam"}, default="adam"
+        How the loss is minimised; "lbfgs" takes all rows at once, and is for small data.
     alpha : float, default=0.0001
         Strength of the L2 penalty alpha / 2 * ||W||^2, which is added to the sum of a batch's
         losses.
     batch_size : int or "auto", default="auto"
         "auto" is min(200, rows).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        Schedule of the solver "sgd": constant; learning_rate_init / t^power_t, where t is the
-        number of rows seen; or divided by 5 whenever the loss (with `early_stopping`, the
+        Schedule of the solver "sgd": constant; learning_rate_init / (t + 1)^power_t, where t is
+        the number of rows seen; or divided by 5 whenever the loss (with `early_stopping`, the
         validation score) stops improving.
     learning_rate_init : float, default=0.001
+        Learning rate of "sgd" and "adam", or that with which it begins.
     power_t : float, default=0.5
+        The power of "invscaling", for "sgd".
     max_iter : int, default=200
         Most epochs; for "lbfgs", most iterations.
     shuffle : bool, default=True
         Whether to shuffle the rows in each epoch.
     random_state : int, RandomState or None, default=None
+        Determines initial weights, the order of rows, validation rows and dropout.
     tol : float, default=1e-4
         Smallest change that counts as an improvement of the loss or score; for "lbfgs", the
         largest entry of the gradient at which it ends.
@@ -71,13 +75,18 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     warm_start : bool, default=False
         Whether `fit` starts from the weights of the last `fit`.
     momentum : float, default=0.9
+        In [0, 1], for "sgd".
     nesterovs_momentum : bool, default=True
+        Whether the momentum is Nesterov's, for "sgd".
     early_stopping : bool, default=False
         Whether to set rows aside, stop when their score does not improve, and restore weights and
         optimizer state of the epoch with the best score.
     validation_fraction : float, default=0.1
+        In (0, 1): the fraction of the rows that `early_stopping` sets aside.
     beta_1, beta_2 : float, default=0.9, 0.999
+        In [0, 1): the weights of the old moments, for "adam".
     epsilon : float, default=1e-8
+        Positive. Keeps the division finite, for "adam".
     n_iter_no_change : int, default=10
         Epochs without an improvement of `tol` after which training stops.
     max_fun : int, default=15000
@@ -114,24 +123,38 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray
+        The classes, sorted.
     coefs_, intercepts_ : list of ndarray
         Weights and biases of each layer, on the host, wherever they were trained. Predictions are
         computed from these, so changing them changes the predictions.
     normalization_ : dict of str to ndarray
         Parameters and buffers of normalisation layers; empty if there are none.
     loss_, best_loss_ : float
+        The last epoch's loss, and the lowest, None with `early_stopping`; both with the penalty.
     loss_curve_ : list of float
+        The loss of each epoch.
     validation_scores_ : list of float or None
+        The score on the validation rows after each epoch; None without `early_stopping`.
     best_validation_score_ : float or None
+        The highest of these; None without `early_stopping`.
     n_iter_, t_, n_layers_, n_outputs_ : int
+        Epochs, rows seen, layers with that of the inputs counted, and outputs of the network.
     out_activation_ : {"softmax", "logistic"}
+        The function from outputs to probabilities.
     history_ : gpunn.History
         Logs of each epoch: "loss", "learning_rate", "seconds" and so on, and with validation rows
         "val_loss" and "val_score".
     backend_, device_ : str
         Backend and device of the last training.
     n_features_in_ : int
+        Columns of `X`.
     feature_names_in_ : ndarray of str
+        Names of the columns of `X`, if it was a data frame whose names are all text.
+
+    See Also
+    --------
+    MLPRegressor : For numbers as targets.
+    RealMLPClassifier : For tables with text, dates and gaps.
 
     Examples
     --------
@@ -212,10 +235,19 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X, y, sample_weight
+        X : array-like or sparse matrix, shape (rows, features)
+            As for `fit`.
+        y : array-like or sparse matrix, shape (rows,) or (rows, labels)
+            As for `fit`.
+        sample_weight : array-like, shape (rows,), or None
             As for `fit`.
         classes : array-like or None
             All classes that will ever occur; required in the first call.
+
+        Returns
+        -------
+        MLPClassifier
+            This estimator.
         """
         self._take_classes(y, classes)
         self._fit(X, y, sample_weight, True)
@@ -340,10 +372,12 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or sparse matrix, shape (rows, features)
+            Finite numbers.
 
         Returns
         -------
         ndarray, shape (rows,) or (rows, labels)
+            Of the type of `classes_`, or an indicator matrix.
         """
         return self._returned(self._labels(self._outputs(X, "predict")), X)
 
@@ -353,6 +387,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or sparse matrix, shape (rows, features)
+            Finite numbers.
 
         Returns
         -------
@@ -362,7 +397,18 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         return self._returned(self._probabilities(X, "predict_proba"), X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithm of `predict_proba`."""
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+            Finite numbers.
+
+        Returns
+        -------
+        ndarray, shape (rows, classes)
+            Minus infinity where a probability is 0.
+        """
         with np.errstate(divide="ignore"):
             return self._returned(np.log(self._probabilities(X, "predict_log_proba")), X)
 

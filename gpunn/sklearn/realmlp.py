@@ -73,6 +73,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     Parameters
     ----------
     hidden_layer_sizes : array-like of int, default=(256, 256, 256)
+        Units of each hidden layer.
     activation : str or Activation, default="auto"
         "auto" is "selu", for regression "mish".
     simplified : bool, default=False
@@ -88,11 +89,14 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     learning_rate_init : float or "auto", default="auto"
         The highest learning rate. "auto" is 0.04, for regression 0.2 (simplified 0.07).
     dropout : float, default=0.15
+        Highest rate of the layers' outputs that are zeroed, in [0, 1).
     weight_decay : float, default=0.02
+        Highest decay of the weights; see `gpunn.optimizers.Optimizer`.
     label_smoothing : float or "auto", default="auto"
         Fraction of each target that is spread evenly over all classes. "auto" is 0.1 if the metric
         is the accuracy, else 0.
     epochs : int, default=256
+        How long to train.
     batch_size : int or "auto", default=256
         "auto" is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on
         512, from 100,000 on 1,024.
@@ -112,6 +116,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         Where to compute: "numpy", "cupy", "cupy:1", "auto". None is the value of the environment
         variable GPUNN_BACKEND, or "auto".
     dtype : {"float32", "float64"}, default="float32"
+        That of the network.
     random_state : int, RandomState or None, default=None
         Of the validation rows, the initial weights, the shuffles and the dropout.
     callbacks : list of str, Callback or mapping, default=()
@@ -123,6 +128,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     Attributes
     ----------
     classes_ : ndarray
+        The classes, sorted.
     schema_ : gpunn.tables.Schema
         What the columns are, and how they become numbers; `schema_.describe()` lists them, and
         `schema_.problems` says what looks wrong.
@@ -131,12 +137,19 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     history_ : gpunn.History
         Logs of each epoch.
     metric_ : str
+        What told the best epoch.
     validation_score_ : float
         That metric on the validation rows at the best epoch.
     best_epoch_, n_iter_ : int
         The epoch whose parameters were kept, and how many there were.
     n_features_in_ : int
+        Columns of `X`.
     feature_names_in_ : ndarray of str
+        Their names, if they have some.
+
+    See Also
+    --------
+    TabMClassifier : An ensemble, which takes longer to train.
 
     Examples
     --------
@@ -188,16 +201,38 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, simplified, number_embedding, embedding_sigma, max_one_hot
-    category_size, learning_rate_init, dropout, weight_decay, epochs, batch_size, metric
-    validation_fraction, columns, missing_values, backend, dtype, random_state, callbacks, progress
-        As for `RealMLPClassifier`.
+    hidden_layer_sizes, activation, simplified : as for RealMLPClassifier
+        The layers: (256, 256, 256), "auto" and False by default.
+    number_embedding, embedding_sigma : as for RealMLPClassifier
+        What numbers go through first: "pbld" and 0.1 by default.
+    max_one_hot, category_size : as for RealMLPClassifier
+        What categories go through first: 8 and 8 by default.
+    learning_rate_init, dropout, weight_decay : as for RealMLPClassifier
+        Highest rates: "auto", 0.15 and 0.02 by default.
+    epochs, batch_size : as for RealMLPClassifier
+        How long to train, and in what batches: 256 and 256 by default.
+    metric, validation_fraction : as for RealMLPClassifier
+        What tells the best epoch: "auto" and 0.2 by default.
+    columns, missing_values : as for RealMLPClassifier
+        What the table means: None by default.
+    backend, dtype, random_state : as for RealMLPClassifier
+        Where and in which type to compute, and from which seed: None, "float32" and None by
+        default.
+    callbacks, progress : as for RealMLPClassifier
+        What watches the training: () and False by default.
 
     Attributes
     ----------
-    schema_, network_, history_, metric_, validation_score_, best_epoch_, n_iter_, n_features_in_
-    feature_names_in_
-        As for `RealMLPClassifier`.
+    schema_, network_, history_ : as of RealMLPClassifier
+        What was learned, and how that went.
+    metric_, validation_score_, best_epoch_, n_iter_ : as of RealMLPClassifier
+        What told the best epoch, and which it was.
+    n_features_in_, feature_names_in_ : as of RealMLPClassifier
+        The columns of `X`.
+
+    See Also
+    --------
+    RealMLPClassifier : For classes, with each parameter explained.
 
     Examples
     --------

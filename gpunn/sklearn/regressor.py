@@ -38,21 +38,54 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
         "squared_error", (p - t)^2 / 2; "poisson", half the Poisson deviance of exp(p), for
         targets >= 0; "absolute_error"; "huber"; "quantile"; or a loss of gpunn, such as
         `gpunn.losses.Quantile(0.9)` or `{"name": "huber", "delta": 2.0}`.
-    hidden_layer_sizes, activation, solver, alpha, batch_size, learning_rate, learning_rate_init
-    power_t, max_iter, shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum
-    early_stopping, validation_fraction, beta_1, beta_2, epsilon, n_iter_no_change, max_fun
-    backend, dtype, dropout, batch_norm, layer_norm, optimizer, schedule, max_norm, callbacks
-    progress
-        As for `MLPClassifier`.
+    hidden_layer_sizes, activation : as for MLPClassifier
+        The layers: (100,) and "relu" by default.
+    solver, alpha, batch_size : as for MLPClassifier
+        How the loss is minimised: "adam", 0.0001 and "auto" by default.
+    learning_rate, learning_rate_init, power_t : as for MLPClassifier
+        The learning rate and its schedule: "constant", 0.001 and 0.5 by default.
+    max_iter, shuffle, random_state, tol : as for MLPClassifier
+        Epochs, their order of rows, and when they suffice: 200, True, None and 1e-4 by default.
+    verbose, warm_start : as for MLPClassifier
+        Whether to print losses, and to go on from the last `fit`: False by default.
+    momentum, nesterovs_momentum : as for MLPClassifier
+        For "sgd": 0.9 and True by default.
+    early_stopping, validation_fraction : as for MLPClassifier
+        Whether rows are set aside to stop by, and how many: False and 0.1 by default.
+    beta_1, beta_2, epsilon : as for MLPClassifier
+        For "adam": 0.9, 0.999 and 1e-8 by default.
+    n_iter_no_change, max_fun : as for MLPClassifier
+        Epochs without an improvement, and evaluations of "lbfgs": 10 and 15000 by default.
+    backend, dtype : as for MLPClassifier
+        Where to compute, and in which type: None by default.
+    dropout, batch_norm, layer_norm : as for MLPClassifier
+        What is in the hidden layers beside: 0.0, False and False by default.
+    optimizer, schedule, max_norm : as for MLPClassifier
+        What gpunn has beyond solvers: None by default.
+    callbacks, progress : as for MLPClassifier
+        What watches the training: () and False by default.
 
     Attributes
     ----------
     out_activation_ : {"identity", "exp"}
-        "exp" for a Poisson loss.
-    coefs_, intercepts_, normalization_, loss_, best_loss_, loss_curve_, validation_scores_
-    best_validation_score_, n_iter_, t_, n_layers_, n_outputs_, history_, backend_, device_
-    n_features_in_, feature_names_in_
-        As for `MLPClassifier`; validation scores are R2.
+        The function from outputs to predictions; "exp" for a Poisson loss.
+    coefs_, intercepts_, normalization_ : as of MLPClassifier
+        What was learned.
+    loss_, best_loss_, loss_curve_ : as of MLPClassifier
+        The last, the lowest and all losses.
+    validation_scores_, best_validation_score_ : as of MLPClassifier
+        Scores are R2.
+    n_iter_, t_, n_layers_, n_outputs_ : as of MLPClassifier
+        Counts.
+    history_, backend_, device_ : as of MLPClassifier
+        How the last training went, and where.
+    n_features_in_, feature_names_in_ : as of MLPClassifier
+        The columns of `X`.
+
+    See Also
+    --------
+    MLPClassifier : For classes, with each parameter explained.
+    RealMLPRegressor : For tables with text, dates and gaps.
 
     Examples
     --------
@@ -115,7 +148,22 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
 
     @available_if(lambda estimator: estimator._has_partial_fit())  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one more epoch, on these rows; the parameters are those of `fit`."""
+        """Train for one more epoch, on these rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (rows, features)
+            As for `fit`.
+        y : array-like, shape (rows,) or (rows, outputs)
+            As for `fit`.
+        sample_weight : array-like, shape (rows,), or None
+            As for `fit`.
+
+        Returns
+        -------
+        MLPRegressor
+            This estimator.
+        """
         self._fit(X, y, sample_weight, True)
         return self
 
@@ -160,9 +208,11 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like or sparse matrix, shape (rows, features)
+            Finite numbers.
 
         Returns
         -------
         ndarray, shape (rows,) or (rows, outputs)
+            In the unit of the targets.
         """
         return self._returned(self._predictions(self._outputs(X, "predict")), X)

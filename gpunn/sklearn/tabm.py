@@ -98,8 +98,11 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         layers of 512 units, for GPUs; "cpu" 8 members and three layers of 192. "auto" goes by where
         it computes.
     members : int or "auto", default="auto"
+        How many networks there are in one; see `preset`.
     hidden_layer_sizes : array-like of int or "auto", default="auto"
+        Units of each hidden layer; see `preset`.
     activation : str or Activation, default="relu"
+        The function between layers.
     number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}, default="piecewise"
         What a number goes through first; see `gpunn.layers.PiecewiseLinearEmbedding`.
     embedding_size : int, default=16
@@ -109,8 +112,11 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     max_one_hot : int, default=64
         Columns of more categories go through an embedding.
     learning_rate_init : float, default=0.002
+        Constant, in AdamW.
     dropout : float, default=0.1
+        Rate of the layers' outputs that are zeroed, in [0, 1).
     weight_decay : float, default=0.0003
+        Decay of the weights; see `gpunn.optimizers.Optimizer`.
     max_norm : float or None, default=1.0
         Largest norm of the gradient, to which it is clipped.
     label_smoothing : float, default=0.0
@@ -125,15 +131,30 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     shuffle_members : bool, default=False
         Whether each member sees the rows in an order of its own, as in the paper, which is a little
         better on some tables, and slower.
-    metric, validation_fraction, class_weight, columns, missing_values, backend, dtype, random_state
-    callbacks, progress
-        As for `RealMLPClassifier`.
+    metric, validation_fraction, class_weight : as for RealMLPClassifier
+        What tells the best epoch, and what counts how much: "auto", 0.2 and None by default.
+    columns, missing_values : as for RealMLPClassifier
+        What the table means: None by default.
+    backend, dtype, random_state : as for RealMLPClassifier
+        Where and in which type to compute, and from which seed: None, "float32" and None by
+        default.
+    callbacks, progress : as for RealMLPClassifier
+        What watches the training: () and False by default.
 
     Attributes
     ----------
-    classes_, schema_, network_, history_, metric_, validation_score_, best_epoch_, n_iter_
-    n_features_in_, feature_names_in_
-        As for `RealMLPClassifier`.
+    classes_ : as of RealMLPClassifier
+        The classes, sorted.
+    schema_, network_, history_ : as of RealMLPClassifier
+        What was learned, and how that went.
+    metric_, validation_score_, best_epoch_, n_iter_ : as of RealMLPClassifier
+        What told the best epoch, and which it was.
+    n_features_in_, feature_names_in_ : as of RealMLPClassifier
+        The columns of `X`.
+
+    See Also
+    --------
+    RealMLPClassifier : One network, which takes less time to train.
 
     Examples
     --------
@@ -190,17 +211,41 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
 
     Parameters
     ----------
-    kind, preset, members, hidden_layer_sizes, activation, number_embedding, embedding_size, bins
-    max_one_hot, learning_rate_init, dropout, weight_decay, max_norm, epochs, patience, batch_size
-    shuffle_members, metric, validation_fraction, columns, missing_values, backend, dtype
-    random_state, callbacks, progress
-        As for `TabMClassifier`.
+    kind, preset, members : as for TabMClassifier
+        How many networks there are in one, and what they share: "mini", "auto" and "auto" by
+        default.
+    hidden_layer_sizes, activation : as for TabMClassifier
+        The layers: "auto" and "relu" by default.
+    number_embedding, embedding_size, bins : as for TabMClassifier
+        What numbers go through first: "piecewise", 16 and 48 by default.
+    max_one_hot : as for TabMClassifier
+        Columns of more categories go through an embedding; 64 by default.
+    learning_rate_init, dropout, weight_decay, max_norm : as for TabMClassifier
+        How the loss is minimised: 0.002, 0.1, 0.0003 and 1.0 by default.
+    epochs, patience, batch_size, shuffle_members : as for TabMClassifier
+        How long to train, and in what batches: 1000, "auto", "auto" and False by default.
+    metric, validation_fraction : as for TabMClassifier
+        What tells the best epoch: "auto" and 0.2 by default.
+    columns, missing_values : as for TabMClassifier
+        What the table means: None by default.
+    backend, dtype, random_state : as for TabMClassifier
+        Where and in which type to compute, and from which seed: None, "float32" and None by
+        default.
+    callbacks, progress : as for TabMClassifier
+        What watches the training: () and False by default.
 
     Attributes
     ----------
-    schema_, network_, history_, metric_, validation_score_, best_epoch_, n_iter_, n_features_in_
-    feature_names_in_
-        As for `RealMLPClassifier`.
+    schema_, network_, history_ : as of RealMLPClassifier
+        What was learned, and how that went.
+    metric_, validation_score_, best_epoch_, n_iter_ : as of RealMLPClassifier
+        What told the best epoch, and which it was.
+    n_features_in_, feature_names_in_ : as of RealMLPClassifier
+        The columns of `X`.
+
+    See Also
+    --------
+    TabMClassifier : For classes, with each parameter explained.
 
     Examples
     --------

@@ -197,7 +197,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Classes of any type, or numbers.
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric.
-        X_val, y_val, sample_weight_val
+        X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Rows that tell the best epoch. Without them `validation_fraction` of the rows are set
             aside.
 
@@ -359,8 +359,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         path : str or Path
+            A file that `save` wrote.
         backend : str, Backend or None
             Where to compute, as the parameter of that name.
+
+        Returns
+        -------
+        Self
+            An estimator of this class.
 
         Raises
         ------
@@ -461,6 +467,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Returns
         -------
         ndarray, shape (rows,)
+            Of the type of `classes_`.
         """
         outputs = self._network_outputs(X)
         predicted: np.ndarray = self.classes_[outputs.argmax(axis=1)]
@@ -477,6 +484,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Returns
         -------
         ndarray of float64, shape (rows, classes)
+            Each row sums to 1.
         """
         return probabilities(self._network_outputs(X).astype(np.float64), "softmax")
 
@@ -506,6 +514,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         Returns
         -------
         ndarray of float64, shape (rows,) or (rows, outputs)
+            In the unit of the targets.
         """
         outputs = self._network_outputs(X).astype(np.float64)
         return outputs[:, 0] if self._outputs == 1 else outputs

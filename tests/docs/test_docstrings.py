@@ -38,7 +38,6 @@ UNFINISHED = {
     "gpunn.experiment",
     "gpunn.interchange",
     "gpunn.reporting",
-    "gpunn.sklearn",
     "gpunn.sweep",
 }
 MODULES = {name: value for name, value in public_modules().items() if name not in UNFINISHED}
