@@ -114,6 +114,11 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     settings : iterable of str
         Changes such as "training.epochs=3"; see `set_value`.
 
+    Returns
+    -------
+    Config
+        Checked, with absolute paths; a `Draft` if it names its network.
+
     Raises
     ------
     ConfigError
@@ -122,6 +127,20 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
         impossible value.
     OSError
         If the file can't be read.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> from gpunn.config import load_config
+    >>> raw = {
+    ...     "data": {"dataset": "digits"},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 3},
+    ... }
+    >>> written = Path("digits.json").write_text(json.dumps(raw))
+    >>> load_config("digits.json", ["training.epochs=5"]).training.epochs
+    5
     """
     raw = read_config(path)
     settings = list(settings)
@@ -154,6 +173,15 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
     ------
     ConfigError
         If `setting` has no "=", or a key does not fit what is there.
+
+    Examples
+    --------
+    >>> from gpunn.config import set_value
+    >>> raw = {"training": {"epochs": 10}}
+    >>> set_value(raw, "training.epochs=3")
+    >>> set_value(raw, "training.optimizer.learning_rate=0.1")
+    >>> raw
+    {'training': {'epochs': 3, 'optimizer': {'name': 'adam', 'learning_rate': 0.1}}}
     """
     override(raw, setting, default_optimizer=Training.optimizer)
 
@@ -168,10 +196,29 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
     folder : Path
         What relative paths in `[data]` are relative to.
 
+    Returns
+    -------
+    Config
+        A `Draft` if it names its network.
+
     Raises
     ------
     ConfigError
         If a key is unknown, has the wrong type or an impossible value.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import parse_config
+    >>> raw = {
+    ...     "data": {"dataset": "digits"},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epoch": 3},
+    ... }
+    >>> parse_config(raw, Path())
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.ConfigError: training.epoch: unknown key; did you mean 'epochs'? ...
     """
     try:
         config = _draft(raw) or typed(Config, raw)

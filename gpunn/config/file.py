@@ -41,12 +41,30 @@ grows no faster than the text.
 def read_config(path: str | Path) -> dict[str, Any]:
     """Return the content of a TOML or JSON file as plain data, unchecked.
 
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Tables as dicts.
+
     Raises
     ------
     ConfigFileError
         If the file is not valid TOML, or JSON if its name ends in ".json", or is too large.
     OSError
         If the file can't be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import read_config
+    >>> written = Path("seed.toml").write_text("seed = 3")
+    >>> read_config("seed.toml")
+    {'seed': 3}
     """
     content = read_whole(path, ConfigFileError, LARGEST, "a configuration")
     path = Path(path)

@@ -26,15 +26,29 @@ class SearchRange:
     Either `choices`, or numbers from `low` to `high`, both included. They are whole numbers if
     both ends are.
 
-    Attributes
+    Parameters
     ----------
     low, high : int, float or None
+        The least and the greatest number; None with `choices`.
     log : bool
         Whether numbers are drawn evenly on a logarithmic scale.
     step : int, float or None
         Distance of the numbers, counted from `low`.
     choices : list or None
         Values of any types that TOML has, tables included.
+
+    Raises
+    ------
+    ArgumentError
+        If low is not below high, a number does not go with the others, or choices are equal.
+
+    Examples
+    --------
+    >>> from gpunn.config import SearchRange
+    >>> print(SearchRange(low=0.0001, high=0.1, log=True))
+    0.0001 to 0.1, logarithmic
+    >>> list(SearchRange(low=8, high=32, step=8).grid)
+    [8, 16, 24, 32]
     """
 
     low: int | float | None = None
@@ -126,7 +140,13 @@ class SearchRange:
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:
-        """Return the keys that were given, as plain data."""
+        """Return the keys that were given, as plain data.
+
+        Returns
+        -------
+        dict
+            Without those that are None or False.
+        """
         values = {name: getattr(self, name) for name in field_names(type(self))}
         return {key: it for key, it in values.items() if it is not None and it is not False}
 

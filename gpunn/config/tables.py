@@ -1,6 +1,6 @@
 """The tables of a configuration: every key with its type, its limits and its default.
 
-What each key means is said once, in docs/reference/configuration.md, where a test looks for it.
+docs/reference/configuration.md says more of what each means; a test looks for it there.
 """
 
 from __future__ import annotations
@@ -50,17 +50,45 @@ class Table:
     """A table of the configuration. The annotations of its keys are what values are checked by."""
 
     def plain(self) -> dict[str, Any]:
-        """Return the table as plain data, with every default written out."""
+        """Return the table as plain data, with every default written out.
+
+        Returns
+        -------
+        dict
+            By the keys' names, in the types that TOML and JSON have.
+        """
         values = {name: getattr(self, name) for name in field_names(type(self))}
         return {key: it.plain() if isinstance(it, Table) else it for key, it in values.items()}
 
     def exclude(self, first: str, second: str) -> None:
-        """Raise an error if both keys are set."""
+        """Raise an error if both keys are set.
+
+        Parameters
+        ----------
+        first, second : str
+            Names of keys.
+
+        Raises
+        ------
+        ArgumentError
+            That names both.
+        """
         if getattr(self, first) and getattr(self, second):
             raise ArgumentError(f"{first}: can't be given beside {second!r}")
 
     def require_pair(self, first: str, second: str) -> None:
-        """Raise an error if one key is set without the other."""
+        """Raise an error if one key is set without the other.
+
+        Parameters
+        ----------
+        first, second : str
+            Names of keys.
+
+        Raises
+        ------
+        ArgumentError
+            That names both.
+        """
         for key, other in ((first, second), (second, first)):
             if getattr(self, key) is None and getattr(self, other) is not None:
                 raise ArgumentError(f"{key}: missing; it is needed beside {other!r}")
@@ -68,7 +96,27 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet(Table):
-    """`[data]`: keys that every kind of data set has."""
+    """Keys of `[data]` that every kind of data set has.
+
+    Parameters
+    ----------
+    dataset : str
+        "digits", "mnist", "table", "csv", "npz" or "npy".
+    standardize : bool
+        Whether to centre and scale each feature by the training rows' mean and standard deviation,
+        as a first layer of the model.
+    validation_fraction : float
+        In [0, 1): the fraction of the training rows that is held out; at random and, for classes,
+        in their proportions.
+    split_seed : int
+        At least 0. Of the random choice of validation and test rows.
+
+    Examples
+    --------
+    >>> from gpunn.config import DataSet
+    >>> DataSet(dataset="digits", validation_fraction=0.1).split_seed
+    0
+    """
 
     dataset: str
     standardize: bool = False
@@ -78,10 +126,23 @@ class DataSet(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Digits(DataSet):
-    """`dataset = "digits"`: the 1,797 handwritten digits that come with gpunn.
+    """The handwritten digits that come with gpunn: `dataset = "digits"`.
 
-    Inputs are 64 pixels from 0 to 16, targets the digits; 360 rows are the test part. See
-    `gpunn.data.load_digits`.
+    There are 1,797 rows. Inputs are 64 pixels from 0 to 16, targets the digits; 360 rows are the
+    test part. See `gpunn.data.load_digits`.
+
+    Parameters
+    ----------
+    dataset : {"digits"}
+        The kind of data set.
+    standardize, validation_fraction, split_seed : as of DataSet
+        Of every kind of data set.
+
+    Examples
+    --------
+    >>> from gpunn.config import Digits
+    >>> Digits(validation_fraction=0.1).dataset
+    'digits'
     """
 
     dataset: Literal["digits"] = "digits"
@@ -89,10 +150,25 @@ class Digits(DataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class MNIST(DataSet):
-    """`dataset = "mnist"`: MNIST, or a set in its format, from a folder of four IDX files.
+    """MNIST, or a set in its format, from a folder of four IDX files: `dataset = "mnist"`.
 
     Inputs are 784 pixels from 0 to 255, targets the digits; the test part is the set's own. See
     `gpunn.data.load_mnist`.
+
+    Parameters
+    ----------
+    dataset : {"mnist"}
+        The kind of data set.
+    standardize, validation_fraction, split_seed : as of DataSet
+        Of every kind of data set.
+    path : str or None
+        The folder; None is `mnist` in the folder that the environment variable GPUNN_DATA names.
+
+    Examples
+    --------
+    >>> from gpunn.config import MNIST
+    >>> MNIST(path="~/data/fashion").validation_fraction
+    0.0
     """
 
     dataset: Literal["mnist"] = "mnist"
@@ -113,11 +189,47 @@ class FileDataSet(DataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class CSV(FileDataSet):
-    """`dataset = "csv"`: numbers from a CSV file, with one column to predict.
+    """Numbers from a CSV file, with one column to predict: `dataset = "csv"`.
 
     A text target makes classes; their names are saved with the model. With a cross-entropy as loss
     numbers can name classes too, such as 1 to 7; see `gpunn.experiment.labels`. What files may look
     like is said in `gpunn.data.load_csv`.
+
+    Parameters
+    ----------
+    dataset : {"csv"}
+        The kind of data set.
+    standardize, validation_fraction, split_seed : as of DataSet
+        Of every kind of data set.
+    path : str
+        The file.
+    test_fraction : float
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    target : int or str
+        Name or number of the column to predict; numbers count from 0, or from the end where
+        negative.
+    header : bool or "auto"
+        Whether the first row holds the columns' names.
+    delimiter : str
+        The character between cells.
+    features : list of str and int, or None
+        Columns to use as inputs; None is all but the target.
+    missing : list of str or None
+        Cells that mean "no value", each of which is an error. None is those of
+        `gpunn.data.load_csv`.
+    validation_path, test_path : str or None
+        Files with the same columns, as validation and test part; not beside the fractions.
+
+    Raises
+    ------
+    ArgumentError
+        If a part has both a path and a fraction.
+
+    Examples
+    --------
+    >>> from gpunn.config import CSV
+    >>> CSV(path="flowers.csv", target="kind", test_fraction=0.2).header
+    'auto'
     """
 
     dataset: Literal["csv"] = "csv"
@@ -136,7 +248,36 @@ class CSV(FileDataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class NPZ(FileDataSet):
-    """`dataset = "npz"`: arrays from one NPZ file, without pickle."""
+    """Arrays from one NPZ file, without pickle: `dataset = "npz"`.
+
+    Parameters
+    ----------
+    dataset : {"npz"}
+        The kind of data set.
+    standardize, validation_fraction, split_seed : as of DataSet
+        Of every kind of data set.
+    path : str
+        The file.
+    test_fraction : float
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    X, y : str
+        Names of the arrays of training inputs and targets.
+    X_validation, y_validation : str or None
+        Those of the validation part; not beside `validation_fraction`.
+    X_test, y_test : str or None
+        Those of the test part; not beside `test_fraction`.
+
+    Raises
+    ------
+    ArgumentError
+        If a part has inputs and no targets, or a fraction beside them.
+
+    Examples
+    --------
+    >>> from gpunn.config import NPZ
+    >>> NPZ(path="digits.npz", X_test="X_test", y_test="y_test").X
+    'X'
+    """
 
     dataset: Literal["npz"] = "npz"
     X: str = "X"
@@ -155,10 +296,38 @@ class NPZ(FileDataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class NPY(FileDataSet):
-    """`dataset = "npy"`: each array from an NPY file of its own, large ones as memory maps.
+    """Arrays from NPY files, large ones as memory maps: `dataset = "npy"`.
 
-    A memory map is read in chunks while training. Holding out a fraction of the rows copies none
-    of them.
+    A memory map is read in chunks while training. Holding out a fraction of the rows copies none of
+    them.
+
+    Parameters
+    ----------
+    dataset : {"npy"}
+        The kind of data set.
+    standardize, validation_fraction, split_seed : as of DataSet
+        Of every kind of data set.
+    path : str
+        Training inputs.
+    test_fraction : float
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    target_path : str
+        Training targets.
+    validation_path, validation_target_path : str or None
+        Those of the validation part; not beside `validation_fraction`.
+    test_path, test_target_path : str or None
+        Those of the test part; not beside `test_fraction`.
+
+    Raises
+    ------
+    ArgumentError
+        If a part has inputs and no targets, or a fraction beside them.
+
+    Examples
+    --------
+    >>> from gpunn.config import NPY
+    >>> NPY(path="X.npy", target_path="y.npy").test_fraction
+    0.0
     """
 
     dataset: Literal["npy"] = "npy"
@@ -177,11 +346,52 @@ class NPY(FileDataSet):
 
 @dataclass(frozen=True, kw_only=True)
 class TableFile(FileDataSet):
-    """`dataset = "table"`: numbers, text, dates and gaps from a CSV, TSV or Parquet file.
+    """Numbers, text, dates and gaps from a CSV, TSV or Parquet file: `dataset = "table"`.
 
     What the columns are is learned from the training rows, as `gpunn.tables.Schema.fit` does, and
     is part of the model. What files may look like is said in `gpunn.tables.read_table`, and what
     targets may be in `gpunn.experiment.targets`.
+
+    Parameters
+    ----------
+    dataset : {"table"}
+        The kind of data set.
+    standardize, validation_fraction, split_seed : as of DataSet
+        Of every kind of data set; `standardize` must be False, since `scaling` takes its place.
+    path : str
+        The file.
+    test_fraction : float
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    target : str or list of str
+        Name of the column to predict, or names of several, which must hold numbers.
+    drop : list of str
+        Columns to leave out.
+    columns : mapping of str to str, or "auto"
+        Kinds of columns: "number", "category", "boolean" or "datetime". Those of others are found.
+    missing_values : list of str
+        Further cells that mean "no value"; see `gpunn.tables.Schema.fit`.
+    scaling : {"auto", "robust", "quantile", "standard", "none"}
+        Of numbers; "auto" is what the network is meant for, and "robust" beside layers.
+    header : bool or "auto"
+        Whether the first row holds the columns' names.
+    delimiter : str or None
+        The character between cells; None to find it.
+    decimal : {".", ","} or None
+        The decimal mark; None to find it.
+    validation_path, test_path : str or None
+        Files with the same columns, as validation and test part; not beside the fractions.
+
+    Raises
+    ------
+    ArgumentError
+        If a part has both a path and a fraction, targets are not different columns or are dropped,
+        or `standardize` is set.
+
+    Examples
+    --------
+    >>> from gpunn.config import TableFile
+    >>> TableFile(path="rents.csv", target="rent", drop=["id"]).targets
+    ['rent']
     """
 
     dataset: Literal["table"] = "table"
@@ -226,7 +436,29 @@ def check_layers(path: str, layers: list[Named]) -> list[Named]:
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Table):
-    """`[model]`: layers, or the name of a network for tables, which makes its own."""
+    """What to train: layers, or the name of a network for tables, which makes its own.
+
+    Parameters
+    ----------
+    layers : list of str and mapping, or None
+        The layers in order, at least one; needed unless there is a name.
+    name : {"realmlp", "realmlp_s", "tabm"} or None
+        A network for tables.
+    parameters : mapping of str to value
+        What such a network is to have, such as {"members": 8}; they are those of
+        `gpunn.tabular.realmlp` and `gpunn.tabular.tabm`.
+
+    Raises
+    ------
+    ArgumentError
+        If there are neither layers nor a name, both, or parameters without a name.
+
+    Examples
+    --------
+    >>> from gpunn.config import Model
+    >>> Model(name="tabm", parameters={"members": 8}).layers is None
+    True
+    """
 
     layers: Annotated[list[Named], check_layers] | None = None
     name: str | None = None
@@ -242,7 +474,56 @@ class Model(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Table):
-    """`[training]`."""
+    """How to train.
+
+    Parameters
+    ----------
+    loss : str or mapping
+        Such as "softmax_cross_entropy".
+    epochs : int
+        At least 1: passes over the training rows, those before a resumption included.
+    optimizer : str or mapping
+        Its learning rate is a number or a schedule.
+    batch_size : int
+        At least 1: rows in a batch.
+    metrics : list of str and mapping
+        What is measured beside the loss.
+    class_weight : "balanced", mapping of str to float, or None
+        Factors, at least 0, of the rows' weights in the training loss, by the classes' names or
+        numbers.
+    gradient_accumulation : int
+        At least 1: batches whose gradients make up one update.
+    shuffle : bool
+        Whether each epoch visits the rows in a new order.
+    drop_last : bool
+        Whether an epoch leaves out its last rows if they are too few for a whole update.
+    shuffle_members : bool
+        Whether each member of a network with members visits the rows in an order of its own.
+    callbacks : list of str and mapping
+        What happens beside training.
+    monitor : str or None
+        What chooses the best epoch; None is what an early stopping monitors, or "val_accuracy" if
+        it is measured, else "val_loss".
+    monitor_mode : {"auto", "min", "max"}
+        Whether smaller or larger is better; "auto" asks the metric.
+    checkpoint_every : int or None
+        At least 1: epochs between checkpoints. None is as many as keep what they take below 1 % of
+        the time.
+    checkpoint_every_updates : int or None
+        At least 1: updates between further checkpoints, within an epoch.
+    checkpoint_every_seconds : float
+        Positive, in seconds: a checkpoint is written when the last one is so old.
+    keep_checkpoints : int
+        At least 1: how many of the last checkpoints are kept.
+    on_divergence : {"stop", "skip", "roll_back"}
+        What to do about an update that makes the loss or a parameter infinite or NaN.
+
+    Examples
+    --------
+    >>> from gpunn.config import Training
+    >>> Training(loss="mean_squared_error", epochs=3).optimizer
+    'adam'
+    """
 
     loss: Named
     epochs: Count
@@ -266,7 +547,31 @@ class Training(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class BackendOptions(Table):
-    """`[backend_options]`: how a CUDA device or the CPU computes; each takes what it knows."""
+    """How a CUDA device or the CPU computes; each takes what it knows.
+
+    Parameters
+    ----------
+    graph : bool
+        On a CUDA device: whether a training step is recorded as a CUDA graph.
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
+        On a CUDA device: what products of float32 matrices may be computed in.
+    fused_products : bool
+        On a CUDA device: whether biases, ReLU and gradients of biases may be part of products.
+    matmul_algorithms : {"heuristic", "measured"}
+        On a CUDA device: how the algorithms of products are chosen.
+    threads : int or None
+        On the CPU: how many threads compute, at least 1; None is one for each core.
+
+    See Also
+    --------
+    gpunn.get_backend : Says more of each.
+
+    Examples
+    --------
+    >>> from gpunn.config import BackendOptions
+    >>> BackendOptions(threads=2).plain()["threads"]
+    2
+    """
 
     graph: bool = True
     matmul_precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
@@ -277,7 +582,40 @@ class BackendOptions(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Table):
-    """`[sweep]`: what the trials of `gpunn sweep` differ in, and how they are compared."""
+    """What the trials of a sweep differ in, and how they are compared.
+
+    Parameters
+    ----------
+    parameters : mapping of str to SearchRange
+        What trials differ in, by the paths of keys; at least one.
+    trials : int
+        At least 1: how many are wanted, over all processes.
+    metric : str or None
+        The metric of validation rows that trials are compared by; None is what tells a run's best
+        epoch.
+    metric_mode : {"auto", "min", "max"}
+        Whether smaller or larger is better; "auto" asks the metric.
+    sampler : {"tpe", "random", "grid"}
+        How values are chosen: by what was good so far, at random, or each combination once.
+    pruner : {"median", "halving", "none"}
+        Which trials are ended early: those behind the median of the complete ones, all but the best
+        quarter after 1, 4, 16, ... epochs, or none.
+    least_epochs : int
+        At least 1: epochs before any trial is ended.
+    seed : int
+        At least 0. Of the choice of values.
+
+    Raises
+    ------
+    ArgumentError
+        If the sampler is "grid" and a range has values between any two.
+
+    Examples
+    --------
+    >>> from gpunn.config import SearchRange, Sweep
+    >>> Sweep(parameters={"training.batch_size": SearchRange(choices=[32, 64])}).trials
+    20
+    """
 
     parameters: Annotated[dict[str, Any], search_space]
     trials: Count = 20
@@ -304,7 +642,27 @@ class Sweep(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Distributed(Table):
-    """`[distributed]`: how several processes train together."""
+    """How several processes train together.
+
+    Parameters
+    ----------
+    communicator : {"auto", "none", "mpi", "nccl"}
+        See `gpunn.distributed.communicator`.
+    timeout : float
+        Positive, in seconds: how long a process waits for the others before all end.
+    shards : int
+        At least 0: parts into which each batch is divided, a power of two; 0 is one for each
+        process.
+    batch_norm : {"synchronized", "local"}
+        Whether batch normalisation takes the rows of all processes together, or those of each
+        shard.
+
+    Examples
+    --------
+    >>> from gpunn.config import Distributed
+    >>> Distributed(shards=4).timeout
+    300.0
+    """
 
     communicator: Literal["auto", "none", "mpi", "nccl"] = "auto"
     timeout: Seconds = TIMEOUT
@@ -314,7 +672,47 @@ class Distributed(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Table):
-    """The whole configuration."""
+    """The whole configuration.
+
+    Parameters
+    ----------
+    data : Digits, MNIST, CSV, TableFile, NPZ or NPY
+        What to train on.
+    model : Model
+        What to train.
+    training : Training
+        How to train.
+    backend : {"auto", "numpy", "cupy", "cupy:1", ...}
+        Where to compute; "auto" is a CUDA device if one is usable, else NumPy.
+    backend_options : BackendOptions or None
+        How a CUDA device or the CPU computes.
+    distributed : Distributed or None
+        How several processes train together.
+    sweep : Sweep or None
+        What the trials of a sweep differ in; a single run ignores it.
+    seed : int
+        At least 0. Of initial weights, shuffles and dropout masks.
+    dtype : {"float32", "float64"}
+        Of parameters and activations.
+
+    See Also
+    --------
+    load_config : Reads one from a file.
+    gpunn.experiment.build : Makes everything that it describes.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import parse_config
+    >>> raw = {
+    ...     "data": {"dataset": "digits"},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 3},
+    ... }
+    >>> config = parse_config(raw, Path())
+    >>> config.training.batch_size, config.backend
+    (32, 'auto')
+    """
 
     data: AnyDataSet
     model: Model
@@ -332,6 +730,23 @@ class Config(Table):
         """Return the backend, with the configuration's options; an argument takes precedence.
 
         Of several processes on a machine, each gets a CUDA device of its own.
+
+        Parameters
+        ----------
+        argument : str or None
+            A backend's name, as from the command line.
+        communicator : Communicator or None
+            The processes that train together.
+
+        Returns
+        -------
+        Backend
+            With these options.
+
+        Raises
+        ------
+        BackendUnavailableError, ArgumentError
+            As `gpunn.get_backend`.
         """
         options = self.backend_options or BackendOptions()
         name = argument
@@ -340,7 +755,13 @@ class Config(Table):
         return settle_backend(name, self.backend, **options.plain())
 
     def get_communicator(self) -> Communicator:
-        """Return the processes that train together; see `gpunn.distributed.communicator`."""
+        """Return the processes that train together; see `gpunn.distributed.communicator`.
+
+        Returns
+        -------
+        Communicator
+            A world of one process unless several were started together.
+        """
         settings = self.distributed or Distributed()
         return communicator(settings.communicator, settings.timeout)
 
@@ -349,11 +770,24 @@ class Config(Table):
 class Draft(Config):
     """A configuration that names its network, which decides what `[training]` does not say.
 
-    Attributes
+    Parameters
     ----------
+    data, model, training, backend, backend_options, distributed, sweep, seed, dtype : as of Config
+        Of `training`, see `given`.
     given : mapping
         What `[training]` says, as plain data. `training` has stand-ins for what is needed and
         missing there; in the configuration of a run nothing is.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import parse_config
+    >>> raw = {
+    ...     "data": {"dataset": "table", "path": "rents.csv", "target": "rent"},
+    ...     "model": {"name": "tabm"},
+    ... }
+    >>> parse_config(raw, Path()).given
+    {}
     """
 
     given: Mapping[str, Any]
@@ -362,7 +796,18 @@ class Draft(Config):
         return {key: value for key, value in super().plain().items() if key != "given"}
 
     def settled(self, training: Mapping[str, Any]) -> Config:
-        """Return the whole configuration, given what the network would have in `[training]`."""
+        """Return the whole configuration, given what the network would have in `[training]`.
+
+        Parameters
+        ----------
+        training : mapping
+            What the network would have, as plain data; what was given comes first.
+
+        Returns
+        -------
+        Config
+            Without stand-ins.
+        """
         values = {name: getattr(self, name) for name in field_names(Config)}
         whole = typed(Training, {**training, **self.given}, "training")
         return Config(**{**values, "training": whole})

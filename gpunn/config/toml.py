@@ -13,6 +13,16 @@ __all__ = ["toml_text"]
 def toml_text(value: Any) -> str:
     r"""Return a value as TOML writes it in one line.
 
+    Parameters
+    ----------
+    value : bool, int, float, str, list or dict
+        Plain data; lists and dicts of such.
+
+    Returns
+    -------
+    str
+        Without line breaks.
+
     Raises
     ------
     ArgumentError

@@ -33,7 +33,6 @@ LISTS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "R
 OBJECTS = public_objects()
 UNFINISHED = {
     "gpunn.backends",
-    "gpunn.config",
     "gpunn.distributed",
     "gpunn.experiment",
     "gpunn.interchange",
