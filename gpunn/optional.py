@@ -20,7 +20,7 @@ def require(module: str, purpose: str, install: str) -> Any:
     purpose : str
         What needs it, such as "exporting to ONNX".
     install : str
-        What `pip install` takes, such as ".[onnx]" in the repository's folder.
+        What `pip install` takes, such as "gpunn[onnx]".
 
     Raises
     ------
@@ -31,17 +31,16 @@ def require(module: str, purpose: str, install: str) -> Any:
     --------
     >>> require("math", "counting", "nothing").floor(1.5)
     1
-    >>> require("no_such_module", "magic", ".[magic]")
+    >>> require("no_such_module", "magic", "gpunn[magic]")
     Traceback (most recent call last):
         ...
     gpunn.errors.MissingPackageError: magic needs the package 'no_such_module' (No module named
-    'no_such_module'): pip install '.[magic]' from the repository's folder
+    'no_such_module'): pip install 'gpunn[magic]'
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        place = " from the repository's folder" if install.startswith(".") else ""
         raise MissingPackageError(
             f"{purpose} needs the package {module.partition('.')[0]!r} ({error}): "
-            f"pip install '{install}'{place}"
+            f"pip install '{install}'"
         ) from error

@@ -67,7 +67,7 @@ def to_onnx(
     MissingPackageError
         If the package onnx is not installed.
     """
-    onnx = require("onnx", "exporting to ONNX", ".[onnx]")
+    onnx = require("onnx", "exporting to ONNX", "gpunn[onnx]")
     if probabilities is not None and probabilities not in PROBABILITIES:
         raise ArgumentError(
             f"probabilities: there is no {probabilities!r}; {suggest(probabilities, PROBABILITIES)}"

@@ -323,7 +323,7 @@ def points(
             axes.margins(x=0.15)
         elif logarithmic:
             axes.set_xscale("log")
-            ticker = require("matplotlib.ticker", "a report", ".[report]")
+            ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.xaxis.set_minor_formatter(ticker.NullFormatter())
         axes.set_xlabel(labels[0])
@@ -412,7 +412,7 @@ def heat_map(
     fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     errors = np.where(np.eye(size, dtype=bool), 0.0, fractions)
     strongest = errors.max() or 1.0
-    patches = require("matplotlib.patches", "a report", ".[report]")
+    patches = require("matplotlib.patches", "a report", "gpunn[report]")
 
     def draw(axes: Any) -> None:
         for row in range(size):
@@ -463,8 +463,8 @@ def drawn(key: str, draw: Callable[[Any], None], height: float = HEIGHT) -> str:
     """
     if KEY.fullmatch(key) is None:
         raise ArgumentError(f"key: expected letters, digits, '_' and '-'; got {key!r}")
-    matplotlib = require("matplotlib", "a report", ".[report]")
-    figures = require("matplotlib.figure", "a report", ".[report]")
+    matplotlib = require("matplotlib", "a report", "gpunn[report]")
+    figures = require("matplotlib.figure", "a report", "gpunn[report]")
     content = io.StringIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": key}), warnings.catch_warnings():
         # Of characters that Matplotlib's own font lacks; the browser has others.
@@ -496,7 +496,7 @@ def page_ready(svg: str, key: str) -> str:
 
 def ticks(axes: Any, logarithmic: bool) -> None:
     """Put x ticks at whole numbers, and write y ticks without powers of ten."""
-    ticker = require("matplotlib.ticker", "a report", ".[report]")
+    ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
     if logarithmic:

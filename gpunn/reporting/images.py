@@ -44,7 +44,7 @@ def weight_picture(weights: np.ndarray, limit: float) -> str:
 
 def data_uri(pixels: np.ndarray) -> str:
     """Return pixels from 0 to 255 as a PNG file in a data URI."""
-    image = require("PIL.Image", "a report", ".[report]")
+    image = require("PIL.Image", "a report", "gpunn[report]")
     content = io.BytesIO()
     image.fromarray(np.round(pixels).astype(np.uint8)).save(content, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"

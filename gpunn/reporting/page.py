@@ -143,8 +143,8 @@ def report_html(
     """
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
-    require("jinja2", "a report", ".[report]")
-    require("matplotlib", "a report", ".[report]")
+    require("jinja2", "a report", "gpunn[report]")
+    require("matplotlib", "a report", "gpunn[report]")
     folders = [Path(folder) for folder in runs]
     sweep = sweep_among(folders)
     if sweep is not None:
@@ -204,7 +204,7 @@ def comparative(
 @cache
 def template_and_style() -> tuple[Any, str]:
     """Return the page's template, which escapes all that is put into it, and its style sheet."""
-    jinja2 = require("jinja2", "a report", ".[report]")
+    jinja2 = require("jinja2", "a report", "gpunn[report]")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -14,7 +14,7 @@ except ModuleNotFoundError as error:
         raise
     raise ModuleNotFoundError(
         "gpunn.sklearn needs scikit-learn; install gpunn with its extra 'sklearn': "
-        "pip install '.[sklearn]' from the repository's folder",
+        "pip install 'gpunn[sklearn]'",
         name="sklearn",
     ) from error
 

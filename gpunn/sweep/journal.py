@@ -24,7 +24,7 @@ TURN = ".turn"
 
 def optuna() -> Any:
     """Return Optuna, which says no more than warnings."""
-    found = require("optuna", "a sweep", ".[tune]")
+    found = require("optuna", "a sweep", "gpunn[tune]")
     found.logging.set_verbosity(found.logging.WARNING)
     return found
 

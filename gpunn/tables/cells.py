@@ -189,7 +189,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     if all(map(is_plain_date, cells.values)):
         with contextlib.suppress(ValueError):  # one of them is no date
             dates = np.array(cells.values, dtype="datetime64[us]")
-            return cells.take(dates, np.datetime64("NaT")), []
+            return cells.take(dates, np.datetime64("NaT", "us")), []
     found: list[np.datetime64 | datetime | None] = []
     others = []
     for place, value in enumerate(cells.values):
@@ -199,7 +199,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
         ):
             others.append(place)
     dates = np.array(found, dtype="datetime64[us]")
-    return cells.take(dates, np.datetime64("NaT")), others
+    return cells.take(dates, np.datetime64("NaT", "us")), others
 
 
 def is_plain_date(value: Any) -> bool:

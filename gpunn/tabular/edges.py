@@ -106,7 +106,7 @@ def tree_edges(
     leaf = check_integer("min_samples_leaf", min_samples_leaf)
     if len(y) != len(x):
         raise ArgumentError(f"y: expected a target for each of {len(x)} rows; got {len(y)}")
-    tree = require("sklearn.tree", "finding edges by a decision tree", ".[sklearn]")
+    tree = require("sklearn.tree", "finding edges by a decision tree", "gpunn[sklearn]")
     name = "DecisionTreeClassifier" if task == "classification" else "DecisionTreeRegressor"
     fitted = getattr(tree, name)(
         max_leaf_nodes=bins,

@@ -168,7 +168,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
-        require("tensorboardX", "the callback tensorboard", ".[tensorboard]")
+        require("tensorboardX", "the callback tensorboard", "gpunn[tensorboard]")
         self._writer = None
 
     def on_epoch_end(self, trainer: TrainerProtocol, logs: Mapping[str, float]) -> None:

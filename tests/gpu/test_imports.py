@@ -152,7 +152,7 @@ def assert_falls_back(found, *parts):
 def test_cupy_absent(machine, proved):
     found = machine(lacks=CUPY)
     assert_falls_back(found, "CuPy is not installed")
-    assert ".[cuda13]" in found["cupy"]
+    assert "gpunn[cuda13]" in found["cupy"]
     proved("kinds of machines without a usable CUDA are told what is missing")
 
 
@@ -211,5 +211,5 @@ def test_a_driver_and_no_compiler(machine, proved):
     """With an emulated driver and device, and without NVIDIA's packages, so without NVRTC."""
     found = machine(lacks=["nvidia"], emulated=True)
     assert_falls_back(found, "NVRTC can't be loaded")
-    assert ".[cuda13-toolkit]" in found["cupy"]
+    assert "gpunn[cuda13-toolkit]" in found["cupy"]
     proved("kinds of machines without a usable CUDA are told what is missing")

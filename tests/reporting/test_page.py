@@ -396,7 +396,7 @@ def test_what_is_no_run(tmp_path):
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
 def test_without_the_packages(digits_run, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingPackageError, match=r"pip install '\.\[report\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'gpunn\[report\]'"):
         report_html([digits_run])
 
 

@@ -246,7 +246,7 @@ def test_dictionary_encoding():
     assert (compact.codes.tolist(), compact.values) == ([1, -1, 0, 1], ["a", "c"])
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), np.datetime64("NaT"), pd.NA, pd.NaT])
+@pytest.mark.parametrize("value", [None, float("nan"), np.datetime64("NaT", "s"), pd.NA, pd.NaT])
 def test_missing(value):
     assert is_missing(value)
     assert not is_missing("")

@@ -25,13 +25,9 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 INSUFFICIENT_DRIVER, NO_DEVICE = 35, 100
 """cudaErrorInsufficientDriver, which is also what no driver at all gives, and cudaErrorNoDevice."""
 
-FOLDER = "from the repository's folder"
-"""Where the extras can be installed by names such as ".[cuda13]"."""
-
 INSTALL = (
-    'pip install ".[cuda13]", or ".[cuda12]" where the driver is of CUDA 12; with '
-    '".[cuda13-toolkit]" or ".[cuda12-toolkit]" NVIDIA\'s CUDA libraries come along '
-    f"({FOLDER})"
+    'pip install "gpunn[cuda13]", or "gpunn[cuda12]" where the driver is of CUDA 12; with '
+    '"gpunn[cuda13-toolkit]" or "gpunn[cuda12-toolkit]" NVIDIA\'s CUDA libraries come along'
 )
 
 
@@ -198,8 +194,8 @@ def _import(packages: Finding) -> Finding:
 def _broken(error: Exception, packages: Finding) -> Finding:
     reason = _first_line(error.__cause__ or error)
     fix = packages.fix or (
-        'if a CUDA library (lib....so) is missing, install ".[cuda13-toolkit]" or '
-        '".[cuda12-toolkit]", whichever fits the CuPy package; otherwise uninstall CuPy, then '
+        'if a CUDA library (lib....so) is missing, install "gpunn[cuda13-toolkit]" or '
+        '"gpunn[cuda12-toolkit]", whichever fits the CuPy package; otherwise uninstall CuPy, then '
         f"{INSTALL}"
     )
     return Finding(
@@ -251,7 +247,7 @@ def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
             f"the NVIDIA driver is too old: it knows CUDA up to {cuda_version(driver)}, and this "
             f"CuPy needs CUDA {runtime}",
             "update the driver, or uninstall CuPy and install the one for its CUDA: "
-            f'pip install ".[cuda{driver // 1000}]" {FOLDER}',
+            f'pip install "gpunn[cuda{driver // 1000}]"',
             False,
         )
     if status == NO_DEVICE:
@@ -282,7 +278,7 @@ def _library(name: str, module: str) -> Finding:
             name,
             "missing",
             f"the CUDA library {name} can't be loaded: {_first_line(error)}",
-            f'pip install ".[cuda{major}-toolkit]" {FOLDER}, or install the CUDA toolkit {major} '
+            f'pip install "gpunn[cuda{major}-toolkit]", or install the CUDA toolkit {major} '
             "from NVIDIA",
         )
     return Finding(name, "found" if number is None else ".".join(map(str, number)))
@@ -311,7 +307,7 @@ def _device(properties: dict[str, Any], index: int, oldest: int) -> Finding:
         value,
         f"CUDA device {index}, {name}, has compute capability {major}.{minor}, and this CUDA "
         f"compiles for {least} and newer",
-        f'use a newer device, or uninstall CuPy and pip install ".[cuda12]" {FOLDER}, whose CUDA '
+        'use a newer device, or uninstall CuPy and pip install "gpunn[cuda12]", whose CUDA '
         "knows older ones",
     )
 
@@ -327,8 +323,8 @@ def _first_kernel() -> Finding:
             "first kernel",
             "fails",
             f"a kernel can't be compiled and run: {_first_line(error)}",
-            'if a header file is missing, install ".[cuda13-toolkit]" or '
-            f'".[cuda12-toolkit]" {FOLDER}, whichever fits the CuPy package',
+            'if a header file is missing, install "gpunn[cuda13-toolkit]" or '
+            '"gpunn[cuda12-toolkit]", whichever fits the CuPy package',
         )
     if result != 2:
         problem = f"a kernel that adds 1 to 1 gives {result}"

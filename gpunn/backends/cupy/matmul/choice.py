@@ -143,8 +143,8 @@ def choose_fused_product(
     if algorithms == "measured":
         raise BackendUnavailableError(
             f"matmul_algorithms={algorithms!r}: needs cuBLASLt, and {reason}. To fix it: install "
-            'cuBLAS, which brings it (pip install ".[cuda13-toolkit]"), or leave matmul_algorithms '
-            "at 'heuristic'"
+            'cuBLAS, which brings it (pip install "gpunn[cuda13-toolkit]"), or leave '
+            "matmul_algorithms at 'heuristic'"
         )
     return NoFusedProduct(f"none: {reason}")
 
@@ -167,7 +167,7 @@ def choose_product(precision: str, scratch: Scratch) -> Product:
     if precision != "float32":
         raise BackendUnavailableError(
             f"matmul_precision={precision!r}: needs cuBLAS, and {reason}. To fix it: install the "
-            'cuda-pathfinder package and cuBLAS (pip install ".[cuda13-toolkit]" brings both), '
+            'cuda-pathfinder package and cuBLAS (pip install "gpunn[cuda13-toolkit]" brings both), '
             "or leave matmul_precision at 'float32'"
         )
     return CupyProduct(reason)
