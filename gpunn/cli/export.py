@@ -10,7 +10,6 @@ import click
 from gpunn.cli.options import best_option, imports_option, load_run, run_argument
 
 if TYPE_CHECKING:
-    from gpunn.experiment.objects import Objects
     from gpunn.network import Sequential
 
 __all__ = ["export"]
@@ -46,6 +45,15 @@ __all__ = ["export"]
     is_flag=True,
     help="Add an output with the classes' probabilities to the ONNX file.",
 )
+@click.option(
+    "--labels", is_flag=True, help="Add an output with the predicted class to the ONNX file."
+)
+@click.option(
+    "--encoded",
+    is_flag=True,
+    help="Let the ONNX file of a network for a table take numbers, as the schema's encode returns "
+    "them in Python, not the table's columns.",
+)
 @best_option
 @imports_option
 def export(
@@ -56,6 +64,8 @@ def export(
     c_path: Path | None,
     input_dtype: str | None,
     probabilities: bool,
+    labels: bool,
+    encoded: bool,
     best: bool,
     allow_imports: bool,
 ) -> None:
@@ -67,14 +77,37 @@ def export(
         raise click.UsageError("--onnx, --python or --c: a file to write is needed")
     if pure and python_path is None:
         raise click.UsageError("--pure: only for --python")
-    for option, given in (("--input-dtype", input_dtype), ("--probabilities", probabilities)):
+    for option, given in (
+        ("--input-dtype", input_dtype),
+        ("--probabilities", probabilities),
+        ("--labels", labels),
+        ("--encoded", encoded),
+    ):
         if given and onnx is None:
             raise click.UsageError(f"{option}: only for --onnx")
     model, objects, _ = load_run(run_dir, best, "numpy", allow_imports)
-    if onnx is not None:
-        write_onnx(model, objects, onnx, input_dtype, probabilities)
     if model.output_activation is None:  # as in files of earlier releases
         model.output_activation = objects.loss.output_activation
+    if onnx is not None:
+        from gpunn.interchange import save_onnx
+
+        if encoded and model.schema is None:
+            raise click.UsageError("--encoded: only for a network for a table, with a schema")
+        function = model.output_activation
+        if probabilities and function not in ("softmax", "sigmoid"):
+            raise click.UsageError(
+                f"--probabilities: a network trained with {objects.loss.name!r} gives no "
+                "probabilities"
+            )
+        save_onnx(
+            model,
+            onnx,
+            encoded=encoded,
+            input_dtype=input_dtype,
+            probabilities=function if probabilities else None,
+            labels=labels,
+        )
+        click.echo(said(onnx, model))
     if python_path is not None:
         from gpunn.interchange import save_python
 
@@ -85,32 +118,6 @@ def export(
 
         save_c(model, c_path, prefix=c_path.stem)
         click.echo(said(c_path, model))
-
-
-def write_onnx(
-    model: Sequential, objects: Objects, onnx: Path, input_dtype: str | None, probabilities: bool
-) -> None:
-    """Write an ONNX file, and say so."""
-    from gpunn.errors import ArgumentError
-    from gpunn.interchange import save_onnx
-    from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
-
-    functions = {SoftmaxCrossEntropy: "softmax", BinaryCrossEntropy: "sigmoid"}
-    function = functions.get(type(objects.loss))
-    if probabilities and function is None:
-        raise ArgumentError(
-            f"--probabilities: a network trained with {objects.loss.name!r} gives no probabilities"
-        )
-    save_onnx(
-        model, onnx, input_dtype=input_dtype, probabilities=function if probabilities else None
-    )
-    click.echo(said(onnx, model))
-    if model.schema is not None:
-        click.echo(
-            f"It takes rows of {model.schema.width} numbers, as model.schema.encode returns them "
-            "in Python, not those of the table.",
-            err=True,
-        )
 
 
 def said(path: Path, model: Sequential) -> str:

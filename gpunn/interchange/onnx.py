@@ -2,20 +2,23 @@
 
 The graph is that of inference: without dropout, and with the running averages of batch
 normalisation. It takes raw data, since layers that scale inputs (`Standardization`, `Rescaling`)
-are part of it. The operators are specified at https://onnx.ai/onnx/operators/.
+and what a schema makes of a table's columns are part of it. The operators are specified at https://onnx.ai/onnx/operators/.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunn.errors import ArgumentError, ExportError, suggest
+from gpunn.interchange.onnx_answers import PROBABILITIES, add_answers
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.onnx_layers import convert
+from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_of_columns
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.storage.files import write_atomically
@@ -23,35 +26,52 @@ from gpunn.version import __version__
 
 __all__ = ["save_onnx", "to_onnx"]
 
-OPSET = 18
-"""Version of the operators, from 2022, so that older runtimes have them."""
+OPSETS = {"": 18, ML: 3}
+"""Versions of the operators, from 2022, so that older runtimes have them."""
 
 LARGEST = 2**31 - 2**20
 """Most bytes of parameters in a file: a protobuf message has less than 2 GiB."""
 
 INTEGERS = ("uint8", "int8", "uint16", "int16")
 
-PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
-
 
 def to_onnx(
-    model: Sequential, *, input_dtype: str | None = None, probabilities: str | None = None
+    model: Sequential,
+    *,
+    encoded: bool = False,
+    input_dtype: str | None = None,
+    probabilities: str | None = None,
+    labels: bool = False,
 ) -> Any:
     """Return a network as an ONNX model.
 
     Its input is called "input" and has shape (batch, *input_shape), with any number of rows. Its
     output is called "output": what `Sequential.predict` returns, up to rounding.
 
+    A network with a schema has an input for each column of the table that the schema uses, called
+    as the column, of shape (batch, 1): text for a category, spelt as in the training rows; float64
+    for a number, for a boolean (1 or 0), and for a date and time (seconds since 1970 on the clock
+    on the wall). NaN, or text that is no category, is a missing value. Where `Schema.encode` would
+    raise an error, since a number is infinite or too large, the row's outputs are NaN, and its
+    label is empty or -1.
+
     Parameters
     ----------
     model : Sequential
         On any device.
+    encoded : bool
+        Whether a network with a schema takes, as one without, one input of numbers, as
+        `Schema.encode` returns them, and not the table's columns.
     input_dtype : str or None
-        Dtype of the input, by default the network's. "uint8", "int8", "uint16" and "int16" are for
-        networks that begin with a `Rescaling`, and take pixels without conversion.
+        Dtype of the input of numbers, by default the network's. "uint8", "int8", "uint16" and
+        "int16" are for networks that begin with a `Rescaling`, and take pixels without conversion.
     probabilities : {"softmax", "sigmoid"} or None
-        Adds a second output called "probabilities": softmax(output) is for networks trained with
-        softmax cross-entropy, sigmoid(output) for binary cross-entropy.
+        Adds an output called "probabilities": softmax(output) is for networks trained with softmax
+        cross-entropy, sigmoid(output) for binary cross-entropy.
+    labels : bool
+        Adds an output called "label", of shape (batch,): the predicted class's name, as text, or if
+        classes have no names its number, as int64. It is for a network whose `output_activation` is
+        "softmax", or "sigmoid" with one output.
 
     Returns
     -------
@@ -61,9 +81,10 @@ def to_onnx(
     Raises
     ------
     ExportError
-        If a layer or an activation is not one of gpunn's own, or the file would exceed 2 GiB.
+        If a layer, an activation or a scaling is not one of gpunn's own, a column is called as
+        something else in the graph, such as "output", or the file would exceed 2 GiB.
     ArgumentError
-        If `input_dtype` or `probabilities` is impossible.
+        If `input_dtype`, `probabilities` or `labels` is impossible.
     MissingPackageError
         If the package onnx is not installed.
     """
@@ -72,28 +93,34 @@ def to_onnx(
         raise ArgumentError(
             f"probabilities: there is no {probabilities!r}; {suggest(probabilities, PROBABILITIES)}"
         )
-    dtype = checked_input_dtype(model, input_dtype)
     check_size(model)
     graph = Graph(onnx, model.dtype, model.parameters.to_host())
-    y = "input"
-    if dtype != model.dtype:
-        y = graph.add("Cast", y, name="cast", to=graph.element_type(model.dtype))
+    metadata = {"gpunn": __version__}
+    accepted = None
+    if model.schema is None or encoded:
+        dtype = checked_input_dtype(model, input_dtype)
+        inputs, y = {"input": (dtype, model.input_shape)}, "input"
+        if dtype != model.dtype:
+            y = graph.add("Cast", y, name="cast", to=graph.element_type(model.dtype))
+    else:
+        if input_dtype is not None:
+            raise ArgumentError(
+                "input_dtype: a network with a schema takes the table's columns, as text and "
+                "float64; leave it out, or choose encoded=True"
+            )
+        inputs, rows = column_inputs(model.schema), encoded_rows(graph, model.schema)
+        y, accepted = rows.matrix, rows.accepted
+        metadata["columns"] = json.dumps(kinds_of_columns(model.schema))
     graph.row_shapes[y] = model.input_shape
     for label, layer in zip(model.labels, model.layers, strict=True):
         y = convert(graph, layer, label, y)
-    graph.add("Identity", y, name="output")
-    outputs = ["output"]
-    if probabilities is not None:
-        graph.add(PROBABILITIES[probabilities], y, name="probabilities")
-        outputs.append("probabilities")
+    outputs = add_answers(graph, model, y, accepted, probabilities=probabilities, labels=labels)
+    check_names(graph, inputs)
     made = graph.model(
-        opset=OPSET,
-        inputs={"input": (dtype, model.input_shape)},
-        outputs=dict.fromkeys(outputs, (model.dtype, model.output_shape)),
-        metadata={
-            "gpunn": __version__,
-            **{key: json.dumps(value) for key, value in model.metadata.items()},
-        },
+        opsets=OPSETS,
+        inputs=inputs,
+        outputs=outputs,
+        metadata=metadata | {key: json.dumps(value) for key, value in model.metadata.items()},
     )
     onnx.checker.check_model(made, full_check=True)
     return made
@@ -103,8 +130,10 @@ def save_onnx(
     model: Sequential,
     path: str | Path,
     *,
+    encoded: bool = False,
     input_dtype: str | None = None,
     probabilities: str | None = None,
+    labels: bool = False,
 ) -> None:
     """Write a network to an ONNX file, atomically.
 
@@ -115,7 +144,13 @@ def save_onnx(
     OSError
         If the file can't be written. An existing file is then unchanged.
     """
-    made = to_onnx(model, input_dtype=input_dtype, probabilities=probabilities)
+    made = to_onnx(
+        model,
+        encoded=encoded,
+        input_dtype=input_dtype,
+        probabilities=probabilities,
+        labels=labels,
+    )
     write_atomically(path, made.SerializeToString())
 
 
@@ -125,6 +160,16 @@ def check_size(model: Sequential) -> None:
     if size > LARGEST:
         raise ExportError(
             f"model: its parameters take {size:,} bytes; an ONNX file holds less than 2 GiB"
+        )
+
+
+def check_names(graph: Graph, inputs: Iterable[str]) -> None:
+    """Raise an ExportError if a column is called as something that is computed."""
+    taken = sorted(graph.names.intersection(inputs))
+    if taken:
+        raise ExportError(
+            f"schema: the column {taken[0]!r} is called as something else in the graph; rename it, "
+            "or export the network with encoded=True"
         )
 
 

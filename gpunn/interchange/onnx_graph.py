@@ -37,10 +37,19 @@ class Graph:
         self._nodes: list[Any] = []
         self._constants: dict[str, np.ndarray] = {}
 
-    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
+    @property
+    def names(self) -> set[str]:
+        """Names of all that is computed, and of constants."""
+        return {*self._constants, *(node.name for node in self._nodes)}
+
+    def add(
+        self, operator: str, *inputs: str, name: str, domain: str = "", **attributes: Any
+    ) -> str:
         """Add a node with one output of the same name, and return the name."""
         self._nodes.append(
-            self.onnx.helper.make_node(operator, inputs, [name], name=name, **attributes)
+            self.onnx.helper.make_node(
+                operator, inputs, [name], name=name, domain=domain, **attributes
+            )
         )
         return name
 
@@ -63,19 +72,29 @@ class Graph:
         self._constants[name] = np.asarray(values, dtype=self.dtype)
         return name
 
-    def integers(self, values: Sequence[int], name: str) -> str:
-        """Add a vector of int64 as a constant, such as axes, and return its name."""
+    def integers(self, values: HostArray | Sequence[int] | int, name: str) -> str:
+        """Add int64 numbers as a constant, such as a vector of axes, and return its name."""
         self._constants[name] = np.array(values, dtype=np.int64)
         return name
 
+    def doubles(self, values: HostArray | Sequence[float] | float, name: str) -> str:
+        """Add numbers in float64 as a constant, whatever the graph's dtype; return its name."""
+        self._constants[name] = np.asarray(values, dtype=np.float64)
+        return name
+
+    def texts(self, values: Sequence[str], name: str) -> str:
+        """Add a vector of texts as a constant and return its name."""
+        self._constants[name] = np.array(values, dtype=object)
+        return name
+
     def element_type(self, dtype: str) -> int:
-        """Return ONNX's code of a dtype."""
+        """Return ONNX's code of a dtype; "object" stands for text."""
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def model(
         self,
         *,
-        opset: int,
+        opsets: Mapping[str, int],
         inputs: Mapping[str, tuple[str, Shape]],
         outputs: Mapping[str, tuple[str, Shape]],
         metadata: Mapping[str, str],
@@ -84,8 +103,8 @@ class Graph:
 
         Parameters
         ----------
-        opset : int
-            Version of the operators.
+        opsets : mapping of str to int
+            Versions of the operators, by domain; "" is ONNX's own. Others are named if used.
         inputs, outputs : mapping of str to (dtype, shape of a row)
             The number of rows is a free dimension, called "batch".
         metadata : mapping of str to str
@@ -106,7 +125,13 @@ class Graph:
             self._nodes, "gpunn", declared(inputs), declared(outputs), constants
         )
         made = helper.make_model_gen_version(
-            graph, opset_imports=[helper.make_opsetid("", opset)], producer_name="gpunn"
+            graph,
+            opset_imports=[
+                helper.make_opsetid(domain, version)
+                for domain, version in opsets.items()
+                if domain in ("", *(node.domain for node in self._nodes))
+            ],
+            producer_name="gpunn",
         )
         helper.set_model_props(made, dict(metadata))
         return made

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folders import evaluation
 
@@ -91,6 +92,8 @@ def test_names_of_classes_go_along(gpunn, flowers):
         (["run", "--onnx", "a.onnx", "--pure"], "--pure: only for --python"),
         (["run", "--c", "a-b.h"], "prefix: expected letters, digits and underlines"),
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
+        (["run", "--c", "a.h", "--labels"], "--labels: only for --onnx"),
+        (["run", "--onnx", "a.onnx", "--encoded"], "--encoded: only for a network for a table"),
         (["none", "--onnx", "a.onnx"], "none: expected the folder of a run"),
         (["run", "--onnx", "none/a.onnx"], "there is no such folder"),
         (["run", "--onnx", "a.onnx", "--input-dtype", "uint9"], "did you mean 'uint8'"),
@@ -108,3 +111,47 @@ def test_what_cannot_be_exported(gpunn, digits, flowers, arguments, problem):
         gpunn("train", digits, "--output", "numbers", *given)
     assert problem in gpunn("export", *arguments, status=2).stderr
     assert not Path("a.onnx").exists()
+
+
+FAST = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
+
+
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_columns_of_a_table_go_in_as_they_are(gpunn):
+    """The bundled table's rows, and some with gaps and a new category, as pandas has them."""
+    gpunn("example", "loans.csv")
+    gpunn("train", "loans.csv", "--target=loan_status", *FAST, "--output", "run")
+    gpunn("export", "run", "--onnx", "a.onnx", "--probabilities", "--labels")
+    frame = pd.read_csv("loans.csv").drop(columns="loan_status")
+    frame.loc[:9, "loan_grade"] = "?"
+    frame.loc[5:14, ["person_age", "loan_intent"]] = None
+    frame.to_csv("rows.csv", index=False)
+    session = onnxruntime.InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
+    inputs = {
+        given.name: frame[[given.name]].fillna("").astype(str).to_numpy(object)
+        if given.type == "tensor(string)"
+        else frame[[given.name]].to_numpy(np.float64)
+        for given in session.get_inputs()
+    }
+    assert set(inputs) == set(frame)
+    p, label = session.run(["probabilities", "label"], inputs)
+    gpunn("predict", "run", "rows.csv", "--output", "y.csv", "--probabilities")
+    expected = pd.read_csv("y.csv", dtype={"prediction": str})
+    assert label.tolist() == expected["prediction"].tolist()
+    np.testing.assert_allclose(p, expected.iloc[:, -p.shape[1] :], atol=1e-5)
+
+
+def test_encoded_rows_of_a_table(gpunn):
+    Path("a.csv").write_text("a,b,y\n" + "".join(f"{k % 7},{'uv'[k % 2]},{k}\n" for k in range(30)))
+    gpunn("train", "a.csv", "--target=y", *FAST, "--output", "run")
+    gpunn("export", "run", "--onnx", "a.onnx", "--encoded")
+    session = onnxruntime.InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
+    model = load_model("run")
+    rows = {"a": [1, 6], "b": ["v", "u"]}
+    (y,) = session.run(["output"], {"input": model.schema.encode(rows)})
+    np.testing.assert_allclose(y, model.predict(rows), 1e-5)
+    problem = gpunn("export", "run", "--onnx", "b.onnx", "--labels", status=2).stderr
+    assert "labels: a network with outputs (1,)" in problem
+    problem = gpunn("export", "run", "--onnx", "b.onnx", "--input-dtype=uint8", status=2).stderr
+    assert "choose encoded=True" in problem
+    assert not Path("b.onnx").exists()

@@ -60,6 +60,7 @@ def check(model: gpunn.Sequential, X: np.ndarray, **options) -> None:
         (y,) = run(made, X[:rows])
         expected = model.predict(X[:rows])
         assert (y.dtype, y.shape) == (expected.dtype, expected.shape)
+        assert [each.domain for each in made.opset_import] == [""]
         if rows:
             scale = max(1.0, float(np.abs(expected).max()))
             assert np.abs(y - expected).max() <= TOLERANCE[model.dtype] * scale

@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gpunn.data.csv import number_of
 from gpunn.interchange.predictor.c_text import (
     Functions,
     names_in_c,
@@ -16,6 +15,7 @@ from gpunn.interchange.predictor.c_text import (
 )
 from gpunn.interchange.predictor.description import described_schema
 from gpunn.tables import Schema
+from gpunn.tables.cells import Markers
 from gpunn.tables.dates import CYCLES
 
 __all__ = ["rows_source"]
@@ -47,7 +47,7 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
     columns = described["columns"]
     fields = names_in_c(column["name"] for column in columns)
     lines = [f"    for (int i = 0; i < {described['width']}; i++) input[i] = 0;"]
-    markers = sorted(marked_numbers(described["missing_values"]))
+    markers = sorted(filter(math.isfinite, Markers.of(schema.missing_values).numbers))
     for column in columns:
         block = "".join(encoding(column, fields[column["name"]], described["scaling"], markers))
         lines.append(f"    {{\n{block}    }}")
@@ -62,12 +62,6 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
     dates = any(column["kind"] == "datetime" for column in columns)
     types = [type_of_dates(prefix)] if dates else []
     return [*types, type_of_rows(columns, fields, prefix), *functions.used(), copied]
-
-
-def marked_numbers(texts: Iterable[str]) -> set[float]:
-    """Return the numbers that mean a missing value."""
-    numbers = (number_of(text) for text in texts)
-    return {number for number in numbers if number is not None and math.isfinite(number)}
 
 
 def type_of_dates(prefix: str) -> str:

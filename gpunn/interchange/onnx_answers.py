@@ -1,0 +1,92 @@
+"""The outputs of an ONNX graph: numbers, probabilities, and the names of classes."""
+
+from __future__ import annotations
+
+import math
+
+from gpunn.errors import ArgumentError
+from gpunn.interchange.onnx_graph import Graph
+from gpunn.network import Sequential
+from gpunn.typing import Shape
+
+__all__ = ["PROBABILITIES", "add_answers"]
+
+PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+
+
+def add_answers(
+    graph: Graph,
+    model: Sequential,
+    y: str,
+    accepted: str | None,
+    *,
+    probabilities: str | None,
+    labels: bool,
+) -> dict[str, tuple[str, Shape]]:
+    """Add the graph's outputs, and return dtype and shape of a row of each.
+
+    Parameters
+    ----------
+    graph : Graph
+    model : Sequential
+    y : str
+        Name of what its last layer gives.
+    accepted : str or None
+        Name of booleans (rows, 1): the outputs of a row are NaN where it is False.
+    probabilities : {"softmax", "sigmoid"} or None
+    labels : bool
+
+    Raises
+    ------
+    ArgumentError
+        If there are no labels.
+    """
+    if accepted is None:
+        graph.add("Identity", y, name="output")
+    else:
+        condition = accepted
+        if len(model.output_shape) > 1:
+            axes = graph.integers(range(2, 1 + len(model.output_shape)), "output.axes")
+            condition = graph.add("Unsqueeze", accepted, axes, name="output.accepted")
+        none = graph.number(math.nan, "output.none")
+        graph.add("Where", condition, y, none, name="output")
+    outputs = {"output": (model.dtype, model.output_shape)}
+    if probabilities is not None:
+        graph.add(PROBABILITIES[probabilities], "output", name="probabilities")
+        outputs["probabilities"] = outputs["output"]
+    if labels:
+        function = model.output_activation or probabilities
+        outputs["label"] = (add_labels(graph, model, function, y, accepted), ())
+    return outputs
+
+
+def add_labels(
+    graph: Graph, model: Sequential, function: str | None, y: str, accepted: str | None
+) -> str:
+    """Add the predicted class of each row, and return the dtype of that."""
+    outputs = math.prod(model.output_shape)
+    if function == "softmax":
+        number = graph.add("ArgMax", y, name="label.number", axis=1, keepdims=0)
+    elif function == "sigmoid" and outputs == 1:
+        positive = graph.add("Greater", y, graph.number(0.0, "label.zero"), name="label.positive")
+        whole = graph.add("Cast", positive, name="label.whole", to=graph.element_type("int64"))
+        number = graph.add("Flatten", whole, name="label.flat")
+        axes = graph.integers([1], "label.axes")
+        number = graph.add("Squeeze", number, axes, name="label.number")
+    else:
+        raise ArgumentError(
+            f"labels: a network with outputs {model.output_shape} and the output activation "
+            f"{function!r} does not choose one of several classes; leave them out"
+        )
+    names = model.classes
+    if accepted is not None:
+        none = graph.integers(-1 if names is None else len(names), "label.none")
+        axes = graph.integers([1], "label.accepted.axes")
+        condition = graph.add("Squeeze", accepted, axes, name="label.accepted")
+        number = graph.add("Where", condition, number, none, name="label.chosen")
+    if names is None:
+        graph.add("Identity", number, name="label")
+        return "int64"
+    texts = graph.texts([*names, *([] if accepted is None else [""])], "label.names")
+    graph.add("Gather", texts, number, name="label", axis=0)
+    return "object"

@@ -1,0 +1,448 @@
+"""ONNX files take the columns of a table, and make of them what the schema makes of them."""
+
+import json
+import math
+import os
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
+
+import gpunn
+from gpunn.data import credit_risk_file
+from gpunn.errors import ArgumentError, DataError, ExportError
+from gpunn.interchange import to_onnx
+from gpunn.layers import Dense, Dropout
+from gpunn.tables import Schema
+from gpunn.tables.dates import PARTS
+from gpunn.tables.scaling import SCALINGS, RobustScaling
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+
+EPOCH = np.datetime64(0, "us")
+
+TABLES = Path(os.environ.get("GPUNN_DATA", "")) / "tables"
+
+
+def session_of(made):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(
+        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def encoder(schema: Schema, dtype: str = "float64") -> gpunn.Sequential:
+    """Return a network whose output is the matrix that it takes."""
+    model = gpunn.Sequential([Dropout(0.1)], schema.width, "numpy", dtype=dtype)
+    model.schema = schema
+    return model
+
+
+def number_of(kind: str, cell) -> float:
+    if cell is None:
+        return math.nan
+    if kind == "datetime":
+        return (np.datetime64(cell, "us") - EPOCH) / np.timedelta64(1, "s")
+    return float(cell)
+
+
+def fed(session, table) -> dict[str, np.ndarray]:
+    """Return a dict of lists, where None is missing, as a session's inputs."""
+    kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
+    inputs = {}
+    for name, kind in kinds.items():
+        if kind == "category":
+            cells = np.array(["" if cell is None else cell for cell in table[name]], object)
+        else:
+            cells = np.array([number_of(kind, cell) for cell in table[name]], np.float64)
+        inputs[name] = cells[:, np.newaxis]
+    return inputs
+
+
+# ------------------------------------------------------------------------------------ any rows
+
+NAMES = ["Oslo", "Rome", "Bérn", "7", "New York", None]
+START = datetime(1999, 11, 3, 5, 7)
+ROWS = 60
+
+
+def people() -> dict[str, list]:
+    """Return a table of every kind of column, with and without gaps, and one that is dropped."""
+    random = np.random.default_rng(0)
+    minutes = random.integers(-(10**7), 10**7, ROWS).tolist()
+    ages = random.normal(40, 10, ROWS).round(1).tolist()
+    return {
+        "age": [None if row % 7 == 0 else age for row, age in enumerate(ages)],
+        "always": ["same"] * ROWS,
+        "id": (1e9 + random.normal(0, 3, ROWS)).tolist(),
+        "city": [NAMES[row % 6] for row in range(ROWS)],
+        "member": [[True, False, None][row % 3] for row in range(ROWS)],
+        "since": [
+            None if row % 5 == 0 else START + timedelta(minutes=m) for row, m in enumerate(minutes)
+        ],
+        "new": [row % 4 > 0 for row in range(ROWS)],
+        "day": [datetime(2024, 2, 1) + timedelta(days=row) for row in range(ROWS)],
+        "code": [None if row % 4 == 0 else 5.0 for row in range(ROWS)],
+        "rooms": [float(row % 3) for row in range(ROWS)],
+    }
+
+
+SESSIONS: dict[str, tuple] = {}
+
+
+def exported(scaling: str) -> tuple:
+    """Return the network of a schema, and its session, which are made once."""
+    if scaling not in SESSIONS:
+        schema = Schema.fit(
+            people(), scaling=scaling, missing_values=["-999", "2"], columns={"city": "category"}
+        )
+        model = encoder(schema)
+        SESSIONS[scaling] = model, session_of(to_onnx(model))
+    return SESSIONS[scaling]
+
+
+def column(*cells):
+    return st.one_of(*cells, st.none())
+
+
+NUMBERS = column(st.floats(allow_nan=False), st.integers(-5, 60).map(float), st.just(-999.0))
+DATES = column(st.datetimes(), st.datetimes(datetime(2023, 12, 30), datetime(2024, 3, 2)))
+BOOLEANS = column(st.booleans())
+CELLS = {
+    "age": NUMBERS,
+    "id": st.one_of(NUMBERS, st.floats(1e9 - 10, 1e9 + 10)),
+    "city": column(st.sampled_from(NAMES), st.text(st.characters(codec="utf-8"), max_size=3)),
+    "member": BOOLEANS,
+    "since": DATES,
+    "new": BOOLEANS,
+    "day": DATES,
+    "code": NUMBERS,
+    "rooms": st.one_of(NUMBERS, st.floats(-0.5, 2.5)),
+}
+
+
+@given(st.lists(st.fixed_dictionaries(CELLS), max_size=5), st.sampled_from(sorted(SCALINGS)))
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_any_rows(rows, scaling):
+    """Gaps, unknown categories, dates far away; a row that `encode` refuses gives NaN."""
+    model, session = exported(scaling)
+    table = {name: [row[name] for row in rows] for name in CELLS}
+    # Spaces around a text don't count for `encode`, and other spellings of a number do.
+    table["city"] = [
+        None if city is None or city != city.strip() or (city.isdecimal() and city != "7") else city
+        for city in table["city"]
+    ]
+    (output,) = session.run(["output"], fed(session, table))
+    assert output.shape == (len(rows), model.schema.width)
+    for row, found in enumerate(output):
+        try:
+            expected = model.schema.encode({name: [table[name][row]] for name in table}, "float64")
+        except DataError:
+            assert np.isnan(found).all()
+        else:
+            np.testing.assert_allclose(found, expected[0], 1e-9, 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_training_rows(scaling, dtype):
+    schema = Schema.fit(people(), scaling=scaling, columns={"city": "category"})
+    session = session_of(to_onnx(encoder(schema, dtype)))
+    rows = fed(session, people())
+    (output,) = session.run(["output"], rows)
+    expected = schema.encode(people(), dtype)
+    assert output.dtype == dtype
+    tolerance = 1e-6 if dtype == "float32" else 1e-10
+    np.testing.assert_allclose(output, expected, tolerance, tolerance)
+    for count in (0, 1):
+        some = {name: cells[:count] for name, cells in rows.items()}
+        np.testing.assert_array_equal(session.run(["output"], some)[0], output[:count])
+
+
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_another_runtime(scaling):
+    """The reference implementation of ONNX's operators, in Python, gives the same."""
+    schema = Schema.fit(people(), scaling=scaling, columns={"city": "category"})
+    made = to_onnx(encoder(schema))
+    rows = fed(session_of(made), people())
+    (output,) = ReferenceEvaluator(made).run(["output"], rows)
+    np.testing.assert_allclose(output, schema.encode(people(), "float64"), 1e-10, 1e-10)
+
+
+def test_inputs_are_the_columns():
+    session = exported("robust")[1]
+    found = {each.name: (each.type, each.shape) for each in session.get_inputs()}
+    number, text = ("tensor(double)", ["batch", 1]), ("tensor(string)", ["batch", 1])
+    assert found == {**dict.fromkeys(CELLS, number), "city": text}
+    assert list(found) == [name for name in people() if name in CELLS]
+
+
+def test_numbers_in_which_float32_sees_no_difference():
+    numbers = [1e9 + k / 8 for k in range(30)]
+    schema = Schema.fit({"x": numbers})
+    session = session_of(to_onnx(encoder(schema, "float32")))
+    (output,) = session.run(["output"], fed(session, {"x": numbers}))
+    assert len(np.unique(output)) == 30
+    np.testing.assert_allclose(output, schema.encode({"x": numbers}), 1e-6, 1e-6)
+
+
+# ------------------------------------------------------------------------------- kinds of columns
+
+
+def test_every_day_of_four_centuries_and_dates_far_away():
+    days = np.arange(-140_000, 140_000, dtype="datetime64[D]")
+    random = np.random.default_rng(0)
+    far = random.integers(-72_000_000, 72_000_000, 5000).astype("datetime64[D]")
+    moments = [datetime(1969, 12, 31, 23, 59, 59, 999_999), datetime(1582, 10, 4, 0, 0, 0, 1)]
+    dates = np.concatenate([days.astype("datetime64[us]"), far, np.array(moments, "M8[us]")])
+    schema = Schema.fit({"day": dates}, scaling="none")
+    session = session_of(to_onnx(encoder(schema)))
+    seconds = (dates - EPOCH) / np.timedelta64(1, "s")
+    (output,) = session.run(["output"], {"day": seconds[:, np.newaxis]})
+    for place, part in enumerate(PARTS):
+        np.testing.assert_allclose(output[:, place], PARTS[part](dates), 0, 1e-9, err_msg=part)
+    expected = schema.encode({"day": dates}, "float64")
+    np.testing.assert_allclose(output, expected, 0, 1e-9)
+    # Bins may have an edge between the cosines of a quarter and of three quarters of a year.
+    curves = [
+        place for place, name in enumerate(schema.names) if re.search("(mon|week).*sine", name)
+    ]
+    assert len(curves) == 4
+    np.testing.assert_array_equal(output[:, curves], expected[:, curves])
+
+
+@pytest.mark.parametrize("seconds", [math.inf, -math.inf, 1e13, -1e300])
+def test_dates_too_far_away_are_refused(seconds):
+    schema = Schema.fit({"day": np.arange(0, 100).astype("datetime64[D]")})
+    session = session_of(to_onnx(encoder(schema)))
+    (output,) = session.run(["output"], {"day": np.array([[seconds], [86400.0]])})
+    assert np.isnan(output[0]).all()
+    assert np.isfinite(output[1]).all()
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 101])
+def test_numbers_that_are_several_quantiles(count):
+    """They get the middle of their places, also at the ends."""
+    random = np.random.default_rng(count)
+    schema = Schema.fit(
+        {"a": random.normal(size=9), "b": random.normal(size=9)}, scaling="quantile"
+    )
+    quantiles = np.sort(random.integers(0, count // 2 + 1, (2, count)).astype(float), axis=1)
+    arrays = {"median": np.zeros(2), "quantiles": quantiles}
+    schema = Schema.from_json(schema.to_json(), arrays)
+    session = session_of(to_onnx(encoder(schema)))
+    numbers = np.concatenate([np.arange(-1, count, 0.25), [-1e308, 1e308, 5e-324]])
+    rows = {"a": numbers, "b": numbers[::-1]}
+    (output,) = session.run(["output"], fed(session, rows))
+    np.testing.assert_allclose(output, schema.encode(rows, "float64"), 0, 1e-9)
+
+
+def test_other_spellings_of_categories_that_are_numbers():
+    """A number is written with and without a point, unless that is another category."""
+    cells = ["7", "007", "8.0", "x", "2.5", "-0"] * 5
+    schema = Schema.fit({"code": cells}, columns={"code": "category"}, missing_values=["8"])
+    session = session_of(to_onnx(encoder(schema)))
+    rows = {"code": ["7", "007", "7.0", "8", "8.0", "x", "2.5", "0", "X", ""]}
+    (output,) = session.run(["output"], fed(session, rows))
+    with pytest.warns(gpunn.errors.UnknownCategoryWarning):
+        expected = schema.encode(rows)
+    np.testing.assert_array_equal(output, expected)
+
+
+def test_columns_without_names_are_called_by_their_numbers():
+    schema = Schema.fit([[1.0, 3.0, 5.0], [2.0, 3.0, 7.0], [4.0, 3.0, 8.0]])
+    session = session_of(to_onnx(encoder(schema)))
+    assert [each.name for each in session.get_inputs()] == ["0", "2"]
+    (output,) = session.run(["output"], fed(session, {"0": [1.5], "2": [6.0]}))
+    np.testing.assert_allclose(output, schema.encode([[1.5, 3.0, 6.0]], "float64"), 1e-12)
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard"])
+def test_numbers_too_large_for_float32_are_refused(scaling):
+    schema = Schema.fit({"x": [1.0, 2.0, 3.0]}, scaling=scaling)
+    model = encoder(schema, "float32")
+    session = session_of(to_onnx(model))
+    (output,) = session.run(["output"], {"x": np.array([[1e60], [2.0]])})
+    with pytest.raises(DataError, match="too large for float32"):
+        schema.encode({"x": [1e60]})
+    assert np.isnan(output[0])
+    assert output[1] == schema.encode({"x": [2.0]})
+
+
+# ------------------------------------------------------------------------------------- the labels
+
+
+def classifier(outputs: int, activation: str, classes: list[str] | None) -> gpunn.Sequential:
+    schema = Schema.fit({"a": [1.0, 2.0, 3.0], "b": [4.0, 1.0, 7.0]})
+    model = gpunn.Sequential([Dense(outputs)], schema.width, "numpy", seed=1)
+    model.schema, model.output_activation, model.classes = schema, activation, classes
+    return model
+
+
+ROWS_OF_NUMBERS = {"a": [9.0, -4.0, None, math.inf, 1.0], "b": [-8.0, 5.0, 1.0, 2.0, 9.0]}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "activation", "classes"),
+    [
+        (3, "softmax", ["a", "b", "ü"]),
+        (3, "softmax", None),
+        (1, "sigmoid", ["no", "yes"]),
+        (1, "sigmoid", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_labels(outputs, activation, classes):
+    model = classifier(outputs, activation, classes)
+    session = session_of(to_onnx(model, probabilities=activation, labels=True))
+    names = ["output", "probabilities", "label"]
+    assert [each.name for each in session.get_outputs()] == names
+    output, p, label = session.run(names, fed(session, ROWS_OF_NUMBERS))
+    known = [0, 1, 2, 4]
+    rows = {name: [cells[row] for row in known] for name, cells in ROWS_OF_NUMBERS.items()}
+    expected = model.predict(rows)
+    np.testing.assert_allclose(output[known], expected, 1e-6, 1e-6)
+    np.testing.assert_allclose(p[known], model.predict_proba(rows)[:, -outputs:], 1e-6, 1e-6)
+    numbers = expected.argmax(axis=1) if outputs > 1 else (expected[:, 0] > 0).astype(int)
+    assert len(set(numbers)) > 1
+    assert label.shape == (5,)
+    assert label[known].tolist() == [classes[n] if classes else n for n in numbers]
+    assert np.isnan(output[3]).all()
+    assert np.isnan(p[3]).all()
+    assert label[3] == ("" if classes else -1)
+
+
+def test_labels_of_a_network_without_a_schema():
+    model = gpunn.Sequential([Dense(3)], 2, "numpy")
+    model.output_activation, model.classes = "softmax", ["a", "b", "c"]
+    session = session_of(to_onnx(model, labels=True))
+    X = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    label, output = session.run(["label", "output"], {"input": X})
+    assert label.tolist() == [model.classes[k] for k in output.argmax(axis=1)]
+
+
+# ------------------------------------------------------------------------------- encoded, errors
+
+
+def test_encoded_numbers_as_the_input():
+    model = exported("robust")[0]
+    session = session_of(to_onnx(model, encoded=True))
+    (only,) = session.get_inputs()
+    assert (only.name, only.shape) == ("input", ["batch", model.schema.width])
+    X = model.schema.encode(people(), "float64")
+    np.testing.assert_array_equal(session.run(["output"], {"input": X})[0], X)
+
+
+class OwnScaling(RobustScaling):
+    name = "robust"
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "error", "problem"),
+    [
+        ({"output": [1.0, 2.0]}, {}, ExportError, "the column 'output' is called as something"),
+        ({"label": [1.0, 2.0]}, {"labels": True}, ExportError, "the column 'label' is called"),
+        ({}, {"input_dtype": "float32"}, ArgumentError, "input_dtype: a network with a schema"),
+        (None, {}, ExportError, "the scaling OwnScaling in ONNX is not known"),
+        (
+            {},
+            {"labels": True, "activation": "identity"},
+            ArgumentError,
+            "labels: a network with outputs",
+        ),
+        (
+            {},
+            {"labels": True, "activation": "sigmoid"},
+            ArgumentError,
+            "labels: .* does not choose one",
+        ),
+    ],
+)
+def test_what_cannot_be_exported(change, options, error, problem):
+    schema = Schema.fit({"x": [1.0, 2.0], **(change or {})})
+    if change is None:
+        schema.scaling = OwnScaling(**schema.arrays())
+    model = gpunn.Sequential([Dense(3)], schema.width, "numpy")
+    model.schema = schema
+    model.output_activation = options.pop("activation", "softmax")
+    with pytest.raises(error, match=problem):
+        to_onnx(model, **options)
+    options.pop("input_dtype", None)
+    if error is ExportError:
+        to_onnx(model, encoded=True, **options)
+
+
+def test_columns_with_odd_names():
+    """A column may be called label if there is no such output."""
+    names = ["label", "input", "größe (m²)", "a/b:0", "0", "dense_1.weights "]
+    rows = {name: [float(place), 9.0] for place, name in enumerate(names)}
+    rows |= {"yes?": [True, False], "yes?.none": ["a", "b"]}
+    schema = Schema.fit(rows)
+    session = session_of(to_onnx(encoder(schema)))
+    assert [each.name for each in session.get_inputs()] == list(rows)
+    (output,) = session.run(["output"], fed(session, rows))
+    np.testing.assert_allclose(output, schema.encode(rows, "float64"), 1e-12, 1e-12)
+
+
+# ------------------------------------------------------------------------------------ real tables
+
+
+def of_frame(session, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return a data frame as inputs, as a program without gpunn would."""
+    kinds = json.loads(session.get_modelmeta().custom_metadata_map["columns"])
+    inputs = {}
+    for name, kind in kinds.items():
+        column = frame[name]
+        if kind == "category":
+            cells = column.fillna("").astype(str).str.strip().to_numpy(object)
+        elif kind == "datetime":
+            cells = (pd.to_datetime(column) - pd.Timestamp(0)) / pd.Timedelta("1s")
+            cells = cells.to_numpy(np.float64)
+        else:
+            cells = column.to_numpy(np.float64)
+        inputs[name] = cells[:, np.newaxis]
+    return inputs
+
+
+SETS = [
+    ("credit_risk.csv", "loan_status"),
+    ("ames.tsv", "SalePrice"),
+    ("bike_sharing.csv", "count"),
+    ("diamonds.csv", "price"),
+    ("dry_beans.csv", "Class"),
+    ("electricity.csv", "class"),
+    ("heart_2020.csv.gz", "HeartDisease"),
+    ("mushroom.csv", "class"),
+]
+
+
+@pytest.mark.parametrize(("name", "target"), [("", "loan_status"), *SETS])
+@pytest.mark.filterwarnings("ignore::gpunn.errors.GpunnWarning")
+def test_real_tables(name, target):
+    """A schema of half of the rows: the others have new categories, and gaps in more columns."""
+    path = TABLES / name if name else credit_risk_file()
+    if not path.is_file():
+        pytest.skip(f"the variable GPUNN_DATA names no folder with tables/{name}")
+    separator = "\t" if path.suffix == ".tsv" else ","
+    options = {"keep_default_na": False, "na_values": ["", "NA", "?"]}
+    frame = pd.read_csv(path, sep=separator, **options).sample(n=800, random_state=0)
+    frame = frame.reset_index(drop=True)
+    schema = Schema.fit(frame[:400], drop=[target], scaling="quantile" if name else "robust")
+    layers = [Dense(16, "selu"), Dense(3)]
+    model = gpunn.Sequential(layers, schema.width, "numpy")
+    model.schema, model.output_activation = schema, "softmax"
+    session = session_of(to_onnx(model, probabilities="softmax"))
+    output, p = session.run(["output", "probabilities"], of_frame(session, frame))
+    expected = model.predict(frame)
+    size = max(1.0, float(np.abs(expected).max()))
+    assert np.abs(output - expected).max() <= 1e-5 * size
+    np.testing.assert_allclose(p, model.predict_proba(frame), 0, 1e-5)
+    matrix = session_of(to_onnx(encoder(schema))).run(["output"], of_frame(session, frame))[0]
+    np.testing.assert_allclose(matrix, schema.encode(frame, "float64"), 0, 1e-9)
