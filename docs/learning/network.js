@@ -140,12 +140,8 @@ class Network {
 
   _key(event) {
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    if (event.key === " " || event.key === "Enter") {
-      event.preventDefault();
-      event.stopPropagation();
-      return;
-    }
-    if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === " ") event.preventDefault(); // what has focus is chosen already
+    if (!step || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     event.stopPropagation();
     const now = this.nodes.findIndex((node) => node.group === document.activeElement);

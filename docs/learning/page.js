@@ -270,7 +270,8 @@ const MOVES = {
   next: () => moment() + 4,
   last: () => 4 * run().steps - 1,
 };
-const KEYS = { Home: "first", PageUp: "back", ArrowLeft: "back_phase", ArrowRight: "next_phase", PageDown: "next", End: "last" };
+/** Keys of the whole page. Those that scroll it are left alone. */
+const KEYS = { ArrowLeft: ["back_phase", "back"], ArrowRight: ["next_phase", "next"] };
 
 function toggle() {
   if (state.running) {
@@ -293,15 +294,11 @@ byId("weight").addEventListener("change", (event) => change({ input: Number(even
 byId("language").addEventListener("click", () => speak(word("other_code")));
 
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
-  const busy = event.target.closest("input, select, button, a, [role=radio]");
-  if (event.key === " " && !busy) {
-    event.preventDefault();
-    toggle();
-  } else if (KEYS[event.key] && !event.target.closest("input, select")) {
-    event.preventDefault();
-    move(MOVES[KEYS[event.key]]());
-  }
+  if (event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, select")) return;
+  const moves = KEYS[event.key];
+  if (!moves) return;
+  event.preventDefault();
+  move(MOVES[moves[Number(event.shiftKey)]]());
 });
 
 function speak(code) {
@@ -313,7 +310,10 @@ function speak(code) {
 }
 
 new ResizeObserver(() => draw()).observe(byId("network"));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+systemIsDark.addEventListener("change", () => {
+  setTheme();
+  draw();
+});
 
 // The address says what to begin with: #digits, #zh, #zh,digits
 const wished = location.hash.slice(1).split(",");

@@ -356,16 +356,20 @@ def test_by_keyboard_alone(browser, folder):
         assert where(page) == "Step 1 of 120, epoch 1: Forward"
         press("ArrowRight")
         assert where(page).endswith("Step 1 of 120, epoch 1: Loss")
-        press("PageDown")
+        press("Shift+ArrowRight")
         assert where(page) == "Step 2 of 120, epoch 1: Loss"
         press("ArrowLeft")
         press("ArrowLeft")
         assert where(page) == "Step 1 of 120, epoch 1: Update"
-        press("End")
+        page.locator("#step").press("End")
+        page.locator("h1").click()
         assert where(page) == "Step 120 of 120, epoch 10: Update"
         press("ArrowRight")
         assert where(page) == "Step 120 of 120, epoch 10: Update"
-        press("Home")
+        page.locator("#step").press("Home")
+        for _ in range(3):
+            page.locator("#first").press("ArrowLeft")
+        page.locator("h1").click()
         assert where(page) == "Step 1 of 120, epoch 1: Forward"
         stops = []
         for _ in range(40):
@@ -403,10 +407,10 @@ def test_running(browser, folder):
         page.clock.install()
         says = page.locator("#says")
         assert says.get_attribute("aria-live") == "polite"
-        page.keyboard.press("Space")
+        page.locator("#run").press("Space")
         page.clock.run_for(330 * 5)
         assert says.get_attribute("aria-live") == "off"
-        page.keyboard.press("Space")
+        page.locator("#run").press("Space")
         assert says.get_attribute("aria-live") == "polite"
         assert where(page) == "Step 6 of 120, epoch 1: Update"
         page.clock.run_for(2000)
@@ -442,8 +446,24 @@ def test_phases_are_told(browser, folder, recordings):
         assert told[3].startswith("Every weight takes a step against its gradient: w − 0.1 · dC/dw")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("address", ["index.html#zh", "index.html#digits"])
+def test_the_theme_chosen_on_the_site_goes_before_the_systems(browser, folder):
+    paper = "getComputedStyle(document.body).backgroundColor"
+    with visit(browser, folder, dark=True) as page:
+        dark = page.evaluate(paper)
+        page.evaluate("localStorage.setItem('theme', 'light')")
+        page.reload()
+        light = page.evaluate(paper)
+        assert light != dark
+        page.evaluate("localStorage.setItem('theme', 'auto')")
+        page.reload()
+        assert page.evaluate(paper) == dark
+        page.emulate_media(color_scheme="light")
+        page.wait_for_function(f"{paper} === '{light}'")  # at the browser's next frame
+
+
+@pytest.mark.parametrize(
+    ("address", "dark"), [("index.html#zh", False), ("index.html#digits", True)]
+)
 def test_accessible(browser, folder, address, dark):
     with visit(browser, folder, address, dark=dark) as page:
         page.locator("#phases button[value='2']").click()
