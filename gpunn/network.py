@@ -18,11 +18,18 @@ from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_flag, check_integer, resolve
 from gpunn.data.checks import check_inputs
-from gpunn.data.frames import column_names, order_of
+from gpunn.data.frames import column_names, difference, order_of
 from gpunn.data.mapped import check_whole, release
 from gpunn.display import html_table
 from gpunn.drawing import Drawing, network_drawing
-from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError, SettingError, suggest
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GpunnError,
+    ModelFileError,
+    SettingError,
+    suggest,
+)
 from gpunn.exclusion import Exclusion
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
@@ -31,10 +38,19 @@ from gpunn.layers.chain import unique_labels
 from gpunn.layers.outline import outline
 from gpunn.layers.passes import network_forward, run_backward, run_forward
 from gpunn.losses import real_targets
-from gpunn.meaning import Described, probabilities
+from gpunn.meaning import Described, feature_names_in, probabilities
 from gpunn.parameters import Parameters, ParameterSpec
 from gpunn.randomness import generator
-from gpunn.storage.models import SCHEMA, Description, model_content
+from gpunn.storage.models import (
+    SCHEMA,
+    Description,
+    check_arrays,
+    final_model,
+    model_content,
+    read_model,
+)
+from gpunn.storage.reading import checked_path
+from gpunn.transfer import Source, WeightsReport, matched
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.version import __version__
 from gpunn.workspace import Workspace
@@ -51,6 +67,9 @@ CACHE_SIZE = 16
 
 LAYERS_SHOWN = 12
 """Most layers that a list of shapes shows."""
+
+OUTPUT_NAMES = ("classes", "targets")
+"""Keys of a network's metadata that name its outputs."""
 
 REMADE = frozenset(
     (
@@ -152,6 +171,10 @@ class Sequential(Described):
     dense_2  dense  (2,)                  10
     total                                 26
     """
+
+    taken_over: frozenset[str] = frozenset()
+    """Labels of layers whose values are another network's (`load_weights`), so that those which
+    depend on training data are not computed anew."""
 
     def __init__(
         self,
@@ -355,6 +378,97 @@ class Sequential(Described):
             vars(self)["parameters"] = laid_out
             self._attach_layers()
             self._recordings.clear()
+
+    def load_weights(self, source: str | Path | Sequential) -> WeightsReport:
+        """Take over the parameters and buffers of another network, layer by layer, by their labels.
+
+        Shapes must be the same, but for the last layer: if it has another shape, or other classes
+        or targets than here, it keeps the values that it has, and so do the layers that come after
+        the loss. So do layers that the other network does not have; give a layer a label of its own
+        to keep it. What layers such as `Standardization` have learned from the old data is taken
+        over, too, and the first `Trainer.fit` leaves it.
+
+        Parameters
+        ----------
+        source : str, Path or Sequential
+            A model file or checkpoint, the folder of a run, whose final network is meant, or a
+            network.
+
+        Returns
+        -------
+        WeightsReport
+            Which layers were taken over, which begin anew and why, and which were not used. `str`
+            makes lines of it.
+
+        Raises
+        ------
+        ArgumentError
+            If a layer has another shape, no layer has the name of one here, or inputs are other
+            columns; the message names the layer or the column. Nothing has been changed then.
+        ModelFileError
+            If there is no such file, or it is damaged.
+        SettingError
+            If the network is being trained.
+
+        Examples
+        --------
+        >>> import gpunn
+        >>> def network(classes):
+        ...     layers = [gpunn.layers.Dense(8, activation="relu"), gpunn.layers.Dense(classes)]
+        ...     return gpunn.Sequential(layers, input_shape=4, backend="numpy")
+        >>> first, second = network(10), network(3)
+        >>> print(second.load_weights(first))
+        taken over: dense_1
+        begins anew: dense_2 (weights of shape (8, 10) in the other network, and (8, 3) here)
+        """
+        given, metadata, schema = source_of(source)
+        self._check_same_inputs(given.title, metadata, schema)
+        outputs = self.classes, self.target_names
+        after_loss = self.labels[self.trained_layers :]
+        report = matched(self.parameters.specs, given, outputs, after_loss)
+        with self.exclusion.held("load_weights", training=False), TURNS:
+            if self.exclusion.training:
+                raise SettingError("load_weights: the network is being trained")
+            for name, array in given.arrays.items():
+                if name.partition(".")[0] in report.taken:
+                    self.parameters[name] = array
+        kept = frozenset(report.taken)
+        adapting = [
+            label
+            for label, layer in zip(self.labels, self.layers, strict=True)
+            if layer.adapts or layer.adapts_to_targets
+        ]
+        self.taken_over = kept if given.adapted else kept.difference(adapting)
+        self.adapted = self.taken_over.issuperset(adapting)
+        self.started = self.taken_over.issuperset(
+            name.partition(".")[0]
+            for name, spec in self.parameters.specs.items()
+            if isinstance(spec.initializer, FromData)
+        )
+        return report
+
+    def _check_same_inputs(
+        self, title: str, metadata: Mapping[str, Any], schema: Schema | None
+    ) -> None:
+        """Raise an ArgumentError unless another network takes the same columns."""
+        names = feature_names_in(metadata, self.input_shape)
+        if self._schema is None and schema is None:
+            if names is not None and self.feature_names not in (None, names):
+                problem = difference(self.feature_names or [], names) or "in another order"
+                raise ArgumentError(f"X: {title} was trained on other columns: {problem}")
+            return
+        if schema is None or self._schema is None:
+            raise ArgumentError(
+                f"schema: {title} has {'none' if schema is None else 'one'}, and this network "
+                f"{'one' if schema is None else 'none'}; both must take the same table"
+            )
+        from gpunn.tables.difference import schema_difference
+
+        if problem := schema_difference(self._schema, schema):
+            raise ArgumentError(
+                f"schema: {title} takes other rows: {problem}. Give this network that schema, "
+                "which is gpunn.load_model(...).schema, and make its layers for it"
+            )
 
     # ------------------------------------------------------------------------------- passes
 
@@ -658,6 +772,8 @@ class Sequential(Described):
         values: dict[str, np.ndarray] = {}
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
             found: Mapping[str, np.ndarray] = {}
+            if label in self.taken_over and not self.adapted:
+                continue
             if layer.adapts:
                 found = layer.adapt(X.reshape(-1, *shape), indices, self.dtype)
             elif layer.adapts_to_targets:
@@ -916,6 +1032,30 @@ def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, 
         within = layers_by_name(list(children), list(children.values()))
         found |= {f"{label}.{name}": child for name, child in within.items()}
     return found
+
+
+def source_of(
+    source: str | Path | Sequential,
+) -> tuple[Source, Mapping[str, Any], Schema | None]:
+    """Return what a network's weights are taken from, its metadata and its schema."""
+    if isinstance(source, Sequential):
+        names = source.classes, source.target_names
+        ready = source.adapted and source.started
+        given = Source("the other network", source.parameters.to_host(), names, ready)
+        return given, source.metadata, source.schema
+    path = Path(checked_path(source))
+    path = final_model(path) if path.is_dir() else path
+    description, arrays, _ = read_model(path)
+    try:
+        check_arrays(arrays, description.dtype)
+        schema = schema_of(description)
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+    about = description.metadata
+    found = [about.get(key) for key in OUTPUT_NAMES]
+    named = [list(map(str, names)) if isinstance(names, list) else None for names in found]
+    given = Source(str(source), arrays, (named[0], named[1]), description.inputs_fitted)
+    return given, about, schema
 
 
 def schema_of(description: Description) -> Schema | None:

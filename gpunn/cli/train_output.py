@@ -40,6 +40,10 @@ class TrainOutput(Callback):
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         click.echo(f"rows: {', '.join(counts)}")
+        if self.experiment.start is not None:
+            click.echo(f"starts from {self.experiment.config.model.start_from}:")
+            for line in str(self.experiment.start).splitlines():
+                click.echo(f"  {line}")
         if self.note:
             click.echo(self.note)
         click.echo()

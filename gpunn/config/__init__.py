@@ -194,7 +194,7 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
     raw : dict
         What `read_config` returned.
     folder : Path
-        What relative paths in `[data]` are relative to.
+        What relative paths in `[data]` and `[model]` are relative to.
 
     Returns
     -------
@@ -224,7 +224,11 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
         config = _draft(raw) or typed(Config, raw)
     except ArgumentError as error:
         raise ConfigError(str(error)) from None
-    return replace(config, data=_with_absolute_paths(config.data, folder))
+    model = config.model
+    if model.start_from is not None:
+        start = str(_absolute("model.start_from", model.start_from, folder))
+        model = replace(model, start_from=start)
+    return replace(config, data=_with_absolute_paths(config.data, folder), model=model)
 
 
 STAND_INS = {"loss": "mean_squared_error", "epochs": 1}
@@ -243,7 +247,7 @@ def _draft(raw: dict[str, Any]) -> Draft | None:
 
 def _with_absolute_paths(data: AnyDataSet, folder: Path) -> AnyDataSet:
     paths: dict[str, Any] = {
-        key: str(_absolute(key, value, folder))
+        key: str(_absolute(f"data.{key}", value, folder))
         for key in field_names(type(data))
         if key.endswith("path") and (value := getattr(data, key)) is not None
     }
@@ -262,10 +266,10 @@ def _absolute(key: str, value: str, folder: Path) -> Path:
     try:
         path = Path(checked_path(value)).expanduser()
     except (ArgumentError, RuntimeError) as error:
-        raise ConfigError(f"data.{key}: {value!r} is no path: {error}") from None
+        raise ConfigError(f"{key}: {value!r} is no path: {error}") from None
     if not path.is_absolute() and confined(folder, path) is None:
         raise ConfigError(
-            f"data.{key}: {value!r} leads out of the configuration's folder; write the whole path "
+            f"{key}: {value!r} leads out of the configuration's folder; write the whole path "
             "if that is meant"
         )
     return (folder / path).absolute()

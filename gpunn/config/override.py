@@ -23,7 +23,8 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
         value = _toml_value(text)
     except RecursionError as error:
         raise ConfigError(f"--set {path.strip()}: the value is nested too deeply") from error
-    if keys[0] == "data" and keys[-1].endswith("path") and isinstance(value, str):
+    in_data = keys[0] == "data" and keys[-1].endswith("path")
+    if (in_data or keys == ["model", "start_from"]) and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
     table: Any = raw
     for depth, key in enumerate(keys):

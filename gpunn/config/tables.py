@@ -463,6 +463,8 @@ class Model(Table):
     layers: Annotated[list[Named], check_layers] | None = None
     name: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
+    frozen: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.layers is None and self.name is None:

@@ -11,18 +11,18 @@ import numpy as np
 from gpunn.backends import Backend
 from gpunn.config import Config, Distributed, Draft, TableFile, Training
 from gpunn.distributed import Communicator
-from gpunn.errors import ArgumentError, ConfigError, DataError, suggest
+from gpunn.errors import ArgumentError, ConfigError, DataError, ModelFileError, suggest
 from gpunn.experiment.data import load, warn_of_constant_columns
 from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.networks import network_of, recipe_of, training_of
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
-from gpunn.experiment.tables import learned_schema
+from gpunn.experiment.tables import learned_schema, schema_to_start_from
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.losses import Loss
 from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
-from gpunn.tables import Schema
+from gpunn.tables import Schema, Table
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import Checkpoint
@@ -30,6 +30,7 @@ from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions
+from gpunn.transfer import WeightsReport
 
 __all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
 
@@ -55,6 +56,8 @@ class Experiment:
     callbacks : list of Callback
     best : Best or None
         How the best epoch is found, if there is something to go by.
+    start : WeightsReport or None
+        What was taken over from the network that this one starts from, if it does.
     """
 
     config: Config
@@ -66,6 +69,7 @@ class Experiment:
     test: Subset | None
     callbacks: list[Callback]
     best: Best | None
+    start: WeightsReport | None = None
 
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
@@ -163,6 +167,7 @@ def build(
     parts = parts.with_classes(trainer.loss, model.output_shape[0])
     model.metadata = dict(parts.metadata)
     model.schema = schema
+    start = _started(config, model)
     class_weight = _class_weight(config.training, model)
     builder = DatasetBuilder(model, trainer.loss, trainer.metrics)
     data = {
@@ -179,8 +184,9 @@ def build(
     logs = trainer.log_names_of(parts.validation is not None)
     settle_monitors(description["training"], logs, directions(trainer.metrics))
     best = best_rule(description["training"], objects.callbacks, logs)
+    callbacks = objects.callbacks
     return Experiment(
-        config, description, trainer, parts, training, validation, test, objects.callbacks, best
+        config, description, trainer, parts, training, validation, test, callbacks, best, start
     )
 
 
@@ -216,11 +222,30 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Par
     """
     codes = parts.training.source_targets if "classes" in parts.metadata else None
     parts = parts.divided(data, codes)
+    if config.model.start_from is not None:
+        rows = parts.training.source_inputs
+        assert isinstance(rows, Table)
+        return schema_to_start_from(config.model.start_from, data, rows), parts
     scaling = "robust" if config.model.name is None else network_of(config.model.name).scaling
     schema = learned_schema(data, parts.training, scaling, config.seed)
     for problem in schema.problems:
         LOG.warning("%s: column %s", data.path, problem)
     return schema, parts
+
+
+def _started(config: Config, model: Sequential) -> WeightsReport | None:
+    """Take over the weights that a configuration starts from, and freeze what it freezes."""
+    report = None
+    if config.model.start_from is not None:
+        try:
+            report = model.load_weights(config.model.start_from)
+        except (ArgumentError, ModelFileError) as error:
+            raise ConfigError(f"model.start_from: {error}") from error
+    try:
+        model.set_trainable(dict.fromkeys(config.model.frozen, False))
+    except ArgumentError as error:
+        raise ConfigError(f"model.frozen: {error}") from error
+    return report
 
 
 def _for_backend(config: Draft, ops: Backend) -> Draft:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpunn.config import TableFile
-from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.targets import check_target, learned_classes, targets_of
 from gpunn.losses import Loss
+from gpunn.network import schema_of
+from gpunn.storage.models import final_model, read_model
 from gpunn.tables import Schema, Table, read_table
 
-__all__ = ["labelled_rows", "learned_schema", "load_table", "read_rows"]
+__all__ = ["labelled_rows", "learned_schema", "load_table", "read_rows", "schema_to_start_from"]
+
+LOG = logging.getLogger("gpunn")
 
 
 def load_table(data: TableFile, loss: Loss | None) -> Parts:
@@ -61,6 +67,68 @@ def labelled_rows(
     """
     table = read_rows(path, data)
     return Part(table, targets_of(table, data, classes, loss))
+
+
+def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
+    """Return the schema of the network that another one starts from, which encodes the new rows.
+
+    Parameters
+    ----------
+    path : str
+        Of its file, or of its run's folder.
+    data : TableFile
+    table : Table
+        The new rows.
+
+    Raises
+    ------
+    ConfigError
+        If that network takes no table, or the configuration says otherwise of a column.
+    DataError
+        If the new rows lack a column.
+    ModelFileError
+        If the file is damaged, or there is none.
+    """
+    place = Path(path)
+    place = final_model(place) if place.is_dir() else place
+    schema = schema_of(read_model(place)[0])
+    if schema is None:
+        raise ConfigError(f"model.start_from: the network of {path} does not take a table")
+    kinds = {column.name: column.kind for column in schema.columns if not column.dropped}
+    for key, names in (("target", data.targets), ("drop", data.drop)):
+        for name in names:
+            if name in kinds:
+                raise ConfigError(
+                    f"data.{key}: column {name!r} is an input of the network of {path}, which this "
+                    "one starts from"
+                )
+    for name, kind in ({} if data.columns == "auto" else data.columns).items():
+        if kinds.get(name, kind) != kind:
+            raise ConfigError(
+                f"data.columns.{name}: this column is a {kinds[name]} in the network of {path}, "
+                f"which this one starts from; got {kind!r}"
+            )
+    if data.scaling not in ("auto", schema.scaling.name):
+        raise ConfigError(
+            f"data.scaling: the network of {path}, which this one starts from, has "
+            f"{schema.scaling.name!r}; leave the key out"
+        )
+    missing = [name for name in kinds if name not in table]
+    if missing and schema.named:
+        raise DataError(
+            f"{table.title}: there is no column {missing[0]!r}, an input of the network of {path}, "
+            f"which this one starts from; {suggest(missing[0], table.names)}"
+        )
+    unknown = [n for n in table.names if n not in {*kinds, *data.targets, *data.drop}]
+    dropped = [column.name for column in schema.columns if column.dropped]
+    for name in unknown:
+        if name not in dropped:
+            LOG.warning(
+                "%s: column %r is not used, as the network that this one starts from does not "
+                "know it",
+                *(table.title, name),
+            )
+    return schema
 
 
 def read_rows(path: str, data: TableFile) -> Table:

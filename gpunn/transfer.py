@@ -1,0 +1,161 @@
+"""Which arrays of one network another one begins with: by the names of layers, and by shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.parameters import ParameterSpec
+
+__all__ = ["Source", "WeightsReport", "matched"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a network begins with.
+
+    Attributes
+    ----------
+    title : str
+        What messages call it.
+    arrays : mapping of str to ndarray
+        By names such as "dense_1.weights".
+    outputs : tuple of list of str or None
+        Names of the classes, and of the targets.
+    adapted : bool
+        Whether layers that learn from training data have done so.
+    """
+
+    title: str
+    arrays: Mapping[str, np.ndarray]
+    outputs: tuple[list[str] | None, list[str] | None]
+    adapted: bool
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """What `Sequential.load_weights` has done.
+
+    Attributes
+    ----------
+    taken : tuple of str
+        Labels of the layers that begin with the arrays of the other network.
+    anew : mapping of str to str
+        Labels of those that begin anew, and why.
+    unused : tuple of str
+        Layers of the other network that this one does not have.
+    """
+
+    taken: tuple[str, ...]
+    anew: Mapping[str, str]
+    unused: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return what there is to say, line by line."""
+        lines = [f"taken over: {', '.join(self.taken)}"]
+        lines += [f"begins anew: {label} ({why})" for label, why in self.anew.items()]
+        if self.unused:
+            lines.append(f"not used: {', '.join(self.unused)}")
+        return "\n".join(lines)
+
+
+def matched(
+    specs: Mapping[str, ParameterSpec],
+    source: Source,
+    outputs: tuple[list[str] | None, list[str] | None],
+    after_loss: Collection[str],
+) -> WeightsReport:
+    """Return which layers can begin with the arrays of a source.
+
+    Only the last layer with parameters may be of other shapes. It begins anew then, as it does if
+    classes or targets have other names; so do the layers that come after the loss.
+
+    Parameters
+    ----------
+    specs : mapping of str to ParameterSpec
+        The arrays of the network that begins, in its order.
+    source : Source
+    outputs : tuple of list of str or None
+        Names of the network's classes and targets.
+    after_loss : collection of str
+        Labels of the layers that come after the loss.
+
+    Raises
+    ------
+    ArgumentError
+        If another layer is of other shapes, or there is none that can be taken over.
+    """
+    ours, theirs = by_layer(specs), by_layer(source.arrays)
+    learned = [label for label in ours if any(specs[n].learned for n in named(label, ours))]
+    last = learned[-1] if learned else ""
+    taken: list[str] = []
+    anew: dict[str, str] = {}
+    for label, names in ours.items():
+        why = f"{source.title} has none of this name"
+        if label in theirs:
+            why = difference(label, names, theirs[label], specs, source)
+        if label == last or label in after_loss:
+            if last in anew and label in after_loss:
+                why = f"it goes with {last}"
+            elif not why and renamed(source.outputs, outputs):
+                why = f"{source.title} has other {renamed(source.outputs, outputs)}"
+        elif why and label in theirs:
+            raise ArgumentError(
+                f"layer {label!r}: {why}. Give it the same shape, or another label, by which it "
+                f"begins anew; only the last layer, {last!r}, does so by itself"
+            )
+        if why:
+            anew[label] = why
+        else:
+            taken.append(label)
+    if not taken:
+        raise ArgumentError(
+            f"no layer can begin with those of {source.title}, which are called "
+            f"{', '.join(theirs) or 'nothing'}; those here: {', '.join(ours) or 'none'}"
+        )
+    return WeightsReport(tuple(taken), anew, tuple(label for label in theirs if label not in ours))
+
+
+def by_layer(names: Collection[str]) -> dict[str, list[str]]:
+    """Return the names within each layer, by its label."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        label, _, rest = name.partition(".")
+        found.setdefault(label, []).append(rest)
+    return found
+
+
+def named(label: str, layers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the full names of a layer's arrays."""
+    return [f"{label}.{name}" for name in layers[label]]
+
+
+def difference(
+    label: str,
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    specs: Mapping[str, ParameterSpec],
+    source: Source,
+) -> str:
+    """Return in what the arrays of a layer differ from those of a source; nothing if they don't."""
+    if set(ours) != set(theirs):
+        return f"it has {', '.join(theirs)} in {source.title}, and {', '.join(ours)} here"
+    for name in ours:
+        here, there = specs[f"{label}.{name}"].shape, source.arrays[f"{label}.{name}"].shape
+        if here != there:
+            return f"{name} of shape {there} in {source.title}, and {here} here"
+    return ""
+
+
+def renamed(
+    theirs: tuple[list[str] | None, list[str] | None],
+    ours: tuple[list[str] | None, list[str] | None],
+) -> str:
+    """Return "classes" or "targets" if these have other names, nothing if not."""
+    for what, there, here in zip(("classes", "targets"), theirs, ours, strict=True):
+        if there is not None and here is not None and there != here:
+            return what
+    return ""
