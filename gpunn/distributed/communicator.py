@@ -27,9 +27,19 @@ class Communicator:
 
     This class is a world of one process; subclasses are larger ones.
 
+    Parameters
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        Number of processes.
+    local_rank, local_size : int
+        The same among the processes on this machine.
+
     Attributes
     ----------
     name : str
+        What kind it is, in messages.
     rank : int
         Number of this process, from 0.
     size : int
@@ -44,6 +54,22 @@ class Communicator:
         Whether `exchange` is there, and may run beside computations.
     graphs : WeakSet
         CUDA graphs with calls of it, which have to be destroyed before it ends.
+
+    See Also
+    --------
+    communicator : Returns one of the processes that were started together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpunn
+    >>> alone = gpunn.distributed.Communicator()
+    >>> alone
+    <gpunn communicator 'none', rank 0 of 1>
+    >>> out = np.empty((1, 2))
+    >>> alone.all_gather(np.array([1.0, 2.0]), out)
+    >>> out.tolist()
+    [[1.0, 2.0]]
     """
 
     name = "none"
@@ -66,17 +92,42 @@ class Communicator:
 
         If not, they are copied to the host and back. All ranks ask at the same time, and `gather`
         lets them agree, so that this may be where something begins.
+
+        Parameters
+        ----------
+        backend : Backend
+            The one that computes.
+        gather : function
+            Returns what each rank gives; its arguments are what this one gives, and what it is.
+
+        Returns
+        -------
+        bool
+            Here True.
         """
         return True
 
     def all_to_all(self, blocks: np.ndarray, out: np.ndarray) -> None:
-        """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
+        """Exchange blocks: out[r] becomes what rank r has as blocks[this rank].
+
+        Parameters
+        ----------
+        blocks : array, shape (size, length)
+            One for each rank.
+        out : array, shape (size, length)
+            Changed in place.
+        """
         out[...] = blocks
 
     def all_gather(self, block: np.ndarray, out: np.ndarray) -> None:
-        """Set out[r] to the block of rank r: of shape (length,), and `out` (size, length).
+        """Gather blocks: out[r] becomes the block of rank r.
 
-        `block` may be out[this rank].
+        Parameters
+        ----------
+        block : array, shape (length,)
+            This rank's; it may be out[this rank].
+        out : array, shape (size, length)
+            Changed in place.
         """
         if block is not out[0]:
             out[0] = block
@@ -85,11 +136,29 @@ class Communicator:
         """Send arrays to ranks, and set others to what ranks send, all at once.
 
         What one rank sends another one gets in the same order, of the same sizes.
+
+        Parameters
+        ----------
+        sends : sequence of (array, int)
+            Arrays, and the ranks that they go to.
+        receives : sequence of (array, int)
+            Arrays to be changed in place, and the ranks that send what is to be in them.
         """
         raise NotImplementedError
 
     def gather(self, message: Any) -> list[Any]:
-        """Return the messages of all ranks, in their order; any objects that can be pickled."""
+        """Return the messages of all ranks, in their order.
+
+        Parameters
+        ----------
+        message : object
+            Anything that can be pickled.
+
+        Returns
+        -------
+        list
+            One message a rank.
+        """
         return [message]
 
     def abort(self) -> NoReturn:

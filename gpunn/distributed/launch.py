@@ -53,6 +53,11 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     timeout : float
         Seconds to wait for the other processes before all end.
 
+    Returns
+    -------
+    Communicator
+        With `timeout` set.
+
     Raises
     ------
     MissingPackageError
@@ -60,6 +65,12 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     DistributedError
         If a launcher has started several processes and MPI knows of another number: mpi4py was
         built for another MPI than the launcher's.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.distributed.communicator("none")
+    <gpunn communicator 'none', rank 0 of 1>
     """
     check_choice("communicator", name, ("auto", "none", "mpi", "nccl"))
     timeout = check_number("timeout", timeout, above=0)

@@ -31,6 +31,25 @@ class ThreadCommunicator(Communicator):
     """One thread's view of a world of threads; `run_threads` makes it.
 
     Threads compute in turns, so this shows that results are right, and gains no time.
+
+    Parameters
+    ----------
+    world : World
+        What the threads have in common.
+    rank : int
+        Number of this thread, from 0.
+    size : int
+        Number of threads.
+
+    See Also
+    --------
+    run_threads : Makes the threads, and calls a function in each.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.distributed.run_threads(2, lambda communicator: communicator.gather("hello"))
+    [['hello', 'hello'], ['hello', 'hello']]
     """
 
     name = "threads"
@@ -77,6 +96,13 @@ class ThreadCommunicator(Communicator):
 def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
     """Call a function in `size` threads, each with a communicator of its own.
 
+    Parameters
+    ----------
+    size : int
+        Number of threads, at least 1.
+    function : function
+        Takes the communicator.
+
     Returns
     -------
     list
@@ -86,6 +112,21 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
     ------
     Exception
         The first one, by rank, that is not about another rank's failure.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> def train(communicator):
+    ...     layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
+    ...     model = gpunn.Sequential([layer], 1, backend="numpy")
+    ...     optimizer = gpunn.optimizers.SGD(0.25)
+    ...     trainer = gpunn.Trainer(
+    ...         model, "mean_squared_error", optimizer, communicator=communicator
+    ...     )
+    ...     trainer.fit([[1.0], [1.0]], [1.0, 1.0], progress=False)
+    ...     return layer.values["weights"].item()
+    >>> gpunn.distributed.run_threads(2, train)
+    [0.5, 0.5]
     """
     world = World(size)
     results: list[Any] = [None] * size

@@ -41,23 +41,47 @@ LOG = logging.getLogger("gpunn")
 class Experiment:
     """A network, the data it is trained on, and how.
 
-    Attributes
+    Parameters
     ----------
     config : Config
+        What it was made from.
     description : dict
         The configuration with every default written out, in JSON types; it can be run again. The
         mode "auto" of what is monitored has become "min" or "max".
     trainer : Trainer
+        Has the network, the loss, the optimizer and the metrics.
     parts : Parts
         The rows as they were read.
     training : Subset
+        The rows to train on, checked and ready for the device.
     validation, test : Subset or None
-        The same rows, checked and ready for the device.
+        The rows of these parts, checked and ready for the device.
     callbacks : list of Callback
+        Those of the configuration.
     best : Best or None
         How the best epoch is found, if there is something to go by.
     start : WeightsReport or None
         What was taken over from the network that this one starts from, if it does.
+
+    See Also
+    --------
+    build : Makes one from a configuration.
+    RunFolder : Keeps what comes of it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import parse_config
+    >>> from gpunn.experiment import build
+    >>> raw = {
+    ...     "data": {"dataset": "digits", "validation_fraction": 0.2},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 2, "metrics": ["accuracy"]},
+    ... }
+    >>> experiment = build(parse_config(raw, Path()), "numpy")
+    >>> history = experiment.run(progress=False)
+    >>> len(history["val_accuracy"]), sorted(experiment.evaluate())
+    (2, ['accuracy', 'loss'])
     """
 
     config: Config
@@ -85,6 +109,11 @@ class Experiment:
         resume_from : Checkpoint or None
             What to go on from; see `RunFolder.attach`.
 
+        Returns
+        -------
+        History
+            Of all epochs.
+
         Raises
         ------
         DivergenceError
@@ -104,7 +133,13 @@ class Experiment:
         return TrainingLoop(trainer, self.training, self.validation, options).run()
 
     def evaluate(self) -> dict[str, float] | None:
-        """Return loss and metrics over the test part, or None if there is none."""
+        """Evaluate the test part.
+
+        Returns
+        -------
+        dict of str to float, or None
+            Loss and metrics; None if there is no test part.
+        """
         if self.test is None:
             return None
         try:
@@ -132,12 +167,18 @@ def build(
     Parameters
     ----------
     config : Config
+        As `gpunn.config.load_config` returns it.
     backend : str or Backend
         A name takes precedence over the configuration's; see `Config.get_backend`.
     allow_imports : bool
         Whether the configuration may import classes, which runs their modules' code.
     communicator : Communicator or None
         The processes that train together.
+
+    Returns
+    -------
+    Experiment
+        Ready to run.
 
     Raises
     ------
@@ -147,6 +188,19 @@ def build(
         If a name or a parameter is unknown or impossible, or the layers don't fit one another.
     DataError
         If the data is malformed or does not fit the network and the loss.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import parse_config
+    >>> from gpunn.experiment import build
+    >>> raw = {
+    ...     "data": {"dataset": "digits"},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 2},
+    ... }
+    >>> build(parse_config(raw, Path()), "numpy").trainer.model
+    <Sequential (64,) -> (10,) on numpy>
     """
     ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
     objects = Objects(config, allow_imports)

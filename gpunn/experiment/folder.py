@@ -89,6 +89,7 @@ class RunFolder(Callback):
     Parameters
     ----------
     path : Path
+        The folder; it is made when training begins.
     overwrite : bool
         Whether the files of an earlier run there are removed when training begins. Others stay.
     resume : bool
@@ -106,6 +107,24 @@ class RunFolder(Callback):
     ConfigError
         If there are files in the folder and neither is wanted, or its checkpoints are a link that
         leads out of it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from gpunn.config import parse_config
+    >>> from gpunn.experiment import RunFolder, build
+    >>> raw = {
+    ...     "data": {"dataset": "digits"},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 2},
+    ... }
+    >>> experiment = build(parse_config(raw, Path()), "numpy")
+    >>> with RunFolder(Path("runs", "digits")) as folder:
+    ...     checkpoint = folder.attach(experiment)
+    ...     history = experiment.run(folder, progress=False, resume_from=checkpoint)
+    ...     folder.save_model()
+    >>> Path("runs", "digits", "final.safetensors").exists()
+    True
     """
 
     saves = True
@@ -179,6 +198,11 @@ class RunFolder(Callback):
 
     def attach(self, experiment: Experiment) -> Checkpoint | None:
         """Prepare to keep an experiment here, and return the checkpoint that it resumes from.
+
+        Parameters
+        ----------
+        experiment : Experiment
+            The run that is to be kept; its callbacks' files are put into the folder.
 
         Returns
         -------

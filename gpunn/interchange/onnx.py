@@ -45,8 +45,9 @@ def to_onnx(
 ) -> Any:
     """Return a network as an ONNX model.
 
-    Its input is called "input" and has shape (batch, *input_shape), with any number of rows. Its
-    output is called "output": what `Sequential.predict` returns, up to rounding.
+    Its input is called "input" and has shape (batch, ...), the network's input shape after any
+    number of rows. Its output is called "output": what `Sequential.predict` returns, up to
+    rounding.
 
     A network with a schema has an input for each column of the table that the schema uses, called
     as the column, of shape (batch, 1): text for a category, spelt as in the training rows; float64
@@ -87,6 +88,17 @@ def to_onnx(
         If `input_dtype`, `probabilities` or `labels` is impossible.
     MissingPackageError
         If the package onnx is not installed.
+
+    See Also
+    --------
+    save_onnx : Writes the file.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
+    >>> [node.op_type for node in gpunn.interchange.to_onnx(model).graph.node]
+    ['Gemm', 'Relu', 'Identity']
     """
     onnx = require("onnx", "exporting to ONNX", "gpunn[onnx]")
     if probabilities is not None and probabilities not in PROBABILITIES:
@@ -137,12 +149,32 @@ def save_onnx(
 ) -> None:
     """Write a network to an ONNX file, atomically.
 
-    Parameters and errors are those of `to_onnx`.
+    Parameters
+    ----------
+    model : Sequential
+        As for `to_onnx`.
+    path : str or Path
+        File to write.
+    input_dtype : str or None
+        As for `to_onnx`.
+    probabilities : {"softmax", "sigmoid"} or None
+        As for `to_onnx`.
 
     Raises
     ------
+    ExportError, ArgumentError, MissingPackageError
+        As `to_onnx`.
     OSError
         If the file can't be written. An existing file is then unchanged.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
+    >>> gpunn.interchange.save_onnx(model, "model.onnx")
+    >>> Path("model.onnx").exists()
+    True
     """
     made = to_onnx(
         model,

@@ -71,6 +71,19 @@ def from_sklearn(
         If it is another kind of object.
     ArgumentError
         If it is not fitted, or its activation is not known.
+
+    See Also
+    --------
+    to_sklearn : The other way.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from sklearn.neural_network import MLPRegressor
+    >>> estimator = MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", random_state=0)
+    >>> _ = estimator.fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
+    >>> gpunn.interchange.from_sklearn(estimator, backend="numpy")
+    <Sequential (1,) -> (4,) -> (1,) on numpy>
     """
     activation = getattr(estimator, "activation", None)
     if not isinstance(activation, str):
@@ -141,6 +154,19 @@ def to_sklearn(
         If `task` or `classes` does not fit the network.
     MissingPackageError
         If scikit-learn is not installed.
+
+    See Also
+    --------
+    from_sklearn : The other way.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> layers = [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)]
+    >>> model = gpunn.Sequential(layers, 3, backend="numpy")
+    >>> estimator = gpunn.interchange.to_sklearn(model, "classes", ["no", "yes"])
+    >>> estimator.predict_proba([[1.0, 2.0, 3.0]]).shape
+    (1, 2)
     """
     if task not in TASKS:
         raise ArgumentError(f"task: there is no {task!r}; {suggest(str(task), TASKS)}")

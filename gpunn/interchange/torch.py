@@ -66,6 +66,16 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
     `Rescaling` and `Standardization`, for which PyTorch has no module, are folded into the dense
     layer after them.
 
+    Parameters
+    ----------
+    model : Sequential
+        On any device.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Copies on the host, in the network's dtype.
+
     Raises
     ------
     ExportError
@@ -93,12 +103,28 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
     In PyTorch, `module.load_state_dict(safetensors.torch.load_file(path))` loads it, where `module`
     is the value of the expression that `torch_code` returns.
 
+    Parameters
+    ----------
+    model : Sequential
+        On any device.
+    path : str or Path
+        File to write.
+
     Raises
     ------
     ExportError
         As `state_dict`.
     OSError
         If the file can't be written. An existing file is then unchanged.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from safetensors.numpy import load_file
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
+    >>> gpunn.interchange.save_state_dict(model, "weights.safetensors")
+    >>> sorted(load_file("weights.safetensors"))
+    ['0.bias', '0.weight']
     """
     from safetensors.numpy import save
 
@@ -107,6 +133,16 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
 
 def torch_code(model: Sequential) -> str:
     """Return the Python expression of the `torch.nn.Sequential` that `state_dict` belongs to.
+
+    Parameters
+    ----------
+    model : Sequential
+        On any device.
+
+    Returns
+    -------
+    str
+        Several lines.
 
     Raises
     ------
@@ -155,6 +191,20 @@ def load_state_dict(
         message names them. The network is then unchanged.
     ModelFileError
         If the file can't be read, or the above is true of its content.
+
+    See Also
+    --------
+    state_dict : The other way.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import numpy as np
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, backend="numpy")
+    >>> state = {"0.weight": np.array([[1.0, 2.0]]), "0.bias": np.array([0.5])}
+    >>> gpunn.interchange.load_state_dict(model, state)
+    >>> model.predict([[1.0, 1.0]]).tolist()
+    [[3.5]]
     """
     if isinstance(state, (str, Path)):
         arrays = read_safetensors(state)[1]

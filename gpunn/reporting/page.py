@@ -107,6 +107,7 @@ def write_report(
         Folders that `gpunn train` wrote; several are compared. Or the folder of a sweep: its trials
         are compared, and the best one is shown.
     path : str or Path
+        File to write.
     backend : str, Backend or None
         What computes the predictions; see `gpunn.get_backend`.
     allow_imports : bool
@@ -124,6 +125,14 @@ def write_report(
         If the packages of the extra `report` are not installed.
     OSError
         If the file can't be written. A file that was there is as before then.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> gpunn.reporting.write_report([], "report.html")
+    Traceback (most recent call last):
+        ...
+    gpunn.errors.ArgumentError: runs: expected the folder of at least one run; got none
     """
     write_atomically(path, report_html(runs, backend, allow_imports=allow_imports).encode())
 

@@ -19,7 +19,7 @@ __all__ = ["Source"]
 class Source:
     """The configuration of a sweep.
 
-    Attributes
+    Parameters
     ----------
     path : Path
         Its file.
@@ -29,6 +29,22 @@ class Source:
         Takes precedence over the configuration's.
     allow_imports : bool
         Whether the configuration may import classes, which runs their modules' code.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> from gpunn.sweep import Source
+    >>> raw = {
+    ...     "data": {"dataset": "digits", "validation_fraction": 0.2},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 2},
+    ...     "sweep": {"parameters": {"training.batch_size": {"choices": [32, 64]}}},
+    ... }
+    >>> written = Path("sweep.json").write_text(json.dumps(raw))
+    >>> config, sweep = Source(Path("sweep.json")).read()
+    >>> list(sweep.space)
+    ['training.batch_size']
     """
 
     path: Path
@@ -37,7 +53,20 @@ class Source:
     allow_imports: bool = False
 
     def read(self) -> tuple[Config, Sweep]:
-        """Return the configuration and its table `[sweep]`."""
+        """Return the configuration and its table `[sweep]`.
+
+        Returns
+        -------
+        config : Config
+            The whole configuration.
+        sweep : Sweep
+            Its table.
+
+        Raises
+        ------
+        ConfigError
+            If the configuration is wrong, or has no such table.
+        """
         config = load_config(self.path, self.settings)
         if config.sweep is None:
             raise ConfigError(
@@ -47,11 +76,28 @@ class Source:
         return config, config.sweep
 
     def config(self, settings: Sequence[str]) -> Config:
-        """Return the configuration of a trial, which is that of an ordinary run."""
+        """Return the configuration of a trial, which is that of an ordinary run.
+
+        Parameters
+        ----------
+        settings : sequence of str
+            The trial's own changes.
+
+        Returns
+        -------
+        Config
+            Without `[sweep]`.
+        """
         return replace(load_config(self.path, [*self.settings, *settings]), sweep=None)
 
     def check(self, settings: Sequence[str]) -> None:
-        """Raise a ConfigError if these settings make no configuration, as far as it shows early."""
+        """Raise a ConfigError if these settings make no configuration, as far as it shows early.
+
+        Parameters
+        ----------
+        settings : sequence of str
+            A trial's changes.
+        """
         Objects(self.config(settings), self.allow_imports)
 
     def build(self, settings: Sequence[str]) -> Experiment:
@@ -59,6 +105,16 @@ class Source:
 
         Of several processes that a launcher has started on a machine, each has a CUDA device of its
         own.
+
+        Parameters
+        ----------
+        settings : sequence of str
+            The trial's own changes.
+
+        Returns
+        -------
+        Experiment
+            Ready to run.
         """
         config = self.config(settings)
         ops = config.get_backend(self.backend, neighbours())

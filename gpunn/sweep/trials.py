@@ -42,9 +42,10 @@ def check_folder(path: str, name: str) -> str:
 class Trial:
     """A trial of a sweep.
 
-    Attributes
+    Parameters
     ----------
     number : int
+        From 0, in the order in which they began.
     folder : str
         Name of its run's folder within the sweep's.
     state : str
@@ -61,6 +62,13 @@ class Trial:
         How many were trained.
     reason : str
         Why it ended before its last epoch, if it did.
+
+    Examples
+    --------
+    >>> from gpunn.sweep import Trial
+    >>> trial = Trial(number=0, folder="trial-0000", state="complete", value=0.25, epochs=3)
+    >>> trial.plain()["value"]
+    0.25
     """
 
     number: int
@@ -73,7 +81,13 @@ class Trial:
     reason: str = ""
 
     def plain(self) -> dict[str, Any]:
-        """Return its attributes by their names."""
+        """Return its attributes by their names.
+
+        Returns
+        -------
+        dict
+            In JSON types.
+        """
         return dict(vars(self))
 
 
@@ -81,13 +95,22 @@ class Trial:
 class Trials:
     """All trials of a sweep.
 
-    Attributes
+    Parameters
     ----------
     metric : str
         What they are compared by: a metric of validation rows.
     direction : {"min", "max"}
+        Whether smaller or larger is better.
     trials : list of Trial
         By their numbers.
+
+    Examples
+    --------
+    >>> from gpunn.sweep import Trial, Trials
+    >>> first = Trial(number=0, folder="trial-0000", state="complete", value=0.25)
+    >>> second = Trial(number=1, folder="trial-0001", state="complete", value=0.125)
+    >>> Trials(metric="val_loss", direction="min", trials=[first, second]).best.number
+    1
     """
 
     metric: str
@@ -132,12 +155,33 @@ def write_trials(folder: Path, trials: Trials) -> None:
 def read_trials(folder: Path) -> Trials:
     """Read what a sweep has found.
 
+    Parameters
+    ----------
+    folder : Path
+        That of the sweep.
+
+    Returns
+    -------
+    Trials
+        As they were when one of the processes last wrote them.
+
     Raises
     ------
     DataFileError
         If the file is damaged.
     OSError
         If there is none.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> from gpunn.sweep import TRIALS, read_trials
+    >>> trial = {"number": 0, "folder": "trial-0000", "state": "complete", "value": 0.25}
+    >>> content = {"metric": "val_loss", "direction": "min", "trials": [trial]}
+    >>> written = Path(TRIALS).write_text(json.dumps(content))
+    >>> read_trials(Path()).best.value
+    0.25
     """
     path = folder / TRIALS
     content = read_whole(path, DataFileError, LARGEST, "the trials of a sweep")

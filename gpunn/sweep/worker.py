@@ -30,13 +30,37 @@ __all__ = ["Events", "run_worker"]
 
 
 class Events:
-    """Whoever wants to know of a worker's trials overrides these; they do nothing."""
+    """Whoever wants to know of a worker's trials overrides these; they do nothing.
+
+    Examples
+    --------
+    >>> from gpunn.sweep import Events
+    >>> class Print(Events):
+    ...     def ended(self, trial, trials):
+    ...         print(trial.number, trial.state, trial.value)
+    """
 
     def began(self, trial: Trial, experiment: Experiment) -> None:
-        """When a trial's training begins."""
+        """Do something when a trial's training begins.
+
+        Parameters
+        ----------
+        trial : Trial
+            The one that begins.
+        experiment : Experiment
+            What is trained.
+        """
 
     def ended(self, trial: Trial, trials: Trials) -> None:
-        """When a trial has ended, in any way; beside it all that have begun."""
+        """Do something when a trial has ended, in any way.
+
+        Parameters
+        ----------
+        trial : Trial
+            The one that has ended.
+        trials : Trials
+            All that have begun.
+        """
 
 
 def run_worker(
@@ -53,6 +77,7 @@ def run_worker(
     Parameters
     ----------
     source : Source
+        The configuration of the sweep.
     folder : Path
         Of the sweep; it is made, or holds what this and other processes have done so far.
     trials : int or None
@@ -60,6 +85,7 @@ def run_worker(
     reclaim : bool
         Whether to give up, before the first trial, those that others have begun and not ended.
     events : Events or None
+        Who is told when trials begin and end.
     progress : bool
         Whether to show progress bars.
 
@@ -79,6 +105,22 @@ def run_worker(
         If Optuna is not installed.
     KeyboardInterrupt, SystemExit
         On Ctrl-C and SIGTERM, once the trial is noted as interrupted.
+
+    Examples
+    --------
+    >>> import json
+    >>> from pathlib import Path
+    >>> from gpunn.sweep import Source, run_worker
+    >>> raw = {
+    ...     "data": {"dataset": "digits", "validation_fraction": 0.2},
+    ...     "model": {"layers": [{"name": "dense", "units": 10}]},
+    ...     "training": {"loss": "softmax_cross_entropy", "epochs": 1},
+    ...     "sweep": {"parameters": {"training.batch_size": {"choices": [32, 64]}}},
+    ... }
+    >>> written = Path("sweep.json").write_text(json.dumps(raw))
+    >>> trials = run_worker(Source(Path("sweep.json"), backend="numpy"), Path("sweep"), trials=2)
+    >>> [trial.state for trial in trials.trials]
+    ['complete', 'complete']
     """
     optuna()  # which may be missing; nothing else is worth its time then
     config, sweep = source.read()

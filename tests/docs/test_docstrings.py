@@ -33,11 +33,6 @@ LISTS = ("Parameters", "Other Parameters", "Attributes", "Returns", "Yields", "R
 OBJECTS = public_objects()
 UNFINISHED = {
     "gpunn.backends",
-    "gpunn.distributed",
-    "gpunn.experiment",
-    "gpunn.interchange",
-    "gpunn.reporting",
-    "gpunn.sweep",
 }
 MODULES = {name: value for name, value in public_modules().items() if name not in UNFINISHED}
 

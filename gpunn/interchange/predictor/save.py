@@ -35,6 +35,20 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
         If a layer or an activation is not one of gpunn's own, or a row of outputs is no vector.
     OSError
         If the file can't be written. An existing file is then unchanged.
+
+    See Also
+    --------
+    save_c : The same in C.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> import runpy
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
+    >>> gpunn.interchange.save_python(model, "predictor.py")
+    >>> predict = runpy.run_path("predictor.py")["predict"]
+    >>> predict([[1.0, 2.0, 3.0]]).shape
+    (1, 4)
     """
     write_atomically(Path(path), python_source(model, pure).encode())
 
@@ -66,5 +80,18 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
         If the prefix is none.
     OSError
         If the file can't be written. An existing file is then unchanged.
+
+    See Also
+    --------
+    save_python : The same in Python.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> from pathlib import Path
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
+    >>> gpunn.interchange.save_c(model, "predictor.h")
+    >>> "predictor_predict" in Path("predictor.h").read_text()
+    True
     """
     write_atomically(Path(path), c_source(model, prefix).encode())
