@@ -447,6 +447,10 @@ class Model(Table):
     parameters : mapping of str to value
         What such a network is to have, such as {"members": 8}; they are those of
         `gpunn.tabular.realmlp` and `gpunn.tabular.tabm`.
+    start_from : str or None
+        The folder of a run, or a model file, whose weights this network begins with.
+    frozen : list of str
+        Labels of layers that are not to be trained.
 
     Raises
     ------
