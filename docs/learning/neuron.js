@@ -20,9 +20,11 @@ function weightName(run, neuron, input) {
   return word("weight_of", { index: subscript(input + 1), input: inputName(run, neuron, input) });
 }
 
-function neuronName(run, neuron) {
-  if (!run.isOutput(neuron)) return word("hidden_neuron", { number: neuron + 1 });
-  return run.classes ? word("output_digit", { number: neuron - run.hidden }) : word("output_neuron");
+/** Return what a neuron is called; `form` is "_in" for the form within a sentence. */
+function neuronName(run, neuron, form = "") {
+  if (!run.isOutput(neuron)) return word(`hidden_neuron${form}`, { number: neuron + 1 });
+  if (!run.classes) return word(`output_neuron${form}`);
+  return word(`output_digit${form}`, { number: neuron - run.hidden });
 }
 
 class Inside {

@@ -204,9 +204,7 @@ function says(r) {
   }
   if (phase === 2) {
     const direction = gradient < 0 ? "says_down" : gradient > 0 ? "says_up" : "says_flat";
-    const named = neuronName(r, neuron);
-    const inSentence = language === "en" ? named[0].toLowerCase() + named.slice(1) : named;
-    return sentences(word("says_backward", { neuron: inSentence, gradient: numeral(gradient) }), word(direction));
+    return sentences(word("says_backward", { neuron: neuronName(r, neuron, "_in"), gradient: numeral(gradient) }), word(direction));
   }
   const values = { rate: r.rate, old: numeral(weights[0]), new: numeral(weights[1]) };
   return sentences(word("says_update", values), word(`says_update_${kind}`));
@@ -230,7 +228,7 @@ function choose(neuron, input) {
 function chooseData(data) {
   pause();
   const r = RUNS[data];
-  network = new Network(byId("network"), r, choose);
+  network = new (r.classes ? DigitsNetwork : PointsNetwork)(byId("network"), r, choose);
   change({ data, step: 0, phase: 0, sample: 0, neuron: r.liveliest(0, 0), input: r.darkest(0, 0) });
 }
 
@@ -301,9 +299,27 @@ document.addEventListener("keydown", (event) => {
   move(MOVES[moves[Number(event.shiftKey)]]());
 });
 
+/** Link to the documentation's site, where this page is a part of it. */
+function linkToSite() {
+  const { site } = RECORDING;
+  if (!site) return;
+  byId("site").hidden = false;
+  byId("home").href = `${site}/index.html`;
+  for (const link of document.querySelectorAll("[data-section]")) {
+    const phase = link.dataset.section;
+    link.hidden = false;
+    link.href = `${site}/${word("page")}`;
+    if (!phase) continue;
+    const section = word(`section_${phase}`);
+    link.href += `#${section}`;
+    link.textContent = word("section", { number: section[0] });
+  }
+}
+
 function speak(code) {
   language = code;
   putWords();
+  linkToSite();
   set(byId("language"), { lang: word("other_code") });
   byId("language").textContent = word("other");
   draw();

@@ -1,10 +1,13 @@
 """Record the two trainings that the page docs/learning/ replays: points of a plane, and digits.
 
-    python scripts/docs/record_learning.py [FILE]
+    python scripts/docs/record_learning.py [FILE [SITE]]
 
-writes FILE (docs/learning/recording.js) in a second. gpunn trains in float64, so that no rounding
-decides whether a ReLU is active; the file has the numbers in float32, which is seven digits. What
-a recording has, with batches of which the first n rows are kept:
+writes FILE (docs/learning/recording.js) in a second. SITE is where the documentation's site is,
+seen from the page, such as ".."; without it the page links to nothing else.
+
+gpunn trains in float64, so that no rounding decides whether a ReLU is active. The file has the
+numbers in float32, which is seven digits. What a recording has, with batches of which the first n
+rows are kept:
 
 | array | shape | what |
 |---|---|---|
@@ -262,13 +265,14 @@ def images(pixels: np.ndarray) -> str:
     return bytes((np.rint(pixels * 16).astype("uint8") + ord("a")).ravel()).decode("ascii")
 
 
-def main(path: Path = FILE) -> None:
+def main(path: Path = FILE, site: str | None = None) -> None:
     """Record both lessons and write the file."""
     lessons = {name: make() for name, make in LESSONS.items()}
     recordings = {name: described(each, record(each)) for name, each in lessons.items()}
-    text = json.dumps({"version": gpunn.__version__, **recordings}, separators=(",", ":"))
+    content = {"version": gpunn.__version__, "site": site, **recordings}
+    text = json.dumps(content, separators=(",", ":"))
     path.write_text(f"const RECORDING = {text};\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:2]))
+    main(*map(Path, sys.argv[1:2]), *sys.argv[2:3])

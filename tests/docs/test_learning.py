@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from browser import PHONE, inaccessible, too_wide, visit
+from browser import ORIGIN, PHONE, inaccessible, too_wide, visit
 
 ROOT = Path(__file__).parents[2]
 
@@ -470,11 +471,22 @@ def test_accessible(browser, folder, address, dark):
         assert inaccessible(page) == []
 
 
+CUT_OFF = """() => {
+    const whole = document.querySelector("#network svg").getBoundingClientRect();
+    return [...document.querySelectorAll("#network text")].filter((text) => {
+        const place = text.getBoundingClientRect();
+        return place.width && (place.left < whole.left || place.right > whole.right
+            || place.top < whole.top || place.bottom > whole.bottom);
+    }).map((text) => text.textContent);
+}"""
+
+
 @pytest.mark.parametrize("address", ["index.html#digits", "index.html#zh", "index.html"])
 def test_on_a_phone(browser, folder, address):
     with visit(browser, folder, address, width=PHONE) as page:
         for _ in range(4):
             assert too_wide(page) == []
+            assert page.evaluate(CUT_OFF) == []
             page.keyboard.press("ArrowRight")
 
 
@@ -484,9 +496,32 @@ def test_it_opens_from_a_plain_folder(browser, folder):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text))
     page.goto((folder / "index.html").as_uri())
+    assert page.locator("a:visible").count() == 0  # there is no site around it
     assert page.locator("#says").inner_text().startswith("Point 1 goes through")
     page.close()
     assert faults == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_in_the_site_it_links_to_the_tutorials_sections(browser, recorder, folder, language):
+    site = folder.parent / language
+    shutil.copytree(folder, site / "learning")
+    recorder.main(site / "learning" / "recording.js", "..")
+    suffix = "" if language == "en" else ".zh"
+    text = (ROOT / "docs" / "start" / f"tutorial{suffix}.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    addresses = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in headings}
+    with visit(browser, site, f"learning/index.html#{language}") as page:
+        links = page.locator("a").evaluate_all("links => links.map(link => [link.href, link.text])")
+    assert unquote(links[0][0]) == f"{ORIGIN}/index.html"
+    assert all(
+        unquote(link[0]).startswith(f"{ORIGIN}/start/tutorial{suffix}.html") for link in links[1:]
+    )
+    sections = [unquote(link[0]).partition("#")[2] for link in links[2:]]
+    assert len(sections) == 4
+    assert set(sections) <= addresses
+    numbers = [re.findall(r"\d+", link[1]) for link in links[2:]]
+    assert numbers == [[section[0]] for section in sections]
 
 
 def test_both_languages_have_all_words(browser, folder):
@@ -496,7 +531,11 @@ def test_both_languages_have_all_words(browser, folder):
         for name, english in words["en"].items():
             placeholders = [set(re.findall(r"{\w+}", words[code][name])) for code in words]
             assert placeholders[0] == placeholders[1], name
-            assert words["zh"][name] != english or name in ("unknown", "share_slope_linear"), name
+            assert words["zh"][name] != english or name in (
+                "home",
+                "unknown",
+                "share_slope_linear",
+            ), name
         page.get_by_role("button", name="中文").click()
         assert page.evaluate("document.documentElement.lang") == "zh"
         assert page.locator("h1").inner_text() == "看一个网络学习"
