@@ -4,6 +4,7 @@ from gpunn.training.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from gpunn.training.live import LivePlot
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard
 from gpunn.training.norms import NormLog
+from gpunn.training.trackers import MLflow, WandB
 
 __all__ = [
     "CSVLog",
@@ -11,7 +12,9 @@ __all__ = [
     "EarlyStopping",
     "JSONLinesLog",
     "LivePlot",
+    "MLflow",
     "ModelCheckpoint",
     "NormLog",
     "TensorBoard",
+    "WandB",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
-__all__ = ["ABSENT", "differences", "network_differences", "varying"]
+__all__ = ["ABSENT", "differences", "leaves", "network_differences", "varying"]
 
 INITIALIZERS = frozenset(["initializer", "bias_initializer"])
 """Parameters of layers that have no effect once there are values."""
@@ -74,3 +74,23 @@ def varying(values: Sequence[Any], place: str = "") -> Iterator[tuple[str, list[
         return
     for key, them in inner:
         yield from varying(them, f"{place}.{key}" if place else key)
+
+
+def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, value) of all that is neither a table nor a list.
+
+    A constant schedule is its number.
+
+    Examples
+    --------
+    >>> dict(leaves({"a": {"b": 1}, "c": [{"d": 2}], "e": {"name": "constant", "rate": 3}}))
+    {'a.b': 1, 'c.0.d': 2, 'e': 3}
+    """
+    if isinstance(value, dict) and value.get("name") == "constant" and "rate" in value:
+        value = value["rate"]
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from leaves(item, f"{place}.{key}" if place else str(key))
+    else:
+        yield place, value

@@ -34,6 +34,7 @@ __all__ = [
     "MissingPackageError",
     "ModelFileError",
     "SettingError",
+    "TrackerError",
     "UnknownCategoryWarning",
     "suggest",
 ]
@@ -204,6 +205,10 @@ class MissingPackageError(GpunnError, ImportError):
 
 class SettingError(GpunnError, AttributeError):
     """An attribute can't be set, or setting it would have no effect."""
+
+
+class TrackerError(GpunnError, RuntimeError):
+    """An experiment tracker can't begin a run, or go on with one."""
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:

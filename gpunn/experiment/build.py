@@ -30,6 +30,7 @@ from gpunn.training.dataset import DatasetBuilder, HeldOut, Subset
 from gpunn.training.history import History
 from gpunn.training.loop import TrainingLoop
 from gpunn.training.session import FitOptions
+from gpunn.training.trackers import Tracker
 from gpunn.transfer import WeightsReport
 
 __all__ = ["Experiment", "build", "evaluate_part", "make_trainer"]
@@ -239,6 +240,9 @@ def build(
     settle_monitors(description["training"], logs, directions(trainer.metrics))
     best = best_rule(description["training"], objects.callbacks, logs)
     callbacks = objects.callbacks
+    for callback in callbacks:
+        if isinstance(callback, Tracker):
+            callback.settings = description
     return Experiment(
         config, description, trainer, parts, training, validation, test, callbacks, best, start
     )

@@ -12,6 +12,7 @@ from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback, ModelCheckpoint
 from gpunn.training.logs import CSVLog, JSONLinesLog, TensorBoard, csv_line
 from gpunn.training.norms import NormLog
+from gpunn.training.trackers import WandB
 
 __all__ = ["FILES", "Removal", "csv_table", "listing", "place_callback_files", "require_run"]
 
@@ -37,7 +38,7 @@ FILES = {
 }
 """Every file of a run, with a word on each."""
 
-FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard)
+FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
 """Callbacks that write to a path of theirs."""
 
 
@@ -72,6 +73,8 @@ def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
         if isinstance(callback, ModelCheckpoint):
             # Once more for each file, when it is known what {epoch} stands for.
             callback.check_place = check
+        elif isinstance(callback, WandB):
+            pass  # what it keeps belongs to another program, and has another name each time
         elif (path := callback.path.resolve()).is_relative_to(folder.resolve()):
             logs.append(path)
     return logs

@@ -7,13 +7,13 @@ import operator
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gpunn.differences import varying
+from gpunn.differences import leaves, varying
 from gpunn.errors import ArgumentError, ConfigError, GpunnError
 from gpunn.experiment.files import CONFIG, HISTORY
 from gpunn.monitor import VALIDATION
@@ -85,26 +85,6 @@ class Run:
             if key in values:
                 return values[key]
         return self.settings.get(f"{key}.name")
-
-
-def leaves(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:
-    """Yield (path, value) of all that is neither a table nor a list.
-
-    A constant schedule is its number.
-
-    Examples
-    --------
-    >>> dict(leaves({"a": {"b": 1}, "c": [{"d": 2}], "e": {"name": "constant", "rate": 3}}))
-    {'a.b': 1, 'c.0.d': 2, 'e': 3}
-    """
-    if isinstance(value, dict) and value.get("name") == "constant" and "rate" in value:
-        value = value["rate"]
-    if isinstance(value, (dict, list)):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from leaves(item, f"{place}.{key}" if place else str(key))
-    else:
-        yield place, value
 
 
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:

@@ -42,6 +42,7 @@ class TrainerProtocol(Protocol):
     updates: int
     cursor: EpochCursor | None
     stop_reason: str
+    resumed: bool
     ranks: Ranks
     batch_norm: str
 

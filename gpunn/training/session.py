@@ -287,6 +287,7 @@ class TrainingSession:
         checkpoint = self.ranks.agreement.of_first(self._checkpoint(), "a checkpoint")
         if checkpoint is not None:
             states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
+        trainer.resumed = states is not None
         trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
         trainer.history.larger_is_better = trainer.larger_is_better
         if states is None:

@@ -103,6 +103,8 @@ class Trainer:
         Names of what each epoch's row of the history holds, from the beginning of `fit` on.
     stop_reason : str
         Set by a callback to end training after this epoch.
+    resumed : bool
+        Whether this call of `fit`, or the last one, goes on from a checkpoint (`resume_from`).
     policy : TrainingPolicy
         Decides on the order of rows, learning rates, when to stop, and what a divergence means.
 
@@ -193,6 +195,7 @@ class Trainer:
         self.history.larger_is_better = self.larger_is_better
         self.callbacks: list[Callback] = []
         self.log_names: list[str] = []
+        self.resumed = False
         self.progress = Progress()
         self.device_state = TrainingState(self.ranks)
         self.evaluator = Evaluator()
@@ -632,7 +635,8 @@ class Trainer:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         # An earlier release has pickled less.
-        vars(self).update({"batch_norm": "synchronized", "ranks": Ranks(), **state})
+        earlier = {"batch_norm": "synchronized", "ranks": Ranks(), "resumed": False}
+        vars(self).update({**earlier, **state})
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to go on exactly from here.

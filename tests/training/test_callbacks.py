@@ -354,8 +354,11 @@ def test_known_callbacks():
         "model_checkpoint",
         "norm_log",
         "json_lines_log",
+        "live_plot",
+        "mlflow",
         "csv_log",
         "tensorboard",
+        "wandb",
     }
 
 
