@@ -39,6 +39,22 @@ class Backend(Operations):
         The array-API namespace. Plain functions of it may be used anywhere.
     options : dict
         What `gpunn.get_backend` needs beside the name to give a backend like this one.
+
+    See Also
+    --------
+    gpunn.get_backend : Returns NumPy's or CuPy's, which have faster forms.
+
+    Examples
+    --------
+    The definitions on any namespace of the array-API standard:
+
+    >>> import array_api_compat.numpy as xp
+    >>> from gpunn.backends import Backend
+    >>> backend = Backend(xp)
+    >>> out = backend.zeros((2,), "float32")
+    >>> backend.rescale(xp.asarray([1.0, 2.0]), 10.0, 0.5, out)
+    >>> out.tolist()
+    [10.5, 20.5]
     """
 
     maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
@@ -74,7 +90,13 @@ class Backend(Operations):
     # ------------------------------------------------------------------ placement and transfer
 
     def describe(self) -> dict[str, str]:
-        """Return the backend's name, device and library versions, for a run's record."""
+        """Return the backend's name, device and library versions, for a run's record.
+
+        Returns
+        -------
+        dict of str to str
+            "backend", "device" and "library", and what else there is.
+        """
         version = getattr(self.xp, "__version__", "unknown")
         return {"backend": self.name, "device": str(self.device), "library": str(version)}
 
@@ -82,6 +104,11 @@ class Backend(Operations):
         """Return the algorithms that were chosen by measuring, in JSON types, or nothing.
 
         They change how results are rounded, so they are part of a training's state.
+
+        Returns
+        -------
+        dict of str to str
+            Here nothing.
         """
         return {}
 
@@ -90,64 +117,179 @@ class Backend(Operations):
 
         Logs a warning if it was on another device or with another release of a library, so that it
         is of no use here. A backend that measures nothing leaves it alone.
+
+        Parameters
+        ----------
+        algorithms : mapping of str to str
+            What `algorithms` returned.
         """
 
     def dtype(self, name: str) -> Any:
-        """Return the namespace's own object for a type's name, such as "float32"."""
+        """Return the namespace's own object for a type's name, such as "float32".
+
+        Parameters
+        ----------
+        name : str
+            Such as "float32".
+
+        Returns
+        -------
+        dtype
+            For functions of the namespace.
+        """
         return getattr(self.xp, name)
 
     def dtype_name(self, array: Array) -> str:
-        """Return the name of an array's type."""
+        """Return the name of an array's type.
+
+        Parameters
+        ----------
+        array : array
+            On the device.
+
+        Returns
+        -------
+        str
+            Such as "float32".
+        """
         return str(array.dtype).rpartition(".")[2]
 
     def zeros(self, shape: Shape, dtype: str) -> Array:
-        """Return a new array of zeros."""
+        """Return a new array of zeros.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Its shape.
+        dtype : str
+            The name of its type.
+
+        Returns
+        -------
+        array
+            On the device.
+        """
         return self.xp.zeros(shape, dtype=self.dtype(dtype), device=self.device)
 
     def from_host(self, array: HostArray, dtype: str | None = None) -> Array:
         """Return a host array on the device, converted to `dtype` if that is given.
 
         Where the device is the host and nothing needs converting, this may be the same memory.
+
+        Parameters
+        ----------
+        array : array
+            On the host.
+        dtype : str or None
+            The name of the type it is to have; None keeps its own.
+
+        Returns
+        -------
+        array
+            On the device.
         """
         host = np.asarray(array, dtype=dtype, order="C")
         return self.xp.asarray(host, device=self.device)
 
     def copy_from_host(self, array: HostArray, out: Array) -> None:
-        """Copy a host array into an array of the device, converting its type."""
+        """Copy a host array into an array of the device, converting its type.
+
+        Parameters
+        ----------
+        array : array
+            On the host.
+        out : array, of the same shape
+            On the device; changed in place.
+        """
         host = np.asarray(array, dtype=self.dtype_name(out))
         out[...] = self.xp.asarray(host, device=self.device)
 
     def stager(self) -> Stager:
-        """Return what moves chunks of host data to the device, one after the other."""
+        """Return what moves chunks of host data to the device, one after the other.
+
+        Returns
+        -------
+        Stager
+            For one data set.
+        """
         return Stager(self)
 
     def to_host(self, array: Array) -> np.ndarray:
-        """Return a copy of a device array as a NumPy array; waits for the device."""
+        """Return a copy of a device array as a NumPy array; waits for the device.
+
+        Parameters
+        ----------
+        array : array
+            On the device.
+
+        Returns
+        -------
+        ndarray
+            Of the same shape and type.
+        """
         return np.array(np.from_dlpack(array, device="cpu"), copy=True)
 
     def copy_to_host(self, array: Array, out: np.ndarray) -> None:
-        """Copy a device array into a NumPy array; waits for the device."""
+        """Copy a device array into a NumPy array; waits for the device.
+
+        Parameters
+        ----------
+        array : array
+            On the device.
+        out : ndarray, of the same shape
+            Changed in place.
+        """
         out[...] = self.to_host(array)
 
     def copy_to(self, array: Array, out: Array) -> None:
-        """Copy an array of the device into another one, converting its type."""
+        """Copy an array of the device into another one, converting its type.
+
+        Parameters
+        ----------
+        array : array
+            On the device.
+        out : array, of the same shape
+            On the device; changed in place.
+        """
         out[...] = array
 
     def overlap(self, first: Array, second: Array) -> bool:
-        """Return whether two arrays may share memory; True where that can't be said."""
+        """Return whether two arrays may share memory; True where that can't be said.
+
+        Parameters
+        ----------
+        first, second : array
+            On the device.
+
+        Returns
+        -------
+        bool
+            Here True.
+        """
         return True
 
     def synchronize(self) -> None:
         """Wait until the device has done everything asked of it."""
 
     def free_memory(self) -> int | None:
-        """Return the bytes free on a device with memory of its own, or None on the host's."""
+        """Return the bytes free on a device with memory of its own, or None on the host's.
+
+        Returns
+        -------
+        int or None
+            In bytes; here None.
+        """
         return None
 
     def device_errors(self) -> AbstractContextManager[None]:
         """Return a context in which what a device says of itself becomes an error of gpunn's.
 
         A lack of memory becomes a `DeviceMemoryError`, a device that has failed a `DeviceError`.
+
+        Returns
+        -------
+        context manager
+            Here one that does nothing.
         """
         return nullcontext()
 
@@ -155,7 +297,18 @@ class Backend(Operations):
         """Give memory that is kept for reuse back to the device, for other programs."""
 
     def nbytes(self, array: Array) -> int:
-        """Return the bytes of an array's elements."""
+        """Return the bytes of an array's elements.
+
+        Parameters
+        ----------
+        array : array
+            On the device.
+
+        Returns
+        -------
+        int
+            In bytes, without what lies between elements of a view.
+        """
         return int(array_api_compat.size(array) or 0) * np.dtype(self.dtype_name(array)).itemsize
 
     # ------------------------------------------------------------------------------ recording
@@ -166,6 +319,16 @@ class Backend(Operations):
         They are noted, not done: `operations` is called once, here. It must ask for nothing but
         operations of this backend; `call` is one that takes a function. What it computes by itself
         is done once, and never again.
+
+        Parameters
+        ----------
+        operations : function
+            Takes nothing; what it returns is not looked at.
+
+        Returns
+        -------
+        function
+            Takes how often they are to be done.
 
         Raises
         ------
@@ -178,6 +341,16 @@ class Backend(Operations):
         """Return a function that does the operations of a tape a number of times.
 
         Results are those of the operations done one after the other, but for rounding.
+
+        Parameters
+        ----------
+        tape : list of Operation
+            What was recorded.
+
+        Returns
+        -------
+        function
+            Takes how often they are to be done.
         """
 
         def repeat(times: int) -> None:
@@ -194,6 +367,18 @@ class Backend(Operations):
 
         The function must do the same each time, into the same arrays, as `recorded` has it. The
         array that it returns is overwritten by the next call.
+
+        Parameters
+        ----------
+        function : function
+            Takes an array, and returns one.
+        x : array
+            One such as it will be called with; its values do not matter.
+
+        Returns
+        -------
+        function
+            Takes an array, and returns one.
         """
         own, results = self.copy(x), list[Array]()
         run = self.recorded(lambda: results.append(function(own)))
@@ -209,6 +394,11 @@ class Backend(Operations):
         """Return a context for operations that are neither recorded nor within such ones.
 
         Threads take turns, and subnormal numbers may count as zero, as in recorded operations.
+
+        Returns
+        -------
+        context manager
+            To be entered by each thread.
         """
         return TURNS
 
@@ -217,5 +407,15 @@ class Backend(Operations):
 
         The gradient is computed from a scaled loss then (Micikevicius et al. 2018, "Mixed Precision
         Training", section 3.2).
+
+        Parameters
+        ----------
+        dtype : str
+            That of the network.
+
+        Returns
+        -------
+        bool
+            Here False.
         """
         return False

@@ -196,19 +196,46 @@ class Operations:
             cls._overridden = True
 
     def perform(self, one: Operation) -> None:
-        """Do an operation now."""
+        """Do an operation now.
+
+        Parameters
+        ----------
+        one : Operation
+            With its arguments.
+        """
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
         """Return whether an operation's definition is the one here, which forms are made for.
 
         So must be that of all its parts, if it is composite.
+
+        Parameters
+        ----------
+        one : Operation
+            With its arguments.
+
+        Returns
+        -------
+        bool
+            False if a subclass overrides it.
         """
         builtin = method_of(self, one) is vars(Operations)[one.name].definition
         return builtin and not (self._overridden and is_composite(self, one))
 
     def copy(self, array: Array) -> Array:
-        """Return a copy on the device."""
+        """Return a copy on the device.
+
+        Parameters
+        ----------
+        array : array
+            On the device.
+
+        Returns
+        -------
+        array
+            Of the same shape and type.
+        """
         return self.xp.asarray(array, copy=True)
 
     @operation
@@ -216,6 +243,11 @@ class Operations:
         """Call a function, which may do anything with the same arrays each time.
 
         So a class of the user's own has its place among the operations around it.
+
+        Parameters
+        ----------
+        function : function
+            Takes nothing; what it returns is not looked at.
         """
         function()
 
@@ -223,17 +255,41 @@ class Operations:
 
     @operation
     def fill(self, out: Array, value: float) -> None:
-        """Set out = value."""
+        """Set out = value.
+
+        Parameters
+        ----------
+        out : array
+            Changed in place.
+        value : float
+            Of a type that `out` can hold.
+        """
         out[...] = value
 
     @operation
     def assign(self, values: Array, out: Array) -> None:
-        """Set out = values, converted to the type of `out`; both of one shape."""
+        """Set out = values, converted to the type of `out`; both of one shape.
+
+        Parameters
+        ----------
+        values : array
+            Of any type.
+        out : array, shape of values
+            Changed in place.
+        """
         out[...] = self.xp.astype(values, out.dtype)
 
     @operation
     def increment(self, counter: Array, amount: int) -> None:
-        """Set counter = counter + amount, an array of int64 and shape (1,)."""
+        """Set counter = counter + amount.
+
+        Parameters
+        ----------
+        counter : array of int64, shape (1,)
+            Changed in place.
+        amount : int
+            May be negative.
+        """
         counter += amount
 
     @operation
@@ -243,14 +299,25 @@ class Operations:
         Parameters
         ----------
         table : array, shape (n,) or (n, columns)
+            What is looked up in.
         index : array of int64, shape (1,)
+            From 0 to n - 1.
         out : array, shape (1,) or (1, columns)
+            Changed in place.
         """
         out[...] = self.xp.take(table, index, axis=0)
 
     @operation
     def accumulate(self, values: Array, out: Array) -> None:
-        """Set out = out + values, both of one shape."""
+        """Set out = out + values, both of one shape.
+
+        Parameters
+        ----------
+        values : array
+            What is added.
+        out : array, shape of values
+            Changed in place.
+        """
         out += values
 
     @operation
@@ -260,10 +327,13 @@ class Operations:
         Parameters
         ----------
         source : array, shape (n, ...)
+            The rows to choose from.
         order : array of int64, shape (m,)
             Indices of rows of `source`.
         start : array of int64, shape (1,)
+            Where in `order` to begin.
         out : array, shape (rows, ...)
+            Changed in place.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -272,17 +342,43 @@ class Operations:
 
     @operation
     def sum(self, values: Array, out: Array) -> None:
-        """Set out, of shape (1,), to the sum of a vector of values."""
+        """Set out, of shape (1,), to the sum of a vector of values.
+
+        Parameters
+        ----------
+        values : array, shape (n,)
+            What is summed up.
+        out : array, shape (1,)
+            Changed in place.
+        """
         out[...] = self.xp.sum(values, keepdims=True)
 
     @operation
     def count_finite(self, loss_sum: Array, out: Array) -> None:
-        """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,)."""
+        """Set out = out + 1 if the running sum `loss_sum` is finite; both have shape (1,).
+
+        Parameters
+        ----------
+        loss_sum : array, shape (1,)
+            The running sum.
+        out : array, shape (1,)
+            Changed in place.
+        """
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
     @composite
     def count_pass(self, start: Array, rows: int, passes: Array) -> None:
-        """Set start = start + rows; passes = passes + 1. Both have shape (1,)."""
+        """Set start = start + rows; passes = passes + 1.
+
+        Parameters
+        ----------
+        start : array of int64, shape (1,)
+            Position in the epoch; changed in place.
+        rows : int
+            Of the batch.
+        passes : array of int64, shape (1,)
+            Changed in place.
+        """
         self.increment(start, rows)
         self.increment(passes, 1)
 
@@ -297,17 +393,24 @@ class Operations:
     ) -> None:
         """Gather the next rows of several arrays, and count them and the pass.
 
-        outs[k][i] = sources[k][order[start + i]], converted to the type of outs[k]; then
-        start = start + rows;  passes = passes + 1.
+        In this order, with rows converted to the type of their output::
+
+            outs[k][i] ← sources[k][order[start + i]]
+            start ← start + rows
+            passes ← passes + 1
 
         Parameters
         ----------
         sources : sequence of array, shapes (n, ...)
+            The rows to choose from.
         order : array of int64, shape (m,)
             Indices of rows of the sources.
-        start, passes : array of int64, shape (1,)
+        start : array of int64, shape (1,)
+            Where in `order` to begin; changed in place.
         outs : sequence of array, shapes (rows, ...)
-            One for each source.
+            One for each source; changed in place.
+        passes : array of int64, shape (1,)
+            Changed in place.
         """
         for source, out in zip(sources, outs, strict=True):
             self.gather_rows(source, order, start, out)
@@ -317,8 +420,18 @@ class Operations:
     def count_update(self, counters: UpdateCounters) -> None:
         """Look up the learning rate of an update, and count the update.
 
-        rate = rates[position];  position = position + 1;  updates = updates + 1;
-        weight_sum = weight_sum + weight;  finite_steps = finite_steps + 1 if loss_sum is finite.
+        In this order::
+
+            rate ← rates[position]
+            position ← position + 1
+            updates ← updates + 1
+            weight_sum ← weight_sum + weight
+            finite_steps ← finite_steps + 1, if loss_sum is finite
+
+        Parameters
+        ----------
+        counters : UpdateCounters
+            Changed in place.
         """
         rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = counters
         self.take(rates, position, rate)
@@ -344,8 +457,13 @@ class Operations:
         Parameters
         ----------
         a : array, shape (m, k), or (k, m) if it is transposed
+            The left operand.
         b : array, shape (k, n), or (n, k) if it is transposed
+            The right operand.
         out : array, shape (m, n)
+            Changed in place; neither of the operands.
+        transpose_a, transpose_b : bool
+            Whether that operand is transposed first.
         """
         left = a.T if transpose_a else a
         right = b.T if transpose_b else b
@@ -362,6 +480,7 @@ class Operations:
         z : array, shape (rows, ...)
             Overwritten if there is a bias.
         bias : array, shape of a row, or None
+            What is added to each row.
         out : array, shape (rows, ...)
             z itself where the activation allows that.
         """
@@ -387,6 +506,7 @@ class Operations:
         z, output, gradient : array, shape (rows, ...)
             What f was given, what it gave, and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of a row, or None
+            Changed in place; None is not computed.
         """
         gradient *= activation.derivative(self.xp, z, output)
         if bias_gradient is not None:
@@ -407,8 +527,11 @@ class Operations:
         Parameters
         ----------
         x : array, shape (rows, inputs)
+            The batch.
         weights : array, shape (inputs, units)
+            One column a unit.
         bias : array, shape (units,), or None
+            What is added to each row.
         activation : Activation
             f.
         z, out : array, shape (rows, units)
@@ -432,11 +555,25 @@ class Operations:
     ) -> None:
         """From dL/d(output) in `gradient`: dL/dz in its place, and the gradients of the others.
 
-        gradient = gradient * f'(z); bias_gradient = its sum over the rows;
-        weight_gradient = x.T @ gradient; input_gradient = gradient @ weights.T.
+        In this order::
 
-        Shapes are those of `dense`; each gradient has the shape of what it is of. Those that are
-        None are not computed.
+            gradient ← gradient * f'(z)
+            bias_gradient ← sum over rows of gradient
+            weight_gradient ← x^T gradient
+            input_gradient ← gradient weights^T
+
+        Parameters
+        ----------
+        x, weights : array
+            As for `dense`.
+        activation : Activation
+            f.
+        z, output : array, shape (rows, units)
+            What `dense` set.
+        gradient : array, shape (rows, units)
+            dL/d(output), which becomes dL/dz.
+        weight_gradient, bias_gradient, input_gradient : array or None
+            Each of the shape of what it is of, and changed in place; None is not computed.
         """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
@@ -457,14 +594,17 @@ class Operations:
         Parameters
         ----------
         x : array
+            The batch, or a part of it.
         rate : float, or array of x's type and shape (1,)
             In [0, 1).
         key : int
             32 bits that tell layers and seeds apart.
         passes : array of int64, shape (1,)
             Number of this forward pass, which counts modulo 2^32.
+        out : array, shape of x
+            Changed in place.
         first : int
-            The number of x's first element, where x is a part of the batch's.
+            The number of x's first element, where x is a part of the batch's; else 0.
         """
         xp = self.xp
         size = int(array_api_compat.size(x) or 0)
@@ -481,12 +621,32 @@ class Operations:
 
     @operation
     def rescale(self, x: Array, scale: float, offset: float, out: Array) -> None:
-        """Set out = scale * x + offset, computed in the type of `out`; x may be of another one."""
+        """Set out = scale * x + offset, computed in the type of `out`.
+
+        Parameters
+        ----------
+        x : array
+            Of any real type.
+        scale, offset : float
+            By what it is multiplied, and what is added.
+        out : array, shape of x
+            Changed in place; may be x.
+        """
         out[...] = self.xp.astype(x, out.dtype) * scale + offset
 
     @operation
     def standardize(self, x: Array, mean: Array, std: Array, out: Array) -> None:
-        """Set out = (x - mean) / std; x and out are (rows, features), mean and std (features,)."""
+        """Set out = (x - mean) / std.
+
+        Parameters
+        ----------
+        x : array, shape (rows, features)
+            The batch.
+        mean, std : array, shape (features,)
+            Of each feature; no std is 0.
+        out : array, shape (rows, features)
+            Changed in place; may be x.
+        """
         out[...] = x
         out -= mean
         out /= std
@@ -505,9 +665,14 @@ class Operations:
 
         Parameters
         ----------
-        x, out : array, shape (rows, features)
+        x : array, shape (rows, features)
+            The batch.
         mean, std : array, shape (features,)
+            Of each feature.
         least, largest : array, shape (features,), or None for both
+            Bounds of each feature.
+        out : array, shape (rows, features)
+            Changed in place.
         """
         xp = self.xp
         y = x * std + mean
@@ -522,10 +687,12 @@ class Operations:
         Parameters
         ----------
         x : array, shape (rows, members, outputs)
+            The members' outputs.
         of : {"identity", "softmax", "sigmoid"}
             "identity": out = mean of x over the members. With "softmax" and "sigmoid" x and out are
             logits, and it is the probabilities that the mean is taken of.
         out : array, shape (rows, outputs)
+            Changed in place.
         """
         xp = self.xp
         if of == "identity":
@@ -553,11 +720,16 @@ class Operations:
 
         Parameters
         ----------
-        x, out : array, shape (rows, features)
+        x : array, shape (rows, features)
+            The batch.
         mean, variance : array, shape (features,)
+            Of each feature.
         epsilon : float
+            Positive.
         scale, shift : array, shape (features,), or None
             None for both: out = (x - mean) / sqrt(variance + epsilon).
+        out : array, shape (rows, features)
+            Changed in place.
         """
         y = (x - mean) / self.xp.sqrt(variance + epsilon)
         out[...] = y if scale is None or shift is None else scale * y + shift
@@ -578,14 +750,31 @@ class Operations:
     ) -> None:
         """Normalize each column by its own mean and variance, and update the running averages.
 
-        inverse_std = 1 / sqrt(variance + epsilon); normalized = (x - mean) * inverse_std;
-        out = scale * normalized + shift; running = momentum * running + (1 - momentum) * current.
+        In this order::
+
+            inverse_std ← 1 / sqrt(variance + epsilon)
+            normalized ← (x - mean) * inverse_std
+            out ← scale * normalized + shift
+            running ← momentum * running + (1 - momentum) * current
 
         Parameters
         ----------
-        x, normalized, out : array, shape (rows, features)
-        scale, shift, running_mean, running_variance, inverse_std : array, shape (features,)
-        momentum, epsilon : float
+        x : array, shape (rows, features)
+            The batch.
+        scale, shift : array, shape (features,)
+            What the normalized values are multiplied by, and what is added.
+        running_mean, running_variance : array, shape (features,)
+            Changed in place.
+        momentum : float
+            In [0, 1]: the weight of the old averages.
+        epsilon : float
+            Positive.
+        normalized : array, shape (rows, features)
+            Changed in place.
+        inverse_std : array, shape (features,)
+            Changed in place.
+        out : array, shape (rows, features)
+            Changed in place.
         """
         xp = self.xp
         mean = xp.mean(x, axis=0)
@@ -609,9 +798,22 @@ class Operations:
     ) -> None:
         """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
 
-        With g = dL/dy and n = normalized:
-        dL/dx = scale * inverse_std * (g - mean(g) - n * mean(g * n)), the means over rows.
-        Shapes are those of `batch_norm`; each gradient has the shape of what it is of.
+        With g = dL/dy, n = normalized, and means over the rows::
+
+            dL/dscale = sum over rows of g * n
+            dL/dshift = sum over rows of g
+            dL/dx = scale * inverse_std * (g - mean(g) - n * mean(g * n))
+
+        Parameters
+        ----------
+        gradient : array, shape (rows, features)
+            dL/dy, which becomes dL/dx.
+        normalized, inverse_std : array
+            What `batch_norm` set.
+        scale : array, shape (features,)
+            As for `batch_norm`.
+        scale_gradient, shift_gradient : array, shape (features,)
+            Changed in place.
         """
         xp, rows = self.xp, gradient.shape[0]
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -626,7 +828,9 @@ class Operations:
         Parameters
         ----------
         x : array, shape (rows, features)
+            The batch, at least one row.
         out : array, shape (1 + 2 features,)
+            Changed in place.
         """
         xp, features = self.xp, x.shape[1]
         mean = xp.mean(x, axis=0)
@@ -646,7 +850,9 @@ class Operations:
         Parameters
         ----------
         parts : array, shape (parts, 1 + 2 features)
+            One row a part.
         mean, variance : array, shape (features,)
+            Changed in place.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -658,7 +864,17 @@ class Operations:
 
     @operation
     def running_average(self, current: Array, momentum: float, out: Array) -> None:
-        """Set out = momentum * out + (1 - momentum) * current."""
+        """Set out = momentum * out + (1 - momentum) * current.
+
+        Parameters
+        ----------
+        current : array
+            The new values.
+        momentum : float
+            In [0, 1]: the weight of the old average.
+        out : array, shape of current
+            Changed in place.
+        """
         out[...] = momentum * out + (1 - momentum) * current
 
     @operation
@@ -674,7 +890,21 @@ class Operations:
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Do as `batch_norm`, with given means and variances, and without running averages."""
+        """Do as `batch_norm`, with given means and variances, and without running averages.
+
+        Parameters
+        ----------
+        x : array, shape (rows, features)
+            The batch.
+        mean, variance : array, shape (features,)
+            Of each feature.
+        scale, shift : array, shape (features,)
+            As for `batch_norm`.
+        epsilon : float
+            Positive.
+        normalized, inverse_std, out : array
+            As for `batch_norm`; changed in place.
+        """
         inverse_std[...] = 1 / self.xp.sqrt(variance + epsilon)
         normalized[...] = (x - mean) * inverse_std
         out[...] = scale * normalized + shift
@@ -688,7 +918,9 @@ class Operations:
         Parameters
         ----------
         gradient, normalized : array, shape (rows, features)
+            dL/dy, and what `batch_norm` set.
         scale_gradient, shift_gradient : array, shape (features,)
+            Changed in place.
         """
         scale_gradient[...] = self.xp.sum(gradient * normalized, axis=0)
         shift_gradient[...] = self.xp.sum(gradient, axis=0)
@@ -708,7 +940,9 @@ class Operations:
         Parameters
         ----------
         gradient, normalized : array, shape (rows, features)
+            dL/dy, which becomes dL/dx, and what `batch_norm` set.
         inverse_std, scale : array, shape (features,)
+            As for `batch_norm_gradient`.
         sums : array, shape (2 features,)
             sum(g * n), and then sum(g), over all rows.
         counts : array, shape (parts,)
@@ -733,10 +967,18 @@ class Operations:
 
         Parameters
         ----------
-        x, normalized, out : array, shape (rows, features)
+        x : array, shape (rows, features)
+            The batch.
         scale, shift : array, shape (features,)
+            What the normalized values are multiplied by, and what is added.
         epsilon : float
+            Positive.
+        normalized : array, shape (rows, features)
+            Changed in place.
         inverse_std : array, shape (rows, 1)
+            Changed in place.
+        out : array, shape (rows, features)
+            Changed in place.
         """
         xp = self.xp
         centred = x - xp.mean(x, axis=1, keepdims=True)
@@ -757,9 +999,22 @@ class Operations:
     ) -> None:
         """From dL/dy in `gradient`: dL/dscale, dL/dshift and, in its place, dL/dx.
 
-        With h = scale * dL/dy and n = normalized:
-        dL/dx = inverse_std * (h - mean(h) - n * mean(h * n)), the means over each row.
-        Shapes are those of `layer_norm`; each gradient has the shape of what it is of.
+        With h = scale * dL/dy, n = normalized, and means over each row::
+
+            dL/dscale = sum over rows of dL/dy * n
+            dL/dshift = sum over rows of dL/dy
+            dL/dx = inverse_std * (h - mean(h) - n * mean(h * n))
+
+        Parameters
+        ----------
+        gradient : array, shape (rows, features)
+            dL/dy, which becomes dL/dx.
+        normalized, inverse_std : array
+            What `layer_norm` set.
+        scale : array, shape (features,)
+            As for `layer_norm`.
+        scale_gradient, shift_gradient : array, shape (features,)
+            Changed in place.
         """
         xp = self.xp
         scale_gradient[...] = xp.sum(gradient * normalized, axis=0)
@@ -780,8 +1035,15 @@ class Operations:
         Parameters
         ----------
         source : array, shape (rows, at least first + columns)
+            Where they are.
+        first : int
+            The first column to copy.
         out : array, shape (rows, at least out_first + columns)
             Its other columns stay as they are.
+        out_first : int
+            Where the first one goes.
+        columns : int
+            How many there are.
         """
         out[:, out_first : out_first + columns] = source[:, first : first + columns]
 
@@ -811,6 +1073,7 @@ class Operations:
             What an output is if the row has another category, this category, and, where two share
             an output, the second one.
         out : array, shape (rows, outputs)
+            Changed in place.
         """
         xp, stop = self.xp, 0
         for column, size in enumerate(sizes):
@@ -836,7 +1099,9 @@ class Operations:
         sizes : sequence of int
             How many codes each column has.
         table : array, shape (sum of sizes, dimension)
+            All columns' tables, one below the other.
         out : array, shape (rows, columns * dimension)
+            Changed in place.
         """
         xp, dimension, first = self.xp, table.shape[1], 0
         for column, size in enumerate(sizes):
@@ -852,8 +1117,16 @@ class Operations:
     ) -> None:
         """Set each row of the table's gradient to the sum of the gradients of its uses.
 
-        The sum is in the order of the rows, or another that is always the same. Shapes are those of
-        `embed`; each gradient has the shape of what it is of.
+        The sum is in the order of the rows, or another that is always the same.
+
+        Parameters
+        ----------
+        codes, sizes : array, sequence of int
+            As for `embed`.
+        gradient : array, shape (rows, columns * dimension)
+            That of the output of `embed`.
+        table_gradient : array, shape (sum of sizes, dimension)
+            Changed in place.
         """
         xp, dimension, stop = self.xp, table_gradient.shape[1], 0
         for column, size in enumerate(sizes):
@@ -874,6 +1147,7 @@ class Operations:
         x : array, shape (rows, members, features) or (rows, 1, features)
             With 1, all members take the same row.
         factors : array, shape (members, features)
+            Of each member and feature.
         out : array, shape (rows, members, features)
             May be x.
         """
@@ -890,11 +1164,22 @@ class Operations:
     ) -> None:
         """Set the gradients of `scale` from that of its output.
 
-        factors_gradient = sum over the rows of gradient * x;
-        input_gradient = gradient * factors, summed over the members if they take the same row.
+        The input gradient is summed over the members if they take the same row::
 
-        Shapes are those of `scale`; each gradient has the shape of what it is of. The gradient of
-        an input for each member may be the memory of `gradient`.
+            factors_gradient ← sum over rows of gradient * x
+            input_gradient ← gradient * factors
+
+        Parameters
+        ----------
+        x, factors : array
+            As for `scale`.
+        gradient : array, shape (rows, members, features)
+            That of the output of `scale`.
+        factors_gradient : array, shape (members, features)
+            Changed in place.
+        input_gradient : array, shape of x, or None
+            Changed in place; of an input for each member it may be the memory of `gradient`. None
+            is not computed.
         """
         xp = self.xp
         factors_gradient[...] = xp.sum(gradient * x, axis=0)
@@ -913,8 +1198,12 @@ class Operations:
         ----------
         activation : Activation
             f.
-        x, out : array, shape (rows, ...)
+        x : array, shape (rows, ...)
+            The batch.
         alpha : array, shape of a row
+            How much of f each feature gets.
+        out : array, shape (rows, ...)
+            Changed in place.
         """
         out[...] = x + alpha * (activation.value(self.xp, x) - x)
 
@@ -929,10 +1218,19 @@ class Operations:
     ) -> None:
         """From dL/dout in `gradient`: dL/dalpha and, in its place, dL/dx.
 
-        alpha_gradient = sum over the rows of gradient * (f(x) - x);
-        gradient = gradient * (1 + alpha * (f'(x) - 1)).
+        In this order::
 
-        Shapes are those of `parametric_activate`; each gradient has the shape of what it is of.
+            alpha_gradient ← sum over rows of gradient * (f(x) - x)
+            gradient ← gradient * (1 + alpha * (f'(x) - 1))
+
+        Parameters
+        ----------
+        activation, x, alpha : Activation, array, array
+            As for `parametric_activate`.
+        gradient : array, shape (rows, ...)
+            dL/dout, which becomes dL/dx.
+        alpha_gradient : array, shape of a row
+            Changed in place.
         """
         xp = self.xp
         value = activation.value(xp, x)
@@ -949,9 +1247,13 @@ class Operations:
         Parameters
         ----------
         x : array, shape (rows, columns)
+            The batch.
         frequencies : array, shape (columns, waves)
+            Of each column, in turns for a unit of x.
         phases : array, shape (columns, waves), or None
+            In radians.
         out : array, shape (rows, columns, waves), without phases (rows, columns, 2 * waves)
+            Changed in place.
         """
         xp, waves = self.xp, frequencies.shape[1]
         angle = x[:, :, None] * (2 * math.pi * frequencies)
@@ -974,11 +1276,20 @@ class Operations:
     ) -> None:
         """Set the gradients of `periodic` from that of its output.
 
-        With s[i, c, k] = dL/d(angle), where the angle is what cosine and sine are taken of:
-        phases_gradient = sum_i s[i];  frequencies_gradient = 2 pi sum_i s[i] x[i];
-        input_gradient = 2 pi sum_k frequencies[:, k] s[:, :, k].
+        With s[i, c, k] = dL/d(angle), where the angle is what cosine and sine are taken of::
 
-        Shapes are those of `periodic`; each gradient has the shape of what it is of.
+            phases_gradient ← sum_i s[i]
+            frequencies_gradient ← 2 pi sum_i s[i] x[i]
+            input_gradient ← 2 pi sum_k frequencies[:, k] s[:, :, k]
+
+        Parameters
+        ----------
+        x, frequencies, phases : array, array, array or None
+            As for `periodic`.
+        gradient : array, shape of the output of periodic
+            dL/dout.
+        frequencies_gradient, phases_gradient, input_gradient : array, array or None, array or None
+            Each of the shape of what it is of, and changed in place; None is not computed.
         """
         xp, waves = self.xp, frequencies.shape[1]
         turns = 2 * math.pi
@@ -1003,8 +1314,11 @@ class Operations:
         Parameters
         ----------
         x : array, shape (rows, columns)
+            The batch.
         starts, slopes, lowest, highest : array, shape (columns, bins)
+            Of each bin of each column.
         out : array, shape (rows, columns, bins)
+            Changed in place.
         """
         line = slopes * (x[:, :, None] - starts)
         out[...] = self.xp.minimum(self.xp.maximum(line, lowest), highest)
@@ -1022,7 +1336,14 @@ class Operations:
     ) -> None:
         """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t] within the limits.
 
-        Shapes are those of `piecewise_linear`; each gradient has the shape of what it is of.
+        Parameters
+        ----------
+        x, starts, slopes, lowest, highest : array
+            As for `piecewise_linear`.
+        gradient : array, shape (rows, columns, bins)
+            dL/dout.
+        input_gradient : array, shape (rows, columns)
+            Changed in place.
         """
         xp = self.xp
         line = slopes * (x[:, :, None] - starts)
@@ -1047,10 +1368,14 @@ class Operations:
 
         Parameters
         ----------
-        a : array, shape (rows, groups, k), or (rows, groups, m) if it is transposed
-        b : array, shape (groups, k, n), or (groups, n, k) if it is transposed, or (rows, groups, n)
-            if a is transposed
-        out : array, shape (rows, groups, n), or (groups, m, n) if a is transposed
+        a : array, shape (rows, groups, k)
+            (rows, groups, m) if it is transposed.
+        b : array, shape (groups, k, n)
+            (groups, n, k) if it is transposed, or (rows, groups, n) if a is transposed.
+        out : array, shape (rows, groups, n)
+            (groups, m, n) if a is transposed. Changed in place.
+        transpose_a, transpose_b : bool
+            Whether that operand is transposed first; not both.
         """
         xp = self.xp
         if transpose_a:
@@ -1076,8 +1401,11 @@ class Operations:
         Parameters
         ----------
         x : array, shape (rows, groups, inputs)
+            The batch.
         weights : array, shape (groups, inputs, units)
+            One matrix a group.
         bias : array, shape (groups, units), or None
+            What is added to each row.
         activation : Activation
             f.
         z, out : array, shape (rows, groups, units)
@@ -1099,7 +1427,21 @@ class Operations:
         bias_gradient: Array | None,
         input_gradient: Array | None,
     ) -> None:
-        """Do as `dense_gradient` for `group_dense`, whose shapes these are."""
+        """Do as `dense_gradient` for `group_dense`.
+
+        Parameters
+        ----------
+        x, weights : array
+            As for `group_dense`.
+        activation : Activation
+            f.
+        z, output : array, shape (rows, groups, units)
+            What `group_dense` set.
+        gradient : array, shape (rows, groups, units)
+            dL/d(output), which becomes dL/dz.
+        weight_gradient, bias_gradient, input_gradient : array or None
+            Each of the shape of what it is of, and changed in place; None is not computed.
+        """
         self.activation_gradient(activation, z, output, gradient, bias_gradient)
         if weight_gradient is not None:
             self.group_matmul(x, gradient, weight_gradient, transpose_a=True)
@@ -1121,19 +1463,27 @@ class Operations:
     ) -> None:
         """Add the weighted loss of a batch to `loss_sum`, and give its gradient.
 
-        loss_sum = loss_sum + sum_i w_i l_i;
-        gradient[i, j] = w_i / normalizer * dl_i / dp_ij, and 0 if the normalizer is 0.
+        The gradient is 0 if the normalizer is 0::
+
+            loss_sum ← loss_sum + sum_i w_i l_i
+            gradient[i, j] ← w_i / normalizer * dl_i/dp_ij
 
         Parameters
         ----------
+        loss : Loss
+            Which one.
         predictions : array, shape (rows, outputs)
+            The network's outputs.
         targets : array, shape (rows,) of int64 or (rows, outputs)
+            As the loss takes them.
         weights : array, shape (rows,)
+            Sample weights.
         normalizer : array, shape (1,)
             Sum of the weights that the update is averaged over.
         gradient : array, shape (rows, outputs), or None
             None where only the loss is wanted.
         loss_sum : array, shape (1,)
+            Changed in place.
 
         Raises
         ------
@@ -1158,7 +1508,16 @@ class Operations:
     ) -> None:
         """Set summary = summary combined with that of this batch.
 
-        Shapes are those of `loss`; the summary is a vector of the metric's `size`.
+        Both are vectors of the metric's `size`.
+
+        Parameters
+        ----------
+        metric : Metric
+            Which one.
+        predictions, targets, weights : array
+            As for `loss`.
+        summary : array, shape (metric.size(outputs),)
+            Changed in place.
 
         Raises
         ------
@@ -1173,7 +1532,15 @@ class Operations:
 
     @operation
     def clip(self, gradients: Array, max_norm: float) -> None:
-        """Set gradients = gradients * min(1, max_norm / ||gradients||), a vector of all of them."""
+        """Set gradients = gradients * min(1, max_norm / ||gradients||).
+
+        Parameters
+        ----------
+        gradients : array, shape (parameters,)
+            All of them; changed in place.
+        max_norm : float
+            Positive.
+        """
         xp = self.xp
         norm = xp.sqrt(xp.sum(gradients * gradients, keepdims=True))
         limit = xp.full_like(norm, max_norm)
@@ -1181,7 +1548,15 @@ class Operations:
 
     @operation
     def sum_of_squares(self, values: Array, out: Array) -> None:
-        """Set out, of shape (1,), to the sum of the squares of a vector of values."""
+        """Set out, of shape (1,), to the sum of the squares of a vector of values.
+
+        Parameters
+        ----------
+        values : array, shape (n,)
+            What is squared.
+        out : array, shape (1,)
+            Changed in place.
+        """
         out[...] = self.xp.sum(values * values, keepdims=True)
 
     @operation
@@ -1191,8 +1566,11 @@ class Operations:
         Parameters
         ----------
         gradients : array, shape (length,)
+            A part of them; changed in place.
         squares : array, shape (parts,)
             The sum of squares of each part of the gradients; these are added up in order.
+        max_norm : float
+            Positive.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1207,13 +1585,21 @@ class Operations:
     ) -> None:
         """Add a penalty to a sum of losses, and its gradient to theirs.
 
-        loss_sum = loss_sum + strength / 2 * ||values||^2;
-        gradients = gradients + strength / weight * values, and unchanged if the weight is 0.
+        The gradients stay unchanged if the weight is 0::
+
+            loss_sum ← loss_sum + strength / 2 * ||values||^2
+            gradients ← gradients + strength / weight * values
 
         Parameters
         ----------
+        values, gradients : array, shape (length,)
+            The parameters that the penalty is of, and their gradients, which are changed in place.
         weight : array, shape (1,)
             Sum of the weights that the losses are averaged over.
+        strength : float
+            At least 0.
+        loss_sum : array, shape (1,)
+            Changed in place.
         """
         xp = self.xp
         loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
@@ -1235,7 +1621,9 @@ class Operations:
         optimizer : Optimizer
             Its `weight_decay` may be an array of shape (1,), which a schedule moves.
         trained : Trained
+            Changed in place, but for the gradients.
         learning_rate : array, shape (1,)
+            Without the segments' factors.
         step : array of int64, shape (1,)
             Number of the update, from 1.
         """
@@ -1253,7 +1641,17 @@ class Operations:
     def counted_update(
         self, counters: UpdateCounters, optimizer: Optimizer, trained: Trained
     ) -> None:
-        """Do as `count_update`, then as `update` with its rate and number of updates."""
+        """Do as `count_update`, then as `update` with its rate and number of updates.
+
+        Parameters
+        ----------
+        counters : UpdateCounters
+            As for `count_update`.
+        optimizer : Optimizer
+            As for `update`.
+        trained : Trained
+            As for `update`.
+        """
         self.count_update(counters)
         self.update(optimizer, trained, counters.rate, counters.updates)
 
@@ -1261,9 +1659,20 @@ class Operations:
 
     @operation
     def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
-        """Set normalizer = weight / scale; finite = 1. All have shape (1,).
+        """Set normalizer = weight / scale; finite = 1.
 
         Over this normalizer, `loss` gives `scale` times the gradient that it gives over `weight`.
+
+        Parameters
+        ----------
+        weight : array, shape (1,)
+            Sum of the weights that the losses are averaged over.
+        scale : array, shape (1,)
+            The loss scale.
+        normalizer : array, shape (1,)
+            Changed in place.
+        finite : array of int64, shape (1,)
+            Changed in place.
         """
         normalizer[...] = weight / scale
         self.fill(finite, 1)
@@ -1278,8 +1687,11 @@ class Operations:
         Parameters
         ----------
         gradients : array, shape (parameters,)
+            All of them; changed in place.
         scale : array, shape (1,)
+            The loss scale.
         finite : array of int64, shape (1,)
+            Changed in place.
         """
         xp = self.xp
         gradients /= scale
@@ -1296,7 +1708,15 @@ class Operations:
         learning_rate: Array,
         step: Array,
     ) -> None:
-        """Do as `update` where finite = 1; change nothing where finite = 0."""
+        """Do as `update` where finite = 1; change nothing where finite = 0.
+
+        Parameters
+        ----------
+        finite : array of int64, shape (1,)
+            What `unscale` left.
+        optimizer, trained, learning_rate, step : Optimizer, Trained, array, array
+            As for `update`.
+        """
         xp, done = self.xp, finite > 0
         changed = [trained.values, *trained.slots.values()]
         before = [self.copy(array) for array in changed]
@@ -1323,10 +1743,18 @@ class Operations:
 
         Parameters
         ----------
-        finite, good_updates : array of int64
-        scale : array
-        updates : array of int64
-            Number of updates, this one counted already.
+        finite : array of int64, shape (1,)
+            What `unscale` left.
+        scale : array, shape (1,)
+            The loss scale; changed in place.
+        good_updates : array of int64, shape (1,)
+            How many updates in a row were done; changed in place.
+        updates : array of int64, shape (1,)
+            Number of updates, this one counted already; changed in place.
+        interval : int
+            After how many good updates the scale is doubled.
+        smallest, largest : float
+            Limits of the scale.
         """
         xp = self.xp
         good = finite * (good_updates + 1)

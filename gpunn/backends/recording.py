@@ -94,6 +94,30 @@ def operation(method: F) -> F:
     """Declare a method of a backend an operation; its body is the definition.
 
     A call of it goes to the tape while this thread records one, and to `Backend.perform` else.
+
+    Parameters
+    ----------
+    method : function
+        The definition: it writes into arrays that it is given, and returns nothing.
+
+    Returns
+    -------
+    function
+        The method to be called.
+
+    Examples
+    --------
+    >>> import array_api_compat.numpy as xp
+    >>> from gpunn.backends import Backend, operation
+    >>> class Doubling(Backend):
+    ...     @operation
+    ...     def double(self, values):
+    ...         values *= 2
+    >>> backend, values = Doubling(xp), xp.asarray([1.0, 2.0])
+    >>> twice = backend.recorded(lambda: backend.double(values))
+    >>> twice(2)
+    >>> values.tolist()
+    [4.0, 8.0]
     """
     name = method.__name__
 

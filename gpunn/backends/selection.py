@@ -29,6 +29,24 @@ def choose_backend(argument: str | None = None, configured: str | None = None) -
 
     An argument (or command-line option) comes before the variable GPUNN_BACKEND, that before a
     configuration's key, and that before "auto".
+
+    Parameters
+    ----------
+    argument : str or None
+        The name that was given as an argument or option.
+    configured : str or None
+        The name in a configuration.
+
+    Returns
+    -------
+    str
+        Such as "cupy:1"; it is not checked.
+
+    Examples
+    --------
+    >>> from gpunn.backends import choose_backend
+    >>> choose_backend("cupy", configured="numpy")
+    'cupy'
     """
     return _chosen(argument, configured)[0]
 
@@ -125,7 +143,20 @@ def get_backend(
 
 
 def made_again(name: str, options: Mapping[str, Any]) -> Backend:
-    """Return the backend of this name with these options, as one that was pickled had them."""
+    """Return the backend of this name with these options, as one that was pickled had them.
+
+    Parameters
+    ----------
+    name : str
+        As `get_backend` takes it.
+    options : mapping
+        Its further arguments.
+
+    Returns
+    -------
+    Backend
+        A new one.
+    """
     return get_backend(name, **options)
 
 
