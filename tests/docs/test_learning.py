@@ -524,6 +524,15 @@ def test_in_the_site_it_links_to_the_tutorials_sections(browser, recorder, folde
     assert numbers == [[section[0]] for section in sections]
 
 
+def test_without_a_recording_it_says_what_to_do(browser, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "learning")
+    (tmp_path / "learning" / "recording.js").unlink()
+    page = browser.new_page()
+    page.goto((tmp_path / "learning" / "index.html").as_uri())
+    assert page.get_by_text("scripts/docs/record_learning.py").is_visible()
+    page.close()
+
+
 def test_both_languages_have_all_words(browser, folder):
     with visit(browser, folder) as page:
         words = page.evaluate("WORDS")
