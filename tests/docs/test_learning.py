@@ -403,6 +403,33 @@ def test_by_keyboard_alone(browser, folder):
         assert where(page) == "Step 1 of 120, epoch 1: Forward"
 
 
+def chosen(page) -> list:
+    """Return the sample, neuron and input that are looked at."""
+    return page.evaluate("[state.sample, state.neuron, state.input]")
+
+
+def test_by_mouse(browser, folder):
+    with visit(browser, folder, "index.html") as page:
+        page.locator("#plane [data-sample='4']").click()
+        page.locator("#network .edges path").nth(9).dispatch_event("click")
+        assert chosen(page) == [4, 4, 1]
+        page.locator("#forward tr[data-input='2']").click()
+        assert chosen(page) == [4, 4, 2]
+        page.locator("[data-neuron='6']").click()
+        assert chosen(page) == [4, 6, 4]  # the weight of the neuron that one comes from
+        shade = "document.querySelector('#plane canvas').toDataURL()"
+        before = page.evaluate(shade)
+        page.locator("[data-neuron='1']").click()
+        page.locator("#colour button[value=neuron]").click()
+        assert page.evaluate(shade) != before
+        page.locator("#data button[value=digits]").click()
+        page.locator("#forward .pictures [data-pixel='35']").nth(1).click()
+        assert chosen(page)[2] == 35
+        page.locator("#network .input [data-pixel='20']").click()
+        assert chosen(page)[2] == 20
+        assert page.locator("#weight").input_value() == "20"
+
+
 def test_running(browser, folder):
     with visit(browser, folder) as page:
         page.clock.install()
