@@ -71,6 +71,18 @@ def test_groups_of_columns_stand_side_by_side(groups):
         assert outer[1] < inner[1] < inner[3] < outer[3] < last[1]
 
 
+def test_frozen_layers(groups):
+    model = network(groups, layers.Dense(4, trainable=False), layers.Dense(2))
+    plain = model.plot().svg
+    assert texts(model.plot()).count("48 parameters, frozen") == 1
+    groups.trainable = False
+    shown = texts(model.plot())
+    for text in ("80 parameters, frozen", "28 parameters, frozen", "silu · 16 parameters, frozen"):
+        assert text in shown
+    assert "10 parameters" in shown
+    assert model.plot().svg.count("#e6eefc") == 1 < plain.count("#e6eefc")
+
+
 def test_members_stand_behind_one_another():
     model = network(
         layers.Members(32), layers.MemberDense(4), layers.Dropout(0.5), layers.MeanOverMembers()

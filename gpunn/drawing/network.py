@@ -10,7 +10,7 @@ from gpunn.drawing.svg import INK, MUTED, PAGE, Canvas, Drawing
 __all__ = ["MOST", "Block", "Branch", "network_drawing"]
 
 FILL = {True: "#e6eefc", False: "#f1f3f6"}
-"""Colour of a layer with parameters, and of another."""
+"""Colour of a layer with parameters that are trained, and of another."""
 
 MOST = 40
 """Layers in sequence that are drawn; of more, the first and the last."""
@@ -39,6 +39,8 @@ class Block:
         Of a row of its output; empty if not known.
     parameters : int
         How many there are.
+    frozen : bool
+        Whether none of them is trained.
     members : int
         How many members it computes side by side, if it does.
     after_loss : bool
@@ -50,6 +52,7 @@ class Block:
     detail: str = ""
     shape: str = ""
     parameters: int = 0
+    frozen: bool = False
     members: int = 0
     after_loss: bool = False
     branches: Sequence[Branch] = ()
@@ -115,6 +118,7 @@ def drawn_branches(block: Block) -> list[Branch]:
 def words(block: Block) -> tuple[str, str]:
     """Return the two lines in a layer's box."""
     count = f"{block.parameters:,} parameters" if block.parameters else ""
+    count += ", frozen" if block.frozen else ""
     members = f"{block.members} members" if block.members else ""
     return block.label, " · ".join(part for part in (block.detail, members, count) if part)
 
@@ -170,10 +174,10 @@ def draw_sequence(
 def draw_block(canvas: Canvas, block: Block, x: float, y: float, width: float) -> None:
     """Draw a layer, with the layers within it."""
     height = block_height(block)
-    learned = block.parameters > 0
+    trained = block.parameters > 0 and not block.frozen
     for offset in (STACK, STACK / 2) if block.members else ():  # members lie behind one another
-        canvas.box(x + offset, y - offset, width, height, FILL[learned])
-    fill = PAGE if block.branches else FILL[learned]
+        canvas.box(x + offset, y - offset, width, height, FILL[trained])
+    fill = PAGE if block.branches else FILL[trained]
     canvas.box(x, y, width, height, fill, dashed=block.after_loss)
     label, detail = words(block)
     centre = x + width / 2

@@ -17,21 +17,27 @@ from gpunn.typing import Shape
 __all__ = ["outline"]
 
 
-def outline(labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape) -> list[Block]:
-    """Return what is drawn of layers in sequence."""
+def outline(
+    labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape, frozen: bool = False
+) -> list[Block]:
+    """Return what is drawn of layers in sequence, which may be within one that is frozen."""
     blocks, shape, members = [], input_shape, 0
     for label, layer in zip(labels, layers, strict=True):
-        count = sum(math.prod(spec.shape) for spec in layer.declared(shape) if spec.learned)
-        inside = branches(layer, shape)
+        learned = [spec for spec in layer.declared(shape) if spec.learned]
+        count = sum(math.prod(spec.shape) for spec in learned)
+        still = bool(learned) and (frozen or not any(spec.trainable for spec in learned))
+        inside = branches(layer, shape, frozen or not layer.trainable)
         shape = layer.output_shape(shape)
         members = layer.count if isinstance(layer, Members) else members
         many = members if len(shape) == 2 and shape[0] == members else 0
         detail = described(layer, label)
-        blocks.append(Block(label, detail, str(shape), count, many, layer.after_loss, inside))
+        blocks.append(
+            Block(label, detail, str(shape), count, still, many, layer.after_loss, inside)
+        )
     return blocks
 
 
-def branches(layer: Layer, shape: Shape) -> list[Branch]:
+def branches(layer: Layer, shape: Shape, frozen: bool) -> list[Branch]:
     """Return what is drawn within a layer."""
     if isinstance(layer, ColumnGroups):
         found = []
@@ -39,19 +45,19 @@ def branches(layer: Layer, shape: Shape) -> list[Branch]:
             last = group.stop - 1
             title = f"columns {group.start} to {last}" if last > group.start else f"column {last}"
             as_they_are = [Block("as they are", shape=str((group.width,)))]
-            inner = within(group.chain, (group.width,)) if group.chain else as_they_are
+            inner = within(group.chain, (group.width,), frozen) if group.chain else as_they_are
             found.append(Branch(title, inner))
         return found
     if isinstance(layer, Chain):
-        return [Branch("", within(layer, shape))]
+        return [Branch("", within(layer, shape, frozen))]
     children = layer.children()  # of a layer of one's own, which alone knows their shapes
     return [Branch("", [Block(label, described(it, label))]) for label, it in children.items()]
 
 
-def within(chain: Chain, shape: Shape) -> list[Block]:
+def within(chain: Chain, shape: Shape, frozen: bool) -> list[Block]:
     """Return what is drawn of a chain's layers."""
     children = chain.children()
-    return outline(list(children), list(children.values()), shape)
+    return outline(list(children), list(children.values()), shape, frozen)
 
 
 def described(layer: Layer, label: str) -> str:
@@ -65,6 +71,5 @@ def described(layer: Layer, label: str) -> str:
         name,
         activation if isinstance(activation, str) and activation != "identity" else "",
         f"rate {rate:g}" if isinstance(rate, float) else "",
-        "" if layer.trainable else "frozen",
     ]
     return ", ".join(word for word in words if word)
