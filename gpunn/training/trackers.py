@@ -120,15 +120,44 @@ class Tracker(Callback):
         """Raise a MissingPackageError unless its package is there."""
 
     def begin(self, run_id: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
-        """Begin a run, or go on with the one that has this id, and return it and its id."""
+        """Begin a run, or go on with one.
+
+        Parameters
+        ----------
+        run_id : str
+            The run to go on with; empty for a new one.
+        settings : mapping of str to value
+            What the run is described by, by paths such as "optimizer.learning_rate".
+
+        Returns
+        -------
+        run : object
+            For `log` and `end`.
+        run_id : str
+            By which the run can be gone on with.
+        """
         raise NotImplementedError
 
     def log(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Log an epoch; all numbers are finite."""
+        """Log an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 1.
+        logs : mapping of str to float
+            Its row of the history; all numbers are finite.
+        """
         raise NotImplementedError
 
     def end(self, ending: str) -> None:
-        """End the run, which was "finished", "failed" or "interrupted"."""
+        """End the run.
+
+        Parameters
+        ----------
+        ending : {"finished", "failed", "interrupted"}
+            How training ended.
+        """
         raise NotImplementedError
 
 
