@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections import Counter
@@ -56,6 +55,7 @@ def runs(
     setting's path, such as batch_size or layers.1.units.
     """
     from gpunn.reporting.runs import Condition, find_runs, ordered, rank_runs
+    from gpunn.storage.files import json_bytes
 
     conditions = [Condition(text) for text in where]
     found, problems = find_runs(folder)
@@ -71,7 +71,7 @@ def runs(
     found = ordered(found, ranking, sort, reverse)
     if as_json:
         content = description(folder, found, ranking, best, problems)
-        click.echo(json.dumps(content, indent=2, allow_nan=False))
+        click.echo(json_bytes(content), nl=False)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     shown = [
@@ -86,7 +86,7 @@ def lines(
 ) -> list[str]:
     """Return a table of runs, with as many settings that differ as its width has room for."""
     from gpunn.reporting.runs import settings_that_differ
-    from gpunn.reporting.text import duration, setting_text
+    from gpunn.reporting.text import duration
 
     if not runs:
         return []
@@ -114,7 +114,7 @@ def lines(
     hidden = []
     names = short_names([path.removesuffix(".name") for path, _ in differing])
     for (path, values), name in zip(differing, names, strict=True):
-        cells = [name, *(shortened(setting_text(value)) for value in values)]
+        cells = [name, *(shortened(cell_text(value)) for value in values)]
         size = max(map(len, cells))
         if width is not None and taken + size > width:
             hidden.append(path)
@@ -126,6 +126,13 @@ def lines(
     if hidden:
         table.append(f"No room for what differs in: {', '.join(hidden)}; see --json")
     return [*table, ""]
+
+
+def cell_text(value: Any) -> str:
+    """Return a setting for the table; numbers that a sweep chose have too many digits."""
+    from gpunn.reporting.text import setting_text
+
+    return f"{value:.6g}" if isinstance(value, float) else setting_text(value)
 
 
 def shortened(text: str, keep_end: bool = False) -> str:

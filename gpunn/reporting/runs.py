@@ -93,7 +93,8 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
     Parameters
     ----------
     folder : Path
-        Hidden folders in it are left out, and what is more than four levels down.
+        Hidden folders in it are left out, and what is more than four levels down. Links are
+        followed, and what is reached twice is there once.
 
     Returns
     -------
@@ -115,8 +116,13 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
     def unreadable(error: OSError) -> None:
         problems.append(f"{error.filename}: {error.strerror or error}")
 
-    for place, inner, files in os.walk(folder, onerror=unreadable):
+    seen: set[Path] = set()
+    for place, inner, files in os.walk(folder, onerror=unreadable, followlinks=True):
         here = Path(place)
+        if (real := here.resolve()) in seen:  # by a link, too
+            inner.clear()
+            continue
+        seen.add(real)
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         depth = len(here.relative_to(folder).parts)
         if CONFIG in files or HISTORY in files or depth == DEPTH:
@@ -276,7 +282,8 @@ def plain_value(text: str) -> Any:
         found = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    return found["value"] if len(found) == 1 else text
+    value = found["value"]  # a date, say, is text here
+    return value if len(found) == 1 and isinstance(value, (bool, int, float, str)) else text
 
 
 def ordered(

@@ -71,6 +71,16 @@ def test_what_can_not_be_read_is_told_and_left_out(folder, monkeypatch):
         assert sum(f"{folder / name}" in problem for problem in problems) == 1
 
 
+def test_links_are_followed_and_lead_nowhere_twice(folder, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "wider").rename(elsewhere / "wider")
+    (folder / "linked").symlink_to(elsewhere / "wider")
+    (folder / "again").symlink_to(folder / "digits")
+    (folder / "round").symlink_to(folder)
+    names = [run.name for run in find_runs(folder)[0]]
+    assert names == ["again", "linked", "numbers", "tune-sweep/trial-0003"]
+
+
 def test_a_half_written_last_epoch_is_left_out(folder):
     with open(folder / "digits" / HISTORY, "a") as file:
         file.write('{"epoch": 4, "lo')
@@ -174,6 +184,8 @@ def test_the_test_part_has_no_say(folder):
         ("training.loss=mean_squared_error", ["numbers"]),
         ("val_accuracy>2", []),
         ("run=wider", ["wider"]),
+        ("started>2020-01-01", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
+        ("started<2020-01-01", []),
         ("state=finished", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
         ("learning_rate=cosine", ["digits", "tune-sweep/trial-0003", "wider"]),
         ("training.monitor=none", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
