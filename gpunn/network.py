@@ -555,6 +555,28 @@ class Sequential(Described):
         >>> model.predict([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]).shape
         (2, 2)
         """
+        return self.predict_encoded(self.encoded(X), batch_size)
+
+    def predict_encoded(self, X: HostArray, batch_size: int = 1024) -> np.ndarray:
+        """Return what `predict` does, for rows that `encoded` has made of a table.
+
+        Parameters
+        ----------
+        X : array, shape (rows, *input_shape)
+            Finite real numbers.
+        batch_size : int
+            Rows on the device at a time.
+
+        Returns
+        -------
+        ndarray, shape (rows, *output_shape)
+            The outputs of the last layer, on the host.
+
+        Raises
+        ------
+        DataError, DeviceMemoryError, DeviceError
+            As `predict`.
+        """
         batch_size = check_integer("batch_size", batch_size)
         X = self._checked_inputs(X)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
@@ -653,7 +675,6 @@ class Sequential(Described):
         return self._schema.encode(X, self.dtype, argument)
 
     def _checked_inputs(self, X: HostArray) -> np.ndarray:
-        X = self.encoded(X)
         names = column_names(X)
         order = None if names is None else order_of(names, self.feature_names, "X")
         return check_inputs(X, self.input_shape, "X", self.dtype, order)
@@ -722,7 +743,7 @@ class Sequential(Described):
         names = column_names(X)
         if y is not None:
             y = real_targets(np.asarray(y), self.output_shape[0])
-        self.set_adapted_values(self.adapted_values(self._checked_inputs(X), None, y))
+        self.set_adapted_values(self.adapted_values(self._checked_inputs(self.encoded(X)), None, y))
         self.remember(names, None, self.output_activation)
 
     def fit_inputs(self, X: HostArray) -> None:

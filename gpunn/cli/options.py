@@ -100,7 +100,7 @@ def load_run(
     from gpunn.config import load_config
     from gpunn.errors import ModelFileError
     from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
-    from gpunn.experiment.metadata import check_metadata, check_schema
+    from gpunn.experiment.metadata import check_metadata, check_schema, reading_of
     from gpunn.experiment.objects import Objects
     from gpunn.load import load_model
     from gpunn.storage.models import FINAL
@@ -120,6 +120,7 @@ def load_run(
     model = load_model(path, config.get_backend(backend))
     check_metadata(path, model.metadata, config.data)
     check_schema(path, model, config.data)
+    model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it
     return model, objects, config
 
 

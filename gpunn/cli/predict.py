@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -13,14 +17,25 @@ from gpunn.cli.options import (
     imports_option,
     load_run,
     only_one,
-    run_argument,
 )
+
+if TYPE_CHECKING:
+    from gpunn.config import Config
+    from gpunn.experiment.predictions import Predictions
+    from gpunn.network import Sequential
 
 __all__ = ["predict"]
 
+ARRAYS = (".npy", ".npz", ".parquet")
+"""Files that are read as a whole; others are streams of rows."""
+
+TEXT = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+FORMS = click.Choice(["csv", "jsonl"])
+
 
 @click.command(short_help="Predict from rows of data.")
-@run_argument
+@click.argument("model_path", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("input_path", type=click.Path(path_type=Path), required=False, metavar="[INPUT]")
 @click.option(
     "--input",
@@ -32,60 +47,232 @@ __all__ = ["predict"]
     "--output",
     "output_path",
     type=click.Path(path_type=Path),
-    help="NPY or CSV file to write. By default CSV goes to standard output.",
+    help="NPY, CSV or JSONL file to write, whole or not at all. By default predictions go to "
+    "standard output.",
 )
 @click.option(
     "--probabilities",
     is_flag=True,
-    help="Give the classes' probabilities: beside the class in CSV, instead of it in NPY.",
+    help="Give the classes' probabilities: beside the class, or instead of it in NPY.",
 )
+@click.option("--from", "form", type=FORMS, help="Form of the rows. By default it is found.")
+@click.option("--to", type=FORMS, help="Form of the predictions.  [default: that of the rows]")
+@click.option(
+    "--skip-broken",
+    is_flag=True,
+    help="Leave out broken rows, and count them, instead of stopping at the first.",
+)
+@click.option(
+    "--header/--no-header",
+    default=None,
+    help="Whether the first row has the columns' names. By default it is found.",
+)
+@click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found.")
+@click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found.")
 @backend_option
 @best_option
 @imports_option
 def predict(
-    run_dir: Path,
+    model_path: Path,
     input_path: Path | None,
     named_input: Path | None,
     output_path: Path | None,
     probabilities: bool,
+    form: str | None,
+    to: str | None,
+    skip_broken: bool,
+    header: bool | None,
+    delimiter: str | None,
+    decimal: str | None,
     backend: str | None,
     best: bool,
     allow_imports: bool,
 ) -> None:
     """Predict from rows of data with a trained network.
 
-    RUN_DIR is the folder that `gpunn train` wrote, and INPUT a file with rows: NPY, NPZ, or CSV.
-    For a network that was trained on a table it is a table, which may be TSV or Parquet too. For
-    classes, the prediction is the most probable
-    one, by the name it had in the training data; for numbers, it is the number.
+    MODEL is the folder that `gpunn train` wrote, or a model's file (.safetensors). INPUT has the
+    rows: CSV or JSON lines, which may be compressed with gzip, NPY, NPZ or Parquet. Without INPUT,
+    or where it is -, they are read from standard input. Rows of CSV and JSON lines are predicted as
+    they come, in bounded memory. For classes, the prediction is the most probable one, by the name
+    it had in the training data; for numbers, it is the number.
     """
-    import numpy as np
-
     from gpunn.errors import ArgumentError
-    from gpunn.experiment.data import read_inputs
     from gpunn.experiment.predictions import interpret
-    from gpunn.storage.files import write_atomically
+    from gpunn.interchange.predictor.description import layout_of
 
     path = only_one(input_path, named_input, "INPUT", "--input")
-    if path is None:
-        raise click.UsageError("INPUT: a file with rows to predict from is needed")
-    if output_path is not None and output_path.suffix not in (".npy", ".csv"):
-        raise click.UsageError(f"--output: expected a name in .npy or .csv; got {output_path}")
-    model, objects, config = load_run(run_dir, best, backend, allow_imports)
-    X = read_inputs(path, config, model.metadata)
-    predictions = interpret(model.predict(X), objects.loss, model.classes, model.target_names)
-    if probabilities and predictions.probabilities is None:
-        raise ArgumentError(
-            f"--probabilities: a network trained with {objects.loss.name!r} gives no probabilities"
+    if path is None and sys.stdin.isatty():
+        raise click.UsageError(
+            "INPUT: a file with rows to predict from is needed, or - for standard input"
         )
-    if output_path is not None and output_path.suffix == ".npy":
-        array = predictions.probabilities if probabilities else predictions.values
-        content = io.BytesIO()
-        np.save(content, np.asarray(array), allow_pickle=False)
-        write_atomically(output_path, content.getvalue())
-    elif output_path is not None:
-        write_atomically(output_path, predictions.table(probabilities).encode())
+    if output_path is not None and output_path.suffix not in (".npy", ".csv", ".jsonl"):
+        raise click.UsageError(
+            f"--output: expected a name in .npy, .csv or .jsonl; got {output_path}"
+        )
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
+        raise click.UsageError("--delimiter: expected one character other than a quote or line end")
+    model, activation, loss, config = load_trained(model_path, best, backend, allow_imports)
+    if probabilities and activation not in ("softmax", "sigmoid"):
+        trained = f" trained with {loss!r}" if loss else ""
+        raise ArgumentError(f"--probabilities: a network{trained} gives no probabilities")
+    sink = Sink(output_path, to, probabilities)
+
+    def meaning(outputs: Any) -> Predictions:
+        return interpret(outputs, activation, model.classes, model.target_names)
+
+    if path is not None and path.suffix in ARRAYS:
+        write: Callable[[Predictions], None] = sink.begin("csv")
+        write(meaning(model.predict(array_rows(path, config, model))))
     else:
-        click.echo(predictions.table(probabilities), nl=False)
-    if output_path is not None:
-        click.echo(f"{output_path}: {len(X):,} predictions", err=True)
+        layout = layout_of(model)
+        given = {"header": header, "delimiter": delimiter, "decimal": decimal}
+        layout |= {name: value for name, value in given.items() if value is not None}
+        layout |= {"names": None} if header is False else {}
+        with opened(path, model.schema is not None) as (title, known, file):
+            stream(model, layout, file, title, form or known, meaning, sink, skip_broken)
+    sink.commit()
+
+
+def load_trained(
+    path: Path, best: bool, backend: str | None, allow_imports: bool
+) -> tuple[Sequential, str | None, str | None, Config | None]:
+    """Return a network, the activation and name of its loss, and its run's configuration."""
+    if path.is_dir() or path.suffix != ".safetensors":
+        model, objects, config = load_run(path, best, backend, allow_imports)
+        return model, objects.loss.output_activation, objects.loss.name, config
+    from gpunn.load import load_model
+
+    for option, given in (("--best", best), ("--allow-imports", allow_imports)):
+        if given:
+            raise click.UsageError(f"{option}: only for the folder of a run; {path} is a file")
+    model = load_model(path, backend)
+    return model, model.output_activation, None, None
+
+
+def array_rows(path: Path, config: Config | None, model: Sequential) -> Any:
+    """Return the rows of a file that is read as a whole."""
+    from gpunn.data import load_npy, load_npz
+    from gpunn.experiment.data import read_inputs
+    from gpunn.tables import read_table
+
+    if config is not None:
+        return read_inputs(path, config)
+    if path.suffix == ".parquet":
+        return read_table(path)
+    return load_npy(path) if path.suffix == ".npy" else load_npz(path, "X", None)[0]
+
+
+@contextlib.contextmanager
+def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
+    """Give the name of a stream of rows, its form if that is known, and the stream.
+
+    Tables may have any name.
+    """
+    from gpunn.errors import DataError, DataFileError
+    from gpunn.storage.reading import open_file
+
+    if path is None or str(path) == "-":
+        yield "standard input", None, sys.stdin.buffer
+        return
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if path.exists() and suffix not in TEXT and not is_table:
+        listed = ", ".join((*ARRAYS, *TEXT))
+        raise DataError(f"{path}: expected a name that ends in {listed}, or one of the last in .gz")
+    with open_file(str(path), DataFileError) as file:
+        yield str(path), TEXT.get(suffix), file
+
+
+def stream(
+    model: Sequential,
+    layout: dict[str, Any],
+    file: BinaryIO,
+    title: str,
+    form: str | None,
+    meaning: Callable[[Any], Predictions],
+    sink: Sink,
+    skip: bool,
+) -> None:
+    """Write predictions of rows as they come."""
+    from gpunn.errors import DataError
+    from gpunn.experiment.streams import answers
+    from gpunn.interchange.predictor.streaming import chunks_of, predict_stream
+
+    outputs_of = answers(model, layout)
+
+    def answer(rows: list[list[str]]) -> tuple[Predictions, dict[tuple[str, str | None], int]]:
+        outputs, counts = outputs_of(rows)
+        return meaning(outputs), counts
+
+    def tell(text: str) -> None:
+        click.echo(f"{title}: {text}", err=True)
+
+    try:
+        predict_stream(chunks_of(file), layout, form, answer, sink.begin, tell, skip)
+    except ValueError as error:
+        raise DataError(f"{title}: {error}") from error
+
+
+class Sink:
+    """Where predictions go.
+
+    Parameters
+    ----------
+    path : Path or None
+        None for standard output.
+    form : str or None
+        "csv" or "jsonl"; None for what the path says, or else that of the rows.
+    with_probabilities : bool
+    """
+
+    def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:
+        self.path, self.with_probabilities = path, with_probabilities
+        suffixes = {".csv": "csv", ".jsonl": "jsonl"}
+        self.form = form or (None if path is None else suffixes.get(path.suffix))
+        self._written: list[Any] = []  # of a file: whole or not at all
+        self._rows = 0
+
+    def begin(self, form: str) -> Callable[[Predictions], None]:
+        """Return what writes predictions of further rows, of which `form` was the form."""
+        from gpunn.interchange.predictor.streaming import predictions_text
+        from gpunn.storage.formulas import warn_of_formulas
+
+        chosen = self.form or form
+        begun = False
+
+        def write(found: Predictions) -> None:
+            nonlocal begun
+            self._rows += len(found.values)
+            if self.path is not None and self.path.suffix == ".npy":
+                array = found.probabilities if self.with_probabilities else found.values
+                self._written.append(array)
+                return
+            names, text = found.names(self.with_probabilities), ""
+            digits = 17 if found.values.dtype == "float64" else 9
+            if not begun and chosen == "csv":
+                text = predictions_text([(names, [])], names, chosen, digits)
+                if found.values.dtype.kind == "U":
+                    warn_of_formulas(found.labels)
+            begun = True
+            rows = found.rows(self.with_probabilities)
+            text += predictions_text(rows, names, chosen, digits)
+            if self.path is None:
+                click.echo(text, nl=False)
+            else:
+                self._written.append(text.encode())
+
+        return write
+
+    def commit(self) -> None:
+        """Write the file, if one was asked for."""
+        import numpy as np
+
+        from gpunn.storage.files import write_atomically
+
+        if self.path is None:
+            return
+        if self.path.suffix == ".npy":
+            content = io.BytesIO()
+            np.save(content, np.concatenate(self._written), allow_pickle=False)
+            self._written = [content.getvalue()]
+        write_atomically(self.path, *self._written)
+        click.echo(f"{self.path}: {self._rows:,} predictions", err=True)

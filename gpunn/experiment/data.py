@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,9 +12,9 @@ import numpy as np
 
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
-from gpunn.data.csv import BoundedLines, open_table
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
 from gpunn.experiment.labels import label_names, positions
+from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.tables import labelled_rows, load_table, read_rows
 from gpunn.losses import Loss
@@ -137,12 +136,8 @@ def read_part(
     raise _unknown_kind(path, ".npz, .csv or .npy, or a folder of IDX files")
 
 
-def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> Rows:
-    """Return rows without targets, to predict from.
-
-    Of a table all columns are returned; the network takes those that it knows, by name. Of a CSV
-    file with a header the columns that the network was trained on are taken, by name. Of one
-    without, all columns are, or, where there are more, those at the same places.
+def read_inputs(path: Path, config: Config) -> Rows:
+    """Return rows without targets, to predict from, of an NPY, NPZ or Parquet file.
 
     Raises
     ------
@@ -157,17 +152,8 @@ def read_inputs(path: Path, config: Config, metadata: Mapping[str, Any]) -> Rows
     if path.suffix == ".npy":
         return load_npy(path)
     if path.suffix == ".npz":
-        X, _ = load_npz(path, data.X if isinstance(data, NPZ) else "X", None)
-        return X
-    if path.suffix != ".csv":
-        raise _unknown_kind(path, ".npy, .npz or .csv")
-    options: dict[str, Any] = {"dtype": config.dtype}
-    if isinstance(data, CSV):
-        options |= _csv_options(data)
-        names = _columns(metadata)
-        if metadata["header"] or _width(path, data.delimiter) > len(names):
-            options["features"] = names
-    return load_csv(path, None, **options).X
+        return load_npz(path, data.X if isinstance(data, NPZ) else "X", None)[0]
+    raise _unknown_kind(path, ".npy, .npz or .csv")
 
 
 def _unknown_kind(path: Path, kinds: str) -> DataError:
@@ -197,6 +183,7 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
     metadata: dict[str, Any] = {
         "header": table.has_header,
         "features": list(table.feature_names),
+        **reading_of(data).metadata(),
     }
 
     def further(path: str | None) -> Part | None:
@@ -253,13 +240,3 @@ def _encoded(path: str, table: CSVData, classes: Sequence[str] | None) -> np.nda
         )
     codes = positions(found, classes, f"{path}: the target {table.target_name!r}")
     return np.asarray(codes[places])
-
-
-def _width(path: Path, delimiter: str) -> int:
-    """Return how many columns a file has, or 0 if it is not CSV."""
-    with open_table(str(path), errors="replace") as file:
-        rows = csv.reader(BoundedLines(path, file), delimiter=delimiter)
-        try:
-            return next((len(row) for row in rows if "".join(row).strip() or row[1:]), 0)
-        except csv.Error:
-            return 0

@@ -9,11 +9,24 @@ from typing import Annotated, Any
 
 from gpunn.config import CSV, DataSet, TableFile
 from gpunn.data.csv import LONGEST_NAME
+from gpunn.data.reading import Reading
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.network import Sequential
 from gpunn.schema import typed
 
-__all__ = ["check_metadata", "check_schema"]
+__all__ = ["check_metadata", "check_schema", "reading_of"]
+
+
+def reading_of(data: DataSet) -> Reading:
+    """Return how a run's training rows are written, as far as its configuration says."""
+    if not isinstance(data, (CSV, TableFile)):
+        return Reading()
+    header = None if data.header == "auto" else data.header
+    if isinstance(data, CSV):
+        delimiter = None if data.delimiter == "," else data.delimiter
+        return Reading(header=header, delimiter=delimiter, missing=data.missing or [])
+    decimal: Any = data.decimal
+    return Reading(header=header, delimiter=data.delimiter, decimal=decimal)
 
 
 def check_names(path: str, names: list[str]) -> list[str]:

@@ -99,8 +99,8 @@ class Parts:
     metadata : dict
         What a model must remember of the data: "classes", the names of text targets, or numbers as
         text where they name classes; of a CSV file, "header", whether it had one, and "features",
-        the columns' names, or numbers if it had none; of a table, "targets", the names of several.
-        In JSON types.
+        the columns' names, or numbers if it had none; of a table, "targets", the names of several;
+        of both "reading", as `gpunn.data.reading.Reading` has it. In JSON types.
     """
 
     training: Part

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from gpunn.losses import Loss
 from gpunn.meaning import check_class_count, probabilities
-from gpunn.storage.formulas import formula_as_text, warn_of_formulas
 
 __all__ = ["Predictions", "interpret"]
 
@@ -40,48 +37,33 @@ class Predictions:
     labels: list[str]
     targets: Sequence[str] | None = None
 
-    def table(self, with_probabilities: bool) -> str:
-        """Return CSV text: a header, then one line a row.
-
-        A class's name that a spreadsheet would take for a formula is written as
-        `gpunn.storage.formulas.formula_as_text` says, and a warning says so.
-        """
-        width = 1 if self.values.ndim == 1 else self.values.shape[1]
-        columns = self.values.reshape(-1, width)
+    def names(self, with_probabilities: bool) -> list[str]:
+        """Return the names of what is written of a row."""
         names = ["prediction"]
-        if width > 1:
-            names = [f"prediction_{name}" for name in self.targets or range(width)]
+        if self.values.ndim > 1 and self.values.shape[1] > 1:
+            names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]
         if with_probabilities and self.probabilities is not None:
             names += [f"probability_{label}" for label in self.labels]
-            extra = [[f"{value:.9g}" for value in row] for row in self.probabilities]
-        else:
-            extra = [[] for _ in columns]
-        digits = 17 if columns.dtype == np.float64 else 9
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
-        for row, more in zip(columns.tolist(), extra, strict=True):
-            writer.writerow([_cell(value, digits) for value in row] + more)
-        if columns.dtype.kind == "U":
-            warn_of_formulas(self.labels)
-        return text.getvalue()
+        return names
 
-
-def _cell(value: object, digits: int) -> str:
-    if isinstance(value, str):
-        return formula_as_text(value)
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    def rows(self, with_probabilities: bool) -> Iterator[tuple[list[Any], list[float]]]:
+        """Return each row's values and probabilities."""
+        width = 1 if self.values.ndim == 1 else self.values.shape[1]
+        values = self.values.reshape(-1, width).tolist()
+        if with_probabilities and self.probabilities is not None:
+            return zip(values, self.probabilities.tolist(), strict=True)
+        return ((row, []) for row in values)
 
 
 def interpret(
     outputs: np.ndarray,
-    loss: Loss,
+    activation: str | None,
     classes: Sequence[str] | None,
     targets: Sequence[str] | None = None,
 ) -> Predictions:
-    """Return what outputs of shape (rows, outputs) mean under the loss they were trained with.
+    """Return what outputs of shape (rows, outputs) mean, by the `output_activation` of their loss.
 
-    Where the loss's `output_activation` is "softmax", its probabilities and the class of the
+    Where that is "softmax", its probabilities and the class of the
     largest; where it is "sigmoid", its probabilities and 1 where that is above 1/2. Under any other
     loss outputs stand for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
     `targets` are the outputs' names, if they have some.
@@ -91,7 +73,7 @@ def interpret(
     DataError
         If there are not as many names of classes as the network tells apart.
     """
-    activation, count = loss.output_activation, outputs.shape[1]
+    count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):
         return Predictions(outputs[:, 0] if count == 1 else outputs, None, [], targets)
     found = probabilities(outputs, activation)

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.config import TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
+from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.targets import check_target, learned_classes, targets_of
 from gpunn.losses import Loss
@@ -42,7 +43,7 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     table = read_rows(data.path, data)
     check_target(table, data)
     classes = learned_classes(table, data, loss)
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = reading_of(data).metadata()
     if classes is not None:
         metadata["classes"] = classes
     if not isinstance(data.target, str):

@@ -149,7 +149,7 @@ def common_error(raw: np.ndarray, part: Part, loss: Loss) -> float:
     Of several numbers it is the mean of RMSE / standard deviation of the truth.
     """
     targets = loss.check_targets(part.targets(), raw.shape[1])
-    probabilities = interpret(raw, loss, None).probabilities
+    probabilities = interpret(raw, loss.output_activation, None).probabilities
     if probabilities is None:
         errors = np.sqrt(np.mean((means(raw, loss) - targets) ** 2, axis=0))
         spread = np.std(targets, axis=0) if raw.shape[1] > 1 else np.ones(1)
@@ -170,7 +170,7 @@ def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarra
     """
     raw = model.predict(part.inputs())
     targets = loss.check_targets(part.targets(), raw.shape[1])
-    found = interpret(raw, loss, None)
+    found = interpret(raw, loss.output_activation, None)
     if found.probabilities is None:
         squares = np.mean((means(raw, loss) - targets) ** 2, axis=1)
         return squares, float(np.sqrt(squares.mean())), "RMSE"

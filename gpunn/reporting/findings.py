@@ -141,7 +141,7 @@ def outcome(
     targets = loss.check_targets(part.targets(), outputs)
     truth = loss.class_indices(targets)
     if loss.output_activation in ("softmax", "sigmoid"):
-        meaning = interpret(raw, loss, model.classes)
+        meaning = interpret(raw, loss.output_activation, model.classes)
         assert meaning.probabilities is not None
         if truth is None:
             return Labels(targets > 0.5, raw > 0)

@@ -257,8 +257,35 @@ class Schema:
         GpunnWarning
             If values are missing in columns in which no training row lacked one.
         """
+        table = table_of(frame, title)
+        matrix, findings = self.encode_and_find(table, dtype)
+        findings.warn(table)
+        return matrix
+
+    def encode_and_find(self, frame: Any, dtype: str = "float32") -> tuple[np.ndarray, Findings]:
+        """Return what `encode` does, and what it would warn of.
+
+        Parameters
+        ----------
+        frame : data frame, array, dict or list
+            As for `encode`.
+        dtype : {"float32", "float64"}
+            Of the matrix.
+
+        Returns
+        -------
+        matrix : ndarray of shape (rows, width)
+            Of finite numbers.
+        findings : Findings
+            Unknown categories, and values that are missing where the training rows lacked none.
+
+        Raises
+        ------
+        DataError
+            As `encode`.
+        """
         check_choice("dtype", dtype, LARGEST_CODE)
-        table = self._matched(table_of(frame, title))
+        table = self._matched(table_of(frame))
         matrix = np.empty((table.rows, self.width), dtype)
         columns = [column for column in self.columns if not column.dropped]
         encode = functools.partial(self._encode_column, table=table, matrix=matrix)
@@ -268,8 +295,7 @@ class Schema:
         else:
             with ThreadPoolExecutor(workers) as pool:
                 found = list(pool.map(encode, columns))
-        Findings.of_all(found).warn(table)
-        return matrix
+        return matrix, Findings.of_all(found)
 
     def _encode_column(self, column: Column, table: Table, matrix: np.ndarray) -> Findings:
         """Write what a column becomes, and return what there is to warn of."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import itertools
-import re
+import os
+import pathlib
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
+
+from gpunn.interchange.predictor.streaming import (
+    chunks_of,
+    predict_stream,
+    predictions_text,
+)
 
 MODEL: dict[str, Any] = {}
 """The predictor's own stands in its place, as do its `predict`, `probabilities` and `encoded`."""
@@ -25,69 +29,9 @@ def probabilities(outputs: Any) -> Any:
     raise NotImplementedError
 
 
-def number_of(cell: str) -> float | None:
-    """Return the number that a cell spells; None if it spells none."""
-    try:
-        return None if "_" in cell else float(cell)
-    except ValueError:
-        return None
-
-
-def found_delimiter(text: str) -> str:
-    """Return the delimiter that gives the first rows equally many cells, and the most."""
-
-    def columns(delimiter: str) -> tuple[int, int]:
-        lines = itertools.islice(csv.reader(text.splitlines(True), delimiter=delimiter), 50)
-        widths = [len(row) for row in lines if row] or [0]
-        return widths[0] if len(set(widths)) == 1 and widths[0] > 1 else 0, widths[0]
-
-    return max(",;\t|", key=columns)
-
-
-def read_table(text: str, delimiter: str | None) -> tuple[list[str] | None, list[list[str]]]:
-    """Return the names of a CSV file's columns, or None, and its rows of cells."""
-    delimiter = delimiter or found_delimiter(text)
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
-    rows: list[list[str]] = []
-    for row in reader:
-        if not row or (len(row) == 1 and len(rows[:1] and rows[0]) != 1 and not row[0].strip()):
-            continue
-        if rows and len(row) != len(rows[0]):
-            raise ValueError(
-                f"line {reader.line_num}: expected {len(rows[0])} cells, got {len(row)}"
-            )
-        commas = delimiter != "," and MODEL["schema"] is not None
-        rows.append([with_point(cell.strip()) if commas else cell.strip() for cell in row])
-    if not rows:
-        raise ValueError("the input is empty")
-    header = MODEL["header"]
-    if header is None:
-        header = not all(number_of(cell) is not None for cell in rows[0])
-    return (rows[0], rows[1:]) if header else (None, rows)
-
-
-def with_point(cell: str) -> str:
-    """Return a number that has a comma as its decimal mark with a point instead."""
-    changed = cell.replace(",", ".")
-    return changed if number_of(cell) is None and number_of(changed) is not None else cell
-
-
-def chosen(names: list[str] | None, wanted: list[str], width: int) -> list[int]:
-    """Return the places of the wanted columns: by name, or without names by number or order."""
-    if names is None:
-        by_number = width > len(wanted) and all(name.isdecimal() for name in wanted)
-        places = [int(name) for name in wanted] if by_number else list(range(width))
-        if len(places) != len(wanted) or max(places) >= width:
-            raise ValueError(f"expected {len(wanted)} columns; got {width}")
-        return places
-    missing = [name for name in wanted if name not in names]
-    if missing:
-        raise ValueError(f"the column {missing[0]!r} is missing; there are {', '.join(names)}")
-    return [names.index(name) for name in wanted]
-
-
-def encoded(names: list[str] | None, rows: list[list[str]]) -> list[list[float]]:
+def encoded(
+    rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
+) -> list[list[float]]:
     """Stand in for the predictor's own."""
     raise NotImplementedError
 
@@ -104,52 +48,119 @@ def decided(outputs: Sequence[float]) -> list[object]:
     return [classes[code] if classes else code]
 
 
-def cell_of(value: object) -> str:
-    """Return what is written to CSV; text that a spreadsheet runs as a formula is marked so."""
-    if isinstance(value, float):
-        return f"{value:.{9 if MODEL['dtype'] == 'float32' else 17}g}"
-    text = str(value)
-    formula = re.match("'*[=@+\\-\\t\\r\\n\uff1d\uff20\uff0b\uff0d]", text)
-    sign = r"[+-](\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf|nan)?"
-    return f"'{text}" if formula and not re.fullmatch(sign, text, re.ASCII) else text
+def names_of_predictions(with_probabilities: bool) -> list[str]:
+    """Return the names of what is written of a row."""
+    count, targets = MODEL["outputs"], MODEL["targets"]
+    single = count == 1 or MODEL["output_activation"] == "softmax"
+    names = ["prediction"]
+    if not single:
+        names = [f"prediction_{name}" for name in targets or range(count)]
+    if with_probabilities:
+        labels = MODEL["classes"] if single else targets
+        names += [f"probability_{label}" for label in labels or range(max(count, 2))]
+    return names
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description="Predict from rows of CSV or JSON lines, as they come."
+    )
+    parser.add_argument(
+        "input",
+        nargs="?",
+        default="-",
+        help="file in UTF-8, plain or compressed with gzip; by default, or as -, standard input",
+    )
+    parser.add_argument("--output", help="file to write; by default standard output")
+    parser.add_argument("--probabilities", action="store_true", help="add them beside the classes")
+    forms, found = ["csv", "jsonl"], "by default it is found"
+    parser.add_argument(
+        "--from", dest="form", choices=forms, help="form of the rows; else it is found"
+    )
+    parser.add_argument(
+        "--to", choices=forms, help="form of the predictions; else that of the rows"
+    )
+    parser.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="leave out broken rows, and count them, instead of stopping at the first",
+    )
+    parser.add_argument(
+        "--header",
+        action=argparse.BooleanOptionalAction,
+        help="whether the first row has names",
+    )
+    parser.add_argument("--delimiter", help=f"character between cells; {found}")
+    parser.add_argument("--decimal", choices=[".", ","], help=f"mark; {found}")
+    return parser
 
 
 def main() -> None:
-    """Read rows from a CSV file, and write their predictions as CSV."""
-    parser = argparse.ArgumentParser(description="Predict from the rows of a CSV file.")
-    parser.add_argument("input", nargs="?", help="CSV file in UTF-8; by default standard input")
-    parser.add_argument("--output", help="CSV file to write; by default standard output")
-    parser.add_argument("--probabilities", action="store_true", help="add them beside the classes")
-    parser.add_argument("--delimiter", help="character between cells; by default it is found")
+    """Read rows of CSV or JSON lines, and write their predictions as they come."""
+    parser = arguments()
     options = parser.parse_args()
-    knows_probabilities = MODEL["output_activation"] in ("softmax", "sigmoid")
-    if options.probabilities and not knows_probabilities:
+    if options.probabilities and MODEL["output_activation"] not in ("softmax", "sigmoid"):
         parser.error("--probabilities: this network gives no probabilities")
+    if options.delimiter is not None and (
+        len(options.delimiter) != 1 or options.delimiter in '\r\n"'
+    ):
+        parser.error("--delimiter: expected one character other than a quote or line end")
+    title = "standard input" if options.input == "-" else options.input
+    part = pathlib.Path(f"{options.output}.part")
+
+    def tell(text: str) -> None:
+        print(f"{title}: {text}", file=sys.stderr)
+
     try:
-        if options.input is None:
-            content = sys.stdin.buffer.read()
-        else:
-            with open(options.input, "rb") as file:
-                content = file.read()
-        names, rows = read_table(content.decode("utf-8-sig"), options.delimiter)
-        outputs = predict(encoded(names, rows))
-    except (OSError, ValueError, csv.Error) as error:
-        parser.exit(2, f"Error: {options.input or 'standard input'}: {error}\n")
-    count, targets = MODEL["outputs"], MODEL["targets"]
-    single = count == 1 or MODEL["output_activation"] == "softmax"
-    header = ["prediction"]
-    if not single:
-        header = [f"prediction_{name}" for name in targets or range(count)]
-    table = [[cell_of(value) for value in decided(row)] for row in outputs]
-    if options.probabilities:
-        labels = MODEL["classes"] if single else targets
-        header += [f"probability_{label}" for label in labels or range(max(count, 2))]
-        for cells, row in zip(table, probabilities(outputs), strict=True):
-            cells += [f"{p:.9g}" for p in row]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *table])
-    if options.output is None:
-        sys.stdout.buffer.write(text.getvalue().encode())
-    else:
-        with open(options.output, "wb") as file:
-            file.write(text.getvalue().encode())
+        with sys.stdin.buffer if options.input == "-" else open(options.input, "rb") as source:
+            if options.output is None:
+                stream(source, sys.stdout.buffer, options, tell)
+                return
+            with part.open("wb") as file:
+                stream(source, file, options, tell)
+        part.replace(options.output)
+    except BrokenPipeError:  # of `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        parser.exit(130, "Interrupted.\n")
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"Error: {title}: {error}\n")
+    finally:
+        if options.output is not None:
+            part.unlink(missing_ok=True)
+
+
+def stream(
+    source: BinaryIO, file: BinaryIO, options: argparse.Namespace, tell: Callable[[str], None]
+) -> None:
+    """Write predictions of the rows of one file to another."""
+    layout = MODEL["input"]
+    for name in ("header", "delimiter", "decimal"):
+        if getattr(options, name) is not None:
+            layout[name] = getattr(options, name)
+    if options.header is False:
+        layout["names"] = None
+    digits = 9 if MODEL["dtype"] == "float32" else 17
+
+    def answer(rows: list[list[str]]) -> tuple[Any, dict[tuple[str, str | None], int]]:
+        counts: dict[tuple[str, str | None], int] = {}
+        outputs = predict(encoded(rows, counts))
+        found = probabilities(outputs) if options.probabilities else [()] * len(rows)
+        return zip(map(decided, outputs), found, strict=True), counts
+
+    def begin(form: str) -> Callable[[Any], None]:
+        names, form = names_of_predictions(options.probabilities), options.to or form
+        if form == "csv":
+            file.write(predictions_text([(names, [])], names, form, digits).encode())
+
+        def write(rows: Any) -> None:
+            file.write(predictions_text(rows, names, form, digits).encode())
+            file.flush()
+
+        return write
+
+    predict_stream(
+        chunks_of(source), layout, options.form, answer, begin, tell, options.skip_broken
+    )

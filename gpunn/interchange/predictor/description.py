@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from gpunn.data.reading import reading_in
 from gpunn.network import Sequential
 from gpunn.tables import Schema
+from gpunn.tables.cells import Markers
 from gpunn.tables.columns import Column
 from gpunn.tables.layout import CURVES, MISSING, Place, scaled_places, unscaled_places
 from gpunn.version import __version__
 
-__all__ = ["described"]
+__all__ = ["described", "layout_of"]
 
 
 def described(model: Sequential) -> dict[str, Any]:
     """Return the description of a network: types, shapes, names, and what a table's cells mean."""
-    features, header = model.metadata.get("features"), model.metadata.get("header")
-    if not isinstance(features, list):
-        features = None
-    if model.schema is not None:
-        header = True if model.schema.named else None
     return {
         "gpunn": __version__,
         "dtype": model.dtype,
@@ -28,10 +26,52 @@ def described(model: Sequential) -> dict[str, Any]:
         "output_activation": model.output_activation,
         "classes": model.classes,
         "targets": model.target_names,
-        "features": features,
-        "header": header,
+        "input": layout_of(model),
         "schema": None if model.schema is None else described_schema(model.schema),
     }
+
+
+def layout_of(model: Sequential) -> dict[str, Any]:
+    """Return where the cells of a row stand that a network takes; see `.streaming`.
+
+    How its training rows were written is in the metadata, as "reading", if that was chosen.
+
+    Raises
+    ------
+    DataError
+        If the metadata are damaged.
+    """
+    reading, features = reading_in(model.metadata), model.metadata.get("features")
+    layout: dict[str, Any] = {
+        "header": reading.header,
+        "delimiter": reading.delimiter,
+        "decimal": reading.decimal,
+        "missing": [number for number in Markers.of(reading.missing).numbers if number == number],
+    }
+    if model.schema is not None:
+        every = model.schema.columns
+        used = [column for column in every if not column.dropped]
+        return layout | {
+            "names": [column.name for column in used] if model.schema.named else None,
+            "positions": [place for place, column in enumerate(every) if not column.dropped],
+            "width": len(every),
+            "numeric": [place for place, column in enumerate(used) if column.kind == "number"],
+        }
+    count = math.prod(model.input_shape)
+    layout |= {"decimal": reading.decimal or ".", "numeric": list(range(count)), "width": None}
+    if model.feature_names is not None:
+        return layout | {
+            "names": model.feature_names,
+            "positions": list(range(count)),
+            "header": True,
+        }
+    if isinstance(features, list) and len(features) == count:  # numbers of columns
+        return layout | {
+            "names": None,
+            "positions": [int(name) for name in features],
+            "header": False,
+        }
+    return layout | {"names": None, "positions": list(range(count)), "width": count}
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
@@ -48,7 +88,6 @@ def described_schema(schema: Schema) -> dict[str, Any]:
         "width": schema.width,
         "scaling": schema.scaling.name,
         "missing_values": list(schema.missing_values),
-        "names": [column.name for column in schema.columns],
         "columns": [
             described_column(column, places, scales)
             for column in schema.columns

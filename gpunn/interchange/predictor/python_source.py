@@ -17,6 +17,7 @@ from gpunn.interchange.predictor import (
     pure_functions,
     rows_of_numbers,
     rows_of_tables,
+    streaming,
 )
 from gpunn.interchange.predictor.description import described
 from gpunn.interchange.predictor.steps import ArrayName, Step, Steps, steps_of
@@ -27,10 +28,17 @@ from gpunn.version import __version__
 __all__ = ["python_source"]
 
 LIBRARY = (
-    *("argparse", "array", "base64", "bisect", "csv", "datetime as dt", "io", "itertools", "json"),
-    *("math", "operator", "re", "statistics", "struct", "sys"),
+    *("argparse", "array", "base64", "bisect", "codecs", "csv", "datetime as dt", "difflib"),
+    *("io", "itertools", "json", "math", "operator", "os", "pathlib", "re", "statistics", "struct"),
+    *("sys", "zlib"),
 )
 """Modules of the standard library that templates use."""
+
+TYPES = {
+    "collections.abc": ("Callable", "Iterable", "Iterator", "Sequence"),
+    "typing": ("Any", "BinaryIO"),
+}
+"""Types of the standard library that templates name."""
 
 WIDTH = 100
 """Characters of a line."""
@@ -48,9 +56,11 @@ HEAD = '''\
 #!/usr/bin/env python3
 """Predictions of a neural network; needs Python 3.11 or newer{needs}.
 
-gpunn {version} wrote this file. On the command line, rows of a CSV file become predictions:
+gpunn {version} wrote this file. On the command line, rows of CSV or JSON lines become predictions,
+as they come:
 
     python {file} rows.csv --output predictions.csv
+    some-command | python {file} --probabilities
 
 In Python, `predict(rows)` returns the network's outputs for rows of {inputs} numbers{encoded}, and
 `probabilities(outputs)` those of the classes, if it tells classes apart. Parameters are at the end.
@@ -68,7 +78,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, rows, command)
+    template = Template(functions, streaming, rows, command)
     taken = template.take(["main", "decoded", *(step.function for step in steps.steps)])
     first = Template(functions)
     parts = [text for name, text in taken.items() if name in first]
@@ -77,8 +87,9 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     parts.append(data_source(described(model), steps.arrays))
     code = "\n\n\n".join(parts)
     imports = [f"import {name}" for name in imports_of(code, LIBRARY)]
-    imports.append("from collections.abc import Sequence")
-    imports += ["from typing import Any"] if re.search(r"\bAny\b", code) else []
+    for module, names in TYPES.items():
+        used = [name for name in names if re.search(rf"\b{name}\b", code)]
+        imports += [f"from {module} import {', '.join(used)}"] if used else []
     imports += [] if pure else ["", "import numpy as np"]
     head = HEAD.format(
         version=__version__,

@@ -11,7 +11,7 @@ import math
 import statistics
 from typing import Any
 
-from gpunn.interchange.predictor.command import chosen, number_of
+from gpunn.interchange.predictor.streaming import number_of
 
 MODEL: dict[str, Any] = {}
 """The predictor's own stands in its place."""
@@ -24,25 +24,22 @@ def markers() -> tuple[set[str], set[float]]:
     return texts, {number for number in map(number_of, texts) if number is not None}
 
 
-def encoded(names: list[str] | None, rows: list[list[str]]) -> list[list[float]]:
-    """Return rows of a table's cells as rows of numbers.
+def encoded(
+    rows: list[list[str]], counts: dict[tuple[str, str | None], int] | None = None
+) -> list[list[float]]:
+    """Return rows of a table's cells, in the order of MODEL["schema"]["columns"], as numbers.
 
-    Columns are taken by name, in any order; without names by their order.
+    Rows are added to `counts` by column and unknown category, or None for a value that is missing
+    where the training rows lacked none.
     """
     schema = MODEL["schema"]
-    used = [column["name"] for column in schema["columns"]]
-    width = len(rows[0]) if rows else len(used)
-    order = schema["names"] if width == len(schema["names"]) else used
-    places = chosen(names, used, width) if names else chosen(order, used, width)
-    if not names and width not in (len(schema["names"]), len(used)):
-        raise ValueError(f"expected {len(schema['names'])} columns; got {width}")
     texts, numbers = markers()
     known = [codes_of(column) for column in schema["columns"]]
     found = []
-    for count, row in enumerate(rows, start=1):
+    for row in rows:
         numbers_of_row = [0.0] * schema["width"]
-        for column, place, codes in zip(schema["columns"], places, known, strict=True):
-            cell = row[place].strip()
+        for column, cell, codes in zip(schema["columns"], row, known, strict=True):
+            cell = cell.strip()
             number = number_of(cell)
             if cell.casefold() in texts or number in numbers or number != number:
                 cell = ""
@@ -54,9 +51,19 @@ def encoded(names: list[str] | None, rows: list[list[str]]) -> list[list[float]]
                 else:
                     numbers_of_row[column["place"]] = code_of(column, cell, codes)
             except ValueError as error:
-                raise ValueError(f"row {count}, column {column['name']!r}: {error}") from None
+                raise ValueError(f"column {column['name']!r}: {error}") from None
+            if counts is not None and is_unusual(column, cell, numbers_of_row):
+                key = (column["name"], cell or None)
+                counts[key] = counts.get(key, 0) + 1
         found.append(numbers_of_row)
     return found
+
+
+def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
+    """Return whether a category is unknown, or a value is missing where none was in training."""
+    if "categories" in column:
+        return cell != "" and row[column["place"]] == 0
+    return cell == "" and "missing" not in column
 
 
 def codes_of(column: dict[str, Any]) -> dict[str | float, int]:

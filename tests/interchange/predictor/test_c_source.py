@@ -20,11 +20,15 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 CASES = [(name, dtype) for name in exported_networks.NETWORKS for dtype in TOLERANCE]
 
-COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+COMPILERS = [
+    pytest.param(
+        name,
+        marks=[pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is missing"), *more],
+    )
+    for name, more in (("gcc", []), ("clang", [pytest.mark.full]))
+]
 
 FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-ffp-contract=off"]
-
-pytestmark = pytest.mark.skipif(not COMPILERS, reason="there is neither gcc nor clang")
 
 PART = """\
 #include <stdio.h>

@@ -27,12 +27,13 @@ from gpunn import layers
 from gpunn.callbacks import EarlyStopping, ModelCheckpoint
 from gpunn.config import load_config, parse_config
 from gpunn.data import load_csv, load_npy, load_npz, read_idx
-from gpunn.errors import DataError, InvalidFileError
-from gpunn.experiment.data import read_inputs
+from gpunn.errors import InvalidFileError
 from gpunn.experiment.metadata import check_metadata
 from gpunn.experiment.predictions import interpret
+from gpunn.experiment.streams import answers
 from gpunn.interchange import load_state_dict
-from gpunn.losses import SoftmaxCrossEntropy
+from gpunn.interchange.predictor.description import layout_of
+from gpunn.interchange.predictor.streaming import rows_of_csv
 from gpunn.optimizers import Adam
 from gpunn.reporting import charts, page, records
 from gpunn.reporting.records import NormRow, lines
@@ -716,19 +717,17 @@ def metadata() -> Reader:
     """What a network remembers of its data, as `gpunn predict` uses it, behind a right checksum."""
 
     def read(path: Path) -> str:
-        inputs = path.with_name(f"{path.name}.csv")
-        inputs.write_text(TABLE)
         network = gpunn.load_model(path, "numpy")
         config = parse_config(CONFIG_OF_RUN, path.parent)
         check_metadata(path, network.metadata, config.data)
         try:
-            X = read_inputs(inputs, config, network.metadata)
-            found = interpret(
-                network.predict(X), SoftmaxCrossEntropy(), network.metadata.get("classes")
-            )
-        except DataError as error:  # good metadata, of other data
+            layout = layout_of(network)
+            rows = [cells for _, cells in rows_of_csv(TABLE.splitlines(True), layout, ",")]
+            outputs, _ = answers(network, layout)(rows)
+            found = interpret(outputs, "softmax", network.classes)
+        except ValueError as error:  # good metadata, of other data
             raise InvalidFileError(f"{path}: {error}") from error
-        return found.table(True)
+        return f"{found.names(True)} {list(found.rows(True))}"
 
     def broken(rng: random.Random) -> bytes:
         changed = mutate.mutated_json(METADATA, rng)

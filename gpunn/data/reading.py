@@ -1,0 +1,63 @@
+"""How the rows of a file of text are written, as far as that was chosen and not found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from gpunn.errors import ArgumentError, DataError
+from gpunn.schema import typed
+
+__all__ = ["Reading", "reading_in"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How rows are written.
+
+    A network remembers that of its training rows, under "reading" in its metadata.
+
+    Attributes
+    ----------
+    header : bool or None
+        Whether the first row has the columns' names; None to find out.
+    delimiter : str or None
+        The character between cells; None to find out.
+    decimal : {".", ","} or None
+        The decimal mark; None to find out.
+    missing : list of str
+        Further text that means a missing value.
+    """
+
+    header: bool | None = None
+    delimiter: str | None = None
+    decimal: Literal[".", ","] | None = None
+    missing: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '\r\n"'):
+            raise ArgumentError(
+                "delimiter: expected one character other than a quote or line end; got "
+                f"{self.delimiter!r}"
+            )
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what a network is to remember: nothing where nothing was chosen."""
+        chosen = {name: value for name, value in asdict(self).items() if value not in (None, [])}
+        return {"reading": chosen} if chosen else {}
+
+
+def reading_in(metadata: Mapping[str, Any]) -> Reading:
+    """Return how the training rows of a network were written, from its metadata.
+
+    Raises
+    ------
+    DataError
+        If they are damaged.
+    """
+    try:
+        found: Reading = typed(Reading, metadata.get("reading", {}), ignore_unknown=True)
+    except ArgumentError as error:
+        raise DataError(f"metadata['reading']: {error}") from None
+    return found

@@ -1,0 +1,104 @@
+"""Rows of a stream as inputs of a network, a block at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn.interchange.predictor.streaming import finite_number
+from gpunn.network import Sequential
+from gpunn.tables import Schema, Table
+from gpunn.tables.cells import Markers
+from gpunn.tables.files import CellReader
+from gpunn.tables.table import Cells
+
+__all__ = ["Answer", "answers"]
+
+BLOCK = 64
+"""Rows that are predicted at a time, always as many: so a row's prediction is the same bits
+whichever rows came with it, and one pass is recorded rather than one for each number of rows."""
+
+Cell: TypeAlias = str
+Counts: TypeAlias = dict[tuple[str, str | None], int]
+Answer: TypeAlias = Callable[[list[list[Cell]]], tuple[np.ndarray, Counts]]
+
+
+def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
+    """Return what takes rows of cells, and returns a network's outputs for them.
+
+    It also returns counts of rows by column and unknown category, or None where a value is missing
+    in a column in which no training row lacked one.
+
+    Parameters
+    ----------
+    model : Sequential
+    layout : dict
+        See `gpunn.interchange.predictor.streaming`.
+    """
+    schema = model.schema
+
+    def answer(rows: list[list[Cell]]) -> tuple[np.ndarray, Counts]:
+        counts: Counts = {}
+        if not rows:
+            X = np.zeros((0, *model.input_shape))
+        elif schema is None:
+            X = numbers_of(rows, layout).reshape(len(rows), *model.input_shape)
+        else:
+            X, findings = schema.encode_and_find(RowsOfCells(schema, rows), model.dtype)
+            counts |= {(name, None): count for name, count in findings.missing.items()}
+            for name, texts in findings.unknown.items():
+                counts |= {(name, text): count for text, count in texts.items()}
+        padding = np.zeros((-len(X) % BLOCK, *X.shape[1:]), X.dtype)
+        return model.predict_encoded(np.concatenate([X, padding]), BLOCK)[: len(X)], counts
+
+    return answer
+
+
+def numbers_of(rows: list[list[Cell]], layout: dict[str, Any]) -> np.ndarray:
+    """Return the numbers that cells spell, or raise a ValueError that names a column."""
+    cells = [cell for row in rows for cell in row]
+    if not any("_" in cell for cell in cells):  # Python reads 1_000 as a number, tables do not
+        try:
+            numbers = np.fromiter(map(float, cells), np.float64, len(cells))
+        except ValueError:
+            pass
+        else:
+            if np.isfinite(numbers).all() and not np.isin(numbers, layout["missing"]).any():
+                return numbers
+    names, missing = layout["names"] or layout["positions"], layout["missing"]
+    return np.array(
+        [
+            [finite_number(cell, name, missing) for name, cell in zip(names, row, strict=True)]
+            for row in rows
+        ]
+    )
+
+
+class RowsOfCells(Table):
+    """Rows of text as a table: what a column is says the schema, not the cells that came together.
+
+    Parameters
+    ----------
+    schema : Schema
+    rows : list of list of str
+        The cells of its columns that are not dropped, in their order.
+    """
+
+    def __init__(self, schema: Schema, rows: list[list[Cell]]) -> None:
+        columns = [column for column in schema.columns if not column.dropped]
+        cells = list(zip(*rows, strict=True))
+        markers = Markers.of(schema.missing_values)
+
+        def read(place: int) -> Cells:
+            is_text = columns[place].kind != "number"
+            reader = CellReader(markers, commas=False, is_text=is_text)
+            reader.add(cells[place])
+            return reader.finish()
+
+        super().__init__([column.name for column in columns], len(rows), read)
+
+    def place(self, name: str, row: int) -> str:
+        """Return the column alone: who reads the stream knows the line."""
+        return f"column {name!r}"

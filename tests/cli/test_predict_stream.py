@@ -1,0 +1,169 @@
+"""`gpunn predict` and the exported Python files on streams: the same rows, the same predictions."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gpunn import load_model
+from gpunn.cli import main
+from gpunn.experiment.streams import answers
+from gpunn.interchange import save_python
+from gpunn.interchange.predictor.description import layout_of
+
+SETTINGS = ["model.parameters.hidden_layer_sizes=[4]", "training.epochs=1", "dtype='float64'"]
+
+
+def train(gpunn, text: str, *settings: str) -> None:
+    """Train on people.csv, and export the run to numpy.py and pure.py."""
+    Path("people.csv").write_text(text)
+    options = [f"--set={setting}" for setting in (*SETTINGS, *settings)]
+    gpunn("train", "people.csv", "--target=y", *options, "--output", "run")
+    gpunn("export", "run", "--python", "with_numpy.py")
+    gpunn("export", "run", "--python", "pure.py", "--pure")
+
+
+def outcomes(given: bytes, *options: str) -> list[tuple[int, str, str]]:
+    """Return status, output and messages of each program."""
+    result = CliRunner().invoke(main, ["predict", "run", "-", *options], input=given)
+    found = [(result.exit_code, result.stdout, result.stderr)]
+    for name, flags in (("with_numpy.py", ["-I"]), ("pure.py", ["-I", "-S"])):
+        command = [sys.executable, *flags, "-W", "error", name, *options]
+        ran = subprocess.run(command, input=given, capture_output=True, check=False)
+        found.append((ran.returncode, ran.stdout.decode(), ran.stderr.decode()))
+    return found
+
+
+def same(given: bytes, *options: str) -> tuple[int, list[str], list[str]]:
+    """Return status, output and messages, the same of each program, numbers up to rounding."""
+    first, *others = outcomes(given, *options)
+    for status, output, said in others:
+        assert status == first[0], said
+        assert said.splitlines() == first[2].splitlines()
+        assert len(output) > 0
+        for ours, theirs in zip(output.splitlines(), first[1].splitlines(), strict=True):
+            if ours != theirs:
+                pairs = zip(ours.split(","), theirs.split(","), strict=True)
+                assert all(abs(float(a) - float(b)) < 1e-9 for a, b in pairs if a != b)
+    return first[0], first[1].splitlines(), first[2].splitlines()
+
+
+PEOPLE = "code;age;drop;y\n" + "".join(
+    f"{['2', '02', 'x'][row % 3]};{row % 7},{row % 5};1;{'no' if row % 2 else 'yes'}\n"
+    for row in range(42)
+)
+
+MARKED = "column 'code': 1 row has a category that the training rows had not, taken as missing"
+
+
+def test_the_same_of_each_program(gpunn):
+    train(gpunn, PEOPLE)
+    status, output, said = same(b"age;code\n3,5;02\n3.5;2\n1;2\n1;Rome\n")
+    assert status == 0
+    assert output[0] == "prediction"
+    assert len(output) == 5
+    assert said == [f"standard input: {MARKED}, such as 'Rome'"]
+    lines = [{"code": code, "age": 3.5} for code in ("02", 2, None)]
+    text = "\n".join(map(json.dumps, lines)).encode()
+    status, output, _ = same(text, "--probabilities", "--to", "csv")
+    assert output[0] == "prediction,probability_no,probability_yes"
+    given = b"code,age\n02,3.5\n2,3.5\n,3.5\n"
+    assert same(given, "--probabilities", "--from", "csv")[1] == output
+    assert same(gzip.compress(given), "--probabilities")[1] == output
+    bare = b"02;3,5\n2;3,5\n;3,5\n"
+    assert same(bare, "--probabilities", "--no-header", "--decimal", ",")[1] == output
+
+
+def test_broken_rows(gpunn):
+    train(gpunn, PEOPLE)
+    given = b"age;code\n1;2\n1;2;3\nold;x\n7;x\n\xe9;x\n8;02\n"
+    status, output, said = same(given)
+    assert (status, len(output)) == (2, 2)
+    assert said == ["Error: standard input: line 3: expected 2 cells, as in the first row; got 3"]
+    status, output, said = [*zip(*outcomes(given, "--skip-broken"), strict=True)]
+    assert set(status) == {0}
+    assert {len(text.splitlines()) for text in output} == {4}
+    for text in said:
+        lines = text.splitlines()
+        assert lines[1].startswith("standard input: line 4, column 'age': expected a")
+        assert lines[2].startswith("standard input: line 6: expected text in UTF-8; got the byte")
+        assert lines[3:] == ["standard input: 3 broken rows were left out"]
+
+
+def test_how_rows_are_written_is_remembered(gpunn):
+    """A file without header, with points and a comma's place taken: as the configuration says."""
+    Path("a.toml").write_text(
+        "data = {dataset='table', path='people.csv', target='2', header=false, delimiter=';', "
+        "decimal=','}\nmodel.layers = [{name='dense', units=1}]\n"
+        "training = {loss='mean_squared_error', epochs=1}\ndtype='float64'\n"
+    )
+    Path("people.csv").write_text("".join(f"{row},5;{row % 3};{row}\n" for row in range(20)))
+    gpunn("train", "a.toml", "--output", "run")
+    model = load_model("run/final.safetensors", "numpy")
+    reading = {"header": False, "delimiter": ";", "decimal": ","}
+    assert model.metadata["reading"] == reading
+    save_python(model, "with_numpy.py")
+    save_python(model, "pure.py", pure=True)
+    status, output, said = same(b"1,5;2\n2,5;1\n")
+    assert (status, len(output), said) == (0, 3, [])
+    del model.metadata["reading"]  # as in files of earlier releases
+    model.save("run/final.safetensors")
+    assert same(b"1,5;2\n2,5;1\n")[1] == output
+
+
+def test_a_model_file_instead_of_a_run(gpunn, flowers):
+    gpunn("train", flowers, "--output", "run")
+    expected = gpunn("predict", "run", "flowers.csv", "--probabilities").stdout
+    model = Path("run/final.safetensors").rename("iris.safetensors")
+    assert gpunn("predict", model, "flowers.csv", "--probabilities").stdout == expected
+    gpunn("predict", model, "flowers.csv", "--output", "y.jsonl")
+    first = json.loads(Path("y.jsonl").read_text().splitlines()[0])
+    assert first == {"prediction": expected.splitlines()[1].split(",")[0]}
+    np.save("rows.npy", np.array([[-5, 0], [104, 0]], dtype="float32"))
+    assert gpunn("predict", model, "rows.npy").stdout.splitlines() == ["prediction", "iris", "lily"]
+    for option in ("--best", "--allow-imports"):
+        refused = gpunn("predict", model, "flowers.csv", option, status=2).stderr
+        assert f"{option}: only for the folder of a run" in refused
+    assert "no such file" in gpunn("predict", "none.safetensors", "-", status=2).stderr
+
+
+def test_a_prediction_does_not_depend_on_the_rows_that_come_with_it(run_before):
+    run_before("run")
+    model = load_model("run/final.safetensors", "numpy")
+    answer = answers(model, layout_of(model))
+    rows = np.random.default_rng(0).integers(0, 17, (100, 64)).astype(str).tolist()
+    together, _ = answer(rows)
+    for start, stop in ((0, 1), (1, 70), (70, 100)):
+        np.testing.assert_array_equal(answer(rows[start:stop])[0], together[start:stop])
+
+
+COMMANDS = {"gpunn": ["-m", "gpunn", "predict", "run"], "numpy": ["a.py"], "pure": ["a.py"]}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_pipes(run_before, name):
+    """A row is answered before the next one comes, and a reader that has enough ends it quietly."""
+    run_before("run")
+    save_python(load_model("run/final.safetensors", "numpy"), "a.py", pure=name == "pure")
+    command = [sys.executable, *COMMANDS[name]]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, bufsize=1, **pipes) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        row = ",".join(["1"] * 64) + "\n"
+        process.stdin.write(row)
+        assert process.stdout.readline() == "prediction\n"
+        assert process.stdout.readline().strip().isdigit()
+        process.stdin.write(row)
+        assert process.stdout.readline().strip().isdigit()
+        process.stdout.close()
+        process.stdin.write(row)
+        process.stdin.close()
+        assert process.wait(60) == 1
+        assert process.stderr.read() == ""

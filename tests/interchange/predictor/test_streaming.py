@@ -1,0 +1,257 @@
+"""Rows of a stream: how they are read, and what becomes of those that are broken."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from gpunn.interchange.predictor.streaming import (
+    chunks_of,
+    lines_of,
+    predict_stream,
+    predictions_text,
+)
+
+LAYOUT: dict[str, Any] = {
+    "names": ["x", "y"],
+    "positions": [0, 2],
+    "width": 3,
+    "numeric": [0],
+    "header": None,
+    "delimiter": None,
+    "decimal": None,
+}
+
+
+class Stream:
+    """A stream that was read: what was answered, in which blocks, and what was told."""
+
+    def __init__(self, *chunks: str | bytes, skip: bool = False, form: str | None = None, **given):
+        self.blocks: list[list[list[str]]] = []
+        self.told: list[str] = []
+        self.form = ""
+        self.error = ""
+        self.skip, self.given, self.wanted = skip, given, form
+        self.chunks = [each.encode() if isinstance(each, str) else each for each in chunks]
+
+    def read(self):
+        layout = {**LAYOUT, **self.given}
+        arguments = (layout, self.wanted, self.answer, self.begin, self.told.append, self.skip)
+        try:
+            predict_stream(self.coming(), *arguments)
+        except ValueError as error:
+            self.error = str(error)
+        return self
+
+    def coming(self) -> Iterator[bytes]:
+        yield from self.chunks
+
+    def answer(self, rows):
+        counts: dict[tuple[str, str | None], int] = {}
+        for row in rows:
+            if "bad" in row:
+                raise ValueError("column 'y': it is bad")
+            if row[-1].startswith("new"):
+                counts["y", row[-1]] = counts.get(("y", row[-1]), 0) + 1
+            if not row[-1]:
+                counts["y", None] = counts.get(("y", None), 0) + 1
+        return rows, counts
+
+    def begin(self, form):
+        self.form = form
+        return self.blocks.append
+
+    @property
+    def rows(self):
+        return [row for block in self.blocks for row in block]
+
+
+def test_lines_end_as_they_do_on_any_system_wherever_a_chunk_ends():
+    text = "\ufeffé,1\r\n\r\n2\r3\n\u2028x\x0b\n4"
+    lines = ["é,1\r\n", "\r\n", "2\r", "3\n", "\u2028x\x0b\n", "4"]
+    content = text.encode()
+    for size in range(1, len(content)):
+        chunks = [content[start : start + size] for start in range(0, len(content), size)]
+        assert list(lines_of(chunks, lambda: None)) == lines
+
+
+def test_a_line_without_end_is_refused():
+    with pytest.raises(ValueError, match="a line of more than 16,777,216 characters"):
+        list(lines_of([b"x" * 2**24, b"x"], lambda: None))
+
+
+def test_rows_are_answered_before_more_is_waited_for():
+    stream = Stream()
+
+    def coming() -> Iterator[bytes]:
+        yield b"x,a,y\n1,,p\n2,"
+        assert stream.rows == [["1", "p"]]
+        yield b',q\n3,,"r\n'
+        assert stream.rows == [["1", "p"], ["2", "q"]]
+        yield b's"\n'
+        assert stream.rows[2:] == [["3", "r\ns"]]
+
+    stream.coming = coming  # type: ignore[method-assign]
+    assert stream.read().error == ""
+    assert len(stream.rows) == 3
+
+
+@pytest.mark.parametrize("size", [1, 7, 10**6])
+def test_gzip_is_known_by_its_first_bytes(size):
+    content = b"".join(b"%d,b,c\n" % number for number in range(20_000))
+    packed = gzip.compress(content[:500]) + gzip.compress(content[500:])
+
+    class Slow(io.BytesIO):
+        def read1(self, count=-1):
+            return super().read1(min(size, count))
+
+    chunks = list(chunks_of(Slow(packed)))
+    assert b"".join(chunks) == content
+    assert max(map(len, chunks)) <= 65536
+    assert b"".join(chunks_of(Slow(content[:50]))) == content[:50]
+    with pytest.raises(ValueError, match="ends too early"):
+        list(chunks_of(Slow(packed[:-9])))
+    with pytest.raises(ValueError, match="is damaged"):
+        list(chunks_of(Slow(packed[:40] + b"x" * 40)))
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "rows"),
+    [
+        ("x,a,y\n 1 ,2,b\n", {}, [["1", "b"]]),
+        ("y;x\nb;1,5\n", {}, [["1.5", "b"]]),
+        ("y;x\n1,5;1,5\n", {"decimal": "."}, [["1,5", "1,5"]]),
+        ("y\tx\nb,c\t1\n", {}, [["1", "b,c"]]),
+        ("x|y,z\n1|2\n", {"delimiter": "|", "names": ["x", "y,z"]}, [["1", "2"]]),
+        ("1,5;2;3,5\n", {"names": None, "header": False}, [["1.5", "3,5"]]),
+        ("1,2,3\n", {"names": None}, [["1", "3"]]),
+        ("1,3\n", {"names": None}, [["1", "3"]]),
+        ("a,b\n1,3\n", {"names": None}, [["1", "3"]]),
+        ("a,b\n1,3\n", {"names": None, "header": False}, [["a", "b"], ["1", "3"]]),
+        ("1,0\n5,6\n", {"names": ["0", "1"], "header": True}, [["6", "5"]]),
+        ("5,6\n", {"names": ["1", "0"]}, [["6", "5"]]),
+        ("x,y\n\n1,2\n \n", {}, [["1", "2"]]),
+        ("x\n\n 1\n \n", {"names": ["x"], "positions": [0]}, [["1"], [""]]),
+    ],
+)
+def test_columns_are_found(text, given, rows):
+    stream = Stream(text, **given).read()
+    assert (stream.rows, stream.error) == (rows, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "problem"),
+    [
+        ("x,Y,z\n1,2,3\n", {}, "line 1: the column 'y' (the nearest is 'Y') is missing; there are"),
+        ("x,y,x\n1,2,3\n", {}, "line 1: two columns are called 'x'; rename one of them"),
+        ("1,2,3,4\n", {"names": None}, "line 1: expected 2 or 3 columns; got 4"),
+        ("1,2\n", {}, "line 1: the column 'x' is missing; there are 0, 1"),
+        (b"x,y\xe9\n", {}, "line 1: expected text in UTF-8; got the byte 0xe9; save it as UTF-8"),
+        (b"\xff\xfex\0,\0", {}, "line 1: expected text in UTF-8; got the byte 0xff"),
+    ],
+)
+@pytest.mark.parametrize("skip", [False, True])
+def test_columns_that_are_not_there(text, given, problem, skip):
+    stream = Stream(text, **given, skip=skip).read()
+    assert stream.error.startswith(problem)
+    assert stream.rows == []
+
+
+BROKEN = {
+    b"5\n": "line 3: expected 2 cells, as in the first row; got 1",
+    b"5,bad\n": "line 3, column 'y': it is bad",
+    b"5,\xe9\n": "line 3: expected text in UTF-8; got the byte 0xe9; save it as UTF-8",
+    b'5,"a"b\n': "line 3: ',' expected after '\"'",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN, ids=str)
+def test_broken_rows_stop_or_are_counted(line):
+    content = b"x,y\n1,a\n" + line + b"2,b\n3,c\n" + line + b"4,d\n"
+    stream = Stream(content).read()
+    assert stream.error == BROKEN[line]
+    assert stream.rows == [["1", "a"]]
+    stream = Stream(content, skip=True).read()
+    assert stream.error == ""
+    assert stream.rows == [["1", "a"], ["2", "b"], ["3", "c"], ["4", "d"]]
+    first, second, last = stream.told
+    assert first == f"{BROKEN[line]}; left out"
+    assert second.startswith("line 6")
+    assert last == "2 broken rows were left out"
+
+
+def test_not_every_broken_row_is_told():
+    stream = Stream("x,y\n" + "1\n" * 500, skip=True).read()
+    assert len(stream.told) == 12
+    assert stream.told[10:] == ["500 broken rows were left out", "there are no rows"]
+
+
+@pytest.mark.parametrize(
+    ("line", "cells"),
+    [
+        ('{"y": "a", "x": 1.5, "z": [1]}', ["1.5", "a"]),
+        ('{"x": 2.0, "y": null}', ["2", ""]),
+        ('{"x": 1e300, "y": true}', ["1e+300", "True"]),
+        ('[1, 2, " b "]', ["1", "b"]),
+        ("[1, false]", ["1", "False"]),
+    ],
+)
+def test_json_lines(line, cells):
+    stream = Stream(f"\n{line}\n\n{line}").read()
+    assert (stream.rows, stream.form, stream.error) == ([cells, cells], "jsonl", "")
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"x": 1, "Y": 2}', "line 2: the column 'y' (the nearest is 'Y') is missing; there are"),
+        ('{"x": [1], "y": 2}', "line 2, column 'x': expected a number, text, true, false or null"),
+        ("[1]", "line 2: expected 2 or 3 columns; got 1"),
+        ("3", "line 2: expected an object or an array; got 3"),
+        ("{", "line 2: Expecting property name"),
+        ("[" * 100_000, "line 2: "),
+    ],
+)
+def test_broken_json_lines(line, problem):
+    stream = Stream(f"[1, 2]\n{line}\n[3, 4]\n").read()
+    assert stream.error.startswith(problem)
+    assert stream.rows == [["1", "2"]]
+    stream = Stream(f"[1, 2]\n{line}\n[3, 4]\n", skip=True).read()
+    assert stream.rows == [["1", "2"], ["3", "4"]]
+
+
+def test_a_form_that_was_chosen():
+    assert Stream("[x,y\n1,2\n", form="csv", names=["[x", "y"]).read().rows == [["1", "2"]]
+    assert "Expecting value" in Stream("x,y\n", form="jsonl").read().error
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "x,y\n"])
+def test_no_rows_are_no_error(text):
+    stream = Stream(text).read()
+    assert stream.error == ""
+    assert stream.blocks == [[]]
+    assert stream.told == ["there are no rows"]
+
+
+def test_unknown_categories_are_counted_in_bounded_memory():
+    lines = "".join(f"{row},new{row % 30}\n" for row in range(3000))
+    stream = Stream("x,y\n", lines, "1,\n2,\n").read()
+    assert stream.told == [
+        "column 'y': 3,000 rows have a category that the training rows had not, taken as missing, "
+        "such as 'new0', 'new1', 'new2', 'new3', 'new4'",
+        "column 'y': 2 rows have no value, where no training row lacked one; the median stands in",
+    ]
+    stopped = Stream("x,y\n1,new\n", "1\n").read()
+    assert [text[:24] for text in stopped.told] == ["column 'y': 1 row has a c"[:24]]
+
+
+def test_predictions_as_text():
+    rows = [(["=1"], [0.1234567890123, 1.0]), ([1 / 3], [float("nan"), 0.0])]
+    names = ["prediction", "probability_a", "probability_b"]
+    assert predictions_text(rows, names, "csv", 9) == "'=1,0.123456789,1\n0.333333333,nan,0\n"
+    assert predictions_text(rows, names, "jsonl", 17) == (
+        '{"prediction": "=1", "probability_a": 0.123456789, "probability_b": 1.0}\n'
+        '{"prediction": 0.3333333333333333, "probability_a": null, "probability_b": 0.0}\n'
+    )
