@@ -27,6 +27,19 @@ function neuronName(run, neuron, form = "") {
   return word(`output_digit${form}`, { number: neuron - run.hidden });
 }
 
+/** Return a drawing of the activation function, with a dot where the neuron is. */
+function curveOf(z, linear) {
+  const reach = Math.max(2, Math.abs(z) * 1.2);
+  const [x, y] = [(value) => (30 * value) / reach, (value) => (-20 * value) / reach];
+  const a = linear ? z : Math.max(z, 0);
+  const start = linear ? `M${x(-reach)} ${y(-reach)}` : `M${x(-reach)} 0L0 0`;
+  return svg("svg", { viewBox: "-34 -24 68 48", "aria-hidden": "true" },
+    svg("path", { d: "M-32 0H32M0 22V-22", class: "axis" }),
+    svg("path", { d: `${start}L${x(reach)} ${y(reach)}`, class: "function" }),
+    svg("path", { d: `M${x(z)} 0V${y(a)}`, class: "drop" }),
+    svg("circle", { cx: x(z), cy: y(a), r: 3.2, class: "dot" }));
+}
+
 class Inside {
   constructor(chooseInput) {
     this.chooseInput = chooseInput;
@@ -90,8 +103,9 @@ class Inside {
       html("tfoot", {}, html("tr", { class: "total" }, html("th", { scope: "row", colspan: 3 }, word("sum")), html("td", {}, shown(z, { id: "sum" })))));
     const rule = run.isOutput(neuron) ? "linear" : z > 0 ? "relu_on" : "relu_off";
     const f = run.isOutput(neuron) ? "z" : "max(z, 0)";
-    const activation = html("p", { class: "activation" }, html("span", {}, word("activation"), ` = ${f} = `),
-      shown(a, { id: "activation" }), html("small", {}, word(rule)));
+    const activation = html("div", { class: "activation" }, curveOf(z, run.isOutput(neuron)),
+      html("p", {}, html("span", {}, word("activation"), ` = ${f} = `), shown(a, { id: "activation" }),
+        html("small", {}, word(rule))));
     return many ? [this._pictures(terms, state), table, activation] : [table, activation];
   }
 

@@ -19,7 +19,7 @@ const WORDS = {
     where: "Step {step} of {steps}, epoch {epoch}",
     plane: "Decision boundary", tests: "Digits it has never seen",
     colour: "Colour of the plane", colour_output: "network's output", colour_neuron: "chosen neuron",
-    samples: "Send through the network one of this step's batch:", point: "point", image: "image",
+    samples: "Send one of this step's batch through the network:", point: "point", image: "image",
     score_points: "{right} of {all} points are on the right side.",
     score_digits: "{share} of 360 test images are read correctly.",
     plane_label: "Plane with {all} points. {right} of them are on the right side of the boundary. Chosen: point {sample} of the batch at ({x}, {y}) with target {target}.",
