@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from gpunn.configurable import check_fraction
 from gpunn.data.batches import Dataset, DeviceRows
 from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.data.frames import column_names, order_of
+from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, DataError
 from gpunn.losses import Loss
@@ -19,10 +20,11 @@ from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale
 from gpunn.training.loss_of_outputs import check_output_layers
+from gpunn.training.starts import start_from_data
 from gpunn.training.weights import combined_weights
 from gpunn.typing import HostArray
 
-__all__ = ["CheckedData", "DatasetBuilder", "HeldOut", "Names", "Subset"]
+__all__ = ["CheckedData", "DatasetBuilder", "HeldOut", "HostRows", "Names", "Subset"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,25 @@ class Names:
         """Return the names that a network has, and those of its data where it has none yet."""
         targets = column_names(y) if model.output_shape[0] > 1 else None
         return cls(model.feature_names or column_names(X), model.target_names or targets)
+
+
+class HostRows(NamedTuple):
+    """Rows of one update on the host, and their types on the device.
+
+    Attributes
+    ----------
+    X, y : ndarray
+    weights : ndarray or None
+    input_dtype, target_dtype, dtype : str
+        The last one is that of weights.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weights: np.ndarray | None
+    input_dtype: str
+    target_dtype: str
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -60,6 +81,29 @@ class Subset:
     def rows(self) -> int:
         """How many they are."""
         return self.dataset.rows if self.indices is None else len(self.indices)
+
+    @property
+    def own_metric_weights(self) -> bool:
+        """Whether metrics have other weights than the loss."""
+        return self.dataset.metric_weights is not None
+
+    def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
+        """Return what the network's layers learn from the rows; see `Sequential.adapted_values`."""
+        return model.adapted_values(self.dataset.X, self.indices, self.dataset.y)
+
+    def start(self, model: Sequential) -> None:
+        """Set the network's initial values that depend on the rows."""
+        start_from_data(model, self.dataset.X, self.indices)
+
+    def host_rows(self, order: np.ndarray) -> HostRows:
+        """Return the rows with these numbers."""
+        data = self.dataset
+        indices = order if self.indices is None else self.indices[order]
+        return HostRows(
+            *(rows_of(data.X, indices), rows_of(data.y, indices)),
+            None if data.weights is None else data.weights[indices],
+            *(data.input_dtype, data.target_dtype, data.dtype),
+        )
 
     def chunks(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[DeviceRows]:
         """Yield them on the device, in this order (as they are if None), in whole batches."""
@@ -210,8 +254,7 @@ class DatasetBuilder:
         if validation_data is not None and fraction:
             raise ArgumentError("validation_split: can't be given beside validation_data")
         if validation_data is not None:
-            X, y, weights = unpacked(validation_data)
-            return HeldOut(self.check(X, y, weights, names=data.names, prefix="validation "))
+            return HeldOut(self.held_out_rows(validation_data, data.names))
         if not fraction:
             return HeldOut()
         labels = self.loss.class_indices(data.targets)
@@ -221,6 +264,17 @@ class DatasetBuilder:
                 "validation_split: every row that was set aside has a sample weight of zero"
             )
         return HeldOut(None, kept, held)
+
+    def held_out_rows(self, validation_data: Any, names: Names) -> CheckedData:
+        """Return validation data that are arrays, with the columns of the training data.
+
+        Raises
+        ------
+        ArgumentError, DataError
+            As `held_out`.
+        """
+        X, y, weights = unpacked(validation_data)
+        return self.check(X, y, weights, names=names, prefix="validation ")
 
     def subset(self, data: CheckedData, indices: np.ndarray | None = None) -> Subset:
         """Return these rows of the data; None is all of them."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.data.mapped import rows_of
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
 from gpunn.training.loss_of_outputs import outputs_until_loss, take_loss
@@ -101,26 +100,17 @@ def batches(
     step: TrainStep, feed: Feed, cursor: EpochCursor
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
-    training, ops = feed.training, step.ops
-    dataset = training.dataset
-    start = cursor.rows_done
-    stop = min(start + step.rows_per_update, training.rows)
-    members = step.members
-    indices = np.arange(start, stop)
-    if feed.order is not None:
-        indices = feed.order[start * members : stop * members]
-    if training.indices is not None:
-        indices = training.indices[indices]
-    weights = np.ones(len(indices)) if dataset.weights is None else dataset.weights[indices]
-    weights = weights / members
-    total = ops.from_host(np.array([weights.sum()]), dataset.dtype)
+    ops, members = step.ops, step.members
+    X, y, given, input_dtype, target_dtype, dtype = feed.host_rows(cursor)
+    weights = (np.ones(len(X)) if given is None else given) / members
+    total = ops.from_host(np.array([weights.sum()]), dtype)
     together = step.batch_size * members
-    for first in range(0, len(indices), together):
+    for first in range(0, len(X), together):
         batch = slice(first, first + together)
         yield (
-            ops.from_host(rows_of(dataset.X, indices[batch]), dataset.input_dtype),
-            ops.from_host(rows_of(dataset.y, indices[batch]), dataset.target_dtype),
-            ops.from_host(weights[batch], dataset.dtype),
+            ops.from_host(X[batch], input_dtype),
+            ops.from_host(y[batch], target_dtype),
+            ops.from_host(weights[batch], dtype),
             total,
         )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Protocol
 
 import numpy as np
 
+from gpunn.errors import ArgumentError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
+from gpunn.training.batch_stream import BatchStream
 from gpunn.training.dataset import Subset
 from gpunn.training.ranks import Ranks
 from gpunn.training.step import BatchPass
@@ -43,7 +46,7 @@ class Evaluator:
     def evaluate(
         self,
         settings: Settings,
-        subset: Subset,
+        subset: Subset | BatchStream,
         batch_size: int,
         outputs: list[np.ndarray] | None = None,
         ranks: Ranks | None = None,
@@ -53,7 +56,7 @@ class Evaluator:
         Parameters
         ----------
         settings : Trainer
-        subset : Subset
+        subset : Subset or BatchStream
         batch_size : int
         outputs : list or None
             Takes the network's outputs, batch by batch.
@@ -67,6 +70,8 @@ class Evaluator:
         if ranks is None or ranks.shares.whole or outputs is not None:
             run(batch_pass, subset, batch_size, every, outputs)
             return statistics.result()
+        if not isinstance(subset, Subset):
+            raise ArgumentError("X: several processes, or shards, take arrays, and not batches")
         totals = []
         for start, stop in ranks.present_shares.each(subset.rows):
             run(batch_pass, subset.part(start, stop), batch_size, every)
@@ -96,7 +101,7 @@ class Evaluator:
 
 def run(
     batch_pass: BatchPass,
-    subset: Subset,
+    subset: Subset | BatchStream,
     batch_size: int,
     report_every: int,
     outputs: list[np.ndarray] | None = None,
@@ -105,17 +110,18 @@ def run(
     statistics = batch_pass.statistics
     statistics.reset()
     done, most = 0, AT_ONCE if outputs is None else 1
-    for chunk in subset.chunks(batch_size):
-        batch_pass.load(chunk)
-        left = chunk.rows
-        while left:
-            rows = min(batch_size, left)
-            times = min(left // rows, most, report_every - done % report_every)
-            batch = batch_pass.evaluate(rows, times)
-            if outputs is not None:
-                outputs.append(batch_pass.ops.to_host(batch))
-            left -= times * rows
-            done += times
-            if done % report_every == 0:
-                statistics.collect()
+    with closing(subset.chunks(batch_size)) as chunks:  # type: ignore[type-var]
+        for chunk in chunks:
+            batch_pass.load(chunk)
+            left = chunk.rows
+            while left:
+                rows = min(batch_size, left)
+                times = min(left // rows, most, report_every - done % report_every)
+                batch = batch_pass.evaluate(rows, times)
+                if outputs is not None:
+                    outputs.append(batch_pass.ops.to_host(batch))
+                left -= times * rows
+                done += times
+                if done % report_every == 0:
+                    statistics.collect()
     statistics.collect()

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gpunn.data.batches import DeviceRows
-from gpunn.training.dataset import Subset
+from gpunn.training.batch_stream import BatchStream
+from gpunn.training.dataset import HostRows, Subset
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.step import TrainStep
 
-__all__ = ["Feed"]
+__all__ = ["BatchFeed", "Feed"]
 
 
 class Feed:
@@ -53,6 +54,18 @@ class Feed:
     def restart(self) -> None:
         """Go on from wherever the cursor is next time: it was moved by something else."""
         self.rows_left, self._chunks = 0, None
+
+    def close(self) -> None:
+        """Let go of what is made ahead."""
+
+    def host_rows(self, cursor: EpochCursor) -> HostRows:
+        """Return the rows of the next update, on the host."""
+        start, members = cursor.rows_done, self._step.members
+        stop = min(start + self._step.rows_per_update, cursor.plan.visited)
+        order = np.arange(start, stop)
+        if self.order is not None:
+            order = self.order[start * members : stop * members]
+        return self.training.host_rows(order)
 
     def load(
         self,
@@ -103,3 +116,62 @@ class Feed:
         step.load_rates(self.rates[cursor.done :], self.settings[cursor.done :])
         totals = self._totals
         step.load_totals(None if totals is None else totals[cursor.done - self._totals_from :])
+
+
+class BatchFeed(Feed):
+    """Gives a step the batches of a stream, one update after the other.
+
+    Parameters
+    ----------
+    step : TrainStep
+    stream : BatchStream
+    epoch : int
+        Number of the epoch, from 0.
+    rates, settings : ndarray
+        As for `Feed`.
+    """
+
+    def __init__(
+        self,
+        step: TrainStep,
+        stream: BatchStream,
+        epoch: int,
+        rates: np.ndarray,
+        settings: np.ndarray,
+    ) -> None:
+        self.rates, self.settings = rates, settings
+        self.order, self.rows_left = None, 0
+        self._step, self._stream, self._epoch = step, stream, epoch
+        self._chunks: Iterator[DeviceRows] | None = None
+        self._totals = None
+
+    def restart(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._chunks is not None:
+            self._chunks.close()  # type: ignore[attr-defined]
+        self._chunks = None
+
+    def load(
+        self,
+        cursor: EpochCursor,
+        at_most: int,
+        agreed: Callable[[int], int] = lambda updates: updates,
+    ) -> tuple[int, int]:
+        """Load the next update's rows, and return how many they are, and that it is one update."""
+        if self._chunks is None:
+            self._chunks = self._stream.chunks_of(
+                self._epoch, cursor.done, self._together, self._step.rows_per_update
+            )
+            self._load_rates(cursor)
+        chunk = next(self._chunks)
+        self._step.load(chunk)
+        return chunk.rows, 1
+
+    @property
+    def _together(self) -> int:
+        return -(-self._step.rows_per_update // self._step.batch_size)
+
+    def host_rows(self, cursor: EpochCursor) -> HostRows:
+        return self._stream.host_rows(self._epoch, cursor.done, self._together)

@@ -24,10 +24,11 @@ from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import DivergenceError
 from gpunn.monitor import TIMINGS
 from gpunn.randomness import permutations
+from gpunn.training.batch_stream import BatchStream
 from gpunn.training.callbacks import Callback
 from gpunn.training.dataset import Subset
 from gpunn.training.epoch_cursor import EpochCursor
-from gpunn.training.feed import Feed
+from gpunn.training.feed import BatchFeed, Feed
 from gpunn.training.history import History
 from gpunn.training.policies import TrainingPolicy
 from gpunn.training.progress import progress_bar
@@ -47,16 +48,16 @@ class TrainingLoop:
     Parameters
     ----------
     trainer : Trainer
-    training : Subset
-    validation : Subset or None
+    training : Subset or BatchStream
+    validation : Subset, BatchStream or None
     options : FitOptions
     """
 
     def __init__(
         self,
         trainer: TrainerProtocol,
-        training: Subset,
-        validation: Subset | None,
+        training: Subset | BatchStream,
+        validation: Subset | BatchStream | None,
         options: FitOptions,
     ) -> None:
         self.session = TrainingSession(trainer, training, validation, options)
@@ -97,7 +98,7 @@ class TrainingLoop:
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds
         # What overflows ends in a loss that is not finite, which is reported as such.
-        with closing(bar), np.errstate(over="ignore", invalid="ignore"):
+        with closing(feed), closing(bar), np.errstate(over="ignore", invalid="ignore"):
             self._report_if_due(feed, bar)
             while not self.cursor.finished:
                 if self._interrupted and self._may_stop_here():
@@ -198,6 +199,9 @@ class TrainingLoop:
             bar.update(progress.cursor.rows_done)
         if session.recovery is not None:
             session.recovery.good.keep()
+        if isinstance(session.training, BatchStream):
+            stream = session.training
+            return BatchFeed(session.step, stream, progress.epoch, rates, settings), bar
         return Feed(session.step, session.training, order, rates, settings), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:

@@ -16,6 +16,7 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
+from gpunn.training.batch_stream import BatchStream
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes import Changes
 from gpunn.training.checkpoint import Checkpoint, newest_checkpoint
@@ -26,7 +27,6 @@ from gpunn.training.memory import BufferMemory
 from gpunn.training.protocol import TrainerProtocol
 from gpunn.training.recovery import Recovery
 from gpunn.training.resume import CallbackStates, resume
-from gpunn.training.starts import start_from_data
 from gpunn.training.state import StepRecipe
 from gpunn.version import __version__
 
@@ -58,8 +58,8 @@ class TrainingSession:
     Parameters
     ----------
     trainer : Trainer
-    training : Subset
-    validation : Subset or None
+    training : Subset or BatchStream
+    validation : Subset, BatchStream or None
     options : FitOptions
 
     Attributes
@@ -79,8 +79,8 @@ class TrainingSession:
     def __init__(
         self,
         trainer: TrainerProtocol,
-        training: Subset,
-        validation: Subset | None,
+        training: Subset | BatchStream,
+        validation: Subset | BatchStream | None,
         options: FitOptions,
     ) -> None:
         self.trainer, self.training, self.validation = trainer, training, validation
@@ -104,6 +104,11 @@ class TrainingSession:
             raise ArgumentError(
                 "shuffle_members: can't be given where batches are divided among ranks or shards"
             )
+        streams = [each for each in (training, validation) if isinstance(each, BatchStream)]
+        if streams and not (self.ranks.alone and self.ranks.shares.whole):
+            raise ArgumentError(
+                "X: several processes, or shards, take arrays, such as memory maps, not batches"
+            )
         together = synchronizing(trainer.model.layers)
         if together and self.ranks.fixed_shards and trainer.batch_norm == "synchronized":
             raise ArgumentError(
@@ -113,7 +118,8 @@ class TrainingSession:
         batch_size = min(options.batch_size, rows)
         self.plan = EpochPlan(
             *(rows, batch_size, batch_size * accumulation),
-            *(options.shuffle, trainer.metric_names, options.drop_last),
+            options.shuffle and isinstance(training, Subset),
+            *(trainer.metric_names, options.drop_last),
             members_apart(trainer.model) if options.shuffle_members else 1,
         )
         if not self.plan.updates:
@@ -125,7 +131,7 @@ class TrainingSession:
             accumulation = max(2, min(accumulation, math.ceil(rows / batch_size)))
         self.recipe = StepRecipe(
             *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
-            *(accumulation, training.dataset.metric_weights is not None, self.plan.members),
+            *(accumulation, training.own_metric_weights, self.plan.members),
             *(self.ranks, trainer.batch_norm == "synchronized"),
         )
 
@@ -162,8 +168,7 @@ class TrainingSession:
                 with trainer.model.backend.device_errors(), self.interruption:
                     if not trainer.model.started:
                         with self.memory:
-                            data = self.training.dataset
-                            start_from_data(trainer.model, data.X, self.training.indices)
+                            self.training.start(trainer.model)
                     self._take_start()
                     if trainer.policy.finds_causes:
                         with self.memory:
@@ -321,8 +326,7 @@ class TrainingSession:
         trainer, model, names = self.trainer, self.trainer.model, self.training.names
         learned = None
         if not model.adapted:
-            data = self.training.dataset
-            learned = model.adapted_values(data.X, self.training.indices, data.y)
+            learned = self.training.adapted_values(model)
         with self.memory:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
@@ -349,8 +353,9 @@ def members_apart(model: Sequential) -> int:
     return model.loss_shape[0]
 
 
-def checksum_of(subset: Subset) -> str:
+def checksum_of(subset: Subset | BatchStream) -> str:
     """Return text that tells data apart, by a sample of its rows and of their weights."""
+    assert isinstance(subset, Subset)  # ranks are not given batches
     data, rows = subset.dataset, subset.rows
     sample = np.linspace(0, rows - 1, min(rows, SAMPLED), dtype=np.int64)
     places = sample if subset.indices is None else np.sort(subset.indices[sample])

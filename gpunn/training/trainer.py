@@ -20,6 +20,7 @@ from gpunn.monitor import TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
+from gpunn.training.batch_stream import Batches, BatchStream
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import (
     Checkpoint,
@@ -38,6 +39,7 @@ from gpunn.training.ranks import Ranks
 from gpunn.training.recovery import is_finite
 from gpunn.training.session import FitOptions
 from gpunn.training.settings import CHECKS, checked_metrics
+from gpunn.training.sources import Sources
 from gpunn.training.state import Progress, ProgressAttribute, Snapshot, TrainingState
 from gpunn.training.weights import check_class_weight
 from gpunn.typing import Array, HostArray
@@ -243,12 +245,12 @@ class Trainer:
 
     def fit(
         self,
-        X: HostArray,
-        y: HostArray,
+        X: HostArray | Batches,
+        y: HostArray | None = None,
         *,
         epochs: int = 1,
         batch_size: int = 32,
-        validation_data: tuple[HostArray, ...] | None = None,
+        validation_data: tuple[HostArray, ...] | Batches | None = None,
         validation_split: float = 0.0,
         sample_weight: HostArray | None = None,
         class_weight: Mapping[int, float] | str | None = None,
@@ -259,6 +261,8 @@ class Trainer:
         resume_from: str | Path | Checkpoint | None = None,
         drop_last: bool = False,
         shuffle_members: bool = False,
+        steps_per_epoch: int | None = None,
+        prefetch: int = 2,
     ) -> History:
         """Train for a number of epochs; a further call goes on from there.
 
@@ -266,16 +270,21 @@ class Trainer:
         ----------
         X : array, shape (rows, *input_shape)
             Inputs on the host; a memory map is read chunk by chunk. The network remembers the names
-            of a data frame's columns, and takes those of later data frames by name.
+            of a data frame's columns, and takes those of later data frames by name. Or, without y,
+            batches: a function of the epoch's number, from 0, that returns an iterable of tuples
+            (X, y) or (X, y, sample_weight), or an iterable of these that begins anew each time,
+            such as a list. They come in their own order, whatever `shuffle` says.
         y : array
             Targets, as the loss takes them. Columns of a data frame are taken likewise.
         epochs : int
             Passes over the data; 0 only checks the arguments and prepares. With `resume_from`,
             those before the interruption included.
         batch_size : int
-            Rows in a batch; the last one of an epoch may be smaller, unless `drop_last`.
-        validation_data : tuple of (X, y) or (X, y, sample_weight)
-            Evaluated after each epoch; its metrics have the prefix "val_".
+            Rows in a batch; the last one of an epoch may be smaller, unless `drop_last`. Of batches
+            that are given, the most rows that one has.
+        validation_data : tuple of (X, y) or (X, y, sample_weight), or batches
+            Evaluated after each epoch; its metrics have the prefix "val_". Batches, as for X, may
+            have any number of rows, and must come to an end.
         validation_split : float
             In [0, 1): the fraction of the rows that is set aside as validation data, at random
             and, if the targets are classes, in the classes' proportions.
@@ -308,6 +317,10 @@ class Trainer:
             Whether each member of a network with `gpunn.layers.Members` visits the rows in an order
             of its own, so that a batch has other rows for each. Layers in front of `Members` have
             that many more rows to do. Metrics of the training are then those of the members alone.
+        steps_per_epoch : int or None
+            How many of the batches that are given make an epoch; by default all, if X has a length.
+        prefetch : int
+            How many batches a thread makes ahead; 0 is none, without a thread.
 
         Returns
         -------
@@ -369,12 +382,25 @@ class Trainer:
             stream = None if stream is None else check_flag("stream", stream)
             callbacks = resolve_all(Callback, callbacks, "callbacks")
             class_weight = check_class_weight(class_weight, self.model.output_shape[0])
-            builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
-            data = builder.check(X, y, sample_weight)
-            held_out = builder.held_out(data, validation_data, validation_split)
-            training, validation = builder.split(data, held_out, class_weight)
             drop_last = check_flag("drop_last", drop_last)
             shuffle_members = check_flag("shuffle_members", shuffle_members)
+            prefetch = check_integer("prefetch", prefetch, at_least=0)
+            builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
+            training, validation = Sources(
+                builder, lambda: self.epoch, prefetch
+            ).training_and_validation(
+                *(X, y, validation_data),
+                validation_split=validation_split,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                steps_per_epoch=steps_per_epoch,
+                batch_size=batch_size,
+                for_arrays={
+                    "stream": stream,
+                    "drop_last": drop_last,
+                    "shuffle_members": shuffle_members,
+                },
+            )
             options = FitOptions(
                 *(epochs, batch_size, shuffle, callbacks, progress, resume_from),
                 *(drop_last, shuffle_members),
@@ -423,8 +449,8 @@ class Trainer:
 
     def evaluate(
         self,
-        X: HostArray,
-        y: HostArray,
+        X: HostArray | Batches,
+        y: HostArray | None = None,
         *,
         batch_size: int = 1024,
         sample_weight: HostArray | None = None,
@@ -437,7 +463,7 @@ class Trainer:
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            As for `fit`.
+            As for `fit`; or batches.
         y : array
             Targets, as for `fit`.
         batch_size : int
@@ -462,16 +488,19 @@ class Trainer:
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
         builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
-        subset = builder.subset(builder.check(X, y, sample_weight))
+        sources = Sources(builder, lambda: self.epoch)
+        subset = sources.evaluated(X, y, sample_weight)
         return self.evaluate_subset(subset, batch_size)
 
-    def evaluate_subset(self, subset: Subset, batch_size: int = 1024) -> dict[str, float]:
+    def evaluate_subset(
+        self, subset: Subset | BatchStream, batch_size: int = 1024
+    ) -> dict[str, float]:
         """Do what `evaluate` does once it has checked its arguments.
 
         Parameters
         ----------
-        subset : Subset
-            Rows that have been checked.
+        subset : Subset or BatchStream
+            Rows that have been checked, or are one batch after the other.
         batch_size : int
             Rows on the device at a time.
 

@@ -1,0 +1,126 @@
+"""Items of an iterator, made by a thread a few at a time ahead of their use."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+__all__ = ["Prefetch"]
+
+T = TypeVar("T")
+
+LOOK_UP = 0.2
+"""Seconds after which a thread that waits looks up, since on Windows Ctrl-C does not wake it."""
+
+PATIENCE = 5.0
+"""Seconds that `close` waits for an item that is being made."""
+
+
+class Prefetch(Generic[T]):
+    """An iterator whose items a thread makes, at most `ahead` of them before they are asked for.
+
+    What the iterator raises is raised where the item would be, with its traceback. `close`, which
+    is called at the end of a `with` block, ends the thread, and has it close the iterator if that
+    is a generator, so that its `finally` clauses run.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the iterator; called by the thread.
+    ahead : int
+        0 makes each item where it is asked for, without a thread.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:
+        self._make, self._ahead = make, ahead
+        self._items: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._closed = self._done = False
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._iterator: Iterator[T] | None = None
+        if ahead:
+            self._thread = threading.Thread(target=self._run, name="gpunn prefetch", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            iterator = self._make()
+            try:
+                while self._has_room():
+                    item = next(iterator)
+                    with self._changed:
+                        self._items.append(item)
+                        self._changed.notify_all()
+            finally:
+                close(iterator)
+        except StopIteration:
+            pass
+        except BaseException as raised:
+            error = raised
+        with self._changed:
+            self._done, self._error = True, error
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        """Wait until another item may be made; return False if none is wanted any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._ahead)
+            return not self._closed
+
+    def __iter__(self) -> Self:
+        """Return this iterator."""
+        return self
+
+    def __next__(self) -> T:
+        """Return the next item, or raise what the iterator has raised."""
+        if self._thread is None:
+            if self._closed:
+                raise StopIteration
+            if self._iterator is None:
+                self._iterator = self._make()
+            return next(self._iterator)
+        with self._changed:
+            while not (self._items or self._done or self._closed):
+                self._changed.wait(LOOK_UP)
+            if self._items and not self._closed:
+                self._changed.notify_all()
+                return self._items.popleft()
+            error, self._error = self._error, None
+        if error is not None and not self._closed:
+            raise error
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the thread; an item that is being made is waited for, but not for ever."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(PATIENCE)
+        elif self._iterator is not None:
+            close(self._iterator)
+
+    def __enter__(self) -> Self:
+        """Return this iterator, which is closed at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+def close(iterator: object) -> None:
+    """Close an iterator, if it can be closed as generators can."""
+    if hasattr(iterator, "close"):
+        iterator.close()

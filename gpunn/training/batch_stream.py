@@ -1,0 +1,317 @@
+"""Batches that a function or an iterable gives, one after the other, instead of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn.backends.staging import Stager
+from gpunn.data.batches import DeviceRows
+from gpunn.data.prefetch import Prefetch
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
+from gpunn.network import Sequential
+from gpunn.training.checks import check_classes, warn_of_outputs, warn_of_scale
+from gpunn.training.dataset import CheckedData, DatasetBuilder, HostRows, Names
+from gpunn.training.loss_of_outputs import check_output_layers
+from gpunn.typing import HostArray
+
+__all__ = ["BatchStream", "Batches", "gives_batches", "refuse_iterator", "steps_of"]
+
+Batch: TypeAlias = tuple[HostArray, ...]
+"""(X, y) or (X, y, sample_weight)."""
+
+Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
+"""A function of the epoch's number that returns batches, or batches that begin anew each time."""
+
+UNBOUNDED = 2**62
+"""Stands for a number of rows that is not known."""
+
+
+def gives_batches(data: Any) -> bool:
+    """Return whether data without targets of their own are batches: no arrays, nor several."""
+    if callable(data):
+        return True
+    if isinstance(data, list):
+        return bool(data) and all(isinstance(batch, tuple) for batch in data)
+    arrays = isinstance(data, tuple | str | bytes | Mapping) or any(
+        hasattr(data, name) for name in ("shape", "__array__", "columns")
+    )
+    return isinstance(data, Iterable) and not arrays
+
+
+def refuse_iterator(source: object, argument: str) -> None:
+    """Raise an ArgumentError for an iterator, such as a generator."""
+    if isinstance(source, Iterator):
+        raise ArgumentError(
+            f"{argument}: {type(source).__name__} can be gone through only once, and each epoch "
+            "has to begin with its first batch; give the function that makes it, such as batches "
+            "in 'def batches(epoch): ... yield X, y', or a list"
+        )
+
+
+class BatchStream:
+    """Batches of an epoch, checked on the host and put on the device one after the other.
+
+    Parameters
+    ----------
+    builder : DatasetBuilder
+        Checks each batch.
+    source : callable or iterable
+        A function of the epoch's number that returns an iterable of batches, or an iterable whose
+        batches are the same ones, or others, each time. A batch is (X, y) or (X, y, sample_weight).
+    epoch : callable
+        Returns the number of the present epoch, from 0.
+    steps : int or None
+        Batches of an epoch; None is all that there are.
+    batch_size : int or None
+        Rows of a batch at most, None without a limit.
+    ahead : int
+        How many batches are made ahead.
+    argument : str
+        What messages call it.
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If the source is of another kind, or can be gone through only once.
+    """
+
+    indices = None
+
+    def __init__(
+        self,
+        builder: DatasetBuilder,
+        source: Any,
+        epoch: Callable[[], int],
+        steps: int | None = None,
+        batch_size: int | None = None,
+        *,
+        ahead: int = 2,
+        argument: str = "X",
+    ) -> None:
+        refuse_iterator(source, argument)
+        if not callable(source) and not isinstance(source, Iterable):
+            raise ArgumentTypeError(
+                f"{argument}: expected a function of the epoch, or an iterable, that gives batches "
+                f"(X, y) or (X, y, sample_weight); got {type(source).__name__}"
+            )
+        check_classes(builder.model, builder.loss)
+        check_output_layers(builder.model, builder.loss)
+        self._builder, self._source, self._epoch = builder, source, epoch
+        self.steps, self._batch_size, self._ahead = steps, batch_size, ahead
+        self._argument = argument
+        self.names = Names(builder.model.feature_names, builder.model.target_names)
+        self.own_metric_weights = False
+        self._kind: tuple[object, ...] | None = None
+        self._stager: Stager | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows an epoch has at most."""
+        if self.steps is None or self._batch_size is None:
+            return UNBOUNDED
+        return self.steps * self._batch_size
+
+    # ----------------------------------------------------------------------------- on the host
+
+    def _given(self, epoch: int) -> Iterator[tuple[str, Any]]:
+        """Yield the batches of an epoch as they are given, each with what messages call it."""
+        found = self._source(epoch) if callable(self._source) else self._source
+        if not isinstance(found, Iterable):
+            raise ArgumentTypeError(
+                f"{self._argument}: {described(self._source)} must return an iterable of batches; "
+                f"it returned {type(found).__name__}"
+            )
+        iterator, number = iter(found), 0
+        try:
+            while self.steps is None or number < self.steps:
+                title = f"batch {number + 1} of epoch {epoch + 1}"
+                try:
+                    batch = next(iterator)
+                except StopIteration:
+                    break
+                except Exception as error:
+                    error.add_note(f"{self._argument}: raised while {title} was made")
+                    raise
+                yield title, batch
+                number += 1
+        finally:
+            if hasattr(iterator, "close"):
+                iterator.close()
+        if number < (self.steps or 1):
+            wanted = f"steps_per_epoch is {self.steps}" if self.steps else "there must be one"
+            raise DataError(
+                f"{self._argument}: epoch {epoch + 1} has ended after {number} batches; {wanted}"
+            )
+
+    def _checked(self, epoch: int) -> Iterator[CheckedData]:
+        """Yield the batches of an epoch, checked."""
+        for title, batch in self._given(epoch):
+            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+                found = f"{len(batch)} values" if isinstance(batch, tuple | list) else "one value"
+                raise DataError(
+                    f"{self._argument}: {title}: expected a tuple (X, y) or (X, y, sample_weight); "
+                    f"got {found}, of type {type(batch).__name__}"
+                )
+            yield self._check(title, *batch)
+
+    def _check(
+        self, title: str, X: HostArray, y: HostArray, weights: HostArray | None = None
+    ) -> CheckedData:
+        builder, model = self._builder, self._builder.model
+        names = None if self._kind is None else self.names  # as the first batch had them
+        checked = builder.check(X, y, weights, names=names, prefix=f"{title}: ")
+        rows = len(checked.X)
+        if self._batch_size is not None and rows > self._batch_size:
+            raise DataError(
+                f"{title}: has {rows} rows, and batch_size is {self._batch_size}; give "
+                f"batch_size={rows}"
+            )
+        kind = (
+            f"X of {model.input_dtype(checked.X.dtype)}",
+            f"y of shape (rows, {', '.join(map(str, checked.targets.shape[1:]))})",
+            f"{'no ' if checked.weights is None else ''}sample weights",
+        )
+        if self._kind is None:
+            self._kind, self.names = kind, checked.names
+        for ours, first in zip(kind, self._kind, strict=True):
+            if ours != first:
+                raise DataError(f"{title}: has {ours}; the first batch had {first}")
+        return checked
+
+    def updates(self, epoch: int, done: int, together: int) -> Iterator[CheckedData]:
+        """Yield the rows of each update of an epoch, but for those that are done.
+
+        Parameters
+        ----------
+        epoch : int
+        done : int
+            Updates that are behind; their batches are made again, and not looked at.
+        together : int
+            Batches of an update.
+        """
+        waiting: list[CheckedData] = []
+        batches = self._checked(epoch)
+        try:
+            for number, checked in enumerate(batches):
+                if number < done * together:
+                    continue
+                waiting.append(checked)
+                if len(waiting) == together:
+                    yield joined(waiting)
+                    waiting = []
+        finally:
+            batches.close()  # type: ignore[attr-defined]
+        if waiting:
+            yield joined(waiting)
+
+    def host_rows(self, epoch: int, done: int, together: int) -> HostRows:
+        """Return the rows of the update that comes after so many."""
+        updates = self.updates(epoch, done, together)
+        try:
+            data = next(updates)
+        finally:
+            updates.close()  # type: ignore[attr-defined]
+        input_type, target_type, dtype = self._types(data)
+        return HostRows(data.X, data.targets, data.weights, input_type, target_type, dtype)
+
+    # --------------------------------------------------------------------------- on the device
+
+    def _types(self, data: CheckedData) -> tuple[str, str, str]:
+        model = self._builder.model
+        target_type = "int64" if data.targets.ndim == 1 else model.dtype
+        return model.input_dtype(data.X.dtype), target_type, model.dtype
+
+    def chunks_of(
+        self, epoch: int, done: int = 0, together: int = 1, capacity: int | None = None
+    ) -> Iterator[DeviceRows]:
+        """Yield the rows of each update of an epoch on the device; the next one overwrites them.
+
+        Parameters
+        ----------
+        epoch, done, together : int
+            As for `updates`.
+        capacity : int or None
+            Rows of an update at most.
+        """
+        if self._stager is None:
+            self._stager = self._builder.model.backend.stager()
+        stager, first = self._stager, True
+        with Prefetch(lambda: self.updates(epoch, done, together), self._ahead) as updates:
+            for data in updates:
+                if first:
+                    self._look_at(data)
+                    first = False
+                rows = len(data.X)
+                input_type, target_type, dtype = self._types(data)
+                most = rows if capacity is None else capacity
+                stager.begin()
+                X = stager.put("X", data.X, most, input_type)
+                y = stager.put("y", data.targets, most, target_type)
+                weights = None
+                if data.weights is not None:
+                    weights = stager.put("weights", data.weights, most, dtype)
+                order = stager.put("order", np.arange(rows), most, "int64")
+                stager.ready()
+                yield DeviceRows(X, y, weights, order, rows)
+
+    def chunks(self, batch_size: int) -> Iterator[DeviceRows]:
+        """Yield all batches on the device, for an evaluation."""
+        return self.chunks_of(self._epoch())
+
+    def _look_at(self, data: CheckedData) -> None:
+        """Keep the names of columns, and warn of what is hardly meant."""
+        builder = self._builder
+        model, loss, names = builder.model, builder.loss, self.names
+        warn_of_outputs(model, loss, builder.metrics, data.targets)
+        warn_of_scale(model, loss, data.targets, None)
+        model.remember(names.features, names.targets, loss.output_activation)
+
+    def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:
+        """Raise an ArgumentError: there are never all rows at once."""
+        label = next(
+            label
+            for label, layer in zip(model.labels, model.layers, strict=True)
+            if layer.adapts or layer.adapts_to_targets
+        )
+        raise ArgumentError(
+            f"layer {label!r}: learns from all training rows, which batches one by one can't give; "
+            "give a part of them first, by trainer.fit(X, y, epochs=0)"
+        )
+
+    def start(self, model: Sequential) -> None:
+        """Raise an ArgumentError, likewise."""
+        raise ArgumentError(
+            "initializer: initial values that depend on training data can't be computed from "
+            "batches one by one; give some rows first, by trainer.fit(X, y, epochs=0)"
+        )
+
+    def unload(self) -> None:
+        """Let go of the device's memory."""
+        self._stager = None
+
+
+def joined(parts: list[CheckedData]) -> CheckedData:
+    """Return batches as one."""
+    if len(parts) == 1:
+        return parts[0]
+    first = parts[0]
+    weights = [part.weights for part in parts if part.weights is not None]
+    return CheckedData(
+        np.concatenate([part.X for part in parts]),
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate(weights) if weights else None,
+        first.names,
+    )
+
+
+def described(source: object) -> str:
+    """Return what a message calls a function."""
+    return getattr(source, "__name__", type(source).__name__)
+
+
+def steps_of(source: object) -> int | None:
+    """Return how many batches a source has, if it says so."""
+    return len(source) if isinstance(source, Sized) and not callable(source) else None

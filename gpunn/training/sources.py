@@ -1,0 +1,134 @@
+"""What `Trainer.fit` and `evaluate` are given, as what training and evaluation go through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpunn.configurable import check_integer
+from gpunn.errors import ArgumentError
+from gpunn.training.batch_stream import (
+    BatchStream,
+    gives_batches,
+    refuse_iterator,
+    steps_of,
+)
+from gpunn.training.dataset import DatasetBuilder, Subset
+
+__all__ = ["Sources"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Makes data sets of arrays, and streams of batches.
+
+    Attributes
+    ----------
+    builder : DatasetBuilder
+    epoch : callable
+        Returns the number of the present epoch, from 0.
+    prefetch : int
+        How many batches are made ahead.
+    """
+
+    builder: DatasetBuilder
+    epoch: Callable[[], int]
+    prefetch: int = 0
+
+    def training_and_validation(
+        self,
+        X: Any,
+        y: Any,
+        validation_data: Any,
+        *,
+        validation_split: float,
+        sample_weight: Any,
+        class_weight: Mapping[int, float] | str | None,
+        steps_per_epoch: int | None,
+        batch_size: int,
+        for_arrays: Mapping[str, object],
+    ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
+        """Return what to train on, and what to validate on, if anything.
+
+        Parameters
+        ----------
+        for_arrays : mapping of str to object
+            Further options that only arrays can have.
+        others
+            As `Trainer.fit` takes them.
+
+        Raises
+        ------
+        ArgumentError, ArgumentTypeError
+            If options are impossible together.
+        DataError
+            If arrays don't fit; see `DatasetBuilder`.
+        """
+        builder, streamed = self.builder, None
+        if gives_batches(validation_data):
+            if validation_split:
+                raise ArgumentError("validation_split: can't be given beside validation_data")
+            streamed, validation_data = self._stream(validation_data, "validation_data"), None
+        if y is not None:
+            if steps_per_epoch is not None:
+                raise ArgumentError("steps_per_epoch: is for batches, which are given without y")
+            data = builder.check(X, y, sample_weight)
+            held_out = builder.held_out(data, validation_data, validation_split)
+            training, validation = builder.split(data, held_out, class_weight)
+            return training, streamed or validation
+        refuse(X)
+        only_arrays = {
+            "validation_split": validation_split,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+            **for_arrays,
+        }
+        for name, value in only_arrays.items():
+            if value is not None and not (isinstance(value, bool | float) and not value):
+                raise ArgumentError(
+                    f"{name}: is for arrays, of which all rows are known; batches bring their own "
+                    "rows and weights"
+                )
+        steps = steps_of(X) if steps_per_epoch is None else steps_per_epoch
+        if steps is None:
+            raise ArgumentError(
+                "steps_per_epoch: how many batches make an epoch? A function does not say it"
+            )
+        steps = check_integer("steps_per_epoch", steps)
+        stream = self._stream(X, "X", steps=steps, batch_size=batch_size)
+        if validation_data is not None:
+            rows = builder.held_out_rows(validation_data, stream.names)
+            return stream, builder.subset(rows)
+        return stream, streamed
+
+    def evaluated(self, X: Any, y: Any, sample_weight: Any) -> Subset | BatchStream:
+        """Return what to evaluate on, as `Trainer.evaluate` takes it.
+
+        Raises
+        ------
+        ArgumentError, DataError
+            Likewise.
+        """
+        if y is not None:
+            return self.builder.subset(self.builder.check(X, y, sample_weight))
+        refuse(X)
+        if sample_weight is not None:
+            raise ArgumentError("sample_weight: is for arrays; batches bring their own")
+        return self._stream(X, "X")
+
+    def _stream(
+        self, source: Any, argument: str, steps: int | None = None, batch_size: int | None = None
+    ) -> BatchStream:
+        given = self.builder, source, self.epoch, steps, batch_size
+        return BatchStream(*given, ahead=self.prefetch, argument=argument)
+
+
+def refuse(X: Any) -> None:
+    """Raise an ArgumentError if what was given without targets is no batches."""
+    refuse_iterator(X, "X")
+    if not gives_batches(X):
+        raise ArgumentError(
+            "y: missing. Give the targets; or give batches as X, a function of the epoch that "
+            "returns an iterable of tuples (X, y), or a list of these"
+        )

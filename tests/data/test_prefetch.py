@@ -1,0 +1,82 @@
+"""Items made ahead by a thread."""
+
+import threading
+
+import pytest
+
+from gpunn.data.prefetch import Prefetch
+
+
+def numbers(made, until=6):
+    for number in range(until):
+        made.append(number)
+        yield number
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 4])
+def test_all_items_come_in_order(ahead):
+    made = []
+    with Prefetch(lambda: numbers(made), ahead) as items:
+        assert list(items) == list(range(6))
+        assert list(items) == []
+    assert made == list(range(6))
+
+
+def test_as_many_are_made_as_were_asked_for():
+    """The third one only once the first was taken."""
+    made, reached = [], threading.Event()
+
+    def watched():
+        for number in range(9):
+            made.append(number)
+            if number == 1:
+                reached.set()
+            yield number
+
+    with Prefetch(watched, 2) as items:
+        reached.wait()
+        assert made == [0, 1]
+        assert next(items) == 0
+    assert len(made) <= 3
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_what_the_iterator_raises_is_raised_after_what_came_before(ahead):
+    def failing():
+        yield 1
+        raise OSError("gone")
+
+    with Prefetch(failing, ahead) as items:
+        assert next(items) == 1
+        with pytest.raises(OSError, match="gone"):
+            next(items)
+        assert list(items) == []
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_closing_ends_thread_and_generator(ahead):
+    ended = []
+
+    def endless():
+        try:
+            while True:
+                yield 1
+        finally:
+            ended.append(threading.current_thread())
+
+    items = Prefetch(endless, ahead)
+    next(items)
+    items.close()
+    items.close()
+    assert len(ended) == 1
+    assert not ended[0].is_alive() or not ahead
+    with pytest.raises(StopIteration):
+        next(items)
+
+
+def test_making_the_iterator_may_fail():
+    def fail():
+        raise ValueError("no such folder")
+
+    with Prefetch(fail, 1) as items, pytest.raises(ValueError, match="no such folder"):
+        next(items)

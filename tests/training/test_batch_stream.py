@@ -1,0 +1,466 @@
+"""Training on batches that a function or an iterable gives."""
+
+import signal
+import threading
+import traceback
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.distributed import run_threads
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    DistributedError,
+    DivergenceError,
+)
+from gpunn.layers import BatchNorm, Dense, Dropout
+from gpunn.optimizers import Adam
+
+ROWS, SIZE = 50, 8
+RANDOM = np.random.default_rng(0)
+Y = RANDOM.integers(0, 3, ROWS)
+X = (RANDOM.normal(size=(ROWS, 4)) + 2 * np.eye(3, 4)[Y]).astype(np.float32)
+W = RANDOM.random(ROWS)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left():
+    yield
+    left = [thread.name for thread in threading.enumerate() if "prefetch" in thread.name]
+    assert not left
+
+
+def trainer(backend="numpy", **options):
+    model = gpunn.Sequential(
+        [Dense(8, "relu"), BatchNorm(), Dropout(0.2), Dense(3)], 4, backend, seed=3
+    )
+    optimizer = options.pop("optimizer", None) or Adam(0.01)
+    return gpunn.Trainer(model, "softmax_cross_entropy", optimizer, ["accuracy"], **options)
+
+
+def batches(weights=False, size=SIZE):
+    """Return batches of all rows in order, the last one smaller."""
+    arrays = (X, Y, W) if weights else (X, Y)
+    return [tuple(a[i : i + size] for a in arrays) for i in range(0, ROWS, size)]
+
+
+def same(one, other):
+    assert one.history["loss"] == other.history["loss"]
+    assert one.history["accuracy"] == other.history["accuracy"]
+    for name, array in one.model.parameters.to_host().items():
+        np.testing.assert_array_equal(
+            array, other.model.backend.to_host(other.model.parameters[name]), err_msg=name
+        )
+
+
+class Anew:
+    """An iterable that begins anew each time."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __iter__(self):
+        return iter(self.items)
+
+
+FORMS = {
+    "function": lambda items: lambda epoch: iter(items),
+    "generator": lambda items: lambda epoch: (batch for batch in items),
+    "list": lambda items: items,
+    "iterable": Anew,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+def test_batches_train_as_the_rows_in_order(form, prefetch):
+    expected, found = trainer(), trainer()
+    expected.fit(X, Y, epochs=3, batch_size=SIZE, shuffle=False, progress=False)
+    given = {} if form == "list" else {"steps_per_epoch": 7}
+    found.fit(
+        FORMS[form](batches()),
+        epochs=3,
+        batch_size=SIZE,
+        progress=False,
+        prefetch=prefetch,
+        **given,
+    )
+    same(found, expected)
+    assert found.updates == 21
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_so_they_do_everywhere(backend, weights, accumulation):
+    expected, found = (trainer(backend, gradient_accumulation=accumulation) for _ in range(2))
+    options = {"sample_weight": W} if weights else {}
+    given = {"epochs": 2, "batch_size": SIZE, "progress": False}
+    expected.fit(X, Y, shuffle=False, **options, **given)
+    found.fit(batches(weights), **given)
+    same(found, expected)
+    assert found.updates == expected.updates
+
+
+def test_a_function_is_given_the_epoch():
+    seen = []
+
+    def shuffled(epoch):
+        seen.append(epoch)
+        order = np.random.default_rng(epoch).permutation(ROWS)
+        for i in range(0, ROWS, SIZE):
+            yield X[order[i : i + SIZE]], Y[order[i : i + SIZE]]
+
+    given = trainer()
+    options = {"steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+    given.fit(shuffled, epochs=2, **options)
+    given.fit(shuffled, epochs=1, **options)
+    assert seen == [0, 1, 2]
+
+
+def test_batches_may_have_fewer_rows_anywhere():
+    found = trainer()
+    sizes = [8, 3, 5, 8, 1]
+    stops = np.cumsum(sizes)
+    parts = [(X[b - a : b], Y[b - a : b]) for a, b in zip(sizes, stops, strict=True)]
+    found.fit(parts, batch_size=8, progress=False)
+    assert found.updates == 5
+    rows = found.device_state.step.statistics
+    assert rows.result()["accuracy"] == found.history["accuracy"][0]
+    assert round(found.history["accuracy"][0] * 25, 4) % 1 == 0
+
+
+def test_no_more_is_made_than_is_to_be():
+    """Nor what comes after the batches of an epoch."""
+    made, most, used = [], [], []
+
+    def endless(epoch):
+        number = 0
+        while True:
+            made.append(number)
+            yield X[:SIZE], Y[:SIZE]
+            number += 1
+
+    class Look(Callback):
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            used.append(trainer.updates)
+            most.append(len(made) - trainer.updates)
+
+    trainer(report_every=1).fit(
+        endless, steps_per_epoch=6, batch_size=SIZE, prefetch=2, progress=False, callbacks=[Look()]
+    )
+    assert made == list(range(6))
+    assert used
+    assert max(most) <= 3  # two that wait, and one in hand
+
+
+def test_an_error_comes_through_with_its_traceback():
+    def broken(epoch):
+        yield X[:SIZE], Y[:SIZE]
+        deep()
+
+    def deep():
+        raise ZeroDivisionError("no file")
+
+    with pytest.raises(ZeroDivisionError, match="no file") as caught:
+        trainer().fit(broken, steps_per_epoch=3, batch_size=SIZE, progress=False)
+    names = [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert names[-2:] == ["broken", "deep"]
+    assert caught.value.__notes__ == ["X: raised while batch 2 of epoch 1 was made"]
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_a_generator_is_closed_wherever_training_ends(prefetch):
+    closed = []
+
+    def kept_open(epoch):
+        try:
+            while True:
+                yield X[:SIZE], Y[:SIZE]
+        finally:
+            closed.append(epoch)
+
+    class Fail(Callback):
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            if trainer.epoch == 1:
+                raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        trainer(report_every=1).fit(
+            kept_open,
+            epochs=3,
+            steps_per_epoch=20,
+            batch_size=SIZE,
+            prefetch=prefetch,
+            progress=False,
+            callbacks=[Fail()],
+        )
+    assert closed == [0, 1]
+
+
+def test_early_stopping_ends_the_thread():
+    given = trainer(optimizer=Adam(0.0))
+    history = given.fit(
+        lambda epoch: batches(),
+        epochs=9,
+        steps_per_epoch=7,
+        batch_size=SIZE,
+        progress=False,
+        callbacks=[EarlyStopping(patience=1, monitor="accuracy", min_delta=1.0)],
+    )
+    assert len(history["loss"]) == 2
+
+
+def test_ctrl_c_ends_training_between_two_batches():
+    def interrupted(epoch):
+        for number, batch in enumerate(batches()):
+            if number == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield batch
+
+    given = trainer()
+    history = given.fit(interrupted, steps_per_epoch=7, batch_size=SIZE, prefetch=0, progress=False)
+    assert history.stopped == "interrupted by Ctrl-C"
+    assert given.updates == 3
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch):
+    monkeypatch.setattr("gpunn.data.prefetch.PATIENCE", 0.0)
+    waiting, over = threading.Event(), threading.Event()
+
+    def stuck(epoch):
+        yield X[:SIZE], Y[:SIZE]
+        waiting.set()
+        over.wait()
+
+    class Go(Callback):
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            waiting.wait()
+            main = threading.main_thread().ident
+            for after in (0.05, 0.1):
+                threading.Timer(after, signal.pthread_kill, (main, signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(report_every=1).fit(
+            stuck, steps_per_epoch=3, batch_size=SIZE, progress=False, callbacks=[Go()]
+        )
+    over.set()
+    for thread in threading.enumerate():
+        if "prefetch" in thread.name:
+            thread.join()
+
+
+class Killed(BaseException):
+    pass
+
+
+class Kill(Callback):
+    saves = True
+
+    def __init__(self, at):
+        self.at, self.every_updates = at, 1
+
+    def on_updates_end(self, trainer):
+        if trainer.updates == self.at:
+            raise Killed
+
+    def on_epoch_end(self, trainer, logs):
+        self.on_updates_end(trainer)
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("at", [3, 7, 9])
+def test_a_resumed_run_gives_the_same_bits(tmp_path, at, accumulation):
+    """Within an epoch, whose batches are made again from the first on."""
+    at = -(-at // accumulation)
+
+    def shuffled(epoch):
+        order = np.random.default_rng(epoch).permutation(ROWS)
+        for i in range(0, ROWS, SIZE):
+            yield X[order[i : i + SIZE]], Y[order[i : i + SIZE]]
+
+    options = {"epochs": 3, "steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+    whole, killed, resumed = (trainer(gradient_accumulation=accumulation) for _ in range(3))
+    whole.fit(shuffled, **options)
+    checkpoints = gpunn.callbacks.ModelCheckpoint(
+        tmp_path / "{updates}.safetensors", every_updates=1, resumable=True
+    )
+    with pytest.raises(Killed):
+        killed.fit(shuffled, callbacks=[checkpoints, Kill(at)], **options)
+    resumed.fit(shuffled, resume_from=tmp_path / f"{at}.safetensors", **options)
+    same(resumed, whole)
+
+
+def test_validation_in_batches_is_that_of_their_rows():
+    expected, found, third = trainer(), trainer(), trainer()
+    options = {"epochs": 2, "batch_size": SIZE, "progress": False}
+    rows = expected.fit(X, Y, shuffle=False, validation_data=(X, Y, W), **options)
+    seen = []
+
+    def held_out(epoch):
+        seen.append(epoch)
+        return iter(batches(weights=True, size=19))
+
+    streamed = found.fit(batches(), validation_data=held_out, **options)
+    for name in ("val_loss", "val_accuracy"):
+        np.testing.assert_allclose(streamed[name], rows[name], rtol=1e-6)
+    assert seen == [0, 1]
+    arrays = third.fit(batches(), validation_data=(X, Y, W), **options)
+    assert arrays["val_loss"] == rows["val_loss"]
+    mixed = trainer().fit(X, Y, validation_data=batches(True), **options)
+    assert len(mixed["val_loss"]) == 2
+    assert found.evaluate(batches(True)) == pytest.approx(
+        found.evaluate(X, Y, sample_weight=W), rel=1e-6
+    )
+
+
+def test_a_table_and_named_columns_are_taken_by_name():
+    pandas = pytest.importorskip("pandas")
+
+    def frames(order):
+        return [
+            (pandas.DataFrame({n: x[:, "abcd".index(n)] for n in order}), y) for x, y in batches()
+        ]
+
+    expected, found = trainer(), trainer()
+    options = {"batch_size": SIZE, "progress": False}
+    expected.fit(batches(), **options)
+    mixed = [*frames("abcd")[:3], *frames("dbac")[3:]]
+    found.fit(mixed, **options)
+    same(found, expected)
+    assert found.model.feature_names == list("abcd")
+
+
+def test_what_is_learned_from_all_rows_needs_some_first():
+    def network():
+        return gpunn.Sequential([layers.Standardization(), Dense(3)], 4, "numpy")
+
+    given = gpunn.Trainer(network(), "softmax_cross_entropy")
+    with pytest.raises(ArgumentError, match="'standardization_1': learns from all training rows"):
+        given.fit(batches(), batch_size=SIZE, progress=False)
+    given.fit(X[:20], Y[:20], epochs=0, progress=False)
+    given.fit(batches(), batch_size=SIZE, progress=False)
+    mean = given.model.parameters["standardization_1.mean"]
+    np.testing.assert_allclose(mean, X[:20].mean(axis=0), rtol=1e-5)
+
+
+def test_divergence_is_found_and_told(caplog):
+    """The batches are made again, up to the one that went bad."""
+
+    def bad(epoch):
+        for number, (x, y) in enumerate(batches()):
+            yield (np.full_like(x, 3e38) if number == 4 else x), y
+
+    options = {"steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
+    model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
+    given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=3)
+    with pytest.raises(DivergenceError, match=r"at step 5 of epoch 1\. The activations"):
+        given.fit(bad, **options)
+    model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy")
+    given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=3, on_divergence="skip")
+    given.fit(bad, **options)
+    assert given.updates == 7
+    assert "Left out: 1 update(s) before step 6" in caplog.text
+
+
+GOOD = (X[:SIZE], Y[:SIZE])
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        (
+            (X[:SIZE, :3], Y[:SIZE]),
+            DataError,
+            r"batch 2 of epoch 1: X: this network takes arrays of shape",
+        ),
+        ((X[:SIZE], Y[:4]), DataError, "batch 2 of epoch 1: "),
+        ((X[:SIZE] * np.nan, Y[:SIZE]), DataError, "batch 2 of epoch 1: X"),
+        ((X[:SIZE], Y[:SIZE] + 9), DataError, "batch 2 of epoch 1: y"),
+        ((X[:SIZE], Y[:SIZE], W[:3]), DataError, "batch 2 of epoch 1: sample_weight"),
+        ((X[:SIZE], Y[:SIZE], W[:SIZE]), DataError, "has sample weights; the first"),
+        ((X[:SIZE], np.eye(3)[Y[:SIZE]]), DataError, "batch 2 of epoch 1: has y of shape"),
+        ((X[:9], Y[:9]), DataError, "batch 2 of epoch 1: has 9 rows, and batch_size is 8; give"),
+        ((X[:0], Y[:0]), DataError, "batch 2 of epoch 1: X: expected at least one row"),
+        (X[:SIZE], DataError, "batch 2 of epoch 1: expected a tuple .*got one value, of type nda"),
+        ((X[:SIZE],), DataError, "batch 2 of epoch 1: expected a tuple .*; got 1 values"),
+    ],
+)
+def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):
+    given = trainer()
+    with pytest.raises(error, match=message):
+        given.fit(Anew([GOOD, bad]), steps_per_epoch=2, batch_size=SIZE, progress=False)
+    assert given.updates == 1
+
+
+def test_too_few_batches():
+    given = trainer()
+    with pytest.raises(DataError, match="X: epoch 1 has ended after 7 batches; steps_per_epoch is"):
+        given.fit(lambda epoch: batches(), steps_per_epoch=8, batch_size=SIZE, progress=False)
+    with pytest.raises(
+        DataError, match="validation_data: epoch 1 has ended after 0 batches; there"
+    ):
+        given.fit(X, Y, validation_data=lambda epoch: [], progress=False)
+
+
+OPTIONS = {"batch_size": SIZE, "progress": False}
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "error", "message"),
+    [
+        (iter(batches()), {}, ArgumentError, "X: list_iterator can be gone through only once"),
+        ((b for b in batches()), {}, ArgumentError, "X: generator can be gone through only once"),
+        (X, {}, ArgumentError, "y: missing. Give the targets; or give batches as X"),
+        (7, {}, ArgumentError, "y: missing"),
+        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: how many batches make"),
+        (lambda epoch: 7, {"steps_per_epoch": 1}, ArgumentTypeError, "must return an iterable of"),
+        (batches(), {"steps_per_epoch": 0}, ArgumentError, "steps_per_epoch: expected"),
+        (batches(), {"prefetch": -1}, ArgumentError, "prefetch: expected"),
+        (batches(), {"validation_split": 0.2}, ArgumentError, "validation_split: is for arrays"),
+        (batches(), {"sample_weight": W}, ArgumentError, "sample_weight: is for arrays"),
+        (batches(), {"class_weight": "balanced"}, ArgumentError, "class_weight: is for arrays"),
+        (batches(), {"drop_last": True}, ArgumentError, "drop_last: is for arrays"),
+        (batches(), {"shuffle_members": True}, ArgumentError, "shuffle_members: is for arrays"),
+        (batches(), {"stream": True}, ArgumentError, "stream: is for arrays"),
+        (batches(), {"validation_data": X}, ArgumentError, "validation_data: expected a tuple"),
+    ],
+)
+def test_what_can_not_be(given, options, error, message):
+    this = trainer()
+    with pytest.raises(error, match=message):
+        this.fit(given, **OPTIONS, **options)
+    assert this.updates == 0
+
+
+def test_arrays_have_no_steps():
+    with pytest.raises(ArgumentError, match="steps_per_epoch: is for batches"):
+        trainer().fit(X, Y, steps_per_epoch=3, progress=False)
+    with pytest.raises(ArgumentError, match="validation_split: can't be given beside validation_d"):
+        trainer().fit(X, Y, validation_data=batches(), validation_split=0.2, progress=False)
+    with pytest.raises(ArgumentError, match="y: missing"):
+        trainer().evaluate(X)
+    with pytest.raises(ArgumentError, match="sample_weight: is for arrays"):
+        trainer().evaluate(batches(), sample_weight=W)
+
+
+def test_ranks_and_shards_take_arrays():
+    def fit(communicator):
+        model = gpunn.Sequential([Dense(3)], 4, "numpy")
+        given = gpunn.Trainer(model, "softmax_cross_entropy", communicator=communicator)
+        with pytest.raises((ArgumentError, DistributedError), match="X: several processes, or"):
+            given.fit(batches(), **OPTIONS)
+
+    run_threads(2, fit)
+    with pytest.raises(ArgumentError, match="X: several processes, or shards"):
+        trainer(shards=2, batch_norm="local").fit(batches(), **OPTIONS)
