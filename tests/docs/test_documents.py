@@ -12,7 +12,8 @@ folder that is empty but for the repository's scripts/:
 * `c` is a program in C99, which gcc compiles and which runs, where gcc is installed. What it prints
   is as for `python`.
 * `console` lines that begin with "$ gpunn" run, and what they print must be what follows, if
-  anything does. Those that ask for a GPU are only parsed. Charts of reports aren't drawn.
+  anything does. Those that ask for a GPU, or name a file of one's own in capitals (TABLE.csv), are
+  only parsed. Charts of reports aren't drawn.
 """
 
 import ast
@@ -176,6 +177,10 @@ def commands(block: Block) -> Iterator[tuple[list[str], str]]:
 
 
 def run(arguments: list[str], place: str) -> None:
+    if any(Path(argument).stem.isupper() for argument in arguments):
+        options = {option for each in main.commands[arguments[0]].params for option in each.opts}
+        assert {each for each in arguments if each.startswith("-")} <= options, place
+        return
     if any(argument.startswith("cupy") for argument in arguments):
         with click.Context(main) as context:
             _, command, rest = main.resolve_command(context, arguments)

@@ -1,0 +1,68 @@
+"""Sphinx's settings for the site of docs/; docs/project/documentation.md says more."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from gpunn.version import __version__
+
+project = "gpunn"
+author = "gpunn developers"
+version = release = __version__
+language = "en"
+exclude_patterns = ["_site"]
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "numpydoc",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "pages",
+    "docstrings",
+]
+
+# Markdown as hosts of repositories show it: every heading has the address that they give it.
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 6
+
+# Backquotes in docstrings name something of gpunn, or are code.
+default_role = "py:obj"
+autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
+autodoc_inherit_docstrings = False  # what an override does is said once, at its base class
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"  # the section of parameters has them, in words
+autosummary_generate = False
+add_module_names = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+toc_object_entries_show_parents = "hide"
+
+# What is copied is what is typed, not the prompts; what a program prints isn't copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.highlight-text) > div.highlight pre"
+
+html_theme = "furo"
+html_title = project
+html_favicon = "static/icon.svg"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_js_files = [("versions.js", {"defer": "defer"}), ("site.js", {"defer": "defer"})]
+html_domain_indices = False
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+templates_path = ["templates"]
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/versions.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+    ]
+}

@@ -1,0 +1,84 @@
+"""Docstrings as pages of the reference, one for each public module."""
+
+import itertools
+import re
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sphinx.application import Sphinx
+
+PAGES = Path(__file__).parents[1] / "reference" / "python"
+
+
+def modules() -> list[ModuleType]:
+    """Return the modules that have a page, the package itself first."""
+    names = sorted(page.stem for page in PAGES.glob("*.rst"))
+    return [module_of("gpunn"), *(module_of(name) for name in names if name != "gpunn")]
+
+
+def module_of(page: str) -> ModuleType:
+    """Return the module that a page of this name describes."""
+    return import_module("gpunn" if page == "gpunn" else f"gpunn.{page}")
+
+
+def home(module: ModuleType, name: str) -> ModuleType:
+    """Return the module whose page describes what this one calls `name`: the first that has it."""
+    value = getattr(module, name)
+    if isinstance(value, ModuleType):
+        return module
+    having = (each for each in modules() if name in each.__all__)
+    return next(each for each in having if getattr(each, name) is value)
+
+
+def leave_out(
+    app: Sphinx, what: str, name: str, value: Any, skipped: bool, options: Any
+) -> bool | None:
+    """Leave out what another page describes, and what scikit-learn adds to its estimators."""
+    if what == "module":
+        module = module_of(Path(app.env.docname).name)
+        return True if home(module, name) is not module else None
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
+def list_names(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    """Add a table of its public names to the docstring of a module."""
+    if what == "module":
+        homes = ((home(value, each).__name__, each) for each in value.__all__)
+        names = (f"   {each}" if at == name else f"   ~{at}.{each}" for at, each in homes)
+        lines += ["", ".. autosummary::", "   :nosignatures:", "", *names, ""]
+
+
+CODE = re.compile(r"(``.+?``|`[^`]+`)")
+MARKUP = re.compile(r"(?<![\w*\\])\*(?=\w)|\||(?<=\w)_(?!\w)")
+"""What mathematics and Python write, and reStructuredText takes for markup: (rows, *shape), |x|."""
+
+
+def escape(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    """Let signs in prose stand for themselves, as they do for whoever reads the source."""
+    verbatim = -1  # what is indented by more is code, or a figure
+    for i, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if not line.strip() or (0 <= verbatim < indent):
+            continue
+        verbatim = indent if line.rstrip().endswith("::") else -1
+        if not line.lstrip().startswith(">>>") and not in_session(lines[:i]):
+            pieces = CODE.split(line)
+            pieces[::2] = [MARKUP.sub(r"\\\g<0>", piece) for piece in pieces[::2]]
+            lines[i] = "".join(pieces)
+
+
+def in_session(before: list[str]) -> bool:
+    """Return whether the line after these belongs to an example at the interpreter's prompt."""
+    paragraph = itertools.takewhile(str.strip, reversed(before))
+    return any(line.lstrip().startswith(">>>") for line in paragraph)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("autodoc-process-docstring", escape, priority=100)  # before numpydoc
+    app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-docstring", list_names)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

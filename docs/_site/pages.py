@@ -1,0 +1,126 @@
+"""Pages and their order: what the Markdown of docs/ has no words for that a repository shows."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[2]
+
+SECTIONS = {
+    "Start": {
+        "Install": "start/install",
+        "Five minutes": "start/five_minutes",
+        "Watch a network learn": "start/watch",
+        "Tutorial": "start/tutorial",
+        "教程": "start/tutorial.zh",
+    },
+    "How to": {
+        "Learn from a table": "how_to/tables",
+        "从表格中学习": "how_to/tables.zh",
+        "Recognise images of digits": "how_to/images",
+        "Choose a network for tables": "how_to/tabular",
+        "Come from scikit-learn": "how_to/sklearn",
+        "Train on a GPU": "how_to/gpu",
+        "Train on a cluster": "how_to/distributed",
+        "Try many settings": "how_to/many_runs",
+        "Resume a run": "how_to/resume",
+        "Report a run": "how_to/report",
+        "Compare runs": "how_to/compare_runs",
+        "Track runs elsewhere": "how_to/trackers",
+        "Fine-tune a network": "how_to/fine_tuning",
+        "Export a model": "how_to/export",
+        "Write your own layer": "how_to/extending",
+    },
+    "Reference": {
+        "Python": "reference/python",
+        "Command line": "reference/command_line",
+        "Configuration": "reference/configuration",
+    },
+    "Explanation": {
+        "Architecture": "explanation/architecture",
+        "Reproducible and safe": "explanation/reliability",
+        "The CUDA backend": "explanation/gpu",
+        "Registers of kernels": "explanation/gpu_registers",
+        "Testing": "explanation/testing",
+        "Benchmarks": "explanation/benchmarks",
+    },
+    "Project": {
+        "Changes": "project/changelog",
+        "Contributing": "project/contributing",
+        "This documentation": "project/documentation",
+    },
+}
+"""The navigation: sections, and their pages by what one wants to do. Each page must be in it."""
+
+INCLUDED = {"project/changelog": "CHANGELOG.md", "project/contributing": "CONTRIBUTING.md"}
+"""Pages that are files of the repository. In docs/ there is only a link to each."""
+
+
+def navigation() -> str:
+    trees = []
+    for section, pages in SECTIONS.items():
+        entries = "\n".join(f"{title} </{page}>" for title, page in pages.items())
+        trees.append(f":::{{toctree}}\n:hidden:\n:caption: {section}\n\n{entries}\n:::\n")
+    return "\n".join(trees)
+
+
+MODULES = ":::{toctree}\n:hidden:\n:glob:\n\npython/*\n:::\n"
+
+
+def link_modules(source: str) -> str:
+    """Let names of modules in a table lead to their pages."""
+    linked = re.sub(r"`gpunn(?:\.(\w+))?`", r"{py:mod}`\g<0>`", source).replace("``", "`")
+    return f"{linked}\n{MODULES}"
+
+
+def read(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put in what is read from elsewhere, and let links to files of the repository lead to it."""
+    if page in INCLUDED:
+        file = ROOT / INCLUDED[page]
+        app.env.note_dependency(file)
+        source[0] = file.read_text(encoding="utf-8")
+        source[0] = source[0].replace("](docs/", "](/").replace("](LICENSE", "](path:../../LICENSE")
+    if page == "index":
+        source[0] += "\n" + navigation()
+    if page == "reference/python":
+        source[0] = link_modules(source[0])
+    for included, name in INCLUDED.items():
+        source[0] = re.sub(rf"\]\((\.\./)*{name}", f"](/{included}.md", source[0])
+
+
+def give_context(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], tree: nodes.Node | None
+) -> None:
+    """Tell browsers and screen readers a page's language and which roles its parts have."""
+    if page.endswith(".zh"):
+        context["language"] = "zh-Hans"
+    if "body" in context:  # this role is not in the standard any more
+        context["body"] = context["body"].replace(' role="doc-biblioentry"', "")
+    navigation = context["furo_navigation_tree"]
+    context["furo_navigation_tree"] = navigation.replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+
+def add_learning(app: Sphinx, failed: Exception | None) -> None:
+    """Add the page on which a network learns, and record the training that it shows."""
+    if failed is None and app.builder.format == "html":
+        folder = Path(app.outdir) / "learning"
+        shutil.copytree(ROOT / "docs" / "learning", folder, dirs_exist_ok=True)
+        recorder = ROOT / "scripts" / "docs" / "record_learning.py"
+        subprocess.run([sys.executable, recorder, folder / "recording.js"], check=True)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_lexer("csv", TextLexer)
+    app.connect("source-read", read)
+    app.connect("html-page-context", give_context, priority=900)  # after the theme's own
+    app.connect("build-finished", add_learning)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,254 @@
+"""The site of the documentation: built without a warning, complete, and fit to be read anywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+from browser import DESKTOP, PHONE, inaccessible, too_wide, visit
+from public_names import public_members, public_modules, public_objects
+
+pytest.importorskip("furo", reason="the extra docs is not installed")
+
+from sphinx.util.inventory import InventoryFile
+
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "docs" / "_site"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as ./scripts/docs.sh makes it, which fails at the first warning."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning"]
+    command += ["--conf-dir", SITE, "--doctree-dir", folder / "doctrees", ROOT / "docs"]
+    built = subprocess.run([*command, folder / "html"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return folder / "html"
+
+
+class Page(HTMLParser):
+    """What a page loads, links to and can be linked to."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.places: set[str] = set()
+        self.attributes: list[tuple[str, dict[str, str]]] = []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.attributes.append((tag, given))
+        self.places.add(given.get("id", ""))
+        if tag == "a":
+            self.links.append(given.get("href", ""))
+        else:
+            self.loads += [given[name] for name in ("src", "href", "data") if name in given]
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[str, Page]:
+    files = sorted(site.rglob("*.html"))
+    return {str(file.relative_to(site)): Page(file) for file in files}
+
+
+# --------------------------------------------------------------------------------- the reference
+
+
+@pytest.fixture(scope="module")
+def described(site: Path) -> set[str]:
+    """The names of Python that have an entry."""
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    kinds = [kind for kind in inventory.data if kind.startswith("py:")]
+    return {name for kind in kinds for name in inventory.data[kind]}
+
+
+def test_every_public_name_is_in_the_reference(described: set[str]) -> None:
+    assert set(public_modules()) <= described
+    objects = public_objects()
+    assert set(objects) <= described
+    members = {
+        f"{name}.{member}"
+        for name, cls in objects.items()
+        if isinstance(cls, type)
+        for member, function in public_members(cls)
+        if member in vars(cls) and function.__doc__
+    }
+    assert members
+    assert members <= described
+
+
+def test_every_public_module_has_a_page() -> None:
+    names = {page.stem for page in (ROOT / "docs" / "reference" / "python").glob("*.rst")}
+    assert names == {name.removeprefix("gpunn.") for name in public_modules()}
+
+
+def test_every_command_is_in_the_reference(pages: dict[str, Page]) -> None:
+    from gpunn.cli import main
+
+    places = pages["reference/command_line.html"].places
+    assert {f"gpunn-{name}" for name in main.commands} <= places
+
+
+# ------------------------------------------------------------------------------- what is loaded
+
+
+def local(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in ("", "data") and not parts.netloc
+
+
+def test_nothing_is_loaded_from_another_host(site: Path, pages: dict[str, Page]) -> None:
+    loaded = {address for page in pages.values() for address in page.loads}
+    assert loaded
+    assert [address for address in loaded if not local(address)] == []
+    for style in site.rglob("*.css"):
+        text = style.read_text(encoding="utf-8")
+        used = re.findall(r"url\(\s*[\"']?([^)\"']+)|@import\s+[\"']([^\"']+)", text)
+        assert [address for pair in used for address in pair if not local(address)] == []
+    for script in site.rglob("*.js"):
+        code = re.sub(
+            r"/\*.*?\*/|^\s*//.*$", "", script.read_text(encoding="utf-8"), flags=re.S | re.M
+        )
+        addresses = set(re.findall(r"[\"'`](?:https?:)?//[^\"'`]+", code))
+        assert {each for each in addresses if "//www.w3.org/" not in each} == set(), script
+
+
+def test_links_within_the_site_lead_somewhere(site: Path, pages: dict[str, Page]) -> None:
+    lost = []
+    for name, page in pages.items():
+        for link in filter(local, page.links):
+            target, place = urldefrag(unquote(link))
+            file = (site / name).parent / target if target else site / name
+            linked = pages.get(str(file.resolve().relative_to(site.resolve())))
+            if not file.exists() or (linked and place and place not in linked.places):
+                lost.append((name, link))
+    assert lost == []
+
+
+def test_pictures_have_words(pages: dict[str, Page]) -> None:
+    pictures = [given for page in pages.values() for tag, given in page.attributes if tag == "img"]
+    assert pictures
+    assert [given for given in pictures if len(given.get("alt", "")) < 20] == []
+
+
+def test_pages_name_their_language(pages: dict[str, Page]) -> None:
+    for name, page in pages.items():
+        languages = [given["lang"] for tag, given in page.attributes if tag == "html"]
+        assert languages == ["zh-Hans" if ".zh." in name else "en"]
+
+
+# ------------------------------------------------------------------------------- in a browser
+
+LOOKED_AT = (
+    "index.html",
+    "how_to/resume.html",
+    "reference/python/randomness.html",
+)
+"""Pages of each kind; the full run looks at all."""
+
+
+def check(browser: Any, site: Path, name: str) -> None:
+    for width, dark in ((PHONE, False), (DESKTOP, True)):
+        with visit(browser, site, name, width=width, dark=dark) as page:
+            assert too_wide(page) == []
+            assert inaccessible(page) == []
+
+
+@pytest.mark.parametrize("name", LOOKED_AT)
+def test_a_page_can_be_read(browser: Any, site: Path, name: str) -> None:
+    check(browser, site, name)
+
+
+@pytest.mark.full
+def test_every_page_can_be_read(browser: Any, site: Path, pages: dict[str, Page]) -> None:
+    for name in pages:
+        check(browser, site, name)
+
+
+def test_search_finds(browser: Any, site: Path) -> None:
+    with visit(browser, site) as page:
+        page.get_by_role("textbox", name="Search").first.fill("label_smoothing")
+        page.keyboard.press("Enter")
+        found = page.locator("#search-results a").first
+        found.wait_for()
+        found.click()
+        assert page.get_by_text("label_smoothing").count()
+
+
+def test_commands_are_copied_without_prompts(browser: Any, site: Path) -> None:
+    with visit(browser, site) as page:
+        block = page.locator("div.highlight-console").first
+        block.hover()
+        block.locator("button").click()
+        search = page.get_by_role("textbox", name="Search").first
+        search.focus()
+        page.keyboard.press("Control+V")
+        assert search.input_value().startswith("pip install")
+        assert "$" not in search.input_value()
+
+
+def test_dark_and_light_can_be_chosen(browser: Any, site: Path) -> None:
+    with visit(browser, site) as page:
+        background = "getComputedStyle(document.body).backgroundColor"
+        seen = set()
+        for _ in range(3):
+            page.locator(".theme-toggle-content button").click()
+            seen.add(page.evaluate(background))
+        assert len(seen) == 2
+
+
+def test_what_scrolls_sideways_can_be_focused(browser: Any, site: Path) -> None:
+    with visit(browser, site, "reference/configuration.html", width=PHONE) as page:
+        wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
+        assert page.evaluate(f"{wide}.length") > 0
+        assert page.evaluate(f"{wide}.every(e => e.tabIndex === 0)")
+
+
+# --------------------------------------------------------------------------------- versions
+
+
+@pytest.fixture(scope="module")
+def publish() -> Any:
+    spec = importlib.util.spec_from_file_location("publish", SITE / "publish.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_releases_come_first_and_the_newest_of_them(publish: Any) -> None:
+    assert publish.newest_first(["0.2", "dev", "0.10", "0.9.1"]) == ["0.10", "0.9.1", "0.2", "dev"]
+
+
+def test_versions_offer_each_other(browser: Any, site: Path, publish: Any, tmp_path: Path) -> None:
+    for version in ("dev", "0.2", "0.1", "0.2"):
+        publish.publish(site, tmp_path, version)
+    with visit(browser, tmp_path) as page:  # which leads to the newest release
+        page.wait_for_url("**/0.2/index.html")
+    with visit(browser, tmp_path, "0.2/start/install.html") as page:
+        choice = page.get_by_label("Version")
+        assert choice.locator("option").all_inner_texts() == ["0.2", "0.1", "dev"]
+        assert choice.input_value() == "0.2"
+        choice.select_option("0.1")
+        page.wait_for_url("**/0.1/start/install.html")
+    (tmp_path / "0.1" / "start" / "install.html").unlink()
+    lost = pytest.raises(AssertionError, match=r"install.html, which isn't there")
+    with lost, visit(browser, tmp_path, "dev/start/install.html") as page:
+        page.get_by_label("Version").select_option("0.1")
+        page.wait_for_url("**/0.1/index.html")
+
+
+def test_one_version_offers_no_choice(browser: Any, site: Path) -> None:
+    with visit(browser, site) as page:
+        assert not page.locator("label.versions").is_visible()
