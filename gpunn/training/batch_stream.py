@@ -105,6 +105,7 @@ class BatchStream:
         self.names = Names(builder.model.feature_names, builder.model.target_names)
         self.own_metric_weights = False
         self._kind: tuple[object, ...] | None = None
+        self._looked_at = False
         self._stager: Stager | None = None
 
     @property
@@ -238,12 +239,12 @@ class BatchStream:
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()
-        stager, first = self._stager, True
+        stager = self._stager
         with Prefetch(lambda: self.updates(epoch, done, together), self._ahead) as updates:
             for data in updates:
-                if first:
+                if not self._looked_at:
+                    self._looked_at = True
                     self._look_at(data)
-                    first = False
                 rows = len(data.X)
                 input_type, target_type, dtype = self._types(data)
                 most = rows if capacity is None else capacity

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -34,8 +37,7 @@ from gpunn.network import Sequential
 
 __all__ = ["check_classes", "warn_of_outputs", "warn_of_scale"]
 
-CALLER = 4
-"""Frames from a warning to who called `Trainer.fit`."""
+PACKAGE = str(Path(__file__).parents[1])
 
 LEAST_STD, LARGEST_STD = 0.1, 100.0
 """Standard deviations of targets between which a network learns them without more ado."""
@@ -56,6 +58,15 @@ TAKES = {
     "sigmoid": "takes logits, which are any real numbers, and applies the sigmoid itself",
     "exponential": "takes logarithms of rates, which are any real numbers",
 }
+
+
+def caller() -> int:
+    """Return how many frames lie between a warning and whoever called gpunn."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def check_classes(model: Sequential, loss: Loss) -> None:
@@ -82,12 +93,12 @@ def warn_of_outputs(
             f"{said}, but the loss {loss.name!r} {takes}. Leave out the activation of the "
             "last layer",
             GpunnWarning,
-            CALLER,
+            caller(),
         )
         return
     for metric in metrics:
         if takes := misjudged(metric, model.output_shape[0], low, high):
-            warnings.warn(f"{said}, but the metric {metric.name!r} {takes}", GpunnWarning, CALLER)
+            warnings.warn(f"{said}, but the metric {metric.name!r} {takes}", GpunnWarning, caller())
     if isinstance(loss, REGRESSION):
         least, most = float(targets.min()), float(targets.max())
         if least < low or most > high:
@@ -95,7 +106,7 @@ def warn_of_outputs(
                 f"{said}, but the targets are from {least:.6g} to {most:.6g}. Leave out the "
                 "activation of the last layer, or scale the targets",
                 GpunnWarning,
-                CALLER,
+                caller(),
             )
 
 
@@ -191,7 +202,7 @@ def warn_of_scale(
         "gpunn.layers.TargetScaling() be the last layer, or train on (y - mean) / deviation, and "
         "take predictions * deviation + mean",
         GpunnWarning,
-        CALLER,
+        caller(),
     )
 
 

@@ -17,6 +17,7 @@ from gpunn.errors import (
     DataError,
     DistributedError,
     DivergenceError,
+    GpunnWarning,
 )
 from gpunn.layers import BatchNorm, Dense, Dropout
 from gpunn.optimizers import Adam
@@ -371,6 +372,14 @@ def test_divergence_is_found_and_told(caplog):
     given.fit(bad, **options)
     assert given.updates == 7
     assert "Left out: 1 update(s) before step 6" in caplog.text
+
+
+def test_what_is_hardly_meant_is_said_where_fit_was_called():
+    model = gpunn.Sequential([Dense(3, "relu")], 4, "numpy")
+    given = gpunn.Trainer(model, "softmax_cross_entropy")
+    with pytest.warns(GpunnWarning, match="layer 'dense_1': with its activation 'relu'") as caught:
+        given.fit(batches(), batch_size=SIZE, epochs=2, progress=False)
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 GOOD = (X[:SIZE], Y[:SIZE])

@@ -291,7 +291,7 @@ def test_the_summary_counts_what_is_trained():
         "trained                               19",
     ]
     assert "10 frozen" in model._repr_html_()
-    assert "frozen · 6 parameters" in model.plot().svg
+    assert "6 parameters, frozen" in model.plot().svg
 
 
 class Freeze(Callback):
