@@ -16,9 +16,10 @@ import numpy as np
 
 from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_answers import PROBABILITIES, add_answers
+from gpunn.interchange.onnx_functions import add_network
 from gpunn.interchange.onnx_graph import Graph
-from gpunn.interchange.onnx_layers import convert
 from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_of_columns
+from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.optional import require
 from gpunn.storage.files import write_atomically
@@ -106,7 +107,8 @@ def to_onnx(
             f"probabilities: there is no {probabilities!r}; {suggest(probabilities, PROBABILITIES)}"
         )
     check_size(model)
-    graph = Graph(onnx, model.dtype, model.parameters.to_host())
+    steps = steps_of(model)
+    graph = Graph(onnx, model.dtype, steps.arrays)
     metadata = {"gpunn": __version__}
     accepted = None
     if model.schema is None or encoded:
@@ -123,9 +125,7 @@ def to_onnx(
         inputs, rows = column_inputs(model.schema), encoded_rows(graph, model.schema)
         y, accepted = rows.matrix, rows.accepted
         metadata["columns"] = json.dumps(kinds_of_columns(model.schema))
-    graph.row_shapes[y] = model.input_shape
-    for label, layer in zip(model.labels, model.layers, strict=True):
-        y = convert(graph, layer, label, y)
+    y = add_network(graph, steps, y)
     outputs = add_answers(graph, model, y, accepted, probabilities=probabilities, labels=labels)
     check_names(graph, inputs)
     made = graph.model(

@@ -7,52 +7,44 @@ so there it is composed of elementary operators.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
-from gpunn import activations
+from gpunn.activations import GELU, SELU
 from gpunn.interchange.onnx_graph import Graph
+from gpunn.interchange.steps import Step
 
 __all__ = ["ACTIVATIONS"]
 
-Converter: TypeAlias = Callable[[Graph, Any, str, str], str]
-"""Takes the graph, the activation, a name for its node, and the name of z; returns that of f(z)."""
 
+def operator(name: str) -> Callable[..., str]:
+    """Return the function for an activation that is one ONNX operator without attributes."""
 
-def operator(name: str) -> Converter:
-    """Return the converter of an activation that is one ONNX operator without attributes."""
-
-    def convert(graph: Graph, f: Any, label: str, z: str) -> str:
+    def function(graph: Graph, step: Step, label: str, z: str) -> str:
         return graph.add(name, z, name=label)
 
-    return convert
+    return function
 
 
-def identity(graph: Graph, f: activations.Identity, label: str, z: str) -> str:
-    """Return z itself."""
-    return z
-
-
-def leaky_relu(graph: Graph, f: activations.LeakyReLU, label: str, z: str) -> str:
+def leaky_relu(graph: Graph, step: Step, label: str, z: str, slope: float) -> str:
     """max(z, slope z)."""
     if graph.dtype == "float32":
-        return graph.add("LeakyRelu", z, name=label, alpha=f.slope)
-    scaled = graph.add("Mul", z, graph.number(f.slope, f"{label}.slope"), name=f"{label}.scaled")
+        return graph.add("LeakyRelu", z, name=label, alpha=slope)
+    scaled = graph.add("Mul", z, graph.number(slope, f"{label}.slope"), name=f"{label}.scaled")
     return graph.add("Max", z, scaled, name=label)
 
 
-def elu(graph: Graph, f: activations.ELU, label: str, z: str) -> str:
+def elu(graph: Graph, step: Step, label: str, z: str, alpha: float) -> str:
     """max(z, 0) + alpha (exp(min(z, 0)) - 1)."""
     if graph.dtype == "float32":
-        return graph.add("Elu", z, name=label, alpha=f.alpha)
-    return graph.add("Add", *elu_parts(graph, f.alpha, label, z), name=label)
+        return graph.add("Elu", z, name=label, alpha=alpha)
+    return graph.add("Add", *elu_parts(graph, alpha, label, z), name=label)
 
 
-def selu(graph: Graph, f: activations.SELU, label: str, z: str) -> str:
+def selu(graph: Graph, step: Step, label: str, z: str) -> str:
     """Scale times ELU(z, alpha)."""
     if graph.dtype == "float32":
-        return graph.add("Selu", z, name=label, alpha=f.alpha, gamma=f.scale)
-    unscaled = graph.add("Add", *elu_parts(graph, f.alpha, label, z), name=f"{label}.unscaled")
-    return graph.add("Mul", unscaled, graph.number(f.scale, f"{label}.scale"), name=label)
+        return graph.add("Selu", z, name=label, alpha=SELU.alpha, gamma=SELU.scale)
+    unscaled = graph.add("Add", *elu_parts(graph, SELU.alpha, label, z), name=f"{label}.unscaled")
+    return graph.add("Mul", unscaled, graph.number(SELU.scale, f"{label}.scale"), name=label)
 
 
 def elu_parts(graph: Graph, alpha: float, label: str, z: str) -> tuple[str, str]:
@@ -65,10 +57,13 @@ def elu_parts(graph: Graph, alpha: float, label: str, z: str) -> tuple[str, str]
     return graph.add("Relu", z, name=f"{label}.positive"), scaled
 
 
-def gelu(graph: Graph, f: activations.GELU, label: str, z: str) -> str:
+def gelu(graph: Graph, step: Step, label: str, z: str) -> str:
     """z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))); ONNX 18 has no operator for it."""
     one, half = graph.number(1.0, f"{label}.one"), graph.number(0.5, f"{label}.half")
-    cubic, root = graph.number(f.cubic, f"{label}.cubic"), graph.number(f.root, f"{label}.root")
+    cubic, root = (
+        graph.number(GELU.cubic, f"{label}.cubic"),
+        graph.number(GELU.root, f"{label}.root"),
+    )
     square = graph.add("Mul", z, z, name=f"{label}.square")
     cubed = graph.add("Mul", square, cubic, name=f"{label}.cubed")
     factor = graph.add("Add", cubed, one, name=f"{label}.factor")
@@ -80,13 +75,13 @@ def gelu(graph: Graph, f: activations.GELU, label: str, z: str) -> str:
     return graph.add("Mul", halved, gate, name=label)
 
 
-def silu(graph: Graph, f: activations.SiLU, label: str, z: str) -> str:
+def silu(graph: Graph, step: Step, label: str, z: str) -> str:
     """f(z) = z sigmoid(z)."""
     gate = graph.add("Sigmoid", z, name=f"{label}.sigmoid")
     return graph.add("Mul", z, gate, name=label)
 
 
-def softplus(graph: Graph, f: activations.Softplus | activations.Mish, label: str, z: str) -> str:
+def softplus(graph: Graph, step: Step, label: str, z: str) -> str:
     """max(z, 0) + log(1 + exp(-|z|))."""
     if graph.dtype == "float32":
         return graph.add("Softplus", z, name=label)
@@ -99,23 +94,23 @@ def softplus(graph: Graph, f: activations.Softplus | activations.Mish, label: st
     return graph.add("Add", positive, logarithm, name=label)
 
 
-def mish(graph: Graph, f: activations.Mish, label: str, z: str) -> str:
+def mish(graph: Graph, step: Step, label: str, z: str) -> str:
     """f(z) = z tanh(softplus(z))."""
-    gate = graph.add("Tanh", softplus(graph, f, f"{label}.softplus", z), name=f"{label}.tanh")
+    gate = graph.add("Tanh", softplus(graph, step, f"{label}.softplus", z), name=f"{label}.tanh")
     return graph.add("Mul", z, gate, name=label)
 
 
-ACTIVATIONS: dict[type[activations.Activation], Converter] = {
-    activations.ELU: elu,
-    activations.GELU: gelu,
-    activations.Identity: identity,
-    activations.LeakyReLU: leaky_relu,
-    activations.Mish: mish,
-    activations.ReLU: operator("Relu"),
-    activations.SELU: selu,
-    activations.SiLU: silu,
-    activations.Sigmoid: operator("Sigmoid"),
-    activations.Softplus: softplus,
-    activations.Tanh: operator("Tanh"),
+ACTIVATIONS: dict[str, Callable[..., str]] = {
+    "elu": elu,
+    "gelu": gelu,
+    "identity": operator("Identity"),
+    "leaky_relu": leaky_relu,
+    "mish": mish,
+    "relu": operator("Relu"),
+    "selu": selu,
+    "silu": silu,
+    "sigmoid": operator("Sigmoid"),
+    "softplus": softplus,
+    "tanh": operator("Tanh"),
 }
-"""By exact class: a subclass may compute something else."""
+"""By name: what takes the graph, the step, a name for its node, the name of z, and parameters."""

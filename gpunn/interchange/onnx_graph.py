@@ -22,17 +22,11 @@ class Graph:
     dtype : {"float32", "float64"}
         Dtype of the graph's computations.
     arrays : mapping of str to ndarray
-        The network's parameters and buffers.
-
-    Attributes
-    ----------
-    row_shapes : dict of str to tuple of int
-        The shape of a row of the network's input, and of what each layer gives, by name.
+        Those of a network's steps.
     """
 
     def __init__(self, onnx: Any, dtype: str, arrays: Mapping[str, np.ndarray]) -> None:
         self.onnx, self.dtype = onnx, dtype
-        self.row_shapes: dict[str, Shape] = {}
         self._arrays = arrays
         self._nodes: list[Any] = []
         self._constants: dict[str, np.ndarray] = {}

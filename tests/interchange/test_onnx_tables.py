@@ -218,6 +218,19 @@ def test_every_day_of_four_centuries_and_dates_far_away():
     np.testing.assert_array_equal(output[:, curves], expected[:, curves])
 
 
+@pytest.mark.parametrize("step", ["Y", "M", "D", "h"])
+def test_parts_that_differ(step, capfd):
+    """A graph has those alone, and nothing of which a runtime warns."""
+    dates = np.arange(30, 36).astype(f"datetime64[{step}]").astype("datetime64[us]")
+    schema = Schema.fit({"day": dates})
+    made = to_onnx(encoder(schema))
+    used = {each for node in made.graph.node for each in node.input}
+    assert {each.name for each in made.graph.initializer} <= used
+    (output,) = session_of(made).run(["output"], fed(session_of(made), {"day": dates}))
+    np.testing.assert_allclose(output, schema.encode({"day": dates}, "float64"), 0, 1e-12)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("seconds", [math.inf, -math.inf, 1e13, -1e300])
 def test_dates_too_far_away_are_refused(seconds):
     schema = Schema.fit({"day": np.arange(0, 100).astype("datetime64[D]")})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from gpunn.interchange.predictor.c_text import number_source
-from gpunn.interchange.predictor.steps import ArrayName, Step, Steps
+from gpunn.interchange.steps import ArrayName, Step, Steps
 
 __all__ = ["calls_of"]
 

@@ -18,7 +18,8 @@ from gpunn.interchange.predictor.c_text import (
     texts_source,
     wrapped,
 )
-from gpunn.interchange.predictor.steps import steps_of
+from gpunn.interchange.predictor.description import check_outputs
+from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.version import __version__
 
@@ -47,6 +48,7 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
         raise ArgumentError(
             f"prefix: expected letters, digits and underlines, a letter first; got {prefix!r}"
         )
+    check_outputs(model)
     steps = steps_of(model)
     real = {"float32": "float", "float64": "double"}[model.dtype]
     names = names_in_c(steps.arrays, f"{prefix}_")

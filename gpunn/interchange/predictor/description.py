@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunn.data.reading import reading_in
+from gpunn.errors import ExportError
 from gpunn.network import Sequential
 from gpunn.tables import Schema
 from gpunn.tables.cells import Markers
@@ -13,7 +14,15 @@ from gpunn.tables.columns import Column
 from gpunn.tables.layout import CURVES, MISSING, Place, scaled_places, unscaled_places
 from gpunn.version import __version__
 
-__all__ = ["described", "layout_of"]
+__all__ = ["check_outputs", "described", "layout_of"]
+
+
+def check_outputs(model: Sequential) -> None:
+    """Raise an ExportError if a row of outputs is no vector."""
+    if len(model.output_shape) != 1:
+        raise ExportError(
+            f"model: a predictor gives vectors; a row of outputs has shape {model.output_shape}"
+        )
 
 
 def described(model: Sequential) -> dict[str, Any]:

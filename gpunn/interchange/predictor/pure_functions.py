@@ -2,7 +2,7 @@
 
 Each x is one row, a flat list of floats whatever its shape. So are arrays; but weights are a list
 for each unit (of each group), a table of embeddings one for each of its rows, and levels three. A
-function's name is that of a step (`gpunn.interchange.predictor.steps`), or of an activation.
+function's name is that of a step (`gpunn.interchange.steps`), or of an activation.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from gpunn.interchange.predictor import (
     rows_of_tables,
     streaming,
 )
-from gpunn.interchange.predictor.description import described
-from gpunn.interchange.predictor.steps import ArrayName, Step, Steps, steps_of
+from gpunn.interchange.predictor.description import check_outputs, described
 from gpunn.interchange.predictor.templates import Template, imports_of
+from gpunn.interchange.steps import ArrayName, Step, Steps, steps_of
 from gpunn.network import Sequential
 from gpunn.version import __version__
 
@@ -73,6 +74,7 @@ from __future__ import annotations
 
 def python_source(model: Sequential, pure: bool = False) -> str:
     """Return the source of a predictor; see `gpunn.interchange.save_python`."""
+    check_outputs(model)
     steps = steps_of(model)
     if pure:
         make_pure(steps)
@@ -117,14 +119,9 @@ def make_pure(steps: Steps) -> None:
                 array = array.reshape(-1)
             steps.arrays[argument.name] = array
     steps.steps = [
-        Step(
-            step.function,
-            step.inputs,
-            (*step.arguments, step.input_shape[0])
-            if step.function in BY_MEMBERS
-            else step.arguments,
-            *(step.output, step.input_shape, step.output_shape),
-        )
+        replace(step, arguments=(*step.arguments, step.input_shape[0]))
+        if step.function in BY_MEMBERS
+        else step
         for step in steps.steps
     ]
 

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 import gpunn
+from gpunn.activations import Activation
+from gpunn.configurable import known
 from gpunn.errors import ExportError
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.interchange.predictor.templates import names_in
-from gpunn.layers import Dense, Members
+from gpunn.interchange.steps import ACTIVATIONS, LAYERS
+from gpunn.layers import Dense, Layer, Members
 
 # float32: NumPy's sums are in another order, and the standard library has float64 alone.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -69,8 +72,6 @@ def test_networks(folder, name, dtype):
 
 
 def test_every_built_in_layer_is_tested():
-    from gpunn.interchange.predictor.steps import ACTIVATIONS, LAYERS
-
     def classes(layers):
         for layer in layers:
             yield type(layer)
@@ -78,6 +79,9 @@ def test_every_built_in_layer_is_tested():
 
     layers = [layer for make in exported_networks.NETWORKS.values() for layer in make()]
     assert set(LAYERS) == set(classes(layers))
+    for base, table in ((Layer, LAYERS), (Activation, ACTIVATIONS)):
+        built_in = {cls for cls in known(base).values() if cls.__module__.startswith("gpunn.")}
+        assert set(table) == built_in
     assert set(ACTIVATIONS) <= {type(layer.f) for layer in layers if hasattr(layer, "f")}
 
 

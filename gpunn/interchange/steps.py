@@ -1,4 +1,4 @@
-"""A network as a list of plain steps on rows, which the writers of predictors share."""
+"""A network as a list of plain steps on rows, which the writers of ONNX and source code share."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ class Step:
 
     Attributes
     ----------
+    label : str
+        Of the layer that it is of.
     function : str
-        Its name in the templates of each language.
+        Its name in the templates of each language, and among ONNX's functions.
     inputs : tuple of str
         Variables that hold rows.
     arguments : tuple
@@ -42,6 +44,7 @@ class Step:
         Of a row of the first input, and of the output.
     """
 
+    label: str
     function: str
     inputs: tuple[str, ...]
     arguments: tuple[ArrayName | float | int, ...]
@@ -60,6 +63,8 @@ class Steps:
         In the network's dtype, or int32.
     steps : list of Step
         The input of the first is the variable "x", which the last one sets.
+    label : str
+        Of the layer whose steps are added.
     """
 
     dtype: str
@@ -67,6 +72,7 @@ class Steps:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     shapes: dict[str, Shape] = field(default_factory=dict)
+    label: str = ""
     _count: int = 0
 
     def add(
@@ -84,7 +90,7 @@ class Steps:
         inputs = (x,) if isinstance(x, str) else tuple(x)
         given, output = self.shapes[inputs[0]], to or inputs[0]
         shape = given if shape is None else shape
-        self.steps.append(Step(function, inputs, arguments, output, given, shape))
+        self.steps.append(Step(self.label, function, inputs, arguments, output, given, shape))
         self.shapes[output] = shape
         return output
 
@@ -119,12 +125,8 @@ def steps_of(model: Sequential) -> Steps:
     Raises
     ------
     ExportError
-        If a layer or an activation is not one of gpunn's own, or a row of outputs is no vector.
+        If a layer or an activation is not one of gpunn's own.
     """
-    if len(model.output_shape) != 1:
-        raise ExportError(
-            f"model: a predictor gives vectors; a row of outputs has shape {model.output_shape}"
-        )
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape
@@ -138,15 +140,18 @@ def convert(steps: Steps, layer: layers.Layer, label: str, x: str) -> str:
     converter = LAYERS.get(type(layer))
     if converter is None:
         raise ExportError(unknown("layer", label, layer, LAYERS))
-    return converter(steps, layer, label, x)
+    outer, steps.label = steps.label, label
+    y = converter(steps, layer, label, x)
+    steps.label = outer
+    return y
 
 
 def unknown(kind: str, label: str, found: object, known: dict[Any, Any]) -> str:
     """Return the message for a class that has no converter."""
     names = ", ".join(sorted(cls.__name__ for cls in known))
     return (
-        f"layer {label!r}: how to write the {kind} {type(found).__name__} in a predictor is not "
-        f"known, since it is not one of gpunn's own ({names})"
+        f"layer {label!r}: how to export the {kind} {type(found).__name__} is not known, since it "
+        f"is not one of gpunn's own ({names})"
     )
 
 
