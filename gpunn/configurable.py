@@ -45,6 +45,19 @@ __all__ = [
 ]
 
 
+class ConstructorSignature:
+    """The signature of a class by its `__init__`, where `__new__` is there to check alone.
+
+    Documentation and editors show that of `__new__` otherwise.
+    """
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
+            return inspect.Signature()
+        _, *parameters = inspect.signature(owner.__init__).parameters.values()  # type: ignore[misc]
+        return inspect.Signature(parameters)
+
+
 class Configurable:
     """Base of all classes that a configuration can name.
 
@@ -59,6 +72,7 @@ class Configurable:
 
     name: ClassVar[str] = ""
     beside_fields: ClassVar[frozenset[str]] = frozenset()
+    __signature__ = ConstructorSignature()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; gpunn's own dataclasses have no attributes other than their fields."""

@@ -40,8 +40,8 @@ class Optimizer(Configurable):
     learning_rate : float or Schedule
         At least 0: a constant, or a function of the epoch. 0.01 by default; subclasses differ.
     weight_decay : float or Schedule
-        At least 0, 0 by default. Decoupled decay: each update multiplies by 1 - learning_rate *
-        weight_decay.
+        At least 0, 0 by default. Decoupled decay: each update multiplies by
+        1 - learning_rate * weight_decay.
     decay_all : bool
         Whether biases, scales and shifts are decayed too. It does not change a factor of the decay
         that a layer has been given (`Layer.weight_decay_factor`).
@@ -280,8 +280,9 @@ class Adam(Optimizer):
     with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t).
 
     With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s), as in the paper's more
-    efficient order of computation (end of section 2) and in scikit-learn: values <- values -
-    learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t)).
+    efficient order of computation (end of section 2) and in scikit-learn::
+
+        values ← values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t))
 
     Parameters
     ----------

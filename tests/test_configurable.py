@@ -1,3 +1,4 @@
+import inspect
 import json
 import math
 from dataclasses import dataclass, field
@@ -161,6 +162,14 @@ def test_config_without_a_dataclass():
 
 
 # ---------------------------------------------------------------------------- import paths
+
+
+def test_a_signature_is_that_of_the_constructor():
+    signature = inspect.signature(Circle)
+    assert str(signature) == "(radius: float, filled: bool = False, sides: int = 1)"
+    # What Sphinx, and other tools that look at `__new__` first, show.
+    assert Circle.__signature__ == signature
+    assert str(inspect.signature(Shape)) == "()"
 
 
 def test_import_path_needs_permission():

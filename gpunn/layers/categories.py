@@ -193,9 +193,12 @@ class Embedding(Coded):
 
     y has, for each column of codes, its code's row of a table. A table has a row of `dimension`
     numbers for each code, 0 included (Guo & Berkhahn 2016, "Entity Embeddings of Categorical
-    Variables"). All tables are one parameter, one below the other. The chain rule is dL/dT_k[c] =
-    sum of dL/dy, its part for column k, over the rows of code c. The order of that sum is always
-    the same, so runs repeat to the bit on every engine. A code out of range counts as 0.
+    Variables"). All tables are one parameter, one below the other. A code out of range counts as 0.
+    The chain rule is::
+
+        dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
+
+    The order of that sum is always the same, so runs repeat to the bit on every engine.
 
     Parameters
     ----------

@@ -78,8 +78,9 @@ class Dropout(Layer):
     """Dropout: y = mask * x / (1 - rate) in training, and y = x in inference.
 
     The mask consists of 0 and 1. Each entry is 0 with probability `rate` (Srivastava et al. 2014,
-    in the inverted form, which keeps the mean). The chain rule is dL/dx = mask * dL/dy / (1 -
-    rate).
+    in the inverted form, which keeps the mean). The chain rule is::
+
+        dL/dx = mask * dL/dy / (1 - rate)
 
     The mask is a hash of (seed, layer, pass, position). So it is the same on every backend, the
     backward pass computes it again instead of storing it, and a resumed run needs no state of a
