@@ -10,6 +10,7 @@ from typing import Any
 from docutils import nodes
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
+from sphinx.util.nodes import make_refnode
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +36,7 @@ SECTIONS = {
         "Compare runs": "how_to/compare_runs",
         "Track runs elsewhere": "how_to/trackers",
         "Fine-tune a network": "how_to/fine_tuning",
+        "Train on data larger than memory": "how_to/large_data",
         "Export a model": "how_to/export",
         "Write your own layer": "how_to/extending",
     },
@@ -46,7 +48,7 @@ SECTIONS = {
     "Explanation": {
         "Architecture": "explanation/architecture",
         "Reproducible and safe": "explanation/reliability",
-        "The CUDA backend": "explanation/gpu",
+        "CUDA, tested without a GPU": "explanation/gpu",
         "Registers of kernels": "explanation/gpu_registers",
         "Testing": "explanation/testing",
         "Benchmarks": "explanation/benchmarks",
@@ -74,12 +76,6 @@ def navigation() -> str:
 MODULES = ":::{toctree}\n:hidden:\n:glob:\n\npython/*\n:::\n"
 
 
-def link_modules(source: str) -> str:
-    """Let names of modules in a table lead to their pages."""
-    linked = re.sub(r"`gpunn(?:\.(\w+))?`", r"{py:mod}`\g<0>`", source).replace("``", "`")
-    return f"{linked}\n{MODULES}"
-
-
 def read(app: Sphinx, page: str, source: list[str]) -> None:
     """Put in what is read from elsewhere, and let links to files of the repository lead to it."""
     if page in INCLUDED:
@@ -90,7 +86,8 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
     if page == "index":
         source[0] += "\n" + navigation()
     if page == "reference/python":
-        source[0] = link_modules(source[0])
+        source[0] += "\n" + MODULES
+    source[0] = re.sub(r"\[[\w.]+\.md\]\(", "[](", source[0])  # titles instead of files' names
     for included, name in INCLUDED.items():
         source[0] = re.sub(rf"\]\((\.\./)*{name}", f"](/{included}.md", source[0])
 
@@ -109,6 +106,19 @@ def give_context(
     )
 
 
+def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Let code in a text that names something of gpunn lead to its entry in the reference."""
+    entries = app.env.domains.python_domain.objects
+    for literal in list(tree.findall(nodes.literal)):
+        name = re.sub(r"\(.*\)$", "", literal.astext())
+        if name == "gpunn" and page != "reference/python":
+            continue  # the command
+        if name in entries and not isinstance(literal.parent, nodes.reference):
+            entry = entries[name]
+            link = make_refnode(app.builder, page, entry.docname, entry.node_id, literal.deepcopy())
+            literal.replace_self(link)
+
+
 def add_learning(app: Sphinx, failed: Exception | None) -> None:
     """Add the page on which a network learns, and record the training that it shows."""
     if failed is None and app.builder.format == "html":
@@ -122,5 +132,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_lexer("csv", TextLexer)
     app.connect("source-read", read)
     app.connect("html-page-context", give_context, priority=900)  # after the theme's own
+    app.connect("doctree-resolved", link_names)
     app.connect("build-finished", add_learning)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -87,6 +87,17 @@ def test_every_public_name_is_in_the_reference(described: set[str]) -> None:
     assert members <= described
 
 
+def test_classes_have_their_own_parameters(site: Path) -> None:
+    text = (site / "reference" / "python" / "layers.html").read_text(encoding="utf-8")
+    (signature,) = re.findall(r'<dt[^>]* id="gpunn.layers.Dense">(.*?)</dt>', text, re.DOTALL)
+    shown = re.sub(r"<[^>]*>|\s", "", signature)
+    assert shown.startswith("classDense(units,activation='identity',bias=True")
+
+
+def test_names_in_pages_lead_to_the_reference(pages: dict[str, Page]) -> None:
+    assert "../reference/python/gpunn.html#gpunn.Trainer" in pages["explanation/gpu.html"].links
+
+
 def test_every_public_module_has_a_page() -> None:
     names = {page.stem for page in (ROOT / "docs" / "reference" / "python").glob("*.rst")}
     assert names == {name.removeprefix("gpunn.") for name in public_modules()}
