@@ -413,9 +413,10 @@ class VarianceScaling(Initializer):
 
 @dataclass(frozen=True)
 class Glorot(VarianceScaling):
-    """Variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), for sigmoid, tanh and linear layers.
+    """Variance 2 / (fan_in + fan_out), for sigmoid, tanh and linear layers.
 
-    Uniform by default, as in the paper.
+    From Glorot & Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward Neural
+    Networks", equation 16. Uniform by default, as there.
 
     Parameters
     ----------
@@ -439,7 +440,9 @@ class Glorot(VarianceScaling):
 
 @dataclass(frozen=True)
 class He(VarianceScaling):
-    """Variance 2 / fan_in (He et al. 2015), for the ReLU family.
+    """Variance 2 / fan_in, for the ReLU family.
+
+    From He et al. 2015, "Delving Deep into Rectifiers", equation 10.
 
     Parameters
     ----------
@@ -461,7 +464,9 @@ class He(VarianceScaling):
 
 @dataclass(frozen=True)
 class LeCun(VarianceScaling):
-    """Variance 1 / fan_in (LeCun et al. 1998), which SELU's constants assume.
+    """Variance 1 / fan_in, which SELU's constants assume.
+
+    From LeCun et al. 1998, "Efficient BackProp", section 4.6.
 
     Parameters
     ----------
@@ -565,9 +570,11 @@ class GlorotOrFanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class Orthogonal(Initializer):
-    """Orthonormal rows or columns, whichever are fewer, times `gain` (Saxe et al. 2014).
+    """Orthonormal rows or columns, whichever are fewer, times `gain`.
 
-    They are uniform over the orthogonal group (Mezzadri 2007).
+    From Saxe et al. 2014, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear
+    Neural Networks". They are uniform over the orthogonal group (Mezzadri 2007, "How to Generate
+    Random Matrices from the Classical Compact Groups").
 
     Parameters
     ----------

@@ -374,11 +374,11 @@ class MeanAbsoluteError(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Huber(ElementwiseLoss):
-    """Squared for errors up to `delta`, absolute for larger ones (Huber 1964).
+    """Squared for errors up to `delta`, absolute for larger ones.
 
-    l_i = mean_j h(p_ij - t_ij) with h(d) = d^2 / 2 for |d| <= delta, and
-    delta * (|d| - delta / 2) beyond. The gradient is h' / outputs, with h'(d) = d, limited to
-    [-delta, delta].
+    l_i = mean_j h(p_ij - t_ij) with h(d) = d^2 / 2 for |d| <= delta, and delta * (|d| - delta / 2)
+    beyond (Huber 1964, "Robust Estimation of a Location Parameter"). The gradient is h' / outputs,
+    with h'(d) = d, limited to [-delta, delta].
 
     Parameters
     ----------
@@ -425,14 +425,16 @@ def one_hot(xp: Namespace, labels: Array, classes: int, dtype: object) -> Array:
 class SoftmaxCrossEntropy(Loss):
     """Cross-entropy of classes: l_i = -sum_j t_ij log softmax(p_i)_j, from logits p.
 
-    The gradient is softmax(p_i) - t_i.
+    See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.108. The gradient is
+    softmax(p_i) - t_i.
 
     Parameters
     ----------
     label_smoothing : float or Schedule
-        In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes
-        (Szegedy et al. 2016). A schedule is for training; evaluations have no smoothing then, so
-        that losses of different epochs can be compared.
+        In [0, 1): targets become (1 - label_smoothing) * t + label_smoothing / classes (Szegedy et
+        al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7). A
+        schedule is for training; evaluations have no smoothing then, so that losses of different
+        epochs can be compared.
 
     Raises
     ------
@@ -574,8 +576,9 @@ class BinaryCrossEntropy(ElementwiseLoss):
     """Cross-entropy of yes or no: l_i = mean_j log(1 + exp(p_ij)) - t_ij p_ij, from logits p.
 
     That is -t log(s) - (1 - t) log(1 - s) with s = 1 / (1 + exp(-p)), in a form that can't
-    overflow. Targets t are in [0, 1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are
-    independent labels (multilabel), each yes or no.
+    overflow. See Bishop 2006, "Pattern Recognition and Machine Learning", equation 4.90. Targets t
+    are in [0, 1]. The gradient is (s_ij - t_ij) / outputs. Several outputs are independent labels
+    (multilabel), each yes or no.
 
     See Also
     --------
@@ -617,7 +620,8 @@ class BinaryCrossEntropy(ElementwiseLoss):
 class Poisson(ElementwiseLoss):
     """Poisson loss of counts: l_i = mean_j exp(p_ij) - t_ij p_ij, where p = log(rate).
 
-    The Poisson negative log-likelihood without log(t!), which does not depend on p. The gradient is
+    The Poisson negative log-likelihood without log(t!), which does not depend on p (McCullagh &
+    Nelder 1989, "Generalized Linear Models", chapter 6). The gradient is
     (exp(p_ij) - t_ij) / outputs.
 
     Attributes

@@ -46,8 +46,9 @@ class Optimizer(Configurable):
         Whether biases, scales and shifts are decayed too. It does not change a factor of the decay
         that a layer has been given (`Layer.weight_decay_factor`).
     max_norm : float or None
-        If set, gradients are scaled down so that their global norm is at most this
-        (Pascanu et al. 2013): g <- g * min(1, max_norm / ||g||).
+        If set, gradients are scaled down so that their global norm is at most this (Pascanu et al.
+        2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1):
+        g <- g * min(1, max_norm / ||g||).
     l2_penalty : float
         Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses, and so
         l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
@@ -130,9 +131,10 @@ class Optimizer(Configurable):
 
 @dataclass(eq=False)
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum in the form of Sutskever et al. 2013.
+    """Stochastic gradient descent, with or without momentum.
 
-    Each update computes::
+    The momentum is in the form of Sutskever et al. 2013, "On the Importance of Initialization and
+    Momentum in Deep Learning", equations 1 to 4. Each update computes::
 
         velocity ← momentum * velocity - learning_rate * g
         values   ← values + velocity
@@ -207,9 +209,10 @@ class SGD(Optimizer):
 
 @dataclass(eq=False)
 class RMSprop(Optimizer):
-    """Gradient over its running root mean square (Tieleman & Hinton 2012, lecture 6e).
+    """Gradient over its running root mean square.
 
-    Each update computes::
+    From Tieleman & Hinton 2012, "Neural Networks for Machine Learning", lecture 6e. Each update
+    computes::
 
         square ← rho * square + (1 - rho) * g^2
         values ← values - learning_rate * g / (sqrt(square) + epsilon)
@@ -269,9 +272,10 @@ class RMSprop(Optimizer):
 
 @dataclass(eq=False)
 class Adam(Optimizer):
-    """Adaptive moment estimation with bias correction (Kingma & Ba 2015, algorithm 1).
+    """Adaptive moment estimation with bias correction.
 
-    Update t computes::
+    From Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1. Update t
+    computes::
 
         mean   ← beta1 * mean   + (1 - beta1) * g
         square ← beta2 * square + (1 - beta2) * g^2
@@ -361,9 +365,10 @@ class Adam(Optimizer):
 
 @dataclass(eq=False)
 class AdamW(Adam):
-    """Adam with decoupled weight decay on by default (Loshchilov & Hutter 2019).
+    """Adam with decoupled weight decay on by default.
 
-    Each update multiplies by 1 - learning_rate * weight_decay, then computes that of `Adam`.
+    From Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2. Each update
+    multiplies by 1 - learning_rate * weight_decay, then computes that of `Adam`.
 
     Parameters
     ----------
@@ -397,9 +402,10 @@ class AdamW(Adam):
 
 @dataclass(eq=False)
 class Lion(Optimizer):
-    """The sign of an interpolated momentum (Chen et al. 2023, algorithm 2).
+    """The sign of an interpolated momentum.
 
-    Each update computes::
+    From Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2. Each update
+    computes::
 
         values ← values - learning_rate * sign(beta1 * mean + (1 - beta1) * g)
         mean   ← beta2 * mean + (1 - beta2) * g

@@ -349,9 +349,12 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from `rate` down to `final` over the whole training (Loshchilov & Hutter 2017).
+    """Half a cosine from `rate` down to `final` over the whole training.
 
     final + (rate - final) * (1 + cos(pi * time / duration)) / 2; `final` afterwards.
+
+    From Loshchilov & Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    equation 5.
 
     Parameters
     ----------
@@ -475,6 +478,8 @@ class FlatCosine(Schedule):
 class WarmUp(Schedule):
     """A linear rise from 0 over `epochs`, followed by another schedule from its beginning.
 
+    See Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
+
     Parameters
     ----------
     schedule : float, str, mapping or Schedule
@@ -522,10 +527,13 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """Up to `rate` and down again, once over the whole training (Smith & Topin 2018).
+    """Up to `rate` and down again, once over the whole training.
 
-    Two half cosines: from rate / start_factor to `rate` over the first `rise` of the training,
-    then down to rate / final_factor.
+    Two half cosines: from rate / start_factor to `rate` over the first `rise` of the training, then
+    down to rate / final_factor.
+
+    After Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
+    Learning Rates".
 
     Parameters
     ----------

@@ -199,6 +199,8 @@ class F1(CountMetric):
 
     `zero_division` where no row is of the class or predicted to be.
 
+    See van Rijsbergen 1979, "Information Retrieval", chapter 7.
+
     Parameters
     ----------
     average : {"binary", "macro", "micro"}

@@ -42,10 +42,11 @@ class LogLoss(LabelMetric):
 
 @dataclass(frozen=True)
 class BrierScore(LabelMetric):
-    """Mean squared error of the probabilities (Brier 1950), from logits.
+    """Mean squared error of the probabilities, from logits.
 
-    With one or two outputs (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
-    ("yes"). With more, sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
+    From Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
+    outputs (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1 ("yes"). With more,
+    sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
 
     Examples
     --------

@@ -33,9 +33,9 @@ class AUC(LabelMetric):
     """Area under the ROC curve, from logits.
 
     That is the probability that a row of the class has a higher score than another row, where ties
-    count one half. With one output the score is the logit, with two the difference of the logits p.
-    With more, the result is the mean of the areas of all classes, each against the rest, and the
-    score of class j is its log odds, p_j - log sum_(k != j) exp(p_k).
+    count one half (Hanley & McNeil 1982). With one output the score is the logit, with two the
+    difference of the logits p. With more, the result is the mean of the areas of all classes, each
+    against the rest, and the score of class j is its log odds, p_j - log sum_(k != j) exp(p_k).
 
     Parameters
     ----------

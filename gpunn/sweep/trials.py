@@ -18,6 +18,7 @@ from gpunn.storage.reading import read_whole
 __all__ = ["COMPLETE", "COUNTED", "TRIALS", "Trial", "Trials", "read_trials", "write_trials"]
 
 TRIALS = "trials.json"
+"""The file, in the folder of a sweep, with what it has found so far."""
 
 LARGEST = 2**26
 """Bytes of such a file. A trial takes some hundred."""

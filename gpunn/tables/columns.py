@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 __all__ = ["KINDS", "Column", "EncodedCategory", "Kind"]
 
 Kind: TypeAlias = Literal["number", "category", "boolean", "datetime"]
+"""What the values of a column are."""
 
 KINDS: tuple[Kind, ...] = ("number", "category", "boolean", "datetime")
 

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
+"""How `realmlp` and `tabm` can embed numbers."""
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
 """Frequencies of each number."""

@@ -648,7 +648,7 @@ class Trainer:
         Returns
         -------
         int
-            0 before training.
+            0 before training and evaluation.
         """
         step = self.device_state.step
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
