@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -1054,3 +1056,31 @@ def test_live_without_a_terminal(gpunn, digits):
     refused = gpunn("train", digits, "--live", "--quiet", "--output", "other", status=2)
     assert "--live and --quiet exclude each other" in refused.stderr
     assert not Path("other").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_live_on_a_terminal(digits):
+    """The whole command, on a terminal of 40 lines and 100 columns, beside its progress bars."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    command = [sys.executable, "-m", "gpunn", "train", str(digits), "--live", "--output", "run"]
+    environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # which is how Linux says that nobody writes any more
+            while chunk := os.read(ours, 65536):
+                shown += chunk
+    os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    begin, end = text.index("\x1b[1;27r"), text.index("\x1b[r")
+    assert "Loss:" in text[begin:end]
+    assert "Epoch 1/4" in text[:begin]
+    kept = text[end:]
+    assert kept.index("Accuracy:") < kept.index("validation, epoch")  # above the final table
+    assert "Test: " in kept
