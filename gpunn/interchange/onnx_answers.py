@@ -64,25 +64,22 @@ def add_labels(
     graph: Graph, model: Sequential, function: str | None, y: str, accepted: str | None
 ) -> str:
     """Add the predicted class of each row, and return the dtype of that."""
-    outputs = math.prod(model.output_shape)
-    if function == "softmax":
+    shape = model.output_shape
+    if function == "softmax" and len(shape) == 1:
         number = graph.add("ArgMax", y, name="label.number", axis=1, keepdims=0)
-    elif function == "sigmoid" and outputs == 1:
+    elif function == "sigmoid" and shape == (1,):
         positive = graph.add("Greater", y, graph.number(0.0, "label.zero"), name="label.positive")
         whole = graph.add("Cast", positive, name="label.whole", to=graph.element_type("int64"))
-        number = graph.add("Flatten", whole, name="label.flat")
-        axes = graph.integers([1], "label.axes")
-        number = graph.add("Squeeze", number, axes, name="label.number")
+        number = squeezed(graph, whole, "label.number")
     else:
         raise ArgumentError(
-            f"labels: a network with outputs {model.output_shape} and the output activation "
-            f"{function!r} does not choose one of several classes; leave them out"
+            f"labels: a network with outputs {shape} and the output activation {function!r} does "
+            "not choose one of several classes; leave them out"
         )
     names = model.classes
     if accepted is not None:
         none = graph.integers(-1 if names is None else len(names), "label.none")
-        axes = graph.integers([1], "label.accepted.axes")
-        condition = graph.add("Squeeze", accepted, axes, name="label.accepted")
+        condition = squeezed(graph, accepted, "label.accepted")
         number = graph.add("Where", condition, number, none, name="label.chosen")
     if names is None:
         graph.add("Identity", number, name="label")
@@ -90,3 +87,8 @@ def add_labels(
     texts = graph.texts([*names, *([] if accepted is None else [""])], "label.names")
     graph.add("Gather", texts, number, name="label", axis=0)
     return "object"
+
+
+def squeezed(graph: Graph, column: str, name: str) -> str:
+    """Return a matrix of one column as a vector."""
+    return graph.add("Squeeze", column, graph.integers([1], f"{name}.axes"), name=name)

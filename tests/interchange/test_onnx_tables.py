@@ -18,7 +18,7 @@ import gpunn
 from gpunn.data import credit_risk_file
 from gpunn.errors import ArgumentError, DataError, ExportError
 from gpunn.interchange import to_onnx
-from gpunn.layers import Dense, Dropout
+from gpunn.layers import Dense, Dropout, Members
 from gpunn.tables import Schema
 from gpunn.tables.dates import PARTS
 from gpunn.tables.scaling import SCALINGS, RobustScaling
@@ -330,6 +330,19 @@ def test_labels(outputs, activation, classes):
     assert np.isnan(output[3]).all()
     assert np.isnan(p[3]).all()
     assert label[3] == ("" if classes else -1)
+
+
+def test_rows_of_outputs_that_are_no_vectors():
+    schema = Schema.fit(people(), columns={"city": "category"})
+    model = gpunn.Sequential([Members(3, "fixed")], schema.width, "numpy", dtype="float64")
+    model.schema = schema
+    session = session_of(to_onnx(model))
+    rows = fed(session, people())
+    rows["age"][4] = math.inf
+    (output,) = session.run(["output"], rows)
+    expected = model.predict(people())
+    expected[4] = math.nan
+    np.testing.assert_allclose(output, expected, 1e-10, 1e-10)
 
 
 def test_labels_of_a_network_without_a_schema():

@@ -56,7 +56,7 @@ def main() -> int:
     X = test.inputs()
     pixels = str(X.dtype) if str(X.dtype) == "uint8" else None
     X = X if pixels else X.astype(model.dtype)
-    made = to_onnx(model, input_dtype=pixels, probabilities="softmax")
+    made = to_onnx(model, encoded=True, input_dtype=pixels, probabilities="softmax")
     session = onnxruntime.InferenceSession(
         made.SerializeToString(), providers=["CPUExecutionProvider"]
     )
