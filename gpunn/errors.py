@@ -41,7 +41,17 @@ __all__ = [
 
 
 class GpunnError(Exception):
-    """Base class of the errors that gpunn raises."""
+    """Base class of the errors that gpunn raises.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> try:
+    ...     gpunn.layers.Dense(0)
+    ... except gpunn.errors.GpunnError as error:
+    ...     print(error)
+    units: expected a whole number >= 1; got 0
+    """
 
 
 class GpunnWarning(UserWarning):

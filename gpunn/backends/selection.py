@@ -84,7 +84,7 @@ def get_backend(
     matmul_algorithms: str = "heuristic",
     threads: int | None = None,
 ) -> Backend:
-    """Return a backend.
+    """Return the backend to compute with, by its name.
 
     Parameters
     ----------

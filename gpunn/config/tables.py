@@ -480,7 +480,7 @@ class Model(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Table):
-    """How to train.
+    """How to train: loss, optimizer, epochs, and what happens beside.
 
     Parameters
     ----------
@@ -678,7 +678,7 @@ class Distributed(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Table):
-    """The whole configuration.
+    """The whole configuration of an experiment.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """Trains a network.
+    """Trains a network: epochs, validation, callbacks and checkpoints.
 
     Parameters
     ----------
