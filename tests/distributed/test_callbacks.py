@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from gpunn.callbacks import Callback, EarlyStopping
 from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError
 from gpunn.layers import Dense, Dropout
+from gpunn.training.trackers import Tracker
 
 
 def layers():
@@ -99,6 +101,29 @@ def test_all_ranks_know_the_rule_for_the_best_epoch():
     one, *others = run_threads(3, lambda each: trained(each, callbacks=[EarlyStopping()]))
     assert one.history.rule is not None
     assert [each.history.rule for each in others] == [one.history.rule] * 2
+
+
+class Counting(Tracker):
+    """Keeps what a tracker is told."""
+
+    name = "counting"
+    told: ClassVar[list] = []
+
+    def begin(self, run_id, settings):
+        self.told.append("begin")
+        return self, run_id or "one"
+
+    def log(self, epoch, logs):
+        self.told.append(epoch)
+
+    def end(self, ending):
+        self.told.append(ending)
+
+
+def test_a_tracker_is_told_once():
+    Counting.told.clear()
+    run_threads(3, lambda each: trained(each, callbacks=[Counting()]))
+    assert Counting.told == ["begin", 1, 2, 3, "finished"]
 
 
 class Evaluate(Callback):
