@@ -125,7 +125,7 @@ def add_learning(app: Sphinx, failed: Exception | None) -> None:
         folder = Path(app.outdir) / "learning"
         shutil.copytree(ROOT / "docs" / "learning", folder, dirs_exist_ok=True)
         recorder = ROOT / "scripts" / "docs" / "record_learning.py"
-        subprocess.run([sys.executable, recorder, folder / "recording.js"], check=True)
+        subprocess.run([sys.executable, recorder, folder / "recording.js", ".."], check=True)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -122,7 +122,7 @@ systemIsDark.addEventListener("change", () => {
   draw();
 });
 
-// The address says what to begin with: #digits, #zh, #zh,digits
+// The address says what to begin with: #digits, #zh, or #zh,digits.
 const wished = location.hash.slice(1).split(",");
 if (wished.includes("zh")) language = "zh";
 putWords();

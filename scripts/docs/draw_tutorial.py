@@ -20,11 +20,11 @@ import numpy as np
 FOLDER = Path(__file__).parents[2] / "docs" / "start" / "pictures"
 
 STYLE = """
-svg { font: 17px system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", sans-serif; }
+svg { font: 19px system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", sans-serif; }
 .page { fill: #fff; stroke: #d5dae3; }
 text { fill: #1a1f2b; text-anchor: middle; }
 .start { text-anchor: start; } .end { text-anchor: end; }
-.strong { font-weight: 700; } .small { font-size: 15px; }
+.strong { font-weight: 700; } .small { font-size: 16.5px; }
 text.muted { fill: #565f6e; } text.go { fill: #1d4fc4; } text.back { fill: #a8430a; }
 .shape { fill: #eef1f6; stroke: #69748a; stroke-width: 1.5; }
 .chosen { fill: #dfe9ff; stroke: #2456d6; stroke-width: 2; }
@@ -139,7 +139,7 @@ def neuron(words: Callable[[str], str]) -> Picture:
         picture.text(62, y + 6, f"{number(x)}", "strong")
         picture.text(22, y + 6, sub("x", i + 1), "muted")
         middle = y + (142 + 12 * (i - 1) - y) * 0.41
-        picture.box(134, middle - 15, 100, 30, "page")
+        picture.box(126, middle - 16, 116, 32, "page")
         picture.text(184, middle + 6, f"{sub('w', i + 1)} = {number(w)}")
     picture.arrow(372, 236, 372, 194, "go")
     picture.text(372, 258, f"b = {number(BIAS)}")
@@ -160,7 +160,7 @@ def neuron(words: Callable[[str], str]) -> Picture:
 def matrix(picture: Picture, x: float, y: float, values: np.ndarray, marks: str = "") -> None:
     """Write a matrix; "row", "column" or "entry" marks its first one."""
     rows, columns = values.shape
-    width, height = 46, 34
+    width, height = 48, 34
     if marks:
         wide = columns if marks == "row" else 1
         high = rows if marks == "column" else 1
@@ -176,16 +176,16 @@ def layer(words: Callable[[str], str]) -> Picture:
     """Section 3: each neuron is a column of W, each sample a row of X."""
     picture = Picture(640, 250)
     for x, y, name, note, values, marks in (
-        (24, 99, "X", "samples", X, "row"),
-        (205, 82, "W", "neurons", W, "column"),
-        (432, 99, "Z", "sums", X @ W, "entry"),
+        (18, 99, "X", "samples", X, "row"),
+        (200, 82, "W", "neurons", W, "column"),
+        (430, 99, "Z", "sums", X @ W, "entry"),
     ):
         matrix(picture, x, y, values, marks)
-        middle = x + 23 * values.shape[1]
+        middle = x + 24 * values.shape[1]
         picture.text(middle, 40, name, "strong")
         picture.text(middle, 62, words(note), "muted small")
-    picture.text(183, 139, "×", "strong")
-    picture.text(410, 139, "=", "strong")
+    picture.text(181, 139, "×", "strong")
+    picture.text(411, 139, "=", "strong")
     picture.text(320, 226, words("sentence"), "small")
     return picture
 
@@ -194,26 +194,26 @@ def forward(words: Callable[[str], str]) -> Picture:
     """Section 4: a sample goes through the layer."""
     picture = Picture(640, 330)
     z = X[0] @ W + B
-    for column, name in ((62, "sample"), (300, "sum"), (530, "activation")):
+    for column, name in ((62, "sample"), (300, "sum"), (516, "activation")):
         picture.text(column, 34, words(name), "muted small")
     for j in range(4):
         y = 80 + 66 * j
         for i in range(3):
-            picture.curve([(87, 113 + 66 * i), (217, y)], "go")
+            picture.curve([(87, 113 + 66 * i), (212, y)], "go")
     for i in range(3):
         picture.circle(62, 113 + 66 * i, 25)
         picture.text(62, 119 + 66 * i, number(X[0, i]), "strong")
     for j in range(4):
         y = 80 + 66 * j
         kind = "chosen" if z[j] > 0 else "shape"
-        picture.box(217, y - 25, 190, 50, kind)
+        picture.box(212, y - 25, 190, 50, kind)
         before, added = number(X[0] @ W[:, j]), number(B[j])
-        picture.text(312, y + 6, f"{before} + {added} = {number(z[j])}")
-        picture.arrow(409, y, 480, y, "go" if z[j] > 0 else "")
-        picture.text(444, y - 8, "ReLU", "small muted")
-        picture.circle(508, y, 25, kind)
-        picture.text(508, y + 6, number(max(z[j], 0)), "strong")
-        picture.text(548, y + 6, words("passes" if z[j] > 0 else "stopped"), "start small muted")
+        picture.text(307, y + 6, f"{before} + {added} = {number(z[j])}")
+        picture.arrow(404, y, 470, y, "go" if z[j] > 0 else "")
+        picture.text(436, y - 8, "ReLU", "small muted")
+        picture.circle(498, y, 25, kind)
+        picture.text(498, y + 6, number(max(z[j], 0)), "strong")
+        picture.text(531, y + 6, words("passes" if z[j] > 0 else "stopped"), "start small muted")
     return picture
 
 
@@ -249,8 +249,8 @@ def downhill(words: Callable[[str], str]) -> Picture:
         picture.circle(a, b, 6, "warm")
         if index < 3:
             picture.text(a + 14, b - 6, f"w = {number(each, 4)}", "start small")
-    picture.text(440, 210, words("minimum"), "small muted")
-    picture.arrow(432, 218, 368, 283)
+    picture.text(468, 210, words("minimum"), "small muted")
+    picture.arrow(456, 218, 370, 283)
     picture.text(360, 60, words("rule"), "start strong")
     picture.text(360, 86, words("why"), "start small muted")
     return picture
@@ -305,7 +305,7 @@ def batches(words: Callable[[str], str]) -> Picture:
     picture.arrow(130, 96, 110, 142, "go")
     picture.text(140, 126, words("next"), "start small")
     steps = ["forward", "loss", "backward", "update"]
-    formulas = ["P = f(X)", "C", "dC/dW", "W − 0.3 · dC/dW"]
+    formulas = ["P = f(X)", "C", "dC/dW", "W − 0.3 dC/dW"]
     for index, (name, formula) in enumerate(zip(steps, formulas, strict=True)):
         x = 24 + 152 * index
         kind = "warm" if name == "backward" else "chosen"

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from browser import DESKTOP, PHONE, inaccessible, too_wide, visit
+from browser import DESKTOP, ORIGIN, PHONE, inaccessible, too_wide, visit
 from public_names import public_members, public_modules, public_objects
 
 pytest.importorskip("furo", reason="the extra docs is not installed")
@@ -223,6 +223,18 @@ def test_what_scrolls_sideways_can_be_focused(browser: Any, site: Path) -> None:
         wide = "[...document.querySelectorAll('pre')].filter(e => e.scrollWidth > e.clientWidth)"
         assert page.evaluate(f"{wide}.length") > 0
         assert page.evaluate(f"{wide}.every(e => e.tabIndex === 0)")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_learning_page_leads_back(
+    browser: Any, site: Path, pages: dict[str, Page], language: str
+) -> None:
+    with visit(browser, site, f"learning/index.html#{language}") as page:
+        links = page.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert len(links) == 6
+    for link in links:
+        target, place = urldefrag(unquote(link))
+        assert place in pages[target.removeprefix(f"{ORIGIN}/")].places | {""}, link
 
 
 # --------------------------------------------------------------------------------- versions
