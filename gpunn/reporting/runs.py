@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,13 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
         if CONFIG in files:
             try:
                 record = read_run(here)
+                run = Run(str(here.relative_to(folder)) if depth else record.name, record)
+                _ = run.columns  # by a callback, say, that may be described wrongly
             except (GpunnError, OSError) as error:
-                problems.append(str(error))
+                where = "" if str(here) in str(error) else f"{here}: "
+                problems.append(f"{where}{error}")
             else:
-                runs.append(Run(str(here.relative_to(folder)) if depth else record.name, record))
+                runs.append(run)
         elif HISTORY in files:
             problems.append(f"{here}: a run without its {CONFIG}, which tells what was trained")
     return sorted(runs, key=lambda run: run.name), problems
@@ -212,32 +215,30 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@dataclass(frozen=True)
 class Condition:
     """What runs are chosen by, such as "optimizer.name=adam" or "val_accuracy>=0.9".
 
-    Attributes
+    Parameters
     ----------
     text : str
-        As it was given.
+        A key, an operator and a value.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not that.
     """
 
-    text: str
-    key: str = field(init=False)
-    _compare: Callable[[Any, Any], Any] = field(init=False)
-    _value: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        found = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", self.text)
+    def __init__(self, text: str) -> None:
+        found = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", text)
         if found is None:
             raise ArgumentError(
                 f"where: expected a key, one of {' '.join(OPERATORS)}, and a value, such as "
-                f"optimizer.name=adam; got {self.text!r}"
+                f"optimizer.name=adam; got {text!r}"
             )
-        key, sign, text = found.groups()
-        object.__setattr__(self, "key", key)
-        object.__setattr__(self, "_compare", OPERATORS[sign])
-        object.__setattr__(self, "_value", plain_value(text))
+        self.text = text
+        self._key, sign, value = found.groups()
+        self._compare, self._value = OPERATORS[sign], plain_value(value)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
         """Return the runs of which it is true.
@@ -251,14 +252,15 @@ class Condition:
         """
         if not runs:
             return []
-        key = full_key(self.key, runs, "where")
+        key = full_key(self._key, runs, "where")
         return [run for run in runs if self._holds(run.get(key))]
 
     def _holds(self, value: Any) -> bool:
-        unequal = self._compare is operator.ne
-        if value is None or self._compare in (operator.eq, operator.ne):
+        if self._compare in (operator.eq, operator.ne):
             same = value == self._value or str(value) == str(self._value)
-            return same != unequal if self._compare in (operator.eq, operator.ne) else False
+            return same == (self._compare is operator.eq)
+        if value is None:
+            return False
         try:
             return bool(self._compare(value, self._value))
         except TypeError:

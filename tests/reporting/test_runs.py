@@ -54,6 +54,10 @@ def test_what_can_not_be_read_is_told_and_left_out(folder, monkeypatch):
     (folder / "lost" / HISTORY).write_text("")
     with open(folder / "wider" / HISTORY, "a") as file:
         file.write("nonsense\n")
+    content = json.loads((folder / "numbers" / CONFIG).read_text())
+    content["training"]["callbacks"] = [{"name": "early_stopping", "patience": "long"}]
+    content["training"]["monitor"] = None
+    (folder / "numbers" / CONFIG).write_text(json.dumps(content))
     (folder / ".hidden").mkdir()
     shutil.copy(folder / "digits" / CONFIG, folder / ".hidden")
     scandir = os.scandir
@@ -65,9 +69,9 @@ def test_what_can_not_be_read_is_told_and_left_out(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refusing)
     runs, problems = find_runs(folder)
-    assert [run.name for run in runs] == ["digits", "numbers", "tune-sweep/trial-0003"]
-    assert len(problems) == 5
-    for name in ("notes", "torn", "foreign", "lost", "wider"):
+    assert [run.name for run in runs] == ["digits", "tune-sweep/trial-0003"]
+    assert len(problems) == 6
+    for name in ("notes", "torn", "foreign", "lost", "wider", "numbers"):
         assert sum(f"{folder / name}" in problem for problem in problems) == 1
 
 
