@@ -101,18 +101,18 @@ def batches(
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
     ops, members = step.ops, step.members
-    X, y, given, input_dtype, target_dtype, dtype = feed.host_rows(cursor)
-    weights = (np.ones(len(X)) if given is None else given) / members
+    host_X, host_y, given, input_dtype, target_dtype, dtype = feed.host_rows(cursor)
+    weights = (np.ones(len(host_X)) if given is None else given) / members
     total = ops.from_host(np.array([weights.sum()]), dtype)
+    if feed.augmentation is not None:
+        input_dtype = step.model.dtype
+    X, y = ops.from_host(host_X, input_dtype), ops.from_host(host_y, target_dtype)
+    if feed.augmentation is not None:
+        X, y = feed.augmentation.changed(X, y, cursor.done)
     together = step.batch_size * members
-    for first in range(0, len(X), together):
+    for first in range(0, len(host_X), together):
         batch = slice(first, first + together)
-        yield (
-            ops.from_host(X[batch], input_dtype),
-            ops.from_host(y[batch], target_dtype),
-            ops.from_host(weights[batch], dtype),
-            total,
-        )
+        yield X[batch, ...], y[batch, ...], ops.from_host(weights[batch], dtype), total
 
 
 def gradients(

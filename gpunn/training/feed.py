@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from gpunn.data.batches import DeviceRows
+from gpunn.training.augmentation import Augmentation
 from gpunn.training.batch_stream import BatchStream
 from gpunn.training.dataset import HostRows, Subset
 from gpunn.training.epoch_cursor import EpochCursor
@@ -29,6 +30,8 @@ class Feed:
         The learning rate of each update of the epoch.
     settings : ndarray, shape (updates, settings)
         What else schedules move, likewise.
+    augmentation : Augmentation or None
+        Changes the rows of each update before it, if there is one.
 
     Attributes
     ----------
@@ -43,8 +46,11 @@ class Feed:
         order: np.ndarray | None,
         rates: np.ndarray,
         settings: np.ndarray,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.training, self.order, self.rates, self.settings = training, order, rates, settings
+        self.augmentation = augmentation
+        self._chunk: DeviceRows | None = None
         self.rows_left = 0
         self._step = step
         self._chunks: Iterator[DeviceRows] | None = None
@@ -80,17 +86,23 @@ class Feed:
         step = self._step
         left = cursor.plan.visited - cursor.rows_done
         rows = min(step.rows_per_update, left)
+        if self.augmentation is not None:
+            at_most = 1
         own, times = step.own_rows(rows), min(left // rows, at_most)
         if self._chunks is None:
             self._chunks = self._begin(cursor)
         if own and not self.rows_left:
-            chunk = next(self._chunks)
+            chunk = self._chunk = next(self._chunks)
             step.load(chunk)
             self._load_rates(cursor)
             self.rows_left = chunk.rows // step.members
         if own:
             times = min(times, self.rows_left // own)
         times = agreed(times)
+        if self.augmentation is not None and self._chunk is not None:
+            start = self._chunk.rows - self.rows_left * step.members
+            given = self._chunk, start, own * step.members, cursor.done
+            step.load(self.augmentation.applied(*given))
         self.rows_left -= times * own
         return rows, times
 
@@ -127,7 +139,7 @@ class BatchFeed(Feed):
     stream : BatchStream
     epoch : int
         Number of the epoch, from 0.
-    rates, settings : ndarray
+    rates, settings, augmentation
         As for `Feed`.
     """
 
@@ -138,8 +150,9 @@ class BatchFeed(Feed):
         epoch: int,
         rates: np.ndarray,
         settings: np.ndarray,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self.rates, self.settings = rates, settings
+        self.rates, self.settings, self.augmentation = rates, settings, augmentation
         self.order, self.rows_left = None, 0
         self._step, self._stream, self._epoch = step, stream, epoch
         self._chunks: Iterator[DeviceRows] | None = None
@@ -166,6 +179,8 @@ class BatchFeed(Feed):
             )
             self._load_rates(cursor)
         chunk = next(self._chunks)
+        if self.augmentation is not None:
+            chunk = self.augmentation.applied(chunk, 0, chunk.rows, cursor.done)
         self._step.load(chunk)
         return chunk.rows, 1
 

@@ -189,6 +189,9 @@ class TrainingLoop:
             settings = session.step.scheduled.over_epoch(
                 progress.epoch, plan.updates, self.last_epoch
             )
+        augmentation = session.augmentation
+        if augmentation is not None:
+            augmentation.epoch = progress.epoch
         title = f"Epoch {progress.epoch + 1}/{self.last_epoch}"
         shown = session.options.progress and self.ranks.first
         bar = progress_bar(title, plan.visited, shown)
@@ -201,8 +204,12 @@ class TrainingLoop:
             session.recovery.good.keep()
         if isinstance(session.training, BatchStream):
             stream = session.training
-            return BatchFeed(session.step, stream, progress.epoch, rates, settings), bar
-        return Feed(session.step, session.training, order, rates, settings), bar
+            feed = BatchFeed(
+                *(session.step, stream, progress.epoch, rates, settings),
+                augmentation=augmentation,
+            )
+            return feed, bar
+        return Feed(session.step, session.training, order, rates, settings, augmentation), bar
 
     def _report_if_due(self, feed: Feed, bar: Any) -> None:
         """Read the statistics; where training has gone bad, go back to where it was good."""

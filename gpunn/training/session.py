@@ -16,6 +16,7 @@ from gpunn.errors import ArgumentError, DistributedError
 from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
+from gpunn.training.augmentation import Augment, Augmentation
 from gpunn.training.batch_stream import BatchStream
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes import Changes
@@ -50,6 +51,7 @@ class FitOptions:
     resume_from: str | Path | Checkpoint | None = None
     drop_last: bool = False
     shuffle_members: bool = False
+    augment: Augment | None = None
 
 
 class TrainingSession:
@@ -74,6 +76,8 @@ class TrainingSession:
         What helps where training goes bad.
     memory : BufferMemory
     interruption : Interruption
+    augmentation : Augmentation or None
+        What changes the rows of each update, if anything does.
     """
 
     def __init__(
@@ -92,6 +96,12 @@ class TrainingSession:
         self.memory = BufferMemory(trainer.model, trainer.optimizer, options.batch_size)
         self.interruption = Interruption()
         self.recovery: Recovery | None = None
+        self.augmentation: Augmentation | None = None
+        if options.augment is not None and not (self.ranks.alone and self.ranks.shares.whole):
+            raise ArgumentError(
+                "augment: can't be given where batches are divided among ranks or shards, since "
+                "each would draw the same random numbers for other rows"
+            )
         if options.shuffle_members and not options.shuffle:
             raise ArgumentError("shuffle_members: can't be given with shuffle=False")
         if trainer.model.parameters.frozen and not trainer.model.parameters.trained:
@@ -330,6 +340,9 @@ class TrainingSession:
         with self.memory:
             within_epoch = trainer.progress.cursor is not None
             self.step = trainer.device_state.prepare(self.recipe, within_epoch)
+            if self.options.augment is not None:
+                most = self.recipe.batch_size * self.recipe.accumulation * self.recipe.members
+                self.augmentation = Augmentation(self.options.augment, model, most)
             trainer.policy.begin(trainer)
         model.remember(names.features, names.targets, trainer.loss.output_activation)
         trainer.callbacks = self.callbacks

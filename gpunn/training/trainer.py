@@ -13,13 +13,14 @@ from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.monitor import TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
+from gpunn.training.augmentation import Augment
 from gpunn.training.batch_stream import Batches, BatchStream
 from gpunn.training.callbacks import Callback
 from gpunn.training.checkpoint import (
@@ -263,6 +264,7 @@ class Trainer:
         shuffle_members: bool = False,
         steps_per_epoch: int | None = None,
         prefetch: int = 2,
+        augment: Augment | None = None,
     ) -> History:
         """Train for a number of epochs; a further call goes on from there.
 
@@ -321,6 +323,11 @@ class Trainer:
             How many of the batches that are given make an epoch; by default all, if X has a length.
         prefetch : int
             How many batches a thread makes ahead; 0 is none, without a thread.
+        augment : callable or None
+            A function of (X, y, random) that changes the rows of each update before it, on the
+            device: X in the network's dtype, y, and random numbers that depend on seed, epoch and
+            update alone (`gpunn.training.augmentation.BatchRandom`). It returns X, or (X, y), of
+            the same shapes. Validation data is not changed.
 
         Returns
         -------
@@ -385,6 +392,10 @@ class Trainer:
             drop_last = check_flag("drop_last", drop_last)
             shuffle_members = check_flag("shuffle_members", shuffle_members)
             prefetch = check_integer("prefetch", prefetch, at_least=0)
+            if augment is not None and not callable(augment):
+                raise ArgumentTypeError(
+                    f"augment: expected a function of (X, y, random); got {augment!r:.80}"
+                )
             builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
             training, validation = Sources(
                 builder, lambda: self.epoch, prefetch
@@ -403,7 +414,7 @@ class Trainer:
             )
             options = FitOptions(
                 *(epochs, batch_size, shuffle, callbacks, progress, resume_from),
-                *(drop_last, shuffle_members),
+                *(drop_last, shuffle_members, augment),
             )
             return TrainingLoop(self, training, validation, options).run()
 

@@ -1,0 +1,161 @@
+"""Batches that a function of the user's own changes before each update, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunn.backends import Backend
+from gpunn.data.batches import DeviceRows
+from gpunn.errors import ArgumentError
+from gpunn.network import Sequential
+from gpunn.randomness import generator
+from gpunn.typing import Array, Namespace, Shape
+
+__all__ = ["Augment", "Augmentation", "BatchRandom"]
+
+
+class BatchRandom:
+    """Random numbers for one batch, as arrays on the device.
+
+    They depend on the network's seed, the epoch and the update's number within it alone: they are
+    the same on every backend, and in a run that is resumed.
+
+    Parameters
+    ----------
+    host : numpy.random.Generator
+    ops : Backend
+    dtype : str
+        Of real numbers.
+
+    Attributes
+    ----------
+    host : numpy.random.Generator
+        Draws on the host, for whatever else is wanted.
+    xp : namespace
+        The array-API namespace of the backend, such as `numpy` or `cupy`.
+    """
+
+    def __init__(self, host: np.random.Generator, ops: Backend, dtype: str) -> None:
+        self.host = host
+        self.xp: Namespace = ops.xp
+        self._ops, self._dtype = ops, dtype
+
+    def uniform(self, shape: Shape | int, low: float = 0.0, high: float = 1.0) -> Array:
+        """Return numbers between `low` and `high`, all equally likely."""
+        return self._ops.from_host(self.host.uniform(low, high, shape), self._dtype)
+
+    def normal(self, shape: Shape | int, mean: float = 0.0, deviation: float = 1.0) -> Array:
+        """Return numbers of the normal distribution."""
+        return self._ops.from_host(self.host.normal(mean, deviation, shape), self._dtype)
+
+    def integers(self, low: int, high: int, shape: Shape | int) -> Array:
+        """Return whole numbers from `low` to `high` - 1, as int64."""
+        return self._ops.from_host(self.host.integers(low, high, shape), "int64")
+
+    def permutation(self, count: int) -> Array:
+        """Return 0 to `count` - 1 in random order, as int64."""
+        return self._ops.from_host(self.host.permutation(count), "int64")
+
+
+Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
+"""A function of X, y and random numbers that returns X, or X and y."""
+
+
+class Augmentation:
+    """Has a function change the rows of each update, in buffers that a step finds again.
+
+    The function runs before the step, which may be a program or a CUDA graph: recorded in it, each
+    repetition would draw the same random numbers.
+
+    Parameters
+    ----------
+    function : Augment
+    model : Sequential
+    capacity : int
+        Rows of an update at most.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the present epoch, from 0.
+    """
+
+    def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:
+        self.epoch = 0
+        self._function, self._ops, self._capacity = function, model.backend, capacity
+        self._seed, self._dtype = model.seed, model.dtype
+        self._start = self._ops.zeros((1,), "int64")
+        self._order = self._ops.from_host(np.arange(capacity), "int64")
+        self._rooms: dict[tuple[str, str], Array] = {}
+
+    def changed(self, X: Array, y: Array, update: int) -> tuple[Array, Array]:
+        """Return what the function makes of the rows of an update.
+
+        Raises
+        ------
+        ArgumentError
+            If it returns something else than arrays of the same shapes.
+        """
+        host = generator(self._seed, "augmentation", self.epoch, update)
+        found = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
+        new = found if isinstance(found, tuple) else (found, y)
+        if len(new) != 2:
+            raise ArgumentError(f"augment: must return X, or (X, y); it returned {len(new)} values")
+        for name, before, after in zip(("X", "y"), (X, y), new, strict=True):
+            shape = getattr(after, "shape", None)
+            if shape != before.shape or type(after) is not type(before):
+                what = type(after).__name__ if shape is None else f"{type(after).__name__} {shape}"
+                raise ArgumentError(
+                    f"augment: must return {name} as an array of the backend of shape "
+                    f"{tuple(before.shape)}, as it was given; it returned {what}"
+                )
+        return new[0], new[1]
+
+    def applied(self, chunk: DeviceRows, start: int, rows: int, update: int) -> DeviceRows:
+        """Return some rows of a chunk, changed, in buffers that the next call overwrites.
+
+        Parameters
+        ----------
+        chunk : DeviceRows
+        start, rows : int
+            Which of its rows, by their place in its order.
+        update : int
+            Number of the update within the epoch, from 0.
+        """
+        ops, outs = self._ops, []
+        with ops.computing():
+            ops.fill(self._start, start)
+            X = self._gathered("X", chunk, chunk.X, rows, self._dtype)
+            y = self._gathered("y", chunk, chunk.y, rows, ops.dtype_name(chunk.y))
+            new = self.changed(X[:rows, ...], y[:rows, ...], update)
+            for name, given, found in zip(("X", "y"), (X, y), new, strict=True):
+                out = self._room(f"new {name}", given, ops.dtype_name(given))
+                ops.copy_to(found, out[:rows, ...])
+                outs.append(out)
+            weights, metric_weights = (
+                None if given is None else self._gathered(name, chunk, given, rows, self._dtype)
+                for name, given in (
+                    ("weights", chunk.weights),
+                    ("metric weights", chunk.metric_weights),
+                )
+            )
+        new_X, new_y = outs
+        return DeviceRows(new_X, new_y, weights, self._order, rows, metric_weights)
+
+    def _room(self, name: str, like: Array, dtype: str) -> Array:
+        """Return the buffer `name`, for as many rows as an update may have."""
+        if (name, dtype) not in self._rooms:
+            shape = (self._capacity, *like.shape[1:])
+            self._rooms[name, dtype] = self._ops.zeros(shape, dtype)
+        return self._rooms[name, dtype]
+
+    def _gathered(
+        self, name: str, chunk: DeviceRows, source: Array, rows: int, dtype: str
+    ) -> Array:
+        """Return a buffer that begins with the next rows of an array."""
+        room = self._room(name, source, dtype)
+        self._ops.gather_rows(source, chunk.order, self._start, room[:rows, ...])
+        return room

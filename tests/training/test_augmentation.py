@@ -1,0 +1,301 @@
+"""Batches that a function changes before each update."""
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import layers
+from gpunn.callbacks import Callback, ModelCheckpoint
+from gpunn.data import batches as data_batches
+from gpunn.distributed import run_threads
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DistributedError,
+    DivergenceError,
+)
+from gpunn.layers import BatchNorm, Dense, Dropout
+from gpunn.optimizers import Adam
+
+ROWS, SIZE = 50, 8
+RANDOM = np.random.default_rng(0)
+Y = RANDOM.integers(0, 3, ROWS)
+X = (RANDOM.normal(size=(ROWS, 4)) + 2 * np.eye(3, 4)[Y]).astype(np.float32)
+ONE_HOT = np.eye(3)[Y]
+W = RANDOM.random(ROWS)
+PIXELS = RANDOM.integers(0, 256, (ROWS, 4, 5), np.uint8)
+
+
+def trainer(backend="numpy", layers_=None, **options):
+    made = layers_ or [Dense(8, "relu"), BatchNorm(), Dropout(0.2), Dense(3)]
+    shape = options.pop("shape", 4)
+    model = gpunn.Sequential(made, shape, backend, seed=3)
+    optimizer = options.pop("optimizer", None) or Adam(0.01)
+    return gpunn.Trainer(model, "softmax_cross_entropy", optimizer, ["accuracy"], **options)
+
+
+def same(one, other):
+    assert one.history["loss"] == other.history["loss"]
+    for name, array in one.model.parameters.to_host().items():
+        np.testing.assert_array_equal(array, other.model.parameters[name], err_msg=name)
+
+
+def unchanged(X, y, random):
+    return X
+
+
+def noisy(X, y, random):
+    return X + random.normal(X.shape, deviation=0.5)
+
+
+def batches(epoch=0):
+    return [(X[i : i + SIZE], Y[i : i + SIZE]) for i in range(0, ROWS, SIZE)]
+
+
+GIVEN = {"epochs": 2, "batch_size": SIZE, "progress": False}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stream": True},
+        {"shuffle": False},
+        {"sample_weight": W},
+        {"class_weight": "balanced"},
+        {"drop_last": True},
+        {"batch_size": ROWS},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_function_that_changes_nothing(options, accumulation, monkeypatch):
+    monkeypatch.setattr(data_batches, "STREAM_BYTES", 600)
+    expected, found = (trainer(gradient_accumulation=accumulation) for _ in range(2))
+    expected.fit(X, Y, **{**GIVEN, **options})
+    found.fit(X, Y, augment=unchanged, **{**GIVEN, **options})
+    same(found, expected)
+
+
+def test_rows_of_members_and_pixels():
+    def of_members():
+        return [
+            layers.Members(2),
+            layers.MemberDense(4, "relu"),
+            layers.MemberDense(3, separate=True),
+            layers.MeanOverMembers("softmax"),
+        ]
+
+    expected, found = trainer(layers_=of_members()), trainer(layers_=of_members())
+    expected.fit(X, Y, shuffle_members=True, **GIVEN)
+    found.fit(X, Y, shuffle_members=True, augment=unchanged, **GIVEN)
+    same(found, expected)
+
+    def of_pixels():
+        return [layers.Rescaling(), layers.Flatten(), Dense(3)]
+
+    expected, found = (trainer(layers_=of_pixels(), shape=(4, 5)) for _ in range(2))
+    seen = set()
+
+    def look(X, y, random):
+        seen.add(str(X.dtype))
+        return X
+
+    expected.fit(PIXELS, Y, **GIVEN)
+    found.fit(PIXELS, Y, augment=look, **GIVEN)
+    same(found, expected)
+    assert seen == {"float32"}
+
+
+def test_rows_come_as_the_batch_has_them():
+    seen = []
+
+    def look(X, y, random):
+        seen.append((np.array(X), np.array(y)))
+        return X
+
+    trainer().fit(X, Y, epochs=1, batch_size=SIZE, shuffle=False, progress=False, augment=look)
+    assert [len(x) for x, _ in seen] == 6 * [SIZE] + [2]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in seen]), X)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in seen]), Y)
+
+
+def test_the_same_numbers_everywhere(backend):
+    """Also where a graph does several updates in one launch."""
+    drawn = {}
+
+    def look(X, y, random):
+        numbers = random.normal(X.shape, deviation=0.5)
+        drawn[place].append(backend_of[place].to_host(numbers))
+        return X + numbers
+
+    found, backend_of = {}, {}
+    for place, ops in (("host", gpunn.get_backend("numpy")), ("here", backend)):
+        drawn[place], backend_of[place] = [], ops
+        found[place] = trainer(ops)
+        found[place].fit(X, Y, augment=look, validation_data=(X, Y), **GIVEN)
+    for ours, theirs in zip(drawn["here"], drawn["host"], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(drawn["here"]) == 14
+    assert len({array.tobytes() for array in drawn["here"]}) == 14
+    for name, array in found["host"].model.parameters.to_host().items():
+        here = backend.to_host(found["here"].model.parameters[name])
+        np.testing.assert_allclose(here, array, rtol=1e-3, atol=1e-4)
+
+
+def test_it_is_the_same_however_rows_come(monkeypatch):
+    monkeypatch.setattr(data_batches, "STREAM_BYTES", 600)
+    given = {**GIVEN, "augment": noisy}
+    resident, again, streamed, made = (trainer() for _ in range(4))
+    resident.fit(X, Y, shuffle=False, **given)
+    again.fit(X, Y, shuffle=False, **given)
+    streamed.fit(X, Y, shuffle=False, stream=True, **given)
+    made.fit(batches, steps_per_epoch=7, **given)
+    for each in (again, streamed, made):
+        same(each, resident)
+
+
+class Killed(BaseException):
+    pass
+
+
+class Kill(Callback):
+    saves = True
+
+    def __init__(self, at):
+        self.at, self.every_updates = at, 1
+
+    def on_updates_end(self, trainer):
+        if trainer.updates == self.at:
+            raise Killed
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_resumed_run_gives_the_same_bits(tmp_path, stream):
+    whole, killed, resumed = (trainer() for _ in range(3))
+    given = {**GIVEN, "augment": noisy, "stream": stream}
+    whole.fit(X, Y, **given)
+    checkpoints = ModelCheckpoint(
+        tmp_path / "{updates}.safetensors", every_updates=1, resumable=True
+    )
+    with pytest.raises(Killed):
+        killed.fit(X, Y, callbacks=[checkpoints, Kill(10)], **given)
+    resumed.fit(X, Y, resume_from=tmp_path / "10.safetensors", **given)
+    same(resumed, whole)
+
+
+def test_two_calls_are_one(tmp_path):
+    whole, parts = trainer(), trainer()
+    whole.fit(X, Y, augment=noisy, **GIVEN)
+    for _ in range(2):
+        parts.fit(X, Y, augment=noisy, **{**GIVEN, "epochs": 1})
+    same(parts, whole)
+
+
+def test_targets_are_changed_with_the_rows():
+    """Mix-up (Zhang et al. 2018): rows and targets of two are mixed."""
+    seen = []
+
+    def mix_up(X, y, random):
+        share = random.uniform((X.shape[0], 1))
+        other = random.permutation(X.shape[0])
+        mixed = share * y + (1 - share) * random.xp.take(y, other, axis=0)
+        seen.append(np.array(mixed))
+        return share * X + (1 - share) * random.xp.take(X, other, axis=0), mixed
+
+    given = trainer()
+    given.fit(X, ONE_HOT, augment=mix_up, **GIVEN)
+    plain = trainer()
+    plain.fit(X, ONE_HOT, **GIVEN)
+    assert given.history["loss"] != plain.history["loss"]
+    np.testing.assert_allclose(np.concatenate(seen).sum(axis=1), 1, rtol=1e-6)
+
+
+def test_rows_may_be_changed_in_place_or_be_a_view():
+    def in_place(X, y, random):
+        X *= 2
+        return X
+
+    def backwards(X, y, random):
+        return X[:, ::-1]
+
+    for change, rows in ((in_place, 2 * X), (backwards, X[:, ::-1])):
+        found, expected = trainer(), trainer()
+        found.fit(X, Y, augment=change, **GIVEN)
+        expected.fit(rows, Y, **GIVEN)
+        same(found, expected)
+
+
+def test_validation_and_evaluation_are_as_they_are():
+    calls = []
+
+    def count(X, y, random):
+        calls.append(len(X))
+        return X * 0
+
+    given = trainer()
+    given.fit(X, Y, validation_data=(X, Y), augment=count, **GIVEN)
+    given.evaluate(X, Y)
+    assert sum(calls) == 2 * ROWS
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda X, y, random: X[:3], r"augment: must return X as an array of the backend of shape"),
+        (lambda X, y, random: None, "augment: must return X as an array of .*; it returned NoneT"),
+        (lambda X, y, random: (X, y[:1]), "augment: must return y as an array of the backend"),
+        (lambda X, y, random: (X, y, X), r"augment: must return X, or \(X, y\); it returned 3 va"),
+        (lambda X, y, random: X.tolist(), "it returned list"),
+    ],
+)
+def test_what_a_function_must_return(function, message):
+    with pytest.raises(ArgumentError, match=message):
+        trainer().fit(X, Y, augment=function, **GIVEN)
+
+
+def test_what_it_raises_comes_through():
+    def fail(X, y, random):
+        raise ZeroDivisionError("none")
+
+    with pytest.raises(ZeroDivisionError, match="none"):
+        trainer().fit(X, Y, augment=fail, **GIVEN)
+
+
+def test_mistakes():
+    with pytest.raises(ArgumentTypeError, match="augment: expected a function of"):
+        trainer().fit(X, Y, augment="flip", **GIVEN)
+
+    def fit(communicator):
+        model = gpunn.Sequential([Dense(3)], 4, "numpy")
+        given = gpunn.Trainer(model, "softmax_cross_entropy", communicator=communicator)
+        with pytest.raises((ArgumentError, DistributedError), match="augment: can't be given wh"):
+            given.fit(X, Y, augment=unchanged, **GIVEN)
+
+    run_threads(2, fit)
+
+
+def test_divergence_is_found_with_the_rows_as_they_were_changed():
+    def explode(X, y, random):
+        return X * 3e38 if random.host.random() < 0.2 else X
+
+    model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy", seed=1)
+    given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=4)
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="The activations of laye"):
+        given.fit(X, Y, augment=explode, **{**GIVEN, "epochs": 9})
+
+
+def test_other_random_numbers():
+    drawn = {}
+
+    def draw(X, y, random):
+        drawn["integers"] = random.integers(2, 5, 100)
+        drawn["uniform"] = random.uniform((100, 2), low=-1.0)
+        drawn["permutation"] = random.permutation(9)
+        return X
+
+    trainer().fit(X, Y, augment=draw, **GIVEN)
+    assert set(drawn["integers"].tolist()) == {2, 3, 4}
+    assert drawn["uniform"].dtype == np.float32
+    assert -1 <= drawn["uniform"].min() < 0 < drawn["uniform"].max() <= 1
+    assert sorted(drawn["permutation"].tolist()) == list(range(9))
