@@ -37,6 +37,7 @@ SECTIONS = {
         "Track runs elsewhere": "how_to/trackers",
         "Fine-tune a network": "how_to/fine_tuning",
         "Train on data larger than memory": "how_to/large_data",
+        "Augment batches": "how_to/augmentation",
         "Export a model": "how_to/export",
         "Write your own layer": "how_to/extending",
     },
@@ -52,6 +53,7 @@ SECTIONS = {
         "Registers of kernels": "explanation/gpu_registers",
         "Testing": "explanation/testing",
         "Benchmarks": "explanation/benchmarks",
+        "Alternatives": "explanation/alternatives",
     },
     "Project": {
         "Changes": "project/changelog",
