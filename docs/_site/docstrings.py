@@ -1,6 +1,5 @@
 """Docstrings as pages of the reference, one for each public module."""
 
-import inspect
 import itertools
 import re
 from importlib import import_module
@@ -9,9 +8,6 @@ from types import ModuleType
 from typing import Any
 
 from sphinx.application import Sphinx
-from sphinx.util.inspect import stringify_signature
-
-from gpunn.configurable import Configurable
 
 PAGES = Path(__file__).parents[1] / "reference" / "python"
 
@@ -44,19 +40,6 @@ def leave_out(
         module = module_of(Path(app.env.docname).name)
         return True if home(module, name) is not module else None
     return True if name.startswith("set_") and name.endswith("_request") else None
-
-
-def sign(
-    app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str, result: str
-) -> tuple[str, str] | None:
-    """Give classes that are made by name, too, the signature of their own parameters."""
-    if what != "class" or not issubclass(value, Configurable):
-        return None
-    if value.__init__ is object.__init__:
-        return "()", ""
-    given = inspect.signature(value.__init__)
-    own = given.replace(parameters=list(given.parameters.values())[1:])
-    return stringify_signature(own, show_annotation=False, show_return_annotation=False), ""
 
 
 def list_names(
@@ -102,6 +85,5 @@ def in_session(before: list[str]) -> bool:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", escape, priority=100)  # before numpydoc
     app.connect("autodoc-skip-member", leave_out)
-    app.connect("autodoc-process-signature", sign)
     app.connect("autodoc-process-docstring", list_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
