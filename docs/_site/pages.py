@@ -1,5 +1,6 @@
 """Pages and their order: what the Markdown of docs/ has no words for that a repository shows."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -127,7 +128,9 @@ def add_learning(app: Sphinx, failed: Exception | None) -> None:
         folder = Path(app.outdir) / "learning"
         shutil.copytree(ROOT / "docs" / "learning", folder, dirs_exist_ok=True)
         recorder = ROOT / "scripts" / "docs" / "record_learning.py"
-        subprocess.run([sys.executable, recorder, folder / "recording.js", ".."], check=True)
+        without_kernels = os.environ | {"GPUNN_KERNELS": "off"}  # which may not have been built
+        command = [sys.executable, recorder, folder / "recording.js", ".."]
+        subprocess.run(command, env=without_kernels, check=True)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
