@@ -104,14 +104,16 @@ function drawCurve(r) {
   const top = Math.max(...r.losses, ...r.totalLosses);
   const x = (i) => (i / (r.steps - 1)) * width;
   const y = (cost) => height - 3 - (cost / top) * (height - 8);
+  const name = word(r.classes ? "curve_digits" : "curve_points");
+  const cost = numeral(r.losses[state.step]);
   const path = (values) => Array.from({ length: r.steps }, (_, i) => `${i ? "L" : "M"}${x(i).toFixed(1)} ${y(values[i]).toFixed(1)}`).join("");
   const drawing = svg("svg", {
     viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img",
-    "aria-label": word("curve", { cost: numeral(r.losses[state.step]) }),
+    "aria-label": word("curve", { name, cost }),
   }, svg("path", { d: path(r.losses), class: "batches" }), svg("path", { d: path(r.totalLosses), class: "total" }),
   svg("path", { d: `M${x(state.step).toFixed(1)} 0V${height}`, class: "here" }));
-  const name = html("span", { class: "name", "aria-hidden": "true" }, `${word("curve_short")} `, numeral(r.losses[state.step]));
-  byId("curve").replaceChildren(drawing, name);
+  byId("curve").replaceChildren(drawing, html("span", { class: "name", "aria-hidden": "true" },
+    html("span", {}, `${name}: `), cost));
 }
 
 /** How many of all rows are on the right side, by gpunn's own count. */

@@ -56,7 +56,9 @@ function shown(value, attributes = {}, decimals = 4, written = numeral) {
 }
 
 /** Return what stands where a number is not known yet. */
-const unknown = () => html("span", { class: "unknown" }, word("unknown"));
+const unknown = () => html("span", { class: "unknown" },
+  html("span", { "aria-hidden": "true" }, word("unknown")),
+  html("span", { class: "hidden" }, word("unknown_label")));
 
 const sign = (value) => (value > 0 ? "positive" : value < 0 ? "negative" : "zero");
 
