@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Number
+from types import FunctionType
 from typing import Any
 
 import array_api_compat
@@ -14,6 +15,7 @@ from sklearn.utils import check_array
 from gpunn.backends import Backend
 from gpunn.data.batches import STREAM_BYTES, Dataset
 from gpunn.data.checks import check_finite, check_weights
+from gpunn.errors import ArgumentTypeError
 
 __all__ = [
     "SparseRows",
@@ -39,7 +41,17 @@ def to_host(array: Any) -> Any:
     """Return an array of another library as a NumPy array, and anything else unchanged.
 
     Arrays are converted only if scikit-learn's option `array_api_dispatch` is on.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If it is a function or a generator of batches, which only `gpunn.Trainer.fit` takes.
     """
+    if isinstance(array, Iterator | FunctionType):
+        raise ArgumentTypeError(
+            f"X: expected all rows at once; got {type(array).__name__}. Batches one by one are for "
+            "gpunn.Trainer.fit, or, where an estimator has it, partial_fit"
+        )
     if not is_foreign(array):
         return array
     return np.array(np.from_dlpack(array, device="cpu"))

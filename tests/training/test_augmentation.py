@@ -55,21 +55,21 @@ def batches(epoch=0):
 GIVEN = {"epochs": 2, "batch_size": SIZE, "progress": False}
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"stream": True},
-        {"shuffle": False},
-        {"sample_weight": W},
-        {"class_weight": "balanced"},
-        {"drop_last": True},
-        {"batch_size": ROWS},
-    ],
-    ids=str,
-)
+OPTIONS = {
+    "shuffled": {},
+    "streamed": {"stream": True},
+    "in order": {"shuffle": False},
+    "sample weights": {"sample_weight": W},
+    "class weights": {"class_weight": "balanced"},
+    "whole batches": {"drop_last": True},
+    "one batch": {"batch_size": ROWS},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("accumulation", [1, 3])
-def test_a_function_that_changes_nothing(options, accumulation, monkeypatch):
+def test_a_function_that_changes_nothing(name, accumulation, monkeypatch):
+    options = OPTIONS[name]
     monkeypatch.setattr(data_batches, "STREAM_BYTES", 600)
     expected, found = (trainer(gradient_accumulation=accumulation) for _ in range(2))
     expected.fit(X, Y, **{**GIVEN, **options})

@@ -95,8 +95,7 @@ def test_batches_train_as_the_rows_in_order(form, prefetch):
     assert found.updates == 21
 
 
-@pytest.mark.parametrize("weights", [False, True])
-@pytest.mark.parametrize("accumulation", [1, 3])
+@pytest.mark.parametrize(("weights", "accumulation"), [(False, 1), (True, 3)])
 def test_so_they_do_everywhere(backend, weights, accumulation):
     expected, found = (trainer(backend, gradient_accumulation=accumulation) for _ in range(2))
     options = {"sample_weight": W} if weights else {}

@@ -1,0 +1,20 @@
+"""Estimators take all rows at once, and say so where they are given batches."""
+
+import numpy as np
+import pytest
+
+from gpunn.errors import ArgumentTypeError
+from gpunn.sklearn import MLPClassifier, RealMLPClassifier
+
+X, Y = np.eye(4), np.arange(4) % 2
+
+
+def batches(epoch):
+    yield X, Y
+
+
+@pytest.mark.parametrize("given", [batches, batches(0)], ids=["function", "generator"])
+@pytest.mark.parametrize("made", [MLPClassifier, RealMLPClassifier])
+def test_batches_are_not_rows(made, given):
+    with pytest.raises(ArgumentTypeError, match="X: expected all rows at once; got .*Trainer.fit"):
+        made().fit(given, Y)
