@@ -20,7 +20,7 @@ def dots(line):
 
 def test_text_curves():
     lines = text_curves(ROWS, 60, 8, colours=False)
-    assert lines[0].startswith("Loss: training 0.1 validation 1.1 ")
+    assert lines[0].startswith("Loss: train 0.1 val 1.1 ")
     assert lines[-1].split() == ["epoch", "1", "10"]
     assert len(lines) == 8
     assert {len(line) for line in lines} == {58}
@@ -45,7 +45,7 @@ def test_panels_side_by_side_as_far_as_there_is_room():
     assert "A:" in text_curves(rows, 80, 6, colours=False)[0]
     assert "B:" not in text_curves(rows, 80, 6, colours=False)[0]
     assert "A:" not in text_curves(rows, 71, 6, colours=False)[0]
-    assert text_curves(rows, 40, 6, ["b"], colours=False)[0].startswith("B: training 3")
+    assert text_curves(rows, 40, 6, ["b"], colours=False)[0].startswith("B: train 3")
 
 
 @pytest.mark.parametrize(

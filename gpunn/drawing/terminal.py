@@ -52,7 +52,7 @@ def text_curves(
     >>> rows = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     >>> for line in text_curves(rows, 40, 4, colours=False):
     ...     print(line.rstrip())
-    Loss: training 0.5
+    Loss: train 0.5
            1 ⠉⠉⠑⠒⠒⠒⠢⠤⠤⠤⢄⣀⣀⣀⡀
          0.5               ⠈⠉⠉⠉⠑⠒⠒⠒⠢⠤⠤⠤⢄⣀⣀
              epoch 1                     2
@@ -106,9 +106,9 @@ def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[st
 def title(panel: Panel, width: int, colours: bool) -> str:
     """Return a panel's first line: the metric and its last values."""
     length, text = len(panel.title) + 1, f"{panel.title}:"
-    for name in ("training", "validation"):
+    for name, short in (("training", "train"), ("validation", "val")):
         if points := getattr(panel, name):
-            word = f" {name} {points[-1][1]:.4g}"
+            word = f" {short} {points[-1][1]:.4g}"
             if length + len(word) <= width:
                 text, length = text + coloured(word, name, colours), length + len(word)
     return text + " " * (width - length)

@@ -118,7 +118,9 @@ def test_the_lowest_lines_of_a_terminal(terminal):
     assert set(terminal.lines(growing)) == set(range(21, 31))
     assert set(terminal.lines(ended).values()) == {""}  # what was there is cleared away
     after = re.sub(r"\x1b\[[0-9]*m", "", ended.rpartition("\x1b8")[2])
-    assert after.startswith(f"Loss: training {history['loss'][-1]:.4g}")
+    assert after.startswith(
+        f"Loss: train {history['loss'][-1]:.4g} val {history['val_loss'][-1]:.4g} "
+    )
     assert len(after.splitlines()) == 10
 
 
