@@ -135,7 +135,7 @@ class Digits(DataSet):
     ----------
     dataset : {"digits"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of DataSet
+    standardize, validation_fraction, split_seed : as of `DataSet`
         Of every kind of data set.
 
     Examples
@@ -159,7 +159,7 @@ class MNIST(DataSet):
     ----------
     dataset : {"mnist"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of DataSet
+    standardize, validation_fraction, split_seed : as of `DataSet`
         Of every kind of data set.
     path : str or None
         The folder; None is `mnist` in the folder that the environment variable GPUNN_DATA names.
@@ -199,7 +199,7 @@ class CSV(FileDataSet):
     ----------
     dataset : {"csv"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of DataSet
+    standardize, validation_fraction, split_seed : as of `DataSet`
         Of every kind of data set.
     path : str
         The file.
@@ -254,7 +254,7 @@ class NPZ(FileDataSet):
     ----------
     dataset : {"npz"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of DataSet
+    standardize, validation_fraction, split_seed : as of `DataSet`
         Of every kind of data set.
     path : str
         The file.
@@ -305,7 +305,7 @@ class NPY(FileDataSet):
     ----------
     dataset : {"npy"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of DataSet
+    standardize, validation_fraction, split_seed : as of `DataSet`
         Of every kind of data set.
     path : str
         Training inputs.
@@ -356,7 +356,7 @@ class TableFile(FileDataSet):
     ----------
     dataset : {"table"}
         The kind of data set.
-    standardize, validation_fraction, split_seed : as of DataSet
+    standardize, validation_fraction, split_seed : as of `DataSet`
         Of every kind of data set; `standardize` must be False, since `scaling` takes its place.
     path : str
         The file.
@@ -778,8 +778,10 @@ class Draft(Config):
 
     Parameters
     ----------
-    data, model, training, backend, backend_options, distributed, sweep, seed, dtype : as of Config
-        Of `training`, see `given`.
+    data, model, training : as of `Config`
+        The tables; of `training`, see `given`.
+    backend, backend_options, distributed, sweep, seed, dtype : as of `Config`
+        What else is in the file.
     given : mapping
         What `[training]` says, as plain data. `training` has stand-ins for what is needed and
         missing there; in the configuration of a run nothing is.

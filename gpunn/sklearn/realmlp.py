@@ -201,33 +201,33 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, simplified : as for RealMLPClassifier
+    hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
         The layers: (256, 256, 256), "auto" and False by default.
-    number_embedding, embedding_sigma : as for RealMLPClassifier
+    number_embedding, embedding_sigma : as for `RealMLPClassifier`
         What numbers go through first: "pbld" and 0.1 by default.
-    max_one_hot, category_size : as for RealMLPClassifier
+    max_one_hot, category_size : as for `RealMLPClassifier`
         What categories go through first: 8 and 8 by default.
-    learning_rate_init, dropout, weight_decay : as for RealMLPClassifier
+    learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
         Highest rates: "auto", 0.15 and 0.02 by default.
-    epochs, batch_size : as for RealMLPClassifier
+    epochs, batch_size : as for `RealMLPClassifier`
         How long to train, and in what batches: 256 and 256 by default.
-    metric, validation_fraction : as for RealMLPClassifier
+    metric, validation_fraction : as for `RealMLPClassifier`
         What tells the best epoch: "auto" and 0.2 by default.
-    columns, missing_values : as for RealMLPClassifier
+    columns, missing_values : as for `RealMLPClassifier`
         What the table means: None by default.
-    backend, dtype, random_state : as for RealMLPClassifier
+    backend, dtype, random_state : as for `RealMLPClassifier`
         Where and in which type to compute, and from which seed: None, "float32" and None by
         default.
-    callbacks, progress : as for RealMLPClassifier
+    callbacks, progress : as for `RealMLPClassifier`
         What watches the training: () and False by default.
 
     Attributes
     ----------
-    schema_, network_, history_ : as of RealMLPClassifier
+    schema_, network_, history_ : as of `RealMLPClassifier`
         What was learned, and how that went.
-    metric_, validation_score_, best_epoch_, n_iter_ : as of RealMLPClassifier
+    metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
         What told the best epoch, and which it was.
-    n_features_in_, feature_names_in_ : as of RealMLPClassifier
+    n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
         The columns of `X`.
 
     See Also

@@ -38,48 +38,48 @@ class MLPRegressor(RegressorMixin, BasePerceptron):  # type: ignore[misc]
         "squared_error", (p - t)^2 / 2; "poisson", half the Poisson deviance of exp(p), for
         targets >= 0; "absolute_error"; "huber"; "quantile"; or a loss of gpunn, such as
         `gpunn.losses.Quantile(0.9)` or `{"name": "huber", "delta": 2.0}`.
-    hidden_layer_sizes, activation : as for MLPClassifier
+    hidden_layer_sizes, activation : as for `MLPClassifier`
         The layers: (100,) and "relu" by default.
-    solver, alpha, batch_size : as for MLPClassifier
+    solver, alpha, batch_size : as for `MLPClassifier`
         How the loss is minimised: "adam", 0.0001 and "auto" by default.
-    learning_rate, learning_rate_init, power_t : as for MLPClassifier
+    learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
         The learning rate and its schedule: "constant", 0.001 and 0.5 by default.
-    max_iter, shuffle, random_state, tol : as for MLPClassifier
+    max_iter, shuffle, random_state, tol : as for `MLPClassifier`
         Epochs, their order of rows, and when they suffice: 200, True, None and 1e-4 by default.
-    verbose, warm_start : as for MLPClassifier
+    verbose, warm_start : as for `MLPClassifier`
         Whether to print losses, and to go on from the last `fit`: False by default.
-    momentum, nesterovs_momentum : as for MLPClassifier
+    momentum, nesterovs_momentum : as for `MLPClassifier`
         For "sgd": 0.9 and True by default.
-    early_stopping, validation_fraction : as for MLPClassifier
+    early_stopping, validation_fraction : as for `MLPClassifier`
         Whether rows are set aside to stop by, and how many: False and 0.1 by default.
-    beta_1, beta_2, epsilon : as for MLPClassifier
+    beta_1, beta_2, epsilon : as for `MLPClassifier`
         For "adam": 0.9, 0.999 and 1e-8 by default.
-    n_iter_no_change, max_fun : as for MLPClassifier
+    n_iter_no_change, max_fun : as for `MLPClassifier`
         Epochs without an improvement, and evaluations of "lbfgs": 10 and 15000 by default.
-    backend, dtype : as for MLPClassifier
+    backend, dtype : as for `MLPClassifier`
         Where to compute, and in which type: None by default.
-    dropout, batch_norm, layer_norm : as for MLPClassifier
+    dropout, batch_norm, layer_norm : as for `MLPClassifier`
         What is in the hidden layers beside: 0.0, False and False by default.
-    optimizer, schedule, max_norm : as for MLPClassifier
+    optimizer, schedule, max_norm : as for `MLPClassifier`
         What gpunn has beyond solvers: None by default.
-    callbacks, progress : as for MLPClassifier
+    callbacks, progress : as for `MLPClassifier`
         What watches the training: () and False by default.
 
     Attributes
     ----------
     out_activation_ : {"identity", "exp"}
         The function from outputs to predictions; "exp" for a Poisson loss.
-    coefs_, intercepts_, normalization_ : as of MLPClassifier
+    coefs_, intercepts_, normalization_ : as of `MLPClassifier`
         What was learned.
-    loss_, best_loss_, loss_curve_ : as of MLPClassifier
+    loss_, best_loss_, loss_curve_ : as of `MLPClassifier`
         The last, the lowest and all losses.
-    validation_scores_, best_validation_score_ : as of MLPClassifier
+    validation_scores_, best_validation_score_ : as of `MLPClassifier`
         Scores are R2.
-    n_iter_, t_, n_layers_, n_outputs_ : as of MLPClassifier
+    n_iter_, t_, n_layers_, n_outputs_ : as of `MLPClassifier`
         Counts.
-    history_, backend_, device_ : as of MLPClassifier
+    history_, backend_, device_ : as of `MLPClassifier`
         How the last training went, and where.
-    n_features_in_, feature_names_in_ : as of MLPClassifier
+    n_features_in_, feature_names_in_ : as of `MLPClassifier`
         The columns of `X`.
 
     See Also

@@ -131,25 +131,25 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     shuffle_members : bool, default=False
         Whether each member sees the rows in an order of its own, as in the paper, which is a little
         better on some tables, and slower.
-    metric, validation_fraction, class_weight : as for RealMLPClassifier
+    metric, validation_fraction, class_weight : as for `RealMLPClassifier`
         What tells the best epoch, and what counts how much: "auto", 0.2 and None by default.
-    columns, missing_values : as for RealMLPClassifier
+    columns, missing_values : as for `RealMLPClassifier`
         What the table means: None by default.
-    backend, dtype, random_state : as for RealMLPClassifier
+    backend, dtype, random_state : as for `RealMLPClassifier`
         Where and in which type to compute, and from which seed: None, "float32" and None by
         default.
-    callbacks, progress : as for RealMLPClassifier
+    callbacks, progress : as for `RealMLPClassifier`
         What watches the training: () and False by default.
 
     Attributes
     ----------
-    classes_ : as of RealMLPClassifier
+    classes_ : as of `RealMLPClassifier`
         The classes, sorted.
-    schema_, network_, history_ : as of RealMLPClassifier
+    schema_, network_, history_ : as of `RealMLPClassifier`
         What was learned, and how that went.
-    metric_, validation_score_, best_epoch_, n_iter_ : as of RealMLPClassifier
+    metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
         What told the best epoch, and which it was.
-    n_features_in_, feature_names_in_ : as of RealMLPClassifier
+    n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
         The columns of `X`.
 
     See Also
@@ -211,36 +211,36 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
 
     Parameters
     ----------
-    kind, preset, members : as for TabMClassifier
+    kind, preset, members : as for `TabMClassifier`
         How many networks there are in one, and what they share: "mini", "auto" and "auto" by
         default.
-    hidden_layer_sizes, activation : as for TabMClassifier
+    hidden_layer_sizes, activation : as for `TabMClassifier`
         The layers: "auto" and "relu" by default.
-    number_embedding, embedding_size, bins : as for TabMClassifier
+    number_embedding, embedding_size, bins : as for `TabMClassifier`
         What numbers go through first: "piecewise", 16 and 48 by default.
-    max_one_hot : as for TabMClassifier
+    max_one_hot : as for `TabMClassifier`
         Columns of more categories go through an embedding; 64 by default.
-    learning_rate_init, dropout, weight_decay, max_norm : as for TabMClassifier
+    learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
         How the loss is minimised: 0.002, 0.1, 0.0003 and 1.0 by default.
-    epochs, patience, batch_size, shuffle_members : as for TabMClassifier
+    epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
         How long to train, and in what batches: 1000, "auto", "auto" and False by default.
-    metric, validation_fraction : as for TabMClassifier
+    metric, validation_fraction : as for `TabMClassifier`
         What tells the best epoch: "auto" and 0.2 by default.
-    columns, missing_values : as for TabMClassifier
+    columns, missing_values : as for `TabMClassifier`
         What the table means: None by default.
-    backend, dtype, random_state : as for TabMClassifier
+    backend, dtype, random_state : as for `TabMClassifier`
         Where and in which type to compute, and from which seed: None, "float32" and None by
         default.
-    callbacks, progress : as for TabMClassifier
+    callbacks, progress : as for `TabMClassifier`
         What watches the training: () and False by default.
 
     Attributes
     ----------
-    schema_, network_, history_ : as of RealMLPClassifier
+    schema_, network_, history_ : as of `RealMLPClassifier`
         What was learned, and how that went.
-    metric_, validation_score_, best_epoch_, n_iter_ : as of RealMLPClassifier
+    metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
         What told the best epoch, and which it was.
-    n_features_in_, feature_names_in_ : as of RealMLPClassifier
+    n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
         The columns of `X`.
 
     See Also
