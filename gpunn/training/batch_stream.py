@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
+from contextlib import closing
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -117,7 +118,7 @@ class BatchStream:
 
     # ----------------------------------------------------------------------------- on the host
 
-    def _given(self, epoch: int) -> Iterator[tuple[str, Any]]:
+    def _given(self, epoch: int) -> Generator[tuple[str, Any]]:
         """Yield the batches of an epoch as they are given, each with what messages call it."""
         found = self._source(epoch) if callable(self._source) else self._source
         if not isinstance(found, Iterable):
@@ -147,16 +148,18 @@ class BatchStream:
                 f"{self._argument}: epoch {epoch + 1} has ended after {number} batches; {wanted}"
             )
 
-    def _checked(self, epoch: int) -> Iterator[CheckedData]:
+    def _checked(self, epoch: int) -> Generator[CheckedData]:
         """Yield the batches of an epoch, checked."""
-        for title, batch in self._given(epoch):
-            if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
-                found = f"{len(batch)} values" if isinstance(batch, tuple | list) else "one value"
-                raise DataError(
-                    f"{self._argument}: {title}: expected a tuple (X, y) or (X, y, sample_weight); "
-                    f"got {found}, of type {type(batch).__name__}"
-                )
-            yield self._check(title, *batch)
+        with closing(self._given(epoch)) as batches:  # also where an error keeps it alive
+            for title, batch in batches:
+                if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+                    several = isinstance(batch, tuple | list)
+                    found = f"{len(batch)} values" if several else "one value"
+                    raise DataError(
+                        f"{self._argument}: {title}: expected a tuple (X, y) or (X, y, "
+                        f"sample_weight); got {found}, of type {type(batch).__name__}"
+                    )
+                yield self._check(title, *batch)
 
     def _check(
         self, title: str, X: HostArray, y: HostArray, weights: HostArray | None = None
@@ -172,7 +175,7 @@ class BatchStream:
             )
         kind = (
             f"X of {model.input_dtype(checked.X.dtype)}",
-            f"y of shape (rows, {', '.join(map(str, checked.targets.shape[1:]))})",
+            f"y of shape ({', '.join(map(str, ('rows', *checked.targets.shape[1:])))})",
             f"{'no ' if checked.weights is None else ''}sample weights",
         )
         if self._kind is None:
@@ -182,7 +185,7 @@ class BatchStream:
                 raise DataError(f"{title}: has {ours}; the first batch had {first}")
         return checked
 
-    def updates(self, epoch: int, done: int, together: int) -> Iterator[CheckedData]:
+    def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
         """Yield the rows of each update of an epoch, but for those that are done.
 
         Parameters
@@ -194,8 +197,7 @@ class BatchStream:
             Batches of an update.
         """
         waiting: list[CheckedData] = []
-        batches = self._checked(epoch)
-        try:
+        with closing(self._checked(epoch)) as batches:
             for number, checked in enumerate(batches):
                 if number < done * together:
                     continue
@@ -203,18 +205,13 @@ class BatchStream:
                 if len(waiting) == together:
                     yield joined(waiting)
                     waiting = []
-        finally:
-            batches.close()  # type: ignore[attr-defined]
         if waiting:
             yield joined(waiting)
 
     def host_rows(self, epoch: int, done: int, together: int) -> HostRows:
         """Return the rows of the update that comes after so many."""
-        updates = self.updates(epoch, done, together)
-        try:
+        with closing(self.updates(epoch, done, together)) as updates:
             data = next(updates)
-        finally:
-            updates.close()  # type: ignore[attr-defined]
         input_type, target_type, dtype = self._types(data)
         return HostRows(data.X, data.targets, data.weights, input_type, target_type, dtype)
 
@@ -226,7 +223,12 @@ class BatchStream:
         return model.input_dtype(data.X.dtype), target_type, model.dtype
 
     def chunks_of(
-        self, epoch: int, done: int = 0, together: int = 1, capacity: int | None = None
+        self,
+        epoch: int,
+        done: int = 0,
+        together: int = 1,
+        capacity: int | None = None,
+        look_at: Callable[[CheckedData], None] | None = None,
     ) -> Iterator[DeviceRows]:
         """Yield the rows of each update of an epoch on the device; the next one overwrites them.
 
@@ -236,15 +238,17 @@ class BatchStream:
             As for `updates`.
         capacity : int or None
             Rows of an update at most.
+        look_at : callable or None
+            Is given the first rows.
         """
         if self._stager is None:
             self._stager = self._builder.model.backend.stager()
         stager = self._stager
         with Prefetch(lambda: self.updates(epoch, done, together), self._ahead) as updates:
             for data in updates:
-                if not self._looked_at:
-                    self._looked_at = True
-                    self._look_at(data)
+                if look_at is not None:
+                    look_at(data)
+                    look_at = None
                 rows = len(data.X)
                 input_type, target_type, dtype = self._types(data)
                 most = rows if capacity is None else capacity
@@ -262,8 +266,11 @@ class BatchStream:
         """Yield all batches on the device, for an evaluation."""
         return self.chunks_of(self._epoch())
 
-    def _look_at(self, data: CheckedData) -> None:
-        """Keep the names of columns, and warn of what is hardly meant."""
+    def look_at(self, data: CheckedData) -> None:
+        """Keep the names of the first training rows, and warn of what is hardly meant."""
+        if self._looked_at:
+            return
+        self._looked_at = True
         builder = self._builder
         model, loss, names = builder.model, builder.loss, self.names
         warn_of_outputs(model, loss, builder.metrics, data.targets)

@@ -175,7 +175,8 @@ class BatchFeed(Feed):
         """Load the next update's rows, and return how many they are, and that it is one update."""
         if self._chunks is None:
             self._chunks = self._stream.chunks_of(
-                self._epoch, cursor.done, self._together, self._step.rows_per_update
+                *(self._epoch, cursor.done, self._together, self._step.rows_per_update),
+                look_at=self._stream.look_at,
             )
             self._load_rates(cursor)
         chunk = next(self._chunks)
