@@ -7,6 +7,7 @@ it would be without this file.
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
 import sys
@@ -49,6 +50,10 @@ class KernelsHook(BuildHookInterface):
 
 def platform_tag(libraries: list[Path]) -> str:
     """Return what pip calls the systems that can load the libraries."""
+    if sys.platform == "darwin":
+        # What the linker goes by; Python's own tag may be of two architectures.
+        release = os.environ.get("MACOSX_DEPLOYMENT_TARGET") or platform.mac_ver()[0]
+        return f"macosx_{release.split('.')[0]}_0_{platform.machine()}"
     if platform.libc_ver()[0] == "glibc":
         needed = {
             tuple(map(int, number.split(b".")))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpunn.deprecation import deprecated
+
 __all__ = ["EpochCursor", "EpochPlan"]
 
 
@@ -51,6 +53,7 @@ class EpochPlan:
         return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
     @property
+    @deprecated("metric_names", removed_in="0.4")
     def figures(self) -> list[str]:
         """Earlier name of `metric_names`."""
         return self.metric_names

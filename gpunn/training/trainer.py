@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.attributes import unknown_attribute
 from gpunn.configurable import check_flag, check_integer, resolve, resolve_all
+from gpunn.deprecation import deprecated
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ArgumentTypeError
@@ -424,11 +425,13 @@ class Trainer:
         return ["loss", *(metric.name for metric in self.metrics)]
 
     @property
+    @deprecated("metric_names", removed_in="0.4")
     def measured(self) -> list[str]:
         """Earlier name of `metric_names`."""
         return self.metric_names
 
     @property
+    @deprecated("log_names", removed_in="0.4")
     def figures(self) -> list[str]:
         """Earlier name of `log_names`."""
         return self.log_names

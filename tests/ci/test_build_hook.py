@@ -68,6 +68,15 @@ def test_the_tag_says_which_systems_can_load_them(data, needed, tag):
     assert found["tag"] == f"py3-none-{tag}_{os.uname().machine}"
 
 
+@pytest.mark.parametrize(("chosen", "tag"), [("", "macosx_15_0"), ("11.0", "macosx_11_0")])
+def test_the_tag_of_a_mac_is_of_one_architecture(monkeypatch, chosen, tag):
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("platform.mac_ver", lambda: ("15.7.1", ("", "", ""), "arm64"))
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setenv("MACOSX_DEPLOYMENT_TARGET", chosen)
+    assert hook_module().platform_tag([]) == f"{tag}_arm64"
+
+
 def test_a_wheel_is_pure_without_a_linker(data, capsys):
     assert data("standard", ".zip") == PURE
     assert "nothing links them here" in capsys.readouterr().err

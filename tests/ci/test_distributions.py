@@ -94,6 +94,10 @@ def test_a_wheel_has_the_package_and_nothing_else(wheel):
     }
 
 
+def test_the_citation_is_of_this_version():
+    assert f"\nversion: {__version__}\n" in (REPOSITORY / "CITATION.cff").read_text()
+
+
 def test_what_a_wheel_says_of_itself(wheel):
     about = f"gpunn-{__version__}.dist-info"
     with zipfile.ZipFile(wheel) as file:

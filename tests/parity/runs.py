@@ -195,7 +195,7 @@ class Run:
         """Return everything that training left, by name."""
         figures = {
             f"history of {name}": np.array(trainer.history[name])
-            for name in trainer.figures
+            for name in trainer.log_names
             if name not in ("seconds", "samples_per_second")
         }
         evaluation = trainer.evaluate(self.X, self.y)
