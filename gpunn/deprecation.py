@@ -1,6 +1,6 @@
 """Public names that will be removed: they go on working for a while, and warn.
 
-docs/explanation/versions.md says for how long. A test fails when a version is reached in which a
+docs/project/versions.md says for how long. A test fails when a version is reached in which a
 name was to be gone.
 """
 

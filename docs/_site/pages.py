@@ -41,6 +41,7 @@ SECTIONS = {
         "Augment batches": "how_to/augmentation",
         "Export a model": "how_to/export",
         "Write your own layer": "how_to/extending",
+        "Complete commands in a shell": "how_to/shell",
     },
     "Reference": {
         "Python": "reference/python",
@@ -58,13 +59,19 @@ SECTIONS = {
     },
     "Project": {
         "Changes": "project/changelog",
+        "Versions": "project/versions",
+        "Security": "project/security",
         "Contributing": "project/contributing",
         "This documentation": "project/documentation",
     },
 }
 """The navigation: sections, and their pages by what one wants to do. Each page must be in it."""
 
-INCLUDED = {"project/changelog": "CHANGELOG.md", "project/contributing": "CONTRIBUTING.md"}
+INCLUDED = {
+    "project/changelog": "CHANGELOG.md",
+    "project/contributing": "CONTRIBUTING.md",
+    "project/security": "SECURITY.md",
+}
 """Pages that are files of the repository. In docs/ there is only a link to each."""
 
 
