@@ -36,7 +36,6 @@ class Evaluator:
 
     def __init__(self) -> None:
         self._pass: BatchPass | None = None
-        self._parameters: object = None
 
     @property
     def nbytes(self) -> int:
@@ -86,11 +85,9 @@ class Evaluator:
         """Return the pass of a batch, made anew if anything that it is made from is another one."""
         wanted = settings.model, settings.loss, list(settings.metrics), batch_size
         now = self._pass
-        same = now is not None and wanted == (now.model, now.loss, now.metrics, now.batch_size)
-        if now is None or not same or self._parameters is not settings.model.parameters:
+        if now is None or wanted != (now.model, now.loss, now.metrics, now.batch_size):
             self.unload()
             now = self._pass = BatchPass(*wanted, training=False)
-            self._parameters = settings.model.parameters
         return now
 
     def unload(self) -> None:

@@ -210,7 +210,7 @@ def test_a_generator_is_closed_wherever_training_ends(prefetch):
             if trainer.epoch == 1:
                 raise RuntimeError("stop")
 
-    with pytest.raises(RuntimeError, match="stop"):
+    with pytest.raises(RuntimeError, match="stop") as caught:
         trainer(report_every=1).fit(
             kept_open,
             epochs=3,
@@ -221,6 +221,7 @@ def test_a_generator_is_closed_wherever_training_ends(prefetch):
             callbacks=[Fail()],
         )
     assert closed == [0, 1]
+    assert caught  # whose traceback holds on to all that was used
 
 
 def test_early_stopping_ends_the_thread():

@@ -11,6 +11,7 @@ from gpunn import layers
 from gpunn.backends.recording import expand_composites, record
 from gpunn.callbacks import Callback, EarlyStopping, NormLog
 from gpunn.data.batches import DeviceRows
+from gpunn.distributed import run_threads
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError, SettingError
 from gpunn.layers import BatchNorm, Chain, Dense, Dropout, LayerNorm
 from gpunn.optimizers import SGD, Adam, AdamW
@@ -155,6 +156,19 @@ def test_only_the_trained_parameters_are_updated_and_exchanged(monkeypatch):
     assert model.parameters.buffers.shape[0] > model.parameters.running.shape[0]
 
 
+def test_ranks_send_the_averages_of_what_is_trained_alone():
+    """Frozen parameters are buffers, too, but need not be exchanged."""
+
+    def sent(communicator):
+        layers_ = [Dense(8, trainable=False), BatchNorm(), Dense(3)]
+        model = gpunn.Sequential(layers_, 5, "numpy")
+        given = trainer(model, communicator=communicator, batch_norm="local")
+        given.fit(X, Y, **OPTIONS)
+        return given.device_state.step._buffers.shape
+
+    assert run_threads(2, sent) == 2 * [(2, 2 * 16)]
+
+
 def test_setting_it_between_two_fits_begins_the_optimizers_state_anew():
     """So the second fit is that of a new trainer."""
     model = network()
@@ -199,6 +213,8 @@ def test_predictions_and_evaluations_go_on_with_the_parameters_that_there_are():
     for value in (False, True):
         freeze(model, value)
         np.testing.assert_array_equal(model.predict(X), before)
+    freeze(model, False)
+    freeze(model, True)
     assert given.evaluate(X, Y) == scores
     model.parameters["dense_1.biases"] = np.full(8, 9.0)
     assert not np.array_equal(model.predict(X), before)
