@@ -42,6 +42,11 @@ def leave_out(
     return True if name.startswith("set_") and name.endswith("_request") else None
 
 
+def leave_out_object(app: Sphinx, name: str, value: type, options: Any, bases: list[type]) -> None:
+    """Name only those base classes that say something."""
+    bases[:] = [base for base in bases if base is not object]
+
+
 def list_names(
     app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
@@ -85,5 +90,6 @@ def in_session(before: list[str]) -> bool:
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", escape, priority=100)  # before numpydoc
     app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-bases", leave_out_object)
     app.connect("autodoc-process-docstring", list_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -109,7 +109,7 @@ def give_context(
     if page.endswith(".zh"):
         context["language"] = "zh-Hans"
     if "body" in context:  # this role is not in the standard any more
-        context["body"] = context["body"].replace(' role="doc-biblioentry"', "")
+        context["body"] = context["body"].replace("doc-biblioentry", "listitem")
     navigation = context["furo_navigation_tree"]
     context["furo_navigation_tree"] = navigation.replace(
         'role="heading"', 'role="heading" aria-level="2"'
@@ -117,9 +117,14 @@ def give_context(
 
 
 def link_names(app: Sphinx, tree: nodes.document, page: str) -> None:
-    """Let code in a text that names something of gpunn lead to its entry in the reference."""
+    """Let code in a text that names something of gpunn lead to its entry in the reference.
+
+    Names of options, such as --set, get a class by which their hyphens break no line.
+    """
     entries = app.env.domains.python_domain.objects
     for literal in list(tree.findall(nodes.literal)):
+        if literal.astext().startswith("-"):
+            literal["classes"].append("option")
         name = re.sub(r"\(.*\)$", "", literal.astext())
         if name == "gpunn" and page != "reference/python":
             continue  # the command
