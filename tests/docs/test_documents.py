@@ -44,6 +44,7 @@ from gpunn import config as configuration
 from gpunn.cli import main
 from gpunn.config.tables import AnyDataSet
 from gpunn.configurable import Configurable, known
+from gpunn.errors import MissingPackageError
 from gpunn.experiment.files import FILES
 
 ROOT = Path(__file__).parents[2]
@@ -374,15 +375,33 @@ def test_every_file_of_a_run_is_documented() -> None:
 # ------------------------------------------------------------------------------- docstrings
 
 
+def is_missing_package(error: BaseException | None) -> bool:
+    """Return whether an error is that an optional package is not installed."""
+    if isinstance(error, ModuleNotFoundError):
+        return (error.name or "").partition(".")[0] in OPTIONAL
+    return isinstance(error, MissingPackageError)
+
+
+class ExampleRunner(doctest.DocTestRunner):
+    """Runs examples, and skips a module that has one which needs a missing package."""
+
+    def report_unexpected_exception(
+        self, out: Any, test: doctest.DocTest, example: doctest.Example, exc_info: Any
+    ) -> None:
+        if is_missing_package(exc_info[1]):
+            pytest.skip(f"{test.name}: {exc_info[1]}")
+        super().report_unexpected_exception(out, test, example, exc_info)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name: str, folder: Path) -> None:
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in OPTIONAL:
+        if not is_missing_package(error):
             raise
         pytest.skip(f"{error.name} is not installed")
-    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    runner = ExampleRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in doctest.DocTestFinder().find(module, name):
         if {test.name, test.name.rpartition(".")[0]} & PUBLIC:  # as someone would who copies it
             test.globs = {"__name__": "__main__"}
