@@ -16,7 +16,8 @@ _FILE = Path(__file__).with_name("digits.npz")
 def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load the handwritten digits that come with gpunn.
 
-    They are the test part of "Optical Recognition of Handwritten Digits" [1]_, as scikit-learn
+    They are the test part of the set of E. Alpaydin and C. Kaynak, "Optical Recognition of
+    Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, as scikit-learn
     bundles it: images of 8 by 8 pixels, each pixel counting the inked points in a 4 by 4 block of
     the scan. The set is licensed under the Creative Commons Attribution 4.0 International licence
     (CC BY 4.0); it was changed only in its storage format and by the split.
@@ -35,11 +36,6 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         Test images, likewise.
     y_test : int64 array of shape (360,)
         Their digits.
-
-    References
-    ----------
-    .. [1] E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-       Repository, 1998, doi:10.24432/C50P49.
 
     Examples
     --------

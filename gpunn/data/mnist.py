@@ -23,7 +23,10 @@ _FILES = (
 def load_mnist(
     folder: str | os.PathLike[str],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Load MNIST [1]_, or a set in the same format such as Fashion-MNIST [2]_.
+    """Load MNIST, or a set in the same format such as Fashion-MNIST.
+
+    MNIST is of LeCun, Bottou, Bengio & Haffner 1998, "Gradient-Based Learning Applied to Document
+    Recognition"; Fashion-MNIST of Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747.
 
     Nothing is downloaded. `folder` must hold `train-images-idx3-ubyte`,
     `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each
@@ -49,12 +52,6 @@ def load_mnist(
     DataFileError
         If a file is missing or damaged, does not hold images or labels, or the files do not fit
         one another.
-
-    References
-    ----------
-    .. [1] Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
-       recognition", Proceedings of the IEEE 86(11), 1998.
-    .. [2] H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv:1708.07747, 2017.
 
     Examples
     --------
