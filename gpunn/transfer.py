@@ -39,7 +39,7 @@ class Source:
 class WeightsReport:
     """What `Sequential.load_weights` has done.
 
-    Attributes
+    Parameters
     ----------
     taken : tuple of str
         Labels of the layers that begin with the arrays of the other network.
@@ -47,6 +47,14 @@ class WeightsReport:
         Labels of those that begin anew, and why.
     unused : tuple of str
         Layers of the other network that this one does not have.
+
+    Examples
+    --------
+    >>> from gpunn.transfer import WeightsReport
+    >>> print(WeightsReport(("dense_1",), {"dense_2": "the file has other classes"}, ("dense_3",)))
+    taken over: dense_1
+    begins anew: dense_2 (the file has other classes)
+    not used: dense_3
     """
 
     taken: tuple[str, ...]

@@ -26,16 +26,29 @@ class BatchRandom:
     Parameters
     ----------
     host : numpy.random.Generator
+        Draws all of them.
     ops : Backend
+        Where arrays are put.
     dtype : str
         Of real numbers.
 
     Attributes
     ----------
     host : numpy.random.Generator
-        Draws on the host, for whatever else is wanted.
+        For whatever else is wanted, on the host.
     xp : namespace
         The array-API namespace of the backend, such as `numpy` or `cupy`.
+
+    Examples
+    --------
+    >>> import gpunn
+    >>> def noise(X, y, random):
+    ...     return X + random.normal(X.shape, deviation=0.1)
+    >>> X, y, _, _ = gpunn.data.load_digits()
+    >>> model = gpunn.Sequential([gpunn.layers.Dense(10)], input_shape=64, backend="numpy")
+    >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    >>> len(trainer.fit(X, y, augment=noise, progress=False)["loss"])
+    1
     """
 
     def __init__(self, host: np.random.Generator, ops: Backend, dtype: str) -> None:
@@ -44,19 +57,69 @@ class BatchRandom:
         self._ops, self._dtype = ops, dtype
 
     def uniform(self, shape: Shape | int, low: float = 0.0, high: float = 1.0) -> Array:
-        """Return numbers between `low` and `high`, all equally likely."""
+        """Return numbers between `low` and `high`, all equally likely.
+
+        Parameters
+        ----------
+        shape : tuple of int or int
+            Such as (X.shape[0], 1) for one number a row.
+        low, high : float
+            The least and the largest.
+
+        Returns
+        -------
+        array
+            In the network's dtype.
+        """
         return self._ops.from_host(self.host.uniform(low, high, shape), self._dtype)
 
     def normal(self, shape: Shape | int, mean: float = 0.0, deviation: float = 1.0) -> Array:
-        """Return numbers of the normal distribution."""
+        """Return numbers of the normal distribution.
+
+        Parameters
+        ----------
+        shape : tuple of int or int
+            As for `uniform`.
+        mean, deviation : float
+            Mean and standard deviation.
+
+        Returns
+        -------
+        array
+            In the network's dtype.
+        """
         return self._ops.from_host(self.host.normal(mean, deviation, shape), self._dtype)
 
     def integers(self, low: int, high: int, shape: Shape | int) -> Array:
-        """Return whole numbers from `low` to `high` - 1, as int64."""
+        """Return whole numbers from `low` to `high` - 1, all equally likely.
+
+        Parameters
+        ----------
+        low, high : int
+            The least, and one more than the largest.
+        shape : tuple of int or int
+            As for `uniform`.
+
+        Returns
+        -------
+        array
+            Of int64.
+        """
         return self._ops.from_host(self.host.integers(low, high, shape), "int64")
 
     def permutation(self, count: int) -> Array:
-        """Return 0 to `count` - 1 in random order, as int64."""
+        """Return 0 to `count` - 1 in random order.
+
+        Parameters
+        ----------
+        count : int
+            Such as X.shape[0], to pair each row with another one.
+
+        Returns
+        -------
+        array
+            Of int64, shape (count,).
+        """
         return self._ops.from_host(self.host.permutation(count), "int64")
 
 

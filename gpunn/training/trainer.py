@@ -327,7 +327,7 @@ class Trainer:
         augment : callable or None
             A function of (X, y, random) that changes the rows of each update before it, on the
             device: X in the network's dtype, y, and random numbers that depend on seed, epoch and
-            update alone (`gpunn.training.augmentation.BatchRandom`). It returns X, or (X, y), of
+            update alone (`gpunn.training.BatchRandom`). It returns X, or (X, y), of
             the same shapes. Validation data is not changed.
 
         Returns
