@@ -12,10 +12,10 @@ author = "gpunn developers"
 version = release = __version__
 language = "en"
 exclude_patterns = ["_site"]
-highlight_language = (
-    "text"  # formulas; sessions at the prompt, and code with a language, are coloured
-)
 smartquotes = False  # "relu" is typed as it is shown
+
+# Formulas aren't coloured as Python. Sessions at its prompt are, and code with a language.
+highlight_language = "text"
 
 extensions = [
     "myst_parser",
