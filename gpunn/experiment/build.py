@@ -302,7 +302,7 @@ def _started(config: Config, model: Sequential) -> WeightsReport | None:
     try:
         model.set_trainable(dict.fromkeys(config.model.frozen, False))
     except ArgumentError as error:
-        raise ConfigError(f"model.frozen: {error}") from error
+        raise ConfigError(f"model.frozen: {str(error).removeprefix('layers: ')}") from error
     return report
 
 
