@@ -8,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu.steps import BATCH, REALISTIC, STEPS, TABLES, count, documented
+from gpu.steps import (
+    BATCH,
+    REALISTIC,
+    STEPS,
+    TABLES,
+    Steps,
+    count,
+    documented,
+    perceptron,
+)
 
 import gpunn
 from gpunn.layers import Dense
@@ -33,6 +42,22 @@ def test_a_step_neither_waits_nor_copies_nor_allocates(proved, steps, dtype, gra
     assert counted["kernels"] > 0
     assert counted["products"] > 0
     proved("kinds of steps make the host wait for nothing, copy nothing and allocate nothing")
+
+
+@pytest.mark.parametrize(
+    ("frozen", "kernels", "products"), [((), 5, 8), ((0,), 4, 6), ((0, 1), 3, 4), ((1,), 5, 7)]
+)
+def test_a_step_with_frozen_layers_is_shorter(frozen, kernels, products):
+    """Three dense layers: what is not wanted of the chain rule is not computed."""
+
+    def network():
+        made = perceptron()
+        for index in frozen:
+            made[index].trainable = False
+        return made
+
+    counted = count(Steps("frozen", (0, 0), network))
+    assert (counted.kernels, counted.products) == (kernels, products)
 
 
 @pytest.mark.full
