@@ -423,8 +423,7 @@ def overview(runs: Sequence[Run], ranking: Ranking | None) -> Table:
     for run in (runs[place] for place in order):
         cells = [f"{run.name}, best" if run.best else run.name, run.record.state]
         if ranking is not None:
-            value = (run.record.best or {}).get(ranking.metric)
-            cells.append(number_text(value, ranking.metric))
+            cells.append(number_text(ranking.value(run.record), ranking.metric))
         own = {label: number for label, number, _ in run.tiles}
         rows.append((*cells, *(own.get(label, "–") for label in labels)))
     return Table("Runs", (*columns, *labels), rows, note)

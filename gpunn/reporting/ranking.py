@@ -39,6 +39,10 @@ class Ranking:
     best: int
     unlike: list[str]
 
+    def value(self, record: Record) -> float | None:
+        """Return the metric at a run's best epoch; None if it has none that is finite."""
+        return (record.best or {}).get(self.metric)
+
 
 def rank(records: Sequence[Record]) -> Ranking | None:
     """Rank runs; None if none has a metric of validation rows that tells its best epoch.

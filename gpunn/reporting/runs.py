@@ -209,6 +209,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "!=": operator.ne,
     "<=": operator.le,
     ">=": operator.ge,
+    "==": operator.eq,
     "=": operator.eq,
     "<": operator.lt,
     ">": operator.gt,
@@ -230,15 +231,15 @@ class Condition:
     """
 
     def __init__(self, text: str) -> None:
-        found = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", text)
+        found = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", text)
         if found is None:
             raise ArgumentError(
                 f"where: expected a key, one of {' '.join(OPERATORS)}, and a value, such as "
                 f"optimizer.name=adam; got {text!r}"
             )
         self.text = text
-        self._key, sign, value = found.groups()
-        self._compare, self._value = OPERATORS[sign], plain_value(value)
+        self._key, sign, self._written = found.groups()
+        self._compare, self._value = OPERATORS[sign], plain_value(self._written)
 
     def chosen(self, runs: Sequence[Run]) -> list[Run]:
         """Return the runs of which it is true.
@@ -257,12 +258,14 @@ class Condition:
 
     def _holds(self, value: Any) -> bool:
         if self._compare in (operator.eq, operator.ne):
-            same = value == self._value or str(value) == str(self._value)
+            same = value in (self._value, self._written) or str(value) == str(self._value)
             return same == (self._compare is operator.eq)
         if value is None:
             return False
+        # A date or a run's name may look like a number, such as 2026.
+        is_text = isinstance(value, str) and not isinstance(self._value, str)
         try:
-            return bool(self._compare(value, self._value))
+            return bool(self._compare(value, self._written if is_text else self._value))
         except TypeError:
             raise ArgumentError(
                 f"where: {self.text!r} compares {value!r} with {self._value!r}; more and less is "
@@ -302,8 +305,11 @@ def ordered(
         If no run has such a key.
     """
     if key is None:
-        found = list(runs) if ranking is None else [runs[place] for place in ranking.order]
-        return found[::-1] if reverse else found
+        if ranking is None:
+            return list(runs)[::-1] if reverse else list(runs)
+        found = [runs[place] for place in ranking.order]
+        ranked = [run for run in found if ranking.value(run.record) is not None]
+        return (ranked[::-1] if reverse else ranked) + found[len(ranked) :]
     if not runs:
         return []
     key = full_key(key, runs, "sort")

@@ -152,6 +152,8 @@ def test_the_best_by_validation(folder):
     assert (ranking.metric, ranking.direction) == ("val_accuracy", "max")
     names = [run.name for run in ordered(runs, ranking, None, False)]
     assert names == ["wider", "tune-sweep/trial-0003", "digits", "numbers"]
+    names = [run.name for run in ordered(runs, ranking, None, reverse=True)]
+    assert names == ["digits", "tune-sweep/trial-0003", "wider", "numbers"]
     assert runs[ranking.best].name == "wider"
     assert "data.dataset" in ranking.unlike
     digits = runs[0]
@@ -188,6 +190,9 @@ def test_the_test_part_has_no_say(folder):
         ("training.loss=mean_squared_error", ["numbers"]),
         ("val_accuracy>2", []),
         ("run=wider", ["wider"]),
+        ("run == wider", ["wider"]),
+        ("run>2026", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
+        ("started>=2020", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
         ("started>2020-01-01", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
         ("started<2020-01-01", []),
         ("state=finished", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
@@ -205,7 +210,7 @@ def test_conditions(folder, text, names):
         ("layers", "where: expected a key, one of"),
         ("untis=3", "no run has 'untis'; did you mean 'model.layers.*.units'"),
         ("name=dense", "'name' can mean model.layers.0.name, "),
-        ("run>3", "compares 'digits' with 3"),
+        ("epochs>many", "compares 3 with 'many'"),
     ],
 )
 def test_impossible_conditions(folder, text, problem):
@@ -214,6 +219,12 @@ def test_impossible_conditions(folder, text, problem):
     start, _, end = problem.partition("*")
     assert start in str(raised.value)
     assert end in str(raised.value)
+
+
+def test_a_name_that_looks_like_a_number(folder):
+    (folder / "digits").rename(folder / "1e3")
+    runs, _ = find_runs(folder)
+    assert [run.name for run in Condition("run=1e3").chosen(runs)] == ["1e3"]
 
 
 def test_an_end_of_several_paths_means_the_one_that_differs(folder):
