@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 
 from gpunn.cli.options import column_kinds, table_options
-from gpunn.cli.text import printable
+from gpunn.cli.text import aligned, printable, shortened
 
 __all__ = ["inspect"]
+
+WIDEST = 40
+"""Columns of a terminal that a cell takes, but for those of the last column."""
 
 
 @click.command(short_help="Tell what is in a table.")
@@ -44,7 +47,8 @@ def inspect(
     found = inspection_of(table, target, drop, kinds, missing)
     schema = found.schema
     title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"
-    lines = [title, "", *aligned(found.columns), ""]
+    rows = [[*(shortened(cell, WIDEST) for cell in row[:-1]), row[-1]] for row in found.columns]
+    lines = [title, "", *aligned(rows, range(len(rows[0]))), ""]
     lines.append(
         f"A row becomes {plural(len(schema.numbers), 'number')} and "
         f"{plural(len(schema.categories), 'category')}."
@@ -55,15 +59,3 @@ def inspect(
     lines.append("What looks wrong:" if found.problems else "Nothing looks wrong.")
     lines += [f"  {problem}" for problem in found.problems]
     click.echo("\n".join(map(printable, lines)))
-
-
-def aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a table."""
-    widths = [min(40, max(map(len, column))) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:{width}.{width}}" if place < len(row) - 1 else cell
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpunn.cli.text import aligned, printable, short_names
+from gpunn.cli.text import aligned, printable, short_names, shortened, width_of
 
 if TYPE_CHECKING:
     from gpunn.reporting.ranking import Ranking
@@ -102,7 +102,7 @@ def lines(
         figures = (run.metrics.get(name) for name in metrics)
         rows.append(
             [
-                shortened(f"{run.name} *" if run is best else run.name, keep_end=True),
+                shortened(f"{run.name} *" if run is best else run.name, WIDEST, keep_end=True),
                 run.record.state,
                 *("" if value is None else f"{value:.4g}" for value in figures),
                 epochs,
@@ -110,12 +110,12 @@ def lines(
             ]
         )
     differing = [pair for pair in settings_that_differ(runs) if pair[0] != "training.epochs"]
-    taken = sum(max(map(len, column)) + 2 for column in zip(*rows, strict=True))
+    taken = sum(max(map(width_of, column)) + 2 for column in zip(*rows, strict=True))
     hidden = []
     names = short_names([path.removesuffix(".name") for path, _ in differing])
     for (path, values), name in zip(differing, names, strict=True):
-        cells = [name, *(shortened(cell_text(value)) for value in values)]
-        size = max(map(len, cells))
+        cells = [name, *(shortened(cell_text(value), WIDEST) for value in values)]
+        size = max(map(width_of, cells))
         if width is not None and taken + size > width:
             hidden.append(path)
             continue
@@ -133,13 +133,6 @@ def cell_text(value: Any) -> str:
     from gpunn.reporting.text import setting_text
 
     return f"{value:.6g}" if isinstance(value, float) else setting_text(value)
-
-
-def shortened(text: str, keep_end: bool = False) -> str:
-    """Return text that is no longer than a cell."""
-    if len(text) <= WIDEST:
-        return text
-    return f"…{text[1 - WIDEST :]}" if keep_end else f"{text[: WIDEST - 1]}…"
 
 
 def conclusion(

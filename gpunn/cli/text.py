@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 __all__ = [
@@ -11,7 +12,9 @@ __all__ = [
     "metrics_text",
     "printable",
     "short_names",
+    "shortened",
     "summary_table",
+    "width_of",
 ]
 
 INTERRUPTED = 130
@@ -90,14 +93,43 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
     >>> aligned([["run", "loss"], ["a", "0.25"], ["bcde", "2"]], {0})
     ['run   loss', 'a     0.25', 'bcde     2']
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
+
+    def padded(place: int, cell: str) -> str:
+        blanks = " " * (widths[place] - width_of(cell))
+        return cell + blanks if place in left else blanks + cell
+
+    return ["  ".join(map(padded, range(len(row)), row)).rstrip() for row in rows]
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: letters of Chinese take two.
+
+    Examples
+    --------
+    >>> width_of("run"), width_of("运行")
+    (3, 4)
+    """
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "FW")
+        for letter in text
+    )
+
+
+def shortened(text: str, most: int, keep_end: bool = False) -> str:
+    """Return text, or its beginning or end, in at most so many columns of a terminal.
+
+    Examples
+    --------
+    >>> shortened("learning_rate", 8), shortened("sweep/trial-0003", 8, keep_end=True)
+    ('learnin…', '…al-0003')
+    """
+    if width_of(text) <= most:
+        return text
+    kept = text[-most:] if keep_end else text[:most]
+    while width_of(kept) >= most:
+        kept = kept[1:] if keep_end else kept[:-1]
+    return f"…{kept}" if keep_end else f"{kept}…"
 
 
 def printable(text: str) -> str:

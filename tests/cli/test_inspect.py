@@ -126,3 +126,10 @@ def test_what_can_not_be_inspected(gpunn, arguments, problem):
     Path("infinite.csv").write_text("a,b\n1,1\ninf,2\n")
     Path("twice.csv").write_text("a,a\n1,1\n")
     assert problem in gpunn("inspect", *arguments, status=2).stderr
+
+
+def test_wide_letters_take_two_columns_of_a_terminal(gpunn):
+    Path("wide.csv").write_text("年龄,city,i\n31,Oslo,1\n28,Rome,2\n28,Rome,3\n", encoding="utf-8")
+    lines = gpunn("inspect", "wide.csv").stdout.splitlines()
+    starts = ("column  kind", "年龄    number", "city    category", "i       number")
+    assert all(map(str.startswith, lines[2:6], starts)), lines

@@ -43,6 +43,15 @@ def test_choosing_and_sorting(gpunn, folder):
     assert gpunn("runs", "--where", "units=1").stdout == "0 of 3 runs.\n"
 
 
+def test_wide_letters_take_two_columns_of_a_terminal(gpunn, folder):
+    (folder / "a").rename(folder / "宽的网络")
+    (folder / "c").rename(folder / ("宽" * 40))
+    shown = [line.partition("fi")[0] for line in gpunn("runs").stdout.splitlines()[2:4]]
+    assert shown == [f"b?[2J{' ' * 28}", f"宽的网络{' ' * 25}"]
+    lines = gpunn("runs").stdout.splitlines()
+    assert lines[1].startswith(f"…{'宽' * 14} *  failed")
+
+
 def test_json(gpunn, folder):
     found = json.loads(gpunn("runs", "--json").stdout)
     assert (found["metric"], found["direction"], found["best"]) == ("val_accuracy", "max", "c")
