@@ -1,5 +1,6 @@
 """Curves as text and as SVG, without anything to train."""
 
+import itertools
 import math
 from xml.etree import ElementTree as ET
 
@@ -54,6 +55,7 @@ def test_panels_side_by_side_as_far_as_there_is_room():
         [1.0],
         [0.0, 0.0],
         [1e-300, 2e-300],
+        [5e-324, 1e-323],
         [math.nan, math.inf, 1.0],
         [math.nan],
         [-1e300, 1.0],
@@ -86,7 +88,41 @@ def test_ticks_are_round_and_within(values, most):
     ticks = panel.ticks(most)
     assert len(ticks) <= most
     assert all(low <= tick <= high for tick in ticks)
-    assert all(len(f"{tick:.4g}") <= 7 for tick in ticks)
+    assert all(len(text) <= 7 for text in ticks.values())
+
+
+@pytest.mark.parametrize("values", [(1.00001, 1.00003), (12344.0, 12351.0), (-0.5, -0.49999)])
+def test_ticks_of_a_small_range_are_told_apart(values):
+    rows = [{"epoch": n, "loss": value} for n, value in enumerate(values, start=1)]
+    lines = text_curves(rows, 50, 12, colours=False)
+    assert len({len(line) for line in lines}) == 1
+    marks = [line.split()[0] for line in lines[1:-1] if line.split()[0][-1].isdecimal()]
+    assert 3 <= len(marks) == len(set(marks))
+    numbers = [float(text) for text in marks]
+    steps = [upper - lower for upper, lower in itertools.pairwise(numbers)]
+    assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-3)
+    drawn = ET.fromstring(curves_drawing(rows).svg)
+    ends = [text for text in drawn.iter() if text.get("text-anchor") == "end"][:-1]
+    assert {text.text for text in ends} >= set(marks)
+    # About 6.6 units a digit: none begins outside the picture.
+    assert all(float(text.get("x")) > 6.6 * len(text.text) for text in ends)
+
+
+def test_last_values_that_are_not_finite_are_told():
+    rows = [
+        {"epoch": 1, "loss": 1.0, "val_loss": 2.0, "a": 1.0, "val_a": math.nan},
+        {"epoch": 2, "loss": 0.5, "val_loss": math.inf, "a": 2.0, "val_a": math.nan},
+    ]
+    text = text_curves(rows, 80, 8, colours=False)[0]
+    assert text.split() == [
+        *("Loss:", "train", "0.5", "val", "inf", "A:", "train", "2", "val", "nan")
+    ]
+    picture = curves_drawing(rows)
+    assert picture.text.endswith(
+        "Loss: training 0.5, validation inf; A: training 2, validation nan"
+    )
+    assert ">validation inf<" in picture.svg
+    assert ">validation nan<" in picture.svg
 
 
 def test_the_picture_is_described():

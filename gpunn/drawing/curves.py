@@ -15,7 +15,10 @@ WIDTH, HEIGHT = 340.0, 230.0
 """Of a panel."""
 
 LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
-"""Margins of a panel around its curves."""
+"""Margins of a panel around its curves; the left one is wider beside long numbers."""
+
+DIGIT = 6.6
+"""Width of a digit of them."""
 
 ACROSS = 3
 """Panels side by side."""
@@ -46,17 +49,16 @@ def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
     """Draw a panel."""
     canvas.text(left + 16, top + 22, panel.title, weight=600)
     legend = left + 16
-    for name, points, colour, dashed in (
-        ("training", panel.training, TRAINING, False),
-        ("validation", panel.validation, VALIDATION, True),
-    ):
-        if points:
+    for name, colour, dashed in (("training", TRAINING, False), ("validation", VALIDATION, True)):
+        if name in panel.ends:
             canvas.curve([(legend, top + 36), (legend + 22, top + 36)], colour, dashed)
-            text = f"{name} {points[-1][1]:.4g}"
+            text = f"{name} {panel.ends[name]:.4g}"
             canvas.text(legend + 27, top + 40, text, colour=MUTED, size=11.5)
             legend += 150
     (first, last), (low, high) = panel.x_range, panel.y_range
-    x0, x1 = left + LEFT, left + WIDTH - RIGHT
+    ticks = panel.ticks(5)
+    longest = max(map(len, ticks.values()), default=0)
+    x0, x1 = left + max(LEFT, 16 + DIGIT * longest), left + WIDTH - RIGHT
     y0, y1 = top + HEIGHT - BOTTOM, top + TOP
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
@@ -64,10 +66,10 @@ def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
         part = (x - first) / (last - first) if last > first else 0.5
         return x0 + part * (x1 - x0), y0 + (y - low) / (high - low) * (y1 - y0)
 
-    for tick in panel.ticks(5):
+    for tick, text in ticks.items():
         _, y = place((first, tick))
         canvas.line(x0, y, x1, y, RULE)
-        canvas.text(x0 - 6, y + 4, f"{tick:.4g}", anchor="end", colour=MUTED, size=11.5)
+        canvas.text(x0 - 6, y + 4, text, anchor="end", colour=MUTED, size=11.5)
     for points, colour, dashed in (
         (panel.training, TRAINING, False),
         (panel.validation, VALIDATION, True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gpunn.display import title_of
 from gpunn.monitor import TIMINGS, VALIDATION
@@ -17,6 +17,9 @@ POINTS = 400
 LARGEST = 1e150
 """Larger numbers are left out, since they would flatten all others."""
 
+SMALLEST = 1e-290
+"""Differences that are less count as none."""
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -27,11 +30,14 @@ class Panel:
     title : str
     training, validation : list of (float, float)
         Epochs and finite values; empty if there are none.
+    ends : mapping of {"training", "validation"} to float
+        The last values, finite or not.
     """
 
     title: str
     training: list[tuple[float, float]]
     validation: list[tuple[float, float]]
+    ends: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def x_range(self) -> tuple[float, float]:
@@ -44,26 +50,42 @@ class Panel:
         """The smallest and the largest value, never the same."""
         y = [y for _, y in (*self.training, *self.validation)] or [0.0]
         low, high = min(y), max(y)
-        if high - low > 1e-9 * max(abs(low), abs(high)):
+        if high - low > max(SMALLEST, 1e-9 * max(abs(low), abs(high))):
             return low, high
-        spread = 0.1 * abs(low) or 1.0
+        spread = 0.1 * abs(low) if abs(low) > SMALLEST else 1.0
         return low - spread, high + spread
 
-    def ticks(self, most: int) -> list[float]:
-        """Return at most so many round numbers within the values' range."""
+    def ticks(self, most: int) -> dict[float, str]:
+        """Return at most so many round numbers within the values' range, and how to write them."""
         low, high = self.y_range
         power = 10.0 ** math.floor(math.log10((high - low) / most))
         for step in (power, 2 * power, 5 * power, 10 * power, 20 * power):
             first, last = math.ceil(low / step), math.floor(high / step)
             if last - first < most:
-                return [number * step for number in range(first, last + 1)]
-        return []
+                return written([number * step for number in range(first, last + 1)], step)
+        return {}
 
     @property
     def last(self) -> str:
         """The last values in words."""
-        parts = (("training", self.training), ("validation", self.validation))
-        return ", ".join(f"{name} {points[-1][1]:.4g}" for name, points in parts if points)
+        return ", ".join(f"{name} {value:.4g}" for name, value in self.ends.items())
+
+
+def written(numbers: Sequence[float], step: float) -> dict[float, str]:
+    """Return numbers with their texts, of as many digits as tell them apart, but at least four.
+
+    Examples
+    --------
+    >>> written([0.0, 0.1, 0.2], 0.1)
+    {0.0: '0', 0.1: '0.1', 0.2: '0.2'}
+    >>> written([1.00001, 1.000015], 5e-6)
+    {1.00001: '1.00001', 1.000015: '1.000015'}
+    """
+    for digits in range(4, 18):
+        texts = {number: f"{number:.{digits}g}" for number in numbers}
+        if all(abs(float(text) - number) <= 0.01 * step for number, text in texts.items()):
+            break
+    return texts
 
 
 def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> list[Panel]:
@@ -72,10 +94,17 @@ def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> li
     chosen = names or [name for name in found if name not in ("epoch", *TIMINGS)]
     step = max(1, math.ceil(len(rows) / POINTS))
     shown = list(rows[::-step])[::-1]
+    last = {key: value for row in shown for key, value in row.items()}
 
     def points(name: str) -> list[tuple[float, float]]:
         return [
             (row["epoch"], row[name]) for row in shown if abs(row.get(name, math.nan)) <= LARGEST
         ]
 
-    return [Panel(title_of(name), points(name), points(f"{VALIDATION}{name}")) for name in chosen]
+    def panel(name: str) -> Panel:
+        keys = {"training": name, "validation": f"{VALIDATION}{name}"}
+        ends = {part: last[key] for part, key in keys.items() if key in last}
+        training, validation = map(points, keys.values())
+        return Panel(title_of(name), training, validation, ends)
+
+    return [panel(name) for name in chosen]

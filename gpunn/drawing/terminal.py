@@ -17,7 +17,7 @@ COLOURS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
 PLAIN = "\x1b[0m"
 
 LABEL = 9
-"""Characters of a tick's number, and a blank."""
+"""Characters of a tick's number, and a blank, at least."""
 
 NARROWEST = 36
 """Characters of a panel."""
@@ -68,7 +68,10 @@ def text_curves(
 
 def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[str]:
     """Return the lines of a panel: a title, the curves with numbers beside them, the epochs."""
-    across, down = width - LABEL, max(1, height - 2)
+    down = max(1, height - 2)
+    ticks = panel.ticks(max(2, down // 2))
+    margin = max([LABEL, *(len(text) + 1 for text in ticks.values())])
+    across = width - margin
     (first, last), (low, high) = panel.x_range, panel.y_range
     cells = [[BLANK] * across for _ in range(down)]
     owners = [[""] * across for _ in range(down)]
@@ -89,17 +92,17 @@ def panel_lines(panel: Panel, width: int, height: int, colours: bool) -> list[st
                 cells[row // 4][column // 2] |= DOTS[row % 4][column % 2]
                 owners[row // 4][column // 2] = name
     labels = [""] * down
-    for tick in panel.ticks(max(2, down // 2)):
-        labels[round((high - tick) / (high - low) * (4 * down - 1)) // 4] = f"{tick:.4g}"
+    for tick, text in ticks.items():
+        labels[round((high - tick) / (high - low) * (4 * down - 1)) // 4] = text
     lines = [title(panel, width, colours)]
     for label, line, owned in zip(labels, cells, owners, strict=True):
         text = "".join(
             " " if cell == BLANK else coloured(chr(cell), owner, colours)
             for cell, owner in zip(line, owned, strict=True)
         )
-        lines.append(f"{label:>{LABEL - 1}} {text}")
+        lines.append(f"{label:>{margin - 1}} {text}")
     begin, end = f"epoch {first:.0f}", f"{last:.0f}" if last > first else ""
-    lines.append(" " * LABEL + begin + end.rjust(across - len(begin)))
+    lines.append(" " * margin + begin + end.rjust(across - len(begin)))
     return lines
 
 
@@ -107,8 +110,8 @@ def title(panel: Panel, width: int, colours: bool) -> str:
     """Return a panel's first line: the metric and its last values."""
     length, text = len(panel.title) + 1, f"{panel.title}:"
     for name, short in (("training", "train"), ("validation", "val")):
-        if points := getattr(panel, name):
-            word = f" {short} {points[-1][1]:.4g}"
+        if name in panel.ends:
+            word = f" {short} {panel.ends[name]:.4g}"
             if length + len(word) <= width:
                 text, length = text + coloured(word, name, colours), length + len(word)
     return text + " " * (width - length)
