@@ -8,6 +8,7 @@ import doctest
 import inspect
 import tomllib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def excused(code: str, name: str, value: Any, cls: Any) -> bool:
     if code == "EX01":  # a class's example shows its methods; errors are raised by others
         return cls is not None or (inspect.isclass(value) and issubclass(value, Exception))
     if code in ("RT01", "SS05") and cls is not None:  # a property is described as a value
-        return not inspect.isfunction(inspect.getattr_static(cls, name.rpartition(".")[2]))
+        static = inspect.getattr_static(cls, name.rpartition(".")[2])
+        if isinstance(static, property | cached_property):
+            return True
     return code in LEFT_OUT
 
 
