@@ -18,6 +18,9 @@ except ModuleNotFoundError as error:
         name="sklearn",
     ) from error
 
+from typing import Any
+
+from gpunn.sklearn.acceleration import install, uninstall
 from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.regressor import MLPRegressor
@@ -30,4 +33,16 @@ __all__ = [
     "RealMLPRegressor",
     "TabMClassifier",
     "TabMRegressor",
+    "install",
+    "uninstall",
 ]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Do `install`, for `%load_ext gpunn.sklearn` in a notebook."""
+    install()
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Do `uninstall`, for `%unload_ext gpunn.sklearn`."""
+    uninstall()

@@ -1,0 +1,61 @@
+"""`python -m gpunn.sklearn script.py`: run a script whose scikit-learn perceptrons gpunn trains."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpunn.errors import GpunnError
+from gpunn.sklearn.acceleration import install
+from gpunn.tables.findings import plural
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a script or a module, as `python` does, with `gpunn.sklearn.install`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gpunn.sklearn",
+        usage="%(prog)s [-h] [--backend NAME] [--count] (SCRIPT | -m MODULE) [ARGUMENT ...]",
+        description="Run a program as it is. scikit-learn's MLPClassifier and MLPRegressor are "
+        "trained by gpunn there; what can't be is trained by scikit-learn, and a warning says why.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--backend", metavar="NAME", help="numpy, cupy, cupy:1 or auto")
+    parser.add_argument(
+        "--count", action="store_true", help="say on standard error who trained how often"
+    )
+    parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("script", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    program = options.module or options.script
+    if not program:
+        parser.error("expected a script, or -m and a module")
+    if not options.module and not Path(program[0]).exists():
+        parser.error(f"{program[0]}: there is no such file")
+    try:
+        acceleration = install(options.backend)
+    except GpunnError as error:
+        parser.error(f"--backend: {error}")
+    sys.argv = program
+    try:
+        if options.module:
+            sys.path[0] = ""
+            runpy.run_module(program[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.path[0] = str(Path(program[0]).resolve().parent)
+            runpy.run_path(program[0], run_name="__main__")
+    finally:
+        if options.count:
+            counts = [
+                f"{name} {'trained ' * (name == 'gpunn')}{plural(acceleration.fits[name], 'time')}"
+                for name in ("gpunn", "scikit-learn")
+            ]
+            print(f"{', '.join(counts)} (in this process)", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
