@@ -147,17 +147,18 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing
-    from gpunn.training.live import LivePlot
+    from gpunn.training.live import LivePlot, surface
 
     checkpoint = folder.attach(experiment)
     say = _silence if quiet else click.echo
     bars = not quiet and sys.stderr.isatty()
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     shown: list[Callback] = [] if quiet else [output]
-    if live:
+    if live and surface() is None:
+        said = "--live: standard error is no terminal that can show curves, so none are shown"
+        click.echo(said, err=True)
+    elif live and not any(isinstance(each, LivePlot) for each in experiment.callbacks):
         shown.append(LivePlot())
-        if not sys.stderr.isatty():
-            click.echo("--live: standard error is no terminal, so no curves are shown", err=True)
     try:
         history = experiment.run(*shown, folder, progress=bars, resume_from=checkpoint)
     except SystemExit:  # on SIGTERM, which leaves little time

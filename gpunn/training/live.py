@@ -17,7 +17,7 @@ from gpunn.training.callbacks import Callback
 from gpunn.training.progress import in_notebook
 from gpunn.training.protocol import TrainerProtocol
 
-__all__ = ["LivePlot"]
+__all__ = ["LivePlot", "surface"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -30,6 +30,9 @@ OFTEN = 0.1
 LEAST_LINES, MOST_LINES = 6, 16
 """Lines of a terminal that curves take: a third of them, within these bounds."""
 
+LEAST_COLUMNS = 20
+"""Of a terminal that has room for curves. Some that programs emulate say that they have none."""
+
 
 @dataclass(eq=False)
 class LivePlot(Callback):
@@ -37,7 +40,7 @@ class LivePlot(Callback):
 
     In a notebook they are one picture in the output of the cell. On a terminal, also by ssh, they
     take the lowest lines of the window, and all other output scrolls above them. Elsewhere, such as
-    in a job's log, nothing is shown.
+    in a job's log or on a terminal without Unicode, nothing is shown.
 
     Drawing takes at most a fiftieth of the time. If it fails, a warning says so once, and training
     goes on without.
@@ -124,9 +127,19 @@ def surface() -> Surface | None:
     """Return where curves can be drawn, if there is such a place."""
     if in_notebook():
         return Notebook()
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return Terminal(sys.stderr)
+    stream = sys.stderr
+    if stream.isatty() and os.environ.get("TERM") != "dumb" and writes_dots(stream):
+        return Terminal(stream)
     return None
+
+
+def writes_dots(stream: TextIO) -> bool:
+    """Return whether the encoding of a stream has the characters that curves are made of."""
+    try:
+        "\u28ff".encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Notebook:
@@ -170,7 +183,7 @@ class Terminal:
             self._release()
             self._size = size
             self._lines = min(MOST_LINES, size.lines // 3)
-            if self._lines < LEAST_LINES:
+            if self._lines < LEAST_LINES or size.columns < LEAST_COLUMNS:
                 self._lines = 0  # there is no room; perhaps later
             else:
                 self._reserve()
@@ -180,7 +193,7 @@ class Terminal:
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         size = self._size
         self._release()
-        if size is not None and rows:
+        if size is not None and size.columns >= LEAST_COLUMNS and rows:
             self._write(*(f"{line}\n" for line in self._curves(rows, names, size)))
 
     def _curves(

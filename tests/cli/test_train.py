@@ -1051,7 +1051,9 @@ def test_importing_the_command_is_light():
 
 def test_live_without_a_terminal(gpunn, digits):
     result = gpunn("train", digits, "--live", "--output", "run", "--set", "training.epochs=1")
-    assert result.stderr == "--live: standard error is no terminal, so no curves are shown\n"
+    assert result.stderr == (
+        "--live: standard error is no terminal that can show curves, so none are shown\n"
+    )
     assert Path("run/final.safetensors").exists()
     refused = gpunn("train", digits, "--live", "--quiet", "--output", "other", status=2)
     assert "--live and --quiet exclude each other" in refused.stderr
@@ -1060,7 +1062,10 @@ def test_live_without_a_terminal(gpunn, digits):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_live_on_a_terminal(digits):
-    """The whole command, on a terminal of 40 lines and 100 columns, beside its progress bars."""
+    """The whole command, on a terminal of 40 lines and 100 columns, beside its progress bars.
+
+    The configuration asks for curves, too, which are shown once.
+    """
     import fcntl
     import pty
     import termios
@@ -1068,6 +1073,7 @@ def test_live_on_a_terminal(digits):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
     command = [sys.executable, "-m", "gpunn", "train", str(digits), "--live", "--output", "run"]
+    command += ["--set", 'training.callbacks=["live_plot"]']
     environment = {**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
@@ -1083,4 +1089,5 @@ def test_live_on_a_terminal(digits):
     assert "Epoch 1/4" in text[:begin]
     kept = text[end:]
     assert kept.index("Accuracy:") < kept.index("validation, epoch")  # above the final table
+    assert kept.count("Accuracy:") == 1
     assert "Test: " in kept

@@ -140,11 +140,19 @@ def test_without_colours(terminal, monkeypatch):
     assert not re.search(r"\x1b\[[0-9]*m", terminal.getvalue())
 
 
-@pytest.mark.parametrize("place", ["a file", "a dumb terminal"])
+class Latin(Terminal):
+    encoding = "latin-1"
+
+
+@pytest.mark.parametrize("place", ["a file", "a dumb terminal", "one without Unicode", "no window"])
 def test_nothing_where_nobody_sees_it_grow(terminal, monkeypatch, place):
     shown = terminal
     if place == "a file":
         shown = io.StringIO()
+    elif place == "one without Unicode":
+        shown = Latin()
+    elif place == "no window":
+        shown.size = os.terminal_size((0, 0))
     else:
         monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(live, "sys", SimpleNamespace(stderr=shown))
