@@ -174,6 +174,10 @@ def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None,
     if path is None or str(path) == "-":
         yield "standard input", None, sys.stdin.buffer
         return
+    if path.is_fifo():  # of a shell's <(command)
+        with path.open("rb") as file:
+            yield str(path), None, file
+        return
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     if path.exists() and suffix not in TEXT and not is_table:
         listed = ", ".join((*ARRAYS, *TEXT))

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,17 @@ def test_a_model_file_instead_of_a_run(gpunn, flowers):
         refused = gpunn("predict", model, "flowers.csv", option, status=2).stderr
         assert f"{option}: only for the folder of a run" in refused
     assert "no such file" in gpunn("predict", "none.safetensors", "-", status=2).stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe(gpunn, run_before):
+    run_before("run")
+    os.mkfifo("rows")
+    row = ",".join(["1"] * 64) + "\n"
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(Path("rows").write_text, row * 2)
+        assert len(gpunn("predict", "run", "rows").stdout.split()) == 3
+        assert writing.result() == len(row) * 2
 
 
 def test_a_prediction_does_not_depend_on_the_rows_that_come_with_it(run_before):
