@@ -59,11 +59,12 @@ cp -- "$work"/first/* dist/
 # there are for this Python. Nothing is built from source, so what is tried is gpunn.
 environment() {
   local folder=$work/$3 extras=("${@:4}")
-  uv venv --clear --python "$1" "$folder"
-  uv pip compile pyproject.toml --only-binary :all: --python "$folder/bin/python" --resolution "$2" \
-    "${extras[@]/#/--extra=}" --output-file "$folder/requirements.txt" >"$folder/log"
-  in_environment "$folder" install --only-binary :all: -r "$folder/requirements.txt"
-  in_environment "$folder" install --no-deps "$work"/first/*.whl
+  # In a condition, where `set -e` has no effect, as are the two functions below.
+  uv venv --clear --python "$1" "$folder" &&
+    uv pip compile pyproject.toml --only-binary :all: --python "$folder/bin/python" --resolution "$2" \
+      "${extras[@]/#/--extra=}" --output-file "$folder/requirements.txt" >/dev/null &&
+    in_environment "$folder" install --only-binary :all: -r "$folder/requirements.txt" &&
+    in_environment "$folder" install --no-deps "$work"/first/*.whl
 }
 
 table=""
@@ -77,8 +78,10 @@ row() {
 }
 
 try() { # NAME
+  local warnings=default # of old releases of other packages about new ones
+  [[ $1 != *-highest ]] || warnings=error
   mkdir -p "$work/empty" && cd "$work/empty" && rm -rf -- ./* &&
-    "$work/$1/bin/python" "$repository/ci/try_wheel.py"
+    PYTHONWARNINGS=$warnings "$work/$1/bin/python" "$repository/ci/try_wheel.py"
   local status=$?
   cd -- "$repository"
   return $status
