@@ -25,8 +25,11 @@ LOG = logging.getLogger("gpunn")
 FAILED = re.compile(r"\w*(Error|Exception): ")
 """How a trainer's `stop_reason` begins if training failed."""
 
-LONGEST = 500
-"""Characters of a setting; MLflow takes no longer ones everywhere."""
+LONGEST, LONGEST_NAME = 500, 250
+"""Characters of a setting, and of its name; MLflow takes no longer ones everywhere."""
+
+REFUSED = re.compile(r"[^\w.\- ]")
+"""What MLflow takes in no name of a parameter, or not everywhere."""
 
 
 class Tracker(Callback):
@@ -172,7 +175,8 @@ class MLflow(Tracker):
     """Log each epoch to MLflow; needs the extra `mlflow`.
 
     Loss, metrics, learning rate and times are its metrics by epoch, and the settings its
-    parameters. Training begins a run of its own, whatever run is active.
+    parameters, with "_" for what MLflow takes in no name. Training begins a run of its own,
+    whatever run is active.
 
     Parameters
     ----------
@@ -216,7 +220,8 @@ class MLflow(Tracker):
         run_id = client.create_run(place, run_name=self.run_name or None).info.run_id
         entities = require("mlflow.entities", "the callback mlflow", ".[mlflow]")
         parameters = [
-            entities.Param(path, str(value)[:LONGEST]) for path, value in settings.items()
+            entities.Param(name, str(value)[:LONGEST])
+            for name, value in parameter_names(settings).items()
         ]
         for start in range(0, len(parameters), 100):  # as many as a request may have
             client.log_batch(run_id, params=parameters[start : start + 100])
@@ -237,13 +242,34 @@ class MLflow(Tracker):
         self._run.set_terminated(self._id, status)
 
 
+def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by names that MLflow takes: a table's columns may be called anything.
+
+    Examples
+    --------
+    >>> parameter_names(
+    ...     {"seed": 1, "data.columns.price (€)": "number", "data.columns.price [€]": 2}
+    ... )
+    {'seed': 1, 'data.columns.price ___': 'number', 'data.columns.price ___2': 2}
+    """
+    found: dict[str, Any] = {}
+    for path, value in settings.items():
+        plain = name = REFUSED.sub("_", path)[:LONGEST_NAME]
+        number = 1
+        while name in found:
+            number += 1
+            name = f"{plain[: LONGEST_NAME - 5]}{number}"
+        found[name] = value
+    return found
+
+
 @dataclass(eq=False)
 class WandB(Tracker):
     """Log each epoch to Weights & Biases; needs the extra `wandb`.
 
     Loss, metrics, learning rate and times are logged by epoch, and the settings are the run's
-    config. A run that was resumed offline has two folders with the same id; `wandb sync` puts them
-    together.
+    config. Training begins a run of its own, whatever run is active. A run that was resumed offline
+    has two folders with the same id; `wandb sync` puts them together.
 
     Parameters
     ----------
@@ -288,6 +314,7 @@ class WandB(Tracker):
             name=self.run_name or None,
             id=run_id or None,
             resume="allow",
+            reinit="create_new",
             mode=self.mode or None,
             dir=str(self.path),
             config=dict(settings),

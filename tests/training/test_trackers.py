@@ -6,6 +6,7 @@ The same tests run with both, so that the stand-ins are known to behave as what 
 import importlib.util
 import itertools
 import json
+import re
 import struct
 import sys
 import time
@@ -88,6 +89,7 @@ class FakeMLflow:
 
     def log_batch(self, run_id, metrics=(), params=()):
         data = self.runs[run_id].data
+        assert all(re.fullmatch(r"[\w.\- :/]{1,250}", param.key) for param in params)
         data.params |= {param.key: param.value for param in params}
         data.metrics += metrics
 
@@ -152,6 +154,20 @@ def test_mlflow(mlflow):
     assert parameters["optimizer.learning_rate"] == "0.01"
 
 
+def test_mlflow_of_a_table_whose_columns_have_odd_names(mlflow):
+    arguments, client = mlflow
+    callback = MLflow(**arguments)
+    names = ("price (€)", "price [€]", "a/../b", "größe", "x" * 300, "x" * 301)
+    callback.settings = {f"data.columns.{name}": place for place, name in enumerate(names)}
+    fit(callback)
+    (run,) = runs_of(client)
+    assert run.info.status == "FINISHED"
+    parameters = client.get_run(run.info.run_id).data.params
+    assert sorted(parameters.values()) == list("012345")
+    for name, value in (("price ___", "0"), ("price ___2", "1"), ("größe", "3")):
+        assert parameters[f"data.columns.{name}"] == value
+
+
 def test_mlflow_of_a_resumed_training(mlflow, tmp_path):
     arguments, client = mlflow
     path = tmp_path / "checkpoint.safetensors"
@@ -205,8 +221,8 @@ class FakeWandB:
         self.runs = []
         self.numbers = itertools.count(1)
 
-    def init(self, *, project, name, id, resume, mode, dir, config):
-        assert resume == "allow"
+    def init(self, *, project, name, id, resume, reinit, mode, dir, config):
+        assert (resume, reinit) == ("allow", "create_new")
         assert mode == "offline"
         run = SimpleNamespace(
             id=id or f"made{next(self.numbers)}", config=config, project=project, rows=[], exit=None
@@ -300,6 +316,21 @@ def test_wandb(wandb):
         assert [row[name] for row in run.rows] == history[name]
     assert run.config["model.layers.0.units"] == 1
     assert run.config["optimizer.name"] == "sgd"
+
+
+@needs["wandb"]
+def test_a_run_of_the_program_s_own_is_left_alone(tmp_path, monkeypatch):
+    import wandb
+
+    for name, value in (("SILENT", "true"), ("DISABLE_GIT", "true"), ("CONSOLE", "off")):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    with wandb.init(project="own", mode="offline", dir=tmp_path / "own") as own:
+        (tmp_path / "ours").mkdir()
+        fit(WandB("tests", mode="offline", path=tmp_path / "ours"))
+        assert wandb.run is own
+        own.log({"still": 1})
+    (found,) = RealWandB(tmp_path / "ours").read()
+    assert (found.project, found.exit, len(found.rows)) == ("tests", 0, 3)
 
 
 def test_wandb_of_a_resumed_training(wandb, tmp_path):
