@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
 __all__ = [
+    "BESIDE",
     "TIMINGS",
     "VALIDATION",
     "Best",

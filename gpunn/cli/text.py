@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
+from gpunn.monitor import BESIDE
+
 __all__ = [
     "INTERRUPTED",
     "aligned",
@@ -19,8 +21,6 @@ __all__ = [
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as a shell has it."""
-
-BESIDE = ("epoch", "learning_rate", "seconds", "samples_per_second")
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 340.0, 230.0
 LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
 """Margins of a panel around its curves; the left one is wider beside long numbers."""
 
-DIGIT = 6.6
+DIGIT = 7.0
 """Width of a digit of them."""
 
 ACROSS = 3
@@ -58,7 +58,7 @@ def draw(canvas: Canvas, panel: Panel, left: float, top: float) -> None:
     (first, last), (low, high) = panel.x_range, panel.y_range
     ticks = panel.ticks(5)
     longest = max(map(len, ticks.values()), default=0)
-    x0, x1 = left + max(LEFT, 16 + DIGIT * longest), left + WIDTH - RIGHT
+    x0, x1 = left + max(LEFT, 22 + DIGIT * longest), left + WIDTH - RIGHT
     y0, y1 = top + HEIGHT - BOTTOM, top + TOP
 
     def place(point: tuple[float, float]) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpunn.display import title_of
-from gpunn.monitor import TIMINGS, VALIDATION
+from gpunn.monitor import BESIDE, VALIDATION
 
 __all__ = ["Panel", "panels"]
 
@@ -91,7 +91,7 @@ def written(numbers: Sequence[float], step: float) -> dict[float, str]:
 def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> list[Panel]:
     """Return a panel for each metric in the rows of a history, or for those that are named."""
     found = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows[-1:] for name in row)
-    chosen = names or [name for name in found if name not in ("epoch", *TIMINGS)]
+    chosen = names or [name for name in found if name not in BESIDE]
     step = max(1, math.ceil(len(rows) / POINTS))
     shown = list(rows[::-step])[::-1]
     last = {key: value for row in shown for key, value in row.items()}

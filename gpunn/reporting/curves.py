@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gpunn.display import title_of
-from gpunn.monitor import TIMINGS
+from gpunn.monitor import BESIDE, TIMINGS
 from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 
@@ -26,9 +26,7 @@ DASH = ("solid", "dashed", "dotted")
 def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
     """Return the names of loss and metrics in rows of a history, without those of validation."""
     names = dict.fromkeys(name for row in rows for name in row)
-    return [
-        name for name in names if name not in ("epoch", *TIMINGS) and not name.startswith("val_")
-    ]
+    return [name for name in names if name not in BESIDE and not name.startswith("val_")]
 
 
 def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:

@@ -16,7 +16,7 @@ from typing import Any
 from gpunn.differences import leaves, varying
 from gpunn.errors import ArgumentError, ConfigError, GpunnError
 from gpunn.experiment.files import CONFIG, HISTORY
-from gpunn.monitor import VALIDATION
+from gpunn.monitor import BESIDE, VALIDATION
 from gpunn.reporting.ranking import Ranking, rank
 from gpunn.reporting.records import Record, read_run
 
@@ -52,11 +52,10 @@ class Run:
         rows = self.record.history
         row = self.record.best or (rows[-1] if rows else {})
         validated = any(name.startswith(VALIDATION) for name in row)
-        beside = ("epoch", "learning_rate", "seconds", "samples_per_second")
         return {
             name: value
             for name, value in row.items()
-            if value is not None and name not in beside and name.startswith(VALIDATION) == validated
+            if value is not None and name not in BESIDE and name.startswith(VALIDATION) == validated
         }
 
     @cached_property

@@ -17,7 +17,7 @@ from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
-from gpunn.monitor import TIMINGS, directions
+from gpunn.monitor import BESIDE, TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
@@ -228,7 +228,7 @@ class Trainer:
     def _repr_html_(self) -> str:
         """Return the same for a notebook, with settings and the last epoch's logs."""
         last = self.history.rows[-1] if self.history.rows else {}
-        measured = {name: x for name, x in last.items() if name not in ("epoch", *TIMINGS)}
+        measured = {name: x for name, x in last.items() if name not in BESIDE}
         schedule, count = self.optimizer.schedule, self.model.parameters.count
         rate = f"{schedule.rate:g}" if isinstance(schedule, Constant) else schedule.name
         facts = {
