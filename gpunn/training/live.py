@@ -73,7 +73,8 @@ class LivePlot(Callback):
 
     def __post_init__(self) -> None:
         names = self.metrics
-        if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) for name in names):
             raise ArgumentTypeError(f"metrics: expected a list of names; got {names!r}")
         self._surface: Surface | None = None
         self._drawn_at = self._took = 0.0

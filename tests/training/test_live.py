@@ -198,5 +198,6 @@ def test_drawing_takes_a_small_part_of_the_time(monkeypatch):
 def test_metrics_that_there_are_not():
     with pytest.raises(ArgumentError, match=r"live_plot\.metrics: there is no 'los'; did you mean"):
         fit(LivePlot(["los"]))
-    with pytest.raises(ArgumentTypeError, match="expected a list of names"):
-        LivePlot("loss")
+    for given in ("loss", None, ["loss", 3]):
+        with pytest.raises(ArgumentTypeError, match="metrics: expected a list of names; got "):
+            LivePlot(given)
