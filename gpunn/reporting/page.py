@@ -134,7 +134,9 @@ def write_report(
         ...
     gpunn.errors.ArgumentError: runs: expected the folder of at least one run; got none
     """
-    write_atomically(path, report_html(runs, backend, allow_imports=allow_imports).encode())
+    page = report_html(runs, backend, allow_imports=allow_imports)
+    # A folder's name may be no Unicode.
+    write_atomically(path, page.encode(errors="replace"))
 
 
 def report_html(

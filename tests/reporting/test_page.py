@@ -283,6 +283,16 @@ def test_a_run_that_did_not_end(copy):
     assert "run-1-confusion" in document.charts()  # of the checkpoint
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names are Unicode")
+def test_a_folder_whose_name_is_no_unicode(copy, tmp_path):
+    run = copy.rename(copy.with_name("b\udcff"))
+    for name in ("history.jsonl", "norms.jsonl", "final.safetensors"):  # which takes less time
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoints")
+    write_report([run], tmp_path / "report.html", "numpy")
+    assert "<title>b?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_run_before_its_first_epoch(copy):
     for path in copy.iterdir():
         if path.is_dir():
