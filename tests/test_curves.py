@@ -73,11 +73,14 @@ def test_no_epoch():
     assert curves_drawing([]).text == "Curves up to no epoch yet. "
 
 
-def test_many_epochs_are_thinned_and_keep_the_last():
-    rows = [{"epoch": n, "loss": n} for n in range(1, 10_001)]
+@pytest.mark.parametrize("epochs", [1, 2, 399, 400, 401, 798, 10_000])
+def test_many_epochs_are_thinned_and_keep_the_first_and_the_last(epochs):
+    rows = [{"epoch": n, "loss": n} for n in range(1, epochs + 1)]
     (panel,) = panels(rows)
-    assert len(panel.training) <= 400
-    assert panel.training[-1] == (10_000, 10_000)
+    assert min(epochs, 200) <= len(panel.training) <= 400
+    assert len(set(panel.training)) == len(panel.training)
+    assert panel.training[0] == (1, 1)
+    assert panel.training[-1] == (epochs, epochs)
 
 
 @pytest.mark.parametrize("values", [(0.0, 1.0), (0.13, 0.17), (-5e6, 3e6), (2.0, 2.0)])

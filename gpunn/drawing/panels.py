@@ -12,7 +12,7 @@ from gpunn.monitor import BESIDE, VALIDATION
 __all__ = ["Panel", "panels"]
 
 POINTS = 400
-"""Most points of a curve; of more epochs, every so many are drawn, and the last one."""
+"""Most points of a curve; of more epochs, the first, every so many, and the last are drawn."""
 
 LARGEST = 1e150
 """Larger numbers are left out, since they would flatten all others."""
@@ -92,8 +92,8 @@ def panels(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> li
     """Return a panel for each metric in the rows of a history, or for those that are named."""
     found = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows[-1:] for name in row)
     chosen = names or [name for name in found if name not in BESIDE]
-    step = max(1, math.ceil(len(rows) / POINTS))
-    shown = list(rows[::-step])[::-1]
+    step = max(1, math.ceil(len(rows) / (POINTS - 1)))
+    shown = [*rows[:1], *rows[:0:-step][::-1]]
     last = {key: value for row in shown for key, value in row.items()}
 
     def points(name: str) -> list[tuple[float, float]]:
