@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gpunn.cli.predict import Sink
 from gpunn.data import load_csv
 from gpunn.experiment.predictions import Predictions
 from gpunn.storage.formulas import formula_as_text, text_of_cell
@@ -47,22 +48,30 @@ def test_round_trip(text):
     assert not written.startswith(("=", "@", "\t", "\uff1d"))
 
 
+def written(path, predictions, *, probabilities):
+    sink = Sink(path, None, probabilities)
+    sink.begin("csv")(predictions)
+    sink.commit()
+    return path.read_text()
+
+
 def test_predictions_are_read_as_they_were(tmp_path, caplog):
     names = np.array(["cat", "=cmd|' /C calc'!A0", "'=x", "-", "@a,b"])
     with caplog.at_level(logging.WARNING, logger="gpunn"):
-        text = Predictions(names, np.eye(5), names.tolist()).table(True)
+        predictions = Predictions(names, np.eye(5), names.tolist())
+        text = written(tmp_path / "a.csv", predictions, probabilities=True)
     assert "'=cmd|' /C calc'!A0" in caplog.text
     assert len(caplog.records) == 3
     for row in csv.reader(io.StringIO(text)):
         for cell in row:
             assert not cell.startswith(("=", "@", "+"))
-    (tmp_path / "a.csv").write_text(text)
     table = load_csv(tmp_path / "a.csv", "prediction")
     assert [table.classes[code] for code in table.y] == names.tolist()
 
 
-def test_numbers_are_written_as_numbers(caplog):
-    text = Predictions(np.array([-1.5, 2.0]), None, []).table(False)
+def test_numbers_are_written_as_numbers(tmp_path, caplog):
+    predictions = Predictions(np.array([-1.5, 2.0]), None, [])
+    text = written(tmp_path / "a.csv", predictions, probabilities=False)
     assert text == "prediction\n-1.5\n2\n"
     assert not caplog.records
 
