@@ -5,7 +5,7 @@ import pkgutil
 
 import pytest
 
-import gpunn
+import gpunn.training
 from gpunn.deprecation import DEPRECATED, deprecated, renamed_argument
 from gpunn.errors import ArgumentTypeError
 from gpunn.version import __version__
