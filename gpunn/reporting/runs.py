@@ -253,18 +253,19 @@ class Condition:
         if not runs:
             return []
         key = full_key(self._key, runs, "where")
-        return [run for run in runs if self._holds(run.get(key))]
+        return [run for run in runs if self._holds(run.get(key), key in COLUMNS)]
 
-    def _holds(self, value: Any) -> bool:
+    def _holds(self, value: Any, of_column: bool) -> bool:
         if self._compare in (operator.eq, operator.ne):
             same = value in (self._value, self._written) or str(value) == str(self._value)
             return same == (self._compare is operator.eq)
         if value is None:
             return False
         # A date or a run's name may look like a number, such as 2026.
-        is_text = isinstance(value, str) and not isinstance(self._value, str)
+        text = of_column and isinstance(value, str) and not isinstance(self._value, str)
+        wanted = self._written if text else self._value
         try:
-            return bool(self._compare(value, self._written if is_text else self._value))
+            return bool(self._compare(value, wanted))
         except TypeError:
             raise ArgumentError(
                 f"where: {self.text!r} compares {value!r} with {self._value!r}; more and less is "

@@ -191,6 +191,7 @@ def test_the_test_part_has_no_say(folder):
         ("val_accuracy>2", []),
         ("run=wider", ["wider"]),
         ("run == wider", ["wider"]),
+        ('run>"tz"', ["wider"]),
         ("run>2026", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
         ("started>=2020", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
         ("started>2020-01-01", ["digits", "numbers", "tune-sweep/trial-0003", "wider"]),
@@ -211,6 +212,7 @@ def test_conditions(folder, text, names):
         ("untis=3", "no run has 'untis'; did you mean 'model.layers.*.units'"),
         ("name=dense", "'name' can mean model.layers.0.name, "),
         ("epochs>many", "compares 3 with 'many'"),
+        ("learning_rate>0.001", "compares 'cosine' with 0.001"),
     ],
 )
 def test_impossible_conditions(folder, text, problem):
