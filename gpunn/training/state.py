@@ -145,10 +145,25 @@ class TrainingState:
         vars(self).update({**missing, **state}, _snapshots=WeakValueDictionary())
 
     def started_step(self) -> TrainStep:
-        """Return the step, or raise an ArgumentError if there is none yet."""
+        """Return the step, or raise an ArgumentError if there is none that goes with the network.
+
+        Before training there is none. After layers were frozen, or are trained again, the arrays of
+        the last one are laid out otherwise than those of the network.
+        """
         if self.step is None:
             raise ArgumentError("trainer: training has not begun, so there is no state to keep")
+        if self._outdated:
+            raise ArgumentError(
+                "trainer: layers have been frozen, or are trained again, since the last call of "
+                "fit; the optimizer's state begins anew with the next one. Set trainable as it was "
+                "then, or call fit first"
+            )
         return self.step
+
+    @property
+    def _outdated(self) -> bool:
+        """Whether other layers are trained than when the step was made."""
+        return self.step is not None and self.trained != self.step.model.parameters.trained
 
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
         """Return a step made from these, with the state that training has come to.
@@ -171,11 +186,7 @@ class TrainingState:
             state = with_metric_weight(state)
         other = self.step is not None and self.step.optimizer is not recipe.optimizer
         if other or self.trained not in (None, parameters.trained):
-            state = {
-                name: array
-                for name, array in state.items()
-                if not name.startswith("optimizer.") and name != "updates"
-            }
+            state = {name: array for name, array in state.items() if not of_optimizer(name)}
         self.step, self._made_from, self._pending = recipe.step(), made_from, {}
         self.trained = parameters.trained
         self.load(state)
@@ -184,7 +195,8 @@ class TrainingState:
     def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
         """Return the optimizer's state and the device's counters as host arrays, by name.
 
-        Within an epoch the sums over its updates so far are among them.
+        Within an epoch the sums over its updates so far are among them. After layers were frozen,
+        or are trained again, the optimizer's state is that of a new beginning.
         """
         step = self.step
         if step is None:
@@ -192,7 +204,13 @@ class TrainingState:
         self._ranks.join("arrays", within_epoch)
         totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
         arrays = on_device(step, within_epoch)
-        return {**{name: step.to_host(name, array) for name, array in arrays.items()}, **totals}
+        found = {name: step.to_host(name, array) for name, array in arrays.items()}
+        if self._outdated:
+            size = step.model.parameters.values.shape
+            for name in (name for name in found if of_optimizer(name)):
+                shape = found[name].shape if name == "updates" else size
+                found[name] = np.zeros(shape, found[name].dtype)
+        return {**found, **totals}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
         """Take back what `arrays` returned, now or when training begins.
@@ -253,11 +271,12 @@ class TrainingState:
         ArgumentError
             If it is of other trained layers.
         """
-        if snapshot.trained != self.started_step().model.parameters.trained:
+        if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
                 "snapshot: layers have been frozen, or are trained again, since it was taken; set "
                 "trainable as it was then"
             )
+        self.started_step()
         self._ranks.join("restore_snapshot", self._number(snapshot))
         self._restore(snapshot)
 
@@ -346,6 +365,11 @@ class TrainingState:
             *(self.numbered_to_host, self.fill_snapshot),
         )
         return {method.__name__: method for method in methods}
+
+
+def of_optimizer(name: str) -> bool:
+    """Return whether an array of this name in a checkpoint begins anew with another optimizer."""
+    return name.startswith("optimizer.") or name == "updates"
 
 
 def whole_shapes(step: TrainStep) -> dict[str, tuple[int, ...]]:

@@ -359,6 +359,29 @@ def test_snapshots_are_of_what_is_trained():
         given.restore(kept)
 
 
+def test_between_freezing_and_the_next_fit_there_is_no_state_of_the_optimizer(tmp_path):
+    """The arrays of the last step are laid out otherwise than those of the network."""
+    model = network()
+    given = trainer(model)
+    given.fit(X, Y, **OPTIONS)
+    kept, weights = given.snapshot(), model.parameters["dense_1.weights"].copy()
+    freeze(model)
+    for call in (given.snapshot, given.last_gradients):
+        with pytest.raises(ArgumentError, match="trainer: layers have been frozen, or are trained"):
+            call()
+    given.save_checkpoint(tmp_path / "frozen.safetensors")
+    freeze(model, True)
+    model.parameters["dense_1.weights"] = np.zeros_like(weights)
+    given.restore(kept)
+    np.testing.assert_array_equal(model.parameters["dense_1.weights"], weights)
+    freeze(model)
+    other = trainer(network(trainable=False))
+    other.load_checkpoint(tmp_path / "frozen.safetensors")
+    for each in (given, other):
+        each.fit(X, Y, **OPTIONS)
+    np.testing.assert_array_equal(other.model.predict(X), model.predict(X))
+
+
 def test_norms_are_of_what_is_trained(tmp_path):
     model = learned()
     trainer(model).fit(X, Y, callbacks=[NormLog(tmp_path / "norms.jsonl")], **OPTIONS)
