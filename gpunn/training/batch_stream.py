@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sized
 from contextlib import closing
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -120,7 +121,13 @@ class BatchStream:
 
     def _given(self, epoch: int) -> Generator[tuple[str, Any]]:
         """Yield the batches of an epoch as they are given, each with what messages call it."""
-        found = self._source(epoch) if callable(self._source) else self._source
+        found = self._source
+        if callable(self._source):
+            try:
+                found = self._source(epoch)
+            except Exception as error:
+                error.add_note(f"{self._argument}: raised by a call with the epoch, {epoch}")
+                raise
         if not isinstance(found, Iterable):
             raise ArgumentTypeError(
                 f"{self._argument}: {described(self._source)} must return an iterable of batches; "
@@ -188,6 +195,8 @@ class BatchStream:
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
         """Yield the rows of each update of an epoch, but for those that are done.
 
+        They are copies: whatever makes batches may put the next one into the same arrays.
+
         Parameters
         ----------
         epoch : int
@@ -201,7 +210,7 @@ class BatchStream:
             for number, checked in enumerate(batches):
                 if number < done * together:
                     continue
-                waiting.append(checked)
+                waiting.append(copied(checked))
                 if len(waiting) == together:
                     yield joined(waiting)
                     waiting = []
@@ -299,6 +308,12 @@ class BatchStream:
     def unload(self) -> None:
         """Let go of the device's memory."""
         self._stager = None
+
+
+def copied(data: CheckedData) -> CheckedData:
+    """Return the same rows in memory of their own."""
+    weights = None if data.weights is None else data.weights.copy()
+    return replace(data, X=data.X.copy(), targets=data.targets.copy(), weights=weights)
 
 
 def joined(parts: list[CheckedData]) -> CheckedData:

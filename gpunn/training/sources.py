@@ -93,7 +93,8 @@ class Sources:
         steps = steps_of(X) if steps_per_epoch is None else steps_per_epoch
         if steps is None:
             raise ArgumentError(
-                "steps_per_epoch: how many batches make an epoch? A function does not say it"
+                "steps_per_epoch: missing. Give how many batches make an epoch, which neither a "
+                "function nor an iterable without a length says"
             )
         steps = check_integer("steps_per_epoch", steps)
         stream = self._stream(X, "X", steps=steps, batch_size=batch_size)

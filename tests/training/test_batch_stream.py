@@ -175,6 +175,27 @@ def test_an_error_comes_through_with_its_traceback():
     assert caught.value.__notes__ == ["X: raised while batch 2 of epoch 1 was made"]
 
 
+def test_an_error_before_the_first_batch_says_what_was_called():
+    with pytest.raises(TypeError) as caught:
+        trainer().fit(lambda: batches(), steps_per_epoch=3, batch_size=SIZE, progress=False)
+    assert caught.value.__notes__ == ["X: raised by a call with the epoch, 0"]
+
+
+@pytest.mark.parametrize(("prefetch", "accumulation"), [(0, 1), (2, 1), (0, 3)])
+def test_a_function_may_put_all_batches_into_the_same_arrays(prefetch, accumulation):
+    def reusing(epoch):
+        x, y, weights = X[:SIZE].copy(), Y[:SIZE].copy(), W[:SIZE].copy()
+        for given in batches(weights=True)[:6]:
+            x[...], y[...], weights[...] = given
+            yield x, y, weights
+
+    options = {"batch_size": SIZE, "progress": False, "steps_per_epoch": 6}
+    expected, found = (trainer(gradient_accumulation=accumulation) for _ in range(2))
+    expected.fit(batches(weights=True), **options)
+    found.fit(reusing, prefetch=prefetch, **options)
+    same(found, expected)
+
+
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_a_generator_is_closed_where_a_batch_is_bad(prefetch):
     closed = []
@@ -449,7 +470,8 @@ OPTIONS = {"batch_size": SIZE, "progress": False}
         ((b for b in batches()), {}, ArgumentError, "X: generator can be gone through only once"),
         (X, {}, ArgumentError, "y: missing. Give the targets; or give batches as X"),
         (7, {}, ArgumentError, "y: missing"),
-        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: how many batches make"),
+        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: missing. Give how many"),
+        (Anew(batches()), {}, ArgumentError, "nor an iterable without a length"),
         (lambda epoch: 7, {"steps_per_epoch": 1}, ArgumentTypeError, "must return an iterable of"),
         (batches(), {"steps_per_epoch": 0}, ArgumentError, "steps_per_epoch: expected"),
         (batches(), {"prefetch": -1}, ArgumentError, "prefetch: expected"),
