@@ -123,6 +123,10 @@ class BatchRandom:
         return self._ops.from_host(self.host.permutation(count), "int64")
 
 
+WHOLE = ("int", "uint")
+REAL = (*WHOLE, "float", "bool")
+"""What the names of types begin with."""
+
 Augment: TypeAlias = Callable[[Array, Array, BatchRandom], Any]
 """A function of X, y and random numbers that returns X, or X and y."""
 
@@ -160,7 +164,8 @@ class Augmentation:
         Raises
         ------
         ArgumentError
-            If it returns something else than arrays of the same shapes.
+            If it returns something else than arrays of the same shapes, of real numbers, or of
+            whole ones where the targets are labels.
         """
         host = generator(self._seed, "augmentation", self.epoch, update)
         found = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
@@ -174,6 +179,13 @@ class Augmentation:
                 raise ArgumentError(
                     f"augment: must return {name} as an array of the backend of shape "
                     f"{tuple(before.shape)}, as it was given; it returned {what}"
+                )
+            labels = name == "y" and self._ops.dtype_name(before) == "int64"
+            found_type = self._ops.dtype_name(after)
+            if not found_type.startswith(WHOLE if labels else REAL):
+                raise ArgumentError(
+                    f"augment: must return {name} as {'whole' if labels else 'real'} numbers"
+                    f"{', since they are labels' if labels else ''}; it returned {found_type}"
                 )
         return new[0], new[1]
 

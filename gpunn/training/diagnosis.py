@@ -55,6 +55,9 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
     workspace.settings, loss = step.scheduled.now, step.scheduled.present(step.loss)
     largest = (0.0, "")
     for x, targets, weights, normalizer in batches(step, feed, cursor):
+        for name, rows in (("X", x), ("y", targets)):
+            if bad := not_finite(ops.to_host(rows)):  # which has been checked before
+                return f"augment: has returned {name} that is not finite at {place} ({bad})."
         workspace.passes += 1
         outputs = model.forward(x, workspace)
         size = 0.0

@@ -247,6 +247,12 @@ def test_validation_and_evaluation_are_as_they_are():
         (lambda X, y, random: (X, y[:1]), "augment: must return y as an array of the backend"),
         (lambda X, y, random: (X, y, X), r"augment: must return X, or \(X, y\); it returned 3 va"),
         (lambda X, y, random: X.tolist(), "it returned list"),
+        (
+            lambda X, y, random: X + 1j,
+            "augment: must return X as real numbers; it returned complex",
+        ),
+        (lambda X, y, random: X.astype("U9"), "augment: must return X as real numbers"),
+        (lambda X, y, random: (X, y + 0.5), "as whole numbers, since they are labels; it returned"),
     ],
 )
 def test_what_a_function_must_return(function, message):
@@ -277,12 +283,27 @@ def test_mistakes():
 
 def test_divergence_is_found_with_the_rows_as_they_were_changed():
     def explode(X, y, random):
-        return X * 3e38 if random.host.random() < 0.2 else X
+        return X * 6e37 if random.host.random() < 0.2 else X
 
     model = gpunn.Sequential([Dense(8), Dense(3)], 4, "numpy", seed=1)
     given = gpunn.Trainer(model, "softmax_cross_entropy", report_every=4)
-    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match="The activations of laye"):
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(DivergenceError, match="outputs are up to .*e.37"),
+    ):
         given.fit(X, Y, augment=explode, **{**GIVEN, "epochs": 9})
+
+
+@pytest.mark.parametrize("place", ["X", "y"])
+def test_numbers_that_are_not_finite_are_told_from_divergence(place):
+    def spoiled(X, y, random):
+        return (X / 0 * 0, y) if place == "X" else (X, y / 0 * 0)
+
+    model = gpunn.Sequential([Dense(3)], 4, "numpy")
+    given = gpunn.Trainer(model, "mean_squared_error")
+    message = f"augment: has returned {place} that is not finite at step 1 of epoch 1"
+    with np.errstate(all="ignore"), pytest.raises(DivergenceError, match=message):
+        given.fit(X, np.eye(3)[Y], augment=spoiled, **GIVEN)
 
 
 def test_other_random_numbers():
