@@ -164,6 +164,11 @@ class Tracker(Callback):
         raise NotImplementedError
 
 
+def package(tracker: str, module: str = "") -> Any:
+    """Return a tracker's package, or a module of it, such as ".entities"."""
+    return require(f"{tracker}{module}", f"the callback {tracker}", f"gpunn[{tracker}]")
+
+
 def check_text(argument: str, value: Any) -> None:
     """Raise an error unless a value is text."""
     if not isinstance(value, str):
@@ -207,10 +212,10 @@ class MLflow(Tracker):
             check_text(argument, getattr(self, argument))
 
     def require(self) -> None:
-        require("mlflow", "the callback mlflow", ".[mlflow]")
+        package("mlflow")
 
     def begin(self, run_id: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
-        tracking = require("mlflow.tracking", "the callback mlflow", ".[mlflow]")
+        tracking = package("mlflow", ".tracking")
         client = tracking.MlflowClient(tracking_uri=self.tracking_uri or None)
         if run_id:
             client.update_run(run_id, status="RUNNING")
@@ -218,7 +223,7 @@ class MLflow(Tracker):
         found = client.get_experiment_by_name(self.experiment)
         place = found.experiment_id if found else client.create_experiment(self.experiment)
         run_id = client.create_run(place, run_name=self.run_name or None).info.run_id
-        entities = require("mlflow.entities", "the callback mlflow", ".[mlflow]")
+        entities = package("mlflow", ".entities")
         parameters = [
             entities.Param(name, str(value)[:LONGEST])
             for name, value in parameter_names(settings).items()
@@ -228,7 +233,7 @@ class MLflow(Tracker):
         return client, run_id
 
     def log(self, epoch: int, logs: Mapping[str, float]) -> None:
-        entities = require("mlflow.entities", "the callback mlflow", ".[mlflow]")
+        entities = package("mlflow", ".entities")
         now = int(1000 * time.time())
         metrics = [
             entities.Metric(name, value, now, epoch)
@@ -305,10 +310,10 @@ class WandB(Tracker):
         check_path(self.path)
 
     def require(self) -> None:
-        require("wandb", "the callback wandb", ".[wandb]")
+        package("wandb")
 
     def begin(self, run_id: str, settings: Mapping[str, Any]) -> tuple[Any, str]:
-        wandb = require("wandb", "the callback wandb", ".[wandb]")
+        wandb = package("wandb")
         run = wandb.init(
             project=self.project,
             name=self.run_name or None,
