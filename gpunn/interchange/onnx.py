@@ -120,7 +120,7 @@ def to_onnx(
         if input_dtype is not None:
             raise ArgumentError(
                 "input_dtype: a network with a schema takes the table's columns, as text and "
-                "float64; leave it out, or choose encoded=True"
+                "float64; leave it out, or choose encoded=True (--encoded)"
             )
         inputs, rows = column_inputs(model.schema), encoded_rows(graph, model.schema)
         y, accepted = rows.matrix, rows.accepted
@@ -205,7 +205,7 @@ def check_names(graph: Graph, inputs: Iterable[str]) -> None:
     if taken:
         raise ExportError(
             f"schema: the column {taken[0]!r} is called as something else in the graph; rename it, "
-            "or export the network with encoded=True"
+            "or export the network with encoded=True (--encoded)"
         )
 
 

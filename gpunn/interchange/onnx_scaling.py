@@ -42,7 +42,7 @@ def scaled(graph: Graph, scaling: Scaling, x: str) -> str:
     if scaler is None:
         raise ExportError(
             f"schema: how to write the scaling {type(scaling).__name__} in ONNX is not known; "
-            "export the network with encoded=True"
+            "export the network with encoded=True (--encoded)"
         )
     return scaler(graph, scaling, x)
 

@@ -153,5 +153,5 @@ def test_encoded_rows_of_a_table(gpunn):
     problem = gpunn("export", "run", "--onnx", "b.onnx", "--labels", status=2).stderr
     assert "labels: a network with outputs (1,)" in problem
     problem = gpunn("export", "run", "--onnx", "b.onnx", "--input-dtype=uint8", status=2).stderr
-    assert "choose encoded=True" in problem
+    assert "choose encoded=True (--encoded)" in problem
     assert not Path("b.onnx").exists()
