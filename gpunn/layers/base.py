@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from gpunn.attributes import fixed_attribute
-from gpunn.configurable import Configurable, check_number
+from gpunn.configurable import Configurable, check_flag, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.parameters import Gradients, ParameterSpec
 from gpunn.randomness import generator
@@ -47,6 +47,9 @@ T = TypeVar("T")
 
 FACTORS = ("learning_rate_factor", "weight_decay_factor")
 """Fields of a layer that the network has built its parameters with."""
+
+LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
+"""Fields that a layer's configuration leaves out, with the values at which it does."""
 
 
 def operations_only(method: F) -> F:
@@ -173,7 +176,6 @@ class Layer(Configurable):
             raise ArgumentTypeError(f"label: expected a string; got {self.label!r}")
         for name in FACTORS:
             setattr(self, name, checked_factor(name, getattr(self, name)))
-        self.require_flag("trainable")
         if type(self).__hash__ is None:
             raise ArgumentTypeError(
                 f"{type(self).__name__}: two layers are never the same; define the class with "
@@ -191,6 +193,8 @@ class Layer(Configurable):
         determined the shapes, parameters and activations may not.
         """
         own, here = type(self).__module__.startswith("gpunn."), vars(self)
+        if name == "trainable":
+            value = check_flag(name, value)
         network_of = here.get("_network")
         network = None if network_of is None else network_of()
         if name == "trainable" and network is not None:
@@ -421,11 +425,11 @@ class Layer(Configurable):
         Returns
         -------
         dict
-            "name", and what differs from the defaults of `label` and the two factors, and all else.
+            "name", what differs from the defaults of `label`, the two factors and `trainable`, and
+            all else.
         """
         described = super().config()
-        defaults = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
-        for name, default in defaults.items():
+        for name, default in LEFT_OUT.items():
             if described[name] == default:
                 del described[name]
         if self.weight_decay_factor is None:

@@ -18,6 +18,7 @@ import numpy as np
 from gpunn.configurable import check_integer
 from gpunn.differences import network_differences
 from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.layers.base import LEFT_OUT
 from gpunn.network import Sequential, check_values, schema_of
 from gpunn.schema import typed
 from gpunn.storage import checkpoints as stored
@@ -328,6 +329,8 @@ def check_same_network(model: Sequential, description: Description, path: str | 
         for place, theirs, ours in network_differences(
             getattr(description, key), expected[key], key
         ):
+            default = LEFT_OUT.get(place.rpartition(".")[2])
+            theirs, ours = (default if each is None else each for each in (theirs, ours))
             raise ModelFileError(
                 f"{path}: does not fit the trainer: {place}: the file's network has {theirs!r}, "
                 f"the trainer's {ours!r}"

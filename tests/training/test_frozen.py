@@ -231,10 +231,12 @@ def test_a_resumed_run_gives_the_same_bits(tmp_path):
     resumed.fit(X, Y, epochs=4, resume_from=path, **OPTIONS)
     for name, array in whole.model.parameters.to_host().items():
         np.testing.assert_array_equal(resumed.model.parameters[name], array)
-    with pytest.raises(
-        ModelFileError, match=r"layers\[0\].trainable: the file's network has False"
-    ):
+    there = r"layers\[0\].trainable: the file's network has "
+    with pytest.raises(ModelFileError, match=f"{there}False, the trainer's True"):
         trainer(network()).load_checkpoint(path)
+    trainer(network()).save_checkpoint(path)
+    with pytest.raises(ModelFileError, match=f"{there}True, the trainer's False"):
+        resumed.load_checkpoint(path)
 
 
 def test_a_checkpoint_is_loaded_and_then_layers_are_trained_again(tmp_path):
@@ -328,6 +330,9 @@ def test_mistakes():
     model = network()
     with pytest.raises(ArgumentTypeError, match="trainable: expected True or False"):
         model.layers[0].trainable = "no"
+    layer = Dense(3)
+    with pytest.raises(ArgumentTypeError, match="trainable: expected True or False; got 'no'"):
+        layer.trainable = "no"
     with pytest.raises(ArgumentTypeError, match="trainable: expected True or False"):
         Dense(3, trainable=0.5)
     with pytest.raises(ArgumentError, match="there is no 'dense_9'; did you mean 'dense_3'"):
