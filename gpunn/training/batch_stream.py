@@ -108,6 +108,7 @@ class BatchStream:
         self.own_metric_weights = False
         self._kind: tuple[object, ...] | None = None
         self._looked_at = False
+        self._untrained = builder.model.output_activation is None  # training begins by setting it
         self._stager: Stager | None = None
 
     @property
@@ -283,7 +284,8 @@ class BatchStream:
         builder = self._builder
         model, loss, names = builder.model, builder.loss, self.names
         warn_of_outputs(model, loss, builder.metrics, data.targets)
-        warn_of_scale(model, loss, data.targets, None)
+        if self._untrained:
+            warn_of_scale(model, loss, data.targets, None)
         model.remember(names.features, names.targets, loss.output_activation)
 
     def adapted_values(self, model: Sequential) -> dict[str, np.ndarray]:

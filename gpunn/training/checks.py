@@ -173,13 +173,15 @@ def warn_of_scale(
 ) -> None:
     """Warn if targets are far from the scale at which an untrained network's outputs are.
 
+    It is for networks that have not been trained: others have come to whatever they are.
+
     Parameters
     ----------
     indices : ndarray of int64 or None
         Which rows are training rows; None is all of them.
     """
-    if model.output_activation is not None or not isinstance(loss, REGRESSION):
-        return  # trained before, with whatever came of it, or no regression
+    if not isinstance(loss, REGRESSION):
+        return
     if any(layer.adapts_to_targets for layer in model.layers):
         return  # which brings them to the scale of the outputs
     mean, std, _ = mean_and_std(targets, indices)

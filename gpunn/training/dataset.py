@@ -316,7 +316,8 @@ class DatasetBuilder:
         elif held_out.data is not None:
             validation = self.subset(held_out.data)
         warn_of_outputs(model, loss, self.metrics, data.targets)
-        warn_of_scale(model, loss, data.targets, kept)
+        if model.output_activation is None:
+            warn_of_scale(model, loss, data.targets, kept)
         return Subset(dataset, kept, data.names), validation
 
     def _dataset(
