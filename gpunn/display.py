@@ -50,13 +50,16 @@ def plot_columns(rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> l
         1, len(names), figsize=(5 * len(names), 3.4), layout="constrained", squeeze=False
     )
     for axes, name in zip(grid[0], names, strict=True):
-        pairs = (("training", name, "-"), ("validation", f"{VALIDATION}{name}", "--"))
+        metric = name.removeprefix(VALIDATION)
+        pairs = [("validation", f"{VALIDATION}{metric}", "--")]
+        if name == metric:
+            pairs.insert(0, ("training", metric, "-"))
         for label, column, style in pairs:
             points = [(row["epoch"], row[column]) for row in rows if column in row]
             if points:
                 marker = "o" if len(points) == 1 else None
                 axes.plot(*zip(*points, strict=True), style, marker=marker, label=label)
-        axes.set(title=title_of(name), xlabel="epoch")
+        axes.set(title=title_of(metric), xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.legend()
     return list(grid[0])

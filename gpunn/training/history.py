@@ -172,7 +172,8 @@ class History(dict[str, list[float]]):
         Parameters
         ----------
         *names : str
-            Such as "loss" and "accuracy"; by default the loss and all metrics.
+            Such as "loss" and "accuracy"; by default the loss and all metrics. Of "val_loss" it is
+            the validation alone.
 
         Returns
         -------

@@ -185,6 +185,14 @@ def test_plot_of_chosen_figures(pyplot):
     assert [axes.get_title() for axes in chosen] == ["Learning rate", "Loss"]
 
 
+@pytest.mark.usefixtures("pyplot")
+def test_plot_of_validation_alone():
+    (axes,) = history().plot("val_loss")
+    (line,) = axes.get_lines()
+    assert line.get_xydata().tolist() == [[2, 0.3]]
+    assert (axes.get_title(), line.get_label()) == ("Loss", "validation")
+
+
 def test_what_cannot_be_plotted(monkeypatch):
     with pytest.raises(ArgumentError, match="no epoch to plot yet"):
         History().plot()
