@@ -109,7 +109,8 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
         if not fits.all():
             place = np.argwhere(~fits)[0]
             index = (int(place[0]) + start, *(int(i) for i in place[1:]))
-            found = f"{argument}[{', '.join(map(str, index))}] is {array[index]}"
+            name = argument.rpartition(": ")[2]  # without where it comes from
+            found = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
             if np.isfinite(array[index]):
                 raise DataError(f"{argument}: too large for {dtype}: {found}; scale the data")
             raise DataError(

@@ -152,8 +152,10 @@ class BatchStream:
                 iterator.close()
         if number < (self.steps or 1):
             wanted = f"steps_per_epoch is {self.steps}" if self.steps else "there must be one"
+            anew = "" if number else ". Each epoch has to begin with batches of its own"
             raise DataError(
-                f"{self._argument}: epoch {epoch + 1} has ended after {number} batches; {wanted}"
+                f"{self._argument}: epoch {epoch + 1} has ended after {number} batches; "
+                f"{wanted}{anew}"
             )
 
     def _checked(self, epoch: int) -> Generator[CheckedData]:

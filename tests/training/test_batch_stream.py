@@ -441,7 +441,7 @@ GOOD = (X[:SIZE], Y[:SIZE])
             r"batch 2 of epoch 1: X: this network takes arrays of shape",
         ),
         ((X[:SIZE], Y[:4]), DataError, "batch 2 of epoch 1: "),
-        ((X[:SIZE] * np.nan, Y[:SIZE]), DataError, "batch 2 of epoch 1: X"),
+        ((X[:SIZE] * np.nan, Y[:SIZE]), DataError, r"batch 2 of epoch 1: X: .*numbers; X\[0, 0\]"),
         ((X[:SIZE], Y[:SIZE] + 9), DataError, "batch 2 of epoch 1: y"),
         ((X[:SIZE], Y[:SIZE], W[:3]), DataError, "batch 2 of epoch 1: sample_weight"),
         ((X[:SIZE], Y[:SIZE], W[:SIZE]), DataError, "has sample weights; the first"),
@@ -459,6 +459,9 @@ def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):
 
 
 def test_too_few_batches():
+    used_up = iter(2 * batches())
+    with pytest.raises(DataError, match=r"epoch 3 has ended after 0 .* Each epoch has to begin wi"):
+        trainer().fit(lambda epoch: used_up, epochs=3, steps_per_epoch=7, **OPTIONS)
     given = trainer()
     with pytest.raises(DataError, match="X: epoch 1 has ended after 7 batches; steps_per_epoch is"):
         given.fit(lambda epoch: batches(), steps_per_epoch=8, batch_size=SIZE, progress=False)

@@ -54,7 +54,7 @@ def freeze(model, value=False):
 def learned(backend="numpy"):
     """Return a network that has been trained, with its first layers frozen since."""
     model = network(backend=backend)
-    trainer(model).fit(X, Y, epochs=2, **OPTIONS)
+    trainer(model).fit(X, Y, **OPTIONS)
     freeze(model)
     return model
 
@@ -88,7 +88,7 @@ def test_it_trains_as_the_layers_above_alone_do_on_the_features(backend):
                 if name.startswith(f"{label}."):
                     host = backend.to_host(whole.parameters[name])
                     small.parameters[name.replace(label, own, 1)] = host
-    given = {"epochs": 3, **OPTIONS}
+    given = {"epochs": 2, **OPTIONS}
     # In the batches of the training: the bits of a row may depend on how many there are.
     precomputed = front.predict(X, batch_size=OPTIONS["batch_size"])
     found = trainer(whole).fit(X, Y, **given, shuffle=False)
