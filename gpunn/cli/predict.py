@@ -93,8 +93,8 @@ def predict(
     MODEL is the folder that `gpunn train` wrote, or a model's file (.safetensors). INPUT has the
     rows: CSV or JSON lines, which may be compressed with gzip, NPY, NPZ or Parquet. Without INPUT,
     or where it is -, they are read from standard input. Rows of CSV and JSON lines are predicted as
-    they come, in bounded memory. For classes, the prediction is the most probable one, by the name
-    it had in the training data; for numbers, it is the number.
+    they come, in bounded memory but for the predictions of --output. For classes, the prediction is
+    the most probable one, by the name it had in the training data; for numbers, it is the number.
     """
     from gpunn.errors import ArgumentError
     from gpunn.experiment.predictions import interpret

@@ -16,6 +16,7 @@ from gpunn import load_model
 from gpunn.cli import main
 from gpunn.experiment.streams import answers
 from gpunn.interchange import save_python
+from gpunn.interchange.predictor.command import write_file
 from gpunn.interchange.predictor.description import layout_of
 
 SETTINGS = ["model.parameters.hidden_layer_sizes=[4]", "training.epochs=1", "dtype='float64'"]
@@ -134,7 +135,35 @@ def test_a_model_file_instead_of_a_run(gpunn, flowers):
     assert "no such file" in gpunn("predict", "none.safetensors", "-", status=2).stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+NAMED_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+
+
+@NAMED_PIPES
+def test_a_predictor_leaves_pipes_and_devices_what_they_are(tmp_path):
+    os.mkfifo(tmp_path / "predictions")
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit((tmp_path / "predictions").read_bytes)
+        write_file(tmp_path / "predictions", lambda file: file.write(b"prediction\n"))
+        assert reading.result() == b"prediction\n"
+    assert (tmp_path / "predictions").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")
+def test_a_full_disk_is_told_once(run_before):
+    run_before("run")
+    save_python(load_model("run/final.safetensors", "numpy"), "a.py", pure=True)
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-I", "-S", "a.py"],
+            input=b",".join([b"1"] * 64) + b"\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (2, b"Error: [Errno 28] No space left on device\n")
+
+
+@NAMED_PIPES
 def test_a_named_pipe(gpunn, run_before):
     run_before("run")
     os.mkfifo("rows")

@@ -107,29 +107,45 @@ def main() -> None:
     ):
         parser.error("--delimiter: expected one character other than a quote or line end")
     title = "standard input" if options.input == "-" else options.input
-    part = pathlib.Path(f"{options.output}.part")
 
     def tell(text: str) -> None:
         print(f"{title}: {text}", file=sys.stderr)
 
     try:
         with sys.stdin.buffer if options.input == "-" else open(options.input, "rb") as source:
-            if options.output is None:
-                stream(source, sys.stdout.buffer, options, tell)
-                return
-            with part.open("wb") as file:
+
+            def write(file: BinaryIO) -> None:
                 stream(source, file, options, tell)
-        part.replace(options.output)
-    except BrokenPipeError:  # of `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+
+            if options.output is None:
+                write(sys.stdout.buffer)
+            else:
+                write_file(pathlib.Path(options.output), write)
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         parser.exit(2, f"Error: {title}: {error}\n")
+    except OSError as error:
+        # What could not be written is not tried again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # of `... | head`
+            sys.exit(1)
+        parser.exit(2, f"Error: {error}\n")
+
+
+def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file, whole or not at all; what is a pipe or a device stays one."""
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            write(file)
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            write(file)
+        part.replace(path)
     finally:
-        if options.output is not None:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def stream(
@@ -152,12 +168,12 @@ def stream(
 
     def begin(form: str) -> Callable[[Any], None]:
         names, form = names_of_predictions(options.probabilities), options.to or form
-        if form == "csv":
-            file.write(predictions_text([(names, [])], names, form, digits).encode())
+        header: list[Any] = [(names, [])] if form == "csv" else []
 
         def write(rows: Any) -> None:
-            file.write(predictions_text(rows, names, form, digits).encode())
+            file.write(predictions_text([*header, *rows], names, form, digits).encode())
             file.flush()
+            header.clear()
 
         return write
 

@@ -60,11 +60,12 @@ def lines_of(chunks: Iterable[bytes], waits: Callable[[], None]) -> Iterator[str
     """
     utf8 = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
     decoder = io.IncrementalNewlineDecoder(utf8, translate=False)
+    line_end = re.compile(r"\r\n?|\n")
     rest = ""
     for chunk in itertools.chain(chunks, [b""]):
+        start, searched = 0, len(rest)
         rest += decoder.decode(chunk, not chunk)
-        start = 0
-        for end in re.finditer(r"\r\n?|\n", rest):
+        for end in line_end.finditer(rest, searched):
             yield rest[start : end.end()]
             start = end.end()
         rest = rest[start:]
@@ -169,6 +170,8 @@ def rows_of_csv(
             row = next(reader, None)
         except csv.Error as error:
             row, problem = ["", ""], str(error)
+            if problem == "unexpected end of data":
+                problem = "a quote opens a cell and nothing closes it"
         if row is None:
             return
         if not row or (len(row) == 1 and width != 1 and not row[0].strip()):
@@ -187,7 +190,9 @@ def rows_of_csv(
             try:
                 places = places_of(layout, names if header else numbers, width)
             except ValueError as error:
-                raise ValueError(f"line {reader.line_num}: {error}") from None
+                bare = layout["names"] and not {*layout["names"]} & {*names}
+                hint = "; if the rows come without their names, say --no-header" if bare else ""
+                raise ValueError(f"line {reader.line_num}: {error}{hint}") from None
             if header:
                 continue
         if not problem and len(row) != width:
@@ -267,8 +272,9 @@ def predict_stream(
     `form` is "csv", "jsonl" or None to find out. `answer` takes rows of cells, and returns their
     predictions, and counts of rows by column and unknown category (None for a missing value where
     the training rows lacked none); it raises a ValueError if a row is broken. `begin` takes the
-    form, and returns what writes predictions. `tell` takes messages. If `skip`, broken rows are
-    told and counted, else the first is a ValueError, after the rows before it have been written.
+    form, and returns what writes predictions: those of no rows if there are none, and nothing where
+    not even the columns are right. `tell` takes messages. If `skip`, broken rows are told and
+    counted, else the first is a ValueError, after the rows before it have been written.
     """
     pending: list[tuple[int, list[str]]] = []
     unusual: dict[tuple[str, bool], tuple[int, list[str]]] = {}
@@ -322,7 +328,6 @@ def predict_stream(
     if form is None:
         form = "jsonl" if first and first[-1].lstrip()[:1] in ("{", "[") else "csv"
     write = begin(form)
-    write(answer([])[0])
     every = itertools.chain(first, lines)
     if form == "jsonl":
         cells_of_rows = rows_of_json(every, layout)
@@ -342,6 +347,7 @@ def predict_stream(
         raise
     report()
     if not rows:
+        answer_rows([])
         tell("there are no rows")
 
 

@@ -156,7 +156,13 @@ def test_columns_are_found(text, given, rows):
 def test_columns_that_are_not_there(text, given, problem, skip):
     stream = Stream(text, **given, skip=skip).read()
     assert stream.error.startswith(problem)
-    assert stream.rows == []
+    assert stream.blocks == []  # so not even a header is written
+
+
+def test_rows_without_names_are_told_from_those_that_lack_one():
+    assert "; if the rows come without their names, say --no-header" in Stream("1,2\n").read().error
+    assert "--no-header" not in Stream("x,z\n1,2\n").read().error
+    assert "--no-header" not in Stream("1,2,3,4\n", names=None).read().error
 
 
 BROKEN = {
@@ -180,6 +186,12 @@ def test_broken_rows_stop_or_are_counted(line):
     assert first == f"{BROKEN[line]}; left out"
     assert second.startswith("line 6")
     assert last == "2 broken rows were left out"
+
+
+def test_a_quote_that_is_not_closed():
+    stream = Stream('x,y\n1,a\n2,"b\n3,c\n').read()
+    assert stream.error == "line 4: a quote opens a cell and nothing closes it"
+    assert stream.rows == [["1", "a"]]
 
 
 def test_not_every_broken_row_is_told():
