@@ -541,6 +541,12 @@ class Trainer:
         -------
         Snapshot
             For `restore`.
+
+        Raises
+        ------
+        ArgumentError
+            If training has not begun, or layers have been frozen, or are trained again, since the
+            last call of `fit`.
         """
         return self.device_state.snapshot()
 
@@ -586,6 +592,11 @@ class Trainer:
         ----------
         snapshot : Snapshot
             The state to go back to.
+
+        Raises
+        ------
+        ArgumentError
+            If training has not begun, or other layers were trained when it was taken.
         """
         self.device_state.restore(snapshot)
         self._forget_place()
@@ -601,6 +612,11 @@ class Trainer:
         -------
         dict of str to array
             On the device; they change with the next update.
+
+        Raises
+        ------
+        ArgumentError
+            As `snapshot`.
         """
         self.ranks.join("last_gradients")
         gradients = self.device_state.started_step().whole_gradients()
