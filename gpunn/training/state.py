@@ -248,6 +248,7 @@ class TrainingState:
 
         Of what is divided among ranks, each keeps its part, under the same number.
         """
+        self.started_step()
         self._ranks.join("keep_snapshot", self._count + 1, sorted(self._snapshots))
         return self._taken(self._count + 1)
 

@@ -618,9 +618,9 @@ class Trainer:
         ArgumentError
             As `snapshot`.
         """
+        step = self.device_state.started_step()
         self.ranks.join("last_gradients")
-        gradients = self.device_state.started_step().whole_gradients()
-        return self.model.parameters.views_into(gradients)
+        return self.model.parameters.views_into(step.whole_gradients())
 
     def is_sound(self) -> bool:
         """Return whether all losses since the last report, and all parameters, are finite.
