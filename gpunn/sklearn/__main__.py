@@ -7,6 +7,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 from gpunn.errors import GpunnError
 from gpunn.sklearn.acceleration import install
@@ -43,11 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.argv = program
     try:
         if options.module:
-            sys.path[0] = ""
             runpy.run_module(program[0], run_name="__main__", alter_sys=True)
         else:
-            sys.path[0] = str(Path(program[0]).resolve().parent)
-            runpy.run_path(program[0], run_name="__main__")
+            if not sys.flags.safe_path:
+                sys.path[0] = str(Path(program[0]).resolve().parent)
+            runpy.run_path(str(Path(program[0]).absolute()), run_name="__main__")
+    except Exception as error:
+        error.__traceback__ = own_frames(error)
+        sys.excepthook(type(error), error, error.__traceback__)
+        sys.exit(1)
     finally:
         if options.count:
             counts = [
@@ -55,6 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for name in ("gpunn", "scikit-learn")
             ]
             print(f"{', '.join(counts)} (in this process)", file=sys.stderr)
+
+
+def own_frames(error: Exception) -> TracebackType | None:
+    """Return the frames of a program's error, without those of what runs the program."""
+    others = (__file__, runpy.run_path.__code__.co_filename)
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_code.co_filename in others:
+        frames = frames.tb_next
+    return frames
 
 
 if __name__ == "__main__":

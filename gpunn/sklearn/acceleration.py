@@ -102,7 +102,7 @@ class Acceleration:
         move(estimator, twin)
         return twin
 
-    def tell(self, estimator: Any, obstacle: Exception) -> None:
+    def tell(self, estimator: Any, obstacle: str) -> None:
         """Say once why an estimator is trained by scikit-learn."""
         said = f"{type(estimator).__name__}: trained by scikit-learn, not by gpunn: {obstacle}"
         if said not in self._said:
@@ -152,8 +152,8 @@ INSTALLED: list[Acceleration] = []
 def install(backend: str | None = None) -> Acceleration:
     """Let gpunn train scikit-learn's `MLPClassifier` and `MLPRegressor`, wherever they are used.
 
-    Also in processes that joblib starts. What gpunn can't train is trained by scikit-learn, and a
-    warning says so, once for each reason.
+    Also in other processes, once one of these estimators has been sent there. What gpunn can't
+    train is trained by scikit-learn, and a warning says so, once for each reason.
 
     Parameters
     ----------
@@ -196,11 +196,14 @@ def install(backend: str | None = None) -> Acceleration:
     ) -> Any:
         random = self.random_state
         before = random.get_state() if isinstance(random, np.random.RandomState) else None
+        obstacle = None
         try:
             twin = acceleration.twin_of(self)
             # From here, so that its warnings come from scikit-learn's module, as filters expect.
             twin._fit(X, y, sample_weight, incremental)
-        except (ArgumentError, DataError) as obstacle:
+        except (ArgumentError, DataError) as error:
+            obstacle = str(error)
+        if obstacle is not None:  # and no exception of gpunn's is the context of what comes now
             acceleration.tell(self, obstacle)
             if before is not None:
                 random.set_state(before)

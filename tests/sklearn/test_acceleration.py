@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 import warnings
 from multiprocessing.reduction import ForkingPickler
 
@@ -20,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import gpunn.sklearn
 from gpunn.errors import BackendUnavailableError, GpunnWarning
+from gpunn.sklearn.acceleration import INSTALLED
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -150,14 +149,18 @@ def test_pickles_are_those_of_scikit_learn():
         content = pickle.dumps(fitted)
         assert copy.deepcopy(fitted).predict(X).tolist() == fitted.predict(X).tolist()
     assert b"gpunn" not in content
-    script = (
-        "import pickle, sys; sys.modules['gpunn'] = None; import numpy as np\n"
-        "print(pickle.load(sys.stdin.buffer).predict(np.eye(3, 64)).tolist())"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", script], input=content, capture_output=True, check=True
-    )
-    assert printed.stdout.decode().strip() == str(fitted.predict(np.eye(3, 64)).tolist())
+    np.testing.assert_array_equal(pickle.loads(content).predict(X), fitted.predict(X))
+
+
+@pytest.mark.parametrize("dumps", [ForkingPickler.dumps, reduction.dumps])
+def test_what_is_sent_to_a_process_trains_by_gpunn_there(dumps):
+    with gpunn.sklearn.install("numpy"):
+        content = bytes(dumps({"a": MLPClassifier(**SMALL).fit(X, Y)}))
+    assert INSTALLED == []
+    received = pickle.loads(content)["a"]
+    assert [each.backend for each in INSTALLED] == ["numpy"]
+    assert received.fit(X, Y).n_iter_ == 4
+    assert INSTALLED[0].fits == {"gpunn": 1}
 
 
 class Renamed(MLPClassifier):
@@ -201,6 +204,23 @@ def test_what_gpunn_refuses_is_trained_by_scikit_learn():
         np.testing.assert_array_equal(ours.coefs_[0], theirs.coefs_[0])
         with pytest.raises(ValueError, match="Input X contains NaN"):
             ours.fit(X * np.nan, Y)
+
+
+class Broken(MLPClassifier):
+    """Can't be trained."""
+
+    def _backprop(self, *arguments):
+        raise KeyError("mine")
+
+
+def test_an_error_of_a_fall_back_has_no_error_of_gpunns_before_it():
+    with (
+        gpunn.sklearn.install(),
+        pytest.warns(GpunnWarning, match="'_backprop'"),
+        pytest.raises(KeyError, match="mine") as error,
+    ):
+        Broken(**SMALL).fit(X, Y)
+    assert error.value.__context__ is None
 
 
 def test_warnings_come_from_the_module_that_filters_name():

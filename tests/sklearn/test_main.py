@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import traceback
 
 import pytest
 
+from gpunn.sklearn import uninstall
 from gpunn.sklearn.__main__ import main
 
 SCRIPT = """\
@@ -42,6 +44,7 @@ sklearn.neural_network._multilayer_perceptron
 """
 
 
+@pytest.mark.full
 def test_a_script_and_its_processes(tmp_path):
     (tmp_path / "beside.py").write_text("VALUE = 7\n")
     script = tmp_path / "script.py"
@@ -54,14 +57,61 @@ def test_a_script_and_its_processes(tmp_path):
     assert last == "gpunn trained 1 time, scikit-learn 0 times (in this process)"
 
 
-def test_a_module(tmp_path):
-    (tmp_path / "program.py").write_text(
-        "import sys\nfrom sklearn.neural_network import MLPRegressor\n"
-        "print(sys.argv[1:], MLPRegressor._fit.__code__.co_filename[-15:])\n"
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Change to an empty folder; afterwards nothing is left of what `main` changes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    yield tmp_path
+    uninstall()
+
+
+def test_a_script(folder, capsys):
+    (folder / "scripts").mkdir()
+    (folder / "scripts/next_to_it.py").write_text("VALUE = 7\n")
+    (folder / "scripts/script.py").write_text(
+        "import os, sys, numpy as np, next_to_it\nfrom sklearn.neural_network import MLPRegressor\n"
+        "MLPRegressor(max_iter=900, tol=9).fit(np.eye(9), np.ones(9))\nos.chdir('..')\n"
+        "print(__name__, os.path.isfile(__file__), sys.argv[1:], next_to_it.VALUE)\nsys.exit(3)\n"
     )
-    command = [sys.executable, "-m", "gpunn.sklearn", "-m", "program", "--backend", "b"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout == "['--backend', 'b'] acceleration.py\n"
+    with pytest.raises(SystemExit) as end:
+        main(["--backend", "numpy", "--count", "scripts/script.py", "a", "--count", "-m"])
+    assert end.value.code == 3
+    printed = capsys.readouterr()
+    assert printed.out == "__main__ True ['a', '--count', '-m'] 7\n"
+    assert printed.err == "gpunn trained 1 time, scikit-learn 0 times (in this process)\n"
+
+
+def test_a_module(folder, capsys):
+    (folder / "program").mkdir()
+    (folder / "program/__init__.py").touch()
+    (folder / "program/value.py").write_text("VALUE = 7\n")
+    (folder / "program/__main__.py").write_text(
+        "import sys\nfrom sklearn.neural_network import MLPRegressor\nfrom .value import VALUE\n"
+        "print(sys.argv[1:], VALUE, MLPRegressor._fit.__code__.co_filename[-15:])\n"
+    )
+    main(["-m", "program", "--backend", "b"])
+    assert capsys.readouterr().out == "['--backend', 'b'] 7 acceleration.py\n"
+
+
+ERRORS = {
+    "def f():\n    raise KeyError('mine')\nf()\n": ["<module>", "f"],
+    "x = = 1\n": [],
+}
+
+
+@pytest.mark.parametrize("text", ERRORS)
+def test_an_error_is_shown_as_python_shows_that_of_a_script(folder, capsys, monkeypatch, text):
+    (folder / "a.py").write_text(text)
+    shown = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: shown.append(error))
+    with pytest.raises(SystemExit) as end:
+        main(["a.py"])
+    assert end.value.code == 1
+    ((_, error, frames),) = shown
+    assert [frame.name for frame in traceback.extract_tb(frames)] == ERRORS[text]
+    assert error.__traceback__ is frames
 
 
 @pytest.mark.parametrize(
