@@ -172,9 +172,9 @@ class Sequential(Described):
     total                                 26
     """
 
-    taken_over: frozenset[str] = frozenset()
-    """Labels of layers whose values are another network's (`load_weights`), so that those which
-    depend on training data are not computed anew."""
+    settled: frozenset[str] = frozenset()
+    """Labels of layers that keep the values which they had after `load_weights`, also where values
+    of the other layers are still to be computed from training data."""
 
     def __init__(
         self,
@@ -432,19 +432,22 @@ class Sequential(Described):
             for name, array in given.arrays.items():
                 if name.partition(".")[0] in report.taken:
                     self.parameters[name] = array
-        kept = frozenset(report.taken)
-        adapting = [
+        adapting = {
             label
             for label, layer in zip(self.labels, self.layers, strict=True)
             if layer.adapts or layer.adapts_to_targets
-        ]
-        self.taken_over = kept if given.adapted else kept.difference(adapting)
-        self.adapted = self.taken_over.issuperset(adapting)
-        self.started = self.taken_over.issuperset(
+        }
+        drawn = {
             name.partition(".")[0]
             for name, spec in self.parameters.specs.items()
             if isinstance(spec.initializer, FromData)
-        )
+        }
+        waiting = (set() if self.adapted else adapting) | (set() if self.started else drawn)
+        before = self.settled | (set(self.labels) - waiting)
+        unready = set() if given.adapted else adapting | drawn
+        taken = set(report.taken)
+        self.settled = frozenset((before - taken) | (taken - unready))
+        self.adapted, self.started = self.settled >= adapting, self.settled >= drawn
         return report
 
     def _check_same_inputs(
@@ -793,7 +796,7 @@ class Sequential(Described):
         values: dict[str, np.ndarray] = {}
         for label, layer, shape in zip(self.labels, self.layers, self.shapes, strict=True):
             found: Mapping[str, np.ndarray] = {}
-            if label in self.taken_over and not self.adapted:
+            if label in self.settled and not self.adapted:
                 continue
             if layer.adapts:
                 found = layer.adapt(X.reshape(-1, *shape), indices, self.dtype)

@@ -221,6 +221,31 @@ def test_initial_values_from_data_are_for_layers_that_begin_anew():
     assert not np.array_equal(second.parameters["head.weights"], before)
 
 
+def test_layers_that_stay_as_they_are_do_not_learn_from_data_again():
+    """Those of a network that has been trained, and those that an earlier call has taken over."""
+
+    def network(first, *others):
+        made = [Dense(3, label=each, initializer=UnitVariance()) for each in others]
+        return gpunn.Sequential([Standardization(label=first), *made], 4, "numpy", seed=0)
+
+    model, other, third = network("a", "b", "c"), network("x", "b"), network("a", "y")
+    for each, rows in ((model, X), (other, 5 * X), (third, 9 * X)):
+        gpunn.Trainer(each, "softmax_cross_entropy").fit(rows, Y, **OPTIONS)
+    before = model.parameters.to_host()
+    model.load_weights(other)
+    again = network("a", "b", "c")
+    again.load_weights(other)
+    assert not again.adapted
+    again.load_weights(third)
+    assert again.adapted
+    for each in (model, again):
+        gpunn.Trainer(each, "softmax_cross_entropy").fit(7 * X, Y, epochs=0, **OPTIONS)
+        assert same(each, other, "b")
+    assert same(again, third, "a")
+    for name in ("a.mean", "c.weights"):
+        np.testing.assert_array_equal(model.parameters[name], before[name])
+
+
 def test_it_fits_other_places(backend):
     first, second = learned(), network(seed=1).to(backend)
     second.load_weights(first)

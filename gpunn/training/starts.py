@@ -60,7 +60,7 @@ def places(model: Sequential) -> Iterator[tuple[Layer, str]]:
             yield from within(child, f"{prefix}{label}.")
 
     for label, layer in zip(model.labels, model.layers, strict=True):
-        if label in model.taken_over:
+        if label in model.settled:
             continue
         yield from within(layer, f"{label}.")
 
