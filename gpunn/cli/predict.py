@@ -259,10 +259,11 @@ class Sink:
             begun = True
             rows = found.rows(self.with_probabilities)
             text += predictions_text(rows, names, chosen, digits)
+            content = text.encode()  # as rows are, whatever encoding a terminal has
             if self.path is None:
-                click.echo(text, nl=False)
+                click.echo(content, nl=False)
             else:
-                self._written.append(text.encode())
+                self._written.append(content)
 
         return write
 

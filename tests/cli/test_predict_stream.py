@@ -14,6 +14,8 @@ from click.testing import CliRunner
 
 from gpunn import load_model
 from gpunn.cli import main
+from gpunn.cli.predict import Sink
+from gpunn.experiment.predictions import interpret
 from gpunn.experiment.streams import answers
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.command import write_file
@@ -133,6 +135,12 @@ def test_a_model_file_instead_of_a_run(gpunn, flowers):
         refused = gpunn("predict", model, "flowers.csv", option, status=2).stderr
         assert f"{option}: only for the folder of a run" in refused
     assert "no such file" in gpunn("predict", "none.safetensors", "-", status=2).stderr
+
+
+def test_predictions_are_in_utf_8_whatever_the_terminal_has():
+    with CliRunner(charset="latin-1").isolation() as (output, *_):
+        Sink(None, None, False).begin("csv")(interpret(np.eye(2), "softmax", ["ü", "花"]))
+        assert output.getvalue().decode() == "prediction\nü\n花\n"
 
 
 NAMED_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
