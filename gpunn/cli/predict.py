@@ -109,6 +109,8 @@ def predict(
         raise click.UsageError(
             f"--output: expected a name in .npy, .csv or .jsonl; got {output_path}"
         )
+    if to is not None and output_path is not None and output_path.suffix == ".npy":
+        raise click.UsageError(f"--to: {output_path} holds an array; give it another name")
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
         raise click.UsageError("--delimiter: expected one character other than a quote or line end")
     model, activation, loss, config = load_trained(model_path, best, backend, allow_imports)
@@ -120,12 +122,17 @@ def predict(
     def meaning(outputs: Any) -> Predictions:
         return interpret(outputs, activation, model.classes, model.target_names)
 
+    given = {"header": header, "delimiter": delimiter, "decimal": decimal}
     if path is not None and path.suffix in ARRAYS:
+        for option, value in (given | {"from": form, "skip-broken": skip_broken or None}).items():
+            if value is not None:
+                raise click.UsageError(
+                    f"--{option}: only for CSV and JSON lines; {path} is read as a whole"
+                )
         write: Callable[[Predictions], None] = sink.begin("csv")
         write(meaning(model.predict(array_rows(path, config, model))))
     else:
         layout = layout_of(model)
-        given = {"header": header, "delimiter": delimiter, "decimal": decimal}
         layout |= {name: value for name, value in given.items() if value is not None}
         layout |= {"names": None} if header is False else {}
         with opened(path, model.schema is not None) as (title, known, file):

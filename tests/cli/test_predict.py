@@ -192,6 +192,9 @@ def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
         (["--input", "nan.npy"], "expected finite numbers"),
         (["--input", "fine.npy", "--output", "out.txt"], "--output: expected a name in .npy, "),
         (["--input", "fine.npy", "--output", "none/out.npy"], "none"),
+        (["--input", "fine.npy", "--skip-broken"], "--skip-broken: only for CSV and JSON lines; f"),
+        (["--input", "fine.npy", "--no-header"], "--header: only for CSV and JSON lines; fine.npy"),
+        (["-", "--to", "csv", "--output", "out.npy"], "--to: out.npy holds an array; give it"),
     ],
 )
 def test_what_cannot_be_predicted(gpunn, digits_run, tmp_path, arguments, problem):
