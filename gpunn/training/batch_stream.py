@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.backends.staging import Stager
 from gpunn.data.batches import DeviceRows
+from gpunn.data.frames import difference
 from gpunn.data.prefetch import Prefetch
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.network import Sequential
@@ -78,6 +79,13 @@ class BatchStream:
     ------
     ArgumentError, ArgumentTypeError
         If the source is of another kind, or can be gone through only once.
+
+    Attributes
+    ----------
+    names : Names
+        Of the columns, as soon as they are known.
+    validation_names : Names
+        Those of validation data, which the first batch must have in the same order.
     """
 
     indices = None
@@ -105,6 +113,7 @@ class BatchStream:
         self.steps, self._batch_size, self._ahead = steps, batch_size, ahead
         self._argument = argument
         self.names = Names(builder.model.feature_names, builder.model.target_names)
+        self.validation_names = Names()
         self.own_metric_weights = False
         self._kind: tuple[object, ...] | None = None
         self._looked_at = False
@@ -189,11 +198,26 @@ class BatchStream:
             f"{'no ' if checked.weights is None else ''}sample weights",
         )
         if self._kind is None:
+            self._check_validation_names(title, checked.names)
             self._kind, self.names = kind, checked.names
         for ours, first in zip(kind, self._kind, strict=True):
             if ours != first:
                 raise DataError(f"{title}: has {ours}; the first batch had {first}")
         return checked
+
+    def _check_validation_names(self, title: str, names: Names) -> None:
+        """Raise a DataError if validation data, checked before, have columns in another order."""
+        others = self.validation_names
+        for argument, here, there in (
+            ("X", names.features, others.features),
+            ("y", names.targets, others.targets),
+        ):
+            if here is not None and there is not None and here != there:
+                raise DataError(
+                    f"{title}: {argument}: validation_data has other columns: "
+                    f"{difference(there, here) or 'in another order'}. Give both the same, in the "
+                    "same order"
+                )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:
         """Yield the rows of each update of an epoch, but for those that are done.

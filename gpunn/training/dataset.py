@@ -265,8 +265,10 @@ class DatasetBuilder:
             )
         return HeldOut(None, kept, held)
 
-    def held_out_rows(self, validation_data: Any, names: Names) -> CheckedData:
+    def held_out_rows(self, validation_data: Any, names: Names | None = None) -> CheckedData:
         """Return validation data that are arrays, with the columns of the training data.
+
+        Without `names` they are those of the network, or else of the validation data.
 
         Raises
         ------

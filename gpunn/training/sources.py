@@ -99,7 +99,8 @@ class Sources:
         steps = check_integer("steps_per_epoch", steps)
         stream = self._stream(X, "X", steps=steps, batch_size=batch_size)
         if validation_data is not None:
-            rows = builder.held_out_rows(validation_data, stream.names)
+            rows = builder.held_out_rows(validation_data)
+            stream.validation_names = rows.names
             return stream, builder.subset(rows)
         return stream, streamed
 

@@ -380,6 +380,21 @@ def test_a_table_and_named_columns_are_taken_by_name():
     assert found.model.feature_names == list("abcd")
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"), [("dbac", "in another order"), ("abcx", "missing: 'd'; unknown: 'x'")]
+)
+def test_columns_of_validation_data_are_those_of_the_first_batch(columns, message):
+    pandas = pytest.importorskip("pandas")
+    frames = [(pandas.DataFrame(x, columns=list("abcd")), y) for x, y in batches()]
+    held_out = pandas.DataFrame(X, columns=list(columns))
+    with pytest.raises(DataError, match=f"batch 1 of epoch 1: X: validation_data has .*{message}"):
+        trainer().fit(frames, validation_data=(held_out, Y), **OPTIONS)
+    given = trainer()
+    given.fit(frames, validation_data=(X, Y), **OPTIONS)
+    history = given.fit(frames, validation_data=(frames[0][0][list("dbac")], Y[:SIZE]), **OPTIONS)
+    assert history["val_loss"][1] == pytest.approx(given.evaluate(*frames[0])["loss"])
+
+
 def test_what_is_learned_from_all_rows_needs_some_first():
     def network():
         return gpunn.Sequential([layers.Standardization(), Dense(3)], 4, "numpy")
