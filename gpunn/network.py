@@ -386,7 +386,8 @@ class Sequential(Described):
         or targets than here, it keeps the values that it has, and so do the layers that come after
         the loss. So do layers that the other network does not have; give a layer a label of its own
         to keep it. What layers such as `Standardization` have learned from the old data is taken
-        over, too, and the first `Trainer.fit` leaves it.
+        over, too, and the first `Trainer.fit` leaves it. So are the names of the inputs, by which
+        later data frames are put into the old order.
 
         Parameters
         ----------
@@ -448,6 +449,7 @@ class Sequential(Described):
         taken = set(report.taken)
         self.settled = frozenset((before - taken) | (taken - unready))
         self.adapted, self.started = self.settled >= adapting, self.settled >= drawn
+        self.remember(feature_names_in(metadata, self.input_shape), None, self.output_activation)
         return report
 
     def _check_same_inputs(

@@ -150,6 +150,18 @@ def test_other_columns_are_an_error():
         second.load_weights(first)
 
 
+def test_columns_in_another_order_go_to_the_weights_that_they_went_to():
+    pandas = pytest.importorskip("pandas")
+    first, second = network(), network(seed=1)
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    gpunn.Trainer(first, "softmax_cross_entropy").fit(frame, Y, **OPTIONS)
+    second.load_weights(first)
+    given = frame[list("dbac")]
+    np.testing.assert_array_equal(second.predict(given), first.predict(frame))
+    gpunn.Trainer(second, "softmax_cross_entropy").fit(given, Y, **OPTIONS)
+    assert second.feature_names == list("abcd")
+
+
 def table(**columns):
     given = {"size": [1.0, 2.0, 4.0, 3.0], "kind": ["x", "y", "x", "y"], **columns}
     return Schema.fit({name: values for name, values in given.items() if values is not None})
