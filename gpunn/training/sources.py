@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,7 @@ class Sources:
         if y is not None:
             if steps_per_epoch is not None:
                 raise ArgumentError("steps_per_epoch: is for batches, which are given without y")
+            refuse_targets(X)
             data = builder.check(X, y, sample_weight)
             held_out = builder.held_out(data, validation_data, validation_split)
             training, validation = builder.split(data, held_out, class_weight)
@@ -85,7 +86,7 @@ class Sources:
             **for_arrays,
         }
         for name, value in only_arrays.items():
-            if value is not None and not (isinstance(value, bool | float) and not value):
+            if value is not None and not (isinstance(value, int | float) and not value):
                 raise ArgumentError(
                     f"{name}: is for arrays, of which all rows are known; batches bring their own "
                     "rows and weights"
@@ -113,6 +114,7 @@ class Sources:
             Likewise.
         """
         if y is not None:
+            refuse_targets(X)
             return self.builder.subset(self.builder.check(X, y, sample_weight))
         refuse(X)
         if sample_weight is not None:
@@ -124,6 +126,14 @@ class Sources:
     ) -> BatchStream:
         given = self.builder, source, self.epoch, steps, batch_size
         return BatchStream(*given, ahead=self.prefetch, argument=argument)
+
+
+def refuse_targets(X: Any) -> None:
+    """Raise an ArgumentError if what was given beside targets is batches, which have their own."""
+    if callable(X) or isinstance(X, Iterator):
+        raise ArgumentError(
+            "y: can't be given beside batches, which bring their own targets as tuples (X, y)"
+        )
 
 
 def refuse(X: Any) -> None:

@@ -118,7 +118,7 @@ def test_a_function_is_given_the_epoch():
     given = trainer()
     options = {"steps_per_epoch": 7, "batch_size": SIZE, "progress": False}
     given.fit(shuffled, epochs=2, **options)
-    given.fit(shuffled, epochs=1, **options)
+    given.fit(shuffled, epochs=1, validation_split=0, **options)
     assert seen == [0, 1, 2]
 
 
@@ -524,6 +524,10 @@ def test_arrays_have_no_steps():
         trainer().fit(X, Y, validation_data=batches(), validation_split=0.2, progress=False)
     with pytest.raises(ArgumentError, match="y: missing"):
         trainer().evaluate(X)
+    for given in (lambda epoch: batches(), iter(batches())):
+        for method in (trainer().fit, trainer().evaluate):
+            with pytest.raises(ArgumentError, match="y: can't be given beside batches"):
+                method(given, Y)
     with pytest.raises(ArgumentError, match="sample_weight: is for arrays"):
         trainer().evaluate(batches(), sample_weight=W)
 
