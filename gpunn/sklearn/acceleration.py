@@ -16,6 +16,7 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from multiprocessing import parent_process
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Self
 
@@ -153,7 +154,8 @@ def install(backend: str | None = None) -> Acceleration:
     """Let gpunn train scikit-learn's `MLPClassifier` and `MLPRegressor`, wherever they are used.
 
     Also in other processes, once one of these estimators has been sent there. What gpunn can't
-    train is trained by scikit-learn, and a warning says so, once for each reason.
+    train is trained by scikit-learn, and a warning says so, once for each reason. If this has been
+    called before, it changes the backend alone.
 
     Parameters
     ----------
@@ -255,7 +257,10 @@ def reduced(estimator: Any) -> tuple[Any, ...]:
 
 
 def received(backend: str | None, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Return an estimator that came from a process where gpunn trains."""
-    if not INSTALLED:
+    """Return an estimator that came from a process where gpunn trains.
+
+    One that comes back from a child, where that may still be so, changes nothing here.
+    """
+    if not INSTALLED and parent_process() is not None:
         install(backend)
     return function(*arguments)

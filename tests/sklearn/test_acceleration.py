@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import gpunn.sklearn
 from gpunn.errors import BackendUnavailableError, GpunnWarning
+from gpunn.sklearn import acceleration
 from gpunn.sklearn.acceleration import INSTALLED
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -153,10 +154,12 @@ def test_pickles_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("dumps", [ForkingPickler.dumps, reduction.dumps])
-def test_what_is_sent_to_a_process_trains_by_gpunn_there(dumps):
+def test_what_is_sent_to_a_process_trains_by_gpunn_there(dumps, monkeypatch):
     with gpunn.sklearn.install("numpy"):
         content = bytes(dumps({"a": MLPClassifier(**SMALL).fit(X, Y)}))
-    assert INSTALLED == []
+    pickle.loads(content)
+    assert INSTALLED == []  # in a parent, where it is turned off
+    monkeypatch.setattr(acceleration, "parent_process", lambda: object())
     received = pickle.loads(content)["a"]
     assert [each.backend for each in INSTALLED] == ["numpy"]
     assert received.fit(X, Y).n_iter_ == 4
