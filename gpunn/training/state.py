@@ -222,6 +222,9 @@ class TrainingState:
         if step is None:
             self._pending = dict(state)
             return
+        if self._outdated:
+            self.replace(state, step.model.parameters.trained)
+            return
         sums = "statistics.totals" in state
         if sums:
             step.statistics.set_totals(state["statistics.totals"])
