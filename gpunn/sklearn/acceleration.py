@@ -48,7 +48,7 @@ LEFT_BEHIND = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
 
 INNER = (
     *("_fit_stochastic", "_fit_lbfgs", "_initialize", "_init_coef", "_validate_input"),
-    *("_forward_pass", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
+    *("_forward_pass", "_forward_pass_fast", "_compute_loss_grad", "_loss_grad_lbfgs", "_backprop"),
     *("_update_no_improvement_count", "_score_with_function", "_score", "_predict"),
 )
 """Methods that gpunn does without: a subclass with one of its own is trained by scikit-learn."""
@@ -74,7 +74,7 @@ class Acceleration:
         self.original: Callable[..., Any] = BaseMultilayerPerceptron._fit
         self._said: set[str] = set()
         self._lock = threading.Lock()
-        self._twins: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+        self._twins: dict[int, Any] = {}  # by `id`: a subclass may say what is equal
 
     def __enter__(self) -> Self:
         """Return this."""
@@ -96,9 +96,10 @@ class Acceleration:
         """
         check_trainable(estimator)
         with self._lock:
-            twin = self._twins.get(estimator)
+            twin = self._twins.get(id(estimator))
             if twin is None:
-                twin = self._twins[estimator] = TWINS[kind_of(estimator)]()
+                twin = self._twins[id(estimator)] = TWINS[kind_of(estimator)]()
+                weakref.finalize(estimator, self._twins.pop, id(estimator), None)
         twin.set_params(backend=self.backend, **parameters_of(estimator))
         move(estimator, twin)
         return twin

@@ -1,6 +1,7 @@
 """scikit-learn's own perceptrons, trained by gpunn, are scikit-learn's in everything else."""
 
 import copy
+import gc
 import pickle
 import warnings
 from multiprocessing.reduction import ForkingPickler
@@ -207,6 +208,27 @@ def test_what_gpunn_refuses_is_trained_by_scikit_learn():
         np.testing.assert_array_equal(ours.coefs_[0], theirs.coefs_[0])
         with pytest.raises(ValueError, match="Input X contains NaN"):
             ours.fit(X * np.nan, Y)
+
+
+class Equal(MLPRegressor):
+    """All of them are equal, and have no hash."""
+
+    def __eq__(self, other):
+        return isinstance(other, Equal)
+
+
+def test_estimators_that_are_equal_learn_apart():
+    """And what is kept of one ends with it."""
+    theirs = Equal(**SMALL).partial_fit(X, Y).partial_fit(X, Y)
+    with gpunn.sklearn.install() as acceleration:
+        ours, other = Equal(**SMALL), Equal(**SMALL)
+        ours.partial_fit(X, Y)
+        other.partial_fit(X, -Y)
+        assert_same(ours.partial_fit(X, Y), theirs)
+        assert len(acceleration._twins) == 2
+        del ours, other
+        gc.collect()
+        assert acceleration._twins == {}
 
 
 class Broken(MLPClassifier):
