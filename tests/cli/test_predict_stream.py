@@ -147,13 +147,19 @@ NAMED_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no
 
 
 @NAMED_PIPES
-def test_a_predictor_leaves_pipes_and_devices_what_they_are(tmp_path):
+def test_a_predictor_leaves_pipes_and_links_what_they_are(tmp_path):
     os.mkfifo(tmp_path / "predictions")
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit((tmp_path / "predictions").read_bytes)
         write_file(tmp_path / "predictions", lambda file: file.write(b"prediction\n"))
         assert reading.result() == b"prediction\n"
     assert (tmp_path / "predictions").is_fifo()
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    write_file(tmp_path / "link", lambda file: file.write(b"prediction\n"))
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"prediction\n"
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")

@@ -134,11 +134,12 @@ def main() -> None:
 
 
 def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file, whole or not at all; what is a pipe or a device stays one."""
+    """Write a file, whole or not at all; what is a pipe, a device or a link stays one."""
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
             write(file)
         return
+    path = path.resolve()
     part = path.with_name(f"{path.name}.part")
     try:
         with part.open("wb") as file:
