@@ -147,7 +147,19 @@ ACCESS_ERRORS: dict[int | None, type[FileAccessError]] = {
 
 
 class BackendUnavailableError(GpunnError, RuntimeError):
-    """The requested backend can't be used on this machine; the message names what is missing."""
+    """The requested backend can't be used on this machine; the message names what is missing.
+
+    Parameters
+    ----------
+    message : str
+        What is missing, and what to do.
+    problem : str, optional
+        What is missing alone, by default the message.
+    """
+
+    def __init__(self, message: str, problem: str | None = None) -> None:
+        super().__init__(message)
+        self.problem = problem or message
 
 
 class ConcurrentUseError(GpunnError, RuntimeError):

@@ -231,11 +231,15 @@ def _automatic(options: CudaOptions, threads: int | None) -> Backend:
     try:
         return _cupy(None, options)
     except BackendUnavailableError as error:
-        _say_once(str(error))
+        _say_once(error.problem)
         return _numpy(threads)
 
 
 @functools.cache
 def _say_once(reason: str) -> None:
     if claim("auto"):
-        logger.warning("gpunn: backend 'auto' chose 'numpy': %s", reason)
+        logger.warning(
+            "gpunn: backend 'auto' chose 'numpy': %s. gpunn doctor says how to use a GPU; with "
+            "GPUNN_BACKEND=numpy this is not told",
+            reason,
+        )

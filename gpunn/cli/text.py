@@ -82,7 +82,8 @@ def summary_table(
     seconds = sum(row["seconds"] for row in rows)
     samples = sum(row["seconds"] * row["samples_per_second"] for row in rows)
     speed = f", {samples / seconds:,.0f} samples/s" if seconds else ""
-    return "\n".join([*table, f"{len(rows)} epochs in {seconds:.1f} s{speed}"])
+    epochs = "1 epoch" if len(rows) == 1 else f"{len(rows)} epochs"
+    return "\n".join([*table, f"{epochs} in {seconds:.1f} s{speed}"])
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:

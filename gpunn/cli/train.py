@@ -177,6 +177,8 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
         say(f"\n{table}\n")
     say(_ending(experiment, metrics))
     say(f"\n{listing(folder.path)}")
+    if "Ctrl-C" in history.stopped:
+        say(f"\ngpunn train {folder.path} --resume goes on")
     return history.stopped
 
 

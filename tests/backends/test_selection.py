@@ -181,7 +181,8 @@ def test_auto_falls_back_and_says_so_once(no_device, caplog):
         assert isinstance(get_backend("auto"), NumpyBackend)
         assert isinstance(get_backend(), NumpyBackend)
     assert [record.getMessage() for record in caplog.records] == [
-        "gpunn: backend 'auto' chose 'numpy': no CUDA device"
+        "gpunn: backend 'auto' chose 'numpy': no CUDA device. gpunn doctor says how to use a GPU; "
+        "with GPUNN_BACKEND=numpy this is not told"
     ]
 
 

@@ -84,6 +84,16 @@ def test_the_same_of_each_program(gpunn):
     assert same(bare, "--probabilities", "--no-header", "--decimal", ",")[1] == output
 
 
+def test_probabilities_in_float32_as_json(gpunn):
+    train(gpunn, PEOPLE, "dtype='float32'")
+    rows = b"age;code\n3,5;02\n1;2\n"
+    for status, output, said in outcomes(rows, "--probabilities", "--to", "jsonl"):
+        assert status == 0, said
+        for line in map(json.loads, output.splitlines()):
+            assert line["prediction"] in ("no", "yes")
+            assert line["probability_no"] + line["probability_yes"] == pytest.approx(1)
+
+
 def test_broken_rows(gpunn):
     train(gpunn, PEOPLE)
     given = b"age;code\n1;2\n1;2;3\nold;x\n7;x\n\xe9;x\n8;02\n"

@@ -872,6 +872,7 @@ def test_ctrl_c_keeps_everything(gpunn, digits, tmp_path):
     assert "Traceback" not in stderr
     assert "interrupted by Ctrl-C" in stdout
     assert "run/final.safetensors" in stdout
+    assert stdout.endswith("\ngpunn train run --resume goes on\n")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == FILES
     gpunn("evaluate", "run")
     done = len(history(tmp_path / "run"))

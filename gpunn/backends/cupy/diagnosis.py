@@ -128,9 +128,8 @@ def _unavailable(name: str, found: list[Finding]) -> BackendUnavailableError:
     """Return the error for the last finding; earlier problems may be its cause, and are named."""
     last = found[-1]
     suspects = "".join(f" ({finding.problem})" for finding in found[:-1] if not finding.ok)
-    return BackendUnavailableError(
-        f"backend '{name}': {last.problem}{suspects}. To fix it: {last.fix}"
-    )
+    problem = f"{last.problem}{suspects}"
+    return BackendUnavailableError(f"backend '{name}': {problem}. To fix it: {last.fix}", problem)
 
 
 def _cupy() -> Any:

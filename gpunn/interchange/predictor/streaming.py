@@ -368,7 +368,7 @@ def predictions_text(
     if form == "jsonl":
         for values, more in rows:
             cells = [*(shortened(value, digits) for value in values)]
-            cells += [shortened(p, 9) for p in more]
+            cells += [shortened(float(p), 9) for p in more]  # NumPy's float32 is none of JSON's
             text.write(json.dumps(dict(zip(names, cells, strict=True)), ensure_ascii=False) + "\n")
         return text.getvalue()
     csv.writer(text, lineterminator="\n").writerows(
