@@ -71,7 +71,7 @@ class BatchStream:
     batch_size : int or None
         Rows of a batch at most, None without a limit.
     ahead : int
-        How many batches are made ahead.
+        Of how many updates the batches are made ahead.
     argument : str
         What messages call it.
 

@@ -29,7 +29,7 @@ class Sources:
     epoch : callable
         Returns the number of the present epoch, from 0.
     prefetch : int
-        How many batches are made ahead.
+        Of how many updates the batches are made ahead.
     """
 
     builder: DatasetBuilder

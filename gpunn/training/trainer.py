@@ -323,7 +323,7 @@ class Trainer:
         steps_per_epoch : int or None
             How many of the batches that are given make an epoch; by default all, if X has a length.
         prefetch : int
-            How many batches a thread makes ahead; 0 is none, without a thread.
+            Of how many updates a thread makes the batches ahead; 0 is none, without a thread.
         augment : callable or None
             A function of (X, y, random) that changes the rows of each update before it, on the
             device: X in the network's dtype, y, and random numbers that depend on seed, epoch and
