@@ -42,6 +42,11 @@ NAMELESS = re.compile(r"Unnamed: \d+")
 DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
 COMMA_LIKE = re.compile(r"[-+]?\d+,\d+")
 
+# A group of three digits and a decimal mark: telephone numbers, which are groups alone, are none.
+BETWEEN = "'\u2019 \u00a0\u202f"  # apostrophes and spaces
+GROUPED = re.compile(rf"[-+]?\d{{1,3}}(?:(?:[,{BETWEEN}]\d{{3}})+\.|(?:[.{BETWEEN}]\d{{3}})+,)\d+")
+GROUPED_OR_NOT = re.compile(rf"[-+]?\d{{1,3}}(?:[,.{BETWEEN}]?\d{{3}})*(?:[.,]\d+)?")
+
 
 @dataclass(frozen=True, eq=False)
 class Learned:
@@ -347,6 +352,11 @@ def remarks_on_categories(
         if named and all(pattern.fullmatch(texts[place] or "") for place in named):
             remarks.append(remark.format(texts[named[0]]))
             is_other = True
+    spelled = [texts[place] or "" for place in named]
+    grouped = next(filter(GROUPED.fullmatch, spelled), None)
+    if grouped and all(map(GROUPED_OR_NOT.fullmatch, spelled)):
+        remarks.append(f"numbers with thousands separators, such as {grouped!r}: remove the separators")
+        is_other = True
     return remarks, is_other
 
 

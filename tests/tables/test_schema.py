@@ -371,6 +371,26 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
             False,
             "numbers with decimal commas, such as '1,5': read them with decimal=','",
         ),
+        *(
+            (
+                [f"-7{mark}5", spelled, f"300{mark}25", None],
+                False,
+                f"numbers with thousands separators, such as {spelled!r}: remove the separators",
+            )
+            for mark, spelled in ((",", "-1.234,50"), (",", "1 234 567,8"), (",", "1'234,5"))
+        ),
+        (
+            [*(f"{number},{number:03}.50" for number in range(20, 40)), "7.25"],
+            False,
+            "21 categories in 21 rows: if it is an identifier, drop it; numbers and text: 1 of 21 "
+            "values are numbers, but not '20,020.50' (row 0); numbers with thousands separators, "
+            "such as '20,020.50': remove the separators",
+        ),
+        (
+            [f"555 {number} {number}" for number in range(200, 230)],
+            True,
+            "dropped: every row has another text, as an identifier has",
+        ),
         (
             ["1.2.2026", "31.12.2026"],
             False,
