@@ -355,7 +355,9 @@ def remarks_on_categories(
     spelled = [texts[place] or "" for place in named]
     grouped = next(filter(GROUPED.fullmatch, spelled), None)
     if grouped and all(map(GROUPED_OR_NOT.fullmatch, spelled)):
-        remarks.append(f"numbers with thousands separators, such as {grouped!r}: remove the separators")
+        remarks.append(
+            f"numbers with thousands separators, such as {grouped!r}: remove the separators"
+        )
         is_other = True
     return remarks, is_other
 
