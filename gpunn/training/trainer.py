@@ -230,9 +230,10 @@ class Trainer:
         last = self.history.rows[-1] if self.history.rows else {}
         measured = {name: x for name, x in last.items() if name not in BESIDE}
         schedule, count = self.optimizer.schedule, self.model.parameters.count
+        layers = f"{len(self.model.layers)} layer{'s' if len(self.model.layers) != 1 else ''}"
         rate = f"{schedule.rate:g}" if isinstance(schedule, Constant) else schedule.name
         facts = {
-            "network": f"{len(self.model.layers)} layers, {count:,} parameters",
+            "network": f"{layers}, {count:,} parameters",
             "loss": self.loss.name,
             "optimizer": f"{self.optimizer.name}, learning rate {rate}",
             "metrics": ", ".join(metric.name for metric in self.metrics),

@@ -1431,6 +1431,7 @@ def test_display():
     for cell in (
         "(64,) -&gt; (10,)",
         "adam, learning rate 0.001",
+        "1 layer, 650 parameters",
         "1 epoch, 2 updates",
         "&lt;b&gt;",
     ):
