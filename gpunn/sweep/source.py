@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gpunn.config import Config, Sweep, load_config
@@ -51,6 +53,7 @@ class Source:
     settings: tuple[str, ...] = ()
     backend: str | None = None
     allow_imports: bool = False
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def read(self) -> tuple[Config, Sweep]:
         """Return the configuration and its table `[sweep]`.
@@ -118,4 +121,22 @@ class Source:
         """
         config = self.config(settings)
         ops = config.get_backend(self.backend, neighbours())
-        return build(config, ops, allow_imports=self.allow_imports)
+        with said_once(self._said):  # of the same data the same in every trial
+            return build(config, ops, allow_imports=self.allow_imports)
+
+
+@contextmanager
+def said_once(said: set[str]) -> Iterator[None]:
+    """Log no message that is in this set, to which each message is added."""
+
+    def is_new(record: logging.LogRecord) -> bool:
+        before = len(said)
+        said.add(record.getMessage())
+        return len(said) > before
+
+    logger = logging.getLogger("gpunn")
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)

@@ -91,3 +91,19 @@ def test_a_configuration_without_a_sweep(config):
     config.write_text(text[: text.index("[sweep]")])
     with pytest.raises(ConfigError, match=r"digits\.toml: sweep: this table is needed"):
         checked(config)
+
+
+def test_what_is_wrong_with_the_data_is_said_once(config, tmp_path, caplog):
+    (tmp_path / "rows.csv").write_text("same,x,y\n" + "1,2,a\n1,3,b\n" * 20)
+    text = config.read_text()
+    data = (
+        '[data]\ndataset = "table"\npath = "rows.csv"\ntarget = "y"\nvalidation_fraction = 0.2\n\n'
+    )
+    layers = text[text.index("[model]") :].replace('{ name = "rescaling", scale = 0.0625 },', "")
+    config.write_text(
+        'backend = "numpy"\n\n'
+        + data
+        + layers.replace("layers.1", "layers.0").replace("units = 10", "units = 2")
+    )
+    checked(config)
+    assert len([text for text in caplog.messages if "dropped: the same in every row" in text]) == 1
