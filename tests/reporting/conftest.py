@@ -133,6 +133,14 @@ def numbers_run(train: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def long_named_run(train: Callable[..., Path]) -> Path:
+    """The name of the metric that tells the best epoch is longer than its box is wide."""
+    metric = "root_mean_squared_error"
+    settings = [f"training.metrics=['{metric}']", f"training.monitor=val_{metric}"]
+    return train(NUMBERS, "long", "data.validation_fraction=0.2", *settings)
+
+
+@pytest.fixture(scope="session")
 def mnist_run(train: Callable[..., Path]) -> Path:
     if not os.environ.get("GPUNN_DATA"):
         pytest.skip("GPUNN_DATA does not say where MNIST is")

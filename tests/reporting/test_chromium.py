@@ -98,6 +98,19 @@ def test_that_of_mnist_opens(browser, mnist_run, tmp_path):
     assert "10,000" in text
 
 
+def test_names_stay_within_their_boxes(browser, long_named_run, tmp_path):
+    path = tmp_path / "long.html"
+    write_report([long_named_run], path, "numpy")
+    browser.open(path, width=1280, height=900)
+    script = """
+    [...document.querySelectorAll('.tile')].map(
+      tile => [tile.innerText.includes('val_root'), tile.scrollWidth > tile.clientWidth]
+    )
+    """
+    named, too_wide = zip(*browser.evaluate(script), strict=True)
+    assert (any(named), any(too_wide)) == (True, False)
+
+
 def test_text_stands_out(browser, report):
     """Contrast of text with its card, by WCAG 2.2, success criterion 1.4.3: at least 4.5."""
     script = """
