@@ -136,8 +136,10 @@ def places_of(layout: dict[str, Any], names: list[str] | None, width: int) -> li
         if width == len(positions):
             return list(range(width))
         if layout["width"] not in (None, width) or not positions or max(positions) >= width:
-            counts = sorted({len(positions), layout["width"] or len(positions)})
-            raise ValueError(f"expected {' or '.join(map(str, counts))} columns; got {width}")
+            expected, every = f"{len(positions)} columns", layout["width"] or len(positions)
+            if every > len(positions):
+                expected += f", those that the network uses, or {every}, all of the training data"
+            raise ValueError(f"expected {expected}; got {width}")
         return list(positions)
     missing = [name for name in wanted if name not in names]
     if missing:

@@ -141,12 +141,15 @@ def test_columns_are_found(text, given, rows):
     assert (stream.rows, stream.error) == (rows, "")
 
 
+COUNTS = "2 columns, those that the network uses, or 3, all of the training data"
+
+
 @pytest.mark.parametrize(
     ("text", "given", "problem"),
     [
         ("x,Y,z\n1,2,3\n", {}, "line 1: the column 'y' (the nearest is 'Y') is missing; there are"),
         ("x,y,x\n1,2,3\n", {}, "line 1: two columns are called 'x'; rename one of them"),
-        ("1,2,3,4\n", {"names": None}, "line 1: expected 2 or 3 columns; got 4"),
+        ("1,2,3,4\n", {"names": None}, f"line 1: expected {COUNTS}; got 4"),
         ("1,2\n", {}, "line 1: the column 'x' is missing; there are 0, 1"),
         (b"x,y\xe9\n", {}, "line 1: expected text in UTF-8; got the byte 0xe9; save it as UTF-8"),
         (b"\xff\xfex\0,\0", {}, "line 1: expected text in UTF-8; got the byte 0xff"),
@@ -220,7 +223,7 @@ def test_json_lines(line, cells):
     [
         ('{"x": 1, "Y": 2}', "line 2: the column 'y' (the nearest is 'Y') is missing; there are"),
         ('{"x": [1], "y": 2}', "line 2, column 'x': expected a number, text, true, false or null"),
-        ("[1]", "line 2: expected 2 or 3 columns; got 1"),
+        ("[1]", f"line 2: expected {COUNTS}; got 1"),
         ("3", "line 2: expected an object or an array; got 3"),
         ("{", "line 2: Expecting property name"),
         ("[" * 100_000, "line 2: "),
