@@ -139,8 +139,9 @@ def assert_falls_back(found, *parts):
     (said,) = found["said"]
     (problem, *_) = [each for each in found["report"]["cuda"] if each["problem"]]
     assert problem["fix"]
-    for text in (found["cupy"], found["cupy:1"], found["train"], said):
+    for text in (found["cupy"], found["cupy:1"], found["train"]):
         assert ". To fix it: " in text
+    assert ". gpunn doctor says how to use a GPU; " in said
     texts = [said, found["cupy"], found["cupy:1"], found["train"], found["doctor"]]
     for text in [*texts, problem["problem"]]:
         assert [part for part in parts if part not in text] == [], text
