@@ -78,10 +78,10 @@ elif [[ -n $obstacle ]]; then
   printf '\n== tiers 3, 4 and 5 skipped: %s\n' "$obstacle"
 else
   # A device holds for a whole process, so there are two, side by side; what the one without says is printed last. The
-  # other one ends earlier, and goes on with a folder. Each leads a process group (set -m), so that what it started
+  # other one ends earlier, and goes on with some of the former's. Each leads a process group (set -m), so that what it started
   # ends with it if this script is interrupted.
   later=()
-  ((given)) || later=(tests/kernels)
+  ((given)) || later=(tests/kernels tests/docs/test_{site,learning}.py)
   log=$(mktemp)
   set -m
   trap 'for group in $(jobs -p); do kill -- "-$group" 2>/dev/null || true; done; rm -f -- "$log"' EXIT
