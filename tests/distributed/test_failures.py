@@ -20,6 +20,8 @@ TIMEOUT = 3
 
 WAITS = f"has waited {TIMEOUT} s for the other ranks"
 STOPPED = "Training was {} after update 51"
+ABORTED = {1, 1 | signal.SIGKILL}
+"""MPICH's launcher joins the statuses by "or", and may count the rank that it kills."""
 
 CASES = {
     "error in a step": (1, "raise", "step", 1, "ValueError: there is trouble"),
@@ -27,10 +29,10 @@ CASES = {
     "error at the start": (1, "raise", "start", 1, "ValueError: there is trouble"),
     "exit in a step": (0, "exit", "step", 1, "SystemExit: 3"),
     "exit in a callback": (0, "exit", "callback", None, "SystemExit: 3"),
-    "exit at the start": (1, "exit", "start", 1, f"rank 0 {WAITS}"),
+    "exit at the start": (1, "exit", "start", ABORTED, f"rank 0 {WAITS}"),
     "SIGKILL": (1, "SIGKILL", "step", None, None),
-    "SIGSTOP in a step": (0, "SIGSTOP", "step", 1, f"rank 1 {WAITS}"),
-    "SIGSTOP between": (0, "SIGSTOP", "callback", 1, f"rank 1 {WAITS}"),
+    "SIGSTOP in a step": (0, "SIGSTOP", "step", ABORTED, f"rank 1 {WAITS}"),
+    "SIGSTOP between": (0, "SIGSTOP", "callback", ABORTED, f"rank 1 {WAITS}"),
     "SIGTERM": (1, "SIGTERM", "step", 143, STOPPED.format("ended by SIGTERM")),
     "SIGINT": (1, "SIGINT", "step", 0, STOPPED.format("interrupted by Ctrl-C")),
     "other data": (1, "data", "-", 1, "DistributedError: data: rank 1 has"),
@@ -47,7 +49,7 @@ def test_all_ranks_end(case, tmp_path):
     if expected is None:
         assert status != 0
     else:
-        assert status == expected, output
+        assert status in (expected if isinstance(expected, set) else {expected}), output
     if message is not None:
         assert output.count(message) == 1, output
     if what in ("SIGTERM", "SIGINT"):
