@@ -24,10 +24,10 @@ ABORTED = {1, 1 | signal.SIGKILL}
 """MPICH's launcher joins the statuses by "or", and may count the rank that it kills."""
 
 CASES = {
-    "error in a step": (1, "raise", "step", 1, "ValueError: there is trouble"),
-    "error in a callback": (0, "raise", "callback", 1, "ValueError: there is trouble"),
-    "error at the start": (1, "raise", "start", 1, "ValueError: there is trouble"),
-    "exit in a step": (0, "exit", "step", 1, "SystemExit: 3"),
+    "error in a step": (1, "raise", "step", ABORTED, "ValueError: there is trouble"),
+    "error in a callback": (0, "raise", "callback", ABORTED, "ValueError: there is trouble"),
+    "error at the start": (1, "raise", "start", ABORTED, "ValueError: there is trouble"),
+    "exit in a step": (0, "exit", "step", ABORTED, "SystemExit: 3"),
     "exit in a callback": (0, "exit", "callback", None, "SystemExit: 3"),
     "exit at the start": (1, "exit", "start", ABORTED, f"rank 0 {WAITS}"),
     "SIGKILL": (1, "SIGKILL", "step", None, None),
@@ -35,8 +35,8 @@ CASES = {
     "SIGSTOP between": (0, "SIGSTOP", "callback", ABORTED, f"rank 1 {WAITS}"),
     "SIGTERM": (1, "SIGTERM", "step", 143, STOPPED.format("ended by SIGTERM")),
     "SIGINT": (1, "SIGINT", "step", 0, STOPPED.format("interrupted by Ctrl-C")),
-    "other data": (1, "data", "-", 1, "DistributedError: data: rank 1 has"),
-    "another seed": (1, "seed", "-", 1, "DistributedError: network: rank 1 has"),
+    "other data": (1, "data", "-", ABORTED, "DistributedError: data: rank 1 has"),
+    "another seed": (1, "seed", "-", ABORTED, "DistributedError: network: rank 1 has"),
 }
 
 
