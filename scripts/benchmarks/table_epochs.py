@@ -45,10 +45,16 @@ def pytabkit(variant: str) -> Fit:
 
     def fit(parts: Parts, classes: bool, epochs: int) -> Any:
         import pytabkit
+        import torch
 
         name = f"RealMLP_{variant}_{'Classifier' if classes else 'Regressor'}"
         model = getattr(pytabkit, name)(
-            n_epochs=epochs, random_state=0, device="cpu", n_cv=1, verbosity=0
+            n_epochs=epochs,
+            random_state=0,
+            device="cpu",
+            n_cv=1,
+            n_threads=torch.get_num_threads(),
+            verbosity=0,
         )
         X, y = parts.train
         medians = X.select_dtypes("number").median()

@@ -158,11 +158,14 @@ def sklearn_mlp(parts: Parts, classes: bool, seed: int) -> Predict:
 def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
     """RealMLP-TD of pytabkit; it takes no gaps among numbers, so they get the median."""
     import pytabkit
+    import torch
 
     X, y = parts.train
     medians = X.select_dtypes("number").median()
     kind = pytabkit.RealMLP_TD_Classifier if classes else pytabkit.RealMLP_TD_Regressor
-    model = kind(random_state=seed, device="cpu", n_cv=1, verbosity=0)
+    # It sets PyTorch's threads to those of the processor, unless they are given.
+    threads = torch.get_num_threads()
+    model = kind(random_state=seed, device="cpu", n_cv=1, n_threads=threads, verbosity=0)
     X_val, y_val = parts.validation
     model.fit(X.fillna(medians), y, X_val.fillna(medians), y_val)
     return predictions_of(model, classes, lambda frame: frame.fillna(medians))

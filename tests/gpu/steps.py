@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,11 @@ class Steps:
     `before` has the kernels of a step, and the bytes that they moved, as counted in the same way at
     an earlier commit: for `STEPS` at d6531cf, when rows and targets were gathered, a batch and an
     update counted, and losses and scores summed up by kernels of their own; for `REALISTIC` at
-    f660854, when some metrics and standardization had none.
+    f660854, when some metrics and standardization had none. None is where there was nothing.
     """
 
     name: str
-    before: tuple[int, int]
+    before: tuple[int, int] | None
     network: Callable[[], list[Layer]]
     optimizer: Callable[[], optimizers.Optimizer] = optimizers.Adam
     loss: Any = "softmax_cross_entropy"
@@ -57,6 +58,7 @@ class Steps:
     targets: Callable[[int], np.ndarray] = labels
     options: dict[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
+    columns: int = 64
 
 
 def perceptron() -> list[Layer]:
@@ -195,6 +197,35 @@ REALISTIC = [
 """What people train, in small: how many kernels a step has doesn't depend on sizes."""
 
 
+def tabular(
+    name: str, make: Callable[..., gpunn.tabular.Recipe], scaling: str, **sizes: Any
+) -> Steps:
+    """Return steps of a network for tables of 20 numbers, with one number to predict."""
+    columns, rows = 20, 100
+    table = {f"x{column}": values for column, values in enumerate(numbers(rows, columns).T)}
+    schema = gpunn.tables.Schema.fit(table, scaling=scaling)
+    recipe = partial(make, schema, schema.encode(table), 1, "regression", **sizes)
+    return Steps(
+        *(name, None, lambda: [*recipe().layers], lambda: recipe().optimizer),
+        loss=recipe().loss,
+        metrics=[recipe().metric],
+        targets=numbers,
+        columns=columns,
+    )
+
+
+TABULAR = [
+    tabular("RealMLP", gpunn.tabular.realmlp, "robust", hidden_layer_sizes=(32, 32, 32)),
+    tabular(
+        *("TabM, 8 members", gpunn.tabular.tabm, "quantile"),
+        members=8,
+        bins=8,
+        embedding_size=4,
+        hidden_layer_sizes=(32, 32, 32),
+    ),
+]
+
+
 @dataclass
 class Counted:
     """What one step did, in the steady state, of as many at a time as a launch may have.
@@ -267,9 +298,9 @@ def last_epoch(steps: Steps, updates: int, dtype: str, graph: bool) -> Counter[s
 
     rows = BATCH * updates * steps.accumulation
     random = np.random.default_rng(0)
-    X = random.integers(0, 256, (rows, 64)).astype("u1" if steps.pixels else dtype)
+    X = random.integers(0, 256, (rows, steps.columns)).astype("u1" if steps.pixels else dtype)
     backend = CupyBackend(1, graph=graph)
-    model = gpunn.Sequential(steps.network(), 64, backend, seed=0, dtype=dtype)
+    model = gpunn.Sequential(steps.network(), steps.columns, backend, seed=0, dtype=dtype)
     trainer = gpunn.Trainer(
         model,
         steps.loss,
@@ -308,29 +339,30 @@ def count(steps: Steps, dtype: str = "float32", graph: bool = True) -> Counted:
     )
 
 
-HEAD = (
-    *("training", "kernels", "before", "kB by kernels", "before", "products"),
-    *("launches, recorded", "launches, one by one", "before"),
-)
+HEAD = ("training", "kernels", "kB by kernels", "products", "launches, recorded", "one by one")
 
-TABLES = {"steps": STEPS, "realistic steps": REALISTIC}
+TABLES = {"steps": STEPS, "realistic steps": REALISTIC, "tabular steps": TABULAR}
 """What docs/explanation/gpu.md has tables of, by the names in the comments around them."""
 
 
 def table(trainings: Sequence[Steps]) -> str:
-    """Return a table of docs/explanation/gpu.md, in a process whose kernels `traffic` watches."""
+    """Return a table of docs/explanation/gpu.md, in a process whose kernels `traffic` watches.
+
+    What it was before, if anything is known of that, is in brackets.
+    """
     lines = [f"| {' | '.join(HEAD)} |", f"|---|{'---:|' * (len(HEAD) - 1)}"]
     for steps in trainings:
         recorded, eager = (count(steps, steps.dtype, graph) for graph in (True, False))
         assert recorded.names == eager.names, (recorded.names, eager.names)
         assert recorded.products == eager.products
         assert recorded.bytes == eager.bytes > 0
-        kernels, moved = steps.before
-        cells = (
-            *(eager.kernels, kernels, eager.bytes / 1e3, moved / 1e3, eager.products),
-            *(recorded.launches, eager.launches, kernels + eager.products),
-        )
-        lines.append(f"| {steps.name} | {' | '.join(f'{cell:.4g}' for cell in cells)} |")
+        cells = [f"{cell:.4g}" for cell in (eager.kernels, eager.bytes / 1e3, eager.products)]
+        cells += [f"{cell:.4g}" for cell in (recorded.launches, eager.launches)]
+        if steps.before is not None:
+            kernels, moved = steps.before
+            for place, cell in ((0, kernels), (1, moved / 1e3), (4, kernels + eager.products)):
+                cells[place] += f" ({cell:.4g})"
+        lines.append(f"| {steps.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
