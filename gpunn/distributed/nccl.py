@@ -1,4 +1,4 @@
-"""NVIDIA's NCCL between processes with a CUDA device each, by CuPy's `cupy.cuda.nccl`."""
+"""NCCL between processes with a CUDA device each: when it begins, and how it ends."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import atexit
 import faulthandler
 import logging
 import os
-import platform
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
@@ -16,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from gpunn.backends import Backend
+from gpunn.backends.cupy.nccl import Calls, library, place_of
 from gpunn.distributed.communicator import Communicator, Gather, Parcel
 from gpunn.errors import DistributedError, MissingPackageError
 from gpunn.typing import Array
@@ -173,108 +172,6 @@ class NCCLCommunicator(Communicator):
             raise DistributedError("communicator: NCCL's communicator was closed or aborted")
         calls: Calls = self._calls
         return calls
-
-
-class Calls:
-    """The collective calls of a communicator of NCCL's, on the current stream."""
-
-    def __init__(self, nccl: Any, communicator: Any, size: int) -> None:
-        self._nccl, self.communicator, self._size = nccl, communicator, size
-        self._types = {
-            "float32": nccl.NCCL_FLOAT32,
-            "float64": nccl.NCCL_FLOAT64,
-            "int64": nccl.NCCL_INT64,
-        }
-
-    def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to what rank r has as blocks[this rank]; both of shape (size, length)."""
-        given, taken = self._pointer(blocks), self._pointer(out)
-        count, kind, stream = blocks.size // self._size, self._type(blocks, out), stream_now()
-        stride = count * blocks.itemsize
-        self._nccl.groupStart()
-        try:  # as one call: a rank can't send before the other one receives
-            for rank in range(self._size):
-                offset = rank * stride
-                self.communicator.send(given + offset, count, kind, rank, stream)
-                self.communicator.recv(taken + offset, count, kind, rank, stream)
-        finally:
-            self._nccl.groupEnd()
-
-    def all_gather(self, block: Array, out: Array) -> None:
-        """Set out[r] to the block of rank r; `block` may be out[this rank]."""
-        given, taken = self._pointer(block), self._pointer(out)
-        kind = self._type(block, out)
-        self.communicator.allGather(given, taken, block.size, kind, stream_now())
-
-    def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:
-        """Send arrays to ranks, and set others to what ranks send, all at once."""
-        stream = stream_now()
-        of_sends = [self._pointer(array) for array, _ in sends]
-        of_receives = [self._pointer(array) for array, _ in receives]
-        self._nccl.groupStart()
-        try:
-            for (array, peer), pointer in zip(sends, of_sends, strict=True):
-                kind = self._type(array, array)
-                self.communicator.send(pointer, array.size, kind, peer, stream)
-            for (array, peer), pointer in zip(receives, of_receives, strict=True):
-                kind = self._type(array, array)
-                self.communicator.recv(pointer, array.size, kind, peer, stream)
-        finally:
-            self._nccl.groupEnd()
-
-    def _type(self, given: Array, out: Array) -> int:
-        name = str(given.dtype)
-        if name not in self._types or out.dtype != given.dtype:
-            raise DistributedError(
-                f"NCCL: expected two arrays of one type, of {', '.join(self._types)}; got {name} "
-                f"and {out.dtype}"
-            )
-        found: int = self._types[name]
-        return found
-
-    def _pointer(self, array: Array) -> int:
-        if not array.flags.c_contiguous:
-            raise DistributedError("NCCL: expected arrays without gaps between their elements")
-        address: int = array.data.ptr
-        return address
-
-
-def stream_now() -> int:
-    """Return the address of the stream that work goes to."""
-    import cupy
-
-    address: int = cupy.cuda.get_current_stream().ptr
-    return address
-
-
-def library() -> Any:
-    """Return CuPy's module of NCCL.
-
-    Raises
-    ------
-    MissingPackageError
-        If the library can't be opened.
-    """
-    import cupy
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of CuPy, that the library is missing
-        from cupy.cuda import nccl
-    if not nccl.available:
-        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-        raise MissingPackageError(
-            "communicator: NCCL's library libnccl.so.2 can't be opened, by which processes with a "
-            f"CUDA device each exchange gradients. Install it: pip install nvidia-nccl-cu{major}"
-        )
-    return nccl
-
-
-def place_of(backend: Backend) -> tuple[str, str]:
-    """Return the machine, and which device of it this is."""
-    import cupy
-
-    address: str = cupy.cuda.runtime.deviceGetPCIBusId(backend.device.id)
-    return platform.node(), address
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from worlds import CASES, decaying, deep, history, trained, values
 
 from gpunn.backends import get_backend
 from gpunn.backends.cupy import branches, capture
+from gpunn.backends.cupy.nccl import Calls, stream_now
 from gpunn.distributed import communicator
-from gpunn.distributed.nccl import Calls, stream_now
 from gpunn.layers import Dense
 from gpunn.layers.base import Layer
 from gpunn.training import early_gradients

@@ -252,7 +252,7 @@ BUGS = (
         f"{CUPY}/capture.py", (NCCL, "-k", "no_rank_has_a_graph"),
         "found = self._collectives[0].gather(refusal, what)", "found = [refusal]"),
     Bug("several devices: all-to-all sends each rank the same", 5,
-        "gpunn/distributed/nccl.py", (NCCL, "-k", "what_one_process_trains and 2-plain"),
+        f"{CUPY}/nccl.py", (NCCL, "-k", "what_one_process_trains and 2-plain"),
         "self.communicator.send(given + offset,", "self.communicator.send(given,"),
     Bug("several devices: a race: the update does not wait for the sums of gradients", 5,
         f"{CUPY}/branches.py", (NCCL, "-k", "while_others_are_computed"),
