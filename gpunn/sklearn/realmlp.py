@@ -142,6 +142,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         That metric on the validation rows at the best epoch.
     best_epoch_, n_iter_ : int
         The epoch whose parameters were kept, and how many there were.
+    backend_, device_ : str
+        Backend and device of the training.
     n_features_in_ : int
         Columns of `X`.
     feature_names_in_ : ndarray of str
@@ -227,6 +229,8 @@ class RealMLPRegressor(TabularRegressor, RealMLPEstimator):
         What was learned, and how that went.
     metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
         What told the best epoch, and which it was.
+    backend_, device_ : as of `RealMLPClassifier`
+        Where it was trained.
     n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
         The columns of `X`.
 

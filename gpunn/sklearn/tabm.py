@@ -149,6 +149,8 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         What was learned, and how that went.
     metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
         What told the best epoch, and which it was.
+    backend_, device_ : as of `RealMLPClassifier`
+        Where it was trained.
     n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
         The columns of `X`.
 
@@ -240,6 +242,8 @@ class TabMRegressor(TabularRegressor, TabMEstimator):
         What was learned, and how that went.
     metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`
         What told the best epoch, and which it was.
+    backend_, device_ : as of `RealMLPClassifier`
+        Where it was trained.
     n_features_in_, feature_names_in_ : as of `RealMLPClassifier`
         The columns of `X`.
 

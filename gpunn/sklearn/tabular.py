@@ -21,6 +21,7 @@ from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.sklearn import parameters
+from gpunn.sklearn.base import device_of
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
     NONE,
@@ -299,6 +300,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.network_, self.schema_, self.history_ = network, schema, trainer.history
         self.metric_, self.validation_score_ = recipe.metric, float(stopping.best)
         self.best_epoch_, self.n_iter_ = int(stopping.best_epoch), int(trainer.epoch)
+        self.backend_, self.device_ = network.backend.name, device_of(network.backend)
 
     # ------------------------------------------------------------------------------- predicting
 
@@ -354,7 +356,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
-        """Return the estimator that `save` wrote to a file, fitted, but for `history_`.
+        """Return the estimator that `save` wrote to a file, fitted.
+
+        It has no `history_`, `backend_` and `device_`: these are of a training.
 
         Parameters
         ----------

@@ -38,7 +38,8 @@ CASES = {
 def test_training_is_the_same_on_every_backend(backend, case):
     kind, y, options = CASES[case]
     here, there = (kind(backend=each, **options).fit(X, y) for each in (backend, "numpy"))
-    assert here.network_.backend.name == backend.name
+    assert here.network_.backend.name == here.backend_ == backend.name
+    assert here.device_ == backend.describe()["device"]
     assert here.validation_score_ == pytest.approx(there.validation_score_, rel=1e-3, abs=0.1)
     values, expected = (each.network_.parameters.to_host() for each in (here, there))
     if here.best_epoch_ == there.best_epoch_:
