@@ -178,7 +178,7 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
             "updates": progress.updates,
             "recoveries": progress.recoveries,
             "first_epoch": progress.first_epoch,
-            "stopped": progress.stop_reason,
+            "stopped": "" if progress.interrupted else progress.stop_reason,
             "position": position,
             "optimizer": trainer.optimizer.name,
             "schedule_state": trainer.optimizer.schedule.state(),

@@ -159,7 +159,7 @@ class TrainingLoop:
         """End training because of Ctrl-C or SIGTERM."""
         progress, interruption = self.progress, self.session.interruption
         self.session.call(lambda callback: callback.on_interruption(self.trainer))
-        progress.stop_reason = interruption.reason
+        progress.stop_reason, progress.interrupted = interruption.reason, True
         if not self.ranks.first:
             return
         LOG.warning(

@@ -189,6 +189,7 @@ class TrainingSession:
             except BaseException as error:
                 self.ranks.agreement.fail(error)
                 progress.stop_reason = f"{type(error).__name__}: {error}"
+                progress.interrupted = True
                 progress.cursor = None
                 raise
             finally:
@@ -304,6 +305,7 @@ class TrainingSession:
             states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
         trainer.resumed = states is not None
         trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
+        progress.interrupted = False
         trainer.history.larger_is_better = trainer.larger_is_better
         if states is None:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""

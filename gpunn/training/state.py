@@ -38,7 +38,14 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """How far training has come; the attributes are described in `Trainer`."""
+    """How far training has come; other attributes are described in `Trainer`.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether `stop_reason` is a signal or an error. A training that is resumed goes on then; one
+        that ended because it was decided so, as by early stopping, does not.
+    """
 
     epoch: int = 0
     updates: int = 0
@@ -46,6 +53,7 @@ class Progress:
     cursor: EpochCursor | None = None
     recoveries: int = 0
     stop_reason: str = ""
+    interrupted: bool = False
 
     def copy(self) -> Progress:
         """Return a copy that stays as it is when training goes on."""

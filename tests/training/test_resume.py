@@ -411,8 +411,11 @@ def test_ctrl_c_writes_a_checkpoint(at, tmp_path):
     history = fit(this, callbacks=[Signal(signal.SIGINT, at), writing])
     assert history.stopped == "interrupted by Ctrl-C"
     assert this.updates == at
-    fit(resumed, resume_from=path)
-    assert_same(whole, resumed)
+    later, from_later = tmp_path / "later.safetensors", trainer()
+    this.save_checkpoint(later)  # when `stop_reason` says so already
+    for each, source in ((resumed, path), (from_later, later)):
+        fit(each, resume_from=source)
+        assert_same(whole, each)
     # The same trainer can go on, too: a further call ends the epoch that was cut short.
     fit(this, epochs=3 - this.epoch)
     assert_same(whole, this)
