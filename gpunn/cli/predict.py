@@ -101,9 +101,12 @@ def predict(
     from gpunn.interchange.predictor.description import layout_of
 
     path = only_one(input_path, named_input, "INPUT", "--input")
-    if path is None and sys.stdin.isatty():
+    if (path is None and (sys.stdin is None or sys.stdin.isatty())) or (
+        sys.stdin is None and str(path) == "-"
+    ):
+        closed = ", which is closed here" if sys.stdin is None else ""
         raise click.UsageError(
-            "INPUT: a file with rows to predict from is needed, or - for standard input"
+            f"INPUT: a file with rows to predict from is needed, or - for standard input{closed}"
         )
     if output_path is not None and output_path.suffix not in (".npy", ".csv", ".jsonl"):
         raise click.UsageError(

@@ -84,6 +84,22 @@ def test_the_same_of_each_program(gpunn):
     assert same(bare, "--probabilities", "--no-header", "--decimal", ",")[1] == output
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX closes its standard input")
+def test_a_closed_standard_input_is_told_of(gpunn):
+    train(gpunn, PEOPLE)
+    command = "-c 'from gpunn.cli import main; main()' predict run -"
+    for arguments, said in (
+        (command, "or - for standard input, which is closed here"),
+        ("pure.py", "standard input is closed; name a file with rows"),
+    ):
+        ran = subprocess.run(
+            f"{sys.executable} {arguments} <&-", shell=True, capture_output=True, text=True
+        )
+        assert ran.returncode == 2
+        assert said in " ".join(ran.stderr.replace("│", "").split())
+        assert "Traceback" not in ran.stderr
+
+
 def test_probabilities_in_float32_as_json(gpunn):
     train(gpunn, PEOPLE, "dtype='float32'")
     rows = b"age;code\n3,5;02\n1;2\n"

@@ -106,6 +106,8 @@ def main() -> None:
         len(options.delimiter) != 1 or options.delimiter in '\r\n"'
     ):
         parser.error("--delimiter: expected one character other than a quote or line end")
+    if options.input == "-" and sys.stdin is None:
+        parser.error("standard input is closed; name a file with rows")
     title = "standard input" if options.input == "-" else options.input
 
     def tell(text: str) -> None:
