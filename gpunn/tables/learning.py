@@ -346,7 +346,10 @@ def remarks_on_categories(
             )
             is_other |= fitting > len(others)
     for pattern, remark in (
-        (COMMA_LIKE, "numbers with decimal commas, such as {!r}: read them with decimal=','"),
+        (
+            COMMA_LIKE,
+            "numbers with decimal commas, such as {!r}: read them with decimal=',' (--decimal ,)",
+        ),
         (DATE_LIKE, "dates such as {!r}, which are read only with the year first (2026-05-31)"),
     ):
         if named and all(pattern.fullmatch(texts[place] or "") for place in named):

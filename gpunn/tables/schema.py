@@ -352,10 +352,12 @@ class Schema:
         every = [column.name for column in self.columns]
         used = [column.name for column in self.columns if not column.dropped]
         if len(table.names) not in (len(every), len(used)):
-            count = " or ".join(map(str, sorted({len(used), len(every)})))
+            count = str(len(every))
+            if len(used) < len(every):
+                count += f", or the {len(used)} that are not dropped"
             raise DataError(
-                f"{table.title}: expected {count} columns, since there are no names to tell them "
-                f"by; got {len(table.names)}"
+                f"{table.title}: expected as many columns as the training rows had, {count}, since "
+                f"there are no names to tell them by; got {len(table.names)}"
             )
         names = every if len(table.names) == len(every) else used
         places = dict(zip(names, table.names, strict=True))

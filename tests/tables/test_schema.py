@@ -173,6 +173,14 @@ def test_values_that_are_missing_for_the_first_time():
     assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
 
 
+def test_rows_without_names_may_lack_what_is_dropped():
+    schema = Schema.fit(np.array([[1.0, 5.0, 2.0], [2.0, 5.0, 1.0]]))
+    encoded = schema.encode(np.array([[1.0, 2.0]]))
+    np.testing.assert_array_equal(encoded, schema.encode(np.array([[1.0, 5.0, 2.0]])))
+    with pytest.raises(DataError, match="had, 3, or the 2 that are not dropped, since"):
+        schema.encode(np.ones((1, 4)))
+
+
 @pytest.mark.parametrize(
     ("frame", "problem"),
     [
@@ -184,7 +192,10 @@ def test_values_that_are_missing_for_the_first_time():
         ({"age": ["1", "-inf"], "city": list("ab")}, "column 'age', row 1: .* finite .* got -inf"),
         ({"age": [10**400], "city": ["a"]}, "column 'age', row 0: .* finite .* got inf"),
         ({"age": pd.to_datetime(["2026-01-01"]), "city": ["a"]}, "'age', row 0: expected a number"),
-        (np.ones((1, 3)), "expected 2 columns, since there are no names to tell them by; got 3"),
+        (
+            np.ones((1, 3)),
+            "expected as many columns as the training rows had, 2, since",
+        ),
     ],
     ids=str,
 )
@@ -369,7 +380,7 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
         (
             ["1,5", "2,25", None],
             False,
-            "numbers with decimal commas, such as '1,5': read them with decimal=','",
+            "numbers with decimal commas, such as '1,5': read them with decimal=',' (--decimal ,)",
         ),
         *(
             (
