@@ -1,4 +1,4 @@
-"""Tables from data frames and arrays of any library, none of which is imported.
+"""Tables from data frames and arrays of any library, none of which has to be installed.
 
 What they have in common is little: names of columns, and `frame[name]`, which NumPy can take.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.errors import DataError
+from gpunn.optional import require
 from gpunn.tables.table import Cells, Coded, Table, dictionary_encoded
 
 __all__ = ["table_of"]
@@ -178,6 +179,7 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     if coded is not None:
         return coded.compact()
     place = f"{table.title}: column {name!r}"
+    column = on_the_wall(column, place)
     if isinstance(column, np.ma.MaskedArray):
         column = np.ma.filled(column.astype(object), None)
     if isinstance(column, list) and not all(map(is_plain_number, column)):
@@ -194,6 +196,26 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     if kind in "OUST":
         return dictionary_encoded(array.tolist(), lambda row: table.place(name, row))
     raise DataError(f"{place}: expected numbers, text or dates; got dtype {array.dtype}")
+
+
+def on_the_wall(column: Any, place: str) -> Any:
+    """Return dates with a time zone as clocks there show them; any other column as it is.
+
+    As arrays pyarrow and Polars give such dates in UTC. pandas' are objects then, which know their
+    time zone, and text has it written, so the same dates would be others.
+    """
+    if getattr(getattr(column, "type", None), "tz", None):  # pyarrow's
+        compute = require("pyarrow.compute", "reading dates with a time zone", "pyarrow")
+        try:
+            return compute.local_timestamp(column)
+        except (ValueError, OSError) as error:  # as pyarrow's own errors are
+            raise DataError(
+                f"{place}: the time zone {column.type.tz!r} can't be read ({error}); convert the "
+                "dates to ones without a time zone"
+            ) from error
+    if getattr(getattr(column, "dtype", None), "time_zone", None):  # Polars'
+        return column.dt.replace_time_zone(None)
+    return column
 
 
 def as_array(values: Any, place: str) -> np.ndarray:

@@ -8,6 +8,7 @@ import pytest
 
 from gpunn.errors import DataError
 from gpunn.tables import Schema, table_of
+from gpunn.tables.cells import Markers, dates_of
 from gpunn.tables.table import Coded, dictionary_encoded, is_missing
 
 AGES = [31.0, None, 28.0, 45.0]
@@ -234,6 +235,36 @@ def test_dates_with_time_zones_keep_the_hour_of_the_wall():
     days = pd.to_datetime(["2026-01-01 06:30", "2026-02-01 18:30"]).tz_localize("Asia/Tokyo")
     schema = Schema.fit({"day": days}, scaling="none")
     assert np.array_equal(schema.encode(pd.DataFrame({"day": days}))[:, 2], [6.5, 18.5])
+
+
+def zoned_dates(library):
+    zoned = pd.Series(pd.to_datetime(["2026-03-01 12:30", None, "2026-08-01 23:00"]))
+    zoned = zoned.dt.tz_localize("Europe/Berlin")
+    if library == "pandas":
+        return {"day": zoned}
+    if library == "text":
+        return {"day": [None if day is pd.NaT else day.isoformat() for day in zoned]}
+    if library == "polars":
+        days = [None if day is pd.NaT else day.to_pydatetime() for day in zoned]
+        polars = pytest.importorskip("polars")
+        return polars.DataFrame({"day": days}, {"day": polars.Datetime("us", "Europe/Berlin")})
+    arrow = pytest.importorskip("pyarrow")
+    return arrow.table({"day": arrow.array(zoned, from_pandas=True)})
+
+
+@pytest.mark.parametrize("library", ["pandas", "text", "polars", "pyarrow"])
+def test_dates_with_time_zones_are_the_same_in_every_library(library):
+    dates, others = dates_of(table_of(zoned_dates(library)).column("day"), Markers.of())
+    expected = np.array(["2026-03-01T12:30", "NaT", "2026-08-01T23:00"], dtype="M8[us]")
+    np.testing.assert_array_equal(dates, expected)
+    assert not others
+
+
+def test_a_time_zone_that_pyarrow_does_not_know():
+    arrow = pytest.importorskip("pyarrow")
+    frame = arrow.table({"day": arrow.array([0], arrow.timestamp("us", tz="Nowhere/Here"))})
+    with pytest.raises(DataError, match=r"column 'day': the time zone 'Nowhere/Here' can't be"):
+        table_of(frame).column("day")
 
 
 def test_dictionary_encoding():
