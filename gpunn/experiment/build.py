@@ -288,6 +288,11 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Par
     schema = learned_schema(data, parts.training, scaling, config.seed)
     for problem in schema.problems:
         LOG.warning("%s: column %s", data.path, problem)
+    rows = parts.training.source_inputs
+    doubts = rows.doubts if isinstance(rows, Table) else {}
+    for name in data.targets:
+        if name in doubts:
+            LOG.warning("%s: target %s: %s", data.path, name, doubts[name])
     return schema, parts
 
 

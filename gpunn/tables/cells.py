@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -24,6 +24,7 @@ __all__ = [
     "coded",
     "dates_of",
     "numbers_of",
+    "remark_on_rounding",
     "texts_of",
 ]
 
@@ -38,6 +39,9 @@ SEPARATORS = ("", " ", "T")
 
 EXACT_INTEGERS = 2.0**53
 """From here on not every whole number is a float64."""
+
+MOST_DIGITS = 300
+"""Of more digits a float64 may be infinite."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,23 @@ def text_of(value: Any) -> str:
 def is_exact_integer(value: float) -> bool:
     """Return whether a number is whole, and no other whole number is the same float64."""
     return abs(value) < EXACT_INTEGERS and value == int(value)
+
+
+def remark_on_rounding(values: Iterable[Any]) -> str:
+    """Return that a whole number is none that float64 has, of the first one; else nothing.
+
+    Values are numbers, or what spells some.
+    """
+    for value in values:
+        text = str(value).strip()
+        if len(text) < MOST_DIGITS and text.removeprefix("-").isdecimal():
+            number, rounded = int(text), int(float(text))
+            if number != rounded:
+                return (
+                    f"{text} was read as {rounded}, since numbers of 2^53 and more are rounded; if "
+                    "these are codes, make the column a category"
+                )
+    return ""
 
 
 def boolean_text(text: str) -> str:

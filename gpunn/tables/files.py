@@ -16,8 +16,9 @@ from gpunn.data.csv import number_of, numbered_rows, open_table
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.storage.reading import checked_path, open_file
-from gpunn.tables.cells import Markers
+from gpunn.tables.cells import EXACT_INTEGERS, Markers, remark_on_rounding
 from gpunn.tables.frames import table_of
+from gpunn.tables.marks import PARTED
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
 __all__ = ["read_table"]
@@ -109,7 +110,7 @@ def read_table(
     if header not in (True, False, "auto"):
         raise ArgumentError(f'header: expected True, False or "auto"; got {header!r}')
     commas = delimiter != "," if decimal is None else decimal == ","
-    reader = Reader(path, delimiter, commas, header, Markers.of(missing_values))
+    reader = Reader(path, delimiter, commas, header, Markers.of(missing_values), decimal == ",")
     return reader.read(text)
 
 
@@ -148,6 +149,8 @@ def found_delimiter(path: str) -> str:
     return max(DELIMITERS, key=columns)
 
 
+MARKS = {",": "comma", ".": "point"}
+
 NO_CODES: dict[str, int] = {}
 """Of a column in which no text was read."""
 
@@ -164,6 +167,8 @@ class Reader:
     header : bool or "auto"
     markers : Markers
         Cells that mean a missing value.
+    is_sure : bool
+        Whether a comma is known to be a decimal mark.
     """
 
     def __init__(
@@ -173,9 +178,10 @@ class Reader:
         commas: bool,
         header: bool | Literal["auto"],
         markers: Markers,
+        is_sure: bool,
     ) -> None:
         self.path, self.delimiter, self.commas = path, delimiter, commas
-        self.header, self.markers = header, markers
+        self.header, self.markers, self.is_sure = header, markers, is_sure
 
     def read(self, text: Sequence[str]) -> Table:
         """Read all columns; those that are named in `text` as text."""
@@ -188,8 +194,33 @@ class Reader:
                     columns[place] = again[place]
         cells = [column.finish() for column in columns]
         return Table(
-            names, len(lines), cells.__getitem__, numbers=lines, unit="line", title=self.path
+            names,
+            len(lines),
+            cells.__getitem__,
+            numbers=lines,
+            unit="line",
+            title=self.path,
+            doubts=self._doubts(names, columns),
         )
+
+    def _doubts(self, names: Sequence[str], columns: Sequence[CellReader]) -> dict[str, str]:
+        """Return by column what may be wrong with how it was read.
+
+        A column in which three digits follow each mark tells nothing of whether that is a decimal
+        mark: other columns may.
+        """
+        sure = self.is_sure or any(each.mark == "," and not each.parted for each in columns)
+        doubts = {}
+        for name, column in zip(names, columns, strict=True):
+            if column.rounding:
+                doubts[name] = column.rounding
+            elif column.parted and (column.mark == ".") == sure:
+                number = float(column.parted.replace(",", "."))
+                doubts[name] = (
+                    f"{column.parted!r} was read as {number:g}; if its {MARKS[column.mark]} "
+                    "separates thousands, remove such separators"
+                )
+        return doubts
 
     def _pass(
         self, text: Sequence[str], only: Sequence[str] | None
@@ -257,14 +288,24 @@ class CellReader:
     ----------
     is_late : bool
         Whether it turned out to be text after some cells were read as numbers.
+    mark : str
+        The decimal mark that was found, if commas may be such; empty in a column of text.
+    parted : str
+        The first cell with a mark, if three digits follow each mark, as they do a separator of
+        thousands; empty otherwise.
+    rounding : str
+        Of a whole number that was rounded; empty if none was.
     """
 
-    __slots__ = ("_blocks", "_codes", "_commas", "_mark", "_markers", "_values", "is_late")
+    __slots__ = (
+        *("_blocks", "_codes", "_commas", "_markers", "_values"),
+        *("is_late", "mark", "parted", "rounding"),
+    )
 
     def __init__(self, markers: Markers, commas: bool, is_text: bool) -> None:
         self._markers, self._commas = markers, commas
         self.is_late = False
-        self._mark = ""  # the decimal mark that was found
+        self.mark = self.parted = self.rounding = ""
         self._blocks: list[np.ndarray] = []
         self._values: dict[str, int] | None = {} if is_text else None
         self._codes: dict[str, int] = NO_CODES  # by cell, with the spaces around it
@@ -276,9 +317,12 @@ class CellReader:
         if self._values is None:
             numbers = self._numbers(cells)
             if numbers is not None:
+                if not self.rounding and (np.abs(numbers) >= EXACT_INTEGERS).any():
+                    self.rounding = remark_on_rounding(cells)
                 self._blocks.append(numbers)
                 return
             self._values, self.is_late = {}, bool(self._blocks)
+            self.mark = self.parted = self.rounding = ""
         if not self.is_late:
             self._blocks.append(self._coded(cells, self._values))
 
@@ -307,7 +351,7 @@ class CellReader:
             except ValueError:
                 pass
             else:
-                return numbers if self._is_consistent("." if "." in joined else "") else None
+                return numbers if self._is_consistent("." if "." in joined else "", cells) else None
         parsed = dict.fromkeys(cells, np.nan)
         for cell in parsed:
             text = cell.strip()
@@ -315,13 +359,19 @@ class CellReader:
                 continue
             mark = "," if self._commas and "," in text else "." if "." in text else ""
             number = number_of(text.replace(",", ".") if mark == "," and "." not in text else text)
-            if number is None or not self._is_consistent(mark):
+            if number is None or not self._is_consistent(mark, (text,)):
                 return None
             parsed[cell] = number
         return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
 
-    def _is_consistent(self, mark: str) -> bool:
-        """Note a decimal mark, and return whether the column has no other one."""
-        if self._commas and mark:
-            self._mark = self._mark or mark
-        return not self._commas or mark in ("", self._mark)
+    def _is_consistent(self, mark: str, cells: Sequence[str]) -> bool:
+        """Note the decimal mark of cells, and return whether the column has no other one."""
+        if not (self._commas and mark):
+            return True
+        if self.mark not in ("", mark):
+            return False
+        if self.parted or not self.mark:
+            marked = [cell.strip() for cell in cells if mark in cell]
+            self.parted = (self.parted or marked[0]) if all(map(PARTED.fullmatch, marked)) else ""
+        self.mark = mark
+        return True

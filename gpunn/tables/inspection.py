@@ -155,6 +155,8 @@ def described_target(table: Table, name: str, markers: Markers) -> tuple[str, li
         raise DataError(f"{table.title}: the target {name!r} holds dates; predict a number instead")
     problems = []
     numbers = finite_numbers(table, name, markers) if kind == "number" else None
+    if numbers is not None and name in table.doubts:
+        problems.append(f"{name}: {table.doubts[name]}")
     values = coded(cells if numbers is None else numbers)
     counts = counted(values, markers)
     texts = texts_of(values.values, markers)

@@ -16,10 +16,12 @@ from gpunn.tables.cells import (
     coded,
     dates_of,
     numbers_of,
+    remark_on_rounding,
     texts_of,
 )
 from gpunn.tables.columns import Column, Kind
 from gpunn.tables.dates import PARTS
+from gpunn.tables.marks import PARTED, decimal_commas, marked_numbers, signed_numbers
 from gpunn.tables.table import Cells, Coded, Table
 
 __all__ = ["Learned", "finite_numbers", "is_marker", "learned_from", "valid_dates"]
@@ -40,12 +42,6 @@ NAMELESS = re.compile(r"Unnamed: \d+")
 """What gpunn, and pandas, call a column of a file that has no name there."""
 
 DATE_LIKE = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
-COMMA_LIKE = re.compile(r"[-+]?\d+,\d+")
-
-# A group of three digits and a decimal mark: telephone numbers, which are groups alone, are none.
-BETWEEN = "'\u2019 \u00a0\u202f"  # apostrophes and spaces
-GROUPED = re.compile(rf"[-+]?\d{{1,3}}(?:(?:[,{BETWEEN}]\d{{3}})+\.|(?:[.{BETWEEN}]\d{{3}})+,)\d+")
-GROUPED_OR_NOT = re.compile(rf"[-+]?\d{{1,3}}(?:[,.{BETWEEN}]?\d{{3}})*(?:[.,]\d+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +88,7 @@ def learned_from(
     """
     found = kind or kind_of(every.column(name), markers)
     if found == "number":
-        return numeric(table, name, markers)
+        return numeric(table, name, markers, every, chosen=kind is not None)
     if found == "datetime":
         return dated(table, name, markers)
     return categorical(table, name, found, markers, every, chosen=kind is not None)
@@ -188,13 +184,15 @@ def wrong_cell(
     )
 
 
-def numeric(table: Table, name: str, markers: Markers) -> Learned:
-    """Return what is learned from a column of numbers."""
+def numeric(table: Table, name: str, markers: Markers, every: Table, *, chosen: bool) -> Learned:
+    """Return what is learned from a column of numbers; `chosen` if the user has said so."""
     numbers = finite_numbers(table, name, markers)
     present = numbers[~np.isnan(numbers)]
     missing = len(numbers) - len(present)
     remarks = Remarks(name, missing, len(numbers))
     constant = len(present) == 0 or bool(present.min() == present.max())
+    if not (constant or chosen):
+        remarks.add(every.doubts.get(name, "") or remark_on_size(table.column(name)))
     if is_identifier(present):
         remarks.add("every row has another whole number: if it is an identifier, drop it")
     rounded = constant and may_be_rounded(table.column(name), present)
@@ -236,6 +234,16 @@ def dated(table: Table, name: str, markers: Markers) -> Learned:
         reported=remarks.text,
     )
     return Learned(column, parts=varied)
+
+
+def remark_on_size(cells: Cells) -> str:
+    """Return that a whole number has been rounded, unless the cells are floats."""
+    if isinstance(cells, Coded):
+        return remark_on_rounding(cells.values)
+    if cells.dtype.kind not in "iu":
+        return ""
+    large = np.abs(cells.astype(np.float64)) >= EXACT_INTEGERS
+    return remark_on_rounding(cells[large].tolist())
 
 
 def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
@@ -345,24 +353,34 @@ def remarks_on_categories(
                 f"{cells.values[others[0]]!r:.40} ({where})"
             )
             is_other |= fitting > len(others)
-    for pattern, remark in (
-        (
-            COMMA_LIKE,
-            "numbers with decimal commas, such as {!r}: read them with decimal=',' (--decimal ,)",
-        ),
-        (DATE_LIKE, "dates such as {!r}, which are read only with the year first (2026-05-31)"),
-    ):
-        if named and all(pattern.fullmatch(texts[place] or "") for place in named):
-            remarks.append(remark.format(texts[named[0]]))
-            is_other = True
     spelled = [texts[place] or "" for place in named]
-    grouped = next(filter(GROUPED.fullmatch, spelled), None)
-    if grouped and all(map(GROUPED_OR_NOT.fullmatch, spelled)):
-        remarks.append(
-            f"numbers with thousands separators, such as {grouped!r}: remove the separators"
+    if named and all(map(DATE_LIKE.fullmatch, spelled)):
+        marked = (
+            f"dates such as {spelled[0]!r}, which are read only with the year first (2026-05-31)"
         )
-        is_other = True
-    return remarks, is_other
+    else:
+        marked = remark_on_marks(spelled)
+    if marked:
+        remarks.append(marked)
+    return remarks, is_other or bool(marked)
+
+
+def remark_on_marks(texts: Sequence[str]) -> str:
+    """Return what keeps texts from being read as numbers; nothing unless all may be some."""
+    parted = marked_numbers(texts)
+    if decimal_commas(texts):
+        read = "read them with decimal=',' (--decimal ,)"
+        if parted and all(map(PARTED.fullmatch, texts)):
+            return (
+                f"numbers with thousands separators or decimal commas, such as {parted!r}: remove "
+                f"the separators, or {read}"
+            )
+        return f"numbers with decimal commas, such as {texts[0]!r}: {read}"
+    if parted:
+        return f"numbers with thousands separators, such as {parted!r}: remove the separators"
+    if signed := signed_numbers(texts):
+        return f"numbers with a sign, such as {signed!r}: remove the sign"
+    return ""
 
 
 class Remarks:
@@ -386,8 +404,9 @@ class Remarks:
             self.add(f"missing in {100 * missing // rows} % of the rows")
 
     def add(self, remark: str) -> None:
-        """Add what looks wrong."""
-        self._remarks.append(remark)
+        """Add what looks wrong; nothing if the remark is empty."""
+        if remark:
+            self._remarks.append(remark)
 
     def drop_since(self, reason: str) -> None:
         """Drop the column."""

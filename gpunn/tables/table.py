@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -81,6 +81,8 @@ class Table:
         What these are numbers of; of a file the line in which the row ends.
     title : str
         What messages call the table: "X", or a file's path.
+    doubts : mapping of str to str or None
+        By column, what may be wrong with how its cells were read; None for nothing.
 
     Raises
     ------
@@ -110,9 +112,11 @@ class Table:
         numbers: np.ndarray | None = None,
         unit: str = "row",
         title: str = "X",
+        doubts: Mapping[str, str] | None = None,
     ) -> None:
         self.names, self.rows, self.named = tuple(names), rows, named
         self.numbers, self.unit, self.title = numbers, unit, title
+        self.doubts = dict(doubts or {})
         self._read = read
         self._columns: dict[str, Cells] = {}
         check_column_names(names, title)
@@ -213,6 +217,7 @@ class Table:
             numbers=numbers,
             unit=self.unit,
             title=self.title,
+            doubts=self.doubts,
         )
 
     def content(self) -> bytes:

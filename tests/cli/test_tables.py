@@ -170,6 +170,15 @@ def test_a_table_is_read_as_inspect_reads_it(gpunn, tmp_path):
     gpunn("train", "runs/a", "--output", "again")
 
 
+def test_a_target_whose_marks_may_separate_thousands(gpunn, tmp_path, caplog):
+    rows = [{"age": row % 50, "spent": f"{1000 + 7 * row:,}"} for row in range(60)]
+    path = write(tmp_path / "spent.csv", rows, ";")
+    doubt = "'1,000' was read as 1; if its comma separates thousands, remove such separators"
+    assert f"spent: {doubt}" in gpunn("inspect", path, "--target", "spent").output
+    gpunn("train", path, "--target", "spent", "--output", tmp_path / "run", *FAST)
+    assert f"target spent: {doubt}" in caplog.text
+
+
 def test_a_run_is_repeated_by_its_folder(gpunn, run, tmp_path):
     gpunn("train", run, "--output", "again", "--quiet")
     final = "final.safetensors"

@@ -88,6 +88,45 @@ def test_a_decimal_comma_between_commas(path):
     assert cells(read_table(path, decimal="."), "a") == ["1,5"]
 
 
+COMMA = "'1,000' was read as 1; if its comma separates thousands, remove such separators"
+POINT = "'1.250' was read as 1.25; if its point separates thousands, remove such separators"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "doubts"),
+    [
+        ("a;b\n999;1\n1,000;2\n", {}, {"a": COMMA}),
+        ("a;b\n1,000;2.5\n2,000;3.5\n", {}, {"a": COMMA}),
+        ("a;b\n1.250;2,5\n12.000;3\n", {}, {"a": POINT}),
+        ("a;b\n1.250;2\n12.000;3\n", {"decimal": ","}, {"a": POINT}),
+        ("a;b\n1,000;2,5\n2,000;1,25\n", {}, {}),
+        ("a;b\n1,000;2\n0,500;3\n", {}, {}),
+        ("a;b\n1,000;2\n1,5;3\n", {}, {}),
+        ("a;b\n1.250;2\n12.000;3\n", {}, {}),
+        ("a;b\n1,000;2\nx;3\n", {}, {}),
+        ("a,b\n1.250,2\n12.000,3\n", {}, {}),
+        ('a,b\n"1,000",2\n"2,000",3\n', {"decimal": ","}, {}),
+    ],
+    ids=repr,
+)
+def test_marks_that_may_separate_thousands(text, options, doubts, path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK_CELLS", 2)  # a row
+    path.write_text(text)
+    table = read_table(path, **options)
+    assert table.doubts == doubts
+    assert Schema.fit(table).problems == [f"{name}: {text}" for name, text in doubts.items()]
+    assert Schema.fit(table.take([1, 0]), columns=dict.fromkeys(doubts, "number")).problems == []
+
+
+def test_whole_numbers_that_are_rounded(path):
+    path.write_text(f"a,b,c\n{2**53 + 1},{2**53},{2**60}.0\n1,2,3\n")
+    read = read_table(path)
+    assert Schema.fit(read).problems == [
+        "a: 9007199254740993 was read as 9007199254740992, since numbers of 2^53 and more are "
+        "rounded; if these are codes, make the column a category"
+    ]
+
+
 def test_missing_cells(path):
     path.write_text("a,b,c\n1,x,\n?,?,\nna,, \n-,-,\n")
     table = read_table(path, missing_values=["-"])

@@ -397,8 +397,52 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
             "values are numbers, but not '20,020.50' (row 0); numbers with thousands separators, "
             "such as '20,020.50': remove the separators",
         ),
+        *(
+            (
+                [f"555{mark}{number}{mark}{number}" for number in range(200, 230)],
+                True,
+                "dropped: every row has another text, as an identifier has",
+            )
+            for mark in " ."
+        ),
+        *(
+            (
+                [*(f"{number}{mark}000" for number in range(1, 20)), first, None],
+                False,
+                "20 categories in 20 rows: if it is an identifier, drop it; numbers and text: 1 of "
+                f"20 values are numbers, but not '1{mark}000' (row 0); numbers with thousands "
+                f"separators, such as '1{mark}000': remove the separators",
+            )
+            for mark, first in ((",", "999"), (" ", "999"))
+        ),
         (
-            [f"555 {number} {number}" for number in range(200, 230)],
+            ["1'000", "2'000"],
+            False,
+            'numbers with thousands separators, such as "1\'000": remove the separators',
+        ),
+        (
+            ["3.645.000", "85.000.000", "1.000"],
+            False,
+            "numbers and text: 1 of 3 values are numbers, but not '3.645.000' (row 0); numbers "
+            "with thousands separators, such as '3.645.000': remove the separators",
+        ),
+        (
+            ["1,037", "2,500", "10,000"],
+            False,
+            "numbers with thousands separators or decimal commas, such as '1,037': remove the "
+            "separators, or read them with decimal=',' (--decimal ,)",
+        ),
+        *(
+            (
+                [spelled % number for number in range(30)],
+                False,
+                "30 categories in 30 rows: if it is an identifier, drop it; numbers with a sign, "
+                f"such as {spelled % 0!r}: remove the sign",
+            )
+            for spelled in ("$%d", "-$1,0%02d.50", "%d%%", "%d \u20ac")
+        ),
+        (
+            [f"{number} kg" for number in range(30)],
             True,
             "dropped: every row has another text, as an identifier has",
         ),
@@ -413,6 +457,29 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
 def test_reports(cells, dropped, reported):
     column = column_of(cells)
     assert (column.dropped, column.reported) == (dropped, reported)
+
+
+LARGE = 2**53 + 1
+ROUNDING = (
+    f"{LARGE} was read as {LARGE - 1}, since numbers of 2^53 and more are rounded; if these are "
+    "codes, make the column a category"
+)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [np.array([LARGE, 1]), [LARGE, 2**70], [str(LARGE), "1.5", None], [f" {LARGE} ", "1"]],
+    ids=str,
+)
+def test_whole_numbers_that_no_float_is_are_reported(cells):
+    assert column_of(cells).reported == ROUNDING
+    for kind in ("category", "number"):  # which the user has thought of
+        assert Schema.fit({"x": cells}, columns={"x": kind}).problems == []
+
+
+@pytest.mark.parametrize("cells", [[LARGE - 1, 2], [2.0**60, 2], ["1e300", "2"]], ids=str)
+def test_large_numbers_that_floats_are(cells):
+    assert column_of(cells).reported == ""
 
 
 def test_what_is_reported_is_listed():
