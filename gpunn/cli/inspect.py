@@ -17,16 +17,23 @@ WIDEST = 40
 
 @click.command(short_help="Tell what is in a table.")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--target", metavar="NAME", help="Column to predict.")
+@click.option(
+    "--target",
+    "targets",
+    metavar="NAME",
+    multiple=True,
+    help="Column to predict. May be given several times, for numbers.",
+)
 @table_options
 def inspect(
     path: Path,
-    target: str | None,
+    targets: tuple[str, ...],
     drop: tuple[str, ...],
     columns: tuple[str, ...],
     missing: tuple[str, ...],
     delimiter: str | None,
     decimal: str | None,
+    header: bool | None,
 ) -> None:
     """Tell what is in a table, what a network would get of it, and what looks wrong.
 
@@ -41,10 +48,11 @@ def inspect(
         path,
         delimiter=delimiter,
         decimal=decimal,  # type: ignore[arg-type]
+        header="auto" if header is None else header,
         text=[name for name, kind in kinds.items() if kind == "category"],
         missing_values=missing,
     )
-    found = inspection_of(table, target, drop, kinds, missing)
+    found = inspection_of(table, targets, drop, kinds, missing)
     schema = found.schema
     title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"
     rows = [[*(shortened(cell, WIDEST) for cell in row[:-1]), row[-1]] for row in found.columns]
@@ -53,8 +61,7 @@ def inspect(
         f"A row becomes {plural(len(schema.numbers), 'number')} and "
         f"{plural(len(schema.categories), 'category')}."
     )
-    if found.target:
-        lines.append(f"Target {target!r}: {found.target}")
+    lines += [f"Target {name!r}: {described}" for name, described in found.targets.items()]
     lines.append("")
     lines.append("What looks wrong:" if found.problems else "Nothing looks wrong.")
     lines += [f"  {problem}" for problem in found.problems]

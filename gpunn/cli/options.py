@@ -70,6 +70,12 @@ TABLE_OPTIONS = (
     ),
     click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."),
     click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found."),
+    click.option(
+        "--header/--no-header",
+        default=None,
+        help="Whether the first row has the columns' names. By default it has, unless it is all "
+        "numbers. Columns without names are called by their numbers, from 0.",
+    ),
 )
 
 

@@ -74,6 +74,7 @@ def train(
     missing: tuple[str, ...],
     delimiter: str | None,
     decimal: str | None,
+    header: bool | None,
     backend: str | None,
     settings: tuple[str, ...],
     output: Path | None,
@@ -109,8 +110,9 @@ def train(
         "missing_values": list(missing),
         "delimiter": delimiter,
         "decimal": decimal,
+        "header": header,
     }
-    given = {key: value for key, value in reading.items() if value}
+    given = {key: value for key, value in reading.items() if value or value is False}
     try:
         described = _configuration(config, targets, model, given, settings)
     except GpunnError as error:
@@ -204,7 +206,7 @@ def _configuration(
         if TABLE_SUFFIXES.intersection(path.suffixes):
             raise click.UsageError(f"{path} is a table; say by --target which column to predict")
         for key, value in {"model": model, **reading}.items():
-            if value:
+            if value is not None:
                 option = OPTIONS.get(key, key)
                 raise click.UsageError(f"--{option} is for a table, with --target")
         return load_config(path, settings)

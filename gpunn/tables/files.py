@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -149,10 +150,23 @@ def found_delimiter(path: str) -> str:
     return max(DELIMITERS, key=columns)
 
 
+NO_NAMES = "if the first row has no names, say header=False (--no-header)"
+
 MARKS = {",": "comma", ".": "point"}
 
 NO_CODES: dict[str, int] = {}
 """Of a column in which no text was read."""
+
+
+def first_number(names: Sequence[str]) -> str | None:
+    """Return the first name that is a number, unless they are whole and ascend, as years do."""
+    numbers = [number for name in names if (number := number_of(name)) is not None]
+    if len(numbers) > 1 and all(
+        before < after and not after % 1 and not before % 1
+        for before, after in itertools.pairwise(numbers)
+    ):
+        return None
+    return next((name for name in names if number_of(name) is not None), None)
 
 
 class Reader:
@@ -182,6 +196,7 @@ class Reader:
     ) -> None:
         self.path, self.delimiter, self.commas = path, delimiter, commas
         self.header, self.markers, self.is_sure = header, markers, is_sure
+        self.is_header_found = False
 
     def read(self, text: Sequence[str]) -> Table:
         """Read all columns; those that are named in `text` as text."""
@@ -211,8 +226,11 @@ class Reader:
         """
         sure = self.is_sure or any(each.mark == "," and not each.parted for each in columns)
         doubts = {}
+        number = first_number(names) if self.is_header_found else None
         for name, column in zip(names, columns, strict=True):
-            if column.rounding:
+            if name == number:
+                doubts[name] = f"this name is a number; {NO_NAMES}"
+            elif column.rounding:
                 doubts[name] = column.rounding
             elif column.parted and (column.mark == ".") == sure:
                 number = float(column.parted.replace(",", "."))
@@ -262,6 +280,7 @@ class Reader:
         header = self.header
         if header == "auto":
             header = not all(number_of(cell) is not None for cell in top)
+            self.is_header_found = header
         if header:
             names = [name or f"Unnamed: {place}" for place, name in enumerate(top)]
         else:
@@ -269,7 +288,8 @@ class Reader:
         try:
             check_column_names(names, self.path)
         except DataError as error:
-            raise DataFileError(str(error)) from None
+            doubt = self.is_header_found and first_number(names)
+            raise DataFileError(f"{error}; {NO_NAMES}" if doubt else str(error)) from None
         return names, rows
 
 

@@ -36,21 +36,21 @@ class Inspection:
         Of all columns but the target and those to be left out.
     columns : list of tuple of str
         The cells of a table with a header: name, kind, what it becomes, rows that lack it, values.
-    target : str
-        What the target is; empty if none was named.
+    targets : dict of str to str
+        What each target is.
     problems : list of str
         What looks wrong, a line for each.
     """
 
     schema: Schema
     columns: list[tuple[str, ...]]
-    target: str
+    targets: dict[str, str]
     problems: list[str]
 
 
 def inspect(
     table: Table,
-    target: str | None = None,
+    targets: Sequence[str] = (),
     drop: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
     missing_values: Sequence[str] = (),
@@ -60,8 +60,8 @@ def inspect(
     Parameters
     ----------
     table : Table
-    target : str or None
-        Column to predict.
+    targets : sequence of str
+        Columns to predict; if there are several, they are numbers.
     drop, columns, missing_values
         As for `Schema.fit`.
 
@@ -71,15 +71,16 @@ def inspect(
         As `Schema.fit`, or if there is no such target.
     """
     markers = Markers.of(missing_values)
-    described, problems = "", list[str]()
-    if target is not None:
-        described, problems = described_target(table, target, markers)
-    left_out = [*drop] if target is None or target in drop else [*drop, target]
+    described, problems = dict[str, str](), list[str]()
+    for name in targets:
+        described[name], found = described_target(table, name, markers, len(targets) > 1)
+        problems += found
+    left_out = [*drop, *(name for name in targets if name not in drop)]
     schema = Schema.fit(table, columns=columns, drop=left_out, missing_values=missing_values)
     header, *rows = schema.describe()
     cells: list[tuple[str, ...]] = [(*header[:-1], "values")]
     for column, row in zip(schema.columns, rows, strict=True):
-        if column.name == target:
+        if column.name in described:
             cells.append((column.name, "", "target", "", ""))
         elif column.reported == ON_REQUEST:
             cells.append((column.name, "", "left out", "", ""))
@@ -147,7 +148,9 @@ def counted(cells: Coded, markers: Markers) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda each: (-each[1], each[0]))
 
 
-def described_target(table: Table, name: str, markers: Markers) -> tuple[str, list[str]]:
+def described_target(
+    table: Table, name: str, markers: Markers, is_one_of_several: bool
+) -> tuple[str, list[str]]:
     """Return what a target is, and what looks wrong with it."""
     cells = table.column(name)
     kind = kind_of(cells, markers)
@@ -171,8 +174,12 @@ def described_target(table: Table, name: str, markers: Markers) -> tuple[str, li
         problems.append(
             f"{name}: the target is the same in every row, so there is nothing to learn"
         )
+    if is_one_of_several and kind == "category":
+        problems.append(f"{name}: several targets have to be numbers, and this one is text")
     is_classes = numbers is None or (
-        len(counts) <= MOST_CLASSES and not (numbers[present] % 1 != 0).any()
+        not is_one_of_several
+        and len(counts) <= MOST_CLASSES
+        and not (numbers[present] % 1 != 0).any()
     )
     if not is_classes and numbers is not None:
         return f"numbers, {extremes(numbers)}", problems

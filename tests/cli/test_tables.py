@@ -170,6 +170,35 @@ def test_a_table_is_read_as_inspect_reads_it(gpunn, tmp_path):
     gpunn("train", "runs/a", "--output", "again")
 
 
+def test_a_table_without_names(gpunn, tmp_path):
+    named = write(
+        tmp_path / "people.csv", [{"x": row["age"], "y": row["left"]} for row in people()]
+    )
+    path = tmp_path / "rows.csv"
+    path.write_text(named.read_text().partition("\n")[2].replace("\r", ""))
+    first = path.read_text().partition(",")[0]
+    assert (
+        f"{first}: this name is a number; if the first row has no" in gpunn("inspect", path).output
+    )
+    result = gpunn("inspect", path, "--target", "1", "--no-header")
+    assert "120 rows, 2 columns" in result.stdout
+    assert "Nothing looks wrong." in result.stdout
+    gpunn("train", path, "--target", "1", "--no-header", "--output", tmp_path / "run", *FAST)
+    result = gpunn("predict", tmp_path / "run", path)
+    assert len(predictions(result.stdout)) == 121
+
+
+def test_inspect_takes_several_targets(gpunn, table):
+    targets = ["--target", "rent", "--target", "grade", "--target", "city"]
+    result = gpunn("inspect", table, *targets)
+    assert "Target 'rent': numbers, 5" in result.stdout
+    assert "Target 'grade': numbers, 4 to 6, median 5" in result.stdout
+    assert "city: several targets have to be numbers, and this one is text" in result.stdout
+    assert "4 categories" not in result.stdout
+    for name in ("rent", "grade", "city"):
+        assert f"{name:<6}            target" in result.stdout
+
+
 def test_a_target_whose_marks_may_separate_thousands(gpunn, tmp_path, caplog):
     rows = [{"age": row % 50, "spent": f"{1000 + 7 * row:,}"} for row in range(60)]
     path = write(tmp_path / "spent.csv", rows, ";")

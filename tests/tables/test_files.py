@@ -118,6 +118,26 @@ def test_marks_that_may_separate_thousands(text, options, doubts, path, monkeypa
     assert Schema.fit(table.take([1, 0]), columns=dict.fromkeys(doubts, "number")).problems == []
 
 
+NO_NAMES = "this name is a number; if the first row has no names, say header=False (--no-header)"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "doubts"),
+    [
+        ("x,5.1,y\nz,2,y\n", {}, {"5.1": NO_NAMES}),
+        ("39,x,13\n40,y,14\n", {}, {"39": NO_NAMES}),
+        ("x,2019,2020\ny,1,2\n", {}, {}),
+        ("x,5.1,y\nz,2,y\n", {"header": True}, {}),
+        ("x,5.1,y\nz,2,y\n", {"header": False}, {}),
+        ("5\n6\n", {}, {}),
+    ],
+    ids=str,
+)
+def test_names_that_may_be_cells(text, options, doubts, path):
+    path.write_text(text)
+    assert read_table(path, **options).doubts == doubts
+
+
 def test_whole_numbers_that_are_rounded(path):
     path.write_text(f"a,b,c\n{2**53 + 1},{2**53},{2**60}.0\n1,2,3\n")
     read = read_table(path)
@@ -187,6 +207,13 @@ def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
             "line 3: expected 2 cells, as in the first row, got 1",
         ),
         (b"a,a\n1,2\n", {}, DataFileError, "columns 0 and 1, counted from 0, are both called 'a'"),
+        (
+            b"0,x,0\n1,y,2\n",
+            {},
+            DataFileError,
+            r"are both called '0'; rename one of them; if the first row has no names, say header=F",
+        ),
+        (b"a,a\n1,2\n", {"header": True}, DataFileError, "called 'a'; rename one of them$"),
         (b"a,b\n1,\xff\n", {}, DataFileError, "expected text in UTF-8"),
         (b'a,b\n1,"x\n', {}, DataFileError, "unexpected end of data"),
         pytest.param(
