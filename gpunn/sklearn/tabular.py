@@ -22,6 +22,7 @@ from gpunn.meaning import probabilities
 from gpunn.network import Sequential
 from gpunn.sklearn import parameters
 from gpunn.sklearn.base import device_of
+from gpunn.sklearn.defined_metric import DefinedMetric
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
     NONE,
@@ -51,7 +52,7 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.cells import Markers
 from gpunn.tables.schema import checked_texts
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe
-from gpunn.training.callbacks import Callback
+from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
 __all__ = [
@@ -188,6 +189,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Train on a table and its targets.
 
+        If it fails, the estimator is as it was before.
+
         Parameters
         ----------
         X : data frame, array, dict of columns or list of rows
@@ -205,12 +208,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         Self
-            This estimator.
+            This estimator. Ctrl-C ends training, and keeps the best epoch so far.
 
         Raises
         ------
         ValueError
             If a parameter or the data is impossible; the message names it, and the cell.
+        KeyboardInterrupt
+            If Ctrl-C comes within the first epoch.
 
         Warns
         -----
@@ -221,6 +226,19 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         check_parameters(self, self._constraints)
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
             raise ValueError("X_val and y_val belong together, sample_weight_val to both")
+        state = self.__dict__
+        before = dict(state)
+        try:
+            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        except BaseException:  # names of columns or classes must not meet an earlier fit's network
+            state.clear()
+            state.update(before)
+            raise
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any
+    ) -> Self:
+        """Train as `fit` does; an error leaves some of what was learned behind."""
         table = checked_table(self, X, first=True)
         if y is None:
             raise ValueError(
@@ -265,7 +283,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             **given,
         )
         if problems := problems_of(schema, self.columns or {}):
-            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=3)
+            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
         X = schema.encode(training.table, self.dtype)
         with warnings.catch_warnings():
             if set_aside:  # by chance they have categories that those to train on have not
@@ -276,9 +294,15 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         trainer = Trainer(network, recipe.loss, recipe.optimizer, [recipe.metric])
         options = dict(recipe.options)
         stopping, epochs = options["callbacks"][0], options["epochs"]
+        further = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")
+        # Each goes back to its best epoch when training ends, so that of `metric` comes after them.
+        further.sort(key=lambda callback: not isinstance(callback, EarlyStopping))
+        others = sum(isinstance(callback, EarlyStopping) for callback in further)
         callbacks = [
+            *further[:others],
             stopping,
-            *resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks"),
+            DefinedMetric(stopping.monitor),
+            *further[others:],
         ]
         if self.progress:
             title = type(self).__name__
@@ -295,6 +319,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             progress=False,
             **options,
         )
+        if not stopping.best_epoch and trainer.stop_reason.startswith("interrupted"):
+            raise KeyboardInterrupt  # there is no best epoch yet
         network.schema = schema
         self._name_outputs(network)
         self.network_, self.schema_, self.history_ = network, schema, trainer.history

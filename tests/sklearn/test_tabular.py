@@ -1,6 +1,8 @@
 """Estimators for tables: rows with text, dates and gaps, as they are."""
 
+import os
 import pickle
+import signal
 
 import numpy as np
 import pandas as pd
@@ -257,6 +259,69 @@ def test_files_hold_classes_of_any_type(tmp_path):
         loaded = TabMClassifier.load(path, backend="numpy")
         assert loaded.classes_.dtype == fitted.classes_.dtype
         np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
+
+
+class CtrlC(gpunn.callbacks.Callback):
+    """Ctrl-C in an epoch, numbered from 1."""
+
+    every_updates = 1
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_updates_end(self, trainer):
+        if trainer.epoch == self.epoch - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def ordinary_ctrl_c():
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("ordinary_ctrl_c")
+def test_ctrl_c_keeps_the_best_epoch_so_far():
+    fitted = RealMLPClassifier(**REALMLP, callbacks=[CtrlC(3)]).fit(X, CLASS)
+    assert (fitted.n_iter_, len(fitted.history_["loss"])) == (2, 2)
+    assert fitted.best_epoch_ in (1, 2)
+
+
+@pytest.mark.usefixtures("ordinary_ctrl_c")
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+def test_a_fit_that_fails_leaves_the_estimator_as_it_was(estimator):
+    classifier = clone(estimator).set_params(epochs=1, callbacks=[CtrlC(1)])
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, CLASS)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    before = classifier.set_params(callbacks=()).fit(X, CLASS).predict(X)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.set_params(callbacks=[CtrlC(1)]).fit(X, X["member"])
+    np.testing.assert_array_equal(classifier.predict(X), before)
+    with pytest.raises(DataError, match="expected a finite number"):
+        classifier.fit(X.assign(age=np.inf)[["age", "city"]], X["member"])
+    np.testing.assert_array_equal(classifier.predict(X), before)
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+def test_a_metric_that_validation_rows_do_not_define(estimator):
+    dear = CLASS == "dear"
+    classifier = clone(estimator).set_params(metric="auc", epochs=1)
+    with pytest.raises(DataError, match="metric: 'auc' is not defined on these validation rows"):
+        classifier.fit(X, dear, X_val=X[dear], y_val=dear[dear])
+
+
+@pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
+def test_early_stopping_of_ones_own_leaves_the_best_epoch_of_the_metric(estimator):
+    stop = {"name": "early_stopping", "monitor": "loss", "patience": 100}
+    regressor = clone(estimator).set_params(callbacks=[stop], metric="mean_absolute_error")
+    regressor.set_params(learning_rate_init=0.1, epochs=40)
+    regressor.fit(X[30:], RENT[30:], X_val=X[:30], y_val=RENT[:30])
+    assert regressor.best_epoch_ < 40, "else both have the same best epoch"
+    error = np.abs(regressor.predict(X[:30]) - RENT[:30]).mean()
+    assert error == pytest.approx(regressor.validation_score_, rel=1e-5)
 
 
 def test_a_network_of_another_kind_is_no_estimator(tmp_path):
