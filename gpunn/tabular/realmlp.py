@@ -33,7 +33,7 @@ from gpunn.tabular.columns import (
     first_layers,
     indicators,
 )
-from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, default_metric
+from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["realmlp"]
@@ -147,7 +147,7 @@ def realmlp(
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
     epochs = check_integer("epochs", epochs)
     classification = task == "classification"
-    metric = metric or default_metric(task, outputs)
+    metric = checked_metric(task, metric, outputs)
     f = activation or ("selu" if classification else "mish")
     if learning_rate is None:
         learning_rate = 0.04 if classification else 0.07 if simplified else 0.2

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpunn.configurable import check_choice, check_integer
+from gpunn.configurable import check_choice, check_integer, resolve
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Layer
 from gpunn.losses import Loss
+from gpunn.metrics import BinaryAccuracy, ClassMetric, Metric, ValueMetric
 from gpunn.optimizers import Optimizer
 
-__all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "default_metric"]
+__all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric"]
 
 TASKS = ("classification", "regression")
 
@@ -71,11 +73,46 @@ def check_outputs(task: str, outputs: Any) -> int:
     return check_integer("outputs", outputs, at_least=2 if task == "classification" else 1)
 
 
-def default_metric(task: str, outputs: int) -> str:
-    """Return the metric that tells the best epoch, unless another one is asked for."""
+def checked_metric(task: str, metric: str | None, outputs: int) -> str:
+    """Return the metric that tells the best epoch; None is the default.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+    metric : str or None
+        Its name. None is the accuracy; for regression the root mean squared error, and with several
+        outputs R2, whose outputs all count alike.
+    outputs : int
+
+    Raises
+    ------
+    ArgumentError, ArgumentTypeError
+        If there is none of this name, or it does not judge such predictions.
+    """
+    if metric is None:
+        if task == "classification":
+            return "accuracy"
+        return "root_mean_squared_error" if outputs == 1 else "r2"
+    if not isinstance(metric, str):
+        raise ArgumentTypeError(f"metric: expected the name of a metric; got {metric!r}")
+    found = resolve(Metric, metric, "metric")
     if task == "classification":
-        return "accuracy"
-    return "root_mean_squared_error" if outputs == 1 else "r2"  # whose outputs all count alike
+        wanted = not isinstance(found, ValueMetric)
+    else:
+        wanted = not isinstance(found, (ClassMetric, BinaryAccuracy))
+    if not wanted:
+        judged = "numbers" if task == "classification" else "classes"
+        example = "log_loss" if task == "classification" else "mean_absolute_error"
+        raise ArgumentError(
+            f"metric: {metric!r} judges {judged}, so it is not for {task}; take one such as "
+            f"{example!r}"
+        )
+    if outputs > 2 and getattr(found, "average", "") == "binary":
+        raise ArgumentError(
+            f"metric: {metric!r} is that of one of two classes, but there are {outputs}; take one "
+            "such as 'auc' or 'log_loss'"
+        )
+    return metric
 
 
 def batch_rows(rows: int, table: Sequence[tuple[int, int]]) -> int:

@@ -31,7 +31,7 @@ from gpunn.tabular.columns import (
     first_layers,
     indicators,
 )
-from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, default_metric
+from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["PRESETS", "tabm"]
@@ -172,7 +172,7 @@ def tabm(
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
     embedding_size = check_integer("embedding_size", embedding_size, at_least=2)
     classification = task == "classification"
-    metric = metric or default_metric(task, outputs)
+    metric = checked_metric(task, metric, outputs)
 
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
         return OneHot(sizes, binary_as_sign=False) if few else Embedding(sizes, embedding_size)

@@ -120,6 +120,7 @@ def test_edges_are_quantiles():
         ({"members": 0}, "count"),
         ({"number_embedding": "waves"}, "number_embedding"),
         ({"patience": 0}, "patience"),
+        ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' judges classes"),
     ],
 )
 def test_impossible_arguments(options, message):
