@@ -22,7 +22,11 @@ _CHUNK_ITEMS = 2**20  # 8 MiB of float64
 
 
 def column_statistics(
-    X: HostArray, chunk_rows: int | None = None, *, indices: np.ndarray | None = None
+    X: HostArray,
+    chunk_rows: int | None = None,
+    *,
+    indices: np.ndarray | None = None,
+    name: str = "X",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation, for standardization `(X - mean) / std`.
 
@@ -34,6 +38,8 @@ def column_statistics(
         Rows converted to float64 at a time. By default as many as fill 8 MiB, at least one.
     indices : int64 array, optional
         The rows to use, at least one. By default all.
+    name : str
+        What messages call the data.
 
     Returns
     -------
@@ -53,10 +59,10 @@ def column_statistics(
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
         raise DataError(
-            f"X: expected a matrix (rows, columns) with at least one row, got shape {X.shape}"
+            f"{name}: expected a matrix (rows, columns) with at least one row, got shape {X.shape}"
         )
     if X.dtype.kind not in "biuf":
-        raise DataError(f"X: expected real numbers, got dtype {X.dtype}")
+        raise DataError(f"{name}: expected real numbers, got dtype {X.dtype}")
     if chunk_rows is not None:
         check_integer("chunk_rows", chunk_rows)
     columns = X.shape[1]
@@ -64,18 +70,19 @@ def column_statistics(
     bad = ~(np.isfinite(mean) & np.isfinite(std))
     if bad.any():
         raise DataError(
-            f"X: {int(bad.sum())} of {columns} columns hold NaN, infinity or values too large to "
-            f"square; the first is column {int(bad.argmax())}; remove or replace those values"
+            f"{name}: {int(bad.sum())} of {columns} columns hold NaN, infinity or values too large "
+            f"to square; the first is column {int(bad.argmax())}; remove or replace those values"
         )
     lost = ~constant & (std == 0)
     if lost.any():
         raise DataError(
-            f"X: column {int(lost.argmax())} has differences too small to square; rescale it"
+            f"{name}: column {int(lost.argmax())} has differences too small to square; rescale it"
         )
     if constant.any() and (len(X) if indices is None else len(indices)) > 1:
         first = np.flatnonzero(constant)[:5]
         LOG.warning(
-            "X: %d of %d columns are constant and tell nothing (%s, counted from 0)",
+            "%s: %d of %d columns are constant and tell nothing (%s, counted from 0)",
+            name,
             constant.sum(),
             columns,
             ", ".join(map(str, first)) + (", ..." if constant.sum() > len(first) else ""),

@@ -411,7 +411,7 @@ def standardization_of(
     DataError
         If they overflow or underflow the dtype.
     """
-    mean, std = column_statistics(data, indices=indices)
+    mean, std = column_statistics(data, indices=indices, name=name)
     limits = np.finfo(dtype)
     for unfit, size in (
         ((np.abs(mean) > limits.max) | (std > limits.max), "large"),

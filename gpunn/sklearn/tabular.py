@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpunn.backends import Backend, get_backend
-from gpunn.configurable import resolve_all
+from gpunn.configurable import check_number, resolve_all
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
@@ -405,7 +405,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """
         network, record = read_estimator(path, cls.__name__, backend)
         known = cls._get_param_names()
-        parameters = {name: it for name, it in record.parameters.items() if name in known}
+        parameters = {name: it for name, it in record.given_parameters().items() if name in known}
         estimator = cls(**parameters, backend=backend)
         assert network.schema is not None
         estimator.network_, estimator.schema_ = network, network.schema
@@ -478,7 +478,10 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
                     f"class_weight: there is no class {label!r}; there are "
                     f"{self.classes_.tolist()!r:.80}"
                 )
-        return {places[label]: factor for label, factor in given.items()}
+        return {
+            places[label]: check_number(f"class_weight[{label!r}]", factor, at_least=0)
+            for label, factor in given.items()
+        }
 
     def _name_outputs(self, network: Sequential) -> None:
         names = [str(label) for label in self.classes_.tolist()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ class EstimatorRecord:
     best_epoch: int
     n_iter: int
 
+    def given_parameters(self) -> dict[str, Any]:
+        """Return the parameters as they were given.
+
+        Raises
+        ------
+        ArgumentError
+            If the class weights are none.
+        """
+        given = dict(self.parameters)
+        if isinstance(pairs := given.get("class_weight"), list):
+            try:
+                given["class_weight"] = dict(pairs)
+            except (TypeError, ValueError) as error:
+                raise ArgumentError(f"class_weight: {error}") from error
+        return given
+
     def class_array(self) -> np.ndarray | None:
         """Return the classes as they were.
 
@@ -75,11 +92,13 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Return the parameters that describe the model, in JSON types, if they have such."""
     plain = {}
     for name, value in parameters.items():
+        if name == "class_weight" and isinstance(value, Mapping):
+            value = list(value.items())  # JSON would make text of classes that are none
         if name not in ("backend", "callbacks", "progress", "random_state"):
             try:
                 plain[name] = json.loads(json.dumps(value, default=plain_value))
             except (TypeError, ValueError):
-                continue  # such as class weights of classes that are no texts
+                continue
     return plain
 
 
@@ -128,6 +147,7 @@ def read_estimator(
             EstimatorRecord, network.metadata[KEY], f"metadata.{KEY}", ignore_unknown=True
         )
         record.class_array()
+        record.given_parameters()
     except ArgumentError as error:
         raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if record.kind != kind:

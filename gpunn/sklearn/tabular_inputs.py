@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from gpunn.data.checks import check_finite
 from gpunn.data.preprocessing import split_rows
-from gpunn.errors import DataError
+from gpunn.errors import ArgumentError, DataError
 from gpunn.sklearn.inputs import checked_weights, to_host
 from gpunn.tables import Table, table_of
 from gpunn.tables.cells import Markers, numbers_of
@@ -204,6 +204,9 @@ def split(
             f"X: n_samples={rows} is too few to set aside rows to validate on; give X_val and y_val"
         )
     chosen = None if labels is None else labels[others]
-    _, held = split_rows(len(others), fraction, seed, chosen)
+    try:
+        _, held = split_rows(len(others), fraction, seed, chosen)
+    except ArgumentError as error:
+        raise ArgumentError(f"validation_{error}") from None
     held = others[held]
     return np.setdiff1d(np.arange(rows), held, assume_unique=True), held

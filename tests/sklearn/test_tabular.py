@@ -261,6 +261,23 @@ def test_files_hold_classes_of_any_type(tmp_path):
         np.testing.assert_array_equal(loaded.classes_, fitted.classes_)
 
 
+@pytest.mark.parametrize(
+    ("weights", "y"),
+    [
+        ({0: 1.0, 2: 3.0}, X.index % 3),
+        ({True: 2.0}, CLASS == "dear"),
+        ({"dear": 2.0}, CLASS),
+        ("balanced", CLASS),
+    ],
+)
+def test_files_hold_class_weights(tmp_path, weights, y):
+    parameters = {**REALMLP, "epochs": 1, "class_weight": weights}
+    RealMLPClassifier(**parameters).fit(X, y).save(tmp_path / "fitted.safetensors")
+    loaded = RealMLPClassifier.load(tmp_path / "fitted.safetensors", backend="numpy")
+    assert loaded.class_weight == weights
+    loaded.fit(X, y)
+
+
 class CtrlC(gpunn.callbacks.Callback):
     """Ctrl-C in an epoch, numbered from 1."""
 
@@ -398,6 +415,8 @@ def test_text_that_means_a_missing_target():
         ({"epochs": 0}, "'epochs' parameter of RealMLPClassifier must be an int"),
         ({"number_embedding": "waves"}, "'number_embedding' parameter"),
         ({"class_weight": {"none": 1.0}}, "there is no class 'none'"),
+        ({"class_weight": {"dear": -1.0}}, r"class_weight\['dear'\]: expected a number >= 0"),
+        ({"validation_fraction": 0.999}, "validation_fraction: 0.999 of 120 rows leaves 0"),
         ({"metric": "acuracy"}, "accuracy"),
         ({"columns": {"agee": "number"}}, "there is no column 'agee'"),
     ],

@@ -122,6 +122,15 @@ def test_a_constant_target_and_one_of_another_scale():
         fit(tiny, 1e-43 * X[:, 0])
 
 
+def test_targets_that_are_all_the_same_are_named(caplog):
+    model = gpunn.Sequential([Dense(1), TargetScaling()], 2, backend="numpy")
+    model.adapt(np.eye(2), y=np.array([[7.0], [7.0]]))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("y: 1 of 1 columns are constant")
+    with pytest.raises(DataError, match="y: 1 of 1 columns hold NaN, infinity or values too large"):
+        model.adapt(np.eye(2), y=np.array([[1e300], [-1e300]]))
+
+
 def test_nothing_warns_of_the_scale(recwarn):
     fit(trainer([Dense(2), TargetScaling()]), epochs=1)
     assert not recwarn.list
