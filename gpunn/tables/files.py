@@ -226,9 +226,9 @@ class Reader:
         """
         sure = self.is_sure or any(each.mark == "," and not each.parted for each in columns)
         doubts = {}
-        number = first_number(names) if self.is_header_found else None
+        odd = first_number(names) if self.is_header_found else None
         for name, column in zip(names, columns, strict=True):
-            if name == number:
+            if name == odd:
                 doubts[name] = f"this name is a number; {NO_NAMES}"
             elif column.rounding:
                 doubts[name] = column.rounding
