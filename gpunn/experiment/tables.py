@@ -13,7 +13,12 @@ from gpunn.config import TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts
-from gpunn.experiment.targets import check_target, learned_classes, targets_of
+from gpunn.experiment.targets import (
+    check_target,
+    check_variation,
+    learned_classes,
+    targets_of,
+)
 from gpunn.losses import Loss
 from gpunn.network import schema_of
 from gpunn.storage.models import final_model, read_model
@@ -53,6 +58,8 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
         return None if path is None else labelled_rows(path, data, classes, loss)
 
     training = Part(table, targets_of(table, data, classes, loss))
+    if classes is None:
+        check_variation(table, data, training.source_targets)
     return Parts(training, further(data.validation_path), further(data.test_path), metadata)
 
 

@@ -20,7 +20,7 @@ from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
 from gpunn.tables.table import Coded
 
-__all__ = ["check_target", "learned_classes", "targets_of"]
+__all__ = ["check_target", "check_variation", "learned_classes", "targets_of"]
 
 
 def check_target(table: Table, data: TableFile) -> None:
@@ -38,6 +38,22 @@ def check_target(table: Table, data: TableFile) -> None:
                 f"{table.place(name, int(missing.argmax()))}: the target is missing here{more}; "
                 "fill it in, or remove such rows"
             )
+
+
+def check_variation(table: Table, data: TableFile, y: np.ndarray) -> None:
+    """Raise a DataError if a target that is numbers is the same in every row to learn from."""
+    columns = y.reshape(len(y), -1)
+    for name, constant in zip(data.targets, (columns == columns[0]).all(axis=0), strict=True):
+        if constant:
+            raise unvaried(table, name, f"{columns[0, data.targets.index(name)]:g}")
+
+
+def unvaried(table: Table, name: str, value: str) -> DataError:
+    """Return the error for a target that tells nothing."""
+    return DataError(
+        f"{table.title}: the target {name!r} is {value!r} in every row, so there is nothing to "
+        "learn"
+    )
 
 
 def learned_classes(table: Table, data: TableFile, loss: Loss | None) -> list[str] | None:
@@ -84,10 +100,7 @@ def learned_classes(table: Table, data: TableFile, loss: Loss | None) -> list[st
                 "column?"
             )
     if len(found) < 2:
-        raise DataError(
-            f"{table.title}: the target {name!r} is {', '.join(found)!r} in every row, so there is "
-            "nothing to learn"
-        )
+        raise unvaried(table, name, ", ".join(found))
     if len(found) == table.rows:
         raise DataError(
             f"{table.title}: the target {name!r} has another class in every row, such as "

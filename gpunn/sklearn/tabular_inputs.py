@@ -189,6 +189,10 @@ def check_one_type(cells: Coded, argument: str) -> None:
         )
 
 
+FEWEST = 2
+"""So few rows can't be divided anyway."""
+
+
 def split(
     rows: int, fraction: float, seed: int, labels: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -199,6 +203,11 @@ def split(
     others = np.arange(rows)
     if labels is not None:
         others = others[np.bincount(labels)[labels] > 1]
+        if not len(others) and rows > FEWEST:
+            raise DataError(
+                "y: every row has another class, so none can be set aside to validate on; are "
+                "these the right targets? For numbers use a regressor"
+            )
     if len(others) < 2:
         raise DataError(
             f"X: n_samples={rows} is too few to set aside rows to validate on; give X_val and y_val"

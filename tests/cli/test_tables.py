@@ -344,6 +344,7 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
     ("cells", "message"),
     [
         (["a", "a", "a", "a"], "the target 'y' is 'a' in every row, so there is nothing to learn"),
+        (["1.5", "1.5", "1.50"], "the target 'y' is '1.5' in every row, so there is nothing to"),
         (["a" * 300, "b", "a", "b"], "line 2: it is the target, and names of classes have at"),
         (["a", "a", "a", "b"], "the class 'b' has only one row"),
         (["1.5", "2.5", "inf", "1"], "column 'y', line 4: expected a finite number; got inf"),
@@ -354,6 +355,12 @@ def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
     rows = [{"x": row % 5, "y": cell} for row, cell in enumerate(cells)]
     write(tmp_path / "a.csv", rows)
     assert message in gpunn("train", "a.csv", "--target=y", status=2).stderr
+
+
+def test_one_of_several_targets_tells_nothing(gpunn, tmp_path):
+    write(tmp_path / "a.csv", [{"x": row % 5, "y": row, "z": 2} for row in range(20)])
+    result = gpunn("train", "a.csv", "--target=y", "--target=z", status=2)
+    assert "the target 'z' is '2' in every row" in result.stderr
 
 
 # --------------------------------------------------------------------------- evaluate, predict
