@@ -23,6 +23,9 @@ from gpunn.workspace import Workspace
 
 __all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
 
+COMBINATIONS = ("identity", "softmax", "sigmoid")
+"""What losses of members may take outputs for."""
+
 FAR = 1e38
 """A bound that no number of float32 which makes sense is beyond."""
 
@@ -222,13 +225,15 @@ class MeanOverMembers(OutputLayer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("of", self.of, ("identity", "softmax", "sigmoid"))
+        check_choice("of", self.of, COMBINATIONS)
 
     def takes(self, output_activation: str) -> bool:
         return output_activation == self.of
 
     def advice(self, output_activation: str) -> str:
-        return f"give it of={output_activation!r}"
+        if output_activation in COMBINATIONS:
+            return f"give it of={output_activation!r}"
+        return "members go with losses of numbers and of classes alone"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 2:

@@ -198,7 +198,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             booleans, dates, and missing values in any of them. What its columns are is found by
             `gpunn.tables.Schema.fit`.
         y : array-like, shape (rows,), or (rows, outputs) for a regressor
-            Classes of any type, or numbers.
+            Classes as text, numbers or truth values; for a regressor, numbers.
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,8 +91,7 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
     ValueError
         If they are no classes, or a row has none; the message says which row.
     """
-    y = to_host(y)
-    labels: np.ndarray = column_or_1d(y, warn=True)
+    labels: np.ndarray = column_or_1d(without_gaps(to_host(y)), warn=True)
     if labels.dtype.kind in "OUT":
         # Of a list with numbers and text NumPy has made text.
         values = np.array(y, object) if isinstance(y, (list, tuple)) else labels
@@ -100,10 +99,22 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
         are_gaps = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
         check_gaps(cells.take(are_gaps, True), argument)
         check_one_type(cells, argument)
+        check_no_objects(cells.values, argument)
     elif labels.dtype.kind == "f":
         check_finite_targets(labels, argument)
     check_classification_targets(labels)
     return labels
+
+
+def without_gaps(y: Any) -> Any:
+    """Return a column of pandas that could have gaps and has none in its type without them.
+
+    scikit-learn would make numbers of floating point of whole numbers and truth values.
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) or getattr(dtype, "kind", "") not in ("b", "i", "u"):
+        return y
+    return y if y.isna().any() else np.array(y.tolist())
 
 
 def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
@@ -133,6 +144,8 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
                 f"{cells.values[cells.codes[place]]!r:.80}"
             )
         y = numbers.reshape(y.shape)
+    if y.dtype.kind in "mM":
+        raise DataError(f"{argument}: expected numbers; got dates or durations, of dtype {y.dtype}")
     if y.dtype.kind == "f" and y.ndim in (1, 2):
         check_finite_targets(y, argument)
     targets: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name=argument)
@@ -191,6 +204,26 @@ def check_one_type(cells: Coded, argument: str) -> None:
 
 FEWEST = 2
 """So few rows can't be divided anyway."""
+
+
+def check_no_objects(classes: Sequence[Any], argument: str) -> None:
+    """Raise a DataError for classes that are Python objects other than text.
+
+    scikit-learn's metrics take none, so `score` and searches would fail after training. It wants
+    the words "Unknown label type".
+    """
+    if not classes or isinstance(classes[0], str):
+        return
+    dtype = np.array(classes).dtype
+    if dtype.kind in "biuf":
+        raise DataError(
+            f"{argument}: Unknown label type: numbers or truth values in an array of dtype object; "
+            f"convert it by .astype({dtype.name!r})"
+        )
+    raise DataError(
+        f"{argument}: Unknown label type: expected text, numbers or truth values; got such as "
+        f"{classes[0]!r:.40}"
+    )
 
 
 def split(

@@ -15,6 +15,7 @@ from gpunn.deprecation import deprecated
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.layers import Members
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.monitor import BESIDE, TIMINGS, directions
@@ -181,9 +182,11 @@ class Trainer:
         batch_norm: str = "synchronized",
     ) -> None:
         if len(model.output_shape) != 1:
+            members = any(isinstance(layer, Members) for layer in model.layers)
+            add = "MeanOverMembers()" if members else "Flatten() and a Dense layer"
             raise ArgumentError(
                 "model: to be trained, a network must end in a vector of outputs; this one ends in "
-                f"shape {model.output_shape}. Add gpunn.layers.Flatten() and a Dense layer"
+                f"shape {model.output_shape}. Add gpunn.layers.{add}"
             )
         self.model = model
         self.loss = resolve(Loss, loss, "loss")

@@ -137,6 +137,18 @@ def test_classes_of_any_type():
         assert fitted.predict(X).dtype.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("dtype", "expected"), [("Int64", np.int64), ("boolean", bool), ("uint8", np.uint8)]
+)
+def test_classes_keep_their_type(dtype, expected):
+    y = pd.Series(CLASS == "dear").astype(dtype)
+    fitted = TabMClassifier(**{**TABM, "epochs": 1}).fit(X, y)
+    assert fitted.classes_.dtype == fitted.predict(X[:2]).dtype == expected
+    assert 0 <= fitted.score(X, y) <= 1
+    with pytest.raises(DataError, match="y: row 0 has no target"):
+        fitted.fit(X, y.astype("Int64").where(X.index > 0))
+
+
 def test_a_class_of_one_row():
     y = CLASS.astype(object)
     y[7] = "rare"
@@ -383,6 +395,19 @@ GAPS[5] = np.nan
             np.array(["a", 7] * 60, object),
             "y: row 0 has the text 'a', and row 1",
         ),
+        (
+            CLASSIFIERS[1],
+            X,
+            np.array([True, False] * 60, object),
+            r"y: Unknown label type: numbers or truth .*; convert it by \.astype\('bool'\)",
+        ),
+        (
+            CLASSIFIERS[0],
+            X,
+            np.array([pd.Timestamp("2020").date()] * ROWS, object),
+            "y: Unknown label type: expected text, .* got such as datetime.date",
+        ),
+        (REGRESSORS[0], X, X["since"], "y: expected numbers; got dates or durations"),
         (CLASSIFIERS[1], X, ["one"] * ROWS, "one class, 'one'"),
         (REGRESSORS[1], X.assign(age=np.inf), RENT, "column 'age', row 0"),
         (REGRESSORS[1], X[:0], RENT[:0], "at least one row"),

@@ -267,6 +267,7 @@ def test_accumulated_gradients_are_those_of_one_batch(metrics):
             LABELS,
             r"'mean_over_.*give it of='softmax'",
         ),
+        (members("identity", 2), "poisson", Y, "'mean_over_.*; members go with losses of numbers"),
     ],
 )
 def test_losses_that_do_not_fit(parts, loss, y, message):
@@ -285,6 +286,11 @@ def test_losses_that_do_not_fit(parts, loss, y, message):
 def test_places_where_they_can_not_be(parts, message):
     with pytest.raises(ArgumentError, match=message):
         gpunn.Sequential(parts, FEATURES, "numpy")
+
+
+def test_members_without_their_mean():
+    with pytest.raises(ArgumentError, match=r"\(3, 2\)\. Add gpunn\.layers\.MeanOverMembers\(\)$"):
+        trainer(members()[:-1])
 
 
 def test_nothing_goes_back_through_them():
