@@ -421,10 +421,15 @@ def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[in
     )
 
 
-def check_choice(argument: str, value: Any, choices: Collection[str]) -> Any:
-    """Return `value` if it is one of the choices, or raise an error that names `argument`."""
+def check_choice(
+    argument: str, value: Any, choices: Collection[str], noun: str | None = None
+) -> Any:
+    """Return `value` if it is one of the choices, or raise an error that names `argument`.
+
+    The noun is what the choices are; None for what the argument is called.
+    """
     if value not in choices:
-        name = argument.rpartition(".")[2]
+        name = noun or argument.rpartition(".")[2]
         raise ArgumentError(
             f"{argument}: there is no {name} {value!r}; {suggest(str(value), choices)}"
         )

@@ -116,6 +116,9 @@ def _converter_of_one(kind: Any, ignore_unknown: bool) -> Converter:
         ]
     if origin is dict:
         item = _converter(arguments[1], ignore_unknown)
+        if get_origin(arguments[1]) is Literal:  # a key does not say what the values are
+            choices = get_args(arguments[1])
+            item = functools.partial(check_choice, choices=choices, noun="value")
         return lambda path, value: {
             _text(path, key): item(key_path(path, key), each) for key, each in value.items()
         }

@@ -9,6 +9,7 @@ import click
 from gpunn.cli.text import epoch_text
 from gpunn.config import TableFile
 from gpunn.experiment import Experiment
+from gpunn.tables.findings import plural
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 
@@ -54,8 +55,9 @@ class TrainOutput(Callback):
         if model.schema is None or not isinstance(data, TableFile):
             return
         used = sum(not column.dropped for column in model.schema.columns)
-        numbers, categories = len(model.schema.numbers), len(model.schema.categories)
-        yield f"columns: {used}, as {numbers} numbers and {categories} categories"
+        numbers = plural(len(model.schema.numbers), "number")
+        categories = plural(len(model.schema.categories), "category")
+        yield f"columns: {used}, as {numbers} and {categories}"
         kind = f"{len(model.classes)} classes" if model.classes else "numbers"
         yield f"target: {', '.join(data.targets)} ({kind})"
 

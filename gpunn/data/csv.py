@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -287,17 +288,46 @@ def numbered_rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered
             width = width or len(row)
             if len(row) != width:
                 raise DataFileError(
-                    f"{path}, line {reader.line_num}: expected {width} cells, as in the first row, "
-                    f"got {len(row)}; is {delimiter!r} the right delimiter?"
+                    f"{path}, line {reader.line_num}: expected {cells_text(width)}, as in the "
+                    f"first row, got {len(row)}; {doubt_of_width(width, delimiter)}"
                 )
             yield reader.line_num, row
     except UnicodeDecodeError as error:
-        raise DataFileError(
-            f"{path}: expected text in UTF-8, got byte 0x{error.object[error.start]:02x} somewhere "
-            f"after line {reader.line_num} ({error.reason}); save the file as UTF-8"
-        ) from error
+        raise DataFileError(undecodable(path)) from error
     except csv.Error as error:
         raise DataFileError(f"{path}, line {reader.line_num}: {error}") from error
+
+
+def cells_text(width: int) -> str:
+    """Return "1 cell" or "2 cells"."""
+    return f"{width} cell" if width == 1 else f"{width} cells"
+
+
+def doubt_of_width(width: int, delimiter: str) -> str:
+    """Return what may be wrong with a file in which the first row has another width than others."""
+    if width == 1:
+        return "if there is a title above the columns' names, remove it"
+    return f"is {delimiter!r} the right delimiter?"
+
+
+def undecodable(path: str) -> str:
+    """Return the message that a file is not in UTF-8, which it isn't: where, and what to do."""
+    expected, advice = "expected text in UTF-8", 'save the file as UTF-8 ("CSV UTF-8")'
+    number = 0
+    with open_table(path) as file:
+        while line := file.buffer.readline(LONGEST_LINE):
+            number += 1
+            if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                return f"{path}: {expected}, got UTF-16; {advice}"
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                before = line[: error.start].decode()[-20:]
+                return (
+                    f"{path}, line {number}: {expected}, got byte 0x{line[error.start]:02x} after "
+                    f"{before!r}; {advice}"
+                )
+    return f"{path}: {expected}; {advice}"
 
 
 def _open_table(

@@ -99,9 +99,8 @@ def problems_of(schema: Schema, chosen: Container[str]) -> str:
     for column in schema.columns:
         if column.doubtful:
             problems.append(
-                f"column {column.name!r} is taken for categories; {column.reported}. Correct such "
-                "cells, or leave them empty; if it is right, say so by "
-                f"columns={{{column.name!r}: 'category'}}"
+                f"column {column.name!r} is taken for categories; {column.reported}. If it is "
+                f"right, say so by columns={{{column.name!r}: 'category'}}"
             )
         elif column.dropped or (column.reported and column.name not in chosen):
             problems.append(f"column {column.name!r}: {column.reported}")

@@ -22,6 +22,9 @@ MOST_CLASSES = 20
 
 SHOWN = 3
 
+MOST_SPELLED = 1e12
+"""Larger numbers are shown with an exponent."""
+
 FAR = 15
 """How many interquartile ranges a number is from the median to be reported."""
 
@@ -123,7 +126,7 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
             row = int(np.nanargmin(np.abs(numbers - value / 2)))
             place = table.place(column.name, row).rpartition(", ")[2]
             problems.append(
-                f"{column.name}: the {extreme}, {value:g} ({place}), is "
+                f"{column.name}: the {extreme}, {spelled(value)} ({place}), is "
                 f"{distance / (q75 - q25):.0f} interquartile ranges from the median"
             )
     return problems
@@ -135,7 +138,12 @@ def extremes(numbers: np.ndarray) -> str:
     if not len(present):
         return ""
     low, median, high = np.quantile(present, [0, 0.5, 1], method="inverted_cdf")
-    return f"{low:g} to {high:g}, median {median:g}"
+    return f"{spelled(low)} to {spelled(high)}, median {spelled(median)}"
+
+
+def spelled(number: float) -> str:
+    """Return a number in six digits, a whole one in all of them."""
+    return f"{number:.0f}" if number % 1 == 0 and abs(number) < MOST_SPELLED else f"{number:g}"
 
 
 def counted(cells: Coded, markers: Markers) -> list[tuple[str, int]]:

@@ -38,6 +38,11 @@ BOOLEANS = ("False", "True")
 
 ROUNDED = "numbers too large to tell apart; if they are codes, make the column a category"
 
+MEND = (
+    "correct such cells, leave them empty, or say that they mean missing values (missing_values, "
+    "--missing)"
+)
+
 NAMELESS = re.compile(r"Unnamed: \d+")
 """What gpunn, and pandas, call a column of a file that has no name there."""
 
@@ -297,7 +302,7 @@ def categorical(
         count = len(occurring)
         if is_unique:
             remarks.drop_since("every row has another text, as an identifier has")
-        elif count > MANY_CATEGORIES or (count >= FEW and count > present / 2):
+        elif not is_other and (count > MANY_CATEGORIES or (count >= FEW and count > present / 2)):
             remarks.add(
                 f"{count:,} categories in {present:,} rows: if it is an identifier, drop it"
             )
@@ -352,7 +357,9 @@ def remarks_on_categories(
                 f"{nouns} and text: {fitting:,} of {len(named):,} values are {nouns}, but not "
                 f"{cells.values[others[0]]!r:.40} ({where})"
             )
-            is_other |= fitting > len(others)
+            if fitting > len(others):
+                remarks[-1] += f": {MEND}"
+                is_other = True
     spelled = [texts[place] or "" for place in named]
     if named and all(map(DATE_LIKE.fullmatch, spelled)):
         marked = (

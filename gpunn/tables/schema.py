@@ -203,8 +203,13 @@ class Schema:
                 scaled[Place(name)] = learned.numbers
             scaled.update({Place(name, part): each for part, each in learned.parts.items()})
         if all(column.dropped for column in found):
-            reasons = [f"{column.name!r:.40}: {column.reported}" for column in found]
-            raise DataError(f"{table.title}: no column is left. {'; '.join(reasons[:5])}")
+            reasons = [
+                f"{column.name!r:.40}: {column.reported}"
+                for column in found
+                if column.reported != ON_REQUEST
+            ]
+            why = "; ".join(reasons[:5]) or "All are targets, or were to be left out"
+            raise DataError(f"{table.title}: no column is left to predict from. {why}")
         numbers = [scaled[place] for place in scaled_places(found)]
         random = generator(seed, "quantiles")
         learned_scaling = SCALINGS[scaling].fit(numbers, table.rows, random)
@@ -615,5 +620,5 @@ def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, Ki
             raise ArgumentError(
                 f"columns: there is no column {name!r}; {suggest(str(name), table.names)}"
             )
-        check_choice(f"columns.{name}", kind, KINDS)
+        check_choice(f"columns.{name}", kind, KINDS, "kind")
     return dict(kinds)  # type: ignore[arg-type]

@@ -188,6 +188,12 @@ def test_a_table_without_names(gpunn, tmp_path):
     assert len(predictions(result.stdout)) == 121
 
 
+def test_inspect_spells_whole_numbers(gpunn, tmp_path):
+    incomes = [1_234_567, 2_345_678.5, 35_000_001, 1e12]
+    path = write(tmp_path / "incomes.csv", [{"income": income} for income in incomes])
+    assert "1234567 to 1e+12, median 2.34568e+06" in gpunn("inspect", path).stdout
+
+
 def test_inspect_takes_several_targets(gpunn, table):
     targets = ["--target", "rent", "--target", "grade", "--target", "city"]
     result = gpunn("inspect", table, *targets)
@@ -242,7 +248,9 @@ def test_the_schema_is_that_of_the_training_rows(gpunn, tmp_path):
 def test_kinds_are_what_inspect_says_however_the_rows_are_divided(gpunn, tmp_path, caplog, seed):
     rows = [{**row, "spent": "oops" if row["id"] == "user7" else row["spent"]} for row in people()]
     write(tmp_path / "a.csv", rows)
-    remark = "numbers and text: 54 of 55 values are numbers, but not 'oops' (line 9)"
+    remark = "numbers and text: 54 of 55 values are numbers, but not 'oops' (line 9): "
+    remark += "correct such cells, leave them empty, or say that they mean missing values "
+    remark += "(missing_values, --missing)"
     assert remark in gpunn("inspect", "a.csv", "--target=left").stdout
     gpunn("train", "a.csv", "--target=left", *FAST, "--set", f"data.split_seed={seed}")
     (warning,) = [message for message in caplog.messages if "column spent" in message]
@@ -305,7 +313,10 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ),
         (["--target=left", "--set=data.columns.left=number"], "columns.left: this column is the"),
         (["--target=left", "--set=data.columns.town=number"], "data.columns: there is no column"),
-        (["--target=left", "--set=data.columns.city=text"], "data.columns.city: "),
+        (
+            ["--target=left", "--set=data.columns.city=text"],
+            "data.columns.city: there is no value 'text'; did you mean 'datetime'? (valid: 'boo",
+        ),
         (["--target=left", "--set=data.standardize=true"], "data.standardize: codes of categor"),
         (["--target=left", "--set=data.decimal=;"], "data.decimal: expected"),
         (["--target=left", "--set=model.parameters.dropuot=1"], "did you mean 'dropout'?"),

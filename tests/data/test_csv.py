@@ -265,8 +265,17 @@ def test_missing_markers_are_the_callers(load):
         ("x,y\n1,0\n", {"features": []}, "no column is left for the features"),
         ('x,y\n1,"a\n', {}, "line 2: unexpected end of data"),
         ('x,y\n1,"a"b\n', {}, "line 2: .*expected after '\"'"),
-        (b"x,y\n1,caf\xe9\n", {}, "expected text in UTF-8, got byte 0xe9"),
-        ("x,y\n1,2\n".encode("utf-16"), {}, "expected text in UTF-8, got byte 0xff"),
+        (
+            b"x,y\n" + 9999 * b"1,2\n" + b"1,caf\xe9\n",
+            {},
+            r"line 10001: expected text in UTF-8, got byte 0xe9 after '1,caf'; save the file as",
+        ),
+        ("x,y\n1,2\n".encode("utf-16"), {}, "expected text in UTF-8, got UTF-16; save the file"),
+        (
+            b"my flowers\nx,y\n1,2\n",
+            {"header": True},
+            "line 2: expected 1 cell, as in the first row, got 2; if there is a title above the",
+        ),
     ],
 )
 def test_malformed_files(load, tmp_path, text, options, message):

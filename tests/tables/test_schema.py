@@ -302,6 +302,12 @@ def test_missing_values():
 TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column a category"
 
 
+MEND = (
+    "correct such cells, leave them empty, or say that they mean missing values (missing_values, "
+    "--missing)"
+)
+
+
 @pytest.mark.parametrize(
     ("cells", "dropped", "reported"),
     [
@@ -352,19 +358,17 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
         (
             ["1", "2", "x", "3", "2"],
             False,
-            "numbers and text: 3 of 4 values are numbers, but not 'x' (row 2)",
+            f"numbers and text: 3 of 4 values are numbers, but not 'x' (row 2): {MEND}",
         ),
         (
             [*map(str, range(25)), "x"],
             False,
-            "26 categories in 26 rows: if it is an identifier, drop it; numbers and text: 25 of 26 "
-            "values are numbers, but not 'x' (row 25)",
+            f"numbers and text: 25 of 26 values are numbers, but not 'x' (row 25): {MEND}",
         ),
         (
             [f"2026-01-{day:02}" for day in range(1, 33)],
             False,
-            "32 categories in 32 rows: if it is an identifier, drop it; dates and text: 31 of 32 "
-            "values are dates, but not '2026-01-32' (row 31)",
+            f"dates and text: 31 of 32 values are dates, but not '2026-01-32' (row 31): {MEND}",
         ),
         (
             [*map(str, range(9)), *(f"user{number}" for number in range(20))],
@@ -376,7 +380,11 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
             False,
             "1,001 categories in 3,003 rows: if it is an identifier, drop it",
         ),
-        ([1, "x", 2], False, "numbers and text: 2 of 3 values are numbers, but not 'x' (row 1)"),
+        (
+            [1, "x", 2],
+            False,
+            f"numbers and text: 2 of 3 values are numbers, but not 'x' (row 1): {MEND}",
+        ),
         (
             ["1,5", "2,25", None],
             False,
@@ -393,9 +401,8 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
         (
             [*(f"{number},{number:03}.50" for number in range(20, 40)), "7.25"],
             False,
-            "21 categories in 21 rows: if it is an identifier, drop it; numbers and text: 1 of 21 "
-            "values are numbers, but not '20,020.50' (row 0); numbers with thousands separators, "
-            "such as '20,020.50': remove the separators",
+            "numbers and text: 1 of 21 values are numbers, but not '20,020.50' (row 0); numbers "
+            "with thousands separators, such as '20,020.50': remove the separators",
         ),
         *(
             (
@@ -409,7 +416,7 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
             (
                 [*(f"{number}{mark}000" for number in range(1, 20)), first, None],
                 False,
-                "20 categories in 20 rows: if it is an identifier, drop it; numbers and text: 1 of "
+                "numbers and text: 1 of "
                 f"20 values are numbers, but not '1{mark}000' (row 0); numbers with thousands "
                 f"separators, such as '1{mark}000': remove the separators",
             )
@@ -436,8 +443,7 @@ TOO_LARGE = "numbers too large to tell apart; if they are codes, make the column
             (
                 [spelled % number for number in range(30)],
                 False,
-                "30 categories in 30 rows: if it is an identifier, drop it; numbers with a sign, "
-                f"such as {spelled % 0!r}: remove the sign",
+                f"numbers with a sign, such as {spelled % 0!r}: remove the sign",
             )
             for spelled in ("$%d", "-$1,0%02d.50", "%d%%", "%d \u20ac")
         ),
@@ -571,7 +577,18 @@ def test_only_an_indicator_is_left():
     [
         ({"a": []}, {}, DataError, "X: expected at least one row; got none"),
         ({}, {}, DataError, "X: expected at least one row"),
-        ({"a": [1, 1]}, {}, DataError, "no column is left. 'a': dropped: the same in every row"),
+        (
+            {"a": [1, 1], "b": [1, 2]},
+            {"drop": ["b"]},
+            DataError,
+            "no column is left to predict from. 'a': dropped: the same in every row$",
+        ),
+        (
+            {"a": [1, 2]},
+            {"drop": ["a"]},
+            DataError,
+            "no column is left to predict from. All are targets, or were to be left out",
+        ),
         ({"a": [1, np.inf]}, {}, DataError, "column 'a', row 1: expected a finite number; got inf"),
         (
             {"a": ["1", "x"]},
