@@ -279,10 +279,11 @@ def numbered_rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered
     """
     lines = BoundedLines(path, file)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
-    width = 0
+    width = last = 0
     try:
         for row in reader:
             lines.begin_row()
+            last = reader.line_num
             if not row or (len(row) == 1 and width != 1 and not row[0].strip()):
                 continue
             width = width or len(row)
@@ -295,7 +296,22 @@ def numbered_rows(path: str, file: TextIO, delimiter: str) -> Iterator[_Numbered
     except UnicodeDecodeError as error:
         raise DataFileError(undecodable(path)) from error
     except csv.Error as error:
-        raise DataFileError(f"{path}, line {reader.line_num}: {error}") from error
+        raise DataFileError(f"{path}, {quoting(error, last, reader.line_num)}") from error
+
+
+def quoting(error: csv.Error, last: int, line: int) -> str:
+    """Return where quotation marks are wrong, and what to do; `last` is the last row's line."""
+    if "end of data" in str(error):
+        return (
+            f"line {last + 1}: in the row that begins here a quotation mark opens a cell and none "
+            "closes it; close it, or double it if it is part of the text"
+        )
+    if "expected after" in str(error):
+        return (
+            f"line {line}: text follows a quotation mark that closes a cell ({error}); double "
+            "quotation marks that are part of the text"
+        )
+    return f"line {line}: {error}"
 
 
 def cells_text(width: int) -> str:

@@ -127,7 +127,8 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
             place = table.place(column.name, row).rpartition(", ")[2]
             problems.append(
                 f"{column.name}: the {extreme}, {spelled(value)} ({place}), is "
-                f"{distance / (q75 - q25):.0f} interquartile ranges from the median"
+                f"{spelled(float(np.round(distance / (q75 - q25))))} interquartile ranges from the "
+                "median"
             )
     return problems
 

@@ -192,6 +192,8 @@ def test_inspect_spells_whole_numbers(gpunn, tmp_path):
     incomes = [1_234_567, 2_345_678.5, 35_000_001, 1e12]
     path = write(tmp_path / "incomes.csv", [{"income": income} for income in incomes])
     assert "1234567 to 1e+12, median 2.34568e+06" in gpunn("inspect", path).stdout
+    path = write(tmp_path / "far.csv", [{"x": row} for row in [*range(9), 1e300]])
+    assert "1e+300 (line 11), is 2.22222e+299 interq" in gpunn("inspect", path).stdout
 
 
 def test_inspect_takes_several_targets(gpunn, table):

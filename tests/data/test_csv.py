@@ -263,8 +263,8 @@ def test_missing_markers_are_the_callers(load):
         ("x,y\n1,0\n", {"target": -3}, "target: .* has 2 columns, numbered from 0, got -3"),
         ("y\n1\n", {}, "no column is left for the features; columns: .'y'."),
         ("x,y\n1,0\n", {"features": []}, "no column is left for the features"),
-        ('x,y\n1,"a\n', {}, "line 2: unexpected end of data"),
-        ('x,y\n1,"a"b\n', {}, "line 2: .*expected after '\"'"),
+        ('x,y\n1,"a\n', {}, "line 2: in the row that begins here a quotation"),
+        ('x,y\n1,"a"b\n', {}, "line 2: text follows .*expected after '\"'"),
         (
             b"x,y\n" + 9999 * b"1,2\n" + b"1,caf\xe9\n",
             {},

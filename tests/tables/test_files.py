@@ -215,7 +215,12 @@ def test_a_file_that_expands_without_end(tmp_path, monkeypatch):
         ),
         (b"a,a\n1,2\n", {"header": True}, DataFileError, "called 'a'; rename one of them$"),
         (b"a,b\n1,\xff\n", {}, DataFileError, "expected text in UTF-8"),
-        (b'a,b\n1,"x\n', {}, DataFileError, "unexpected end of data"),
+        (
+            b'a,b\n1,"x\ny"\n2,"z\n3,w\n',
+            {},
+            DataFileError,
+            "line 4: in the row that begins here a quotation mark opens a cell and none closes it",
+        ),
         pytest.param(
             b"1," * 100_001,
             {},
