@@ -202,10 +202,6 @@ def check_one_type(cells: Coded, argument: str) -> None:
         )
 
 
-FEWEST = 2
-"""So few rows can't be divided anyway."""
-
-
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
     """Raise a DataError for classes that are Python objects other than text.
 
@@ -224,6 +220,10 @@ def check_no_objects(classes: Sequence[Any], argument: str) -> None:
         f"{argument}: Unknown label type: expected text, numbers or truth values; got such as "
         f"{classes[0]!r:.40}"
     )
+
+
+FEWEST = 2
+"""So few rows can't be divided anyway."""
 
 
 def split(
