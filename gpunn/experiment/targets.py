@@ -23,6 +23,11 @@ from gpunn.tables.table import Coded
 __all__ = ["check_target", "check_variation", "learned_classes", "targets_of"]
 
 
+CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
+
+SEVERAL = "train a network of its own for it: several targets have to be numbers"
+
+
 def check_target(table: Table, data: TableFile) -> None:
     """Raise a DataError unless a table has every target, with a value in every row."""
     for name in data.targets:
@@ -138,7 +143,8 @@ def targets_of(
     markers = markers_of(data)
     if classes is not None:
         return class_codes(table, data.targets[0], classes, markers)
-    columns = [numbers_in(table, name, markers, loss) for name in data.targets]
+    advice = CLASSES if len(data.targets) == 1 else SEVERAL
+    columns = [numbers_in(table, name, markers, loss, advice) for name in data.targets]
     return columns[0] if isinstance(data.target, str) else np.column_stack(columns)
 
 
@@ -173,17 +179,20 @@ def class_codes(table: Table, name: str, classes: Sequence[str], markers: Marker
     return codes
 
 
-def numbers_in(table: Table, name: str, markers: Markers, loss: Loss | None) -> np.ndarray:
+def numbers_in(
+    table: Table, name: str, markers: Markers, loss: Loss | None, advice: str
+) -> np.ndarray:
     """Return the numbers of a target; true and false are 1 and 0."""
     if kind_of(table.column(name), markers) == "boolean":
         cells = coded(table.column(name))
         yes = [boolean_text(text or "") == "True" for text in texts_of(cells.values, markers)]
         return cells.take(np.array(yes, dtype=np.float64), np.nan)
-    refuse_text(table, name, markers, "" if loss is None else f"as the loss {loss.name!r} takes")
+    why = "" if loss is None else f"as the loss {loss.name!r} takes"
+    refuse_text(table, name, markers, why, advice)
     return finite_numbers(table, name, markers)
 
 
-def refuse_text(table: Table, name: str, markers: Markers, why: str) -> None:
+def refuse_text(table: Table, name: str, markers: Markers, why: str, advice: str = CLASSES) -> None:
     """Raise a DataError if a target that should be numbers has something else."""
     cells = table.column(name)
     _, others = numbers_of(cells, markers)
@@ -196,8 +205,7 @@ def refuse_text(table: Table, name: str, markers: Markers, why: str) -> None:
     value = cells.values[cells.codes[row]]
     raise DataError(
         f"{table.place(name, row)}: the target should be a number{f', {why}' if why else ''}; got "
-        f"{value!r:.80}{further}. Correct it, or for classes choose the loss "
-        "'softmax_cross_entropy'"
+        f"{value!r:.80}{further}. Correct it, or {advice}"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.errors import DataError
+from gpunn.errors import ArgumentError, DataError
 from gpunn.tables.cells import Markers, coded, texts_of
 from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
@@ -71,15 +71,19 @@ def inspect(
     Raises
     ------
     DataError, ArgumentError, ArgumentTypeError
-        As `Schema.fit`, or if there is no such target.
+        As `Schema.fit`, or if there is no such target, or it is to be left out or of a kind.
     """
     markers = Markers.of(missing_values)
     described, problems = dict[str, str](), list[str]()
     for name in targets:
         described[name], found = described_target(table, name, markers, len(targets) > 1)
         problems += found
-    left_out = [*drop, *(name for name in targets if name not in drop)]
-    schema = Schema.fit(table, columns=columns, drop=left_out, missing_values=missing_values)
+        for argument, names in (("drop", drop), (f"columns.{name}", columns or ())):
+            if name in names:  # as training refuses, too
+                raise ArgumentError(f"{argument}: column {name!r} is the target")
+    schema = Schema.fit(
+        table, columns=columns, drop=[*drop, *targets], missing_values=missing_values
+    )
     header, *rows = schema.describe()
     cells: list[tuple[str, ...]] = [(*header[:-1], "values")]
     for column, row in zip(schema.columns, rows, strict=True):

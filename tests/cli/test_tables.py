@@ -370,6 +370,23 @@ def test_targets_that_tell_nothing(gpunn, tmp_path, cells, message):
     assert message in gpunn("train", "a.csv", "--target=y", status=2).stderr
 
 
+def test_one_of_several_targets_is_text(gpunn, table):
+    result = gpunn("train", table, "--target=rent", "--target=left", status=2)
+    assert "column 'left', line 2: the target should be a number; got" in result.stderr
+    assert "or train a network of its own for it: several targets have to" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [("--drop=left", "drop: column 'left' is the"), ("--column=left=number", "columns.left: ")],
+)
+def test_inspect_refuses_what_training_refuses(gpunn, table, option, problem):
+    for command in ("inspect", "train"):
+        result = gpunn(command, table, "--target", "left", option, status=2)
+        assert problem in result.stderr
+        assert "is the target" in result.stderr
+
+
 def test_one_of_several_targets_tells_nothing(gpunn, tmp_path):
     write(tmp_path / "a.csv", [{"x": row % 5, "y": row, "z": 2} for row in range(20)])
     result = gpunn("train", "a.csv", "--target=y", "--target=z", status=2)
