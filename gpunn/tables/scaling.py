@@ -36,6 +36,9 @@ SMALLEST = float(np.finfo(np.float64).tiny)
 NOISE = 1e-5
 """Standard deviation of the noise that parts equal numbers, in those of the column."""
 
+MOST_DEVIATIONS = 100
+"""Largest standard deviation that counts for the noise, in distances of quartiles."""
+
 MOST_QUANTILES, FEWEST_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
 OUTERMOST = 1e-7
@@ -232,8 +235,7 @@ class QuantileScaling(Scaling):
     ) -> tuple[float | np.ndarray, ...]:
         count = max(min(rows // ROWS_A_QUANTILE, MOST_QUANTILES), FEWEST_QUANTILES)
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
-        _, deviation = mean_and_deviation(x)
-        noisy = x + random.normal(0, NOISE * deviation, len(x))
+        noisy = x + random.normal(0, NOISE * deviation_without_outliers(x), len(x))
         quantiles = np.quantile(noisy, np.linspace(0, 1, count))
         # Interpolation may be out of order by its rounding.
         return middle(x), np.maximum.accumulate(quantiles)
@@ -267,6 +269,20 @@ def mean_and_deviation(x: np.ndarray) -> tuple[float, float]:
     scaled = x / largest
     deviation = float(scaled.std() * largest)
     return float(scaled.mean() * largest), deviation or float(largest)
+
+
+def deviation_without_outliers(x: np.ndarray) -> float:
+    """Return the standard deviation, or less where a few numbers, far away, make it large.
+
+    Such as 999999999 for a value that nobody knows: noise in proportion to that would be larger
+    than all differences of the others.
+    """
+    _, deviation = mean_and_deviation(x)
+    q05, q25, q75, q95 = np.quantile(x, [0.05, 0.25, 0.75, 0.95])
+    distance = q75 - q25 or q95 - q05
+    if 0 < distance < deviation / MOST_DEVIATIONS:
+        return float(MOST_DEVIATIONS * distance)
+    return deviation
 
 
 def bounded_product(x: np.ndarray, center: float, factor: float) -> np.ndarray:

@@ -62,6 +62,14 @@ def test_a_number_that_is_several_quantiles():
     )
 
 
+@pytest.mark.parametrize("share", [0.001, 0.05])
+def test_quantiles_of_a_column_with_numbers_far_away(share):
+    known = np.random.default_rng(0).normal(40, 10, 2000)
+    unknown = np.full(int(share * len(known)), 999_999_999.0)
+    z = fitted(QuantileScaling, np.concatenate([known, unknown])).transform(known, 0)
+    assert 0.8 < z.std() < 1.1
+
+
 @pytest.mark.parametrize(("rows", "count"), [(20, 10), (3000, 100), (40_000, 1000)])
 def test_number_of_quantiles(rows, count):
     x = np.linspace(0, 1, rows)
