@@ -5,10 +5,13 @@ The CUDA sources that are run together become a shared library: the emulator's s
 case's launches in order, on heap blocks of exactly the size that the program asked for. All of it
 is built for one checker and runs in a process of its own, which ends at the first fault.
 
-"thread": a host thread for each thread of a block; `include/races.h`, which ThreadSanitizer's
-instrumentation calls, finds accesses that nothing orders, whatever the schedule.
+"thread": `include/races.h`, which ThreadSanitizer's instrumentation calls, finds accesses that
+nothing orders, whichever thread comes first.
 "address": AddressSanitizer and UndefinedBehaviorSanitizer find wrong indices, also of shared
-memory, and undefined arithmetic. Kernels whose threads do not work together run them in turn.
+memory, and undefined arithmetic.
+
+The threads of a block run until they wait for each other; those of kernels that never do, one
+after the other.
 """
 
 from __future__ import annotations
@@ -40,7 +43,8 @@ SANITIZERS = {
 }
 DRIVERS = {"thread": ("-DRACES",), "address": ADDRESS}
 ENVIRONMENT = {
-    "ASAN_OPTIONS": "detect_leaks=0",
+    # Memory for what functions have left on the stack would be taken for each thread of each block.
+    "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 WORKERS = os.cpu_count() or 1
@@ -106,7 +110,7 @@ def driver(sanitizer: str) -> Path:
         with tempfile.TemporaryDirectory(dir=program.parent) as folder:
             built = Path(folder, "driver")
             compiler = os.environ.get("CXX", "g++")
-            command = [compiler, *flags, str(source), "-o", str(built), "-ldl", "-pthread"]
+            command = [compiler, *flags, str(source), "-o", str(built), "-ldl"]
             subprocess.run(command, check=True, capture_output=True, text=True)
             built.replace(program)
     return program
@@ -129,7 +133,7 @@ class Recording:
         sources = {number: texts[number] for number, _ in kernels}
         first = next(iter(sources))
         flags = (
-            *(*FLAGS, "-g1", *SANITIZERS[sanitizer], "-pthread"),
+            *(*FLAGS, "-g1", *SANITIZERS[sanitizer]),
             *(f"-I{toolchain.INCLUDE}", *self.passed(first), f"-I{self.headers}"),
         )
         header = own("threads.h") + toolchain.leading_includes(sources[first])

@@ -18,7 +18,6 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 namespace races {
@@ -117,12 +116,29 @@ struct Region {
   std::vector<Unordered> seen;  // kinds of each byte
 };
 
-static std::vector<Region> regions;  // changed between launches, or while one thread runs
-static std::mutex seeing;
-static thread_local Access self;
-static thread_local Access fence;  // the last one that this thread has passed, if `fenced`
-static thread_local bool fenced;
-static thread_local std::vector<Acquired> waiting;  // for a fence, since an atomic operation
+static std::vector<Region> regions;
+
+// Where a thread is.
+struct Thread {
+  Access self;
+  Access fence;  // the last one that it has passed, if `fenced`
+  bool fenced = false;
+  std::vector<Acquired> waiting;  // for a fence, since an atomic operation
+
+  void enter_block(long block, int thread) { self = {block, thread}; }
+  void pass_barrier(bool of_block) {
+    self.block_barriers += of_block;
+    ++self.barriers;
+  }
+  void pass_fence() {
+    ++self.fences;
+    fence = self;
+    fenced = true;
+    for (Acquired& seen : waiting) acquired.push_back({fence, seen.from, seen.count});
+    waiting.clear();
+  }
+};
+static Thread* running;
 
 static void watch(const void* begin, size_t size, bool shared) {
   for (Region& region : regions)
@@ -147,41 +163,19 @@ static void print(const Access& access, Kind kind) {
           place.dli_fname ? place.dli_fname : "?", access.code - (const char*)place.dli_fbase);
 }
 
-static void enter_block(long block, int thread) {
-  self = {block, thread};
-  fenced = false;
-  waiting.clear();
-}
-
-static void pass_barrier(bool of_block) {
-  self.block_barriers += of_block;
-  ++self.barriers;
-}
-
-static void pass_fence() {
-  ++self.fences;
-  fence = self;
-  fenced = true;
-  std::lock_guard<std::mutex> alone(seeing);
-  for (Acquired& seen : waiting) acquired.push_back({fence, seen.from, seen.count});
-  waiting.clear();
-}
-
 // To be called after an atomic operation that changes the word.
 static void synchronize(const void* word) {
-  std::lock_guard<std::mutex> alone(seeing);
   Released& fences = released[word];
-  waiting.push_back({{}, &fences, fences.size()});
-  if (fenced) fences.push_back(fence);
+  running->waiting.push_back({{}, &fences, fences.size()});
+  if (running->fenced) fences.push_back(running->fence);
 }
 
 static void see(const void* address, size_t size, Kind kind, void* code) {
   const char* at = (const char*)address;
   for (Region& region : regions) {
     if (at < region.begin || at >= region.end) continue;
-    Access access = self;
+    Access access = running->self;
     access.code = (const char*)code;
-    std::lock_guard<std::mutex> alone(seeing);
     for (; size-- && at < region.end; ++at) {
       Unordered* seen = &region.seen[(at - region.begin) * kinds];
       for (int other = 0; other < kinds; ++other) {

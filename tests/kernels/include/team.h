@@ -1,21 +1,22 @@
-// A grid of CUDA threads as threads of the host: where each one is, and how they wait for each other.
+// A grid of CUDA threads: where each one is, and how they wait for each other.
 //
-// Blocks run one after the other. What orders memory in CUDA, __syncthreads(), __syncwarp() and
-// __threadfence(), is told to the race checker (races.h). Shuffles and votes exchange values but order
-// nothing, as CUDA has it. Kernels know what is defined here by threads.h.
+// Blocks run one after the other. Each thread of a block is a fiber with a stack of its own: it runs until
+// it waits, then the next one does, in a fixed order. What orders memory in CUDA, __syncthreads(),
+// __syncwarp() and __threadfence(), is told to the race checker (races.h), which needs no other order to
+// find a race. Shuffles and votes exchange values but order nothing, as CUDA has it. Kernels know what is
+// defined here by threads.h.
 #pragma once
-#include <limits.h>
-#include <linux/futex.h>
-#include <sched.h>
-#include <semaphore.h>
 #include <stdint.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <sys/mman.h>
 
-#include <atomic>
-#include <memory>
-#include <thread>
 #include <vector>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#else
+static void __sanitizer_start_switch_fiber(void**, const void*, size_t) {}
+static void __sanitizer_finish_switch_fiber(void*, const void**, size_t*) {}
+#endif
 
 struct uint3 {
   unsigned x, y, z;
@@ -23,15 +24,15 @@ struct uint3 {
 struct dim3 {
   unsigned x, y, z;
 };
-__thread uint3 threadIdx, blockIdx;
+uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
 namespace replay {
 
 using Body = int (*)(void** arguments);  // 0, or why the thread stopped
 
-constexpr int lanes = 32;
-constexpr auto relaxed = std::memory_order_relaxed;
+constexpr int lanes = 32, divergent_barrier = 1;
+constexpr size_t stack_bytes = 256 * 1024;
 
 static unsigned long long volume(dim3 size) { return (unsigned long long)size.x * size.y * size.z; }
 
@@ -40,138 +41,153 @@ static uint3 place(unsigned long long n, dim3 size) {
   return {(unsigned)(n % size.x), (unsigned)(n / size.x % size.y), (unsigned)(n / size.x / size.y)};
 }
 
-// Threads that wait for each other.
-class Group {
- public:
-  void enter(int threads) { alive_ = threads; }
+// Keeps what a function must keep, and where the stack ends, in *from; goes on where `to` was kept.
+extern "C" void replay_switch(void** from, void* to);
+asm(R"(
+.text
+.type replay_switch, @function
+replay_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size replay_switch, . - replay_switch
+)");
 
-  void meet() {
-    lock();
-    const int seen = generation_.load(relaxed);
-    waiting_.store(waiting_.load(relaxed) + 1, relaxed);
-    unlock_and_release();
-    while (generation_.load(relaxed) == seen) futex(FUTEX_WAIT_PRIVATE, seen);
-    compiler_fence();
+// A stack that can be switched to.
+struct Stack {
+  void* end = nullptr;  // of what is on it, while another one is in use
+  const void* bottom = nullptr;
+  size_t size = 0;
+  void* fake = nullptr;  // AddressSanitizer's own
+
+  void switch_to(Stack& other) {
+    __sanitizer_start_switch_fiber(&fake, other.bottom, other.size);
+    replay_switch(&end, other.end);
+    __sanitizer_finish_switch_fiber(fake, nullptr, nullptr);
   }
+};
 
+struct Group {  // threads that wait for each other
+  int alive = 0, waiting = 0, generation = 0;
+
+  void release_if_complete() {
+    if (!waiting || waiting < alive) return;
+    waiting = 0;
+    ++generation;
+  }
   void leave() {
-    lock();
-    alive_.store(alive_.load(relaxed) - 1, relaxed);
-    unlock_and_release();
+    --alive;
+    release_if_complete();
   }
-
- private:
-  static void compiler_fence() { asm volatile("" ::: "memory"); }
-  void futex(int what, int value) { syscall(SYS_futex, &generation_, what, value, 0, 0, 0); }
-  void lock() {
-    while (locked_.exchange(true, relaxed)) sched_yield();
-    compiler_fence();
-  }
-  void unlock_and_release() {
-    const int waiting = waiting_.load(relaxed);
-    const bool complete = waiting && waiting >= alive_.load(relaxed);
-    if (complete) {
-      waiting_.store(0, relaxed);
-      generation_.store(generation_.load(relaxed) + 1, relaxed);
-    }
-    compiler_fence();
-    locked_.store(false, relaxed);
-    if (complete) futex(FUTEX_WAKE_PRIVATE, INT_MAX);
-  }
-
-  std::atomic<int> alive_{0}, waiting_{0}, generation_{0};
-  std::atomic<bool> locked_{false};
+  void meet();
 };
 
 // Lanes show values in two turns: one may be overwritten only when all have read the one after it.
 struct Warp : Group {
-  std::atomic<uint64_t> shown[2][lanes];
+  uint64_t shown[2][lanes];
 };
 
-struct Block : Group {
-  std::vector<Warp> warps;
-  explicit Block(int threads) : warps((threads + lanes - 1) / lanes) {
-    enter(threads);
-    for (int w = 0; w < (int)warps.size(); ++w)
-      warps[w].enter(threads - w * lanes < lanes ? threads - w * lanes : lanes);
+struct Thread {
+  int number;  // within its block
+  unsigned turn = 0;
+  bool finished = false;
+  const Group* awaited = nullptr;
+  int seen = 0;  // the generation of that
+  Stack stack;
+  races::Thread accesses;
+
+  bool ready() const { return !finished && !(awaited && awaited->generation == seen); }
+};
+
+static Stack scheduler;
+static std::vector<Thread> threads;
+static Thread* current;
+static Group block;
+static std::vector<Warp> warps;
+static Body body;
+static void** body_arguments;
+static int outcome;
+
+static Warp& warp() { return warps[current->number / lanes]; }
+
+void Group::meet() {
+  Thread* const self = current;
+  self->seen = generation;
+  ++waiting;
+  release_if_complete();
+  if (generation != self->seen) return;  // the last to come need not wait
+  self->awaited = this;
+  self->stack.switch_to(scheduler);
+}
+
+__attribute__((no_sanitize("address"))) static void run_thread() {
+  __sanitizer_finish_switch_fiber(nullptr, &scheduler.bottom, &scheduler.size);
+  if (const int found = body(body_arguments)) outcome = found;
+  current->finished = true;
+  warp().leave();
+  block.leave();
+  current->stack.switch_to(scheduler);
+}
+
+// Have a thread begin with `run_thread` when its stack is switched to.
+static void prepare(Thread& thread, char* memory) {
+  thread.stack.bottom = memory;
+  thread.stack.size = stack_bytes;
+  void** end = (void**)(memory + stack_bytes) - 2;  // a function finds it so, its return address pushed
+  *end = (void*)run_thread;
+  thread.stack.end = end - 6;  // the registers that `replay_switch` takes off, whatever they hold
+}
+
+static int run_block(int count, int number) {
+  static char* const stacks = (char*)mmap(nullptr, 1024 * stack_bytes, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  block = {count};
+  warps.assign((count + lanes - 1) / lanes, {});
+  threads.assign(count, {});
+  for (int t = 0; t < count; ++t) {
+    threads[t].number = t;
+    threads[t].accesses.enter_block(number, t);
+    ++warps[t / lanes].alive;
+    prepare(threads[t], stacks + t * stack_bytes);
   }
-};
+  while (block.alive) {
+    bool moved = false;
+    for (Thread& thread : threads) {
+      if (!thread.ready()) continue;
+      thread.awaited = nullptr;
+      current = &thread;
+      races::running = &thread.accesses;
+      threadIdx = place(thread.number, blockDim);
+      scheduler.switch_to(thread.stack);
+      moved = true;
+    }
+    if (!moved) return divergent_barrier;
+  }
+  return outcome;
+}
 
-struct Launch {
-  Body body;
-  void** arguments;
-  std::vector<std::unique_ptr<Block>> blocks;
-  Group between;
-  std::atomic<int> outcome{0};
-};
-
-static thread_local Block* block;
-static thread_local int number;  // of the thread within its block
-static thread_local unsigned turn;
-
-static Warp& warp() { return block->warps[number / lanes]; }
-
-static void run_thread(Launch& launch, int t) {
-  number = t;
-  threadIdx = place(t, blockDim);
-  for (size_t b = 0; b < launch.blocks.size(); ++b) {
-    launch.between.meet();  // shared memory is of one block at a time
-    races::enter_block(b, t);
+// Runs a grid, a block's threads as they wait for each other.
+static int run_together(Body kernel, void** arguments) {
+  body = kernel;
+  body_arguments = arguments;
+  outcome = 0;
+  for (unsigned long long b = 0; b < volume(gridDim); ++b) {
     blockIdx = place(b, gridDim);
-    block = launch.blocks[b].get();
-    turn = 0;
-    if (const int outcome = launch.body(launch.arguments)) launch.outcome = outcome;
-    warp().leave();
-    block->leave();
+    if (const int found = run_block((int)volume(blockDim), b)) return found;
   }
-}
-
-// Threads that stay from launch to launch; starting them costs more than most kernels do.
-struct Worker {
-  sem_t begin;
-  std::thread thread;
-};
-static std::vector<std::unique_ptr<Worker>> workers;
-static sem_t ended;
-static Launch* current;
-
-static void work(Worker* worker, int number) {
-  for (;;) {
-    while (sem_wait(&worker->begin)) {
-    }
-    if (!current) return;
-    run_thread(*current, number);
-    sem_post(&ended);
-  }
-}
-
-// Runs a grid, a block's threads side by side.
-static int run_together(Body body, void** arguments) {
-  const int threads = (int)volume(blockDim);
-  if (workers.empty()) sem_init(&ended, 0, 0);
-  while ((int)workers.size() < threads) {
-    const int number = (int)workers.size();
-    workers.emplace_back(new Worker);
-    Worker* worker = workers.back().get();
-    sem_init(&worker->begin, 0, 0);
-    worker->thread = std::thread(work, worker, number);
-  }
-  Launch launch{body, arguments};
-  launch.between.enter(threads);
-  for (unsigned long long b = 0; b < volume(gridDim); ++b)
-    launch.blocks.emplace_back(new Block(threads));
-  current = &launch;
-  for (int t = 0; t < threads; ++t) sem_post(&workers[t]->begin);
-  for (int t = 0; t < threads; ++t)
-    while (sem_wait(&ended)) {
-    }
-  return launch.outcome;
-}
-
-static void dismiss() {
-  current = nullptr;
-  for (auto& worker : workers) sem_post(&worker->begin);
-  for (auto& worker : workers) worker->thread.join();
+  return 0;
 }
 
 // Runs a grid whose threads neither share memory nor wait, one after the other.
@@ -189,33 +205,33 @@ static int run_in_turn(Body body, void** arguments) {
 }  // namespace replay
 
 // ---- what kernels call ----------------------------------------------------------------------------
-extern "C" int replay_lane() { return replay::number % replay::lanes; }
+extern "C" int replay_lane() { return replay::current->number % replay::lanes; }
 
 extern "C" void replay_meet(bool whole_block) {
   if (whole_block)
-    replay::block->meet();
+    replay::block.meet();
   else
     replay::warp().meet();
-  races::pass_barrier(whole_block);
+  races::running->pass_barrier(whole_block);
 }
 
-extern "C" void replay_fence() { races::pass_fence(); }
+extern "C" void replay_fence() { races::running->pass_fence(); }
 
 extern "C" uint64_t replay_exchange(uint64_t bits, int from) {
   replay::Warp& mine = replay::warp();
-  auto& shown = mine.shown[replay::turn++ % 2];
-  shown[replay_lane()].store(bits, replay::relaxed);
+  auto& shown = mine.shown[replay::current->turn++ % 2];
+  shown[replay_lane()] = bits;
   mine.meet();
-  return shown[from].load(replay::relaxed);
+  return shown[from];
 }
 
 extern "C" unsigned replay_vote(unsigned mask, bool yes) {
   replay::Warp& mine = replay::warp();
-  auto& shown = mine.shown[replay::turn++ % 2];
-  shown[replay_lane()].store(yes, replay::relaxed);
+  auto& shown = mine.shown[replay::current->turn++ % 2];
+  shown[replay_lane()] = yes;
   mine.meet();
   unsigned votes = 0;
   for (int lane = 0; lane < replay::lanes; ++lane)
-    if (mask >> lane & 1 && shown[lane].load(replay::relaxed)) votes |= 1u << lane;
+    if (mask >> lane & 1 && shown[lane]) votes |= 1u << lane;
   return votes;
 }

@@ -1,4 +1,4 @@
-// What a kernel calls when its threads are threads of the host, which the driver runs (team.h).
+// What a kernel calls when the driver runs its threads (team.h).
 //
 // Atomic operations order nothing of themselves, as CUDA has it. The race checker (races.h) sees them where they
 // are compiled, which is here.
@@ -9,7 +9,7 @@
 #define blockIdx emulated_block
 #define blockDim emulated_block_size
 #define gridDim emulated_grid_size
-#define atomicAdd emulated_add  // the shim's are for threads that take turns
+#define atomicAdd emulated_add  // the shim's are ordinary accesses, which would be taken for races
 #define atomicExch emulated_exchange
 #define atomicInc emulated_increment
 #include "shim.h"
@@ -21,7 +21,7 @@
 #undef atomicExch
 #undef atomicInc
 #undef __threadfence
-extern __thread uint3 threadIdx, blockIdx;
+extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
 // Of the one block that runs. All lie in one section, so that the race checker knows where.
