@@ -104,7 +104,10 @@ def examine_columns(model: Sequential, loss: Loss, parts: Parts) -> ColumnFindin
         importance, count = importances(model, loss, validated)
         errors, overall, spread_measure = errors_of_rows(model, loss, rows)
         spreads = spreads_of(model, rows, errors, spread_measure == "RMSE", list(importance))
-    measure = "RMSE" if spread_measure == "RMSE" else "log loss"
+    measure = "log loss"
+    if spread_measure == "RMSE":  # see `common_error`
+        several = model.output_shape != (1,)
+        measure = "mean RMSE in standard deviations" if several else "RMSE"
     return ColumnFindings(name, measure, count, importance, last, spread_measure, overall, spreads)
 
 
@@ -241,8 +244,8 @@ def column_charts(found: ColumnFindings, key: str) -> list[Chart]:
             label=rise,
             columns=("column", rise),
             rows=list(zip(names, values, strict=True)),
-            description=f"Bar chart of {len(names)} columns. The most important is {names[0]}, "
-            f"whose shuffling makes the {found.measure} rise by {values[0]:.4g}.",
+            description=f"Bar chart of {plural(len(names), 'column')}. The most important is "
+            f"{names[0]}, whose shuffling makes the {found.measure} rise by {values[0]:.4g}.",
             note=note,
         )
     ]
@@ -259,8 +262,8 @@ def column_charts(found: ColumnFindings, key: str) -> list[Chart]:
                 columns=("category", "rows", found.spread_measure),
                 rows=list(zip(spread.categories, spread.rows, spread.errors, strict=True)),
                 reference=found.overall,
-                description=f"Bar chart of {len(spread.categories)} categories. The error is "
-                f"largest for {spread.categories[worst]}: {spread.errors[worst]:.4g}, on "
+                description=f"Bar chart of {plural(len(spread.categories), 'category')}. The error "
+                f"is largest for {spread.categories[worst]}: {spread.errors[worst]:.4g}, on "
                 f"{plural(spread.rows[worst], 'row')}.",
                 note=f"On the {found.spread_part} part; the line is the error of all its rows, "
                 f"{number_text(found.overall)}. Categories with the most rows come first.",

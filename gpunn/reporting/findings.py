@@ -65,10 +65,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers: truth and prediction of shape (rows, outputs)."""
+    """Numbers: truth and prediction of shape (rows, outputs), and names of outputs, if any."""
 
     truth: np.ndarray
     predicted: np.ndarray
+    names: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def outcome(
     predicted = raw.astype(np.float64)
     if loss.output_activation == "exponential":
         predicted = np.exp(np.minimum(predicted, LARGEST_LOGARITHM))
-    return Numbers(targets.astype(np.float64), predicted)
+    return Numbers(targets.astype(np.float64), predicted, model.target_names)
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:

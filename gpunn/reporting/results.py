@@ -232,17 +232,20 @@ def numbers(outcome: Numbers, part: str, key: str) -> Results:
     found, rows = Results(), []
     outputs = outcome.truth.shape[1]
     drawn = True
+    names = outcome.names or [f"output {index}" for index in range(outputs)]
     for index in range(outputs):
         truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
         largest = max(np.abs(truth).max(), np.abs(predicted).max())
         with np.errstate(over="ignore", invalid="ignore"):  # the table shows it
             residual = predicted - truth
             metrics = error_metrics(truth, residual)
-        rows.append((index, *map(number_text, metrics.values())))
+        rows.append(
+            (outcome.names[index] if outcome.names else index, *map(number_text, metrics.values()))
+        )
         if index < OUTPUTS and not largest <= LARGEST_DRAWN:
             drawn = False
         elif index < OUTPUTS:
-            name = f", output {index}" if outputs > 1 else ""
+            name = f", {names[index]}" if outputs > 1 else ""
             place = f"{key}-output-{index}"
             found.charts.extend(number_charts(place, name, truth, predicted, metrics, part))
     note = f"Of {len(outcome.truth):,} rows of the {part} part."

@@ -78,6 +78,7 @@ def test_several_numbers_count_alike(people):
     y = np.column_stack([people.column("x"), people.column("noise")]) * 1.0
     found = examine_columns(model, MeanSquaredError(), Parts(Part(people, y), None, None, {}))
     assert found.importance["x"] == pytest.approx(found.importance["noise"], rel=0.2)
+    assert found.measure == "mean RMSE in standard deviations"
 
 
 def test_many_categories_and_missing_ones(people):

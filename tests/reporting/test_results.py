@@ -78,6 +78,15 @@ def test_many_outputs():
     assert "2,000 of 3,000 rows are shown." in found.charts[0].note
 
 
+def test_outputs_have_names():
+    truth = RANDOM.normal(size=(9, 2))
+    found = results(findings(Numbers(truth, truth, ["rent", "price"])), "a")
+    assert [row[0] for row in found.tables[0].rows] == ["rent", "price"]
+    titles = [chart.title for chart in found.charts]
+    assert titles[0].endswith(", rent")
+    assert titles[-1].endswith(", price")
+
+
 def test_constant_targets():
     truth = np.ones((9, 1))
     (table,) = results(findings(Numbers(truth, truth)), "a").tables
@@ -156,7 +165,9 @@ def test_residuals_that_are_all_the_same(value):
 def test_rates():
     """Poisson's predictions are logarithms of rates, however far off."""
     objects = SimpleNamespace(loss=gpunn.losses.Poisson())
+    model = SimpleNamespace(target_names=["visits"])
     raw = np.array([[0.0], [np.log(3.0)], [1e4]], "float32")
-    found = outcome(raw, Part(np.zeros((3, 1)), np.array([1, 3, 5])), objects, None)
+    found = outcome(raw, Part(np.zeros((3, 1)), np.array([1, 3, 5])), objects, model)
+    assert found.names == ["visits"]
     assert found.predicted[:2, 0] == pytest.approx([1, 3])
     assert np.isfinite(results(findings(found), "a").charts[0].rows).all()
