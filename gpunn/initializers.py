@@ -114,6 +114,10 @@ class FromData(Initializer):
         )
 
 
+ROUNDING = 1e-7
+"""Numbers of float32 that differ by less, in proportion to the largest, are equal but for it."""
+
+
 @dataclass(frozen=True)
 class UnitVariance(FromData):
     """N(0, 1), divided by the standard deviation over the training rows of each unit's x W.
@@ -139,7 +143,8 @@ class UnitVariance(FromData):
         self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
     ) -> np.ndarray:
         std = z.std(axis=0)
-        scaled: np.ndarray = values / np.where(std > 0, std, 1.0)[..., None, :]
+        varies = std > ROUNDING * np.abs(z).max(axis=0)
+        scaled: np.ndarray = values / np.where(varies, std, 1.0)[..., None, :]
         return scaled
 
 

@@ -73,8 +73,10 @@ def test_the_formulas():
         for j in range(4)
     ]
     np.testing.assert_allclose(found, expected)
-    constant = initializers.UnitVariance().from_data(g, W, np.ones((50, 4)))
-    np.testing.assert_array_equal(constant, W)
+    rounded = np.ones((50, 4))
+    rounded[::2] = np.nextafter(1.0, 2.0)
+    for constant in (np.ones((50, 4)), rounded):
+        np.testing.assert_array_equal(initializers.UnitVariance().from_data(g, W, constant), W)
 
 
 def test_the_same_on_every_engine(backend):
