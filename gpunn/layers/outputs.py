@@ -6,13 +6,14 @@ predictions, metrics, files and exports have what they return.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpunn.configurable import check_choice
 from gpunn.data.preprocessing import chunks_of
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.initializers import Normal, Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only
 from gpunn.layers.normalization import standardization_of
@@ -25,6 +26,9 @@ __all__ = ["MeanOverMembers", "OutputLayer", "TargetScaling"]
 
 COMBINATIONS = ("identity", "softmax", "sigmoid")
 """What losses of members may take outputs for."""
+
+COARSE = 0.01
+"""How far apart neighbouring numbers may be, in standard deviations of the targets."""
 
 FAR = 1e38
 """A bound that no number of float32 which makes sense is beyond."""
@@ -124,6 +128,12 @@ class TargetScaling(OutputLayer):
     DataError
         By `adapt_to_targets`, if a mean or deviation overflows or underflows the dtype.
 
+    Warns
+    -----
+    GpunnWarning
+        By `adapt_to_targets`, if targets are so far from 0 that float32 can't tell many of them
+        apart.
+
     See Also
     --------
     Standardization : The same for inputs.
@@ -162,6 +172,8 @@ class TargetScaling(OutputLayer):
         mean, std = standardization_of(y, indices, dtype, "y")
         ends = [(chunk.min(axis=0), chunk.max(axis=0)) for chunk in chunks_of(y, indices)]
         least, largest = np.min([a for a, _ in ends], axis=0), np.max([b for _, b in ends], axis=0)
+        if dtype == "float32":
+            warn_of_steps(mean, std, largest > least)
         return {"mean": mean, "deviation": std, "least": least, "largest": largest}
 
     def inner_targets(self, targets: Array, workspace: Workspace) -> Array:
@@ -179,6 +191,20 @@ class TargetScaling(OutputLayer):
             bounds = values["least"], values["largest"]
         workspace.backend.unstandardize(x, values["mean"], values["deviation"], *bounds, y)
         return y
+
+
+def warn_of_steps(mean: np.ndarray, std: np.ndarray, varies: np.ndarray) -> None:
+    """Warn of targets so far from 0 that float32 can't tell many of them apart."""
+    steps = np.abs(mean) * np.finfo(np.float32).eps / std
+    for column in np.flatnonzero(varies & (steps > COARSE))[:1]:
+        warnings.warn(
+            f"y: column {column} has a mean of {mean[column]:.8g} and a standard deviation of "
+            f"{std[column]:.3g}, so that neighbouring numbers of float32 are {steps[column]:.2g} "
+            "standard deviations apart there; subtract a constant from it, or use "
+            "dtype='float64'",
+            GpunnWarning,
+            stacklevel=2,
+        )
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ import gpunn
 from gpunn import layers, losses, optimizers
 from gpunn.backends.recording import recorded_tape
 from gpunn.configurable import resolve
-from gpunn.errors import ArgumentError, DataError, DivergenceError
+from gpunn.errors import ArgumentError, DataError, DivergenceError, GpunnWarning
 from gpunn.layers import Dense, Layer, MeanOverMembers, MemberDense, Members, TargetScaling
 from gpunn.workspace import Workspace
 
@@ -120,6 +120,17 @@ def test_a_constant_target_and_one_of_another_scale():
     tiny = trainer([Dense(1), TargetScaling()], dtype="float32")
     with pytest.raises(DataError, match=r"y: column 0 .* too small to be standardized in float32"):
         fit(tiny, 1e-43 * X[:, 0])
+
+
+def test_targets_that_float32_does_not_tell_apart_are_named(recwarn):
+    y = 0.1 * np.arange(8.0)[:, None]
+    for dtype, offset in (("float64", 1e9), ("float32", 1e4), ("float32", 1e6)):
+        model = gpunn.Sequential([Dense(1), TargetScaling()], 2, "numpy", dtype=dtype)
+        model.adapt(np.ones((8, 2)), y=offset + y)
+    (warning,) = recwarn
+    assert issubclass(warning.category, GpunnWarning)
+    assert "y: column 0 has a mean of 1000000.4" in str(warning.message)
+    assert "dtype='float64'" in str(warning.message)
 
 
 def test_targets_that_are_all_the_same_are_named(caplog):
