@@ -129,7 +129,7 @@ def test_targets_that_float32_does_not_tell_apart_are_named(recwarn):
         model.adapt(np.ones((8, 2)), y=offset + y)
     (warning,) = recwarn
     assert issubclass(warning.category, GpunnWarning)
-    assert "y: column 0 has a mean of 1000000.4" in str(warning.message)
+    assert "y: column 0 has a mean of 1000000." in str(warning.message)
     assert "dtype='float64'" in str(warning.message)
 
 
