@@ -199,7 +199,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         y : array-like, shape (rows,), or (rows, outputs) for a regressor
             Classes as text, numbers or truth values; for a regressor, numbers.
         sample_weight : array-like, shape (rows,), or None
-            Weights in the loss and the metric.
+            Weights in the loss and the metric. Rows with a weight of 0 are not set aside.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Rows that tell the best epoch. Without them `validation_fraction` of the rows are set
             aside.
@@ -250,7 +250,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         seed = int(check_random_state(self.random_state).randint(2**31))
         if X_val is None:
             labels = self._labels(targets)
-            kept, held = split(table.rows, self.validation_fraction, seed, labels)
+            kept, held = split(table.rows, self.validation_fraction, seed, labels, weights)
             self._train(every.take(kept), every.take(held), every.table, seed, set_aside=True)
         else:
             table = checked_table(self, X_val, first=False, argument="X_val")

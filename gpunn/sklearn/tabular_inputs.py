@@ -227,23 +227,31 @@ FEWEST = 2
 
 
 def split(
-    rows: int, fraction: float, seed: int, labels: np.ndarray | None
+    rows: int,
+    fraction: float,
+    seed: int,
+    labels: np.ndarray | None,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the rows to train on, and of those to validate on.
 
-    Classes are split in their proportions; one that has a single row is trained on.
+    Classes are split in their proportions; one that has a single row is trained on. Rows with a
+    weight of 0 would tell nothing of an epoch, so they are not set aside.
     """
-    others = np.arange(rows)
+    others = np.arange(rows) if weights is None else np.flatnonzero(weights)
+    counted = len(others)
     if labels is not None:
-        others = others[np.bincount(labels)[labels] > 1]
-        if not len(others) and rows > FEWEST:
+        others = others[np.bincount(labels[others])[labels[others]] > 1]
+        if not len(others) and counted > FEWEST:
             raise DataError(
                 "y: every row has another class, so none can be set aside to validate on; are "
                 "these the right targets? For numbers use a regressor"
             )
     if len(others) < 2:
+        unweighted = "" if counted == rows else f", of which {counted} have a weight above 0,"
         raise DataError(
-            f"X: n_samples={rows} is too few to set aside rows to validate on; give X_val and y_val"
+            f"X: n_samples={rows}{unweighted} is too few to set aside rows to validate on; give "
+            "X_val and y_val"
         )
     chosen = None if labels is None else labels[others]
     try:

@@ -115,6 +115,16 @@ def test_weights(given):
     assert counts.get("fair", 0) < 5
 
 
+@pytest.mark.parametrize("estimator", [*CLASSIFIERS, *REGRESSORS], ids=named)
+def test_rows_without_weight_are_not_set_aside(estimator):
+    weights = (X.index < 10).astype(float)
+    y = CLASS if is_classifier(estimator) else RENT
+    fitted = clone(estimator).set_params(epochs=1, batch_size=128).fit(X, y, weights)
+    assert np.isfinite(fitted.validation_score_)
+    with pytest.raises(DataError, match="n_samples=120, of which 1 have a weight above 0, is too"):
+        fitted.fit(X, y, X.index == 5)
+
+
 def test_balanced_classes_and_other_metrics():
     classifier = RealMLPClassifier(**{**REALMLP, "epochs": 4}, metric="log_loss")
     fitted = classifier.set_params(class_weight="balanced").fit(X, CLASS)
