@@ -66,8 +66,8 @@ class Findings:
                 f"column {name!r} ({plural(count, 'row')})" for name, count in self.missing.items()
             )
             warnings.warn(
-                f"{table.title}: values are missing where no training row lacked one, and the "
-                f"median stands in for them: {listed}",
+                f"{table.title}: values are missing where no training row lacked one, so that "
+                f"a median stands in for numbers, and no category for others: {listed}",
                 GpunnWarning,
                 stacklevel=3,
             )

@@ -442,6 +442,10 @@ class Schema:
         """Return the code of each value of `coded(cells)`; 0 if it is missing or unknown."""
         cells = coded(cells)
         texts = texts_of(cells.values, self._markers)
+        if not column.missing:
+            gaps = cells.take(np.array([text is None for text in texts], dtype=bool), True)
+            if gaps.any():
+                findings.missing[column.name] = int(gaps.sum())
         if column.kind == "boolean":
             texts = [None if text is None else boolean_text(text) for text in texts]
         known = {text: code for code, text in enumerate(column.categories, 1)}

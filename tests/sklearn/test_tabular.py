@@ -352,6 +352,7 @@ def test_a_metric_that_validation_rows_do_not_define(estimator):
         classifier.fit(X, dear, X_val=X[dear], y_val=dear[dear])
 
 
+@pytest.mark.filterwarnings("ignore:X.*values are missing")
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
 def test_early_stopping_of_ones_own_leaves_the_best_epoch_of_the_metric(estimator):
     stop = {"name": "early_stopping", "monitor": "loss", "patience": 100}

@@ -148,12 +148,20 @@ def test_no_rows():
 def test_unknown_categories_are_counted():
     schema = Schema.fit(PEOPLE)
     new = {**PEOPLE, "city": ["Bern", "Rome", "Bern", "Graz"], "member": ["maybe", None, 1, 0]}
-    with pytest.warns(UnknownCategoryWarning) as caught:
+    with pytest.warns(GpunnWarning) as caught:
         matrix = schema.encode(new)
-    assert str(caught[0].message) == (
-        "X: categories that the training rows had not are taken as missing; column 'city': 3 rows "
-        "with 'Bern', 'Graz'; column 'member': 1 row with 'maybe'"
-    )
+    assert [(each.category, str(each.message)) for each in caught] == [
+        (
+            UnknownCategoryWarning,
+            "X: categories that the training rows had not are taken as missing; column 'city': 3 "
+            "rows with 'Bern', 'Graz'; column 'member': 1 row with 'maybe'",
+        ),
+        (
+            GpunnWarning,
+            "X: values are missing where no training row lacked one, so that a median stands in "
+            "for numbers, and no category for others: column 'member' (1 row)",
+        ),
+    ]
     assert matrix[:, -2:].T.tolist() == [[0, 2, 0, 0], [0, 0, 2, 1]]
     assert schema.unknown(new) == {"city": {"Bern": 2, "Graz": 1}, "member": {"maybe": 1}}
     assert schema.unknown(PEOPLE) == {}
@@ -171,6 +179,17 @@ def test_values_that_are_missing_for_the_first_time():
     with pytest.warns(GpunnWarning, match=r"no training row lacked one.*column 'n' \(2 rows\)$"):
         matrix = schema.encode({"n": [None, 1, "NA"], "d": [None] * 3})
     assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
+
+
+@pytest.mark.parametrize("cells", [["a", None, "?"], np.array([True, None, None])], ids=str)
+def test_categories_that_are_missing_for_the_first_time(cells):
+    schema = Schema.fit({"x": [False, True] if cells[0] is True else ["a", "b"]})
+    with pytest.warns(GpunnWarning, match=r"no category for others: column 'x' \(2 rows\)$"):
+        matrix = schema.encode({"x": cells})
+    assert matrix[1:, 0].tolist() == [0, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Schema.fit({"x": ["a", "b", None]}).encode({"x": ["a", None, "b"]})
 
 
 def test_rows_without_names_may_lack_what_is_dropped():

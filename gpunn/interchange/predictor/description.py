@@ -119,6 +119,7 @@ def described_column(
         found["missing"] = places[Place(column.name, MISSING)]
     if column.is_category:
         found |= {"place": places[Place(column.name)], "categories": list(column.categories)}
+        found["gaps"] = column.missing > 0
     elif column.kind == "datetime":
         found["parts"] = {}
         for part in column.parts:

@@ -62,7 +62,7 @@ def encoded(
 def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
     """Return whether a category is unknown, or a value is missing where none was in training."""
     if "categories" in column:
-        return cell != "" and row[column["place"]] == 0
+        return row[column["place"]] == 0 and not (cell == "" and column["gaps"])
     return cell == "" and "missing" not in column
 
 

@@ -357,7 +357,8 @@ def unusual_text(column: str, is_missing: bool, count: int, texts: list[str]) ->
     """Return what is told at the end of categories, and gaps, that the training rows had not."""
     have = f"column {column!r}: {count:,} row{'s have' if count > 1 else ' has'}"
     if is_missing:
-        return f"{have} no value, where no training row lacked one; the median stands in"
+        lacking = "no value, where no training row lacked one"
+        return f"{have} {lacking}; a median or no category stands in"
     listed = ", ".join(f"{text!r:.60}" for text in texts)
     return f"{have} a category that the training rows had not, taken as missing, such as {listed}"
 
