@@ -44,9 +44,11 @@ def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -
     """
     X = to_host(X)
     if is_array(X):
-        X = check_array(
+        checked = check_array(
             X, dtype=None, ensure_all_finite=False, estimator=estimator, input_name=argument
         )
+        masked = isinstance(X, np.ma.MaskedArray)  # of which scikit-learn forgets the mask
+        X = np.ma.masked_array(checked, np.ma.getmask(X)) if masked else checked
     table = table_of(X, argument)
     if not table.rows or not table.names:
         raise DataError(f"{argument}: expected at least one row and one column; got none")
@@ -91,7 +93,9 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
     ValueError
         If they are no classes, or a row has none; the message says which row.
     """
-    labels: np.ndarray = column_or_1d(without_gaps(to_host(y)), warn=True)
+    y = to_host(y)
+    check_masked(y, argument)
+    labels: np.ndarray = column_or_1d(without_gaps(y), warn=True)
     if labels.dtype.kind in "OUT":
         # Of a list with numbers and text NumPy has made text.
         values = np.array(y, object) if isinstance(y, (list, tuple)) else labels
@@ -133,7 +137,9 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
     ValueError
         If they are no finite numbers, or a row has none; the message says which row.
     """
-    y = np.asarray(to_host(y))
+    y = to_host(y)
+    check_masked(y, argument)
+    y = np.asarray(y)
     if y.dtype.kind in "OUT" and y.ndim in (1, 2) and y.size:
         cells = coded_targets(y, argument)
         numbers, others = numbers_of(cells, markers)
@@ -178,6 +184,13 @@ def check_gaps(gaps: np.ndarray, argument: str) -> None:
             f"{argument}: row {rows[0]} has no target (it is None, NaN, or text that means "
             f"that, such as 'NA'; {plural(len(rows), 'row')} in all). Leave out such rows"
         )
+
+
+def check_masked(y: Any, argument: str) -> None:
+    """Raise a DataError if a target is masked, in an array of `numpy.ma`."""
+    if isinstance(y, np.ma.MaskedArray) and y.ndim:
+        mask = np.asarray(np.ma.getmaskarray(y).reshape(len(y), -1))
+        check_gaps(np.asarray(mask.any(axis=1)), argument)
 
 
 def check_finite_targets(y: np.ndarray, argument: str) -> None:

@@ -431,6 +431,19 @@ def test_bad_data(estimator, frame, y, message):
         clone(estimator).fit(frame, y)
 
 
+def test_masked_arrays():
+    numbers = np.stack([AGE, RANDOM.normal(size=ROWS)], axis=1)
+    masked = np.ma.masked_array(numbers, numbers > 60)
+    regressor = clone(REGRESSORS[0]).set_params(epochs=1)
+    gaps = np.where(numbers > 60, np.nan, numbers)
+    expected = clone(regressor).fit(gaps, RENT).predict(gaps)
+    np.testing.assert_array_equal(regressor.fit(masked, RENT).predict(masked), expected)
+    with pytest.raises(DataError, match="y: row 3 has no target"):
+        regressor.fit(X, np.ma.masked_array(RENT, X.index == 3))
+    with pytest.raises(DataError, match="y: row 3 has no target"):
+        clone(CLASSIFIERS[0]).fit(X, np.ma.masked_array(CLASS, X.index == 3))
+
+
 def test_bad_weights():
     weights = np.where(X.index == 5, np.nan, 1)
     with pytest.raises(DataError, match=r"sample_weight\[5\] is nan"):
