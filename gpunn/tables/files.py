@@ -6,7 +6,7 @@ import csv
 import itertools
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -372,19 +372,22 @@ class CellReader:
                 pass
             else:
                 return numbers if self._is_consistent("." if "." in joined else "", cells) else None
-        parsed = dict.fromkeys(cells, np.nan)
+        parsed, marks = dict.fromkeys(cells, np.nan), set()
         for cell in parsed:
             text = cell.strip()
             if text.casefold() in self._markers.texts:
                 continue
             mark = "," if self._commas and "," in text else "." if "." in text else ""
             number = number_of(text.replace(",", ".") if mark == "," and "." not in text else text)
-            if number is None or not self._is_consistent(mark, (text,)):
+            if number is None:
                 return None
             parsed[cell] = number
+            marks.add(mark)
+        if not all(self._is_consistent(mark, parsed) for mark in marks):
+            return None
         return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
 
-    def _is_consistent(self, mark: str, cells: Sequence[str]) -> bool:
+    def _is_consistent(self, mark: str, cells: Iterable[str]) -> bool:
         """Note the decimal mark of cells, and return whether the column has no other one."""
         if not (self._commas and mark):
             return True
