@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 GZIP_MAGIC = b"\x1f\x8b"
+ZIP_MAGIC = b"PK\x03\x04"
 
 _MISSING = ("", "NA", "N/A", "nan", "?")
 _BLOCK_CELLS = 2**12  # they stay in the cache; larger blocks took half as long again
@@ -335,6 +336,10 @@ def undecodable(path: str) -> str:
             number += 1
             if number == 1 and line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 return f"{path}: {expected}, got UTF-16; {advice}"
+            if number == 1 and line.startswith(ZIP_MAGIC):
+                return (
+                    f"{path}: expected text, got a ZIP archive, as XLSX files are; save it as CSV"
+                )
             try:
                 line.decode()
             except UnicodeDecodeError as error:

@@ -270,6 +270,11 @@ def test_missing_markers_are_the_callers(load):
             {},
             r"line 10001: expected text in UTF-8, got byte 0xe9 after '1,caf'; save the file as",
         ),
+        (
+            b"PK\x03\x04\x14\0\xad",
+            {},
+            "expected text, got a ZIP archive, as XLSX files are; save it",
+        ),
         ("x,y\n1,2\n".encode("utf-16"), {}, "expected text in UTF-8, got UTF-16; save the file"),
         (
             b"my flowers\nx,y\n1,2\n",
