@@ -23,6 +23,7 @@ from gpunn.network import Sequential
 from gpunn.sklearn import parameters
 from gpunn.sklearn.base import device_of
 from gpunn.sklearn.defined_metric import DefinedMetric
+from gpunn.sklearn.describing import Describing
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
     NONE,
@@ -298,6 +299,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         further.sort(key=lambda callback: not isinstance(callback, EarlyStopping))
         others = sum(isinstance(callback, EarlyStopping) for callback in further)
         callbacks = [
+            Describing(lambda: self._describe(network, schema)),
             *further[:others],
             stopping,
             DefinedMetric(stopping.monitor),
@@ -320,12 +322,16 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
         if not stopping.best_epoch and trainer.stop_reason.startswith("interrupted"):
             raise KeyboardInterrupt  # there is no best epoch yet
-        network.schema = schema
-        self._name_outputs(network)
+        self._describe(network, schema)
         self.network_, self.schema_, self.history_ = network, schema, trainer.history
         self.metric_, self.validation_score_ = recipe.metric, float(stopping.best)
         self.best_epoch_, self.n_iter_ = int(stopping.best_epoch), int(trainer.epoch)
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
+
+    def _describe(self, network: Sequential, schema: Schema) -> None:
+        """Have a network take rows as they are, and know the names of its classes."""
+        network.schema = schema
+        self._name_outputs(network)
 
     # ------------------------------------------------------------------------------- predicting
 

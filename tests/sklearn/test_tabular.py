@@ -353,14 +353,24 @@ def test_a_metric_that_validation_rows_do_not_define(estimator):
 
 
 @pytest.mark.filterwarnings("ignore:X.*values are missing")
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+def test_a_network_that_is_written_in_training_takes_raw_rows(estimator, tmp_path):
+    path = tmp_path / "best.safetensors"
+    writes = {"name": "model_checkpoint", "path": str(path), "monitor": "val_accuracy"}
+    fitted = clone(estimator).set_params(callbacks=[writes], epochs=1).fit(X, CLASS)
+    loaded = gpunn.load_model(path, backend="numpy")
+    assert loaded.classes == ["cheap", "dear", "fair"]
+    np.testing.assert_array_equal(loaded.predict(X), fitted.network_.predict(X))
+
+
 @pytest.mark.parametrize("estimator", REGRESSORS, ids=named)
 def test_early_stopping_of_ones_own_leaves_the_best_epoch_of_the_metric(estimator):
     stop = {"name": "early_stopping", "monitor": "loss", "patience": 100}
     regressor = clone(estimator).set_params(callbacks=[stop], metric="mean_absolute_error")
     regressor.set_params(learning_rate_init=0.1, epochs=40)
-    regressor.fit(X[30:], RENT[30:], X_val=X[:30], y_val=RENT[:30])
+    regressor.fit(X[:90], RENT[:90], X_val=X[90:], y_val=RENT[90:])
     assert regressor.best_epoch_ < 40, "else both have the same best epoch"
-    error = np.abs(regressor.predict(X[:30]) - RENT[:30]).mean()
+    error = np.abs(regressor.predict(X[90:]) - RENT[90:]).mean()
     assert error == pytest.approx(regressor.validation_score_, rel=1e-5)
 
 
