@@ -215,6 +215,8 @@ extern "C" void replay_meet(bool whole_block) {
   races::running->pass_barrier(whole_block);
 }
 
+extern "C" void replay_let_others() { replay::current->stack.switch_to(replay::scheduler); }
+
 extern "C" void replay_fence() { races::running->pass_fence(); }
 
 extern "C" uint64_t replay_exchange(uint64_t bits, int from) {

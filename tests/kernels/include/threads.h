@@ -34,6 +34,7 @@ extern char __stop_replay_shared[] __attribute__((weak, visibility("hidden")));
 int replay_lane();
 void replay_meet(bool whole_block);
 void replay_fence();
+void replay_let_others();
 uint64_t replay_exchange(uint64_t bits, int from);
 unsigned replay_vote(unsigned mask, bool yes);
 }
@@ -55,16 +56,20 @@ constexpr auto relaxed = std::memory_order_relaxed;
 
 }  // namespace replay
 
-// The other atomics are still the shim's: a race, where they are used.
+// The other atomics are still the shim's: a race, where they are used. A thread may do them until another one
+// has changed the word, so the others come first.
 template <class T>
 static T atomicExch(T* address, T value) {
+  replay_let_others();
   return std::atomic_ref<T>(*address).exchange(value, replay::relaxed);
 }
 template <class T>
 static T atomicAdd(T* address, std::type_identity_t<T> value) {
+  replay_let_others();
   return std::atomic_ref<T>(*address).fetch_add(value, replay::relaxed);
 }
 static inline unsigned atomicInc(unsigned* address, unsigned limit) {
+  replay_let_others();
   std::atomic_ref<unsigned> word(*address);
   unsigned old = word.load(replay::relaxed);
   while (!word.compare_exchange_strong(old, old >= limit ? 0 : old + 1, replay::relaxed)) {
