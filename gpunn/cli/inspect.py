@@ -11,7 +11,7 @@ from gpunn.cli.text import aligned, printable, shortened
 
 __all__ = ["inspect"]
 
-WIDEST = 40
+WIDEST = 51
 """Columns of a terminal that a cell takes, but for those of the last column."""
 
 

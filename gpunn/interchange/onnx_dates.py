@@ -26,8 +26,8 @@ FROM_MARCH = 719_468
 def parts_of_dates(graph: Graph, seconds: str, parts: Collection[str]) -> dict[str, str]:
     """Return parts of dates in float64, each of the shape of the seconds.
 
-    They are those of `gpunn.tables.dates.PARTS`, to the microsecond. Years and months are found by
-    counting days from 1 March, so that a leap day is the last of its year [1]_.
+    They are those of `gpunn.tables.dates.PARTS`, to the microsecond. Years, months and their days
+    are found by counting days from 1 March, so that a leap day is the last of its year [1]_.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def parts_of_dates(graph: Graph, seconds: str, parts: Collection[str]) -> dict[s
     time = dates.op("Mod", moment, DAY, "time")
     days = dates.op("Div", dates.op("Sub", moment, time, "midnight"), DAY, "days")
     found = {}
-    if "year" in parts or "month" in parts:
-        found["year"], found["month"] = year_and_month(dates, days)
+    if any(part in parts for part in ("year", "month", "day")):
+        found["year"], found["month"], found["day"] = year_month_and_day(dates, days)
     if "day of week" in parts:  # 1 January 1970 was a Thursday
         found["day of week"] = dates.op("Mod", dates.op("Add", days, 3, "shifted"), 7, "weekday")
     found = {part: dates.cast(name, "float64", f"{part}.number") for part, name in found.items()}
@@ -62,8 +62,8 @@ def parts_of_dates(graph: Graph, seconds: str, parts: Collection[str]) -> dict[s
     return found
 
 
-def year_and_month(dates: Whole, days: str) -> tuple[str, str]:
-    """Return the year and the month of days since 1970."""
+def year_month_and_day(dates: Whole, days: str) -> tuple[str, str, str]:
+    """Return the year, the month and the day of the month of days since 1970."""
     op = dates.op
     since_march = op("Add", days, FROM_MARCH, "since_march")
     day = op("Mod", since_march, ERA, "day_of_era")
@@ -78,13 +78,16 @@ def year_and_month(dates: Whole, days: str) -> tuple[str, str]:
     in_year = op("Sub", day, start, "day_of_year")
     # Months from March on have 31, 30, 31, 30, 31 days, again and again.
     fifths = op("Add", op("Mul", in_year, 5, "five_days"), 2, "fifths")
-    month = op("Div", fifths, 153, "month_from_march")
-    month = op("Add", op("Mod", op("Add", month, 2, "turned"), 12, "month_from_0"), 1, "month")
+    from_march = op("Div", fifths, 153, "month_from_march")
+    fifths = op("Add", op("Mul", from_march, 153, "month.fifths"), 2, "month.rounded")
+    start = op("Div", fifths, 5, "month.start")
+    day = op("Add", op("Sub", in_year, start, "day_from_0"), 1, "day_of_month")
+    month = op("Add", op("Mod", op("Add", from_march, 2, "turned"), 12, "month_from_0"), 1, "month")
     next_year = dates.graph.add(
         "Less", month, dates.number(3, "march"), name="schema.dates.is_next_year"
     )
     year = op("Add", year, op("Mul", era, 400, "era.year"), "march_year")
-    return op("Add", year, dates.cast(next_year, "int64", "next_year"), "year"), month
+    return op("Add", year, dates.cast(next_year, "int64", "next_year"), "year"), month, day
 
 
 def curves_of_parts(graph: Graph, numbers: str, curves: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Dates and times as numbers: year, month, day of the week and hour, and places in their cycles."""
+"""Dates and times as numbers: year, month, days and hour, and places in their cycles."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ def month(dates: np.ndarray) -> np.ndarray:
     return months
 
 
+def day(dates: np.ndarray) -> np.ndarray:
+    """Return the days of the month, 1 to 31."""
+    days: np.ndarray = (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(
+        np.int64
+    )
+    return days + 1
+
+
 def weekday(dates: np.ndarray) -> np.ndarray:
     """Return the days of the week, from 0 for Monday to 6."""
     days = dates.astype("datetime64[D]").astype(np.int64)
@@ -41,6 +49,7 @@ def hour(dates: np.ndarray) -> np.ndarray:
 PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "year": year,
     "month": month,
+    "day": day,
     "day of week": weekday,
     "hour": hour,
 }

@@ -221,14 +221,7 @@ def dated(table: Table, name: str, markers: Markers) -> Learned:
     remarks = Remarks(name, missing, len(dates))
     parts = {part: function(present).astype(np.float64) for part, function in PARTS.items()}
     varied = {part: each for part, each in parts.items() if len(each) and each.min() < each.max()}
-    differ = len(present) > 0 and bool(present.min() < present.max())
-    if differ and not varied:
-        reason = "its year, month, day of the week and hour are the same in every row"
-        if missing:  # which still tells something
-            remarks.add(reason)
-        else:
-            remarks.drop_since(reason)
-    dropped = remarks.drop(not varied and not differ)
+    dropped = remarks.drop(not varied)
     column = Column(
         name=name,
         kind="datetime",

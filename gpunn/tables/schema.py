@@ -49,8 +49,9 @@ class Schema:
     columns of numbers, then those of codes of categories:
 
     1. numbers, scaled; a missing one is the median of the training rows
-    2. year, month, day of the week and hour of dates, as far as they vary, scaled likewise
-    3. sine and cosine of 2 pi part / period of the last three, by which December is near January
+    2. year, month, day, day of the week and hour of dates, as far as they vary, scaled likewise
+    3. sine and cosine of 2 pi part / period, the period being a year, a week or a day, by which
+       December is near January
     4. for each number and date that some training rows lack, 1 where it is missing, else 0
     5. categories and booleans: codes 1, 2, ... in the order of `Column.categories`; 0 where it is
        missing, or is none of them

@@ -36,6 +36,7 @@ MEANING = """\
 PARTS = {
     "year": "row->{field}.year",
     "month": "row->{field}.month",
+    "day": "row->{field}.day",
     "day of week": "weekday(row->{field}.year, row->{field}.month, row->{field}.day)",
     "hour": "row->{field}.hour",
 }

@@ -140,6 +140,8 @@ def part_of(moment: dt.datetime, part: str) -> float:
         return float(moment.year)
     if part == "month":
         return float(moment.month)
+    if part == "day":
+        return float(moment.day)
     if part == "day of week":
         return float(moment.weekday())
     seconds = (moment.hour * 60 + moment.minute) * 60 + moment.second
