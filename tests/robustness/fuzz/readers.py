@@ -505,8 +505,9 @@ def schema() -> Reader:
     }
     good = []
     for scaling in ("robust", "quantile"):
-        this = gpunn.Sequential([layers.Dense(1)], 15, "numpy")
-        this.schema = Schema.fit(rows, scaling=scaling)
+        learned = Schema.fit(rows, scaling=scaling)
+        this = gpunn.Sequential([layers.Dense(1)], learned.width, "numpy")
+        this.schema = learned
         content = model_content(this.file_description(), this.file_arrays())
         good.append(b"".join(content.chunks))
     return safetensors_reader(lambda path: gpunn.load_model(path, "numpy"), good)
