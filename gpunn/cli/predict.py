@@ -101,13 +101,12 @@ def predict(
     from gpunn.interchange.predictor.description import layout_of
 
     path = only_one(input_path, named_input, "INPUT", "--input")
-    if (path is None and (sys.stdin is None or sys.stdin.isatty())) or (
-        sys.stdin is None and str(path) == "-"
-    ):
-        closed = ", which is closed here" if sys.stdin is None else ""
-        raise click.UsageError(
-            f"INPUT: a file with rows to predict from is needed, or - for standard input{closed}"
-        )
+    needed = "INPUT: a file with rows to predict from is needed, or - for standard input"
+    if path is None or str(path) == "-":
+        if sys.stdin is None:
+            raise click.UsageError(f"{needed}, which is closed here")
+        if path is None and sys.stdin.isatty():
+            raise click.UsageError(needed)
     if output_path is not None and output_path.suffix not in (".npy", ".csv", ".jsonl"):
         raise click.UsageError(
             f"--output: expected a name in .npy, .csv or .jsonl; got {output_path}"

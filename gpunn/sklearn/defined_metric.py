@@ -30,6 +30,6 @@ class DefinedMetric(Callback):
         if math.isnan(logs[self.monitor]):
             raise DataError(
                 f"metric: {self.monitor.removeprefix('val_')!r} is not defined on these validation "
-                "rows, as where they lack a class, or all its rows have a weight of 0; give X_val "
-                "and y_val with every class, or choose another metric"
+                "rows: they may lack a class, or all rows of a class may have a weight of 0. Give "
+                "X_val and y_val with every class, or choose another metric"
             )

@@ -27,10 +27,9 @@ def month(dates: np.ndarray) -> np.ndarray:
 
 def day(dates: np.ndarray) -> np.ndarray:
     """Return the days of the month, 1 to 31."""
-    days: np.ndarray = (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(
-        np.int64
-    )
-    return days + 1
+    since_first = dates.astype("datetime64[D]") - dates.astype("datetime64[M]")
+    days: np.ndarray = since_first.astype(np.int64) + 1
+    return days
 
 
 def weekday(dates: np.ndarray) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from training.kills import Kill, Killed
 
 import gpunn
 from gpunn import layers
-from gpunn.callbacks import Callback, ModelCheckpoint
+from gpunn.callbacks import ModelCheckpoint
 from gpunn.data import batches as data_batches
 from gpunn.distributed import run_threads
 from gpunn.errors import (
@@ -153,21 +154,6 @@ def test_it_is_the_same_however_rows_come(monkeypatch):
     made.fit(batches, steps_per_epoch=7, **given)
     for each in (again, streamed, made):
         same(each, resident)
-
-
-class Killed(BaseException):
-    pass
-
-
-class Kill(Callback):
-    saves = True
-
-    def __init__(self, at):
-        self.at, self.every_updates = at, 1
-
-    def on_updates_end(self, trainer):
-        if trainer.updates == self.at:
-            raise Killed
 
 
 @pytest.mark.parametrize("stream", [False, True])

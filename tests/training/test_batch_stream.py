@@ -6,6 +6,7 @@ import traceback
 
 import numpy as np
 import pytest
+from training.kills import Kill, Killed
 
 import gpunn
 from gpunn import layers
@@ -297,24 +298,6 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
     for thread in threading.enumerate():
         if "prefetch" in thread.name:
             thread.join()
-
-
-class Killed(BaseException):
-    pass
-
-
-class Kill(Callback):
-    saves = True
-
-    def __init__(self, at):
-        self.at, self.every_updates = at, 1
-
-    def on_updates_end(self, trainer):
-        if trainer.updates == self.at:
-            raise Killed
-
-    def on_epoch_end(self, trainer, logs):
-        self.on_updates_end(trainer)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])

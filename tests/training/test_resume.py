@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from training.kills import Kill, Killed
 
 import gpunn
 from gpunn import layers
@@ -21,26 +22,6 @@ ROWS = 50
 RANDOM = np.random.default_rng(0)
 Y = RANDOM.integers(0, 3, ROWS)
 X = RANDOM.normal(size=(ROWS, 4)) + 2 * np.eye(3, 4)[Y]
-
-
-class Killed(BaseException):
-    """Stands for the end of a process."""
-
-
-class Kill(Callback):
-    """Dies after so many updates; comes after all that writes checkpoints."""
-
-    saves = True
-
-    def __init__(self, at):
-        self.at, self.every_updates = at, 1
-
-    def on_updates_end(self, trainer):
-        if trainer.updates == self.at:
-            raise Killed
-
-    def on_epoch_end(self, trainer, logs):
-        self.on_updates_end(trainer)
 
 
 def trainer(optimizer=None, backend="numpy", metrics=("accuracy",), **options):
