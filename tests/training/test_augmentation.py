@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from training.kills import Kill, Killed
+from kills import Kill, Killed
 
 import gpunn
 from gpunn import layers

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from training.kills import Kill, Killed
+from kills import Kill, Killed
 
 import gpunn
 from gpunn import layers
