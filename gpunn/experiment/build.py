@@ -206,15 +206,16 @@ def build(
     ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
     objects = Objects(config, allow_imports)
     undecided = isinstance(config, Draft) and "loss" not in config.given
-    parts = load(config, None if undecided else objects.loss)
+    loss = None if undecided else objects.loss
+    parts = load(config, loss)
     warn_of_constant_columns(config.data, parts)
-    schema, layers, divided = None, objects.layers, parts
+    schema, layers = None, objects.layers
     if isinstance(config.data, TableFile):
-        schema, divided = _learned(config, config.data, parts)
+        parts = parts.split(config.data, loss)
+        schema = _learned(config, config.data, parts)
     if isinstance(config, Draft):
-        loss = None if undecided else objects.loss
         config = _for_backend(config, ops)
-        layers, config = _settled(config, schema, divided, loss)
+        layers, config = _settled(config, schema, parts, loss)
         objects = Objects(config, allow_imports)
     description = objects.described()
     model = _network(config, layers, parts, schema, ops)
@@ -227,9 +228,10 @@ def build(
     builder = DatasetBuilder(model, trainer.loss, trainer.metrics)
     data = {
         name: builder.check(part.source_inputs, part.source_targets, prefix=f"{name} ")
-        for name, part in parts.by_name.items()
+        for name, part in parts.sources.items()
     }
-    parts = parts.divided(config.data, trainer.loss.class_indices(data["training"].targets))
+    if schema is None:  # nothing was learned from the rows yet
+        parts = parts.divided(config.data, trainer.loss.class_indices(data["training"].targets))
     held = parts.validation.indices if parts.validation is not None else None
     held_out = HeldOut(data.get("validation"), parts.training.indices, held)
     training, validation = builder.split(data["training"], held_out, class_weight)
@@ -273,17 +275,12 @@ def make_trainer(
         raise ConfigError(f"{where}.{error}") from error
 
 
-def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Parts]:
-    """Learn a table's schema from the rows that are left to train on; return both.
-
-    The rows are divided here as they will be once the network is known, which needs the schema.
-    """
-    codes = parts.training.source_targets if "classes" in parts.metadata else None
-    parts = parts.divided(data, codes)
+def _learned(config: Config, data: TableFile, parts: Parts) -> Schema:
+    """Return the schema of a table, learned from the rows that are left to train on."""
     if config.model.start_from is not None:
         rows = parts.training.source_inputs
         assert isinstance(rows, Table)
-        return schema_to_start_from(config.model.start_from, data, rows), parts
+        return schema_to_start_from(config.model.start_from, data, rows)
     scaling = "robust" if config.model.name is None else network_of(config.model.name).scaling
     schema = learned_schema(data, parts.training, scaling, config.seed)
     for problem in schema.problems:
@@ -293,7 +290,7 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> tuple[Schema, Par
     for name in data.targets:
         if name in doubts:
             LOG.warning("%s: target %s: %s", data.path, name, doubts[name])
-    return schema, parts
+    return schema
 
 
 def _started(config: Config, model: Sequential) -> WeightsReport | None:

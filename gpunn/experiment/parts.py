@@ -155,14 +155,37 @@ class Parts:
         metadata = {**self.metadata, "classes": classes}
         return Parts(parts["training"], parts.get("validation"), parts.get("test"), metadata)
 
-    def split(self, config: DataSet, loss: Loss, outputs: int) -> Parts:
-        """Number the classes and set rows aside: `with_classes`, then `divided`.
+    @property
+    def sources(self) -> dict[str, Part]:
+        """The parts that are read from rows of their own, whichever of these are held out."""
+        own = self.training.source_inputs
+        return {
+            name: part
+            for name, part in self.by_name.items()
+            if part is self.training or part.source_inputs is not own
+        }
+
+    def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Parts:
+        """Number the classes and hold rows out: `with_classes`, then `divided`.
+
+        Parameters
+        ----------
+        config : DataSet
+        loss : Loss or None
+            None if the network is to choose it. Only a table can do without.
+        outputs : int or None
+            Number of the network's outputs. Only a table can do without: its rows are divided
+            before there is a network, whose schema is learned from those to train on.
 
         Raises
         ------
         DataError, ConfigError
             As these do, and if the loss does not take the training targets.
         """
+        if isinstance(self.training.source_inputs, Table):
+            return self.divided(config, self._classes_of_table(loss))
+        assert loss is not None
+        assert outputs is not None
         parts = self.with_classes(loss, outputs)
         try:
             targets = loss.check_targets(parts.training.source_targets, outputs)
@@ -170,8 +193,18 @@ class Parts:
             raise DataError(f"training {error}") from error
         return parts.divided(config, loss.class_indices(targets))
 
+    def _classes_of_table(self, loss: Loss | None) -> np.ndarray | None:
+        """Return the class of each row of a table, or None if the targets are no classes."""
+        y = self.training.source_targets
+        if "classes" in self.metadata:
+            return y
+        return None if loss is None else loss.class_indices(y.reshape(len(y), -1))
+
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Parts:
-        """Set rows aside as the configuration's fractions say.
+        """Hold rows out as the configuration's fractions say.
+
+        Which rows are held out is decided here and nowhere else, once for each command, and before
+        anything is learned from the rows that are left.
 
         Parameters
         ----------
