@@ -298,7 +298,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         training, held, score = self._split(data, validation, random, network)
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
-        policy.use(convergence, random, score)
+        policy.use(convergence, random, score, training.dataset.weights is not None)
         # The order of rows is not kept between fits, so an interrupted epoch can't be resumed.
         trainer.cursor = None
         callbacks = resolve_all(Callback, copy.deepcopy(list(self.callbacks)), "callbacks")

@@ -41,7 +41,11 @@ class EstimatorPolicy(TrainingPolicy):
         self.duration = duration
 
     def use(
-        self, convergence: Convergence, random: np.random.RandomState, score: Score | None
+        self,
+        convergence: Convergence,
+        random: np.random.RandomState,
+        score: Score | None,
+        weighted: bool,
     ) -> None:
         """Set the objects that this call of `fit` uses.
 
@@ -53,7 +57,10 @@ class EstimatorPolicy(TrainingPolicy):
             Shuffles the rows.
         score : callable or None
             Scores the outputs for the validation rows.
+        weighted : bool
+            Whether the training rows have weights.
         """
+        self.batch_means = weighted
         self._convergence, self._random, self._score = convergence, random, score
         self.best: Snapshot | None = None
         self._order_so_far: np.ndarray | None = None

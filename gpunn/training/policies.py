@@ -24,10 +24,14 @@ class TrainingPolicy:
         is better.
     finds_causes : bool
         Whether the cause of a divergence is looked for, which takes a copy of the training state.
+    batch_means : bool
+        Whether each batch counts by its number of rows in an epoch's loss, and not by the sum of
+        their sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
     finds_causes: ClassVar[bool] = True
+    batch_means: bool = False
 
     def begin(self, trainer: TrainerProtocol) -> None:
         """Prepare a call of `fit`; the step is ready, and no callback was called yet."""

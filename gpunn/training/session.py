@@ -143,6 +143,7 @@ class TrainingSession:
             *(trainer.model, trainer.loss, trainer.optimizer, trainer.metrics, batch_size),
             *(accumulation, training.own_metric_weights, self.plan.members),
             *(self.ranks, trainer.batch_norm == "synchronized"),
+            trainer.policy.batch_means,
         )
 
     @contextmanager

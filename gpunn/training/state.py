@@ -15,6 +15,7 @@ from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
+from gpunn.training.batch_means import BatchMeansStep
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.ranks import Ranks
 from gpunn.training.scheduled import scheduled_settings
@@ -96,7 +97,13 @@ class Snapshot:
 
 
 class StepRecipe(NamedTuple):
-    """What a `TrainStep` is made from."""
+    """What a `TrainStep` is made from.
+
+    Attributes
+    ----------
+    batch_means : bool
+        Whether an epoch's loss is that of `BatchMeansStep`, which one process can do.
+    """
 
     model: Sequential
     loss: Loss
@@ -108,12 +115,13 @@ class StepRecipe(NamedTuple):
     members: int = 1
     ranks: Ranks | None = None
     synchronized: bool = True
+    batch_means: bool = False
 
     def step(self) -> TrainStep:
         """Return a new step."""
         parts, ranks = self[:8], self.ranks
         if ranks is None or (ranks.alone and ranks.shares.whole):
-            return TrainStep(*parts)
+            return (BatchMeansStep if self.batch_means else TrainStep)(*parts)
         return ShardedStep(ranks, self.synchronized, *parts)
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network as theirs
-from sklearn.datasets import load_digits, make_regression
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+    make_regression,
+)
 from sklearn.exceptions import ConvergenceWarning
 
 from gpunn import sklearn as ours
@@ -111,17 +118,88 @@ def test_poisson():
         np.testing.assert_allclose(us.predict(NUMBERS), them.predict(NUMBERS), 1e-9)
 
 
-def test_sample_weights_take_the_same_steps():
-    weights = np.random.default_rng(0).random(330)
-    them, us = both("MLPClassifier", DIGITS, LABELS, weights, batch_size=330)
+WEIGHTS = {
+    "fractions": np.random.default_rng(0).random(330),
+    "some of them large": np.random.default_rng(1).exponential(1, 330) ** 3,
+    "some of them 0": np.random.default_rng(2).integers(0, 3, 330).astype(float),
+}
+
+
+@pytest.mark.parametrize("weights", ["some of them large", "some of them 0"])
+@pytest.mark.parametrize(
+    "solver", ["adam", "deep", "momentum", "invscaling", "adaptive", "early stopping"]
+)
+@pytest.mark.parametrize("data", DATA)
+def test_sample_weights_take_the_same_steps(data, solver, weights):
+    """The loss of an epoch counts each batch by its rows, whatever the sum of their weights."""
+    kind, X, y = DATA[data]
+    options = {"batch_size": 70, **SOLVERS[solver], "learning_rate_init": 0.02}
+    assert_same(*both(kind, X, y, WEIGHTS[weights][: len(X)], **options))
+
+
+@pytest.mark.parametrize(
+    ("load", "options"),
+    [
+        (load_breast_cancer, {"batch_size": 50}),
+        (load_breast_cancer, {"solver": "sgd", "learning_rate_init": 0.05}),
+        (load_wine, {"learning_rate_init": 0.01, "alpha": 0.1, "batch_size": 20}),
+        (load_iris, {"solver": "sgd", "learning_rate": "adaptive", "batch_size": 16}),
+        (load_diabetes, {"batch_size": 30, "early_stopping": True}),
+        (load_diabetes, {"learning_rate_init": 0.02, "batch_size": 64}),
+    ],
+)
+def test_sample_weights_end_after_the_same_epoch(load, options):
+    X, y = load(return_X_y=True)
+    X, kind = (X - X.mean(0)) / X.std(0), "MLPClassifier"
+    if load is load_diabetes:
+        y, kind = y / y.std(), "MLPRegressor"
+    weights = np.random.default_rng(5).exponential(1, len(X)) ** 2
+    options = {"max_iter": 400, "tol": 1e-3, "learning_rate_init": 0.02, **options}
+    them, us = both(kind, X, y, weights, **options)
+    assert them.n_iter_ < 400
     assert_same(them, us)
-    # In several batches the parameters are the same; docs/how_to/sklearn.md tells the loss.
-    them, us = both("MLPClassifier", DIGITS, LABELS, weights, batch_size=64)
-    assert_same_weights(them, us, 1e-9)
-    np.testing.assert_allclose(us.loss_curve_, them.loss_curve_, 0.1)
-    them, us = both("MLPRegressor", NUMBERS, VALUES, weights[:210], early_stopping=True)
-    assert_same_weights(them, us, 1e-9)
-    np.testing.assert_allclose(us.validation_scores_, them.validation_scores_, 1e-9)
+
+
+def test_class_weights_count_as_sample_weights():
+    weights = np.where(LABELS % 2, 7.0, 0.5)
+    them, _ = both("MLPClassifier", DIGITS, LABELS % 2, weights, batch_size=50)
+    us = ours.MLPClassifier(
+        (20,), max_iter=15, random_state=3, batch_size=50, class_weight={0: 0.5, 1: 7.0}
+    )
+    assert_same(them, us.fit(DIGITS, LABELS % 2))
+
+
+def test_a_batch_without_weight_is_left_out_of_the_loss():
+    weights = WEIGHTS["fractions"].copy()
+    weights[110:220] = 0
+    options = {"batch_size": 110, "shuffle": False, "solver": "sgd", "learning_rate_init": 1e-12}
+    with pytest.raises(ZeroDivisionError):
+        theirs.MLPClassifier(**options).fit(DIGITS, LABELS, weights)
+    _, us = both("MLPClassifier", DIGITS, LABELS, max_iter=1, **options)
+    us.set_params(max_iter=1).fit(DIGITS, LABELS, weights)
+    rest = np.r_[0:110, 220:330]
+    _, expected = both("MLPClassifier", DIGITS[rest], LABELS[rest], weights[rest], **options)
+    assert us.loss_curve_[0] == pytest.approx(expected.loss_curve_[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd", "learning_rate": "adaptive"}])
+def test_weights_may_come_and_go_between_calls(options):
+    made = [
+        module.MLPClassifier((20,), random_state=0, batch_size=40, tol=0.5, n_iter_no_change=1)
+        for module in (theirs, ours)
+    ]
+    for part, weights in enumerate([None, WEIGHTS["fractions"], None, WEIGHTS["some of them 0"]]):
+        rows = slice(80 * part, 80 * part + 80)
+        for estimator in made:
+            estimator.set_params(**options)
+            chosen = None if weights is None else weights[rows]
+            estimator.partial_fit(DIGITS[rows], LABELS[rows], chosen, classes=np.arange(10))
+        assert_same(*made)
+    for estimator in made:
+        estimator.set_params(warm_start=True, max_iter=5)
+        for weights in WEIGHTS.values():
+            estimator.fit(DIGITS, LABELS, weights)
+    assert_same(*made)
 
 
 @pytest.mark.parametrize("data", DATA)
