@@ -35,6 +35,7 @@ __all__ = [
     "construct",
     "default_parameters",
     "field_names",
+    "is_built_in",
     "key_path",
     "known",
     "lookup",
@@ -188,6 +189,11 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
     return {cls.name: cls for cls in _subclasses(base) if "name" in vars(cls) and cls.name}
 
 
+def is_built_in(cls: type) -> bool:
+    """Return whether a class is one of gpunn's, not a custom one."""
+    return cls.__module__.partition(".")[0] == "gpunn"
+
+
 def default_parameters(name: str) -> dict[str, Any]:
     """Return the defaults, in plain types, of the parameters of the class with this name."""
     cls = known(Configurable).get(name)
@@ -218,7 +224,8 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
     Raises
     ------
     ArgumentError
-        If no such class exists; the message suggests the nearest name.
+        If no such class exists (the message suggests the nearest name), or a custom class has the
+        name of a built-in one.
     """
     if allow_import and ":" in name:
         module_name, _, class_name = name.partition(":")
@@ -235,7 +242,15 @@ def lookup(base: type[Kind], name: str, argument: str, *, allow_import: bool = F
             f"{argument}: there is no {base.__name__.lower()} {name!r}; "
             f"{advice(base.__name__, name, classes)}"
         )
-    return classes[name]
+    found = classes[name]
+    if not is_built_in(found):
+        for cls in _subclasses(base):
+            if is_built_in(cls) and vars(cls).get("name") == name:
+                raise ArgumentError(
+                    f"{argument}: {name!r} is the name of gpunn's {cls.__name__} and of the custom "
+                    f"class {found.__module__}:{found.__qualname__}; give the custom class another"
+                )
+    return found
 
 
 def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:

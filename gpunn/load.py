@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gpunn.backends import Backend, get_backend
+from gpunn.custom_classes import require_classes
 from gpunn.errors import ArgumentError, ArgumentTypeError, ModelFileError
 from gpunn.network import Sequential, schema_of
 from gpunn.neural_network import NeuralNetwork
@@ -16,11 +17,13 @@ __all__ = ["load_model"]
 KINDS = {each.file_kind: each for each in (Sequential, NeuralNetwork)}
 
 
-def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequential:
+def load_model(
+    path: str | Path, backend: str | Backend | None = None, *, allow_imports: bool = False
+) -> Sequential:
     """Load a network from a file that `Sequential.save` wrote, or from a checkpoint.
 
-    Nothing is imported, since a file could then run code: define layers and activations of your own
-    before.
+    Custom layers, activations and initializers must have been defined or imported before. By
+    default nothing is imported, since a file could then run code. The error names the module.
 
     Parameters
     ----------
@@ -28,6 +31,9 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
         A file, or the folder of a run, from which the final network is loaded.
     backend : str, Backend or None
         Where to compute, whatever it was trained on; see `gpunn.get_backend`.
+    allow_imports : bool
+        Whether to import the modules in which the file says that custom classes are defined. This
+        runs their code: set it only if you trust the file and the modules.
 
     Returns
     -------
@@ -39,8 +45,8 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
     ------
     ModelFileError
         If there is no such file, or no final network in the folder; if the file is damaged, of
-        another kind, or written by a newer gpunn; if it names a layer that is not defined; or if
-        its arrays don't fit its architecture or are not finite.
+        another kind, or written by a newer gpunn; if it names a layer that is not defined, or
+        that can't be imported; or if its arrays don't fit its architecture or are not finite.
 
     Examples
     --------
@@ -58,6 +64,7 @@ def load_model(path: str | Path, backend: str | Backend | None = None) -> Sequen
     # Without the constructor of its class, which may have other parameters.
     model: Sequential = object.__new__(KINDS[description.kind])
     try:
+        require_classes(description.custom, allow_imports=allow_imports)
         Sequential.__init__(
             model,
             description.layers,

@@ -17,6 +17,7 @@ from gpunn.backends import Backend, get_backend
 from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import check_flag, check_integer, resolve
+from gpunn.custom_classes import custom_classes
 from gpunn.data.checks import check_inputs
 from gpunn.data.frames import column_names, difference, order_of
 from gpunn.data.mapped import check_whole, release
@@ -948,14 +949,17 @@ class Sequential(Described):
         Returns
         -------
         dict
-            What `config` returns, and kind, metadata, schema and versions.
+            What `config` returns, and kind, metadata, schema, versions and, under "custom", where
+            custom classes are defined.
         """
+        custom = custom_classes(self.layers)
         return {
             "kind": self.file_kind,
             **self.config(),
             "inputs_fitted": self.adapted and self.started,
             "metadata": self.metadata,
             **({} if self._schema is None else {"schema": self._schema.to_json()}),
+            **({"custom": custom} if custom else {}),
             "versions": {"gpunn": __version__, "numpy": np.__version__},
             "trained_on": self.backend.describe(),
         }

@@ -42,8 +42,8 @@ best_option = click.option(
 imports_option = click.option(
     "--allow-imports",
     is_flag=True,
-    help='Import the classes that the configuration names as "package.module:Class". This runs '
-    "their modules' code.",
+    help='Import the classes that the configuration names as "package.module:Class", and the '
+    "modules of custom layers that a model file names. This runs the modules' code.",
 )
 
 
@@ -123,7 +123,7 @@ def load_run(
             else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
         )
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
-    model = load_model(path, config.get_backend(backend))
+    model = load_model(path, config.get_backend(backend), allow_imports=allow_imports)
     check_metadata(path, model.metadata, config.data)
     check_schema(path, model, config.data)
     model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it

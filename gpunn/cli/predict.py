@@ -151,10 +151,9 @@ def load_trained(
         return model, objects.loss.output_activation, objects.loss.name, config
     from gpunn.load import load_model
 
-    for option, given in (("--best", best), ("--allow-imports", allow_imports)):
-        if given:
-            raise click.UsageError(f"{option}: only for the folder of a run; {path} is a file")
-    model = load_model(path, backend)
+    if best:
+        raise click.UsageError(f"--best: only for the folder of a run; {path} is a file")
+    model = load_model(path, backend, allow_imports=allow_imports)
     return model, model.output_activation, None, None
 
 

@@ -280,7 +280,7 @@ def examined(
     # Imports the classes that the model file refers to.
     objects = Objects(record.config, allow_imports)
     ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
-    model = load_model(record.model_file, ops)
+    model = load_model(record.model_file, ops, allow_imports=allow_imports)
     check_metadata(record.model_file, model.metadata, record.config.data)
     check_schema(record.model_file, model, record.config.data)
     try:

@@ -64,6 +64,7 @@ class Description:
     training: dict[str, Any] | None = None
     schema: dict[str, Any] | None = None
     schema_arrays: dict[str, Any] = field(default_factory=dict)
+    custom: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
