@@ -21,7 +21,7 @@ __all__ = ["CustomClasses", "custom_classes", "require_classes"]
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
 """By the kind, such as "layer", and by the name: the class, as "package.module:Class".
 
-A class that inherits its name is recorded under `NAMELESS`: a file would mean its base by that name.
+A class that inherits its name is recorded under `NAMELESS`: in a file that name means its base.
 """
 
 NAMELESS = ""
@@ -93,9 +93,7 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
                 _find(kinds[kind], name, path, f"{kind} {name!r:.80}", allow_imports)
 
 
-def _find(
-    base: type[Configurable], name: str, path: str, title: str, allow_imports: bool
-) -> None:
+def _find(base: type[Configurable], name: str, path: str, title: str, allow_imports: bool) -> None:
     """Import the module of a class, unless that has been done, and check the class."""
     match = CLASS_PATH.fullmatch(path)
     if match is None:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.activations import Activation, Softplus
+from gpunn.activations import Softplus
 from gpunn.errors import ArgumentError, ModelFileError
-from gpunn.layers import Chain, ColumnGroups, Dense, Dropout
+from gpunn.layers import Chain, Dense, Dropout
 from gpunn.storage.models import read_model
 from tests.model_files import rewritten
 
-MODULE = '''
+MODULE = """
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,7 @@ class Half(Initializer):
 
     def sample(self, generator, shape):
         return np.full(shape, 0.5)
-'''
+"""
 
 SAVE = """
 import numpy as np
@@ -205,7 +205,9 @@ def test_a_custom_class_with_the_name_of_a_built_in_one(tmp_path):
     plain.save(tmp_path / "plain.safetensors")
     softplus = type("Other", (Softplus,), {"name": "softplus"})
     try:
-        with pytest.raises(ArgumentError, match="gpunn's Softplus and of the custom class .*Other"):
+        with pytest.raises(
+            ArgumentError, match=r"gpunn's Softplus and of the custom class .*Other"
+        ):
             Dense(2, "softplus")
         with pytest.raises(ModelFileError, match="give the custom class another"):
             gpunn.load_model(tmp_path / "plain.safetensors", "numpy")

@@ -181,7 +181,8 @@ def _read_header(place: str, stream: ByteStream) -> tuple[tuple[int, ...], bool,
     if dtype.hasobject:
         raise DataFileError(
             f"{place}: holds Python objects (dtype {dtype}), which are never loaded, since that "
-            "could run code; save it again as an array of numbers"
+            "could run code; save it again as an array of numbers, or for text with a fixed "
+            "width: array.astype(str)"
         )
     if len(shape) > _MAX_DIMENSIONS or any(isinstance(n, bool) or n < 0 for n in shape):
         raise DataFileError(f"{place}: the NPY header is damaged (shape {shape})")

@@ -13,7 +13,7 @@ import numpy as np
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
-from gpunn.experiment.labels import label_names, positions
+from gpunn.experiment.labels import is_text, label_names, positions, text_classes
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.tables import labelled_rows, load_table, read_rows
@@ -46,20 +46,8 @@ def load(config: Config, loss: Loss | None = None) -> Parts:
         return _load_csv(data, config.dtype)
     if isinstance(data, TableFile):
         return load_table(data, loss)
-    if isinstance(data, NPZ):
-        return Parts(
-            _npz_part(data.path, data.X, data.y),
-            _if_both(partial(_npz_part, data.path), data.X_validation, data.y_validation),
-            _if_both(partial(_npz_part, data.path), data.X_test, data.y_test),
-            {},
-        )
-    if isinstance(data, NPY):
-        return Parts(
-            _npy_part(data.path, data.target_path),
-            _if_both(_npy_part, data.validation_path, data.validation_target_path),
-            _if_both(_npy_part, data.test_path, data.test_target_path),
-            {},
-        )
+    if isinstance(data, (NPZ, NPY)):
+        return _load_arrays(data)
     X, y, X_test, y_test = (
         load_mnist(data.path) if isinstance(data, MNIST) and data.path else load_digits()
     )
@@ -116,10 +104,12 @@ def read_part(
     if path.suffix == ".npy" or target_path is not None:
         if path.suffix != ".npy" or target_path is None:
             raise DataError(f"{path}: inputs in an NPY file need targets in another, and only they")
-        return Part(load_npy(path), load_npy(target_path))
+        found = _npy_arrays(str(path), str(target_path))
+        return _array_part(*found, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
     if path.suffix == ".npz":
         X_name, y_name = (data.X, data.y) if isinstance(data, NPZ) else ("X", "y")
-        return _npz_part(str(path), X_name, y_name)
+        found = _npz_arrays(str(path), X_name, y_name)
+        return _array_part(*found, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))
     if path.suffix == ".csv":
         if not isinstance(data, CSV):
             if not path.exists():
@@ -162,17 +152,65 @@ def _unknown_kind(path: Path, kinds: str) -> DataError:
     return DataError(f"{path}: expected a name that ends in {kinds}")
 
 
-def _if_both(read: Callable[[str, str], Part], X: str | None, y: str | None) -> Part | None:
-    return None if X is None or y is None else read(X, y)
+# ------------------------------------------------------------------------------- NPZ and NPY
 
 
-def _npz_part(path: str, X: str, y: str) -> Part:
+def _load_arrays(data: NPZ | NPY) -> Parts:
+    read: Callable[[str, str], tuple[np.ndarray, np.ndarray, str]]
+    if isinstance(data, NPZ):
+        read = partial(_npz_arrays, data.path)
+        further = (data.X_validation, data.y_validation), (data.X_test, data.y_test)
+        X, y, place = read(data.X, data.y)
+    else:
+        read = _npy_arrays
+        further = (
+            (data.validation_path, data.validation_target_path),
+            (data.test_path, data.test_target_path),
+        )
+        X, y, place = read(data.path, data.target_path)
+    metadata: dict[str, Any] = {}
+    if is_text(y):
+        metadata["classes"], y = text_classes(y, place)
+    validation, test = (
+        None
+        if one is None or other is None
+        else _array_part(*read(one, other), metadata.get("classes"))
+        for one, other in further
+    )
+    return Parts(Part(X, y), validation, test, metadata)
+
+
+def _npz_arrays(path: str, X: str, y: str) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return inputs, targets, and what messages call the targets."""
     inputs, targets = load_npz(path, X, y)
-    return Part(inputs, np.asarray(targets))
+    return inputs, np.asarray(targets), f"{path}, array {y!r}"
 
 
-def _npy_part(path: str, target_path: str) -> Part:
-    return Part(load_npy(path), load_npy(target_path))
+def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, str]:
+    return load_npy(path), load_npy(target_path), target_path
+
+
+def _array_part(
+    X: np.ndarray, y: np.ndarray, place: str, classes: Sequence[str] | None, *, text: bool = True
+) -> Part:
+    """Return rows with the indices of text targets in `classes`.
+
+    With `text`, targets have to be text if there are classes: then numbers name none of them.
+    """
+    if is_text(y):
+        if classes is None:
+            raise DataError(
+                f"{place}: expected numbers, as in the training data; got text such as "
+                f"{y.flat[0].item()!r:.80}"
+            )
+        found, codes = text_classes(y, place)
+        y = positions(found, classes, place)[codes]
+    elif text and classes is not None:
+        raise DataError(
+            f"{place}: expected text, as in the training data, such as {classes[0]!r:.80}; got "
+            f"numbers of type {y.dtype}"
+        )
+    return Part(X, y)
 
 
 # ---------------------------------------------------------------------------------------- CSV

@@ -1,4 +1,4 @@
-"""Numbers that stand for classes, such as 1 to 7, or -1 and 1."""
+"""Labels of classes: text, or numbers such as 1 to 7, or -1 and 1."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunn.data.csv import LONGEST_NAME
 from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 
-__all__ = ["check_classes", "label_names", "label_values", "positions"]
+__all__ = [
+    "check_classes",
+    "is_text",
+    "label_names",
+    "label_values",
+    "positions",
+    "text_classes",
+]
 
 
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
@@ -80,6 +88,67 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
             f"{classes[0]!r}; choose 'softmax_cross_entropy' or, for two classes, "
             "'binary_cross_entropy'"
         )
+
+
+def is_text(y: np.ndarray) -> bool:
+    """Return whether an array holds text, in characters or in bytes."""
+    return y.dtype.kind in "US"
+
+
+def text_classes(y: np.ndarray, place: str) -> tuple[list[str], np.ndarray]:
+    """Return the classes that an array of text holds, and the index of each row's class.
+
+    Parameters
+    ----------
+    y : ndarray of shape (rows,) or (rows, 1)
+        Text, or bytes in UTF-8.
+    place : str
+        What messages call it.
+
+    Returns
+    -------
+    list of str, ndarray of int64
+        The names are in order: as numbers if each of them spells one, else as text.
+
+    Raises
+    ------
+    DataError
+        If the shape is another one, or a row holds something that can't be the name of a class.
+    """
+    if y.ndim != 1 and y.shape[1:] != (1,):
+        raise DataError(
+            f"{place}: expected text of shape (rows,), a class for each row; got shape {y.shape}"
+        )
+    values, codes = np.unique(y.reshape(-1), return_inverse=True)
+    names: list[str] = []
+    for code, value in enumerate(values):
+        try:
+            text = value.decode() if isinstance(value, bytes) else str(value)
+            text.encode()
+        except ValueError as error:
+            raise DataError(f"{_first(place, codes, code)}: damaged text: {error}") from error
+        if text.strip().casefold() in ("", "nan"):
+            raise DataError(
+                f"{_first(place, codes, code)}: the class is missing here; fill it in, or remove "
+                "such rows"
+            )
+        if len(text) > LONGEST_NAME:
+            raise DataError(
+                f"{_first(place, codes, code)}: names of classes have at most {LONGEST_NAME} "
+                f"characters; got {len(text)}"
+            )
+        names.append(text)
+    numbers = [as_number(name) for name in names]
+    if None in numbers:
+        return names, codes.astype(np.int64)
+    order = np.argsort(np.array(numbers, dtype=np.float64), kind="stable")
+    place_of = np.empty(len(order), np.int64)
+    place_of[order] = np.arange(len(order))
+    return [names[index] for index in order], place_of[codes]
+
+
+def _first(place: str, codes: np.ndarray, code: int) -> str:
+    return f"{place}, row {int((codes == code).argmax())} (counted from 0)"
 
 
 def label_names(values: np.ndarray) -> list[str]:

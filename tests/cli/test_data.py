@@ -47,6 +47,83 @@ def test_npz_without_parts(train, tmp_path):
     assert evaluation(tmp_path / "run")["test"] is None
 
 
+NAMES = np.array(["lily", "aster", "rose"])
+
+
+@pytest.mark.parametrize("as_saved", [np.asarray, lambda y: y.astype("S")])
+@pytest.mark.parametrize("dataset", ["npz", "npy"])
+def test_classes_that_are_text(train, gpunn, tmp_path, dataset, as_saved):
+    X, y = arrays(60)
+    parts = {"X": X, "y": NAMES[y], "X_t": X[:15], "y_t": NAMES[y[:15]]}
+    parts |= {name: as_saved(parts[name]) for name in ("y", "y_t")}
+    np.savez(tmp_path / "a.npz", **parts)
+    for name, array in parts.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    described = 'dataset = "npz", path = "a.npz", X_test = "X_t", y_test = "y_t"'
+    evaluated = ["a.npz"]
+    if dataset == "npy":
+        described = (
+            'dataset = "npy", path = "X.npy", target_path = "y.npy", test_path = "X_t.npy", '
+            'test_target_path = "y_t.npy"'
+        )
+        evaluated = ["X.npy", "--target-path", "y.npy"]
+    described += ", validation_fraction = 0.2"
+    np.save("rows.npy", X)
+    train(described, "--set", "training.class_weight={aster=0.5}")
+    assert "accuracy" in gpunn("evaluate", "run").stdout
+    evaluation_of_names = gpunn("evaluate", "run", *evaluated).stdout
+    written = gpunn("predict", "run", "rows.npy", "--probabilities").stdout
+    assert written.startswith("prediction,probability_aster,probability_lily,probability_rose\n")
+    gpunn("predict", "run", "rows.npy", "--output", "names.npy")
+    of_names = weights(tmp_path / "run")
+
+    # The same rows with numbers for classes, in the same order, train the same network.
+    codes = {
+        name: np.searchsorted(np.sort(NAMES), parts[name].astype(str)) for name in ("y", "y_t")
+    }
+    np.savez(tmp_path / "a.npz", **(parts | codes))
+    for name, array in codes.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    train(described, "--set", "training.class_weight={0=0.5}", "--overwrite")
+    assert all((of_names[name] == array).all() for name, array in weights(tmp_path / "run").items())
+    assert gpunn("evaluate", "run", *evaluated).stdout == evaluation_of_names
+    gpunn("predict", "run", "rows.npy", "--output", "codes.npy")
+    found = np.load("names.npy")
+    assert (found == np.sort(NAMES)[np.load("codes.npy")]).all()
+    assert len(set(found)) > 1
+    np.savez(tmp_path / "b.npz", X=X, y=NAMES[y])
+    refused = gpunn("evaluate", "run", "b.npz", status=2).stderr
+    assert "expected numbers, as in the training data; got text such as 'lily'" in refused
+
+
+@pytest.mark.parametrize(
+    ("y", "y_t", "problem"),
+    [
+        (NAMES, np.array(["lily", "tulip"]), "array 'y_t' holds 'tulip', which is no class of"),
+        (NAMES, np.arange(2), "array 'y_t': expected text, as in the training data, such as"),
+        (np.arange(3), NAMES[:2], "array 'y_t': expected numbers, as in the training data"),
+        (np.array([*NAMES[:2], ""]), NAMES[:2], "row 2 (counted from 0): the class is missing"),
+        (NAMES.astype(object), NAMES[:2], "holds Python objects"),
+        (np.array([*NAMES, "tulip"]), NAMES[:2], "labels must be from 0 to 2"),
+    ],
+)
+def test_classes_that_are_text_in_one_part_only(train, tmp_path, y, y_t, problem):
+    rows = np.arange(60) % len(y)
+    X, _ = arrays(60)
+    np.savez(tmp_path / "a.npz", X=X, y=y[rows], X_t=X[:2], y_t=y_t)
+    data = 'dataset = "npz", path = "a.npz", X_test = "X_t", y_test = "y_t"'
+    assert problem in train(data, status=2).stderr
+
+
+def test_text_for_a_loss_of_numbers(train, tmp_path):
+    X, y = arrays(60)
+    np.savez(tmp_path / "a.npz", X=X, y=NAMES[y])
+    setting = "training.loss=mean_squared_error"
+    options = ["--set", setting, "--set", "training.metrics=[]", "--set", "model.layers.0.units=1"]
+    refused = train('dataset = "npz", path = "a.npz"', *options, status=2).stderr
+    assert "'mean_squared_error' takes numbers, but the target holds classes" in refused
+
+
 def test_the_test_part_must_fit_the_networks_type(train, tmp_path):
     parts = save_parts(_a=60, _b=15)
     parts["X_b"][0] = 1e100

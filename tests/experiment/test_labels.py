@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from gpunn.errors import ConfigError, DataError
-from gpunn.experiment.labels import check_classes, label_names, label_values, positions
+from gpunn.experiment.labels import (
+    check_classes,
+    label_names,
+    label_values,
+    positions,
+    text_classes,
+)
 from gpunn.losses import (
     BinaryCrossEntropy,
     Huber,
@@ -71,3 +77,36 @@ def test_classes_need_a_loss_for_classes():
         check_classes(["a", "b"], Huber(), 1)
     with pytest.raises(ConfigError, match="tells two classes apart, but the target has 3"):
         check_classes(["a", "b", "c"], BINARY, 1)
+
+
+@pytest.mark.parametrize(
+    ("y", "names", "codes"),
+    [
+        (["b", "a", "b"], ["a", "b"], [1, 0, 1]),
+        ([["b"], ["a"]], ["a", "b"], [1, 0]),
+        ([b"b", "ü".encode()], ["b", "ü"], [0, 1]),
+        (["10", "9", "9"], ["9", "10"], [1, 0, 0]),
+        (["10", "9", "x"], ["10", "9", "x"], [0, 1, 2]),
+        (["real estate", " a", "01"], [" a", "01", "real estate"], [2, 0, 1]),
+    ],
+)
+def test_classes_of_an_array_of_text(y, names, codes):
+    found, places = text_classes(np.array(y), "y")
+    assert (found, places.tolist(), places.dtype) == (names, codes, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("y", "problem"),
+    [
+        ([["a", "b"]], "y: expected text of shape (rows,), a class for each row; got shape (1, 2)"),
+        (["a", "b", ""], "y, row 2 (counted from 0): the class is missing here"),
+        (["a", "NaN"], "y, row 1 (counted from 0): the class is missing here"),
+        (["a", "b" * 257], "y, row 1 (counted from 0): names of classes have at most 256"),
+        (["a", "\ud800"], "y, row 1 (counted from 0): damaged text"),
+        ([b"a", b"\xff"], "y, row 1 (counted from 0): damaged text"),
+    ],
+)
+def test_text_that_is_no_class(y, problem):
+    with pytest.raises(DataError) as raised:
+        text_classes(np.array(y), "y")
+    assert str(raised.value).startswith(problem)
