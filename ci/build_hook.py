@@ -1,7 +1,9 @@
-"""What hatchling does before it makes a wheel: with numba, the wheel gets compiled kernels.
+"""What hatchling does before it builds a wheel: compile the CPU kernels.
 
-Then it is one for this system's kind of machine. Without numba, and in editable installs, it is as
-it would be without this file.
+A wheel gets the kernels of all processors of this architecture, and an editable install those of
+this processor. numba compiles them in the build's own environment, so the user keeps neither numba
+nor LLVM. Where numba has no wheels or no C compiler can link, the wheel is pure Python. The
+environment variable `GPUNN_KERNELS=off` asks for such a wheel.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import importlib.util
 import os
 import platform
 import re
+import shutil
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -22,23 +25,79 @@ BUILT = "gpunn/backends/numpy/compiled/built"
 NEWEST_C_LIBRARY = (2, 17)
 """The version of glibc that all Linux systems have on which pip installs such wheels."""
 
+NUMBA_WHEELS = {
+    "python": ((3, 11), (3, 14)),
+    "glibc": (2, 27),
+    "machines": {"linux": ("x86_64", "aarch64"), "darwin": ("arm64",)},
+}
+"""Where numba and llvmlite have wheels. Elsewhere pip would build LLVM from source, which fails."""
+
+
+class System(NamedTuple):
+    """What decides whether kernels can be compiled: an interpreter and its machine."""
+
+    implementation: str
+    python: tuple[int, int]
+    free_threaded: bool
+    platform: str
+    machine: str
+    glibc: tuple[int, ...]  # empty for another C library
+    compiler: bool
+
+    @classmethod
+    def here(cls) -> System:
+        library, release = platform.libc_ver()
+        return cls(
+            sys.implementation.name,
+            sys.version_info[:2],
+            bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+            sys.platform,
+            platform.machine(),
+            tuple(map(int, release.split("."))) if library == "glibc" else (),
+            any(map(shutil.which, (os.environ.get("CC", ""), "cc", "gcc", "clang"))),
+        )
+
+    def can_compile(self) -> bool:
+        """Return whether pip finds wheels of numba, and a C compiler can link."""
+        first, last = NUMBA_WHEELS["python"]
+        return (
+            self.implementation == "cpython"
+            and not self.free_threaded
+            and first <= self.python <= last
+            and self.machine in NUMBA_WHEELS["machines"].get(self.platform, ())
+            and (self.platform != "linux" or self.glibc >= NUMBA_WHEELS["glibc"])
+            and self.compiler
+        )
+
 
 class KernelsHook(BuildHookInterface):
     PLUGIN_NAME = "custom"
 
+    def dependencies(self) -> list[str]:
+        """Return what compiling needs: numba, and the packages that gpunn imports."""
+        if unwanted() or not System.here().can_compile():
+            return []
+        project = self.metadata.core
+        return [*project.dependencies, *project.optional_dependencies["fast"]]
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build kernels for all processors of this architecture, unless they are there already."""
-        if version == "editable" or importlib.util.find_spec("numba") is None:
+        """Build the kernels, unless they exist already."""
+        if unwanted() or importlib.util.find_spec("numba") is None:
+            self.app.display_warning("no compiled kernels: this build has no numba")
             return
         sys.path.insert(0, self.root)
         from gpunn.backends.numpy.compiled.building import build
-        from gpunn.backends.numpy.compiled.targets import this_machines_targets
+        from gpunn.backends.numpy.compiled.targets import runnable_targets, this_machines_targets
 
         folder = Path(self.root, BUILT)
         folder.mkdir(exist_ok=True)
+        if version == "editable":
+            for target in runnable_targets()[:1]:
+                build(target, folder)
+            return
         libraries = [build(target, folder) for target in this_machines_targets()]
         if not libraries or any(path.suffix == ".zip" for path in libraries):
-            self.app.display_warning("no compiled kernels: nothing links them here")
+            self.app.display_warning("no compiled kernels: no C compiler links them")
             return
         manifests = [folder / f"{target.name}.json" for target in this_machines_targets()]
         build_data["force_include"].update(
@@ -46,6 +105,11 @@ class KernelsHook(BuildHookInterface):
         )
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform_tag(libraries)}"
+
+
+def unwanted() -> bool:
+    """Return whether the environment asks for a wheel without kernels."""
+    return os.environ.get("GPUNN_KERNELS") == "off"
 
 
 def platform_tag(libraries: list[Path]) -> str:

@@ -12,6 +12,8 @@ repository=$(CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 environment=$repository/.venv
 environment_python=$environment/bin/python
 unset PYTHONHOME PYTHONPATH
+# Tests start some 280 interpreters, which all read the bytecode of the first.
+unset PYTHONDONTWRITEBYTECODE
 
 fail() {
   printf '%s: error: %s\n' "${0##*/}" "$1" >&2
@@ -48,10 +50,23 @@ apt install python3 python3-venv), or set PYTHON to the path of one. Tried:$trie
   version+=" $repository $(cksum <"$repository/pyproject.toml")"
   [[ $(cat -- "$stamp" 2>/dev/null) != "$version" ]] || return 0
   echo "Installing gpunn${extras:+ with $extras} and what it needs into .venv (again only when pyproject.toml changes)"
-  # PIP_USER=0: `user = true` in pip's settings is an error in a virtual environment. Python compiles what is imported.
-  PIP_USER=0 "$environment_python" -I -m pip install --quiet --no-input --disable-pip-version-check --no-compile \
-    --editable "$repository${extras:+[$extras]}" || fail "the installation failed; the message above says why"
+  install_editable "$extras" || fail "the installation failed; the message above says why"
   echo "$version" >"$stamp"
+}
+
+# Installs gpunn, editable, with EXTRAS. PIP_USER=0: `user = true` in pip's settings is an error in a virtual environment.
+# Python compiles what is imported.
+install_editable() {
+  local what=$repository${1:+[$1]} kernels=${GPUNN_KERNELS-}
+  # numba, which the extra `fast` brings, builds the kernels later. So the build hook need not download it, too.
+  [[ ,$1, != *,fast,* ]] || kernels=off
+  local with=(env PIP_USER=0 "GPUNN_KERNELS=$kernels" "$environment_python" -I -m)
+  local pip=(pip install --quiet --no-input --disable-pip-version-check --no-compile)
+  # uv installs the many packages of tests in a third of the time. It reads no settings of pip, so pip is the second try.
+  if [[ ,$1, != *,dev,* ]] || ! "${with[@]}" "${pip[@]}" uv ||
+    ! "${with[@]}" uv pip install --quiet --python "$environment_python" --editable "$what"; then
+    "${with[@]}" "${pip[@]}" --editable "$what"
+  fi
 }
 
 prepare_browser() {

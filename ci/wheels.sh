@@ -32,7 +32,7 @@ in_environment() { VIRTUAL_ENV=$1 uv pip "${@:2}"; }
 printf '== building\n'
 requires() { in_environment "$work/builder" install "$@"; }
 requires hatchling twine check-wheel-contents -r pyproject.toml
-requires --only-binary :all: -r pyproject.toml --extra fast || echo "no numba: the wheel will be pure"
+requires --only-binary :all: -r pyproject.toml --extra fast || echo "no numba: the wheel will be pure Python"
 # Each from a tree of its own, the second from the first's sdist: so all kernels are built twice.
 build() {
   (cd -- "$1" && "$work/builder/bin/python" -c '

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.backends.numpy.compiled.targets import Target, this_machines_targets
+from gpunn.backends.numpy.compiled.targets import Target, runnable_targets, this_machines_targets
 
 pytest.importorskip("hatchling")
 pytest.importorskip("numba")
+
+from hatchling.metadata.core import ProjectMetadata
 
 REPOSITORY = Path(__file__).parents[2]
 BUILT = "gpunn/backends/numpy/compiled/built"
@@ -79,16 +82,66 @@ def test_the_tag_of_a_mac_is_of_one_architecture(monkeypatch, chosen, tag):
 
 def test_a_wheel_is_pure_without_a_linker(data, capsys):
     assert data("standard", ".zip") == PURE
-    assert "nothing links them here" in capsys.readouterr().err
+    assert "no C compiler" in capsys.readouterr().err
 
 
-def test_an_editable_install_builds_nothing(data):
+def test_an_editable_install_builds_kernels_for_this_processor_alone(data, tmp_path):
     assert data("editable", ".so") == PURE
+    names = [path.name for path in (tmp_path / BUILT).iterdir()]
+    assert names == [f"{target.name}-0123.so" for target in runnable_targets()[:1]]
 
 
-def test_without_numba_a_wheel_is_pure(data, monkeypatch):
+def test_without_numba_a_wheel_is_pure(data, monkeypatch, capsys):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert data("standard", ".so") == PURE
+    assert "no numba" in capsys.readouterr().err
+
+
+def test_a_wheel_is_pure_if_kernels_are_off(data, monkeypatch):
+    monkeypatch.setenv("GPUNN_KERNELS", "off")
+    assert data("standard", ".so") == PURE
+
+
+LINUX = ("cpython", (3, 14), False, "linux", "x86_64", (2, 39), True)
+MAC = ("cpython", (3, 11), False, "darwin", "arm64", (), True)
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "expected"),
+    [
+        (LINUX, {}, True),
+        (LINUX, {"machine": "aarch64", "glibc": (2, 27)}, True),
+        (MAC, {}, True),
+        (MAC, {"machine": "x86_64"}, False),
+        (LINUX, {"implementation": "pypy"}, False),
+        (LINUX, {"free_threaded": True}, False),
+        (LINUX, {"python": (3, 15)}, False),
+        (LINUX, {"platform": "win32"}, False),
+        (LINUX, {"machine": "riscv64"}, False),
+        (LINUX, {"glibc": ()}, False),  # musl
+        (LINUX, {"glibc": (2, 17)}, False),
+        (LINUX, {"compiler": False}, False),
+    ],
+)
+def test_kernels_are_compiled_where_numba_has_wheels_and_a_compiler_links(base, other, expected):
+    assert hook_module().System(*base)._replace(**other).can_compile() is expected
+
+
+@pytest.mark.parametrize(("kernels", "compiles"), [(None, True), (None, False), ("off", True)])
+def test_a_build_asks_for_what_compiling_needs(monkeypatch, kernels, compiles):
+    monkeypatch.delenv("GPUNN_KERNELS", raising=False)
+    if kernels:
+        monkeypatch.setenv("GPUNN_KERNELS", kernels)
+    module = hook_module()
+    monkeypatch.setattr(module.System, "can_compile", lambda system: compiles)
+    metadata = ProjectMetadata(str(REPOSITORY), None)
+    hook = module.KernelsHook(str(REPOSITORY), {}, None, metadata, "", "wheel")
+    names = {re.match("[a-z0-9-]+", each)[0] for each in hook.dependencies()}
+    assert names == (
+        {"array-api-compat", "click", "numba", "numpy", "safetensors", "threadpoolctl", "tqdm"}
+        if compiles and not kernels
+        else set()
+    )
 
 
 TRAINING = """
