@@ -23,6 +23,7 @@ import difflib
 import io
 import itertools
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +31,11 @@ from typing import Any
 
 
 def chunks_of(file: Any) -> Iterator[bytes]:
-    """Yield what a file or pipe holds, as soon as something is there; gzip is decompressed."""
+    """Yield what a file or pipe holds, as soon as something is there; gzip is decompressed.
+
+    As for a file of training data, gzip may expand to 200 times its size, or to 16 MiB, and zero
+    bytes may follow it. The size of a pipe is what has been read of it.
+    """
     first = file.read1(2)
     first += file.read1(1) if len(first) == 1 else b""
     if first != b"\x1f\x8b":
@@ -38,19 +43,37 @@ def chunks_of(file: Any) -> Iterator[bytes]:
             yield first
             first = file.read1(65536)
         return
+    compressed, expanded, size = len(first), 0, size_of_file(file)
     unpacked = zlib.decompressobj(31)
     while first:
         try:
-            yield unpacked.decompress(first, 65536)
+            chunk = unpacked.decompress(first, 65536)
         except zlib.error as error:
             raise ValueError(f"the gzip stream is damaged ({error}); get it again") from None
-        first = unpacked.unconsumed_tail or unpacked.unused_data
-        if unpacked.eof:  # another member may follow, as after `cat a.gz b.gz`
-            first = first or file.read1(65536)
-            unpacked = zlib.decompressobj(31) if first else unpacked
-        first = first or file.read1(65536)
+        expanded += len(chunk)
+        if expanded > max(2**24, 200 * max(compressed, size)):
+            raise ValueError(
+                f"the gzip stream expands to more than 200 times its size (and {2**24:,} bytes); "
+                "if you trust it, decompress it first"
+            )
+        if chunk:
+            yield chunk
+        first = unpacked.unused_data.lstrip(b"\0") if unpacked.eof else unpacked.unconsumed_tail
+        while not first and (more := file.read1(65536)):
+            compressed += len(more)
+            first = more.lstrip(b"\0") if unpacked.eof else more
+        if first and unpacked.eof:  # another member follows, as after `cat a.gz b.gz`
+            unpacked = zlib.decompressobj(31)
     if not unpacked.eof:
         raise ValueError("the gzip stream ends too early; get it again")
+
+
+def size_of_file(file: Any) -> int:
+    """Return a file's size in bytes; 0 for a pipe."""
+    try:
+        return os.fstat(file.fileno()).st_size
+    except OSError:  # of what is no file of the system
+        return 0
 
 
 def lines_of(chunks: Iterable[bytes], waits: Callable[[], None]) -> Iterator[str]:
@@ -70,7 +93,7 @@ def lines_of(chunks: Iterable[bytes], waits: Callable[[], None]) -> Iterator[str
             start = end.end()
         rest = rest[start:]
         if len(rest) > 2**24:
-            raise ValueError(f"not CSV or JSON lines: a line of more than {2**24:,} characters")
+            raise ValueError(f"not CSV or JSON lines: a row of more than {2**24:,} characters")
         waits()
     if rest:
         yield rest
@@ -122,6 +145,8 @@ def found_delimiter(line: str, layout: dict[str, Any]) -> str:
             row = next(csv.reader([line], delimiter=delimiter), [])
         except csv.Error:
             return False, False, 0
+        if len(row) > 100_000:
+            return False, False, len(row)
         named = names is not None and {*names} <= {cell.strip() for cell in row}
         numbers = all(number_of(with_point(cell)) is not None for cell in row)
         return named or len(row) in widths, numbers, len(row)
@@ -155,13 +180,25 @@ def places_of(layout: dict[str, Any], names: list[str] | None, width: int) -> li
 
 
 def rows_of_csv(
-    lines: Iterable[str], layout: dict[str, Any], delimiter: str
+    lines: Iterable[str], layout: dict[str, Any], delimiter: str, before: int = 0
 ) -> Iterator[tuple[int, list[str] | ValueError]]:
     """Yield the cells that a network takes, with the number of each row's last line.
 
-    A row that is broken is an error in place of its cells.
+    A row that is broken is an error in place of its cells. `before` is the number of lines that
+    were left out before these.
     """
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=delimiter != " ", strict=True)
+    left = 2**24
+
+    def bounded() -> Iterator[str]:
+        nonlocal left
+        for line in lines:
+            left -= len(line)
+            if left < 0:
+                raise ValueError(f"not CSV, or damaged: a row of more than {2**24:,} characters")
+            yield line
+
+    spaces = delimiter != " "
+    reader = csv.reader(bounded(), delimiter=delimiter, skipinitialspace=spaces, strict=True)
     decimal = layout["decimal"] or ("." if delimiter == "," else ",")
     commas = layout["numeric"] if decimal == "," else []
     places: list[int] | None = None
@@ -176,13 +213,20 @@ def rows_of_csv(
                 problem = "a quote opens a cell and nothing closes it"
         if row is None:
             return
+        left = 2**24
+        line = before + reader.line_num
         if not row or (len(row) == 1 and width != 1 and not row[0].strip()):
             continue
         problem = problem or wrong_text("".join(row))
         if places is None:
             if problem:
-                raise ValueError(f"line {reader.line_num}: {problem}")
+                raise ValueError(f"line {line}: {problem}")
             width = len(row)
+            if width > 100_000:
+                raise ValueError(
+                    f"line {line}: expected at most 100,000 columns; got {width:,}; is "
+                    f"{delimiter!r} the right delimiter?"
+                )
             top = [cell.strip() for cell in row]
             header = layout["header"]
             if header is None:
@@ -194,29 +238,30 @@ def rows_of_csv(
             except ValueError as error:
                 bare = layout["names"] and not {*layout["names"]} & {*names}
                 hint = "; if the rows come without their names, say --no-header" if bare else ""
-                raise ValueError(f"line {reader.line_num}: {error}{hint}") from None
+                raise ValueError(f"line {line}: {error}{hint}") from None
             if header:
                 continue
         if not problem and len(row) != width:
             problem = f"expected {width} cells, as in the first row; got {len(row)}"
         if problem:
-            yield reader.line_num, ValueError(problem)
+            yield line, ValueError(problem)
             continue
         cells = [row[place].strip() for place in places]
         for place in commas:
             cells[place] = with_point(cells[place])
-        yield reader.line_num, cells
+        yield line, cells
 
 
 def rows_of_json(
-    lines: Iterable[str], layout: dict[str, Any]
+    lines: Iterable[str], layout: dict[str, Any], before: int = 0
 ) -> Iterator[tuple[int, list[str] | ValueError]]:
     """Yield the cells that a network takes, from an object or an array in each line.
 
-    A row that is broken is an error in place of its cells.
+    A row that is broken is an error in place of its cells. `before` is the number of lines that
+    were left out before these.
     """
     commas = layout["numeric"] if layout["decimal"] == "," else []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=before + 1):
         if not line.strip():
             continue
         problem = wrong_text(line)
@@ -322,20 +367,20 @@ def predict_stream(
             tell(f"{broken:,} broken row{'s were' if broken > 1 else ' was'} left out")
 
     lines = lines_of(chunks, answer_pending)
-    first: list[str] = []
-    while (line := next(lines, None)) is not None:
-        first.append(line)
-        if line.strip():
+    before, first = 0, ""
+    for first in lines:
+        if first.strip():
             break
+        before += 1  # and not kept: there may be any number of empty lines
     if form is None:
-        form = "jsonl" if first and first[-1].lstrip()[:1] in ("{", "[") else "csv"
+        form = "jsonl" if first.lstrip()[:1] in ("{", "[") else "csv"
     write = begin(form)
-    every = itertools.chain(first, lines)
+    every = itertools.chain([first], lines)
     if form == "jsonl":
-        cells_of_rows = rows_of_json(every, layout)
+        cells_of_rows = rows_of_json(every, layout, before)
     else:
-        delimiter = layout["delimiter"] or found_delimiter(first[-1] if first else "", layout)
-        cells_of_rows = rows_of_csv(every, layout, delimiter)
+        delimiter = layout["delimiter"] or found_delimiter(first, layout)
+        cells_of_rows = rows_of_csv(every, layout, delimiter, before)
     try:
         for number, cells in cells_of_rows:
             if isinstance(cells, ValueError):

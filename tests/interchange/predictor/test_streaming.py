@@ -2,17 +2,23 @@
 
 import gzip
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from gpunn.data.limits import EXPANSION, FREE_BYTES
+from gpunn.interchange.predictor import streaming
 from gpunn.interchange.predictor.streaming import (
     chunks_of,
     lines_of,
     predict_stream,
     predictions_text,
 )
+from gpunn.storage.reading import LONGEST_LINE
+from gpunn.tables.files import MOST_COLUMNS
 
 LAYOUT: dict[str, Any] = {
     "names": ["x", "y"],
@@ -78,7 +84,7 @@ def test_lines_end_as_they_do_on_any_system_wherever_a_chunk_ends():
 
 
 def test_a_line_without_end_is_refused():
-    with pytest.raises(ValueError, match="a line of more than 16,777,216 characters"):
+    with pytest.raises(ValueError, match="a row of more than 16,777,216 characters"):
         list(lines_of([b"x" * 2**24, b"x"], lambda: None))
 
 
@@ -96,6 +102,79 @@ def test_rows_are_answered_before_more_is_waited_for():
     stream.coming = coming  # type: ignore[method-assign]
     assert stream.read().error == ""
     assert len(stream.rows) == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("\n" * 1000 + " \r\n" + "x,a,y\n1,,p\n2\n", "line 1004: expected 3 cells"),
+        ("\n" * 1000 + '{"x": 1, "y": 2}\n{"x": 1}\n', "line 1002: the column 'y' is missing"),
+        ("x,a,y\n" + '"\n",' * (LONGEST_LINE // 4 + 1), "a row of more than 16,777,216 char"),
+        ("," * MOST_COLUMNS, "line 1: expected at most 100,000 columns; got 100,001"),
+    ],
+)
+def test_rows_are_bounded(content, said):
+    stream = Stream(*(content[at : at + 65536] for at in range(0, len(content), 65536))).read()
+    assert said in stream.error
+
+
+def test_gzip_may_expand_as_much_as_a_file_of_training_data():
+    free = gzip.compress(b"\n" * FREE_BYTES)
+    assert sum(map(len, chunks_of(io.BytesIO(free)))) == FREE_BYTES
+    more = gzip.compress(b"\n" * (FREE_BYTES + 1))
+    assert EXPANSION * len(more) < FREE_BYTES
+    with pytest.raises(ValueError, match=r"more than 200 times its size .*; if you trust it, dec"):
+        list(chunks_of(io.BytesIO(more)))
+
+
+def test_a_file_may_expand_by_its_whole_size(tmp_path):
+    """Also where its first part expands more, as `gpunn train` has it."""
+    noise = bytes(range(256)) * 800
+    packed = gzip.compress(b"\n" * (FREE_BYTES + 1)) + gzip.compress(noise, 0)
+    (tmp_path / "a.gz").write_bytes(packed)
+    with open(tmp_path / "a.gz", "rb") as file:
+        assert sum(map(len, chunks_of(file))) == FREE_BYTES + 1 + len(noise)
+
+
+def test_zero_bytes_may_follow_gzip():
+    first, second = gzip.compress(b"x,a,y\n"), gzip.compress(b"1,,p\n")
+    for padded in (first + second + b"\0" * 100_000, first + b"\0" * 100_000 + second):
+        assert b"".join(chunks_of(io.BytesIO(padded))) == b"x,a,y\n1,,p\n"
+
+
+MEASURED = """
+import resource, sys, importlib.util
+spec = importlib.util.spec_from_file_location("streaming", sys.argv[1])
+streaming = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(streaming)
+taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**26, taken + 2**26))
+layout = dict(names=["x", "y"], positions=[0, 2], width=3, numeric=[0], header=None,
+              delimiter=None, decimal=None)
+chunks = streaming.chunks_of(sys.stdin.buffer)
+answered = lambda rows: (rows, {})
+streaming.predict_stream(
+    chunks, layout, None, answered, lambda form: lambda rows: None, print, False
+)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures by /proc")
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"\r\n" * 2**21, 0),
+        (b'"\n",' * 2**21, 1),
+        (b'{"x": 1, "y": 2}\n' + b" \n" * 2**21, 0),
+        (b"x,a,y\n" + b"1,,p\n" * 2**20, 0),
+    ],
+)
+def test_streams_are_read_in_64_mib(content, status):
+    given = gzip.compress(content, 9)
+    command = [sys.executable, "-I", "-c", MEASURED, streaming.__file__]
+    ran = subprocess.run(command, input=given, capture_output=True, text=False, check=False)
+    assert ran.returncode == status, ran.stderr.decode()
+    assert b"MemoryError" not in ran.stderr
 
 
 @pytest.mark.parametrize("size", [1, 7, 10**6])
