@@ -141,6 +141,16 @@ def rows_for(name: str, dtype: str, count: int = 7) -> np.ndarray:
     return rows.astype(dtype)
 
 
+def special_rows(name: str, dtype: str) -> np.ndarray:
+    """Return rows in which each number in turn is not finite, or overflows when it is squared."""
+    rows = rows_for(name, dtype, 1)[0].ravel()
+    large = 1e25 if dtype == "float32" else 1e200
+    found = np.repeat(rows[np.newaxis], 5 * len(rows), axis=0)
+    for place, row in enumerate(found):
+        row[place // 5] = [np.nan, np.inf, -np.inf, large, -large][place % 5]
+    return found
+
+
 def assert_same_outputs(y: np.ndarray, name: str, dtype: str, tolerance: float) -> None:
     """Check that outputs are those of `predict`, relative to the largest number of a row or 1."""
     rows = rows_for(name, dtype)[: len(y)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from gpunn.interchange.predictor.c_text import number_source
+from gpunn.interchange.predictor.c_text import Functions, number_source
 from gpunn.interchange.steps import ArrayName, Step, Steps
 
 __all__ = ["calls_of"]
@@ -55,8 +55,13 @@ class Buffers:
         return chosen
 
 
-def calls_of(steps: Steps, names: Mapping[str, str]) -> tuple[list[str], list[int]]:
-    """Return the lines that compute a row's output, and the sizes of the buffers."""
+def calls_of(
+    steps: Steps, names: Mapping[str, str], functions: Functions
+) -> tuple[list[str], list[int]]:
+    """Return the lines that compute a row's output, and the sizes of the buffers.
+
+    `names` are those of arrays in C; `functions` are the ones that the lines may call.
+    """
     sequence = [
         step for step in steps.steps if step.function != "flatten" or step.inputs[0] != step.output
     ]
@@ -71,10 +76,10 @@ def calls_of(steps: Steps, names: Mapping[str, str]) -> tuple[list[str], list[in
             made.buffer = given[0].buffer
         else:
             made.buffer = buffers.take(made.size)
-        lines += call_lines(step, given, f"b{made.buffer}", names)
+        lines += call_lines(step, given, f"b{made.buffer}", names, functions)
         buffers.free += [each for each in dying if each is not None and each != made.buffer]
     last = values[len(sequence)] if sequence else values[0]
-    lines.append(f"copy({place_of(last)}, {last.size}, output);")
+    lines.append(f"{functions.name('copy')}({place_of(last)}, {last.size}, output);")
     return lines, buffers.sizes
 
 
@@ -98,28 +103,34 @@ def place_of(value: Value) -> str:
 
 
 def call_lines(
-    step: Step, given: Sequence[Value], output: str, names: Mapping[str, str]
+    step: Step,
+    given: Sequence[Value],
+    output: str,
+    names: Mapping[str, str],
+    functions: Functions,
 ) -> list[str]:
     """Return the lines that do a step."""
     inputs = [place_of(value) for value in given]
     size = math.prod(step.output_shape)
     if step.function == "flatten":
-        return [f"copy({inputs[0]}, {size}, {output});"]
+        return [f"{functions.name('copy')}({inputs[0]}, {size}, {output});"]
     if step.function == "columns":
-        return [f"copy({inputs[0]} + {step.arguments[0]}, {size}, {output});"]
+        start = step.arguments[0]
+        return [f"{functions.name('copy')}({inputs[0]} + {start}, {size}, {output});"]
     if step.function == "concatenate":
         starts = accumulate((value.size for value in given), initial=0)
         return [
-            f"copy({place}, {value.size}, {output} + {start});"
+            f"{functions.name('copy')}({place}, {value.size}, {output} + {start});"
             for place, value, start in zip(inputs, given, starts, strict=False)
         ]
     arguments = [
-        names[each.name] if isinstance(each, ArrayName) else number_source(each)
+        names[each.name] if isinstance(each, ArrayName) else number_source(each, functions.real)
         for each in step.arguments
     ]
     function = OTHER_NAMES.get(step.function, step.function)
     sizes = (size,) if function in ELEMENTWISE else SIZES[function](step)
-    return [f"{function}({', '.join([*inputs, *map(str, sizes), *arguments, output])});"]
+    every = ", ".join([*inputs, *map(str, sizes), *arguments, output])
+    return [f"{functions.name(function)}({every});"]
 
 
 SIZES: dict[str, Callable[[Step], Sequence[int]]] = {

@@ -9,7 +9,7 @@ typedef double real;
 
 /* max(z, 0); y may be x. */
 static inline void relu(const real *x, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] > 0 ? x[i] : 0;
+    for (int i = 0; i < n; i++) y[i] = x[i] < 0 ? 0 : x[i];
 }
 
 /* z where it is above 0, else slope z; y may be x. */
@@ -257,7 +257,7 @@ static inline void mean_of_softmax(const real *x, int members, int outputs, real
                 total = m == 0 ? 0 : total * exp(largest - logarithm);
                 largest = logarithm;
             }
-            total += exp(logarithm - largest);
+            total += logarithm == largest ? 1 : exp(logarithm - largest); /* -inf - -inf is NAN */
         }
         y[i] = log(total / members) + largest;
     }
@@ -297,9 +297,12 @@ static inline void logistic(const real *x, int n, real *p) {
     }
 }
 
-/* The place of the largest number. */
+/* The place of the largest number; -1 if one is NAN. */
 static inline int largest_of(const real *x, int n) {
     int place = 0;
-    for (int i = 1; i < n; i++) place = x[i] > x[place] ? i : place;
+    for (int i = 0; i < n; i++) {
+        if (x[i] != x[i]) return -1;
+        place = x[i] > x[place] ? i : place;
+    }
     return place;
 }

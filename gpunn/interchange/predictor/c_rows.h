@@ -85,7 +85,15 @@ static inline int code_of(const char *text, const char *const *categories, int n
     return 0;
 }
 
-/* The day of the week, from 0 for Monday to 6. */
+/* Whether there is such a date, in the years 1 to 9999, and such a time. */
+static inline int is_date(int year, int month, int day, double hour) {
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (year < 1 || year > 9999 || month < 1 || month > 12 || !(hour >= 0 && hour < 24)) return 0;
+    int leap = month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return day >= 1 && day <= days[month - 1] + leap;
+}
+
+/* The day of the week of a date that exists, from 0 for Monday to 6. */
 static inline int weekday(int year, int month, int day) {
     static const int before[] = {0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4};
     year -= month < 3;

@@ -9,6 +9,7 @@ from typing import Any
 
 from gpunn.interchange.predictor.c_text import (
     Functions,
+    constant,
     names_in_c,
     text_source,
     texts_source,
@@ -28,16 +29,33 @@ FIELDS = {
 }
 """The type of a column's field, by its kind."""
 
+REFUSED = "valid = 0, missing = 1;"
+"""What is done with a cell that `Schema.encode` would refuse."""
+
 MEANING = """\
-/* A row of the table. Where a value is missing, a number is NAN, a text NULL, a boolean -1 (else 0
-   or 1), and a date has the month 0. Texts are in UTF-8, spelt as in the training rows. */
+/* A row of the table. If a value is missing, set a number to NAN, a text to NULL, a boolean to -1
+   (else to 0 or 1), and the month of a date to 0. Texts are in UTF-8, spelt as in the training
+   rows. */
+"""
+
+ENCODE = """\
+/* From a table's row to what the network takes. Unknown categories count as missing. Returns 1; or
+   0 if a number is infinite or too large for the network, or a date does not exist in the years 1
+   to 9999. Then every input is NAN, and so are the outputs. */
+static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
+    int valid = 1;
+    for (int i = 0; i < {width}; i++) input[i] = 0;
+{columns}    for (int i = 0; i < {width}; i++) valid = valid && input[i] - input[i] == 0;
+    for (int i = 0; i < {width} && !valid; i++) input[i] = NAN;
+    return valid;
+}}
 """
 
 PARTS = {
     "year": "row->{field}.year",
     "month": "row->{field}.month",
     "day": "row->{field}.day",
-    "day of week": "weekday(row->{field}.year, row->{field}.month, row->{field}.day)",
+    "day of week": "{weekday}(row->{field}.year, row->{field}.month, row->{field}.day)",
     "hour": "row->{field}.hour",
 }
 
@@ -46,23 +64,22 @@ def rows_source(schema: Schema, prefix: str, real: str) -> list[str]:
     """Return the type of a row, and the functions that encode it."""
     described = described_schema(schema)
     columns = described["columns"]
-    fields = names_in_c(column["name"] for column in columns)
-    lines = [f"    for (int i = 0; i < {described['width']}; i++) input[i] = 0;"]
-    markers = sorted(filter(math.isfinite, Markers.of(schema.missing_values).numbers))
-    for column in columns:
-        block = "".join(encoding(column, fields[column["name"]], described["scaling"], markers))
-        lines.append(f"    {{\n{block}    }}")
-    encode = (
-        "/* From a table's row to what the network takes; unknown categories count as missing. */\n"
-        f"static inline void {prefix}_encode(const {prefix}_row *row, {real} *input) {{\n"
-        + "\n".join(lines)
-        + "\n}\n"
-    )
+    fields = names_in_c((column["name"] for column in columns), "column")
     functions = Functions("c_rows.h", prefix, "double")
-    copied = functions.copied(encode)
+    markers = sorted(n for n in Markers.of(schema.missing_values).numbers if n == n)
+    blocks = (
+        "".join(encoding(column, fields[column["name"]], described["scaling"], markers, functions))
+        for column in columns
+    )
+    encode = ENCODE.format(
+        prefix=prefix,
+        real=real,
+        width=described["width"],
+        columns="".join(f"    {{\n{block}    }}\n" for block in blocks),
+    )
     dates = any(column["kind"] == "datetime" for column in columns)
     types = [type_of_dates(prefix)] if dates else []
-    return [*types, type_of_rows(columns, fields, prefix), *functions.used(), copied]
+    return [*types, type_of_rows(columns, fields, prefix), *functions.used(), encode]
 
 
 def type_of_dates(prefix: str) -> str:
@@ -86,24 +103,33 @@ def type_of_rows(
 
 
 def encoding(
-    column: Mapping[str, Any], field: str, scaling: str, markers: Iterable[float]
+    column: Mapping[str, Any],
+    field: str,
+    scaling: str,
+    markers: Iterable[float],
+    functions: Functions,
 ) -> Iterable[str]:
     """Yield the lines that encode a column."""
     space = " " * 8
     if column["kind"] == "category":
         texts, place = column["categories"], column["place"]
-        yield texts_source("categories", texts, 8)
-        yield f"{space}input[{place}] = code_of(row->{field}, categories, {len(texts)});\n"
+        yield texts_source("categories", texts, 8, f"column {column['name']!r}")
+        code_of = functions.name("code_of")
+        yield f"{space}input[{place}] = {code_of}(row->{field}, categories, {len(texts)});\n"
     elif column["kind"] == "boolean":
         codes = {text: code for code, text in enumerate(column["categories"], start=1)}
         yes, no = codes.get("True", 0), codes.get("False", 0)
-        choice = f"row->{field} < 0 ? 0 : row->{field} ? {yes} : {no}"
+        choice = f"row->{field} == 1 ? {yes} : row->{field} == 0 ? {no} : 0"
         yield f"{space}input[{column['place']}] = {choice};\n"
     elif column["kind"] == "datetime":
+        parts = ", ".join(f"row->{field}.{part}" for part in ("year", "month", "day", "hour"))
         yield f"{space}int missing = row->{field}.month == 0;\n"
+        yield f"{space}if (!missing && !{functions.name('is_date')}({parts})) {REFUSED}\n"
         yield from indicator(column)
         for part, scale in column["parts"].items():
-            lines = [*scaled(PARTS[part].format(field=field), scale, scaling)]
+            weekday = functions.name("weekday") if part == "day of week" else ""
+            source = PARTS[part].format(field=field, weekday=weekday)
+            lines = [*scaled(source, scale, scaling, functions)]
             for curve, function in (("sine", "sin"), ("cosine", "cos")):
                 if curve in scale:
                     angle = f"number * {2 * math.pi / CYCLES[part]!r}"
@@ -112,11 +138,12 @@ def encoding(
                     )
             yield f"{space}{{\n{textwrap.indent(''.join(lines), '    ')}{space}}}\n"
     else:
-        same = "".join(f" || row->{field} == {marker!r}" for marker in markers)
+        same = "".join(f" || row->{field} == {constant(marker, 8)}" for marker in markers)
         yield f"{space}int missing = row->{field} != row->{field}{same};\n"
+        yield f"{space}if (!missing && row->{field} - row->{field} != 0) {REFUSED}\n"
         yield from indicator(column)
         if "number" in column:
-            yield from scaled(f"row->{field}", column["number"], scaling)
+            yield from scaled(f"row->{field}", column["number"], scaling, functions)
 
 
 def indicator(column: Mapping[str, Any]) -> Iterable[str]:
@@ -125,14 +152,16 @@ def indicator(column: Mapping[str, Any]) -> Iterable[str]:
         yield f"        input[{column['missing']}] = missing;\n"
 
 
-def scaled(source: str, scale: Mapping[str, Any], scaling: str) -> Iterable[str]:
+def scaled(
+    source: str, scale: Mapping[str, Any], scaling: str, functions: Functions
+) -> Iterable[str]:
     """Yield the lines that put a number on the scale of its column's training rows."""
     median = scale["median"]
     if scaling == "standard":
         factor = 1 / max(scale["deviation"], 2.0**-1022)
-        value = f"bounded(number, {scale['mean']!r}, {factor!r})"
+        value = f"{functions.name('bounded')}(number, {scale['mean']!r}, {factor!r})"
     elif scaling == "robust":
-        value = f"robust(number, {median!r}, {scale['factor']!r})"
+        value = f"{functions.name('robust')}(number, {median!r}, {scale['factor']!r})"
     elif scaling == "quantile":
         quantiles = scale["quantiles"]
         lines = textwrap.fill(
@@ -142,7 +171,7 @@ def scaled(source: str, scale: Mapping[str, Any], scaling: str) -> Iterable[str]
             subsequent_indent=" " * 12,
         )
         yield f"        static const double quantiles[] = {{\n{lines}}};\n"
-        value = f"normal_quantile(number, quantiles, {len(quantiles)})"
+        value = f"{functions.name('normal_quantile')}(number, quantiles, {len(quantiles)})"
     else:
         value = "number"
     yield f"        double number = missing ? {median!r} : {source};\n"

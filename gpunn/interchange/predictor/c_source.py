@@ -51,11 +51,11 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     check_outputs(model)
     steps = steps_of(model)
     real = {"float32": "float", "float64": "double"}[model.dtype]
-    names = names_in_c(steps.arrays, f"{prefix}_")
-    calls, sizes = calls_of(steps, names)
+    names = names_in_c(steps.arrays, f"{prefix}_array")
     functions = Functions("c_functions.h", prefix, real)
-    predict = functions.copied(predict_source(calls, sizes, prefix))
-    further = [functions.copied(each) for each in sources_of_meaning(model, prefix)]
+    calls, sizes = calls_of(steps, names, functions)
+    predict = predict_source(calls, sizes, prefix, real)
+    further = sources_of_meaning(model, functions)
     item = np.dtype(model.dtype).itemsize
     head = HEAD.format(
         version=__version__,
@@ -72,57 +72,65 @@ def c_source(model: Sequential, prefix: str = "predictor") -> str:
     return "\n".join([head, *parts, "#endif\n"])
 
 
-def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str) -> str:
+def predict_source(calls: Sequence[str], sizes: Sequence[int], prefix: str, real: str) -> str:
     """Return the function that goes through the steps of a row."""
     lines = [
         "/* The outputs of the network for a row. */",
-        f"static inline void {prefix}_predict(const real *input, real *output) {{",
-        *(f"    real b{number}[{size}];" for number, size in enumerate(sizes)),
+        f"static inline void {prefix}_predict(const {real} *input, {real} *output) {{",
+        *(f"    {real} b{number}[{size}];" for number, size in enumerate(sizes)),
         *(wrapped(f"    {call}", 8) for call in calls),
         "}\n",
     ]
     return "\n".join(lines)
 
 
-def sources_of_meaning(model: Sequential, prefix: str) -> list[str]:
+def sources_of_meaning(model: Sequential, functions: Functions) -> list[str]:
     """Return the functions that tell classes and probabilities from outputs."""
     count, activation = model.output_shape[0], model.output_activation
     if activation == "softmax":
-        found = [of_probabilities(prefix, f"softmax(output, {count}, p);")]
-        found.append(of_classes(prefix, f"largest_of(output, {count})"))
-    elif activation == "sigmoid" and count == 1:
-        found = [of_probabilities(prefix, "logistic(output, 1, p + 1);", "p[0] = 1 - p[1];")]
-        found.append(of_classes(prefix, "output[0] > 0"))
+        softmax, largest = functions.name("softmax"), functions.name("largest_of")
+        found = [of_probabilities(functions, f"{softmax}(output, {count}, p);")]
+        found.append(of_classes(functions, f"{largest}(output, {count})"))
     elif activation == "sigmoid":
-        return [of_probabilities(prefix, f"logistic(output, {count}, p);")]
+        logistic = functions.name("logistic")
+        if count > 1:
+            return [of_probabilities(functions, f"{logistic}(output, {count}, p);")]
+        lines = (f"{logistic}(output, 1, p + 1);", "p[0] = 1 - p[1];")
+        found = [of_probabilities(functions, *lines)]
+        found.append(of_classes(functions, "output[0] == output[0] ? output[0] > 0 : -1"))
     else:
         return []
     if model.classes is not None:
-        found.append(of_names(prefix, model.classes))
+        found.append(of_names(functions.prefix, model.classes))
     return found
 
 
-def of_probabilities(prefix: str, *lines: str) -> str:
+def of_probabilities(functions: Functions, *lines: str) -> str:
     """Return the function that gives probabilities."""
+    prefix, real = functions.prefix, functions.real
     body = "\n".join(f"    {line}" for line in lines)
     return (
         "/* The probability of each class, or of each yes, from what the network gave. */\n"
-        f"static inline void {prefix}_probabilities(const real *output, real *p) {{\n{body}\n}}\n"
+        f"static inline void {prefix}_probabilities(const {real} *output, {real} *p) "
+        f"{{\n{body}\n}}\n"
     )
 
 
-def of_classes(prefix: str, decision: str) -> str:
+def of_classes(functions: Functions, decision: str) -> str:
     """Return the function that gives the class."""
+    prefix, real = functions.prefix, functions.real
     return (
-        "/* The number of the most probable class, from what the network gave. */\n"
-        f"static inline int {prefix}_class(const real *output) {{\n    return {decision};\n}}\n"
+        "/* The number of the most probable class, from what the network gave; -1 if that has a\n"
+        "   NAN. */\n"
+        f"static inline int {prefix}_class(const {real} *output) {{\n    return {decision};\n}}\n"
     )
 
 
 def of_names(prefix: str, classes: Sequence[str]) -> str:
     """Return the function that gives the name of a class."""
     return (
-        "/* The name of a class, in UTF-8. */\n"
+        "/* The name of a class, in UTF-8; a null pointer if there is no such class. */\n"
         f"static inline const char *{prefix}_class_name(int number) {{\n"
-        f"{texts_source('names', classes, 4)}    return names[number];\n}}\n"
+        f"{texts_source('names', classes, 4, 'classes')}"
+        f"    return number >= 0 && number < {len(classes)} ? names[number] : 0;\n}}\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 import textwrap
@@ -15,6 +16,7 @@ from gpunn.errors import ExportError
 __all__ = [
     "Functions",
     "array_source",
+    "constant",
     "names_in_c",
     "number_source",
     "text_source",
@@ -34,17 +36,11 @@ NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 MATHEMATICS = re.compile(r"\b(cos|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
 """Functions of math.h, which have another name for float."""
 
-KEYWORDS = frozenset(
-    (
-        *("auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else"),
-        *("enum", "extern", "float", "for", "goto", "if", "inline", "int", "long", "register"),
-        *("restrict", "return", "short", "signed", "sizeof", "static", "struct", "switch"),
-        *("typedef", "union", "unsigned", "void", "volatile", "while"),
-        # of C++ and of later standards of C, for programs that include the header
-        *("bool", "class", "delete", "false", "new", "operator", "private", "public", "this"),
-        *("template", "true", "and", "or", "not", "asm", "try", "catch", "throw", "namespace"),
-    )
-)
+LONGEST_LITERAL = 4095
+"""Bytes of a string literal that every compiler of C99 takes."""
+
+LONGEST_NAME = 40
+"""Characters of a user's name that an identifier keeps: compilers may compare only the first 63."""
 
 WIDTH = 100
 """Characters of a line."""
@@ -52,6 +48,9 @@ WIDTH = 100
 
 class Functions:
     """The functions of a template, copied with a prefix, and with the network's type.
+
+    Only the template's own text is changed: generated code asks for the names that it calls, so
+    no text of the user's is ever searched.
 
     Parameters
     ----------
@@ -68,19 +67,19 @@ class Functions:
         self._calls = re.compile(rf"\b({'|'.join(self._texts)})\(")
         self._used: set[str] = set()
 
-    def copied(self, text: str) -> str:
-        """Return code that calls functions of the template, with their names in the copy."""
-        waiting = set(self._calls.findall(text))
+    def name(self, function: str) -> str:
+        """Return what a function of the template is called in the copy, which then has it."""
+        waiting = {function}
         while waiting - self._used:
             self._used |= waiting
             waiting = {call for name in waiting for call in self._calls.findall(self._texts[name])}
-        return self._renamed(text)
+        return f"{self.prefix}_{function}"
 
     def used(self) -> list[str]:
-        """Return the functions that code called, and those that they call."""
-        return [self._renamed(text) for name, text in self._texts.items() if name in self._used]
+        """Return the functions that were asked for, and those that they call."""
+        return [self._copied(text) for name, text in self._texts.items() if name in self._used]
 
-    def _renamed(self, text: str) -> str:
+    def _copied(self, text: str) -> str:
         text = self._calls.sub(rf"{self.prefix}_\1(", text)
         text = re.sub(r"\breal\b", self.real, text)
         return MATHEMATICS.sub(r"\1f(", text) if self.real == "float" else text
@@ -101,41 +100,68 @@ def array_source(name: str, array: np.ndarray, label: str) -> str:
 
 def constant(value: float, size: int) -> str:
     """Return a number of 4 or 8 bytes with the digits that it needs."""
+    if math.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
     text = f"{value:.9g}" if size == 4 else repr(value)
     text = text if any(mark in text for mark in ".e") else f"{text}.0"
     return f"{text}f" if size == 4 else text
 
 
-def number_source(value: float) -> str:
-    """Return an argument: a whole number, or one that becomes the network's type."""
-    return str(value) if isinstance(value, int) else f"(real){value!r}"
+def number_source(value: float, real: str) -> str:
+    """Return an argument: an integer, or a number of the network's type."""
+    return str(value) if isinstance(value, int) else f"({real}){value!r}"
 
 
 def text_source(text: str) -> str:
-    """Return a string of C: letters and digits as they are, other bytes of UTF-8 as numbers."""
+    """Return a string of C: letters and digits unchanged, other bytes of UTF-8 as numbers."""
     plain = set(string.ascii_letters + string.digits + " _-.")
     bytes_ = text.encode("utf-8", "backslashreplace")
     inner = "".join(chr(each) if chr(each) in plain else f"\\{each:03o}" for each in bytes_)
     return f'"{inner}"'
 
 
-def texts_source(name: str, texts: Sequence[str], indent: int) -> str:
-    """Return the definition of an array of strings within a function."""
-    space = " " * indent
-    lines = "".join(f"{space}    {text_source(text)},\n" for text in texts)
-    return f"{space}static const char *const {name}[] = {{\n{lines}{space}}};\n"
+def texts_source(name: str, texts: Sequence[str], indent: int, label: str) -> str:
+    """Return the definition of an array of strings within a function.
+
+    Raises
+    ------
+    ExportError
+        If a text holds the character NUL, at which a string of C ends; it names `label`.
+    """
+    space, before, entries = " " * indent, "", []
+    for place, text in enumerate(texts):
+        if "\0" in text:
+            raise ExportError(
+                f"{label}: {text!r:.80} holds the character NUL, at which a string in C ends; "
+                "remove it from the training data"
+            )
+        content = text.encode("utf-8", "backslashreplace")
+        if len(content) > LONGEST_LITERAL:
+            # A compiler may refuse the literal, but takes the same bytes one by one.
+            entries.append(f"{name}_{place}")
+            bytes_ = ", ".join(f"'\\{each:03o}'" for each in content)
+            before += wrapped(f"{space}static const char {entries[-1]}[] = {{{bytes_}, 0}};", 8)
+            before += "\n"
+        else:
+            entries.append(text_source(text))
+    lines = "".join(f"{space}    {entry},\n" for entry in entries)
+    return f"{before}{space}static const char *const {name}[] = {{\n{lines}{space}}};\n"
 
 
-def names_in_c(names: Iterable[str], prefix: str = "") -> dict[str, str]:
-    """Return a name in C for each name, all different, and none a word of the language."""
+def names_in_c(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """Return an identifier for each name: the prefix, and then letters and digits of the name.
+
+    All differ. The prefix keeps them apart from keywords and from macros of any header.
+    """
     found: dict[str, str] = {}
-    for name in names:
-        plain = prefix + re.sub(r"[^A-Za-z0-9]+", "_", name)
-        if not plain[0].isalpha():
-            plain = f"column_{plain.strip('_')}"
-        while plain in KEYWORDS or plain in found.values():
-            plain += "_"
-        found[name] = plain
+    taken: set[str] = set()
+    for place, name in enumerate(names):
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", name)[:LONGEST_NAME].strip("_")
+        identifier = f"{prefix}_{plain or place}"
+        while identifier in taken:
+            identifier += f"_{place}"
+        taken.add(identifier)
+        found[name] = identifier
     return found
 
 

@@ -43,7 +43,8 @@ def decided(outputs: Sequence[float]) -> list[object]:
         return [int(output > 0) for output in outputs]
     if activation not in ("softmax", "sigmoid"):
         return [float(output) for output in outputs]
-    largest = max(range(len(outputs)), key=lambda place: outputs[place])
+    # As NumPy has it, NaN is the largest.
+    largest = max(range(len(outputs)), key=lambda n: (outputs[n] != outputs[n], outputs[n]))
     code = largest if activation == "softmax" else int(outputs[0] > 0)
     return [classes[code] if classes else code]
 

@@ -272,11 +272,12 @@ def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, np
 
 def predict(rows: Sequence[Sequence[float]]) -> np.ndarray:
     """Return the outputs of the network for rows of numbers."""
-    x = np.asarray(rows, MODEL["dtype"]).reshape(len(rows), *MODEL["input_shape"])
-    if not np.isfinite(x).all():
-        raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
-    starts = range(0, max(len(x), 1), 1024)
-    return np.concatenate([network(x[start : start + 1024]) for start in starts])
+    with np.errstate(all="ignore"):
+        x = np.asarray(rows, MODEL["dtype"]).reshape(len(rows), *MODEL["input_shape"])
+        if not np.isfinite(x).all():
+            raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
+        starts = range(0, max(len(x), 1), 1024)
+        return np.concatenate([network(x[start : start + 1024]) for start in starts])
 
 
 def probabilities(outputs: np.ndarray) -> np.ndarray:

@@ -218,11 +218,11 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
 
 
 def angles(x: list[float], turns: list[float]) -> list[list[float]]:
-    """Return turns x for each column."""
+    """Return turns x for each column; NaN for an infinite one, which `math.cos` refuses."""
     size = len(turns) // len(x)
-    return [
-        [z * turn for turn in turns[place * size : (place + 1) * size]] for place, z in enumerate(x)
-    ]
+    every = [x[place // size] * turn for place, turn in enumerate(turns)]
+    every = [angle if math.isfinite(angle) else math.nan for angle in every]
+    return [every[start : start + size] for start in range(0, len(every), size)]
 
 
 def waves(x: list[float], turns: list[float]) -> list[float]:

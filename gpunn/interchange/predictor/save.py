@@ -60,7 +60,8 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     lies on the stack. `PREFIX_predict(input, output)` takes a row of numbers, of the network's
     dtype, and gives what `Sequential.predict` returns for it, up to rounding. For classes there are
     `PREFIX_probabilities`, `PREFIX_class` and, if they have names, `PREFIX_class_name`. For a
-    network with a schema, `PREFIX_encode(row, input)` turns a struct into such a row of numbers.
+    network with a schema, `PREFIX_encode(row, input)` turns a struct into such a row of numbers; it
+    returns 0 if `Schema.encode` would refuse the row, and else 1.
 
     Parameters
     ----------
@@ -74,8 +75,8 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     Raises
     ------
     ExportError
-        If a layer or an activation is not one of gpunn's own, a row of outputs is no vector, or a
-        parameter is not finite.
+        If a layer or an activation is not one of gpunn's own, a row of outputs is no vector, a
+        parameter is not finite, or the name of a class or category holds the character NUL.
     ArgumentError
         If the prefix is none.
     OSError

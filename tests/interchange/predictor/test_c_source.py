@@ -13,6 +13,7 @@ import pytest
 import gpunn
 from gpunn.errors import ArgumentError, ExportError
 from gpunn.interchange import save_c
+from gpunn.interchange.predictor.python_source import python_source
 from gpunn.layers import Dense, Dropout
 from gpunn.tables import Schema
 
@@ -28,7 +29,7 @@ COMPILERS = [
     for name, more in (("gcc", []), ("clang", [pytest.mark.full]))
 ]
 
-FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-ffp-contract=off"]
+FLAGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-ffp-contract=off"]
 
 PART = """\
 #include <stdio.h>
@@ -46,10 +47,16 @@ void {prefix}(void) {{
 """
 
 
-def compiled(compiler: str, folder: Path, *sources: str, flags: tuple[str, ...] = ()) -> str:
+def compiled(
+    compiler: str,
+    folder: Path,
+    *sources: str,
+    dialect: str = "-std=c99",
+    flags: tuple[str, ...] = (),
+) -> str:
     """Compile, run, and return what is printed."""
     made = subprocess.run(
-        [compiler, *FLAGS, *flags, *sources, "-o", "program", "-lm"],
+        [compiler, dialect, *FLAGS, *flags, *sources, "-o", "program", "-lm"],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -63,8 +70,12 @@ def compiled(compiler: str, folder: Path, *sources: str, flags: tuple[str, ...] 
     return ran.stdout
 
 
+def number_in_c(value: float) -> str:
+    return repr(value).replace("nan", "NAN").replace("inf", "INFINITY")
+
+
 def rows_in_c(rows: np.ndarray) -> str:
-    texts = (", ".join(f"{value!r}" for value in row.ravel().tolist()) for row in rows)
+    texts = (", ".join(map(number_in_c, row.ravel().tolist())) for row in rows)
     return ", ".join(f"{{{text}}}" for text in texts)
 
 
@@ -77,7 +88,10 @@ def outputs(request, tmp_path_factory) -> dict[tuple[str, str], np.ndarray]:
         prefix = f"n{number}"
         save_c(exported_networks.made(name, dtype), folder / f"{prefix}.h", prefix=prefix)
         real = {"float32": "float", "float64": "double"}[dtype]
-        rows = rows_in_c(exported_networks.rows_for(name, dtype))
+        plain = exported_networks.rows_for(name, dtype)
+        rows = rows_in_c(
+            np.concatenate([plain.reshape(7, -1), exported_networks.special_rows(name, dtype)])
+        )
         text = PART.format(prefix=prefix, guard=prefix.upper(), real=real, rows=rows)
         (folder / f"{prefix}.c").write_text(text)
         calls.append(prefix)
@@ -91,8 +105,21 @@ def outputs(request, tmp_path_factory) -> dict[tuple[str, str], np.ndarray]:
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 def test_networks(outputs, name, dtype):
-    y = outputs[name, dtype].reshape(7, -1)
-    exported_networks.assert_same_outputs(y, name, dtype, TOLERANCE[dtype])
+    y = outputs[name, dtype].reshape(7 + len(exported_networks.special_rows(name, dtype)), -1)
+    exported_networks.assert_same_outputs(y[:7], name, dtype, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize(("name", "dtype"), CASES)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_numbers_that_are_not_finite(outputs, name, dtype):
+    """A number that overflows in a network becomes what it becomes in NumPy."""
+    rows = exported_networks.special_rows(name, dtype)
+    model = exported_networks.made(name, dtype)
+    predictor: dict[str, Any] = {"__name__": "predictor"}
+    exec(compile(python_source(model), "predictor.py", "exec"), predictor)
+    expected = predictor["network"](rows.reshape(len(rows), *model.input_shape))
+    y = outputs[name, dtype].reshape(7 + len(rows), -1)[7:]
+    np.testing.assert_allclose(y.astype(dtype), expected, 1e-3 if dtype == "float32" else 1e-9)
 
 
 MEANING = """\
@@ -240,3 +267,173 @@ def test_rows_of_tables(tmp_path, compiler, dtype, scaling):
     found = np.array(compiled(compiler, tmp_path, "main.c").split(), float)
     expected = schema.encode(new, dtype)
     np.testing.assert_allclose(found.reshape(expected.shape), expected, 1e-9, 1e-12)
+
+
+# ------------------------------------------------------------------------------- names and texts
+
+HEADERS = (
+    *("assert", "complex", "ctype", "errno", "float", "inttypes", "iso646", "limits", "locale"),
+    *("math", "signal", "stdbool", "stddef", "stdint", "stdio", "stdlib", "string", "time"),
+)
+
+WORDS = (
+    *("_Bool", "_Generic", "alignas", "and", "and_eq", "asm", "auto", "bitand", "bool", "catch"),
+    *("char", "class", "co_await", "concept", "const", "constexpr", "decltype", "default"),
+    *("delete", "double", "export", "float", "for", "friend", "goto", "if", "import", "inline"),
+    *("int", "linux", "module", "mutable", "namespace", "new", "noexcept", "not", "nullptr"),
+    *("operator", "or", "private", "real", "register", "requires", "restrict", "return"),
+    *("short", "signed", "static", "struct", "template", "this", "thread_local", "throw", "try"),
+    *("typedef", "typename", "typeof", "union", "unix", "unsigned", "using", "virtual", "void"),
+    *("wchar_t", "while", "xor", "__attribute__", "__typeof__", "i386"),
+)
+
+ODD = (
+    *("a b", "a-b", "a_b", "a b_1", "a!b", "é", "è", "_", "9", "1e5", "", " ", "😀"),
+    *("*/ int x; /*", "// \\", "\\", "line\nend\r\n", "??/", "??=", "<:", "%:", "%d %s %n"),
+    *('"', "'", "\0", "\x7f", "real estate", "relu(1)", "exp(2)", "x" * 5000, "y" * 5000),
+)
+
+CPLUSPLUS = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is missing")
+
+DIALECTS = [
+    ("gcc", "-std=c99"),
+    ("gcc", "-std=gnu17"),
+    pytest.param("g++", "-std=c++98", marks=CPLUSPLUS),
+    pytest.param("g++", "-std=gnu++17", marks=CPLUSPLUS),
+]
+
+
+def macros() -> set[str]:
+    """Return every macro that a C library's headers define."""
+    text = "".join(f"#include <{name}.h>\n" for name in HEADERS)
+    command = ["gcc", "-std=gnu17", "-dM", "-E", "-"]
+    listed = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+    return set(re.findall(r"^#define (\w+)", listed.stdout, re.MULTILINE))
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing")
+@pytest.mark.parametrize(("compiler", "dialect"), DIALECTS)
+def test_columns_and_layers_may_have_any_name(tmp_path, compiler, dialect):
+    """Keywords, macros, and names that differ only in characters that an identifier can't have."""
+    names = sorted({*macros(), *WORDS, *(name for name in ODD if name.strip())})
+    assert {"INFINITY", "NAN", "EOF", "HUGE_VAL", "M_PI", "linux", "I"} <= set(names)
+    schema = Schema.fit({name: [1.0, 2.0] for name in names}, scaling="none")
+    labels = ["log_of", "scale", "real", "x", "a b", "a-b", "class", "*/ int x; /*"]
+    layers = [Dense(2, label=name) for name in labels]
+    model = gpunn.Sequential(layers, schema.width, "numpy")
+    model.schema = schema
+    save_c(model, tmp_path / "a.h")
+    text = (tmp_path / "a.h").read_text()
+    fields = re.findall(r"^    double (column_\w+); /\*", text, re.MULTILINE)
+    assert len(set(fields)) == len(fields) == len(names)
+    assert max(map(len, fields)) < 63
+    program = "".join(f"#include <{name}.h>\n" for name in HEADERS if name != "complex")
+    program += '#include "a.h"\n\nint main(void) {\n    static predictor_row row;\n'
+    program += "".join(f"    row.{field} = {k};\n" for k, field in enumerate(fields))
+    program += "    float input[PREDICTOR_INPUTS];\n    predictor_encode(&row, input);\n"
+    program += '    for (int i = 0; i < PREDICTOR_INPUTS; i++) printf("%g ", input[i]);\n'
+    program += "    return 0;\n}\n"
+    (tmp_path / "main.c").write_text(program)
+    found = compiled(compiler, tmp_path, "main.c", dialect=dialect, flags=("-O0",)).split()
+    assert found == [f"{k}" for k in range(len(names))]
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing")
+@pytest.mark.parametrize(("compiler", "dialect"), DIALECTS)
+def test_texts_are_not_changed(tmp_path, compiler, dialect):
+    """Categories and names of classes: what looks like code, comments, formats or trigraphs."""
+    texts = sorted({text.strip() for text in (*ODD, *WORDS) if "\0" not in text} - {"", "?"})
+    schema = Schema.fit({"a": texts}, columns={"a": "category"})
+    model = gpunn.Sequential([Dense(len(texts))], schema.width, "numpy")
+    model.schema, model.output_activation, model.classes = schema, "softmax", texts
+    save_c(model, tmp_path / "a.h")
+    known = schema.columns[0].categories
+    arrays = (", ".join([*(f"'\\{byte:03o}'" for byte in text.encode()), "0"]) for text in known)
+    program = '#include <stdio.h>\n#include "a.h"\n\nint main(void) {\n'
+    program += "    predictor_row row;\n    float input[1];\n"
+    for k, array in enumerate(arrays):
+        program += f"    static const char t{k}[] = {{{array}}};\n    row.column_a = t{k};\n"
+        program += '    predictor_encode(&row, input), printf("%g ", input[0]);\n'
+    program += f"    for (int i = -1; i <= {len(texts)}; i++) {{\n"
+    program += "        const char *name = predictor_class_name(i);\n"
+    program += "        for (putchar(' '); name && *name; name++) printf(\"%02x\", *name & 255);\n"
+    program += "    }\n    return 0;\n}\n"
+    (tmp_path / "main.c").write_text(program)
+    numbers, _, names = compiled(compiler, tmp_path, "main.c", dialect=dialect).partition("  ")
+    assert numbers.split() == [f"{code}" for code in range(1, len(texts) + 1)]
+    assert [bytes.fromhex(name).decode() for name in names.split()] == texts
+
+
+@pytest.mark.parametrize("where", ["column 'a'", "classes"])
+def test_a_text_that_a_string_of_c_cannot_hold_is_refused(tmp_path, where):
+    schema = Schema.fit({"a": ["x\0y" if where == "column 'a'" else "x", "z"]})
+    model = gpunn.Sequential([Dense(2)], schema.width, "numpy")
+    model.schema, model.output_activation = schema, "softmax"
+    model.classes = ["p", "q" if where == "column 'a'" else "q\0r"]
+    with pytest.raises(ExportError, match=rf"{where}: '.*\\x00.*' holds the character NUL"):
+        save_c(model, tmp_path / "a.h")
+
+
+# ------------------------------------------------------------------------- cells that are refused
+
+CELLS = """\
+#include <limits.h>
+#include <stdio.h>
+#include "a.h"
+
+int main(void) {
+    const predictor_row rows[] = {ROWS};
+    for (unsigned k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+        float input[PREDICTOR_INPUTS], output[PREDICTOR_OUTPUTS];
+        int valid = predictor_encode(&rows[k], input), first = input[0] == input[0];
+        predictor_predict(input, output);
+        printf("%d%d%d ", valid, first, predictor_class(output));
+    }
+    return 0;
+}
+"""
+
+REFUSED = {
+    "a date": ("{1, {2024, 2, 29, 23.9999}}", True),
+    "the first day": ("{1, {1, 1, 1, 0}}", True),
+    "the last day": ("{1, {9999, 12, 31, 0}}", True),
+    "no date": ("{1, {0, 0, 0, 0}}", True),
+    "no date but a day": ("{1, {2024, 0, 99, -1}}", True),
+    "a marker": ("{INFINITY, {2024, 1, 1, 0}}", True),
+    "no number": ("{NAN, {2024, 1, 1, 0}}", True),
+    "month 13": ("{1, {2024, 13, 1, 0}}", False),
+    "month -1": ("{1, {2024, -1, 1, 0}}", False),
+    "the largest month": ("{1, {2024, INT_MAX, 1, 0}}", False),
+    "day 0": ("{1, {2024, 1, 0, 0}}", False),
+    "day 32": ("{1, {2024, 1, 32, 0}}", False),
+    "day 31 of June": ("{1, {2024, 6, 31, 0}}", False),
+    "February 29": ("{1, {2023, 2, 29, 0}}", False),
+    "February 29 of a century": ("{1, {1900, 2, 29, 0}}", False),
+    "the least day": ("{1, {2024, 1, INT_MIN, 0}}", False),
+    "year 0": ("{1, {0, 1, 1, 0}}", False),
+    "year 10000": ("{1, {10000, 1, 1, 0}}", False),
+    "the least year": ("{1, {INT_MIN, 1, 1, 0}}", False),
+    "hour 24": ("{1, {2024, 1, 1, 24}}", False),
+    "hour -1": ("{1, {2024, 1, 1, -0.001}}", False),
+    "no hour": ("{1, {2024, 1, 1, NAN}}", False),
+    "minus infinity": ("{-INFINITY, {2024, 1, 1, 0}}", False),
+    "too large for float": ("{1e39, {2024, 1, 1, 0}}", False),
+}
+
+
+def test_cells_that_a_schema_refuses(tmp_path):
+    """The function says so, reads nothing out of bounds, and the row's outputs are NAN."""
+    rows = {
+        "a": [1.0, 2.5, None, 4.0],
+        "since": ["2019-03-05 01:00", "2020-12-31", None, "2021-07-01"],
+    }
+    schema = Schema.fit(rows, scaling="none", missing_values=["inf"])
+    model = gpunn.Sequential([Dense(3, "relu"), Dense(2)], schema.width, "numpy")
+    model.schema, model.output_activation = schema, "softmax"
+    save_c(model, tmp_path / "a.h")
+    every = ", ".join(row for row, _ in REFUSED.values())
+    (tmp_path / "main.c").write_text(CELLS.replace("ROWS", every))
+    sanitizers = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    found = compiled("gcc", tmp_path, "main.c", flags=sanitizers).split()
+    for (name, (_, accepted)), each in zip(REFUSED.items(), found, strict=True):
+        assert each in (("110", "111") if accepted else ("00-1",)), name

@@ -3,10 +3,12 @@
 import ast
 import builtins
 import json
+import math
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import exported_networks
 import numpy as np
@@ -69,6 +71,35 @@ def test_networks(folder, name, dtype):
     for count in (7, 1):
         y = np.array(json.loads((folder / f"{name} {dtype}.{count}").read_text()))
         exported_networks.assert_same_outputs(y, name, dtype, TOLERANCE[dtype])
+
+
+def predictor_of(model: gpunn.Sequential, pure: bool) -> dict[str, Any]:
+    """Return the names in a network's file."""
+    predictor: dict[str, Any] = {"__name__": "predictor"}
+    exec(compile(python_source(model, pure), "predictor.py", "exec"), predictor)
+    return predictor
+
+
+@pytest.mark.parametrize("name", exported_networks.NETWORKS)
+def test_numbers_that_are_not_finite(name):
+    """A number that overflows in a network becomes the same with and without NumPy."""
+    model = exported_networks.made(name, "float64")
+    rows = exported_networks.special_rows(name, "float64")
+    with np.errstate(all="ignore"):
+        shaped = rows.reshape(len(rows), *model.input_shape)
+        expected = predictor_of(model, pure=False)["network"](shaped)
+    found = [predictor_of(model, pure=True)["network"](row) for row in rows.tolist()]
+    np.testing.assert_allclose(found, expected, 1e-9)
+
+
+def test_an_overflow_warns_of_nothing_and_not_a_number_is_the_largest():
+    model = gpunn.Sequential([Dense(3, "mish")], 1, "numpy")
+    model.parameters["dense_1.weights"] = np.array([[1e30, -1e30, 1.0]])
+    model.output_activation = "softmax"
+    for pure in (False, True):
+        predictor = predictor_of(model, pure)
+        predictor["predict"]([[1e30]])
+        assert predictor["decided"]([1.0, math.nan, 3.0, math.nan]) == [1]
 
 
 def test_every_built_in_layer_is_tested():
