@@ -356,6 +356,28 @@ def test_set_turns_a_name_into_a_table():
             "learning_rate.name=cosine",
             {"name": "sgd", "learning_rate": {"name": "cosine"}},
         ),
+        (
+            {"name": "sgd", "learning_rate": {"name": "cosine", "rate": 0.1, "final": 0.01}},
+            "learning_rate=0.3",
+            {"name": "sgd", "learning_rate": {"name": "cosine", "rate": 0.3, "final": 0.01}},
+        ),
+        (
+            {"name": "sgd", "learning_rate": "one_cycle"},
+            "learning_rate=0.3",
+            {"name": "sgd", "learning_rate": {"name": "one_cycle", "rate": 0.3}},
+        ),
+        (
+            {"name": "sgd", "learning_rate": {"name": "warm_up", "epochs": 2.0}},
+            "learning_rate=0.3",
+            {
+                "name": "sgd",
+                "learning_rate": {
+                    "name": "warm_up",
+                    "epochs": 2.0,
+                    "schedule": {"name": "constant", "rate": 0.3},
+                },
+            },
+        ),
     ],
 )
 def test_set_opens_what_is_left_out_or_a_number(written, setting, expected):
@@ -367,6 +389,21 @@ def test_set_opens_what_is_left_out_or_a_number(written, setting, expected):
     set_value(changed, f"training.optimizer.{setting}")
     assert changed["training"]["optimizer"] == expected
     Objects(parse_config(changed, HERE))
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"), [("auto", {"zip": "category"}), (None, {"zip": "category"})]
+)
+def test_set_opens_the_kinds_of_columns(columns, expected):
+    changed = {"data": {"columns": columns}}
+    set_value(changed, "data.columns.zip=category")
+    assert changed["data"]["columns"] == expected
+
+
+def test_set_opens_no_word_that_is_not_a_name():
+    changed = with_value("training.class_weight", "balanced")
+    with pytest.raises(ConfigError, match="class_weight is 'balanced', which has no parts"):
+        set_value(changed, "training.class_weight.3=2.5")
 
 
 @pytest.mark.parametrize(

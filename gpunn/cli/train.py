@@ -210,19 +210,20 @@ def _configuration(
                 option = OPTIONS.get(key, key)
                 raise click.UsageError(f"--{option} is for a table, with --target")
         return load_config(path, settings)
-    raw = {
+    raw: dict[str, Any] = {
         "data": {
             "dataset": "table",
             "path": str(path.absolute()),
             "target": targets[0] if len(targets) == 1 else list(targets),
             **reading,
-            "test_fraction": HELD_OUT,
-            "validation_fraction": HELD_OUT,
         },
         "model": {"name": model or DEFAULT},
     }
     for setting in settings:
         set_value(raw, setting)
+    for part in ("test", "validation"):
+        if f"{part}_path" not in raw["data"]:
+            raw["data"].setdefault(f"{part}_fraction", HELD_OUT)
     return parse_config(raw, Path())
 
 

@@ -52,6 +52,7 @@ from typing import Any
 
 from gpunn.config.file import read_config
 from gpunn.config.override import override
+from gpunn.config.refinement import is_part
 from gpunn.config.search import SearchRange
 from gpunn.config.tables import (
     CSV,
@@ -166,13 +167,16 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
         `training.optimizer=sgd` needs no quotes. A number steps into a list:
         "model.layers.1.rate=0.3". A name becomes a table where a parameter is set:
         "training.optimizer.learning_rate=0.1" works on `optimizer = "adam"` too, and where the
-        optimizer is left out, on the default one. Likewise a number that stands for a schedule
-        becomes the table of a constant one. A path in `[data]` is relative to the current folder.
+        optimizer is left out, on the default one, or that of the network that `model.name` names.
+        Likewise a number that stands for a schedule becomes the table of a constant one, and a
+        number in the place of a schedule is its rate. A path in `[data]` is relative to the current
+        folder.
 
     Raises
     ------
     ConfigError
-        If `setting` has no "=", or a key does not fit what is there.
+        If `setting` has no "=", or a key does not fit what is there, or would be in vain, as
+        something else comes first.
 
     Examples
     --------
@@ -240,7 +244,8 @@ def _draft(raw: dict[str, Any]) -> Draft | None:
     model, given = raw.get("model"), raw.get("training", {})
     if not isinstance(model, dict) or model.get("name") is None or not isinstance(given, dict):
         return None
-    config: Config = typed(Config, {**raw, "training": {**STAND_INS, **given}})
+    whole = {key: value for key, value in given.items() if not is_part(key, value)}
+    config: Config = typed(Config, {**raw, "training": {**STAND_INS, **whole}})
     values = {name: getattr(config, name) for name in field_names(Config)}
     return Draft(**values, given=given)
 

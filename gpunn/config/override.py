@@ -7,10 +7,24 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from gpunn.config.refinement import forget_mode, is_part, replaced
 from gpunn.configurable import default_parameters
 from gpunn.errors import ConfigError
 
 __all__ = ["override"]
+
+DECIDED = {
+    "learning_rate": "optimizer.learning_rate",
+    "weight_decay": "optimizer.weight_decay",
+    "max_norm": "optimizer.max_norm",
+    "label_smoothing": "loss.label_smoothing",
+    "epochs": "epochs",
+    "batch_size": "batch_size",
+    "shuffle_members": "shuffle_members",
+    "patience": "callbacks.0.patience",
+    "metric": "callbacks.0.monitor",
+}
+"""Parameters of networks with a name that decide what `[training]` does not say, and where."""
 
 
 def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> None:
@@ -26,20 +40,56 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
     in_data = keys[0] == "data" and keys[-1].endswith("path")
     if (in_data or keys == ["model", "start_from"]) and isinstance(value, str):
         value = str(Path(value).expanduser().absolute())
+    named = _check_network(raw, keys, setting, value)
     table: Any = raw
     for depth, key in enumerate(keys):
         place = _place(table, key, keys[:depth], setting)
-        if depth == len(keys) - 1:
-            table[place] = value
-            return
         found = table[place] if isinstance(table, list) else table.get(place)
+        if depth == len(keys) - 1:
+            table[place] = replaced(found, value, path.strip())
+            if key == "monitor":
+                forget_mode(table, found)
+            return
         if (
             found is None and keys[depth + 1] != "name"
         ):  # a run's JSON has null for what is left out
-            outermost = keys[: depth + 1] == ["training", "optimizer"]
+            outermost = keys[: depth + 1] == ["training", "optimizer"] and not named
             found = default_optimizer if outermost else _default(table, key)
         table[place] = _opened(found, key)
         table = table[place]
+
+
+def _check_network(raw: dict[str, Any], keys: list[str], setting: str, value: Any) -> bool:
+    """Return whether the network has a name; raise an error where a setting would be in vain."""
+    model, training = raw.get("model"), raw.get("training")
+    name = model.get("name") if isinstance(model, dict) else None
+    if not isinstance(name, str) or not isinstance(training, dict):
+        return isinstance(name, str)
+    if keys == ["model", "name"] and value != name and {"loss", "optimizer"} <= training.keys():
+        raise ConfigError(
+            f"--set {setting}: [training] says how {name!r} is trained; remove what is for that "
+            "network alone, or train the table anew with --target and --model"
+        )
+    if keys[:2] == ["model", "parameters"]:
+        for parameter in keys[2:3] or (value if isinstance(value, dict) else ()):
+            place = DECIDED.get(parameter, "")
+            if _says(training, place):
+                raise ConfigError(
+                    f"--set {setting}: [training] says training.{place.partition('.')[0]}, which "
+                    f"comes first; set training.{place} instead of model.parameters.{parameter}"
+                )
+    return True
+
+
+def _says(training: dict[str, Any], place: str) -> bool:
+    """Return whether `[training]` decides what is at a place, as a whole or that part of it."""
+    head, *parts = place.split(".")
+    found: Any = training.get(head)
+    if not is_part(head, found):
+        return head in training
+    for part in parts:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found is not None
 
 
 def _place(table: Any, key: str, outer: list[str], setting: str) -> Any:
@@ -61,9 +111,9 @@ def _place(table: Any, key: str, outer: list[str], setting: str) -> Any:
 
 def _opened(value: Any, key: str) -> Any:
     """Return the table that a name or the number of a schedule stands for; else the value."""
-    if value is None:
+    if value is None or (key == "columns" and value == "auto"):
         return {}
-    if isinstance(value, str):
+    if isinstance(value, str) and key not in ("columns", "class_weight"):
         return {"name": value}
     if key in ("learning_rate", "schedule") and type(value) in (int, float):
         return {"name": "constant", "rate": value}

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from gpunn.backends import Backend
 from gpunn.backends.selection import choose_backend, settle_backend
+from gpunn.config.refinement import is_part, refined
 from gpunn.config.search import SearchRange, check_grid, search_space
 from gpunn.configurable import check_fraction, check_integer, check_number, field_names
 from gpunn.distributed import Communicator, communicator
@@ -74,7 +75,8 @@ class Table:
             That names both.
         """
         if getattr(self, first) and getattr(self, second):
-            raise ArgumentError(f"{first}: can't be given beside {second!r}")
+            remedy = f"; set {first} to 0" if first.endswith("fraction") else ""
+            raise ArgumentError(f"{first}: can't be given beside {second!r}{remedy}")
 
     def require_pair(self, first: str, second: str) -> None:
         """Raise an error if one key is set without the other.
@@ -783,8 +785,8 @@ class Draft(Config):
     backend, backend_options, distributed, sweep, seed, dtype : as of `Config`
         What else is in the file.
     given : mapping
-        What `[training]` says, as plain data. `training` has stand-ins for what is needed and
-        missing there; in the configuration of a run nothing is.
+        What `[training]` says, as plain data; see `settled`. `training` has stand-ins for what is
+        needed and missing there; in the configuration of a run nothing is.
 
     Examples
     --------
@@ -803,13 +805,29 @@ class Draft(Config):
     def plain(self) -> dict[str, Any]:
         return {key: value for key, value in super().plain().items() if key != "given"}
 
+    def decides(self, key: str) -> bool:
+        """Return whether a value of `[training]` is given as a whole, not some parts of it.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+
+        Returns
+        -------
+        bool
+            False if the network decides it.
+        """
+        return key in self.given and not is_part(key, self.given[key])
+
     def settled(self, training: Mapping[str, Any]) -> Config:
         """Return the whole configuration, given what the network would have in `[training]`.
 
         Parameters
         ----------
         training : mapping
-            What the network would have, as plain data; what was given comes first.
+            What the network would have, as plain data; what was given comes first. Of the loss, the
+            optimizer, metrics and callbacks a table without a name changes only what is in it.
 
         Returns
         -------
@@ -817,5 +835,5 @@ class Draft(Config):
             Without stand-ins.
         """
         values = {name: getattr(self, name) for name in field_names(Config)}
-        whole = typed(Training, {**training, **self.given}, "training")
+        whole = typed(Training, refined(training, self.given), "training")
         return Config(**{**values, "training": whole})

@@ -205,7 +205,7 @@ def build(
     """
     ops = backend if isinstance(backend, Backend) else config.get_backend(backend)
     objects = Objects(config, allow_imports)
-    undecided = isinstance(config, Draft) and "loss" not in config.given
+    undecided = isinstance(config, Draft) and not config.decides("loss")
     loss = None if undecided else objects.loss
     parts = load(config, loss)
     warn_of_constant_columns(config.data, parts)
@@ -326,7 +326,7 @@ def _settled(
         raise ConfigError(
             f'model.name: {name!r} is a network for tables; it needs data.dataset = "table"'
         )
-    if parts.validation is None and "callbacks" not in config.given:
+    if parts.validation is None and not config.decides("callbacks"):
         raise ConfigError(
             f"model.name: {name!r} is trained until validation rows tell the best epoch; set "
             "data.validation_fraction, or say by training.callbacks what to do instead"

@@ -35,13 +35,19 @@ def settle_monitors(
         smaller.
     """
     if training["monitor"] is None and training["monitor_mode"] != "auto":
-        raise ConfigError("training.monitor_mode: needs training.monitor, the metric's name")
+        raise ConfigError(
+            "training.monitor_mode: needs training.monitor, the metric's name; that of a callback "
+            "is set by training.callbacks.0.mode, where 0 is its number"
+        )
     for path, table, mode in _monitoring(training):
         if (monitor := table.get("monitor")) is None:
             continue
         if monitor not in logs:
             remedy = " without validation rows (data.validation_fraction)"
-            raise ConfigError(f"{path}.monitor: {missing_metric(monitor, logs, remedy)}")
+            raise ConfigError(
+                f"{path}.monitor: {missing_metric(monitor, logs, remedy)}; what is measured is in "
+                "training.metrics"
+            )
         if mode in table:
             try:
                 table[mode] = direction(table[mode], monitor, larger_is_better)
@@ -76,7 +82,7 @@ def best_rule(
     if stoppers and training["monitor"] is not None:
         raise ConfigError(
             "training.monitor: can't be given beside an early_stopping callback, whose monitor "
-            "chooses the best epoch"
+            f"chooses the best epoch; set training.callbacks.{stoppers[0]}.monitor instead"
         )
     if stoppers:
         stopping = training["callbacks"][stoppers[0]]

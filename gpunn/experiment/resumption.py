@@ -143,7 +143,8 @@ def _warn_of_schedule(
         "training.epochs: the learning rate follows a schedule over all epochs, and the run was "
         "begun for %d. With %d it will not end with the numbers of a run that was begun for so "
         "many. The rate of the epochs to come goes from %.3g to %.3g; it was up to %.3g. "
-        "--set training.optimizer.learning_rate=... gives them another one",
+        "--set training.optimizer.learning_rate=\"{name='constant', rate=...}\" gives them another "
+        "one",
         before,
         planned,
         to_come[0],

@@ -239,10 +239,8 @@ def test_the_schema_is_that_of_the_training_rows(gpunn, tmp_path):
     rows = people()
     write(tmp_path / "a.csv", rows)
     write(tmp_path / "b.csv", [{**row, "city": "Paris"} for row in rows[:20]])
-    result = gpunn(
-        "train", "a.csv", "--target=left", *FAST, "--set", "data.test_path=b.csv",
-        "--set", "data.test_fraction=0.0",
-    )  # fmt: skip
+    result = gpunn("train", "a.csv", "--target=left", *FAST, "--set", "data.test_path=b.csv")
+    assert "96 training, 24 validation, 20 test" in result.stdout
     assert "column 'city': 20 rows with 'Paris'" in result.stderr
 
 

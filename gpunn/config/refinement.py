@@ -1,0 +1,126 @@
+"""Parts of what is configured, changed without the rest: of a recipe, or where a schedule is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpunn.configurable import default_parameters, key_path, known
+from gpunn.errors import ConfigError
+
+__all__ = ["forget_mode", "is_part", "refined", "replaced"]
+
+OBJECTS = ("loss", "optimizer", "metrics", "callbacks")
+"""Keys of `[training]` that hold objects, of which a network with a name brings its own."""
+
+MODES = frozenset(("mode", "monitor_mode"))
+"""Keys that say whether a larger monitored metric is better."""
+
+
+def is_part(key: str, value: object) -> bool:
+    """Return whether a value of `[training]` is parts of objects, which are not named in it."""
+    return key in OBJECTS and isinstance(value, Mapping) and "name" not in value
+
+
+def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `[training]` of a recipe, changed by what a user says of it.
+
+    Parameters
+    ----------
+    recipe : mapping
+        What a network would have, as plain data.
+    given : mapping
+        A value, or an object by its name, replaces that of the recipe. A table without a name
+        replaces only the parameters in it.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such part.
+    """
+    changed = {
+        key: _refined(recipe.get(key), value, f"training.{key}") if is_part(key, value) else value
+        for key, value in given.items()
+    }
+    return {**recipe, **changed}
+
+
+def _refined(old: Any, new: Any, path: str) -> Any:
+    old = {"name": old} if isinstance(old, str) and isinstance(new, Mapping) else old
+    if isinstance(old, list) and isinstance(new, Mapping):
+        items = list(old)
+        for key, value in new.items():
+            if not (key.isdecimal() and int(key) < len(items)):
+                count = len(items)
+                raise ConfigError(f"{path}.{key}: there are {count} entries, numbered from 0")
+            items[int(key)] = _refined(items[int(key)], value, f"{path}[{key}]")
+        return items
+    if isinstance(old, dict) and isinstance(new, Mapping) and "name" not in new:
+        parts = {key: _refined(old.get(key), it, key_path(path, key)) for key, it in new.items()}
+        changed = {**old, **parts}
+        if "monitor" in parts:
+            forget_mode(changed, old.get("monitor"))
+            changed |= {key: it for key, it in parts.items() if key in MODES}
+        return changed
+    if is_schedule(new) and (is_schedule(old) or type(old) in (int, float)):
+        return with_rate_of(new, old)
+    return replaced(old, new, path)
+
+
+def forget_mode(table: dict[str, Any], earlier: object) -> None:
+    """Have a table with another monitor than an earlier one ask that for its direction."""
+    if earlier is not None and table["monitor"] != earlier:
+        table.update(dict.fromkeys(MODES.intersection(table), "auto"))
+
+
+def replaced(old: Any, new: Any, path: str) -> Any:
+    """Return a new value in the place of an old one; of a schedule a number changes the rate.
+
+    Parameters
+    ----------
+    old, new : value
+        Plain data.
+    path : str
+        Of the key, for the error message.
+
+    Raises
+    ------
+    ConfigError
+        If a number meets a schedule without a rate.
+    """
+    return with_rate(old, new, path) if type(new) in (int, float) and is_schedule(old) else new
+
+
+def is_schedule(value: object) -> bool:
+    """Return whether a value is a schedule of gpunn's, by its name or as a table."""
+    from gpunn.schedules import Schedule
+
+    name = value.get("name") if isinstance(value, Mapping) else value
+    return isinstance(name, str) and name in known(Schedule)
+
+
+def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
+    """Return a schedule with another rate; that of a warm-up is that of the schedule in it."""
+    table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
+    own = default_parameters(table["name"])
+    if "rate" in own:
+        return {**table, "rate": rate}
+    if "schedule" in own:
+        inner = table.get("schedule", own["schedule"])
+        return {**table, "schedule": replaced(inner, rate, f"{path}.schedule")}
+    raise ConfigError(
+        f"{path}: {table['name']!r} has no rate that could be {rate}; to have a constant one, set "
+        f"{path}={{name = 'constant', rate = {rate}}}"
+    )
+
+
+def with_rate_of(schedule: Any, old: Any) -> dict[str, Any]:
+    """Return a schedule that has the rate of an old one, or is around it, unless it says else."""
+    table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
+    own = default_parameters(table["name"])
+    if "schedule" in own:
+        return {"schedule": old, **table}
+    while isinstance(old, Mapping) and "rate" not in old:
+        old = old.get("schedule")
+    rate = old["rate"] if isinstance(old, Mapping) else old
+    return {"rate": rate, **table} if "rate" in own and type(rate) in (int, float) else table
