@@ -29,6 +29,7 @@ __all__ = [
     "GELU",
     "SELU",
     "Activation",
+    "ExactGELU",
     "Identity",
     "LeakyReLU",
     "Mish",
@@ -38,6 +39,77 @@ __all__ = [
     "Softplus",
     "Tanh",
 ]
+
+
+TAILS: dict[str, tuple[float, ...]] = {
+    "float32": (
+        2.1182985e-05,
+        -1.7310823e-06,
+        -0.00021557377,
+        0.00013365339,
+        0.00162204,
+        -0.0034799546,
+        -0.007537717,
+        0.06039665,
+        -0.18652216,
+        0.38713738,
+        -0.6078966,
+        0.75528514,
+    ),
+    "float64": (
+        3.403312308667334e-10,
+        -1.1997782031185714e-10,
+        -3.730645081878848e-09,
+        -5.873626765025369e-10,
+        2.142760384347921e-08,
+        1.784492777299079e-08,
+        -8.686647016001836e-08,
+        -1.5977396142240527e-07,
+        2.724629695114953e-07,
+        1.0247851016552888e-06,
+        -6.298367338492593e-07,
+        -5.921611045923984e-06,
+        7.166587641195212e-07,
+        3.514511190283765e-05,
+        -1.9082463514145734e-06,
+        -0.00023109501736277426,
+        0.00013334430941183256,
+        0.0016308184674099085,
+        -0.0034796923670479736,
+        -0.007540188967386312,
+        0.060396574890917876,
+        -0.1865218579596366,
+        0.3871374007422149,
+        -0.6078966419718923,
+        0.7552851304157515,
+    ),
+}
+"""By dtype: coefficients of P in `normal_tail`, that of the highest power first.
+
+The Chebyshev series of (4 + x) e^(x^2 / 2) Phi(-x) in t, truncated where the rest is below
+rounding. Shepherd & Laframboise 1981, "Chebyshev Approximation of (1 + 2x) exp(x^2) erfc x in
+0 <= x < inf", introduced a variable such as t.
+"""
+
+
+def normal_tail(xp: Namespace, z: Array) -> tuple[Array, Array]:
+    """Return e^(-z^2 / 2) and Phi(-|z|), where Phi is the standard normal distribution function.
+
+    With x = |z| and t = (x - 4) / (x + 4), Phi(-x) = e^(-x^2 / 2) P(t) / (x + 4). The array-API
+    standard has no erf. Error: at most 8 units in the last place
+    if the result is a normal number.
+    """
+    x = xp.minimum(xp.abs(z), 40.0)  # e^-800 is 0
+    inverse = 1 / (x + 4)
+    t = (x - 4) * inverse
+    first, *others = TAILS["float32" if z.dtype == xp.float32 else "float64"]
+    polynomial = xp.full_like(x, first)
+    for coefficient in others:
+        polynomial = polynomial * t + coefficient
+    # The square of a multiple of 1/8 is exact: a rounded exponent would be wrong by many units.
+    near = xp.round(8 * x) / 8
+    decay = xp.exp(-0.5 * near * near) * xp.exp(-0.5 * (x - near) * (x + near))
+    return decay, decay * (polynomial * inverse)
 
 
 class Activation(Configurable):
@@ -276,8 +348,13 @@ class SELU(Activation):
 class GELU(Activation):
     """Gaussian error linear unit: z/2 * (1 + tanh(sqrt(2/pi) * (z + 0.044715 z^3))).
 
-    The tanh form of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units": the array-API standard
-    has no erf, and z/2 * (1 + erf(z / sqrt(2))) differs by less than 0.001.
+    The tanh form of Hendrycks & Gimpel 2016, "Gaussian Error Linear Units". It is
+    ``GELU("tanh")`` in PyTorch and ``gelu(x, approximate=True)`` in Keras; the default of both is
+    `ExactGELU`. The two differ by less than 0.0005.
+
+    See Also
+    --------
+    ExactGELU : The same function without an approximation.
 
     Examples
     --------
@@ -298,6 +375,38 @@ class GELU(Activation):
         t = xp.tanh(self.root * z * (1 + self.cubic * z * z))
         slope = self.root * (1 + 3 * self.cubic * z * z)
         return 0.5 * (1 + t) + 0.5 * z * (1 - t * t) * slope
+
+
+@dataclass(frozen=True)
+class ExactGELU(Activation):
+    """Gaussian error linear unit: z * Phi(z) = z/2 * (1 + erf(z / sqrt(2))).
+
+    Phi is the standard normal distribution function (Hendrycks & Gimpel 2016, "Gaussian Error
+    Linear Units"). It is ``GELU()`` in PyTorch and ``gelu`` in Keras.
+
+    See Also
+    --------
+    GELU : The approximation by tanh.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpunn.activations import ExactGELU
+    >>> ExactGELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
+    array([-0.046,  0.   ,  1.954])
+    """
+
+    name = "exact_gelu"
+    density: ClassVar[float] = 1 / math.sqrt(2 * math.pi)
+    root: ClassVar[float] = math.sqrt(0.5)
+
+    def value(self, xp: Namespace, z: Array) -> Array:
+        _decay, tail = normal_tail(xp, z)
+        return z * xp.where(z < 0, tail, 1 - tail)
+
+    def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
+        decay, tail = normal_tail(xp, z)
+        return xp.where(z < 0, tail, 1 - tail) + self.density * z * decay
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,8 @@ NAMES: dict[str, dict[str, str]] = {
         "swish": "silu",
         "logistic": "sigmoid",
         "lrelu": "leaky_relu",
+        **dict.fromkeys(("geluexact", "geluerf", "gelunone", "erfgelu"), "exact_gelu"),
+        **dict.fromkeys(("gelutanh", "gelunew", "geluapproximate", "geluapprox"), "gelu"),
     },
     "Optimizer": {
         "momentum": "use 'sgd' with the parameter momentum",
@@ -130,6 +132,7 @@ NAMES: dict[str, dict[str, str]] = {
         "p": "rate",
         "negativeslope": "slope",
         "alpha": "slope",
+        "approximate": "'gelu' is always the tanh form; 'exact_gelu' uses erf",
         "outfeatures": "units",
         "infeatures": "only the units are given; the number of inputs comes from the layer before",
         "inputdim": "only the units are given; the number of inputs comes from the layer before",

@@ -1,3 +1,5 @@
+import math
+
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
@@ -16,6 +18,9 @@ def logistic(z):
     return 1 / (1 + np.exp(-z))
 
 
+erf = np.vectorize(math.erf)
+
+
 # Straight from the papers, for moderate z.
 FORMULAS = [
     (activations.Identity(), lambda z: z),
@@ -30,6 +35,7 @@ FORMULAS = [
         activations.GELU(),
         lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
     ),
+    (activations.ExactGELU(), lambda z: z / 2 * (1 + erf(z / np.sqrt(2)))),
     (activations.SiLU(), lambda z: z * logistic(z)),
     (activations.Mish(), lambda z: z * np.tanh(np.log(1 + np.exp(z)))),
     (activations.Sigmoid(), logistic),
@@ -76,6 +82,20 @@ def test_large_arguments_do_not_overflow(host_backend, f, dtype):
     value, derivative = run(host_backend, f, z, dtype)
     assert np.isfinite(value).all()
     assert np.isfinite(derivative).all()
+
+
+def test_tails_of_exact_gelu_are_exact():
+    """Where 1 + erf(z / sqrt(2)) has lost its digits, in numbers of any size."""
+    f, z = activations.ExactGELU(), -np.geomspace(1e-3, 12, 5000).astype(np.float32)
+    for dtype, limit in ((np.float32, 1e-6), (np.float64, 5e-14)):
+        expected = [each / 2 * math.erfc(-each * math.sqrt(0.5)) for each in z.astype(float)]
+        np.testing.assert_allclose(f.value(xp, z.astype(dtype)), expected, rtol=limit)
+
+
+def test_forms_of_gelu_are_near_each_other(host_backend):
+    z = np.linspace(-6, 6, 300).reshape(3, -1)
+    tanh, exact = (run(host_backend, f(), z)[0] for f in (activations.GELU, activations.ExactGELU))
+    assert 4e-4 < np.abs(tanh - exact).max() < 5e-4
 
 
 @pytest.mark.parametrize("f", BUILTIN, ids=repr)
@@ -132,6 +152,19 @@ def test_numpy_parameter_does_not_change_the_type():
     f = activations.LeakyReLU(np.float64(0.1))
     assert type(f.slope) is float
     assert f.value(xp, np.ones(2, np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ({"name": "gelu", "approximate": "none"}, "'exact_gelu' uses erf"),
+        ("gelu_erf", "use 'exact_gelu'"),
+        ("gelu_tanh", "use 'gelu'"),
+    ],
+)
+def test_names_of_other_libraries_for_forms_of_gelu(name, advice):
+    with pytest.raises(ArgumentError, match=advice):
+        resolve(Activation, name, "activation")
 
 
 def test_config_describes_and_rebuilds():

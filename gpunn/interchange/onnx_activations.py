@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gpunn.activations import GELU, SELU
+from gpunn.activations import GELU, SELU, TAILS, ExactGELU
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.steps import Step
 
@@ -75,6 +75,50 @@ def gelu(graph: Graph, step: Step, label: str, z: str) -> str:
     return graph.add("Mul", halved, gate, name=label)
 
 
+def exact_gelu(graph: Graph, step: Step, label: str, z: str) -> str:
+    """f(z) = z Phi(z); ONNX 18 has no operator for it, and runtimes have no Erf in float64."""
+    one = graph.number(1.0, f"{label}.one")
+    if graph.dtype == "float32":
+        half = graph.number(0.5, f"{label}.half")
+        root = graph.number(ExactGELU.root, f"{label}.root")
+        scaled = graph.add("Mul", z, root, name=f"{label}.scaled")
+        erf = graph.add("Erf", scaled, name=f"{label}.erf")
+        gate = graph.add("Add", erf, one, name=f"{label}.gate")
+        halved = graph.add("Mul", z, half, name=f"{label}.halved")
+        return graph.add("Mul", halved, gate, name=label)
+    tail = normal_tail(graph, label, z)
+    rest = graph.add("Sub", one, tail, name=f"{label}.rest")
+    zero = graph.number(0.0, f"{label}.zero")
+    negative = graph.add("Less", z, zero, name=f"{label}.negative")
+    gate = graph.add("Where", negative, tail, rest, name=f"{label}.gate")
+    return graph.add("Mul", z, gate, name=label)
+
+
+def normal_tail(graph: Graph, label: str, z: str) -> str:
+    """Phi(-|z|), as `gpunn.activations.normal_tail`, with a rounded exponent."""
+
+    def number(value: float, name: str) -> str:
+        return graph.number(value, f"{label}.{name}")
+
+    def add(operator: str, *inputs: str, name: str) -> str:
+        return graph.add(operator, *inputs, name=f"{label}.{name}")
+
+    four = number(4.0, "four")
+    x = add("Min", add("Abs", z, name="abs"), number(40.0, "limit"), name="x")
+    divisor = add("Add", x, four, name="divisor")
+    t = add("Div", add("Sub", x, four, name="distance"), divisor, name="t")
+    first, *others = TAILS[graph.dtype]
+    polynomial = number(first, "coefficient_0")
+    for place, coefficient in enumerate(others, 1):
+        product = add("Mul", polynomial, t, name=f"product_{place}")
+        constant = number(coefficient, f"coefficient_{place}")
+        polynomial = add("Add", product, constant, name=f"polynomial_{place}")
+    square = add("Mul", x, x, name="square")
+    exponent = add("Mul", square, number(-0.5, "minus_half"), name="exponent")
+    scaled = add("Div", polynomial, divisor, name="scaled")
+    return add("Mul", scaled, add("Exp", exponent, name="exp"), name="tail")
+
+
 def silu(graph: Graph, step: Step, label: str, z: str) -> str:
     """f(z) = z sigmoid(z)."""
     gate = graph.add("Sigmoid", z, name=f"{label}.sigmoid")
@@ -102,6 +146,7 @@ def mish(graph: Graph, step: Step, label: str, z: str) -> str:
 
 ACTIVATIONS: dict[str, Callable[..., str]] = {
     "elu": elu,
+    "exact_gelu": exact_gelu,
     "gelu": gelu,
     "identity": operator("Identity"),
     "leaky_relu": leaky_relu,

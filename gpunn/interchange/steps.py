@@ -169,6 +169,7 @@ def activate(
 
 ACTIVATIONS: dict[type[activations.Activation], tuple[str, ...]] = {
     activations.ELU: ("alpha",),
+    activations.ExactGELU: (),
     activations.GELU: (),
     activations.Identity: (),
     activations.LeakyReLU: ("slope",),

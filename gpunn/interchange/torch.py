@@ -28,6 +28,7 @@ __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
 ACTIVATIONS: dict[type[activations.Activation], Callable[[Any], str]] = {
     activations.ELU: lambda f: f"ELU({f.alpha!r})",
+    activations.ExactGELU: lambda f: "GELU()",
     activations.GELU: lambda f: 'GELU("tanh")',
     activations.LeakyReLU: lambda f: f"LeakyReLU({f.slope!r})",
     activations.Mish: lambda f: "Mish()",
@@ -177,7 +178,8 @@ def load_state_dict(
     Parameters
     ----------
     model : Sequential
-        Changed in place. A state dict does not contain activations, so they can't be checked.
+        Changed in place. A state dict does not contain activations, so they can't be checked:
+        PyTorch's ``GELU()`` is "exact_gelu", and its ``GELU("tanh")`` is "gelu".
     state : mapping of str to array, or path
         Names such as "0.weight" to arrays or tensors, or a safetensors file of them.
     prefix : str

@@ -17,6 +17,7 @@ from gpunn.activations import (
     GELU,
     SELU,
     Activation,
+    ExactGELU,
     Identity,
     Mish,
     ReLU,
@@ -45,7 +46,13 @@ LEAST_STD, LARGEST_STD = 0.1, 100.0
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
 """Largest distance of their mean from 0, and largest quotient of that by the deviation."""
 
-LOWEST = {GELU: -0.171, SELU: -SELU.scale * SELU.alpha, SiLU: -0.279, Mish: -0.309}
+LOWEST = {
+    GELU: -0.171,
+    ExactGELU: -0.17,
+    SELU: -SELU.scale * SELU.alpha,
+    SiLU: -0.279,
+    Mish: -0.309,
+}
 """The least values of activations that are bounded below."""
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, Quantile)

@@ -699,6 +699,7 @@ def members() -> Iterator[Case]:
             given = partial(back, kind=kind)
             yield Case(f"scale_gradient-{at}-{kind}", "scale_gradient", given, terms=rows + count)
     functions = [activations.SELU(), activations.Mish(), activations.ReLU(), activations.GELU()]
+    functions += [activations.ExactGELU()]
     functions += [activations.Identity(), activations.LeakyReLU(0.3)]
     for f, (rows, count, features) in itertools.product(functions, MEMBERS):
         at = f"{f.name}-{rows}x{count}x{features}"

@@ -23,7 +23,9 @@ def fit(layers, loss, y, metrics=(), **options):
     return trainer
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", "relu", "tanh", "softplus", "elu", "gelu"])
+@pytest.mark.parametrize(
+    "activation", ["sigmoid", "relu", "tanh", "softplus", "elu", "gelu", "exact_gelu"]
+)
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "poisson"])
 def test_an_activation_before_a_loss_that_takes_any_number(activation, loss):
     units = 2 if loss.startswith("softmax") else 1

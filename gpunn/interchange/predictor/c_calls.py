@@ -17,9 +17,9 @@ OTHER_NAMES = {"tanh": "hyperbolic_tangent", "identity": "copy"}
 
 ELEMENTWISE = frozenset(
     (
-        *("add", "batch_norm", "blend", "clip", "copy", "elu", "gelu", "hyperbolic_tangent"),
-        *("layer_norm", "leaky_relu", "mish", "relu", "rescaling", "scale", "selu", "shift"),
-        *("sigmoid", "silu", "softplus", "standardization", "target_scaling"),
+        *("add", "batch_norm", "blend", "clip", "copy", "elu", "exact_gelu", "gelu"),
+        *("hyperbolic_tangent", "layer_norm", "leaky_relu", "mish", "relu", "rescaling", "scale"),
+        *("selu", "shift", "sigmoid", "silu", "softplus", "standardization", "target_scaling"),
     )
 )
 """Functions that may write where they read, and are told how many numbers there are."""

@@ -37,6 +37,11 @@ static inline void gelu(const real *x, int n, real *y) {
     }
 }
 
+/* The Gaussian error linear unit; y may be x. */
+static inline void exact_gelu(const real *x, int n, real *y) {
+    for (int i = 0; i < n; i++) y[i] = (real)0.5 * x[i] * erfc((real)-0.7071067811865476 * x[i]);
+}
+
 /* 1 / (1 + exp(-z)), without overflow; y may be x. */
 static inline void sigmoid(const real *x, int n, real *y) {
     for (int i = 0; i < n; i++) y[i] = (real)0.5 * tanh((real)0.5 * x[i]) + (real)0.5;

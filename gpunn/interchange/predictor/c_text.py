@@ -33,7 +33,7 @@ FUNCTION = re.compile(
 
 NAME = re.compile(r"^static inline \w+ (\w+)\(", re.MULTILINE)
 
-MATHEMATICS = re.compile(r"\b(cos|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
+MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(")
 """Functions of math.h, which have another name for float."""
 
 LONGEST_LITERAL = 4095

@@ -47,6 +47,12 @@ def gelu(z: np.ndarray) -> np.ndarray:
     return 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * z * (1 + 0.044715 * z * z)))
 
 
+def exact_gelu(z: np.ndarray) -> np.ndarray:
+    """Return the Gaussian error linear unit; NumPy has no erfc, Python has it for one number."""
+    erfc = np.frompyfunc(math.erfc, 1, 1)
+    return 0.5 * z * np.asarray(erfc(-math.sqrt(0.5) * z.astype("float64")), z.dtype)
+
+
 def sigmoid(z: np.ndarray) -> np.ndarray:
     """Return 1 / (1 + exp(-z)), without overflow."""
     return 0.5 * np.tanh(0.5 * z) + 0.5

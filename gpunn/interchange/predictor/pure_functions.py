@@ -51,6 +51,11 @@ def gelu(x: list[float]) -> list[float]:
     return [0.5 * z * (1 + math.tanh(root * z * (1 + 0.044715 * z * z))) for z in x]
 
 
+def exact_gelu(x: list[float]) -> list[float]:
+    """Return the Gaussian error linear unit."""
+    return [0.5 * z * math.erfc(-math.sqrt(0.5) * z) for z in x]
+
+
 def sigmoid(x: list[float]) -> list[float]:
     """Return 1 / (1 + exp(-z)), without overflow."""
     return [0.5 * math.tanh(0.5 * z) + 0.5 for z in x]

@@ -59,6 +59,11 @@ FORMULAS: dict[type[activations.Activation], Formula] = {
            d = (T)0.5 * (1 + t + z * (1 - t * t) * root * (1 + 3 * cubic * z * z));""",
         ("cubic", "root"),
     ),
+    activations.ExactGELU: Formula(
+        "a = (T)0.5 * z * erfc(-root * z);",
+        "d = (T)0.5 * erfc(-root * z) + density * z * exp((T)-0.5 * z * z);",
+        ("density", "root"),
+    ),
     activations.SiLU: Formula(
         "a = z * sigmoid(z);", "const T s = sigmoid(z); d = s + a * (1 - s);"
     ),

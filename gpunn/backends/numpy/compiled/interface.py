@@ -72,7 +72,7 @@ VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
 """Numbers of the arguments of an optimizer's kernel that say which parameters it updates."""
 
 ACTIVATIONS = (
-    *("relu", "leaky_relu", "elu", "gelu", "silu"),
+    *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
     *("mish", "sigmoid", "tanh", "softplus"),
 )
 """The activations that there are formulas for in kernels, which know them by their places here."""

@@ -23,6 +23,7 @@ NAMES = {
     activations.ELU: "elu",
     activations.SELU: "elu",
     activations.GELU: "gelu",
+    activations.ExactGELU: "exact_gelu",
     activations.SiLU: "silu",
     activations.Mish: "mish",
     activations.Sigmoid: "sigmoid",

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from numba import types
 from numba.extending import intrinsic
 
-from gpunn.activations import GELU
+from gpunn.activations import GELU, ExactGELU
 from gpunn.backends.numpy.compiled.interface import ACTIVATIONS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
@@ -31,6 +31,8 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import (
     log1p,
     negative_exp,
     negative_expm1,
+    normal_cdf,
+    normal_tail,
     sigmoid,
     tanh,
 )
@@ -70,6 +72,12 @@ def gelu_derivative(z: Number, *_: Number) -> Number:
     # From the left, since z^2 may be infinite where the slope is 0.
     slope = 2 * GELU.root * z * slope
     return s + fma(3 * GELU.cubic * z, slope * z, slope)
+
+
+def exact_gelu_derivative(z: Number, *_: Number) -> Number:
+    """Return Phi(z) + z phi(z), where phi is the standard normal density."""
+    decay, tail = normal_tail(z)
+    return fma(ExactGELU.density * z, decay, where(z < 0, tail, 1 - tail))
 
 
 def silu_derivative(z: Number, *_: Number) -> Number:
@@ -115,6 +123,7 @@ VALUES: Mapping[str, Formula] = {
     "leaky_relu": lambda z, slope, _: where(z > 0, z, slope * z),
     "elu": elu,
     "gelu": gelu,
+    "exact_gelu": lambda z, *_: z * normal_cdf(z),
     "silu": lambda z, *_: z * sigmoid(z),
     "mish": mish,
     "sigmoid": lambda z, *_: sigmoid(z),
@@ -128,6 +137,7 @@ DERIVATIVES: Mapping[str, Formula] = {
     "leaky_relu": lambda a, slope, _: where(a > 0, 1, slope),
     "elu": elu_derivative,
     "gelu": gelu_derivative,
+    "exact_gelu": exact_gelu_derivative,
     "silu": silu_derivative,
     "mish": mish_derivative,
     "sigmoid": lambda a, *_: a * (1 - a),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from gpunn.activations import TAILS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import (
     Number,
     fma,
@@ -18,8 +19,8 @@ from gpunn.backends.numpy.compiled.kernels.arithmetic import (
     where,
 )
 
-__all__ = ["cos_of_turns", "exp", "expm1", "log", "log1p", "negative_exp", "sigmoid"]
-__all__ += ["sin_of_turns", "tanh"]
+__all__ = ["cos_of_turns", "exp", "expm1", "log", "log1p", "negative_exp", "normal_cdf"]
+__all__ += ["normal_tail", "sigmoid", "sin_of_turns", "tanh"]
 
 
 def without_log_2(x: Number) -> tuple[Number, Number]:
@@ -108,6 +109,29 @@ def sigmoid(x: Number) -> Number:
     """
     e = negative_exp(-abs(x))
     return where(x < 0, e, 1) / (1 + e)
+
+
+def normal_tail(z: Number) -> tuple[Number, Number]:
+    """Return e^(-z^2 / 2) and Phi(-|z|), as `gpunn.activations.normal_tail`."""
+    x = abs(z)
+    x = where(x > 40, 40, x)
+    inverse = 1 / (x + 4)
+    scaled = inverse * polynomial((x - 4) * inverse, TAILS["float32" if x.single else "float64"])
+    square = x * x
+    decay = negative_exp(-0.5 * square)
+    # What rounding lost of the square, which is far below 1.
+    decay = fma(-0.5 * fma(x, x, -square), decay, decay)
+    return decay, decay * scaled
+
+
+@formula
+def normal_cdf(z: Number) -> Number:
+    """Return Phi(z), the standard normal distribution function, or 0 for what is no normal number.
+
+    Error: 5.6 in float32, 6.5 in float64.
+    """
+    _decay, tail = normal_tail(z)
+    return where(z < 0, tail, 1 - tail)
 
 
 def log_of_product(n: Number, f: Number) -> Number:
