@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.data.csv import number_of
 from gpunn.interchange.onnx_dates import curves_of_parts, parts_of_dates
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.interchange.onnx_scaling import scaled
 from gpunn.tables import Schema
-from gpunn.tables.cells import Markers, text_of
+from gpunn.tables.cells import Markers, spellings
 from gpunn.tables.columns import Column
 from gpunn.tables.dates import PARTS
 from gpunn.tables.layout import CURVES, MISSING, Place, scaled_places, unscaled_places
@@ -87,7 +86,7 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
         pieces, fits = cells.encoded(schema), cells.fits
     coded = [column for column in columns if column.is_category]
     if coded:
-        pieces.append(codes(graph, coded, Markers.of(schema.missing_values)))
+        pieces.append(codes(graph, coded))
     exact = joined(graph, pieces, "schema.exact")
     matrix = graph.add("Cast", exact, name="schema", to=graph.element_type(graph.dtype))
     if fits is None:
@@ -224,7 +223,7 @@ class Cells:
 # ------------------------------------------------------------------------------------- categories
 
 
-def codes(graph: Graph, columns: Sequence[Column], markers: Markers) -> str:
+def codes(graph: Graph, columns: Sequence[Column]) -> str:
     """Return the codes of categories and booleans side by side, in float64."""
     found = []
     for count, column in enumerate(columns):
@@ -232,14 +231,14 @@ def codes(graph: Graph, columns: Sequence[Column], markers: Markers) -> str:
         if column.kind == "boolean":
             found.append(code_of_boolean(graph, column, name))
         else:
-            found.append(code_of_category(graph, column, markers, name))
+            found.append(code_of_category(graph, column, name))
     whole = joined(graph, found, "schema.codes.whole")
     return graph.add("Cast", whole, name="schema.codes", to=graph.element_type("float64"))
 
 
-def code_of_category(graph: Graph, column: Column, markers: Markers, name: str) -> str:
+def code_of_category(graph: Graph, column: Column, name: str) -> str:
     """Return the codes of texts; 0 if one is missing or unknown."""
-    known = spellings(column.categories, markers)
+    known = spellings(column.categories) or {"": 0}
     return graph.add(
         "LabelEncoder",
         column.name,
@@ -249,21 +248,6 @@ def code_of_category(graph: Graph, column: Column, markers: Markers, name: str) 
         values_int64s=list(known.values()),
         default_int64=0,
     )
-
-
-def spellings(categories: Sequence[str], markers: Markers) -> dict[str, int]:
-    """Return the code of each text that is a category.
-
-    Where it is a number, so are two other spellings of it: 7, 7.0 and 007 are one category, unless
-    another has that text.
-    """
-    known = {text: code for code, text in enumerate(categories, 1) if text not in markers}
-    for text, code in list(known.items()):
-        number = number_of(text)
-        if number is not None and math.isfinite(number):
-            for other in (text_of(number), repr(number)):
-                known.setdefault(other, code)
-    return known or {"": 0}
 
 
 def code_of_boolean(graph: Graph, column: Column, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -23,16 +24,24 @@ __all__ = [
     "boolean_text",
     "coded",
     "dates_of",
+    "is_code",
     "numbers_of",
+    "other_spelling",
     "remark_on_rounding",
+    "spellings",
     "texts_of",
 ]
 
 MISSING_VALUES = ("", "NA", "N/A", "#N/A", "<NA>", "NaN", "NaT", "null", "?")
 """Text that means a missing value, in any case, beside further ones that are given."""
 
-TRUE = frozenset(("true", "t", "yes", "y", "1"))
-FALSE = frozenset(("false", "f", "no", "n", "0"))
+TRUE = frozenset(("true", "t", "yes", "y", "1", "1.0"))
+FALSE = frozenset(("false", "f", "no", "n", "0", "0.0"))
+
+CODE = re.compile("0[0-9]+")
+
+WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(\.0)?")
+"""An integer as a column without or with gaps has it."""
 
 SEPARATORS = ("", " ", "T")
 """What may stand between a date and a time."""
@@ -68,7 +77,9 @@ class Markers:
 
     def __contains__(self, text: str) -> bool:
         """Return whether a text, without spaces around it, means a missing value."""
-        return text.casefold() in self.texts or number_of(text) in self.numbers
+        if text.casefold() in self.texts:
+            return True
+        return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
 
 def coded(cells: Cells) -> Coded:
@@ -144,6 +155,29 @@ def texts_of(values: Sequence[Any], markers: Markers) -> list[str | None]:
     that 2.0 of a column with gaps is the same category as 2 of one without.
     """
     return [None if (text := text_of(value)) in markers else text for value in values]
+
+
+def is_code(text: str) -> bool:
+    """Return whether a text is digits after a zero, such as 007: a code, not a number."""
+    return text[:1] == "0" and CODE.fullmatch(text) is not None
+
+
+def other_spelling(text: str) -> str | None:
+    """Return 7.0 for 7, and 7 for 7.0, as which a column with gaps has it; else None."""
+    whole = WHOLE.fullmatch(text)
+    if whole is None:
+        return None
+    return whole[1] if whole[2] else f"{whole[1]}.0"
+
+
+def spellings(categories: Sequence[str]) -> dict[str, int]:
+    """Return the code of each text that is a category: its own, or else its other spelling."""
+    known = {text: code for code, text in enumerate(categories, 1)}
+    for text, code in list(known.items()):
+        other = other_spelling(text)
+        if other is not None:
+            known.setdefault(other, code)
+    return known
 
 
 def text_of(value: Any) -> str:

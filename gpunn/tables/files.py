@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -17,7 +18,7 @@ from gpunn.data.csv import number_of, numbered_rows, open_table
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
 from gpunn.storage.reading import checked_path, open_file
-from gpunn.tables.cells import EXACT_INTEGERS, Markers, remark_on_rounding
+from gpunn.tables.cells import EXACT_INTEGERS, Markers, is_code, remark_on_rounding
 from gpunn.tables.frames import table_of
 from gpunn.tables.marks import PARTED
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
@@ -63,7 +64,8 @@ def read_table(
         column without a name gets that of its number, counted from 0, such as "Unnamed: 0"; without
         a header all are called by their numbers.
     text : sequence of str
-        Columns whose cells stay text, though they may spell numbers, so that "007" is not "7".
+        Columns whose cells stay text, though they may spell numbers, so that "+7" is not "7".
+        Columns with a code such as "007" always do.
     missing_values : sequence of str
         Further text that means a missing value; see `Schema.fit`.
 
@@ -153,6 +155,9 @@ def found_delimiter(path: str) -> str:
 NO_NAMES = "if the first row has no names, say header=False (--no-header)"
 
 MARKS = {",": "comma", ".": "point"}
+
+CODE_LIKE = re.compile(r"\n[ \t]*0[0-9]")
+"""The start of a cell that may be a code; cells have a line end before them."""
 
 NO_CODES: dict[str, int] = {}
 """Of a column in which no text was read."""
@@ -363,8 +368,10 @@ class CellReader:
             return np.fromiter(map(new.__getitem__, cells), np.int32, len(cells))
 
     def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Return cells as numbers, NaN where they are missing; None if one is text."""
-        joined = "".join(cells)
+        """Return cells as numbers, NaN where they are missing; None if one is text, or a code."""
+        joined = "\n".join(("", *cells))
+        if CODE_LIKE.search(joined) and any(is_code(cell.strip()) for cell in cells):
+            return None
         if "_" not in joined:  # Python reads 1_000 as a number, tables do not
             try:
                 numbers = np.fromiter(map(float, cells), np.float64, len(cells))

@@ -15,6 +15,7 @@ from gpunn.tables.cells import (
     boolean_text,
     coded,
     dates_of,
+    is_code,
     numbers_of,
     remark_on_rounding,
     texts_of,
@@ -42,6 +43,8 @@ MEND = (
     "correct such cells, leave them empty, or say that they mean missing values (missing_values, "
     "--missing)"
 )
+
+CODES = "{!r:.40} begins with 0, so these are codes; if they are numbers, make the column a number"
 
 NAMELESS = re.compile(r"Unnamed: \d+")
 """What gpunn, and pandas, call a column of a file that has no name there."""
@@ -100,7 +103,10 @@ def learned_from(
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the kind of a column. Text that spells only numbers, or only dates, is such."""
+    """Return the kind of a column. Text that spells only numbers, or only dates, is such.
+
+    A number has no zero before its other digits: a column with such a code is a category.
+    """
     if isinstance(cells, np.ndarray):
         return {"b": "boolean", "M": "datetime"}.get(cells.dtype.kind, "number")  # type: ignore[return-value]
     if cells.categorical:
@@ -110,6 +116,8 @@ def kind_of(cells: Cells, markers: Markers) -> Kind:
         return "number"
     if all(is_boolean(value) for value in values):
         return "boolean"
+    if any(isinstance(value, str) and is_code(value.strip()) for value in values):
+        return "category"
     if not numbers_of(cells, markers)[1]:
         return "number"
     return "category" if dates_of(cells, markers)[1] else "datetime"
@@ -290,6 +298,9 @@ def categorical(
         whole = cells if every is table else coded(every.column(name))
         whole_texts = texts if whole is cells else texts_of(whole.values, markers)
         found, is_other = remarks_on_categories(every, name, whole, whole_texts, markers)
+        code = next((text for text in whole_texts if text is not None and is_code(text)), None)
+        if code is not None and not chosen:
+            found.append(CODES.format(code))
         is_unique = not (chosen or is_other) and all_different(whole, whole_texts)
     if not constant and kind == "category":
         count = len(occurring)

@@ -22,7 +22,7 @@ from gpunn.errors import (
 from gpunn.meaning import shown
 from gpunn.randomness import generator
 from gpunn.schema import typed
-from gpunn.tables.cells import Markers, boolean_text, coded, texts_of
+from gpunn.tables.cells import Markers, boolean_text, coded, is_code, other_spelling, texts_of
 from gpunn.tables.columns import KINDS, Column, EncodedCategory, Kind
 from gpunn.tables.dates import CYCLES, PARTS, cycle_of
 from gpunn.tables.description import SchemaRecord, column_of, record_of
@@ -140,7 +140,8 @@ class Schema:
         columns : mapping of str to str or None
             Kinds of columns: "number", "category", "boolean" or "datetime". Those of others are
             found from their types and values: text that spells only numbers, or only dates, is
-            such; other text is a category, and dropped if it is another one in every row.
+            such; other text is a category, and dropped if it is another one in every row. Digits
+            after a zero, such as "007", are a code: a column that has one is a category.
         drop : sequence of str
             Columns to leave out, such as the target.
         missing_values : sequence of str
@@ -455,11 +456,16 @@ class Schema:
             place: text for place, text in enumerate(texts) if text is not None and not codes[place]
         }
         if others:
-            # Another spelling of the same number, such as 2.0 for 2, is the same category.
-            spelt = {number_of(text): code for text, code in reversed(known.items())}
+            # A cell that is a number, not text, is the category that spells it, in whatever way.
+            ordered = reversed(known.items())
+            spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
             spelt.pop(None, None)
             for place, text in list(others.items()):
-                if (code := spelt.get(number_of(text))) is not None:
+                if isinstance(cells.values[place], str):
+                    code = known.get(other_spelling(text) or "")
+                else:
+                    code = spelt.get(number_of(text))
+                if code is not None:
                     codes[place] = code
                     del others[place]
             findings.note_unknown(column.name, cells, others)

@@ -114,7 +114,7 @@ def test_other_types_when_rows_are_encoded():
     expected = schema.encode(frame)
     others = [
         {"n": ["1", " 2.0", "4e0", "9"], "c": [1.0, 2.0, 2.0, 3.0], "b": [1, 0, 1, 1]},
-        {"n": np.array(frame["n"], np.float32), "c": ["1", "2.0", " 2 ", "03"], "b": list("tfty")},
+        {"n": np.array(frame["n"], np.float32), "c": ["1", "2.0", " 2 ", "3.0"], "b": list("tfty")},
         pd.DataFrame({"n": frame["n"], "c": pd.Categorical(frame["c"]), "b": ["TRUE", "no"] * 2})[
             ["c", "b", "n"]
         ].iloc[[0, 1, 2, 2]],

@@ -75,12 +75,12 @@ static inline double normal_quantile(double number, const double *quantiles, int
     return inverse_normal(p < 1e-7 ? 1e-7 : p > 1 - 1e-7 ? 1 - 1e-7 : p);
 }
 
-/* The code of a text among n categories: 1 for the first; 0 if there is none, or it is unknown. */
-static inline int code_of(const char *text, const char *const *categories, int n) {
+/* The code of a text among n known ones; 0 if there is none, or it is unknown. */
+static inline int code_of(const char *text, const char *const *texts, const int *codes, int n) {
     for (int i = 0; text && i < n; i++) {
-        const char *a = text, *b = categories[i];
+        const char *a = text, *b = texts[i];
         while (*a && *a == *b) a++, b++;
-        if (*a == *b) return i + 1;
+        if (*a == *b) return codes[i];
     }
     return 0;
 }

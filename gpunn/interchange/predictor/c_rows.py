@@ -13,6 +13,7 @@ from gpunn.interchange.predictor.c_text import (
     names_in_c,
     text_source,
     texts_source,
+    wrapped,
 )
 from gpunn.interchange.predictor.description import described_schema
 from gpunn.tables import Schema
@@ -35,7 +36,7 @@ REFUSED = "valid = 0, missing = 1;"
 MEANING = """\
 /* A row of the table. If a value is missing, set a number to NAN, a text to NULL, a boolean to -1
    (else to 0 or 1), and the month of a date to 0. Texts are in UTF-8, spelt as in the training
-   rows. */
+   rows; 7.0 is 7. */
 """
 
 ENCODE = """\
@@ -112,13 +113,14 @@ def encoding(
     """Yield the lines that encode a column."""
     space = " " * 8
     if column["kind"] == "category":
-        texts, place = column["categories"], column["place"]
-        yield texts_source("categories", texts, 8, f"column {column['name']!r}")
+        texts, place = list(column["codes"]), column["place"]
+        yield texts_source("texts", texts, 8, f"column {column['name']!r}")
+        codes = ", ".join(map(str, column["codes"].values()))
+        yield wrapped(f"{space}static const int codes[] = {{{codes}}};", 12) + "\n"
         code_of = functions.name("code_of")
-        yield f"{space}input[{place}] = {code_of}(row->{field}, categories, {len(texts)});\n"
+        yield f"{space}input[{place}] = {code_of}(row->{field}, texts, codes, {len(texts)});\n"
     elif column["kind"] == "boolean":
-        codes = {text: code for code, text in enumerate(column["categories"], start=1)}
-        yes, no = codes.get("True", 0), codes.get("False", 0)
+        yes, no = (column["codes"].get(text, 0) for text in ("True", "False"))
         choice = f"row->{field} == 1 ? {yes} : row->{field} == 0 ? {no} : 0"
         yield f"{space}input[{column['place']}] = {choice};\n"
     elif column["kind"] == "datetime":

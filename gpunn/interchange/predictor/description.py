@@ -9,7 +9,7 @@ from gpunn.data.reading import reading_in
 from gpunn.errors import ExportError
 from gpunn.network import Sequential
 from gpunn.tables import Schema
-from gpunn.tables.cells import Markers
+from gpunn.tables.cells import Markers, spellings
 from gpunn.tables.columns import Column
 from gpunn.tables.layout import CURVES, MISSING, Place, scaled_places, unscaled_places
 from gpunn.version import __version__
@@ -118,7 +118,7 @@ def described_column(
     if column.has_indicator:
         found["missing"] = places[Place(column.name, MISSING)]
     if column.is_category:
-        found |= {"place": places[Place(column.name)], "categories": list(column.categories)}
+        found |= {"place": places[Place(column.name)], "codes": spellings(column.categories)}
         found["gaps"] = column.missing > 0
     elif column.kind == "datetime":
         found["parts"] = {}

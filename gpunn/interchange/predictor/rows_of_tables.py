@@ -34,14 +34,12 @@ def encoded(
     """
     schema = MODEL["schema"]
     texts, numbers = markers()
-    known = [codes_of(column) for column in schema["columns"]]
     found = []
     for row in rows:
         numbers_of_row = [0.0] * schema["width"]
-        for column, cell, codes in zip(schema["columns"], row, known, strict=True):
+        for column, cell in zip(schema["columns"], row, strict=True):
             cell = cell.strip()
-            number = number_of(cell)
-            if cell.casefold() in texts or number in numbers or number != number:
+            if cell.casefold() in texts or is_marker(cell, column["kind"], numbers):
                 cell = ""
             try:
                 if column["kind"] == "number":
@@ -49,7 +47,8 @@ def encoded(
                 elif column["kind"] == "datetime":
                     encode_date(column, cell, numbers_of_row)
                 else:
-                    numbers_of_row[column["place"]] = code_of(column, cell, codes)
+                    text = boolean_text(cell) if column["kind"] == "boolean" else cell
+                    numbers_of_row[column["place"]] = column["codes"].get(text, 0)
             except ValueError as error:
                 raise ValueError(f"column {column['name']!r}: {error}") from None
             if counts is not None and is_unusual(column, cell, numbers_of_row):
@@ -59,43 +58,27 @@ def encoded(
     return found
 
 
+def is_marker(cell: str, kind: str, numbers: set[float]) -> bool:
+    """Return whether a cell spells a number that means a missing value in a column of a kind."""
+    number = number_of(cell)
+    if kind == "number":
+        return number in numbers or number != number
+    is_code = cell[:1] == "0" and cell[1:].isdecimal() and cell.isascii()
+    return kind != "datetime" and number in numbers and not is_code
+
+
 def is_unusual(column: dict[str, Any], cell: str, row: list[float]) -> bool:
     """Return whether a category is unknown, or a value is missing where none was in training."""
-    if "categories" in column:
+    if "codes" in column:
         return row[column["place"]] == 0 and not (cell == "" and column["gaps"])
     return cell == "" and "missing" not in column
 
 
-def codes_of(column: dict[str, Any]) -> dict[str | float, int]:
-    """Return the codes of a column's categories: by text, and by the numbers that they spell."""
-    codes: dict[str | float, int] = {}
-    for code, text in enumerate(column.get("categories", ()), start=1):
-        codes[text] = code
-        number = number_of(text)
-        if number is not None:
-            codes.setdefault(number, code)
-    return codes
-
-
-def code_of(column: dict[str, Any], cell: str, codes: dict[str | float, int]) -> int:
-    """Return the code of a category; 0 if it is missing or unknown."""
-    if column["kind"] == "boolean":
-        cell = boolean_text(cell)
-    if cell in codes:
-        return codes[cell]
-    number = number_of(cell)
-    if number is None:
-        return 0
-    if column["kind"] == "boolean" and number in (0, 1):
-        return codes.get(boolean_text(str(int(number))), 0)
-    return codes.get(number, 0)
-
-
 def boolean_text(cell: str) -> str:
     """Return "True" or "False" for the words for it, any other text as it is."""
-    if cell.casefold() in ("true", "t", "yes", "y", "1"):
+    if cell.casefold() in ("true", "t", "yes", "y", "1", "1.0"):
         return "True"
-    return "False" if cell.casefold() in ("false", "f", "no", "n", "0") else cell
+    return "False" if cell.casefold() in ("false", "f", "no", "n", "0", "0.0") else cell
 
 
 def encode_number(column: dict[str, Any], cell: str, row: list[float]) -> None:

@@ -3,12 +3,12 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import exported_networks
 import numpy as np
 import pytest
+from c_programs import compiled
 
 import gpunn
 from gpunn.errors import ArgumentError, ExportError
@@ -29,8 +29,6 @@ COMPILERS = [
     for name, more in (("gcc", []), ("clang", [pytest.mark.full]))
 ]
 
-FLAGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-ffp-contract=off"]
-
 PART = """\
 #include <stdio.h>
 #include "{prefix}.h"
@@ -45,29 +43,6 @@ void {prefix}(void) {{
     printf("\\n");
 }}
 """
-
-
-def compiled(
-    compiler: str,
-    folder: Path,
-    *sources: str,
-    dialect: str = "-std=c99",
-    flags: tuple[str, ...] = (),
-) -> str:
-    """Compile, run, and return what is printed."""
-    made = subprocess.run(
-        [compiler, dialect, *FLAGS, *flags, *sources, "-o", "program", "-lm"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    ran = subprocess.run(
-        ["./program"], cwd=folder, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
 
 
 def number_in_c(value: float) -> str:

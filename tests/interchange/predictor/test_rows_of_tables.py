@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.data.csv import number_of
 from gpunn.errors import DataError
 from gpunn.experiment.streams import RowsOfCells
 from gpunn.interchange.predictor.python_source import python_source
@@ -19,10 +18,31 @@ from gpunn.tables.files import read_table
 
 NUMBERS = ["1", "2.5", "-3", "1e3", "", "NA", "?", " 7 ", "+4", ".5", "5.", "nan", "NULL", "1e-310"]
 NUMBERS += ["999", "1E2", "0x1", "1_0", "inf", "12345678901234567890"]
-TEXTS = ["a", "A", "", "NA", " b ", "1.0", "2", "é", "'=1", "=1", "yes", "true", "1e400", "nan"]
-CODES = ["007", "12", "0013", "", "?", "7.0", "3"]
-BOOLEANS = ["yes", "no", "y", "N", "TRUE", "false", "1", "0", "", "NA", "T"]
-DATES = ["2020-01-31", "2021/02/28", "2020-12-31 23:59:59", "2019-07-01T00:30", "", "NaT"]
+TEXTS = [
+    "7",
+    "07",
+    "+7",
+    "7.00",
+    "-nan",
+    "1.0",
+    "a",
+    "A",
+    "",
+    "NA",
+    " b ",
+    "1.0",
+    "2",
+    "é",
+    "'=1",
+    "=1",
+    "yes",
+    "true",
+    "1e400",
+    "nan",
+]
+CODES = ["0999", "+999", "007", "12", "0013", "", "?", "7.0", "3"]
+BOOLEANS = ["1.0", "01", "yes", "no", "y", "N", "TRUE", "false", "1", "0", "", "NA", "T"]
+DATES = ["999", "2020-01-31", "2021/02/28", "2020-12-31 23:59:59", "2019-07-01T00:30", "", "NaT"]
 DATES += ["2020-02-30", "2020-W01-1", "20200101", "2020-05-05 10:00:00+02:00", "2020-01-01 01"]
 DATES += ["2020-06-07 01:02:03.5", "2021-11-11T11:11:11Z"]
 KINDS = {"n": NUMBERS, "t": TEXTS, "c": CODES, "b": BOOLEANS, "d": DATES}
@@ -39,18 +59,8 @@ def write(path: Path, kinds: list[str], rows: int, delimiter: str, draw: random.
         writer.writerows(zip(*columns, strict=True))
 
 
-def spells_a_number_twice(schema: Schema) -> bool:
-    """Whether two categories are the same number, which then depends on the other cells."""
-    for column in schema.columns:
-        numbers = [number_of(text) for text in column.categories]
-        known = [number for number in numbers if number is not None]
-        if len(set(known)) < len(known):
-            return True
-    return False
-
-
-def drawn(folder: Path, draw: random.Random) -> tuple[Schema, list[str], str] | None:
-    """Return the schema of a random table, its columns of codes, and its delimiter."""
+def drawn(folder: Path, draw: random.Random) -> tuple[Schema, str] | None:
+    """Return the schema of a random table, and its delimiter."""
     kinds = [draw.choice("nntcbd") for _ in range(draw.randint(1, 4))]
     delimiter = draw.choice(",;\t")
     codes = [f"{kind}{place}" for place, kind in enumerate(kinds) if kind == "c"]
@@ -65,7 +75,7 @@ def drawn(folder: Path, draw: random.Random) -> tuple[Schema, list[str], str] | 
         )
     except DataError:  # no column is left, or a number is infinite
         return None
-    return schema, codes, delimiter
+    return schema, delimiter
 
 
 def predictor_of(schema: Schema) -> dict[str, Any]:
@@ -90,12 +100,12 @@ def test_random_tables(tmp_path, seed):
     """Cells of each kind, in odd spellings: the same numbers, or an error, row by row.
 
     So do `gpunn predict`, which knows the schema and reads a stream, and whoever reads a whole
-    file, unless two categories are the same number, which then depends on the other cells.
+    file, with categories as text.
     """
     draw = random.Random(seed)
     while (found := drawn(tmp_path, draw)) is None:
         pass
-    schema, codes, delimiter = found
+    schema, delimiter = found
     predictor = predictor_of(schema)
     for name in ("a.csv", "b.csv"):
         text = (tmp_path / name).read_text(encoding="utf-8")
@@ -115,16 +125,17 @@ def test_random_tables(tmp_path, seed):
             for column, texts in findings.unknown.items():
                 known |= {(column, each): count for each, count in texts.items()}
             assert counts == known
-        if len(encoded) < len(rows) or spells_a_number_twice(schema):
+        if len(encoded) < len(rows):
             continue
-        table = read_table(tmp_path / name, text=codes, delimiter=delimiter)
+        texts = [column.name for column in schema.columns if column.kind in ("category", "boolean")]
+        table = read_table(tmp_path / name, text=texts, delimiter=delimiter)
         np.testing.assert_allclose(encoded, schema.encode(table, "float64"), 1e-12, 1e-12)
 
 
 def test_categories_that_are_the_same_number_go_by_their_text():
     """Whatever rows come with them: what a column is says the schema."""
     schema = Schema.fit({"code": ["2", "02", "x", "2.0"] * 6})
-    expected = {"02": 1, "2": 2, "2.0": 3, "2.00": 1, "x": 4, "y": 0}
+    expected = {"02": 1, "2": 2, "2.0": 3, "2.00": 0, "x": 4, "y": 0}
     predictor = predictor_of(schema)
     for text, code in expected.items():
         rows = [[text], ["2"]]
