@@ -32,7 +32,7 @@ def main(names: tuple[str, ...], force: bool) -> None:
     if not targets:
         raise click.ClickException("there are no kernels for this processor")
     if importlib.util.find_spec("numba") is None:
-        raise click.ClickException("building needs numba: pip install 'gpunn[fast]'")
+        raise click.ClickException("building needs numba: pip install 'numba>=0.68'")
     for target in targets:
         try:
             click.echo(build(target, force=force))

@@ -117,18 +117,21 @@ def cpu_engine() -> dict[str, Any]:
     return described
 
 
-def kernels() -> dict[str, str | None]:
-    """Return for which processor the kernels are, and their file; or why there are none."""
-    from gpunn.backends.numpy.compiled.library import find_library
+def kernels() -> dict[str, Any]:
+    """Return which processor the kernels are for, and their file; or why there are none."""
+    from gpunn.backends.numpy.compiled.library import find_library, remedy
+    from gpunn.backends.numpy.compiled.targets import VARIABLE as KERNELS
 
+    described: dict[str, Any] = {"target": None, "file": None, "problem": "", "fix": ""}
     try:
         found = find_library()
     except GpunnError as error:
-        return {"target": None, "file": None, "problem": str(error)}
+        return {**described, "problem": str(error), "fix": f"Unset {KERNELS}"}
     if found.library is None:
-        return {"target": None, "file": None, "problem": found.problem}
+        fix = remedy(found) or ("Run: python -m gpunn.build" if found.target else "")
+        return {**described, "problem": found.problem, "fix": fix}
     target, path = found.library.target, found.library.path
-    return {"target": target.name, "file": str(path), "problem": ""}
+    return {**described, "target": target.name, "file": str(path)}
 
 
 def automatic_backend() -> dict[str, str]:
@@ -152,14 +155,36 @@ def requested_backend() -> dict[str, str]:
     return described
 
 
+def verdict(cpu: dict[str, Any], auto: dict[str, str], requested: dict[str, str]) -> dict[str, Any]:
+    """Return whether training will be fast, in one sentence, and what to do if not."""
+    from gpunn.backends.numpy.compiled.library import ONE_THREAD, SLOWER
+
+    chosen = auto["backend"] if requested["backend"] == "auto" else requested["backend"]
+    problem = requested["problem"] or (cpu["problem"] if chosen == "numpy" else "")
+    if problem:
+        return {"fast": False, "text": f"Training is impossible: {problem}", "advice": []}
+    if chosen != "numpy":
+        text = f"Training on the CUDA device of backend {chosen!r}: fast"
+        return {"fast": True, "text": text, "advice": []}
+    kernels = cpu["kernels"]
+    if not kernels["problem"]:
+        threads = f"{cpu['threads']} thread{'s' if cpu['threads'] != 1 else ''}"
+        text = f"Training on this CPU: fast: compiled kernels for {kernels['target']}, {threads}"
+        return {"fast": True, "text": text, "advice": []}
+    text = f"Training on this CPU: slow: no compiled kernels ({kernels['problem']}). {SLOWER}"
+    return {"fast": False, "text": text, "advice": [*filter(None, [kernels["fix"]]), ONE_THREAD]}
+
+
 def diagnose() -> dict[str, Any]:
     """Return everything that `gpunn doctor` shows, in JSON types."""
     from gpunn.backends.cupy.diagnosis import findings
 
+    cpu, auto, requested = cpu_engine(), automatic_backend(), requested_backend()
     return {
+        "verdict": verdict(cpu, auto, requested),
         **machine(),
         "executable": sys.executable,
-        "cpu": cpu_engine(),
+        "cpu": cpu,
         "cuda": [
             {
                 "name": finding.name,
@@ -169,6 +194,6 @@ def diagnose() -> dict[str, Any]:
             }
             for finding in findings()
         ],
-        "auto": automatic_backend(),
-        "requested": requested_backend(),
+        "auto": auto,
+        "requested": requested,
     }

@@ -11,10 +11,13 @@ import click
 __all__ = ["doctor"]
 
 
-@click.command(short_help="Tell what this machine offers.")
+@click.command(short_help="Show whether training will be fast on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
-    """Tell what this machine offers: versions, BLAS, cores, CUDA, and what "auto" would choose."""
+    """Show whether training will be fast on this machine, and what to do if not.
+
+    Then the details: versions, BLAS, cores, CUDA, and what "auto" would choose.
+    """
     from gpunn.doctor import diagnose
 
     report = diagnose()
@@ -22,6 +25,10 @@ def doctor(as_json: bool) -> None:
 
 
 def _text(report: dict[str, Any]) -> Iterator[str]:
+    verdict = report["verdict"]
+    yield verdict["text"]
+    yield from (f"  {each}" for each in verdict["advice"])
+    yield ""
     yield from _section(
         f"gpunn {report['gpunn']}",
         [

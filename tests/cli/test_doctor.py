@@ -76,22 +76,63 @@ def test_a_usable_device(gpunn, monkeypatch):
     monkeypatch.setattr(doctor, "get_backend", lambda *name: SimpleNamespace(name="cupy:0"))
     report = json.loads(gpunn("doctor", "--json").stdout)
     assert report["auto"] == {"backend": "cupy:0", "reason": "a CUDA device is usable"}
+    monkeypatch.setenv("GPUNN_BACKEND", "auto")
+    text = gpunn("doctor").stdout
+    assert text.startswith("Training on the CUDA device of backend 'cupy:0': fast\n")
+
+
+FOUND = {"target": "x86-64-v3", "file": "/a.so", "problem": "", "fix": ""}
+LACKING = {"target": None, "file": None, "problem": "it is late", "fix": "Run: pip install it"}
 
 
 @pytest.mark.parametrize(
-    ("kernels", "said"),
+    ("kernels", "said", "verdict"),
     [
-        ({"target": "x86-64-v3", "file": "/a.so", "problem": ""}, "for x86-64-v3, from /a.so"),
-        ({"target": None, "file": None, "problem": "it is late"}, "none: it is late"),
+        (FOUND, "for x86-64-v3, from /a.so", "fast: compiled kernels for x86-64-v3, 3 threads\n"),
+        (LACKING, "none: it is late", "slow: no compiled kernels (it is late). NumPy alone takes"),
     ],
 )
-def test_which_kernels_there_are(gpunn, no_gpu, monkeypatch, kernels, said):
+def test_which_kernels_there_are(gpunn, no_gpu, monkeypatch, kernels, said, verdict):
     cpu = {"threads": 3, "problem": "", "kernels": kernels}
     monkeypatch.setattr(doctor, "cpu_engine", lambda: cpu)
     text = gpunn("doctor").stdout
+    assert text.startswith(f"Training on this CPU: {verdict}")
+    assert ("\n  Run: pip install it\n  If other programs" in text) == (kernels is LACKING)
     assert "threads                 3" in text
     assert f"compiled kernels        {said}" in text
     assert json.loads(gpunn("doctor", "--json").stdout)["cpu"] == cpu
+
+
+KERNELS_OFF = {"GPUNN_KERNELS": "off"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "first", "advice"),
+    [
+        (KERNELS_OFF, "Training on this CPU: slow: no compiled", "  Unset GPUNN_KERNELS"),
+        ({"GPUNN_KERNELS": "aarch64"}, "Training on this CPU: slow", "  Unset GPUNN_KERNELS"),
+        ({"GPUNN_THREADS": "0"}, "Training is impossible: GPUNN_THREADS: expected", ""),
+        ({"GPUNN_BACKEND": "cupy"}, "Training is impossible: backend 'cupy': cuBLAS", ""),
+    ],
+)
+def test_the_first_lines_are_a_verdict(gpunn, no_gpu, monkeypatch, variables, first, advice):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    lines = gpunn("doctor").stdout.splitlines()
+    assert lines[0].startswith(first)
+    assert lines[1] == advice
+
+
+def test_verdict_without_numba_and_kernels(no_gpu, monkeypatch, tmp_path):
+    files = pytest.importorskip("gpunn.backends.numpy.compiled.files")
+    monkeypatch.setattr(files, "folders", lambda: [tmp_path])
+    for has, advice in ((False, "pip install 'numba>=0.68'"), (True, "python -m gpunn.build")):
+        name = "gpunn.backends.numpy.compiled.library.has_numba"
+        monkeypatch.setattr(name, lambda has=has: has)
+        found = doctor.diagnose()["verdict"]
+        assert not found["fast"]
+        assert "times as long" in found["text"]
+        assert advice in found["advice"][0]
 
 
 def test_a_wrong_number_of_threads_is_told_and_no_failure(gpunn, no_gpu, monkeypatch):

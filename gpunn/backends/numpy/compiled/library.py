@@ -30,9 +30,14 @@ logger = logging.getLogger("gpunn")
 ENTRIES = {"publish": 1, "start_sleeping": 2, "run_as_worker": 5, "run_as_leader": 6}
 """The functions that Python calls, and the number of their parameters."""
 
-ADVICE = (
-    "A wheel for this system has them; where numba is installed (pip install numba), they are built"
+SLOWER = "NumPy alone takes 1.6 to 13 times as long: the smaller the network, the longer"
+"""As measured in docs/explanation/benchmarks.md, "NumPy alone"."""
+
+ONE_THREAD = (
+    "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
+    "don't wait for one another"
 )
+"""What helps NumPy's products, which several threads do together, on busy cores."""
 
 
 class Library:
@@ -156,12 +161,18 @@ def library() -> Library | None:
     if found.library is None and found.target and has_numba():
         found = built(found.target)
     if found.library is None and os.environ.get(VARIABLE) != OFF:
-        logger.warning(
-            "gpunn: NumPy computes alone, which takes longer than with compiled kernels: %s%s",
-            found.problem,
-            "" if found.target is None or has_numba() else f". {ADVICE}",
-        )
+        told = [f"no compiled kernels ({found.problem})", SLOWER, remedy(found), ONE_THREAD]
+        logger.warning("gpunn: training is slow: %s", ". ".join(filter(None, told)))
     return found.library
+
+
+def remedy(found: Search) -> str:
+    """Return what to do for kernels that a search has not found; empty if nothing can be done."""
+    if os.environ.get(VARIABLE) == OFF:
+        return f"Unset {VARIABLE}"
+    if found.target is None or has_numba():
+        return ""
+    return "Run: pip install 'numba>=0.68'. The next training builds the kernels"
 
 
 def loaded_library() -> Library:
