@@ -28,6 +28,7 @@ SECTIONS = {
         "从表格中学习": "how_to/tables.zh",
         "Recognise images of digits": "how_to/images",
         "Choose a network for tables": "how_to/tabular",
+        "Split time series and groups": "how_to/splits",
         "Come from scikit-learn": "how_to/sklearn",
         "Train on a GPU": "how_to/gpu",
         "Train on a cluster": "how_to/distributed",

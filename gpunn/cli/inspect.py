@@ -31,6 +31,7 @@ def inspect(
     drop: tuple[str, ...],
     columns: tuple[str, ...],
     missing: tuple[str, ...],
+    split: str | None,
     delimiter: str | None,
     decimal: str | None,
     header: bool | None,
@@ -52,7 +53,7 @@ def inspect(
         text=[name for name, kind in kinds.items() if kind == "category"],
         missing_values=missing,
     )
-    found = inspection_of(table, targets, drop, kinds, missing)
+    found = inspection_of(table, targets, drop, kinds, missing, split)
     schema = found.schema
     title = f"{path}: {plural(table.rows, 'row')}, {plural(len(table.names), 'column')}"
     rows = [[*(shortened(cell, WIDEST) for cell in row[:-1]), row[-1]] for row in found.columns]

@@ -68,6 +68,13 @@ TABLE_OPTIONS = (
         help='Text that means a missing value, such as -999, beside "", "?", "NA" and the like; '
         "may be repeated.",
     ),
+    click.option(
+        "--split",
+        metavar="KIND=COLUMN",
+        help="How validation and test rows are held out: time=COLUMN holds out the latest rows, "
+        "group=COLUMN whole groups of rows with equal values in the column. By default rows are "
+        "drawn at random.",
+    ),
     click.option("--delimiter", metavar="CHARACTER", help="Between cells. By default it is found."),
     click.option("--decimal", type=click.Choice([".", ","]), help="Mark. By default it is found."),
     click.option(

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from gpunn.cli.text import epoch_text
+from gpunn.cli.text import epoch_text, printable
 from gpunn.config import TableFile
 from gpunn.experiment import Experiment
+from gpunn.experiment.split_report import described_split
 from gpunn.tables.findings import plural
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
@@ -41,6 +42,8 @@ class TrainOutput(Callback):
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         click.echo(f"rows: {', '.join(counts)}")
+        if said := self._split():
+            click.echo(printable(said))
         if self.experiment.start is not None:
             click.echo(f"starts from {self.experiment.config.model.start_from}:")
             for line in str(self.experiment.start).splitlines():
@@ -48,6 +51,13 @@ class TrainOutput(Callback):
         if self.note:
             click.echo(self.note)
         click.echo()
+
+    def _split(self) -> str:
+        """Return what is said of how a table's rows were split."""
+        data, schema = self.experiment.config.data, self.experiment.trainer.model.schema
+        if schema is None or not isinstance(data, TableFile):
+            return ""
+        return described_split(data, self.experiment.parts, schema)
 
     def _table(self) -> Iterator[str]:
         """Yield what is said of a table: what its columns became, and what is predicted."""

@@ -21,6 +21,7 @@ from gpunn.distributed.launch import local_device
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 from gpunn.tables import Kind
+from gpunn.tables.splitting import check_split, group_left_out, split_by
 
 __all__ = [
     "CSV",
@@ -382,12 +383,17 @@ class TableFile(FileDataSet):
         The decimal mark; None to find it.
     validation_path, test_path : str or None
         Files with the same columns, as validation and test part; not beside the fractions.
+    split : str or None
+        How rows are held out. "time=COLUMN" holds out the latest ones by this column, the test part
+        after the validation part. "group=COLUMN" holds out whole groups, the rows with equal values
+        in this column; unless `columns` names it, it is left out of the inputs. "random" and None
+        draw rows.
 
     Raises
     ------
     ArgumentError
         If a part has both a path and a fraction, targets are not different columns or are dropped,
-        or `standardize` is set.
+        `standardize` is set, or `split` names a target or has no fraction to hold out.
 
     Examples
     --------
@@ -407,10 +413,18 @@ class TableFile(FileDataSet):
     decimal: str | None = None
     validation_path: str | None = None
     test_path: str | None = None
+    split: Annotated[str, check_split] | None = None
 
     def __post_init__(self) -> None:
         self.exclude("validation_fraction", "validation_path")
         self.exclude("test_fraction", "test_path")
+        if self.split_by is not None:
+            if not (self.validation_fraction or self.test_fraction):
+                raise ArgumentError(
+                    "split: no rows are held out; set 'validation_fraction' or 'test_fraction'"
+                )
+            if self.split_by[1] in self.targets:
+                raise ArgumentError(f"split: column {self.split_by[1]!r} is the target")
         if self.standardize:
             raise ArgumentError("standardize: codes of categories must stay; use 'scaling' instead")
         names = self.targets
@@ -424,6 +438,17 @@ class TableFile(FileDataSet):
     def targets(self) -> list[str]:
         """Names of the columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def split_by(self) -> tuple[str, str] | None:
+        """What rows are split by, "time" or "group", and its column; None if at random."""
+        return split_by(self.split)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the columns that are no inputs."""
+        kinds = {} if self.columns == "auto" else self.columns
+        return [*self.drop, *self.targets, *group_left_out(self.split, kinds)]
 
 
 AnyDataSet: TypeAlias = Digits | MNIST | CSV | TableFile | NPZ | NPY

@@ -14,7 +14,7 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.randomness import generator
 from gpunn.typing import HostArray
 
-__all__ = ["chunks_of", "column_statistics", "mean_and_std", "split_rows"]
+__all__ = ["chunks_of", "column_statistics", "held_rows", "mean_and_std", "split_rows"]
 
 LOG = logging.getLogger("gpunn")
 
@@ -211,15 +211,7 @@ def split_rows(
     (3, 2)
     """
     rows, seed = check_integer("rows", rows, at_least=0), check_integer("seed", seed, at_least=0)
-    fraction = check_number("fraction", fraction, above=0, below=1)
-    # The inner rounding removes the rounding error of products such as 0.1 * 30.
-    held = math.ceil(round(fraction * rows, 6))
-    if not 0 < held < rows:
-        raise ArgumentError(
-            f"fraction: {fraction!r} of {rows} rows leaves {rows - held} and {held} rows; "
-            "both parts need at least one"
-        )
-
+    held = held_rows(rows, fraction)
     random = generator(seed, "split")
     if labels is None:
         chosen = random.permutation(rows)[:held]
@@ -232,6 +224,25 @@ def split_rows(
     is_held = np.zeros(rows, dtype=bool)
     is_held[chosen] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def held_rows(rows: int, fraction: float) -> int:
+    """Return how many rows a fraction of them is, rounded up.
+
+    Raises
+    ------
+    ArgumentError
+        If `fraction` is not between 0 and 1, or no row is kept or held out.
+    """
+    fraction = check_number("fraction", fraction, above=0, below=1)
+    # The inner rounding removes the rounding error of products such as 0.1 * 30.
+    held = math.ceil(round(fraction * rows, 6))
+    if not 0 < held < rows:
+        raise ArgumentError(
+            f"fraction: {fraction!r} of {rows} rows leaves {rows - held} and {held} rows; "
+            "both parts need at least one"
+        )
+    return held
 
 
 def _rows_by_class(labels: HostArray, rows: int) -> list[np.ndarray]:

@@ -17,6 +17,7 @@ from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.networks import network_of, recipe_of, training_of
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
+from gpunn.experiment.split_report import remarks_on_split
 from gpunn.experiment.tables import learned_schema, schema_to_start_from
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.losses import Loss
@@ -290,6 +291,8 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> Schema:
     for name in data.targets:
         if name in doubts:
             LOG.warning("%s: target %s: %s", data.path, name, doubts[name])
+    for remark in remarks_on_split(data, parts, schema):
+        LOG.warning("%s: %s", data.path, remark)
     return schema
 
 

@@ -13,12 +13,12 @@ from gpunn.config import DataSet
 from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ConfigError, DataError
+from gpunn.experiment.keys import split_keys
 from gpunn.experiment.labels import check_classes, label_names, label_values, positions
 from gpunn.losses import Loss
 from gpunn.tables import Table
 
 __all__ = ["Part", "Parts", "Rows"]
-
 
 Rows: TypeAlias = "np.ndarray | Table"
 """Inputs: an array, or a table as it was read, which a network with a schema takes."""
@@ -219,14 +219,20 @@ class Parts:
         ConfigError
             If a fraction leaves no rows.
         """
+        keys = split_keys(config, self.training.source_inputs)
 
         def halves(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
             chosen = classes if classes is None or part.indices is None else classes[part.indices]
             try:
-                kept, held = split_rows(part.rows, fraction, config.split_seed, chosen)
+                if keys is None:
+                    kept, held = split_rows(part.rows, fraction, config.split_seed, chosen)
+                else:
+                    kept, held = keys.split(part.indices, fraction, config.split_seed, chosen)
             except ArgumentError as error:
                 raise ConfigError(str(error).replace("fraction", f"data.{key}", 1)) from error
             except DataError as error:
+                if keys is not None:
+                    raise DataError(f"data.{key}: data.split = {keys.text!r}: {error}") from error
                 assert chosen is not None  # a class is too rare
                 found, counts = np.unique(chosen, return_counts=True)
                 rare = int(found[counts.argmin()])

@@ -127,7 +127,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
             f"{table.title}: there is no column {missing[0]!r}, an input of the network of {path}, "
             f"which this one starts from; {suggest(missing[0], table.names)}"
         )
-    unknown = [n for n in table.names if n not in {*kinds, *data.targets, *data.drop}]
+    unknown = [n for n in table.names if n not in {*kinds, *data.left_out}]
     dropped = [column.name for column in schema.columns if column.dropped]
     for name in unknown:
         if name not in dropped:
@@ -188,7 +188,7 @@ def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> 
     Raises
     ------
     ConfigError
-        If `data.columns` or `data.drop` names a column that there is not.
+        If `data.columns`, `data.drop` or `data.split` names a column that there is not.
     DataError
         If a column is not of the given kind, or holds what it can't; the message says where.
     """
@@ -202,7 +202,7 @@ def learned_schema(data: TableFile, training: Part, scaling: str, seed: int) -> 
         return Schema.fit(
             rows,
             columns=kinds,
-            drop=[*data.drop, *data.targets],
+            drop=data.left_out,
             missing_values=data.missing_values,
             scaling=scaling if data.scaling == "auto" else data.scaling,
             seed=seed,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
@@ -24,6 +24,7 @@ from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.sklearn.convergence import Convergence
 from gpunn.sklearn.engine import Engine
+from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
 from gpunn.sklearn.inputs import (
     check_same_library,
     checked_weights,
@@ -83,6 +84,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
     _constraints: ClassVar[Mapping[str, tuple[Constraint, ...]]] = {}
+    # For scikit-learn's metadata routing: where groups are passed, rows are held out by them, too.
+    __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
 
     # ------------------------------------------------------------- what the subclasses differ in
 
@@ -131,6 +134,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
+        times: Any = None,
     ) -> Self:
         """Train on rows and their targets.
 
@@ -146,6 +151,12 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         X_val, y_val, sample_weight_val : array-like or None
             Rows whose loss and score are computed after each epoch. With `early_stopping` they are
             used instead of `validation_fraction` of the training rows.
+        groups : array-like, shape (rows,), or None
+            The group of each row, such as a patient. With `early_stopping`, whole groups are held
+            out, so that no group is both trained on and validated on.
+        times : array-like, shape (rows,), or None
+            The time of each row, as dates or numbers. With `early_stopping`, the latest rows are
+            held out.
 
         Returns
         -------
@@ -162,7 +173,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         ConvergenceWarning
             If training ended at `max_iter`.
         """
-        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))
+        apart = checked_apart(groups, times, X_val is not None)
+        self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val), apart)
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
@@ -192,6 +204,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         sample_weight: Any,
         incremental: bool,
         validation: tuple[Any, Any, Any] = (None, None, None),
+        apart: Apart = None,
     ) -> None:
         if not incremental or not hasattr(self, "coefs_"):
             check_parameters(self, self._constraints)
@@ -215,7 +228,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if self.solver == "lbfgs":
             network = self._fit_lbfgs(data, self.dtype or "float64")
         else:
-            network = self._fit_epochs(data, validation, random, dtype.name, incremental)
+            network = self._fit_epochs(data, validation, apart, random, dtype.name, incremental)
         take_values(self, network.parameters.to_host(), dtype)
         self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
@@ -289,13 +302,14 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         self,
         data: Data,
         validation: tuple[Any, Any, Any],
+        apart: Apart,
         random: np.random.RandomState,
         dtype: str,
         incremental: bool,
     ) -> Sequential:
         engine = self._runtime()
         network = engine.network(self, dtype)
-        training, held, score = self._split(data, validation, random, network)
+        training, held, score = self._split(data, validation, apart, random, network)
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
         policy.use(convergence, random, score, training.dataset.weights is not None)
@@ -369,18 +383,26 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         self,
         data: Data,
         validation: tuple[Any, Any, Any],
+        apart: Apart,
         random: np.random.RandomState,
         network: Sequential,
     ) -> tuple[Subset, Subset | None, Score | None]:
         """Return training rows, validation rows, and the function that scores the latter."""
         kept = held = None
         if self.early_stopping and validation[0] is None:
-            with config_context(skip_parameter_validation=True):  # `fit` has checked them
-                kept, held = train_test_split(
-                    np.arange(data.X.shape[0]),
-                    random_state=random,
-                    test_size=self.validation_fraction,
-                    stratify=self._strata(data.y),
+            if apart is None:
+                with config_context(skip_parameter_validation=True):  # `fit` has checked them
+                    kept, held = train_test_split(
+                        np.arange(data.X.shape[0]),
+                        random_state=random,
+                        test_size=self.validation_fraction,
+                        stratify=self._strata(data.y),
+                    )
+            else:
+                labels = data.y if is_classifier(self) and data.y.ndim == 1 else None
+                seed = int(random.randint(2**31))
+                kept, held = split_apart(
+                    apart, data.X.shape[0], self.validation_fraction, seed, labels, None
                 )
             if len(held) < 2:
                 raise ValueError(

@@ -24,6 +24,7 @@ from gpunn.sklearn import parameters
 from gpunn.sklearn.base import device_of
 from gpunn.sklearn.defined_metric import DefinedMetric
 from gpunn.sklearn.describing import Describing
+from gpunn.sklearn.held_out import Apart, checked_apart, split_apart
 from gpunn.sklearn.parameters import (
     ARRAY_LIKE,
     NONE,
@@ -142,6 +143,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     """Base of the estimators that take a table as it is, with text, dates and gaps."""
 
     _constraints: ClassVar[Mapping[str, tuple[Constraint, ...]]] = {}
+    # For scikit-learn's metadata routing: where groups are passed, rows are held out by them, too.
+    __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
     """How its schema scales numbers."""
     _task: ClassVar[str]
@@ -186,6 +189,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
+        times: Any = None,
     ) -> Self:
         """Train on a table and its targets.
 
@@ -204,6 +209,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
             Rows that tell the best epoch. Without them `validation_fraction` of the rows are set
             aside.
+        groups : array-like, shape (rows,), or None
+            The group of each row, such as a patient. Whole groups are set aside, so that no group
+            is both trained on and validated on. For a classifier, classes keep their proportions as
+            far as groups allow.
+        times : array-like, shape (rows,), or None
+            The time of each row, as dates or numbers. The latest rows are set aside.
 
         Returns
         -------
@@ -229,14 +240,22 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         state = self.__dict__
         before = dict(state)
         try:
-            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+            apart = checked_apart(groups, times, X_val is not None)
+            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, apart)
         except BaseException:  # names of columns or classes must not meet an earlier fit's network
             state.clear()
             state.update(before)
             raise
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, sample_weight_val: Any
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        sample_weight_val: Any,
+        apart: Apart,
     ) -> Self:
         """Train as `fit` does; an error leaves some of what was learned behind."""
         table = checked_table(self, X, first=True)
@@ -251,7 +270,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         seed = int(check_random_state(self.random_state).randint(2**31))
         if X_val is None:
             labels = self._labels(targets)
-            kept, held = split(table.rows, self.validation_fraction, seed, labels, weights)
+            fraction = self.validation_fraction
+            if apart is None:
+                kept, held = split(table.rows, fraction, seed, labels, weights)
+            else:
+                kept, held = split_apart(apart, table.rows, fraction, seed, labels, weights)
             self._train(every.take(kept), every.take(held), every.table, seed, set_aside=True)
         else:
             table = checked_table(self, X_val, first=False, argument="X_val")

@@ -13,6 +13,13 @@ from gpunn.tables.columns import Column
 from gpunn.tables.findings import plural
 from gpunn.tables.learning import finite_numbers, kind_of, valid_dates
 from gpunn.tables.schema import ON_REQUEST, Schema
+from gpunn.tables.splitting import (
+    advice_on_splits,
+    check_split,
+    group_left_out,
+    split_by,
+    split_values,
+)
 from gpunn.tables.table import Coded, Table
 
 __all__ = ["Inspection", "inspect"]
@@ -57,6 +64,7 @@ def inspect(
     drop: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
     missing_values: Sequence[str] = (),
+    split: str | None = None,
 ) -> Inspection:
     """Choose a schema for a table, and tell what looks wrong.
 
@@ -67,11 +75,15 @@ def inspect(
         Columns to predict; if there are several, they are numbers.
     drop, columns, missing_values
         As for `Schema.fit`.
+    split : str or None
+        "time=COLUMN", "group=COLUMN" or "random". None is at random, too, and what speaks against
+        that is among the problems.
 
     Raises
     ------
     DataError, ArgumentError, ArgumentTypeError
-        As `Schema.fit`, or if there is no such target, or it is to be left out or of a kind.
+        As `Schema.fit`, or if there is no such target, or it is to be left out or of a kind; or if
+        rows can't be split like that.
     """
     markers = Markers.of(missing_values)
     described, problems = dict[str, str](), list[str]()
@@ -81,9 +93,12 @@ def inspect(
         for argument, names in (("drop", drop), (f"columns.{name}", columns or ())):
             if name in names:  # as training refuses, too
                 raise ArgumentError(f"{argument}: column {name!r} is the target")
-    schema = Schema.fit(
-        table, columns=columns, drop=[*drop, *targets], missing_values=missing_values
-    )
+    if split is not None and (by := split_by(check_split("split", split))) is not None:
+        if by[1] in targets:
+            raise ArgumentError(f"split: column {by[1]!r} is the target")
+        split_values(table, *by, markers)
+    left_out = [*drop, *targets, *group_left_out(split, columns or ())]
+    schema = Schema.fit(table, columns=columns, drop=left_out, missing_values=missing_values)
     header, *rows = schema.describe()
     cells: list[tuple[str, ...]] = [(*header[:-1], "values")]
     for column, row in zip(schema.columns, rows, strict=True):
@@ -96,6 +111,8 @@ def inspect(
             cells.append((*row[:2], becomes, row[3], values_of(table, column, markers)))
     problems += schema.problems
     problems += [each for column in schema.columns for each in far_out(table, column, markers)]
+    if split is None:
+        problems += advice_on_splits(table, schema.columns, markers)
     return Inspection(schema, cells, described, problems)
 
 

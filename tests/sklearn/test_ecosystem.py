@@ -106,7 +106,9 @@ def test_metadata_routing():
         search = GridSearchCV(classifier, {"alpha": [1e-4]}, cv=2, error_score="raise")
         search.fit(X, y, sample_weight=weights)
         requests = classifier.get_metadata_routing().fit.requests
-    assert set(requests) == {"sample_weight", "X_val", "y_val", "sample_weight_val"}
+    validation = {"X_val", "y_val", "sample_weight_val"}
+    assert set(requests) == {"sample_weight", *validation, "groups", "times"}
+    assert requests["groups"]  # as a splitter such as GroupKFold does
     assert set(search.predict(X)) == {0, 1}  # the rows of class 2 did not count
 
 

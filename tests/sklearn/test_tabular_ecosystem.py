@@ -87,7 +87,8 @@ def test_metadata_routing():
     with config_context(enable_metadata_routing=True):
         classifier = RealMLPClassifier(**FAST).set_fit_request(sample_weight=True)
         requests = classifier.get_metadata_routing().fit.requests
-    assert set(requests) == {"sample_weight", "X_val", "y_val", "sample_weight_val"}
+    validation = {"X_val", "y_val", "sample_weight_val"}
+    assert set(requests) == {"sample_weight", *validation, "groups", "times"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,203 @@
+"""Row splits that keep the future, or all rows of a group, out of the training rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpunn.configurable import check_integer
+from gpunn.data.preprocessing import held_rows
+from gpunn.errors import DataError
+from gpunn.randomness import generator
+from gpunn.typing import HostArray
+
+__all__ = ["split_groups", "split_times"]
+
+ORDERS = 20
+"""Most orders in which groups are tried."""
+
+GROUPS = 20_000
+"""Most groups that are tried, in all orders together, unless there are more in one."""
+
+
+def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows into the earlier ones, which are kept, and the latest ones, which are held out.
+
+    Rows of one time stay together. So the number of held-out rows is the nearest possible one to
+    `ceil(fraction * rows)`.
+
+    Parameters
+    ----------
+    times : array of shape (rows,)
+        Numbers or dates, none of them missing.
+    fraction : float
+        Fraction of the rows that is held out, between 0 and 1, both excluded.
+
+    Returns
+    -------
+    kept, held_out : int64 arrays
+        Indices in ascending order; together each row once.
+
+    Raises
+    ------
+    ArgumentError
+        If `fraction` is not between 0 and 1, or no row is kept or held out.
+    DataError
+        If all rows have the same time.
+
+    Examples
+    --------
+    >>> kept, held_out = split_times([2020, 2022, 2021, 2022, 2020], 0.3)
+    >>> kept.tolist(), held_out.tolist()
+    ([0, 2, 4], [1, 3])
+    """
+    times = np.asarray(times)
+    held = held_rows(len(times), fraction)
+    starts, counts = np.unique(times, return_counts=True)
+    if len(starts) < 2:
+        raise DataError("all rows have the same time, so none are later than others")
+    later = np.cumsum(counts[:0:-1])[::-1]  # rows at or after each time but the first
+    first = starts[1 + int(np.abs(later - held).argmin())]
+    return np.flatnonzero(times < first), np.flatnonzero(times >= first)
+
+
+def split_groups(
+    groups: HostArray, fraction: float, seed: int, labels: HostArray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows at random into kept and held-out ones, so that no group has rows in both.
+
+    Groups are held out in random order as long as they fit into `ceil(fraction * rows)` rows, and
+    one more if that comes nearer. With `labels`, groups that bring each class nearer to its
+    `fraction` go first, and the last group with rows of a class is kept. Of up to 20 orders, the
+    one whose number of rows is nearest, and then whose classes are, is used.
+
+    Parameters
+    ----------
+    groups : array of shape (rows,)
+        The group of each row, as integers or strings, none of them missing.
+    fraction : float
+        Fraction of the rows that is held out, between 0 and 1, both excluded.
+    seed : int
+        Seed of the random choice, at least 0.
+    labels : array of shape (rows,), optional
+        Class of each row, as integers or strings.
+
+    Returns
+    -------
+    kept, held_out : int64 arrays
+        Indices in ascending order; together each row once.
+
+    Raises
+    ------
+    ArgumentError
+        If `fraction` is not between 0 and 1, no row is kept or held out, or `seed` is negative.
+    DataError
+        If all rows are of one group.
+
+    Examples
+    --------
+    >>> kept, held_out = split_groups(["a", "b", "a", "c", "b", "b"], 0.3, seed=0)
+    >>> kept.tolist(), held_out.tolist()
+    ([1, 3, 4, 5], [0, 2])
+    """
+    groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0)
+    held = held_rows(len(groups), fraction)
+    _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(sizes) < 2:
+        raise DataError("all rows are of one group, which can't be in both parts")
+    smaller = min(held, len(groups) - held)
+    random = generator(seed, "split")
+    counted = _Counts(codes, sizes, labels)
+    choices = [
+        _Choice(counted, smaller, random.permutation(len(sizes)).tolist())
+        for _ in range(max(1, min(ORDERS, GROUPS // len(sizes))))
+    ]
+    is_held = np.isin(codes, min(choices, key=_Choice.distance).groups)
+    if smaller < held:
+        is_held = ~is_held
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+class _Counts:
+    """How many rows of each class the groups have.
+
+    Parameters
+    ----------
+    codes : ndarray of int64, shape (rows,)
+        The number of each row's group.
+    sizes : ndarray of int64, shape (groups,)
+        Rows of each group.
+    labels : array of shape (rows,) or None
+        None counts no classes.
+    """
+
+    def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:
+        self.sizes: list[int] = sizes.tolist()
+        self.classes: list[list[tuple[int, int]]] = [[] for _ in self.sizes]
+        """For each group the classes of its rows, and how many rows are of each."""
+        self.totals: list[int] = []
+        if labels is None:
+            return
+        _, places, totals = np.unique(labels, return_inverse=True, return_counts=True)
+        self.totals = totals.tolist()
+        pairs, counts = np.unique(codes * len(totals) + places, return_counts=True)
+        for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+            group, label = divmod(pair, len(totals))
+            self.classes[group].append((label, count))
+
+
+class _Choice:
+    """A choice of groups, in an order, of about so many rows."""
+
+    def __init__(self, counts: _Counts, wanted: int, order: list[int]) -> None:
+        self.counts, self.wanted = counts, wanted
+        fraction = wanted / sum(counts.sizes)
+        self.wanted_of_class = [fraction * total for total in counts.totals]
+        self.of_class = [0] * len(counts.totals)
+        self.rows = 0
+        self.groups: list[int] = []
+        rest = [each for each in order if not self._added(each, stratified=True)]
+        if counts.totals:
+            rest = [each for each in rest if not self._added(each, stratified=False)]
+        # None of the others fits. The one that oversteps least may come nearer.
+        free = [each for each in rest if not self._empties_class(each)] or rest
+        if free and len(rest) > 1:
+            best = min(free, key=lambda each: counts.sizes[each])
+            missing = wanted - self.rows
+            if counts.sizes[best] - missing < missing or not self.groups:
+                self._add(best)
+
+    def distance(self) -> tuple[int, float]:
+        """Return how far the number of rows, and those of the classes, are from what is wanted."""
+        pairs = zip(self.of_class, self.wanted_of_class, self.counts.totals, strict=True)
+        return abs(self.rows - self.wanted), sum(
+            (rows - wanted) ** 2 / total for rows, wanted, total in pairs
+        )
+
+    def _added(self, group: int, *, stratified: bool) -> bool:
+        """Add a group if it fits, and return whether it does."""
+        fits = self.rows + self.counts.sizes[group] <= self.wanted
+        if not fits or self._empties_class(group) or (stratified and self._gain(group) < 0):
+            return False
+        self._add(group)
+        return True
+
+    def _empties_class(self, group: int) -> bool:
+        """Return whether all rows of some class would be chosen."""
+        return any(
+            self.of_class[label] + count == self.counts.totals[label]
+            for label, count in self.counts.classes[group]
+        )
+
+    def _gain(self, group: int) -> float:
+        """Return by how much a group brings the classes nearer to what is wanted."""
+        gain = 0.0
+        for label, count in self.counts.classes[group]:
+            missing = self.wanted_of_class[label] - self.of_class[label]
+            gain += (missing**2 - (missing - count) ** 2) / self.counts.totals[label]
+        return gain
+
+    def _add(self, group: int) -> None:
+        self.groups.append(group)
+        self.rows += self.counts.sizes[group]
+        for label, count in self.counts.classes[group]:
+            self.of_class[label] += count

@@ -1,0 +1,76 @@
+"""Times and groups of rows, by which a configuration may split them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.config import DataSet, TableFile
+from gpunn.data.splits import split_groups, split_times
+from gpunn.errors import ConfigError, suggest
+from gpunn.tables import Table
+from gpunn.tables.cells import Markers
+from gpunn.tables.splitting import split_values
+
+__all__ = ["SplitKeys", "split_keys"]
+
+
+@dataclass(frozen=True)
+class SplitKeys:
+    """What decides on which side of a split a row is.
+
+    Attributes
+    ----------
+    kind : str
+        "time" or "group".
+    column : str
+    values : ndarray, shape (rows,)
+        Of each row: a number in the order of times, or the number of its group.
+    """
+
+    kind: str
+    column: str
+    values: np.ndarray
+
+    @property
+    def text(self) -> str:
+        """How the configuration says it."""
+        return f"{self.kind}={self.column}"
+
+    def split(
+        self, indices: np.ndarray | None, fraction: float, seed: int, classes: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of some rows to keep, and which to hold out.
+
+        Raises
+        ------
+        ArgumentError, DataError
+            As `gpunn.data.splits` does.
+        """
+        values = self.values if indices is None else self.values[indices]
+        if self.kind == "time":
+            return split_times(values, fraction)
+        return split_groups(values, fraction, seed, classes)
+
+
+def split_keys(data: DataSet, rows: np.ndarray | Table) -> SplitKeys | None:
+    """Return by what a configuration splits rows; None if at random.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such column.
+    DataError
+        If a row has no time or no group.
+    """
+    if not isinstance(data, TableFile) or data.split_by is None:
+        return None
+    assert isinstance(rows, Table)
+    kind, column = data.split_by
+    if column not in rows:
+        raise ConfigError(
+            f"data.split: {rows.title} has no column {column!r}; {suggest(column, rows.names)}"
+        )
+    values = split_values(rows, kind, column, Markers.of(data.missing_values))
+    return SplitKeys(kind, column, values)

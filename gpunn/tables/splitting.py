@@ -1,0 +1,243 @@
+"""Columns by which rows are split: times, groups, and what to say if a random split may leak."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, DataError
+from gpunn.tables.cells import Markers, coded, texts_of
+from gpunn.tables.columns import Column
+from gpunn.tables.findings import plural
+from gpunn.tables.learning import FEW, finite_numbers, kind_of, valid_dates
+from gpunn.tables.schema import ON_REQUEST
+from gpunn.tables.table import Coded, Table
+
+__all__ = [
+    "advice_on_splits",
+    "check_split",
+    "group_left_out",
+    "groups_of",
+    "split_by",
+    "split_values",
+    "times_of",
+]
+
+FEWEST_GROUPS, FEWEST_NAMES = 3, 10
+"""A column with fewer different values is not reported as an identifier: one whose values have
+digits, and one whose values may be names of kinds, such as "phone"."""
+
+SHARED = 0.1
+"""Part of the rows that share an identifier with another row for it to be reported."""
+
+WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+IDENTIFIERS = frozenset(("id", "ids", "uuid", "guid"))
+"""Last words of names of identifiers."""
+
+OWNERS = re.compile(
+    "account|client|customer|device|family|household|machine|member|participant|patient|person"
+    "|session|store|student|subject|user"
+)
+"""Names of columns that say whose row it is."""
+
+TIMES = frozenset(("date", "datetime", "timestamp"))
+"""Last words of names of columns whose numbers are times, such as 20260531."""
+
+
+def check_split(argument: str, value: str) -> str:
+    """Return how rows are split, or raise an ArgumentError that names the argument."""
+    kind, _, column = value.partition("=")
+    if value != "random" and not (kind in ("time", "group") and column):
+        raise ArgumentError(
+            f'{argument}: expected "time=COLUMN", "group=COLUMN" or "random"; got {value!r}'
+        )
+    return value
+
+
+def split_by(value: str | None) -> tuple[str, str] | None:
+    """Return "time" or "group", and the column; None if rows are split at random."""
+    kind, _, column = (value or "random").partition("=")
+    return (kind, column) if column else None
+
+
+def group_left_out(value: str | None, columns: Container[str]) -> list[str]:
+    """Return the column of the groups, unless it is among those whose kinds were given.
+
+    It names groups, none of which has rows to predict in training, so it is no input by default.
+    """
+    kind, column = split_by(value) or ("", "")
+    return [column] if kind == "group" and column not in columns else []
+
+
+def times_of(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return numbers in the order of a column's times.
+
+    Dates with an offset from UTC are compared by their instants.
+
+    Raises
+    ------
+    DataError
+        If a cell is missing, or neither a date nor a number; the message says where.
+    """
+    cells = table.column(name)
+    kind = kind_of(cells, markers)
+    if kind == "datetime":
+        dates = valid_dates(table, name, markers)
+        times = dates.astype(np.int64) - offsets_of(cells)
+        check_complete(table, name, np.isnat(dates), "time")
+        return times
+    if kind == "number":
+        numbers = finite_numbers(table, name, markers)
+        check_complete(table, name, np.isnan(numbers), "time")
+        return numbers
+    try:
+        valid_dates(table, name, markers)
+    except DataError as error:
+        raise DataError(
+            f"{str(error).partition(' Correct it')[0].rstrip('.')}. To split by time, every row "
+            "needs a date or a number; correct such cells"
+        ) from None
+    raise DataError(f"{table.title}: column {name!r} has {kind} values, which are no times")
+
+
+def offsets_of(cells: Any) -> np.ndarray | int:
+    """Return the offset from UTC of each row's date, in microseconds."""
+    if not isinstance(cells, Coded):
+        return 0
+    offsets = np.zeros(len(cells.values), np.int64)
+    for place, value in enumerate(cells.values):
+        if isinstance(value, str) and len(value) > len("2026-05-31 14:30"):
+            try:
+                value = datetime.fromisoformat(value.strip().replace("/", "-"))
+            except ValueError:
+                continue
+        if isinstance(value, datetime) and (offset := value.utcoffset()) is not None:
+            offsets[place] = round(offset.total_seconds() * 1e6)
+    return cells.take(offsets, 0)
+
+
+def groups_of(table: Table, name: str, markers: Markers) -> np.ndarray:
+    """Return the number of each row's group.
+
+    Raises
+    ------
+    DataError
+        If a cell is missing; the message says where.
+    """
+    cells = coded(table.column(name))
+    texts = texts_of(cells.values, markers)
+    numbers = {text: number for number, text in enumerate(sorted(filter(None, {*texts})))}
+    codes = np.array([numbers.get(text, -1) for text in texts], dtype=np.int64)  # type: ignore[arg-type]
+    groups = cells.take(codes, -1)
+    check_complete(table, name, groups < 0, "group")
+    return groups
+
+
+def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.ndarray:
+    """Return the number of each row's time or group; see `times_of` and `groups_of`.
+
+    Raises
+    ------
+    DataError
+        As these do, and if there is no such column.
+    """
+    return (times_of if kind == "time" else groups_of)(table, name, markers)
+
+
+def check_complete(table: Table, name: str, missing: np.ndarray, what: str) -> None:
+    """Raise a DataError if a row has no value."""
+    if missing.any():
+        count = int(missing.sum())
+        more = f", and in {plural(count - 1, 'other row')}" if count > 1 else ""
+        raise DataError(
+            f"{table.place(name, int(missing.argmax()))}: the {what} is missing here{more}, so it "
+            "is unknown in which part the row belongs; fill it in, or remove such rows"
+        )
+
+
+def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) -> list[str]:
+    """Return what to say of a table whose rows are split at random.
+
+    Parameters
+    ----------
+    table : Table
+        All rows.
+    columns : iterable of Column
+        As a schema has them. Those left out on request are not looked at.
+    markers : Markers
+
+    Returns
+    -------
+    list of str
+        A line for each column with dates, or with an identifier that several rows share; none for
+        so few rows that a column's values say nothing of it.
+    """
+    said = []
+    for column in columns:
+        name = column.name
+        if column.reported == ON_REQUEST or table.rows < FEW:
+            continue
+        if has_times(table, column):
+            said.append(
+                f"{name}: rows have a time, and a random split trains on rows that are later than "
+                "rows it validates on. If the model is to predict later rows from earlier ones, "
+                f"give --split time={quoted(name)}"
+            )
+        elif is_named_as_identifier(name) and (count := shared_values(table, name, markers)):
+            said.append(
+                f"{name}: {count:,} different values in {table.rows:,} rows, so several rows may "
+                "be of the same one, and a random split trains on some of them and validates on "
+                f"others. To keep them together, give --split group={quoted(name)}"
+            )
+    return said
+
+
+def has_times(table: Table, column: Column) -> bool:
+    """Return whether a column has different dates, or whole numbers that its name calls dates."""
+    if column.kind == "datetime":
+        return len(coded(table.column(column.name)).values) > 1
+    return words_of(column.name)[-1] in TIMES and is_whole(table, column.name)
+
+
+def is_named_as_identifier(name: str) -> bool:
+    """Return whether a name says that a column tells whose row it is."""
+    words = words_of(name)
+    return words[-1] in IDENTIFIERS or (len(words) == 1 and OWNERS.fullmatch(words[0]) is not None)
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name such as "patient_id" or "patientID"; "" if it has none."""
+    return [word.lower() for word in WORDS.findall(name)] or [""]
+
+
+def quoted(name: str) -> str:
+    """Return a name as a shell needs it."""
+    return name if re.fullmatch(r"[\w.-]+", name) else f'"{name}"'
+
+
+def is_whole(table: Table, name: str) -> bool:
+    """Return whether a column is read as whole numbers."""
+    cells = table.column(name)
+    return isinstance(cells, np.ndarray) and (
+        cells.dtype.kind in "iu"
+        or (cells.dtype.kind == "f" and bool((cells[np.isfinite(cells)] % 1 == 0).all()))
+    )
+
+
+def shared_values(table: Table, name: str, markers: Markers) -> int:
+    """Return how many different identifiers there are, if many rows share one; else 0."""
+    cells = coded(table.column(name))
+    if isinstance(table.column(name), np.ndarray) and not is_whole(table, name):
+        return 0
+    texts = texts_of(cells.values, markers)
+    counts = np.bincount(cells.codes[cells.codes >= 0], minlength=len(texts))
+    counts[[text is None for text in texts]] = 0
+    different = int((counts > 0).sum())
+    digits = all(text is None or any(map(str.isdigit, text)) for text in texts)
+    enough = different >= (FEWEST_GROUPS if digits else FEWEST_NAMES)
+    return different if enough and counts[counts > 1].sum() >= SHARED * table.rows else 0

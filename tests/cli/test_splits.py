@@ -1,0 +1,222 @@
+"""Splits by time and by groups: `--split`, `data.split`, and what is said of random ones."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_folders import evaluation
+
+from gpunn.config import load_config, parse_config
+from gpunn.errors import ConfigError, DataError
+from gpunn.experiment.build import build
+from gpunn.experiment.data import load
+
+pytestmark = pytest.mark.filterwarnings("ignore::gpunn.errors.UnknownCategoryWarning")
+
+ROWS = 240
+FAST = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
+FRACTIONS = {"test_fraction": 0.2, "validation_fraction": 0.25}
+
+
+def visits():
+    """Rows of 40 patients, in no order of their dates."""
+    random = np.random.default_rng(1)
+    patients = random.integers(0, 40, ROWS)
+    return [
+        {
+            "patient_id": f"P{patient:02}",
+            "seen": f"2026-{1 + day // 28:02}-{1 + day % 28:02}",
+            "weight": f"{60 + patient / 4 + random.normal():.2f}",
+            "kind": "ab"[number % 2],
+            "ill": "yes" if patient % 3 == 0 else "no",
+        }
+        for number, (patient, day) in enumerate(
+            zip(patients.tolist(), random.integers(0, 60, ROWS).tolist(), strict=True)
+        )
+    ]
+
+
+VISITS = visits()
+
+
+def write(path, rows=VISITS):
+    with Path(path).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(autouse=True)
+def table():
+    write("visits.csv")
+
+
+def config(**data):
+    columns = {"dataset": "table", "path": "visits.csv", "target": "ill", **FRACTIONS}
+    training = {"loss": "softmax_cross_entropy", "epochs": 1, "metrics": ["accuracy"]}
+    model = {"layers": [{"name": "dense", "units": 2}]}
+    raw = {"data": columns | data, "model": model, "training": training}
+    return parse_config(raw, Path())
+
+
+def rows_of(experiment):
+    parts = experiment.parts
+    return [parts.training.indices, parts.validation.indices, parts.test.indices]
+
+
+def inputs_of(experiment):
+    columns = experiment.trainer.model.schema.columns
+    return [column.name for column in columns if not column.dropped]
+
+
+def column(name, indices):
+    return {VISITS[index][name] for index in indices}
+
+
+def test_by_time():
+    experiment = build(config(split="time=seen"), "numpy")
+    found = rows_of(experiment)
+    assert np.concatenate(found).tolist() != sorted(np.concatenate(found).tolist())
+    assert sorted(np.concatenate(found).tolist()) == list(range(ROWS))
+    days = [column("seen", indices) for indices in found]
+    assert max(days[0]) < min(days[1]) <= max(days[1]) < min(days[2])
+    assert np.abs(np.array([*map(len, found)]) - [144, 48, 48]).max() <= 4
+    assert "seen" in inputs_of(experiment)
+
+
+def test_by_groups():
+    experiment = build(config(split="group=patient_id"), "numpy")
+    found = rows_of(experiment)
+    assert sorted(np.concatenate(found).tolist()) == list(range(ROWS))
+    training, validation, test = (column("patient_id", indices) for indices in found)
+    assert not training & (validation | test)
+    assert not validation & test
+    assert [*map(len, found)] == [144, 48, 48]
+    shares = [np.mean([VISITS[index]["ill"] == "yes" for index in part]) for part in found]
+    assert max(shares) - min(shares) < 0.08
+    assert inputs_of(experiment) == ["seen", "weight", "kind"]
+    other = build(config(split="group=patient_id", split_seed=1), "numpy")
+    assert column("patient_id", rows_of(other)[2]) != test
+    as_input = build(config(split="group=patient_id", columns={"patient_id": "category"}), "numpy")
+    assert [each.tolist() for each in rows_of(as_input)] == [each.tolist() for each in found]
+    assert "patient_id" in inputs_of(as_input)
+
+
+def test_rows_are_drawn_as_before_unless_a_split_is_named():
+    random = [each.tolist() for each in rows_of(build(config(split="random"), "numpy"))]
+    assert random == [each.tolist() for each in rows_of(build(config(), "numpy"))]
+    assert random[1][:8] == [3, 11, 15, 16, 17, 18, 22, 23]
+    assert random[2][:8] == [8, 9, 12, 21, 30, 40, 45, 48]
+
+
+def test_parts_in_files_of_their_own_stay_what_they_are():
+    write("later.csv", VISITS[:20])
+    described = config(split="group=patient_id", test_fraction=0, test_path="later.csv")
+    parts = build(described, "numpy").parts
+    assert parts.test.rows == 20
+    assert parts.test.indices is None
+    training = column("patient_id", parts.training.indices)
+    assert not training & column("patient_id", parts.validation.indices)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"split": "seen"}, 'data.split: expected "time=COLUMN", "group=COLUMN" or "random"'),
+        ({"split": "group=ill"}, "data.split: column 'ill' is the target"),
+        ({"split": "group=patient"}, "data.split: .* has no column 'patient'; did you mean 'pati"),
+        (
+            {"split": "time=seen", "test_fraction": 0, "validation_fraction": 0},
+            "data.split: no rows are held out; set 'validation_fraction' or 'test_fraction'",
+        ),
+    ],
+)
+def test_splits_that_cannot_be(data, problem):
+    with pytest.raises(ConfigError, match=problem):
+        build(config(**data), "numpy")
+
+
+@pytest.mark.parametrize(
+    ("changes", "split", "problem"),
+    [
+        ({"seen": ""}, "time=seen", "column 'seen', line 2: the time is missing here, and in 239"),
+        ({"seen": "2026-01-01"}, "time=seen", "data.split = 'time=seen': all rows have the same"),
+        ({"patient_id": ""}, "group=patient_id", "column 'patient_id', line 2: the group is miss"),
+        ({"patient_id": "P1"}, "group=patient_id", "'group=patient_id': all rows are of one group"),
+        ({}, "time=kind", "column 'kind', line 2: expected a date .*; got 'a'"),
+    ],
+)
+def test_columns_that_cannot_split(changes, split, problem):
+    write("visits.csv", [row | changes for row in VISITS])
+    with pytest.raises(DataError, match=problem):
+        build(config(split=split), "numpy")
+
+
+def test_what_is_said_of_a_split(caplog):
+    late = [row | {"ill": "yes" if row["seen"] >= "2026-03" else "no"} for row in VISITS]
+    write("visits.csv", late)
+    build(config(split="time=seen"), "numpy")
+    assert "data.split: no training row has the class 'yes', so it can't be learned" in caplog.text
+    caplog.clear()
+    two = [row | {"patient_id": f"P{number % 2}"} for number, row in enumerate(VISITS)]
+    write("visits.csv", two)
+    build(config(split="group=patient_id", validation_fraction=0), "numpy")
+    assert "data.test_fraction: 50% of the rows are held out, not 20%" in caplog.text
+    caplog.clear()
+    write("visits.csv")
+    for split in ("random", "time=seen", "group=patient_id"):
+        build(config(split=split), "numpy")
+    build(config(test_fraction=0, validation_fraction=0), "numpy")
+    assert "--split" not in caplog.text
+    build(config(), "numpy")
+    assert "--split time=seen" in caplog.text
+    assert "--split group=patient_id" in caplog.text
+
+
+@pytest.mark.parametrize("split", ["time=seen", "group=patient_id"])
+def test_a_run_keeps_its_split(gpunn, split):
+    trained = gpunn("train", "visits.csv", "--target=ill", f"--split={split}", *FAST).stdout
+    kind, name = split.split("=")
+    assert f"\nsplit by {kind}: " in trained
+    assert f"{name!r} is {'an input' if kind == 'time' else 'no input'}" in trained
+    run = Path("runs/visits")
+    described = load_config(run / "config.json")
+    assert described.data.split == split
+    parts = load(described).split(described.data, None)
+    assert parts.test.rows == evaluation(run)["test"]["rows"]
+    again = json.loads(gpunn("evaluate", run, "--json").stdout)
+    assert again == evaluation(run)["test"]
+    gpunn("train", run, "--resume", "--set=training.epochs=3")
+    refused = gpunn("train", run, "--resume", "--set=data.split=random", status=2).stderr
+    assert f"data.split: the run in {run} has {split!r}, so it can't go on" in refused
+    # Predicting takes rows without the column of groups.
+    inputs = ["seen", "weight", "kind"] if kind == "group" else [*VISITS[0]]
+    write("new.csv", [{name: row[name] for name in inputs} for row in VISITS[:5]])
+    assert len(gpunn("predict", run, "new.csv").stdout.splitlines()) == 6
+    assert len(gpunn("predict", run, "visits.csv").stdout.splitlines()) == ROWS + 1
+
+
+def test_inspect_says_that_a_random_split_may_leak(gpunn):
+    said = gpunn("inspect", "visits.csv", "--target=ill").stdout
+    assert "give --split time=seen" in said
+    assert "give --split group=patient_id" in said
+    for split in ("random", "time=seen"):
+        assert "Nothing looks wrong." in gpunn("inspect", "visits.csv", f"--split={split}").stdout
+    said = gpunn("inspect", "visits.csv", "--split=group=patient_id").stdout
+    assert "patient_id            left out" in said
+    for split, problem in (
+        ("time=kind", "expected a date"),
+        ("group=patient", "there is no column 'patient'; did you mean"),
+        ("by time", 'split: expected "time=COLUMN"'),
+    ):
+        assert problem in gpunn("inspect", "visits.csv", f"--split={split}", status=2).stderr
+    refused = gpunn("inspect", "visits.csv", "--target=ill", "--split=group=ill", status=2).stderr
+    assert "split: column 'ill' is the target" in refused
+
+
+def test_an_option_for_tables(gpunn):
+    Path("a.toml").write_text('[data]\ndataset = "digits"\n')
+    refused = gpunn("train", "a.toml", "--split=time=seen", status=2).stderr
+    assert "--split is for a table, with --target" in refused

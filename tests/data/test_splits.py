@@ -1,0 +1,101 @@
+"""Splits that keep the future, or all rows of a group, out of the training rows."""
+
+import numpy as np
+import pytest
+
+from gpunn.data.splits import split_groups, split_times
+from gpunn.errors import ArgumentError, DataError
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("times", "fraction", "held"),
+    [
+        ([5, 1, 4, 2, 3], 0.4, [0, 2]),
+        ([1, 2, 2, 2, 2], 0.2, [1, 2, 3, 4]),  # one held-out time at least
+        ([1, 1, 2, 2, 3], 0.5, [2, 3, 4]),
+        ([1, 2, 3, 3, 3, 4], 0.5, [2, 3, 4, 5]),  # 4 rows are nearer to 3 than 1 row is
+        ([1.5, -np.inf, 2.5], 0.3, [2]),
+        (np.array(["2026-01-02", "2025-12-31", "2026-01-01"], "datetime64[D]"), 0.3, [0]),
+    ],
+)
+def test_the_latest_rows_are_held_out(times, fraction, held):
+    times = np.asarray(times)
+    kept, found = split_times(times, fraction)
+    assert found.tolist() == held
+    assert sorted([*kept, *found]) == list(range(len(times)))
+    assert times[kept].max() < times[found].min()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 10, 77, 500])
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.9])
+def test_no_group_is_on_both_sides(groups, fraction):
+    rows = 600
+    labels = RANDOM.integers(0, 3, rows)
+    codes = np.concatenate([np.arange(groups), RANDOM.integers(0, groups, rows - groups)])
+    if groups == 1:
+        with pytest.raises(DataError, match="all rows are of one group"):
+            split_groups(codes, fraction, 0)
+        return
+    for classes in (None, labels):
+        kept, held = split_groups(codes, fraction, 3, classes)
+        assert not set(codes[kept]) & set(codes[held])
+        assert sorted([*kept, *held]) == list(range(rows))
+        assert len(kept) * len(held) > 0
+        # Any other choice is a group or more away.
+        smallest = np.bincount(codes).min()
+        assert abs(len(held) - fraction * rows) <= max(smallest, 1) + rows / groups
+        again = split_groups(codes, fraction, 3, classes)
+        assert (again[0] == kept).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "held"),
+    [
+        ([60, 40, 30, 25], 0.2, 30),
+        ([50, 50], 0.2, 50),
+        ([95, 5], 0.2, 5),
+        ([95, 5], 0.8, 95),
+        ([99, 1], 0.99, 99),
+        ([1] * 100, 0.2, 20),
+        ([300, *[10] * 70], 0.2, 200),
+    ],
+)
+def test_the_fraction_is_as_near_as_groups_allow(sizes, fraction, held):
+    groups = np.repeat([f"g{number}" for number in range(len(sizes))], sizes)
+    for seed in range(3):
+        assert len(split_groups(groups, fraction, seed)[1]) == held
+
+
+def test_the_choice_of_groups_depends_on_the_seed_alone():
+    groups = np.repeat(np.arange(50), 4)
+    found = {tuple(groups[split_groups(groups, 0.2, seed)[1]]) for seed in range(5)}
+    assert len(found) == 5
+    assert split_groups(groups, 0.2, 1)[1].tolist() == split_groups(groups, 0.2, 1)[1].tolist()
+
+
+def test_classes_keep_their_proportions_as_far_as_groups_allow():
+    groups = np.repeat(np.arange(100), 6)
+    of_group = RANDOM.random(100) < 0.2  # each group is of one class
+    mixed = RANDOM.random(600) < 0.1
+    for labels in (of_group[groups].astype(int), mixed.astype(int)):
+        _, held = split_groups(groups, 0.25, 0, labels)
+        assert abs(labels[held].mean() - labels.mean()) < 0.02
+
+
+def test_the_last_group_of_a_class_is_kept():
+    groups = np.repeat(np.arange(30), 5)
+    labels = (groups == 7).astype(int) + 2 * (groups % 10 == 3)
+    for seed in range(10):
+        kept, _ = split_groups(groups, 0.5, seed, labels)
+        assert set(labels[kept]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("split", [split_times, lambda *given: split_groups(*given, 0)])
+def test_impossible_splits(split):
+    with pytest.raises(DataError, match="all rows"):
+        split([1, 1, 1], 0.5)
+    for fraction in (0, 1, -0.5):
+        with pytest.raises(ArgumentError, match="fraction"):
+            split([1, 2, 3], fraction)
