@@ -113,16 +113,36 @@ def batch_norm(
     epsilon: float,
 ) -> str:
     """Normalise each feature by its running mean and variance."""
-    arrays = map(graph.parameter, (factors, shifts, mean, variance))
-    return graph.add("BatchNormalization", x, *arrays, name=name, epsilon=epsilon)
+    if graph.dtype == "float32":
+        arrays = map(graph.parameter, (factors, shifts, mean, variance))
+        return graph.add("BatchNormalization", x, *arrays, name=name, epsilon=epsilon)
+    # ONNX's attributes are float32.
+    centred = graph.add("Sub", x, graph.parameter(mean), name=f"{name}.centred")
+    deviation = graph.array(np.sqrt(graph.value(variance) + epsilon), f"{name}.deviation")
+    normal = graph.add("Div", centred, deviation, name=f"{name}.normal")
+    return shift(graph, step, name, scale(graph, step, f"{name}.scaled", normal, factors), shifts)
 
 
 def layer_norm(
     graph: Graph, step: Step, name: str, x: str, factors: str, shifts: str, epsilon: float
 ) -> str:
     """Normalise each row."""
-    arrays = map(graph.parameter, (factors, shifts))
-    return graph.add("LayerNormalization", x, *arrays, name=name, axis=-1, epsilon=epsilon)
+    if graph.dtype == "float32":
+        arrays = map(graph.parameter, (factors, shifts))
+        return graph.add("LayerNormalization", x, *arrays, name=name, axis=-1, epsilon=epsilon)
+    # ONNX's attributes are float32. With a quotient of x in place of the product with `factor`,
+    # runtimes would take these operators for a LayerNormalization, too.
+    axes, one = graph.integers([-1], f"{name}.axes"), graph.number(1.0, f"{name}.one")
+    mean = graph.add("ReduceMean", x, axes, name=f"{name}.mean", keepdims=1)
+    centred = graph.add("Sub", x, mean, name=f"{name}.centred")
+    square = graph.add("Mul", centred, centred, name=f"{name}.square")
+    variance = graph.add("ReduceMean", square, axes, name=f"{name}.variance", keepdims=1)
+    small = graph.number(epsilon, f"{name}.epsilon")
+    positive = graph.add("Add", variance, small, name=f"{name}.positive")
+    deviation = graph.add("Sqrt", positive, name=f"{name}.deviation")
+    factor = graph.add("Div", one, deviation, name=f"{name}.factor")
+    normal = graph.add("Mul", centred, factor, name=f"{name}.normal")
+    return shift(graph, step, name, scale(graph, step, f"{name}.scaled", normal, factors), shifts)
 
 
 def scale(graph: Graph, step: Step, name: str, x: str, factors: str) -> str:

@@ -68,6 +68,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
         }
     count = math.prod(model.input_shape)
     layout |= {"decimal": reading.decimal or ".", "numeric": list(range(count)), "width": None}
+    layout |= {"shape": list(model.input_shape)}
     if model.feature_names is not None:
         return layout | {
             "names": model.feature_names,

@@ -276,7 +276,7 @@ def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, np
     }
 
 
-def predict(rows: Sequence[Sequence[float]]) -> np.ndarray:
+def predict(rows: Sequence[Sequence[Any]]) -> np.ndarray:
     """Return the outputs of the network for rows of numbers."""
     with np.errstate(all="ignore"):
         x = np.asarray(rows, MODEL["dtype"]).reshape(len(rows), *MODEL["input_shape"])

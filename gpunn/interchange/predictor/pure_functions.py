@@ -349,8 +349,14 @@ def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
     return values
 
 
-def rounded(row: Sequence[float]) -> list[float]:
-    """Return a row as floats of the network's type; a ValueError if one is not finite in it."""
+def rounded(row: Sequence[Any]) -> list[float]:
+    """Return a row as floats of the network's type; a ValueError if one is not finite in it.
+
+    A row of several axes may be nested.
+    """
+    for _ in MODEL["input_shape"][1:]:
+        if len(row) and hasattr(row[0], "__len__"):
+            row = [each for part in row for each in part]
     kind = {"float32": "f", "float64": "d"}[MODEL["dtype"]]
     try:
         values = struct.unpack(f"<{len(row)}{kind}", struct.pack(f"<{len(row)}{kind}", *row))
@@ -365,7 +371,7 @@ def rounded(row: Sequence[float]) -> list[float]:
     return list(values)
 
 
-def predict(rows: Sequence[Sequence[float]]) -> list[list[float]]:
+def predict(rows: Sequence[Sequence[Any]]) -> list[list[float]]:
     """Return the outputs of the network for rows of numbers."""
     return [network(rounded(row)) for row in rows]
 

@@ -11,6 +11,8 @@ width : int or None
     Cells of such a row if it holds further columns; None if they may be any number.
 numeric : list of int
     Which of the columns are of numbers, whose decimal mark may be a comma.
+shape : list of int
+    Of a row of numbers, which may be nested arrays in JSON; left out for a table.
 header, delimiter, decimal
     Whether the first row has names, and the characters; None to find out.
 """
@@ -285,10 +287,21 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
         places_of(layout, list(value), len(value))
         values = [(name, value[name]) for name in layout["names"]]
     elif isinstance(value, list):
+        value = flattened(value, layout.get("shape", []))
         values = [(place, value[place]) for place in places_of(layout, None, len(value))]
     else:
         raise ValueError(f"expected an object or an array; got {value!r:.80}")
     return [json_cell(name, each) for name, each in values]
+
+
+def flattened(row: list[Any], shape: list[int]) -> list[Any]:
+    """Return what nested lists of a shape hold, the last axis varying fastest; else the row."""
+    found: list[Any] = [row]
+    for size in shape:
+        if not all(isinstance(part, list) and len(part) == size for part in found):
+            return row
+        found = [each for part in found for each in part]
+    return found if shape else row
 
 
 def json_cell(name: str | int, value: Any) -> str:

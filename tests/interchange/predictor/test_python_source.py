@@ -22,7 +22,7 @@ from gpunn.interchange import save_python
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.interchange.predictor.templates import names_in
 from gpunn.interchange.steps import ACTIVATIONS, LAYERS
-from gpunn.layers import Dense, Layer, Members
+from gpunn.layers import Dense, Flatten, Layer, Members, Rescaling
 
 # float32: NumPy's sums are in another order, and the standard library has float64 alone.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -51,7 +51,7 @@ def folder(request, tmp_path_factory) -> Path:
         path = found / f"{name} {dtype}.py"
         save_python(exported_networks.made(name, dtype), path, pure=request.param == "pure")
         rows = exported_networks.rows_for(name, dtype)
-        path.with_suffix(".json").write_text(json.dumps(rows.reshape(len(rows), -1).tolist()))
+        path.with_suffix(".json").write_text(json.dumps(rows.tolist()))
     # Without `site` there are no packages at all.
     flags = ["-I", "-S"] if request.param == "pure" else ["-I"]
     ran = subprocess.run(
@@ -90,6 +90,18 @@ def test_numbers_that_are_not_finite(name):
         expected = predictor_of(model, pure=False)["network"](shaped)
     found = [predictor_of(model, pure=True)["network"](row) for row in rows.tolist()]
     np.testing.assert_allclose(found, expected, 1e-9)
+
+
+@pytest.mark.parametrize("pure", [False, True])
+def test_rows_of_images_may_be_nested_or_flat(pure):
+    model = gpunn.Sequential([Rescaling(0.5), Flatten(), Dense(3)], (2, 3, 2), "numpy")
+    images = np.random.default_rng(0).normal(size=(4, 2, 3, 2)).astype("float32")
+    predict = predictor_of(model, pure)["predict"]
+    expected = model.predict(images)
+    for rows in (images.tolist(), images, images.reshape(4, -1).tolist(), images.reshape(4, -1)):
+        np.testing.assert_allclose(predict(rows), expected, 1e-5, 1e-5)
+    with pytest.raises(ValueError, match="reshape" if not pure else "expected 12 numbers in each"):
+        predict(images[:, :, :2])
 
 
 def test_an_overflow_warns_of_nothing_and_not_a_number_is_the_largest():

@@ -298,6 +298,27 @@ def test_json_lines(line, cells):
 
 
 @pytest.mark.parametrize(
+    ("line", "shape", "problem"),
+    [
+        ("[[1, 2, 3], [4, 5, 6]]", [2, 3], ""),
+        ("[[[1], [2], [3]], [[4], [5], [6]]]", [2, 3, 1], ""),
+        ("[1, 2, 3, 4, 5, 6]", [2, 3], ""),
+        ("[1, 2, 3, 4, 5, 6]", [6], ""),
+        ("[[1, 2], [3, 4], [5, 6]]", [2, 3], "expected 6 columns; got 3"),
+        ("[[1, 2, 3], [4, 5]]", [2, 3], "expected 6 columns; got 2"),
+        ("[[1, 2, 3], 4]", [2, 3], "expected 6 columns; got 2"),
+        ("[[1, 2, 3, 4, 5, 6]]", [6], "expected 6 columns; got 1"),
+        ("[[1], [2], [3], [4], [5], [6]]", [6], "column 0: expected a number, text, true,"),
+    ],
+)
+def test_rows_of_images_may_be_nested(line, shape, problem):
+    given: dict[str, Any] = {"names": None, "positions": [*range(6)], "width": 6, "shape": shape}
+    stream = Stream(f"{line}\n", form="jsonl", **given).read()
+    assert stream.error.partition(" 1")[2].removeprefix(": ").removeprefix(", ").startswith(problem)
+    assert stream.rows == ([] if problem else [["1", "2", "3", "4", "5", "6"]])
+
+
+@pytest.mark.parametrize(
     ("line", "problem"),
     [
         ('{"x": 1, "Y": 2}', "line 2: the column 'y' (the nearest is 'Y') is missing; there are"),
