@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunn.backends.operations import Segment
+from gpunn.backends.placeholder import stand_in
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Initializer
 from gpunn.randomness import generator
@@ -22,7 +23,7 @@ from gpunn.typing import Array, HostArray, Shape
 if TYPE_CHECKING:
     from gpunn.backends.base import Backend
 
-__all__ = ["Gradients", "ParameterSpec", "Parameters"]
+__all__ = ["Gradients", "LiveViews", "ParameterSpec", "Parameters"]
 
 ALIGNMENT = 16
 """Every view begins at a multiple of this many elements. In float32 that is 64 bytes, a cache line,
@@ -234,7 +235,7 @@ class Parameters:
 
     def __getitem__(self, name: str) -> Array:
         """Return the live view of one array."""
-        return self._views[name]
+        return stand_in(self._views[name])
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:
         """Copy a host array into one array.
@@ -251,7 +252,7 @@ class Parameters:
 
     def gradient(self, name: str) -> Array:
         """Return the live view of the gradient of one trainable array."""
-        return self._gradient_views[name]
+        return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
         """Return named views into another vector of the layout of `values`, such as a moment."""
@@ -337,6 +338,49 @@ class Gradients(Mapping[str, Any]):
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self._arrays)
+
+
+class LiveViews(Mapping[str, Any]):
+    """A layer's arrays by name; placeholders of them in a method that is being recorded.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array
+
+    Attributes
+    ----------
+    arrays : mapping of str to array
+        The arrays themselves.
+    """
+
+    arrays: Mapping[str, Array]
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays
+
+    def __getitem__(self, name: str) -> Array:
+        """Return an array."""
+        return stand_in(self.arrays[name])
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an array, or the default if there is none to be computed."""
+        return stand_in(self.arrays.get(name, default))
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether there is such an array to be computed."""
+        return name in self.arrays
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.arrays)
+
+    def __repr__(self) -> str:
+        """Return what a dict of the arrays does."""
+        return repr(self.arrays)
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:

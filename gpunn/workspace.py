@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from gpunn.backends.placeholder import stand_in
 from gpunn.typing import Array, HostArray, Shape
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Workspace:
         self.capacity = capacity
         self.training = training
         self.until_loss = self.members_apart = False
-        self.passes = backend.zeros((1,), "int64")
+        self._passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None
         self.passed: Callable[[object], None] = unnoticed
@@ -68,8 +69,19 @@ class Workspace:
         self._buffers: dict[tuple[object, str], Array] = {}
         self._slices: dict[tuple[object, str, int], Array] = {}
 
+    @property
+    def passes(self) -> Array:
+        return stand_in(self._passes)
+
+    @passes.setter
+    def passes(self, array: Array) -> None:
+        self._passes = array
+
     def fixed(self, owner: object, name: str, shape: Shape, dtype: str | None = None) -> Array:
         """Return the buffer `name` of `owner`, of exactly this shape."""
+        return stand_in(self._fixed(owner, name, shape, dtype))
+
+    def _fixed(self, owner: object, name: str, shape: Shape, dtype: str | None) -> Array:
         buffer = self._buffers.get((owner, name))
         if buffer is None:
             buffer = self.backend.zeros(shape, dtype or self.dtype)
@@ -88,9 +100,9 @@ class Workspace:
             multiple = max(1, -(-rows // max(1, self.capacity)))
             own_name = name if multiple == 1 else f"{name} of {multiple} members"
             size = self.capacity * multiple
-            view = self.fixed(owner, own_name, (size, *shape), dtype)[:rows, ...]
+            view = self._fixed(owner, own_name, (size, *shape), dtype)[:rows, ...]
             self._slices[owner, name, rows] = view
-        return view
+        return stand_in(view)
 
     def place_in_batch(self, first: int, rows: int, shard: int) -> None:
         """Say which rows of a batch the next pass has: so many, from number `first` on."""
@@ -106,8 +118,8 @@ class Workspace:
 
         The latter, an array of shape (1,), if a schedule moves it.
         """
-        value: float | Array = self.settings.get((id(owner), name), getattr(owner, name))
-        return value
+        value: float | Array = stand_in(self.settings.get((id(owner), name)))
+        return getattr(owner, name) if value is None else value
 
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
@@ -116,7 +128,7 @@ class Workspace:
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)
-        return array
+        return stand_in(array)
 
     @property
     def nbytes(self) -> int:

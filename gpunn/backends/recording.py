@@ -16,6 +16,7 @@ from dataclasses import fields, is_dataclass
 from operator import is_
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+from gpunn.backends.placeholder import operands
 from gpunn.errors import ArgumentError
 
 __all__ = [
@@ -123,9 +124,9 @@ def operation(method: F) -> F:
 
     @functools.wraps(method)
     def call(self: Performer, *args: Any, **kwargs: Any) -> None:
-        one, tape = Operation(name, args, kwargs, method), RECORDER.tape
+        tape = RECORDER.tape
         if tape is None:
-            self.perform(one)
+            self.perform(Operation(name, args, kwargs, method))
             return
         if RECORDER.backend not in (None, self):
             raise ArgumentError(
@@ -133,7 +134,8 @@ def operation(method: F) -> F:
                 f"one of another backend, {self!r}; use workspace.backend in layers, or leave out "
                 "the mark operations_only of the method that asks for it"
             )
-        tape.append(one)
+        args, kwargs = operands(name, args, kwargs)
+        tape.append(Operation(name, args, kwargs, method))
 
     # Each mark is the marked function itself, since functools.wraps copies marks to others.
     call.definition, call.operation = method, call  # type: ignore[attr-defined]

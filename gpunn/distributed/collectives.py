@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunn.backends import Backend
 from gpunn.backends.collective import Collective
+from gpunn.backends.placeholder import actual
 from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.communicator import Parcel
 from gpunn.typing import Array
@@ -91,6 +92,7 @@ class Collectives:
         return parts[0]
 
     def _call(self, collective: Callable[[Any, Any], None], given: Array, out: Array) -> None:
+        given, out = actual(given), actual(out)
         if self._as_they_are:
             call = partial(collective, given, out)
             self.ops.call(Collective(call, self._gather, self.communicator.graphs))

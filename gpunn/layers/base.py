@@ -35,7 +35,7 @@ import numpy as np
 from gpunn.attributes import fixed_attribute
 from gpunn.configurable import Configurable, check_flag, check_number
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
-from gpunn.parameters import Gradients, ParameterSpec
+from gpunn.parameters import Gradients, LiveViews, ParameterSpec
 from gpunn.randomness import generator
 from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
@@ -55,9 +55,11 @@ LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
 def operations_only(method: F) -> F:
     """Mark a `forward` or `backward` that computes by operations of the backend alone.
 
-    Such a method is called once, and the operations that it calls are recorded for all steps. What
-    it computes in another way (functions of `xp`, arithmetic on arrays) would be missing from the
-    recording. A layer with a method that lacks the mark is called in every step of training.
+    Such a method is called only to record a step, and the operations that it calls are recorded for
+    all steps. Placeholders stand for arrays meanwhile. What it would compute, read or write in
+    another way (functions of `xp`, arithmetic on arrays) raises an `ArgumentError` that names the
+    method and the line. A layer with a method that lacks the mark is called in every step of
+    training.
 
     Parameters
     ----------
@@ -195,6 +197,8 @@ class Layer(Configurable):
         own, here = type(self).__module__.startswith("gpunn."), vars(self)
         if name == "trainable":
             value = check_flag(name, value)
+        elif name in ("values", "gradients"):
+            value = LiveViews(value)
         network_of = here.get("_network")
         network = None if network_of is None else network_of()
         if name == "trainable" and network is not None:
@@ -545,6 +549,8 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
     """Return the arrays of the child with this label, by their names within the child."""
+    if isinstance(arrays, LiveViews):
+        arrays = arrays.arrays
     if isinstance(arrays, Gradients):
         return arrays.within(label)
     prefix = f"{label}."

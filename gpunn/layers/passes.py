@@ -9,15 +9,16 @@ for one, since `forward` may keep something for `backward`, as a `Chain` keeps i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
-from gpunn.backends.recording import Operation, arrays_in, recorded_tape
+from gpunn.backends.placeholder import actual, guarded, released, repeated, stand_in, suspended
+from gpunn.backends.recording import Operation, arrays_in, record, recorded_tape
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
-from gpunn.workspace import Workspace
+from gpunn.workspace import Workspace, unnoticed
 
 __all__ = ["Network", "first_trained", "network_backward", "network_forward", "run_backward"]
 __all__ += ["run_forward"]
@@ -56,7 +57,8 @@ def run_backward(
         wanted = wants_input_gradient or index > first
         x, y = outputs[index], outputs[index + 1]
         gradient = backward(layers[index], x, y, gradient, workspace, wanted)
-        workspace.passed(layers[index])
+        with suspended():
+            workspace.passed(layers[index])
     return gradient
 
 
@@ -70,19 +72,17 @@ def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     tape = recorded_tape()
     if tape is None:
         return layer.forward(x, workspace)
+    what = f"layer {layer.name!r}: forward"
     if forward_by_operations(layer, workspace):
         start = len(tape)
-        y = layer.forward(x, workspace)
-        require_operations(workspace, f"layer {layer.name!r}: forward", [y], [x], tape[start:])
+        y = watched(layer, what, lambda: layer.forward(stand_in(x), workspace), workspace)
+        require_operations(workspace, what, [y], [x], tape[start:])
         return y
+    x = actual(x)
     shape = layer.output_shape(x.shape[1:])
-    result = workspace.rows(layer, "result of forward", x.shape[0], shape)
-    workspace.backend.call(
-        lambda: put(
-            workspace, layer.forward(x, workspace), result, f"layer {layer.name!r}: forward"
-        )
-    )
-    return result
+    result = actual(workspace.rows(layer, "result of forward", x.shape[0], shape))
+    workspace.backend.call(lambda: put(workspace, layer.forward(x, workspace), result, what))
+    return stand_in(result)
 
 
 def backward(
@@ -97,25 +97,51 @@ def backward(
     tape = recorded_tape()
     if tape is None:
         return layer.backward(x, y, gradient, workspace, wants_input_gradient)
+    what = f"layer {layer.name!r}: backward"
     if by_operations(layer, "forward", "backward"):
         start = len(tape)
-        found = layer.backward(x, y, gradient, workspace, wants_input_gradient)
-        what, given = f"layer {layer.name!r}: backward", [x, y, gradient]
+        given = x, y, gradient
+
+        def watched_call() -> Array:
+            a, b, c = map(stand_in, given)
+            return layer.backward(a, b, c, workspace, wants_input_gradient)
+
+        found = watched(layer, what, watched_call, workspace)
         require_operations(workspace, what, layer.gradients.values(), [], tape[start:])
         if wants_input_gradient:
             require_operations(workspace, what, [found], given, tape[start:])
         return found
+    x, y, gradient = actual(x), actual(y), actual(gradient)
     result = gradient
     if gradient.shape != x.shape:
-        result = workspace.rows(layer, "result of backward", x.shape[0], x.shape[1:])
+        result = actual(workspace.rows(layer, "result of backward", x.shape[0], x.shape[1:]))
 
     def call() -> None:
         found = layer.backward(x, y, gradient, workspace, wants_input_gradient)
         if wants_input_gradient:
-            put(workspace, found, result, f"layer {layer.name!r}: backward")
+            put(workspace, found, result, what)
 
     workspace.backend.call(call)
-    return result
+    return stand_in(result)
+
+
+def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
+    """Return what a marked method returns; it is called on placeholders.
+
+    A method of a custom class is called twice, to check that both calls ask for the same.
+    """
+
+    def rehearsal(call: Callable[[], Any]) -> None:
+        passed, workspace.passed = workspace.passed, unnoticed
+        try:
+            record(call)
+        finally:
+            workspace.passed = passed
+
+    with guarded(what):
+        own = type(owner).__module__.startswith("gpunn.")
+        result = call() if own else repeated(call, rehearsal)
+    return released(result)
 
 
 def put(workspace: Workspace, found: Array, result: Array, what: str) -> None:
@@ -150,9 +176,10 @@ def require_operations(
     array it was given. Not everything can be found like this: a method may do one thing by an
     operation and another, in the same array, without.
     """
+    given = [actual(array) for array in given]
     arrays = [*given, *(array for one in tape for array in arrays_in((one.args, one.kwargs)))]
     for result in results:
-        if not any(workspace.backend.overlap(result, array) for array in arrays):
+        if not any(workspace.backend.overlap(actual(result), array) for array in arrays):
             raise ArgumentError(
                 f"{what} is marked operations_only, but computes what it returns, or a gradient, "
                 "without an operation of workspace.backend, so it would be computed once and never "
@@ -209,8 +236,15 @@ def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Ar
     For one that runs in every step, only the last output is in a fixed buffer; the list is filled
     with the others in each run.
     """
-    if recorded_tape() is None or forward_by_operations(network, workspace):
+    if recorded_tape() is None:
         return network.forward(x, workspace)
+    if forward_by_operations(network, workspace):
+        found: list[Array] = watched(
+            *(network, "model: forward"),
+            lambda: network.forward(stand_in(x), workspace),
+            workspace,
+        )
+        return found
     result = workspace.rows(network, "result of forward", x.shape[0], network.output_shape)
     outputs: list[Any] = [result]
 
@@ -227,7 +261,13 @@ def network_backward(
     network: Network, outputs: list[Array], gradient: Array, workspace: Workspace
 ) -> None:
     """Run the network's `backward`, whichever kind of method it is."""
-    if recorded_tape() is None or by_operations(network, "forward", "backward"):
+    if recorded_tape() is None:
         network.backward(outputs, gradient, workspace)
+    elif by_operations(network, "forward", "backward"):
+        watched(
+            *(network, "model: backward"),
+            lambda: network.backward(list(map(stand_in, outputs)), stand_in(gradient), workspace),
+            workspace,
+        )
     else:
         workspace.backend.call(lambda: network.backward(outputs, gradient, workspace))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunn.backends.placeholder import Placeholder
 from gpunn.layers.base import Layer
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
@@ -11,6 +12,8 @@ __all__ = ["reshaped", "view"]
 
 def view(buffer: Array, shape: Shape, workspace: Workspace) -> Array:
     """Return a buffer of the workspace with another shape: the same memory."""
+    if isinstance(buffer, Placeholder):
+        return buffer.reshape(shape)
     return workspace.backend.xp.reshape(buffer, shape, copy=False)
 
 

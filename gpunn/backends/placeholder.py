@@ -1,0 +1,430 @@
+"""Arrays that stand for others while a method marked `operations_only` is called to record it.
+
+Such a method is called once, before there are any numbers, and only the operations that it asks for
+are repeated in each step. A `Placeholder` has the shape and type of an array, can be indexed and
+reshaped, and can be passed to operations. Everything else would read, write or compute what no
+later step computes again, so it raises an error that names the method and the line. This holds for
+the arrays of any library, none of which needs to allow subclasses.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from functools import partial
+from pathlib import Path
+from types import CellType, FrameType, FunctionType, TracebackType
+from typing import Any, NamedTuple, NoReturn
+
+import array_api_compat
+import numpy as np
+
+from gpunn.errors import ArgumentError
+from gpunn.typing import Array, Shape
+
+__all__ = ["Placeholder", "actual", "guarded", "operands", "released", "repeated", "stand_in"]
+__all__ += ["suspended"]
+
+LIBRARIES = sys.stdlib_module_names | frozenset(
+    ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
+)
+"""Packages whose lines are not those that an error names."""
+
+METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "size"))
+"""What may be read of an array beside its shape."""
+
+VIEWS = frozenset(
+    ("reshape", "transpose", "swapaxes", "moveaxis", "expand_dims", "squeeze", "matrix_transpose")
+)
+"""Functions of NumPy that give a view, or a copy, which is refused."""
+
+REFUSED = {
+    "writes into an array; use assign, fill or copy_columns": ("setitem", "delitem"),
+    "adds to an array; use accumulate": ("iadd",),
+    "changes an array in place": (
+        *("isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "imatmul"),
+        *("iand", "ior", "ixor", "ilshift", "irshift"),
+    ),
+    "computes with an array": (
+        *("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv"),
+        *("rfloordiv", "mod", "rmod", "divmod", "rdivmod", "pow", "rpow", "matmul", "rmatmul"),
+        *("and", "rand", "or", "ror", "xor", "rxor", "lshift", "rlshift", "rshift", "rrshift"),
+        *("neg", "pos", "abs", "invert", "round", "trunc", "floor", "ceil"),
+    ),
+    "compares the numbers of an array": ("eq", "ne", "lt", "le", "gt", "ge", "contains"),
+    "reads the numbers of an array": (
+        *("bool", "int", "float", "complex", "index", "iter", "reversed", "array", "buffer"),
+        *("dlpack", "dlpack_device"),
+    ),
+    "copies an array; use assign": ("copy", "deepcopy", "reduce", "reduce_ex"),
+}
+"""Special methods that a placeholder refuses, by what they do."""
+
+
+class Line(NamedTuple):
+    """A line of a program."""
+
+    file: str
+    number: int
+    variables: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Name the line, and show it if its file can be read."""
+        text = linecache.getline(self.file, self.number, self.variables).strip()
+        return f" in line {self.number} of {Path(self.file).name}" + (f" ({text})" if text else "")
+
+
+class Note(NamedTuple):
+    """An operation asked for, in terms that can be compared, and where that was."""
+
+    name: str
+    arguments: Any
+    line: Line | None
+
+
+class Guard(threading.local):
+    """What this thread's marked method may not do now.
+
+    Attributes
+    ----------
+    known : dict of int to Placeholder, or None
+        Placeholders by the id of their array, so that one array has one; None outside of a method.
+    what : str
+        The method.
+    refusal : ArgumentError or None
+        What was refused; it counts even if the method has caught it.
+    notes : list of Note, or None
+        The operations that a method has asked for that is called twice.
+    """
+
+    known: dict[int, Placeholder] | None = None
+    what = ""
+    refusal: ArgumentError | None = None
+    notes: list[Note] | None = None
+
+
+GUARD = Guard()
+
+
+class Placeholder:
+    """Stands for an array of which only shape and type are known yet.
+
+    Parameters
+    ----------
+    array : array
+        The one that operations are to get.
+    key : tuple
+        Which it is, equal for equal views of the same array.
+    """
+
+    __slots__ = ("_gpunn_array", "_gpunn_key")
+
+    def __init__(self, array: Array, key: tuple[Any, ...]) -> None:
+        object.__setattr__(self, "_gpunn_array", array)
+        object.__setattr__(self, "_gpunn_key", key)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        return self._gpunn_array.shape  # type: ignore[no-any-return]
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
+        """Return a view of another shape; a ValueError or AttributeError if there is none."""
+        if order != "C" or copy:
+            refuse("copies an array; use assign")
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        xp = array_api_compat.array_namespace(self._gpunn_array)
+        found = xp.reshape(self._gpunn_array, tuple(sizes), copy=False)
+        return self._view(found, "reshape", tuple(sizes))
+
+    def __getitem__(self, index: Any) -> Placeholder:
+        """Return a view by slices, None, an ellipsis and some integers."""
+        parts = index if isinstance(index, tuple) else (index,)
+        for each in parts:
+            simple = each is None or each is Ellipsis or isinstance(each, int | np.integer | slice)
+            if not simple or isinstance(each, bool):
+                refuse("copies a selection of an array's elements")
+        if len(parts) == len(self.shape) and all(isinstance(i, int | np.integer) for i in parts):
+            refuse("reads a number of an array")
+        return self._view(self._gpunn_array[index], "[]", *parts)
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+        return int(self.shape[0])
+
+    def __hash__(self) -> int:
+        """Return a number that is this object's own."""
+        return id(self)
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        return f"<Placeholder of an array of shape {tuple(self.shape)}>"
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is known of the array, or its transpose; refuse all else that it has."""
+        if name in METADATA:
+            return getattr(self._gpunn_array, name)
+        if name in ("T", "mT"):
+            return self._view(getattr(self._gpunn_array, name), name)
+        if hasattr(self._gpunn_array, name):
+            refuse(f"uses {name} of an array")
+        raise AttributeError(f"an array has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to change an attribute."""
+        refuse(f"sets {name} of an array")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse an elementwise function of NumPy."""
+        refuse(f"calls the function {ufunc.__name__}")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Refuse any other function of NumPy that does not return a view."""
+        if function.__name__ in VIEWS and isinstance(self._gpunn_array, np.ndarray):
+            found = function(self._gpunn_array, *args[1:], **kwargs)
+            if np.may_share_memory(found, self._gpunn_array):
+                return self._view(found, function.__name__, *args[1:], *sorted(kwargs.items()))
+        refuse(f"calls the function {function.__name__}")
+
+    def _view(self, array: Array, *how: Any) -> Placeholder:
+        return Placeholder(array, (*self._gpunn_key, how))
+
+
+def refusing(does: str) -> Callable[..., NoReturn]:
+    """Return a special method that raises an error."""
+
+    def special(self: Placeholder, *args: Any, **kwargs: Any) -> NoReturn:
+        refuse(does)
+
+    return special
+
+
+for does, names in REFUSED.items():
+    for name in names:
+        setattr(Placeholder, f"__{name}__", refusing(does))
+
+
+def refuse(does: str, line: Line | None = None) -> NoReturn:
+    """Raise an ArgumentError that names the marked method, the line, and what it does there."""
+    GUARD.refusal = refusal(does, line or line_of(sys._getframe()))
+    raise GUARD.refusal
+
+
+def refusal(does: str, line: Line | None) -> ArgumentError:
+    """Return the error of a method that does more than to ask for operations.
+
+    Parameters
+    ----------
+    does : str
+        What it does; after a semicolon, what to do instead.
+    line : Line or None
+    """
+    doing, _, remedy = does.partition("; ")
+    remedy = remedy or "compute with operations"
+    return ArgumentError(
+        f"{GUARD.what or 'a method'} is marked operations_only, but {doing}{line or ''}. gpunn "
+        "calls it once, before there are numbers, and repeats nothing but the operations of "
+        f"workspace.backend that it asks for. {remedy[:1].upper()}{remedy[1:]}, or remove the mark"
+    )
+
+
+def line_of(frame: FrameType | None) -> Line | None:
+    """Return the innermost line in a stack that is the user's own."""
+    while frame is not None and ours(frame):
+        frame = frame.f_back
+    return None if frame is None else at(frame, frame.f_lineno)
+
+
+def line_in(trace: TracebackType | None) -> Line | None:
+    """Return the innermost line in a traceback that is the user's own."""
+    found = None
+    while trace is not None:
+        if not ours(trace.tb_frame):
+            found = at(trace.tb_frame, trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+
+def ours(frame: FrameType) -> bool:
+    """Return whether a line is gpunn's or a library's."""
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in LIBRARIES
+
+
+def at(frame: FrameType, number: int) -> Line:
+    """Return a line of a frame's file."""
+    return Line(frame.f_code.co_filename, number, frame.f_globals)
+
+
+@contextmanager
+def guarded(what: str) -> Iterator[None]:
+    """Let placeholders stand for arrays while a marked method is called.
+
+    Parameters
+    ----------
+    what : str
+        The method, for errors.
+
+    Raises
+    ------
+    ArgumentError
+        If something was refused, or if a function has found that a placeholder is no array.
+    """
+    outer = GUARD.known, GUARD.what, GUARD.refusal
+    GUARD.known = {} if outer[0] is None else outer[0]
+    GUARD.what, GUARD.refusal = what, None
+    try:
+        yield
+        if GUARD.refusal is not None:
+            raise GUARD.refusal
+    except ArgumentError:
+        raise
+    except Exception as error:
+        if GUARD.refusal is not None:
+            raise GUARD.refusal from error
+        if Placeholder.__name__ in str(error):
+            raise refusal("uses an array", line_in(error.__traceback__)) from error
+        raise
+    finally:
+        GUARD.known, GUARD.what, GUARD.refusal = outer
+
+
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Take arrays as they are, for code within a marked method that is not the method's own."""
+    known, GUARD.known = GUARD.known, None
+    try:
+        yield
+    finally:
+        GUARD.known = known
+
+
+def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], object]) -> Any:
+    """Call a marked method twice, and return what the second call returns.
+
+    A method that asks for other operations each time, as one does that draws random numbers or
+    counts its calls, would do the same in each step.
+
+    Parameters
+    ----------
+    call : function
+        Calls the method.
+    rehearsal : function
+        Calls a function, and leaves out the operations that it asks for.
+
+    Raises
+    ------
+    ArgumentError
+        If the operations or their arguments differ.
+    """
+    outer, GUARD.notes = GUARD.notes, []
+    try:
+        rehearsal(call)
+        earlier, GUARD.notes = GUARD.notes, []
+        result = call()
+        later = GUARD.notes
+    finally:
+        GUARD.notes = outer
+    for one, other in zip(earlier, later, strict=False):
+        if one[:2] != other[:2]:
+            refuse(f"asks for another {other.name} each time it is called", other.line)
+    if len(earlier) != len(later):
+        last = max(earlier, later, key=len)[min(len(earlier), len(later))]
+        refuse(f"asks for {last.name} in some calls and not in others", last.line)
+    if outer is not None:
+        outer += later
+    return result
+
+
+def stand_in(array: Array) -> Array:
+    """Return the placeholder of an array within a marked method that is recorded, else the array.
+
+    Parameters
+    ----------
+    array : array or None
+    """
+    known = GUARD.known
+    if known is None or array is None or isinstance(array, Placeholder):
+        return array
+    found = known.get(id(array))
+    if found is None:
+        found = known[id(array)] = Placeholder(array, (id(array),))
+    return found
+
+
+def actual(value: Any) -> Any:
+    """Return a value with arrays for their placeholders, also those in lists, tuples and dicts."""
+    if isinstance(value, Placeholder):
+        return value._gpunn_array
+    if isinstance(value, list | tuple):
+        items = [actual(each) for each in value]
+        return value._make(items) if hasattr(value, "_make") else type(value)(items)
+    if isinstance(value, dict):
+        return {key: actual(each) for key, each in value.items()}
+    return value
+
+
+def released(value: Any) -> Any:
+    """Return a value with arrays for placeholders, unless a marked method is to get it."""
+    return actual(value) if GUARD.known is None else value
+
+
+def operands(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return an operation's arguments, with arrays for their placeholders.
+
+    Raises
+    ------
+    ArgumentError
+        If a marked method has made an array itself, which no step would compute.
+    """
+    if GUARD.known is None:
+        return args, kwargs
+    signature = [described(name, each) for each in (*args, *kwargs.items())]
+    if GUARD.notes is not None:
+        GUARD.notes.append(Note(name, signature, line_of(sys._getframe())))
+    functions = (FunctionType, partial)
+    args = tuple(bound(each) if isinstance(each, functions) else each for each in args)
+    return actual(args), actual(kwargs)
+
+
+def described(name: str, value: Any) -> Any:
+    """Return an operation's argument in terms that can be compared with those of another call."""
+    if isinstance(value, Placeholder):
+        return value._gpunn_key
+    if isinstance(value, list | tuple):
+        return [described(name, each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: described(name, each) for key, each in value.items()}
+    if hasattr(value, "shape") and not isinstance(value, np.generic):
+        refuse(
+            f"gives {name} an array that it has made itself; take buffers from workspace.rows or "
+            "workspace.fixed, constants from workspace.constant, parameters from self.values"
+        )
+    plain = isinstance(value, int | float | str | np.generic) or is_dataclass(value)
+    return type(value), repr(value) if plain else ""
+
+
+def bound(function: Any) -> Any:
+    """Return a function that is called in each step, with arrays for the placeholders it uses."""
+    if isinstance(function, partial):
+        return partial(function.func, *actual(function.args), **actual(function.keywords))
+    copy = FunctionType(
+        *(function.__code__, function.__globals__, function.__name__),
+        *(actual(function.__defaults__), tuple(map(bound_cell, function.__closure__ or ()))),
+    )
+    copy.__kwdefaults__ = actual(function.__kwdefaults__)
+    return copy
+
+
+def bound_cell(cell: CellType) -> CellType:
+    """Return a variable of a function, with an array for its placeholder."""
+    try:
+        value = cell.cell_contents
+    except ValueError:  # not yet set
+        return cell
+    return CellType(actual(value)) if isinstance(value, Placeholder | tuple) else cell
