@@ -19,7 +19,7 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.optional import require
 
-__all__ = ["Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
+__all__ = ["Axis", "Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
 
 Row = tuple[Any, ...]
 
@@ -45,6 +45,9 @@ LARGEST_DRAWN = 1e150
 
 POINTS = 2000
 """Most points of a line or a scatter plot, and rows of a table, in the page."""
+
+LABELS = 24
+"""Most categories along an axis that are named."""
 
 STYLE = {
     "axes.axisbelow": True,
@@ -132,6 +135,28 @@ class Chart:
     rows: Sequence[Row]
     legend: Sequence[Line] = ()
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of x.
+
+    Attributes
+    ----------
+    categories : sequence of str
+        What x = 0, 1, ... stand for; empty if x is numbers.
+    logarithmic : bool
+        Whether distances are ratios.
+    whole : bool
+        Whether x is integers.
+    limits : (float, float)
+        What it shows; infinite for that of the points.
+    """
+
+    categories: Sequence[str] = ()
+    logarithmic: bool = False
+    whole: bool = False
+    limits: tuple[float, float] = (-np.inf, np.inf)
 
 
 # ------------------------------------------------------------------------------------ charts
@@ -279,13 +304,14 @@ def points(
     y: Sequence[float],
     *,
     labels: tuple[str, str],
-    categories: Sequence[str],
-    logarithmic: bool,
+    axis: Axis,
     marked: int | None,
     columns: Sequence[str],
     rows: Sequence[Row],
     description: str,
     note: str,
+    hollow: Sequence[bool] = (),
+    line: Sequence[float] = (),
 ) -> Chart:
     """Return points, one of which may be pointed out by a ring.
 
@@ -295,41 +321,64 @@ def points(
     x, y : sequence of float
     labels : (str, str)
         Of the axes.
-    categories : sequence of str
-        What x = 0, 1, ... stand for; empty if x is numbers.
-    logarithmic : bool
-        Whether x has a logarithmic axis.
+    axis : Axis
+        That of x.
     marked : int or None
         Number of the point with a ring.
+    hollow : sequence of bool
+        Which points are drawn as circles; empty for none.
+    line : sequence of float
+        Height at each x of a line of steps, from left to right; empty for none.
     columns, rows
         The numbers, as a table.
     description : str
     """
-    short = [name if len(name) <= 24 else f"{name[:23]}…" for name in categories]
     across, up = drawable(x), drawable(y)
+    full = ~np.asarray(hollow, bool) if len(hollow) else np.ones(len(across), bool)
 
     def draw(axes: Any) -> None:
+        if len(line):
+            axes.step(across, drawable(line), where="post", color=COLOURS[1], gid="line-0")
         axes.plot(
-            across, up, "o", color=COLOURS[0], markersize=4.5, alpha=0.6,
+            across[full], up[full], "o", color=COLOURS[0], markersize=4.5, alpha=0.6,
             markeredgewidth=0, gid="series-0",
         )  # fmt: skip
+        if not full.all():
+            axes.plot(
+                across[~full], up[~full], "o", color=COLOURS[0], markersize=4.5, alpha=0.8,
+                markerfacecolor="none", markeredgewidth=0.9, gid="hollow-0",
+            )  # fmt: skip
         if marked is not None:
             axes.plot(
                 across[marked : marked + 1], up[marked : marked + 1], "o", markersize=9,
                 markerfacecolor="none", color=COLOURS[1], gid="mark-0",
             )  # fmt: skip
-        if short:
-            axes.set_xticks(range(len(short)), short)
-            axes.margins(x=0.15)
-        elif logarithmic:
-            axes.set_xscale("log")
-            ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+        apply_axis(axes, axis)
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
 
     return Chart(key, title, description, drawn(key, draw), columns, rows[:POINTS], (), note)
+
+
+def apply_axis(axes: Any, axis: Axis) -> None:
+    """Make the axis of x what it is to be."""
+    ticker = require("matplotlib.ticker", "a report", "gpunn[report]")
+    if axis.categories:
+        every = -(-len(axis.categories) // LABELS)
+        short = [name if len(name) <= 24 else f"{name[:23]}…" for name in axis.categories]
+        axes.set_xticks(range(0, len(short), every), short[::every])
+        axes.set_xlim(-0.5, len(short) - 0.5)
+        return
+    if axis.logarithmic:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    elif axis.whole:
+        axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
+    low, high = axis.limits
+    if max(abs(low), abs(high)) <= LARGEST_DRAWN:
+        pad = (high / low) ** 0.04 if axis.logarithmic else 0.04 * (high - low)
+        axes.set_xlim(*((low / pad, high * pad) if axis.logarithmic else (low - pad, high + pad)))
 
 
 def bars(

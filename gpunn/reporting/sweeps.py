@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gpunn.config import SearchRange
 from gpunn.display import title_of
 from gpunn.experiment.files import CONFIG
 from gpunn.monitor import VALIDATION
-from gpunn.reporting.charts import Chart, points
+from gpunn.reporting.charts import Axis, Chart, points, ranking
 from gpunn.reporting.curves import comparison
 from gpunn.reporting.records import read_run
 from gpunn.reporting.results import Table
 from gpunn.reporting.text import number_text
 from gpunn.sweep import TRIALS, Trial, Trials, read_trials
+from gpunn.sweep.importance import importances
+from gpunn.sweep.trials import COMPLETE
 
 __all__ = ["SweepView", "is_sweep", "view_sweep"]
 
@@ -28,7 +35,9 @@ PARAMETERS = 24
 """Parameters beside which the metric is drawn."""
 
 WIDE = 30.0
-"""Positive values that differ by such a factor are drawn on a logarithmic axis."""
+"""Positive values of an unknown range with such a quotient are drawn on a logarithmic axis."""
+
+HOLLOW = "Hollow points are trials that did not complete, at their best epoch."
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def view_sweep(folder: Path) -> SweepView:
     return SweepView(
         folder.resolve().name,
         overview(found),
-        [*parameter_charts(found), *curves],
+        [*summary_charts(found), *parameter_charts(found), *curves],
         folder / best.folder if best is not None and best in begun else None,
     )
 
@@ -90,16 +99,30 @@ def overview(found: Trials) -> Table:
             number_text(trial.value, found.metric),
             number_text(trial.epoch),
             number_text(trial.epochs),
-            f"{trial.state}, best" if trial is best else trial.state,
+            f"{trial.state}, best" if trial is best else state_text(trial),
         )
         for trial in found.ranked
     ]
+    counts = Counter(trial.state for trial in found.trials).most_common()
+    states = ", ".join(f"{count:,} {state}" for state, count in counts)
     note = (
-        f"Told apart by {found.metric}, of validation rows, at each trial's best epoch. The test "
-        "part has no say in which one is the best."
+        f"{states}. Told apart by {found.metric}, of validation rows, at each trial's best epoch. "
+        "The test part has no say in which one is the best."
     )
     columns = ("trial", *paths, metric_title(found), "best epoch", "epochs", "state")
     return Table("Trials", columns, rows, note)
+
+
+def state_text(trial: Trial) -> str:
+    """Return how far a trial has come, and why it ended before its last epoch, if it did."""
+    if trial.state == COMPLETE:
+        return trial.state
+    if trial.state == "pruned":
+        return f"pruned after epoch {number_text(trial.epochs)}"
+    if trial.state == "running":
+        return f"running, {number_text(trial.epochs)} epochs so far"
+    reason = trial.reason if len(trial.reason) <= 80 else f"{trial.reason[:79]}…"
+    return f"{trial.state}: {reason}" if reason else trial.state
 
 
 def metric_title(found: Trials) -> str:
@@ -128,13 +151,80 @@ def parameter_charts(found: Trials) -> list[Chart]:
     ]
 
 
+def summary_charts(found: Trials) -> list[Chart]:
+    """Return the metric of each trial in their order, and how much each parameter matters."""
+    shares = importances(found) if find_spec("optuna") else {}
+    charts = [history(found)] if any(each.value is not None for each in found.trials) else []
+    return [*charts, importance(found, shares)] if shares else charts
+
+
+def history(found: Trials) -> Chart:
+    """Return a chart of the trials in their order, with the best so far."""
+    trials = [each for each in found.trials if each.value is not None]
+    values = [math.nan if each.value is None else each.value for each in trials]
+    is_complete = [each.state == COMPLETE for each in trials]
+    better = np.fmin if found.direction == "min" else np.fmax
+    so_far = better.accumulate(np.where(is_complete, values, np.nan))
+    metric, best = metric_title(found), found.best
+    return points(
+        "sweep-history",
+        f"{metric} of each trial",
+        [each.number for each in trials],
+        values,
+        labels=("trial", metric),
+        axis=Axis(whole=True),
+        marked=next((place for place, each in enumerate(trials) if each is best), None),
+        hollow=[not complete for complete in is_complete],
+        line=so_far.tolist(),
+        columns=("trial", metric, "best so far", "state"),
+        rows=[
+            (each.folder, each.value, float(best_so_far), state_text(each))
+            for each, best_so_far in zip(trials, so_far, strict=True)
+        ],
+        description=f"{metric} of {len(trials)} trials in their order. {described(best)}",
+        note=f"The line is the best so far. {HOLLOW}",
+    )
+
+
+def importance(found: Trials, shares: dict[str, float]) -> Chart:
+    """Return a chart of the parameters' importance."""
+    names, values = list(shares), list(shares.values())
+    return ranking(
+        "sweep-importance",
+        "Which parameters matter",
+        names,
+        values,
+        most=PARAMETERS,
+        label="share",
+        columns=("parameter", "share"),
+        rows=list(shares.items()),
+        description=f"Bar chart of {len(names)} parameters. {names[0]} matters most: "
+        f"{values[0]:.4g} of 1.",
+        note="By Optuna's PED-ANOVA: how much a parameter's values in the best tenth of the "
+        "complete trials differ from those in all. With few trials it is rough.",
+    )
+
+
+def axis_of(values: Sequence[Any], space: SearchRange | None) -> Axis:
+    """Return the axis for a parameter: as its range says or, if that is unknown, for its values."""
+    if space is not None and space.choices is None:
+        low, high = (float(each) for each in space.extremes)
+        return Axis(logarithmic=space.log, whole=space.whole, limits=(low, high))
+    if space is None and all(map(is_number, values)):
+        return Axis(logarithmic=is_wide(values))
+    return Axis(list(dict.fromkeys(map(text, [*(space.extremes if space else ()), *values]))))
+
+
 def parameter_chart(found: Trials, path: str, number: int) -> Chart:
     """Return a chart of the metric beside one parameter."""
+    space = found.space.get(path)
     trials = [each for each in found.ranked if each.value is not None and path in each.parameters]
+    if space is not None and space.choices is None:
+        trials = [each for each in trials if is_number(each.parameters[path])]
     values = [trial.parameters[path] for trial in trials]
-    numbers = all(map(is_number, values))
-    categories = [] if numbers else list(dict.fromkeys(map(text, values)))
-    x = values if numbers else [categories.index(text(value)) for value in values]
+    axis = axis_of(values, space)
+    places = {name: place for place, name in enumerate(axis.categories)}
+    x = [places[text(value)] for value in values] if places else values
     y = [math.nan if trial.value is None else trial.value for trial in trials]
     metric, best = metric_title(found), found.best
     return points(
@@ -143,24 +233,25 @@ def parameter_chart(found: Trials, path: str, number: int) -> Chart:
         x,
         y,
         labels=(path, metric),
-        categories=categories,
-        logarithmic=numbers and is_wide(values),
+        axis=axis,
         marked=next((place for place, trial in enumerate(trials) if trial is best), None),
+        hollow=[trial.state != COMPLETE for trial in trials],
         columns=("trial", path, metric, "state"),
         rows=[
-            (trial.folder, text(trial.parameters[path]), trial.value, trial.state)
+            (trial.folder, text(trial.parameters[path]), trial.value, state_text(trial))
             for trial in trials
         ],
         description=f"{metric} of {len(trials)} trials beside {path}. {described(best, path)}",
-        note=f"{described(best, path)} Of trials that were ended early, too, it is the best epoch.",
+        note=f"{described(best, path)} {HOLLOW}",
     )
 
 
-def described(best: Trial | None, path: str) -> str:
+def described(best: Trial | None, path: str | None = None) -> str:
     """Return which point is that of the best trial."""
     if best is None:
         return "No trial is complete."
-    return f"The ring is the best trial, {best.folder}, with {text(best.parameters.get(path))}."
+    value = "" if path is None else f", with {text(best.parameters.get(path))}"
+    return f"The ring is the best trial, {best.folder}{value}."
 
 
 def is_number(value: Any) -> bool:

@@ -7,8 +7,10 @@ from itertools import product
 from typing import Any
 
 from gpunn.config import SearchRange, toml_text
+from gpunn.sweep.journal import optuna
 
-__all__ = ["extreme_values", "labelled", "next_of_grid", "settings_of", "suggested"]
+__all__ = ["distribution", "extreme_values", "labelled", "next_of_grid", "settings_of"]
+__all__ += ["suggested"]
 
 
 def suggested(trial: Any, space: Mapping[str, SearchRange]) -> dict[str, Any]:
@@ -20,11 +22,26 @@ def _suggested(trial: Any, path: str, values: SearchRange) -> Any:
     if values.choices is not None:
         labels = values.labels
         return labels[trial.suggest_categorical(path, list(labels))]
+    suggest = trial.suggest_int if values.whole else trial.suggest_float
+    return suggest(path, **_numbers(values))
+
+
+def distribution(values: SearchRange) -> Any:
+    """Return a range as Optuna's distribution."""
+    kinds = optuna().distributions
+    if values.choices is not None:
+        return kinds.CategoricalDistribution(list(values.labels))
+    kind = kinds.IntDistribution if values.whole else kinds.FloatDistribution
+    return kind(**_numbers(values))
+
+
+def _numbers(values: SearchRange) -> dict[str, Any]:
+    """Return how Optuna calls the numbers of a range."""
     if values.whole:
-        step = values.step or 1
-        return trial.suggest_int(path, values.low, values.high, step=step, log=values.log)
-    low, high = float(values.low or 0), float(values.high or 0)
-    return trial.suggest_float(path, low, high, step=values.step, log=values.log)
+        ends = {"low": values.low, "high": values.high}
+        return {**ends, "step": values.step or 1, "log": values.log}
+    ends = {"low": float(values.low or 0), "high": float(values.high or 0)}
+    return {**ends, "step": values.step, "log": values.log}
 
 
 def next_of_grid(

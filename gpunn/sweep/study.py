@@ -258,7 +258,12 @@ class Study:
     def _summary(self) -> Trials:
         trials = [self._described(each) for each in self._trials()]
         direction: Literal["min", "max"] = "min" if self.rule.direction == "min" else "max"
-        return Trials(metric=self.rule.monitor, direction=direction, trials=trials)
+        return Trials(
+            metric=self.rule.monitor,
+            direction=direction,
+            trials=trials,
+            space=dict(self.sweep.space),
+        )
 
     def _described(self, trial: Any) -> Trial:
         """Return a trial as it is told; of one without an end, how far it has come."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from gpunn.config import SearchRange
 from gpunn.configurable import check_number
 from gpunn.errors import ArgumentError, DataFileError
 from gpunn.schema import typed
@@ -104,6 +105,8 @@ class Trials:
         Whether smaller or larger is better.
     trials : list of Trial
         By their numbers.
+    space : dict of str to SearchRange
+        The values that each parameter may have; empty in files of earlier versions.
 
     Examples
     --------
@@ -117,6 +120,7 @@ class Trials:
     metric: str
     direction: Literal["min", "max"]
     trials: list[Trial]
+    space: dict[str, SearchRange] = field(default_factory=dict)
 
     @property
     def ranked(self) -> list[Trial]:
@@ -148,6 +152,7 @@ def write_trials(folder: Path, trials: Trials) -> None:
         "metric": trials.metric,
         "direction": trials.direction,
         "best": None if best is None else best.number,
+        "space": {path: each.plain() for path, each in trials.space.items()},
         "trials": [trial.plain() for trial in trials.trials],
     }
     write_json(folder / TRIALS, content)

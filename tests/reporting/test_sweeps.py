@@ -1,15 +1,20 @@
 """What a page shows of a sweep."""
 
 import json
+import math
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from reporting.pages import Page, numbers
 
 from gpunn.errors import ArgumentError, DataFileError
-from gpunn.reporting import write_report
+from gpunn.reporting import charts, write_report
+from gpunn.reporting.charts import Chart
 from gpunn.reporting.page import report_html
+from gpunn.reporting.sweeps import view_sweep
 from gpunn.sweep import TRIALS, Source, read_trials, run_worker
 
 pytest.importorskip("optuna")
@@ -89,7 +94,7 @@ def test_the_comparison_has_no_test_figures(trained, no_drawings):
 
 def test_the_metric_beside_each_parameter(trained):
     document, found = Page(report_html([trained], "numpy")), read_trials(trained)
-    charts = {key: chart for key, chart in document.charts().items() if key.startswith("sweep-")}
+    charts = {key: chart for key, chart in document.charts().items() if re.match(r"sweep-\d", key)}
     assert list(charts) == [
         "sweep-1-training-optimizer-learning-rate",
         "sweep-2-model-layers-0-activation",
@@ -101,6 +106,130 @@ def test_the_metric_beside_each_parameter(trained):
         assert len(marks) == 1
     assert "elu (alpha 0.5)" in charts["sweep-2-model-layers-0-activation"].all("svg")[0].text
     assert "mathdefault" not in charts["sweep-1-training-optimizer-learning-rate"].text
+
+
+SPACE = {
+    "rate": {"low": 1e-4, "high": 0.1, "log": True},
+    "units": {"low": 8, "high": 64, "step": 8},
+    "activation": {"choices": ["relu", "tanh", 16]},
+}
+
+
+def many(count: int, **changes: object) -> list[dict[str, object]]:
+    """Trials of which those with a rate near 0.01 are the best."""
+    random = np.random.default_rng(0)
+    rates = np.exp(random.uniform(np.log(1e-4), np.log(0.1), count))
+    return [
+        {
+            "number": number,
+            "folder": f"trial-{number:04d}",
+            "state": "complete",
+            "parameters": {
+                "rate": rate,
+                "units": 8 * int(random.integers(1, 9)),
+                "activation": ["relu", "tanh"][random.integers(2)],
+            },
+            "value": math.log(rate / 0.01) ** 2,
+            "epochs": 3,
+            **changes,
+        }
+        for number, rate in enumerate(rates.tolist())
+    ]
+
+
+def written(sweep: Path, trials: list[dict[str, object]], **keys: object) -> dict[str, Chart]:
+    """Return the charts of a sweep with these trials."""
+    content = {"metric": "val_loss", "direction": "min", "trials": trials, "space": SPACE, **keys}
+    (sweep / TRIALS).write_text(json.dumps(content))
+    return {chart.key: chart for chart in view_sweep(sweep).charts}
+
+
+@pytest.fixture
+def axes(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The axes of each chart, as Matplotlib has them once they are drawn."""
+    found: dict[str, object] = {}
+    original = charts.drawn
+
+    def drawn(key, draw, *arguments, **options):
+        def kept(one):
+            draw(one)
+            found[key] = one
+
+        return original(key, kept, *arguments, **options)
+
+    monkeypatch.setattr(charts, "drawn", drawn)
+    return found
+
+
+def test_axes_are_those_of_the_space(sweep, axes):
+    """Whatever values the trials happen to have."""
+    written(sweep, many(3))
+    rate, units, activation = (axes[f"sweep-{n}-{name}"] for n, name in enumerate(SPACE, start=1))
+    assert rate.get_xscale() == "log"
+    assert rate.get_xlim()[0] < 1e-4 < 0.1 < rate.get_xlim()[1]
+    assert units.get_xscale() == "linear"
+    assert 0 < units.get_xlim()[0] < 8 < 64 < units.get_xlim()[1] < 72
+    assert all(float(tick).is_integer() for tick in units.get_xticks())
+    assert [one.get_text() for one in activation.get_xticklabels()] == ["relu", "tanh", "16"]
+
+
+def test_a_range_that_is_not_logarithmic_has_no_logarithmic_axis(sweep, axes):
+    space = {**SPACE, "rate": {"low": 0.0001, "high": 0.1}}
+    written(sweep, many(30), space=space)
+    assert axes["sweep-1-rate"].get_xscale() == "linear"
+
+
+def test_sweeps_of_earlier_versions_have_axes_by_their_values(sweep, axes):
+    written(sweep, many(30), space={})
+    assert axes["sweep-1-rate"].get_xscale() == "log"
+    assert "sweep-importance" not in axes
+
+
+def test_how_far_pruned_trials_came(sweep, axes):
+    trials = many(4)
+    trials[1] |= {"state": "pruned", "epochs": 1}
+    trials[2] |= {"state": "diverged", "reason": "the loss is not finite", "value": None}
+    trials[3] |= {"state": "running", "epochs": 2}
+    history = written(sweep, trials)["sweep-history"]
+    states = [row[-1] for row in history.rows]
+    assert states == ["complete", "pruned after epoch 1", "running, 2 epochs so far"]
+    (hollow,) = [one for one in axes["sweep-history"].lines if one.get_gid() == "hollow-0"]
+    assert hollow.get_xdata().tolist() == [1, 3]
+    table = view_sweep(sweep).overview
+    assert {row[-1] for row in table.rows} >= {"diverged: the loss is not finite"}
+    assert "1 complete, 1 pruned, 1 diverged, 1 running" in table.note
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_the_best_so_far(sweep, no_drawings, direction):
+    trials = many(9)
+    trials[0] |= {"state": "pruned", "value": -1e9 if direction == "min" else 1e9}
+    rows = written(sweep, trials, direction=direction)["sweep-history"].rows
+    better = min if direction == "min" else max
+    expected = [better(row[1] for row in rows[1:end]) for end in range(2, 10)]
+    assert math.isnan(rows[0][2])
+    assert [row[2] for row in rows[1:]] == expected
+
+
+def test_what_matters_is_what_the_values_depend_on(sweep, no_drawings):
+    rows = written(sweep, many(200))["sweep-importance"].rows
+    assert rows[0][0] == "rate"
+    assert rows[0][1] > 0.8
+    assert sum(share for _, share in rows) == pytest.approx(1)
+    assert {name for name, _ in rows} == set(SPACE)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"value": None}, {"state": "pruned"}, {"parameters": {"rate": "fast"}}]
+)
+def test_no_importance_of_too_few_trials(sweep, no_drawings, changes):
+    assert "sweep-importance" not in written(sweep, many(200, **changes))
+    assert "sweep-importance" not in written(sweep, many(5))
+
+
+def test_a_space_is_checked_as_it_is_read(sweep):
+    with pytest.raises(DataFileError, match=r"damaged: space.rate.log: "):
+        written(sweep, many(1), space={"rate": {"low": 1, "high": 2, "log": 3}})
 
 
 def test_without_a_complete_trial(sweep, no_drawings):
