@@ -109,6 +109,32 @@ class Described:
             )
         self._remember("output_activation", name)
 
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which on the second of two classes is predicted.
+
+        None is the more probable class. `gpunn train --threshold-for` chooses one.
+        """
+        value = self.metadata.get("threshold")
+        if value is not None and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+            raise DataError(
+                f"metadata['threshold']: expected a number from 0 to 1; got {value!r:.80}"
+            )
+        return value
+
+    @threshold.setter
+    def threshold(self, value: float | None) -> None:
+        if value is not None:
+            if self.output_shape not in ((1,), (2,)):
+                raise ArgumentError(
+                    "threshold: needs a network that tells two classes apart; this one has outputs "
+                    f"of shape {self.output_shape}"
+                )
+            if not 0 <= value <= 1:
+                raise ArgumentError(f"threshold: expected a number from 0 to 1; got {value!r}")
+            value = float(value)
+        self._remember("threshold", value)
+
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None
     ) -> None:

@@ -29,6 +29,7 @@ SECTIONS = {
         "Recognise images of digits": "how_to/images",
         "Choose a network for tables": "how_to/tabular",
         "Split time series and groups": "how_to/splits",
+        "Imbalanced classes": "how_to/imbalanced",
         "Come from scikit-learn": "how_to/sklearn",
         "Train on a GPU": "how_to/gpu",
         "Train on a cluster": "how_to/distributed",

@@ -14,8 +14,10 @@ from gpunn.cli.options import (
     load_run,
     only_one,
     run_argument,
+    set_threshold,
+    threshold_option,
 )
-from gpunn.cli.text import metrics_text
+from gpunn.cli.text import evaluation_text
 
 __all__ = ["evaluate"]
 
@@ -36,6 +38,7 @@ __all__ = ["evaluate"]
     type=click.Path(path_type=Path),
     help="NPY file of the targets, where --data-path is an NPY file.",
 )
+@threshold_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     run_dir: Path,
@@ -45,6 +48,7 @@ def evaluate(
     allow_imports: bool,
     data_path: Path | None,
     target_path: Path | None,
+    threshold: float | None,
     as_json: bool,
 ) -> None:
     """Print the loss and metrics of a trained network.
@@ -63,6 +67,7 @@ def evaluate(
     if target_path is not None and data_path is None:
         raise click.UsageError("--target-path needs --data-path")
     model, objects, config = load_run(run_dir, best, backend, allow_imports)
+    set_threshold(model, objects.loss.output_activation, threshold)
     trainer = make_trainer(model, objects, config)
     if data_path is not None:
         part = read_part(data_path, target_path, config, model.metadata, objects.loss)
@@ -73,8 +78,8 @@ def evaluate(
                 f"{run_dir}: the run's data has no test part; give labelled rows by --data-path"
             )
         part = parts.test
-    metrics = evaluate_part(trainer, part)
+    found = evaluate_part(trainer, part, config.data)
     if as_json:
-        click.echo(json.dumps(finite_or_none({"rows": part.rows, **metrics}), allow_nan=False))
+        click.echo(json.dumps(finite_or_none(found.plain()), allow_nan=False))
     else:
-        click.echo(f"{metrics_text(metrics)} ({part.rows:,} rows)")
+        click.echo(evaluation_text(found))

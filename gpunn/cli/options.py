@@ -21,7 +21,9 @@ __all__ = [
     "load_run",
     "only_one",
     "run_argument",
+    "set_threshold",
     "table_options",
+    "threshold_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,6 +40,13 @@ best_option = click.option(
     "--best", is_flag=True, help="Use the network of the best epoch instead of the final one."
 )
 
+
+threshold_option = click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Predict the second of two classes from this probability on.  [default: the model's "
+    "threshold, or 0.5]",
+)
 
 imports_option = click.option(
     "--allow-imports",
@@ -142,3 +151,14 @@ def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -
     if argument is not None and option is not None:
         raise click.UsageError(f"{flag}: can't be given beside {name}")
     return option if argument is None else argument
+
+
+def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
+    """Give a network the threshold of `--threshold`, or raise an error if it can have none."""
+    from gpunn.errors import ArgumentError
+
+    if threshold is None:
+        return
+    if activation not in ("softmax", "sigmoid") or model.output_shape not in ((1,), (2,)):
+        raise ArgumentError("--threshold: only for a network that tells two classes apart")
+    model.threshold = threshold

@@ -17,6 +17,8 @@ from gpunn.cli.options import (
     imports_option,
     load_run,
     only_one,
+    set_threshold,
+    threshold_option,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ FORMS = click.Choice(["csv", "jsonl"])
     is_flag=True,
     help="Give the classes' probabilities: beside the class, or instead of it in NPY.",
 )
+@threshold_option
 @click.option("--from", "form", type=FORMS, help="Form of the rows. By default it is found.")
 @click.option("--to", type=FORMS, help="Form of the predictions.  [default: that of the rows]")
 @click.option(
@@ -78,6 +81,7 @@ def predict(
     named_input: Path | None,
     output_path: Path | None,
     probabilities: bool,
+    threshold: float | None,
     form: str | None,
     to: str | None,
     skip_broken: bool,
@@ -119,10 +123,11 @@ def predict(
     if probabilities and activation not in ("softmax", "sigmoid"):
         trained = f" trained with {loss!r}" if loss else ""
         raise ArgumentError(f"--probabilities: a network{trained} gives no probabilities")
+    set_threshold(model, activation, threshold)
     sink = Sink(output_path, to, probabilities)
 
     def meaning(outputs: Any) -> Predictions:
-        return interpret(outputs, activation, model.classes, model.target_names)
+        return interpret(outputs, activation, model.classes, model.target_names, model.threshold)
 
     given = {"header": header, "delimiter": delimiter, "decimal": decimal}
     if path is not None and path.suffix in ARRAYS:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from gpunn.monitor import BESIDE
+
+if TYPE_CHECKING:
+    from gpunn.experiment.evaluation import Evaluation
 
 __all__ = [
     "INTERRUPTED",
     "aligned",
     "epoch_text",
+    "evaluation_text",
     "metrics_text",
     "printable",
     "short_names",
@@ -26,6 +32,25 @@ INTERRUPTED = 130
 def metrics_text(metrics: Mapping[str, float]) -> str:
     """Return "loss 0.0123, accuracy 0.9876"."""
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def evaluation_text(found: Evaluation) -> str:
+    """Return the metrics; of classes the base rate, too, and of two what the threshold comes to."""
+    lines = [f"{metrics_text(found)} ({found.rows:,} rows)"]
+    if found.rates is not None:
+        present = [float(rate) for rate in found.rates if rate > 0]
+        entropy = -sum(rate * math.log(rate) for rate in present)
+        lines.append(
+            f"base rate: {100 * found.rates[found.shown]:.3g} % are {found.classes[found.shown]!r};"
+            f" the best constant prediction has accuracy {max(present):.4g}, log_loss "
+            f"{abs(entropy):.4g}"
+        )
+    if (decisions := found.decisions) is not None:
+        lines.append(
+            f"threshold {decisions.threshold:.4g} for {found.classes[1]!r}: "
+            f"{metrics_text(decisions.metrics)}"
+        )
+    return "\n".join(lines)
 
 
 def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
@@ -58,6 +83,8 @@ def summary_table(
     last = rows[-1]
     validation = [name for name in last if name.startswith("val_")]
     metrics = [name for name in last if name not in BESIDE and name not in validation]
+    evaluated = [name.removeprefix("val_") for name in validation] + list(test or ())
+    metrics = list(dict.fromkeys([*metrics, *evaluated]))
     lines = [["", *metrics]]
 
     def add(title: str, values: Mapping[str, float], prefix: str = "") -> None:

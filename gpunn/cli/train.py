@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
-from gpunn.cli.text import INTERRUPTED, metrics_text, summary_table
+from gpunn.cli.text import INTERRUPTED, evaluation_text, summary_table
 from gpunn.errors import GpunnError
 
 if TYPE_CHECKING:
     from gpunn.config import Config
     from gpunn.experiment import Experiment, RunFolder
+    from gpunn.experiment.evaluation import Evaluation
     from gpunn.training.callbacks import Callback
     from gpunn.training.checkpoint import Checkpoint
 
@@ -41,6 +43,12 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
     metavar="NAME",
     multiple=True,
     help="Column of a table to predict. May be given several times, for numbers.",
+)
+@click.option(
+    "--threshold-for",
+    metavar="CRITERION",
+    help="Choose the threshold between two classes on the validation rows by f1, "
+    "balanced_accuracy, precision=0.9 or recall=0.9, and keep it in the model.",
 )
 @click.option("--model", metavar="NAME", help=f"Network for a table.  [default: {DEFAULT}]")
 @table_options
@@ -68,6 +76,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 def train(
     config: Path,
     targets: tuple[str, ...],
+    threshold_for: str | None,
     model: str | None,
     drop: tuple[str, ...],
     columns: tuple[str, ...],
@@ -105,6 +114,8 @@ def train(
     if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
         raise click.UsageError(f"--target is for a table; {config} is none")
     config, output = _places(config, output)
+    if threshold_for is not None:
+        settings = (*settings, f"training.threshold_for={json.dumps(threshold_for)}")
     reading = {
         "drop": list(drop),
         "columns": column_kinds(columns),
@@ -179,7 +190,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
         say(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
     if table := summary_table(history.rows, folder.best_epoch, metrics):
         say(f"\n{table}\n")
-    say(_ending(experiment, metrics))
+    say(_ending(metrics))
     say(f"\n{listing(folder.path)}")
     if "Ctrl-C" in history.stopped:
         say(f"\ngpunn train {folder.path} --resume goes on")
@@ -245,8 +256,5 @@ def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
     return ""
 
 
-def _ending(experiment: Experiment, metrics: Mapping[str, float] | None) -> str:
-    test = experiment.parts.test
-    if metrics is None or test is None:
-        return "The data has no test part."
-    return f"Test: {metrics_text(metrics)} ({test.rows:,} rows)"
+def _ending(found: Evaluation | None) -> str:
+    return "The data has no test part." if found is None else f"Test: {evaluation_text(found)}"

@@ -17,6 +17,12 @@ from gpunn.training.callbacks import Callback
 __all__ = ["TrainOutput"]
 
 
+CLASS_WEIGHTS = (
+    "class weights: predicted probabilities are those of the weighted rows, not of the data; to "
+    "find more of a rare class without that, use --threshold-for instead"
+)
+
+
 class TrainOutput(Callback):
     """Prints what is trained when training begins and, where wanted, a line an epoch.
 
@@ -70,6 +76,8 @@ class TrainOutput(Callback):
         yield f"columns: {used}, as {numbers} and {categories}"
         kind = f"{len(model.classes)} classes" if model.classes else "numbers"
         yield f"target: {', '.join(data.targets)} ({kind})"
+        if self.experiment.config.training.class_weight is not None:
+            yield CLASS_WEIGHTS
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.epochs:

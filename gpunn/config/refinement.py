@@ -10,7 +10,7 @@ from gpunn.errors import ConfigError
 
 __all__ = ["forget_mode", "is_part", "refined", "replaced"]
 
-OBJECTS = ("loss", "optimizer", "metrics", "callbacks")
+OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
 """Keys of `[training]` that hold objects, of which a network with a name brings its own."""
 
 MODES = frozenset(("mode", "monitor_mode"))

@@ -22,6 +22,7 @@ from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 from gpunn.tables import Kind
 from gpunn.tables.splitting import check_split, group_left_out, split_by
+from gpunn.thresholds import check_criterion
 
 __all__ = [
     "CSV",
@@ -521,6 +522,12 @@ class Training(Table):
         At least 1: rows in a batch.
     metrics : list of str and mapping
         What is measured beside the loss.
+    validation_metrics : list of str and mapping
+        What is measured beside these on validation and test rows only.
+    threshold_for : str or None
+        By what the threshold between two classes is chosen on the validation rows: "f1",
+        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1. None is
+        the threshold 0.5.
     class_weight : "balanced", mapping of str to float, or None
         Factors, at least 0, of the rows' weights in the training loss, by the classes' names or
         numbers.
@@ -563,6 +570,8 @@ class Training(Table):
     optimizer: Named = "adam"
     batch_size: Count = 32
     metrics: list[Named] = field(default_factory=list)
+    validation_metrics: list[Named] = field(default_factory=list)
+    threshold_for: Annotated[str, check_criterion] | None = None
     class_weight: Literal["balanced"] | dict[str, Weight] | None = None
     gradient_accumulation: Count = 1
     shuffle: bool = True

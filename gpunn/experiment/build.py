@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.config import Config, Distributed, Draft, TableFile, Training
+from gpunn.config import Config, DataSet, Distributed, Draft, TableFile, Training
 from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ConfigError, DataError, ModelFileError, suggest
 from gpunn.experiment.data import load, warn_of_constant_columns
+from gpunn.experiment.evaluation import (
+    Evaluation,
+    choose_threshold,
+    evaluated,
+    tells_classes_apart,
+)
 from gpunn.experiment.monitoring import best_rule, settle_monitors
 from gpunn.experiment.networks import network_of, recipe_of, training_of
 from gpunn.experiment.objects import Objects
@@ -134,27 +140,34 @@ class Experiment:
         )
         return TrainingLoop(trainer, self.training, self.validation, options).run()
 
-    def evaluate(self) -> dict[str, float] | None:
+    def choose_threshold(self) -> None:
+        """Set the network's threshold between two classes, if the configuration asks for that."""
+        criterion = self.config.training.threshold_for
+        if criterion is not None and self.validation is not None:
+            choose_threshold(self.trainer, self.validation, criterion)
+
+    def evaluate(self) -> Evaluation | None:
         """Evaluate the test part.
 
         Returns
         -------
-        dict of str to float, or None
-            Loss and metrics; None if there is no test part.
+        Evaluation or None
+            A dict of loss and metrics, with what there is to say of classes; None if there is no
+            test part.
         """
         if self.test is None:
             return None
         try:
-            return self.trainer.evaluate_subset(self.test)
+            return evaluated(self.trainer, self.test, self.config.data)
         finally:
             self.test.unload()
 
 
-def evaluate_part(trainer: Trainer, part: Part) -> dict[str, float]:
-    """Return loss and metrics over a part of the data."""
-    builder = DatasetBuilder(trainer.model, trainer.loss, trainer.metrics)
-    data = builder.check(part.source_inputs, part.source_targets)
-    return trainer.evaluate_subset(builder.subset(data, part.indices))
+def evaluate_part(trainer: Trainer, part: Part, data: DataSet) -> Evaluation:
+    """Return what is found of a part of the data; see `gpunn.experiment.evaluation.evaluated`."""
+    builder = DatasetBuilder(trainer.model, trainer.loss, trainer.every_metric)
+    checked = builder.check(part.source_inputs, part.source_targets)
+    return evaluated(trainer, builder.subset(checked, part.indices), data)
 
 
 def build(
@@ -226,7 +239,7 @@ def build(
     model.schema = schema
     start = _started(config, model)
     class_weight = _class_weight(config.training, model)
-    builder = DatasetBuilder(model, trainer.loss, trainer.metrics)
+    builder = DatasetBuilder(model, trainer.loss, trainer.every_metric)
     data = {
         name: builder.check(part.source_inputs, part.source_targets, prefix=f"{name} ")
         for name, part in parts.sources.items()
@@ -239,8 +252,9 @@ def build(
     test = builder.subset(data["test"]) if "test" in data else None
     if test is None and parts.test is not None:
         test = Subset(training.dataset, parts.test.indices)
+    _check_threshold(config.training, trainer, parts)
     logs = trainer.log_names_of(parts.validation is not None)
-    settle_monitors(description["training"], logs, directions(trainer.metrics))
+    settle_monitors(description["training"], logs, directions(trainer.every_metric))
     best = best_rule(description["training"], objects.callbacks, logs)
     callbacks = objects.callbacks
     for callback in callbacks:
@@ -270,6 +284,7 @@ def make_trainer(
             communicator=communicator,
             shards=distributed.shards,
             batch_norm=distributed.batch_norm,
+            validation_metrics=objects.validation_metrics,
         )
     except ArgumentError as error:
         where = "distributed" if str(error).startswith("shards") else "training"
@@ -370,6 +385,23 @@ def _network(
     except ArgumentError as error:
         raise ConfigError(f"model.layers: {error}") from error
     return model
+
+
+def _check_threshold(training: Training, trainer: Trainer, parts: Parts) -> None:
+    """Raise a ConfigError if there is no threshold that could be chosen."""
+    if training.threshold_for is None:
+        return
+    outputs = trainer.model.output_shape[0]
+    if outputs > 2 or not tells_classes_apart(trainer.loss, outputs):
+        raise ConfigError(
+            "training.threshold_for: a threshold is between two classes; this network has "
+            f"{outputs} outputs and the loss {trainer.loss.name!r}"
+        )
+    if parts.validation is None:
+        raise ConfigError(
+            "training.threshold_for: the threshold is chosen on validation rows, and there are "
+            "none; set data.validation_fraction"
+        )
 
 
 def _class_weight(training: Training, model: Sequential) -> dict[int, float] | str | None:

@@ -346,6 +346,7 @@ class RunFolder(Callback):
         for log in self._logs:
             log.on_epoch_end(trainer, logs)
         if self._improves(logs):
+            self.experiment.choose_threshold()
             self._held = take_checkpoint(trainer)
         training = self.experiment.config.training
         age, oldest = time.monotonic() - self._written_at, training.checkpoint_every_seconds
@@ -403,7 +404,11 @@ class RunFolder(Callback):
     # ------------------------------------------------------------------------------ the end
 
     def save_model(self) -> None:
-        """Write the trained network; the evaluation of another one, which it replaces, goes."""
+        """Write the trained network; the evaluation of another one, which it replaces, goes.
+
+        Its threshold is chosen first, if the configuration asks for that.
+        """
+        self.experiment.choose_threshold()
         path, model = self.path / FINAL, self.experiment.trainer.model
         chunks = model_content(model.file_description(), model.file_arrays()).chunks
         if holds(path, *chunks):

@@ -13,6 +13,7 @@ from gpunn.data.reading import Reading
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.network import Sequential
 from gpunn.schema import typed
+from gpunn.thresholds import check_threshold
 
 __all__ = ["check_metadata", "check_schema", "reading_of"]
 
@@ -40,9 +41,10 @@ def check_names(path: str, names: list[str]) -> list[str]:
 
 @dataclass(kw_only=True)
 class DataMetadata:
-    """What is remembered of any data: the classes' names, if they have some."""
+    """What is remembered of any data: names of classes and the threshold, if there are any."""
 
     classes: Annotated[list[str], check_names] | None = None
+    threshold: Annotated[float, check_threshold] | None = None
 
 
 @dataclass(kw_only=True)

@@ -90,11 +90,13 @@ def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: s
 
 def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
     """Return what `[training]` says of a recipe, as plain data."""
-    metrics = [recipe.metric] if task == "classification" else [recipe.metric, "r2"]
+    classification = task == "classification"
+    metrics = [recipe.metric] if classification else [recipe.metric, "r2"]
     return {
         **recipe.options,
         "callbacks": [callback.config() for callback in recipe.options["callbacks"]],
         "loss": recipe.loss.config(),
         "optimizer": recipe.optimizer.config(),
         "metrics": list(dict.fromkeys(metrics)),
+        "validation_metrics": ["log_loss", "auc"] if classification else [],
     }

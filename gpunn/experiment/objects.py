@@ -41,7 +41,7 @@ class Objects:
         Empty if the network has a name, and makes its own.
     loss : Loss
     optimizer : Optimizer
-    metrics : list of Metric
+    metrics, validation_metrics : list of Metric
     callbacks : list of Callback
     imported : dict of str to str
         Import path of each class that the configuration imports, by its name.
@@ -58,6 +58,7 @@ class Objects:
     loss: Loss = field(init=False)
     optimizer: Optimizer = field(init=False)
     metrics: list[Metric] = field(init=False)
+    validation_metrics: list[Metric] = field(init=False)
     callbacks: list[Callback] = field(init=False)
     imported: dict[str, str] = field(init=False, default_factory=dict)
 
@@ -67,6 +68,8 @@ class Objects:
         self.loss = self._make(Loss, training.loss, "training.loss")
         self.optimizer = self._make(Optimizer, training.optimizer, "training.optimizer")
         self.metrics = self._make_all(Metric, training.metrics, "training.metrics")
+        values = training.validation_metrics
+        self.validation_metrics = self._make_all(Metric, values, "training.validation_metrics")
         self.callbacks = self._make_all(Callback, training.callbacks, "training.callbacks")
 
     def _make(self, base: type[Kind], value: Any, path: str) -> Kind:
@@ -122,6 +125,8 @@ class Objects:
         training["loss"] = self._description(self.loss)
         training["optimizer"] = self._description(self.optimizer)
         training["metrics"] = [self._description(metric) for metric in self.metrics]
+        further = [self._description(metric) for metric in self.validation_metrics]
+        training["validation_metrics"] = further
         training["callbacks"] = [self._description(callback) for callback in self.callbacks]
         return described
 

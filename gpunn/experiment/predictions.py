@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.meaning import check_class_count, probabilities
+from gpunn.thresholds import limit_of, margins
 
-__all__ = ["Predictions", "interpret"]
+__all__ = ["Predictions", "decided", "interpret"]
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,15 @@ def interpret(
     activation: str | None,
     classes: Sequence[str] | None,
     targets: Sequence[str] | None = None,
+    threshold: float | None = None,
 ) -> Predictions:
     """Return what outputs of shape (rows, outputs) mean, by the `output_activation` of their loss.
 
     Where that is "softmax", its probabilities and the class of the
     largest; where it is "sigmoid", its probabilities and 1 where that is above 1/2. Under any other
     loss outputs stand for themselves: for `gpunn.losses.Poisson` they are logarithms of rates.
-    `targets` are the outputs' names, if they have some.
+    `targets` are the outputs' names, if they have some. With a `threshold`, the second of two
+    classes is predicted if its probability is at least that.
 
     Raises
     ------
@@ -81,10 +84,17 @@ def interpret(
         return Predictions((outputs > 0).astype(np.int64), found, _labels(targets, count), targets)
     if classes is not None:
         check_class_count(classes, count, "classes")
-    decided = outputs.argmax(axis=1) if activation == "softmax" else outputs[:, 0] > 0
-    return Predictions(
-        _named(decided.astype(np.int64), classes), found, _labels(classes, found.shape[1])
-    )
+    codes = decided(outputs, activation, threshold)
+    return Predictions(_named(codes, classes), found, _labels(classes, found.shape[1]))
+
+
+def decided(outputs: np.ndarray, activation: str, threshold: float | None) -> np.ndarray:
+    """Return the number of the class that is predicted for each row, which is of one class."""
+    if threshold is not None and outputs.shape[1] <= 2:
+        codes = margins(outputs) >= limit_of(threshold)
+    else:
+        codes = outputs.argmax(axis=1) if activation == "softmax" else outputs[:, 0] > 0
+    return codes.astype(np.int64)
 
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:

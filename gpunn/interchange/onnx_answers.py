@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from gpunn.errors import ArgumentError
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.network import Sequential
+from gpunn.thresholds import limit_of
 from gpunn.typing import Shape
 
 __all__ = ["PROBABILITIES", "add_answers"]
 
 PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
+
+TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
+"""Functions and shapes of outputs of a network that tells two classes apart."""
 
 
 def add_answers(
@@ -65,7 +71,17 @@ def add_labels(
 ) -> str:
     """Add the predicted class of each row, and return the dtype of that."""
     shape = model.output_shape
-    if function == "softmax" and len(shape) == 1:
+    threshold = model.threshold if (function, shape) in TWO_CLASSES else None
+    if threshold is not None:
+        margin = y
+        if shape == (2,):
+            signs = graph.array(np.array([[-1], [1]], model.dtype), "label.signs")
+            margin = graph.add("MatMul", y, signs, name="label.margin")
+        limit = graph.number(limit_of(threshold), "label.limit")
+        second = graph.add("GreaterOrEqual", margin, limit, name="label.second")
+        whole = graph.add("Cast", second, name="label.whole", to=graph.element_type("int64"))
+        number = squeezed(graph, whole, "label.number")
+    elif function == "softmax" and len(shape) == 1:
         number = graph.add("ArgMax", y, name="label.number", axis=1, keepdims=0)
     elif function == "sigmoid" and shape == (1,):
         positive = graph.add("Greater", y, graph.number(0.0, "label.zero"), name="label.positive")

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.errors import GpunnWarning
 from gpunn.experiment.parts import Part, Parts
-from gpunn.experiment.predictions import interpret
+from gpunn.experiment.predictions import decided, interpret
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.randomness import generator
@@ -181,7 +181,7 @@ def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarra
     if truth is None:
         wrong = np.mean(found.values != (targets > 0.5), axis=1)
     else:
-        wrong = found.probabilities.argmax(axis=1) != truth
+        wrong = decided(raw, loss.output_activation, model.threshold) != truth
     return wrong.astype(np.float64), float(wrong.mean()), "part that is wrong"
 
 

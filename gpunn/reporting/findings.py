@@ -10,7 +10,7 @@ from gpunn.config import MNIST, Config, Digits
 from gpunn.experiment.data import load
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part
-from gpunn.experiment.predictions import interpret
+from gpunn.experiment.predictions import decided, interpret
 from gpunn.network import Sequential
 from gpunn.reporting.columns import ColumnFindings, examine_columns
 from gpunn.tables import Table
@@ -146,8 +146,8 @@ def outcome(
         assert meaning.probabilities is not None
         if truth is None:
             return Labels(targets > 0.5, raw > 0)
-        predicted = meaning.probabilities.argmax(axis=1)
-        confidence = meaning.probabilities.max(axis=1)
+        predicted = decided(raw, loss.output_activation, model.threshold)
+        confidence = np.take_along_axis(meaning.probabilities, predicted[:, None], 1)[:, 0]
         return Classes(meaning.labels, truth, predicted, confidence)
     predicted = raw.astype(np.float64)
     if loss.output_activation == "exponential":

@@ -202,8 +202,8 @@ class Record:
     @property
     def _metrics(self) -> list[Metric]:
         """The metrics whose classes are known here."""
-        found = []
-        for index, value in enumerate(self.config.training.metrics):
+        found, training = [], self.config.training
+        for index, value in enumerate([*training.metrics, *training.validation_metrics]):
             with suppress(ArgumentError, ArgumentTypeError):
                 found.append(resolve(Metric, value, f"training.metrics[{index}]"))
         return found

@@ -27,8 +27,10 @@ class Settings(Protocol):
 
     model: Sequential
     loss: Loss
-    metrics: list[Metric]
     report_every: int
+
+    @property
+    def every_metric(self) -> list[Metric]: ...
 
 
 class Evaluator:
@@ -83,7 +85,7 @@ class Evaluator:
 
     def _prepared(self, settings: Settings, batch_size: int) -> BatchPass:
         """Return the pass of a batch, made anew if anything that it is made from is another one."""
-        wanted = settings.model, settings.loss, list(settings.metrics), batch_size
+        wanted = settings.model, settings.loss, settings.every_metric, batch_size
         now = self._pass
         if now is None or wanted != (now.model, now.loss, now.metrics, now.batch_size):
             self.unload()

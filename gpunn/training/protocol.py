@@ -28,6 +28,7 @@ class TrainerProtocol(Protocol):
     loss: Loss
     optimizer: Optimizer
     metrics: list[Metric]
+    validation_metrics: list[Metric]
     gradient_accumulation: int
     report_every: int
     on_divergence: str
@@ -48,6 +49,9 @@ class TrainerProtocol(Protocol):
 
     @property
     def services(self) -> dict[str, Callable[..., object]]: ...
+
+    @property
+    def every_metric(self) -> list[Metric]: ...
 
     @property
     def metric_names(self) -> list[str]: ...

@@ -16,14 +16,14 @@ from gpunn.training.recovery import CHOICES
 __all__ = ["CHECKS", "checked_metrics"]
 
 
-def checked_metrics(values: Any) -> list[Metric]:
+def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
     """Return metrics, or raise an error if two logs of an epoch would have one name."""
-    metrics = resolve_all(Metric, values, "metrics")
+    metrics = resolve_all(Metric, values, argument)
     names = ["loss", *(metric.name for metric in metrics)]
     reserved = set(BESIDE)
     if len(set(names)) < len(names) or reserved & set(names):
         raise ArgumentError(
-            f"metrics: each name may occur once, and none may be 'loss' or one of "
+            f"{argument}: each name may occur once, and none may be 'loss' or one of "
             f"{sorted(reserved)}; got {names[1:]}"
         )
     return metrics
@@ -39,6 +39,7 @@ def checked_choice(value: Any) -> str:
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "loss": lambda value: resolve(Loss, value, "loss"),
     "metrics": checked_metrics,
+    "validation_metrics": lambda value: checked_metrics(value, "validation_metrics"),
     "optimizer": lambda value: resolve(Optimizer, value, "optimizer"),
     "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
     "report_every": lambda value: check_integer("report_every", value),

@@ -89,6 +89,9 @@ class Trainer:
     batch_norm : {"synchronized", "local"}
         Whether batch normalisation takes the rows of all processes together, as one process would,
         or those of each shard.
+    validation_metrics : sequence of Metric, str or mapping
+        Metrics of validation data and of `evaluate` only, such as "auc": training steps don't
+        compute them. Names that are among `metrics` count once.
 
     Attributes
     ----------
@@ -180,6 +183,7 @@ class Trainer:
         communicator: Communicator | None = None,
         shards: int = 0,
         batch_norm: str = "synchronized",
+        validation_metrics: Sequence[Metric | str | Mapping[str, Any]] = (),
     ) -> None:
         if len(model.output_shape) != 1:
             members = any(isinstance(layer, Members) for layer in model.layers)
@@ -192,6 +196,7 @@ class Trainer:
         self.loss = resolve(Loss, loss, "loss")
         self.optimizer = Adam() if optimizer is None else resolve(Optimizer, optimizer, "optimizer")
         self.metrics = checked_metrics(metrics)
+        self.validation_metrics = checked_metrics(validation_metrics, "validation_metrics")
         self.gradient_accumulation = gradient_accumulation
         self.report_every = report_every
         self.on_divergence = on_divergence
@@ -401,7 +406,7 @@ class Trainer:
                 raise ArgumentTypeError(
                     f"augment: expected a function of (X, y, random); got {augment!r:.80}"
                 )
-            builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
+            builder = DatasetBuilder(self.model, self.loss, self.every_metric, stream)
             training, validation = Sources(
                 builder, lambda: self.epoch, prefetch
             ).training_and_validation(
@@ -422,6 +427,15 @@ class Trainer:
                 *(drop_last, shuffle_members, augment),
             )
             return TrainingLoop(self, training, validation, options).run()
+
+    @property
+    def every_metric(self) -> list[Metric]:
+        """The metrics of evaluations: `metrics` and `validation_metrics`."""
+        names = self.metric_names
+        return [
+            *self.metrics,
+            *(each for each in self.validation_metrics if each.name not in names),
+        ]
 
     @property
     def metric_names(self) -> list[str]:
@@ -454,14 +468,15 @@ class Trainer:
             Such as ["epoch", "loss", "accuracy", "learning_rate", ...].
         """
         measured = self.metric_names
-        validation = [*measured, *self.policy.validation_metrics] if validated else []
+        evaluated = ["loss", *(metric.name for metric in self.every_metric)]
+        validation = [*evaluated, *self.policy.validation_metrics] if validated else []
         return ["epoch", *measured, *(f"val_{name}" for name in validation), *TIMINGS]
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
         """Whether larger is better, by the name of each possible log; None is unknown."""
         more = {f"val_{name}": larger for name, larger in self.policy.validation_metrics.items()}
-        return {**directions(self.metrics), **more}
+        return {**directions(self.every_metric), **more}
 
     # ---------------------------------------------------------------------------- evaluation
 
@@ -505,7 +520,7 @@ class Trainer:
         """
         batch_size = check_integer("batch_size", batch_size)
         stream = None if stream is None else check_flag("stream", stream)
-        builder = DatasetBuilder(self.model, self.loss, self.metrics, stream)
+        builder = DatasetBuilder(self.model, self.loss, self.every_metric, stream)
         sources = Sources(builder, lambda: self.epoch)
         subset = sources.evaluated(X, y, sample_weight)
         return self.evaluate_subset(subset, batch_size)
@@ -699,7 +714,7 @@ class Trainer:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         # An earlier release has pickled less.
         earlier = {"batch_norm": "synchronized", "ranks": Ranks(), "resumed": False}
-        vars(self).update({**earlier, **state})
+        vars(self).update({**earlier, "validation_metrics": [], **state})
 
     def save_checkpoint(self, path: Any) -> None:
         """Write everything that `load_checkpoint` needs to go on exactly from here.

@@ -166,7 +166,7 @@ def test_a_table_is_read_as_inspect_reads_it(gpunn, tmp_path):
     assert columns[1].missing > 0
     data = json.loads((tmp_path / "runs" / "a" / "config.json").read_text())["data"]
     assert data["columns"] == {"area.code": "category"}
-    assert gpunn("evaluate", "runs/a").stdout.endswith("(12 rows)\n")
+    assert "(12 rows)\n" in gpunn("evaluate", "runs/a").stdout
     gpunn("train", "runs/a", "--output", "again")
 
 

@@ -1439,3 +1439,33 @@ def test_display():
     assert f"{trainer.history['accuracy'][0]:.6g}</td>" in text
     trainer.optimizer = gpunn.optimizers.SGD(gpunn.schedules.Cosine(0.1))
     assert "sgd, learning rate cosine" in trainer._repr_html_()
+
+
+def test_validation_metrics_are_those_of_validation_rows_only():
+    """They change neither training nor other logs, and callbacks may monitor them."""
+    X, y, X_test, y_test = gpunn.data.load_digits()
+    y, y_test = np.equal(y, 3).astype(int), np.equal(y_test, 3).astype(int)
+
+    def trained(**options):
+        layers = [gpunn.layers.Dense(8, "relu"), gpunn.layers.Dense(2)]
+        model = gpunn.Sequential(layers, 64, backend="numpy", seed=0)
+        trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"], **options)
+        callbacks = [gpunn.callbacks.EarlyStopping("val_auc")] if options else []
+        trainer.fit(X, y, epochs=2, validation_split=0.2, progress=False, callbacks=callbacks)
+        return trainer
+
+    without = trained()
+    with_them = trained(validation_metrics=["log_loss", "auc", "accuracy"])
+    np.testing.assert_array_equal(without.model.predict(X_test), with_them.model.predict(X_test))
+    further = {"val_log_loss", "val_auc"}
+    assert set(with_them.history) - set(without.history) == further
+    assert set(with_them.log_names) == set(with_them.history)
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert with_them.history[name] == without.history[name]
+    assert with_them.history["val_log_loss"] == pytest.approx(with_them.history["val_loss"])
+    found = with_them.evaluate(X_test, y_test)
+    assert list(found) == ["loss", "accuracy", "log_loss", "auc"]
+    copied = copy.deepcopy(with_them)
+    assert copied.evaluate(X_test, y_test) == found
+    with pytest.raises(ArgumentError, match=r"^validation_metrics: each name may occur once"):
+        without.validation_metrics = ["auc", "auc"]

@@ -90,14 +90,16 @@ def sources_of_meaning(model: Sequential, functions: Functions) -> list[str]:
     if activation == "softmax":
         softmax, largest = functions.name("softmax"), functions.name("largest_of")
         found = [of_probabilities(functions, f"{softmax}(output, {count}, p);")]
-        found.append(of_classes(functions, f"{largest}(output, {count})"))
+        margin = "(double)output[1] - (double)output[0]"
+        found.append(of_classes(functions, f"{largest}(output, {count})", margin, model.threshold))
     elif activation == "sigmoid":
         logistic = functions.name("logistic")
         if count > 1:
             return [of_probabilities(functions, f"{logistic}(output, {count}, p);")]
         lines = (f"{logistic}(output, 1, p + 1);", "p[0] = 1 - p[1];")
         found = [of_probabilities(functions, *lines)]
-        found.append(of_classes(functions, "output[0] == output[0] ? output[0] > 0 : -1"))
+        decision = "output[0] == output[0] ? output[0] > 0 : -1"
+        found.append(of_classes(functions, decision, "output[0]", model.threshold))
     else:
         return []
     if model.classes is not None:
@@ -116,9 +118,23 @@ def of_probabilities(functions: Functions, *lines: str) -> str:
     )
 
 
-def of_classes(functions: Functions, decision: str) -> str:
-    """Return the function that gives the class."""
+def of_classes(functions: Functions, decision: str, margin: str, threshold: float | None) -> str:
+    """Return the function that gives the class: by a decision, or by a threshold, if there is one.
+
+    The margin is that between two classes; see `gpunn.thresholds`.
+    """
     prefix, real = functions.prefix, functions.real
+    if threshold is not None:
+        name = f"{prefix.upper()}_THRESHOLD"
+        return (
+            f"#ifndef {name}\n#define {name} {threshold!r}\n#endif\n"
+            f"/* 1 if the probability of that class is at least {name}, else 0; -1 if the network\n"
+            "   gave a NAN. */\n"
+            f"static inline int {prefix}_class(const {real} *output) {{\n"
+            f"    double margin = {margin};\n"
+            f"    double limit = log({name}) - log1p(-({name}));\n"
+            "    return margin == margin ? margin >= limit : -1;\n}\n"
+        )
     return (
         "/* The number of the most probable class, from what the network gave; -1 if that has a\n"
         "   NAN. */\n"

@@ -14,6 +14,7 @@ from gpunn.interchange.predictor.streaming import (
     predict_stream,
     predictions_text,
 )
+from gpunn.thresholds import limit_of
 
 MODEL: dict[str, Any] = {}
 """The predictor's own stands in its place, as do its `predict`, `probabilities` and `encoded`."""
@@ -46,6 +47,9 @@ def decided(outputs: Sequence[float]) -> list[object]:
     # As NumPy has it, NaN is the largest.
     largest = max(range(len(outputs)), key=lambda n: (outputs[n] != outputs[n], outputs[n]))
     code = largest if activation == "softmax" else int(outputs[0] > 0)
+    if MODEL["threshold"] is not None:
+        margin = float(outputs[-1]) - (float(outputs[0]) if len(outputs) == 2 else 0.0)
+        code = int(margin >= limit_of(MODEL["threshold"]))
     return [classes[code] if classes else code]
 
 
@@ -75,6 +79,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output", help="file to write; by default standard output")
     parser.add_argument("--probabilities", action="store_true", help="add them beside the classes")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        help="predict the second of two classes from this probability on; else the model's "
+        "threshold, or 0.5",
+    )
     forms, found = ["csv", "jsonl"], "by default it is found"
     parser.add_argument(
         "--from", dest="form", choices=forms, help="form of the rows; else it is found"
@@ -103,6 +113,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.probabilities and MODEL["output_activation"] not in ("softmax", "sigmoid"):
         parser.error("--probabilities: this network gives no probabilities")
+    if options.threshold is not None:
+        two = MODEL["outputs"] == {"softmax": 2, "sigmoid": 1}.get(MODEL["output_activation"])
+        if not two or not 0 <= options.threshold <= 1:
+            parser.error("--threshold: expected 0 to 1, for a network that tells two classes apart")
+        MODEL["threshold"] = options.threshold
     if options.delimiter is not None and (
         len(options.delimiter) != 1 or options.delimiter in '\r\n"'
     ):

@@ -34,6 +34,7 @@ def described(model: Sequential) -> dict[str, Any]:
         "outputs": model.output_shape[0],
         "output_activation": model.output_activation,
         "classes": model.classes,
+        "threshold": model.threshold,
         "targets": model.target_names,
         "input": layout_of(model),
         "schema": None if model.schema is None else described_schema(model.schema),

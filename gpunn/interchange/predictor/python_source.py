@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn import thresholds
 from gpunn.interchange.predictor import (
     command,
     numpy_functions,
@@ -80,7 +81,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, streaming, rows, command)
+    template = Template(functions, streaming, rows, command, thresholds)
     taken = template.take(["main", "decoded", *(step.function for step in steps.steps)])
     first = Template(functions)
     parts = [text for name, text in taken.items() if name in first]

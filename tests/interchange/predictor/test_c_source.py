@@ -412,3 +412,26 @@ def test_cells_that_a_schema_refuses(tmp_path):
     found = compiled("gcc", tmp_path, "main.c", flags=sanitizers).split()
     for (name, (_, accepted)), each in zip(REFUSED.items(), found, strict=True):
         assert each in (("110", "111") if accepted else ("00-1",)), name
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(("outputs", "activation"), [(1, "sigmoid"), (2, "softmax")])
+def test_a_threshold_decides_between_two_classes(compiler, tmp_path, outputs, activation):
+    model = gpunn.Sequential([gpunn.layers.Dense(outputs)], 2, backend="numpy", seed=1)
+    model.output_activation, model.threshold = activation, 0.2
+    rows = np.random.default_rng(0).normal(0, 3, (40, 2)).astype("f4")
+    save_c(model, tmp_path / "a.h", prefix="a")
+    main = (
+        f'#include <stdio.h>\n#include "a.h"\nint main(void) {{\n'
+        f"    static const float rows[][2] = {{{rows_in_c(rows)}}};\n"
+        f"    for (int k = 0; k < 40; k++) {{\n        float output[{outputs}];\n"
+        '        a_predict(rows[k], output);\n        printf("%d ", a_class(output));\n    }\n'
+        "    float none[2] = {NAN, NAN};\n"
+        '    printf("%d\\n", a_class(none));\n    return 0;\n}\n'
+    )
+    (tmp_path / "main.c").write_text(main)
+    chance = model.predict_proba(rows)[:, -1]
+    for flags, least in ((), 0.2), (("-DA_THRESHOLD=0.9",), 0.9), (("-DA_THRESHOLD=0",), 0):
+        *found, none = compiled(compiler, tmp_path, "main.c", flags=flags).split()
+        assert [int(code) for code in found] == (chance >= least).astype(int).tolist()
+        assert none == "-1"

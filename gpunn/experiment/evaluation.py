@@ -1,0 +1,157 @@
+"""How good a trained network is on a part of the data; of classes also beside what is constant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunn.config import DataSet, TableFile
+from gpunn.data.mapped import rows_of
+from gpunn.losses import Loss
+from gpunn.metrics import AUC, LogLoss
+from gpunn.network import Sequential
+from gpunn.thresholds import best_threshold, decision_metrics, limit_of, margins
+from gpunn.training import Trainer
+from gpunn.training.dataset import Subset
+
+__all__ = ["Decisions", "Evaluation", "choose_threshold", "evaluated", "tells_classes_apart"]
+
+LOG = logging.getLogger("gpunn")
+
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the threshold between two classes comes to.
+
+    Attributes
+    ----------
+    threshold : float
+        On the probability of the second class.
+    metrics : dict of str to float
+        Of that class, by name.
+    """
+
+    threshold: float
+    metrics: dict[str, float]
+
+
+class Evaluation(dict[str, float]):
+    """Loss and metrics of a part of the data, by name.
+
+    Parameters
+    ----------
+    metrics : mapping of str to float
+    rows : int
+    classes : sequence of str
+        Names of the classes, of several that a row has one of; else empty.
+    rates : ndarray, shape (classes,), or None
+        Which part of the rows is of each.
+    decisions : Decisions or None
+        If there are two classes.
+    """
+
+    def __init__(
+        self,
+        metrics: Mapping[str, float],
+        rows: int,
+        classes: Sequence[str] = (),
+        rates: np.ndarray | None = None,
+        decisions: Decisions | None = None,
+    ) -> None:
+        super().__init__(metrics)
+        self.rows, self.classes, self.rates, self.decisions = rows, classes, rates, decisions
+
+    @property
+    def shown(self) -> int:
+        """The class whose rate is shown: the second of two, or the commonest of more."""
+        rates = np.zeros(1) if self.rates is None else self.rates
+        return 1 if len(rates) == 2 else int(rates.argmax())
+
+    def plain(self) -> dict[str, Any]:
+        """Return all of it in JSON types."""
+        found: dict[str, Any] = {"rows": self.rows, **self}
+        if self.rates is not None:
+            found["base_rate"] = float(self.rates[self.shown])
+        if self.decisions is not None:
+            found["decisions"] = {"threshold": self.decisions.threshold, **self.decisions.metrics}
+        return found
+
+
+def tells_classes_apart(loss: Loss, outputs: int) -> bool:
+    """Return whether a row is of one of several classes."""
+    return loss.output_activation == "softmax" or (
+        loss.output_activation == "sigmoid" and outputs == 1
+    )
+
+
+def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
+    """Evaluate a network on rows that have been checked.
+
+    Classes of a table are judged by their log-loss and AUC, too.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    subset : Subset
+    data : DataSet
+        What the network was trained on.
+    """
+    model, loss, outputs = trainer.model, trainer.loss, trainer.model.output_shape[0]
+    truth = classes_of(loss, subset) if tells_classes_apart(loss, outputs) else None
+    if truth is None or not isinstance(data, TableFile):
+        return Evaluation(trainer.evaluate_subset(subset), subset.rows)
+    names = [metric.name for metric in trainer.validation_metrics]
+    trainer.validation_metrics += [m for m in (LogLoss(), AUC()) if m.name not in names]
+    metrics = trainer.evaluate_subset(subset)
+    count = max(outputs, 2)
+    rates = np.bincount(truth, minlength=count) / len(truth)
+    decisions = None
+    if count == 2:
+        threshold = DEFAULT_THRESHOLD if model.threshold is None else model.threshold
+        second = margins(predicted(model, subset)) >= limit_of(threshold)
+        decisions = Decisions(threshold, decision_metrics(second, truth == 1))
+    classes = model.classes or [str(number) for number in range(count)]
+    return Evaluation(metrics, subset.rows, classes, rates, decisions)
+
+
+def predicted(model: Sequential, subset: Subset) -> np.ndarray:
+    """Return the network's outputs for rows that have been checked."""
+    X = subset.dataset.X
+    return model.predict_encoded(X if subset.indices is None else rows_of(X, subset.indices))
+
+
+def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
+    """Return the number of each row's class, if a loss takes targets for classes."""
+    targets = subset.dataset.y if subset.indices is None else subset.dataset.y[subset.indices]
+    return loss.class_indices(np.asarray(targets))
+
+
+def choose_threshold(trainer: Trainer, validation: Subset, criterion: str) -> None:
+    """Set the network's threshold to the best one on the validation rows.
+
+    It is chosen by this process alone, from the network as it is.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    validation : Subset
+    criterion : str
+        As `gpunn.thresholds.best_threshold` takes it.
+    """
+    outputs = predicted(trainer.model, validation)
+    truth = classes_of(trainer.loss, validation)
+    choice = None if truth is None else best_threshold(criterion, margins(outputs), truth == 1)
+    if choice is None:
+        LOG.warning("threshold_for: the validation rows are all of one class, so it stays 0.5")
+    elif not choice.reached:
+        LOG.warning(
+            "threshold_for: no threshold reaches %s on the validation rows; the nearest is taken",
+            criterion,
+        )
+    trainer.model.threshold = None if choice is None else choice.threshold

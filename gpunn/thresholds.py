@@ -1,0 +1,164 @@
+"""The threshold between two classes: what it decides, and the criteria by which it is chosen.
+
+The second class is predicted if its probability is at least the threshold. Decisions are taken on
+the margin, which is the logit of that probability: z_1 - z_0 of two outputs under a softmax, z of
+one output under a sigmoid. So all engines and exports decide alike, without rounding a probability.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunn.errors import ArgumentError, suggest
+
+__all__ = [
+    "Choice",
+    "best_threshold",
+    "check_criterion",
+    "check_threshold",
+    "decision_metrics",
+    "limit_of",
+    "margins",
+]
+
+PLAIN = ("f1", "balanced_accuracy")
+"""Criteria that are maximized."""
+
+LIMITED = {"precision": "recall", "recall": "precision"}
+"""Criteria that have to reach a number, and what is maximized then."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A threshold that a criterion has chosen.
+
+    Attributes
+    ----------
+    threshold : float
+        On the probability of the second class.
+    reached : bool
+        Whether the criterion's number is reached; if not, the threshold is the nearest to it.
+    """
+
+    threshold: float
+    reached: bool = True
+
+
+def check_criterion(path: str, text: str) -> str:
+    """Return a criterion as it is written, or raise an ArgumentError if there is no such one."""
+    name, mark, number = text.partition("=")
+    if (name in PLAIN and not mark) or (name in LIMITED and _fraction(number) is not None):
+        return text
+    if name in LIMITED:
+        raise ArgumentError(
+            f"{path}: {name!r} needs a number from 0 to 1, such as {name}=0.9; got {text!r:.80}"
+        )
+    known = [*PLAIN, *(f"{name}=0.9" for name in LIMITED)]
+    raise ArgumentError(f"{path}: there is no {text!r:.80}; {suggest(text, known)}")
+
+
+def check_threshold(path: str, value: float) -> float:
+    """Return a threshold, or raise an ArgumentError unless it is from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"{path}: expected a probability from 0 to 1; got {value!r}")
+    return value
+
+
+def _fraction(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None
+
+
+def limit_of(threshold: float) -> float:
+    """Return the least margin at which the second class is predicted: log(t / (1 - t))."""
+    if threshold <= 0:
+        return -math.inf
+    return math.inf if threshold >= 1 else math.log(threshold) - math.log1p(-threshold)
+
+
+def margins(outputs: np.ndarray) -> np.ndarray:
+    """Return the logit of the second class's probability, from one output or two, in float64."""
+    wide = outputs.astype(np.float64)
+    margin: np.ndarray = wide[:, 1] - wide[:, 0] if outputs.shape[1] == 2 else wide[:, 0]
+    return margin
+
+
+def best_threshold(criterion: str, margin: np.ndarray, truth: np.ndarray) -> Choice | None:
+    """Return the threshold that is the best by a criterion, as `check_criterion` takes it.
+
+    Of the k rows of the largest margins, TP are of the second class, which has P rows; N are of the
+    other. Each k between two different margins is tried, and the threshold put in their middle::
+
+        f1                 2 TP / (k + P)
+        balanced_accuracy  (TP / P + (N - k + TP) / N) / 2
+        precision=p        the largest recall TP / P with TP / k >= p
+        recall=r           the largest precision TP / k with TP / P >= r
+
+    Parameters
+    ----------
+    criterion : str
+    margin : ndarray, shape (rows,)
+        As `margins` returns it.
+    truth : ndarray of bool, shape (rows,)
+        Which rows are of the second class.
+
+    Returns
+    -------
+    Choice or None
+        None if the rows are all of one class.
+    """
+    positive, rows = int(truth.sum()), len(truth)
+    if positive in (0, rows):
+        return None
+    order = np.argsort(-margin, kind="stable")
+    ranked, hits = margin[order], np.cumsum(truth[order])
+    ends = np.append(np.flatnonzero(ranked[1:] < ranked[:-1]), rows - 1)  # the last of k rows
+    counts, hits = ends + 1, hits[ends]
+    ratios = {"precision": hits / counts, "recall": hits / positive}
+    name, _, number = criterion.partition("=")
+    reached = True
+    if name == "f1":
+        values = 2 * hits / (counts + positive)
+    elif name == "balanced_accuracy":
+        negative = rows - positive
+        values = (hits / positive + (negative - counts + hits) / negative) / 2
+    else:
+        enough = ratios[name] >= float(number)
+        reached = bool(enough.any())
+        values = np.where(enough, ratios[LIMITED[name]], -1.0) if reached else ratios[name]
+    end = int(ends[int(values.argmax())])
+    if end == rows - 1:
+        return Choice(0.0, reached)
+    middle = (ranked[end] + ranked[end + 1]) / 2
+    threshold = math.exp(min(middle, 0.0)) / (1 + math.exp(-abs(middle)))
+    return Choice(min(threshold, math.nextafter(1.0, 0.0)), reached)
+
+
+def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Return how good decisions are: metrics of the second class, by their names.
+
+    Parameters
+    ----------
+    second, truth : ndarray of bool, shape (rows,)
+        Which rows are predicted to be of the second class, and which are.
+    """
+    hits, predicted, positive = int((second & truth).sum()), int(second.sum()), int(truth.sum())
+    negative = len(truth) - positive
+    rejected = negative - (predicted - hits)
+
+    def ratio(part: float, whole: float) -> float:
+        return part / whole if whole else 0.0
+
+    return {
+        "accuracy": ratio(hits + rejected, len(truth)),
+        "balanced_accuracy": (ratio(hits, positive) + ratio(rejected, negative)) / 2,
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, positive),
+        "f1": ratio(2 * hits, predicted + positive),
+    }

@@ -1,0 +1,196 @@
+"""Imbalanced classes on the command line: what is shown, and the threshold up to the exports."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpunn import load_model
+from gpunn.cli.options import load_run
+from gpunn.meaning import probabilities
+from gpunn.reporting.findings import examine
+from gpunn.thresholds import decision_metrics
+
+TABLE = """\
+[data]
+dataset = "table"
+path = "rare.csv"
+target = "fraud"
+test_fraction = 0.25
+validation_fraction = 0.25
+
+[model]
+layers = [{ name = "dense", units = UNITS }]
+
+[training]
+loss = "LOSS"
+optimizer = { name = "adam", learning_rate = 0.05 }
+epochs = 6
+metrics = ["METRIC"]
+"""
+
+LOSSES = {
+    "softmax": ("2", "softmax_cross_entropy", "accuracy"),
+    "sigmoid": ("1", "binary_cross_entropy", "binary_accuracy"),
+}
+
+
+@pytest.fixture(params=LOSSES)
+def rare(request, tmp_path) -> Path:
+    """The configuration of a table with 8 % frauds."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 600)).round(3)
+    truth = random.random(600) < 1 / (1 + np.exp(4.2 - 2.5 * a))
+    lines = [f"{x},{y},{'yes' if t else 'no'}" for x, y, t in zip(a, b, truth, strict=True)]
+    Path("rare.csv").write_text("\n".join(["a,b,fraud", *lines]))
+    text = TABLE
+    for word, value in zip(("UNITS", "LOSS", "METRIC"), LOSSES[request.param], strict=True):
+        text = text.replace(word, value)
+    path = tmp_path / "rare.toml"
+    path.write_text(text)
+    return path
+
+
+def answers(text: str) -> list[str]:
+    return [row["prediction"] for row in csv.DictReader(text.splitlines())]
+
+
+def truth() -> np.ndarray:
+    with Path("rare.csv").open() as file:
+        return np.array([row["fraud"] == "yes" for row in csv.DictReader(file)])
+
+
+def test_a_test_shows_what_an_imbalance_hides(gpunn, rare):
+    said = gpunn("train", rare, "--output", "run").stdout
+    test = said[said.index("Test: ") :].splitlines()
+    assert "log_loss" in test[0]
+    assert "auc" in test[0]
+    assert "are 'yes'; the best constant prediction has accuracy 0.9" in test[1]
+    assert test[2].startswith("threshold 0.5 for 'yes': accuracy 0.9")
+    assert "f1" in test[2]
+    said = gpunn("evaluate", "run").stdout
+    assert said.splitlines() == [test[0].removeprefix("Test: "), *test[1:3]]
+    found = json.loads(gpunn("evaluate", "run", "rare.csv", "--json").stdout)
+    rate = truth().mean()
+    assert found["base_rate"] == pytest.approx(rate)
+    outputs = load_model("run").predict(load_columns())
+    chance = probabilities(outputs, load_model("run").output_activation)[:, 1]
+    assert found["log_loss"] == pytest.approx(
+        -np.log(np.where(truth(), chance, 1 - chance)).mean(), rel=1e-5
+    )
+    pairs = chance[truth()][:, None] - chance[~truth()]
+    assert found["auc"] == pytest.approx((pairs > 0).mean(), abs=1e-3)
+    decisions = {"threshold": 0.5, **decision_metrics(chance >= 0.5, truth())}
+    assert found["decisions"] == pytest.approx(decisions)
+
+
+def load_columns() -> dict[str, list[str]]:
+    with Path("rare.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return {name: [row[name] for row in rows] for name in ("a", "b")}
+
+
+def test_a_threshold_is_kept_and_can_be_overridden(gpunn, rare):
+    said = gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9").stdout
+    threshold = load_model("run").threshold
+    assert 0 < threshold < 0.5
+    assert f"threshold {threshold:.4g} for 'yes'" in said
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["training"]["threshold_for"] == "recall=0.9"
+    with_probabilities = gpunn("predict", "run", "rare.csv", "--probabilities").stdout
+    rows = list(csv.DictReader(with_probabilities.splitlines()))
+    chance = np.array([float(row["probability_yes"]) for row in rows])
+    for options, least in ([], threshold), (["--threshold", "0.7"], 0.7), (["--threshold=0"], 0):
+        found = np.array(answers(gpunn("predict", "run", "rare.csv", *options).stdout)) == "yes"
+        np.testing.assert_array_equal(found, chance >= least)
+        said = gpunn("evaluate", "run", "rare.csv", "--json", *options).stdout
+        decisions = {"threshold": least, **decision_metrics(found, truth())}
+        assert json.loads(said)["decisions"] == pytest.approx(decisions)
+    part = [name for name in ("final", "best") if Path(f"run/{name}.safetensors").exists()]
+    for name in part:
+        assert load_model(f"run/{name}.safetensors").threshold is not None
+    assert "best" in part
+    predicted = gpunn("predict", "run/final.safetensors", "rare.csv", "--threshold=1").stdout
+    assert set(answers(predicted)) == {"no"}
+
+
+@pytest.mark.parametrize("flavor", [[], ["--pure"]], ids=["numpy", "pure"])
+def test_exported_python_decides_alike(gpunn, rare, flavor):
+    gpunn("train", rare, "--output", "run", "--threshold-for", "f1")
+    gpunn("export", "run", "--python", "a.py", *flavor)
+    flags = ["-I", "-S"] if flavor else ["-I"]
+    for options in [], ["--threshold", "0.8"], ["--threshold=0"]:
+        command = [sys.executable, *flags, "a.py", "rare.csv", *options]
+        found = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        assert found == gpunn("predict", "run", "rare.csv", *options).stdout
+    command = [sys.executable, *flags, "a.py", "rare.csv", "--threshold=2"]
+    ran = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert ran.returncode == 2
+    assert "--threshold: expected 0 to 1" in ran.stderr
+
+
+def test_onnx_decides_alike(gpunn, rare):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    gpunn("train", rare, "--output", "run", "--threshold-for", "f1")
+    gpunn("export", "run", "--onnx", "a.onnx", "--labels")
+    columns = {name: np.array(it, float)[:, None] for name, it in load_columns().items()}
+    (labels,) = onnxruntime.InferenceSession("a.onnx").run(["label"], columns)
+    assert list(labels) == answers(gpunn("predict", "run", "rare.csv").stdout)
+    assert 10 < list(labels).count("yes") < 590
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (["--threshold-for=f3"], "training.threshold_for: there is no 'f3'"),
+        (
+            ["--threshold-for=f1", "--set=data.validation_fraction=0"],
+            "set data.validation_fraction",
+        ),
+    ],
+)
+def test_thresholds_that_cannot_be_chosen(gpunn, rare, changes, problem):
+    assert problem in gpunn("train", rare, "--output", "run", *changes, status=2).stderr
+    assert not Path("run").exists()
+
+
+def test_networks_without_two_classes_have_no_threshold(gpunn, flowers):
+    said = gpunn("train", flowers, "--threshold-for=f1", "--output=run", status=2).stderr
+    assert "training.threshold_for: a threshold is between two classes" in said
+    gpunn("train", flowers, "--output", "run")
+    for command in (["predict", "run", "flowers.csv"], ["evaluate", "run"]):
+        said = gpunn(*command, "--threshold=0.3", status=2).stderr
+        assert "--threshold: only for a network that tells two classes apart" in said
+    assert "0<=x<=1" in gpunn("predict", "run", "flowers.csv", "--threshold=3", status=2).stderr
+
+
+def test_class_weights_are_said_to_change_probabilities(gpunn, rare):
+    notice = "class weights: predicted probabilities are those of the weighted rows"
+    weights = ["--set", 'training.class_weight="balanced"']
+    assert notice in gpunn("train", rare, "--output", "a", *weights).stdout
+    assert notice not in gpunn("train", rare, "--output", "b").stdout
+
+
+def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):
+    fast = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
+    said = gpunn("train", "rare.csv", "--target=fraud", *fast, "--output=run").stdout
+    last = json.loads(Path("run/history.jsonl").read_text().splitlines()[-1])
+    assert {"val_log_loss", "val_auc"} <= set(last)
+    assert not {"log_loss", "auc"} & set(last)
+    assert f"val_auc {last['val_auc']:.4g}" in said
+    config = json.loads(Path("run/config.json").read_text())["training"]
+    assert [each["name"] for each in config["validation_metrics"]] == ["log_loss", "auc"]
+    assert "val_accuracy" in json.dumps(config["callbacks"])  # which chooses the epoch, as before
+
+
+def test_a_report_decides_by_the_threshold(gpunn, rare):
+    gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")
+    found = json.loads(gpunn("evaluate", "run", "--json").stdout)["decisions"]
+    outcome = examine(*load_run(Path("run"), False, "numpy")).outcome
+    decisions = decision_metrics(outcome.predicted == 1, outcome.truth == 1)
+    assert {"threshold": load_model("run").threshold, **decisions} == found
+    assert found["recall"] > 0.5
