@@ -162,7 +162,6 @@ def test_sizes_that_are_none(sizes):
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("verbose", [False, True])
 def test_ctrl_c_ends_training_and_says_so(verbose, capsys, caplog, monkeypatch):
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     report = PrintedLoss.on_epoch_end
 
     def interrupting(self, trainer, logs):
@@ -170,12 +169,7 @@ def test_ctrl_c_ends_training_and_says_so(verbose, capsys, caplog, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(PrintedLoss, "on_epoch_end", interrupting)
-    try:
-        losses = network().train(
-            *data(), epochs=5, learning_rate=0.1, batch_size=4, verbose=verbose
-        )
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    losses = network().train(*data(), epochs=5, learning_rate=0.1, batch_size=4, verbose=verbose)
     assert len(losses) == 1
     assert "with 1 of 5 epochs done" in caplog.text
     printed = capsys.readouterr().out.splitlines()

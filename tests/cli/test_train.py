@@ -843,19 +843,10 @@ def until_an_epoch_is_done(process, log):
         time.sleep(0.02)
 
 
-INTERRUPTIBLE = """\
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.argv[0] = "gpunn"
-from gpunn.cli import main
-main(prog_name="gpunn")
-"""
-
-
 def test_ctrl_c_keeps_everything(gpunn, digits, tmp_path):
     arguments = ["train", str(digits), "--output", "run", "--set", "training.epochs=100000"]
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, *arguments],
+        [sys.executable, "-m", "gpunn", *arguments],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

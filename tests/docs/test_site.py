@@ -202,7 +202,7 @@ def test_search_finds(browser: Any, site: Path) -> None:
         found = page.locator("#search-results a").first
         found.wait_for()
         found.click()
-        assert page.get_by_text("label_smoothing").count()
+        page.get_by_text("label_smoothing").first.wait_for()
 
 
 def test_commands_are_copied_without_prompts(browser: Any, site: Path) -> None:

@@ -313,21 +313,12 @@ class CtrlC(gpunn.callbacks.Callback):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.fixture
-def ordinary_ctrl_c():
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-@pytest.mark.usefixtures("ordinary_ctrl_c")
 def test_ctrl_c_keeps_the_best_epoch_so_far():
     fitted = RealMLPClassifier(**REALMLP, callbacks=[CtrlC(3)]).fit(X, CLASS)
     assert (fitted.n_iter_, len(fitted.history_["loss"])) == (2, 2)
     assert fitted.best_epoch_ in (1, 2)
 
 
-@pytest.mark.usefixtures("ordinary_ctrl_c")
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
 def test_a_fit_that_fails_leaves_the_estimator_as_it_was(estimator):
     classifier = clone(estimator).set_params(epochs=1, callbacks=[CtrlC(1)])

@@ -152,21 +152,11 @@ def test_values_that_do_not_fit_the_data_fail(config):
         assert ("labels must be from 0 to 8" in trial.reason) == (trial.state == "failed")
 
 
-@pytest.fixture
-def ordinary_signals():
-    """Python's own handlers: a shell starts what is in its background with SIGINT ignored."""
-    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 @pytest.mark.parametrize("moment", ["building", "training"])
-def test_a_signal_ends_the_worker(config, monkeypatch, number, error, moment, ordinary_signals):
+def test_a_signal_ends_the_worker(config, monkeypatch, number, error, moment):
     place = (Source, "build") if moment == "building" else (Evaluator, "evaluate")
     original = getattr(*place)
 

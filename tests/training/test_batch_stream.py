@@ -1,7 +1,9 @@
 """Training on batches that a function or an iterable gives."""
 
 import signal
+import sys
 import threading
+import time
 import traceback
 
 import numpy as np
@@ -11,6 +13,7 @@ from kills import Kill, Killed
 import gpunn
 from gpunn import layers
 from gpunn.callbacks import Callback, EarlyStopping
+from gpunn.data.prefetch import Prefetch
 from gpunn.distributed import run_threads
 from gpunn.errors import (
     ArgumentError,
@@ -281,14 +284,28 @@ def test_a_second_ctrl_c_does_not_wait_for_a_batch_that_never_comes(monkeypatch)
         waiting.set()
         over.wait()
 
+    main = threading.main_thread().ident
+
+    def waits_for_a_batch():
+        frame = sys._current_frames()[main]
+        while frame and frame.f_code is not Prefetch.__next__.__code__:
+            frame = frame.f_back
+        return frame is not None
+
+    def press_twice():
+        """The second time when the first has been noted: two pending signals would be one."""
+        interruption = signal.getsignal(signal.SIGINT).__self__
+        for may_press in (waits_for_a_batch, lambda: interruption.requested):
+            while not may_press():
+                time.sleep(0.01)
+            signal.pthread_kill(main, signal.SIGINT)
+
     class Go(Callback):
         every_updates = 1
 
         def on_updates_end(self, trainer):
             waiting.wait()
-            main = threading.main_thread().ident
-            for after in (0.05, 0.1):
-                threading.Timer(after, signal.pthread_kill, (main, signal.SIGINT)).start()
+            threading.Thread(target=press_twice).start()
 
     with pytest.raises(KeyboardInterrupt):
         trainer(report_every=1).fit(

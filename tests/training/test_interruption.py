@@ -13,14 +13,6 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.fixture(autouse=True)
-def handler():
-    """The handler that Python starts with, whatever runs the tests."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
 def test_the_first_is_noted():
     with Interruption() as interruption:
         assert not interruption.requested

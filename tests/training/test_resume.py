@@ -355,20 +355,6 @@ def test_a_log_that_has_lost_lines_is_named(tmp_path, caplog):
 # ------------------------------------------------------------------------------- interruptions
 
 
-@pytest.fixture
-def handlers():
-    previous = [
-        (number, signal.signal(number, handler))
-        for number, handler in (
-            (signal.SIGINT, signal.default_int_handler),
-            (signal.SIGTERM, signal.SIG_DFL),
-        )
-    ]
-    yield
-    for number, handler in previous:
-        signal.signal(number, handler)
-
-
 class Signal(Callback):
     def __init__(self, number, at):
         self.number, self.every_updates = number, at
@@ -382,7 +368,6 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
 @posix
-@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("at", [2, 4, 7])
 def test_ctrl_c_writes_a_checkpoint(at, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
@@ -403,7 +388,6 @@ def test_ctrl_c_writes_a_checkpoint(at, tmp_path):
 
 
 @posix
-@pytest.mark.usefixtures("handlers")
 def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, monkeypatch):
     """So that the norms of its last gradient are those of a run that was not interrupted."""
     path = tmp_path / "checkpoint.safetensors"
@@ -430,7 +414,6 @@ def test_ctrl_c_in_the_last_update_of_an_epoch_ends_the_epoch(tmp_path, monkeypa
 
 
 @posix
-@pytest.mark.usefixtures("handlers")
 def test_after_ctrl_c_other_data_begin_the_epoch_anew(caplog):
     this = trainer()
     fit(this, callbacks=[Signal(signal.SIGINT, 7)])
@@ -441,7 +424,6 @@ def test_after_ctrl_c_other_data_begin_the_epoch_anew(caplog):
 
 
 @posix
-@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("at", [2, 7])
 def test_sigterm_ends_the_program(at, tmp_path):
     path = tmp_path / "checkpoint.safetensors"

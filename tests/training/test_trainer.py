@@ -1041,15 +1041,6 @@ def interrupt():
     os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.fixture
-def handler():
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, previous)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-@pytest.mark.usefixtures("handler")
 class TestInterruption:
     def test_between_epochs(self, caplog):
         log = []
