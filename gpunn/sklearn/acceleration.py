@@ -181,7 +181,8 @@ def install(backend: str | None = None) -> Acceleration:
     >>> from sklearn.neural_network import MLPClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> with gpunn.sklearn.install("numpy") as acceleration:
-    ...     classifier = MLPClassifier(solver="lbfgs", random_state=0).fit(X, y)
+    ...     classifier = MLPClassifier(solver="lbfgs", max_iter=1000, random_state=0)
+    ...     _ = classifier.fit(X, y)
     >>> type(classifier).__module__, acceleration.fits["gpunn"]
     ('sklearn.neural_network._multilayer_perceptron', 1)
     """
