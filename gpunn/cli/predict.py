@@ -284,7 +284,7 @@ class Sink:
         """Write the file, if one was asked for."""
         import numpy as np
 
-        from gpunn.storage.files import write_atomically
+        from gpunn.storage.files import write_output
 
         if self.path is None:
             return
@@ -292,5 +292,5 @@ class Sink:
             content = io.BytesIO()
             np.save(content, np.concatenate(self._written), allow_pickle=False)
             self._written = [content.getvalue()]
-        write_atomically(self.path, *self._written)
+        write_output(self.path, *self._written)
         click.echo(f"{self.path}: {self._rows:,} predictions", err=True)

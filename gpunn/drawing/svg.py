@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from gpunn.storage.files import write_atomically
+from gpunn.storage.files import write_output
 
 __all__ = ["INK", "MUTED", "PAGE", "RULE", "Canvas", "Drawing"]
 
@@ -47,7 +47,7 @@ class Drawing:
         OSError
             If the file can't be written. A file that was there is as before then.
         """
-        write_atomically(path, self.svg.encode())
+        write_output(path, self.svg.encode())
 
 
 class Canvas:

@@ -22,7 +22,7 @@ from gpunn.interchange.onnx_rows import ML, column_inputs, encoded_rows, kinds_o
 from gpunn.interchange.steps import steps_of
 from gpunn.network import Sequential
 from gpunn.optional import require
-from gpunn.storage.files import write_atomically
+from gpunn.storage.files import write_output
 from gpunn.version import __version__
 
 __all__ = ["save_onnx", "to_onnx"]
@@ -187,7 +187,7 @@ def save_onnx(
         probabilities=probabilities,
         labels=labels,
     )
-    write_atomically(path, made.SerializeToString())
+    write_output(path, made.SerializeToString())
 
 
 def check_size(model: Sequential) -> None:

@@ -22,7 +22,7 @@ from gpunn.interchange.affine import Affine, affine_of, layers_of, layers_with_a
 from gpunn.layers import Layer
 from gpunn.network import Sequential
 from gpunn.storage.checksums import read_safetensors
-from gpunn.storage.files import write_atomically
+from gpunn.storage.files import write_output
 
 __all__ = ["load_state_dict", "save_state_dict", "state_dict", "torch_code"]
 
@@ -129,7 +129,7 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
     """
     from safetensors.numpy import save
 
-    write_atomically(path, save(state_dict(model), {"format": "pt"}))
+    write_output(path, save(state_dict(model), {"format": "pt"}))
 
 
 def torch_code(model: Sequential) -> str:

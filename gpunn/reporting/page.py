@@ -37,7 +37,7 @@ from gpunn.reporting.results import Results, Table, results
 from gpunn.reporting.sweeps import SweepView, is_sweep, view_sweep
 from gpunn.reporting.text import duration, number_text, setting_text
 from gpunn.reporting.weights import WeightPictures, first_layer
-from gpunn.storage.files import write_atomically
+from gpunn.storage.files import write_output
 from gpunn.version import __version__
 
 __all__ = ["report_html", "write_report"]
@@ -136,7 +136,7 @@ def write_report(
     """
     page = report_html(runs, backend, allow_imports=allow_imports)
     # A folder's name may be no Unicode.
-    write_atomically(path, page.encode(errors="replace"))
+    write_output(path, page.encode(errors="replace"))
 
 
 def report_html(

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 import time
 import weakref
@@ -32,6 +33,7 @@ __all__ = [
     "remove_leftovers",
     "write_atomically",
     "write_json",
+    "write_output",
 ]
 
 POSIX = os.name == "posix"
@@ -67,6 +69,39 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
         new.commit()
 
 
+def write_output(path: str | Path, *content: bytes | memoryview) -> None:
+    """Write a file that the user has named, as `write_atomically` does.
+
+    A link stays a link: the file to which it leads is written. So does a pipe or a device, to which
+    the content goes directly.
+
+    Parameters
+    ----------
+    path : str or Path
+    *content : bytes or memoryview
+        Chunks, written one after the other.
+
+    Raises
+    ------
+    FileAccessError
+        As `write_atomically`, or if links lead in a circle.
+    """
+    path = Path(checked_path(path))
+    try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            with path.open("wb") as file:
+                file.writelines(content)
+            return
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise FileAccessError(
+            error.errno, reason(error, path, sum(map(len, content))), path
+        ) from error
+    write_atomically(os.path.realpath(path) if path.is_symlink() else path, *content)
+
+
 class Replacement:
     """Several files that are written together: all to temporary files, then all renamed.
 
@@ -96,7 +131,8 @@ class Replacement:
     def add(self, path: str | Path, *content: bytes | memoryview) -> None:
         """Write a file's content, in chunks, to a temporary file, and put it on the disk.
 
-        What killed writers of the file have left is removed first.
+        It gets the permissions of the file that it is to replace. What killed writers of the file
+        have left is removed first.
 
         Raises
         ------
@@ -119,6 +155,7 @@ class Replacement:
             file = open(temporary, "xb")  # noqa: SIM115  closed by commit or __exit__
             self._added.append((temporary, path, size, file))
             lock(file.fileno())  # so that `remove_leftovers` of another process keeps it
+            keep_permissions(path, temporary)
             file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
@@ -292,6 +329,14 @@ def remove(path: Path) -> None:
     """Remove a file, or leave it if that fails."""
     with contextlib.suppress(OSError):
         path.unlink()
+
+
+def keep_permissions(path: Path, new: Path) -> None:
+    """Give a new file the permissions of the one that it is to replace, if there is one."""
+    with contextlib.suppress(OSError):  # of file systems that know no permissions, too
+        found = path.lstat().st_mode
+        if POSIX and stat.S_ISREG(found):
+            new.chmod(found & 0o777)
 
 
 def remove_leftovers(folder: Path, names: str = ".+") -> None:

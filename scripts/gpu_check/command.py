@@ -232,8 +232,9 @@ class Check:
             "seconds": time.monotonic() - self.began,
         }
         if self.path is not None:
-            part = self.path.with_name(f"{self.path.name}.part")
-            part.write_text(json.dumps(self.report, indent=2) + "\n", encoding="utf-8")
+            part = self.path.with_name(f".{os.urandom(8).hex()}.part")
+            with part.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(self.report, indent=2) + "\n")
             part.replace(self.path)
 
     def end(self) -> NoReturn:

@@ -3,10 +3,13 @@
 import gzip
 import json
 import os
+import stat
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from gpunn.experiment.streams import answers
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.command import write_file
 from gpunn.interchange.predictor.description import layout_of
+from gpunn.storage.files import write_output
 
 SETTINGS = ["model.parameters.hidden_layer_sizes=[4]", "training.epochs=1", "dtype='float64'"]
 
@@ -171,20 +175,145 @@ def test_predictions_are_in_utf_8_whatever_the_terminal_has():
 NAMED_PIPES = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 
 
+def by_predictor(path: Path, content: bytes) -> None:
+    write_file(path, lambda file: file.write(content))
+
+
+WRITERS = pytest.mark.parametrize("write", [by_predictor, write_output])
+"""What writes `--output` of an exported file, and of `gpunn predict`."""
+
+
 @NAMED_PIPES
-def test_a_predictor_leaves_pipes_and_links_what_they_are(tmp_path):
-    os.mkfifo(tmp_path / "predictions")
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit((tmp_path / "predictions").read_bytes)
-        write_file(tmp_path / "predictions", lambda file: file.write(b"prediction\n"))
-        assert reading.result() == b"prediction\n"
-    assert (tmp_path / "predictions").is_fifo()
+@WRITERS
+def test_pipes_and_links_stay_what_they_are(tmp_path, write):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to_pipe").symlink_to("pipe")
+    for name in ("pipe", "to_pipe"):
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit((tmp_path / name).read_bytes)
+            write(tmp_path / name, b"prediction\n")
+            assert reading.result() == b"prediction\n"
+    assert (tmp_path / "pipe").is_fifo()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "old").touch()
+    links = {"link": "folder/old", "again": "link", "new": tmp_path / "folder" / "new"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+        write(tmp_path / name, name.encode())
+        assert (tmp_path / name).readlink() == Path(target)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "old": "again",
+        "new": "new",
+    }
+    assert len([*tmp_path.iterdir()]) == 6
+    write(Path(os.devnull), b"prediction\n")
+    assert Path(os.devnull).is_char_device()
+
+
+@WRITERS
+def test_files_beside_the_output_are_not_touched(tmp_path, write):
+    """Nor what a link of such a name leads to."""
+    for name in ("mine", "y.csv.part"):
+        (tmp_path / name).write_text("mine")
+    for name in ("x.csv.part", ".x.csv.part", "x.csv.tmp"):
+        (tmp_path / name).symlink_to("mine")
+    before = {path.name: path.is_symlink() for path in tmp_path.iterdir()}
+    for name in ("x.csv", "y.csv"):
+        write(tmp_path / name, b"prediction\n")
+        assert (tmp_path / name).read_bytes() == b"prediction\n"
+    after = {path.name: path.is_symlink() for path in tmp_path.iterdir()}
+    assert after == before | {"x.csv": False, "y.csv": False}
+    for name in before:
+        assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such permissions here")
+@WRITERS
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o755])
+def test_permissions_are_kept(tmp_path, write, mode):
+    (tmp_path / "y.csv").touch(mode)
+    (tmp_path / "y.csv").chmod(mode)
+    (tmp_path / "link").symlink_to("y.csv")
+    for name in ("y.csv", "link"):
+        write(tmp_path / name, name.encode())
+        assert (tmp_path / "y.csv").read_text() == name
+        assert stat.S_IMODE((tmp_path / "y.csv").stat().st_mode) == mode
+    (tmp_path / "plain").touch()
+    write(tmp_path / "new", b"")
+    assert (tmp_path / "new").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@WRITERS
+def test_an_output_that_cannot_be_written(tmp_path, write):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("none/y.csv")
     (tmp_path / "file").touch()
-    (tmp_path / "link").symlink_to("file")
-    write_file(tmp_path / "link", lambda file: file.write(b"prediction\n"))
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "file").read_bytes() == b"prediction\n"
-    assert len([*tmp_path.iterdir()]) == 3
+    before = sorted(tmp_path.iterdir())
+    for name in ("folder", "circle", "nowhere", "none/y.csv", "file/y.csv"):
+        with pytest.raises(OSError, match=rf"{name[:2]}\w+") as raised:
+            write(tmp_path / name, b"prediction\n")
+        assert ".part" not in str(raised.value)
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "circle").is_symlink()
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit, ValueError])
+def test_an_interrupted_predictor_leaves_nothing(tmp_path, error):
+    (tmp_path / "y.csv").write_text("old")
+
+    def interrupted(file: BinaryIO) -> None:
+        file.write(b"prediction\n")
+        raise error
+
+    with pytest.raises(error):
+        write_file(tmp_path / "y.csv", interrupted)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there is no such signal here")
+def test_output_of_a_predictor_as_a_process(run_before):
+    """Ended by a signal; to standard output by its name; over its own input; without an output."""
+    run_before("run")
+    save_python(load_model("run/final.safetensors", "numpy"), "a.py", pure=True)
+    command = [sys.executable, "-I", "-S", "a.py"]
+    row = ",".join(["1"] * 64) + "\n"
+    Path("y.csv").write_text(row)
+    before = sorted(Path().iterdir())
+    with subprocess.Popen([*command, "--output", "y.csv"], stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(row.encode() * 100)
+        process.stdin.flush()
+        while sorted(Path().iterdir()) == before:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait() == 143
+    assert sorted(Path().iterdir()) == before
+    Path("log").write_text("before\n")
+    with open("log", "ab") as log:
+        subprocess.run([*command, "y.csv", "--output", "/dev/stdout"], stdout=log, check=True)
+    assert Path("log").read_text().startswith("before\nprediction\n")
+    subprocess.run([*command, "y.csv", "--output", "y.csv"], check=True)
+    assert Path("y.csv").read_text() == Path("log").read_text().removeprefix("before\n")
+    closed = f"{sys.executable} -I -S a.py y.csv >&-"
+    ran = subprocess.run(closed, shell=True, capture_output=True, text=True, check=False)
+    assert (ran.returncode, "standard output is closed" in ran.stderr) == (2, True)
+    Path("y.csv").write_text(row)
+    closed = f"{sys.executable} -I -S a.py y.csv --output z.csv >&-"
+    assert subprocess.run(closed, shell=True, check=False).returncode == 0
+    assert Path("z.csv").read_text().startswith("prediction\n")
+
+
+def test_gpunn_predict_keeps_a_link(gpunn, run_before):
+    run_before("run")
+    Path("rows.csv").write_text(",".join(["1"] * 64) + "\n")
+    Path("link.csv").symlink_to("y.csv")
+    Path("link.csv.part").symlink_to("rows.csv")
+    gpunn("predict", "run", "rows.csv", "--output", "link.csv")
+    assert Path("link.csv").is_symlink()
+    assert Path("y.csv").read_text() == gpunn("predict", "run", "rows.csv").stdout
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="there is no /dev/full here")

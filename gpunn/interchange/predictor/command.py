@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import pathlib
+import signal
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
@@ -124,6 +127,8 @@ def main() -> None:
         parser.error("--delimiter: expected one character other than a quote or line end")
     if options.input == "-" and sys.stdin is None:
         parser.error("standard input is closed; name a file with rows")
+    if options.output is None and sys.stdout is None:
+        parser.error("standard output is closed; name a file with --output")
     title = "standard input" if options.input == "-" else options.input
 
     def tell(text: str) -> None:
@@ -138,14 +143,15 @@ def main() -> None:
             if options.output is None:
                 write(sys.stdout.buffer)
             else:
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so nothing is left
                 write_file(pathlib.Path(options.output), write)
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
     except ValueError as error:
         parser.exit(2, f"Error: {title}: {error}\n")
     except OSError as error:
-        # What could not be written is not tried again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:  # What could not be written is not tried again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # of `... | head`
             sys.exit(1)
         parser.exit(2, f"Error: {error}\n")
@@ -153,18 +159,41 @@ def main() -> None:
 
 def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
     """Write a file, whole or not at all; what is a pipe, a device or a link stays one."""
-    if path.exists() and not path.is_file():
+    found = None
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+    if found and is_standard_output(found):  # a file, too, to which others may append
+        write(sys.stdout.buffer)
+        return
+    if found and not stat.S_ISREG(found.st_mode):  # a folder is an error
         with path.open("wb") as file:
             write(file)
         return
-    path = path.resolve()
-    part = path.with_name(f"{path.name}.part")
+    path = pathlib.Path(os.path.realpath(path))
+    part = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
-        with part.open("wb") as file:
+        file = part.open("xb")  # a new file: neither another's, nor one that a link leads to
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with file:
+            if found:
+                part.chmod(found.st_mode & 0o777)
             write(file)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+def is_standard_output(found: os.stat_result) -> bool:
+    """Return whether a file is standard output, as which /dev/stdout is known."""
+    try:
+        return os.path.samestat(found, os.fstat(sys.stdout.fileno()))
+    except (AttributeError, OSError):  # it is closed, or no file
+        return False
 
 
 def stream(

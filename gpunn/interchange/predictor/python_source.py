@@ -30,9 +30,9 @@ from gpunn.version import __version__
 __all__ = ["python_source"]
 
 LIBRARY = (
-    *("argparse", "array", "base64", "bisect", "codecs", "csv", "datetime as dt", "difflib"),
-    *("io", "itertools", "json", "math", "operator", "os", "pathlib", "re", "statistics", "struct"),
-    *("sys", "zlib"),
+    *("argparse", "array", "base64", "bisect", "codecs", "contextlib", "csv", "datetime as dt"),
+    *("difflib", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),
+    *("signal", "stat", "statistics", "struct", "sys", "zlib"),
 )
 """Modules of the standard library that templates use."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from gpunn.interchange.predictor.c_source import c_source
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.network import Sequential
-from gpunn.storage.files import write_atomically
+from gpunn.storage.files import write_output
 
 __all__ = ["save_c", "save_python"]
 
@@ -50,7 +50,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     >>> predict([[1.0, 2.0, 3.0]]).shape
     (1, 4)
     """
-    write_atomically(Path(path), python_source(model, pure).encode())
+    write_output(Path(path), python_source(model, pure).encode())
 
 
 def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") -> None:
@@ -95,4 +95,4 @@ def save_c(model: Sequential, path: str | Path, *, prefix: str = "predictor") ->
     >>> "predictor_predict" in Path("predictor.h").read_text()
     True
     """
-    write_atomically(Path(path), c_source(model, prefix).encode())
+    write_output(Path(path), c_source(model, prefix).encode())
