@@ -105,7 +105,12 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
             f"{title} is the class {qualified}, which was defined in {place}; define it here "
             "first, or move it to a module that can be imported, and import that"
         )
-    if module not in sys.modules and not allow_imports:
+    if not allow_imports:  # looking for the class in its module could already import another one
+        if module in sys.modules:
+            raise ArgumentError(
+                f"{title} is none of the classes of module {module!r}, which is imported here; its "
+                f"class {qualified} has been removed, or has another `name`"
+            )
         raise ArgumentError(
             f"{title} is defined in module {module!r}: import it first or, if you trust the file "
             "and the module, pass --allow-imports (in Python allow_imports=True), which runs the "
@@ -115,11 +120,11 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
         found: Any = importlib.import_module(module)
         for part in qualified.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # of any kind, since this runs the module's code
         raise ArgumentError(
             f"{title} is defined in module {module!r}, which can't be imported or has no class "
-            f"{qualified!r}: {error}. Python looks for modules in the current folder, in "
-            "PYTHONPATH and among the installed packages"
+            f"{qualified!r}: {type(error).__name__}: {error}. Python looks for modules in the "
+            "current folder, in PYTHONPATH and among the installed packages"
         ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ArgumentError(f"{title}: {path!r} is not a subclass of {base.__name__}")

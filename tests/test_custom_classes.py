@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import gpunn
 from gpunn.activations import Softplus
+from gpunn.cli import main
+from gpunn.configurable import known
 from gpunn.errors import ArgumentError, ModelFileError
-from gpunn.layers import Chain, Dense, Dropout
+from gpunn.layers import Chain, ColumnGroups, Dense, Dropout, Layer
 from gpunn.storage.models import read_model
 from tests.model_files import rewritten
 
@@ -79,36 +82,38 @@ class Half(Initializer):
         return np.full(shape, 0.5)
 """
 
-SAVE = """
-import numpy as np
-import gpunn
-from gpunn.layers import Chain, ColumnGroups, Dense
-from mine import *
-layers = {layers}
-model = gpunn.Sequential(layers, 2, backend="numpy")
-model.save("model.safetensors")
-np.save("expected.npy", model.predict(np.ones((3, 2))))
-"""
-
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """The module in a folder where Python finds it, which leaves a file when it is imported."""
     (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    sys.modules.pop("mine", None)
-    gc.collect()  # the classes of one test are not those of the next
+    if "mine" in sys.modules:
+        forget()
 
 
 def saved(layers):
-    """Save a network in another process, and return what its file says of custom classes."""
-    code = SAVE.format(layers=layers)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
+    """Save a network, forget its classes, and return what its file says of them."""
+    names = {"gpunn": gpunn, "Chain": Chain, "ColumnGroups": ColumnGroups, "Dense": Dense}
+    exec("from mine import *", names)
+    model = gpunn.Sequential(eval(layers, names), 2, backend="numpy")
+    model.save("model.safetensors")
+    np.save("expected.npy", model.predict(np.ones((3, 2))))
+    del model
+    names.clear()
     Path("imported").unlink()
+    forget()
     return read_model("model.safetensors")[0].custom
+
+
+def forget():
+    """Remove the module, and its classes, which are known by name until they are gone."""
+    del sys.modules["mine"]
+    gc.collect()
+    assert "mine_outer" not in known(Layer)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +136,10 @@ def test_the_error_names_the_module(module, layers, kind, name, path):
             gpunn.load_model("model.safetensors", "numpy")
         assert "mine" not in sys.modules
         assert not (module / "imported").exists()
-    model = gpunn.load_model("model.safetensors", "numpy", allow_imports=True)
-    assert (model.predict(np.ones((3, 2))) == np.load("expected.npy")).all()
-    assert (gpunn.load_model("model.safetensors", "numpy").predict(np.ones((3, 2)))).shape[0] == 3
+    for allow in (True, False):  # once it is imported, that need not be allowed
+        model = gpunn.load_model("model.safetensors", "numpy", allow_imports=allow)
+        assert (model.predict(np.ones((3, 2))) == np.load("expected.npy")).all()
+    del model
 
 
 def test_a_file_without_custom_classes_is_as_it_was(tmp_path):
@@ -161,6 +167,7 @@ def test_a_class_without_a_name_is_not_taken_for_its_base(module, layers, said):
     ("custom", "said"),
     [
         ({"layer": {"a": "not_there_at_all:A"}}, "'not_there_at_all', which can't be imported"),
+        ({"layer": {"a": "broken:A"}}, "'broken', which can't be imported .*: ZeroDivisionError: "),
         ({"layer": {"a": "mine:A"}}, "'mine', which can't be imported or has no class 'A'"),
         ({"layer": {"a": "json:JSONEncoder"}}, "'json:JSONEncoder' is not a subclass of Layer"),
         ({"layer": {"a": "mine:Double"}}, "'mine:Double' is not a subclass of Layer"),
@@ -177,6 +184,18 @@ def test_records_that_lead_nowhere(module, custom, said):
     rewritten("model.safetensors", custom=custom)
     with pytest.raises(ModelFileError, match=said):
         gpunn.load_model("model.safetensors", "numpy", allow_imports=True)
+
+
+def test_a_module_that_is_imported_is_not_searched(module, tmp_path, monkeypatch):
+    (module / "lazy.py").write_text("def __getattr__(name):\n    raise SystemExit(name)\n")
+    monkeypatch.delitem(sys.modules, "lazy", raising=False)
+    import lazy  # noqa: F401
+
+    gpunn.Sequential([Dense(2)], 2, backend="numpy").save("model.safetensors")
+    rewritten("model.safetensors", custom={"layer": {"a": "lazy:A"}})
+    said = "layer 'a' is none of the classes of module 'lazy', which is imported here; its class A"
+    with pytest.raises(ModelFileError, match=said):
+        gpunn.load_model("model.safetensors", "numpy")
 
 
 def test_a_damaged_record(tmp_path):
@@ -221,22 +240,14 @@ def test_a_custom_class_with_the_name_of_a_built_in_one(tmp_path):
 def test_the_command_predicts_where_imports_are_allowed(module):
     saved("[Outer(2), Dense(2, Double())]")
     np.save("rows.npy", np.ones((3, 2)))
-    command = [sys.executable, "-m", "gpunn", "predict", "model.safetensors", "rows.npy"]
-    (module / "elsewhere").mkdir()
-
-    def run(*options, cwd=module):
-        options = [*command[:4], module / command[4], module / command[5], *options]
-        return subprocess.run(options, cwd=cwd, capture_output=True, text=True, check=False)
-
-    refused = run()
-    assert refused.returncode == 2
+    arguments = ["predict", "model.safetensors", "rows.npy", "--backend", "numpy"]
+    refused = CliRunner().invoke(main, arguments)
+    assert refused.exit_code == 2
     assert "layer 'mine_outer' is defined in module 'mine'" in refused.stderr
     assert not (module / "imported").exists()
-    done = run("--allow-imports")
+    # In a process that finds the module in its folder.
+    command = [sys.executable, "-m", "gpunn", *arguments, "--allow-imports"]
+    done = subprocess.run(command, cwd=module, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [[float(cell) for cell in line.split(",")] for line in done.stdout.splitlines()[1:]]
     np.testing.assert_allclose(rows, np.load("expected.npy"), rtol=1e-6)
-    lost = run("--allow-imports", cwd=module / "elsewhere")
-    assert lost.returncode == 2
-    assert "which can't be imported" in lost.stderr
-    assert "Traceback" not in lost.stderr
