@@ -48,7 +48,7 @@ class TrainOutput(Callback):
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
         click.echo(f"rows: {', '.join(counts)}")
-        if said := self._split():
+        if said := described_split(self.experiment.parts, trainer.model.schema):
             click.echo(printable(said))
         if self.experiment.start is not None:
             click.echo(f"starts from {self.experiment.config.model.start_from}:")
@@ -57,13 +57,6 @@ class TrainOutput(Callback):
         if self.note:
             click.echo(self.note)
         click.echo()
-
-    def _split(self) -> str:
-        """Return what is said of how a table's rows were split."""
-        data, schema = self.experiment.config.data, self.experiment.trainer.model.schema
-        if schema is None or not isinstance(data, TableFile):
-            return ""
-        return described_split(data, self.experiment.parts, schema)
 
     def _table(self) -> Iterator[str]:
         """Yield what is said of a table: what its columns became, and what is predicted."""

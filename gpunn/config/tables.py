@@ -5,7 +5,7 @@ docs/reference/configuration.md says more of what each means; a test looks for i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -36,6 +36,7 @@ __all__ = [
     "Distributed",
     "Draft",
     "Model",
+    "SplitDataSet",
     "Sweep",
     "TableFile",
     "Training",
@@ -192,7 +193,38 @@ class FileDataSet(DataSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CSV(FileDataSet):
+class SplitDataSet(FileDataSet):
+    """Keys of data sets whose rows may be split by the values of a column.
+
+    Parameters
+    ----------
+    split : str or None
+        How rows are held out. "time=COLUMN" holds out the latest ones by this column, the test part
+        after the validation part. "group=COLUMN" holds out whole groups, the rows with equal values
+        in this column. "random" and None draw rows.
+    """
+
+    split: Annotated[str, check_split] | None = None
+
+    @property
+    def split_by(self) -> tuple[str, str] | None:
+        """What rows are split by, "time" or "group", and its column; None if at random."""
+        return split_by(self.split)
+
+    def check_split(self, targets: Sequence[str]) -> None:
+        """Raise an ArgumentError if `split` names a target or has no fraction to hold out."""
+        if self.split_by is None:
+            return
+        if not (self.validation_fraction or self.test_fraction):
+            raise ArgumentError(
+                "split: no rows are held out; set 'validation_fraction' or 'test_fraction'"
+            )
+        if self.split_by[1] in targets:
+            raise ArgumentError(f"split: column {self.split_by[1]!r} is the target")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CSV(SplitDataSet):
     """Numbers from a CSV file, with one column to predict: `dataset = "csv"`.
 
     A text target makes classes; their names are saved with the model. With a cross-entropy as loss
@@ -223,11 +255,15 @@ class CSV(FileDataSet):
         `gpunn.data.load_csv`.
     validation_path, test_path : str or None
         Files with the same columns, as validation and test part; not beside the fractions.
+    split : str or None
+        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is no input
+        unless `features` names it.
 
     Raises
     ------
     ArgumentError
-        If a part has both a path and a fraction.
+        If a part has both a path and a fraction, or `split` names the target or has no fraction to
+        hold out.
 
     Examples
     --------
@@ -248,10 +284,11 @@ class CSV(FileDataSet):
     def __post_init__(self) -> None:
         self.exclude("validation_fraction", "validation_path")
         self.exclude("test_fraction", "test_path")
+        self.check_split([str(self.target)])
 
 
 @dataclass(frozen=True, kw_only=True)
-class NPZ(FileDataSet):
+class NPZ(SplitDataSet):
     """Arrays from one NPZ file, without pickle: `dataset = "npz"`.
 
     Parameters
@@ -270,11 +307,14 @@ class NPZ(FileDataSet):
         Those of the validation part; not beside `validation_fraction`.
     X_test, y_test : str or None
         Those of the test part; not beside `test_fraction`.
+    split : str or None
+        "time=ARRAY" holds out the latest rows by an array of the file, "group=ARRAY" whole groups.
 
     Raises
     ------
     ArgumentError
-        If a part has inputs and no targets, or a fraction beside them.
+        If a part has inputs and no targets, or a fraction beside them, or `split` names the targets
+        or has no fraction to hold out.
 
     Examples
     --------
@@ -296,6 +336,7 @@ class NPZ(FileDataSet):
         self.require_pair("X_test", "y_test")
         self.exclude("validation_fraction", "X_validation")
         self.exclude("test_fraction", "X_test")
+        self.check_split([self.y])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +390,7 @@ class NPY(FileDataSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableFile(FileDataSet):
+class TableFile(SplitDataSet):
     """Numbers, text, dates and gaps from a CSV, TSV or Parquet file: `dataset = "table"`.
 
     What the columns are is learned from the training rows, as `gpunn.tables.Schema.fit` does, and
@@ -385,10 +426,8 @@ class TableFile(FileDataSet):
     validation_path, test_path : str or None
         Files with the same columns, as validation and test part; not beside the fractions.
     split : str or None
-        How rows are held out. "time=COLUMN" holds out the latest ones by this column, the test part
-        after the validation part. "group=COLUMN" holds out whole groups, the rows with equal values
-        in this column; unless `columns` names it, it is left out of the inputs. "random" and None
-        draw rows.
+        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column of groups
+        is left out of the inputs unless `columns` names it.
 
     Raises
     ------
@@ -414,18 +453,11 @@ class TableFile(FileDataSet):
     decimal: str | None = None
     validation_path: str | None = None
     test_path: str | None = None
-    split: Annotated[str, check_split] | None = None
 
     def __post_init__(self) -> None:
         self.exclude("validation_fraction", "validation_path")
         self.exclude("test_fraction", "test_path")
-        if self.split_by is not None:
-            if not (self.validation_fraction or self.test_fraction):
-                raise ArgumentError(
-                    "split: no rows are held out; set 'validation_fraction' or 'test_fraction'"
-                )
-            if self.split_by[1] in self.targets:
-                raise ArgumentError(f"split: column {self.split_by[1]!r} is the target")
+        self.check_split(self.targets)
         if self.standardize:
             raise ArgumentError("standardize: codes of categories must stay; use 'scaling' instead")
         names = self.targets
@@ -439,11 +471,6 @@ class TableFile(FileDataSet):
     def targets(self) -> list[str]:
         """Names of the columns to predict."""
         return [self.target] if isinstance(self.target, str) else self.target
-
-    @property
-    def split_by(self) -> tuple[str, str] | None:
-        """What rows are split by, "time" or "group", and its column; None if at random."""
-        return split_by(self.split)
 
     @property
     def left_out(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends import Backend
-from gpunn.config import Config, DataSet, Distributed, Draft, TableFile, Training
+from gpunn.config import Config, DataSet, Distributed, Draft, SplitDataSet, TableFile, Training
 from gpunn.distributed import Communicator
 from gpunn.errors import ArgumentError, ConfigError, DataError, ModelFileError, suggest
 from gpunn.experiment.data import load, warn_of_constant_columns
@@ -246,6 +246,9 @@ def build(
     }
     if schema is None:  # nothing was learned from the rows yet
         parts = parts.divided(config.data, trainer.loss.class_indices(data["training"].targets))
+    if isinstance(config.data, SplitDataSet):
+        for remark in remarks_on_split(config.data, parts, schema):
+            LOG.warning("%s: %s", config.data.path, remark)
     held = parts.validation.indices if parts.validation is not None else None
     held_out = HeldOut(data.get("validation"), parts.training.indices, held)
     training, validation = builder.split(data["training"], held_out, class_weight)
@@ -306,8 +309,6 @@ def _learned(config: Config, data: TableFile, parts: Parts) -> Schema:
     for name in data.targets:
         if name in doubts:
             LOG.warning("%s: target %s: %s", data.path, name, doubts[name])
-    for remark in remarks_on_split(data, parts, schema):
-        LOG.warning("%s: %s", data.path, remark)
     return schema
 
 

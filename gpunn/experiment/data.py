@@ -13,12 +13,13 @@ import numpy as np
 from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
+from gpunn.experiment.keys import SplitKeys, split_keys
 from gpunn.experiment.labels import is_text, label_names, positions, text_classes
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts, Rows
 from gpunn.experiment.tables import labelled_rows, load_table, read_rows
 from gpunn.losses import Loss
-from gpunn.tables import Table
+from gpunn.tables import Table, read_table, table_of
 
 __all__ = ["load", "read_inputs", "read_part", "warn_of_constant_columns"]
 
@@ -177,7 +178,17 @@ def _load_arrays(data: NPZ | NPY) -> Parts:
         else _array_part(*read(one, other), metadata.get("classes"))
         for one, other in further
     )
-    return Parts(Part(X, y), validation, test, metadata)
+    keys = None
+    if isinstance(data, NPZ) and data.split_by is not None:
+        name = data.split_by[1]
+        values, _ = load_npz(data.path, name, None)
+        if values.shape != (len(X),):
+            raise DataError(
+                f"{data.path}, array {name!r}: expected shape ({len(X)},), a value for each row to "
+                f"split; got {values.shape}"
+            )
+        keys = split_keys(data, table_of({name: values}, data.path))
+    return Parts(Part(X, y), validation, test, metadata, keys)
 
 
 def _npz_arrays(path: str, X: str, y: str) -> tuple[np.ndarray, np.ndarray, str]:
@@ -217,7 +228,10 @@ def _array_part(
 
 
 def _load_csv(data: CSV, dtype: str) -> Parts:
-    table = _read_csv(data.path, data, dtype, data.features)
+    keys, features = _csv_keys(data)
+    table = _read_csv(data.path, data, dtype, features)
+    if keys is not None and len(keys.values) != len(table.X):
+        raise DataError(f"{data.path}: rows can't be counted; set data.header")
     metadata: dict[str, Any] = {
         "header": table.has_header,
         "features": list(table.feature_names),
@@ -233,7 +247,25 @@ def _load_csv(data: CSV, dtype: str) -> Parts:
     if table.classes is not None:
         metadata["classes"] = list(table.classes)
     training = Part(table.X, np.asarray(table.y))
-    return Parts(training, further(data.validation_path), further(data.test_path), metadata)
+    validation, test = further(data.validation_path), further(data.test_path)
+    return Parts(training, validation, test, metadata, keys)
+
+
+def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
+    """Return by what rows are split, and the features, by default without that column."""
+    if data.split_by is None:
+        return None, data.features
+    column = data.split_by[1]
+    rows = read_table(data.path, delimiter=data.delimiter, header=data.header)
+    keys = split_keys(data, rows, data.missing or ())
+    numbers = [*range(len(rows.names))]
+    names: list[str | int] = [*numbers] if [*rows.names] == [*map(str, numbers)] else [*rows.names]
+    target = data.target
+    if isinstance(target, int) and -len(names) <= target < len(names):  # else reading refuses it
+        target = names[target]
+    if str(target) == column:
+        raise ConfigError(f"data.split: column {column!r} is the target")
+    return keys, data.features or [name for name in names if str(name) not in (column, str(target))]
 
 
 def _read_csv(path: str, data: CSV, dtype: str, features: Sequence[str | int] | None) -> CSVData:

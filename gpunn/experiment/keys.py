@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gpunn.config import DataSet, TableFile
+from gpunn.config import SplitDataSet
 from gpunn.data.splits import split_groups, split_times
 from gpunn.errors import ConfigError, suggest
 from gpunn.tables import Table
 from gpunn.tables.cells import Markers
 from gpunn.tables.splitting import split_values
+from gpunn.tables.table import Cells
 
 __all__ = ["SplitKeys", "split_keys"]
 
@@ -27,11 +29,14 @@ class SplitKeys:
     column : str
     values : ndarray, shape (rows,)
         Of each row: a number in the order of times, or the number of its group.
+    cells : Cells
+        The column as it was read.
     """
 
     kind: str
     column: str
     values: np.ndarray
+    cells: Cells
 
     @property
     def text(self) -> str:
@@ -53,9 +58,23 @@ class SplitKeys:
             return split_times(values, fraction)
         return split_groups(values, fraction, seed, classes)
 
+    def last(self, indices: np.ndarray) -> str:
+        """Return the latest time of some rows, as it was written."""
+        row = indices[self.values[indices].argmax()]
+        cells = self.cells
+        return str(cells[row] if isinstance(cells, np.ndarray) else cells.values[cells.codes[row]])
 
-def split_keys(data: DataSet, rows: np.ndarray | Table) -> SplitKeys | None:
+
+def split_keys(data: SplitDataSet, rows: Table, missing: Sequence[str] = ()) -> SplitKeys | None:
     """Return by what a configuration splits rows; None if at random.
+
+    Parameters
+    ----------
+    data : SplitDataSet
+    rows : Table
+        Which has the column.
+    missing : sequence of str
+        Further cells that mean that there is no value.
 
     Raises
     ------
@@ -64,13 +83,12 @@ def split_keys(data: DataSet, rows: np.ndarray | Table) -> SplitKeys | None:
     DataError
         If a row has no time or no group.
     """
-    if not isinstance(data, TableFile) or data.split_by is None:
+    if data.split_by is None:
         return None
-    assert isinstance(rows, Table)
     kind, column = data.split_by
     if column not in rows:
         raise ConfigError(
             f"data.split: {rows.title} has no column {column!r}; {suggest(column, rows.names)}"
         )
-    values = split_values(rows, kind, column, Markers.of(data.missing_values))
-    return SplitKeys(kind, column, values)
+    values = split_values(rows, kind, column, Markers.of(missing))
+    return SplitKeys(kind, column, values, rows.column(column))

@@ -13,7 +13,7 @@ from gpunn.config import DataSet
 from gpunn.data.mapped import rows_of
 from gpunn.data.preprocessing import split_rows
 from gpunn.errors import ArgumentError, ConfigError, DataError
-from gpunn.experiment.keys import split_keys
+from gpunn.experiment.keys import SplitKeys
 from gpunn.experiment.labels import check_classes, label_names, label_values, positions
 from gpunn.losses import Loss
 from gpunn.tables import Table
@@ -101,12 +101,15 @@ class Parts:
         text where they name classes; of a CSV file, "header", whether it had one, and "features",
         the columns' names, or numbers if it had none; of a table, "targets", the names of several;
         of both "reading", as `gpunn.data.reading.Reading` has it. In JSON types.
+    keys : SplitKeys or None
+        By what the rows of the training source are split; None if at random.
     """
 
     training: Part
     validation: Part | None
     test: Part | None
     metadata: dict[str, Any]
+    keys: SplitKeys | None = None
 
     @property
     def by_name(self) -> dict[str, Part]:
@@ -153,7 +156,9 @@ class Parts:
 
         parts = {name: numbered(name, part) for name, part in self.by_name.items()}
         metadata = {**self.metadata, "classes": classes}
-        return Parts(parts["training"], parts.get("validation"), parts.get("test"), metadata)
+        return Parts(
+            parts["training"], parts.get("validation"), parts.get("test"), metadata, self.keys
+        )
 
     @property
     def sources(self) -> dict[str, Part]:
@@ -219,7 +224,7 @@ class Parts:
         ConfigError
             If a fraction leaves no rows.
         """
-        keys = split_keys(config, self.training.source_inputs)
+        keys = self.keys
 
         def halves(part: Part, key: str, fraction: float) -> tuple[Part, Part]:
             chosen = classes if classes is None or part.indices is None else classes[part.indices]
@@ -249,4 +254,4 @@ class Parts:
             training, test = halves(training, "test_fraction", fraction)
         if fraction := config.validation_fraction:
             training, validation = halves(training, "validation_fraction", fraction)
-        return Parts(training, validation, test, self.metadata)
+        return Parts(training, validation, test, self.metadata, keys)

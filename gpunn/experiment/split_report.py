@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpunn.config import TableFile
-from gpunn.experiment.keys import split_keys
+from gpunn.config import SplitDataSet, TableFile
 from gpunn.experiment.parts import Parts
 from gpunn.tables import Schema, Table
 from gpunn.tables.cells import Markers
@@ -21,41 +20,41 @@ SHOWN = 5
 """Most classes that a remark names."""
 
 
-def described_split(data: TableFile, parts: Parts, schema: Schema) -> str:
+def described_split(parts: Parts, schema: Schema | None) -> str:
     """Return by what rows were split, and what each part got; "" if they were split at random."""
-    source = parts.training.source_inputs
-    keys = split_keys(data, source)
+    source, keys = parts.training.source_inputs, parts.keys
     if keys is None:
         return ""
-    assert isinstance(source, Table)
-    said, cells = [], source.column(keys.column)
+    said = []
     for name, part in parts.by_name.items():
         if part.source_inputs is source and part.indices is not None:
-            values = keys.values[part.indices]
-            if keys.kind == "group":
-                said.append(f"{plural(len(np.unique(values)), 'group')} for {name}")
+            if keys.kind == "time":
+                said.append(f"{name} up to {keys.last(part.indices)}")
             else:
-                last = part.indices[values.argmax()]
-                value = (
-                    cells[last]
-                    if isinstance(cells, np.ndarray)
-                    else cells.values[cells.codes[last]]
-                )
-                said.append(f"{name} up to {value}")
-    name = keys.column
-    is_input = any(column.name == name and not column.dropped for column in schema.columns)
-    used = f"an input; --drop {name} leaves it out" if is_input else "no input"
-    return f"split by {keys.kind}: {', '.join(said)}; {name!r} is {used}"
+                count = len(np.unique(keys.values[part.indices]))
+                said.append(f"{plural(count, 'group')} for {name}")
+    return f"split by {keys.kind}: {', '.join(said)}; {as_input(keys.column, parts, schema)}"
 
 
-def remarks_on_split(data: TableFile, parts: Parts, schema: Schema) -> list[str]:
+def as_input(column: str, parts: Parts, schema: Schema | None) -> str:
+    """Return whether the column that rows are split by is an input of the network."""
+    if schema is None:
+        return (
+            f"{column!r} is {'an' if column in parts.metadata.get('features', ()) else 'no'} input"
+        )
+    if any(each.name == column and not each.dropped for each in schema.columns):
+        return f"{column!r} is an input; --drop {column} leaves it out"
+    return f"{column!r} is no input"
+
+
+def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) -> list[str]:
     """Return what may be wrong with how rows were split, a line for each."""
-    source, markers = parts.training.source_inputs, Markers.of(data.missing_values)
-    assert isinstance(source, Table)
+    source = parts.training.source_inputs
     drawn = data.validation_fraction or data.test_fraction
-    if data.split is None:
-        return advice_on_splits(source, schema.columns, markers) if drawn else []
-    if data.split_by is None:
+    if drawn and data.split is None and isinstance(data, TableFile) and schema is not None:
+        assert isinstance(source, Table)
+        return advice_on_splits(source, schema.columns, Markers.of(data.missing_values))
+    if parts.keys is None:
         return []
     remarks, left = [], len(source)
     for key, part in (("test_fraction", parts.test), ("validation_fraction", parts.validation)):
@@ -64,7 +63,7 @@ def remarks_on_split(data: TableFile, parts: Parts, schema: Schema) -> list[str]
             if abs(part.rows / left - fraction) > FAR * fraction:
                 remarks.append(
                     f"data.{key}: {part.rows / left:.0%} of the rows are held out, not "
-                    f"{fraction:.0%}, since rows with equal values in {data.split_by[1]!r} stay "
+                    f"{fraction:.0%}, since rows with equal values in {parts.keys.column!r} stay "
                     "together"
                 )
             left -= part.rows

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.config import TableFile
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError, suggest
+from gpunn.experiment.keys import split_keys
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.targets import (
@@ -60,7 +61,9 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     training = Part(table, targets_of(table, data, classes, loss))
     if classes is None:
         check_variation(table, data, training.source_targets)
-    return Parts(training, further(data.validation_path), further(data.test_path), metadata)
+    validation, test = further(data.validation_path), further(data.test_path)
+    keys = split_keys(data, table, data.missing_values)
+    return Parts(training, validation, test, metadata, keys)
 
 
 def labelled_rows(

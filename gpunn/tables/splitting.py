@@ -168,7 +168,8 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
     table : Table
         All rows.
     columns : iterable of Column
-        As a schema has them. Those left out on request are not looked at.
+        As a schema has them, which may be that of another table. Those left out on request are not
+        looked at.
     markers : Markers
 
     Returns
@@ -180,7 +181,7 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
     said = []
     for column in columns:
         name = column.name
-        if column.reported == ON_REQUEST or table.rows < FEW:
+        if column.reported == ON_REQUEST or name not in table or table.rows < FEW:
             continue
         if has_times(table, column):
             said.append(

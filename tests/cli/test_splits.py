@@ -104,6 +104,70 @@ def test_by_groups():
     assert "patient_id" in inputs_of(as_input)
 
 
+@pytest.mark.parametrize("dataset", ["csv", "csv without names", "npz"])
+@pytest.mark.parametrize("kind", ["time", "group"])
+def test_numbers_in_files(dataset, kind, gpunn):
+    """The same rows as of a table with these columns."""
+    name = {"time": "seen", "group": "patient_id"}[kind]
+    expected = [each.tolist() for each in rows_of(build(config(split=f"{kind}={name}"), "numpy"))]
+    rows = [{"weight": row["weight"], "ill": row["ill"], name: row[name]} for row in VISITS]
+    data = {"split": f"{kind}={name}"}
+    if dataset == "npz":
+        X, y = ([float(row["weight"])] for row in rows), [row["ill"] for row in rows]
+        np.savez("visits.npz", X=[*X], y=y, **{name: [row[name] for row in rows]})
+        data |= {"dataset": "npz", "path": "visits.npz"}
+    else:
+        write("numbers.csv", rows)
+        data |= {"dataset": "csv", "path": "numbers.csv", "target": "ill"}
+        if dataset == "csv without names":
+            text = Path("numbers.csv").read_text()
+            Path("numbers.csv").write_text(text.partition("\n")[2])
+            data |= {"header": False, "target": 1, "split": f"{kind}=2"}
+    raw = {
+        "data": {**FRACTIONS, **data},
+        "model": {"layers": [{"name": "dense", "units": 2}]},
+        "training": {"loss": "softmax_cross_entropy", "epochs": 1, "metrics": ["accuracy"]},
+    }
+    experiment = build(parse_config(raw, Path()), "numpy")
+    assert experiment.trainer.model.input_shape == (1,)
+    assert [each.tolist() for each in rows_of(experiment)] == expected
+    Path("a.json").write_text(json.dumps(raw))
+    said = gpunn("train", "a.json", "--output", "run").stdout
+    assert f"\nsplit by {kind}: " in said
+    assert "is no input\n" in said
+    again = json.loads(gpunn("evaluate", "run", "--json").stdout)
+    assert again == evaluation(Path("run"))["test"]
+    np.save("new.npy", np.array([[61.5]], np.float32))
+    assert len(gpunn("predict", "run", "new.npy").stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"split": "group=g"}, "visits.npz: has no array 'g'"),
+        ({"split": "group=y"}, "data.split: column 'y' is the target"),
+        ({"split": "group=X"}, r"array 'X': expected shape \(4,\), a value for each row to split"),
+        ({"split": "time=t", "test_fraction": 0.0}, "data.split: no rows are held out"),
+        ({"dataset": "csv", "path": "a.csv", "target": -1, "split": "time=b"}, "is the target"),
+        ({"dataset": "csv", "path": "a.csv", "target": -1, "split": "time=c"}, "no column 'c'"),
+        (
+            {"dataset": "csv", "path": "a.csv", "target": -9, "split": "time=a"},
+            "target: .*a.csv has",
+        ),
+    ],
+)
+def test_splits_of_numbers_that_cannot_be(data, problem):
+    np.savez("visits.npz", X=np.eye(4), y=np.arange(4.0), t=np.arange(4))
+    write("a.csv", [{"a": 1, "b": 2}, {"a": 3, "b": 4}])
+    raw = {
+        "data": {"dataset": "npz", "path": "visits.npz", "test_fraction": 0.5, **data},
+        "model": {"layers": [{"name": "dense", "units": 1}]},
+        "training": {"loss": "mean_squared_error", "epochs": 1},
+    }
+    with pytest.raises((ConfigError, DataError), match=problem):
+        build(parse_config(raw, Path()), "numpy")
+
+
 def test_rows_are_drawn_as_before_unless_a_split_is_named():
     random = [each.tolist() for each in rows_of(build(config(split="random"), "numpy"))]
     assert random == [each.tolist() for each in rows_of(build(config(), "numpy"))]
