@@ -136,7 +136,7 @@ def test_numbers_in_files(dataset, kind, gpunn):
     assert f"\nsplit by {kind}: " in said
     assert "is no input\n" in said
     again = json.loads(gpunn("evaluate", "run", "--json").stdout)
-    assert again == evaluation(Path("run"))["test"]
+    assert evaluation(Path("run"))["test"].items() <= again.items()
     np.save("new.npy", np.array([[61.5]], np.float32))
     assert len(gpunn("predict", "run", "new.npy").stdout.splitlines()) == 2
 
@@ -251,7 +251,7 @@ def test_a_run_keeps_its_split(gpunn, split):
     parts = load(described).split(described.data, None)
     assert parts.test.rows == evaluation(run)["test"]["rows"]
     again = json.loads(gpunn("evaluate", run, "--json").stdout)
-    assert again == evaluation(run)["test"]
+    assert evaluation(run)["test"].items() <= again.items()
     gpunn("train", run, "--resume", "--set=training.epochs=3")
     refused = gpunn("train", run, "--resume", "--set=data.split=random", status=2).stderr
     assert f"data.split: the run in {run} has {split!r}, so it can't go on" in refused
