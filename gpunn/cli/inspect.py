@@ -22,7 +22,7 @@ WIDEST = 51
     "targets",
     metavar="NAME",
     multiple=True,
-    help="Column to predict. May be given several times, for numbers.",
+    help="Column to predict. May be given several times, for numbers or labels.",
 )
 @table_options
 def inspect(

@@ -42,7 +42,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
     "targets",
     metavar="NAME",
     multiple=True,
-    help="Column of a table to predict. May be given several times, for numbers.",
+    help="Column of a table to predict. May be given several times, for numbers or labels.",
 )
 @click.option(
     "--threshold-for",

@@ -10,6 +10,7 @@ from gpunn.cli.text import epoch_text, printable
 from gpunn.config import TableFile
 from gpunn.experiment import Experiment
 from gpunn.experiment.split_report import described_split
+from gpunn.experiment.targets import are_labels
 from gpunn.tables.findings import plural
 from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
@@ -67,10 +68,29 @@ class TrainOutput(Callback):
         numbers = plural(len(model.schema.numbers), "number")
         categories = plural(len(model.schema.categories), "category")
         yield f"columns: {used}, as {numbers} and {categories}"
-        kind = f"{len(model.classes)} classes" if model.classes else "numbers"
-        yield f"target: {', '.join(data.targets)} ({kind})"
+        kind = f"{len(model.classes)} classes" if model.classes else self._kind_of_numbers()
+        yield f"target: {', '.join(map(printable, data.targets))} ({kind})"
         if self.experiment.config.training.class_weight is not None:
             yield CLASS_WEIGHTS
+
+    def _kind_of_numbers(self) -> str:
+        """Return whether targets that are no classes are labels or numbers, and what to do else."""
+        y = self.experiment.parts.training.source_targets
+        if y.ndim == 1 or y.shape[1] == 1:
+            return "numbers"
+        if self.experiment.trainer.loss.output_activation == "sigmoid":
+            return (
+                f"{y.shape[1]} labels: binary cross-entropy; to predict numbers, "
+                "--set training.loss=mean_squared_error"
+            )
+        labels = are_labels(y)
+        if labels.all():
+            return "numbers; to predict labels, --set training.loss=binary_cross_entropy"
+        if not labels.any():
+            return "numbers"
+        names = self.experiment.parts.metadata["targets"]
+        other = printable(names[int(labels.argmin())])
+        return f"numbers, since {other!r} is not 0 or 1 in every row"
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.epochs:

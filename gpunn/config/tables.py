@@ -408,7 +408,7 @@ class TableFile(SplitDataSet):
     test_fraction : float
         In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     target : str or list of str
-        Name of the column to predict, or names of several, which must hold numbers.
+        Name of the column to predict, or names of several, which must hold numbers or labels.
     drop : list of str
         Columns to leave out.
     columns : mapping of str to str, or "auto"

@@ -25,6 +25,7 @@ from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.split_report import remarks_on_split
 from gpunn.experiment.tables import learned_schema, schema_to_start_from
+from gpunn.experiment.targets import are_labels
 from gpunn.layers import Flatten, Layer, Standardization
 from gpunn.losses import Loss
 from gpunn.monitor import Best, directions
@@ -351,7 +352,7 @@ def _settled(
             "data.validation_fraction, or say by training.callbacks what to do instead"
         )
     classes = len(parts.metadata.get("classes", ()))
-    task = "classification" if classes else "regression"
+    task = "classification" if classes else _task_of_numbers(parts, loss)
     outputs = classes or len(parts.metadata.get("targets", [name]))
     X = schema.encode(parts.training.inputs(), config.dtype)
     recipe = recipe_of(config.model, schema, X, outputs, task)
@@ -361,6 +362,15 @@ def _settled(
             f"are for {recipe.loss.name!r}; choose that, or give model.layers of your own"
         )
     return list(recipe.layers), config.settled(training_of(recipe, task))
+
+
+def _task_of_numbers(parts: Parts, loss: Loss | None) -> str:
+    """Return whether targets that are no classes are labels or numbers; the loss says, if given."""
+    y = parts.training.source_targets
+    if y.ndim == 1 or y.shape[1] == 1:
+        return "regression"
+    labels = are_labels(y).all() if loss is None else loss.output_activation == "sigmoid"
+    return "multilabel" if labels else "regression"
 
 
 def _network(

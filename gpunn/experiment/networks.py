@@ -65,7 +65,7 @@ def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: s
     X : ndarray, shape (rows, schema.width)
         The training rows, encoded.
     outputs : int
-    task : {"classification", "regression"}
+    task : {"classification", "multilabel", "regression"}
 
     Raises
     ------
@@ -91,7 +91,7 @@ def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: s
 def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
     """Return what `[training]` says of a recipe, as plain data."""
     classification = task == "classification"
-    metrics = [recipe.metric] if classification else [recipe.metric, "r2"]
+    metrics = [recipe.metric, "r2"] if task == "regression" else [recipe.metric]
     return {
         **recipe.options,
         "callbacks": [callback.config() for callback in recipe.options["callbacks"]],

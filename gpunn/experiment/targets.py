@@ -20,12 +20,15 @@ from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
 from gpunn.tables.table import Coded
 
-__all__ = ["check_target", "check_variation", "learned_classes", "targets_of"]
+__all__ = ["are_labels", "check_target", "check_variation", "learned_classes", "targets_of"]
 
 
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
-SEVERAL = "train a network of its own for it: several targets have to be numbers"
+SEVERAL = (
+    "train a network of its own for it: several targets have to be numbers, or labels that are 0 "
+    "and 1 or true and false"
+)
 
 
 def check_target(table: Table, data: TableFile) -> None:
@@ -53,6 +56,11 @@ def check_variation(table: Table, data: TableFile, y: np.ndarray) -> None:
             raise unvaried(table, name, f"{columns[0, data.targets.index(name)]:g}")
 
 
+def are_labels(y: np.ndarray) -> np.ndarray:
+    """Return which of several targets, shape (rows, targets), are labels: 0 or 1 in every row."""
+    return np.asarray(((y == 0) | (y == 1)).all(axis=0))
+
+
 def unvaried(table: Table, name: str, value: str) -> DataError:
     """Return the error for a target that tells nothing."""
     return DataError(
@@ -66,7 +74,7 @@ def learned_classes(table: Table, data: TableFile, loss: Loss | None) -> list[st
 
     The loss decides: a cross-entropy is for classes, every other one for numbers. Without a loss,
     text and booleans are classes, and so are whole numbers of at most `MOST_CLASSES` different
-    values. Several targets are numbers.
+    values. Several targets are numbers, or labels if all are 0 and 1; see `are_labels`.
 
     Parameters
     ----------

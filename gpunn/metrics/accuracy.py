@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from gpunn.errors import DataError
 from gpunn.metrics.base import ClassMetric, ValueMetric, true_class, weighted_sum
 from gpunn.typing import Array, Namespace
 
 __all__ = ["Accuracy", "BinaryAccuracy", "TopKAccuracy"]
+
+
+def refuse_labels(metric: str, targets: np.ndarray) -> None:
+    """Raise a DataError for rows of 0 and 1 that are not of one class each."""
+    if targets.ndim != 2 or not ((targets == 0) | (targets == 1)).all():
+        return
+    wrong = np.flatnonzero(targets.sum(axis=1) != 1)
+    if wrong.size:
+        raise DataError(
+            f"metric {metric!r} needs one class a row; row {wrong[0]} of y is "
+            f"{targets[wrong[0]].tolist()} ({wrong.size} such in all). For several labels choose "
+            "'binary_accuracy'"
+        )
 
 
 @dataclass(frozen=True)
@@ -27,6 +43,10 @@ class Accuracy(ClassMetric):
 
     name = "accuracy"
     larger_is_better = True
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        super().check_targets(targets, outputs)
+        refuse_labels(self.name, targets)
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         correct = xp.argmax(predictions, axis=1) == true_class(xp, targets)
@@ -61,6 +81,10 @@ class TopKAccuracy(ClassMetric):
 
     def __post_init__(self) -> None:
         self.require_integer("k")
+
+    def check_targets(self, targets: np.ndarray, outputs: int) -> None:
+        super().check_targets(targets, outputs)
+        refuse_labels(self.name, targets)
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
         labels = true_class(xp, targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -36,6 +37,9 @@ class CountMetric(LabelMetric):
     Names and results are those of scikit-learn. As there, "macro" leaves out a class that occurs
     neither in the targets nor in the predictions. The summary holds three sums of weights for each
     class: TP, the rows predicted to be of the class (TP + FP), and those that are (TP + FN).
+
+    Under binary cross-entropy several outputs are labels, each predicted by its own logit. Of them
+    "macro" leaves out none.
     """
 
     average: str = "binary"
@@ -43,6 +47,8 @@ class CountMetric(LabelMetric):
     zero_division: float = 0.0
 
     larger_is_better = True
+    leaves_out: ClassVar[bool] = True
+    """Whether "macro" leaves out what never occurs; labels stay, as in scikit-learn."""
 
     def __post_init__(self) -> None:
         if self.average not in AVERAGES:
@@ -89,7 +95,7 @@ class CountMetric(LabelMetric):
         elif self.average == "micro":
             sums = tp.sum(), predicted.sum(), actual.sum()
             tp, predicted, actual = (np.array([each]) for each in sums)
-        else:
+        elif self.leaves_out:
             occurs = predicted + actual > 0
             tp, predicted, actual = tp[occurs], predicted[occurs], actual[occurs]
         numerator, denominator = self.fraction(tp, predicted, actual)

@@ -17,7 +17,8 @@ class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
     With probabilities t as targets, the mean of -sum_j t_ij log p_ij. It equals the cross-entropy
-    loss without label smoothing and class weights, whatever the network is trained on.
+    loss without label smoothing and class weights, whatever the network is trained on. Under binary
+    cross-entropy several outputs are labels, and it is the mean of their losses.
 
     Notes
     -----
@@ -46,7 +47,8 @@ class BrierScore(LabelMetric):
 
     From Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
     outputs (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1 ("yes"). With more,
-    sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2.
+    sum_j (p_ij - t_ij)^2 over the classes, from 0 to 2. Under binary cross-entropy several outputs
+    are labels, and it is the mean of (p_ij - t_ij)^2 over them.
 
     Examples
     --------

@@ -37,6 +37,10 @@ class AUC(LabelMetric):
     difference of the logits p. With more, the result is the mean of the areas of all classes, each
     against the rest, and the score of class j is its log odds, p_j - log sum_(k != j) exp(p_k).
 
+    If the loss is binary cross-entropy and there are several outputs, these are labels: the result
+    is the mean of the areas of all labels, each by its own logit, as scikit-learn's
+    `roc_auc_score(average="macro")`.
+
     Parameters
     ----------
     bins : int
@@ -64,9 +68,9 @@ class AUC(LabelMetric):
     and N. `error_bound` returns it. On overlapping scores of ordinary size it is about 0.001 with
     the default grid, and the error itself a hundredth of that.
 
-    A class without rows, or with all of them, has no area and is left out of the mean. If no class
-    is left, the result is NaN, which never counts as an improvement. Rows whose score is NaN are
-    not counted.
+    A class or label without rows, or with all of them, has no area and is left out of the mean. If
+    none is left, the result is NaN, which never counts as an improvement. Rows whose score is NaN
+    are not counted.
 
     Examples
     --------
@@ -92,8 +96,47 @@ class AUC(LabelMetric):
         """The square root of the number of bins, rounded up."""
         return math.isqrt(self.bins - 1) + 1
 
+    def parts(self, outputs: int) -> int:
+        """Return how many areas there are.
+
+        Parameters
+        ----------
+        outputs : int
+            Number of the network's outputs.
+
+        Returns
+        -------
+        int
+            One of each class; 1 for two classes.
+        """
+        return outputs if outputs > 2 else 1
+
     def size(self, outputs: int) -> int:
-        return (outputs if outputs > 2 else 1) * 2 * self.side**2
+        return self.parts(outputs) * 2 * self.side**2
+
+    def scores(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        """Return the score of each row for each area, and whether the row is of the class.
+
+        Parameters
+        ----------
+        xp : module
+            The namespace of array functions, by the array-API standard.
+        predictions : array, shape (rows, outputs)
+            Logits.
+        targets : array
+            As for `measure`.
+
+        Returns
+        -------
+        scores, truth : array, shape (rows, parts)
+            In the predictions' dtype; truth is 1 or 0.
+        """
+        classes, dtype = predictions.shape[1], predictions.dtype
+        if classes > 2:
+            scores = log_odds(xp, predictions)
+            return scores, one_hot(xp, true_class(xp, targets), classes, dtype)
+        scores = predictions if classes == 1 else predictions[:, 1:] - predictions[:, :1]
+        return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
         """Return the bin of each score, and which rows are of the class.
@@ -109,18 +152,12 @@ class AUC(LabelMetric):
 
         Returns
         -------
-        bins : array, shape (rows, classes)
-            In the scores' dtype; (rows, 1) for one or two outputs.
-        truth : array, shape (rows, classes)
+        bins : array, shape (rows, parts)
+            In the scores' dtype.
+        truth : array, shape (rows, parts)
             1 for rows of the class, else 0.
         """
-        classes, dtype = predictions.shape[1], predictions.dtype
-        if classes > 2:
-            scores = log_odds(xp, predictions)
-            truth = one_hot(xp, true_class(xp, targets), classes, dtype)
-        else:
-            scores = predictions if classes == 1 else predictions[:, 1:] - predictions[:, :1]
-            truth = xp.astype(is_yes(xp, targets), dtype)[:, None]
+        scores, truth = self.scores(xp, predictions, targets)
         bins = self.side**2
         place = xp.floor(xp.asinh(scores / SMALLEST_SCALE) * (bins / (2 * LIMIT)) + (bins + 1) / 2)
         return xp.minimum(xp.maximum(place, 0.0), float(bins - 1)), truth

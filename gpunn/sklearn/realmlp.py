@@ -101,8 +101,9 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         "auto" is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on
         512, from 100,000 on 1,024.
     metric : str, default="auto"
-        What tells the best epoch, a metric of `gpunn.metrics`. "auto" is "accuracy"; for regression
-        "root_mean_squared_error", with several outputs "r2". For probabilities, use "log_loss".
+        What tells the best epoch, a metric of `gpunn.metrics`. "auto" is "accuracy", with several
+        labels "binary_accuracy"; for regression "root_mean_squared_error", with several outputs
+        "r2". For probabilities, use "log_loss".
     validation_fraction : float, default=0.2
         Fraction of the rows that tells the best epoch, if `fit` gets no `X_val`.
     class_weight : dict, "balanced" or None, default=None
@@ -128,7 +129,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     Attributes
     ----------
     classes_ : ndarray
-        The classes, sorted.
+        The classes, sorted; the numbers of the labels if there are several.
     schema_ : gpunn.tables.Schema
         What the columns are, and how they become numbers; `schema_.describe()` lists them, and
         `schema_.problems` says what looks wrong.

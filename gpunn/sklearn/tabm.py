@@ -144,7 +144,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     Attributes
     ----------
     classes_ : as of `RealMLPClassifier`
-        The classes, sorted.
+        The classes, sorted; the numbers of the labels if there are several.
     schema_, network_, history_ : as of `RealMLPClassifier`
         What was learned, and how that went.
     metric_, validation_score_, best_epoch_, n_iter_ : as of `RealMLPClassifier`

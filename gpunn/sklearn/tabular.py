@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpunn.backends import Backend, get_backend
 from gpunn.configurable import check_number, resolve_all
+from gpunn.data.frames import column_names
 from gpunn.errors import DataError, GpunnWarning
 from gpunn.meaning import probabilities
 from gpunn.network import Sequential
@@ -45,9 +46,11 @@ from gpunn.sklearn.tabular_files import (
 )
 from gpunn.sklearn.tabular_inputs import (
     checked_classes,
+    checked_labels,
     checked_numbers,
     checked_row_weights,
     checked_table,
+    has_several,
     split,
 )
 from gpunn.tables import Schema, Table
@@ -147,8 +150,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     __metadata_request__fit: ClassVar[Mapping[str, bool]] = {"groups": True, "times": True}
     _scaling: ClassVar[str]
     """How its schema scales numbers."""
-    _task: ClassVar[str]
-    """What it predicts, as `gpunn.tabular` calls it."""
+    _multilabel = False
+    """Whether a classifier has been fitted to several labels."""
+
+    @property
+    @abstractmethod
+    def _task(self) -> str:
+        """What it predicts, as `gpunn.tabular` calls it."""
 
     # ------------------------------------------------------------- what the subclasses differ in
 
@@ -202,8 +210,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             Of pandas, Polars, pyarrow, NumPy and the like, as it is: numbers, text, categories,
             booleans, dates, and missing values in any of them. What its columns are is found by
             `gpunn.tables.Schema.fit`.
-        y : array-like, shape (rows,), or (rows, outputs) for a regressor
-            Classes as text, numbers or truth values; for a regressor, numbers.
+        y : array-like, shape (rows,) or (rows, outputs)
+            Classes as text, numbers or truth values, or an indicator matrix of several labels, each
+            0 or 1; for a regressor, numbers.
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric. Rows with a weight of 0 are not set aside.
         X_val, y_val, sample_weight_val : as X, y and sample_weight, or None
@@ -445,6 +454,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         estimator.metric_, estimator.validation_score_ = record.metric, record.validation_score
         estimator.best_epoch_, estimator.n_iter_ = record.best_epoch, record.n_iter
         estimator._outputs = network.output_shape[0]
+        estimator._multilabel = network.output_activation == "sigmoid"
         return estimator
 
     def __getstate__(self) -> dict[str, Any]:
@@ -468,9 +478,17 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc]
     """Base of the classifiers."""
 
-    _task = "classification"
+    @property
+    def _task(self) -> str:
+        return "multilabel" if self._multilabel else "classification"
 
     def _learn_targets(self, y: Any) -> np.ndarray:
+        self._multilabel = has_several(y)
+        if self._multilabel:
+            indicators = checked_labels(y)
+            self._outputs = indicators.shape[1]
+            self.classes_, self._label_names = np.arange(self._outputs), column_names(y)
+            return indicators
         labels = checked_classes(y, self._markers())
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -482,6 +500,14 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         return np.asarray(codes, dtype=np.int64)
 
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
+        if self._multilabel:
+            indicators = checked_labels(y, argument)
+            if indicators.shape[1:] != (self._outputs,):
+                raise DataError(
+                    f"{argument}: expected {self._outputs} labels a row, as in `y`; got shape "
+                    f"{indicators.shape}"
+                )
+            return indicators
         labels = checked_classes(y, self._markers(), argument)
         unknown = np.setdiff1d(labels, self.classes_)
         if len(unknown):
@@ -491,11 +517,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             )
         return np.searchsorted(self.classes_, labels)
 
-    def _labels(self, targets: np.ndarray) -> np.ndarray:
-        return targets
+    def _labels(self, targets: np.ndarray) -> np.ndarray | None:
+        return None if self._multilabel else targets
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
         given = self.class_weight
+        if self._multilabel and given is not None:
+            raise InvalidParameterError(
+                "class_weight: is for one class a row; with several labels use sample_weight"
+            )
         if not isinstance(given, Mapping):
             weights: str | None = given
             return weights
@@ -512,12 +542,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         }
 
     def _name_outputs(self, network: Sequential) -> None:
+        if self._multilabel:
+            network.remember(None, self._label_names, network.output_activation)
+            return
         names = [str(label) for label in self.classes_.tolist()]
         if len(set(names)) == len(names):
             network.classes = names
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row.
+        """Return the most probable class of each row, or its labels.
 
         Parameters
         ----------
@@ -527,15 +560,17 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
         Returns
         -------
-        ndarray, shape (rows,)
-            Of the type of `classes_`.
+        ndarray, shape (rows,) or (rows, labels)
+            Of the type of `classes_`, or an indicator matrix: 1 where the probability is above 1/2.
         """
         outputs = self._network_outputs(X)
+        if self._multilabel:
+            return np.asarray(outputs > 0, dtype=np.int64)
         predicted: np.ndarray = self.classes_[outputs.argmax(axis=1)]
         return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of each class, in the order of `classes_`.
+        """Return the probability of each class, in the order of `classes_`, or of each label.
 
         Parameters
         ----------
@@ -545,9 +580,16 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         Returns
         -------
         ndarray of float64, shape (rows, classes)
-            Each row sums to 1.
+            Each row sums to 1, unless there are several labels.
         """
-        return probabilities(self._network_outputs(X).astype(np.float64), "softmax")
+        kind = "sigmoid" if self._multilabel else "softmax"
+        return probabilities(self._network_outputs(X).astype(np.float64), kind)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn which targets are accepted."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]

@@ -21,7 +21,15 @@ from gpunn.tables.learning import is_marker
 from gpunn.tables.schema import missing_columns
 from gpunn.tables.table import Coded, dictionary_encoded
 
-__all__ = ["checked_classes", "checked_numbers", "checked_row_weights", "checked_table", "split"]
+__all__ = [
+    "checked_classes",
+    "checked_labels",
+    "checked_numbers",
+    "checked_row_weights",
+    "checked_table",
+    "has_several",
+    "split",
+]
 
 
 def checked_table(estimator: Any, X: Any, *, first: bool, argument: str = "X") -> Table:
@@ -108,6 +116,37 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
         check_finite_targets(labels, argument)
     check_classification_targets(labels)
     return labels
+
+
+def has_several(y: Any) -> bool:
+    """Return whether each row has several targets."""
+    y = to_host(y)
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    return len(shape) == 2 and shape[1] > 1
+
+
+def checked_labels(y: Any, argument: str = "y") -> np.ndarray:
+    """Return the indicator matrix of several labels as int64, shape (rows, labels).
+
+    Raises
+    ------
+    ValueError
+        If an entry is neither 0 nor 1, or missing; the message says in which row.
+    """
+    y = to_host(y)
+    check_masked(y, argument)
+    y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+    if y.dtype.kind == "f":
+        check_finite_targets(y, argument)
+    labels = np.asarray((y == 0) | (y == 1))
+    if not labels.all():
+        row, label = np.argwhere(~labels)[0]
+        raise DataError(
+            f"{argument}: several columns are labels, each 0 or 1; row {row} has "
+            f"{y.tolist()[row][label]!r:.40} in column {label}. For one class a row pass one "
+            "column; for numbers use a regressor"
+        )
+    return np.asarray(y, dtype=np.int64)
 
 
 def without_gaps(y: Any) -> Any:

@@ -27,6 +27,9 @@ __all__ = ["Inspection", "inspect"]
 MOST_CLASSES = 20
 """Whole numbers with more different values than this are taken for numbers, not classes."""
 
+LABELS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+"""Values of a target that is a label, if all of several are."""
+
 SHOWN = 3
 
 MOST_SPELLED = 1e12
@@ -205,12 +208,18 @@ def described_target(
             f"{name}: the target is the same in every row, so there is nothing to learn"
         )
     if is_one_of_several and kind == "category":
-        problems.append(f"{name}: several targets have to be numbers, and this one is text")
+        problems.append(
+            f"{name}: several targets have to be numbers, or labels of 0 and 1, and this one is "
+            "text"
+        )
     is_classes = numbers is None or (
         not is_one_of_several
         and len(counts) <= MOST_CLASSES
         and not (numbers[present] % 1 != 0).any()
     )
+    if is_one_of_several and all(text.casefold() in LABELS for text, _ in counts):
+        yes = sum(count for text, count in counts if LABELS[text.casefold()])
+        return f"label, yes in {yes:,} of {plural(int(present.sum()), 'row')}", problems
     if not is_classes and numbers is not None:
         return f"numbers, {extremes(numbers)}", problems
     rare = [text for text, count in counts if count < 2]

@@ -19,7 +19,6 @@ from gpunn.layers import (
     Scale,
     TargetScaling,
 )
-from gpunn.losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.optimizers import Adam
 from gpunn.schedules import CosineLog, FlatCosine
 from gpunn.tables import Schema
@@ -33,7 +32,7 @@ from gpunn.tabular.columns import (
     first_layers,
     indicators,
 )
-from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric
+from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric, loss_of
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["realmlp"]
@@ -87,16 +86,16 @@ def realmlp(
     X : ndarray, shape (rows, schema.width)
         The training rows, as `schema.encode` returns them.
     outputs : int
-        Classes, or columns of targets.
-    task : {"classification", "regression"}
-        Whether targets are classes or numbers.
+        Classes, labels, or columns of targets.
+    task : {"classification", "multilabel", "regression"}
+        Whether targets are classes, several labels that are each yes or no, or numbers.
     simplified : bool
         Whether to build TD-S, which has no embeddings, parametric activations, dropout and decay,
         and whose initial weights are N(0, 1), those of the last layer 0.
     hidden_layer_sizes : sequence of int
         Units of each hidden layer.
     activation : str, Activation or None
-        The function f. None is "selu" for classification, "mish" for regression.
+        The function f. None is "mish" for regression, else "selu".
     number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
         How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
     embedding_sigma : float
@@ -106,7 +105,7 @@ def realmlp(
     category_size : int
         Numbers that such a category becomes.
     learning_rate : float or None
-        The highest one. None is 0.04 for classification, 0.2 for regression, and for TD-S 0.07.
+        The highest one. None is 0.2 for regression, for TD-S 0.07, else 0.04.
     dropout : float
         Highest rate of the layers' outputs that are zeroed, in [0, 1).
     weight_decay : float
@@ -119,8 +118,8 @@ def realmlp(
         None is 64, and with 1,024 training rows or more 128, from 8,192 on 256, from 30,000 on 512,
         from 100,000 on 1,024.
     metric : str or None
-        It tells the best epoch. None is the accuracy; for regression the root mean squared error,
-        and with several outputs R2.
+        It tells the best epoch. None is the accuracy, of labels the binary accuracy; for regression
+        the root mean squared error, and with several outputs R2.
 
     Returns
     -------
@@ -146,11 +145,11 @@ def realmlp(
     check_choice("number_embedding", number_embedding, NUMBER_EMBEDDINGS)
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
     epochs = check_integer("epochs", epochs)
-    classification = task == "classification"
+    regression = task == "regression"
     metric = checked_metric(task, metric, outputs)
-    f = activation or ("selu" if classification else "mish")
+    f = activation or ("mish" if regression else "selu")
     if learning_rate is None:
-        learning_rate = 0.04 if classification else 0.07 if simplified else 0.2
+        learning_rate = 0.04 if not regression else 0.07 if simplified else 0.2
     if label_smoothing is None:
         label_smoothing = 0.1 if metric == "accuracy" else 0.0
     if simplified:
@@ -189,9 +188,9 @@ def realmlp(
     if simplified:
         last = replace(last, initializer="zeros", bias_initializer="zeros")
     layers.append(last)
-    if not classification:
+    if regression:
         layers.append(TargetScaling(clip=not simplified))
-    loss: Loss = SoftmaxCrossEntropy(label_smoothing) if classification else MeanSquaredError()
+    loss = loss_of(task, label_smoothing)
     optimizer = Adam(
         CosineLog(learning_rate, time_of_update=0),
         FlatCosine(weight_decay, time_of_update=0) if weight_decay else 0.0,

@@ -9,13 +9,14 @@ from typing import Any
 from gpunn.configurable import check_choice, check_integer, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Layer
-from gpunn.losses import Loss
-from gpunn.metrics import BinaryAccuracy, ClassMetric, Metric, ValueMetric
+from gpunn.losses import BinaryCrossEntropy, Loss, MeanSquaredError, SoftmaxCrossEntropy
+from gpunn.metrics import BinaryAccuracy, ClassMetric, LabelMetric, Metric, ValueMetric
 from gpunn.optimizers import Optimizer
 
-__all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric"]
+__all__ = ["TASKS", "Recipe", "batch_rows", "check_outputs", "checked_metric", "loss_of"]
 
-TASKS = ("classification", "regression")
+TASKS = ("classification", "multilabel", "regression")
+"""What targets are: one class a row, several labels that are each yes or no, or numbers."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ def checked_metric(task: str, metric: str | None, outputs: int) -> str:
 
     Parameters
     ----------
-    task : {"classification", "regression"}
+    task : {"classification", "multilabel", "regression"}
     metric : str or None
-        Its name. None is the accuracy; for regression the root mean squared error, and with several
-        outputs R2, whose outputs all count alike.
+        Its name. None is the accuracy, of labels the binary accuracy; for regression the root mean
+        squared error, and with several outputs R2, whose outputs all count alike.
     outputs : int
 
     Raises
@@ -92,27 +93,47 @@ def checked_metric(task: str, metric: str | None, outputs: int) -> str:
     if metric is None:
         if task == "classification":
             return "accuracy"
+        if task == "multilabel":
+            return "binary_accuracy"
         return "root_mean_squared_error" if outputs == 1 else "r2"
     if not isinstance(metric, str):
         raise ArgumentTypeError(f"metric: expected the name of a metric; got {metric!r}")
     found = resolve(Metric, metric, "metric")
-    if task == "classification":
+    if task == "multilabel":
+        wanted = isinstance(found, (BinaryAccuracy, LabelMetric))
+    elif task == "classification":
         wanted = not isinstance(found, ValueMetric)
     else:
         wanted = not isinstance(found, (ClassMetric, BinaryAccuracy))
     if not wanted:
-        judged = "numbers" if task == "classification" else "classes"
-        example = "log_loss" if task == "classification" else "mean_absolute_error"
+        judged = "classes" if task == "regression" else "numbers"
+        if task == "multilabel" and isinstance(found, ClassMetric):
+            judged = "one class a row"
+        example = "mean_absolute_error" if task == "regression" else "log_loss"
+        said = "several labels" if task == "multilabel" else task
         raise ArgumentError(
-            f"metric: {metric!r} judges {judged}, so it is not for {task}; take one such as "
+            f"metric: {metric!r} judges {judged}, so it is not for {said}; take one such as "
             f"{example!r}"
         )
-    if outputs > 2 and getattr(found, "average", "") == "binary":
+    most = 1 if task == "multilabel" else 2
+    if outputs > most and getattr(found, "average", "") == "binary":
         raise ArgumentError(
             f"metric: {metric!r} is that of one of two classes, but there are {outputs}; take one "
             "such as 'auc' or 'log_loss'"
         )
     return metric
+
+
+def loss_of(task: str, label_smoothing: float) -> Loss:
+    """Return the loss of a task; the smoothing is for classification."""
+    if task == "multilabel" and label_smoothing:
+        raise ArgumentError(
+            f"label_smoothing: is for one class a row, not for several labels; got "
+            f"{label_smoothing!r}. Leave it out"
+        )
+    if task == "classification":
+        return SoftmaxCrossEntropy(label_smoothing)
+    return BinaryCrossEntropy() if task == "multilabel" else MeanSquaredError()
 
 
 def batch_rows(rows: int, table: Sequence[tuple[int, int]]) -> int:

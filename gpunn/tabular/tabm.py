@@ -19,7 +19,6 @@ from gpunn.layers import (
     OneHot,
     TargetScaling,
 )
-from gpunn.losses import Loss, MeanSquaredError, SoftmaxCrossEntropy
 from gpunn.optimizers import AdamW
 from gpunn.tables import Schema
 from gpunn.tabular.columns import (
@@ -31,7 +30,7 @@ from gpunn.tabular.columns import (
     first_layers,
     indicators,
 )
-from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric
+from gpunn.tabular.recipe import Recipe, batch_rows, check_outputs, checked_metric, loss_of
 from gpunn.training.callbacks import EarlyStopping
 
 __all__ = ["PRESETS", "tabm"]
@@ -102,9 +101,9 @@ def tabm(
     X : ndarray, shape (rows, schema.width)
         The training rows, as `schema.encode` returns them.
     outputs : int
-        Classes, or columns of targets.
-    task : {"classification", "regression"}
-        Whether targets are classes or numbers.
+        Classes, labels, or columns of targets.
+    task : {"classification", "multilabel", "regression"}
+        Whether targets are classes, several labels that are each yes or no, or numbers.
     kind : {"mini", "full", "packed"}
         What each member has of its own.
     members : int
@@ -171,7 +170,6 @@ def tabm(
     check_choice("number_embedding", number_embedding, NUMBER_EMBEDDINGS)
     max_one_hot = check_integer("max_one_hot", max_one_hot, at_least=0)
     embedding_size = check_integer("embedding_size", embedding_size, at_least=2)
-    classification = task == "classification"
     metric = checked_metric(task, metric, outputs)
 
     def layer_of_codes(few: bool, sizes: list[int], codes: np.ndarray) -> Layer:
@@ -204,13 +202,10 @@ def tabm(
         )
         layers += [Dropout(dropout)] if dropout else []
     layers.append(MemberDense(outputs, separate=True))
-    loss: Loss
-    if classification:
-        loss = SoftmaxCrossEntropy(label_smoothing)
-        layers.append(MeanOverMembers("softmax"))
-    else:
-        loss = MeanSquaredError()
-        layers += [MeanOverMembers("identity"), TargetScaling(clip=False)]
+    loss = loss_of(task, label_smoothing)
+    layers.append(MeanOverMembers(loss.output_activation))
+    if task == "regression":
+        layers.append(TargetScaling(clip=False))
     optimizer = AdamW(learning_rate, weight_decay=weight_decay, max_norm=max_norm)
     if batch_size is None:
         batch_size = batch_rows(len(X), BATCHES)

@@ -18,6 +18,7 @@ from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Members
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
+from gpunn.metrics.labels import for_loss
 from gpunn.monitor import BESIDE, TIMINGS, directions
 from gpunn.network import Sequential
 from gpunn.optimizers import Adam, Optimizer
@@ -221,6 +222,9 @@ class Trainer:
         if self._made and not known and type(self) is Trainer:
             raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
+        if name in ("loss", "metrics") and "metrics" in vars(self):
+            found = [for_loss(each, self.loss, self.model.output_shape[0]) for each in self.metrics]
+            super().__setattr__("metrics", found)
 
     def __repr__(self) -> str:
         """Return the network, what it is trained by, and how far."""

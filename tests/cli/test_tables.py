@@ -201,7 +201,10 @@ def test_inspect_takes_several_targets(gpunn, table):
     result = gpunn("inspect", table, *targets)
     assert "Target 'rent': numbers, 5" in result.stdout
     assert "Target 'grade': numbers, 4 to 6, median 5" in result.stdout
-    assert "city: several targets have to be numbers, and this one is text" in result.stdout
+    assert (
+        "city: several targets have to be numbers, or labels of 0 and 1, and this one is text"
+        in result.stdout
+    )
     assert "4 categories" not in result.stdout
     for name in ("rent", "grade", "city"):
         assert f"{name:<6}            target" in result.stdout

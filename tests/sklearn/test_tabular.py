@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 
 import gpunn
 from gpunn.errors import DataError, GpunnWarning, ModelFileError, UnknownCategoryWarning
@@ -139,6 +140,45 @@ def test_several_targets():
     assert fitted.predict(X).shape == (ROWS, 2)
     assert fitted.metric_ == "r2"
     assert fitted.score(X, Y) > 0.8
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+def test_several_labels(estimator, tmp_path):
+    labels = pd.DataFrame({"fair": CLASS == "fair", "large": np.median(AGE) < AGE})
+    y = labels.astype(int)
+    fitted = clone(estimator).fit(X, y)
+    assert fitted.metric_ == "binary_accuracy"
+    p, predicted = fitted.predict_proba(X), fitted.predict(X)
+    assert p.shape == predicted.shape == (len(X), 2)
+    np.testing.assert_array_equal(predicted, p > 0.5)
+    assert fitted.score(X, y) == (predicted == y.to_numpy()).all(axis=1).mean()
+    assert fitted.network_.target_names == ["fair", "large"]
+    np.testing.assert_array_equal(fitted.classes_, [0, 1])
+    fitted.save(tmp_path / "a")
+    loaded = type(estimator).load(tmp_path / "a")
+    np.testing.assert_array_equal(loaded.predict(X), predicted)
+    np.testing.assert_array_equal(loaded.predict_proba(X), p)
+    # Of one column there are classes, also where labels have been before.
+    assert fitted.fit(X, CLASS).predict(X).shape == (len(X),)
+    auc = clone(estimator).set_params(metric="auc").fit(X, y.to_numpy(), X_val=X, y_val=y)
+    expected = roc_auc_score(y, auc.predict_proba(X), average="macro")
+    assert auc.validation_score_ == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("estimator", CLASSIFIERS, ids=named)
+@pytest.mark.parametrize(
+    ("parameters", "factor", "message"),
+    [
+        ({}, 2, "several columns are labels, each 0 or 1; row .* has 2 in column 1. For one"),
+        ({"metric": "accuracy"}, 1, "'accuracy' judges one class a row, so it is not for several"),
+        ({"class_weight": "balanced"}, 1, "class_weight: is for one class a row"),
+        ({"label_smoothing": 0.1}, 1, "label_smoothing: is for one class a row"),
+    ],
+)
+def test_what_is_not_for_labels(estimator, parameters, factor, message):
+    y = np.column_stack([np.arange(len(X)) % 2, factor * (np.median(AGE) < AGE)])
+    with pytest.raises(ValueError, match=message):
+        clone(estimator).set_params(**parameters).fit(X, y)
 
 
 def test_classes_of_any_type():

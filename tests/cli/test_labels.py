@@ -1,0 +1,168 @@
+"""Several targets that are 0 or 1: labels, by default, and what comes of them in every form."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+SMALL = ["--set", "training.epochs=4", "--set", "training.batch_size=32"]
+SMALL += ["--set", "model.parameters.hidden_layer_sizes=[16]", "--drop", "rent"]
+TARGETS = ["--target", "old", "--target", "roman", "--target", "member"]
+
+
+def people():
+    random = np.random.default_rng(0)
+    rows = [["age", "city", "old", "roman", "member", "rent"]]
+    for _ in range(160):
+        age, city = random.normal(40, 10), random.choice(["Lima", "Oslo", "Rome"])
+        member = "true" if age + random.normal(0, 5) > 38 else "false"
+        rows.append([f"{age:.3f}", city, int(age > 45), f"{city == 'Rome':.1f}", member, 10 * age])
+    return rows
+
+
+@pytest.fixture
+def table(tmp_path):
+    with (tmp_path / "people.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(people())
+    return "people.csv"
+
+
+def read(text):
+    header, *rows = csv.reader(io.StringIO(text))
+    return header, np.array(rows, dtype=float)
+
+
+TRUTH = np.array([[row[2], float(row[3]), row[4] == "true"] for row in people()[1:]], dtype=float)
+
+
+@pytest.mark.parametrize("network", ["realmlp", "realmlp_s", "tabm"])
+def test_several_targets_of_0_and_1_are_labels(gpunn, table, network):
+    metric = ["--set", "model.parameters.metric=auc", "--model", network]
+    result = gpunn("train", table, *TARGETS, *SMALL, *metric, "--output", "run")
+    said = "target: old, roman, member (3 labels: binary cross-entropy; to predict numbers, "
+    assert f"{said}--set training.loss=mean_squared_error)" in result.stdout
+    training = json.loads(Path("run/config.json").read_text())["training"]
+    assert training["loss"]["name"] == "binary_cross_entropy"
+    assert training["callbacks"][0]["monitor"] == "val_auc"
+
+    text = gpunn("predict", "run", table, "--probabilities").stdout
+    header, found = read(text)
+    assert header[:3] == ["prediction_old", "prediction_roman", "prediction_member"]
+    assert header[3:] == ["probability_old", "probability_roman", "probability_member"]
+    np.testing.assert_array_equal(found[:, :3], found[:, 3:] > 0.5)
+    evaluated = json.loads(gpunn("evaluate", "run", table, "--json").stdout)
+    expected = roc_auc_score(TRUTH, found[:, 3:], average="macro")
+    assert evaluated["auc"] == pytest.approx(expected, abs=1e-3)
+    p = np.clip(found[:, 3:], 1e-9, 1 - 1e-9)
+    loss = -(TRUTH * np.log(p) + (1 - TRUTH) * np.log(1 - p)).mean()
+    if network != "tabm":  # whose loss is the mean of its members'
+        assert evaluated["loss"] == pytest.approx(loss, rel=1e-4)
+
+    # What the run has written out is the same training again.
+    gpunn("train", "run", "--output", "again", "--quiet")
+    assert (
+        Path("again/final.safetensors").read_bytes() == Path("run/final.safetensors").read_bytes()
+    )
+
+    for flavor in ([], ["--pure"]):
+        gpunn("export", "run", "--python", "a.py", *flavor)
+        command = [sys.executable, "-I", "a.py", table, "--probabilities"]
+        ran = subprocess.run(command, capture_output=True, check=True, text=True)
+        names, exported = read(ran.stdout)
+        assert names == header
+        np.testing.assert_allclose(exported, found, atol=1e-5)
+
+
+def test_labels_in_onnx(gpunn, table):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    gpunn("train", table, *TARGETS, *SMALL, "--output", "run")
+    _, found = read(gpunn("predict", "run", table, "--probabilities").stdout)
+    gpunn("export", "run", "--onnx", "a.onnx", "--probabilities")
+    session = onnxruntime.InferenceSession("a.onnx")
+    columns = list(zip(*people()[1:], strict=True))
+    feed = {
+        "age": np.array(columns[0], dtype=np.float64)[:, None],
+        "city": np.array(columns[1], dtype=object)[:, None],
+    }
+    (exported,) = session.run(["probabilities"], feed)
+    np.testing.assert_allclose(exported, found[:, 3:], atol=1e-5)
+
+
+MAIN = """\
+#include <stdio.h>
+#include "net.h"
+int main(void) {
+  double age;
+  char city[16];
+  float input[NET_INPUTS], output[NET_OUTPUTS], p[NET_OUTPUTS];
+  while (scanf("%lf %15s", &age, city) == 2) {
+    net_row row = {age, city};
+    net_encode(&row, input);
+    net_predict(input, output);
+    net_probabilities(output, p);
+    printf("%.9g %.9g %.9g\\n", p[0], p[1], p[2]);
+  }
+  return 0;
+}
+"""
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+
+
+@pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+def test_labels_in_c(gpunn, table):
+    gpunn("train", table, *TARGETS, *SMALL, "--output", "run")
+    _, found = read(gpunn("predict", "run", table, "--probabilities").stdout)
+    gpunn("export", "run", "--c", "net.h")
+    Path("main.c").write_text(MAIN)
+    subprocess.run([COMPILER, "-std=c99", "-O1", "main.c", "-o", "main", "-lm"], check=True)
+    rows = "\n".join(f"{row[0]} {row[1]}" for row in people()[1:])
+    ran = subprocess.run(["./main"], input=rows, capture_output=True, check=True, text=True)
+    exported = np.loadtxt(io.StringIO(ran.stdout))
+    np.testing.assert_allclose(exported, found[:, 3:], atol=1e-5)
+
+
+def test_the_loss_that_is_given_decides(gpunn, table):
+    numbers = ["--set", "training.loss=mean_squared_error"]
+    result = gpunn("train", table, *TARGETS, *SMALL, *numbers, "--output", "run")
+    assert "(numbers; to predict labels, --set training.loss=binary_cross_entropy)" in result.stdout
+    training = json.loads(Path("run/config.json").read_text())["training"]
+    assert training["metrics"][0]["name"] == "r2"
+
+
+def test_mixed_targets_are_numbers(gpunn, table):
+    options = [option for option in SMALL if option not in ("--drop", "rent")]
+    targets = ["--target", "old", "--target", "rent"]
+    result = gpunn("train", table, *targets, *options, "--output", "run")
+    assert "target: old, rent (numbers, since 'rent' is not 0 or 1 in every row)" in result.stdout
+    training = json.loads(Path("run/config.json").read_text())["training"]
+    assert training["loss"]["name"] == "mean_squared_error"
+
+
+def test_inspect_tells_labels(gpunn, table):
+    result = gpunn("inspect", table, *TARGETS, "--target", "rent")
+    counts = TRUTH.sum(axis=0).astype(int)
+    for name, count in zip(("old", "roman", "member"), counts, strict=True):
+        assert f"Target {name!r}: label, yes in {count} of 160 rows" in result.stdout
+    assert "Target 'rent': numbers, " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (["model.parameters.metric=accuracy"], "'accuracy' judges one class a row"),
+        (["model.parameters.metric=f1"], "is that of one of two classes, but there are 3"),
+        (["model.parameters.label_smoothing=0.1"], "is for one class a row, not for several"),
+        (["training.loss=softmax_cross_entropy"], "does not go with the network 'realmlp'"),
+        (["training.class_weight=balanced"], "are not classes here"),
+    ],
+)
+def test_what_labels_are_not_for(gpunn, table, settings, problem):
+    options = [f"--set={each}" for each in settings]
+    assert problem in gpunn("train", table, *TARGETS, *SMALL, *options, status=2).stderr

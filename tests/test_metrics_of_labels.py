@@ -1,0 +1,130 @@
+"""Metrics of several labels, each yes or no, against scikit-learn's on indicator matrices."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as theirs
+
+import gpunn
+from gpunn import metrics
+from gpunn.errors import DataError
+from gpunn.layers import Flatten
+from gpunn.losses import BinaryCrossEntropy, SoftmaxCrossEntropy
+from gpunn.metrics.labels import for_loss
+
+LABELS = 3
+
+
+def example(rows=300, labels=LABELS):
+    g = np.random.default_rng(0)
+    p = 2 * g.standard_normal((rows, labels))
+    t = (g.random((rows, labels)) < 1 / (1 + np.exp(-p))).astype(float)
+    w = g.random(rows) + 0.1
+    w[::7] = 0
+    return p, t, w
+
+
+def figure_of(backend, metric, p, t, w, parts=3):
+    metric = for_loss(metric, BinaryCrossEntropy(), p.shape[1])
+    metric.check_targets(t, p.shape[1])
+    summary = backend.zeros((metric.size(p.shape[1]),), "float64")
+    for rows in np.array_split(np.arange(len(p)), parts):
+        backend.metric(metric, *(backend.from_host(a[rows]) for a in (p, t, w)), summary)
+    return metric.result(backend.to_host(summary), float(w.sum()))
+
+
+@pytest.mark.parametrize("labels", [2, 3, 5])
+def test_auc_is_the_mean_over_labels(host_backend, labels):
+    p, t, w = example(labels=labels)
+    expected = theirs.roc_auc_score(t, p, average="macro", sample_weight=w)
+    assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-4)
+
+
+def test_auc_leaves_out_a_label_that_is_always_the_same(host_backend):
+    p, t, w = example()
+    t[:, 1] = 0
+    expected = theirs.roc_auc_score(t[:, [0, 2]], p[:, [0, 2]], sample_weight=w)
+    assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-4)
+    assert math.isnan(figure_of(host_backend, metrics.AUC(), p, 0 * t, w))
+
+
+def test_scores_of_probabilities(host_backend):
+    p, t, w = example()
+    s = 1 / (1 + np.exp(-p))
+    losses = [theirs.log_loss(t[:, j], s[:, j], sample_weight=w) for j in range(LABELS)]
+    found = figure_of(host_backend, metrics.LogLoss(), p, t, w)
+    assert found == pytest.approx(np.mean(losses), rel=1e-12)
+    briers = [theirs.brier_score_loss(t[:, j], s[:, j], sample_weight=w) for j in range(LABELS)]
+    found = figure_of(host_backend, metrics.BrierScore(), p, t, w)
+    assert found == pytest.approx(np.mean(briers), rel=1e-12)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro"])
+@pytest.mark.parametrize(
+    ("cls", "their"),
+    [
+        (metrics.F1, theirs.f1_score),
+        (metrics.Precision, theirs.precision_score),
+        (metrics.Recall, theirs.recall_score),
+    ],
+)
+def test_counts(host_backend, cls, their, average):
+    p, t, w = example()
+    t[:, 1], p[:, 1] = 0, -1  # a label that nobody has or predicts
+    for zero_division in (0.0, 1.0):
+        options = {"average": average, "zero_division": zero_division}
+        expected = their(t, p > 0.5, sample_weight=w, **options)
+        found = figure_of(host_backend, cls(threshold=0.5, **options), p, t, w)
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["base", "numpy"])
+def test_a_trainer_knows_labels_by_its_loss(engine):
+    p, t, w = example()
+    t[:, 0] = t.sum(axis=1) == 0  # many rows are of one class each, and some are not
+    ops = gpunn.backends.Backend(np) if engine == "base" else engine
+    trainer = gpunn.Trainer(
+        gpunn.Sequential([Flatten()], LABELS, ops, dtype="float64"),
+        "binary_cross_entropy",
+        metrics=["auc", "log_loss", "binary_accuracy", {"name": "f1", "average": "macro"}],
+    )
+    found = trainer.evaluate(p, t, sample_weight=w)
+    expected = theirs.roc_auc_score(t, p, average="macro", sample_weight=w)
+    assert found["auc"] == pytest.approx(expected, abs=1e-3)
+    assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-12)
+    right = np.average(((p > 0) == (t > 0.5)).mean(axis=1), weights=w)
+    assert found["binary_accuracy"] == pytest.approx(right, rel=1e-12)
+    expected = theirs.f1_score(t, p > 0, average="macro", sample_weight=w)
+    assert found["f1"] == pytest.approx(expected, rel=1e-12)
+    # With another loss the same metrics are those of classes again.
+    trainer.metrics = ["auc"]
+    trainer.loss = "softmax_cross_entropy"
+    classes = p.argmax(axis=1)
+    assert trainer.evaluate(p, classes)["auc"] > 0.99
+    assert type(trainer.metrics[0]) is metrics.AUC
+
+
+def test_what_is_not_of_labels_is_as_before():
+    for metric in (metrics.AUC(64), metrics.LogLoss(), metrics.F1("macro", 0.5)):
+        assert for_loss(metric, SoftmaxCrossEntropy(), 3) is not None
+        assert type(for_loss(metric, SoftmaxCrossEntropy(), 3)) is type(metric)
+        assert type(for_loss(metric, BinaryCrossEntropy(), 1)) is type(metric)
+        of_labels = for_loss(metric, BinaryCrossEntropy(), 3)
+        assert of_labels.config() == metric.config()
+        assert for_loss(of_labels, SoftmaxCrossEntropy(), 3) == metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "problem"),
+    [
+        ("accuracy", "needs one class a row.* For several labels choose 'binary_accuracy'"),
+        ({"name": "top_k_accuracy", "k": 2}, "needs one class a row"),
+        ("f1", "there are 3 labels; choose average='macro' or 'micro'"),
+    ],
+)
+def test_metrics_that_judge_no_labels(metric, problem):
+    model = gpunn.Sequential([Flatten()], LABELS, "numpy")
+    trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=[metric])
+    with pytest.raises(DataError, match=problem):
+        trainer.evaluate(*example()[:2])
