@@ -128,8 +128,10 @@ class AUC(LabelMetric):
 
         Returns
         -------
-        scores, truth : array, shape (rows, parts)
-            In the predictions' dtype; truth is 1 or 0.
+        scores : array, shape (rows, parts)
+            In the predictions' dtype.
+        truth : array, shape (rows, parts)
+            1 for rows of the class, else 0.
         """
         classes, dtype = predictions.shape[1], predictions.dtype
         if classes > 2:
