@@ -50,6 +50,9 @@ from gpunn.typing import Array, HostArray
 
 __all__ = ["Trainer"]
 
+JUDGED_BY_LOSS = ("loss", "metrics", "validation_metrics")
+"""The loss, and the settings whose metrics are of labels or of classes by it."""
+
 
 class Trainer:
     """Trains a network: epochs, validation, callbacks and checkpoints.
@@ -222,9 +225,10 @@ class Trainer:
         if self._made and not known and type(self) is Trainer:
             raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
-        if name in ("loss", "metrics") and "metrics" in vars(self):
-            found = [for_loss(each, self.loss, self.model.output_shape[0]) for each in self.metrics]
-            super().__setattr__("metrics", found)
+        if name in JUDGED_BY_LOSS:
+            for key in JUDGED_BY_LOSS[1:]:
+                metrics, outputs = vars(self).get(key, []), self.model.output_shape[0]
+                vars(self)[key] = [for_loss(metric, self.loss, outputs) for metric in metrics]
 
     def __repr__(self) -> str:
         """Return the network, what it is trained by, and how far."""
