@@ -22,8 +22,9 @@ from gpunn.cli.inspect import inspect
 from gpunn.cli.predict import predict
 from gpunn.cli.report import report
 from gpunn.cli.runs import runs
+from gpunn.cli.streams import standard_streams
 from gpunn.cli.sweep import sweep
-from gpunn.cli.text import INTERRUPTED
+from gpunn.cli.text import INTERRUPTED, lines_escaped, say
 from gpunn.cli.train import train
 from gpunn.errors import (
     DistributedError,
@@ -61,6 +62,14 @@ class Commands(click.Group):
     training that diverged, 130 for Ctrl-C.
     """
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with standard_streams():
+            try:
+                return super().main(*args, **kwargs)
+            except OSError as error:  # of what click itself writes, such as help
+                Refused(message_of(error)).show()
+                sys.exit(Refused.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with warnings.catch_warnings():
@@ -68,18 +77,21 @@ class Commands(click.Group):
                 # What is in a user's rows is said in any case, and stops no prediction.
                 warnings.simplefilter("always", UnknownCategoryWarning)
                 return super().invoke(ctx)
+        except click.ClickException as error:
+            vars(error).update(message=lines_escaped(error.message))
+            raise
         except BrokenPipeError:  # of `gpunn ... | head`, which click knows to end in silence
             raise
         except (GpunnError, OSError) as error:
             if isinstance(error, DistributedError) and error.elsewhere:
                 raise click.exceptions.Exit(1) from error  # that rank has said why
             kind = Diverged if isinstance(error, DivergenceError) else Refused
-            raise kind(message_of(error)) from error
+            raise kind(lines_escaped(message_of(error))) from error
         except MemoryError as error:
             reason = f" ({error})" if str(error) else ""
             raise Refused(f"out of memory{reason}; {LARGE_DATA}") from error
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            say("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
@@ -90,12 +102,19 @@ def message_of(error: GpunnError | OSError) -> str:
     return f"{error.filename}: {error.strerror or error}"
 
 
+class Escaping(logging.Formatter):
+    """Formats records so that a terminal obeys nothing in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return lines_escaped(super().format(record))
+
+
 def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
     """Return a `warnings.showwarning` that shows gpunn's own warnings without a line of source."""
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, GpunnWarning):
-            click.echo(str(message), err=True)
+            say(str(message), err=True)
         else:
             otherwise(message, category, *place, **more)
 
@@ -112,7 +131,9 @@ def main() -> None:
     """Train neural networks on NumPy or CuPy, from a configuration in TOML."""
     refuse_several_ranks()
     # What gpunn logs, such as the backend that "auto" chose, goes to standard error as it is.
-    logging.basicConfig(format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(Escaping("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     # A script's log, such as that of a CI job, should tell what the first minute went into.
     logging.getLogger("gpunn.compilation").setLevel(logging.INFO)
     # A configuration may name classes of modules in the current folder ("my_layers:Gate"). Last,

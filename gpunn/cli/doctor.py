@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from gpunn.cli.text import say
+
 __all__ = ["doctor"]
 
 
@@ -21,7 +23,7 @@ def doctor(as_json: bool) -> None:
     from gpunn.doctor import diagnose
 
     report = diagnose()
-    click.echo(json.dumps(report, indent=2) if as_json else "\n".join(_text(report)))
+    say(json.dumps(report, indent=2) if as_json else "\n".join(_text(report)))
 
 
 def _text(report: dict[str, Any]) -> Iterator[str]:

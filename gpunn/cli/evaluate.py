@@ -17,7 +17,7 @@ from gpunn.cli.options import (
     set_threshold,
     threshold_option,
 )
-from gpunn.cli.text import evaluation_text
+from gpunn.cli.text import evaluation_text, say
 
 __all__ = ["evaluate"]
 
@@ -80,6 +80,6 @@ def evaluate(
         part = parts.test
     found = evaluate_part(trainer, part, config.data)
     if as_json:
-        click.echo(json.dumps(finite_or_none(found.plain()), allow_nan=False))
+        say(json.dumps(finite_or_none(found.plain()), allow_nan=False))
     else:
-        click.echo(evaluation_text(found))
+        say(evaluation_text(found))

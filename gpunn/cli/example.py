@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
+from gpunn.cli.streams import FileCommand
+from gpunn.cli.text import say
+
 __all__ = ["example"]
 
 
-@click.command(short_help="Write a table to try things on.")
+@click.command(cls=FileCommand, short_help="Write a table to try things on.")
 @click.argument("path", type=click.Path(path_type=Path), default="credit_risk.csv")
 def example(path: Path) -> None:
     """Write a table to try things on: 988 loans, with text and gaps.
@@ -20,4 +23,4 @@ def example(path: Path) -> None:
 
     with path.open("xb") as file:
         file.write(credit_risk_file().read_bytes())
-    click.echo(f"{path}: 988 rows, 12 columns; loan_status is the one to predict")
+    say(f"{path}: 988 rows, 12 columns; loan_status is the one to predict")

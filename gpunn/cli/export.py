@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from gpunn.cli.options import best_option, imports_option, load_run, run_argument
+from gpunn.cli.streams import FileCommand
+from gpunn.cli.text import say
 
 if TYPE_CHECKING:
     from gpunn.network import Sequential
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 
-@click.command(short_help="Write a trained network in another program's format.")
+@click.command(cls=FileCommand, short_help="Write a trained network in another program's format.")
 @run_argument
 @click.option("--onnx", type=click.Path(path_type=Path), help="ONNX file to write.")
 @click.option(
@@ -107,17 +109,17 @@ def export(
             probabilities=function if probabilities else None,
             labels=labels,
         )
-        click.echo(said(onnx, model))
+        say(said(onnx, model))
     if python_path is not None:
         from gpunn.interchange import save_python
 
         save_python(model, python_path, pure=pure)
-        click.echo(said(python_path, model))
+        say(said(python_path, model))
     if c_path is not None:
         from gpunn.interchange import save_c
 
         save_c(model, c_path, prefix=c_path.stem)
-        click.echo(said(c_path, model))
+        say(said(c_path, model))
 
 
 def said(path: Path, model: Sequential) -> str:

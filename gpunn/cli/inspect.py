@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gpunn.cli.options import column_kinds, table_options
-from gpunn.cli.text import aligned, printable, shortened
+from gpunn.cli.text import aligned, say, shortened
 
 __all__ = ["inspect"]
 
@@ -66,4 +66,4 @@ def inspect(
     lines.append("")
     lines.append("What looks wrong:" if found.problems else "Nothing looks wrong.")
     lines += [f"  {problem}" for problem in found.problems]
-    click.echo("\n".join(map(printable, lines)))
+    say("\n".join(lines))

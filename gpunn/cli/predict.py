@@ -20,6 +20,8 @@ from gpunn.cli.options import (
     set_threshold,
     threshold_option,
 )
+from gpunn.cli.text import lines_escaped, say
+from gpunn.terminal import is_terminal
 
 if TYPE_CHECKING:
     from gpunn.config import Config
@@ -109,7 +111,7 @@ def predict(
     if path is None or str(path) == "-":
         if sys.stdin is None:
             raise click.UsageError(f"{needed}, which is closed here")
-        if path is None and sys.stdin.isatty():
+        if path is None and is_terminal(sys.stdin):
             raise click.UsageError(needed)
     if output_path is not None and output_path.suffix not in (".npy", ".csv", ".jsonl"):
         raise click.UsageError(
@@ -221,7 +223,7 @@ def stream(
         return meaning(outputs), counts
 
     def tell(text: str) -> None:
-        click.echo(f"{title}: {text}", err=True)
+        say(f"{title}: {text}", err=True)
 
     try:
         predict_stream(chunks_of(file), layout, form, answer, sink.begin, tell, skip)
@@ -272,6 +274,8 @@ class Sink:
             begun = True
             rows = found.rows(self.with_probabilities)
             text += predictions_text(rows, names, chosen, digits)
+            if self.path is None and is_terminal(sys.stdout):
+                text = lines_escaped(text)
             content = text.encode()  # as rows are, whatever encoding a terminal has
             if self.path is None:
                 click.echo(content, nl=False)
@@ -293,4 +297,4 @@ class Sink:
             np.save(content, np.concatenate(self._written), allow_pickle=False)
             self._written = [content.getvalue()]
         write_output(self.path, *self._written)
-        click.echo(f"{self.path}: {self._rows:,} predictions", err=True)
+        say(f"{self.path}: {self._rows:,} predictions", err=True)

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from gpunn.cli.options import backend_option, imports_option
+from gpunn.cli.streams import FileCommand
+from gpunn.cli.text import say
 
 __all__ = ["report"]
 
 
-@click.command(short_help="Write pictures of runs to an HTML file.")
+@click.command(cls=FileCommand, short_help="Write pictures of runs to an HTML file.")
 @click.argument("run_dirs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--output",
@@ -35,4 +37,4 @@ def report(
 
     write_report(run_dirs, output, backend, allow_imports=allow_imports)
     what = f"{len(run_dirs)} run{'s' if len(run_dirs) > 1 else ''}"
-    click.echo(f"{output}: {'a sweep' if is_sweep(run_dirs[0]) else what}")
+    say(f"{output}: {'a sweep' if is_sweep(run_dirs[0]) else what}")

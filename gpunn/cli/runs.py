@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpunn.cli.text import aligned, printable, short_names, shortened, width_of
+from gpunn.cli.text import aligned, say, short_names, shortened, width_of
+from gpunn.terminal import is_terminal
 
 if TYPE_CHECKING:
     from gpunn.reporting.ranking import Ranking
@@ -60,9 +61,9 @@ def runs(
     conditions = [Condition(text) for text in where]
     found, problems = find_runs(folder)
     for text in problems[:PROBLEMS]:
-        click.echo(f"Left out: {printable(text)}", err=True)
+        say(f"Left out: {text}", err=True)
     if len(problems) > PROBLEMS:
-        click.echo(f"Left out: {len(problems) - PROBLEMS} more that can't be read", err=True)
+        say(f"Left out: {len(problems) - PROBLEMS} more that can't be read", err=True)
     total = len(found)
     for condition in conditions:
         found = condition.chosen(found)
@@ -73,12 +74,12 @@ def runs(
         content = description(folder, found, ranking, best, problems)
         click.echo(json_bytes(content), nl=False)
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     shown = [
         *lines(found, best, ranking, width),
         *conclusion(folder, found, total, ranking, best),
     ]
-    click.echo("\n".join(map(printable, shown)))
+    say("\n".join(shown))
 
 
 def lines(

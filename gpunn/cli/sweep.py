@@ -8,11 +8,16 @@ from pathlib import Path
 import click
 
 from gpunn.cli.options import backend_option, imports_option
+from gpunn.cli.streams import FileCommand
+from gpunn.cli.text import say
+from gpunn.terminal import is_terminal
 
 __all__ = ["sweep"]
 
 
-@click.command(short_help="Train a configuration many times, to find its best settings.")
+@click.command(
+    cls=FileCommand, short_help="Train a configuration many times, to find its best settings."
+)
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--trials",
@@ -67,7 +72,7 @@ def sweep(
     share_of_cores(neighbours().local_size)
     output = output or Path("runs", f"{config.stem}-sweep")
     source = Source(config, settings, backend, allow_imports)
-    bars = not quiet and sys.stderr.isatty()
+    bars = not quiet and is_terminal(sys.stderr)
     events = None if quiet else SweepOutput(output)
     found = run_worker(source, output, trials, reclaim=reclaim, events=events, progress=bars)
-    click.echo(f"\n{table(found)}\n\n{conclusion(found, output)}")
+    say(f"\n{table(found)}\n\n{conclusion(found, output)}")

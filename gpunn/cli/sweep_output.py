@@ -6,9 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import click
-
-from gpunn.cli.text import aligned, short_names
+from gpunn.cli.text import aligned, say, short_names
 from gpunn.experiment import Experiment
 from gpunn.sweep import Events, Trial, Trials
 
@@ -29,7 +27,7 @@ class SweepOutput(Events):
 
     def began(self, trial: Trial, experiment: Experiment) -> None:
         values = ", ".join(f"{path} {_text(value)}" for path, value in trial.parameters.items())
-        click.echo(f"trial {trial.number}: {values}")
+        say(f"trial {trial.number}: {values}")
 
     def ended(self, trial: Trial, trials: Trials) -> None:
         worth = "" if trial.value is None else f", {trials.metric} {trial.value:.4g}"
@@ -39,7 +37,7 @@ class SweepOutput(Events):
             lead = ", the best so far"
         reason = f" ({trial.reason})" if trial.reason and trial.state != "pruned" else ""
         epochs = f" after {trial.epochs} epochs"
-        click.echo(f"trial {trial.number}: {trial.state}{epochs}{worth}{at}{lead}{reason}")
+        say(f"trial {trial.number}: {trial.state}{epochs}{worth}{at}{lead}{reason}")
 
 
 def table(trials: Trials) -> str:

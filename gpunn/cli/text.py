@@ -7,7 +7,10 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from gpunn.monitor import BESIDE
+from gpunn.terminal import escaped
 
 if TYPE_CHECKING:
     from gpunn.experiment.evaluation import Evaluation
@@ -17,8 +20,9 @@ __all__ = [
     "aligned",
     "epoch_text",
     "evaluation_text",
+    "lines_escaped",
     "metrics_text",
-    "printable",
+    "say",
     "short_names",
     "shortened",
     "summary_table",
@@ -121,6 +125,7 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
     >>> aligned([["run", "loss"], ["a", "0.25"], ["bcde", "2"]], {0})
     ['run   loss', 'a     0.25', 'bcde     2']
     """
+    rows = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
 
     def padded(place: int, cell: str) -> str:
@@ -160,9 +165,14 @@ def shortened(text: str, most: int, keep_end: bool = False) -> str:
     return f"…{kept}" if keep_end else f"{kept}…"
 
 
-def printable(text: str) -> str:
-    """Return text without characters that a terminal would obey."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+def lines_escaped(text: str) -> str:
+    """Return text with escape sequences for what a terminal would obey, but for line ends."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print text, of which parts may come from a file: a terminal obeys none of it."""
+    click.echo(lines_escaped(text), err=err)
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpunn.cli.options import backend_option, column_kinds, imports_option, table_options
-from gpunn.cli.text import INTERRUPTED, evaluation_text, summary_table
+from gpunn.cli.streams import FileCommand
+from gpunn.cli.text import INTERRUPTED, evaluation_text, say, summary_table
 from gpunn.errors import GpunnError
+from gpunn.terminal import is_terminal
 
 if TYPE_CHECKING:
     from gpunn.config import Config
@@ -35,7 +37,7 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 
 
-@click.command(short_help="Train a network and keep the run in a folder.")
+@click.command(cls=FileCommand, short_help="Train a network and keep the run in a folder.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option(
     "--target",
@@ -165,35 +167,35 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
     from gpunn.training.live import LivePlot, surface
 
     checkpoint = folder.attach(experiment)
-    say = _silence if quiet else click.echo
-    bars = not quiet and sys.stderr.isatty()
+    tell = _silence if quiet else say
+    bars = not quiet and is_terminal(sys.stderr)
     output = TrainOutput(experiment, _resumption(folder, checkpoint), epochs=not bars)
     shown: list[Callback] = [] if quiet else [output]
     if live and surface() is None:
         said = "--live: standard error is no terminal that can show curves, so none are shown"
-        click.echo(said, err=True)
+        say(said, err=True)
     elif live and not any(isinstance(each, LivePlot) for each in experiment.callbacks):
         shown.append(LivePlot())
     try:
         history = experiment.run(*shown, folder, progress=bars, resume_from=checkpoint)
     except SystemExit:  # on SIGTERM, which leaves little time
-        say(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
+        tell(f"{experiment.trainer.stop_reason}; gpunn train {folder.path} --resume goes on")
         raise
     except DivergenceError as error:
         folder.finish(str(error), None, failed=True)
-        say(f"Kept up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
+        tell(f"Kept up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
         raise
     folder.save_model()  # first: nothing that happens from here on can lose what was trained
     metrics = experiment.evaluate()
     folder.finish(history.stopped, metrics)
     if history.stopped:
-        say(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
+        tell(f"Ended in epoch {experiment.trainer.epoch}: {history.stopped}")
     if table := summary_table(history.rows, folder.best_epoch, metrics):
-        say(f"\n{table}\n")
-    say(_ending(metrics))
-    say(f"\n{listing(folder.path)}")
+        tell(f"\n{table}\n")
+    tell(_ending(metrics))
+    tell(f"\n{listing(folder.path)}")
     if "Ctrl-C" in history.stopped:
-        say(f"\ngpunn train {folder.path} --resume goes on")
+        tell(f"\ngpunn train {folder.path} --resume goes on")
     return history.stopped
 
 

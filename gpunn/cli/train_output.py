@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import click
-
-from gpunn.cli.text import epoch_text, printable
+from gpunn.cli.text import epoch_text, say
 from gpunn.config import TableFile
 from gpunn.experiment import Experiment
 from gpunn.experiment.split_report import described_split
@@ -42,22 +40,22 @@ class TrainOutput(Callback):
         self.epochs = epochs
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        click.echo(trainer.model.summary())
-        click.echo(f"backend: {', '.join(trainer.model.backend.describe().values())}")
+        say(trainer.model.summary())
+        say(f"backend: {', '.join(trainer.model.backend.describe().values())}")
         for line in self._table():
-            click.echo(line)
+            say(line)
         parts = self.experiment.parts.by_name
         counts = [f"{part.rows:,} {name}" for name, part in parts.items()]
-        click.echo(f"rows: {', '.join(counts)}")
+        say(f"rows: {', '.join(counts)}")
         if said := described_split(self.experiment.parts, trainer.model.schema):
-            click.echo(printable(said))
+            say(said)
         if self.experiment.start is not None:
-            click.echo(f"starts from {self.experiment.config.model.start_from}:")
+            say(f"starts from {self.experiment.config.model.start_from}:")
             for line in str(self.experiment.start).splitlines():
-                click.echo(f"  {line}")
+                say(f"  {line}")
         if self.note:
-            click.echo(self.note)
-        click.echo()
+            say(self.note)
+        say()
 
     def _table(self) -> Iterator[str]:
         """Yield what is said of a table: what its columns became, and what is predicted."""
@@ -69,7 +67,7 @@ class TrainOutput(Callback):
         categories = plural(len(model.schema.categories), "category")
         yield f"columns: {used}, as {numbers} and {categories}"
         kind = f"{len(model.classes)} classes" if model.classes else self._kind_of_numbers()
-        yield f"target: {', '.join(map(printable, data.targets))} ({kind})"
+        yield f"target: {', '.join(data.targets)} ({kind})"
         if self.experiment.config.training.class_weight is not None:
             yield CLASS_WEIGHTS
 
@@ -89,9 +87,9 @@ class TrainOutput(Callback):
         if not labels.any():
             return "numbers"
         names = self.experiment.parts.metadata["targets"]
-        other = printable(names[int(labels.argmin())])
+        other = names[int(labels.argmin())]
         return f"numbers, since {other!r} is not 0 or 1 in every row"
 
     def on_epoch_end(self, trainer: Trainer, logs: Mapping[str, float]) -> None:
         if self.epochs:
-            click.echo(epoch_text(logs, self.experiment.config.training.epochs))
+            say(epoch_text(logs, self.experiment.config.training.epochs))

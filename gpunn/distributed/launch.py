@@ -17,6 +17,7 @@ from gpunn.backends.thread_count import OPENMP, VARIABLE, usable_cores
 from gpunn.configurable import check_choice, check_number
 from gpunn.distributed.communicator import TIMEOUT, Communicator
 from gpunn.errors import DistributedError, GpunnWarning, MissingPackageError
+from gpunn.terminal import write_last_words
 
 __all__ = ["communicator", "launched", "local_device", "share_of_cores"]
 
@@ -129,8 +130,7 @@ def end_together(found: Communicator) -> None:
         elsewhere = isinstance(error, DistributedError) and error.elsewhere
         if not elsewhere:
             before(kind, error, traceback)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        write_last_words()
         if elsewhere:  # that rank is about to say it, and then to end this one
             time.sleep(GRACE)
         found.abort()

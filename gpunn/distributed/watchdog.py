@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from gpunn.errors import DistributedError
+from gpunn.terminal import write_last_words
 
 __all__ = ["Watchdog"]
 
@@ -67,13 +67,10 @@ class Watchdog:
         while not stopped.wait(pause):
             since = self._since
             if since and time.monotonic() - since > allowed:
-                sys.stdout.flush()
-                print(
+                write_last_words(
                     f"gpunn: rank {self._rank} has waited {self.timeout:g} s for the other ranks "
                     f"({self._what}); one of them is stopped, lost, or busy. All end now. "
-                    "distributed.timeout sets how long to wait",
-                    file=sys.stderr,
-                    flush=True,
+                    "distributed.timeout sets how long to wait\n"
                 )
                 with suppress(DistributedError):
                     self._end()

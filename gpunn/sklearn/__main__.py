@@ -12,6 +12,7 @@ from types import TracebackType
 from gpunn.errors import GpunnError
 from gpunn.sklearn.acceleration import install
 from gpunn.tables.findings import plural
+from gpunn.terminal import write_last_words
 
 __all__ = ["main"]
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{name} {'trained ' * (name == 'gpunn')}{plural(acceleration.fits[name], 'time')}"
                 for name in ("gpunn", "scikit-learn")
             ]
-            print(f"{', '.join(counts)} (in this process)", file=sys.stderr)
+            write_last_words(f"{', '.join(counts)} (in this process)\n")
 
 
 def own_frames(error: Exception) -> TracebackType | None:

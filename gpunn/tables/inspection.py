@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -145,16 +146,21 @@ def far_out(table: Table, column: Column, markers: Markers) -> list[str]:
     low, q25, median, q75, high = np.nanquantile(numbers, [0, 0.25, 0.5, 0.75, 1])
     problems = []
     for extreme, distance in (("smallest", median - low), ("largest", high - median)):
-        if q75 > q25 and distance > FAR * (q75 - q25):
+        if q75 > q25 and distance / FAR > q75 - q25:
             value = 2 * (low if extreme == "smallest" else high)
             row = int(np.nanargmin(np.abs(numbers - value / 2)))
             place = table.place(column.name, row).rpartition(", ")[2]
             problems.append(
                 f"{column.name}: the {extreme}, {spelled(value)} ({place}), is "
-                f"{spelled(float(np.round(distance / (q75 - q25))))} interquartile ranges from the "
+                f"{spelled(ratio_of(distance, q75 - q25))} interquartile ranges from the "
                 "median"
             )
     return problems
+
+
+def ratio_of(distance: float, unit: float) -> float:
+    """Return how many units a distance is; at most the largest number that there is."""
+    return float(round(min(float(distance) / float(unit), sys.float_info.max)))
 
 
 def extremes(numbers: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TextIO
 
 from gpunn.drawing import curves_drawing, text_curves
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
+from gpunn.terminal import is_terminal
 from gpunn.training.callbacks import Callback
 from gpunn.training.progress import in_notebook
 from gpunn.training.protocol import TrainerProtocol
@@ -129,7 +130,7 @@ def surface() -> Surface | None:
     if in_notebook():
         return Notebook()
     stream = sys.stderr
-    if stream.isatty() and os.environ.get("TERM") != "dumb" and writes_dots(stream):
+    if is_terminal(stream) and os.environ.get("TERM") != "dumb" and writes_dots(stream):
         return Terminal(stream)
     return None
 

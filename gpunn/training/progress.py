@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from gpunn.terminal import is_terminal
+
 __all__ = ["progress_bar"]
 
 
@@ -17,7 +19,7 @@ def progress_bar(title: str, rows: int, wanted: bool) -> Any:
     In a file or a pipe nobody would see it move, so there is none.
     """
     notebook = in_notebook()
-    if not wanted or not (notebook or sys.stderr.isatty()):
+    if not wanted or not (notebook or is_terminal(sys.stderr)):
         return NoBar()
     options: dict[str, Any] = {"desc": title, "unit": " samples", "unit_scale": True}
     if notebook and has_widgets():

@@ -133,3 +133,12 @@ def test_wide_letters_take_two_columns_of_a_terminal(gpunn):
     lines = gpunn("inspect", "wide.csv").stdout.splitlines()
     starts = ("column  kind", "年龄    number", "city    category", "i       number")
     assert all(map(str.startswith, lines[2:6], starts)), lines
+
+
+@pytest.mark.parametrize("largest", ["1e308", "1.7e308", "3.5e38"])
+@pytest.mark.parametrize("others", [(1, -1), (1e308, -1e308), (1e-300, 2e-300)])
+def test_numbers_near_the_largest_one(gpunn, largest, others):
+    """Neither a warning of NumPy nor an error."""
+    rows = [f"{others[row % 2]}" for row in range(40)]
+    Path("a.csv").write_text("\n".join(["x", largest, *rows, f"-{largest}"]) + "\n")
+    assert f"to {max(float(largest), *others):g}" in gpunn("inspect", "a.csv").stdout

@@ -24,7 +24,7 @@ def test_a_table(gpunn, folder):
     assert lines[0].split() == [
         *("run", "state", "val_accuracy", "val_loss", "epoch", "time", "units")
     ]
-    assert [line.split()[0] for line in lines[1:4]] == ["c", "b?[2J", "a"]
+    assert [line.split()[0] for line in lines[1:4]] == ["c", r"b\x1b[2J", "a"]
     assert lines[1].split()[1:4] == ["*", "failed", "0.99"]
     assert [line.split()[-1] for line in lines[1:4]] == ["64", "32", "16"]
     assert "  2 of 4  " in lines[1]
@@ -34,9 +34,9 @@ def test_a_table(gpunn, folder):
 
 def test_choosing_and_sorting(gpunn, folder):
     shown = gpunn("runs", folder, "--where", "units<64", "--sort", "units").stdout.splitlines()
-    assert [line.split()[0] for line in shown[1:3]] == ["a", "b?[2J"]
+    assert [line.split()[0] for line in shown[1:3]] == ["a", r"b\x1b[2J"]
     assert shown[4] == "2 of 3 runs (2 finished)."
-    assert "runs/b?[2J, val_accuracy 0.98" in shown[5]
+    assert r"runs/b\x1b[2J, val_accuracy 0.98" in shown[5]
     shown = gpunn("runs", "--where", "units<64", "--where", "run=a", "--reverse").stdout
     assert shown.startswith("run  ")
     assert "1 of 3 runs" in shown
@@ -47,7 +47,7 @@ def test_wide_letters_take_two_columns_of_a_terminal(gpunn, folder):
     (folder / "a").rename(folder / "宽的网络")
     (folder / "c").rename(folder / ("宽" * 40))
     shown = [line.partition("fi")[0] for line in gpunn("runs").stdout.splitlines()[2:4]]
-    assert shown == [f"b?[2J{' ' * 28}", f"宽的网络{' ' * 25}"]
+    assert shown == [rf"b\x1b[2J{' ' * 25}", f"宽的网络{' ' * 25}"]
     lines = gpunn("runs").stdout.splitlines()
     assert lines[1].startswith(f"…{'宽' * 14} *  failed")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import pathlib
 import signal
@@ -17,6 +18,7 @@ from gpunn.interchange.predictor.streaming import (
     predict_stream,
     predictions_text,
 )
+from gpunn.terminal import escaped
 from gpunn.thresholds import limit_of
 
 MODEL: dict[str, Any] = {}
@@ -132,7 +134,10 @@ def main() -> None:
     title = "standard input" if options.input == "-" else options.input
 
     def tell(text: str) -> None:
-        print(f"{title}: {text}", file=sys.stderr)
+        try:
+            sys.stderr.write(f"{escaped(f'{title}: {text}')}\n")
+        except (AttributeError, OSError):
+            sys.stderr = io.StringIO()  # closed or full; it is for notices alone
 
     try:
         with sys.stdin.buffer if options.input == "-" else open(options.input, "rb") as source:
@@ -148,13 +153,13 @@ def main() -> None:
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
     except ValueError as error:
-        parser.exit(2, f"Error: {title}: {error}\n")
+        parser.exit(2, f"Error: {escaped(f'{title}: {error}')}\n")
     except OSError as error:
         if sys.stdout is not None:  # What could not be written is not tried again at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # of `... | head`
             sys.exit(1)
-        parser.exit(2, f"Error: {error}\n")
+        parser.exit(2, f"Error: {escaped(str(error))}\n")
 
 
 def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import thresholds
+from gpunn import terminal, thresholds
 from gpunn.interchange.predictor import (
     command,
     numpy_functions,
@@ -32,7 +32,7 @@ __all__ = ["python_source"]
 LIBRARY = (
     *("argparse", "array", "base64", "bisect", "codecs", "contextlib", "csv", "datetime as dt"),
     *("difflib", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),
-    *("signal", "stat", "statistics", "struct", "sys", "zlib"),
+    *("signal", "stat", "statistics", "struct", "sys", "unicodedata", "zlib"),
 )
 """Modules of the standard library that templates use."""
 
@@ -81,7 +81,7 @@ def python_source(model: Sequential, pure: bool = False) -> str:
         make_pure(steps)
     functions = pure_functions if pure else numpy_functions
     rows = rows_of_numbers if model.schema is None else rows_of_tables
-    template = Template(functions, streaming, rows, command, thresholds)
+    template = Template(functions, streaming, rows, terminal, command, thresholds)
     taken = template.take(["main", "decoded", *(step.function for step in steps.steps)])
     first = Template(functions)
     parts = [text for name, text in taken.items() if name in first]

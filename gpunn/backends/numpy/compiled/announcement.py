@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gpunn.terminal import is_terminal
+
 __all__ = ["LOGGER_NAME", "announced", "say"]
 
 LOGGER_NAME = "gpunn.compilation"
@@ -21,7 +23,7 @@ def stream() -> Any:
     """Return where somebody looks on: standard error if that is a terminal, a cell; else None."""
     if "ipykernel" in sys.modules:  # a notebook shows standard error as errors
         return sys.stdout
-    return sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+    return sys.stderr if is_terminal(sys.stderr) else None
 
 
 def say(line: str) -> None:
