@@ -13,8 +13,10 @@ from click.testing import CliRunner
 import gpunn
 from gpunn.activations import Softplus
 from gpunn.cli import main
+from gpunn.config import parse_config
 from gpunn.configurable import known
 from gpunn.errors import ArgumentError, ModelFileError
+from gpunn.experiment import RunFolder, build
 from gpunn.layers import Chain, ColumnGroups, Dense, Dropout, Layer
 from gpunn.storage.models import read_model
 from tests.model_files import rewritten
@@ -53,6 +55,10 @@ class Outer(Layer):
     @operations_only
     def forward(self, x, workspace):
         return self.body.forward(x, workspace)
+
+    @operations_only
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return self.body.backward(x, y, gradient, workspace, wants_input_gradient)
 
 
 class Double(Identity):
@@ -251,3 +257,30 @@ def test_the_command_predicts_where_imports_are_allowed(module):
     assert done.returncode == 0, done.stderr
     rows = [[float(cell) for cell in line.split(",")] for line in done.stdout.splitlines()[1:]]
     np.testing.assert_allclose(rows, np.load("expected.npy"), rtol=1e-6)
+
+
+def test_a_run_that_was_built_in_python(module):
+    """Its configuration has the names alone."""
+    raw = {
+        "data": {"dataset": "digits", "validation_fraction": 0.1},
+        "model": {"layers": [{"name": "mine_outer", "units": 4}, {"name": "dense", "units": 10}]},
+        "training": {"loss": "softmax_cross_entropy", "epochs": 1},
+        "backend": "numpy",
+    }
+    exec("import mine", {})
+    experiment = build(parse_config(raw, Path()), "numpy")
+    with RunFolder(Path("run")) as folder:
+        folder.attach(experiment)
+        experiment.run(folder, progress=False)
+        folder.save_model()
+        folder.finish("", None)
+    del experiment, folder
+    Path("imported").unlink()
+    forget()
+    for command in (["evaluate", "run"], ["predict", "run", "X.npy"]):
+        refused = CliRunner().invoke(main, command)
+        assert refused.exit_code == 2
+        assert "layer 'mine_outer' is defined in module 'mine'" in refused.stderr
+    assert not Path("imported").exists()
+    done = CliRunner().invoke(main, ["evaluate", "run", "--allow-imports", "--backend", "numpy"])
+    assert done.exit_code == 0, done.stderr

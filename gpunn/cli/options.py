@@ -123,13 +123,12 @@ def load_run(
     from gpunn.errors import ModelFileError
     from gpunn.experiment.files import BEST, CHECKPOINTS, CONFIG, require_run
     from gpunn.experiment.metadata import check_metadata, check_schema, reading_of
-    from gpunn.experiment.objects import Objects
+    from gpunn.experiment.objects import objects_of_run
     from gpunn.load import load_model
     from gpunn.storage.models import FINAL
 
     require_run(run_dir)
     config = load_config(run_dir / CONFIG)
-    objects = Objects(config, allow_imports)  # imports the classes that the model file refers to
     path = run_dir / (BEST if best else FINAL)
     if not path.exists():
         others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
@@ -139,6 +138,8 @@ def load_run(
             else f"the run did not finish; gpunn train {run_dir} --resume goes on with it"
         )
         raise ModelFileError(f"{path}: there is no such file: {hint} (there: {', '.join(others)})")
+    # First, since this imports the classes that the model file refers to.
+    objects = objects_of_run(config, path, allow_imports)
     model = load_model(path, config.get_backend(backend), allow_imports=allow_imports)
     check_metadata(path, model.metadata, config.data)
     check_schema(path, model, config.data)

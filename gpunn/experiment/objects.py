@@ -5,24 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 # Classes are known by name once they are defined, so every built-in must have been imported.
 from gpunn import activations, callbacks, initializers, metrics, optimizers, schedules  # noqa: F401
 from gpunn.config import Config
 from gpunn.configurable import Configurable, lookup, resolve
-from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError
+from gpunn.custom_classes import require_classes
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, ModelFileError
 from gpunn.layers import Layer
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.optimizers import Optimizer
+from gpunn.storage.models import read_model
 from gpunn.training.callbacks import Callback
 
-__all__ = ["Objects"]
+__all__ = ["Objects", "objects_of_run"]
 
 Kind = TypeVar("Kind", bound=Configurable)
 
 IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+class ImportRefusedError(ConfigError):
+    """A configuration imports a class, and that was not allowed."""
 
 
 @dataclass
@@ -101,7 +108,7 @@ class Objects:
             ]
         if isinstance(value, str) and IMPORT_PATH.fullmatch(value):
             if not self.allow_imports:
-                raise ConfigError(
+                raise ImportRefusedError(
                     f"{path}: {value!r} imports a class, which runs its module's code; if you "
                     "trust the configuration and the module, allow that with --allow-imports "
                     "(in Python allow_imports=True)"
@@ -143,3 +150,29 @@ class Objects:
         return (
             [self._with_import_paths(item) for item in value] if isinstance(value, list) else value
         )
+
+
+def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Objects:
+    """Return what the configuration of a run names, even if it was built in Python.
+
+    Then it holds only the names of custom layers. The model file holds their modules.
+
+    Raises
+    ------
+    ConfigError
+        As `Objects`.
+    ModelFileError
+        If a custom layer is not defined, and may not or can't be imported; the message names its
+        module.
+    """
+    try:
+        return Objects(config, allow_imports)
+    except ImportRefusedError:
+        raise
+    except ConfigError:
+        recorded = read_model(model_file)[0].custom
+        try:
+            require_classes(recorded, allow_imports=allow_imports)
+        except ArgumentError as error:
+            raise ModelFileError(f"{model_file}: {error}") from None
+    return Objects(config, allow_imports)

@@ -16,7 +16,7 @@ from gpunn.differences import varying
 from gpunn.display import title_of
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.metadata import check_metadata, check_schema
-from gpunn.experiment.objects import Objects
+from gpunn.experiment.objects import objects_of_run
 from gpunn.load import load_model
 from gpunn.monitor import VALIDATION
 from gpunn.network import Sequential
@@ -278,7 +278,7 @@ def examined(
         run.problems.append("The folder holds no network.")
         return None, None
     # Imports the classes that the model file refers to.
-    objects = Objects(record.config, allow_imports)
+    objects = objects_of_run(record.config, record.model_file, allow_imports)
     ops = backend if isinstance(backend, Backend) else record.config.get_backend(backend)
     model = load_model(record.model_file, ops, allow_imports=allow_imports)
     check_metadata(record.model_file, model.metadata, record.config.data)

@@ -40,8 +40,8 @@ IDENTIFIERS = frozenset(("id", "ids", "uuid", "guid"))
 """Last words of names of identifiers."""
 
 OWNERS = re.compile(
-    "account|client|customer|device|family|household|machine|member|participant|patient|person"
-    "|session|store|student|subject|user"
+    "account|client|customer|device|driver|employee|family|group|hospital|household|machine|member"
+    "|participant|patient|person|player|school|session|site|store|student|subject|user"
 )
 """Names of columns that say whose row it is."""
 

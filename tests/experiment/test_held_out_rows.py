@@ -69,6 +69,23 @@ def table(folder, rows, targets, **data):
     return {"dataset": "table", "path": "people.csv", "target": target, "drop": drop, **data}
 
 
+def visits(folder, rows, targets, **data):
+    """A table whose rows have a time and a group, which are the same whatever else is poisoned."""
+    marked = [
+        {**row, "day": (7 * number) % ROWS, "who": f"w{number % 30}"}
+        for number, row in enumerate(rows)
+    ]
+    return table(folder, marked, targets, **data)
+
+
+def by_time(folder, rows, targets):
+    return visits(folder, rows, targets, split="time=day")
+
+
+def by_group(folder, rows, targets):
+    return visits(folder, rows, targets, split="group=who")
+
+
 def parts_in_files(folder, rows, targets, **data):
     """Write three files, of which the last rows are the validation and test part."""
     for name, part in (("validation", rows[60:90]), ("test", rows[90:])):
@@ -134,6 +151,10 @@ CASES = {
     "realmlp of numbers as classes": (table, ("number",), REALMLP, {}),
     "realmlp of several numbers": (table, ("rent", "number"), REALMLP, {}),
     "realmlp in files": (parts_in_files, ("rent",), REALMLP, {}),
+    "realmlp by time": (by_time, ("rent",), REALMLP, {}),
+    "realmlp of classes by time": (by_time, ("kind",), REALMLP, {}),
+    "realmlp by group": (by_group, ("rent",), REALMLP, {}),
+    "layers and classes by group": (by_group, ("kind",), dense(3), SOFTMAX),
     "tabm of a number": (table, ("rent",), TABM, {}),
     "tabm of classes": (table, ("kind",), TABM, {}),
     "tabm in files": (parts_in_files, ("kind",), TABM, {}),
