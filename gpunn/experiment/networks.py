@@ -18,6 +18,14 @@ from gpunn.tabular.tabm import PRESETS
 __all__ = ["NETWORKS", "network_of", "recipe_of", "training_of"]
 
 
+FURTHER: Mapping[str, list[str]] = {
+    "classification": ["log_loss", "auc"],
+    "multilabel": ["auc"],  # their log-loss is the loss
+    "regression": [],
+}
+"""What is measured on validation rows of each task, beside what tells the best epoch."""
+
+
 class Network(NamedTuple):
     """A network with a name.
 
@@ -90,7 +98,6 @@ def recipe_of(model: Model, schema: Schema, X: np.ndarray, outputs: int, task: s
 
 def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
     """Return what `[training]` says of a recipe, as plain data."""
-    classification = task == "classification"
     metrics = [recipe.metric, "r2"] if task == "regression" else [recipe.metric]
     return {
         **recipe.options,
@@ -98,5 +105,5 @@ def training_of(recipe: Recipe, task: str) -> dict[str, Any]:
         "loss": recipe.loss.config(),
         "optimizer": recipe.optimizer.config(),
         "metrics": list(dict.fromkeys(metrics)),
-        "validation_metrics": ["log_loss", "auc"] if classification else [],
+        "validation_metrics": list(FURTHER[task]),
     }

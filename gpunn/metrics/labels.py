@@ -17,7 +17,7 @@ from gpunn.metrics.probability import BrierScore, LogLoss
 from gpunn.metrics.ranking import AUC
 from gpunn.typing import Array, Namespace
 
-__all__ = ["for_loss"]
+__all__ = ["LabelsAUC", "LabelsBrierScore", "LabelsLogLoss", "for_loss"]
 
 
 class OfLabels(LabelMetric):

@@ -18,6 +18,7 @@ from gpunn.backends.numpy.compiled.forms.losses import (
 )
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.metrics import Metric
+from gpunn.metrics.labels import LabelsAUC, LabelsBrierScore, LabelsLogLoss
 from gpunn.metrics.ranking import LEAST_SUM, LIMIT, SMALLEST_SCALE
 from gpunn.typing import Array
 
@@ -72,6 +73,12 @@ class Metrics(Losses):
             self.softmax_cross_entropy(p, t, values, distance, ones, ones[:1]),
             self.sum_over_outputs(squared, distance, np.zeros_like(p), values),
         ]
+
+    def _log_loss_of_labels(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+        return [self._mean("binary_cross_entropy", p, t, values)]
+
+    def _brier_score_of_labels(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+        return [self._mean("brier_score", p, t, values)]
 
     def _top_k_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
         actual, steps = self._true_classes(p, t)
@@ -144,6 +151,14 @@ class Metrics(Losses):
             add_at(places, weights, summary),
         ]
 
+    def _auc_of_labels(
+        self, metric: Any, p: Array, t: Array, weights: Array, summary: Array
+    ) -> Instructions:
+        places = np.empty(p.shape[::-1], p.dtype)
+        args = [p, t, *p.shape, metric.side**2, places, SMALLEST_SCALE, LIMIT]
+        binned = Instruction("bin_labels", args, [p, t], [places])
+        return [binned, add_at(places, weights, summary)]
+
     # --------------------------------------- classes
 
     def _classes(self, x: Array, threshold: float | None = None) -> tuple[Array, Instructions]:
@@ -178,6 +193,8 @@ def add_at(places: Array, weights: Array, out: Array) -> Instruction:
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BinaryAccuracy: Metrics._binary_accuracy,
     metrics.BrierScore: Metrics._brier_score,
+    LabelsBrierScore: Metrics._brier_score_of_labels,
+    LabelsLogLoss: Metrics._log_loss_of_labels,
     metrics.LogLoss: Metrics._log_loss,
     metrics.MeanAbsoluteError: Metrics._mean_absolute_error,
     metrics.RootMeanSquaredError: Metrics._mean_squared_error,
@@ -188,6 +205,7 @@ VALUES: dict[type[Metric], Callable[..., Instructions]] = {
 SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.Accuracy: Metrics._accuracy,
     metrics.AUC: Metrics._auc,
+    LabelsAUC: Metrics._auc_of_labels,
     metrics.F1: Metrics._confusion,
     metrics.Precision: Metrics._confusion,
     metrics.R2: Metrics._r2,

@@ -71,6 +71,36 @@ def with_side(place: Number, actual: Number, column: Number, bins: Number) -> Nu
     return where(place < 0, place, where(actual.equals(column), place, place + bins))
 
 
+@lanewise
+def with_answer(place: Number, target: Number, bins: Number) -> Number:
+    """Return the place among the bins of rows that say yes or, after them, of other rows."""
+    return where(place < 0, place, where(target > 0.5, place, place + bins))
+
+
+@kernel
+def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set the place of each label's score among the bins of the label, or -1 for NaN.
+
+    Each column is the scores of a label, and has bins as in `bin_scores`. Each thread does some
+    rows.
+
+    Arguments: x_ptr (rows, columns), targets_ptr (rows, columns), rows, columns, bins, places_ptr
+    (columns, rows); then floats: the scale below which the grid is linear, and its end.
+    """
+    x, targets, rows, columns, bins_count, places = integers(args, 0, 6)
+    constants = floats(args, 6, 2)
+    scale, limit = block_of(dtype, constants[0]), block_of(dtype, constants[1])
+    bins, lanes = block_of(dtype, bins_count), block_size(dtype)
+    begin, end = partition(rows, lanes, thread, threads)
+    for i in range(begin, end, lanes):
+        left = end - i
+        for j in range(columns):
+            score = load_column(dtype, x, i * columns + j, columns, left)
+            target = load_column(dtype, targets, i * columns + j, columns, left)
+            place = bin_of_score(score, bins, scale, limit)
+            store(with_answer(place, target, bins), places, j * rows + i, left)
+
+
 @kernel
 def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the place of each score among the bins of a class, or -1 for NaN.

@@ -13,7 +13,9 @@ from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.configurable import known
+from gpunn.losses import BinaryCrossEntropy
 from gpunn.metrics import ClassMetric, LabelMetric, Metric
+from gpunn.metrics.labels import for_loss
 
 BUILT_IN = [cls() for cls in known(Metric).values() if cls.__module__.startswith("gpunn.")]
 
@@ -39,6 +41,15 @@ def test_no_built_in_metric_leaves_the_program(encoder, metric, outputs):
         made = steps(encoder, metric, outputs, targets)
         assert made
         assert all(type(step) is Instruction for step in made)
+
+
+@pytest.mark.parametrize("outputs", [2, 5])
+@pytest.mark.parametrize("name", ["AUC", "BrierScore", "LogLoss"])
+def test_metrics_of_several_labels_stay_in_the_program(encoder, name, outputs):
+    metric = for_loss(getattr(metrics, name)(), BinaryCrossEntropy(), outputs)
+    made = steps(encoder, metric, outputs, np.zeros((8, outputs), np.float32))
+    assert made
+    assert all(type(step) is Instruction for step in made)
 
 
 @pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
