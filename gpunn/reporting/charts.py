@@ -20,6 +20,7 @@ from gpunn.errors import ArgumentError
 from gpunn.optional import require
 
 __all__ = ["Axis", "Chart", "Line", "bars", "heat_map", "lines", "points", "ranking", "scatter"]
+__all__ += ["COLOURS", "unit_square"]
 
 Row = tuple[Any, ...]
 
@@ -214,6 +215,66 @@ def lines(
     )
 
 
+def unit_square(
+    key: str,
+    title: str,
+    series: Sequence[Line],
+    *,
+    labels: tuple[str, str],
+    diagonal: bool,
+    note: str,
+    counts: Sequence[np.ndarray] | None,
+    listed: int,
+) -> Chart:
+    """Return curves whose x and y are from 0 to 1.
+
+    Parameters
+    ----------
+    key, title, note : str
+    series : sequence of Line
+    labels : (str, str)
+        Of the axes.
+    diagonal : bool
+        Whether a line goes from (0, 0) to (1, 1).
+    counts : sequence of arrays or None
+        Rows that each point stands for; these are few, and drawn as points.
+    listed : int
+        Most points of each curve in the table.
+    """
+    kept = [thinned(line, ()) for line in series]
+
+    def draw(axes: Any) -> None:
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
+        for number, line in enumerate(kept):
+            style = "-" if counts is None else "o-"
+            axes.plot(
+                line.x, line.y, style, color=COLOURS[line.colour], markersize=4.5,
+                gid=f"series-{number}",
+            )  # fmt: skip
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel(labels[0])
+        axes.set_ylabel(labels[1])
+
+    columns = ("curve", *labels, *(() if counts is None else ("rows",)))
+    rows = [
+        (line.name, line.x[point], line.y[point], *(() if counts is None else (counts[n][point],)))
+        for n, line in enumerate(series)
+        for point in evenly(len(line.x), listed).tolist()
+    ]
+    return Chart(
+        key,
+        title,
+        f"Line chart of {labels[1]} by {labels[0]}: {'; '.join(line.name for line in series)}.",
+        drawn(key, draw),
+        columns,
+        [(name, *map(float, numbers)) for name, *numbers in rows],
+        tuple(series),
+        note,
+    )
+
+
 def drawable(values: Sequence[float]) -> np.ndarray:
     """Return numbers with NaN for those that are too large for a drawing."""
     numbers = np.asarray(values, dtype=float)
@@ -389,6 +450,15 @@ def bars(
     def draw(axes: Any) -> None:
         axes.stairs(counts, edges, fill=True, color=COLOURS[0], alpha=0.75, gid="series-0")
         axes.axvline(0, color=MUTED, linewidth=0.9)
+        turned = len(counts) > 12  # there is no room for numbers side by side
+        for low, high, count in zip(edges, edges[1:], counts, strict=False):
+            if count:
+                above = ((low + high) / 2, count)
+                axes.annotate(
+                    f"{count:,}", above, xytext=(0, 2), textcoords="offset points", ha="center",
+                    va="bottom", rotation=90 if turned else 0, color=MUTED, fontsize=7,
+                )  # fmt: skip
+        axes.margins(y=0.15)
         axes.set_xlabel(label)
         axes.set_ylabel("rows")
 
@@ -411,6 +481,7 @@ def ranking(
     rows: Sequence[Row],
     description: str,
     note: str,
+    texts: Sequence[str],
     reference: float | None = None,
 ) -> Chart:
     """Return horizontal bars, the first one on top.
@@ -427,6 +498,8 @@ def ranking(
     columns, rows
         The numbers, as a table.
     description : str
+    texts : sequence of str
+        At the end of each bar.
     reference : float or None
         Where a line is drawn across the bars.
     """
@@ -436,6 +509,12 @@ def ranking(
     def draw(axes: Any) -> None:
         for place, length in enumerate(lengths):
             axes.barh(place, length, 0.7, color=COLOURS[0], alpha=0.75, gid=f"bar-{place}")
+            if np.isfinite(length):
+                axes.annotate(
+                    texts[place], (max(length, 0), place), xytext=(3, 0),
+                    textcoords="offset points", va="center", color=MUTED, fontsize=8,
+                )  # fmt: skip
+        axes.margins(x=0.15)
         axes.axvline(0, color=MUTED, linewidth=0.9)
         if reference is not None and abs(reference) <= LARGEST_DRAWN:
             axes.axvline(reference, color=MUTED, linewidth=0.7, dashes=(2, 2))

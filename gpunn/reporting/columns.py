@@ -244,6 +244,7 @@ def column_charts(found: ColumnFindings, key: str) -> list[Chart]:
             label=rise,
             columns=("column", rise),
             rows=list(zip(names, values, strict=True)),
+            texts=list(map(number_text, values)),
             description=f"Bar chart of {plural(len(names), 'column')}. The most important is "
             f"{names[0]}, whose shuffling makes the {found.measure} rise by {values[0]:.4g}.",
             note=note,
@@ -261,6 +262,7 @@ def column_charts(found: ColumnFindings, key: str) -> list[Chart]:
                 label=found.spread_measure,
                 columns=("category", "rows", found.spread_measure),
                 rows=list(zip(spread.categories, spread.rows, spread.errors, strict=True)),
+                texts=[plural(count, "row") for count in spread.rows],
                 reference=found.overall,
                 description=f"Bar chart of {plural(len(spread.categories), 'category')}. The error "
                 f"is largest for {spread.categories[worst]}: {spread.errors[worst]:.4g}, on "

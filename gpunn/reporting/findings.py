@@ -12,7 +12,9 @@ from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part
 from gpunn.experiment.predictions import decided, interpret
 from gpunn.network import Sequential
+from gpunn.reporting.baseline import baseline
 from gpunn.reporting.columns import ColumnFindings, examine_columns
+from gpunn.reporting.probabilities import Scores
 from gpunn.tables import Table
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
@@ -34,12 +36,25 @@ class Classes:
     truth, predicted : array of int, shape (rows,)
     confidence : array, shape (rows,)
         The probability that the network gave to the class it predicted.
+    probabilities : array, shape (rows, classes), or None
     """
 
     names: list[str]
     truth: np.ndarray
     predicted: np.ndarray
     confidence: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    @property
+    def scores(self) -> list[Scores]:
+        """Probabilities of the second of two classes, or of each class against the others."""
+        if self.probabilities is None:
+            return []
+        every = [
+            Scores(name, self.truth == place, self.probabilities[:, place])
+            for place, name in enumerate(self.names)
+        ]
+        return every[1:] if len(every) == 2 else every
 
     @property
     def confusion(self) -> np.ndarray:
@@ -57,10 +72,22 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Several yes-or-no labels a row: truth and prediction of shape (rows, labels), as booleans."""
+    """Several yes-or-no labels a row: truth and prediction of shape (rows, labels), as booleans.
+
+    And probabilities of yes, if they are known.
+    """
 
     truth: np.ndarray
     predicted: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    @property
+    def scores(self) -> list[Scores]:
+        """Probabilities of yes for each label."""
+        if self.probabilities is None:
+            return []
+        pairs = zip(self.truth.T, self.probabilities.T, strict=True)
+        return [Scores(f"output {place}", *pair) for place, pair in enumerate(pairs)]
 
 
 @dataclass(frozen=True)
@@ -87,6 +114,8 @@ class Findings:
     pixels : tuple of int or None
         Shape (height, width) or (height, width, colours) if a row is an image.
     outcome : Classes, Labels or Numbers
+    baseline : (str, dict of str to float)
+        What a network without inputs would predict, and its loss and metrics on these rows.
     columns : ColumnFindings or None
         What its columns are to the network, if it is a table.
     table : Table or None
@@ -98,6 +127,7 @@ class Findings:
     X: np.ndarray | None
     pixels: tuple[int, ...] | None
     outcome: Classes | Labels | Numbers
+    baseline: tuple[str, dict[str, float]] = ("", {})
     columns: ColumnFindings | None = None
     table: Table | None = None
 
@@ -116,12 +146,13 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     parts = load(config, objects.loss).split(config.data, objects.loss, outputs)
     name, part = list(parts.by_name.items())[-1]
     rows = {name: part.rows for name, part in parts.by_name.items()}
+    least = baseline(model, objects, parts.training, part)
     if isinstance(part.source_inputs, Table):
         table = part.inputs()
         assert isinstance(table, Table)
         found = outcome(model.predict(table), part, objects, model)
         columns = examine_columns(model, objects.loss, parts)
-        return Findings(name, rows, None, None, found, columns, table)
+        return Findings(name, rows, None, None, found, least, columns, table)
     # In chunks, since the file may be larger than memory.
     raw = np.concatenate(
         [
@@ -131,7 +162,7 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
     )
     pixels = image_shape(config, part.source_inputs)
     X = None if pixels is None else np.asarray(part.inputs())
-    return Findings(name, rows, X, pixels, outcome(raw, part, objects, model))
+    return Findings(name, rows, X, pixels, outcome(raw, part, objects, model), least)
 
 
 def outcome(
@@ -145,10 +176,10 @@ def outcome(
         meaning = interpret(raw, loss.output_activation, model.classes)
         assert meaning.probabilities is not None
         if truth is None:
-            return Labels(targets > 0.5, raw > 0)
+            return Labels(targets > 0.5, raw > 0, meaning.probabilities)
         predicted = decided(raw, loss.output_activation, model.threshold)
         confidence = np.take_along_axis(meaning.probabilities, predicted[:, None], 1)[:, 0]
-        return Classes(meaning.labels, truth, predicted, confidence)
+        return Classes(meaning.labels, truth, predicted, confidence, meaning.probabilities)
     predicted = raw.astype(np.float64)
     if loss.output_activation == "exponential":
         predicted = np.exp(np.minimum(predicted, LARGEST_LOGARITHM))

@@ -243,7 +243,6 @@ def view(
     run.curves = learning_curves(record, key)
     run.speed = speed_charts(record, key)
     run.norms = norm_charts(record, key)
-    run.final = final_metrics(record)
     if record.running:
         run.problems.append("The run is still running.")
     elif record.ending is None:
@@ -263,6 +262,7 @@ def view(
         run.results = results(findings, key)
         if findings.columns is not None:
             run.columns = column_charts(findings.columns, key)
+    run.final = final_metrics(record, findings)
     run.setup = setup(record, findings)
     run.place = place(record)
     run.tiles = tiles(record, model)
@@ -318,8 +318,8 @@ def lower(title: str) -> str:
     return title if title == "R²" else title[:1].lower() + title[1:]
 
 
-def final_metrics(record: Record) -> Table | None:
-    """Return loss and metrics at the end, at the best epoch, and on the test part."""
+def final_metrics(record: Record, findings: Findings | None) -> Table | None:
+    """Return loss and metrics at the end, at the best epoch, on the test part, and a baseline's."""
     if not record.history:
         return None
     names = measured(record.history[-1:])
@@ -333,11 +333,15 @@ def final_metrics(record: Record) -> Table | None:
             sources.append((f"validation, best epoch {best['epoch']:.0f}", best, "val_"))
     if record.ending is not None and record.ending.test is not None:
         sources.append(("test, trained network", record.ending.test, ""))
+    note = "Metrics of the training rows are taken while the network changes, dropout included."
+    if findings is not None:
+        what, metrics = findings.baseline
+        sources.append((f"{findings.part}, baseline: {what}", metrics, ""))
+        note += " The baseline predicts the same for every row, as the training rows suggest."
     rows = [
         (label, *(number_text(row.get(prefix + name), name) for name in names))
         for label, row, prefix in sources
     ]
-    note = "Metrics of the training rows are taken while the network changes, dropout included."
     return Table("Final metrics", ("", *(title_of(name) for name in names)), rows, note)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from gpunn.reporting.charts import LARGEST_DRAWN, Chart, bars, heat_map, scatter
 from gpunn.reporting.findings import Classes, Findings, Labels, Numbers
 from gpunn.reporting.images import picture
+from gpunn.reporting.probabilities import probability_charts
 from gpunn.reporting.text import SPACE, number_text
 
 __all__ = ["Picture", "Results", "Table", "results"]
@@ -61,7 +62,8 @@ def results(findings: Findings, key: str) -> Results:
     if isinstance(outcome, Classes):
         return classes(findings, outcome, key)
     if isinstance(outcome, Labels):
-        return Results(tables=[labels(outcome, findings.part)])
+        charts = probability_charts(outcome.scores, findings.part, key)
+        return Results(charts, [labels(outcome, findings.part)])
     return numbers(outcome, findings.part, key)
 
 
@@ -75,6 +77,7 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
     found = Results(wrong=len(wrong))
     if len(outcome.names) <= LARGEST_MATRIX:
         found.charts.append(confusion_matrix(outcome, findings.part, key))
+    found.charts.extend(probability_charts(outcome.scores, findings.part, key))
     found.tables.append(by_class(outcome))
     if len(outcome.names) > LARGEST_MATRIX and len(wrong):
         found.tables.append(confused_pairs(outcome))

@@ -95,11 +95,11 @@ def overview(found: Trials) -> Table:
     rows = [
         (
             trial.folder,
+            f"{trial.state}, best" if trial is best else state_text(trial),
             *(text(trial.parameters.get(path)) for path in paths),
             number_text(trial.value, found.metric),
             number_text(trial.epoch),
             number_text(trial.epochs),
-            f"{trial.state}, best" if trial is best else state_text(trial),
         )
         for trial in found.ranked
     ]
@@ -109,7 +109,7 @@ def overview(found: Trials) -> Table:
         f"{states}. Told apart by {found.metric}, of validation rows, at each trial's best epoch. "
         "The test part has no say in which one is the best."
     )
-    columns = ("trial", *paths, metric_title(found), "best epoch", "epochs", "state")
+    columns = ("trial", "state", *paths, metric_title(found), "best epoch", "epochs")
     return Table("Trials", columns, rows, note)
 
 
@@ -188,7 +188,8 @@ def history(found: Trials) -> Chart:
 
 def importance(found: Trials, shares: dict[str, float]) -> Chart:
     """Return a chart of the parameters' importance."""
-    names, values = list(shares), list(shares.values())
+    values = list(shares.values())
+    names = [path if len(path) <= 24 else f"…{path[-23:]}" for path in shares]  # the end tells most
     return ranking(
         "sweep-importance",
         "Which parameters matter",
@@ -198,7 +199,8 @@ def importance(found: Trials, shares: dict[str, float]) -> Chart:
         label="share",
         columns=("parameter", "share"),
         rows=list(shares.items()),
-        description=f"Bar chart of {len(names)} parameters. {names[0]} matters most: "
+        texts=list(map(number_text, values)),
+        description=f"Bar chart of {len(names)} parameters. {next(iter(shares))} matters most: "
         f"{values[0]:.4g} of 1.",
         note="By Optuna's PED-ANOVA: how much a parameter's values in the best tenth of the "
         "complete trials differ from those in all. With few trials it is rough.",

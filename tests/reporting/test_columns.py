@@ -106,6 +106,7 @@ def test_a_ranking_names_its_bars():
         rows=[("one", 3.0), ("two", 1.0), ("three", -0.5)],
         description="",
         note="",
+        texts=["12 rows", "5 rows"],
         reference=0.5,
     )
     assert ">one<" in chart.svg

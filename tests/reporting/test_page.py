@@ -186,12 +186,15 @@ def test_results_of_classes(digits_page, digits_run):
         .startswith(f"Row {worst}: {y[worst]}, taken for {predicted[worst]} with a probability of ")
     )
     ended = json.loads((digits_run / "evaluation.json").read_text())["test"]
-    final = numbers(digits_page.cards()["Final metrics"])[-1]
+    *_, final, least = numbers(digits_page.cards()["Final metrics"])
     assert final == [
         "test, trained network",
         f"{ended['loss']:.4g}",
         f"{100 * ended['accuracy']:.2f}\N{NO-BREAK SPACE}%",
     ]
+    assert least[0] == "test, baseline: most frequent class"
+    shares = [f"{100 * np.mean(y == digit):.2f}\N{NO-BREAK SPACE}%" for digit in range(10)]
+    assert least[2] in shares  # on the same rows
 
 
 def test_weights_of_the_first_layer(digits_page):
