@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gpunn.display import title_of
-from gpunn.monitor import BESIDE, TIMINGS
+from gpunn.monitor import BESIDE, TIMINGS, VALIDATION
 from gpunn.reporting.charts import Chart, Line, evenly, lines
 from gpunn.reporting.records import NormRow, Record
 
 __all__ = ["comparison", "learning_curves", "norm_charts", "speed_charts"]
 
-RESERVED = ("confusion", *TIMINGS)
+RESERVED = ("calibration", "confusion", "importance", "roc", *TIMINGS)
 """What other charts of a run are called."""
 
 LAYERS = 48
@@ -24,9 +24,9 @@ DASH = ("solid", "dashed", "dotted")
 
 
 def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:
-    """Return the names of loss and metrics in rows of a history, without those of validation."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if name not in BESIDE and not name.startswith("val_")]
+    """Return the names of loss and metrics in rows of a history, once for both kinds of rows."""
+    names = dict.fromkeys(name.removeprefix(VALIDATION) for row in rows for name in row)
+    return [name for name in names if name not in BESIDE]
 
 
 def column(rows: Sequence[Mapping[str, float | None]], name: str) -> list[float]:
@@ -43,15 +43,17 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
     """Return a chart of each metric, training and validation, with the best epoch marked."""
     best, charts = record.best, []
     for number, name in enumerate(measured(record.history), start=1):
-        series = [Line("training", epochs(record), column(record.history, name))]
+        series = []
+        if any(name in row for row in record.history):
+            series.append(Line("training", epochs(record), column(record.history, name)))
         if any(f"val_{name}" in row for row in record.history):
             validation = column(record.history, f"val_{name}")
             series.append(Line("validation", epochs(record), validation, 1, "dashed"))
         marks = []
-        shown = f"val_{name}" if len(series) > 1 else name
+        shown = f"val_{name}" if series[-1].name == "validation" else name
         if best is not None and (height := best.get(shown)) is not None:
             place = best["epoch"] or 0.0
-            marks.append((place, height, f"best epoch: {place:.0f}", len(series) - 1))
+            marks.append((place, height, f"best epoch: {place:.0f}", series[-1].colour))
         note = f"The best epoch is told by {record.monitor}." if marks else ""
         place_in_page = chart_key(key, name, number)
         charts.append(lines(place_in_page, title_of(name), series, marks=marks, note=note))
