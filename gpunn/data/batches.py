@@ -40,6 +40,9 @@ class DeviceRows:
         Only `order[:rows]` is used.
     metric_weights : array or None
         Weights of the metrics, if they are not those of the loss.
+    batches : tuple of int or None
+        Rows of each batch of an update, if batches were given one by one; None if all have as many
+        rows as asked for, but for the last.
     """
 
     X: Array
@@ -48,6 +51,7 @@ class DeviceRows:
     order: Array
     rows: int
     metric_weights: Array | None = None
+    batches: tuple[int, ...] | None = None
 
 
 class Dataset:

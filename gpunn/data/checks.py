@@ -11,7 +11,8 @@ from gpunn.data.mapped import check_whole, release
 from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
 
-__all__ = ["check_finite", "check_inputs", "check_rows", "check_weights", "to_numpy"]
+__all__ = ["check_finite", "check_inputs", "check_largest_weight", "check_rows", "check_weights"]
+__all__ += ["to_numpy"]
 
 CHECK_BYTES = 1 << 20
 """Bytes that are checked at a time, so that checking a memory map takes little memory."""
@@ -129,9 +130,16 @@ def check_rows(rows: int, others: Mapping[str, np.ndarray], argument: str = "X")
 
 
 def check_weights(
-    weights: HostArray, rows: int, argument: str = "sample_weight", dtype: str = "float32"
+    weights: HostArray,
+    rows: int,
+    argument: str = "sample_weight",
+    dtype: str = "float32",
+    *,
+    part: bool = False,
 ) -> np.ndarray:
     """Return sample weights as float64 of shape (rows,): finite, >= 0, not all zero.
+
+    Of a part of the rows, such as a batch, all may be zero; `check_largest_weight` is for the rest.
 
     Raises
     ------
@@ -148,13 +156,26 @@ def check_weights(
     if (host < 0).any():
         first = int(np.flatnonzero(host < 0)[0])
         raise DataError(f"{argument}: expected numbers >= 0; {argument}[{first}] is {host[first]}")
-    if not host.any():
-        raise DataError(f"{argument}: all weights are zero, so there is nothing to learn from")
     checked = host.astype(np.float64)
-    limits = np.finfo(dtype)
-    if checked.max() < limits.tiny or checked.sum() > limits.max:
-        raise DataError(
-            f"{argument}: too {'small' if checked.max() < 1 else 'large'} for {dtype}; "
-            f"scale the weights, for example to a mean of 1"
-        )
+    if not part:
+        check_largest_weight(float(checked.max()), argument, dtype)
+    if checked.sum() > np.finfo(dtype).max:
+        raise unfit_weights(argument, "large", dtype)
     return checked
+
+
+def check_largest_weight(
+    largest: float, argument: str = "sample_weight", dtype: str = "float32"
+) -> None:
+    """Raise a DataError if the largest sample weight of all rows is 0, or almost."""
+    if not largest:
+        raise DataError(f"{argument}: all weights are zero, so there is nothing to learn from")
+    if largest < np.finfo(dtype).tiny:
+        raise unfit_weights(argument, "small", dtype)
+
+
+def unfit_weights(argument: str, size: str, dtype: str) -> DataError:
+    """Return the error of weights beyond the range of a dtype."""
+    return DataError(
+        f"{argument}: too {size} for {dtype}; scale the weights, for example to a mean of 1"
+    )

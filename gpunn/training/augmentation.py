@@ -218,7 +218,8 @@ class Augmentation:
                 )
             )
         new_X, new_y = outs
-        return DeviceRows(new_X, new_y, weights, self._order, rows, metric_weights)
+        given = weights, self._order, rows, metric_weights, chunk.batches
+        return DeviceRows(new_X, new_y, *given)
 
     def _room(self, name: str, like: Array, dtype: str) -> Array:
         """Return the buffer `name`, for as many rows as an update may have."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunn.backends.staging import Stager
 from gpunn.data.batches import DeviceRows
+from gpunn.data.checks import check_largest_weight
 from gpunn.data.frames import difference
 from gpunn.data.prefetch import Prefetch
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
@@ -169,8 +170,9 @@ class BatchStream:
 
     def _checked(self, epoch: int) -> Generator[CheckedData]:
         """Yield the batches of an epoch, checked."""
+        largest = None
         with closing(self._given(epoch)) as batches:  # also where an error keeps it alive
-            for title, batch in batches:
+            for number, (title, batch) in enumerate(batches, 1):
                 if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                     several = isinstance(batch, tuple | list)
                     found = f"{len(batch)} values" if several else "one value"
@@ -178,14 +180,27 @@ class BatchStream:
                         f"{self._argument}: {title}: expected a tuple (X, y) or (X, y, "
                         f"sample_weight); got {found}, of type {type(batch).__name__}"
                     )
-                yield self._check(title, *batch)
+                checked = self._check(title, *batch)
+                if checked.weights is not None:
+                    largest = max(largest or 0.0, float(checked.weights.max()))
+                if number == self.steps:
+                    self._check_epoch(epoch, largest)
+                yield checked
+        if self.steps is None:
+            self._check_epoch(epoch, largest)
+
+    def _check_epoch(self, epoch: int, largest: float | None) -> None:
+        """Raise a DataError if no batch of an epoch has a weight: one batch may be without."""
+        if largest is not None:
+            argument = f"{self._argument}: epoch {epoch + 1}: sample_weight"
+            check_largest_weight(largest, argument, self._builder.model.dtype)
 
     def _check(
         self, title: str, X: HostArray, y: HostArray, weights: HostArray | None = None
     ) -> CheckedData:
         builder, model = self._builder, self._builder.model
         names = None if self._kind is None else self.names  # as the first batch had them
-        checked = builder.check(X, y, weights, names=names, prefix=f"{title}: ")
+        checked = builder.check(X, y, weights, names=names, prefix=f"{title}: ", part=True)
         rows = len(checked.X)
         if self._batch_size is not None and rows > self._batch_size:
             raise DataError(
@@ -249,7 +264,8 @@ class BatchStream:
         with closing(self.updates(epoch, done, together)) as updates:
             data = next(updates)
         input_type, target_type, dtype = self._types(data)
-        return HostRows(data.X, data.targets, data.weights, input_type, target_type, dtype)
+        types = input_type, target_type, dtype
+        return HostRows(data.X, data.targets, data.weights, *types, data.batches)
 
     # --------------------------------------------------------------------------- on the device
 
@@ -296,7 +312,7 @@ class BatchStream:
                     weights = stager.put("weights", data.weights, most, dtype)
                 order = stager.put("order", np.arange(rows), most, "int64")
                 stager.ready()
-                yield DeviceRows(X, y, weights, order, rows)
+                yield DeviceRows(X, y, weights, order, rows, batches=data.batches)
 
     def chunks(self, batch_size: int) -> Iterator[DeviceRows]:
         """Yield all batches on the device, for an evaluation."""
@@ -345,7 +361,7 @@ def copied(data: CheckedData) -> CheckedData:
 
 
 def joined(parts: list[CheckedData]) -> CheckedData:
-    """Return batches as one."""
+    """Return the batches of an update as one array each, with the rows of each batch."""
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
@@ -355,6 +371,7 @@ def joined(parts: list[CheckedData]) -> CheckedData:
         np.concatenate([part.targets for part in parts]),
         np.concatenate(weights) if weights else None,
         first.names,
+        tuple(len(part.X) for part in parts),
     )
 
 

@@ -50,6 +50,8 @@ class HostRows(NamedTuple):
     weights : ndarray or None
     input_dtype, target_dtype, dtype : str
         The last one is that of weights.
+    batches : tuple of int or None
+        As in `DeviceRows`.
     """
 
     X: np.ndarray
@@ -58,6 +60,7 @@ class HostRows(NamedTuple):
     input_dtype: str
     target_dtype: str
     dtype: str
+    batches: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,15 @@ class CheckedData:
     weights : ndarray of float64, shape (rows,), or None
     names : Names
         Of the columns.
+    batches : tuple of int or None
+        As in `DeviceRows`.
     """
 
     X: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
     names: Names
+    batches: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +198,7 @@ class DatasetBuilder:
         *,
         names: Names | None = None,
         prefix: str = "",
+        part: bool = False,
     ) -> CheckedData:
         """Return data that fits, with a data frame's columns in the order of the network's names.
 
@@ -203,6 +210,8 @@ class DatasetBuilder:
             Of the columns, if they are not those of the network or the data.
         prefix : str
             What messages say before "X" and "y", such as "validation ".
+        part : bool
+            Whether these are some of the rows only, whose weights may all be 0.
 
         Raises
         ------
@@ -237,7 +246,8 @@ class DatasetBuilder:
             raise DataError(f"{prefix}{error}{shapes}") from None
         weights = sample_weight
         if weights is not None:
-            weights = check_weights(weights, X.shape[0], f"{prefix}sample_weight", model.dtype)
+            given = X.shape[0], f"{prefix}sample_weight", model.dtype
+            weights = check_weights(weights, *given, part=part)
         return CheckedData(X, targets, weights, names)
 
     def held_out(self, data: CheckedData, validation_data: Any, validation_split: float) -> HeldOut:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.distributed import shares
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
 from gpunn.training.loss_of_outputs import outputs_until_loss, take_loss
@@ -104,7 +105,7 @@ def batches(
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
     """Yield inputs, targets, weights and the update's total weight of each batch of an update."""
     ops, members = step.ops, step.members
-    host_X, host_y, given, input_dtype, target_dtype, dtype = feed.host_rows(cursor)
+    host_X, host_y, given, input_dtype, target_dtype, dtype, sizes = feed.host_rows(cursor)
     weights = (np.ones(len(host_X)) if given is None else given) / members
     total = ops.from_host(np.array([weights.sum()]), dtype)
     if feed.augmentation is not None:
@@ -112,9 +113,10 @@ def batches(
     X, y = ops.from_host(host_X, input_dtype), ops.from_host(host_y, target_dtype)
     if feed.augmentation is not None:
         X, y = feed.augmentation.changed(X, y, cursor.done)
-    together = step.batch_size * members
-    for first in range(0, len(host_X), together):
-        batch = slice(first, first + together)
+    first = 0
+    for rows in sizes or shares.batches(len(host_X), step.batch_size * members):
+        batch = slice(first, first + rows)
+        first += rows
         yield X[batch, ...], y[batch, ...], ops.from_host(weights[batch], dtype), total
 
 

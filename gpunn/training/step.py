@@ -17,6 +17,7 @@ from gpunn.backends.operations import Trained, UpdateCounters
 from gpunn.backends.recording import RecordingCache
 from gpunn.backends.turns import TURNS
 from gpunn.data.batches import DeviceRows
+from gpunn.distributed.shares import batches
 from gpunn.layers.base import family
 from gpunn.layers.passes import network_backward, network_forward
 from gpunn.losses import Loss
@@ -74,12 +75,12 @@ class BatchPass:
         equal = np.full(self.rows_per_update * members, 1 / members)
         self._equal_weights = self.ops.from_host(equal, model.dtype)
         self._counts: dict[int, Array] = {}
-        self._predictions: dict[tuple[int, ...], Array] = {}
+        self._predictions: dict[tuple[object, ...], Array] = {}
         self._recordings = RecordingCache(
             [*family(*model.layers), loss, *metrics, *self._more_parts()]
         )
-        self._places: dict[tuple[int, ...], tuple[Array | None, ...]] = {}
-        self._place: tuple[int, ...] = ()
+        self._places: dict[tuple[object, ...], tuple[Array | None, ...]] = {}
+        self._place: tuple[object, ...] = ()
 
     def most_rows(self) -> int:
         """Return how many rows a pass has at most."""
@@ -101,7 +102,7 @@ class BatchPass:
         self._types = self.ops.dtype_name(data.X), self.ops.dtype_name(data.y)
         self.ops.fill(self._start, 0)
         arrays = data.X, data.y, data.weights, data.order, data.metric_weights
-        self._place = tuple(map(id, arrays))
+        self._place = (*map(id, arrays), data.batches)
         self._places[self._place] = arrays  # kept, so that no other array gets the same id
 
     def unload(self) -> None:
@@ -369,11 +370,12 @@ class TrainStep(BatchPass):
             self._backpropagate(rows, weights, normalizer)
             return parameters.gradients
         self.ops.fill(self._accumulated, 0.0)
-        for start in range(0, rows, self.batch_size):
-            stop = min(start + self.batch_size, rows)
-            part = weights[start * self.members : stop * self.members]
-            self._backpropagate(stop - start, part, normalizer)
+        start = 0
+        for count in self._loaded().batches or batches(rows, self.batch_size):
+            part = weights[start * self.members : (start + count) * self.members]
+            self._backpropagate(count, part, normalizer)
             self.ops.accumulate(parameters.gradients, self._accumulated)
+            start += count
         return self._accumulated
 
     def _backpropagate(self, rows: int, weights: Array, normalizer: Array) -> None:

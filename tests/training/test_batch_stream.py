@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import traceback
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,6 +109,77 @@ def test_so_they_do_everywhere(backend, weights, accumulation):
     found.fit(batches(weights), **given)
     same(found, expected)
     assert found.updates == expected.updates
+
+
+AUGMENTATIONS = {
+    "noise": lambda X, y, random: X + 0.1 * random.normal(X.shape),
+    "none": None,
+}
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_any_batches_train_as_arrays_of_the_same_rows(seed):
+    """Bit by bit, also where batches have fewer rows than `batch_size`."""
+    random = np.random.default_rng(seed)
+    size = int(random.integers(1, ROWS + 3))
+    kind = random.choice(["none", "ones", "random", "a batch of zeros"])
+    weights = {
+        "none": None,
+        "ones": np.ones(ROWS),
+        "random": random.random(ROWS) + 0.1,
+        "a batch of zeros": np.where(np.arange(ROWS) // size % 2, 0.0, random.random(ROWS) + 0.1),
+    }[kind]
+    settings = {
+        "gradient_accumulation": int(random.integers(1, 4)),
+        "report_every": int(random.choice([1, 2, 100])),
+        "optimizer": Adam(0.01, l2_penalty=0.01, max_norm=random.choice([None, 1.0])),
+    }
+    augment = AUGMENTATIONS[random.choice(list(AUGMENTATIONS))]
+    expected, found = (trainer(**settings) for _ in range(2))
+    options = {"epochs": 2, "progress": False, "augment": augment}
+    expected.fit(X, Y, batch_size=size, shuffle=False, sample_weight=weights, **options)
+    arrays = (X, Y) if weights is None else (X, Y, weights)
+    found.fit(
+        lambda epoch: (tuple(a[i : i + size] for a in arrays) for i in range(0, ROWS, size)),
+        batch_size=size + int(random.choice([0, 1, 30])),
+        steps_per_epoch=-(-ROWS // size),
+        prefetch=int(random.integers(3)),
+        **options,
+    )
+    same(found, expected)
+
+
+def test_batches_of_several_sizes_stay_apart_in_an_update():
+    """Normalized one by one, and not as the first rows of the update and the rest."""
+    sizes = [3, 8, 5, 8, 8, 2, 6, 8, 2]
+    bounds = np.cumsum([0, *sizes])
+    given = [(X[i:j], Y[i:j]) for i, j in pairwise(bounds)]
+    seen = []
+
+    class Sizes(BatchNorm):
+        name = "test_sizes"
+
+        def forward(self, x, workspace):
+            seen.append(x.shape[0])
+            return super().forward(x, workspace)
+
+    model = gpunn.Sequential([Sizes(), Dense(3)], 4, "numpy")
+    one = gpunn.Trainer(model, "softmax_cross_entropy", gradient_accumulation=2)
+    one.fit(given, batch_size=8, progress=False)
+    assert seen == sizes
+
+
+@pytest.mark.parametrize("prefetch", [0, 2])
+def test_all_weights_of_a_batch_may_be_zero_but_not_of_an_epoch(prefetch):
+    some = [(x, y, w * (i == 2)) for i, (x, y, w) in enumerate(batches(weights=True))]
+    one = trainer()
+    one.fit(some, epochs=1, batch_size=SIZE, progress=False, prefetch=prefetch)
+    assert np.isfinite(one.evaluate(some)["loss"])
+    none = [(x, y, 0 * w) for x, y, w in some]
+    for call in (one.fit, one.evaluate):
+        options = {"progress": False, "prefetch": prefetch} if call == one.fit else {}
+        with pytest.raises(DataError, match=r"epoch \d: sample_weight: all weights are zero"):
+            call(none, **options)
 
 
 def test_a_function_is_given_the_epoch():
