@@ -81,7 +81,11 @@ def forward(layer: Layer, x: Array, workspace: Workspace) -> Array:
     x = actual(x)
     shape = layer.output_shape(x.shape[1:])
     result = actual(workspace.rows(layer, "result of forward", x.shape[0], shape))
-    workspace.backend.call(lambda: put(workspace, layer.forward(x, workspace), result, what))
+
+    def call() -> None:
+        put(workspace, layer.forward(x, workspace), result, what)
+
+    workspace.backend.call(Called(call, [result]))
     return stand_in(result)
 
 
@@ -121,8 +125,19 @@ def backward(
         if wants_input_gradient:
             put(workspace, found, result, what)
 
-    workspace.backend.call(call)
+    workspace.backend.call(Called(call, [result, *map(actual, layer.gradients.values())]))
     return stand_in(result)
+
+
+class Called:
+    """A method that is called in every step, and the arrays that it sets."""
+
+    def __init__(self, function: Callable[[], None], results: Sequence[Array]) -> None:
+        self.function, self.results = function, results
+
+    def __call__(self) -> None:
+        """Call it."""
+        self.function()
 
 
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
@@ -172,12 +187,15 @@ def require_operations(
 ) -> None:
     """Raise an ArgumentError if a marked method has computed a result without an operation.
 
-    So it has if the memory of the result is neither that of an operation's argument nor that of an
-    array it was given. Not everything can be found like this: a method may do one thing by an
-    operation and another, in the same array, without.
+    So it has if the memory of the result is neither that of an operation's argument, nor that of an
+    array which a layer within it sets when it is called, nor that of an array it was given. Not
+    everything can be found like this: a method may do one thing by an operation and another, in the
+    same array, without.
     """
     given = [actual(array) for array in given]
     arrays = [*given, *(array for one in tape for array in arrays_in((one.args, one.kwargs)))]
+    calls = (each for one in tape for each in one.args if isinstance(each, Called))
+    arrays += [array for call in calls for array in call.results]
     for result in results:
         if not any(workspace.backend.overlap(actual(result), array) for array in arrays):
             raise ArgumentError(

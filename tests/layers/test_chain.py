@@ -6,11 +6,13 @@ import pickle
 import numpy as np
 import pytest
 from layers.checking import check_chain_rule
-from layers.test_passes import Residual
+from layers.test_passes import Fresh, Residual
 
 import gpunn
 from gpunn.errors import ArgumentError
+from gpunn.initializers import Zeros
 from gpunn.layers import BatchNorm, Chain, Dense, Dropout, Standardization
+from gpunn.parameters import ParameterSpec
 
 X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
 
@@ -30,6 +32,48 @@ def network():
 )
 def test_obeys_the_chain_rule(host_backend, layer):
     check_chain_rule(layer(), (4,), host_backend)
+
+
+class Factor(Fresh):
+    """A layer with a parameter, whose passes are arithmetic on arrays."""
+
+    name = "test_factor"
+
+    def parameters(self, input_shape):
+        return [ParameterSpec("offset", input_shape, Zeros())]
+
+    def forward(self, x, workspace):
+        return (self.values["offset"] + 1) * x
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        self.gradients["offset"][...] = (gradient * x).sum(axis=0)
+        return (self.values["offset"] + 1) * gradient
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [Factor()],
+        lambda: [Factor(), Dense(3)],
+        lambda: [Dense(3), Factor()],
+        lambda: [Dense(3), Factor(), Fresh(), Dense(4)],
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda inner: inner, lambda inner: [Chain(inner)]])
+def test_layers_without_the_mark_have_their_place_anywhere(layers, wrap):
+    def trained(layers):
+        model = gpunn.Sequential([*layers, Dense(2, label="last")], 4, "numpy")
+        for name in model.parameters:  # whose names, and so the draws, differ
+            shape = model.parameters[name].shape
+            model.parameters[name] = np.cos(np.arange(np.prod(shape)) + len(shape)).reshape(shape)
+        trainer = gpunn.Trainer(model, "mean_squared_error", "sgd")
+        history = trainer.fit(X, X[:, :2], epochs=3, batch_size=4, shuffle=False, progress=False)
+        return history["loss"], model.predict(X)
+
+    losses, outputs = trained(layers())
+    of_chain, of_its_outputs = trained([Chain(wrap(layers()))])
+    assert losses == of_chain
+    np.testing.assert_array_equal(outputs, of_its_outputs)
 
 
 def test_parameters_are_named_by_the_way_to_them():
