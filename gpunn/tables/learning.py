@@ -44,7 +44,10 @@ MEND = (
     "--missing)"
 )
 
-CODES = "{!r:.40} begins with 0, so these are codes; if they are numbers, make the column a number"
+CODES = (
+    "{!r:.40} begins with 0, so these are codes; if they are numbers, make the column a number "
+    "(--column NAME=number)"
+)
 
 NAMELESS = re.compile(r"Unnamed: \d+")
 """What gpunn, and pandas, call a column of a file that has no name there."""

@@ -39,8 +39,8 @@ MATHEMATICS = re.compile(r"\b(cos|erfc|exp|expm1|fabs|log|log1p|sin|sqrt|tanh)\(
 LONGEST_LITERAL = 4095
 """Bytes of a string literal that every compiler of C99 takes."""
 
-LONGEST_NAME = 40
-"""Characters of a user's name that an identifier keeps: compilers may compare only the first 63."""
+LONGEST_NAME = 120
+"""Characters of a user's name that an identifier keeps; a column's name may be a sentence."""
 
 WIDTH = 100
 """Characters of a line."""
