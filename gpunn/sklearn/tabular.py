@@ -485,7 +485,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     def _learn_targets(self, y: Any) -> np.ndarray:
         self._multilabel = has_several(y)
         if self._multilabel:
-            indicators = checked_labels(y)
+            indicators = checked_labels(y, self._markers())
             self._outputs = indicators.shape[1]
             self.classes_, self._label_names = np.arange(self._outputs), column_names(y)
             return indicators
@@ -501,7 +501,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
         if self._multilabel:
-            indicators = checked_labels(y, argument)
+            indicators = checked_labels(y, self._markers(), argument)
             if indicators.shape[1:] != (self._outputs,):
                 raise DataError(
                     f"{argument}: expected {self._outputs} labels a row, as in `y`; got shape "

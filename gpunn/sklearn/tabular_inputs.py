@@ -108,8 +108,7 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
         # Of a list with numbers and text NumPy has made text.
         values = np.array(y, object) if isinstance(y, (list, tuple)) else labels
         cells = coded_targets(values, argument)
-        are_gaps = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
-        check_gaps(cells.take(are_gaps, True), argument)
+        check_gaps(gaps_of(cells, markers), argument)
         check_one_type(cells, argument)
         check_no_objects(cells.values, argument)
     elif labels.dtype.kind == "f":
@@ -125,8 +124,16 @@ def has_several(y: Any) -> bool:
     return len(shape) == 2 and shape[1] > 1
 
 
-def checked_labels(y: Any, argument: str = "y") -> np.ndarray:
+def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
     """Return the indicator matrix of several labels as int64, shape (rows, labels).
+
+    Parameters
+    ----------
+    y : array-like
+    markers : Markers
+        Text that means a missing value.
+    argument : str
+        What messages call it.
 
     Raises
     ------
@@ -136,7 +143,10 @@ def checked_labels(y: Any, argument: str = "y") -> np.ndarray:
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
-    if y.dtype.kind == "f":
+    if y.dtype.kind in "OUT":
+        gaps = gaps_of(coded_targets(y, argument), markers)
+        check_gaps(np.asarray(gaps.reshape(len(y), -1).any(axis=1)), argument)
+    elif y.dtype.kind == "f":
         check_finite_targets(y, argument)
     labels = np.asarray((y == 0) | (y == 1))
     if not labels.all():
@@ -213,6 +223,12 @@ def coded_targets(y: np.ndarray, argument: str) -> Coded:
     """Return text and objects, of all columns one row after another, in dictionary encoding."""
     width = max(1, y.size // max(1, len(y)))
     return dictionary_encoded(y.ravel().tolist(), lambda cell: f"{argument}: row {cell // width}")
+
+
+def gaps_of(cells: Coded, markers: Markers) -> np.ndarray:
+    """Return which cells have no value."""
+    are_gaps = np.array([is_marker(value, markers) for value in cells.values], dtype=bool)
+    return np.asarray(cells.take(are_gaps, True))
 
 
 def check_gaps(gaps: np.ndarray, argument: str) -> None:

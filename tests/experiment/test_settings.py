@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gpunn.config import parse_config, set_value
+from gpunn.config.override import DECIDED
 from gpunn.differences import differences
 from gpunn.errors import ConfigError, DataError
 from gpunn.experiment.build import build
@@ -269,6 +270,41 @@ def test_parameters_of_the_network_are_not_in_vain(folder, make):
             set_value(json.loads(json.dumps(before)), setting)
     others = set(make.__kwdefaults__) - set(values)
     assert not others & {"loss", "optimizer", "callbacks", "metrics"}
+
+
+FURTHER = {
+    "simplified": ("optimizer.weight_decay",),
+    "metric": ("metrics", "validation_metrics", "loss.label_smoothing", "callbacks[0].mode"),
+    "epochs": ("callbacks[0].patience",),
+    "batch_size": ("callbacks[0].patience",),
+}
+"""What else a parameter decides, as the parameter's description says."""
+VALUES = {
+    "activation": "mish",
+    "hidden_layer_sizes": "[5, 3]",
+    "kind": "full",
+    "label_smoothing": "0.2",
+    "learning_rate": "0.03",
+    "max_norm": "0.5",
+    "metric": "log_loss",
+    "number_embedding": "plr",
+    "patience": "9",
+    "batch_size": "9",
+}
+
+
+@pytest.mark.parametrize("make", [realmlp, tabm])
+def test_each_parameter_changes_what_it_names(folder, descriptions, make):
+    name = make.__name__
+    for parameter, default in make.__kwdefaults__.items():
+        value = VALUES.get(parameter) or other(default)
+        after = described(raw_of(name), folder, f"model.parameters.{parameter}={value}")
+        decided = DECIDED.get(parameter, "").replace(".0.", "[0].")
+        allowed = [f"model.parameters.{parameter}"]
+        allowed += [f"training.{key}" for key in (decided, *FURTHER.get(parameter, ())) if key]
+        places = changed_places(descriptions[name], after)
+        assert any(place.startswith(allowed[0]) for place in places)
+        assert all(place.startswith(tuple(allowed)) for place in places), (parameter, places)
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,16 @@ def test_what_is_not_for_labels(estimator, parameters, factor, message):
         clone(estimator).set_params(**parameters).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    ("gap", "dtype"), [(np.nan, float), (None, object), (pd.NA, "boolean"), ("NA", object)]
+)
+def test_a_label_that_is_missing(gap, dtype):
+    y = pd.DataFrame({"a": np.arange(ROWS) % 2, "b": np.arange(ROWS) % 3 == 0}).astype(dtype)
+    y.iloc[4, 1] = gap
+    with pytest.raises(DataError, match="y: row 4 has no target"):
+        RealMLPClassifier(**REALMLP).fit(X, y)
+
+
 def test_classes_of_any_type():
     for y, kind in ((CLASS == "dear", "b"), (np.round(RENT / 500), "f"), (X.index % 3, "i")):
         fitted = RealMLPClassifier(**{**REALMLP, "epochs": 1}).fit(X, y)
