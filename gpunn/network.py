@@ -26,6 +26,7 @@ from gpunn.drawing import Drawing, network_drawing
 from gpunn.errors import (
     ArgumentError,
     ArgumentTypeError,
+    DataError,
     GpunnError,
     ModelFileError,
     SettingError,
@@ -794,6 +795,8 @@ class Sequential(Described):
         ------
         ArgumentError
             If a layer learns from targets, and there are none.
+        DataError
+            If what a layer learns is not finite in the network's dtype.
         """
         X = check_inputs(X, self.input_shape, "X", self.dtype)
         values: dict[str, np.ndarray] = {}
@@ -807,6 +810,7 @@ class Sequential(Described):
                 if y is None:
                     raise ArgumentError(f"layer {label!r}: learns from the targets; give them as y")
                 found = layer.adapt_to_targets(y, indices, self.dtype)
+            check_learned(label, found, self.dtype)
             values |= {f"{label}.{name}": value for name, value in found.items()}
         return values
 
@@ -971,10 +975,17 @@ class Sequential(Described):
         -------
         dict of str to ndarray
             Parameters and buffers, and what a schema has learned.
+
+        Raises
+        ------
+        ArgumentError
+            If a parameter or buffer is not finite: no such file could be read.
         """
         learned = {} if self._schema is None else self._schema.arrays()
         named = {f"{SCHEMA}{name}": array for name, array in learned.items()}
-        return {**self.parameters.to_host(), **named}
+        values = self.parameters.to_host()
+        check_arrays(values, self.dtype)
+        return {**values, **named}
 
     def save(self, path: str | Path) -> None:
         """Write architecture, parameters and buffers to a file; `gpunn.load_model` reads it.
@@ -987,7 +998,8 @@ class Sequential(Described):
         Raises
         ------
         ArgumentError
-            If `metadata` is not made of JSON types.
+            If a parameter or buffer is not finite, or `metadata` is not made of JSON types. An
+            existing file is then unchanged.
         OSError
             If the file can't be written. An existing file is then unchanged.
 
@@ -1051,6 +1063,19 @@ class Sequential(Described):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copy onto the same backend."""
         return self.to(self.backend)
+
+
+def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> None:
+    """Raise a DataError unless what a layer has learned is finite in the network's dtype."""
+    for name, value in values.items():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(value).astype(dtype))
+        if not finite.all():
+            raise DataError(
+                f"layer {label!r}: {name!r}, learned from training data, is not finite in {dtype} "
+                f"({np.count_nonzero(~finite):,} of {finite.size:,} numbers); remove or rescale "
+                "what is too large"
+            )
 
 
 def layers_by_name(labels: Sequence[str], layers: Sequence[Layer]) -> dict[str, Layer]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Self
 
@@ -310,6 +310,24 @@ class Backend(Operations):
             In bytes, without what lies between elements of a view.
         """
         return int(array_api_compat.size(array) or 0) * np.dtype(self.dtype_name(array)).itemsize
+
+    def finite_sums(self, arrays: Sequence[Array]) -> bool:
+        """Return whether the sum of each of some vectors is finite. This waits for the device.
+
+        Parameters
+        ----------
+        arrays : sequence of array, shapes (n,)
+            On the device, of one floating-point type.
+
+        Returns
+        -------
+        bool
+            False if a number is infinite or NaN, or a sum overflows.
+        """
+        sums = self.zeros((len(arrays),), self.dtype_name(arrays[0]))
+        for index, array in enumerate(arrays):
+            self.sum(array, sums[index : index + 1])
+        return bool(np.isfinite(self.to_host(sums)).all())
 
     # ------------------------------------------------------------------------------ recording
 

@@ -155,10 +155,11 @@ def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
     Raises
     ------
     ArgumentError
-        As `Sequential.save`.
+        As `Sequential.save`, or if the optimizer's state is not finite.
     """
     model = trainer.model
     state = dict(trainer.state())
+    check_finite(state)
     callbacks = []
     for index, callback in enumerate(trainer.callbacks):
         kept = callback.state(trainer)
@@ -200,9 +201,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises
     ------
     ModelFileError
-        If the file is damaged or holds no training state.
+        If the file is damaged, holds no training state, or holds one that is not finite.
     """
     description, values, state = stored.read_checkpoint(path)
+    try:
+        check_arrays(values, description.dtype)
+        check_finite(state)
+    except ArgumentError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     try:
         record = typed(TrainingRecord, description.training, "training", ignore_unknown=True)
     except ArgumentError as error:
@@ -238,7 +244,6 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     check_same_network(trainer.model, description, path)
     try:
         check_values(trainer.model.parameters.specs, values)
-        check_arrays(values, description.dtype)
     except ArgumentError as error:
         raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
     ours, theirs = trainer.optimizer.name, training.optimizer
@@ -316,9 +321,21 @@ def check_state(
             raise ModelFileError(
                 f"{path}: the optimizer's state {name!r} has dtype {array.dtype}; expected {ours}"
             )
+
+
+def check_finite(state: Mapping[str, np.ndarray]) -> None:
+    """Raise an ArgumentError unless an optimizer's state is finite.
+
+    Sums over an epoch may be anything: a metric can overflow where the loss does not. What a
+    callback keeps is its own matter.
+    """
+    for name, array in sorted(state.items()):
+        if name.startswith((CALLBACKS, "statistics.")):
+            continue
         if not np.isfinite(array).all():
-            raise ModelFileError(
-                f"{path}: the optimizer's state {name!r} holds numbers that are not finite"
+            raise ArgumentError(
+                f"training state: {name!r} holds numbers that are not finite, so training can't "
+                "go on from it"
             )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.distributed import shares
+from gpunn.network import Sequential
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
 from gpunn.training.loss_of_outputs import outputs_until_loss, take_loss
@@ -15,10 +16,30 @@ from gpunn.training.step import TrainStep
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
 
-__all__ = ["diagnosis"]
+__all__ = ["diagnosis", "state_fault"]
 
 
-def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> str:
+def state_fault(step: TrainStep) -> str:
+    """Return which array of the training state is not finite; "" if all are.
+
+    Such as "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". All
+    ranks call it.
+    """
+    parameters, ops = step.model.parameters, step.ops
+    for name, value in parameters.to_host().items():
+        if bad := not_finite(value):
+            kind = "parameters" if parameters.specs[name].learned else "buffers"
+            return f"{kind}: {name!r} is not finite ({bad})"
+    for slot, array in step.slots.items():
+        whole = step.to_host(f"optimizer.{slot}", array)
+        if not_finite(whole):
+            for name, view in parameters.views_into(ops.from_host(whole)).items():
+                if bad := not_finite(ops.to_host(view)):
+                    return f"optimizer: its {slot!r} of {name!r} is not finite ({bad})"
+    return ""
+
+
+def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
     """Return a sentence on what is the first to be not finite in the next update.
 
     The batch is taken through the network once more, layer by layer, with the parameters that the
@@ -33,21 +54,22 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
         Before the update.
     place : str
         What the message calls the update.
+    fault : str
+        What `state_fault` returned after it.
     """
     model = step.model
-    for name, value in model.parameters.to_host().items():
-        if bad := not_finite(value):
-            return f"parameters: {name!r} is not finite before {place} ({bad})."
+    if before := state_fault(step):
+        return f"{before} before {place}."
     kept = model.parameters.snapshot()
     try:
         with model.backend.computing(), np.errstate(all="ignore"):
-            return first_bad(step, feed, cursor, place)
+            return first_bad(step, feed, cursor, place, fault)
     finally:
         model.parameters.restore(kept)
 
 
-def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> str:
-    """Return the sentence, for parameters that are finite."""
+def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str, fault: str) -> str:
+    """Return the sentence, for a state that is finite before the update."""
     model, ops = step.model, step.ops
     workspace = Workspace(ops, model.dtype, step.batch_size, training=True)
     workspace.members_apart = step.workspace.members_apart
@@ -71,6 +93,16 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
                     f"the first to go bad ({bad}); those before it are up to {size:.3g}."
                 )
             size = float(np.abs(values).max(initial=0))
+        for name, values in buffers(model):
+            if bad := not_finite(values):
+                label = name.partition(".")[0]
+                inputs = ops.to_host(outputs[model.labels.index(label)])
+                return (
+                    f"buffers: {name!r} is not finite after {place} ({bad}), though the "
+                    f"activations are. The inputs of layer {label!r} are up to "
+                    f"{np.abs(inputs).max():.3g}; {largest_input(model, ops.to_host(x))}. "
+                    "Replace, clip or rescale such numbers."
+                )
         gradient = ops.zeros(outputs[-1].shape, model.dtype)
         loss_sum = ops.zeros((1,), model.dtype)
         given = outputs[-1], targets, weights, normalizer, gradient, loss_sum
@@ -93,11 +125,32 @@ def first_bad(step: TrainStep, feed: Feed, cursor: EpochCursor, place: str) -> s
             f"loss: not a finite number at {place}, though that of the predictions is: the penalty "
             f"on the parameters is too large, with l2_penalty={step.optimizer.l2_penalty:.3g}."
         )
+    size, label = largest
+    if fault and not fault.startswith("parameters"):
+        return (
+            f"{fault} after {place}, though its activations and gradients are; the largest "
+            f"gradient is {size:.3g}, in layer {label!r}."
+        )
     return (
         f"parameters: not finite after {place}. Its activations and gradients are finite, so the "
         f"update itself was too large: the learning rate is {feed.rates[cursor.done]:.3g} and the "
-        f"largest gradient {largest[0]:.3g}, in layer {largest[1]!r}."
+        f"largest gradient {size:.3g}, in layer {label!r}."
     )
+
+
+def buffers(model: Sequential) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and values of what layers keep beside parameters, such as running averages."""
+    for name, spec in model.parameters.specs.items():
+        if not spec.learned:
+            yield name, model.backend.to_host(model.parameters[name])
+
+
+def largest_input(model: Sequential, x: np.ndarray) -> str:
+    """Return how large the largest number of a batch is, and its column."""
+    columns = np.abs(x.reshape(len(x), -1)).max(axis=0)
+    index, names = int(columns.argmax()), model.feature_names
+    title = repr(names[index]) if names is not None else str(index)
+    return f"the largest number of X is {columns[index]:.3g}, in column {title}"
 
 
 def batches(

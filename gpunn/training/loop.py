@@ -219,7 +219,7 @@ class TrainingLoop:
 
     def _report(self, feed: Feed, bar: Any) -> None:
         session, cursor, step = self.session, self.cursor, self.session.step
-        step.sum_parameters()
+        step.check_state()
         step.loss_scale.show(step.statistics.loss_scale)
         finite = step.statistics.collect()
         step.check_equal()

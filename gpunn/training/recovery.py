@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpunn.errors import DivergenceError
-from gpunn.training.diagnosis import diagnosis
+from gpunn.training.diagnosis import diagnosis, state_fault
 from gpunn.training.epoch_cursor import EpochCursor
 from gpunn.training.feed import Feed
 from gpunn.training.state import Progress, on_device
@@ -112,7 +114,7 @@ class Recovery:
         progress = self.progress
         assert progress.cursor is not None
         until = progress.cursor.done
-        count = self._first_bad(feed, until)
+        count, fault = self._first_bad(feed, until)
         cursor = self.good.go_back()
         self._redo(feed, cursor, count)
         feed.restart()
@@ -123,7 +125,7 @@ class Recovery:
             )
         step_number = cursor.done + 1
         cause = diagnosis(
-            self.step, feed, cursor, f"step {step_number} of epoch {progress.epoch + 1}"
+            self.step, feed, cursor, f"step {step_number} of epoch {progress.epoch + 1}", fault
         )
         progress.recoveries += 1
         if self.choice == "stop" or progress.recoveries > PATIENCE:
@@ -142,18 +144,19 @@ class Recovery:
         # The next one, in the same stretch, must not do again what is left out here.
         self.good.keep()
 
-    def _first_bad(self, feed: Feed, until: int) -> int:
-        """Return how many updates from the good state on are good."""
+    def _first_bad(self, feed: Feed, until: int) -> tuple[int, str]:
+        """Return how many updates from the good state on are good, and the next one's fault."""
         cursor = self.good.go_back()
         feed.restart()
-        count = 0
+        count, fault = 0, ""
         while cursor.done < until:
             self._redo(feed, cursor, 1)
             if not is_finite(self.step, cursor):
+                fault = state_fault(self.step)
                 break
             count += 1
         feed.restart()
-        return count
+        return count, fault
 
     def _redo(self, feed: Feed, cursor: EpochCursor, updates: int) -> None:
         for _ in range(updates):
@@ -184,7 +187,7 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
     Returns
     -------
     fault : str
-        Empty if all losses and parameters are finite.
+        Empty if all losses and the whole state are finite.
     repeatable : bool
         Whether doing the updates once more can tell where it began.
     """
@@ -197,20 +200,18 @@ def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) ->
             "even with the smallest loss scale there is",
             False,
         )
-    if not step.statistics.parameters_finite:
-        return (
-            f"parameters: they or their sum are not finite after step {cursor.done} of epoch "
-            f"{epoch}",
-            True,
-        )
+    if not step.statistics.state_finite:
+        fault = state_fault(step) or "parameters: their sum is not finite"
+        return f"{fault} after step {cursor.done} of epoch {epoch}", True
     return "", True
 
 
 def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
-    """Return whether all losses since the last report, and all parameters now, are finite.
+    """Return whether all losses since the last report, and the whole state now, are finite.
 
     This waits for the device and changes nothing.
     """
-    step.sum_parameters()
-    finite_steps, parameters_finite = step.statistics.peek()
-    return finite_steps == cursor.unreported - cursor.left_out and parameters_finite
+    with np.errstate(over="ignore", invalid="ignore"):
+        step.check_state()
+    finite_steps, state_finite = step.statistics.peek()
+    return finite_steps == cursor.unreported - cursor.left_out and state_finite

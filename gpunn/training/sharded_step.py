@@ -132,6 +132,10 @@ class ShardedStep(TrainStep):
         self.ops.copy_from_host(host, whole)
         return whole
 
+    def check_state(self) -> None:
+        self.ops.sum(self.model.parameters.values, self.statistics.parameter_sum)
+        super().check_state()
+
     def check_equal(self) -> None:
         if not self.statistics.parameters_differ:
             return  # as ranks with other numbers of threads may, by rounding

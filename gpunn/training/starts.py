@@ -10,7 +10,7 @@ import numpy as np
 from gpunn.data.mapped import rows_of
 from gpunn.initializers import FromData
 from gpunn.layers import Layer
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_learned
 from gpunn.randomness import generator
 from gpunn.typing import Array
 from gpunn.workspace import Workspace
@@ -38,6 +38,11 @@ def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None
         Checked inputs; a memory map is read where rows are needed.
     indices : ndarray of int64 or None
         The training rows; None is all of them.
+
+    Raises
+    ------
+    DataError
+        If such a value is not finite; the message names the layer.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MOST_ROWS]
@@ -81,6 +86,7 @@ def start_layer(model: Sequential, layer: Layer, prefix: str, x: np.ndarray) -> 
         units = shape if name == "biases" else (*shape[:-2], shape[-1])
         # Where members share a parameter, the outputs of each are further rows.
         values[name] = initializer.from_data(random, values[name], z.reshape(-1, *units))
+        check_learned(prefix.removesuffix("."), {name: values[name]}, model.dtype)
         parameters[prefix + name] = values[name]
 
 

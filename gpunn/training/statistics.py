@@ -77,11 +77,12 @@ class Statistics:
     vector : array
         All sums since the last `collect`, on the device, shard after shard.
     loss_sum, weight_sum, finite_steps, parameter_sum, loss_scale : array, shape (1,)
-        Views of the vector.
+        Views of the vector. `parameter_sum` is that of several processes alone, and NaN if the
+        state of this one is not finite (`TrainStep.check_state`).
     summaries : list of array
         Views of the vector, one a metric.
-    parameters_finite : bool
-        Whether `parameter_sum` was a finite number at the last `collect`.
+    state_finite : bool
+        Whether `parameter_sum` of every process was a finite number at the last `collect`.
     shown_loss_scale : float
         What `loss_scale` was then.
     parameters_differ : bool
@@ -106,7 +107,7 @@ class Statistics:
         self._length = int(self._bounds[-1]) + int(own_weights)
         self._shards = shards
         self.vector = backend.zeros((shards * self._length,), dtype)
-        self.parameters_finite, self.shown_loss_scale = True, 0.0
+        self.state_finite, self.shown_loss_scale = True, 0.0
         self.parameters_differ = False
         self.select(0)
         self.reset()
@@ -141,7 +142,7 @@ class Statistics:
         self._weight += rows[0, 1]
         if not self._own_weights:
             self._metric_weight += rows[0, 1]
-        self.parameters_finite = bool(np.isfinite(rows[0, 3]))
+        self.state_finite = self._finite_state(rows)
         self.shown_loss_scale = float(rows[0, 4])
         for index, metric in enumerate(self._metrics):
             for row in rows:
@@ -198,16 +199,16 @@ class Statistics:
         return rows[first : first + self._shards].reshape(-1).astype(vector.dtype)
 
     def peek(self) -> tuple[int, bool]:
-        """Return what `collect` would, and whether the sum of the parameters is finite.
+        """Return what `collect` would, and what `state_finite` would be.
 
         Nothing is changed by it; but it waits for the device, too.
         """
         rows = self._all_rows()
         steps = rows[:, 2]
-        return (
-            int(steps.min()) if np.isfinite(steps).all() else 0,
-            bool(np.isfinite(rows[0, 3])),
-        )
+        return int(steps.min()) if np.isfinite(steps).all() else 0, self._finite_state(rows)
+
+    def _finite_state(self, rows: np.ndarray) -> bool:
+        return bool(np.isfinite(rows[:: self._shards, 3]).all())
 
     def totals(self) -> np.ndarray:
         """Return the totals on the host, for `set_totals`, as float64."""

@@ -257,6 +257,8 @@ class TrainStep(BatchPass):
         length = self.slot_length()
         self.slots = {name: ops.zeros((length,), model.dtype) for name in optimizer.slots}
         self.updates = ops.zeros((1,), "int64")
+        others = parameters.running, *self.slots.values()
+        self._state = [parameters.values, *(array for array in others if array.shape[0])]
         self.loss_scale = loss_scale(ops, model.dtype)
         self._accumulated = ops.zeros((size,), model.dtype) if accumulation > 1 else None
         self.gradients = parameters.gradients if self._accumulated is None else self._accumulated
@@ -360,9 +362,18 @@ class TrainStep(BatchPass):
     def _present_loss(self) -> Loss:
         return self.scheduled.present(self.loss)
 
-    def sum_parameters(self) -> None:
-        """Put the sum of the parameters into the statistics: not finite if one of them isn't."""
-        self.ops.sum(self.model.parameters.values, self.statistics.parameter_sum)
+    def check_state(self) -> None:
+        """Put NaN into the statistics unless the whole state, and the parameters' sum, are finite.
+
+        The state is the parameters, what layers keep besides, and the optimizer's. The last two can
+        overflow although loss and parameters stay finite.
+        """
+        ops, (values, *others) = self.ops, self._state
+        if ops.finite_sums(self._state):
+            return
+        isfinite, every = ops.xp.isfinite, ops.xp.all
+        if not (ops.finite_sums([values]) and all(bool(every(isfinite(each))) for each in others)):
+            ops.fill(self.statistics.parameter_sum, np.nan)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:
         parameters = self.model.parameters

@@ -73,8 +73,8 @@ class Trainer:
         gradient_accumulation * batch_size rows with the memory of batch_size.
     report_every : int
         Updates between report points, at which the host reads the statistics from the device
-        and looks for a loss or parameters that are not finite. Training is the same whatever it
-        is.
+        and looks for a loss, parameters, running averages or an optimizer's state that are not
+        finite. Training is the same whatever it is.
     on_divergence : {"stop", "skip", "roll_back"}
         What to do then. The updates since the last report point are done once more to find the
         first that goes bad, and its batch is taken through the network layer by layer. "stop" ends
@@ -364,9 +364,9 @@ class Trainer:
             If there is no undamaged checkpoint to resume from, or it does not fit. Nothing has been
             changed then.
         DivergenceError
-            If the loss or a parameter stops being a finite number, or after an epoch the validation
-            loss is not one; the message names epoch, step and the first layer that went bad. The
-            network is then as it was before that step.
+            If the loss, a parameter, a running average or the optimizer's state stops being finite,
+            or after an epoch the validation loss is not; the message names epoch, step and the
+            first layer that went bad. The network is then as it was before that step.
         DeviceMemoryError
             If the device has too little memory; the message says how much, and what takes less.
         DeviceError
@@ -650,7 +650,7 @@ class Trainer:
         return self.model.parameters.views_into(step.whole_gradients())
 
     def is_sound(self) -> bool:
-        """Return whether all losses since the last report, and all parameters, are finite.
+        """Return whether all losses since the last report, and the training state, are finite.
 
         For callbacks that write checkpoints: what is written while this is False is of no use.
         Where training may be rolled back to a report point, only such a point is good to go on
@@ -737,6 +737,9 @@ class Trainer:
 
         Raises
         ------
+        ArgumentError
+            If a parameter, buffer or the optimizer's state is not finite. An existing file is then
+            unchanged.
         OSError
             If the file can't be written. An existing file is then unchanged.
         """

@@ -23,6 +23,7 @@ from run_folders import (
     without_times,
 )
 
+from gpunn.load import load_model
 from gpunn.reporting.records import read_run
 
 FILES = [
@@ -821,6 +822,31 @@ def test_divergence(gpunn, digits, tmp_path):
     assert not (run / "final.safetensors").exists()
     assert history(run) == []
     assert "the run did not finish" in gpunn("evaluate", "run", status=2).stderr
+
+
+def test_a_sentinel_whose_square_overflows(gpunn, tmp_path):
+    """The loss stays finite, but not the running variance of the batch normalization."""
+    rows = [f"{i % 7},{1e20 if i == 50 else i % 5},{i % 2}" for i in range(64)]
+    (tmp_path / "table.csv").write_text("\n".join(["age,income,y", *rows]))
+    config = {
+        "data": {"dataset": "csv", "path": "table.csv", "target": "y"},
+        "model": {"layers": [{"name": "batch_norm"}, {"name": "dense", "units": 2}]},
+        "training": {
+            "loss": "softmax_cross_entropy",
+            "optimizer": "adam",
+            "epochs": 2,
+            "checkpoint_every_updates": 1,
+        },
+    }
+    (tmp_path / "run.json").write_text(json.dumps(config))
+    result = gpunn("train", "run.json", "--output", "run", status=1)
+    assert "Error: buffers: 'batch_norm_1.running_variance' is not finite after" in result.stderr
+    assert "in column 'income'" in result.stderr
+    for path in (tmp_path / "run").glob("**/*.safetensors"):
+        load_model(path, "numpy")
+    skip = "training.on_divergence='skip'"
+    gpunn("train", "run.json", "--output", "run", "--resume", "--set", skip)
+    load_model(tmp_path / "run", "numpy")
 
 
 def test_a_diverged_run_goes_on_with_a_smaller_rate(gpunn, digits, tmp_path):

@@ -170,15 +170,32 @@ def test_calls_in_another_order_are_an_error():
     run_threads(2, go)
 
 
+def test_state_that_is_not_finite_on_one_rank():
+    """Each has a part of the optimizer's state, and all end together."""
+
+    class Break(Callback):
+        def on_epoch_end(self, trainer, logs):
+            state = trainer.state()
+            state["optimizer.square"][-16] = np.inf  # a part of rank 1's
+            trainer.set_state(state)
+
+    def go(communicator):
+        error = DistributedError if communicator.rank else DivergenceError
+        with pytest.raises(error, match=r"optimizer: its 'square' of 'dense_2\.biases' is not fin"):
+            trained(communicator, callbacks=[Break()])
+
+    run_threads(2, go)
+
+
 def test_ranks_that_have_drifted_apart_are_found():
     def go(communicator):
         this = trained(communicator, epochs=1)
         step = this.device_state.step
-        step.sum_parameters()
+        step.check_state()
         step.statistics.collect()
         step.check_equal()
         this.model.parameters.values[0] += communicator.rank
-        step.sum_parameters()
+        step.check_state()
         step.statistics.collect()
         with pytest.raises(DistributedError, match="rank 1 are no longer those of rank 0"):
             step.check_equal()

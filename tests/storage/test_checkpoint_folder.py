@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_files import rewritten
 
 import gpunn
 from gpunn.errors import ModelFileError
@@ -77,7 +78,17 @@ def test_those_ahead_of_a_new_beginning_go(tmp_path):
     assert numbers(tmp_path) == [0, 2]
 
 
-@pytest.mark.parametrize("damage", [b"", b"torn", None])
+def with_an_infinite_number(content, tmp_path):
+    """As an earlier release could write it."""
+    file = tmp_path / "other"
+    file.write_bytes(content)
+    rewritten(file, {"dense_1.biases": np.full(1, np.inf, np.float32)})
+    content = file.read_bytes()
+    file.unlink()
+    return content
+
+
+@pytest.mark.parametrize("damage", [b"", b"torn", None, with_an_infinite_number])
 def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
     this = trainer()
     folder = CheckpointFolder(tmp_path, keep=9)
@@ -86,7 +97,10 @@ def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
     good = folder.write(take_checkpoint(this))
     train(this)
     newest = folder.write(take_checkpoint(this))
-    newest.write_bytes(newest.read_bytes()[:-1] if damage is None else damage)
+    content = newest.read_bytes()
+    if callable(damage):
+        damage = damage(content, tmp_path)
+    newest.write_bytes(content[:-1] if damage is None else damage)
     assert newest_checkpoint(tmp_path).path == good
     messages = [record.getMessage() for record in caplog.records]
     assert messages[0].startswith(f"Skipped a checkpoint: {newest}: ")

@@ -1,6 +1,7 @@
 """What is done about updates that go bad, and what is said of them."""
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import gpunn
 from gpunn import layers
 from gpunn.callbacks import Callback, ModelCheckpoint
 from gpunn.errors import ArgumentError, DivergenceError
-from gpunn.losses import MeanSquaredError
-from gpunn.optimizers import SGD, Adam
+from gpunn.losses import MeanAbsoluteError, MeanSquaredError
+from gpunn.metrics import RootMeanSquaredError
+from gpunn.optimizers import SGD, Adam, AdamW, RMSprop
 from gpunn.schedules import Schedule
 
 ROWS = 40
@@ -324,3 +326,145 @@ def test_looking_changes_nothing():
 def test_an_unknown_choice():
     with pytest.raises(ArgumentError, match=re.escape("on_divergence: there is no 'skp'; did you")):
         trainer(on_divergence="skp")
+
+
+# ------------------------------------------------------- state that loss and parameters do not show
+
+SENTINEL = 1e20
+"""Finite in float32, but its square is not."""
+
+
+class Steeper(MeanSquaredError):  # noqa: N818  its base is no exception
+    """Its gradients are finite, but not their squares; they are ordinary for ordinary rows."""
+
+    name = "steeper"
+
+    def gradients(self, xp, predictions, targets):
+        gradients = super().gradients(xp, predictions, targets)
+        return xp.where(xp.abs(targets) > 20, 1e25 * gradients, gradients)
+
+
+def with_averages(backend="numpy", **options):
+    return trainer(
+        layers.BatchNorm(label="norm"), layers.Dense(1, label="last"), backend=backend, **options
+    )
+
+
+def with_squares(optimizer, backend="numpy", **options):
+    this = trainer(optimizer=optimizer, backend=backend, **options)
+    this.loss = Steeper()
+    return this
+
+
+def targets(*rows):
+    bad = Y.copy()
+    bad[list(rows)] = 30.0
+    return bad
+
+
+@pytest.mark.parametrize("report_every", [1, 3, 100])
+def test_running_averages(backend, report_every):
+    this = with_averages(backend, report_every=report_every)
+    this.model.feature_names = ["age", "income", "debt"]
+    inputs = X.copy()
+    inputs[13, 1] = SENTINEL
+    message = (
+        r"buffers: 'norm\.running_variance' is not finite after step 4 of epoch 1 \(1 of 3 "
+        r"numbers\), though the activations are\. The inputs of layer 'norm' are up to 1e\+20; the "
+        r"largest number of X is 1e\+20, in column 'income'"
+    )
+    with pytest.raises(DivergenceError, match=message):
+        fit(this, inputs)
+    assert this.updates == 3
+    for value in weights(this).values():
+        assert np.isfinite(value).all(), "the network is as it was before that update"
+
+
+@pytest.mark.parametrize("optimizer", [Adam, AdamW, RMSprop])
+def test_the_state_of_an_optimizer(backend, optimizer):
+    """An infinite average of squares makes each further update 0."""
+    this = with_squares(optimizer(0.01), backend)
+    message = (
+        r"optimizer: its 'square' of '(first|last)\.\w+' is not finite \(.*\) after step 4 of "
+        r"epoch 1, though its activations and gradients are; the largest gradient is .*e\+"
+    )
+    with pytest.raises(DivergenceError, match=message):
+        this.fit(X, targets(13), batch_size=4, progress=False, shuffle=False)
+    for name, value in this.state().items():
+        assert np.isfinite(value).all(), name
+
+
+@pytest.mark.parametrize("report_every", [1, 4, 100])
+@pytest.mark.parametrize("part", ["averages", "optimizer"])
+def test_such_an_update_is_left_out(part, report_every, caplog):
+    inputs, wanted = X.copy(), Y
+    if part == "averages":
+        make, inputs[21, 1] = with_averages, SENTINEL
+    else:
+        make, wanted = partial(with_squares, Adam(0.01)), targets(21)
+    this, expected = make(on_divergence="skip", report_every=report_every), make()
+    rows = [*range(20), *range(24, ROWS)]
+    options = {"batch_size": 4, "progress": False, "shuffle": False}
+    this.fit(inputs, wanted, **options)
+    expected.fit(inputs[rows], wanted[rows], **options)
+    assert_same(expected, this)
+    assert caplog.text.count("Left out: 1 update(s)") == 1
+
+
+def test_a_large_sum_of_finite_averages_is_no_divergence():
+    this = with_averages(optimizer=SGD(0.0))
+    this.model.parameters["norm.running_variance"] = np.full(3, 3e38)
+    fit(this)
+    assert np.isfinite(this.history["loss"]).all()
+
+
+@pytest.mark.parametrize("broken", ["parameter", "average", "slot"])
+def test_nothing_is_written_that_can_not_be_read(broken, tmp_path):
+    path = tmp_path / "file.safetensors"
+    this = with_averages(optimizer=Adam(0.01))
+    fit(this)
+    this.save_checkpoint(path)
+    before = path.read_bytes()
+    if broken == "slot":
+        this.set_state({"optimizer.square": np.full_like(this.state()["optimizer.square"], np.inf)})
+    else:
+        name = {"parameter": "last.weights", "average": "norm.running_mean"}[broken]
+        this.model.parameters[name] = np.full(this.model.parameters[name].shape, np.nan)
+        with pytest.raises(ArgumentError, match=f"{name}' holds numbers that are not finite"):
+            this.model.save(path)
+    with pytest.raises(ArgumentError, match="holds numbers that are not finite"):
+        this.save_checkpoint(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_metric_may_overflow(tmp_path):
+    """It is shown as it is, and a checkpoint within the epoch is as good as another."""
+    path = tmp_path / "checkpoint.safetensors"
+
+    class Kill(Callback):
+        saves = True
+        every_updates = 1
+
+        def on_updates_end(self, trainer):
+            if trainer.updates == 5:
+                raise KeyboardInterrupt
+
+    def make():
+        this = trainer(optimizer=SGD(0.0), report_every=2)
+        this.loss, this.metrics = MeanAbsoluteError(), [RootMeanSquaredError()]
+        this.model.parameters["last.biases"] = np.array([1e30])
+        return this
+
+    def train(this, **options):
+        fit(this, epochs=2, **options)
+
+    whole, resumed = make(), make()
+    train(whole)
+    writing = ModelCheckpoint(path, resumable=True, every_updates=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(make(), callbacks=[writing, Kill()])
+    train(resumed, resume_from=path)
+    assert whole.history["loss"] == resumed.history["loss"]
+    name = RootMeanSquaredError().name
+    assert whole.history[name] == resumed.history[name] == [np.inf, np.inf]

@@ -6,7 +6,7 @@ import pytest
 import gpunn
 from gpunn import initializers, layers, optimizers
 from gpunn.callbacks import ModelCheckpoint
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, DataError
 from gpunn.layers import Dense
 from gpunn.training import starts
 
@@ -194,3 +194,30 @@ def test_a_network_saved_before_its_training_starts_later(tmp_path):
 def test_layers_without_a_linear_part():
     with pytest.raises(ArgumentError, match="embedding: can't have initial values that depend on"):
         begun(network(layers.Embedding([3] * 5, initializer="unit_variance"), Dense(1)))
+
+
+# ----------------------------------------------------------------------- numbers that are too large
+
+
+def test_initial_values_that_overflow():
+    """x W of finite rows is infinite in float32, and so would be the biases."""
+    parts = [Dense(2, initializer=initializers.Normal(1e30)), ntp(2)]
+    with pytest.raises(DataError, match=r"layer 'dense_2': 'biases', learned from training data, "):
+        begun(network(*parts, dtype="float32"), 1e9 * X, Y[:, [0, 0]])
+
+
+def test_a_layer_that_learns_what_is_not_finite():
+    class Reciprocal(layers.Standardization):
+        name = "reciprocal"
+
+        def adapt(self, X, indices=None, dtype="float32"):
+            return {"mean": np.zeros(FEATURES), "deviation": np.full(FEATURES, 1e300)}
+
+    model = network(Reciprocal(), Dense(1), dtype="float32")
+    before = model.parameters.to_host()
+    for learn in (model.adapt, lambda X: begun(model, X)):
+        with pytest.raises(DataError, match=r"'reciprocal_1': 'deviation', learned .* in float32"):
+            learn(X)
+    for name, value in model.parameters.to_host().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert not model.adapted

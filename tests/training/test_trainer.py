@@ -1201,7 +1201,7 @@ def test_divergence_in_validation():
 def test_divergence_before_the_first_update():
     this = trainer(network(layers.Dense(3)))
     this.model.parameters.values[...] = np.nan
-    expected = r"'dense_1.weights' is not finite before step 1 of epoch 1 \(12 of 12 numbers\)"
+    expected = r"'dense_1.weights' is not finite \(12 of 12 numbers\) before step 1 of epoch 1"
     with pytest.raises(DivergenceError, match=expected):
         fit(this)
 
