@@ -896,5 +896,7 @@ class Draft(Config):
             Without stand-ins.
         """
         values = {name: getattr(self, name) for name in field_names(Config)}
+        if {"loss", "optimizer", "metrics"} <= self.given.keys():
+            training = {**training, "validation_metrics": []}  # of a run that had none: it goes on
         whole = typed(Training, refined(training, self.given), "training")
         return Config(**{**values, "training": whole})

@@ -187,6 +187,20 @@ def test_a_table_without_configuration_shows_validation_metrics(gpunn, rare):
     assert "val_accuracy" in json.dumps(config["callbacks"])  # which chooses the epoch, as before
 
 
+def test_a_run_of_an_earlier_release_resumes_without_validation_metrics(gpunn, rare):
+    fast = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=2"]
+    gpunn("train", "rare.csv", "--target=fraud", *fast, "--output=run")
+    path = Path("run/config.json")
+    config = json.loads(path.read_text())
+    for key in ("validation_metrics", "threshold_for"):
+        del config["training"][key]
+    config["training"]["callbacks"] = [{"name": "csv_log", "path": "own.csv"}]
+    path.write_text(json.dumps(config))
+    gpunn("train", "run", "--output", "earlier")
+    gpunn("train", "earlier", "--resume", "--set=training.epochs=3")
+    assert "val_auc" not in Path("earlier/own.csv").read_text()
+
+
 def test_a_report_decides_by_the_threshold(gpunn, rare):
     gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")
     found = json.loads(gpunn("evaluate", "run", "--json").stdout)["decisions"]
