@@ -15,14 +15,24 @@ import numpy as np
 from gpunn.errors import ArgumentError, suggest
 
 __all__ = [
+    "DEFAULT",
+    "TWO_CLASSES",
     "Choice",
     "best_threshold",
     "check_criterion",
     "check_threshold",
+    "decide",
     "decision_metrics",
+    "is_criterion",
     "limit_of",
     "margins",
 ]
+
+TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
+"""Functions of outputs, and shapes of these, of a network that tells two classes apart."""
+
+DEFAULT = 0.5
+"""The threshold at which the more probable class is predicted."""
 
 PLAIN = ("f1", "balanced_accuracy")
 """Criteria that are maximized."""
@@ -47,11 +57,17 @@ class Choice:
     reached: bool = True
 
 
+def is_criterion(text: str) -> bool:
+    """Return whether a text is a criterion, as `best_threshold` takes it."""
+    name, mark, number = text.partition("=")
+    return (name in PLAIN and not mark) or (name in LIMITED and _fraction(number) is not None)
+
+
 def check_criterion(path: str, text: str) -> str:
     """Return a criterion as it is written, or raise an ArgumentError if there is no such one."""
-    name, mark, number = text.partition("=")
-    if (name in PLAIN and not mark) or (name in LIMITED and _fraction(number) is not None):
+    if is_criterion(text):
         return text
+    name = text.partition("=")[0]
     if name in LIMITED:
         raise ArgumentError(
             f"{path}: {name!r} needs a number from 0 to 1, such as {name}=0.9; got {text!r:.80}"
@@ -89,7 +105,18 @@ def margins(outputs: np.ndarray) -> np.ndarray:
     return margin
 
 
-def best_threshold(criterion: str, margin: np.ndarray, truth: np.ndarray) -> Choice | None:
+def decide(outputs: np.ndarray, activation: str, threshold: float | None) -> np.ndarray:
+    """Return the number of the class that is predicted for each row, which is of one class."""
+    if threshold is not None and outputs.shape[1] <= 2:
+        codes = margins(outputs) >= limit_of(threshold)
+    else:
+        codes = outputs.argmax(axis=1) if activation == "softmax" else outputs[:, 0] > 0
+    return codes.astype(np.int64)
+
+
+def best_threshold(
+    criterion: str, margin: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
+) -> Choice | None:
     """Return the threshold that is the best by a criterion, as `check_criterion` takes it.
 
     Of the k rows of the largest margins, TP are of the second class, which has P rows; N are of the
@@ -107,19 +134,23 @@ def best_threshold(criterion: str, margin: np.ndarray, truth: np.ndarray) -> Cho
         As `margins` returns it.
     truth : ndarray of bool, shape (rows,)
         Which rows are of the second class.
+    weights : ndarray, shape (rows,), or None
+        A row of weight k counts as k rows.
 
     Returns
     -------
     Choice or None
         None if the rows are all of one class.
     """
-    positive, rows = int(truth.sum()), len(truth)
-    if positive in (0, rows):
+    chosen = np.flatnonzero(np.ones(len(truth)) if weights is None else weights)
+    order = chosen[np.argsort(-margin[chosen], kind="stable")]
+    ranked, weight = margin[order], np.ones(len(order)) if weights is None else weights[order]
+    counts, hits = np.cumsum(weight), np.cumsum(weight * truth[order])
+    if not 0 < truth[order].sum() < len(order):
         return None
-    order = np.argsort(-margin, kind="stable")
-    ranked, hits = margin[order], np.cumsum(truth[order])
-    ends = np.append(np.flatnonzero(ranked[1:] < ranked[:-1]), rows - 1)  # the last of k rows
-    counts, hits = ends + 1, hits[ends]
+    rows, positive = counts[-1], hits[-1]
+    ends = np.append(np.flatnonzero(ranked[1:] < ranked[:-1]), len(order) - 1)  # the last of k rows
+    counts, hits = counts[ends], hits[ends]
     ratios = {"precision": hits / counts, "recall": hits / positive}
     name, _, number = criterion.partition("=")
     reached = True
@@ -133,7 +164,7 @@ def best_threshold(criterion: str, margin: np.ndarray, truth: np.ndarray) -> Cho
         reached = bool(enough.any())
         values = np.where(enough, ratios[LIMITED[name]], -1.0) if reached else ratios[name]
     end = int(ends[int(values.argmax())])
-    if end == rows - 1:
+    if end == len(order) - 1:
         return Choice(0.0, reached)
     middle = (ranked[end] + ranked[end + 1]) / 2
     threshold = math.exp(min(middle, 0.0)) / (1 + math.exp(-abs(middle)))

@@ -61,6 +61,14 @@ def test_no_other_threshold_is_better(criterion, seed, ties):
     assert found[maximized] == pytest.approx(by_all_thresholds(criterion, margin, truth))
 
 
+@pytest.mark.parametrize("criterion", ["f1", "balanced_accuracy", "precision=0.4", "recall=0.7"])
+def test_weights_count_as_rows(criterion):
+    margin, truth = rows(5)
+    weights = np.random.default_rng(0).integers(0, 4, len(margin))
+    repeated = np.repeat(margin, weights), np.repeat(truth, weights)
+    assert best_threshold(criterion, margin, truth, weights) == best_threshold(criterion, *repeated)
+
+
 def test_a_number_out_of_reach_gives_the_nearest_threshold():
     margin, truth = np.array([3.0, 2.0, 1.0, 0.0]), np.array([False, True, True, False])
     choice = best_threshold("precision=0.9", margin, truth)

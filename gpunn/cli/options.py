@@ -157,9 +157,10 @@ def only_one(argument: Path | None, option: Path | None, name: str, flag: str) -
 def set_threshold(model: Sequential, activation: str | None, threshold: float | None) -> None:
     """Give a network the threshold of `--threshold`, or raise an error if it can have none."""
     from gpunn.errors import ArgumentError
+    from gpunn.thresholds import TWO_CLASSES
 
     if threshold is None:
         return
-    if activation not in ("softmax", "sigmoid") or model.output_shape not in ((1,), (2,)):
+    if (activation, model.output_shape) not in TWO_CLASSES:
         raise ArgumentError("--threshold: only for a network that tells two classes apart")
     model.threshold = threshold

@@ -14,15 +14,13 @@ from gpunn.data.mapped import rows_of
 from gpunn.losses import Loss
 from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
-from gpunn.thresholds import best_threshold, decision_metrics, limit_of, margins
+from gpunn.thresholds import DEFAULT, best_threshold, decide, decision_metrics, margins
 from gpunn.training import Trainer
 from gpunn.training.dataset import Subset
 
 __all__ = ["Decisions", "Evaluation", "choose_threshold", "evaluated", "tells_classes_apart"]
 
 LOG = logging.getLogger("gpunn")
-
-DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,8 @@ def evaluated(trainer: Trainer, subset: Subset, data: DataSet) -> Evaluation:
     rates = np.bincount(truth, minlength=count) / len(truth)
     decisions = None
     if count == 2:
-        threshold = DEFAULT_THRESHOLD if model.threshold is None else model.threshold
-        second = margins(predicted(model, subset)) >= limit_of(threshold)
+        threshold = DEFAULT if model.threshold is None else model.threshold
+        second = decide(predicted(model, subset), loss.output_activation, model.threshold) == 1
         decisions = Decisions(threshold, decision_metrics(second, truth == 1))
     classes = model.classes or [str(number) for number in range(count)]
     return Evaluation(metrics, subset.rows, classes, rates, decisions)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunn.meaning import check_class_count, probabilities
-from gpunn.thresholds import limit_of, margins
+from gpunn.thresholds import decide
 
-__all__ = ["Predictions", "decided", "interpret"]
+__all__ = ["Predictions", "interpret"]
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,8 @@ def interpret(
         return Predictions((outputs > 0).astype(np.int64), found, _labels(targets, count), targets)
     if classes is not None:
         check_class_count(classes, count, "classes")
-    codes = decided(outputs, activation, threshold)
+    codes = decide(outputs, activation, threshold)
     return Predictions(_named(codes, classes), found, _labels(classes, found.shape[1]))
-
-
-def decided(outputs: np.ndarray, activation: str, threshold: float | None) -> np.ndarray:
-    """Return the number of the class that is predicted for each row, which is of one class."""
-    if threshold is not None and outputs.shape[1] <= 2:
-        codes = margins(outputs) >= limit_of(threshold)
-    else:
-        codes = outputs.argmax(axis=1) if activation == "softmax" else outputs[:, 0] > 0
-    return codes.astype(np.int64)
 
 
 def _labels(classes: Sequence[str] | None, count: int) -> list[str]:

@@ -9,15 +9,12 @@ import numpy as np
 from gpunn.errors import ArgumentError
 from gpunn.interchange.onnx_graph import Graph
 from gpunn.network import Sequential
-from gpunn.thresholds import limit_of
+from gpunn.thresholds import TWO_CLASSES, limit_of
 from gpunn.typing import Shape
 
 __all__ = ["PROBABILITIES", "add_answers"]
 
 PROBABILITIES = {"softmax": "Softmax", "sigmoid": "Sigmoid"}
-
-TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
-"""Functions and shapes of outputs of a network that tells two classes apart."""
 
 
 def add_answers(

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunn.errors import GpunnWarning
 from gpunn.experiment.parts import Part, Parts
-from gpunn.experiment.predictions import decided, interpret
+from gpunn.experiment.predictions import interpret
 from gpunn.losses import Loss
 from gpunn.network import Sequential
 from gpunn.randomness import generator
@@ -18,6 +18,7 @@ from gpunn.reporting.charts import Chart, ranking
 from gpunn.reporting.text import number_text
 from gpunn.tables import Table
 from gpunn.tables.findings import plural
+from gpunn.thresholds import decide
 
 __all__ = ["ColumnFindings", "Spread", "column_charts", "examine_columns"]
 
@@ -181,7 +182,7 @@ def errors_of_rows(model: Sequential, loss: Loss, part: Part) -> tuple[np.ndarra
     if truth is None:
         wrong = np.mean(found.values != (targets > 0.5), axis=1)
     else:
-        wrong = decided(raw, loss.output_activation, model.threshold) != truth
+        wrong = decide(raw, loss.output_activation, model.threshold) != truth
     return wrong.astype(np.float64), float(wrong.mean()), "part that is wrong"
 
 

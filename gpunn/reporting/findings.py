@@ -10,12 +10,13 @@ from gpunn.config import MNIST, Config, Digits
 from gpunn.experiment.data import load
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.parts import Part
-from gpunn.experiment.predictions import decided, interpret
+from gpunn.experiment.predictions import interpret
 from gpunn.network import Sequential
 from gpunn.reporting.baseline import baseline
 from gpunn.reporting.columns import ColumnFindings, examine_columns
 from gpunn.reporting.probabilities import Scores
 from gpunn.tables import Table
+from gpunn.thresholds import decide
 
 __all__ = ["Classes", "Findings", "Labels", "Numbers", "examine", "image_shape"]
 
@@ -177,7 +178,7 @@ def outcome(
         assert meaning.probabilities is not None
         if truth is None:
             return Labels(targets > 0.5, raw > 0, meaning.probabilities)
-        predicted = decided(raw, loss.output_activation, model.threshold)
+        predicted = decide(raw, loss.output_activation, model.threshold)
         confidence = np.take_along_axis(meaning.probabilities, predicted[:, None], 1)[:, 0]
         return Classes(meaning.labels, truth, predicted, confidence, meaning.probabilities)
     predicted = raw.astype(np.float64)

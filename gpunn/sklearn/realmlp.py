@@ -107,7 +107,11 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
     validation_fraction : float, default=0.2
         Fraction of the rows that tells the best epoch, if `fit` gets no `X_val`.
     class_weight : dict, "balanced" or None, default=None
-        Factor of the sample weights in the loss, by class.
+        Factor of the sample weights in the loss, by class. Class weights distort the probabilities.
+    threshold_for : str or None, default=None
+        By what the threshold between two classes is chosen on the validation rows: "f1",
+        "balanced_accuracy", "precision=0.9" or "recall=0.9", with any number from 0 to 1; see
+        `gpunn.thresholds.best_threshold`. None is the threshold 0.5.
     columns : mapping of str to str or None, default=None
         Kinds of columns, where those found are wrong: "number", "category", "boolean", "datetime".
     missing_values : list of str or None, default=None
@@ -141,6 +145,8 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         What told the best epoch.
     validation_score_ : float
         That metric on the validation rows at the best epoch.
+    threshold_ : float
+        The second of two classes is predicted if its probability is at least that.
     best_epoch_, n_iter_ : int
         The epoch whose parameters were kept, and how many there were.
     backend_, device_ : str
@@ -185,6 +191,7 @@ class RealMLPClassifier(TabularClassifier, RealMLPEstimator):
         metric: str = "auto",
         validation_fraction: float = 0.2,
         class_weight: Any = None,
+        threshold_for: str | None = None,
         columns: Any = None,
         missing_values: Any = None,
         backend: Any = None,

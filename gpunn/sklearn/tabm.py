@@ -131,7 +131,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
     shuffle_members : bool, default=False
         Whether each member sees the rows in an order of its own, as in the paper, which is a little
         better on some tables, and slower.
-    metric, validation_fraction, class_weight : as for `RealMLPClassifier`
+    metric, validation_fraction, class_weight, threshold_for : as for `RealMLPClassifier`
         What tells the best epoch, and what counts how much: "auto", 0.2 and None by default.
     columns, missing_values : as for `RealMLPClassifier`
         What the table means: None by default.
@@ -194,6 +194,7 @@ class TabMClassifier(TabularClassifier, TabMEstimator):
         metric: str = "auto",
         validation_fraction: float = 0.2,
         class_weight: Any = None,
+        threshold_for: str | None = None,
         columns: Any = None,
         missing_values: Any = None,
         backend: Any = None,

@@ -57,6 +57,7 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.cells import Markers
 from gpunn.tables.schema import checked_texts
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe
+from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
 
@@ -91,8 +92,14 @@ COMMON: dict[str, tuple[Constraint, ...]] = {
 }
 """Constraints of the parameters that all estimators for tables have."""
 
+CRITERION = Constraint(
+    "a criterion: 'f1', 'balanced_accuracy', or such as 'precision=0.9' or 'recall=0.9'",
+    lambda value: isinstance(value, str) and is_criterion(value),
+)
+
 OF_CLASSES: dict[str, tuple[Constraint, ...]] = {
     "class_weight": (NONE, among("balanced"), MAPPING),
+    "threshold_for": (NONE, CRITERION),
     "label_smoothing": (among("auto"), real(0, 1)),
 }
 """Constraints of the parameters that classifiers have, too."""
@@ -185,6 +192,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _name_outputs(self, network: Sequential) -> None:
         """Give a network the names of its classes, if it has some."""
+
+    def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
+        """Choose what a network decides by, from encoded validation rows."""
 
     # ---------------------------------------------------------------------------------- fitting
 
@@ -355,6 +365,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if not stopping.best_epoch and trainer.stop_reason.startswith("interrupted"):
             raise KeyboardInterrupt  # there is no best epoch yet
         self._describe(network, schema)
+        self._decide(network, X_val, validation)
         self.network_, self.schema_, self.history_ = network, schema, trainer.history
         self.metric_, self.validation_score_ = recipe.metric, float(stopping.best)
         self.best_epoch_, self.n_iter_ = int(stopping.best_epoch), int(trainer.epoch)
@@ -488,6 +499,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             indicators = checked_labels(y, self._markers())
             self._outputs = indicators.shape[1]
             self.classes_, self._label_names = np.arange(self._outputs), column_names(y)
+            self._check_threshold("labels")
             return indicators
         labels = checked_classes(y, self._markers())
         self.classes_, codes = np.unique(labels, return_inverse=True)
@@ -497,6 +509,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
                 f"{self.classes_.tolist()[0]!r}"
             )
         self._outputs = len(self.classes_)
+        self._check_threshold("classes")
         return np.asarray(codes, dtype=np.int64)
 
     def _checked_targets(self, y: Any, argument: str) -> np.ndarray:
@@ -549,8 +562,38 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         if len(set(names)) == len(names):
             network.classes = names
 
+    def _check_threshold(self, told: str) -> None:
+        """Raise an InvalidParameterError if a threshold is asked for, but not between classes."""
+        if self.threshold_for is not None and (told == "labels" or self._outputs > 2):
+            raise InvalidParameterError(
+                f"threshold_for: a threshold is between two classes; y has {self._outputs} {told}"
+            )
+
+    def _decide(self, network: Sequential, X: np.ndarray, validation: Rows) -> None:
+        criterion = self.threshold_for
+        if criterion is None:
+            return
+        margin, second = margins(network.predict_encoded(X)), validation.targets == 1
+        choice = best_threshold(criterion, margin, second, validation.weights)
+        if choice is None or not choice.reached:
+            why = "are all of one class" if choice is None else f"don't reach {criterion}"
+            kept = "stays 0.5" if choice is None else "is the nearest to it"
+            warnings.warn(
+                f"threshold_for: the validation rows {why}, so the threshold {kept}",
+                GpunnWarning,
+                stacklevel=5,
+            )
+        network.threshold = None if choice is None else choice.threshold
+
+    @property
+    def threshold_(self) -> float:
+        """The probability from which on the second of two classes is predicted."""
+        check_is_fitted(self)
+        threshold: float | None = self.network_.threshold
+        return DEFAULT if threshold is None else threshold
+
     def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of each row, or its labels.
+        """Return the most probable class of each row, what `threshold_` decides for, or its labels.
 
         Parameters
         ----------
@@ -566,7 +609,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         outputs = self._network_outputs(X)
         if self._multilabel:
             return np.asarray(outputs > 0, dtype=np.int64)
-        predicted: np.ndarray = self.classes_[outputs.argmax(axis=1)]
+        predicted: np.ndarray = self.classes_[decide(outputs, "softmax", self.network_.threshold)]
         return predicted
 
     def predict_proba(self, X: Any) -> np.ndarray:

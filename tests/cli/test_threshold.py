@@ -168,6 +168,18 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers):
     assert "0<=x<=1" in gpunn("predict", "run", "flowers.csv", "--threshold=3", status=2).stderr
 
 
+def test_labels_have_no_threshold(gpunn):
+    lines = [f"{n % 7},{n % 2},{n % 3 // 2}" for n in range(90)]
+    Path("labels.csv").write_text("\n".join(["a,b,c", *lines]))
+    train = ["train", "labels.csv", "--target=b", "--target=c", "--output=run"]
+    fast = ["--set=model.parameters.hidden_layer_sizes=[8]", "--set=training.epochs=1"]
+    said = gpunn(*train, *fast, "--threshold-for=f1", status=2).stderr
+    assert "training.threshold_for: a threshold is between two classes" in said
+    gpunn(*train, *fast)
+    said = gpunn("predict", "run", "labels.csv", "--threshold=0.3", status=2).stderr
+    assert "--threshold: only for a network that tells two classes apart" in said
+
+
 def test_class_weights_are_said_to_change_probabilities(gpunn, rare):
     notice = "class weights: predicted probabilities are those of the weighted rows"
     weights = ["--set", 'training.class_weight="balanced"']

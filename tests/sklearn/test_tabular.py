@@ -10,10 +10,12 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import TunedThresholdClassifierCV
 
 import gpunn
 from gpunn.errors import DataError, GpunnWarning, ModelFileError, UnknownCategoryWarning
 from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor
+from gpunn.sklearn.parameters import InvalidParameterError
 
 ROWS = 120
 RANDOM = np.random.default_rng(0)
@@ -550,3 +552,52 @@ def test_not_fitted():
     for estimator in (*CLASSIFIERS, *REGRESSORS):
         with pytest.raises(NotFittedError):
             estimator.predict(X)
+
+
+RARE = np.random.default_rng(0)
+RARE_X = RARE.normal(size=(400, 2)).round(2)
+RARE_Y = np.where(RARE.random(400) < 1 / (1 + np.exp(4 - 2 * RARE_X[:, 0])), "yes", "no")
+
+
+@pytest.mark.parametrize("kind", [RealMLPClassifier, TabMClassifier])
+def test_a_threshold_is_chosen_on_validation_rows_and_kept(kind, tmp_path):
+    options = {"epochs": 15, "metric": "log_loss", "random_state": 0, "backend": "numpy"}
+    options["batch_size"] = 32
+    parts = RARE_X[:250], RARE_Y[:250]
+    held = {"X_val": RARE_X[250:], "y_val": RARE_Y[250:]}
+    plain = kind(**options).fit(*parts, **held)
+    chosen = kind(**options, threshold_for="balanced_accuracy").fit(*parts, **held)
+    assert plain.threshold_ == 0.5
+    assert 0 < chosen.threshold_ < 0.5
+    np.testing.assert_array_equal(chosen.predict_proba(RARE_X), plain.predict_proba(RARE_X))
+    found = chosen.predict(RARE_X)
+    expected = chosen.predict_proba(RARE_X)[:, 1] >= chosen.threshold_
+    np.testing.assert_array_equal(found == "yes", expected)
+    yes = RARE_Y[250:] == "yes"
+    assert (found[250:][yes] == "yes").mean() > (plain.predict(RARE_X)[250:][yes] == "yes").mean()
+    chosen.save(tmp_path / "a.safetensors")
+    for copied in (kind.load(tmp_path / "a.safetensors"), pickle.loads(pickle.dumps(chosen))):
+        np.testing.assert_array_equal(copied.predict(RARE_X), found)
+        assert copied.threshold_ == chosen.threshold_
+
+
+@pytest.mark.parametrize(
+    ("y", "threshold_for", "problem"),
+    [
+        (RARE_Y, "f3", "The 'threshold_for' parameter of RealMLPClassifier must be None or a crit"),
+        (np.arange(400) % 3, "f1", "threshold_for: a threshold is between two classes; y has 3 c"),
+        (np.eye(2, dtype=int)[np.arange(400) % 2], "f1", "two classes; y has 2 labels"),
+    ],
+)
+def test_thresholds_that_cannot_be_chosen(y, threshold_for, problem):
+    with pytest.raises(InvalidParameterError, match=problem):
+        RealMLPClassifier(threshold_for=threshold_for, backend="numpy").fit(RARE_X, y)
+
+
+@pytest.mark.parametrize("kind", [RealMLPClassifier, TabMClassifier])
+def test_scikit_learn_chooses_thresholds(kind):
+    classifier = kind(epochs=4, random_state=0, backend="numpy", hidden_layer_sizes=(8,))
+    tuned = TunedThresholdClassifierCV(classifier, scoring="balanced_accuracy", cv=2)
+    tuned.fit(RARE_X, RARE_Y)
+    chance = tuned.predict_proba(RARE_X)[:, 1]
+    np.testing.assert_array_equal(tuned.predict(RARE_X) == "yes", chance >= tuned.best_threshold_)
