@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from gpunn.config import SplitDataSet, TableFile
+from gpunn.errors import DataError
 from gpunn.experiment.parts import Parts
 from gpunn.tables import Schema, Table
 from gpunn.tables.cells import Markers
 from gpunn.tables.findings import plural
-from gpunn.tables.splitting import advice_on_splits
+from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
 __all__ = ["described_split", "remarks_on_split"]
 
@@ -76,4 +77,31 @@ def remarks_on_split(data: SplitDataSet, parts: Parts, schema: Schema | None) ->
             f"data.split: no training row has the class {listed}, so it can't be learned; all such "
             "rows are held out"
         )
+    return [*remarks, *remarks_on_files(data, parts)]
+
+
+def remarks_on_files(data: SplitDataSet, parts: Parts) -> list[str]:
+    """Return which rows of parts in files of their own a split would not have held out."""
+    source, keys, remarks = parts.training.source_inputs, parts.keys, []
+    for name, part in parts.sources.items():
+        rows = part.source_inputs
+        if rows is source or keys is None or not (isinstance(rows, Table) and keys.column in rows):
+            continue
+        assert isinstance(source, Table)
+        assert isinstance(data, TableFile)
+        try:
+            count = rows_in_common(
+                source, rows, keys.kind, keys.column, Markers.of(data.missing_values)
+            )
+        except DataError:  # the column is of another kind there
+            continue
+        if count:
+            why = {
+                "time": "are not later than all rows of data.path",
+                "group": "are of groups that data.path has, too",
+            }
+            remarks.append(
+                f"data.{name}_path: {plural(count, 'row')} {why[keys.kind]}, by the column "
+                f"{keys.column!r}, so information about them may have leaked into training"
+            )
     return remarks

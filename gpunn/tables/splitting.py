@@ -22,6 +22,7 @@ __all__ = [
     "check_split",
     "group_left_out",
     "groups_of",
+    "rows_in_common",
     "split_by",
     "split_values",
     "times_of",
@@ -147,6 +148,21 @@ def split_values(table: Table, kind: str, name: str, markers: Markers) -> np.nda
         As these do, and if there is no such column.
     """
     return (times_of if kind == "time" else groups_of)(table, name, markers)
+
+
+def rows_in_common(table: Table, others: Table, kind: str, name: str, markers: Markers) -> int:
+    """Return how many of other rows a split would not have put on the other side of a table's.
+
+    By time, these are the rows that are not later than all rows of the table; by group, the rows
+    whose group is also in the table.
+    """
+    if kind == "time":
+        latest = times_of(table, name, markers).max()
+        return int((times_of(others, name, markers) <= latest).sum())
+    cells = coded(others.column(name))
+    known = {*texts_of(coded(table.column(name)).values, markers)} - {None}
+    shared = [text in known for text in texts_of(cells.values, markers)]
+    return int(cells.take(np.array(shared, dtype=bool), False).sum())
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str) -> None:
