@@ -30,6 +30,8 @@ SECTIONS = {
         "Choose a network for tables": "how_to/tabular",
         "Split time series and groups": "how_to/splits",
         "Imbalanced classes": "how_to/imbalanced",
+        "Early stopping and overfitting": "how_to/early_stopping",
+        "Prediction intervals": "how_to/prediction_intervals",
         "Come from scikit-learn": "how_to/sklearn",
         "Train on a GPU": "how_to/gpu",
         "Train on a cluster": "how_to/distributed",

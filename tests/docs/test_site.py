@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 import pytest
 from browser import DESKTOP, ORIGIN, PHONE, inaccessible, too_wide, visit
@@ -17,6 +18,7 @@ from public_names import public_members, public_modules, public_objects
 
 pytest.importorskip("furo", reason="the extra docs is not installed")
 
+from sphinx.search.en import SearchEnglish
 from sphinx.util.inventory import InventoryFile
 
 ROOT = Path(__file__).parents[2]
@@ -203,6 +205,41 @@ def test_search_finds(browser: Any, site: Path) -> None:
         found.wait_for()
         found.click()
         page.get_by_text("label_smoothing").first.wait_for()
+
+
+SEARCHES = {
+    "early stopping": "how_to/early_stopping",
+    "overfitting": "how_to/early_stopping",
+    "class weights": "how_to/imbalanced",
+    "imbalanced": "how_to/imbalanced",
+    "time series": "how_to/splits",
+    "prediction interval": "how_to/prediction_intervals",
+    "prediction intervals": "how_to/prediction_intervals",
+}
+"""What new users look for, and the page that the search has to find first."""
+
+
+def test_words_of_new_users_are_in_the_titles_of_their_pages(site: Path) -> None:
+    """The index maps the stem of each word in a title or heading to pages, by their numbers."""
+    text = (site / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").rstrip().removesuffix(")"))
+    stem = SearchEnglish({}).stem
+    for words, name in SEARCHES.items():
+        page = index["docnames"].index(name)
+        for word in words.split():
+            numbers = index["titleterms"].get(stem(word), [])
+            assert page in (numbers if isinstance(numbers, list) else [numbers]), words
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_search_finds_the_page_for_what_new_users_look_for(
+    browser: Any, site: Path, words: str
+) -> None:
+    with visit(browser, site, f"search.html?q={quote(words)}") as page:
+        found = page.locator("#search-results li a").first
+        found.wait_for()
+        page.locator("#search-results .search-summary", has_text="finished").wait_for()
+        assert f"{SEARCHES[words]}.html" in (found.get_attribute("href") or "")
 
 
 def test_commands_are_copied_without_prompts(browser: Any, site: Path) -> None:
