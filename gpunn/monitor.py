@@ -118,10 +118,11 @@ def improved(
 ) -> bool:
     """Return whether `value` is better than `best` by more than `min_delta`.
 
-    With `ties="last"` also whether they are equal, and finite.
+    With `ties="last"` also whether it is better by exactly that much. For 0 that is whether both
+    are equal, and finite.
     """
     gain = best - value if mode == "min" else value - best
-    return gain > min_delta or (ties == "last" and gain == 0)
+    return gain > min_delta or (ties == "last" and gain == min_delta)
 
 
 def default_monitor(names: Collection[str]) -> str | None:

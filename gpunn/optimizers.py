@@ -52,7 +52,8 @@ class Optimizer(Configurable):
     l2_penalty : float
         Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses, and so
         l2_penalty * W / sum_i w_i to the gradient, with the sample weights w_i of the update's
-        rows. It is `alpha` in scikit-learn's networks.
+        rows. It is `alpha` in scikit-learn's networks. The log "loss" includes it, "val_loss" and
+        `Trainer.evaluate` do not.
 
     Attributes
     ----------

@@ -579,6 +579,9 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """A rate that is multiplied by `factor` when the monitored metric has stopped improving.
 
+    It counts epochs as Keras does: the rate falls after `patience` epochs in a row without an
+    improvement. PyTorch's `ReduceLROnPlateau` waits for one more, and its threshold is relative.
+
     Parameters
     ----------
     rate : float
@@ -593,7 +596,7 @@ class ReduceOnPlateau(Schedule):
     patience : int
         Epochs without improvement after which the rate is reduced.
     min_delta : float
-        The least change that counts as an improvement.
+        Changes that are not larger do not count as an improvement.
     min_rate : float
         The rate never falls below this.
 

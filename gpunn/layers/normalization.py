@@ -28,7 +28,8 @@ class BatchNorm(Layer):
     In training, mean and (biased) variance are those of the batch, and update running averages:
     running <- momentum * running + (1 - momentum) * batch's. In inference the running averages are
     used (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights don't enter the
-    averages.
+    averages. The running variance is that of the biased variances, as in Keras; PyTorch's are
+    rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 

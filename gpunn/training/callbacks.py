@@ -167,13 +167,13 @@ class EarlyStopping(Callback):
     patience : int
         Epochs without improvement before training ends, at least 1.
     min_delta : float
-        The least change that counts as an improvement.
+        Changes that are not larger do not count as an improvement.
     restore_best : bool
         Whether parameters and optimizer go back to the best epoch when training ends, for any
         reason.
     ties : {"first", "last"}
-        Which of several equally good epochs is the best. With "last", an epoch as good as the best
-        so far counts as an improvement.
+        Which of several equally good epochs is the best. With "last", an epoch that is better by
+        exactly `min_delta` counts as an improvement; if that is 0, one as good as the best so far.
 
     Attributes
     ----------

@@ -517,7 +517,7 @@ class Trainer:
         Returns
         -------
         dict of str to float
-            "loss" and the metrics.
+            "loss", without the optimizer's L2 penalty, and the metrics.
 
         Raises
         ------

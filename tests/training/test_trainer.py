@@ -1190,6 +1190,17 @@ def test_divergence_in_the_only_update(stream):
         fit(this, 1e3 * X, np.eye(3)[Y], epochs=1, batch_size=ROWS, stream=stream)
 
 
+def test_the_penalty_is_in_the_loss_of_training_alone():
+    model = network(layers.Dense(3), dtype="float64")
+    this = gpunn.Trainer(model, "mean_squared_error", SGD(0.0, l2_penalty=0.5))
+    targets = np.eye(3)[Y]
+    history = fit(this, X, targets, epochs=1, batch_size=ROWS, validation_data=(X, targets))
+    squares = (model.parameters.to_host()["dense_1.weights"] ** 2).sum()
+    difference = history["loss"][0] - history["val_loss"][0]
+    assert difference == pytest.approx(0.5 / 2 * squares / ROWS)
+    assert this.evaluate(X, targets)["loss"] == pytest.approx(history["val_loss"][0])
+
+
 def test_divergence_in_validation():
     this = gpunn.Trainer(network(layers.Dense(3)), "mean_squared_error", "sgd")
     far = (np.full((5, 4), 1e30), np.zeros((5, 3)))
