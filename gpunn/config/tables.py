@@ -198,10 +198,27 @@ class SplitDataSet(FileDataSet):
 
     Parameters
     ----------
+    dataset, standardize, validation_fraction, split_seed : as of `DataSet`
+        Of every kind of data set.
+    path : str
+        The file.
+    test_fraction : float
+        In [0, 1): the fraction of the rows that is held out as the test part before anything else.
     split : str or None
         How rows are held out. "time=COLUMN" holds out the latest ones by this column, the test part
         after the validation part. "group=COLUMN" holds out whole groups, the rows with equal values
         in this column. "random" and None draw rows.
+
+    See Also
+    --------
+    CSV, NPZ, TableFile : Have these keys.
+
+    Examples
+    --------
+    >>> from gpunn.config import TableFile
+    >>> data = TableFile(path="visits.csv", target="ill", split="time=seen", test_fraction=0.2)
+    >>> data.split_by
+    ('time', 'seen')
     """
 
     split: Annotated[str, check_split] | None = None
@@ -212,7 +229,18 @@ class SplitDataSet(FileDataSet):
         return split_by(self.split)
 
     def check_split(self, targets: Sequence[str]) -> None:
-        """Raise an ArgumentError if `split` names a target or has no fraction to hold out."""
+        """Raise an error if `split` names a target or has no fraction to hold out.
+
+        Parameters
+        ----------
+        targets : sequence of str
+            Names of the columns to predict.
+
+        Raises
+        ------
+        ArgumentError
+            If it does.
+        """
         if self.split_by is None:
             return
         if not (self.validation_fraction or self.test_fraction):
@@ -241,6 +269,9 @@ class CSV(SplitDataSet):
         The file.
     test_fraction : float
         In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    split : str or None
+        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is no input
+        unless `features` names it.
     target : int or str
         Name or number of the column to predict; numbers count from 0, or from the end where
         negative.
@@ -255,9 +286,6 @@ class CSV(SplitDataSet):
         `gpunn.data.load_csv`.
     validation_path, test_path : str or None
         Files with the same columns, as validation and test part; not beside the fractions.
-    split : str or None
-        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column is no input
-        unless `features` names it.
 
     Raises
     ------
@@ -301,14 +329,14 @@ class NPZ(SplitDataSet):
         The file.
     test_fraction : float
         In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    split : str or None
+        "time=ARRAY" holds out the latest rows by an array of the file, "group=ARRAY" whole groups.
     X, y : str
         Names of the arrays of training inputs and targets.
     X_validation, y_validation : str or None
         Those of the validation part; not beside `validation_fraction`.
     X_test, y_test : str or None
         Those of the test part; not beside `test_fraction`.
-    split : str or None
-        "time=ARRAY" holds out the latest rows by an array of the file, "group=ARRAY" whole groups.
 
     Raises
     ------
@@ -407,6 +435,9 @@ class TableFile(SplitDataSet):
         The file.
     test_fraction : float
         In [0, 1): the fraction of the rows that is held out as the test part before anything else.
+    split : str or None
+        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column of groups
+        is left out of the inputs unless `columns` names it.
     target : str or list of str
         Name of the column to predict, or names of several, which must hold numbers or labels.
     drop : list of str
@@ -425,9 +456,6 @@ class TableFile(SplitDataSet):
         The decimal mark; None to find it.
     validation_path, test_path : str or None
         Files with the same columns, as validation and test part; not beside the fractions.
-    split : str or None
-        "time=COLUMN" holds out the latest rows, "group=COLUMN" whole groups. The column of groups
-        is left out of the inputs unless `columns` names it.
 
     Raises
     ------
