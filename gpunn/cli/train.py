@@ -47,6 +47,12 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
     help="Column of a table to predict. May be given several times, for numbers or labels.",
 )
 @click.option(
+    "--positive",
+    metavar="CLASS",
+    help="Of two classes of a table the one that is looked for: precision, recall and the "
+    "threshold are of that.  [default: the second, sorted]",
+)
+@click.option(
     "--threshold-for",
     metavar="CRITERION",
     help="Choose the threshold between two classes on the validation rows by f1, "
@@ -78,6 +84,7 @@ TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".tab", ".txt", ".parquet"))
 def train(
     config: Path,
     targets: tuple[str, ...],
+    positive: str | None,
     threshold_for: str | None,
     model: str | None,
     drop: tuple[str, ...],
@@ -116,8 +123,9 @@ def train(
     if targets and (config.is_dir() or config.suffix in (".toml", ".json")):
         raise click.UsageError(f"--target is for a table; {config} is none")
     config, output = _places(config, output)
-    if threshold_for is not None:
-        settings = (*settings, f"training.threshold_for={json.dumps(threshold_for)}")
+    for key, text in (("data.positive", positive), ("training.threshold_for", threshold_for)):
+        if text is not None:
+            settings = (*settings, f"{key}={json.dumps(text)}")
     reading = {
         "drop": list(drop),
         "columns": column_kinds(columns),

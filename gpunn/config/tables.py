@@ -440,6 +440,9 @@ class TableFile(SplitDataSet):
         is left out of the inputs unless `columns` names it.
     target : str or list of str
         Name of the column to predict, or names of several, which must hold numbers or labels.
+    positive : str or None
+        Of two classes the one that is looked for, which precision, recall and the threshold are of;
+        None is the second one, sorted.
     drop : list of str
         Columns to leave out.
     columns : mapping of str to str, or "auto"
@@ -472,6 +475,7 @@ class TableFile(SplitDataSet):
 
     dataset: Literal["table"] = "table"
     target: str | list[str]
+    positive: str | None = None
     drop: list[str] = field(default_factory=list)
     columns: Literal["auto"] | dict[str, Kind] = "auto"
     missing_values: list[str] = field(default_factory=list)

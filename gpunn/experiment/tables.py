@@ -17,6 +17,7 @@ from gpunn.experiment.parts import Part, Parts
 from gpunn.experiment.targets import (
     check_target,
     check_variation,
+    in_order,
     learned_classes,
     targets_of,
 )
@@ -48,7 +49,7 @@ def load_table(data: TableFile, loss: Loss | None) -> Parts:
     """
     table = read_rows(data.path, data)
     check_target(table, data)
-    classes = learned_classes(table, data, loss)
+    classes = in_order(learned_classes(table, data, loss), data.positive)
     metadata: dict[str, Any] = reading_of(data).metadata()
     if classes is not None:
         metadata["classes"] = classes

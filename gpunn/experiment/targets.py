@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.config import TableFile
 from gpunn.data.csv import LONGEST_NAME, number_of
-from gpunn.errors import DataError, suggest
+from gpunn.errors import ConfigError, DataError, suggest
 from gpunn.experiment.labels import as_number
 from gpunn.losses import Loss
 from gpunn.storage.formulas import text_of_cell
@@ -20,7 +20,14 @@ from gpunn.tables.inspection import MOST_CLASSES
 from gpunn.tables.learning import BOOLEANS, finite_numbers, kind_of
 from gpunn.tables.table import Coded
 
-__all__ = ["are_labels", "check_target", "check_variation", "learned_classes", "targets_of"]
+__all__ = [
+    "are_labels",
+    "check_target",
+    "check_variation",
+    "in_order",
+    "learned_classes",
+    "targets_of",
+]
 
 
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
@@ -124,6 +131,26 @@ def learned_classes(table: Table, data: TableFile, loss: Loss | None) -> list[st
     return sorted(found)
 
 
+def in_order(classes: list[str] | None, positive: str | None) -> list[str] | None:
+    """Return classes in the order of their numbers: the one that is looked for is the second.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of two classes.
+    """
+    if positive is None:
+        return classes
+    if classes is None or len(classes) != 2:
+        found = "no classes" if classes is None else f"{len(classes)} classes"
+        raise ConfigError(f"data.positive: is for a target of two classes; this one has {found}")
+    if positive not in classes:
+        raise ConfigError(
+            f"data.positive: there is no class {positive!r}; {suggest(positive, classes)}"
+        )
+    return sorted(classes, key=positive.__eq__)
+
+
 def targets_of(
     table: Table, data: TableFile, classes: Sequence[str] | None, loss: Loss | None = None
 ) -> np.ndarray:
@@ -174,7 +201,7 @@ def class_codes(table: Table, name: str, classes: Sequence[str], markers: Marker
     numbers.pop(None, None)
     known = _Known(names, numbers)
     cells = coded(table.column(name))
-    texts = class_texts(cells, markers, tuple(classes) == BOOLEANS)
+    texts = class_texts(cells, markers, set(classes) == set(BOOLEANS))
     found = [-1 if text is None else known.find(text) for text in texts]
     codes = cells.take(np.array(found, dtype=np.int64), -1)
     if (codes < 0).any():

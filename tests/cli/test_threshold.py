@@ -168,6 +168,34 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers):
     assert "0<=x<=1" in gpunn("predict", "run", "flowers.csv", "--threshold=3", status=2).stderr
 
 
+@pytest.mark.parametrize("words", [("fraud", "ok"), ("False", "True")])
+def test_the_class_that_is_looked_for_may_be_the_first(gpunn, rare, words):
+    """The same run, with the classes called otherwise, decides the same rows."""
+    text = Path("rare.csv").read_text()
+    gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")
+    expected = answers(gpunn("predict", "run", "rare.csv").stdout)
+    found, other = words
+    Path("rare.csv").write_text(text.replace(",yes", f",{found}").replace(",no", f",{other}"))
+    options = ["--threshold-for", "recall=0.9", "--positive", found]
+    said = gpunn("train", rare, "--output", "other", *options).stdout
+    assert f"are {found!r}; the best constant" in said
+    assert load_model("other").classes == [other, found]
+    assert load_model("other").threshold == load_model("run").threshold
+    predicted = answers(gpunn("predict", "other", "rare.csv").stdout)
+    assert predicted == [found if answer == "yes" else other for answer in expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--positive=si"], "data.positive: there is no class 'si'"),
+        (["--positive=1", "--set=training.loss=huber", "--set=data.target=a"], "has no classes"),
+    ],
+)
+def test_classes_that_cannot_be_looked_for(gpunn, rare, options, problem):
+    assert problem in gpunn("train", rare, "--output", "run", *options, status=2).stderr
+
+
 def test_labels_have_no_threshold(gpunn):
     lines = [f"{n % 7},{n % 2},{n % 3 // 2}" for n in range(90)]
     Path("labels.csv").write_text("\n".join(["a,b,c", *lines]))
