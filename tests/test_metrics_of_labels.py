@@ -41,6 +41,18 @@ def test_auc_is_the_mean_over_labels(host_backend, labels):
     assert figure_of(host_backend, metrics.AUC(), p, t, w) == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("labels", [2, 5])
+def test_auc_on_each_engine(backend, labels):
+    p, t, w = (array.astype(np.float32) for array in example(labels=labels))
+    metric = for_loss(metrics.AUC(), BinaryCrossEntropy(), labels)
+    summary = backend.zeros((metric.size(labels),), "float32")
+    arrays = [backend.from_host(array) for array in (p, t, w)]
+    backend.metric(metric, *arrays, summary)
+    expected = theirs.roc_auc_score(t, p, average="macro", sample_weight=w)
+    found = metric.result(backend.to_host(summary), float(w.sum()))
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
 def test_auc_leaves_out_a_label_that_is_always_the_same(host_backend):
     p, t, w = example()
     t[:, 1] = 0
