@@ -45,8 +45,9 @@ def table(trials: Trials) -> str:
     paths = list(dict.fromkeys(path for trial in trials.trials for path in trial.parameters))
     header = ["trial", *short_names(paths), trials.metric, "epochs", "state"]
     lines = [header]
+    first = trials.best
     for trial in trials.ranked:
-        best = trials.best is not None and trial.number == trials.best.number
+        best = first is not None and trial.number == first.number
         values = [_text(trial.parameters[p]) if p in trial.parameters else "" for p in paths]
         worth = "" if trial.value is None else f"{trial.value:.6g}"
         state = f"{trial.state}, best" if best else trial.state

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gpunn.errors import DataFileError
 from gpunn.optional import require
+from gpunn.storage.reading import read_lines
 
 __all__ = ["JOURNAL", "TURN", "open_journal", "optuna", "turn"]
 
@@ -30,8 +32,19 @@ def optuna() -> Any:
 
 
 def open_journal(path: Path) -> Any:
-    """Return Optuna's storage of a study in a file, which is made if it is not there."""
+    """Return Optuna's storage of a study in a file, which is made if it is not there.
+
+    Raises
+    ------
+    DataFileError
+        If it is no regular file, such as a device, or has a line of more than 16 MiB.
+    OSError
+        If it can't be opened.
+    """
     storages = optuna().storages
+    if os.path.lexists(path):
+        for _ in read_lines(path, DataFileError):  # Optuna opens anything, and lines of any length
+            pass
     # A lock is a link beside the file, to that: by a relative path it would lead nowhere.
     path = path.absolute()
     lock = Mending(storages.journal.JournalFileSymlinkLock(str(path)), path)

@@ -51,11 +51,19 @@ def next_of_grid(
 
     The last key's values change fastest.
     """
+    before = {_hashable(each) for each in taken}
     for values in product(*(each.grid for each in space.values())):
         combination = dict(zip(space, values, strict=True))
-        if combination not in taken:
+        if _hashable(combination) not in before:
             return combination
     return None
+
+
+def _hashable(value: Any) -> Any:
+    """Return what equals the same of another value where these are equal, and has a hash."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(each)) for key, each in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def labelled(values: Mapping[str, Any], space: Mapping[str, SearchRange]) -> dict[str, Any]:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from gpunn.config import Config, Sweep
+from gpunn.configurable import check_number
 from gpunn.differences import differences
-from gpunn.errors import ConfigError, DataFileError, GpunnError
+from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataFileError, GpunnError
 from gpunn.experiment.files import CONFIG
 from gpunn.monitor import Best
+from gpunn.schema import typed
 from gpunn.storage.files import make_folder
 from gpunn.sweep.journal import JOURNAL, TURN, open_journal, optuna, turn
 from gpunn.sweep.process import is_gone, this_process
 from gpunn.sweep.space import labelled, next_of_grid, suggested
-from gpunn.sweep.trials import COMPLETE, COUNTED, Trial, Trials, write_trials
+from gpunn.sweep.trials import (
+    COMPLETE,
+    COUNTED,
+    Trial,
+    Trials,
+    check_count,
+    check_value,
+    write_trials,
+)
 
 __all__ = ["Claim", "Study"]
 
@@ -91,33 +102,57 @@ class Study:
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
         self.folder, self.sweep, self.rule = folder, sweep, rule
-        path = folder / JOURNAL
+        self._path = path = folder / JOURNAL
+        self._finished: dict[int, Trial] = {}
         if not path.exists() and folder.is_dir():
             _check_empty(folder)
         package = optuna()
         make_folder(folder)
-        with turn(folder):
-            try:
-                self._study = package.create_study(
-                    storage=open_journal(path),
-                    study_name=NAME,
-                    direction="minimize" if rule.direction == "min" else "maximize",
-                    load_if_exists=True,
-                    pruner=self._pruner(package),
-                )
-                known = self._study.user_attrs.get(CONFIGURATION)
-                self._trials()
-            except (OSError, GpunnError):
-                raise
-            except Exception as error:  # of whatever Optuna does with lines that it has not written
-                raise DataFileError(
-                    f"{path}: damaged, or not the file of a study ({error!r:.200}); --output "
-                    "chooses another folder"
-                ) from error
+        with self._turn():
+            self._study = package.create_study(
+                storage=open_journal(path),
+                study_name=NAME,
+                direction="minimize" if rule.direction == "min" else "maximize",
+                load_if_exists=True,
+                pruner=self._pruner(package),
+            )
+            known = self._study.user_attrs.get(CONFIGURATION)
+            self._check_journal()
             if known is None:
                 self._study.set_user_attr(CONFIGURATION, _comparable(config))
             else:
                 self._check_same(known, config)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one process at a time look at the study; what is wrong with its file is an error."""
+        with turn(self.folder):
+            try:
+                yield
+            except (ArgumentError, ArgumentTypeError) as error:
+                raise DataFileError(f"{self._path}: damaged: {error}") from error
+            except (OSError, GpunnError, MemoryError):
+                raise
+            except Exception as error:  # of whatever Optuna does with lines that it has not written
+                raise DataFileError(
+                    f"{self._path}: damaged, or not the file of a study ({error!r:.200}); --output "
+                    "chooses another folder"
+                ) from error
+
+    def _check_journal(self) -> None:
+        """Raise an error if the study has what this program would not have written."""
+        if self._study.direction.name != f"{self.rule.direction.upper()}IMIZE":
+            raise ValueError(f"its direction is {self._study.direction.name.lower()}")
+        complete = optuna().trial.TrialState.COMPLETE
+        for each in self._trials():
+            for epoch, value in each.intermediate_values.items():
+                check_count(f"trial {each.number}: epoch", typed(int, epoch))
+                typed(float, value, f"trial {each.number}: its value in epoch {epoch}")
+            for name, value in each.params.items():
+                check_value(f"trial {each.number}: {name}", value)
+            if each.state == complete:
+                check_number(f"trial {each.number}: its value", each.value)
+            self._described(each)
 
     def _check_same(self, known: Any, config: Config) -> None:
         new = _comparable(config)
@@ -177,7 +212,7 @@ class Study:
             Whether all trials that other processes have begun and not ended are taken for lost. If
             one is still in training, that ends after its epoch.
         """
-        with turn(self.folder):
+        with self._turn():
             self._end_lost(reclaim)
             trials = self._summary()
             if trials.counted >= most or not self._prepare(trials):
@@ -223,7 +258,7 @@ class Study:
             epoch = None if row is None or value is None else int(row["epoch"])
             ended |= {"value": value, "epoch": epoch, "epochs": epochs}
         states = optuna().trial.TrialState
-        with turn(self.folder):
+        with self._turn():
             if not self._trials()[claim.number].state.is_finished():
                 claim.trial.set_user_attr(ENDED, ended)
                 if state == COMPLETE:
@@ -237,7 +272,7 @@ class Study:
 
     def summary(self) -> Trials:
         """Return all trials of all processes, and write them to the sweep's folder."""
-        with turn(self.folder):
+        with self._turn():
             found = self._summary()
             write_trials(self.folder, found)
         return found
@@ -267,6 +302,8 @@ class Study:
 
     def _described(self, trial: Any) -> Trial:
         """Return a trial as it is told; of one without an end, how far it has come."""
+        if trial.number in self._finished:
+            return self._finished[trial.number]
         state = "running" if trial.state == optuna().trial.TrialState.RUNNING else "lost"
         reported = trial.intermediate_values
         best = self.rule.find(
@@ -278,12 +315,17 @@ class Study:
             "epoch": None if best is None else best["epoch"],
             "epochs": max(reported, default=0),
         }
-        return Trial(
-            number=trial.number,
-            folder=folder_of(trial.number),
-            parameters=trial.user_attrs.get(BEGUN, {}).get("parameters", {}),
-            **{**so_far, **trial.user_attrs.get(ENDED, {})},
-        )
+        plain = {
+            "number": trial.number,
+            "folder": folder_of(trial.number),
+            "parameters": trial.user_attrs.get(BEGUN, {}).get("parameters", {}),
+            **so_far,
+            **trial.user_attrs.get(ENDED, {}),
+        }
+        found: Trial = typed(Trial, plain, f"trial {trial.number}", ignore_unknown=True)
+        if trial.state.is_finished():  # nothing of it can change any more
+            self._finished[trial.number] = found
+        return found
 
 
 def _check_empty(folder: Path) -> None:

@@ -32,12 +32,39 @@ COMPLETE = "complete"
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
 """States of trials that count. Those that were "interrupted" or "lost" are made up for."""
 
+DEEPEST, LARGEST_NUMBER = 32, 2**63
+"""Of the value of a parameter: tables within each other, as in a configuration, and numbers."""
+
 
 def check_folder(path: str, name: str) -> str:
     """Return the name of a trial's folder, or raise an error if it is none."""
     if FOLDER.fullmatch(name) is None:
         raise ArgumentError(f"{path}: expected a name such as 'trial-0007'; got {name!r:.80}")
     return name
+
+
+def check_count(path: str, number: int) -> int:
+    """Return a number from 0, or raise an error if it is none or too large."""
+    check_number(path, number, at_least=0, below=LARGEST_NUMBER)
+    return number
+
+
+def check_value(path: str, value: Any, depth: int = 0) -> Any:
+    """Return a value of a parameter, or raise an error if no configuration can have it."""
+    if depth > DEEPEST:
+        raise ArgumentError(f"{path}: expected at most {DEEPEST} tables within each other")
+    if isinstance(value, dict):
+        for key, each in value.items():
+            check_value(path, key)
+            check_value(path, each, depth + 1)
+    elif isinstance(value, list):
+        for each in value:
+            check_value(path, each, depth + 1)
+    elif isinstance(value, str):
+        typed(str, value, path)
+    elif isinstance(value, int):
+        check_number(path, int(value), at_least=-LARGEST_NUMBER, below=LARGEST_NUMBER)
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +100,13 @@ class Trial:
     0.25
     """
 
-    number: int
+    number: Annotated[int, check_count]
     folder: Annotated[str, check_folder]
     state: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Annotated[Any, check_value]] = field(default_factory=dict)
     value: Annotated[float, check_number] | None = None
-    epoch: int | None = None
-    epochs: int = 0
+    epoch: Annotated[int, check_count] | None = None
+    epochs: Annotated[int, check_count] = 0
     reason: str = ""
 
     def plain(self) -> dict[str, Any]:
@@ -137,7 +164,8 @@ class Trials:
     def best(self) -> Trial | None:
         """The best of the complete trials, by validation; the first of several equal ones."""
         ranked = self.ranked
-        return ranked[0] if ranked and ranked[0].state == COMPLETE else None
+        first = ranked[0] if ranked else None
+        return None if first is None or first.state != COMPLETE or first.value is None else first
 
     @property
     def counted(self) -> int:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpunn.cli.sweep_output import short_names
+from gpunn.cli.sweep_output import short_names, table
+from gpunn.sweep import Trial, Trials
 
 pytest.importorskip("optuna")
 
@@ -131,3 +132,19 @@ def test_no_trial_is_complete(gpunn, sweep):
 )
 def test_short_names(paths, names):
     assert short_names(paths) == names
+
+
+def test_a_table_of_many_trials_is_sorted_a_few_times(monkeypatch):
+    """And not once for each of its lines."""
+    trials = [
+        Trial(number=each, folder=f"trial-{each:04d}", state="complete", value=float(-each))
+        for each in range(2000)
+    ]
+    found = Trials(metric="val_loss", direction="min", trials=trials)
+    ranked, asked = Trials.ranked.fget, []
+    monkeypatch.setattr(Trials, "ranked", property(lambda self: asked.append(1) or ranked(self)))
+    lines = table(found).splitlines()
+    assert lines[1].split()[0] == "1999"
+    assert "best" in lines[1]
+    assert len(lines) == 2001
+    assert len(asked) < 5

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from gpunn.errors import ConfigError, DataFileError
@@ -5,6 +8,7 @@ from gpunn.monitor import Best
 from gpunn.sweep import Source, read_trials
 from gpunn.sweep.journal import JOURNAL
 from gpunn.sweep.study import Study
+from tests.sweep.conftest import CONFIG
 
 optuna = pytest.importorskip("optuna")
 
@@ -203,4 +207,83 @@ def test_a_damaged_study(opened, tmp_path, content):
     with open(tmp_path / "sweep" / JOURNAL, "ab") as file:
         file.write(content)
     with pytest.raises(DataFileError, match=r"study\.jsonl: damaged, or not the file of a study"):
+        opened()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and pipes of POSIX")
+@pytest.mark.parametrize("kind", ["device", "pipe", "long line"])
+def test_a_study_that_is_no_file(opened, tmp_path, kind):
+    """Each is refused at once, and none is read or waited for."""
+    folder, other = tmp_path / "sweep", tmp_path / "other"
+    folder.mkdir()
+    if kind == "device":
+        other = Path("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(other)
+    elif kind == "long line":
+        with open(other, "wb") as file:
+            file.truncate(2**40)  # sparse
+    (folder / JOURNAL).symlink_to(other)
+    said = {
+        "device": "expected a regular file, got a device",
+        "pipe": r"expected a regular file, got a pipe",
+        "long line": "line 1: damaged: more than 16,777,216 bytes",
+    }
+    with pytest.raises(DataFileError, match=said[kind]):
+        opened()
+
+
+DEEP = "[" * 100 + "]" * 100
+
+FORGED = [
+    ('"begun":{', '"begun":null,"x":{'),
+    ('"begun":{', '"begun":[{}],"x":{'),
+    ('"parameters":{', '"parameters":null,"x":{'),
+    ('"parameters":{', '"parameters":"a","x":{'),
+    ('"parameters":{', '"parameters":{"\\ud800":1,'),
+    ('"parameters":{', f'"parameters":{{"a":1{"0" * 400},'),
+    ('"parameters":{', f'"parameters":{{"a":{DEEP},'),
+    ('"state":"complete"', '"state":7'),
+    ('"value":0.5', '"value":NaN'),
+    ('"value":0.5', '"value":"much"'),
+    ('"epoch":2', '"epoch":-2'),
+    ('"epochs":2', f'"epochs":1{"0" * 400}'),
+    ('"epochs":2', '"epochs":"two"'),
+    ('"reason":""', '"reason":{}'),
+    ('"ended":{', '"ended":7,"x":{'),
+    ('"intermediate_value":0.25', '"intermediate_value":"high"'),
+    ('"step":1', '"step":"first"'),
+    ('"step":1', '"step":-1'),
+    ('"values":[0.5]', '"values":["high"]'),
+    ('"values":[0.5]', '"values":[Infinity]'),
+    ('"values":[0.5]', '"values":null'),
+    ('"values":[0.5]', '"values":[]'),
+    ('"directions":[2]', '"directions":[1]'),
+    ('"directions":[2]', '"directions":[]'),
+    ('"param_value_internal":', '"param_value_internal":null,"x":'),
+    ('"param_value_internal":', f'"param_value_internal":1{"0" * 400},"x":'),
+]
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory):
+    """The lines of a study with one complete trial."""
+    folder = tmp_path_factory.mktemp("journal")
+    path = folder / "digits.toml"
+    path.write_text(CONFIG)
+    found, sweep = Source(path).read()
+    study = Study(folder / "sweep", found, sweep, RULE)
+    claim = study.claim(3)
+    claim.trial.report(0.25, step=1)
+    study.end(claim, "complete", ROW, 2)
+    return (folder / "sweep" / JOURNAL).read_text()
+
+
+@pytest.mark.parametrize(("old", "new"), FORGED)
+def test_forged_trials(opened, journal, tmp_path, old, new):
+    """An error that names the file, before any trial."""
+    assert old in journal
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / JOURNAL).write_text(journal.replace(old, new))
+    with pytest.raises(DataFileError, match=r"study\.jsonl: damaged"):
         opened()

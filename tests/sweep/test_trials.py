@@ -21,6 +21,7 @@ def test_the_best_is_complete():
     assert [each.number for each in found.ranked] == [2, 1, 0, 3]
     assert trials(pruned, low, high, direction="min").best is low
     assert trials(pruned, trial(1, "running", 0.8)).best is None
+    assert trials(trial(0)).best is None  # forged: it has no value
     assert trials().best is None
 
 
@@ -46,4 +47,25 @@ def test_what_is_written_is_read(tmp_path):
 def test_damaged_files(tmp_path, text):
     (tmp_path / TRIALS).write_text(text)
     with pytest.raises(DataFileError, match=r"trials\.json: damaged"):
+        read_trials(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"state": 7},
+        {"epochs": -1},
+        {"epochs": 10**400},
+        {"number": -1},
+        {"epoch": 10**400},
+        {"parameters": {"a": 10**400}},
+        {"parameters": {"a": "\ud800"}},
+        {"parameters": {"a": {"b": json.loads("[" * 100 + "]" * 100)}}},
+    ],
+)
+def test_forged_trials(tmp_path, forged):
+    plain = {**trial(0, value=0.5).plain(), **forged}
+    content = {"metric": "val_loss", "direction": "min", "trials": [plain]}
+    (tmp_path / TRIALS).write_text(json.dumps(content))
+    with pytest.raises(DataFileError, match=r"trials\.json: damaged: trials\[0\]"):
         read_trials(tmp_path)
